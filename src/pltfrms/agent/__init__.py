@@ -1,0 +1,1 @@
+"""Read target, render, apply, report: the loop that every machine runs."""

@@ -1,0 +1,1 @@
+"""Observe, plan, commit: the loop that every controller runs."""

@@ -1,0 +1,371 @@
+"""The seams between decisions and the world, as protocols.
+
+Controllers and agents take these as parameters, so that the same code runs in production, in
+the lab, and under a virtual clock with injected faults. All methods of effect are idempotent.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Protocol
+
+from pltfrms.model.api import Event, Heartbeat, HeartbeatReply
+from pltfrms.model.plan import Target
+from pltfrms.model.service import Probe
+from pltfrms.model.topology import Address, Interface, Prefix
+
+# ---- time ----------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time and waiting."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def unix_ms(self) -> int:
+        """Return the wall clock in milliseconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+# ---- store ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One key of the store."""
+
+    key: str
+    value: bytes
+    mod_revision: int
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All entries under a prefix at one revision."""
+
+    revision: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Write a key."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Remove a key; removing an absent one is not an error."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """A condition of a transaction: the key has this `mod_revision` (0 = absent)."""
+
+    key: str
+    mod_revision: int
+
+
+class Store(Protocol):
+    """A linearizable key-value store with leases and watch (etcd).
+
+    Every method raises UnavailableError when no endpoint answers, and after that the outcome
+    of a write is unknown.
+    """
+
+    async def list(self, prefix: str) -> Listing:
+        """Return all entries whose key starts with `prefix`, linearizably."""
+        ...
+
+    async def commit(
+        self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
+    ) -> int | None:
+        """Do all writes if all guards hold; return the new revision, or None if not done."""
+        ...
+
+    def changes(self, prefix: str, after: int) -> AsyncIterator[int]:
+        """Yield revisions > `after` at which something under `prefix` changed.
+
+        A hint to list again, never the data itself. May skip, may repeat; ends (normally or
+        with UnavailableError) when the connection breaks; the caller lists and calls again.
+        """
+        ...
+
+    async def grant(self, ttl_seconds: int) -> int:
+        """Make a lease and return its id."""
+        ...
+
+    async def keep_alive(self, lease: int) -> bool:
+        """Renew a lease; False if it does not exist any more."""
+        ...
+
+    async def revoke(self, lease: int) -> None:
+        """End a lease and delete its keys."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+# ---- controllers, as an agent sees them ----------------------------------------------------
+
+
+class ControlPlane(Protocol):
+    """Any controller that answers, nearest first. Raises UnavailableError when none does."""
+
+    async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
+        """Say that the machine lives."""
+        ...
+
+    async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
+        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+# ---- kernel network ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Nexthop:
+    """Where a route leads."""
+
+    device: str
+    via: IPv6Address | None = None
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A kernel route; without nexthops it is `unreachable`."""
+
+    prefix: Prefix
+    table: int
+    proto: int
+    metric: int
+    nexthops: tuple[Nexthop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A policy rule `pref N lookup TABLE`, for IPv4 and IPv6."""
+
+    preference: int
+    table: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """What a network device of the machine must look like."""
+
+    name: str
+    addresses: tuple[Interface, ...] = ()
+    """Must be there; others of ours (same scope, not in this list) are left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkState:
+    """The part of the machine's network that is ours, apart from routes."""
+
+    devices: tuple[DeviceState, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """(path below /proc/sys with `/`, value)."""
+
+
+class Network(Protocol):
+    """The kernel's network of the machine the agent runs on."""
+
+    async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
+        """Make it so; return one sentence per thing that had to be changed.
+
+        A device that is not there (yet) is skipped and named in a sentence that starts with
+        `missing `.
+        """
+        ...
+
+    async def apply_routes(
+        self, tables: Sequence[int], routes: Sequence[Route]
+    ) -> tuple[str, ...]:
+        """Make the routes of our protocol numbers (181..183) in `tables` exactly `routes`.
+
+        Adds before it deletes. Returns one sentence per change.
+        """
+        ...
+
+    async def routes(self, table: int) -> tuple[Route, ...]:
+        """Return all routes of a table (any protocol number), IPv4 and IPv6."""
+        ...
+
+    async def attach_instance(self, device: str, pid: int) -> None:
+        """Make a veth whose near end is `device` (up, fe80::1/64).
+
+        The far end is `eth0` in the network namespace of process `pid`. An old device of
+        that name is deleted first.
+        """
+        ...
+
+    async def detach_instance(self, device: str) -> None:
+        """Delete the veth, if it is there."""
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yield whenever anybody changes routes, rules, addresses or links: a hint."""
+        ...
+
+    async def close(self) -> None:
+        """Release sockets."""
+        ...
+
+
+# ---- workload ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSpec:
+    """All that is needed to start an instance; variables are substituted already."""
+
+    allocation: str
+    process: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    device: str
+    """Host side of its veth, unique on the machine, such as `i7` for slot 7."""
+    service_addresses: tuple[Interface, ...]
+    """Go to its `lo`."""
+    unicast_addresses: tuple[Interface, ...]
+    """Go to its `eth0`, with default routes via fe80::1."""
+    cpu: float
+    memory_bytes: int
+    stop_grace_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A running instance, as found on the machine (also after an agent restart)."""
+
+    allocation: str
+    pid: int
+    """Of its init process, in the machine's pid namespace; killing it ends everything."""
+    device: str
+    fingerprint: str
+    """Of the InstanceSpec it was started from (`InstanceSpec` fields hashed)."""
+
+
+class Workload(Protocol):
+    """The instances of this machine (`process` runtime)."""
+
+    async def running(self) -> Mapping[str, Instance]:
+        """Return the running instances by allocation id, found again after any restart."""
+        ...
+
+    async def start(self, spec: InstanceSpec) -> Instance:
+        """Start an instance with its network; it survives our own end."""
+        ...
+
+    async def stop(self, instance: Instance, grace_ms: int) -> None:
+        """End an instance: SIGTERM, wait, SIGKILL; return when it is gone."""
+        ...
+
+    async def wait(self, instance: Instance) -> str:
+        """Return when the instance has ended, with one sentence how (pidfd: no polling)."""
+        ...
+
+    async def rotate_logs(self) -> None:
+        """Bound the size of every instance's log (call it every few seconds)."""
+        ...
+
+    def limits(self) -> str:
+        """Say in one sentence how cpu and memory limits are enforced, or why not."""
+        ...
+
+
+class Prober(Protocol):
+    """Asks instances whether they can serve, from inside their own namespaces."""
+
+    async def probe(
+        self, instance: Instance, probe: Probe, addresses: Sequence[Address]
+    ) -> str:
+        """Ask once on every address; return `` on success, else one sentence what failed."""
+        ...
+
+
+# ---- BIRD ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpState:
+    """One BGP protocol of BIRD."""
+
+    name: str
+    up: bool
+    detail: str
+
+
+class Bird(Protocol):
+    """The routing daemon of this machine."""
+
+    async def apply(self, config: str) -> str:
+        """Check `config` with BIRD's own parser, swap it in atomically, tell BIRD.
+
+        Returns one sentence: what was done. Works while BIRD is down: the file is in place
+        for its next start. A config equal to the present one changes nothing.
+
+        Raises:
+            InvariantError: BIRD refuses the text; the present configuration stays.
+        """
+        ...
+
+    async def sessions(self) -> tuple[BgpState, ...]:
+        """Return the BGP sessions; UnavailableError if BIRD does not answer."""
+        ...
+
+
+# ---- disk ----------------------------------------------------------------------------------
+
+
+class Disk(Protocol):
+    """What an agent remembers across restarts and reboots."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a document, or None."""
+        ...
+
+    def write(self, name: str, value: bytes) -> None:
+        """Replace a document atomically and durably (write, fsync, rename)."""
+        ...
+
+
+class EventSink(Protocol):
+    """Where an agent or controller says what happened."""
+
+    def emit(self, event: Event) -> None:
+        """Remember an event for the next heartbeat; never blocks, never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directories:
+    """Where things are on a machine."""
+
+    config: Path = Path("/etc/pltfrms")
+    state: Path = Path("/var/lib/pltfrms")
+    runtime: Path = Path("/run/pltfrms")
+    log: Path = Path("/var/log/pltfrms")

@@ -1,0 +1,82 @@
+"""Every error that a caller may meet, as one tree.
+
+PltfrmsError                 exit  HTTP
+├── UsageError                  2   400   the words of the caller are wrong
+│   └── SpecError               2   422   a spec file is wrong; carries every problem found
+├── NotFoundError               2   404   the named thing does not exist
+├── ConflictError               4   409   the world changed since the caller looked
+├── UnavailableError            5   503   somebody we need does not answer
+└── InvariantError             70   500   a bug of ours
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class PltfrmsError(Exception):
+    """Base of all errors of this package; `exit_code` is the CLI's, `status_code` is HTTP's."""
+
+    exit_code: ClassVar[int] = 70
+    status_code: ClassVar[int] = 500
+
+
+class UsageError(PltfrmsError):
+    """The caller asked for something that makes no sense as said."""
+
+    exit_code = 2
+    status_code = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a spec: what, where, what to do."""
+
+    file: str
+    line: int
+    """1-based; 0 if the problem belongs to the file as a whole."""
+    where: str
+    """Dotted path inside the document, such as `replicas.per_datacenter`."""
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Return `file:line: where: what (hint)`."""
+        hint = f" ({self.hint})" if self.hint else ""
+        where = f"{self.where}: " if self.where else ""
+        return f"{self.file}:{self.line}: {where}{self.what}{hint}"
+
+
+class SpecError(UsageError):
+    """A spec is refused; `problems` has every problem found, sorted by file and line."""
+
+    status_code = 422
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        """Keep the problems and use them as the message."""
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class NotFoundError(PltfrmsError):
+    """The named thing does not exist."""
+
+    exit_code = 2
+    status_code = 404
+
+
+class ConflictError(PltfrmsError):
+    """The world changed since the caller looked; look again and repeat."""
+
+    exit_code = 4
+    status_code = 409
+
+
+class UnavailableError(PltfrmsError):
+    """Somebody we need (store, controller, daemon) does not answer."""
+
+    exit_code = 5
+    status_code = 503
+
+
+class InvariantError(PltfrmsError):
+    """Our own rules are broken: a bug."""

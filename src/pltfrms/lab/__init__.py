@@ -1,0 +1,1 @@
+"""A platform and an internet around it, on one machine."""

@@ -1,0 +1,104 @@
+"""What travels between CLI, agents and controllers. JSON of these words over HTTP.
+
+POST /v1/heartbeats          Heartbeat -> HeartbeatReply
+GET  /v1/targets/{machine}?after=GENERATION&wait_ms=N   -> Target (200), or 204: nothing newer
+GET  /v1/snapshot            -> SnapshotView
+POST /v1/plan                Change -> PlanPreview    (changes nothing)
+POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
+DELETE /v1/services/{name}   -> PlanPreview
+GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N      -> list[Event], oldest first
+GET  /healthz (200 while the store answers, else 503) and /metrics (Prometheus)
+Errors: the status code of `pltfrms.errors` with a body ErrorBody.
+"""
+
+from dataclasses import dataclass
+
+from pltfrms.model.plan import Note, Plan
+from pltfrms.model.service import ServiceSpec
+from pltfrms.model.state import MachineStatus, Snapshot
+from pltfrms.model.topology import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, in words."""
+
+    sequence: int = 0
+    """Store revision of the event; 0 until it is stored."""
+    at_ms: int
+    """Unix time, milliseconds."""
+    source: str
+    """Machine (agent) or `controller/NAME`."""
+    about: str
+    """Such as `web.fra.1-3`, `machine/fra-n1`, `aggregate/198.51.100.0/24`."""
+    what: str
+    """Constant verb phrase: `instance ready`, `replica placed`, `route restored`."""
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """An agent lives, and this is how it is."""
+
+    status: MachineStatus
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatReply:
+    """Answer to a heartbeat."""
+
+    generation: int
+    """Newest generation the controller knows; a hint to fetch the target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an operator wants changed."""
+
+    services: tuple[ServiceSpec, ...] = ()
+    platform: Platform | None = None
+    revision: int | None = None
+    """Apply only if this is still the last commit; None to apply to whatever is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeLine:
+    """One difference between what is and what is wanted."""
+
+    about: str
+    """`service/web`, `platform`."""
+    action: str
+    """`create`, `update`, `delete`."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPreview:
+    """What a change would do, or did."""
+
+    revision: int
+    changes: tuple[ChangeLine, ...]
+    plan: Plan
+    """What the planner would do at once, were the change applied."""
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotView:
+    """The whole state for readers."""
+
+    controller: str
+    snapshot: Snapshot
+    notes: tuple[Note, ...] = ()
+    """What the planner cannot fulfil now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBody:
+    """An error as controllers answer it."""
+
+    error: str
+    """Class name in `pltfrms.errors`."""
+    message: str

@@ -1,0 +1,142 @@
+"""What is decided: allocations, steps, and the reason of each decision."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pltfrms.model.service import Service
+from pltfrms.model.topology import Platform
+
+
+class Reason(StrEnum):
+    """Why a decision was taken. One enum for CLI, log, metric label, UI and tests."""
+
+    # placing and stopping
+    NEW_REPLICA = "new-replica"
+    NODE_LOST = "node-lost"
+    NODE_REMOVED = "node-removed"
+    NEW_VERSION = "new-version"
+    SPREAD = "spread"
+    SERVICE_DELETED = "service-deleted"
+    SCALED_DOWN = "scaled-down"
+    DATACENTER_LEFT = "datacenter-left"
+    REPLACEMENT_READY = "replacement-ready"
+    NOT_NEEDED_ANY_MORE = "not-needed-any-more"
+    # why nothing can be placed
+    NO_NODE_WITHIN_SPREAD = "no-node-within-spread"
+    NO_CAPACITY = "no-capacity"
+    NO_NODE_IN_CONTACT = "no-node-in-contact"
+    MASS_LOSS = "mass-loss"
+    # aggregates
+    LOCAL_SERVICE = "local-service"
+    NO_LOCAL_SERVICE = "no-local-service"
+    REMOTE_SERVICE = "remote-service"
+    NO_SERVICE = "no-service"
+    POLICY_ALWAYS = "policy-always"
+    WAITING = "waiting"
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.NEW_REPLICA: "the spec wants this replica and nothing runs it",
+    Reason.NODE_LOST: "its node is out of contact",
+    Reason.NODE_REMOVED: "its node is not in the platform any more",
+    Reason.NEW_VERSION: "the service has a newer version",
+    Reason.SPREAD: "the replicas were uneven over the nodes",
+    Reason.SERVICE_DELETED: "the service was deleted",
+    Reason.SCALED_DOWN: "the spec wants fewer replicas",
+    Reason.DATACENTER_LEFT: "the spec does not name this datacenter any more",
+    Reason.REPLACEMENT_READY: "its replacement is ready",
+    Reason.NOT_NEEDED_ANY_MORE: "the allocation it was to replace is healthy again",
+    Reason.NO_NODE_WITHIN_SPREAD: "every node in contact already runs as many as allowed",
+    Reason.NO_CAPACITY: "no node has enough free cpu and memory",
+    Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
+    Reason.MASS_LOSS: "more than half of the datacenter's nodes are out of contact at once",
+    Reason.LOCAL_SERVICE: "services are healthy in this datacenter",
+    Reason.NO_LOCAL_SERVICE: "too few services are healthy in this datacenter",
+    Reason.REMOTE_SERVICE: "services are reachable in another datacenter",
+    Reason.NO_SERVICE: "no service is reachable anywhere",
+    Reason.POLICY_ALWAYS: "the policy says always",
+    Reason.WAITING: "the condition has not lasted long enough to act on",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A replica bound to a node. Never changes: a move is a new allocation."""
+
+    id: str
+    """`SERVICE.DATACENTER.REPLICA-NUMBER`, such as `web.fra.1-3`."""
+    service: str
+    datacenter: str
+    replica: int
+    """1..per_datacenter."""
+    number: int
+    """Counts the allocations of this replica, from 1."""
+    node: str
+    slot: int
+    """Unique on the node, 1..254; gives the instance its unicast addresses."""
+    version: int
+    """Version of the service that it runs."""
+    reason: Reason
+    replaces: str = ""
+    """Id of the allocation that may stop once this one is ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Start an allocation."""
+
+    allocation: Allocation
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Stop an allocation and forget it."""
+
+    allocation: Allocation
+    reason: Reason
+
+
+Step = Place | Stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A wish that cannot be fulfilled now."""
+
+    about: str
+    """Such as `web.fra.2`."""
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to change, in this order; made from one snapshot, leaves no choice to the executor.
+
+    Every prefix of `steps` is safe: stop anywhere, plan again, it converges.
+    """
+
+    revision: int
+    steps: tuple[Step, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What one machine is to be made, now. An agent refuses a lower generation."""
+
+    machine: str
+    generation: int
+    """The commit revision it was made from; 0 for the bootstrap target of a machine that has
+    never met a controller."""
+    platform: Platform
+    services: tuple[Service, ...] = ()
+    """All services on edges; on nodes those that have an allocation here."""
+    allocations: tuple[Allocation, ...] = ()
+    """Of this machine."""

@@ -1,0 +1,100 @@
+"""What the operator wants to run, and the prefix it gets for life."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from pltfrms.model.topology import Prefix
+
+
+class ProbeKind(StrEnum):
+    """How an instance is asked whether it can serve."""
+
+    HTTP = "http"
+    TCP = "tcp"
+    EXEC = "exec"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A question asked to every instance over and over.
+
+    A hung instance is noticed after at most `fall` x (interval + timeout).
+    """
+
+    kind: ProbeKind
+    port: int = 0
+    """TCP port, for `http` and `tcp`."""
+    path: str = "/"
+    """Request target, for `http`; any 2xx or 3xx answer is a success."""
+    command: tuple[str, ...] = ()
+    """For `exec`: run inside the instance's namespaces; exit code 0 is a success."""
+    interval_ms: int = 500
+    timeout_ms: int = 300
+    rise: int = 2
+    """Successes in a row before an unhealthy instance counts as healthy. A starting instance
+    is asked every 50 ms and needs one."""
+    fall: int = 2
+    """Failures in a row before a healthy instance counts as unhealthy and is restarted."""
+    grace_ms: int = 10_000
+    """A starting instance that has not succeeded once after this long is restarted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How an instance is started (`process` runtime)."""
+
+    process: tuple[str, ...]
+    """Command and arguments; the working directory is the instance's own."""
+    files: tuple[tuple[str, str], ...] = ()
+    """(relative name, text) written to the working directory before the start. In command,
+    text and environment, `${pltfrms.X}` becomes the instance's X: instance, service,
+    datacenter, node, replica, prefix4, prefix6, address4, address6."""
+    environment: tuple[tuple[str, str], ...] = ()
+    cpu: float = 0.1
+    """Cores promised to one instance, and its limit where limits can be set."""
+    memory_bytes: int = 64 * 1024 * 1024
+    stop_grace_ms: int = 5000
+    """Time between SIGTERM and SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """A service as `service.yaml` says it."""
+
+    name: str
+    run: Run
+    probe: Probe
+    per_datacenter: int
+    """Exact number of replicas in each datacenter."""
+    datacenters: tuple[str, ...] = ()
+    """Where it runs; empty means in every datacenter that has nodes."""
+    max_per_node: int = 1
+    """At most this many replicas of the service on one node."""
+    weight: int = 10
+    """ECMP weight of one instance, 1..64."""
+    ports: tuple[str, ...] = ()
+    """What it listens on, such as `80/tcp`; for people and for later filters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service that the platform has accepted."""
+
+    spec: ServiceSpec
+    id: int
+    """1..65535; low bits of its prefixes, and part of its instances' addresses."""
+    version: int
+    """Counts accepted changes of `spec.run` and `spec.probe`, from 1."""
+    prefix4: IPv4Network
+    prefix6: IPv6Network
+
+    @property
+    def name(self) -> str:
+        """The name, as the spec says it."""
+        return self.spec.name
+
+    @property
+    def prefixes(self) -> tuple[Prefix, Prefix]:
+        """The /32 and the /128."""
+        return (self.prefix4, self.prefix6)

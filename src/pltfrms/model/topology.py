@@ -1,0 +1,282 @@
+"""The operator's network: datacenters, machines, backbone, peers, and how they are numbered.
+
+Every address of ours is computed here from ids, never allocated at run time. Ids come from the
+spec and never change for a machine's life, so neither do its addresses.
+
+IPv6 infrastructure prefix `I` (a /48):
+    I:0:0:DC:ROLE:ID          loopback of a machine; ROLE is e (edge), a (node), c (controller)
+    I:(1000+DC):NODE::/80     pool of a node; I:(1000+DC):NODE:SERVICE:0:SLOT is an instance
+IPv4 infrastructure prefix (a /8, here 10.0.0.0/8):
+    10.DC.NODE.0/24           pool of a node; .0 is the node's loopback, .SLOT an instance
+    10.DC.254.ID, 10.DC.255.ID   loopbacks of edges and controllers
+Fabric link-local addresses: fe80::e:ID, fe80::a:ID, fe80::c:ID.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from typing import TypeVar
+
+Prefix = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+
+CONTROLLER_PORT = 7480
+"""TCP port of the controllers' HTTP API, on the machine's IPv6 loopback address."""
+ETCD_CLIENT_PORT = 2379
+ETCD_PEER_PORT = 2380
+
+
+class Role(StrEnum):
+    """What a machine is for."""
+
+    EDGE = "edge"
+    NODE = "node"
+    CONTROLLER = "controller"
+
+
+_ROLE_DIGIT = {Role.EDGE: 0xE, Role.NODE: 0xA, Role.CONTROLLER: 0xC}
+
+
+class PeerKind(StrEnum):
+    """What an external BGP counterparty is to us."""
+
+    TRANSIT = "transit"
+    IXP = "ixp"
+
+
+class AnnouncePolicy(StrEnum):
+    """When an edge announces an aggregate to the outside."""
+
+    HEALTHY_LOCAL = "healthy-local"
+    ANY_HEALTHY = "any-healthy"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """A public prefix that leaves the AS."""
+
+    prefix: Prefix
+    announce: AnnouncePolicy = AnnouncePolicy.HEALTHY_LOCAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timers:
+    """How fast we notice and how long we wait. Defaults suit one metro network (`lan`)."""
+
+    bfd_interval_ms: int = 100
+    """BFD inside a datacenter and on the backbone; detection = interval x multiplier."""
+    external_bfd_interval_ms: int = 300
+    """BFD towards peers whose sessions have `bfd: true`."""
+    bfd_multiplier: int = 3
+    heartbeat_ms: int = 1000
+    """An agent tells a controller that it lives this often."""
+    contact_ttl_seconds: int = 4
+    """A machine silent this long is `lost`. Must exceed two heartbeats."""
+    stable_after_seconds: int = 15
+    """A machine that came back gets replicas moved to it only after this long."""
+    withdraw_after_ms: int = 2000
+    """An aggregate's condition must be bad this long before it is withdrawn."""
+    announce_after_ms: int = 500
+    """An aggregate's condition must be good this long before it is announced."""
+    flap_hold_seconds: int = 10
+    """After a withdrawal, the wait before the next announcement; doubles per flap to 300 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A host with our agent."""
+
+    name: str
+    datacenter: str
+    role: Role
+    id: int
+    """Unique per datacenter and role, 1..250."""
+    cpu: float = 0.0
+    """Cores that instances may be promised; nodes only."""
+    memory_bytes: int = 0
+    """Memory that instances may be promised; nodes only."""
+    rack: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datacenter:
+    """A site."""
+
+    name: str
+    id: int
+    """1..200; part of every address in the datacenter."""
+    fabrics: tuple[str, ...]
+    """Names of the L2 segments; each machine has one port (`fab-NAME`) in each."""
+    city: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A backbone link between two edges of different datacenters (a direct circuit)."""
+
+    a: str
+    b: str
+    capacity_mbps: int = 0
+    """0 = not said."""
+
+    @property
+    def name(self) -> str:
+        """`A--B`, as faults and statuses call it."""
+        return f"{self.a}--{self.b}"
+
+    def far_end(self, machine: str) -> str:
+        """Return the machine at the other end than `machine`."""
+        return self.b if machine == self.a else self.a
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One BGP neighbourship of an edge with a peer, in IPv4 and IPv6."""
+
+    edge: str
+    ours: tuple[Interface, ...]
+    """Our addresses on that network, with prefix length; one per address family."""
+    theirs: tuple[Address, ...]
+    """The neighbour's addresses; one per address family of `ours`."""
+    interface: str
+    """Our network interface; by default `x-PEER`."""
+    bfd: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """An external BGP counterparty: a transit, or an IXP's route servers."""
+
+    name: str
+    kind: PeerKind
+    asn: int
+    sessions: tuple[Session, ...]
+    max_prefixes: int = 1_500_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """All that the operator owns, as `platform.yaml` says it."""
+
+    name: str
+    asn: int
+    aggregates: tuple[Aggregate, ...]
+    infrastructure4: IPv4Network
+    infrastructure6: IPv6Network
+    datacenters: tuple[Datacenter, ...]
+    machines: tuple[Machine, ...]
+    links: tuple[Link, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    timers: Timers = field(default_factory=Timers)
+
+    def datacenter(self, name: str) -> Datacenter:
+        """Return the datacenter called `name`; KeyError if there is none."""
+        return _named(self.datacenters, name)
+
+    def machine(self, name: str) -> Machine:
+        """Return the machine called `name`; KeyError if there is none."""
+        return _named(self.machines, name)
+
+    def machines_of(self, role: Role, datacenter: str = "") -> tuple[Machine, ...]:
+        """Return the machines of a role, in one datacenter or everywhere, in spec order."""
+        return tuple(
+            machine
+            for machine in self.machines
+            if machine.role is role and datacenter in {"", machine.datacenter}
+        )
+
+    def links_of(self, machine: str) -> tuple[Link, ...]:
+        """Return the backbone links that end at `machine`."""
+        return tuple(link for link in self.links if machine in {link.a, link.b})
+
+    def sessions_of(self, edge: str) -> tuple[tuple[Peer, Session], ...]:
+        """Return the external sessions of an edge with their peers."""
+        return tuple(
+            (peer, session)
+            for peer in self.peers
+            for session in peer.sessions
+            if session.edge == edge
+        )
+
+    # ---- numbering -------------------------------------------------------------------------
+
+    def loopback6(self, machine: Machine) -> IPv6Address:
+        """Return the machine's own IPv6 address."""
+        dc = self.datacenter(machine.datacenter)
+        low = (dc.id << 32) | (_ROLE_DIGIT[machine.role] << 16) | machine.id
+        return IPv6Address(int(self.infrastructure6.network_address) | low)
+
+    def loopback4(self, machine: Machine) -> IPv4Address:
+        """Return the machine's own IPv4 address."""
+        dc = self.datacenter(machine.datacenter)
+        if machine.role is Role.NODE:
+            return self._infrastructure4(dc.id, machine.id, 0)
+        third = 254 if machine.role is Role.EDGE else 255
+        return self._infrastructure4(dc.id, third, machine.id)
+
+    def pool4(self, node: Machine) -> IPv4Network:
+        """Return the /24 from which a node's instances are numbered."""
+        return IPv4Network((self.loopback4(node), 24))
+
+    def pool6(self, node: Machine) -> IPv6Network:
+        """Return the /80 from which a node's instances are numbered."""
+        dc = self.datacenter(node.datacenter)
+        high = ((0x1000 + dc.id) << 64) | (node.id << 48)
+        return IPv6Network((int(self.infrastructure6.network_address) | high, 80))
+
+    def instance4(self, node: Machine, slot: int) -> IPv4Address:
+        """Return the unicast IPv4 address of the instance in `slot` (1..254) of a node."""
+        return self.pool4(node).network_address + slot
+
+    def instance6(self, node: Machine, service_id: int, slot: int) -> IPv6Address:
+        """Return the unicast IPv6 address of an instance; it contains the service id."""
+        return self.pool6(node).network_address + ((service_id << 32) | slot)
+
+    def private_asn(self, machine: Machine) -> int:
+        """Return the private ASN of a node or controller (RFC 6996, 32-bit range)."""
+        dc = self.datacenter(machine.datacenter)
+        extra = 500 if machine.role is Role.CONTROLLER else 0
+        return 4_200_000_000 + dc.id * 1000 + extra + machine.id
+
+    def _infrastructure4(self, second: int, third: int, fourth: int) -> IPv4Address:
+        low = (second << 16) | (third << 8) | fourth
+        return IPv4Address(int(self.infrastructure4.network_address) | low)
+
+
+def link_local(machine: Machine) -> IPv6Address:
+    """Return the fixed link-local address of a machine on fabrics and backbone links."""
+    return IPv6Address((0xFE80 << 112) | (_ROLE_DIGIT[machine.role] << 16) | machine.id)
+
+
+def fabric_interface(fabric: str) -> str:
+    """Return the name of a machine's port in a fabric."""
+    return f"fab-{fabric}"
+
+
+def backbone_interface(far_end: str) -> str:
+    """Return the name of an edge's port towards the machine at the far end of a link."""
+    return f"bb-{far_end}"
+
+
+def controller_url(platform: Platform, machine: Machine) -> str:
+    """Return the base URL of the controller on `machine`."""
+    return f"http://[{platform.loopback6(machine)}]:{CONTROLLER_PORT}"
+
+
+_T = TypeVar("_T", Datacenter, Machine)
+
+
+def _named(things: tuple[_T, ...], name: str) -> _T:
+    for thing in things:
+        if thing.name == name:
+            return thing
+    raise KeyError(name)

@@ -1,0 +1,1 @@
+"""Text for daemons and kernel state, from words. Pure."""
