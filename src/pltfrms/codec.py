@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 @functools.cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return TypeAdapter(cast("type[Any]", kind))
 
 
 def encode(value: object, kind: Hashable | None = None) -> bytes:

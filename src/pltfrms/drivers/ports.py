@@ -6,14 +6,14 @@ the lab, and under a virtual clock with injected faults. All methods of effect a
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Protocol
 
 from pltfrms.model.api import Event, Heartbeat, HeartbeatReply
+from pltfrms.model.machine import BgpState, Instance, InstanceSpec, NetworkState, Route
 from pltfrms.model.plan import Target
 from pltfrms.model.service import Probe
-from pltfrms.model.topology import Address, Interface, Prefix
+from pltfrms.model.topology import Address
 
 # ---- time ----------------------------------------------------------------------------------
 
@@ -143,53 +143,6 @@ class ControlPlane(Protocol):
 # ---- kernel network ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Nexthop:
-    """Where a route leads."""
-
-    device: str
-    via: IPv6Address | None = None
-    weight: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A kernel route; without nexthops it is `unreachable`."""
-
-    prefix: Prefix
-    table: int
-    proto: int
-    metric: int
-    nexthops: tuple[Nexthop, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A policy rule `pref N lookup TABLE`, for IPv4 and IPv6."""
-
-    preference: int
-    table: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceState:
-    """What a network device of the machine must look like."""
-
-    name: str
-    addresses: tuple[Interface, ...] = ()
-    """Must be there; others of ours (same scope, not in this list) are left alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkState:
-    """The part of the machine's network that is ours, apart from routes."""
-
-    devices: tuple[DeviceState, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    sysctls: tuple[tuple[str, str], ...] = ()
-    """(path below /proc/sys with `/`, value)."""
-
-
 class Network(Protocol):
     """The kernel's network of the machine the agent runs on."""
 
@@ -238,37 +191,6 @@ class Network(Protocol):
 # ---- workload ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceSpec:
-    """All that is needed to start an instance; variables are substituted already."""
-
-    allocation: str
-    process: tuple[str, ...]
-    files: tuple[tuple[str, str], ...]
-    environment: tuple[tuple[str, str], ...]
-    device: str
-    """Host side of its veth, unique on the machine, such as `i7` for slot 7."""
-    service_addresses: tuple[Interface, ...]
-    """Go to its `lo`."""
-    unicast_addresses: tuple[Interface, ...]
-    """Go to its `eth0`, with default routes via fe80::1."""
-    cpu: float
-    memory_bytes: int
-    stop_grace_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """A running instance, as found on the machine (also after an agent restart)."""
-
-    allocation: str
-    pid: int
-    """Of its init process, in the machine's pid namespace; killing it ends everything."""
-    device: str
-    fingerprint: str
-    """Of the InstanceSpec it was started from (`InstanceSpec` fields hashed)."""
-
-
 class Workload(Protocol):
     """The instances of this machine (`process` runtime)."""
 
@@ -308,15 +230,6 @@ class Prober(Protocol):
 
 
 # ---- BIRD ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BgpState:
-    """One BGP protocol of BIRD."""
-
-    name: str
-    up: bool
-    detail: str
 
 
 class Bird(Protocol):

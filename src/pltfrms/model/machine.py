@@ -1,0 +1,106 @@
+"""What one machine is made of: kernel routes, network devices, instances, sessions."""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from pltfrms.model.topology import Interface, Prefix
+
+SERVICE_TABLE = 100
+"""Kernel table of a node: prefixes of healthy local services; BIRD announces them."""
+AGGREGATE_TABLE = 101
+"""Kernel table of an edge: aggregates to announce outside."""
+LOCAL_TABLE = 102
+"""Kernel table of an edge, filled by BIRD: service prefixes served in this datacenter."""
+REMOTE_TABLE = 103
+"""Kernel table of an edge, filled by BIRD: service prefixes served in others."""
+PROTO_ACTIVE = 181
+PROTO_DRAINING = 182
+PROTO_BACKUP = 183
+"""Protocol numbers of the kernel routes that our agents own."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Nexthop:
+    """Where a route leads."""
+
+    device: str
+    via: IPv6Address | None = None
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A kernel route; without nexthops it is `unreachable`."""
+
+    prefix: Prefix
+    table: int
+    proto: int
+    metric: int
+    nexthops: tuple[Nexthop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A policy rule `pref N lookup TABLE`, for IPv4 and IPv6."""
+
+    preference: int
+    table: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """What a network device of the machine must look like."""
+
+    name: str
+    addresses: tuple[Interface, ...] = ()
+    """Must be there; others of ours (same scope, not in this list) are left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkState:
+    """The part of the machine's network that is ours, apart from routes."""
+
+    devices: tuple[DeviceState, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """(path below /proc/sys with `/`, value)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSpec:
+    """All that is needed to start an instance; variables are substituted already."""
+
+    allocation: str
+    process: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    device: str
+    """Host side of its veth, unique on the machine, such as `i7` for slot 7."""
+    service_addresses: tuple[Interface, ...]
+    """Go to its `lo`."""
+    unicast_addresses: tuple[Interface, ...]
+    """Go to its `eth0`, with default routes via fe80::1."""
+    cpu: float
+    memory_bytes: int
+    stop_grace_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A running instance, as found on the machine (also after an agent restart)."""
+
+    allocation: str
+    pid: int
+    """Of its init process, in the machine's pid namespace; killing it ends everything."""
+    device: str
+    fingerprint: str
+    """Of the InstanceSpec it was started from (`InstanceSpec` fields hashed)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpState:
+    """One BGP protocol of BIRD."""
+
+    name: str
+    up: bool
+    detail: str
