@@ -93,7 +93,11 @@ class Store(Protocol):
     async def commit(
         self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
     ) -> int | None:
-        """Do all writes if all guards hold; return the new revision, or None if not done."""
+        """Do all writes if all guards hold; return the new revision, or None if not done.
+
+        Raises:
+            NotFoundError: a Put names a lease that is gone; nothing was done.
+        """
         ...
 
     def changes(self, prefix: str, after: int) -> AsyncIterator[int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pltfrms.model.service import Service
 from pltfrms.model.topology import Platform
@@ -33,6 +34,7 @@ class Reason(StrEnum):
     NO_SERVICE = "no-service"
     POLICY_ALWAYS = "policy-always"
     WAITING = "waiting"
+    UNKNOWN_KEEP = "unknown-keep"
 
     @property
     def sentence(self) -> str:
@@ -61,6 +63,7 @@ _SENTENCES = {
     Reason.NO_SERVICE: "no service is reachable anywhere",
     Reason.POLICY_ALWAYS: "the policy says always",
     Reason.WAITING: "the condition has not lasted long enough to act on",
+    Reason.UNKNOWN_KEEP: "the condition is not known now, so nothing is changed",
 }
 
 
@@ -92,6 +95,8 @@ class Place:
 
     allocation: Allocation
     reason: Reason
+    action: Literal["place"] = "place"
+    """Tells the two kinds of step apart in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +105,7 @@ class Stop:
 
     allocation: Allocation
     reason: Reason
+    action: Literal["stop"] = "stop"
 
 
 Step = Place | Stop

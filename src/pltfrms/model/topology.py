@@ -9,7 +9,7 @@ IPv6 infrastructure prefix `I` (a /48):
 IPv4 infrastructure prefix (a /8, here 10.0.0.0/8):
     10.DC.NODE.0/24           pool of a node; .0 is the node's loopback, .SLOT an instance
     10.DC.254.ID, 10.DC.255.ID   loopbacks of edges and controllers
-Fabric link-local addresses: fe80::e:ID, fe80::a:ID, fe80::c:ID.
+Link-local addresses on fabrics: fe80::ROLE:ID; on backbone links: fe80::DC:ROLE:ID.
 """
 
 from dataclasses import dataclass, field
@@ -253,7 +253,7 @@ class Platform:
 
 
 def link_local(machine: Machine) -> IPv6Address:
-    """Return the fixed link-local address of a machine on fabrics and backbone links."""
+    """Return the fixed link-local address of a machine on its fabrics."""
     return IPv6Address((0xFE80 << 112) | (_ROLE_DIGIT[machine.role] << 16) | machine.id)
 
 

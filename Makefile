@@ -1,0 +1,42 @@
+# Everything that people and CI run. `make` alone lists the targets.
+
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+PLTFRMS := $(VENV)/bin/pltfrms
+EXAMPLE := examples/three-datacenters
+
+.DEFAULT_GOAL := help
+.PHONY: help up down setup test check bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
+		| awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+up: $(INSTALLED) ## Start the example: three datacenters and an internet on this machine
+	@scripts/as-root $(PLTFRMS) lab up $(EXAMPLE)
+
+down: $(INSTALLED) ## End the example; nothing of it stays
+	@scripts/as-root $(PLTFRMS) lab down --lab $(notdir $(EXAMPLE))
+
+setup: $(INSTALLED) ## Install what is missing: Debian packages, Python environment
+
+$(INSTALLED): requirements/dev.txt pyproject.toml scripts/install
+	@scripts/install
+
+test: $(INSTALLED) ## Run all tests: fast ones, those that need root, then whole labs
+	@scripts/test
+
+check: $(INSTALLED) ## Check style, types, layers and requirement files
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@if grep -nE '://|--(extra-)?index-url|--find-links' requirements/*; then \
+		echo 'requirements/ must not name hosts'; exit 1; fi
+
+bench: $(INSTALLED) ## Measure: how fast clients are served again after each fault
+	@for script in $$(grep -l __main__ bench/*.py); do scripts/as-root $(VENV)/bin/python "$$script" || exit 1; done
+
+clean: ## Remove the Python environment and everything that was generated
+	rm -rf $(VENV) build dist .hypothesis .*_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

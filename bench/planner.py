@@ -1,0 +1,111 @@
+"""How fast plans are made: empty platform to full, one lost node, nothing to do.
+
+python bench/planner.py [--json]
+"""
+
+import argparse
+import json
+import os
+import platform as host
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pltfrms.model.plan import Place
+from pltfrms.model.service import Service
+from pltfrms.model.state import Contact, MachineView, Snapshot
+from pltfrms.planner.plan import make_plan
+from tests.strategies import (
+    make_platform,
+    make_service,
+    make_snapshot,
+    make_spec,
+    with_all_ready,
+)
+
+_DATACENTERS = ("ams", "ber", "fra", "lon", "par")
+_REPETITIONS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One measured plan; the best of three runs."""
+
+    case: str
+    nodes: int
+    replicas: int
+    steps: int
+    seconds: float
+    steps_per_second: float
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args(argv)
+    results = [r for nodes, services in ((15, 30), (100, 200)) for r in _cases(nodes, services)]
+    ran_on = {
+        "python": host.python_version(),
+        "machine": host.machine(),
+        "cpus": os.cpu_count(),
+        "kernel": host.release(),
+    }
+    if arguments.json:
+        print(json.dumps({"ran_on": ran_on, "results": [asdict(r) for r in results]}, indent=2))
+        return
+    print(f"{'case':<16}{'nodes':>7}{'replicas':>10}{'steps':>8}{'seconds':>10}{'steps/s':>10}")
+    for r in results:
+        print(
+            f"{r.case:<16}{r.nodes:>7}{r.replicas:>10}{r.steps:>8}{r.seconds:>10.4f}"
+            f"{r.steps_per_second:>10.0f}"
+        )
+    print("on " + ", ".join(f"{name} {value}" for name, value in ran_on.items()))
+
+
+def _cases(nodes: int, services: int) -> list[Result]:
+    """Measure two replicas of each service in each of five datacenters."""
+    per_datacenter = nodes // len(_DATACENTERS)
+    platform = make_platform(
+        dict.fromkeys(_DATACENTERS, per_datacenter), cpu=64.0, others=False
+    )
+    empty = make_snapshot(platform, tuple(_service(number) for number in range(services)))
+    placed = make_plan(empty)
+    allocations = {s.allocation.id: s.allocation for s in placed.steps if isinstance(s, Place)}
+    full = with_all_ready(replace(empty, allocations=allocations))
+    lost = MachineView(contact=Contact.LOST, since_seconds=9.0)
+    one_lost = replace(full, machines={**full.machines, platform.machines[0].name: lost})
+    cases = (("all new", empty), ("one node lost", one_lost), ("nothing to do", full))
+    return [_measure(name, snapshot, nodes, len(allocations)) for name, snapshot in cases]
+
+
+def _service(number: int) -> Service:
+    spec = make_spec(f"s{number:04d}", cpu=0.1)
+    run = replace(spec.run, memory_bytes=1024 * 1024)
+    return make_service(replace(spec, run=run), number % 250 + 1)
+
+
+def _measure(case: str, snapshot: Snapshot, nodes: int, replicas: int) -> Result:
+    step_count = len(make_plan(snapshot).steps)
+    seconds = []
+    for _ in range(_REPETITIONS):
+        began = time.perf_counter()
+        make_plan(snapshot)
+        seconds.append(time.perf_counter() - began)
+    best = min(seconds)
+    return Result(
+        case=case,
+        nodes=nodes,
+        replicas=replicas,
+        steps=step_count,
+        seconds=round(best, 5),
+        steps_per_second=round(step_count / best, 1),
+    )
+
+
+if __name__ == "__main__":
+    main()

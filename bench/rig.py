@@ -1,0 +1,144 @@
+"""A running lab of the example and the verbs that benches and live tests are written in."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pltfrms.drivers.controlplane import OperatorClient
+from pltfrms.errors import PltfrmsError, UnavailableError
+from pltfrms.lab.client import LabClient, start_lab
+from pltfrms.lab.ready import ReadyReport, apply_services, missing_parts, wait_ready
+from pltfrms.model.state import Phase, Snapshot
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "three-datacenters"
+NEAREST = {"berlin": "fra", "rotterdam": "ams", "reading": "lon"}
+"""Which datacenter should answer each eyeball of the example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """The lab under test."""
+
+    client: LabClient
+    ready: ReadyReport
+    up_seconds: float
+    """From the start to sessions up and every eyeball answered in both families."""
+
+    def snapshot(self) -> Snapshot:
+        """Return the state as any controller sees it."""
+        with OperatorClient(self.client.controller_endpoints()) as operator:
+            return operator.snapshot().snapshot
+
+    def run(self, machine: str, *argv: str, check: bool = True) -> str:
+        """Run a command in a machine and return what it printed."""
+        done = subprocess.run(
+            self.client.exec_argv(machine, argv),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if check and done.returncode:
+            raise UnavailableError(f"{machine}: {' '.join(argv)}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def cli(self, *argv: str, expect: int = 0) -> str:
+        """Run `pltfrms` as a person would, and return what it printed on stdout."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pltfrms", "--lab", self.client.name, *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        if done.returncode != expect:
+            said = f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+            raise UnavailableError(f"pltfrms {' '.join(argv)}: {said}")
+        return done.stdout + (done.stderr if expect else "")
+
+    def probe(self, client: str, *options: str) -> dict[str, Any]:
+        """Run `lab probe web` from a client; return its report."""
+        text = self.cli("lab", "probe", "web", "--from", client, "--json", *options)
+        report: dict[str, Any] = json.loads(text)
+        return report
+
+    def restore(self) -> None:
+        """Undo every fault, power everything on, and wait until all is well."""
+        self.client.heal(None)
+        for machine in self.client.machines():
+            if not machine.running:
+                self.client.boot(f"machine/{machine.name}")
+        self.wait("all well", lambda: not missing_parts(self.snapshot()), 60)
+
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float) -> float:
+        """Wait for a condition and return the seconds it took.
+
+        Raises:
+            UnavailableError: it did not come true in time.
+        """
+        started = time.monotonic()
+        while time.monotonic() < started + seconds:
+            try:
+                if condition():
+                    return time.monotonic() - started
+            except PltfrmsError:
+                pass  # a controller may be the one that is down now
+            time.sleep(0.02)
+        raise UnavailableError(f"not within {seconds} s: {what}")
+
+    def ready_replicas(self, datacenter: str, *, besides: str = "") -> int:
+        """Return how many replicas of web are ready there, on other nodes than `besides`."""
+        snapshot = self.snapshot()
+        ready = {
+            allocation.replica
+            for allocation in snapshot.allocations.values()
+            if allocation.datacenter == datacenter
+            and allocation.node != besides
+            and (instance := snapshot.instance(allocation.id)) is not None
+            and instance.phase is Phase.READY
+        }
+        return len(ready)
+
+    def node_of(self, datacenter: str, replica: int = 1) -> str:
+        """Return the node that runs a replica of web."""
+        return next(
+            allocation.node
+            for allocation in self.snapshot().allocations.values()
+            if allocation.datacenter == datacenter and allocation.replica == replica
+        )
+
+    def aggregate_paths(self, machine: str, prefix: str = "198.51.100.0/24") -> str:
+        """Return BIRD's paths to an aggregate in a machine of the emulated internet."""
+        words = ("show", "route", "all", "for", prefix)
+        return self.run(machine, "birdc", "-s", "/run/pltfrms/bird.ctl", *words)
+
+
+@contextmanager
+def running_rig(name: str) -> Iterator[Rig]:
+    """Start a lab of the example, wait until it is ready, and end it afterwards."""
+    started = time.monotonic()
+    client = start_lab(EXAMPLE, name, _silent)
+    try:
+        apply_services(client, EXAMPLE, _silent)
+        ready = wait_ready(client, 90, _silent)
+        yield Rig(client, ready, time.monotonic() - started)
+    finally:
+        client.down()
+
+
+def _silent(_sentence: str) -> None:
+    """Progress is for people."""
+
+
+def machine_words() -> str:
+    """Say in one line what a bench ran on."""
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {python}"

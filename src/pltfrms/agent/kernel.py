@@ -1,0 +1,149 @@
+"""Keep the kernel's network as it is wanted, whoever changes it."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+import structlog
+
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.drivers.clock import wait_event
+from pltfrms.model.machine import NetworkState, Route
+
+RECONCILE_SECONDS: Final = 1.0
+COALESCE_SECONDS: Final = 0.02
+"""After a hint: one change rarely comes alone."""
+PAUSE_SECONDS: Final = 0.1
+"""After a pass: hints that never end must not eat the processor."""
+_log = structlog.get_logger()
+_NOT_DONE: Final = ("missing", "refused")
+_SHOWN = 5
+
+
+class RouteSource(Protocol):
+    """Who decides the routes of this machine's own table."""
+
+    @property
+    def table(self) -> int:
+        """The kernel table that is ours."""
+        ...
+
+    async def observe(self) -> float:
+        """Look at the world; return in how many seconds to look again at the latest."""
+        ...
+
+    def routes(self) -> tuple[Route, ...] | None:
+        """Return the wanted routes; None = not known, touch nothing."""
+        ...
+
+
+class Kernel:
+    """Addresses, rules, sysctls and the routes of one table, reconciled."""
+
+    def __init__(
+        self,
+        world: World,
+        journal: Journal,
+        problems: Problems,
+        about: str,
+        source: RouteSource | None,
+    ) -> None:
+        """Call `about` the machine in events; a controller machine has no `source`."""
+        self._world = world
+        self._journal = journal
+        self._problems = problems
+        self._about = about
+        self._source = source
+        self._state: NetworkState | None = None
+        self._applied_state: NetworkState | None = None
+        self._applied_routes: tuple[Route, ...] | None = None
+        self._hint = asyncio.Event()
+        self._pass_busy = asyncio.Lock()
+        self._routes_busy = asyncio.Lock()
+
+    def want(self, state: NetworkState) -> None:
+        """Set what everything but the routes must look like from the next pass on."""
+        self._state = state
+
+    async def run(self) -> None:
+        """Reconcile on every hint and every second, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            while True:
+                self._hint.clear()
+                seconds = await self.reconcile()
+                await self._world.clock.sleep(PAUSE_SECONDS)
+                if await wait_event(self._hint, self._world.clock, seconds - PAUSE_SECONDS):
+                    await self._world.clock.sleep(COALESCE_SECONDS)
+
+    async def reconcile(self) -> float:
+        """Make one pass; return in how many seconds to make the next."""
+        async with self._pass_busy:
+            seconds = RECONCILE_SECONDS
+            if self._source is not None:
+                with self._problems.watch("observing routes"):
+                    seconds = await self._source.observe()
+            await self.apply_routes()
+            with self._problems.watch("network"):
+                await self._apply_state()
+        return seconds
+
+    async def apply_routes(self) -> None:
+        """Make the routes of our table the wanted ones; never fails, and ends what it began."""
+        await asyncio.shield(asyncio.ensure_future(self._apply_routes_safely()))
+
+    async def _apply_routes_safely(self) -> None:
+        async with self._routes_busy:
+            with self._problems.watch("routes"):
+                await self._apply_routes()
+
+    async def _apply_routes(self) -> None:
+        wanted = self._source.routes() if self._source is not None else None
+        if self._source is None or wanted is None:
+            return
+        sentences = await self._world.network.apply_routes([self._source.table], wanted)
+        done = self._sort_out("routes", sentences)
+        # A device that comes or goes is no foreign change, nor what a later pass makes of it.
+        complete = len(done) == len(sentences)
+        if done and complete and wanted == self._applied_routes:
+            self._journal.say(self._about, "route restored", _shown(done))
+        self._applied_routes = wanted if complete else None
+
+    async def _apply_state(self) -> None:
+        state = self._state
+        if state is None:
+            return
+        sentences = await self._world.network.apply_state(state)
+        done = self._sort_out("network", sentences)
+        if done and state == self._applied_state:
+            rules = tuple(sentence for sentence in done if " rule " in sentence)
+            others = tuple(sentence for sentence in done if sentence not in rules)
+            if rules:
+                self._journal.say(self._about, "rule restored", _shown(rules))
+            if others:
+                self._journal.say(self._about, "network restored", _shown(others))
+        self._applied_state = state
+
+    def _sort_out(self, part: str, sentences: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the sentences of what was done; the others become the part's problem."""
+        left = [sentence for sentence in sentences if sentence.startswith(_NOT_DONE)]
+        done = tuple(sentence for sentence in sentences if sentence not in left)
+        if done:
+            _log.info("network reconciled", part=part, sentence=_shown(done))
+        self._problems.set(f"{part} incomplete", _shown(left))
+        return done
+
+    async def _listen(self) -> None:
+        while True:
+            with self._problems.watch("kernel notifications"):
+                async for _ in self._world.network.changes():
+                    self._hint.set()
+            await self._world.clock.sleep(RECONCILE_SECONDS)
+
+
+def _shown(sentences: Iterable[str]) -> str:
+    every = tuple(sentences)
+    more = f"; and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return "; ".join(every[:_SHOWN]) + more

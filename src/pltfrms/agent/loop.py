@@ -1,0 +1,106 @@
+"""The agent of one machine: what is wanted comes in, the machine becomes it, reports go out.
+
+It needs nobody to start: the last good target is on disk, and without one the platform file is
+enough to route. Losing controllers changes nothing but what can be reported.
+"""
+
+import asyncio
+
+import structlog
+
+from pltfrms.agent.announcer import Announcer
+from pltfrms.agent.costs import Costs
+from pltfrms.agent.fetching import Fetcher
+from pltfrms.agent.instances import Instances
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.kernel import Kernel, RouteSource
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.reporting import Reporter
+from pltfrms.agent.routing import Routing
+from pltfrms.agent.targets import Targets
+from pltfrms.agent.world import World
+from pltfrms.model.state import MachineStatus
+from pltfrms.model.topology import Role
+from pltfrms.render.kernel import network_state
+
+_log = structlog.get_logger()
+
+
+class Agent:
+    """The parts of an agent, connected."""
+
+    def __init__(self, world: World, targets: Targets, boot: str) -> None:
+        """Prepare for the machine of `targets`; `boot` changes with each boot of it."""
+        machine = targets.machine
+        self._about = f"machine/{machine}"
+        self._world = world
+        self._targets = targets
+        self._boot = boot
+        self._generation = 0
+        self._role = targets.current.platform.machine(machine).role
+        self._poked = asyncio.Event()
+        self._journal = journal = Journal(machine, world.clock, self._poked.set)
+        self._problems = problems = Problems(self._poked.set)
+        self._costs = Costs(world, journal, problems, machine)
+        self._routing = Routing(world, problems, machine, self._costs, self._poked.set)
+        self._instances = Instances(world, journal, problems, self._settle)
+        self._announcer = Announcer(world, journal, problems, lambda: self._routing.answers)
+        sources: dict[Role, RouteSource] = {
+            Role.NODE: self._instances,
+            Role.EDGE: self._announcer,
+        }
+        self._kernel = Kernel(world, journal, problems, self._about, sources.get(self._role))
+        self._fetcher = Fetcher(world, problems, targets, self._follow)
+        self._reporter = Reporter(world, journal, self._poked, self._report, self._fetcher.hear)
+
+    async def run(self) -> None:
+        """Be the agent until cancelled, which leaves everything running as it is."""
+        self._journal.say(self._about, "agent started", f"role {self._role}")
+        self._problems.set("target on disk", self._targets.loss)
+        await self._follow()
+        async with asyncio.TaskGroup() as tasks:
+            for part in (self._kernel, self._routing, self._reporter, self._fetcher):
+                tasks.create_task(part.run())
+            if self._role is Role.NODE:
+                tasks.create_task(self._instances.run())
+            if self._role is Role.EDGE:
+                tasks.create_task(self._costs.run())
+
+    @property
+    def status(self) -> MachineStatus:
+        """How the machine is now."""
+        return MachineStatus(
+            machine=self._targets.machine,
+            boot=self._boot,
+            generation=self._generation,
+            instances=self._instances.statuses,
+            sessions=self._routing.sessions,
+            aggregates=self._announcer.statuses,
+            limits=self._world.workload.limits() if self._role is Role.NODE else "",
+            problems=self._problems.sentences,
+        )
+
+    async def _follow(self) -> None:
+        """Make the machine what the current target says, part by part."""
+        target = self._targets.current
+        with self._problems.watch("network of the target"):
+            self._kernel.want(network_state(target.platform, target.machine))
+        with self._problems.watch("routing of the target"):
+            self._routing.want(target.platform)
+        with self._problems.watch("instances of the target"):
+            self._instances.apply(target, self._targets.versions)
+        with self._problems.watch("links of the target"):
+            self._costs.apply(target.platform)
+        self._announcer.apply(target)
+        await self._kernel.reconcile()
+        self._generation = target.generation
+        self._poked.set()
+        _log.info("target applied", generation=target.generation)
+
+    async def _settle(self) -> None:
+        self._poked.set()
+        await self._kernel.apply_routes()
+
+    def _report(self) -> tuple[MachineStatus, float]:
+        timers = self._targets.current.platform.timers
+        return self.status, timers.heartbeat_ms / 1000

@@ -1,0 +1,136 @@
+"""`pltfrms agent run`: the real drivers, and the agent on them until SIGTERM."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from pltfrms.agent.loop import Agent
+from pltfrms.agent.rtt import IcmpPinger
+from pltfrms.agent.targets import Targets
+from pltfrms.agent.world import World
+from pltfrms.drivers.bird import BirdDaemon
+from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.controlplane import HttpControlPlane
+from pltfrms.drivers.disk import DirectoryDisk
+from pltfrms.drivers.netlink import KernelNetwork
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.probe import NamespaceProber
+from pltfrms.drivers.process import ProcessRuntime
+from pltfrms.errors import PltfrmsError, UsageError
+from pltfrms.model.topology import Platform, Role, controller_url
+from pltfrms.specfile import load_platform
+
+MACHINE_FILE = "machine"
+PLATFORM_FILE = "platform.yaml"
+BOOT_FILE = "boot"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the agent of this machine until SIGTERM or SIGINT; return the exit code.
+
+    Instances, routes and BIRD go on as they are when it ends. Without `argv` the standard
+    directories are used.
+    """
+    directories = _directories(argv or ())
+    _log_to_stderr()
+    try:
+        asyncio.run(_run(directories))
+    except PltfrmsError as error:
+        print(f"pltfrms agent: {error}", file=sys.stderr)  # noqa: T201 - to whoever started us
+        return error.exit_code
+    return 0
+
+
+def controller_urls(platform: Platform, machine: str) -> tuple[str, ...]:
+    """Return the controllers as a machine should ask them: its own datacenter's first."""
+    home = platform.machine(machine).datacenter
+    controllers = sorted(
+        platform.machines_of(Role.CONTROLLER), key=lambda each: each.datacenter != home
+    )
+    return tuple(controller_url(platform, controller) for controller in controllers)
+
+
+def boot_word(runtime: Path) -> str:
+    """Return a word that stays the same until the machine boots, which empties `runtime`."""
+    path = runtime / BOOT_FILE
+    runtime.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError), path.open("x") as file:
+        file.write(uuid.uuid4().hex[:12])
+    return path.read_text()
+
+
+async def _run(directories: Directories) -> None:
+    targets = _targets(directories)
+    world = _world(directories, targets)
+    agent = asyncio.ensure_future(Agent(world, targets, boot_word(directories.runtime)).run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await agent
+    finally:
+        await world.control_plane.close()
+        await world.network.close()
+
+
+def _targets(directories: Directories) -> Targets:
+    name_file = directories.config / MACHINE_FILE
+    try:
+        machine = name_file.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"{name_file} must have the name of this machine: {error}") from error
+    platform_file = directories.config / PLATFORM_FILE
+    disk = DirectoryDisk(directories.state)
+    targets = Targets(machine, disk, lambda: load_platform(platform_file))
+    try:
+        targets.current.platform.machine(machine)
+    except KeyError:
+        raise UsageError(f"{platform_file} has no machine {machine} ({name_file})") from None
+    return targets
+
+
+def _world(directories: Directories, targets: Targets) -> World:
+    network = KernelNetwork()
+    urls = controller_urls(targets.current.platform, targets.machine)
+    return World(
+        clock=SystemClock(),
+        control_plane=HttpControlPlane(urls),
+        network=network,
+        workload=ProcessRuntime(directories, network),
+        prober=NamespaceProber(),
+        bird=BirdDaemon(directories.state / "bird", directories.runtime / "bird.ctl"),
+        disk=DirectoryDisk(directories.state),
+        pinger=IcmpPinger(),
+    )
+
+
+def _directories(argv: Sequence[str]) -> Directories:
+    parser = argparse.ArgumentParser(prog="pltfrms agent run", description=main.__doc__)
+    default = Directories()
+    for name in ("config", "state", "runtime", "log"):
+        parser.add_argument(f"--{name}", type=Path, default=getattr(default, name))
+    words = parser.parse_args(argv)
+    return Directories(
+        config=words.config, state=words.state, runtime=words.runtime, log=words.log
+    )
+
+
+def _log_to_stderr() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

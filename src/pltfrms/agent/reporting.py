@@ -1,0 +1,73 @@
+"""Tell a controller how this machine is; hear whether there is a newer target."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.world import World
+from pltfrms.drivers.clock import wait_event
+from pltfrms.errors import PltfrmsError
+from pltfrms.model.api import Heartbeat
+from pltfrms.model.state import MachineStatus
+
+COALESCE_SECONDS: Final = 0.05
+RETRY_SECONDS: Final = (0.25, 0.5, 1.0)
+EVENTS_PER_HEARTBEAT: Final = 100
+_log = structlog.get_logger()
+
+
+class Reporter:
+    """The heartbeats of a machine."""
+
+    def __init__(
+        self,
+        world: World,
+        journal: Journal,
+        poked: asyncio.Event,
+        status: Callable[[], tuple[MachineStatus, float]],
+        heard: Callable[[int], None],
+    ) -> None:
+        """Report soon after `poked` is set.
+
+        `status` returns what to report and the heartbeat interval in seconds; `heard` is
+        called with the newest generation that a controller speaks of.
+        """
+        self._world = world
+        self._journal = journal
+        self._status = status
+        self._heard = heard
+        self._poked = poked
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Report for ever: now, when poked, and every heartbeat interval."""
+        while True:
+            self._poked.clear()
+            status, interval_seconds = self._status()
+            if await self._send(status):
+                if await wait_event(self._poked, self._world.clock, interval_seconds):
+                    await self._world.clock.sleep(COALESCE_SECONDS)
+            else:
+                await self._world.clock.sleep(RETRY_SECONDS[min(self._failures, 3) - 1])
+
+    async def _send(self, status: MachineStatus) -> bool:
+        events = self._journal.oldest(EVENTS_PER_HEARTBEAT)
+        heartbeat = Heartbeat(status=status, events=events)
+        try:
+            reply = await self._world.control_plane.heartbeat(heartbeat)
+        except (PltfrmsError, OSError) as error:
+            self._failures += 1
+            if self._failures == 1:
+                _log.warning("no controller answers", sentence=str(error))
+            return False
+        if self._failures:
+            _log.info("a controller answers again", failures=self._failures)
+        self._failures = 0
+        self._journal.confirm(events)
+        if self._journal.oldest(1):
+            self._poked.set()
+        self._heard(reply.generation)
+        return True

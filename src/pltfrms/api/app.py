@@ -1,0 +1,146 @@
+"""The HTTP API of a controller, as `pltfrms.model.api` documents it."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from pltfrms import __version__
+from pltfrms.api.metrics import Metrics
+from pltfrms.codec import decode, encode
+from pltfrms.controller.operations import Operations
+from pltfrms.errors import InvariantError, NotFoundError, PltfrmsError, UsageError
+from pltfrms.model.api import Change, ErrorBody, Event, Heartbeat
+
+WAIT_MS_MAX = 60_000
+"""Longest long poll: longer ones only keep dead connections."""
+EVENTS_MAX = 1000
+BODY_BYTES_MAX = 4 * 1024 * 1024
+"""More than any change that fits into one transaction of the store."""
+_JSON = "application/json"
+
+After = Annotated[int, Query(ge=0)]
+WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX)]
+Limit = Annotated[int, Query(ge=1, le=EVENTS_MAX)]
+
+
+def make_app(operations: Operations) -> FastAPI:
+    """Return the application that answers for one controller."""
+    app = FastAPI(
+        title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
+    )
+    _add_error_handlers(app)
+    _add_agent_routes(app, operations)
+    _add_operator_routes(app, operations)
+    _add_health_routes(app, operations)
+    return app
+
+
+def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
+    @app.post("/v1/heartbeats")
+    async def heartbeat(request: Request) -> Response:
+        """Note that a machine lives."""
+        return _json(await operations.heartbeat(await _body(Heartbeat, request)))
+
+    @app.get("/v1/targets/{machine}")
+    async def target(machine: str, after: After = 0, wait_ms: WaitMs = 0) -> Response:
+        """Return a target newer than generation `after`, or 204."""
+        found = await operations.target(machine, after, wait_ms)
+        return _json(found) if found else Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
+    @app.get("/v1/snapshot")
+    async def snapshot() -> Response:
+        """Return the whole state."""
+        return _json(operations.snapshot())
+
+    @app.post("/v1/plan")
+    async def plan(request: Request) -> Response:
+        """Say what a change would do."""
+        return _json(await operations.plan(await _body(Change, request)))
+
+    @app.post("/v1/apply")
+    async def apply(request: Request) -> Response:
+        """Make a change."""
+        return _json(await operations.apply(await _body(Change, request)))
+
+    @app.delete("/v1/services/{name}")
+    async def delete_service(name: str) -> Response:
+        """Delete a service."""
+        return _json(await operations.delete(name))
+
+    @app.get("/v1/events")
+    async def events(after: After = 0, wait_ms: WaitMs = 0, limit: Limit = 100) -> Response:
+        """Return events after a sequence, oldest first."""
+        found = await operations.events(after, wait_ms, limit)
+        return Response(encode(found, tuple[Event, ...]), media_type=_JSON)
+
+
+def _add_health_routes(app: FastAPI, operations: Operations) -> None:
+    metrics = Metrics(operations.controller)
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Answer 200 while the store answers."""
+        operations.require_store()
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/metrics")
+    async def prometheus() -> Response:
+        """Return the metrics in Prometheus' text format."""
+        return Response(metrics.text(), media_type=metrics.media_type)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(PltfrmsError, _handler(_as_it_is))
+    app.add_exception_handler(RequestValidationError, _handler(_as_usage_error))
+    app.add_exception_handler(HTTPException, _handler(_as_not_found))
+    app.add_exception_handler(HTTPStatus.NOT_FOUND, _handler(_as_not_found))
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _handler(_as_not_found))
+    app.add_exception_handler(Exception, _handler(_as_bug))
+
+
+def _handler(
+    judge: Callable[[Exception], PltfrmsError],
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(_request: Request, error: Exception) -> Response:
+        known = judge(error)
+        body = ErrorBody(error=type(known).__name__, message=str(known))
+        return Response(encode(body), status_code=known.status_code, media_type=_JSON)
+
+    return handle
+
+
+def _as_it_is(error: Exception) -> PltfrmsError:
+    return error if isinstance(error, PltfrmsError) else InvariantError(str(error))
+
+
+def _as_usage_error(error: Exception) -> PltfrmsError:
+    wrong = error.errors() if isinstance(error, RequestValidationError) else ()
+    words = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong]
+    return UsageError("; ".join(words) or str(error))
+
+
+def _as_not_found(error: Exception) -> PltfrmsError:
+    return NotFoundError(f"there is no such resource: {error}")
+
+
+def _as_bug(error: Exception) -> PltfrmsError:
+    return InvariantError(f"a bug: {type(error).__name__}: {error}")
+
+
+async def _body(kind: type[Any], request: Request) -> Any:
+    """Return the word of type `kind` in the request's body; UsageError if it is none."""
+    text = bytearray()
+    async for chunk in request.stream():
+        text += chunk
+        if len(text) > BODY_BYTES_MAX:
+            raise UsageError(f"the request is larger than {BODY_BYTES_MAX} bytes")
+    return decode(kind, bytes(text))
+
+
+def _json(value: object) -> Response:
+    return Response(encode(value), media_type=_JSON)

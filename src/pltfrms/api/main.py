@@ -1,0 +1,186 @@
+"""The controller daemon: the loop and the HTTP API, in one process and one event loop."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from pltfrms.api.app import make_app
+from pltfrms.controller.loop import Controller
+from pltfrms.controller.operations import Operations
+from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.store import EtcdStore
+from pltfrms.errors import PltfrmsError, UsageError
+from pltfrms.model.topology import CONTROLLER_PORT, Platform, Role
+from pltfrms.render.etcd import etcd_endpoints
+from pltfrms.specfile import load_platform
+
+SOCKET_NAME = "controller.sock"
+BIND_RETRY_SECONDS = 0.5
+_SHUTDOWN_SECONDS = 1
+"""Long polls are cut off after this time; their agents ask another controller."""
+_BACKLOG = 256
+_IPV6_FREEBIND = 78
+"""From linux/in6.h: bind an address that the machine does not have yet."""
+
+_log = structlog.get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the controller of this machine until SIGTERM or SIGINT; return the exit code."""
+    standard = Directories()
+    parser = argparse.ArgumentParser(prog="pltfrms controller run", description=__doc__)
+    parser.add_argument("--config", type=Path, default=standard.config, help="directory")
+    parser.add_argument("--runtime", type=Path, default=standard.runtime, help="directory")
+    arguments = parser.parse_args(argv)
+    _configure_logs()
+    try:
+        platform, name = _read_config(arguments.config)
+        asyncio.run(_serve(platform, name, arguments.runtime))
+    except PltfrmsError as error:
+        _log.error("cannot run", error=str(error))
+        return error.exit_code
+    return 0
+
+
+def _read_config(config: Path) -> tuple[Platform, str]:
+    platform = load_platform(config / "platform.yaml")
+    try:
+        name = (config / "machine").read_text().strip()
+    except OSError as error:
+        raise UsageError(
+            f"{config / 'machine'}: {error.strerror}; write this machine's name into it"
+        ) from error
+    if name not in {machine.name for machine in platform.machines_of(Role.CONTROLLER)}:
+        raise UsageError(
+            f"{config / 'machine'}: {name!r} is not a controller of {platform.name}; "
+            f"name it under `controllers` in {config / 'platform.yaml'}"
+        )
+    return platform, name
+
+
+async def _serve(platform: Platform, name: str, runtime: Path) -> None:
+    """Run the loop and the API until a signal, or until the loop breaks."""
+    store = EtcdStore(etcd_endpoints(platform, name))
+    jitter = Random()  # noqa: S311 - spreads retries, no secret
+    controller = Controller(store, SystemClock(), name, platform, jitter)
+    server = _make_server(Operations(controller))
+    address = str(platform.loopback6(platform.machine(name)))
+    with _stopped_by_signals(server), _unix_socket(runtime / SOCKET_NAME) as local:
+        loop = asyncio.create_task(controller.run())
+        serving = asyncio.create_task(_answer(server, address, local))
+        await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
+        broken = loop.done()
+        server.should_exit = True
+        await serving
+        loop.cancel()
+        (outcome,) = await asyncio.gather(loop, return_exceptions=True)
+        await store.close()
+    if broken and isinstance(outcome, Exception):
+        raise outcome
+    _log.info("controller ends", name=name)
+
+
+async def _answer(server: uvicorn.Server, address: str, local: socket.socket) -> None:
+    """Answer on the machine's address and on the local socket until told to stop."""
+    while not server.should_exit:
+        try:
+            public = _bind(address, CONTROLLER_PORT)
+        except OSError as error:
+            _log.warning("cannot bind yet", address=address, error=str(error))
+            await asyncio.sleep(BIND_RETRY_SECONDS)
+        else:
+            _log.info("controller answers", address=address, port=CONTROLLER_PORT)
+            await server.serve(sockets=[public, local])
+
+
+def _make_server(operations: Operations) -> uvicorn.Server:
+    config = uvicorn.Config(
+        make_app(operations),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    """Bind the API's address, where possible also before the machine has it."""
+    bound = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # not every kernel lets us
+            bound.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        bound.bind((address, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@contextlib.contextmanager
+def _unix_socket(path: Path) -> Iterator[socket.socket]:
+    """Make the socket through which root reaches the API on this machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    finally:
+        os.umask(before)
+    try:
+        yield bound
+    finally:
+        bound.close()
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """End `server` at SIGTERM and SIGINT, also before it serves.
+
+    While it serves, uvicorn handles them itself; at its end it raises the signal again for
+    whoever had it before, which is us.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _configure_logs() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

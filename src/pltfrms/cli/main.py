@@ -1,0 +1,80 @@
+"""The command `pltfrms`: its commands, and how errors become messages and exit codes."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from pltfrms.cli.options import Entry, LazyGroup, Settings
+from pltfrms.errors import PltfrmsError, SpecError
+
+_EXIT_BUG = 70
+_EXIT_INTERRUPTED = 130
+
+ENTRIES = {
+    "lab": Entry("pltfrms.cli.lab", "lab", "Run datacenters and an internet on this machine"),
+    "plan": Entry("pltfrms.cli.apply", "plan", "Show what applying spec files would change"),
+    "apply": Entry("pltfrms.cli.apply", "apply", "Make the platform what spec files say"),
+    "status": Entry("pltfrms.cli.status", "status", "Show how the platform is, on one screen"),
+    "service": Entry("pltfrms.cli.service", "service", "List, show and delete services"),
+    "node": Entry("pltfrms.cli.machines", "node", "List nodes"),
+    "datacenter": Entry("pltfrms.cli.machines", "datacenter", "List datacenters"),
+    "explain": Entry("pltfrms.cli.explain", "explain", "Say why a service is where it is"),
+    "events": Entry("pltfrms.cli.events", "events", "Show what happened, and why"),
+    "schema": Entry("pltfrms.cli.offline", "schema", "Print the JSON Schema of a spec file"),
+    "render": Entry(
+        "pltfrms.cli.offline", "render", "Write every machine's BIRD configuration"
+    ),
+    "completion": Entry("pltfrms.cli.offline", "completion", "Print shell completion code"),
+    "version": Entry("pltfrms.cli.offline", "version", "Print the version"),
+    "agent": Entry("pltfrms.cli.daemons", "agent", "Run this machine's agent"),
+    "controller": Entry("pltfrms.cli.daemons", "controller", "Run a controller"),
+}
+
+EPILOG = """\b
+Exit codes: 0 done or nothing to do, 2 wrong words or spec, 3 changes pending (plan),
+            4 conflict, 5 somebody does not answer, 70 a bug of ours.
+The options above may stand before or after a command."""
+
+
+@click.group(cls=LazyGroup, entries=ENTRIES, root=True, epilog=EPILOG)
+def cli() -> None:
+    """High availability over several datacenters with your own ASN.
+
+    Example: pltfrms lab up examples/three-datacenters
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Never raises."""
+    settings = Settings()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(args=given, prog_name="pltfrms", standalone_mode=False, obj=settings)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return _EXIT_INTERRUPTED
+    except PltfrmsError as error:
+        _complain(str(error), error, settings)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last door: every bug ends as exit code 70
+        what = f"bug: {type(error).__name__}: {error} (--debug shows where)"
+        _complain(what, error, settings)
+        return _EXIT_BUG
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, error: BaseException, settings: Settings) -> None:
+    """Write an error to stderr; the problems of a spec stand on lines of their own."""
+    if settings.debug or os.environ.get("PLTFRMS_DEBUG") == "1":
+        traceback.print_exception(error)
+    click.echo(message if isinstance(error, SpecError) else f"error: {message}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

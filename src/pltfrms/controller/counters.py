@@ -1,0 +1,23 @@
+"""What a controller counts; the API turns it into metrics."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pltfrms.model.plan import Reason
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the start of this controller."""
+
+    steps: Counter[Reason] = field(default_factory=Counter)
+    """Committed steps by reason."""
+    commits: int = 0
+    conflicts: int = 0
+    """Commits refused because somebody else committed first."""
+    heartbeats: int = 0
+    store_calls: int = 0
+    store_errors: int = 0
+    """Calls that the store did not answer."""
+    store_seconds: float = 0.0
+    """Time that all calls took."""

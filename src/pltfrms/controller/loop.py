@@ -1,0 +1,225 @@
+"""Observe, plan, commit: what every controller does all the time, without a leader.
+
+Any number of controllers may plan from the same state at once: a commit is guarded by the
+revision of the commit before, so that one wins, and the others look again. The rank only
+makes them start one after the other, which saves work. It is not needed for correctness.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+import structlog
+
+from pltfrms.codec import encode
+from pltfrms.controller.counters import Counters
+from pltfrms.controller.journal import Journal
+from pltfrms.controller.measured import MeasuredStore
+from pltfrms.controller.state import COMMIT_KEY, PLATFORM_KEY, allocation_key
+from pltfrms.controller.view import View, make_mirror
+from pltfrms.drivers.ports import Clock, Delete, Guard, Put, Store
+from pltfrms.errors import UnavailableError
+from pltfrms.model.api import Event
+from pltfrms.model.plan import Note, Place, Plan, Step
+from pltfrms.model.state import Contact, Snapshot
+from pltfrms.model.topology import Platform, Role
+from pltfrms.planner.plan import make_plan
+
+BATCH_STEPS = 40
+"""Steps of one transaction; each is two writes (the allocation and an event)."""
+RANK_SECONDS = 0.7
+"""What a controller waits, times its rank, before it commits what others should have."""
+IDLE_SECONDS = 1.0
+"""Longest time between two looks: some decisions are due by time alone."""
+RETRY_SECONDS = 0.5
+PRUNE_SECONDS = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """One controller's loop. `name` is the machine it runs on."""
+
+    def __init__(
+        self, store: Store, clock: Clock, name: str, bootstrap: Platform, random: Random
+    ) -> None:
+        """Start with `bootstrap` as the platform if the store is empty."""
+        self.name = name
+        self.clock = clock
+        self.counters = Counters()
+        self.store: Store = MeasuredStore(store, clock, self.counters)
+        self.journal = Journal(self.store, clock, name)
+        self._mirror = make_mirror(self.store, clock, random)
+        self.view = View(self.store, clock, self._mirror)
+        self.notes: tuple[Note, ...] = ()
+        """What the last plan could not do."""
+        self._bootstrap = bootstrap
+        self._random = random
+        self._waiting: tuple[int, float] | None = None
+        self._contacts: dict[str, Contact] = {}
+        self._problems: tuple[str, ...] = ()
+        self._pruned_at = clock.monotonic()
+
+    async def run(self) -> None:
+        """Keep the platform as it is wanted, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._mirror.run())
+            group.create_task(self._cycles())
+
+    async def _cycles(self) -> None:
+        while True:
+            try:
+                pause = await self.cycle()
+            except UnavailableError as error:
+                _log.warning("nothing decided", reason=str(error))
+                pause = RETRY_SECONDS
+            except Exception:  # noqa: BLE001 - a bug in planning must not end heartbeats
+                _log.exception("cycle failed")
+                pause = IDLE_SECONDS
+            await self.view.wait(pause * self._random.uniform(0.8, 1.0))
+
+    async def cycle(self) -> float:
+        """Look, plan and commit once; return how long nothing needs to be done (seconds).
+
+        Raises:
+            UnavailableError: the store does not answer. What was being committed may be
+                committed or not; the next cycle looks.
+        """
+        stored = self.view.stored()
+        if stored.platform is None and not stored.unreadable:
+            await self._put_bootstrap()
+            return 0.0
+        await self.view.confirm_contacts()
+        await self._tell_problems(stored.problems)
+        snapshot = self.view.snapshot()
+        await self._tell_contacts(snapshot)
+        await self._prune()
+        plan = make_plan(snapshot)
+        await self._tell_notes(plan.notes)
+        undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
+        idle = RETRY_SECONDS if undecided else IDLE_SECONDS
+        if not plan.steps:
+            self._waiting = None
+            return idle
+        patience = self._patience(snapshot)
+        if patience > 0:
+            return min(patience, idle)
+        return 0.0 if await self._commit(plan) else RETRY_SECONDS
+
+    def _patience(self, snapshot: Snapshot) -> float:
+        """Return how long controllers before us still have to commit what is needed."""
+        now = self.clock.monotonic()
+        if self._waiting is None or self._waiting[0] != snapshot.revision:
+            self._waiting = (snapshot.revision, now)
+        names = [machine.name for machine in snapshot.platform.machines_of(Role.CONTROLLER)]
+        rank = names.index(self.name) if self.name in names else len(names)
+        return self._waiting[1] + rank * RANK_SECONDS - now
+
+    async def _put_bootstrap(self) -> None:
+        writes = (Put(key=PLATFORM_KEY, value=encode(self._bootstrap)), self._commit_mark())
+        guards = (
+            Guard(key=PLATFORM_KEY, mod_revision=0),
+            Guard(key=COMMIT_KEY, mod_revision=0),
+        )
+        if await self.store.commit(writes, guards):
+            _log.info("platform stored", platform=self._bootstrap.name)
+        await self.view.wait(RETRY_SECONDS)
+
+    async def _commit(self, plan: Plan) -> bool:
+        """Commit the plan in batches; False if somebody else committed in between."""
+        revision = plan.revision
+        for start in range(0, len(plan.steps), BATCH_STEPS):
+            steps = plan.steps[start : start + BATCH_STEPS]
+            writes: list[Put | Delete] = [self._commit_mark()]
+            for step in steps:
+                writes += (_write(step), self.journal.put(self._event(step)))
+            guard = Guard(key=COMMIT_KEY, mod_revision=revision)
+            committed = await self.store.commit(writes, (guard,))
+            if committed is None:
+                self.counters.conflicts += 1
+                _log.info("plan refused", revision=revision)
+                return False
+            self._count(steps, committed)
+            revision = committed
+        self._waiting = None
+        await self._wait_until_seen(revision)
+        return True
+
+    async def _wait_until_seen(self, revision: int) -> None:
+        """Give the mirror a moment to show our own commit, instead of planning it again."""
+        deadline = self.clock.monotonic() + RETRY_SECONDS
+        while self.view.stored().commit < revision and self.clock.monotonic() < deadline:
+            await self.view.wait(deadline - self.clock.monotonic())
+
+    def _commit_mark(self) -> Put:
+        text = f"{self.name} at {self.clock.unix_ms()}"
+        return Put(key=COMMIT_KEY, value=text.encode())
+
+    def _count(self, steps: Sequence[Step], revision: int) -> None:
+        self.counters.commits += 1
+        self.counters.steps.update(step.reason for step in steps)
+        _log.info("plan committed", revision=revision, steps=len(steps))
+
+    def _event(self, step: Step) -> Event:
+        allocation = step.allocation
+        placed = isinstance(step, Place)
+        replaces = f", replaces {allocation.replaces}" if allocation.replaces else ""
+        return self.journal.tell(
+            allocation.id,
+            "replica placed" if placed else "replica stopped",
+            reason=step.reason,
+            detail=f"on {allocation.node}{replaces if placed else ''}",
+        )
+
+    # ---- telling ---------------------------------------------------------------------------
+
+    async def _tell_contacts(self, snapshot: Snapshot) -> None:
+        """Say which machines were lost; who finds one again says so at its heartbeat."""
+        before = self._contacts
+        self._contacts = {name: view.contact for name, view in snapshot.machines.items()}
+        lost = [
+            self.journal.tell(f"machine/{name}", "machine lost", reason="node-lost")
+            for name, contact in self._contacts.items()
+            if contact is Contact.LOST and before.get(name, Contact.LOST) is not Contact.LOST
+        ]
+        await self._tell(lost)
+
+    async def _tell_problems(self, problems: tuple[str, ...]) -> None:
+        new = [problem for problem in problems if problem not in self._problems]
+        self._problems = problems
+        for problem in new:
+            _log.error("document cannot be read", problem=problem)
+        events = [
+            self.journal.tell("store", "document cannot be read", detail=problem)
+            for problem in new
+        ]
+        await self._tell(events)
+
+    async def _tell_notes(self, notes: tuple[Note, ...]) -> None:
+        known = {(note.about, note.reason) for note in self.notes}
+        self.notes = notes
+        events = [
+            self.journal.tell(
+                note.about, "cannot be done now", reason=note.reason, detail=note.detail
+            )
+            for note in notes
+            if (note.about, note.reason) not in known
+        ]
+        await self._tell(events)
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        if events and self.view.is_first(self.name):
+            await self.journal.write(events)
+
+    async def _prune(self) -> None:
+        due = self.clock.monotonic() - self._pruned_at >= PRUNE_SECONDS
+        if due and self.view.is_first(self.name):
+            self._pruned_at = self.clock.monotonic()
+            await self.journal.prune()
+
+
+def _write(step: Step) -> Put | Delete:
+    key = allocation_key(step.allocation.id)
+    if isinstance(step, Place):
+        return Put(key=key, value=encode(step.allocation))
+    return Delete(key=key)

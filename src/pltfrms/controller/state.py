@@ -1,0 +1,180 @@
+"""What is where in the store, and how it is read.
+
+/pltfrms/platform                   Platform
+/pltfrms/services/NAME              Service
+/pltfrms/allocations/ID             Allocation
+/pltfrms/commit                     who wrote last; every change of the keys above writes it
+/pltfrms/machines/NAME/status       MachineStatus
+/pltfrms/machines/NAME/contact      attached to the machine's lease
+/pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, cast
+
+from pltfrms.codec import decode
+from pltfrms.drivers.ports import Entry, Listing
+from pltfrms.errors import UsageError
+from pltfrms.model.plan import Allocation
+from pltfrms.model.service import Service
+from pltfrms.model.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.topology import Platform
+
+PREFIX = "/pltfrms/"
+PLATFORM_KEY = f"{PREFIX}platform"
+COMMIT_KEY = f"{PREFIX}commit"
+SERVICES = f"{PREFIX}services/"
+ALLOCATIONS = f"{PREFIX}allocations/"
+MACHINES = f"{PREFIX}machines/"
+EVENTS = "/pltfrms-events/"
+
+_T = TypeVar("_T")
+_STATUS = "/status"
+_CONTACT = "/contact"
+
+
+def service_key(name: str) -> str:
+    """Return the key of a service."""
+    return f"{SERVICES}{name}"
+
+
+def allocation_key(allocation: str) -> str:
+    """Return the key of an allocation."""
+    return f"{ALLOCATIONS}{allocation}"
+
+
+def status_key(machine: str) -> str:
+    """Return the key of what a machine's agent reports."""
+    return f"{MACHINES}{machine}{_STATUS}"
+
+
+def contact_key(machine: str) -> str:
+    """Return the key that lives as long as the machine's lease."""
+    return f"{MACHINES}{machine}{_CONTACT}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a listing says, decoded."""
+
+    revision: int
+    """Of the listing."""
+    commit: int
+    """Modification revision of the commit key; 0 before the first commit."""
+    platform: Platform | None = None
+    services: Mapping[str, Service] = field(default_factory=dict)
+    allocations: Mapping[str, Allocation] = field(default_factory=dict)
+    statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
+    leases: Mapping[str, int] = field(default_factory=dict)
+    """Lease by machine, of the machines in contact."""
+    problems: tuple[str, ...] = ()
+    """One sentence per document that cannot be read."""
+    unreadable: tuple[str, ...] = ()
+    """Keys of intent that cannot be read and were never read before. While there is one,
+    nothing may be decided: what is missing here is not unwanted."""
+
+    def snapshot(self, machines: Mapping[str, MachineView]) -> Snapshot | None:
+        """Return it as a snapshot; None if there is no platform, or intent is unreadable."""
+        if self.platform is None or self.unreadable:
+            return None
+        return Snapshot(
+            revision=self.commit,
+            platform=self.platform,
+            services=self.services,
+            allocations=self.allocations,
+            statuses=self.statuses,
+            machines=machines,
+        )
+
+
+def leases_of(listing: Listing) -> dict[str, int]:
+    """Return the lease of each machine in contact."""
+    return {
+        entry.key[len(MACHINES) : -len(_CONTACT)]: entry.lease
+        for entry in listing.entries
+        if entry.key.startswith(MACHINES) and entry.key.endswith(_CONTACT)
+    }
+
+
+@dataclass(slots=True)
+class _Good(Generic[_T]):
+    mod_revision: int
+    word: _T
+
+
+class Reader:
+    """Decodes listings. A poisoned document costs itself only: its last good word stays."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._good: dict[str, _Good[object]] = {}
+
+    def read(self, listing: Listing) -> Stored:
+        """Return what a listing says; a document is decoded only if it changed."""
+        entries = {entry.key: entry for entry in listing.entries}
+        self._good = {key: good for key, good in self._good.items() if key in entries}
+        problems: dict[str, str] = {}
+        commit = entries.get(COMMIT_KEY)
+        platform = entries.get(PLATFORM_KEY)
+        services = self._words(entries, SERVICES, "", Service, problems)
+        allocations = self._words(entries, ALLOCATIONS, "", Allocation, problems)
+        statuses = self._words(entries, MACHINES, _STATUS, MachineStatus, problems)
+        return Stored(
+            revision=listing.revision,
+            commit=commit.mod_revision if commit else 0,
+            platform=self._word(platform, Platform, "", problems) if platform else None,
+            services=services,
+            allocations=allocations,
+            statuses=statuses,
+            leases=leases_of(listing),
+            problems=tuple(problems.values()),
+            unreadable=tuple(
+                key
+                for key in problems
+                if key not in self._good and not key.startswith(MACHINES)
+            ),
+        )
+
+    def _words(
+        self,
+        entries: Mapping[str, Entry],
+        prefix: str,
+        suffix: str,
+        kind: type[_T],
+        problems: dict[str, str],
+    ) -> dict[str, _T]:
+        words = {}
+        for key, entry in entries.items():
+            if key.startswith(prefix) and key.endswith(suffix):
+                name = key[len(prefix) : len(key) - len(suffix)]
+                word = self._word(entry, kind, name, problems)
+                if word is not None:
+                    words[name] = word
+        return words
+
+    def _word(
+        self, entry: Entry, kind: type[_T], name: str, problems: dict[str, str]
+    ) -> _T | None:
+        good = self._good.get(entry.key)
+        if good is None or good.mod_revision != entry.mod_revision:
+            try:
+                word = decode(cast("type[_T]", cast("Hashable", kind)), entry.value)
+                _check_name(word, name)
+                good = _Good(entry.mod_revision, cast("object", word))
+                self._good[entry.key] = good
+            except UsageError as error:
+                kept = "its last good word stays in force" if good else "it was never read"
+                problems[entry.key] = f"{entry.key} cannot be read, {kept}: {error}"
+        return cast("_T", good.word) if good else None
+
+
+def _check_name(word: object, name: str) -> None:
+    """Refuse a document that is stored under the name of another."""
+    said = {
+        Service: lambda: cast("Service", word).name,
+        Allocation: lambda: cast("Allocation", word).id,
+        MachineStatus: lambda: cast("MachineStatus", word).machine,
+    }.get(type(word), lambda: name)()
+    if said != name:
+        raise UsageError(f"it says that it is {said!r}")

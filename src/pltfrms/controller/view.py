@@ -1,0 +1,136 @@
+"""What one controller knows now: the store's documents and the contact of the machines."""
+
+import asyncio
+from collections.abc import Mapping
+from random import Random
+
+from pltfrms.controller.contacts import Contacts
+from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
+from pltfrms.drivers.ports import Clock, Listing, Store
+from pltfrms.drivers.watching import Mirror
+from pltfrms.errors import UnavailableError
+from pltfrms.model.state import Snapshot
+from pltfrms.model.topology import Role
+
+STALE_SECONDS = 5.0
+"""A store that answered no list for so long counts as not answering. It is listed every 2 s."""
+_RESYNC_SECONDS = 2.0
+
+
+class View:
+    """Turns what the mirror holds into snapshots; decides nothing."""
+
+    def __init__(self, store: Store, clock: Clock, mirror: Mirror) -> None:
+        """Look through `mirror`, and at `store` itself where a mirror is not enough."""
+        self._store = store
+        self._clock = clock
+        self._mirror = mirror
+        self._reader = Reader()
+        self._contacts = Contacts()
+        self._listing: Listing | None = None
+        self._stored: Stored | None = None
+        self._observed_at: float | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the store has answered lately."""
+        last = self._mirror.last_success_at
+        return last is not None and self._clock.monotonic() - last < STALE_SECONDS
+
+    def stored(self) -> Stored:
+        """Return what the mirror holds, decoded.
+
+        Raises:
+            UnavailableError: the store has not answered lately.
+        """
+        self._update()
+        if self._stored is None or not self.fresh:
+            raise UnavailableError(
+                "the store does not answer; try another controller, or later"
+            )
+        return self._stored
+
+    def snapshot(self) -> Snapshot:
+        """Return the present snapshot.
+
+        Raises:
+            UnavailableError: the store has not answered lately, is empty, or holds intent
+                that cannot be read.
+        """
+        return self._snapshot(self.stored())
+
+    async def linearized(self) -> Snapshot:
+        """Return a snapshot that contains every write finished before this call.
+
+        Raises:
+            UnavailableError: see `snapshot`.
+        """
+        self._update()
+        return self._snapshot(self._reader.read(await self._store.list(PREFIX)))
+
+    async def confirm_contacts(self) -> None:
+        """Look at the store itself if the contact of a machine is not settled.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        self._update()
+        if self._contacts.undecided and self._stored and self._stored.platform:
+            listing = await self._store.list(MACHINES)
+            self._observe(self._clock.monotonic(), leases_of(listing))
+
+    async def wait(self, seconds: float) -> None:
+        """Return when the store has changed, or after some time."""
+        revision = self._listing.revision if self._listing else 0
+        newer = asyncio.ensure_future(self._mirror.wait_newer(revision))
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({newer, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            newer.cancel()
+            sleeping.cancel()
+            await asyncio.gather(newer, sleeping, return_exceptions=True)
+
+    def _snapshot(self, stored: Stored) -> Snapshot:
+        snapshot = stored.snapshot(self._contacts.views(self._clock.monotonic()))
+        if stored.unreadable:
+            raise UnavailableError(
+                "nothing is decided while the store holds what cannot be read: "
+                + "; ".join(stored.problems)
+            )
+        if snapshot is None:
+            raise UnavailableError("the store holds no platform yet; try again soon")
+        return snapshot
+
+    def _update(self) -> None:
+        listing, at = self._mirror.listing, self._mirror.last_success_at
+        if listing is None or at is None or at == self._observed_at:
+            return
+        if listing is not self._listing:
+            self._stored = self._reader.read(listing)
+            self._listing = listing
+        self._observed_at = at
+        self._observe(at, self._stored.leases if self._stored else {})
+
+    def _observe(self, at: float, leases: Mapping[str, int]) -> None:
+        platform = self._stored.platform if self._stored else None
+        if platform:
+            names = [machine.name for machine in platform.machines]
+            self._contacts.observe(at, platform.timers.contact_ttl_seconds, names, leases)
+
+    def is_first(self, name: str) -> bool:
+        """Return whether no controller before `name` is in contact.
+
+        It decides who does what any controller could do, and nobody needs to do twice.
+        """
+        stored = self._stored
+        if stored is None or stored.platform is None:
+            return False
+        controllers = [machine.name for machine in stored.platform.machines_of(Role.CONTROLLER)]
+        before = controllers[: controllers.index(name)] if name in controllers else []
+        return not any(other in stored.leases for other in before)
+
+
+def make_mirror(store: Store, clock: Clock, random: Random) -> Mirror:
+    """Return a mirror of everything that is decided by."""
+    return Mirror(store, PREFIX, clock, random=random, resync_seconds=_RESYNC_SECONDS)

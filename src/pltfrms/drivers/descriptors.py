@@ -1,0 +1,69 @@
+"""Wait for file descriptors and processes inside the event loop: no threads, no polling."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+
+
+async def readable(fd: int) -> None:
+    """Return when `fd` has something to read (or its far end is closed)."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _wake, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+async def ended(pid: int) -> None:
+    """Return when process `pid`, ours or anybody's, has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            await readable(pidfd)
+        finally:
+            os.close(pidfd)
+
+
+async def run(command: Sequence[str], timeout_ms: int) -> str:
+    """Run a command without input or output; return `` if its exit status is 0.
+
+    Else return one sentence: it could not be started, how it ended, or that it was killed
+    because it took longer than `timeout_ms`. Nothing of its process group survives.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would start a thread
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"cannot run {command[0]}: {error.strerror}"
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            await ended(process.pid)
+    except TimeoutError:
+        return f"took longer than {timeout_ms} ms"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait()
+    return how_it_ended(status) if status else ""
+
+
+def how_it_ended(status: int) -> str:
+    """Return a sentence about an exit status (negative: the signal that killed it)."""
+    if status < 0:
+        return f"killed by signal {-status}"
+    return f"exited with status {status}"

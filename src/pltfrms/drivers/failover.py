@@ -1,0 +1,63 @@
+"""Which endpoint to ask first, and which next. No I/O."""
+
+from collections.abc import Callable, Sequence
+
+from pltfrms.errors import UsageError
+
+
+class Failover:
+    """The order in which the endpoints of one service are tried.
+
+    Sticky: the last one that answered comes first, then the others in the order they were
+    given, wrapping around. `endpoints[0]` is home (the nearest). Away from home, it is tried
+    first again once every `home_after_seconds`; None never does.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        monotonic: Callable[[], float],
+        home_after_seconds: float | None = None,
+    ) -> None:
+        """Begin at home; UsageError if there are no endpoints."""
+        if not endpoints:
+            raise UsageError("no endpoints given; name at least one")
+        self._endpoints = tuple(dict.fromkeys(endpoints))
+        self._monotonic = monotonic
+        self._home_after_seconds = home_after_seconds
+        self._current = 0
+        self._left_home_at = 0.0
+
+    @property
+    def current(self) -> str:
+        """The endpoint that answered last."""
+        return self._endpoints[self._current]
+
+    def order(self) -> tuple[str, ...]:
+        """Return all endpoints, the one to ask first first."""
+        sticky = self._endpoints[self._current :] + self._endpoints[: self._current]
+        if not self._current or not self._home_is_due():
+            return sticky
+        self._left_home_at = self._monotonic()
+        home = self._endpoints[0]
+        return (home, *(endpoint for endpoint in sticky if endpoint != home))
+
+    def answered(self, endpoint: str) -> None:
+        """Remember that `endpoint` answered."""
+        self._move_to(self._endpoints.index(endpoint))
+
+    def failed(self, endpoint: str) -> None:
+        """Remember that `endpoint` did not answer."""
+        if endpoint == self.current:
+            self._move_to((self._current + 1) % len(self._endpoints))
+
+    def _move_to(self, index: int) -> None:
+        if self._current == 0 and index != 0:
+            self._left_home_at = self._monotonic()
+        self._current = index
+
+    def _home_is_due(self) -> bool:
+        if self._home_after_seconds is None:
+            return False
+        return self._monotonic() - self._left_home_at >= self._home_after_seconds

@@ -1,0 +1,198 @@
+"""What the `process` runtime keeps in files: records of instances, how they ended, logs.
+
+<runtime>/instances/ALLOCATION.json   Record, from before the command runs until the end
+<runtime>/instances/ALLOCATION.exit   one sentence how the last instance ended
+<state>/instances/ALLOCATION/         working directory with the files of the spec
+<log>/instances/ALLOCATION.log        output; older parts are .log.1 (newest) to .log.3
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from pltfrms import codec
+from pltfrms.drivers.ports import Directories
+from pltfrms.errors import UsageError
+from pltfrms.model.machine import Instance, InstanceSpec
+
+_KEPT_LOGS: Final = 3
+_DEAD_STATES: Final = {"Z", "X"}
+_START_TICKS_FIELD = 22
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A started instance, as the next agent finds it."""
+
+    allocation: str
+    pid: int
+    start_ticks: int
+    """When the process started, in clock ticks since boot: tells a reused pid."""
+    device: str
+    fingerprint: str
+
+    @property
+    def instance(self) -> Instance:
+        """The instance in the words of the model."""
+        return Instance(
+            allocation=self.allocation,
+            pid=self.pid,
+            device=self.device,
+            fingerprint=self.fingerprint,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs."""
+        return start_ticks(self.pid) == self.start_ticks
+
+
+def fingerprint_of(spec: InstanceSpec) -> str:
+    """Return what `Instance.fingerprint` is for instances started from `spec`."""
+    return hashlib.sha256(codec.encode(spec)).hexdigest()[:16]
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if it does not run."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name, in parentheses, may contain anything; field 3 follows its last one.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in _DEAD_STATES else int(fields[_START_TICKS_FIELD - 3])
+
+
+class InstanceFiles:
+    """The files of all instances of a machine."""
+
+    def __init__(self, directories: Directories) -> None:
+        """Do not touch the disk yet."""
+        self._runtime = directories.runtime / "instances"
+        self._state = directories.state / "instances"
+        self._log = directories.log / "instances"
+
+    # ---- records ---------------------------------------------------------------------------
+
+    def records(self) -> tuple[Record, ...]:
+        """Return all records, sorted by allocation; some may be of instances that ended."""
+        found: list[Record] = []
+        for path in sorted(self._runtime.glob("*.json")):
+            try:
+                found.append(codec.decode(Record, path.read_bytes()))
+            except UsageError as error:
+                _log.warning("instance_record_unreadable", path=str(path), why=str(error))
+        return tuple(found)
+
+    def remember(self, record: Record) -> None:
+        """Keep a record, atomically."""
+        path = self._runtime / f"{record.allocation}.json"
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(codec.encode(record))
+        fresh.replace(path)
+
+    def recall(self, instance: Instance) -> Record | None:
+        """Return the record of exactly this instance, running or not."""
+        try:
+            text = (self._runtime / f"{instance.allocation}.json").read_bytes()
+            record = codec.decode(Record, text)
+        except (FileNotFoundError, UsageError):
+            return None
+        return record if record.pid == instance.pid else None
+
+    def forget(self, record: Record) -> bool:
+        """Drop a record, unless it is not there or the allocation has a newer one."""
+        if self.recall(record.instance) != record:
+            return False
+        self.forget_allocation(record.allocation)
+        return True
+
+    def forget_allocation(self, allocation: str) -> None:
+        """Drop the record of an allocation that failed to start."""
+        (self._runtime / f"{allocation}.json").unlink(missing_ok=True)
+
+    # ---- one instance ----------------------------------------------------------------------
+
+    def prepare(self, spec: InstanceSpec) -> Path:
+        """Write the files of the spec; return the working directory.
+
+        Raises:
+            UsageError: a file's name leads out of the directory.
+        """
+        for parent in (self._runtime, self._log):
+            parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory = self._state / spec.allocation
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for name, text in spec.files:
+            path = directory / name
+            if not path.resolve().is_relative_to(directory.resolve()):
+                raise UsageError(
+                    f"{spec.allocation}: file {name!r} is not inside its directory"
+                )
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o644)
+        self.exit_file(spec.allocation).unlink(missing_ok=True)
+        return directory
+
+    def exit_file(self, allocation: str) -> Path:
+        """Return where the instance's init says how the command ended."""
+        return self._runtime / f"{allocation}.exit"
+
+    def how_it_ended(self, allocation: str) -> str:
+        """Return the sentence of the last end."""
+        try:
+            return self.exit_file(allocation).read_text()
+        except FileNotFoundError:
+            return "killed together with its init process"
+
+    def open_log(self, allocation: str) -> int:
+        """Return a descriptor that appends to the instance's log."""
+        path = self._log / f"{allocation}.log"
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    # ---- housekeeping ----------------------------------------------------------------------
+
+    def rotate_logs(self, max_bytes: int) -> None:
+        """Move what is in logs longer than `max_bytes` to `.1`, `.1` to `.2`, and so on.
+
+        By copying and truncating, because the instance has the file open for good. Its
+        writes go to the end, wherever that is by then (O_APPEND); what it writes between
+        the copy and the truncation is lost.
+        """
+        for path in self._log.glob("*.log"):
+            if path.stat().st_size <= max_bytes:
+                continue
+            for number in range(_KEPT_LOGS - 1, 0, -1):
+                with contextlib.suppress(FileNotFoundError):
+                    _older(path, number).replace(_older(path, number + 1))
+            shutil.copyfile(path, _older(path, 1))
+            os.truncate(path, 0)
+
+    def remove_leftovers(self, running: Iterable[str], older_than: float) -> None:
+        """Remove all of allocations that do not run and last said something long ago.
+
+        `older_than` is in seconds since 1970. Allocation ids are never used again, so nobody
+        misses their files; they are kept for a while for those who ask what happened.
+        """
+        for path in self._log.glob("*.log"):
+            allocation = path.name.removesuffix(".log")
+            if allocation in running or path.stat().st_mtime > older_than:
+                continue
+            shutil.rmtree(self._state / allocation, ignore_errors=True)
+            self.exit_file(allocation).unlink(missing_ok=True)
+            for number in range(1, _KEPT_LOGS + 1):
+                _older(path, number).unlink(missing_ok=True)
+            path.unlink()
+
+
+def _older(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")

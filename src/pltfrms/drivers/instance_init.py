@@ -1,0 +1,220 @@
+"""The first process (pid 1) of an instance. Run by its path: `python -I -S instance_init.py`.
+
+Standard library only, and few modules of it: every instance has one of these in memory, and
+their import is most of the time that a start takes.
+
+It talks with the agent over its standard input and output, in lines:
+
+    init:  pid N          the process that is pid 1 of the instance, as the machine sees it
+    agent: {"allocation": ..., "process": [...], ...}   see `Wishes`
+    agent: go             the veth is in place, and the agent has noted the pid
+    init:  started        the command is running
+    init:  error WHAT     at any time instead: nothing runs, and nothing is left
+
+When the agent's end is closed before `go`, the instance ends without having started. After
+that nothing depends on the agent any more. When pid 1 ends, the kernel ends all processes of
+the instance, then its network namespace with both ends of the veth and the routes through it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Never, TypedDict
+
+    class Wishes(TypedDict):
+        """What the agent wants started."""
+
+        allocation: str
+        process: list[str]
+        environment: dict[str, str]
+        directory: str
+        exit_file: str
+        """Gets one sentence how the command ended."""
+        ip_commands: list[str]
+        """Lines for `ip -batch`, run inside."""
+
+
+_NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
+_NEWPID, _NEWNET = 0x20000000, 0x40000000
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_RESTORED = (*_FORWARDED, signal.SIGPIPE, signal.SIGXFSZ)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> Never:
+    """Make the namespaces, fork pid 1, say its pid, and leave: it becomes an orphan."""
+    try:
+        _check(_LIBC.unshare(_NEWNS | _NEWUTS | _NEWIPC | _NEWPID | _NEWNET), "unshare")
+        child = os.fork()
+        if not child:
+            _be_init()
+        _say(f"pid {child}")
+    except OSError as error:
+        _say(f"error cannot make namespaces: {error}")
+    os._exit(0)
+
+
+def _be_init() -> Never:
+    import json  # noqa: PLC0415 - it is slow, and now the agent is making the veth
+
+    try:
+        _isolate()
+        wishes: Wishes = json.loads(_read_line() or "{}")
+        if _read_line() != "go":
+            os._exit(1)
+        _set_hostname(wishes["allocation"])
+        _run_ip(wishes["ip_commands"])
+        os.chdir(wishes["directory"])
+        forwarder = _Forwarder()
+        child = _start(wishes)
+        forwarder.forward_to(child)
+    except OSError as error:
+        _say(f"error {error.strerror or error}")
+        os._exit(1)
+    _say("started")
+    _let_go_of_agent()
+    status = _reap_until_end_of(child)
+    _write_exit_file(wishes["exit_file"], status)
+    os._exit(status if status >= 0 else 128 - status)
+
+
+def _isolate() -> None:
+    _check(_LIBC.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "mount /")
+    _check(_LIBC.mount(b"proc", b"/proc", b"proc", 0, None), "mount /proc")
+
+
+def _set_hostname(name: str) -> None:
+    _check(_LIBC.sethostname(name.encode(), len(name)), "sethostname")
+
+
+def _run_ip(commands: list[str]) -> None:
+    """Configure the network inside, in one process."""
+    script, script_end = os.pipe()
+    answer, answer_end = os.pipe()
+    os.write(script_end, "".join(line + "\n" for line in commands).encode())
+    os.close(script_end)
+    child = os.posix_spawnp(
+        "ip",
+        ["ip", "-batch", "-"],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, script, 0),
+            (os.POSIX_SPAWN_DUP2, answer_end, 1),
+            (os.POSIX_SPAWN_DUP2, answer_end, 2),
+        ],
+    )
+    os.close(script)
+    os.close(answer_end)
+    with os.fdopen(answer) as words:
+        said = " ".join(words.read().split())
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise OSError(f"cannot configure the network inside: {said}")
+
+
+class _Forwarder:
+    """Passes signals on to the command, also those that come before it runs."""
+
+    def __init__(self) -> None:
+        self._child = 0
+        self._early: list[int] = []
+        for number in _FORWARDED:
+            signal.signal(number, self._forward)
+
+    def forward_to(self, child: int) -> None:
+        self._child = child
+        for number in self._early:
+            self._forward(number, None)
+
+    def _forward(self, number: int, _frame: Any) -> None:
+        if not self._child:
+            self._early.append(number)
+            return
+        try:
+            os.kill(self._child, number)
+        except ProcessLookupError:
+            return
+
+
+def _start(wishes: Wishes) -> int:
+    """Fork and execute the command; OSError with a sentence if it cannot be executed."""
+    failure, failure_end = os.pipe()
+    child = os.fork()
+    if not child:
+        _execute(wishes, failure_end)
+    os.close(failure_end)
+    with os.fdopen(failure) as pipe:
+        words = pipe.read()
+    if words:
+        os.waitpid(child, 0)
+        raise OSError(words)
+    return child
+
+
+def _execute(wishes: Wishes, failure_end: int) -> Never:
+    """Become the command. The pipe closes by itself when that succeeds."""
+    command = wishes["process"]
+    try:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        for number in _RESTORED:
+            signal.signal(number, signal.SIG_DFL)
+        os.execvpe(command[0], command, wishes["environment"])  # noqa: S606 - our job
+    except OSError as error:
+        os.write(failure_end, f"cannot execute {command[0]}: {error.strerror}".encode())
+    os._exit(127)
+
+
+def _let_go_of_agent() -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _reap_until_end_of(child: int) -> int:
+    """Return the exit status of `child` (negative: signal); orphans are reaped as they end."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _write_exit_file(path: str, status: int) -> None:
+    how = f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
+    with open(path + ".new", "w") as file:  # noqa: PTH123 - pathlib would double our start
+        file.write(how)
+    os.rename(path + ".new", path)  # noqa: PTH104 - as above
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        raise OSError(f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def _read_line() -> str:
+    """Read standard input up to a newline, not a byte more; `` when it is closed."""
+    line = bytearray()
+    while byte := os.read(0, 1):
+        if byte == b"\n":
+            return line.decode()
+        line += byte
+    return ""
+
+
+def _say(words: str) -> None:
+    try:
+        os.write(1, words.encode() + b"\n")
+    except BrokenPipeError:
+        return  # the agent is gone; what runs, runs
+
+
+if __name__ == "__main__":
+    main()

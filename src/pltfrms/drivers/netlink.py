@@ -1,0 +1,399 @@
+"""The kernel's network, over rtnetlink. The one door to pyroute2.
+
+Routes carry their nexthops inline: a deleted nexthop object takes its routes along without a
+word to anybody, so BIRD would announce them until its next scan.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_interface, ip_network
+from pathlib import Path
+from typing import Any, Final
+
+from pyroute2.iproute.linux import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from pltfrms.drivers.descriptors import readable
+from pltfrms.drivers.routes import OUR_PROTOS, compare, describe
+from pltfrms.errors import UnavailableError
+from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
+from pltfrms.model.topology import Interface
+
+NEAR_END: Final = "fe80::1"
+"""Our address on every instance's veth; the instance's default routes lead here."""
+
+_open_socket: Callable[..., Any] = AsyncIPRoute  # says nothing of its types itself
+_FAMILIES: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
+_UNICAST, _BLACKHOLE, _PROHIBIT = 1, 6, 8
+_TO_TABLE = 1
+_NODAD = 0x02
+_NO_AUTOMATIC_ADDRESS = 1
+_SIOCGIFFLAGS, _UP, _RUNNING = 0x8913, 0x1, 0x40
+_SO_RCVBUFFORCE = 33
+_BUFFER_BYTES = 8 * 1024 * 1024
+_NETLINK_ROUTE = 0
+_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
+"""Multicast groups: link; IPv4 address, route, rule; IPv6 address, route, rule."""
+
+
+class KernelNetwork:
+    """`ports.Network` of the network namespace in which it is used first.
+
+    Things the kernel refuses do not stop the others: they are named in a sentence that
+    starts with `refused `.
+    """
+
+    def __init__(self, sysctl_root: Path = Path("/proc/sys")) -> None:
+        """Do nothing yet: sockets are opened when they are needed."""
+        self._sysctl_root = sysctl_root
+        self._rtnl: Any = None
+        self._busy = asyncio.Lock()
+        self._listeners: set[socket.socket] = set()
+
+    async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
+        """See `ports.Network`. Sysctls come first: some must precede `up` to have an effect."""
+        sentences = [self._set_sysctl(path, value) for path, value in state.sysctls]
+        for device in state.devices:
+            sentences += await self._apply_device(device)
+        for preference in sorted({rule.preference for rule in state.rules}):
+            rules = [rule for rule in state.rules if rule.preference == preference]
+            sentences += await self._apply_rules(preference, rules)
+        return tuple(sentence for sentence in sentences if sentence)
+
+    async def apply_routes(
+        self, tables: Sequence[int], routes: Sequence[Route]
+    ) -> tuple[str, ...]:
+        """See `ports.Network`. About 1 ms per change after about 2 ms of looking per table."""
+        have = [
+            route
+            for table in tables
+            for route in await self.routes(table)
+            if route.proto in OUR_PROTOS
+        ]
+        changes = compare(have, routes, _why_unusable)
+        sentences = list(changes.missing)
+        sentences += [await self._put_route(route) for route in changes.put]
+        sentences += [await self._delete_route(route) for route in changes.delete]
+        return tuple(sentence for sentence in sentences if sentence)
+
+    async def routes(self, table: int) -> tuple[Route, ...]:
+        """See `ports.Network`. The nexthop of a route via an IPv4 router has no `via`."""
+        found: list[Route] = []
+        for family in _FAMILIES.values():
+            # Without a `dump_filter` of pyroute2 the kernel itself leaves out other tables
+            # (an edge's main table may have a million routes), and says so if there is none.
+            words = {"family": family, "table": table, "dump_filter": None}
+            try:
+                messages = await self._ask("route", "dump", **words)
+            except NetlinkError as error:
+                if error.code != errno.ENOENT:
+                    raise
+            else:
+                found += [_route(message, table, family) for message in messages]
+        return tuple(found)
+
+    async def attach_instance(self, device: str, pid: int) -> None:
+        """See `ports.Network`.
+
+        Raises:
+            UnavailableError: the process is gone, or the kernel refuses.
+        """
+        await self.detach_instance(device)
+        far_end = {"ifname": "eth0", "net_ns_pid": pid}
+        try:
+            await self._ask("link", "add", ifname=device, kind="veth", peer=far_end)
+            self._set_sysctl(
+                f"net/ipv6/conf/{device}/addr_gen_mode", str(_NO_AUTOMATIC_ADDRESS)
+            )
+            index = socket.if_nametoindex(device)
+            await self._ask("link", "set", index=index, state="up")
+            await self._ask("addr", "add", **_address_words(index, f"{NEAR_END}/64"))
+        except (NetlinkError, OSError) as error:
+            await self.detach_instance(device)
+            raise UnavailableError(
+                f"cannot connect process {pid} through {device}: {_why(error)}"
+            ) from error
+
+    async def detach_instance(self, device: str) -> None:
+        """See `ports.Network`."""
+        with contextlib.suppress(OSError):
+            index = socket.if_nametoindex(device)
+            await self._change("link", "del", "", {"index": index})
+
+    def changes(self) -> AsyncIterator[None]:
+        """See `ports.Network`. Nothing that happens after this call is missed."""
+        listener = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE
+        )
+        with contextlib.suppress(PermissionError):
+            listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        listener.bind((0, _GROUPS))
+        self._listeners.add(listener)
+        return self._hints(listener)
+
+    async def close(self) -> None:
+        """Release sockets. Iterations over `changes` must have been ended by the caller."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        self._forget_socket()
+
+    # ---- talking to the kernel -------------------------------------------------------------
+
+    async def _ask(self, subject: str, verb: str, **words: Any) -> list[Any]:
+        """Do one request and return all answers; NetlinkError if the kernel refuses."""
+        async with self._busy:
+            if self._rtnl is None:
+                # Without strict_check the kernel ignores which table is asked for.
+                self._rtnl = _open_socket(groups=0, strict_check=True)
+            try:
+                answer = await getattr(self._rtnl, subject)(verb, **words)
+                if isinstance(answer, AsyncIterator):
+                    return [message async for message in answer]
+                return list(answer)
+            except NetlinkError:
+                raise
+            except BaseException:
+                # Answers may still be under way to nobody; a new socket has none.
+                self._forget_socket()
+                raise
+
+    def _forget_socket(self) -> None:
+        if self._rtnl is not None:
+            self._rtnl.close()
+            self._rtnl = None
+
+    async def _change(
+        self, subject: str, verb: str, sentence: str, words: dict[str, Any]
+    ) -> str:
+        """Do one change and return its sentence; one `refused ...` if the kernel says no."""
+        try:
+            await self._ask(subject, verb, **words)
+        except NetlinkError as error:
+            gone = verb == "del" and error.code in {errno.ESRCH, errno.ENODEV, errno.ENOENT}
+            exists = verb == "add" and error.code == errno.EEXIST
+            return "" if gone or exists else f"refused: {sentence}: {_why(error)}"
+        return sentence
+
+    async def _hints(self, listener: socket.socket) -> AsyncIterator[None]:
+        try:
+            while listener.fileno() >= 0:
+                await readable(listener.fileno())
+                _drain(listener)
+                yield
+        finally:
+            self._listeners.discard(listener)
+            listener.close()
+
+    # ---- routes ----------------------------------------------------------------------------
+
+    async def _put_route(self, route: Route) -> str:
+        try:
+            words = _route_words(route)
+        except OSError:
+            return f"missing: a device has just gone: {describe(route)}"
+        return await self._change("route", "replace", f"put {describe(route)}", words)
+
+    async def _delete_route(self, route: Route) -> str:
+        # Without its nexthops: their devices may have gone, and the rest of the key is ours.
+        words = _route_words(replace(route, nexthops=()))
+        del words["type"]
+        return await self._change("route", "del", f"deleted {describe(route)}", words)
+
+    # ---- state -----------------------------------------------------------------------------
+
+    async def _apply_device(self, device: DeviceState) -> list[str]:
+        try:
+            index = socket.if_nametoindex(device.name)
+            up = _flags(device.name) & _UP
+        except OSError:
+            return [f"missing device {device.name}"]
+        have = await self._addresses(index)
+        sentences = [
+            await self._change(
+                "addr",
+                "add",
+                f"added {address} to {device.name}",
+                _address_words(index, str(address)),
+            )
+            for address in device.addresses
+            if address not in have
+        ]
+        if not up:
+            words = {"index": index, "state": "up"}
+            sentences.append(await self._change("link", "set", f"{device.name} up", words))
+        return sentences
+
+    async def _addresses(self, index: int) -> set[Interface]:
+        return {
+            ip_interface(
+                f"{message.get('local') or message.get('address')}/{message['prefixlen']}"
+            )
+            for message in await self._ask("addr", "dump")
+            if message["index"] == index
+        }
+
+    async def _apply_rules(self, preference: int, rules: Iterable[Rule]) -> list[str]:
+        """Make the rules of a preference these; a preference of ours belongs to us alone."""
+        tables = {rule.table for rule in rules}
+        sentences: list[str] = []
+        for version, family in _FAMILIES.items():
+            plain: set[int] = set()
+            for message in await self._ask("rule", "dump", family=family):
+                if (message.get("priority") or 0) != preference:
+                    continue
+                table = _table_of_plain_rule(message)
+                if table in tables and table not in plain:
+                    plain.add(table)
+                    continue
+                words = f"deleted a foreign IPv{version} rule of preference {preference}"
+                sentences.append(await self._delete_rule(message, words))
+            for table in sorted(tables - plain):
+                words = f"added IPv{version} rule {preference} lookup {table}"
+                rule = {"family": family, "priority": preference, "table": table}
+                sentences.append(await self._change("rule", "add", words, rule))
+        return sentences
+
+    async def _delete_rule(self, message: Any, sentence: str) -> str:
+        words = {
+            name: message[name]
+            for name in ("family", "src_len", "dst_len", "tos", "action", "flags")
+        }
+        # The kernel deletes the first rule that has all that is said of it: say it all.
+        attributes = [pair for pair in message["attrs"] if pair[0] != "FRA_PROTOCOL"]
+        return await self._change("rule", "del", sentence, words | {"attrs": attributes})
+
+    def _set_sysctl(self, path: str, value: str) -> str:
+        file = self._sysctl_root / path
+        try:
+            if file.read_text().split() == value.split():
+                return ""
+            file.write_text(value)
+        except FileNotFoundError:
+            return f"missing sysctl {path}: this kernel or machine does not have it"
+        except OSError as error:
+            return f"refused: sysctl {path} = {value}: {error.strerror}"
+        return f"set sysctl {path} = {value}"
+
+
+def _why(error: NetlinkError | OSError) -> str:
+    if isinstance(error, NetlinkError):
+        return str(error.args[-1])
+    return str(error.strerror or error)
+
+
+def _drain(listener: socket.socket) -> None:
+    """Take all that is there; the messages only say that it is time to look."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            try:
+                listener.recv(65536)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
+
+def _flags(device: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        request = struct.pack("16sH14x", device.encode(), 0)
+        answer = fcntl.ioctl(asker.fileno(), _SIOCGIFFLAGS, request)
+    flags: int = struct.unpack("16xH14x", answer)[0]
+    return flags
+
+
+def _why_unusable(device: str) -> str:
+    """Return why no packet can leave through a device; an ioctl, because it is the fastest."""
+    try:
+        flags = _flags(device)
+    except OSError:
+        return "no such device"
+    if not flags & _UP:
+        return "down"
+    return "" if flags & _RUNNING else "no carrier"
+
+
+def _route_words(route: Route) -> dict[str, Any]:
+    words: dict[str, Any] = {
+        "family": _FAMILIES[route.prefix.version],
+        "dst": str(route.prefix),
+        "table": route.table,
+        "proto": route.proto,
+        "priority": route.metric,
+    }
+    if not route.nexthops:
+        return words | {"type": "unreachable"}
+    hops = [_hop_words(hop, route.prefix.version) for hop in route.nexthops]
+    if len(hops) == 1:
+        return words | {name: hops[0][name] for name in hops[0] if name != "hops"}
+    return words | {"multipath": hops}
+
+
+def _hop_words(hop: Nexthop, version: int) -> dict[str, Any]:
+    words: dict[str, Any] = {
+        "oif": socket.if_nametoindex(hop.device),
+        "hops": min(max(hop.weight, 1), 256) - 1,
+    }
+    if hop.via is None:
+        return words
+    via = str(hop.via)
+    if version == hop.via.version:
+        return words | {"gateway": via}
+    return words | {"via": {"family": int(socket.AF_INET6), "addr": via}}
+
+
+def _route(message: Any, table: int, family: int) -> Route:
+    anywhere = "0.0.0.0" if family == socket.AF_INET else "::"
+    unreachable = _BLACKHOLE <= message["type"] <= _PROHIBIT
+    hops = () if unreachable else message.get("multipath") or (message,)
+    return Route(
+        prefix=ip_network(f"{message.get('dst') or anywhere}/{message['dst_len']}"),
+        table=table,
+        proto=message["proto"],
+        metric=message.get("priority") or 0,
+        nexthops=tuple(_nexthop(hop) for hop in hops),
+    )
+
+
+def _nexthop(message: Any) -> Nexthop:
+    index = message.get("oif") or 0
+    try:
+        device = socket.if_indextoname(index)
+    except OSError:
+        device = f"if{index}"  # gone since the kernel answered
+    via = message.get("gateway") or (message.get("via") or {}).get("addr")
+    return Nexthop(
+        device=device,
+        via=IPv6Address(via) if via and ":" in via else None,
+        weight=(message.get("hops") or 0) + 1,
+    )
+
+
+def _address_words(index: int, address: str) -> dict[str, Any]:
+    """Return an address for pyroute2; IPv6 without the second of duplicate detection."""
+    interface = ip_interface(address)
+    words = {
+        "index": index,
+        "family": _FAMILIES[interface.version],
+        "address": str(interface.ip),
+        "prefixlen": interface.network.prefixlen,
+    }
+    return words | ({"flags": _NODAD} if ":" in address else {})
+
+
+def _table_of_plain_rule(message: Any) -> int | None:
+    """Return the table of a rule that matches everything; None if it is more special."""
+    special = (
+        message["src_len"]
+        or message["dst_len"]
+        or message["tos"]
+        or message["flags"]
+        or message["action"] != _TO_TABLE
+        or any(message.get(name) for name in ("iifname", "oifname", "fwmark", "ip_proto"))
+    )
+    return None if special else message.get("table")

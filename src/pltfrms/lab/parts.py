@@ -1,0 +1,152 @@
+"""The words of the lab: what the capsule must know to make machines and wires.
+
+`wiring` and `assembly` make these from the operator's spec; everything below them knows
+nothing of platforms.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+FABRIC_MTU = 1600
+"""Fabrics and backbone have room for one more header around a 1500-byte packet."""
+OUTSIDE_MTU = 1500
+
+PortKey = tuple[str, str]
+"""(machine, interface)."""
+
+
+class SegmentKind(StrEnum):
+    """What a segment is, which is also the first word of its name as a fault's target."""
+
+    LINK = "link"
+    FABRIC = "fabric"
+    LAN = "lan"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A machine's network interface, plugged into a segment."""
+
+    machine: str
+    interface: str
+    delay_us: int = 0
+    """One way, in both directions, between the interface and the segment."""
+
+    @property
+    def key(self) -> PortKey:
+        """What identifies the port."""
+        return (self.machine, self.interface)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One layer-2 network: a cable between two machines, or a switch."""
+
+    name: str
+    """As faults call it: `link/A--B`, `fabric/fra/a`, `lan/ixp1`."""
+    kind: SegmentKind
+    mtu: int
+    ports: tuple[Port, ...]
+
+    @property
+    def point_to_point(self) -> bool:
+        """Whether an end sees the other end's loss of power as loss of carrier."""
+        return self.kind is SegmentKind.LINK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WiredMachine:
+    """A machine as the wires see it."""
+
+    name: str
+    role: str
+    """`edge`, `node`, `controller`; in the emulated internet `transit`, `ixp`, `eyeball`."""
+    datacenter: str = ""
+    """Empty in the emulated internet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """Which machines there are and what connects them."""
+
+    machines: tuple[WiredMachine, ...]
+    segments: tuple[Segment, ...]
+
+    def machine(self, name: str) -> WiredMachine:
+        """Return the machine called `name`; KeyError if there is none."""
+        for machine in self.machines:
+            if machine.name == name:
+                return machine
+        raise KeyError(name)
+
+    def ports_of(self, machine: str) -> tuple[tuple[Segment, Port], ...]:
+        """Return the ports of a machine with their segments."""
+        return tuple(
+            (segment, port)
+            for segment in self.segments
+            for port in segment.ports
+            if port.machine == machine
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A daemon that a machine runs and restarts, as a service manager would."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    """Program and arguments; empty if it is a Python entry."""
+    entry: str = ""
+    """`module:function`, called in a fork of the lab's preloaded interpreter."""
+    needs: str = ""
+    """Path that must exist before the unit is started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineParts:
+    """What one machine consists of, apart from its wires."""
+
+    name: str
+    units: tuple[Unit, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    """(absolute path, text), put on its disk before every boot."""
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """(path below /proc/sys, value), written at boot, before `network`."""
+    network: tuple[str, ...] = ()
+    """Lines of `ip -batch`, run at boot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabParts:
+    """A whole lab."""
+
+    wiring: Wiring
+    machines: tuple[MachineParts, ...]
+
+    def machine(self, name: str) -> MachineParts:
+        """Return the parts of the machine called `name`; KeyError if there is none."""
+        for machine in self.machines:
+            if machine.name == name:
+                return machine
+        raise KeyError(name)
+
+
+class UnitGrip(StrEnum):
+    """What faults do to a unit."""
+
+    FREE = "free"
+    HELD = "held"
+    """Killed, and kept from being restarted."""
+    HUNG = "hung"
+
+
+class UnitState(StrEnum):
+    """How a unit is, as its machine says."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    """For the file it needs."""
+    RESTARTING = "restarting"
+    KILLED = "killed"
+    """By a fault, and kept down."""
+    HUNG = "hung"

@@ -1,0 +1,205 @@
+"""Lint of a plan: the rules that no plan may break, written a second time.
+
+It shares no code with the modules that make plans, so that one mistake cannot hide in both.
+Slow and plain on purpose; used by tests, and by anybody who wants to judge a plan.
+"""
+
+from pltfrms.model.plan import Allocation, Place, Plan, Reason, Step, Stop
+from pltfrms.model.service import Service
+from pltfrms.model.state import Contact, Phase, Snapshot
+from pltfrms.model.topology import Machine, Role
+
+_SLOTS_MAX = 254
+_MASS_MIN = 2
+_PLANNED = {Reason.NEW_VERSION, Reason.SPREAD}
+_BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
+
+
+def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
+    """Return one sentence per broken rule; nothing if the plan is sound."""
+    problems: list[str] = []
+    if plan.revision != snapshot.revision:
+        problems.append(f"plan is for revision {plan.revision}, not {snapshot.revision}")
+    recorded = dict(snapshot.allocations)
+    for step in plan.steps:
+        found = _check_step(snapshot, recorded, step)
+        problems += [f"{step.allocation.id}: {problem}" for problem in found]
+        if isinstance(step, Place):
+            recorded[step.allocation.id] = step.allocation
+        else:
+            recorded.pop(step.allocation.id, None)
+    return (*problems, *_check_moves(snapshot, plan, recorded))
+
+
+def _check_step(snapshot: Snapshot, recorded: dict[str, Allocation], step: Step) -> list[str]:
+    if isinstance(step, Stop):
+        return _check_stop(snapshot, recorded, step)
+    new = step.allocation
+    service = snapshot.services.get(new.service)
+    node = next((m for m in snapshot.platform.machines if m.name == new.node), None)
+    if service is None:
+        return ["there is no such service"]
+    if node is None or node.role is not Role.NODE or node.datacenter != new.datacenter:
+        return [f"{new.node} is not a node of {new.datacenter}"]
+    return [
+        *_check_name(snapshot, recorded, new),
+        *_check_wish(snapshot, service, new),
+        *_check_room(snapshot, recorded, new, node),
+        *_check_spread(recorded, new, service),
+        *_check_reason(snapshot, recorded, new),
+    ]
+
+
+def _check_name(
+    snapshot: Snapshot, recorded: dict[str, Allocation], new: Allocation
+) -> list[str]:
+    replica = f"{new.service}.{new.datacenter}.{new.replica}"
+    problems = []
+    if new.id != f"{replica}-{new.number}":
+        problems.append("the id does not say what it is")
+    alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
+    if new.id in recorded or new.id in snapshot.allocations or new.id in alive:
+        problems.append("the id is in use")
+    if any(_same_replica(new, old) and old.number >= new.number for old in recorded.values()):
+        problems.append("the number does not rise")
+    return problems
+
+
+def _check_wish(snapshot: Snapshot, service: Service, new: Allocation) -> list[str]:
+    problems = []
+    if not 1 <= new.replica <= service.spec.per_datacenter:
+        problems.append(f"replica {new.replica} of {service.spec.per_datacenter}")
+    if service.spec.datacenters and new.datacenter not in service.spec.datacenters:
+        problems.append("the spec does not name its datacenter")
+    if new.version != service.version:
+        problems.append(f"version {new.version} instead of {service.version}")
+    if snapshot.contact(new.node) is not Contact.PRESENT:
+        problems.append(f"{new.node} is not in contact")
+    return problems
+
+
+def _check_room(
+    snapshot: Snapshot, recorded: dict[str, Allocation], new: Allocation, node: Machine
+) -> list[str]:
+    here = [old for old in recorded.values() if old.node == new.node]
+    runs = [
+        snapshot.services[allocation.service].spec.run
+        for allocation in (*here, new)
+        if allocation.service in snapshot.services
+    ]
+    problems = []
+    if sum(run.cpu for run in runs) > node.cpu + 0.001 * len(runs):
+        problems.append(f"too much cpu on {node.name}")
+    if sum(run.memory_bytes for run in runs) > node.memory_bytes:
+        problems.append(f"too much memory on {node.name}")
+    if not 1 <= new.slot <= _SLOTS_MAX or new.slot in {old.slot for old in here}:
+        problems.append(f"slot {new.slot} of {node.name} is not free")
+    return problems
+
+
+def _check_spread(
+    recorded: dict[str, Allocation], new: Allocation, service: Service
+) -> list[str]:
+    others = [
+        old
+        for old in recorded.values()
+        if old.node == new.node and old.service == new.service and old.id != new.replaces
+    ]
+    if len(others) >= service.spec.max_per_node:
+        return [f"{new.node} already has {len(others)} of the service"]
+    return []
+
+
+def _check_reason(
+    snapshot: Snapshot, recorded: dict[str, Allocation], new: Allocation
+) -> list[str]:
+    old = recorded.get(new.replaces)
+    siblings = [other for other in recorded.values() if _same_replica(new, other)]
+    if new.reason is Reason.NEW_REPLICA:
+        return ["the replica has an allocation already"] if siblings else []
+    if old is None or not _same_replica(new, old):
+        return [f"it replaces {new.replaces!r}, which is not of its replica"]
+    contact = snapshot.contact(old.node)
+    nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
+    rescheduled = new.reason in {Reason.NODE_LOST, Reason.SPREAD}
+    rules = (
+        (new.reason is Reason.NODE_LOST and contact is not Contact.LOST, "it is not lost"),
+        (new.reason is Reason.NODE_REMOVED and old.node in nodes, "it is not removed"),
+        (new.reason in _PLANNED and contact is not Contact.PRESENT, "it is not in contact"),
+        (rescheduled and _mass_loss(snapshot, old), "this is a mass loss"),
+    )
+    return [f"{new.reason} from {old.node}, but {rule}" for broken, rule in rules if broken]
+
+
+def _check_stop(snapshot: Snapshot, recorded: dict[str, Allocation], step: Stop) -> list[str]:
+    old = step.allocation
+    if recorded.get(old.id) != old:
+        return ["stopped, but not recorded"]
+    if step.reason in _BY_SPEC:
+        return _check_spec_stop(snapshot, step)
+    left = [
+        other
+        for other in recorded.values()
+        if other.id != old.id and _same_replica(old, other) and _serves(snapshot, other)
+    ]
+    return [] if left else ["stopped, but no other copy of the replica serves"]
+
+
+def _check_spec_stop(snapshot: Snapshot, step: Stop) -> list[str]:
+    old, service = step.allocation, snapshot.services.get(step.allocation.service)
+    if (step.reason is Reason.SERVICE_DELETED) != (service is None):
+        return [f"stopped as {step.reason}, which is not so"]
+    if service and step.reason is Reason.SCALED_DOWN:
+        wanted = old.replica <= service.spec.per_datacenter
+        return ["stopped, but the spec wants the replica"] if wanted else []
+    if service and step.reason is Reason.DATACENTER_LEFT:
+        nodes = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
+        named = service.spec.datacenters or nodes
+        exists = old.datacenter in {dc.name for dc in snapshot.platform.datacenters}
+        if exists and old.datacenter in named:
+            return ["stopped, but the spec names its datacenter"]
+    return []
+
+
+def _check_moves(snapshot: Snapshot, plan: Plan, recorded: dict[str, Allocation]) -> list[str]:
+    """One planned move at a time per service and datacenter, counting what is under way."""
+    problems = []
+    for step in plan.steps:
+        new = step.allocation
+        if not isinstance(step, Place) or step.reason not in _PLANNED:
+            continue
+        others = [
+            other.id
+            for other in recorded.values()
+            if other.id != new.id
+            and (other.service, other.datacenter) == (new.service, new.datacenter)
+            and other.reason in _PLANNED
+            and other.version == new.version
+            and other.replaces in recorded
+            and snapshot.contact(recorded[other.replaces].node) is Contact.PRESENT
+        ]
+        problems += [f"{new.id}: moved at the same time as {other}" for other in others]
+    return problems
+
+
+def _same_replica(one: Allocation, other: Allocation) -> bool:
+    return (one.service, one.datacenter, one.replica) == (
+        other.service,
+        other.datacenter,
+        other.replica,
+    )
+
+
+def _serves(snapshot: Snapshot, allocation: Allocation) -> bool:
+    status = snapshot.statuses.get(allocation.node)
+    instances = status.instances if status else ()
+    return snapshot.contact(allocation.node) is Contact.PRESENT and any(
+        instance.allocation == allocation.id and instance.phase is Phase.READY
+        for instance in instances
+    )
+
+
+def _mass_loss(snapshot: Snapshot, allocation: Allocation) -> bool:
+    nodes = snapshot.platform.machines_of(Role.NODE, allocation.datacenter)
+    lost = [node for node in nodes if snapshot.contact(node.name) is Contact.LOST]
+    return len(lost) >= _MASS_MIN and 2 * len(lost) > len(nodes)

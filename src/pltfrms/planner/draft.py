@@ -1,0 +1,216 @@
+"""The plan while it is made: what is recorded, plus the steps taken so far.
+
+Each module of the planner looks at a `Draft`, and adds steps and notes to it; what one module
+decided, the next one sees. Sums are kept up to date, so that one placement costs the same
+however many allocations there are.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
+from pltfrms.model.service import Run, Service
+from pltfrms.model.state import Contact, Phase, Snapshot
+from pltfrms.model.topology import Machine, Role
+
+SLOTS_MAX = 254
+"""Instances that the addresses of one node suffice for."""
+
+
+@dataclass(slots=True)
+class Load:
+    """What is promised on one node. Whole thousandths of a core: sums must be exact."""
+
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+    slots: set[int] = field(default_factory=set)
+    services: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Number of recorded allocations by service."""
+    count: int = 0
+
+
+def cpu_milli(cores: float) -> int:
+    """Return cores as whole thousandths."""
+    return round(cores * 1000)
+
+
+class Draft:
+    """Snapshot + steps so far."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Start with what the snapshot records."""
+        self.snapshot = snapshot
+        self.steps: list[Step] = []
+        self.notes: list[Note] = []
+        self.nodes: Mapping[str, Machine] = {
+            node.name: node for node in snapshot.platform.machines_of(Role.NODE)
+        }
+        self.loads: defaultdict[str, Load] = defaultdict(Load)
+        self._racks: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._replicas: defaultdict[tuple[str, str], dict[int, list[Allocation]]] = defaultdict(
+            dict
+        )
+        self._numbers = _highest_numbers(snapshot)
+        self._phases = {
+            (machine, instance.allocation): instance.phase
+            for machine, status in snapshot.statuses.items()
+            for instance in status.instances
+        }
+        self._nodes_of: defaultdict[str, list[Machine]] = defaultdict(list)
+        for node in self.nodes.values():
+            self._nodes_of[node.datacenter].append(node)
+        self._present = {
+            datacenter: tuple(n for n in nodes if self.contact(n.name) is Contact.PRESENT)
+            for datacenter, nodes in self._nodes_of.items()
+        }
+        self._lost_counts = {
+            datacenter: sum(self.contact(node.name) is Contact.LOST for node in nodes)
+            for datacenter, nodes in self._nodes_of.items()
+        }
+        for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
+            self._add(allocation)
+
+    # ---- looking ---------------------------------------------------------------------------
+
+    def nodes_of(self, datacenter: str) -> list[Machine]:
+        """Return all nodes of a datacenter, in spec order."""
+        return self._nodes_of.get(datacenter, [])
+
+    def present(self, datacenter: str) -> tuple[Machine, ...]:
+        """Return the nodes of a datacenter that are in contact, in spec order."""
+        return self._present.get(datacenter, ())
+
+    def lost_count(self, datacenter: str) -> int:
+        """Return how many nodes of a datacenter are out of contact."""
+        return self._lost_counts.get(datacenter, 0)
+
+    def wanted_datacenters(self, service: Service) -> tuple[str, ...]:
+        """Return where a service is wanted, in the order of the platform.
+
+        Without a list: every datacenter that has nodes. A name that the platform does not
+        have (any more) is left out.
+        """
+        named = service.spec.datacenters or self._nodes_of
+        return tuple(
+            datacenter.name
+            for datacenter in self.snapshot.platform.datacenters
+            if datacenter.name in named
+        )
+
+    def contact(self, node: str) -> Contact:
+        """Return the contact state of a node."""
+        return self.snapshot.contact(node)
+
+    def replicas(self, service: str, datacenter: str) -> Mapping[int, list[Allocation]]:
+        """Return the allocations by replica, each list by rising number, none empty."""
+        return self._replicas.get((service, datacenter), {})
+
+    def sites(self) -> Iterator[tuple[str, str]]:
+        """Yield (service, datacenter) of everything recorded, sorted."""
+        yield from sorted(key for key, replicas in self._replicas.items() if replicas)
+
+    def in_rack(self, service: str, node: Machine) -> int:
+        """Return how many allocations of a service the node's rack has."""
+        return self._racks[service, node.datacenter, node.rack]
+
+    def ready(self, allocation: Allocation) -> bool:
+        """Return whether it serves for sure: node in contact, and says that it is ready."""
+        return (
+            allocation.node in self.nodes
+            and self.contact(allocation.node) is Contact.PRESENT
+            and self._phases.get((allocation.node, allocation.id)) is Phase.READY
+        )
+
+    def trouble(self, allocation: Allocation) -> Reason | None:
+        """Return why the node of an allocation cannot be counted on, or None.
+
+        A node of unknown contact gives None: nothing is decided because of it.
+        """
+        if allocation.node not in self.nodes:
+            return Reason.NODE_REMOVED
+        if self.contact(allocation.node) is Contact.LOST:
+            return Reason.NODE_LOST
+        return None
+
+    def free_slot(self, node: str) -> int:
+        """Return the lowest free slot of a node, or 0."""
+        taken = self.loads[node].slots
+        return next((slot for slot in range(1, SLOTS_MAX + 1) if slot not in taken), 0)
+
+    def next_number(self, service: str, datacenter: str, replica: int) -> int:
+        """Return a number that no known allocation or instance of the replica has."""
+        return self._numbers.get(f"{service}.{datacenter}.{replica}", 0) + 1
+
+    def plan(self) -> Plan:
+        """Return what was decided."""
+        return Plan(
+            revision=self.snapshot.revision, steps=tuple(self.steps), notes=tuple(self.notes)
+        )
+
+    # ---- deciding --------------------------------------------------------------------------
+
+    def place(self, allocation: Allocation) -> None:
+        """Take the step of starting an allocation."""
+        self.steps.append(Place(allocation=allocation, reason=allocation.reason))
+        self._numbers[_replica_of(allocation.id)[0]] = allocation.number
+        self._add(allocation)
+
+    def stop(self, allocation: Allocation, reason: Reason) -> None:
+        """Take the step of stopping an allocation."""
+        self.steps.append(Stop(allocation=allocation, reason=reason))
+        replicas = self._replicas[allocation.service, allocation.datacenter]
+        replicas[allocation.replica].remove(allocation)
+        if not replicas[allocation.replica]:
+            del replicas[allocation.replica]
+        self._count(allocation, -1)
+        self.loads[allocation.node].slots.discard(allocation.slot)
+
+    def note(self, about: str, reason: Reason, detail: str) -> None:
+        """Say that something cannot be done now."""
+        self.notes.append(Note(about=about, reason=reason, detail=detail))
+
+    def _add(self, allocation: Allocation) -> None:
+        replicas = self._replicas[allocation.service, allocation.datacenter]
+        replicas.setdefault(allocation.replica, []).append(allocation)
+        self._count(allocation, +1)
+        self.loads[allocation.node].slots.add(allocation.slot)
+
+    def _count(self, allocation: Allocation, sign: int) -> None:
+        load = self.loads[allocation.node]
+        run = _run(self.snapshot.services.get(allocation.service))
+        if run:
+            load.cpu_milli += sign * cpu_milli(run.cpu)
+            load.memory_bytes += sign * run.memory_bytes
+        load.services[allocation.service] += sign
+        load.count += sign
+        node = self.nodes.get(allocation.node)
+        if node:
+            self._racks[allocation.service, node.datacenter, node.rack] += sign
+
+
+def _run(service: Service | None) -> Run | None:
+    return service.spec.run if service else None
+
+
+def _replica_of(allocation: str) -> tuple[str, int]:
+    """Split an allocation id into its replica and its number (0 if it has none)."""
+    replica, _, number = allocation.rpartition("-")
+    return (replica, int(number)) if number.isdecimal() else (allocation, 0)
+
+
+def _highest_numbers(snapshot: Snapshot) -> dict[str, int]:
+    """Return the highest number known by replica.
+
+    Instances that still run count too: an id must not come back while its namesake is alive.
+    """
+    highest: dict[str, int] = {}
+    reported = (
+        instance.allocation
+        for status in snapshot.statuses.values()
+        for instance in status.instances
+    )
+    for allocation in (*snapshot.allocations, *reported):
+        replica, number = _replica_of(allocation)
+        highest[replica] = max(number, highest.get(replica, 0))
+    return highest

@@ -1,0 +1,142 @@
+"""Decide from probe results where an instance is in its life, and when it is restarted.
+
+Pure: the state goes in, the next state comes out; `now` is in monotonic seconds.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pltfrms.model.service import Probe
+from pltfrms.model.state import Phase
+
+START_INTERVAL_MS: Final = 50
+"""A starting instance is asked this often: every instant until READY is lost capacity."""
+FIRST_BACKOFF_SECONDS: Final = 0.5
+MAX_BACKOFF_SECONDS: Final = 30.0
+FORGIVE_AFTER_SECONDS: Final = 60.0
+"""An instance that was READY this long restarts at once again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """All that is remembered about one instance between two probes."""
+
+    phase: Phase
+    since: float
+    """When the phase began."""
+    successes: int = 0
+    failures: int = 0
+    """In a row, since the phase began."""
+    restarts: int = 0
+    """Ever."""
+    streak: int = 0
+    """Restarts that are not forgiven yet; makes the back-off."""
+    resume_at: float = 0.0
+    """In UNHEALTHY and BACKOFF: when to restart."""
+    sentence: str = ""
+    """The last thing that happened to it."""
+
+
+def first_start(now: float) -> Health:
+    """Return the state of an instance that is started for the first time."""
+    return Health(phase=Phase.STARTING, since=now, sentence="started")
+
+
+def adopted(now: float, *, announced: bool) -> Health:
+    """Return the state of an instance that already ran when the agent started.
+
+    Whether it is healthy is unknown, so what is stays: READY if it is announced.
+    """
+    if announced:
+        sentence = "found running and announced"
+        return Health(phase=Phase.READY, since=now, sentence=sentence)
+    return Health(phase=Phase.STARTING, since=now, sentence="found running, not announced")
+
+
+def probed(health: Health, probe: Probe, now: float, failure: str) -> Health:
+    """Return the state after one probe; `failure` is empty if it succeeded."""
+    if failure:
+        health = replace(health, failures=health.failures + 1, successes=0)
+    else:
+        health = replace(health, successes=health.successes + 1, failures=0)
+    if health.phase is Phase.STARTING:
+        return _probed_starting(health, probe, now, failure)
+    if health.phase is Phase.READY and health.failures >= probe.fall:
+        sentence = f"{health.failures} probes failed in a row, the last one: {failure}"
+        return _failed(health, Phase.UNHEALTHY, now, sentence)
+    if health.phase is Phase.UNHEALTHY and health.successes >= probe.rise:
+        return _ready(health, now, f"{health.successes} probes succeeded in a row")
+    return health
+
+
+def ended(health: Health, now: float, how: str) -> Health:
+    """Return the state after the instance ended by itself, or could not be started."""
+    return _failed(health, Phase.BACKOFF, now, how)
+
+
+def restarted(health: Health, now: float) -> Health:
+    """Return the state of a new start after a failure."""
+    return Health(
+        phase=Phase.STARTING,
+        since=now,
+        restarts=health.restarts + 1,
+        streak=health.streak + 1,
+        sentence=f"restarted: {health.sentence}",
+    )
+
+
+def stopping(health: Health, now: float, why: str) -> Health:
+    """Return the state of an instance that is being stopped on purpose."""
+    return replace(health, phase=Phase.STOPPING, since=now, sentence=why)
+
+
+def restart_due(health: Health, now: float) -> bool:
+    """Return whether the instance is to be restarted now."""
+    return health.phase in {Phase.UNHEALTHY, Phase.BACKOFF} and now >= health.resume_at
+
+
+def probe_delay_seconds(health: Health, probe: Probe) -> float:
+    """Return how long to wait before the next probe."""
+    starting = health.phase is Phase.STARTING
+    return (START_INTERVAL_MS if starting else probe.interval_ms) / 1000
+
+
+def backoff_seconds(streak: int) -> float:
+    """Return the wait before the restart that follows `streak` unforgiven ones.
+
+    0, 0.5, 1, 2, 4 ... 30: the first failure is an accident, the next ones a habit.
+    """
+    if streak == 0:
+        return 0.0
+    doublings = min(streak - 1, 16)  # far beyond the maximum; keeps the power small
+    return min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**doublings)
+
+
+def _probed_starting(health: Health, probe: Probe, now: float, failure: str) -> Health:
+    if not failure:
+        return _ready(health, now, "first probe succeeded")
+    if now - health.since < probe.grace_ms / 1000:
+        return health
+    sentence = f"not ready {probe.grace_ms} ms after its start: {failure}"
+    return _failed(health, Phase.UNHEALTHY, now, sentence)
+
+
+def _ready(health: Health, now: float, sentence: str) -> Health:
+    return replace(health, phase=Phase.READY, since=now, failures=0, sentence=sentence)
+
+
+def _failed(health: Health, phase: Phase, now: float, sentence: str) -> Health:
+    proven = health.phase is Phase.READY and now - health.since >= FORGIVE_AFTER_SECONDS
+    streak = 0 if proven else health.streak
+    failed_already = health.phase in {Phase.UNHEALTHY, Phase.BACKOFF}
+    resume_at = health.resume_at if failed_already else now + backoff_seconds(streak)
+    return replace(
+        health,
+        phase=phase,
+        since=now,
+        successes=0,
+        failures=0,
+        streak=streak,
+        resume_at=resume_at,
+        sentence=sentence,
+    )

@@ -1,0 +1,84 @@
+"""Derive from a target what is needed to start its instances."""
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_interface
+from typing import Final
+
+from pltfrms.errors import UsageError
+from pltfrms.model.machine import InstanceSpec
+from pltfrms.model.plan import Allocation, Target
+from pltfrms.model.service import Service
+from pltfrms.model.topology import Interface, Platform
+
+INSTANCE_LINK_LOCAL: Final = IPv6Address("fe80::2")
+"""The instance's end of its veth; the machine's end is fe80::1."""
+_VARIABLE: Final = re.compile(r"\$\{pltfrms\.(\w+)\}")
+
+
+def instance_device(slot: int) -> str:
+    """Return the name of the machine's end of the veth of the instance in a slot."""
+    return f"i{slot}"
+
+
+def service_versions(target: Target, before: Iterable[Service]) -> tuple[Service, ...]:
+    """Return the services in the versions that the target's allocations run.
+
+    A target has only the newest version of a service. While a rollout lasts, allocations of
+    the version before still run here, so that one is kept from what was known `before`.
+    """
+    known = {(service.name, service.version): service for service in before}
+    known |= {(service.name, service.version): service for service in target.services}
+    needed = {(each.service, each.version) for each in target.allocations}
+    return tuple(known[key] for key in sorted(needed & known.keys()))
+
+
+def instance_spec(platform: Platform, service: Service, allocation: Allocation) -> InstanceSpec:
+    """Return what is needed to start the instance of an allocation.
+
+    Raises:
+        KeyError: the platform has not got the allocation's node.
+        UsageError: command, files or environment name an unknown `${pltfrms.X}`.
+    """
+    node = platform.machine(allocation.node)
+    address4 = platform.instance4(node, allocation.slot)
+    address6 = platform.instance6(node, service.id, allocation.slot)
+    run = service.spec.run
+    words = {
+        "instance": allocation.id,
+        "service": allocation.service,
+        "datacenter": allocation.datacenter,
+        "node": allocation.node,
+        "replica": str(allocation.replica),
+        "prefix4": str(service.prefix4),
+        "prefix6": str(service.prefix6),
+        "address4": str(address4),
+        "address6": str(address6),
+    }
+    return InstanceSpec(
+        allocation=allocation.id,
+        process=tuple(_fill(word, words) for word in run.process),
+        files=tuple((name, _fill(text, words)) for name, text in run.files),
+        environment=tuple((name, _fill(text, words)) for name, text in run.environment),
+        device=instance_device(allocation.slot),
+        service_addresses=_interfaces(prefix.network_address for prefix in service.prefixes),
+        unicast_addresses=_interfaces((address4, address6)),
+        cpu=run.cpu,
+        memory_bytes=run.memory_bytes,
+        stop_grace_ms=run.stop_grace_ms,
+    )
+
+
+def _interfaces(addresses: Iterable[object]) -> tuple[Interface, ...]:
+    return tuple(ip_interface(str(address)) for address in addresses)  # /32 and /128
+
+
+def _fill(text: str, words: Mapping[str, str]) -> str:
+    def word(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in words:
+            known = ", ".join(sorted(words))
+            raise UsageError(f"unknown variable {match.group()}; there are: {known}")
+        return words[name]
+
+    return _VARIABLE.sub(word, text)

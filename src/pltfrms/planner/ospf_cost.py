@@ -1,0 +1,63 @@
+"""Decide the OSPF cost of a backbone link from its measured round trip time.
+
+Pure: the state goes in and comes out; `now` is in monotonic seconds. The least RTT of a window
+is taken, because queues only ever add to it.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+WINDOW_SECONDS: Final = 30.0
+MIN_SAMPLES: Final = 3
+MIN_PAUSE_SECONDS: Final = 30.0
+"""Between two changes: each one makes every edge compute its paths again."""
+MIN_CHANGE: Final = 0.2
+"""A smaller relative change is noise."""
+COST_PER_MS: Final = 10
+MAX_COST: Final = 60_000
+_STEP: Final = 1.1
+"""Costs are rounded to powers of this, so that both ends of a link say the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkCost:
+    """What is remembered about one end of a link."""
+
+    cost: int | None = None
+    """None until it was measured: the default of the configuration holds."""
+    changed_at: float | None = None
+    samples: tuple[tuple[float, float], ...] = ()
+    """(time, RTT in milliseconds), oldest first, not older than the window."""
+
+
+def measured(state: LinkCost, rtt_ms: float | None, now: float) -> LinkCost:
+    """Return the state after one measurement; `rtt_ms` is None if no answer came.
+
+    A link that does not answer keeps its cost: whether it carries traffic is BFD's to say.
+    """
+    samples = tuple((at, rtt) for at, rtt in state.samples if now - at < WINDOW_SECONDS)
+    if rtt_ms is not None:
+        samples = (*samples, (now, rtt_ms))
+    state = replace(state, samples=samples)
+    if len(samples) < MIN_SAMPLES:
+        return state
+    rtt_ms = min(rtt for _, rtt in samples)
+    if not _worth_a_change(state, rtt_ms, now):
+        return state
+    return replace(state, cost=cost_of(rtt_ms), changed_at=now)
+
+
+def cost_of(rtt_ms: float) -> int:
+    """Return ten times the RTT in milliseconds, rounded to steps of 10 %, 1..60000."""
+    raw = max(1.0, COST_PER_MS * rtt_ms)
+    stepped = _STEP ** round(math.log(raw, _STEP))
+    return min(MAX_COST, max(1, round(stepped)))
+
+
+def _worth_a_change(state: LinkCost, rtt_ms: float, now: float) -> bool:
+    if state.cost is None or state.changed_at is None:
+        return True
+    if now - state.changed_at < MIN_PAUSE_SECONDS:
+        return False
+    return abs(COST_PER_MS * rtt_ms - state.cost) > MIN_CHANGE * state.cost

@@ -1,0 +1,36 @@
+"""Snapshot -> target: what one machine is to be made."""
+
+from pltfrms.errors import NotFoundError
+from pltfrms.model.plan import Target
+from pltfrms.model.state import Snapshot
+from pltfrms.model.topology import Role
+
+
+def make_target(snapshot: Snapshot, machine: str) -> Target:
+    """Return the target of a machine; its generation is the snapshot's revision.
+
+    Raises:
+        NotFoundError: the platform has no such machine.
+    """
+    try:
+        role = snapshot.platform.machine(machine).role
+    except KeyError:
+        raise NotFoundError(f"the platform has no machine {machine!r}") from None
+    allocations = tuple(
+        allocation
+        for _, allocation in sorted(snapshot.allocations.items())
+        if allocation.node == machine
+    )
+    here = {allocation.service for allocation in allocations}
+    services = tuple(
+        service
+        for name, service in sorted(snapshot.services.items())
+        if role is Role.EDGE or name in here
+    )
+    return Target(
+        machine=machine,
+        generation=snapshot.revision,
+        platform=snapshot.platform,
+        services=services,
+        allocations=allocations,
+    )

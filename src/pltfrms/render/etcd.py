@@ -1,0 +1,73 @@
+"""Write the command line of the store's member on a controller machine."""
+
+from pathlib import Path
+
+from pltfrms.model.topology import (
+    ETCD_CLIENT_PORT,
+    ETCD_PEER_PORT,
+    Machine,
+    Platform,
+    Role,
+)
+
+_HEARTBEAT_MS = 150
+"""About the longest round trip between two datacenters that we expect."""
+_ELECTION_MS = 1500
+"""Ten heartbeats, as etcd asks for: a slow path must not look like a dead leader."""
+_QUOTA_BYTES = 2 * 1024 * 1024 * 1024
+
+
+def etcd_command(platform: Platform, machine: str, data_dir: Path) -> tuple[str, ...]:
+    """Return the command that runs the member on `machine`, a controller machine.
+
+    All members are known from the start (static bootstrap) and talk over the IPv6 loopbacks;
+    a member that has data in `data_dir` ignores the bootstrap. KeyError if the platform has
+    no such machine.
+    """
+    me = platform.machine(machine)
+    loopback = f"http://[{platform.loopback6(me)}]"
+    members = ",".join(
+        f"{member.name}=http://[{platform.loopback6(member)}]:{ETCD_PEER_PORT}"
+        for member in platform.machines_of(Role.CONTROLLER)
+    )
+    return (
+        "etcd",
+        f"--name={me.name}",
+        f"--data-dir={data_dir}",
+        f"--listen-peer-urls={loopback}:{ETCD_PEER_PORT}",
+        f"--initial-advertise-peer-urls={loopback}:{ETCD_PEER_PORT}",
+        f"--listen-client-urls={loopback}:{ETCD_CLIENT_PORT},http://[::1]:{ETCD_CLIENT_PORT}",
+        f"--advertise-client-urls={loopback}:{ETCD_CLIENT_PORT}",
+        f"--initial-cluster={members}",
+        f"--initial-cluster-token=pltfrms-{platform.name}",
+        "--initial-cluster-state=new",
+        f"--heartbeat-interval={_HEARTBEAT_MS}",
+        f"--election-timeout={_ELECTION_MS}",
+        "--pre-vote",  # a member that comes back does not unseat the leader
+        "--auto-compaction-mode=periodic",
+        "--auto-compaction-retention=1h",
+        f"--quota-backend-bytes={_QUOTA_BYTES}",
+        "--logger=zap",
+        "--log-level=warn",
+    )
+
+
+def etcd_endpoints(platform: Platform, machine: str) -> tuple[str, ...]:
+    """Return the client URLs of all members, nearest first.
+
+    Own machine, then own datacenter, then the others in the order of the spec. KeyError if
+    the platform has no such machine.
+    """
+    me = platform.machine(machine)
+
+    def distance(member: Machine) -> int:
+        if member == me:
+            return 0
+        return 1 if member.datacenter == me.datacenter else 2
+
+    return tuple(
+        f"http://[::1]:{ETCD_CLIENT_PORT}"
+        if member == me
+        else f"http://[{platform.loopback6(member)}]:{ETCD_CLIENT_PORT}"
+        for member in sorted(platform.machines_of(Role.CONTROLLER), key=distance)
+    )

@@ -1,0 +1,195 @@
+"""Say what the kernel's network of a machine must look like, apart from routes."""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_interface
+
+from pltfrms.model.lab import (
+    Lab,
+    LabEyeball,
+    LabIxp,
+    LabTransit,
+    lab_interface,
+    lan_addresses,
+    lan_interface,
+)
+from pltfrms.model.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
+from pltfrms.model.topology import (
+    Interface,
+    Machine,
+    Platform,
+    Role,
+    backbone_interface,
+    fabric_interface,
+    link_local,
+)
+from pltfrms.render.internet import client_addresses
+
+_FORWARDING = (
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    # Hash over addresses, protocol and ports (0x37), of the inner packet where there is one:
+    # every edge sends a flow the same way.
+    ("net/ipv4/fib_multipath_hash_policy", "3"),
+    ("net/ipv4/fib_multipath_hash_fields", "55"),
+    ("net/ipv6/fib_multipath_hash_policy", "3"),
+    ("net/ipv6/fib_multipath_hash_fields", "55"),
+)
+_ALWAYS = (
+    # Paths are asymmetric by design, and nobody but BIRD and the agent may change routes.
+    *(
+        (f"net/ipv4/conf/{scope}/{name}", "0")
+        for scope in ("all", "default")
+        for name in ("rp_filter", "send_redirects", "accept_redirects")
+    ),
+    *(
+        (f"net/ipv6/conf/{scope}/{name}", "0")
+        for scope in ("all", "default")
+        for name in ("accept_ra", "accept_redirects")
+    ),
+    # A port that goes down and comes back keeps its global addresses.
+    ("net/ipv6/conf/all/keep_addr_on_down", "1"),
+    ("net/ipv6/conf/default/keep_addr_on_down", "1"),
+)
+_RULE_PREFERENCE = 100
+_LINK_LOCAL_LENGTH = 64
+
+_Devices = Mapping[str, tuple[Interface, ...]]
+
+
+def network_state(platform: Platform, machine: str) -> NetworkState:
+    """Return the addresses, rules and sysctls of a machine of ours.
+
+    KeyError if the platform has no such machine.
+    """
+    me = platform.machine(machine)
+    fixed = (_link_local(link_local(me)),)
+    fabrics = platform.datacenter(me.datacenter).fabrics
+    inside: dict[str, tuple[Interface, ...]] = {
+        fabric_interface(fabric): fixed for fabric in fabrics
+    }
+    far_ends = [link.far_end(machine) for link in platform.links_of(machine)]
+    inside |= {backbone_interface(name): _on_backbone(platform, me) for name in far_ends}
+    outside = {session.interface: session.ours for _, session in platform.sessions_of(machine)}
+    devices = {"lo": _loopbacks(platform, me)} | inside | outside
+    forwards = me.role is not Role.CONTROLLER
+    return NetworkState(
+        devices=_devices(devices),
+        rules=(
+            (Rule(preference=_RULE_PREFERENCE, table=SERVICE_TABLE),)
+            if me.role is Role.NODE
+            else ()
+        ),
+        sysctls=(
+            *(_FORWARDING if forwards else ()),
+            *_ALWAYS,
+            *_port_sysctls((*inside, *outside), fixed=inside),
+        ),
+    )
+
+
+def internet_network_state(platform: Platform, lab: Lab, machine: str) -> NetworkState:
+    """Return the addresses and sysctls of a machine of the emulated internet.
+
+    The addresses of an eyeball's client are on its `lo`. KeyError if the lab has no such
+    machine.
+    """
+    devices = _lab_devices(platform, lab, machine)
+    fixed = [name for name, addresses in devices.items() if _is_fixed(addresses)]
+    ports = [name for name in devices if name != "lo"]
+    return NetworkState(
+        devices=_devices(devices),
+        sysctls=(*_FORWARDING, *_ALWAYS, *_port_sysctls(ports, fixed=fixed)),
+    )
+
+
+def _loopbacks(platform: Platform, me: Machine) -> tuple[Interface, ...]:
+    return (ip_interface(platform.loopback4(me)), ip_interface(platform.loopback6(me)))
+
+
+def _link_local(address: IPv6Address) -> Interface:
+    return ip_interface(f"{address}/{_LINK_LOCAL_LENGTH}")
+
+
+def _on_backbone(platform: Platform, me: Machine) -> tuple[Interface, ...]:
+    """Return the link-local address on backbone links, such as fe80::1:e:2.
+
+    It contains the datacenter's id: ids of edges repeat in other datacenters, and two ends of
+    one link with the same address do not hear each other.
+    """
+    datacenter = platform.datacenter(me.datacenter)
+    return (_link_local(link_local(me) + (datacenter.id << 32)),)
+
+
+def _is_fixed(addresses: tuple[Interface, ...]) -> bool:
+    return all(address.is_link_local for address in addresses)
+
+
+def _devices(devices: _Devices) -> tuple[DeviceState, ...]:
+    return tuple(
+        DeviceState(name=name, addresses=addresses) for name, addresses in devices.items()
+    )
+
+
+def _port_sysctls(ports: Iterable[str], fixed: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Return the sysctls of network ports; those in `fixed` have our link-local address."""
+    for port in ports:
+        yield (f"net/ipv4/conf/{port}/rp_filter", "0")
+        yield (f"net/ipv4/conf/{port}/send_redirects", "0")
+        yield (f"net/ipv6/conf/{port}/accept_ra", "0")
+        # Addresses are computed, hence unique: usable at once.
+        yield (f"net/ipv6/conf/{port}/accept_dad", "0")
+        if port in fixed:
+            yield (f"net/ipv6/conf/{port}/addr_gen_mode", "1")  # none but ours
+
+
+# ---- the emulated internet -----------------------------------------------------------------
+
+
+def _lab_devices(platform: Platform, lab: Lab, machine: str) -> _Devices:
+    for transit in lab.transits:
+        if transit.name == machine:
+            return _transit_devices(platform, lab, transit)
+    for ixp in lab.ixps:
+        if ixp.name == machine:
+            return _route_server_devices(platform, lab, ixp)
+    for eyeball in lab.eyeballs:
+        if eyeball.name == machine:
+            return _eyeball_devices(platform, lab, eyeball)
+    raise KeyError(machine)
+
+
+def _transit_devices(platform: Platform, lab: Lab, transit: LabTransit) -> _Devices:
+    peer = next(peer for peer in platform.peers if peer.name == transit.name)
+    towards_us = {
+        lab_interface(session.edge): tuple(
+            ip_interface(f"{theirs}/{ours.network.prefixlen}")
+            for ours, theirs in zip(session.ours, session.theirs, strict=True)
+        )
+        for session in peer.sessions
+    }
+    eyeballs = [ball.name for ball in lab.eyeballs if transit.name in ball.upstreams]
+    others = [
+        other.name
+        for other in lab.transits
+        if other.name in transit.peerings or transit.name in other.peerings
+    ]
+    fixed = (_link_local(lab.link_local(transit.name)),)
+    return towards_us | {lab_interface(name): fixed for name in (*eyeballs, *others)}
+
+
+def _route_server_devices(platform: Platform, lab: Lab, ixp: LabIxp) -> _Devices:
+    return {lan_interface(ixp.name): lan_addresses(platform, lab, ixp.name, ixp.name)}
+
+
+def _eyeball_devices(platform: Platform, lab: Lab, eyeball: LabEyeball) -> _Devices:
+    fixed = (_link_local(lab.link_local(eyeball.name)),)
+    ixps = {ixp.name for ixp in lab.ixps}
+    ports: dict[str, tuple[Interface, ...]] = {}
+    for upstream in eyeball.upstreams:
+        if upstream in ixps:
+            addresses = lan_addresses(platform, lab, upstream, eyeball.name)
+            ports[lan_interface(upstream)] = addresses
+        else:
+            ports[lab_interface(upstream)] = fixed
+    clients = tuple(ip_interface(address) for address in client_addresses(eyeball))
+    return {"lo": clients} | ports

@@ -1,0 +1,23 @@
+"""YAML spec files -> words of the model; every error at once, with file and line."""
+
+from pltfrms.specfile.load import (
+    check_platform,
+    check_service,
+    json_schema,
+    load_directory,
+    load_file,
+    load_lab,
+    load_platform,
+    load_service,
+)
+
+__all__ = [
+    "check_platform",
+    "check_service",
+    "json_schema",
+    "load_directory",
+    "load_file",
+    "load_lab",
+    "load_platform",
+    "load_service",
+]

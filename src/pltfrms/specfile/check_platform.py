@@ -1,0 +1,208 @@
+"""What makes no sense in a platform, whoever wrote it: a file or a caller of the API."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from pltfrms.model.topology import Datacenter, Machine, Platform, Prefix, Role
+from pltfrms.specfile.check_routing import check_routing
+from pltfrms.specfile.findings import (
+    Finding,
+    Where,
+    check_asn,
+    check_interface,
+    check_name,
+    check_range,
+)
+
+_SECTION = {Role.EDGE: "edges", Role.NODE: "nodes", Role.CONTROLLER: "controllers"}
+_RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
+MAX_LENGTH = {4: 24, 6: 48}
+"""Longest prefixes that the internet accepts, by IP version."""
+_INFRASTRUCTURE_LENGTH = {4: 8, 6: 48}
+_DAY_MS = 24 * 3600 * 1000
+
+
+def platform_findings(platform: Platform) -> Iterator[Finding]:
+    """Yield everything that is wrong with a platform."""
+    yield from check_name(("platform",), platform.name)
+    yield from check_asn(("asn",), platform.asn)
+    yield from _check_prefixes(platform)
+    yield from _check_timers(platform)
+    yield from _check_datacenters(platform)
+    yield from _check_machines(platform)
+    yield from check_routing(platform)
+
+
+# ---- prefixes ------------------------------------------------------------------------------
+
+
+def _check_prefixes(platform: Platform) -> Iterator[Finding]:
+    infrastructure = (platform.infrastructure4, platform.infrastructure6)
+    for prefix in infrastructure:
+        length = _INFRASTRUCTURE_LENGTH[prefix.version]
+        if prefix.prefixlen != length:
+            what = f"{prefix} must be a /{length}: addresses are computed from its bits"
+            yield Finding(("infrastructure",), what)
+    prefixes = [aggregate.prefix for aggregate in platform.aggregates]
+    for index, prefix in enumerate(prefixes):
+        where = ("aggregates", index)
+        yield from _check_aggregate(where, prefix)
+        yield from _check_overlaps(where, prefix, (*infrastructure, *prefixes[:index]))
+    for version in (4, 6):
+        if all(prefix.version != version for prefix in prefixes):
+            what = f"there is no IPv{version} prefix, services need one of each family"
+            yield Finding(("aggregates",), what, absent="")
+
+
+def _check_aggregate(where: Where, prefix: Prefix) -> Iterator[Finding]:
+    longest = MAX_LENGTH[prefix.version]
+    if prefix.prefixlen > longest:
+        what = f"{prefix} is longer than /{longest}: other networks would filter it"
+        yield Finding(where, what, f"use a prefix of /{longest} or shorter")
+    if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+        yield Finding(where, f"{prefix} cannot be routed in the internet")
+
+
+def _check_overlaps(
+    where: Where, prefix: Prefix, others: Iterable[Prefix]
+) -> Iterator[Finding]:
+    for other in others:
+        if prefix.version == other.version and prefix.overlaps(other):
+            yield Finding(where, f"{prefix} overlaps {other}", "prefixes must not overlap")
+
+
+# ---- timers --------------------------------------------------------------------------------
+
+
+def _check_timers(platform: Platform) -> Iterator[Finding]:
+    timers = platform.timers
+    for name, value, low, high, unit in (
+        ("bfd_interval", timers.bfd_interval_ms, 10, 10_000, "ms"),
+        ("external_bfd_interval", timers.external_bfd_interval_ms, 10, 10_000, "ms"),
+        ("bfd_multiplier", timers.bfd_multiplier, 2, 20, ""),
+        ("heartbeat", timers.heartbeat_ms, 50, 60_000, "ms"),
+        ("contact_ttl", timers.contact_ttl_seconds, 1, 600, "s"),
+        ("stable_after", timers.stable_after_seconds, 0, 86_400, "s"),
+        ("withdraw_after", timers.withdraw_after_ms, 0, _DAY_MS, "ms"),
+        ("announce_after", timers.announce_after_ms, 0, _DAY_MS, "ms"),
+        ("flap_hold", timers.flap_hold_seconds, 0, 300, "s"),
+    ):
+        if not low <= value <= high:
+            what = f"{value}{unit} is outside {low}{unit}..{high}{unit}"
+            yield Finding(("timers", name), what)
+    if timers.contact_ttl_seconds * 1000 <= 2 * timers.heartbeat_ms:
+        what = (
+            f"contact_ttl {timers.contact_ttl_seconds}s must be more than two heartbeats"
+            f" ({2 * timers.heartbeat_ms}ms)"
+        )
+        hint = "else one late heartbeat makes a machine lost"
+        yield Finding(("timers", "contact_ttl"), what, hint)
+
+
+# ---- datacenters and machines --------------------------------------------------------------
+
+
+def _check_datacenters(platform: Platform) -> Iterator[Finding]:
+    if not platform.machines_of(Role.NODE):
+        what = "no datacenter has nodes: nothing can run"
+        yield Finding(("datacenters",), what, "nodes: {fra-n1: {cpu: 4, memory: 8GiB}}", "")
+    if not platform.machines_of(Role.CONTROLLER):
+        what = "no datacenter has controllers: nothing would be decided"
+        yield Finding(("datacenters",), what, "controllers: [fra-c1]", "")
+    owners: dict[int, str] = {}
+    names: set[str] = set()
+    for datacenter in platform.datacenters:
+        where = ("datacenters", datacenter.name)
+        yield from check_name(where, datacenter.name)
+        if datacenter.name in names:
+            yield Finding(where, f"a second datacenter {datacenter.name}")
+        names.add(datacenter.name)
+        owner = owners.setdefault(datacenter.id, datacenter.name)
+        if owner != datacenter.name:
+            what = f"id {datacenter.id} is already that of {owner}"
+            yield Finding((*where, "id"), what, "ids are unique")
+        yield from _check_datacenter(where, platform, datacenter)
+
+
+def _check_datacenter(
+    where: Where, platform: Platform, datacenter: Datacenter
+) -> Iterator[Finding]:
+    yield from check_range((*where, "id"), datacenter.id, 1, 200)
+    if not datacenter.city.isprintable():
+        yield Finding((*where, "city"), "has characters that cannot be printed")
+    if not datacenter.fabrics:
+        yield Finding((*where, "fabrics"), "there is none", "fabrics: [a, b]")
+    for index, fabric in enumerate(datacenter.fabrics):
+        here = (*where, "fabrics", index)
+        yield from check_name(here, fabric)
+        yield from check_interface(here, f"fab-{fabric}", "take a shorter name")
+        if fabric in datacenter.fabrics[:index]:
+            yield Finding(here, f"{fabric} is in the list twice", "names are unique")
+    if not platform.machines_of(Role.EDGE, datacenter.name):
+        what = "has no edges: nothing can reach its machines"
+        yield Finding((*where, "edges"), what, "edges: [fra-e1, fra-e2]", "")
+
+
+def where_of(machine: Machine) -> Where:
+    """Return the path of a machine in the spec."""
+    return ("datacenters", machine.datacenter, _SECTION[machine.role], machine.name)
+
+
+def _check_machines(platform: Platform) -> Iterator[Finding]:
+    known = {datacenter.name for datacenter in platform.datacenters}
+    counts = Counter(machine.name for machine in platform.machines)
+    for machine in platform.machines:
+        where = where_of(machine)
+        yield from check_name(where, machine.name)
+        if machine.datacenter not in known:
+            yield Finding(where, f"its datacenter {machine.datacenter} does not exist")
+        if counts[machine.name] > 1:
+            what = f"{counts[machine.name]} machines are called {machine.name}"
+            yield Finding(where, what, "names are unique in the whole platform")
+        if not _RACK.match(machine.rack):
+            what = f"{machine.rack!r} is not a rack's name"
+            yield Finding((*where, "rack"), what, "letters, digits, . _ -")
+        if machine.role is Role.NODE:
+            yield from _check_size(where, machine)
+    yield from _check_ids(platform)
+
+
+def _check_size(where: Where, node: Machine) -> Iterator[Finding]:
+    if not 0 < node.cpu < float("inf"):
+        yield Finding((*where, "cpu"), "must be more than 0", "cores, such as 4")
+    if node.memory_bytes <= 0:
+        yield Finding((*where, "memory"), "must be more than 0", "such as 8GiB")
+
+
+def _check_ids(platform: Platform) -> Iterator[Finding]:
+    owners: dict[tuple[str, Role, int], str] = {}
+    for machine in platform.machines:
+        where = (*where_of(machine), "id")
+        if not 1 <= machine.id <= 250:  # noqa: PLR2004 (as the message says)
+            what = f"id {machine.id} is outside 1..250"
+            hint = "end the name with its number (fra-e1) or give an id: fra-edge: {id: 1}"
+            yield Finding(where, what, hint)
+            continue
+        key = (machine.datacenter, machine.role, machine.id)
+        owner = owners.setdefault(key, machine.name)
+        if owner != machine.name:
+            what = f"id {machine.id} is already that of {owner}"
+            hint = "ids are unique per datacenter and role; give one of them another id:"
+            yield Finding(where, what, hint)
+    yield from _check_private_asn(platform)
+
+
+def _check_private_asn(platform: Platform) -> Iterator[Finding]:
+    known = {datacenter.name for datacenter in platform.datacenters}
+    used = {
+        platform.private_asn(machine): machine.name
+        for machine in itertools.chain(
+            platform.machines_of(Role.NODE), platform.machines_of(Role.CONTROLLER)
+        )
+        if machine.datacenter in known
+    }
+    if platform.asn in used:
+        what = f"{platform.asn} is the private ASN of {used[platform.asn]}"
+        yield Finding(("asn",), what, "use the ASN that your registry gave you")

@@ -1,0 +1,214 @@
+"""What makes no sense in a service, alone and on a platform, whoever wrote it."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.specfile.findings import Finding, Where, check_name, check_range, nearest
+
+VARIABLES = (
+    "instance",
+    "service",
+    "datacenter",
+    "node",
+    "replica",
+    "prefix4",
+    "prefix6",
+    "address4",
+    "address6",
+)
+"""What `${pltfrms.X}` may name in command, files and environment."""
+_VARIABLE = re.compile(r"\$\{pltfrms\.([^}\n]{0,40})")
+_ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)\Z")
+_HTTP_PATH = re.compile(r"/[!-~]*\Z")
+_MAX_PORT = 65_535
+_MIB = 1024 * 1024
+_ROUNDING = 1e-9
+"""Cores are decimal fractions; 0.3 / 0.1 must count as 3."""
+
+
+def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
+    """Yield everything that is wrong with a service by itself."""
+    yield from check_name(("service",), spec.name)
+    yield from _check_run(spec.run)
+    yield from _check_replicas(spec)
+    yield from check_range(("weight",), spec.weight, 1, 64)
+    yield from _check_ports(spec.ports)
+    yield from _check_probe(spec.probe)
+
+
+def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Yield what is wrong with a service on this platform."""
+    here = ("replicas", "datacenters")
+    known = [datacenter.name for datacenter in platform.datacenters]
+    for index, name in enumerate(spec.datacenters):
+        if name not in known:
+            what = f"there is no datacenter {name!r}"
+            yield Finding((*here, index), what, nearest(name, known), name)
+        elif not platform.machines_of(Role.NODE, name):
+            what = f"{name} has no nodes"
+            yield Finding((*here, index), what, "leave it out; its edges bring traffic anyway")
+    for name in known:
+        nodes = platform.machines_of(Role.NODE, name)
+        if nodes and (not spec.datacenters or name in spec.datacenters):
+            yield from _check_fit(spec, name, nodes)
+
+
+# ---- run -----------------------------------------------------------------------------------
+
+
+def _check_run(run: Run) -> Iterator[Finding]:
+    if not run.process or not run.process[0]:
+        yield Finding(("run", "process"), "there is no command", "such as [nginx, -g, …]")
+    yield from _check_amounts(run)
+    for index, argument in enumerate(run.process):
+        yield from _check_text(("run", "process", index), argument)
+    yield from _check_unique(("run", "files"), [name for name, _ in run.files])
+    for name, text in run.files:
+        yield from _check_file_name(("run", "files", name), name)
+        yield from _check_text(("run", "files", name), text)
+    yield from _check_unique(("run", "environment"), [name for name, _ in run.environment])
+    for name, text in run.environment:
+        where = ("run", "environment", name)
+        if not _ENVIRONMENT.match(name):
+            yield Finding(where, f"{name!r} is not the name of a variable")
+        yield from _check_text(where, text)
+
+
+def _check_amounts(run: Run) -> Iterator[Finding]:
+    if not 0 < run.cpu < math.inf:
+        yield Finding(("run", "cpu"), "must be more than 0", "cores, such as 0.2")
+    if run.memory_bytes < _MIB:
+        yield Finding(("run", "memory"), "must be at least 1MiB", "such as 64MiB")
+    if not 0 <= run.stop_grace_ms <= 600_000:  # noqa: PLR2004 (as the message says)
+        yield Finding(("run", "stop_grace"), "is outside 0s..10m")
+
+
+def _check_text(where: Where, text: str) -> Iterator[Finding]:
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        yield Finding(where, "has characters that no program can be given")
+    for match in _VARIABLE.finditer(text):
+        name = match.group(1)
+        if name not in VARIABLES or not text.startswith("}", match.end()):
+            row = text.count("\n", 0, match.start())
+            what = f"unknown variable ${{pltfrms.{name}}}"
+            yield Finding(where, what, nearest(name, VARIABLES), row=row)
+
+
+def _check_file_name(where: Where, name: str) -> Iterator[Finding]:
+    path = PurePosixPath(name)
+    plain = name.isprintable() and str(path) == name and name != "."
+    if not plain or path.is_absolute() or ".." in path.parts:
+        what = f"{name!r} is not a name below the working directory"
+        yield Finding(where, what, "relative, without .., such as conf/nginx.conf")
+
+
+def _check_unique(where: Where, names: list[str]) -> Iterator[Finding]:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Finding((*where, name), f"{name} is there twice", "names are unique")
+
+
+# ---- replicas, ports, probe ----------------------------------------------------------------
+
+
+def _check_replicas(spec: ServiceSpec) -> Iterator[Finding]:
+    for field, count in (
+        ("per_datacenter", spec.per_datacenter),
+        ("max_per_node", spec.max_per_node),
+    ):
+        where = ("replicas", field)
+        if count < 1:
+            yield Finding(where, "must be at least 1", "to stop a service, delete it")
+        elif count > 10_000:  # noqa: PLR2004 (as the message says)
+            yield Finding(where, f"{count} is more than 10000")
+    for index, name in enumerate(spec.datacenters):
+        if name in spec.datacenters[:index]:
+            here = ("replicas", "datacenters", index)
+            yield Finding(here, f"{name} is in the list twice", "names are unique")
+
+
+def _check_ports(ports: tuple[str, ...]) -> Iterator[Finding]:
+    for index, port in enumerate(ports):
+        match = _PORT.match(port)
+        if match is None or int(match.group(1)) > _MAX_PORT:
+            yield Finding(("ports", index), f"{port!r} is not a port", "such as 80/tcp")
+        elif port in ports[:index]:
+            yield Finding(("ports", index), f"{port} is in the list twice", "keep one")
+
+
+def _check_probe(probe: Probe) -> Iterator[Finding]:
+    if probe.kind is ProbeKind.HTTP:
+        if not 1 <= probe.port <= _MAX_PORT:
+            what = f"http needs a port in 1..{_MAX_PORT}, not {probe.port}"
+            yield Finding(("probe", "port"), what, "such as {http: /healthz, port: 80}")
+        if not _HTTP_PATH.match(probe.path):
+            what = f"{probe.path!r} is not a path"
+            yield Finding(("probe", "http"), what, "starts with / and has no spaces")
+    elif probe.kind is ProbeKind.TCP:
+        yield from check_range(("probe", "tcp"), probe.port, 1, _MAX_PORT)
+    else:
+        if not probe.command or not probe.command[0]:
+            yield Finding(("probe", "exec"), "there is no command", "such as [pg_isready]")
+        for index, argument in enumerate(probe.command):
+            if "\0" in argument:
+                yield Finding(("probe", "exec", index), "has a character of value 0")
+    yield from _check_probe_times(probe)
+
+
+def _check_probe_times(probe: Probe) -> Iterator[Finding]:
+    for name, value_ms, high_ms in (
+        ("interval", probe.interval_ms, 600_000),
+        ("timeout", probe.timeout_ms, 60_000),
+        ("grace", probe.grace_ms, 3_600_000),
+    ):
+        if not 10 <= value_ms <= high_ms:  # noqa: PLR2004 (as the message says)
+            what = f"{value_ms}ms is outside 10ms..{high_ms}ms"
+            yield Finding(("probe", name), what)
+    yield from check_range(("probe", "rise"), probe.rise, 1, 100)
+    yield from check_range(("probe", "fall"), probe.fall, 1, 100)
+    if probe.grace_ms < probe.timeout_ms:
+        what = f"{probe.grace_ms}ms is shorter than one timeout ({probe.timeout_ms}ms)"
+        yield Finding(("probe", "grace"), what, "no instance could ever start")
+
+
+# ---- does it fit ---------------------------------------------------------------------------
+
+
+def _check_fit(
+    spec: ServiceSpec, datacenter: str, nodes: tuple[Machine, ...]
+) -> Iterator[Finding]:
+    wanted = spec.per_datacenter
+    allowed = len(nodes) * spec.max_per_node
+    if wanted > allowed:
+        what = (
+            f"{wanted} replicas do not fit in {datacenter}: {len(nodes)} nodes x"
+            f" {spec.max_per_node} per node = {allowed}"
+        )
+        hint = f"per_datacenter: {allowed}, or max_per_node: {-(-wanted // len(nodes))}"
+        yield Finding(("replicas", "per_datacenter"), what, hint)
+        return
+    too_big = False
+    for field, need, largest in (
+        ("cpu", spec.run.cpu, max(node.cpu for node in nodes)),
+        ("memory", spec.run.memory_bytes, max(node.memory_bytes for node in nodes)),
+    ):
+        if need > largest:
+            what = f"one instance needs {need:g}, the largest node of {datacenter} has"
+            yield Finding(("run", field), f"{what} {largest:g}", "ask for less")
+            too_big = True
+    fitting = sum(min(spec.max_per_node, _copies(spec.run, node)) for node in nodes)
+    if fitting < wanted and not too_big:
+        what = f"only {fitting} of {wanted} replicas fit on the empty nodes of {datacenter}"
+        yield Finding(("replicas", "per_datacenter"), what, "ask for less cpu or memory")
+
+
+def _copies(run: Run, node: Machine) -> int:
+    """Return how many instances an empty node can hold."""
+    if run.cpu <= 0 or run.memory_bytes <= 0:
+        return 1  # nonsense that is already said
+    by_cpu = math.floor(node.cpu / run.cpu + _ROUNDING)
+    return min(by_cpu, node.memory_bytes // run.memory_bytes)

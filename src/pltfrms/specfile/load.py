@@ -1,0 +1,246 @@
+"""Spec files -> words of the model, or every problem at once."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from pltfrms.errors import InvariantError, Problem, SpecError
+from pltfrms.model.lab import Lab
+from pltfrms.model.service import ServiceSpec
+from pltfrms.model.topology import Platform
+from pltfrms.specfile.build import build_lab, build_platform, build_service
+from pltfrms.specfile.check_lab import lab_findings
+from pltfrms.specfile.check_platform import platform_findings
+from pltfrms.specfile.check_service import placement_findings, service_findings
+from pltfrms.specfile.document import Document, read
+from pltfrms.specfile.findings import Finding
+from pltfrms.specfile.reading import Reading, read_shape
+from pltfrms.specfile.shapes import LabShape, PlatformShape, ServiceShape, Shape
+
+_T = TypeVar("_T")
+_S = TypeVar("_S", bound=Shape)
+
+Kind = Literal["platform", "service", "lab"]
+_SHAPES: dict[Kind, type[Shape]] = {
+    "platform": PlatformShape,
+    "service": ServiceShape,
+    "lab": LabShape,
+}
+_TOP_KEYS: dict[str, Kind] = {
+    "platform": "platform",
+    "service": "service",
+    "links": "lab",
+    "internet": "lab",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[_T]):
+    """A word, and what is wrong with it. Use the word only if nothing is."""
+
+    word: _T | None
+    problems: tuple[Problem, ...]
+
+
+# ---- files ---------------------------------------------------------------------------------
+
+
+def load_platform(path: Path) -> Platform:
+    """Return the platform that a file says.
+
+    Raises:
+        SpecError: every problem of the file.
+    """
+    return _word(_platform(read(path)))
+
+
+def load_service(path: Path, platform: Platform | None = None) -> ServiceSpec:
+    """Return the service that a file says; with `platform`, only if it can run there.
+
+    Raises:
+        SpecError: every problem of the file.
+    """
+    return _word(_service(read(path), platform))
+
+
+def load_lab(path: Path, platform: Platform) -> Lab:
+    """Return the emulated internet around `platform` that a file says.
+
+    Raises:
+        SpecError: every problem of the file.
+    """
+    return _word(_lab(read(path), platform))
+
+
+def load_file(path: Path) -> Platform | ServiceSpec:
+    """Return what a file says, by its first word: `platform:` or `service:`.
+
+    Raises:
+        SpecError: every problem of the file, or it is neither.
+    """
+    document = read(path)
+    kind = _kind(document)
+    if kind == "platform":
+        return _word(_platform(document))
+    if kind == "service":
+        return _word(_service(document, None))
+    raise SpecError(document.problems or (_unknown_kind(document),))
+
+
+def load_directory(path: Path) -> tuple[Platform | None, tuple[ServiceSpec, ...], Lab | None]:
+    """Return what all `*.yaml` and `*.yml` files of a directory say; services by file name.
+
+    Raises:
+        SpecError: every problem of every file.
+    """
+    if not path.is_dir():
+        what = "is not a directory"
+        raise SpecError((Problem(str(path), 0, "", what, "is the path right?"),))
+    files = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
+    documents = [read(file) for file in files]
+    by_kind = {kind: [d for d in documents if _kind(d) == kind] for kind in _SHAPES}
+    unknown = [d for d in documents if _kind(d) is None]
+    problems = [
+        *_only_one(by_kind["platform"], "platform"),
+        *_only_one(by_kind["lab"], "lab"),
+        *(problem for d in unknown for problem in d.problems or (_unknown_kind(d),)),
+    ]
+    platforms = [_platform(document) for document in by_kind["platform"]]
+    platform = platforms[0].word if platforms and not platforms[0].problems else None
+    services = [_service(document, platform) for document in by_kind["service"]]
+    labs = [_lab(document, platform) for document in by_kind["lab"]]
+    if labs and not platforms:
+        problems.append(_homeless(by_kind["lab"][0]))
+    problems += _same_names(by_kind["service"], services)
+    for found in (platforms, services, labs):
+        problems += [problem for outcome in found for problem in outcome.problems]
+    _refuse(problems)
+    specs = tuple(outcome.word for outcome in services if outcome.word is not None)
+    return platform, specs, labs[0].word if labs else None
+
+
+def json_schema(kind: Kind) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of spec file, for editors."""
+    schema = _SHAPES[kind].model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+# ---- words ---------------------------------------------------------------------------------
+
+
+def check_platform(platform: Platform) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a platform; the problems have no file and line."""
+    return tuple(finding.problem() for finding in platform_findings(platform))
+
+
+def check_service(spec: ServiceSpec, platform: Platform) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a service, by itself and on this platform."""
+    findings = (*service_findings(spec), *placement_findings(spec, platform))
+    return tuple(finding.problem() for finding in findings)
+
+
+# ---- how -----------------------------------------------------------------------------------
+
+
+def _platform(document: Document) -> _Outcome[Platform]:
+    reading = _read(PlatformShape, document)
+    if reading.shape is None:
+        return _Outcome(None, reading.problems)
+    platform, findings = build_platform(reading.shape)
+    findings += platform_findings(platform)
+    return _Outcome(platform, _all_problems(document, reading, findings))
+
+
+def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceSpec]:
+    reading = _read(ServiceShape, document)
+    if reading.shape is None:
+        return _Outcome(None, reading.problems)
+    spec, findings = build_service(reading.shape)
+    findings += service_findings(spec)
+    if platform is not None:
+        findings += placement_findings(spec, platform)
+    return _Outcome(spec, _all_problems(document, reading, findings))
+
+
+def _lab(document: Document, platform: Platform | None) -> _Outcome[Lab]:
+    reading = _read(LabShape, document)
+    if reading.shape is None or platform is None:
+        return _Outcome(None, reading.problems)
+    lab = build_lab(reading.shape, platform)
+    findings = list(lab_findings(lab, platform))
+    return _Outcome(lab, _all_problems(document, reading, findings))
+
+
+def _read(kind: type[_S], document: Document) -> Reading[_S]:
+    """Read the shape, unless the file is none, or of another kind."""
+    if document.data is None and document.problems:
+        return Reading(None, document.problems)
+    said = _kind(document)
+    if said is not None and _SHAPES[said] is not kind:
+        wanted = next(name for name, shape in _SHAPES.items() if shape is kind)
+        what = f"this is a {said} file, not a {wanted} file"
+        return Reading(None, (document.problem(Finding((), what)),))
+    return read_shape(kind, document)
+
+
+def _all_problems(
+    document: Document, reading: Reading[_S], findings: Iterable[Finding]
+) -> tuple[Problem, ...]:
+    believed = [
+        document.problem(finding)
+        for finding in (reading.in_document(finding) for finding in findings)
+        if reading.believes(finding)
+    ]
+    return (*document.problems, *reading.problems, *believed)
+
+
+def _word(outcome: _Outcome[_T]) -> _T:
+    _refuse(outcome.problems)
+    if outcome.word is None:
+        raise InvariantError("a spec without problems gave no word")
+    return outcome.word
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    unique = dict.fromkeys(problems)
+    if unique:
+        raise SpecError(tuple(sorted(unique, key=lambda p: (p.file, p.line))))
+
+
+# ---- which file is what --------------------------------------------------------------------
+
+
+def _kind(document: Document) -> Kind | None:
+    if not isinstance(document.data, dict):
+        return None
+    return next((_TOP_KEYS[key] for key in _TOP_KEYS if key in document.data), None)
+
+
+def _unknown_kind(document: Document) -> Problem:
+    what = "neither a platform nor a service: there is no such top field"
+    return document.problem(Finding((), what, "start with platform: NAME or service: NAME"))
+
+
+def _only_one(documents: list[Document], noun: str) -> Iterator[Problem]:
+    for document in documents[1:]:
+        what = f"a second {noun}, the first is in {documents[0].file}"
+        yield document.problem(Finding((), what, "keep one"))
+
+
+def _homeless(document: Document) -> Problem:
+    what = "a lab without a platform"
+    return document.problem(Finding((), what, "put platform.yaml beside it"))
+
+
+def _same_names(
+    documents: list[Document], outcomes: list[_Outcome[ServiceSpec]]
+) -> Iterator[Problem]:
+    owners: dict[str, str] = {}
+    for document, outcome in zip(documents, outcomes, strict=True):
+        if outcome.word is None:
+            continue
+        owner = owners.setdefault(outcome.word.name, document.file)
+        if owner != document.file:
+            what = f"{outcome.word.name} is already in {owner}"
+            yield document.problem(Finding(("service",), what, "names are unique"))

@@ -1,0 +1,198 @@
+"""Controllers are heard, refused, missed, and never needed."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network, ip_network
+
+from pltfrms.agent.journal import MAX_EVENTS
+from pltfrms.model.machine import PROTO_ACTIVE, Route
+from pltfrms.model.topology import Aggregate
+from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target, routes
+from tests.simulation.virtual import run_virtual
+from tests.strategies import make_allocation
+
+
+def test_a_lower_generation_is_refused_and_said() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(7, ONE))
+            await bench.order(make_target(6, TWO), 5.0)
+            assert set(await bench.workload.running()) == {ONE.id}
+            assert bench.status.generation == 7
+            assert any("generation 6 refused" in each for each in bench.status.problems)
+        async with bench.life(5.0):
+            assert bench.status.generation == 7
+            await bench.order(make_target(8, ONE), 2.0)
+            assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_a_target_for_another_machine_or_without_this_one_is_refused() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(7, ONE))
+            for wrong in (
+                replace(make_target(8), machine="fra-n2"),
+                replace(make_target(8), platform=replace(PLATFORM, machines=())),
+            ):
+                await bench.order(wrong, 3.0)
+                assert bench.status.generation == 7
+                assert await devices(bench.network) == {"i1"}
+                assert any("refused" in each for each in bench.status.problems)
+
+    run_virtual(story())
+
+
+def test_one_part_of_a_target_that_cannot_be_applied_does_not_stop_the_others() -> None:
+    async def story() -> None:
+        bench = Bench()
+        broken = replace(
+            WEB, spec=replace(WEB.spec, run=replace(WEB.spec.run, process=("${pltfrms.x}",)))
+        )
+        fine = replace(WEB, spec=replace(WEB.spec, name="api"), id=2)
+        fine = replace(fine, prefix4=IPv4Network("198.51.100.2/32"))
+        api = make_allocation("api.fra.1-1", "fra-n1", slot=4)
+        bench.bird.refusal = "syntax error"
+        async with bench.life():
+            target = replace(make_target(3, ONE, api), services=(broken, fine))
+            await bench.order(target, 3.0)
+            assert set(await bench.workload.running()) == {api.id}
+            assert await devices(bench.network, "198.51.100.2/32") == {"i4"}
+            problems = " ".join(bench.status.problems)
+            assert "unknown variable ${pltfrms.x}" in problems
+            assert "syntax error" in problems
+            assert bench.controllers.heartbeats[-1].status.problems == bench.status.problems
+
+    run_virtual(story())
+
+
+def test_a_poison_allocation_harms_neither_the_others_nor_the_agent() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(3, ONE))
+            nowhere = replace(TWO, node="nowhere")
+            third = make_allocation("web.fra.3-1", "fra-n1", slot=3)
+            await bench.order(make_target(4, ONE, nowhere, third), 3.0)
+            assert await devices(bench.network) == {"i1", "i3"}
+            assert any("nowhere" in problem for problem in bench.status.problems)
+            await bench.workload.crash(ONE.id)
+            await bench.passes(1.0)
+            assert await devices(bench.network) == {"i1", "i3"}
+            await bench.order(make_target(5, ONE, TWO), 3.0)
+            assert await devices(bench.network) == {"i1", "i2"}
+            assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_a_long_time_without_controllers_changes_nothing() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(3, ONE, TWO))
+            before = await bench.network.routes(100)
+            deeds, configs = list(bench.workload.deeds), list(bench.bird.configs)
+            bench.controllers.alive = False
+            await bench.passes(300.0)
+            assert await bench.network.routes(100) == before
+            assert (bench.workload.deeds, bench.bird.configs) == (deeds, configs)
+            await bench.workload.crash(ONE.id)
+            await bench.passes(1.0)
+            assert await bench.network.routes(100) == before
+            bench.controllers.alive = True
+            heard = len(bench.controllers.heartbeats)
+            await bench.passes(1.1)
+            assert len(bench.controllers.heartbeats) > heard
+            assert bench.controllers.events("instance ended")
+
+    run_virtual(story())
+
+
+def test_events_are_bounded_while_nobody_hears_them_and_told_once() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life() as agent:
+            bench.controllers.alive = False
+            for number in range(MAX_EVENTS + 500):
+                agent._journal.say("test", "counted", str(number))
+            await bench.passes(5.0)
+            bench.controllers.alive = True
+            await bench.passes(5.0)
+            counted = bench.controllers.events("counted")
+            assert counted == [f"test: {number}" for number in range(500, MAX_EVENTS + 500)]
+
+    run_virtual(story())
+
+
+def test_a_change_is_reported_at_once_and_the_rest_every_heartbeat() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(1, ONE))
+            await bench.passes(5.0)
+            heard = len(bench.controllers.heartbeats)
+            await bench.passes(10.0)
+            assert 9 <= len(bench.controllers.heartbeats) - heard <= 11
+            await bench.workload.crash(ONE.id)
+            await bench.passes(0.1)
+            assert bench.controllers.events("instance ended")
+
+    run_virtual(story())
+
+
+def test_a_newer_generation_in_a_reply_ends_the_long_poll() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(1))
+            bench.controllers.deaf = True
+            await bench.passes(11.0)
+            bench.controllers.deaf = False
+            await bench.order(make_target(2, ONE), 1.5)
+            assert bench.status.generation == 2
+
+    run_virtual(story())
+
+
+def test_foreign_changes_of_the_kernel_are_undone_within_a_second_and_said() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(1, ONE, TWO))
+            for route in await bench.network.routes(100):
+                bench.network.delete_route(route)
+            foreign = Route(
+                prefix=ip_network("198.51.100.77/32"), table=100, proto=PROTO_ACTIVE, metric=1
+            )
+            bench.network.set_route(foreign)
+            await bench.passes(0.3)
+            assert await devices(bench.network) == {"i1", "i2"}
+            assert await routes(bench.network, "198.51.100.77/32") == []
+            bench.network.rules.clear()
+            bench.network.devices["lo"].clear()
+            await bench.passes(1.2)
+            assert bench.network.rules
+            assert bench.network.devices["lo"]
+            await bench.passes(1.0)
+            for what in ("route restored", "rule restored", "network restored"):
+                assert len(bench.controllers.events(what)) == 1, what
+
+    run_virtual(story())
+
+
+def test_our_own_changes_are_not_called_restored() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(1, ONE, TWO))
+            await bench.workload.crash(ONE.id)
+            await bench.passes(2.0)
+            changed = replace(PLATFORM, aggregates=(Aggregate(prefix=ip_network("::/0")),))
+            await bench.order(replace(make_target(2, TWO), platform=changed))
+            for what in ("route restored", "rule restored", "network restored"):
+                assert bench.controllers.events(what) == []
+
+    run_virtual(story())

@@ -1,0 +1,173 @@
+"""The agent as a process on a real kernel: instances, routes and BIRD outlive it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pltfrms import codec
+from pltfrms.agent.main import boot_word, controller_urls, main
+from pltfrms.model.plan import Allocation, Reason, Target
+from pltfrms.specfile import load_platform, load_service
+from tests.namespaces import in_machine
+from tests.strategies import make_service
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "three-datacenters"
+PLATFORM = load_platform(EXAMPLE / "platform.yaml")
+WEB = make_service(load_service(EXAMPLE / "web.yaml"))
+ONE = Allocation(
+    id="web.fra.1-1",
+    service="web",
+    datacenter="fra",
+    replica=1,
+    number=1,
+    node="fra-n1",
+    slot=7,
+    version=1,
+    reason=Reason.NEW_REPLICA,
+)
+
+
+@dataclass
+class Node:
+    """A machine with the files of fra-n1 and nobody else in the world."""
+
+    root: Path
+    agent: subprocess.Popen[bytes] | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        names = ("config", "state", "runtime", "log")
+        return tuple(word for name in names for word in (f"--{name}", str(self.root / name)))
+
+    def build(self) -> None:
+        for name in ("config", "state", "runtime", "log"):
+            (self.root / name).mkdir()
+        (self.root / "config" / "machine").write_text("fra-n1\n")
+        (self.root / "config" / "platform.yaml").write_text(
+            (EXAMPLE / "platform.yaml").read_text()
+        )
+        target = Target(
+            machine="fra-n1",
+            generation=3,
+            platform=PLATFORM,
+            services=(WEB,),
+            allocations=(ONE,),
+        )
+        (self.root / "state" / "target.json").write_bytes(codec.encode(target))
+        for fabric in ("a", "b"):
+            _ip(*f"link add fab-{fabric} type veth peer name wire-{fabric}".split())
+            _ip(*f"link set wire-{fabric} up".split())
+
+    def start(self) -> None:
+        code = "import sys; from pltfrms.agent.main import main; sys.exit(main(sys.argv[1:]))"
+        with (self.root / "agent.log").open("ab") as log:
+            argv = (sys.executable, "-c", code, *self.words)
+            self.agent = subprocess.Popen(argv, stderr=log)
+
+    def stop(self) -> None:
+        assert self.agent is not None
+        self.agent.terminate()
+        assert self.agent.wait(10) == 0, self.log
+
+    @property
+    def log(self) -> str:
+        return (self.root / "agent.log").read_text()
+
+    @property
+    def init_pid(self) -> int:
+        """First process of the instance; 0 while there is none."""
+        record = self.root / "runtime" / "instances" / f"{ONE.id}.json"
+        try:
+            return int(json.loads(record.read_text())["pid"])
+        except FileNotFoundError:
+            return 0
+
+    async def until(self, wanted: Callable[[], bool], seconds: float = 10.0) -> None:
+        for _ in range(round(seconds * 50)):
+            if wanted():
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{_routes()}\n{self.log[-5000:]}")
+
+
+def _ip(*words: str) -> str:
+    """Return what `ip` prints; nothing for a table that has never had a route."""
+    done = subprocess.run(("ip", *words), check=False, capture_output=True, text=True)
+    assert not done.returncode or "does not exist" in done.stderr, done.stderr
+    return done.stdout
+
+
+def _routes() -> str:
+    return _ip("route", "show", "table", "100") + _ip("-6", "route", "show", "table", "100")
+
+
+def _announced() -> bool:
+    return "198.51.100.1 via" in _routes() and "2001:db8:100::1 via" in _routes()
+
+
+async def _life_of_a_node() -> None:
+    with tempfile.TemporaryDirectory(prefix="agent-test-") as directory:
+        node = Node(Path(directory))
+        node.build()
+        node.start()
+        await node.until(_announced)
+        assert "10.1.1.7 via inet6 fe80::2 dev i7" in _routes()
+        assert "lookup 100" in _ip("rule") + _ip("-6", "rule")
+        assert (node.root / "state" / "bird" / "current" / "bird.conf").exists()
+        first = node.init_pid
+
+        os.kill(first, signal.SIGKILL)
+        await node.until(lambda: node.init_pid not in {0, first} and _announced())
+
+        before, second = _routes(), node.init_pid
+        node.stop()
+        assert (_routes(), node.init_pid) == (before, second)
+        node.start()
+        await node.until(lambda: '"instance adopted"' in node.log)
+        await asyncio.sleep(1.5)
+        assert (_routes(), node.init_pid) == (before, second)
+
+        _ip(*["route", "flush", "table", "100"])
+        _ip(*["rule", "del", "pref", "100"])
+        await node.until(lambda: _routes() == before and "lookup 100" in _ip("rule"), 1.0)
+        await node.until(lambda: '"route restored"' in node.log, 1.0)
+        node.stop()
+        assert "failure" not in node.log
+        os.kill(second, signal.SIGKILL)
+
+
+@pytest.mark.root
+def test_an_agent_alone_runs_announces_restarts_and_leaves_all_as_it_is() -> None:
+    in_machine(_life_of_a_node)
+
+
+def test_a_machine_without_a_name_is_told_what_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"--{name}={tmp_path}" for name in ("config", "state", "runtime", "log")]
+    assert main(words) == 2
+    assert "must have the name of this machine" in capsys.readouterr().err
+    (tmp_path / "machine").write_text("fra-n99\n")
+    (tmp_path / "platform.yaml").write_text((EXAMPLE / "platform.yaml").read_text())
+    assert main(words) == 2
+    assert "has no machine fra-n99" in capsys.readouterr().err
+
+
+def test_the_boot_word_lasts_as_long_as_the_runtime_directory(tmp_path: Path) -> None:
+    assert boot_word(tmp_path / "one") == boot_word(tmp_path / "one")
+    assert boot_word(tmp_path / "one") != boot_word(tmp_path / "two")
+
+
+def test_the_controller_of_the_own_datacenter_is_asked_first() -> None:
+    urls = controller_urls(PLATFORM, "ams-n2")
+    assert len(urls) == 3
+    assert urls[0] == f"http://[{PLATFORM.loopback6(PLATFORM.machine('ams-c1'))}]:7480"

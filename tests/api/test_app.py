@@ -1,0 +1,129 @@
+"""The API over HTTP (in memory), with a real controller behind it, in virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import httpx2
+
+from pltfrms.api.app import make_app
+from pltfrms.codec import decode, encode
+from pltfrms.model.api import (
+    Change,
+    ErrorBody,
+    Event,
+    Heartbeat,
+    HeartbeatReply,
+    PlanPreview,
+    SnapshotView,
+)
+from pltfrms.model.plan import Place, Stop, Target
+from pltfrms.model.state import MachineStatus
+from tests.controller.cluster import Cluster
+from tests.simulation.virtual import run_virtual
+from tests.strategies import make_platform, make_spec
+
+WEB = make_spec()
+
+
+def serve(story: Callable[[Cluster, httpx2.AsyncClient], Awaitable[None]]) -> None:
+    """Run a story against the API of a small cluster."""
+
+    async def run() -> None:
+        cluster = Cluster(make_platform({"fra": 3}))
+        cluster.start()
+        await cluster.until(lambda: len(cluster.stored().leases) == 5, 10)
+        transport = httpx2.ASGITransport(make_app(cluster.operations))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://c") as client:
+            await asyncio.ensure_future(story(cluster, client))
+
+    run_virtual(run())
+
+
+def test_a_service_from_plan_to_delete() -> None:
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        body = encode(Change(services=(WEB,)))
+        planned = decode(PlanPreview, (await client.post("/v1/plan", content=body)).content)
+        assert [type(step) for step in planned.plan.steps] == [Place, Place]
+        assert cluster.stored().services == {}
+        applied = decode(PlanPreview, (await client.post("/v1/apply", content=body)).content)
+        assert applied.revision > planned.revision
+        assert applied.changes == planned.changes
+        await cluster.until(lambda: cluster.settled("web"), 10)
+        view = decode(SnapshotView, (await client.get("/v1/snapshot")).content)
+        assert view.controller == "fra-c1"
+        assert len(view.snapshot.allocations) == 2
+        answer = await client.delete("/v1/services/web")
+        deleted = decode(PlanPreview, answer.content)
+        assert [type(step) for step in deleted.plan.steps] == [Stop, Stop]
+        await cluster.until(lambda: cluster.serving("web") == [], 10)
+
+    serve(story)
+
+
+def test_agents_are_answered() -> None:
+    async def story(_cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        beat = Heartbeat(status=MachineStatus(machine="fra-n1"))
+        answer = await client.post("/v1/heartbeats", content=encode(beat))
+        reply = decode(HeartbeatReply, answer.content)
+        answer = await client.get("/v1/targets/fra-n1?after=0")
+        target = decode(Target, answer.content)
+        assert (target.machine, target.generation) == ("fra-n1", reply.generation)
+        answer = await client.get(f"/v1/targets/fra-n1?after={target.generation}&wait_ms=100")
+        assert (answer.status_code, answer.content) == (204, b"")
+        events = decode(list[Event], (await client.get("/v1/events?limit=3")).content)
+        assert events[0].what == "machine in contact"
+        last = events[-1].sequence
+        later = decode(list[Event], (await client.get(f"/v1/events?after={last}")).content)
+        assert all(event.sequence > last for event in later)
+
+    serve(story)
+
+
+def test_errors_say_what_is_wrong() -> None:
+    async def story(_cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        async def said(method: str, path: str, body: bytes = b"") -> tuple[int, str, str]:
+            answer = await client.request(method, path, content=body)
+            error = decode(ErrorBody, answer.content)
+            return answer.status_code, error.error, error.message
+
+        assert (await said("POST", "/v1/apply", b"{"))[:2] == (400, "UsageError")
+        assert (await said("GET", "/v1/targets/nobody"))[:2] == (404, "NotFoundError")
+        assert (await said("GET", "/v1/targets/fra-n1?after=x"))[:2] == (400, "UsageError")
+        assert (await said("GET", "/nothing"))[:2] == (404, "NotFoundError")
+        assert (await said("DELETE", "/v1/services/web"))[:2] == (404, "NotFoundError")
+        stale = encode(Change(services=(WEB,), revision=1))
+        assert (await said("POST", "/v1/apply", stale))[:2] == (409, "ConflictError")
+        wrong = encode(Change(services=(replace(WEB, per_datacenter=0),)))
+        status, kind, message = await said("POST", "/v1/apply", wrong)
+        assert (status, kind) == (422, "SpecError")
+        assert message.startswith("service/web:0: replicas.per_datacenter")
+        large = b" " * (4 * 1024 * 1024 + 1)
+        assert (await said("POST", "/v1/plan", large))[:2] == (400, "UsageError")
+
+    serve(story)
+
+
+def test_health_and_metrics_tell_when_the_store_is_away() -> None:
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        await client.post("/v1/apply", content=encode(Change(services=(WEB,))))
+        await cluster.until(lambda: cluster.settled("web"), 10)
+        await cluster.clock.sleep(3)
+        assert (await client.get("/healthz")).status_code == 200
+        text = (await client.get("/metrics")).text
+        for line in (
+            'pltfrms_steps_total{reason="new-replica"} 2.0',
+            'pltfrms_machines{contact="present"} 5.0',
+            'pltfrms_instances{phase="ready"} 2.0',
+            "pltfrms_store_up 1.0",
+        ):
+            assert line in text
+        cluster.seats["fra-c1"].store.unavailable = True
+        await cluster.clock.sleep(6)
+        began = cluster.clock.monotonic()
+        for path in ("/healthz", "/v1/snapshot", "/v1/targets/fra-n1", "/v1/events"):
+            assert (await client.get(path)).status_code == 503
+        assert cluster.clock.monotonic() - began < 1
+        assert "pltfrms_store_up 0.0" in (await client.get("/metrics")).text
+
+    serve(story)

@@ -1,0 +1,99 @@
+"""The controller daemon as a process, over a real etcd, in a machine of its own."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pltfrms.api.main import main
+from pltfrms.drivers.controlplane import OperatorClient
+from pltfrms.errors import UnavailableError
+from pltfrms.model.api import Change, SnapshotView
+from pltfrms.model.topology import CONTROLLER_PORT
+from pltfrms.specfile import load_platform
+from tests.namespaces import in_machine
+from tests.strategies import make_spec
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "three-datacenters" / "platform.yaml"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    shutil.copy(EXAMPLE, tmp_path / "platform.yaml")
+    (tmp_path / "machine").write_text("fra-c1\n")
+    return tmp_path
+
+
+@pytest.mark.root
+def test_the_daemon_serves_and_ends_when_told(config: Path) -> None:
+    async def scenario() -> None:
+        _serve_and_end(config)
+
+    in_machine(scenario)
+
+
+def _serve_and_end(config: Path) -> None:
+    platform = load_platform(EXAMPLE)
+    address = platform.loopback6(platform.machine("fra-c1"))
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    controller = subprocess.Popen(
+        [sys.executable, "-m", "pltfrms.api.main", f"--config={config}", f"--runtime={config}"]
+    )
+    local = f"unix:{config / 'controller.sock'}"
+    _start_etcd(config)
+    with OperatorClient([local]) as client:
+        view = _wait_for_snapshot(client)
+        assert view.controller == "fra-c1"
+        assert view.snapshot.platform == platform
+        preview = client.apply(Change(services=(make_spec(),)))
+        assert [line.about for line in preview.changes] == ["service/web"]
+        assert client.health() == {local: ""}
+        time.sleep(2)
+        assert {note.reason for note in client.snapshot().notes} == {"no-node-in-contact"}
+        assert client.events(0)[-1].what == "cannot be done now"
+    # The address comes late: the daemon has bound it already, or tries again.
+    subprocess.run(["ip", "-6", "address", "add", f"{address}/128", "dev", "lo"], check=True)
+    with OperatorClient([f"http://[{address}]:{CONTROLLER_PORT}"]) as client:
+        assert _wait_for_snapshot(client).snapshot.services.keys() == {"web"}
+    assert (config / "controller.sock").stat().st_mode & 0o777 == 0o600
+    controller.terminate()
+    assert controller.wait(timeout=15) == 0
+    assert not (config / "controller.sock").exists()
+
+
+def _start_etcd(config: Path) -> None:
+    client, peer = "http://[::1]:2379", "http://[::1]:2380"
+    log = (config / "etcd.log").open("w")
+    subprocess.Popen(
+        [
+            "etcd",
+            f"--data-dir={config / 'etcd'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+        ],
+        stdout=log,
+        stderr=log,
+    )
+
+
+def _wait_for_snapshot(client: OperatorClient) -> SnapshotView:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return client.snapshot()
+        except UnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def test_a_wrong_machine_name_is_a_usage_error(
+    config: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (config / "machine").write_text("fra-n1\n")
+    assert main(["--config", str(config), "--runtime", str(config)]) == 2
+    assert "'fra-n1' is not a controller of example" in capfd.readouterr().err

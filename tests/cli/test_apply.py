@@ -1,0 +1,149 @@
+"""plan, apply, delete: shown first, asked for, refused when the world moved."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pltfrms.cli import apply as applying
+from pltfrms.model.api import ChangeLine
+from pltfrms.model.plan import Note, Reason
+from pltfrms.model.state import Phase
+from tests.cli.conftest import Run
+from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, WEB, FakeController, with_phase
+
+WEB_FILE = EXAMPLE / "web.yaml"
+CREATE = (ChangeLine(about="service/web", action="create", detail="2 per datacenter"),)
+
+
+def test_plan_without_change_exits_0(run: Run, controller: FakeController) -> None:
+    result = run("plan", WEB_FILE)
+    assert (result.code, controller.asked) == (0, ["snapshot", "plan", "close"])
+    assert "no change" in result.out
+
+
+def test_plan_with_changes_exits_3_and_says_why(run: Run, controller: FakeController) -> None:
+    controller.changes = CREATE
+    controller.notes = (Note(about="web.fra.2", reason=Reason.NO_CAPACITY),)
+    result = run("plan", WEB_FILE)
+    assert result.code == 3
+    assert result.out.splitlines() == [
+        "+ create service/web: 2 per datacenter",
+        "  place web.fra.1-1 on fra-n1: the spec wants this replica and nothing runs it",
+        "! web.fra.2: no node has enough free cpu and memory",
+    ]
+    assert controller.applied == []
+    document = run("plan", WEB_FILE, "--json")
+    assert document.code == 3
+    assert json.loads(document.out)["changes"][0]["action"] == "create"
+
+
+def test_a_directory_is_one_change(run: Run, controller: FakeController) -> None:
+    controller.changes = CREATE
+    assert run("apply", EXAMPLE, "--yes").code == 0
+    (change,) = controller.applied
+    assert change.platform == PLATFORM
+    assert change.services == (WEB.spec,)
+    assert change.revision == 7
+    assert controller.planned[0].revision is None
+
+
+def test_a_platform_alone(run: Run, controller: FakeController) -> None:
+    controller.changes = CREATE
+    assert run("apply", EXAMPLE / "platform.yaml", "--yes").code == 0
+    assert controller.applied[0].platform == PLATFORM
+    assert controller.applied[0].services == ()
+
+
+def test_a_bad_spec_is_refused_with_file_and_line_before_anybody_is_asked(
+    run: Run, controller: FakeController, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(WEB_FILE.read_text().replace("per_datacenter: 2", "per_datacentre: 2"))
+    for command in (("plan",), ("apply", "--yes")):
+        result = run(*command, bad)
+        assert result.code == 2
+        assert result.err.startswith(f"{bad}:")
+    assert controller.asked == []
+
+
+def test_a_service_that_cannot_run_here_is_refused_with_file_and_line(
+    run: Run, controller: FakeController, tmp_path: Path
+) -> None:
+    bad = tmp_path / "web.yaml"
+    text = WEB_FILE.read_text()
+    bad.write_text(
+        text.replace("{per_datacenter: 2}", "{per_datacenter: 2, datacenters: [fro]}")
+    )
+    result = run("apply", bad, "--yes")
+    assert result.code == 2
+    assert f"{bad}:" in result.err
+    assert "apply" not in controller.asked
+
+
+def test_without_a_terminal_apply_wants_yes(run: Run, controller: FakeController) -> None:
+    result = run("apply", WEB_FILE)
+    assert (result.code, controller.asked) == (2, [])
+    assert "--yes" in result.err
+
+
+@pytest.mark.parametrize(("answer", "code", "applied"), [("y", 0, 1), ("n", 130, 0)])
+def test_apply_asks(
+    run: Run,
+    controller: FakeController,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    code: int,
+    applied: int,
+) -> None:
+    controller.changes = CREATE
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _prompt: answer)
+    assert run("apply", WEB_FILE).code == code
+    assert len(controller.applied) == applied
+
+
+def test_no_change_applies_nothing(run: Run, controller: FakeController) -> None:
+    assert run("apply", WEB_FILE, "--yes").code == 0
+    assert controller.applied == []
+
+
+def test_somebody_else_was_faster(run: Run, controller: FakeController) -> None:
+    controller.changes = CREATE
+    controller.conflict = True
+    assert run("apply", WEB_FILE, "--yes").code == 4
+
+
+def test_wait_until_every_replica_is_ready(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "_POLL_SECONDS", 0)
+    controller.changes = CREATE
+    starting = with_phase(HEALTHY, "web.fra.1-1", Phase.STARTING)
+    controller.snapshots = [HEALTHY, starting, starting, HEALTHY]
+    result = run("apply", WEB_FILE, "--yes", "--wait")
+    assert result.code == 0
+    assert "1 replicas not ready yet" in result.err
+    assert "all replicas ready" in result.err
+
+
+def test_wait_says_what_is_missing(run: Run, controller: FakeController) -> None:
+    controller.changes = CREATE
+    controller.snapshots = [with_phase(HEALTHY, "web.fra.1-1", Phase.BACKOFF)]
+    result = run("apply", WEB_FILE, "--yes", "--wait", "--timeout", "1ms")
+    assert result.code == 5
+    assert "web.fra.1-1: backoff on fra-n1" in result.err
+    assert "pltfrms explain service/web" in result.err
+
+
+def test_json_of_apply_is_one_document(run: Run, controller: FakeController) -> None:
+    controller.changes = CREATE
+    assert json.loads(run("apply", WEB_FILE, "--yes", "--json").out)["revision"] == 7
+
+
+def test_delete(run: Run, controller: FakeController) -> None:
+    assert run("service", "delete", "web").code == 2
+    assert run("service", "delete", "nope", "--yes").code == 2
+    assert "delete web" not in controller.asked
+    assert run("service", "delete", "web", "--yes").code == 0
+    assert "delete web" in controller.asked

@@ -1,0 +1,174 @@
+"""Commands that read: words for people, JSON for scripts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pltfrms.cli.complete import fault_targets
+from pltfrms.codec import decode
+from pltfrms.model.api import Event, SnapshotView
+from pltfrms.model.topology import Role
+from tests.cli.conftest import Run
+from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, FakeController, with_lost
+
+
+def test_status_is_one_screen_from_one_call(run: Run, controller: FakeController) -> None:
+    result = run("status")
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert lines[0].startswith("example: 3 datacenters, 18 machines in contact")
+    assert len(lines) < 50
+    assert max(len(line) for line in lines) <= 110
+    for word in ("fra (Frankfurt)", "fra-n1", "198.51.100.0/24 announced by every edge"):
+        assert word in result.out
+    assert controller.asked.count("snapshot") == 1
+
+
+def test_status_says_what_is_only_the_last_known(run: Run, controller: FakeController) -> None:
+    controller.snapshots = [with_lost(HEALTHY, "fra-n1")]
+    line = next(line for line in run("status").out.splitlines() if "fra-n1" in line)
+    assert "lost" in line
+    assert "(last known)" in line
+
+
+def test_status_survives_a_machine_never_heard_of(run: Run, controller: FakeController) -> None:
+    controller.snapshots = [replace(HEALTHY, machines={}, statuses={}, services={})]
+    result = run("status")
+    assert result.code == 0
+    assert "never heard of" in result.out
+    assert "no service" in result.out
+
+
+@pytest.mark.usefixtures("controller")
+def test_json_of_every_read_is_a_document(run: Run) -> None:
+    assert decode(SnapshotView, run("status", "--json").out).snapshot == HEALTHY
+    services = json.loads(run("service", "list", "--json").out)
+    assert [(s["name"], s["ready"], s["wanted"]) for s in services] == [("web", 6, 6)]
+    detail = json.loads(run("service", "show", "web", "--json").out)
+    assert len(detail["replicas"]) == 6
+    assert detail["replicas"][0]["address4"] == "10.1.1.1"
+    assert len(json.loads(run("node", "list", "--json").out)) == 9
+    assert [d["name"] for d in json.loads(run("datacenter", "list", "--json").out)] == [
+        "fra", "ams", "lon",
+    ]  # fmt: skip
+    explained = json.loads(run("explain", "service/web", "--json").out)
+    assert explained["about"] == "service/web"
+    assert explained["sentences"]
+    assert json.loads(run("events", "--json").out) == []
+
+
+@pytest.mark.usefixtures("controller")
+def test_tables(run: Run) -> None:
+    assert "6/6" in run("service", "list").out
+    shown = run("service", "show", "web").out
+    assert "web.fra.1-1" in shown
+    assert "10.1.1.1" in shown
+    nodes = run("node", "list", "--datacenter", "fra").out
+    assert "fra-n3" in nodes
+    assert "ams-n1" not in nodes
+    assert "6/6 in contact" in run("datacenter", "list").out
+    assert "web.fra.1-1: on fra-n1" in run("explain", "service/web").out
+
+
+@pytest.mark.usefixtures("controller")
+def test_nothing_is_coloured_in_a_pipe(run: Run) -> None:
+    assert "\x1b" not in run("status").out
+
+
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize(
+    "arguments", [("service", "show", "nope"), ("explain", "service/nope")]
+)
+def test_unknown_services_are_refused_with_the_known(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    result = run(*arguments)
+    assert result.code == 2
+    assert "web" in result.err
+
+
+@pytest.mark.usefixtures("controller")
+def test_only_services_are_explained(run: Run) -> None:
+    assert run("explain", "web").code == 2
+
+
+def event(sequence: int) -> Event:
+    return Event(
+        sequence=sequence,
+        at_ms=1_700_000_000_000,
+        source="fra-n1",
+        about="web.fra.1-1",
+        what="instance ready",
+        reason="new-replica",
+        detail="probes succeed",
+    )
+
+
+def test_events_shows_the_last_ones(run: Run, controller: FakeController) -> None:
+    controller.stored = [event(1), replace(event(2), what="instance ended")]
+    lines = run("events", "--limit", "1").out.splitlines()
+    assert len(lines) == 1
+    assert lines[0].endswith("web.fra.1-1: instance ended: probes succeed [new-replica]")
+
+
+def test_events_reads_page_after_page(run: Run, controller: FakeController) -> None:
+    controller.stored = [event(number) for number in range(1, 1003)]
+    shown = json.loads(run("events", "--limit", "3", "--json").out)
+    assert [each["sequence"] for each in shown] == [1000, 1001, 1002]
+
+
+def test_events_follows_from_the_last_one(run: Run, controller: FakeController) -> None:
+    controller.stored = [event(4), event(9)]
+    result = run("events", "--follow", "--json")
+    assert result.code == 130
+    assert [json.loads(line)["sequence"] for line in result.out.splitlines()] == [4, 9]
+    assert controller.asked[-2:] == ["events 9 10000", "close"]
+
+
+# ---- offline -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["platform", "service", "lab"])
+def test_schema(run: Run, kind: str) -> None:
+    assert json.loads(run("schema", kind).out)["type"] == "object"
+
+
+def test_render_writes_a_file_per_machine(run: Run, tmp_path: Path) -> None:
+    assert run("render", EXAMPLE, "--output", tmp_path / "out").code == 0
+    written = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert written == {machine.name for machine in PLATFORM.machines}
+    one = run("render", EXAMPLE / "platform.yaml", "--machine", "fra-e1").out
+    assert one.strip() == (tmp_path / "out" / "fra-e1.conf").read_text().strip()
+    assert run("render", EXAMPLE, "--machine", "nope").code == 2
+
+
+def test_render_needs_a_platform(run: Run, tmp_path: Path) -> None:
+    result = run("render", tmp_path)
+    assert (result.code, "platform:" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_code(run: Run, shell: str) -> None:
+    assert "_PLTFRMS_COMPLETE" in run("completion", shell).out
+
+
+def test_fault_targets_cover_the_platform() -> None:
+    targets = fault_targets(HEALTHY)
+    assert len(targets) == len(set(targets))
+    for target in (
+        "instance/web/fra/1",
+        "node/fra-n1",
+        "edge/lon-e2",
+        "datacenter/ams",
+        "link/fra-e1--ams-e2",
+        "fabric/fra/a",
+        "daemon/fra-c1/etcd",
+        "controllers",
+    ):
+        assert target in targets
+    assert "daemon/fra-n1/etcd" not in targets
+    assert len([t for t in targets if t.startswith("node/")]) == len(
+        PLATFORM.machines_of(Role.NODE)
+    )

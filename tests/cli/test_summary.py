@@ -1,0 +1,84 @@
+"""From a snapshot to what a person sees."""
+
+from dataclasses import replace
+
+from pltfrms.cli.summary import missing_replicas, service_row, summarize
+from pltfrms.model.api import SnapshotView
+from pltfrms.model.plan import Note, Reason
+from pltfrms.model.state import MachineStatus, Phase, SessionStatus, Snapshot
+from tests.cli.world import HEALTHY, WEB, with_lost, with_phase
+
+
+def view(snapshot: Snapshot, *notes: Note) -> SnapshotView:
+    return SnapshotView(controller="fra-c1", snapshot=snapshot, notes=notes)
+
+
+def without_allocation(snapshot: Snapshot, name: str) -> Snapshot:
+    left = {key: value for key, value in snapshot.allocations.items() if key != name}
+    return replace(snapshot, allocations=left)
+
+
+def test_a_healthy_platform_in_one_sentence() -> None:
+    summary = summarize(view(HEALTHY))
+    assert summary.fine
+    assert summary.verdict == (
+        "example: 3 datacenters, 18 machines in contact, 36/36 sessions up, web 6/6 ready"
+    )
+
+
+def test_what_a_lost_node_last_said_is_unknown_not_ready() -> None:
+    summary = summarize(view(with_lost(HEALTHY, "fra-n1")))
+    assert not summary.fine
+    assert "17/18 machines in contact" in summary.verdict
+    assert "web 5/6 ready (1 unknown)" in summary.verdict
+
+
+def test_a_lost_edge_announces_nothing_that_we_know_of() -> None:
+    fra = summarize(view(with_lost(HEALTHY, "fra-e1"))).datacenters[0]
+    assert fra.aggregates[0].announced_by == ("fra-e2",)
+    assert "not known" in fra.aggregates[0].reasons
+
+
+def test_anything_amiss_is_not_fine() -> None:
+    down = MachineStatus(machine="lon-n3", sessions=(SessionStatus(name="s", up=False),))
+    troubled = MachineStatus(
+        machine="lon-n3", sessions=(SessionStatus(name="s", up=True),), problems=("no disk",)
+    )
+    for status in (down, troubled, MachineStatus(machine="lon-n3")):
+        statuses = {**HEALTHY.statuses, "lon-n3": status}
+        assert not summarize(view(replace(HEALTHY, statuses=statuses))).fine
+    assert not summarize(view(HEALTHY, Note(about="web.fra.2", reason=Reason.NO_CAPACITY))).fine
+
+
+def test_problems_and_notes_say_whose_they_are() -> None:
+    status = replace(HEALTHY.statuses["fra-n1"], problems=("nft is missing",))
+    snapshot = replace(HEALTHY, statuses={**HEALTHY.statuses, "fra-n1": status})
+    note = Note(about="web.fra.2", reason=Reason.NO_CAPACITY, detail="needs 2 cores")
+    summary = summarize(view(snapshot, note))
+    assert summary.problems == ("fra-n1: nft is missing",)
+    assert summary.notes == (
+        "web.fra.2: no node has enough free cpu and memory (needs 2 cores)",
+    )
+
+
+def test_missing_replicas() -> None:
+    assert missing_replicas(HEALTHY, ["web"]) == ()
+    starting = with_phase(HEALTHY, "web.ams.2-1", Phase.STARTING)
+    assert [row.allocation for row in missing_replicas(starting, ["web"])] == ["web.ams.2-1"]
+    gone = without_allocation(HEALTHY, "web.lon.1-1")
+    assert [row.state for row in missing_replicas(gone, ["web"])] == ["missing"]
+    lost = with_lost(HEALTHY, "fra-n2")
+    assert [row.state for row in missing_replicas(lost, ["web"])] == ["unknown"]
+
+
+def test_a_replica_of_an_old_version_is_missing() -> None:
+    newer = replace(HEALTHY, services={"web": replace(WEB, version=2)})
+    assert len(missing_replicas(newer, ["web"])) == 6
+
+
+def test_a_replica_being_moved_counts_once() -> None:
+    old = HEALTHY.allocations["web.fra.1-1"]
+    new = replace(old, id="web.fra.1-2", number=2, node="fra-n3", replaces=old.id)
+    moving = replace(HEALTHY, allocations={**HEALTHY.allocations, new.id: new})
+    assert service_row(moving, WEB).ready == 6
+    assert missing_replicas(moving, ["web"]) == ()

@@ -1,0 +1,228 @@
+"""A platform at rest, and stand-ins for controllers and labs: what CLI tests talk to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.lab.client import FaultInfo, LabInfo, LabReport, MachineInfo
+from pltfrms.lab.protocol import LinkReport, Substitute
+from pltfrms.model.api import Change, ChangeLine, Event, PlanPreview, SnapshotView
+from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason
+from pltfrms.model.service import Service
+from pltfrms.model.state import (
+    AggregateStatus,
+    Contact,
+    InstanceStatus,
+    MachineStatus,
+    MachineView,
+    Phase,
+    SessionStatus,
+    Snapshot,
+)
+from pltfrms.model.topology import Machine, Role
+from pltfrms.specfile import load_platform, load_service
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "three-datacenters"
+PLATFORM = load_platform(EXAMPLE / "platform.yaml")
+WEB = Service(
+    spec=load_service(EXAMPLE / "web.yaml", PLATFORM),
+    id=1,
+    version=1,
+    prefix4=IPv4Network("198.51.100.1/32"),
+    prefix6=IPv6Network("2001:db8:100::1/128"),
+)
+
+
+def allocation(node: str, replica: int) -> Allocation:
+    datacenter = PLATFORM.machine(node).datacenter
+    return Allocation(
+        id=f"web.{datacenter}.{replica}-1",
+        service="web",
+        datacenter=datacenter,
+        replica=replica,
+        number=1,
+        node=node,
+        slot=1,
+        version=1,
+        reason=Reason.NEW_REPLICA,
+    )
+
+
+ALLOCATIONS = {
+    each.id: each
+    for dc in ("fra", "ams", "lon")
+    for each in (allocation(f"{dc}-n1", 1), allocation(f"{dc}-n2", 2))
+}
+
+
+def status(machine: Machine) -> MachineStatus:
+    """Return the status of a machine that is as it should be."""
+    return MachineStatus(
+        machine=machine.name,
+        generation=7,
+        sessions=(SessionStatus(name="s1", up=True), SessionStatus(name="s2", up=True)),
+        instances=tuple(
+            InstanceStatus(allocation=each.id, phase=Phase.READY)
+            for each in ALLOCATIONS.values()
+            if each.node == machine.name
+        ),
+        aggregates=tuple(
+            AggregateStatus(
+                prefix=str(each.prefix), announced=True, reason=Reason.LOCAL_SERVICE
+            )
+            for each in PLATFORM.aggregates
+            if machine.role is Role.EDGE
+        ),
+    )
+
+
+HEALTHY = Snapshot(
+    revision=7,
+    platform=PLATFORM,
+    services={"web": WEB},
+    allocations=ALLOCATIONS,
+    statuses={m.name: status(m) for m in PLATFORM.machines},
+    machines={
+        m.name: MachineView(contact=Contact.PRESENT, since_seconds=12.0)
+        for m in PLATFORM.machines
+    },
+)
+
+
+def with_lost(snapshot: Snapshot, name: str) -> Snapshot:
+    """Return the snapshot with a machine out of contact; its last status stays."""
+    view = MachineView(contact=Contact.LOST, since_seconds=3.0)
+    return replace(snapshot, machines={**snapshot.machines, name: view})
+
+
+def with_phase(snapshot: Snapshot, wanted: str, phase: Phase) -> Snapshot:
+    """Return the snapshot with an instance in another phase."""
+    node = snapshot.allocations[wanted].node
+    old = snapshot.statuses[node]
+    instances = tuple(
+        replace(each, phase=phase) if each.allocation == wanted else each
+        for each in old.instances
+    )
+    return replace(
+        snapshot, statuses={**snapshot.statuses, node: replace(old, instances=instances)}
+    )
+
+
+@dataclass
+class FakeController:
+    """What `OperatorClient` is to the CLI."""
+
+    snapshots: list[Snapshot] = field(default_factory=lambda: [HEALTHY])
+    """Answered one after the other; the last one for ever."""
+    changes: tuple[ChangeLine, ...] = ()
+    notes: tuple[Note, ...] = ()
+    stored: list[Event] = field(default_factory=list)
+    conflict: bool = False
+    asked: list[str] = field(default_factory=list)
+    planned: list[Change] = field(default_factory=list)
+    applied: list[Change] = field(default_factory=list)
+
+    def snapshot(self) -> SnapshotView:
+        self.asked.append("snapshot")
+        answer = self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
+        return SnapshotView(controller="fra-c1", snapshot=answer, notes=self.notes)
+
+    def plan(self, change: Change) -> PlanPreview:
+        self.planned.append(change)
+        self.asked.append("plan")
+        return self._preview()
+
+    def apply(self, change: Change) -> PlanPreview:
+        self.asked.append("apply")
+        if self.conflict:
+            raise ConflictError("somebody else changed the platform; look again")
+        self.applied.append(change)
+        return self._preview()
+
+    def delete_service(self, name: str) -> PlanPreview:
+        self.asked.append(f"delete {name}")
+        return self._preview()
+
+    def events(self, after: int, wait_ms: int = 0, limit: int = 1000) -> list[Event]:
+        self.asked.append(f"events {after} {wait_ms}")
+        if wait_ms:
+            raise KeyboardInterrupt
+        return [event for event in self.stored if event.sequence > after][:limit]
+
+    def close(self) -> None:
+        self.asked.append("close")
+
+    def _preview(self) -> PlanPreview:
+        place = Place(allocation=ALLOCATIONS["web.fra.1-1"], reason=Reason.NEW_REPLICA)
+        steps = (place,) if self.changes else ()
+        plan = Plan(revision=7, steps=steps, notes=self.notes)
+        return PlanPreview(revision=7, changes=self.changes, plan=plan)
+
+
+@dataclass
+class FakeLab:
+    """What `LabClient` is to the CLI."""
+
+    name: str = "example"
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+
+    def info(self) -> LabInfo:
+        return lab_info(self.name)
+
+    def machines(self) -> tuple[MachineInfo, ...]:
+        places = (("fra-e1", "edge"), ("berlin", "eyeball"))
+        return tuple(
+            MachineInfo(name=name, role=role, datacenter="", running=True, pid=1, units={})
+            for name, role in places
+        )
+
+    def fault(
+        self, target: str, kind: str = "kill", for_ms: int | None = None
+    ) -> tuple[str, ...]:
+        if target == "edge/none":
+            raise NotFoundError("the lab has no 'edge/none'; did you mean edge/fra-e1?")
+        self.asked.append(("fault", target, kind, for_ms))
+        return (f"{target}: {kind}",)
+
+    def heal(self, target: str | None = None) -> tuple[str, ...]:
+        self.asked.append(("heal", target))
+        return ("healed",)
+
+    def boot(self, target: str) -> tuple[str, ...]:
+        self.asked.append(("boot", target))
+        return ("booted",)
+
+    def faults(self) -> tuple[FaultInfo, ...]:
+        return (FaultInfo(target="edge/fra-e1", kind="cut", since=0.0, remaining_ms=5000),)
+
+    def doctor(self) -> LabReport:
+        link = LinkReport(
+            segment="fra-e1--ams-e2",
+            ends=("fra-e1", "ams-e2"),
+            asked_us=5000,
+            rtt_us=10_120,
+            verdict="ok",
+            why="10 of 10 answers",
+        )
+        substitute = Substitute(what="delay", uses="relay", why="no netem")
+        return LabReport(links=(link,), substitutes=(substitute,))
+
+    def exec_argv(self, machine_or_instance: str, argv: Sequence[str]) -> list[str]:
+        self.asked.append(("exec", machine_or_instance))
+        return list(argv)
+
+    def controller_endpoints(self) -> tuple[str, ...]:
+        return (f"unix:/labs/{self.name}.sock",)
+
+    def pcap_argv(self, link: str, file: str) -> list[str]:
+        return ["tcpdump", "-i", link, "-w", file]
+
+    def down(self) -> float:
+        self.asked.append(("down",))
+        return 0.25
+
+
+def lab_info(name: str) -> LabInfo:
+    return LabInfo(name=name, directory="/x", root_pid=1, started_at=0.0, machines=24)

@@ -1,0 +1,28 @@
+"""Fixtures shared by the contract tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contracts.etcd import EtcdCluster
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """A cluster that all tests of a worker share; do not break it."""
+    yield from _cluster(tmp_path_factory)
+
+
+@pytest.fixture
+def mortal_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """A cluster of one's own, to break."""
+    yield from _cluster(tmp_path_factory)
+
+
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    cluster = EtcdCluster(tmp_path_factory.mktemp("etcd"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()

@@ -1,0 +1,81 @@
+"""A real etcd cluster on loopback, for tests."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+
+def free_ports(count: int) -> list[int]:
+    """Return TCP ports of 127.0.0.1 that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+class EtcdCluster:
+    """Three members; any can be killed, frozen and thawed."""
+
+    def __init__(self, directory: Path, size: int = 3) -> None:
+        ports = free_ports(2 * size)
+        self.endpoints = tuple(f"http://127.0.0.1:{port}" for port in ports[:size])
+        self._peers = tuple(f"http://127.0.0.1:{port}" for port in ports[size:])
+        self._directory = directory
+        self._members: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        for number in range(len(self.endpoints)):
+            self._members.append(self._start_member(number))
+        deadline = time.monotonic() + 30
+        while not all(_healthy(endpoint) for endpoint in self.endpoints):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"etcd has not started, see {self._directory}")
+            time.sleep(0.05)
+
+    def kill(self, number: int) -> None:
+        self._members[number].kill()
+        self._members[number].wait()
+
+    def freeze(self, number: int) -> None:
+        self._members[number].send_signal(signal.SIGSTOP)
+
+    def thaw(self, number: int) -> None:
+        self._members[number].send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        for number in range(len(self._members)):
+            self.kill(number)
+
+    def _start_member(self, number: int) -> subprocess.Popen[bytes]:
+        cluster = ",".join(f"m{index}={peer}" for index, peer in enumerate(self._peers))
+        client, peer = self.endpoints[number], self._peers[number]
+        options = {
+            "name": f"m{number}",
+            "data-dir": str(self._directory / f"m{number}"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": cluster,
+            "heartbeat-interval": "50",
+            "election-timeout": "500",
+            "logger": "zap",
+        }
+        command = ["etcd", *(f"--{name}={value}" for name, value in options.items())]
+        with (self._directory / f"m{number}.log").open("wb") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def _healthy(endpoint: str) -> bool:
+    try:
+        url = f"{endpoint}/health"
+        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - loopback
+            return b'"true"' in response.read()
+    except (urllib.error.URLError, OSError):
+        return False

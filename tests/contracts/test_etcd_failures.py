@@ -1,0 +1,167 @@
+"""The etcd client when members die, hang, or lose their quorum."""
+
+import asyncio
+import time
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from pltfrms.drivers.ports import Put
+from pltfrms.drivers.store import EtcdStore
+from pltfrms.errors import UnavailableError
+from tests.contracts.etcd import EtcdCluster, free_ports
+from tests.drivers.tiny_http import serving
+
+
+def _run(endpoints: tuple[str, ...], scenario: Callable[[EtcdStore], Awaitable[None]]) -> None:
+    async def run() -> None:
+        store = EtcdStore(endpoints, request_timeout_seconds=2.0, watch_silence_seconds=1.0)
+        try:
+            await asyncio.wait_for(scenario(store), 40)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+async def _commit_when_possible(store: EtcdStore, key: str) -> int:
+    """Commit, over an election if there is one (its outcome is UnavailableError)."""
+    while True:
+        try:
+            revision = await store.commit([Put(key=key, value=b"")])
+        except UnavailableError:
+            continue
+        assert revision is not None
+        return revision
+
+
+def test_losing_one_member_is_survived_and_losing_two_is_said(
+    mortal_etcd: EtcdCluster,
+) -> None:
+    async def scenario(store: EtcdStore) -> None:
+        await store.commit([Put(key="/a", value=b"")])
+        mortal_etcd.kill(0)  # the endpoint in use
+        after = await _commit_when_possible(store, "/b")
+        assert (await store.list("/")).revision >= after
+        lease = await store.grant(10)
+        assert await store.keep_alive(lease)
+
+        mortal_etcd.kill(1)
+        began = time.monotonic()
+        for call in (
+            store.list("/"),
+            store.commit([Put(key="/c", value=b"")]),
+            store.keep_alive(lease),
+        ):
+            with pytest.raises(UnavailableError, match="majority"):
+                await call
+        assert time.monotonic() - began < 3 * 2.0 + 1
+        await _watch_is_refused(store, after)
+
+    _run(mortal_etcd.endpoints, scenario)
+
+
+async def _watch_is_refused(store: EtcdStore, after: int) -> None:
+    """Watch until it raises; the first may still be taken, and then ends."""
+    refused = False
+    while not refused:
+        try:
+            assert [revision async for revision in store.changes("/", after)] == []
+        except UnavailableError:
+            refused = True
+
+
+def test_a_hung_member_costs_one_wait_then_the_next_is_asked_first(
+    mortal_etcd: EtcdCluster,
+) -> None:
+    async def scenario(store: EtcdStore) -> None:
+        await store.commit([Put(key="/a", value=b"")])
+        mortal_etcd.freeze(0)
+        try:
+            await _commit_when_possible(store, "/b")
+            began = time.monotonic()
+            await store.list("/")
+            assert time.monotonic() - began < 0.9
+        finally:
+            mortal_etcd.thaw(0)
+
+    _run(mortal_etcd.endpoints, scenario)
+
+
+def test_an_endpoint_that_never_was_is_passed_over(etcd: EtcdCluster) -> None:
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    async def scenario(store: EtcdStore) -> None:
+        revision = await store.commit([Put(key="/passed-over", value=b"")])
+        assert revision is not None
+        assert revision <= (await store.list("/passed-over")).revision
+
+    _run((dead, *etcd.endpoints), scenario)
+
+
+def test_a_silent_watch_ends(etcd: EtcdCluster) -> None:
+    async def scenario(store: EtcdStore) -> None:
+        listing = await store.list("/silent")
+        began = time.monotonic()
+        async for _ in store.changes("/silent", listing.revision):
+            pytest.fail("nothing changed")
+        assert 0.9 < time.monotonic() - began < 5
+
+    _run(etcd.endpoints, scenario)
+
+
+def test_a_watch_from_a_compacted_revision_ends(mortal_etcd: EtcdCluster) -> None:
+    async def scenario(store: EtcdStore) -> None:
+        for number in range(5):
+            await store.commit([Put(key="/c", value=b"%d" % number)])
+        last = (await store.list("/c")).revision
+        await store._call("/v3/kv/compaction", {"revision": str(last)}, repeatable=False)
+        began = time.monotonic()
+        seen = [revision async for revision in store.changes("/c", 1)]
+        assert seen == []
+        assert time.monotonic() - began < 0.9
+
+    _run(mortal_etcd.endpoints, scenario)
+
+
+def test_a_write_whose_answer_is_lost_is_not_sent_again() -> None:
+    """A second try of a guarded commit would fail its own guard and say `not done`."""
+    taken: list[int] = []
+
+    def swallower(port: int) -> Callable[[StreamReader, StreamWriter], None]:
+        def swallow(_: StreamReader, writer: StreamWriter) -> None:
+            taken.append(port)
+            writer.close()
+
+        return swallow
+
+    async def scenario() -> None:
+        ports = free_ports(2)
+        servers = [
+            await asyncio.start_server(swallower(port), "127.0.0.1", port) for port in ports
+        ]
+        store = EtcdStore([f"http://127.0.0.1:{port}" for port in ports])
+        with pytest.raises(UnavailableError, match="may or may not"):
+            await store.commit([Put(key="/a", value=b"")])
+        assert taken == ports[:1]
+        with pytest.raises(UnavailableError):
+            await store.list("/a")
+        assert taken == [ports[0], ports[1], ports[0]]
+        await store.close()
+        for server in servers:
+            server.close()
+            await server.wait_closed()
+
+    asyncio.run(scenario())
+
+
+def test_an_error_in_the_stream_of_keep_alive_is_not_a_lost_lease() -> None:
+    error = b'{"error": {"grpc_code": 14, "message": "etcdserver: request timed out"}}'
+
+    async def scenario(store: EtcdStore) -> None:
+        with pytest.raises(UnavailableError, match="timed out"):
+            await store.keep_alive(7)
+
+    with serving(error) as server:
+        _run((server.endpoint,), scenario)

@@ -1,0 +1,215 @@
+"""What every store promises: the same tests against memory and against real etcd."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.memory_store import MemoryStore
+from pltfrms.drivers.ports import Delete, Guard, Put, Store
+from pltfrms.drivers.store import EtcdStore
+from pltfrms.errors import InvariantError, NotFoundError
+from tests.contracts.etcd import EtcdCluster
+
+Scenario = Callable[[Store, str], Awaitable[None]]
+Check = Callable[[Scenario], None]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["memory", "etcd"])
+def check(request: pytest.FixtureRequest) -> Check:
+    """Run a scenario with a store and a prefix that nobody else uses."""
+    endpoints: tuple[str, ...] = ()
+    if request.param == "etcd":
+        endpoints = cast("EtcdCluster", request.getfixturevalue("etcd")).endpoints
+
+    async def run(scenario: Scenario) -> None:
+        store: Store = EtcdStore(endpoints) if endpoints else MemoryStore(SystemClock())
+        try:
+            await asyncio.wait_for(scenario(store, f"/t{next(_numbers)}/"), 20)
+        finally:
+            await store.close()
+
+    return lambda scenario: asyncio.run(run(scenario))
+
+
+async def _committed(
+    store: Store, *writes: Put | Delete, guards: tuple[Guard, ...] = ()
+) -> int:
+    revision = await store.commit(writes, guards)
+    assert revision is not None
+    return revision
+
+
+async def _keys(store: Store, prefix: str) -> list[str]:
+    return [entry.key for entry in (await store.list(prefix)).entries]
+
+
+def test_a_prefix_lists_its_entries_sorted_and_nothing_else(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        before = await store.list(prefix)
+        assert before.entries == ()
+        keys = (f"{prefix}b", f"{prefix}a", f"{prefix[:-1]}0", f"{prefix}ä\U0010ffff")
+        revision = await _committed(store, *(Put(key=key, value=b"\0\xff") for key in keys))
+        listing = await store.list(prefix)
+        assert listing.revision == revision == before.revision + 1
+        assert [entry.key for entry in listing.entries] == [keys[1], keys[0], keys[3]]
+        assert {(e.value, e.mod_revision, e.lease) for e in listing.entries} == {
+            (b"\0\xff", revision, 0)
+        }
+
+    check(scenario)
+
+
+def test_the_empty_prefix_is_everything(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        await _committed(store, Put(key=f"{prefix}a", value=b""))
+        assert f"{prefix}a" in await _keys(store, "")
+
+    check(scenario)
+
+
+def test_a_commit_does_all_or_nothing(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        a, b = f"{prefix}a", f"{prefix}b"
+        absent = Guard(key=a, mod_revision=0)
+        first = await _committed(store, Put(key=a, value=b"1"), guards=(absent,))
+        assert await store.commit([Put(key=b, value=b"2"), Delete(key=a)], [absent]) is None
+        assert await _keys(store, prefix) == [a]
+        present = Guard(key=a, mod_revision=first)
+        second = await _committed(
+            store, Put(key=b, value=b"2"), Delete(key=a), guards=(present,)
+        )
+        assert second == first + 1
+        assert await _keys(store, prefix) == [b]
+        assert await store.commit([], [present]) is None
+
+    check(scenario)
+
+
+def test_of_many_guarded_writers_one_wins(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        key = f"{prefix}counter"
+        guard = Guard(key=key, mod_revision=0)
+        writes = [store.commit([Put(key=key, value=b"%d" % n)], [guard]) for n in range(8)]
+        won = [revision for revision in await asyncio.gather(*writes) if revision]
+        assert len(won) == 1
+
+    check(scenario)
+
+
+def test_writes_that_change_nothing_make_no_revision(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        revision = await _committed(store, Put(key=f"{prefix}a", value=b""))
+        assert await store.commit([Delete(key=f"{prefix}absent")]) == revision
+        assert await store.commit([]) == revision
+
+    check(scenario)
+
+
+def test_senseless_transactions_are_refused(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        senseless: list[list[Put | Delete]] = [
+            [Put(key=f"{prefix}{n}", value=b"") for n in range(101)],
+            [Put(key=f"{prefix}a", value=b""), Delete(key=f"{prefix}a")],
+            [Put(key=f"{prefix}a", value=b"x" * 1_000_001)],
+            [Delete(key="")],
+        ]
+        for writes in senseless:
+            with pytest.raises(InvariantError):
+                await store.commit(writes)
+        assert await _keys(store, prefix) == []
+        big = [Put(key=f"{prefix}{n}", value=b"x" * 9_000) for n in range(100)]
+        assert await store.commit(big)
+
+    check(scenario)
+
+
+def test_a_lease_takes_its_keys_with_it(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        lease = await store.grant(60)
+        attached, detached = f"{prefix}a", f"{prefix}b"
+        await _committed(
+            store,
+            Put(key=attached, value=b"", lease=lease),
+            Put(key=detached, value=b"", lease=lease),
+        )
+        await _committed(store, Put(key=detached, value=b""))
+        assert [e.lease for e in (await store.list(prefix)).entries] == [lease, 0]
+        assert await store.keep_alive(lease)
+        await store.revoke(lease)
+        assert await _keys(store, prefix) == [detached]
+        assert not await store.keep_alive(lease)
+        await store.revoke(lease)
+        with pytest.raises(NotFoundError):
+            await store.commit([Put(key=attached, value=b"", lease=lease)])
+        assert await _keys(store, prefix) == [detached]
+
+    check(scenario)
+
+
+def test_a_lease_ends_by_time_unless_kept_alive_and_watchers_hear_of_it(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        kept, left = await store.grant(1), await store.grant(1)
+        revision = await _committed(
+            store,
+            Put(key=f"{prefix}kept", value=b"", lease=kept),
+            Put(key=f"{prefix}left", value=b"", lease=left),
+        )
+
+        async def keep() -> None:
+            while True:
+                assert await store.keep_alive(kept)
+                await asyncio.sleep(0.3)
+
+        keeping = asyncio.create_task(keep())
+        try:
+            began = time.monotonic()
+            async with _following(store, prefix, revision) as seen:
+                assert await seen.get() > revision
+            assert time.monotonic() - began > 0.8
+        finally:
+            keeping.cancel()
+        assert await _keys(store, prefix) == [f"{prefix}kept"]
+
+    check(scenario)
+
+
+def test_a_watch_tells_of_old_and_new_changes_under_its_prefix_only(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        start = (await store.list(prefix)).revision
+        first = await _committed(store, Put(key=f"{prefix}a", value=b"1"))
+        await _committed(store, Put(key=f"/other{prefix}", value=b""))
+        async with _following(store, prefix, start) as seen:
+            assert await seen.get() == first
+            await _committed(store, Put(key=f"/other{prefix}", value=b"2"))
+            last = await _committed(store, Delete(key=f"{prefix}a"))
+            assert await seen.get() == last
+            assert seen.empty()
+
+    check(scenario)
+
+
+@asynccontextmanager
+async def _following(
+    store: Store, prefix: str, after: int
+) -> AsyncIterator[asyncio.Queue[int]]:
+    """Collect what a watch says."""
+    seen: asyncio.Queue[int] = asyncio.Queue()
+
+    async def follow() -> None:
+        async for revision in store.changes(prefix, after):
+            seen.put_nowait(revision)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

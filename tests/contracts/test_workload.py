@@ -1,0 +1,213 @@
+"""What every `ports.Workload` with its prober does: real processes, and the twin in memory."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pltfrms.drivers.memory_network import MemoryNetwork
+from pltfrms.drivers.memory_workload import Behaviour, MemoryProber, MemoryWorkload
+from pltfrms.drivers.netlink import KernelNetwork
+from pltfrms.drivers.ports import Directories, Network, Prober, Workload
+from pltfrms.drivers.probe import NamespaceProber
+from pltfrms.drivers.process import ProcessRuntime
+from pltfrms.errors import ConflictError, UnavailableError
+from pltfrms.model.machine import DeviceState, Instance, InstanceSpec, NetworkState
+from pltfrms.model.service import Probe, ProbeKind
+from tests.namespaces import in_machine
+
+SERVICE = (ip_address("198.51.100.1"), ip_address("2001:db8:100::1"))
+# Not `-m http.server`: that asks the DNS for its own name, and there is none in a test.
+SERVES = (
+    "python3",
+    "-c",
+    """
+import http.server, socket, socketserver
+class Server(socketserver.TCPServer):
+    address_family = socket.AF_INET6
+Server(("::", 80), http.server.SimpleHTTPRequestHandler).serve_forever()
+""",
+)
+DEAF = ("sh", "-c", "trap '' TERM; while true; do sleep 1; done")
+CRASHES = ("sh", "-c", "sleep 0.2; exit 1")
+CANNOT_START = ("no-such-command",)
+BEHAVIOURS = {
+    SERVES: Behaviour(healthy_after_ms=20),
+    DEAF: Behaviour(ignores_sigterm=True),
+    CRASHES: Behaviour(crash_after_ms=200),
+    CANNOT_START: Behaviour(refuses="cannot execute no-such-command"),
+}
+HTTP = Probe(kind=ProbeKind.HTTP, port=80, timeout_ms=3000)
+
+
+def spec(process: tuple[str, ...] = SERVES, slot: int = 1) -> InstanceSpec:
+    return InstanceSpec(
+        allocation=f"web.fra.{slot}-1",
+        process=process,
+        files=(),
+        environment=(),
+        device=f"i{slot}",
+        service_addresses=tuple(ip_interface(address) for address in SERVICE),
+        unicast_addresses=(ip_interface(f"10.1.1.{slot}"), ip_interface(f"fd00::{slot}")),
+        cpu=0.1,
+        memory_bytes=64 * 1024 * 1024,
+        stop_grace_ms=300,
+    )
+
+
+@dataclass(frozen=True)
+class Machine:
+    network: Network
+    workload: Workload
+    prober: Prober
+
+    async def devices(self, *names: str) -> set[str]:
+        """Return which of these devices exist."""
+        found = set()
+        for name in names:
+            state = NetworkState(devices=(DeviceState(name=name),))
+            said = await self.network.apply_state(state)
+            if f"missing device {name}" not in said:
+                found.add(name)
+        return found
+
+
+class RealClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def unix_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def real_machine(root: Path) -> Machine:
+    network = KernelNetwork()
+    directories = Directories(
+        config=root / "etc", state=root / "lib", runtime=root / "run", log=root / "log"
+    )
+    return Machine(network, ProcessRuntime(directories, network), NamespaceProber())
+
+
+def imagined_machine() -> Machine:
+    network = MemoryNetwork()
+    workload = MemoryWorkload(RealClock(), network, lambda spec: BEHAVIOURS[spec.process])
+    return Machine(network, workload, MemoryProber(workload))
+
+
+Play = Callable[[Callable[[Machine], Coroutine[Any, Any, None]]], None]
+
+
+@pytest.fixture(params=["memory", pytest.param("process", marks=pytest.mark.root)])
+def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
+    def run(scenario: Callable[[Machine], Coroutine[Any, Any, None]]) -> None:
+        real = request.param == "process"
+
+        async def whole() -> None:
+            await scenario(real_machine(tmp_path) if real else imagined_machine())
+
+        if real:
+            in_machine(whole)
+        else:
+            asyncio.run(whole())
+
+    return run
+
+
+async def healthy(machine: Machine, instance: Instance) -> None:
+    async with asyncio.timeout(20):
+        while await machine.prober.probe(instance, HTTP, SERVICE):  # noqa: ASYNC110 - outside
+            await asyncio.sleep(0.02)
+
+
+def test_an_instance_starts_answers_and_stops(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        workload = machine.workload
+        instance = await workload.start(spec())
+        assert instance.allocation == "web.fra.1-1"
+        assert await workload.running() == {"web.fra.1-1": instance}
+        assert await workload.start(spec()) == instance
+        assert await machine.devices("i1") == {"i1"}
+        await healthy(machine, instance)
+        await workload.stop(instance, 1000)
+        assert await workload.running() == {}
+        assert await machine.devices("i1") == set()
+        assert "gone" in await machine.prober.probe(instance, HTTP, SERVICE)
+        await workload.stop(instance, 1000)
+        assert isinstance(await workload.wait(instance), str)
+
+    play(scenario)
+
+
+def test_a_different_spec_needs_a_stop_first(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        instance = await machine.workload.start(spec())
+        with pytest.raises(ConflictError, match="stop it first"):
+            await machine.workload.start(replace(spec(), cpu=0.2))
+        await machine.workload.stop(instance, 1000)
+        again = await machine.workload.start(replace(spec(), cpu=0.2))
+        assert again.fingerprint != instance.fingerprint
+        await machine.workload.stop(instance, 1000)
+        assert await machine.workload.running() == {"web.fra.1-1": again}
+
+    play(scenario)
+
+
+def test_waiting_ends_with_the_instance(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        instance = await machine.workload.start(spec(CRASHES))
+        async with asyncio.timeout(20):
+            assert await machine.workload.wait(instance) == "exited with status 1"
+        assert await machine.workload.running() == {}
+        assert await machine.devices("i1") == set()
+        assert await machine.workload.wait(instance) == "exited with status 1"
+
+    play(scenario)
+
+
+def test_who_does_not_listen_is_killed_after_the_grace(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        instance = await machine.workload.start(spec(DEAF))
+        waiting = asyncio.create_task(machine.workload.wait(instance))
+        await asyncio.sleep(0.5)
+        start = time.monotonic()
+        await machine.workload.stop(instance, 200)
+        assert 0.2 <= time.monotonic() - start < 10
+        assert await waiting == "killed together with its init process"
+        assert await machine.workload.running() == {}
+
+    play(scenario)
+
+
+def test_what_cannot_start_says_why_and_leaves_nothing(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        with pytest.raises(UnavailableError, match=r"web\.fra\.1-1 did not start: cannot exec"):
+            await machine.workload.start(spec(CANNOT_START))
+        assert await machine.workload.running() == {}
+        assert await machine.devices("i1") == set()
+        await machine.workload.start(spec())
+        assert await machine.devices("i1") == {"i1"}
+
+    play(scenario)
+
+
+def test_instances_do_not_disturb_each_other(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        first, second = await asyncio.gather(
+            machine.workload.start(spec(slot=1)), machine.workload.start(spec(slot=2))
+        )
+        await healthy(machine, first)
+        await healthy(machine, second)
+        await machine.workload.stop(first, 1000)
+        assert await machine.workload.running() == {second.allocation: second}
+        assert await machine.devices("i1", "i2") == {"i2"}
+        assert await machine.prober.probe(second, HTTP, SERVICE) == ""
+
+    play(scenario)

@@ -1,0 +1,215 @@
+"""Three controllers over one simulated store, and agents that obey, in virtual time."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from random import Random
+
+from pltfrms.controller.loop import Controller
+from pltfrms.controller.operations import Operations
+from pltfrms.controller.state import PREFIX, Reader, Stored
+from pltfrms.drivers.memory_store import MemoryStore, MemoryStoreState
+from pltfrms.errors import UnavailableError
+from pltfrms.model.api import Heartbeat
+from pltfrms.model.plan import Target
+from pltfrms.model.state import InstanceStatus, MachineStatus, Phase
+from pltfrms.model.topology import Platform, Role
+from tests.simulation.virtual import VirtualClock
+
+START_SECONDS = 0.3
+"""From starting an instance until it is ready."""
+
+
+class Seat:
+    """One controller machine: its daemon may crash and start again."""
+
+    def __init__(self, cluster: "Cluster", name: str) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.store = MemoryStore(cluster.clock, cluster.state)
+        self.operations: Operations | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def controller(self) -> Controller:
+        assert self.operations
+        return self.operations.controller
+
+    def start(self) -> None:
+        if self.task is None:
+            random = Random(self.cluster.random.random())  # noqa: S311 - a simulation
+            controller = Controller(
+                self.store, self.cluster.clock, self.name, self.cluster.platform, random
+            )
+            self.operations = Operations(controller)
+            self.task = asyncio.create_task(controller.run())
+
+    async def crash(self) -> None:
+        self.operations = None
+        if self.task:
+            task, self.task = self.task, None
+            task.cancel()
+            if task is not asyncio.current_task():
+                await asyncio.gather(task, return_exceptions=True)
+
+
+class Agent:
+    """One machine: fetches its target, runs its instances, reports."""
+
+    def __init__(self, cluster: "Cluster", name: str) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.cut = False
+        """No controller can be reached; instances go on."""
+        self.dead = False
+        self.generation = 0
+        self.ready_at: dict[str, float] = {}
+
+    async def run(self) -> None:
+        await self.cluster.clock.sleep(self.cluster.random.random())
+        while True:
+            if self.dead:
+                self.ready_at.clear()
+            elif not self.cut:
+                await self._talk()
+            await self.cluster.clock.sleep(0.5 if self._starting() else 1.0)
+
+    def running(self) -> Iterator[str]:
+        now = self.cluster.clock.monotonic()
+        yield from (name for name, at in self.ready_at.items() if at <= now)
+
+    def _starting(self) -> bool:
+        return len(set(self.running())) < len(self.ready_at)
+
+    async def _talk(self) -> None:
+        for seat in self.cluster.seats.values():
+            operations = seat.operations
+            if operations is None:
+                continue
+            with suppress(UnavailableError):
+                reply = await operations.heartbeat(Heartbeat(status=self._status()))
+                if reply.generation > self.generation:
+                    target = await operations.target(self.name, self.generation, 0)
+                    self._obey(target)
+                return
+
+    def _obey(self, target: Target | None) -> None:
+        if target and target.generation > self.generation:
+            self.generation = target.generation
+            ready = self.cluster.clock.monotonic() + START_SECONDS
+            self.ready_at = {a.id: self.ready_at.get(a.id, ready) for a in target.allocations}
+
+    def _status(self) -> MachineStatus:
+        running = set(self.running())
+        return MachineStatus(
+            machine=self.name,
+            generation=self.generation,
+            instances=tuple(
+                InstanceStatus(
+                    allocation=name, phase=Phase.READY if name in running else Phase.STARTING
+                )
+                for name in sorted(self.ready_at)
+            ),
+        )
+
+
+class Cluster:
+    """Everything, and what a test wants to know of it."""
+
+    def __init__(self, platform: Platform, seed: int = 1) -> None:
+        self.platform = platform
+        self.random = Random(seed)  # noqa: S311 - a simulation, no secret
+        self.clock = VirtualClock()
+        self.state = MemoryStoreState(self.clock)
+        names = [machine.name for machine in platform.machines_of(Role.CONTROLLER)]
+        self.seats = {name: Seat(self, name) for name in names}
+        self.agents = {m.name: Agent(self, m.name) for m in platform.machines}
+        self._reader = Reader()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        for seat in self.seats.values():
+            seat.start()
+        self._tasks += [asyncio.create_task(agent.run()) for agent in self.agents.values()]
+
+    def require_alive(self) -> None:
+        """Raise what ended an agent or a controller, unless the test itself did."""
+        for task in (*self._tasks, *(seat.task for seat in self.seats.values())):
+            if task and task.done():
+                task.result()
+
+    @property
+    def operations(self) -> Operations:
+        """The API of any controller that runs."""
+        return next(s.operations for s in self.seats.values() if s.operations)
+
+    def stored(self) -> Stored:
+        """What is really in the store."""
+        return self._reader.read(self.state.list(PREFIX))
+
+    def serving(self, service: str) -> list[str]:
+        """The replicas that really run somewhere, as `fra.1`, each once."""
+        running = {name for agent in self.agents.values() for name in agent.running()}
+        replicas = {name.rpartition("-")[0] for name in running}
+        return sorted(r.removeprefix(f"{service}.") for r in replicas if r.startswith(service))
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> float:
+        """Wait for a condition; return after how long it held."""
+        began = self.clock.monotonic()
+        while not condition():
+            waited = self.clock.monotonic() - began
+            assert waited < seconds, f"not so within {seconds} s: {self.describe()}"
+            await self.clock.sleep(0.05)
+        return self.clock.monotonic() - began
+
+    def describe(self) -> str:
+        allocations = self.stored().allocations.values()
+        lines = [f"{a.id}@{a.node} v{a.version} {a.reason}" for a in allocations]
+        contacts = {
+            seat.name: {
+                name: view.contact.value
+                for name, view in seat.controller.view.snapshot().machines.items()
+                if view.contact != "present"
+            }
+            for seat in self.seats.values()
+            if seat.operations and seat.controller.view.fresh
+        }
+        return f"{lines} {contacts}"
+
+    def settled(self, service: str) -> bool:
+        """Whether each wanted replica has exactly one allocation, which really runs."""
+        stored = self.stored()
+        known = stored.services.get(service)
+        if known is None or stored.platform is None:
+            return False
+        wanted = sorted(
+            f"{dc.name}.{replica}"
+            for dc in stored.platform.datacenters
+            for replica in range(1, known.spec.per_datacenter + 1)
+        )
+        allocations = [a for a in stored.allocations.values() if a.service == service]
+        placed = sorted(f"{a.datacenter}.{a.replica}" for a in allocations)
+        running = {name for agent in self.agents.values() for name in agent.running()}
+        return (
+            placed == wanted
+            and {a.id for a in allocations} == {r for r in running if r.startswith(service)}
+            and {a.version for a in allocations} == {known.version}
+        )
+
+    def unsafe(self) -> list[str]:
+        """Return what no state of the store may show, whatever fails."""
+        stored = self.stored()
+        problems = []
+        slots = [(a.node, a.slot) for a in stored.allocations.values()]
+        if len(set(slots)) != len(slots):
+            problems.append(f"a slot is used twice: {sorted(slots)}")
+        for node, service in {(a.node, a.service) for a in stored.allocations.values()}:
+            here = [
+                a for a in stored.allocations.values() if (a.node, a.service) == (node, service)
+            ]
+            replaced = {a.replaces for a in here}
+            left = [a.id for a in here if a.id not in replaced]
+            known = stored.services.get(service)
+            if known and len(left) > known.spec.max_per_node:
+                problems.append(f"{node} has {left}")
+        return problems

@@ -1,0 +1,141 @@
+"""What clients see when something fails. Ceilings are generous; bench/ has sharp figures."""
+
+from typing import Any
+
+import pytest
+
+from bench.rig import NEAREST, Rig
+from pltfrms.model.state import Contact
+
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+
+
+def answered(report: dict[str, Any], when: str) -> set[str]:
+    return set(report["answered_by"][when])
+
+
+def test_every_eyeball_is_answered_by_its_nearest_datacenter(lab: Rig) -> None:
+    got = {(a.eyeball, ":" in a.address): a.datacenter for a in lab.ready.answers}
+    assert got == {(name, v6): dc for name, dc in NEAREST.items() for v6 in (False, True)}
+
+
+def test_the_lab_is_up_in_time(lab: Rig) -> None:
+    assert lab.up_seconds < 45
+
+
+def test_instance_killed(healthy: Rig) -> None:
+    before = _restarts(healthy)
+    report = healthy.probe(
+        "berlin",
+        "--rate",
+        "200",
+        "--duration",
+        "6s",
+        "--fault",
+        "instance/web/fra/1",
+        "--at",
+        "2s",
+    )
+    assert report["gap_max_ms"] <= 600
+    assert report["lost"] <= 40
+    assert _restarts(healthy) > before, "the killed instance was not restarted"
+    assert len(report["answered_by"]["after"]["fra"]) == 2
+
+
+def test_instance_hung(healthy: Rig) -> None:
+    before = _restarts(healthy)
+    report = healthy.probe(
+        "berlin", "--duration", "8s", "--fault", "instance/web/fra/2:hang", "--at", "2s"
+    )
+    assert report["gap_max_ms"] <= 4000
+    healthy.wait("the hung instance is restarted", lambda: _restarts(healthy) > before, 10)
+    healthy.wait("both replicas ready", lambda: healthy.ready_replicas("fra") == 2, 10)
+
+
+def _restarts(lab: Rig) -> int:
+    return sum(i.restarts for s in lab.snapshot().statuses.values() for i in s.instances)
+
+
+def test_node_silent_and_back(healthy: Rig) -> None:
+    node = healthy.node_of("fra")
+    report = healthy.probe(
+        "berlin", "--duration", "8s", "--fault", f"node/{node}:silent", "--at", "2s"
+    )
+    assert report["gap_max_ms"] <= 1500
+    assert answered(report, "after") == {"fra"}
+    healthy.wait("elsewhere", lambda: healthy.ready_replicas("fra", besides=node) == 2, 20)
+    assert healthy.snapshot().contact(node) is Contact.LOST
+    fewest = [healthy.ready_replicas("fra")]
+    healthy.client.boot(f"node/{node}")
+
+    def settled() -> bool:
+        fewest.append(healthy.ready_replicas("fra"))
+        snapshot = healthy.snapshot()
+        in_fra = [a for a in snapshot.allocations.values() if a.datacenter == "fra"]
+        return (
+            snapshot.contact(node) is Contact.PRESENT
+            and len(in_fra) == 2
+            and len({a.node for a in in_fra}) == 2
+        )
+
+    healthy.wait("spread restored", settled, 60)
+    assert min(fewest) >= 2
+
+
+def test_edge_silent(healthy: Rig) -> None:
+    report = healthy.probe(
+        "berlin", "--duration", "7s", "--fault", "edge/fra-e1:silent", "--at", "2s"
+    )
+    assert report["gap_max_ms"] <= 3000
+
+
+def test_fabric_cut(healthy: Rig) -> None:
+    report = healthy.probe(
+        "berlin", "--duration", "6s", "--fault", "fabric/fra/a:cut", "--at", "2s"
+    )
+    assert report["gap_max_ms"] <= 1500
+    assert answered(report, "after") == {"fra"}
+
+
+def test_datacenter_killed_and_back(healthy: Rig) -> None:
+    report = healthy.probe(
+        "berlin", "--duration", "8s", "--fault", "datacenter/fra", "--at", "2s"
+    )
+    assert report["gap_max_ms"] <= 4500
+    assert answered(report, "before") == {"fra"}
+    assert "ams" in answered(report, "after")
+    # The aggregate is gone from that datacenter only.
+    paths = healthy.aggregate_paths("transit1")
+    assert "to-fra" not in paths
+    assert "to-ams-e2" in paths
+    healthy.client.boot("datacenter/fra")
+    report = healthy.probe("berlin", "--duration", "30s", "--rate", "100")
+    assert report["gap_max_ms"] <= 500, "coming back made a gap"
+    healthy.wait(
+        "fra announces again",
+        lambda: "to-fra-e1" in healthy.aggregate_paths("transit1"),
+        60,
+    )
+
+
+def test_no_healthy_instance_left_in_a_datacenter(healthy: Rig) -> None:
+    for replica in (1, 2):
+        healthy.cli("lab", "fault", f"instance/web/fra/{replica}", "--for", "15s")
+    outside = healthy.probe("berlin", "--duration", "4s")
+    assert outside["gap_max_ms"] <= 1500
+    assert "fra" not in answered(outside, "before")
+    inside = healthy.probe("fra-n1", "--duration", "4s")
+    assert inside["gap_max_ms"] <= 500
+    assert "fra" not in answered(inside, "before")
+    assert answered(inside, "before"), "a local blackhole"
+
+
+def test_backbone_cut_everywhere(healthy: Rig) -> None:
+    for link in healthy.snapshot().platform.links:
+        healthy.client.fault(f"link/{link.name}", "cut")
+    for eyeball, datacenter in NEAREST.items():
+        report = healthy.probe(eyeball, "--duration", "4s")
+        assert report["lost"] == 0
+        assert answered(report, "before") == {datacenter}
+    for transit, prefix in (("transit1", "198.51.100.0/24"), ("transit2", "2001:db8:100::/48")):
+        assert "to-" in healthy.aggregate_paths(transit, prefix)

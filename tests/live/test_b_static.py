@@ -1,0 +1,105 @@
+"""Fail static: who is lost, hung or restarted in the control plane is not seen by clients."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.rig import Rig
+from pltfrms.model.topology import link_local
+
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+
+
+def test_controllers_gone_agent_restarted_node_rebooted(healthy: Rig) -> None:
+    node = healthy.node_of("fra")
+    nexthop = f"{link_local(healthy.snapshot().platform.machine(node))} "
+    report: dict[str, object] = {}
+
+    def watch() -> None:
+        words = ("--rate", "100", "--duration", "40s", "--fault", "controllers", "--at", "2s")
+        report.update(healthy.probe("berlin", *words))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    time.sleep(25)
+    healthy.client.fault(f"daemon/{node}/agent")
+    time.sleep(5)
+    healthy.client.heal(f"daemon/{node}/agent")
+    watcher.join()
+    assert report["lost"] == 0
+    # Still without any controller: a rebooted node serves again, from its own disk.
+    healthy.client.boot(f"node/{node}")
+
+    def announces() -> bool:
+        routes = healthy.run("fra-e1", "ip", "route", "show", "198.51.100.1")
+        return nexthop in routes
+
+    healthy.wait("the node announces from disk", announces, 30)
+    healthy.client.heal(None)
+    healthy.restore()
+    after = healthy.probe("berlin", "--duration", "4s")
+    assert after["lost"] == 0
+
+
+def test_flushed_rules_and_routes_come_back(healthy: Rig) -> None:
+    node = healthy.node_of("fra")
+    healthy.run(node, "ip", "rule", "flush")
+    healthy.run(node, "ip", "rule", "add", "pref", "32766", "lookup", "main")
+    healthy.run(node, "ip", "route", "flush", "table", "100")
+
+    def restored() -> bool:
+        rules = healthy.run(node, "ip", "rule")
+        routes = healthy.run(node, "ip", "route", "show", "table", "100", check=False)
+        return "lookup 100" in rules and "198.51.100.1" in routes
+
+    assert healthy.wait("rule and route are back", restored, 5) < 5
+    healthy.wait("an event says so", lambda: "restored" in healthy.cli("events"), 10)
+
+
+def test_nothing_but_aggregates_leaves(healthy: Rig) -> None:
+    ours = {"198.51.100.0/24", "2001:db8:100::/48"}
+    for machine in ("transit1", "transit2", "ixp1", "reading"):
+        for family in ("4", "6"):
+            text = healthy.run(
+                machine,
+                "birdc",
+                "-s",
+                "/run/pltfrms/bird.ctl",
+                "show",
+                "route",
+                "where",
+                f"bgp_path ~ [= * 64500 * =] && net.type = NET_IP{family}",
+                check=False,
+            )
+            seen = {
+                word for line in text.splitlines() for word in line.split()[:1] if "/" in word
+            }
+            assert seen <= ours, f"{machine} learned {seen - ours} through us"
+
+
+def test_measured_latency_is_what_was_asked(healthy: Rig) -> None:
+    text = healthy.cli("lab", "doctor")
+    assert "fra-e1--ams-e2" in text
+
+
+def test_bad_specs_change_nothing(healthy: Rig, tmp_path: Path) -> None:
+    before = healthy.snapshot().revision
+    bad = tmp_path / "web.yaml"
+    bad.write_text(
+        "service: web\nrun: {process: [nginx]}\nreplicas: {per_datacenter: 0}\nprobee: 1\n"
+    )
+    said = healthy.cli("apply", str(bad), "--yes", expect=2)
+    assert f"{bad}:3" in said
+    assert f"{bad}:4" in said
+    assert healthy.snapshot().revision == before
+
+
+def test_shell_words(healthy: Rig) -> None:
+    assert "ready" in healthy.cli("status")
+    assert "web" in healthy.cli("service", "list")
+    assert "fra-n1" in healthy.cli("node", "list")
+    assert "fra" in healthy.cli("datacenter", "list")
+    assert "web.fra.1" in healthy.cli("explain", "service/web")
+    assert healthy.client.name in healthy.cli("lab", "list")

@@ -1,0 +1,160 @@
+"""A platform in miniature: plans are committed, agents obey, nodes come and go."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from hypothesis import strategies as st
+
+from pltfrms.model.api import Change
+from pltfrms.model.plan import Place, Plan, Step
+from pltfrms.model.state import (
+    Contact,
+    InstanceStatus,
+    MachineStatus,
+    MachineView,
+    Phase,
+    Snapshot,
+)
+from pltfrms.planner.change import apply_change, delete_service
+from pltfrms.planner.plan import make_plan
+from tests.strategies import make_platform, make_spec, with_all_ready
+
+
+def execute(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
+    """Return the snapshot after the steps are committed."""
+    allocations = dict(snapshot.allocations)
+    for step in steps:
+        if isinstance(step, Place):
+            allocations[step.allocation.id] = step.allocation
+        else:
+            del allocations[step.allocation.id]
+    return replace(snapshot, allocations=allocations, revision=snapshot.revision + 1)
+
+
+def settle(snapshot: Snapshot) -> Snapshot:
+    """Plan, commit and obey until nothing is left to do; fail if it never ends."""
+    for _ in range(300):
+        snapshot = with_all_ready(snapshot)
+        steps = make_plan(snapshot).steps
+        if not steps:
+            return snapshot
+        snapshot = execute(snapshot, steps)
+    raise AssertionError(f"does not converge: {make_plan(snapshot).steps}")
+
+
+def heal(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with every machine in contact, for long."""
+    view = MachineView(contact=Contact.PRESENT, since_seconds=3600.0)
+    machines = {machine.name: view for machine in snapshot.platform.machines}
+    return replace(snapshot, machines=machines)
+
+
+def histories() -> st.SearchStrategy[Snapshot]:
+    """Return snapshots as they may be after a random history, plans interrupted anywhere.
+
+    A failure names the seed and the length; the shortest length that fails is found.
+    """
+    return st.builds(walk, st.integers(0, 2**32), st.integers(0, 40))
+
+
+def walk(seed: int, length: int) -> Snapshot:
+    """Return the snapshot after so many random things happened."""
+    random = Random(seed)  # noqa: S311 - a simulation, no secret
+    nodes = {name: random.randint(1, 5) for name in random.choice((["fra"], ["fra", "ams"]))}
+    platform = make_platform(
+        nodes, cpu=random.choice((1.0, 4.0)), racks=random.choice((0, 0, 2)), others=False
+    )
+    snapshot = heal(Snapshot(revision=1, platform=platform))
+    for _ in range(2):
+        snapshot = _operate(snapshot, "apply", random)
+    if random.random() < 0.8:
+        snapshot = settle(snapshot)
+    for _ in range(length):
+        (what,) = random.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))
+        snapshot = act(snapshot, what, random)
+    return snapshot
+
+
+_WEIGHTS = {
+    "contact": 6,
+    "heal": 1,
+    "plan": 8,
+    "obey": 8,
+    "all-obey": 2,
+    "apply": 1,
+    "new-version": 2,
+    "delete": 0.3,
+    "remove-node": 0.4,
+}
+
+
+def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
+    """Return the snapshot after something happened."""
+    machine = random.choice(snapshot.platform.machines).name
+    if what == "contact":
+        contact = random.choice((Contact.PRESENT, Contact.LOST, Contact.LOST, Contact.UNKNOWN))
+        view = MachineView(contact=contact, since_seconds=random.choice((1.0, 60.0)))
+        return replace(snapshot, machines={**snapshot.machines, machine: view})
+    if what == "heal":
+        return heal(snapshot)
+    if what == "plan":
+        steps = make_plan(snapshot).steps
+        done = len(steps) if random.random() < 0.7 else random.randint(0, len(steps))
+        return execute(snapshot, steps[:done])
+    if what == "obey":
+        return _obey(snapshot, machine, random)
+    if what == "all-obey":
+        return with_all_ready(snapshot)
+    return _operate(snapshot, what, random)
+
+
+def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
+    if what == "apply":
+        spec = make_spec(
+            random.choice(("api", "db", "web")),
+            random.randint(1, 4),
+            cpu=random.choice((0.1, 0.3)),
+            max_per_node=random.randint(1, 3),
+        )
+        return apply_change(snapshot, Change(services=(spec,))).snapshot
+    machines = snapshot.platform.machines
+    if what == "remove-node" and len(machines) > 1:
+        gone = random.choice(machines)
+        kept = tuple(machine for machine in machines if machine is not gone)
+        platform = replace(snapshot.platform, machines=kept)
+        return apply_change(snapshot, Change(platform=platform)).snapshot
+    name = random.choice((*snapshot.services, ""))
+    if what == "new-version" and name:
+        spec = snapshot.services[name].spec
+        run = replace(spec.run, process=(*spec.run.process, "again"))
+        change = Change(services=(replace(spec, run=run),))
+        return apply_change(snapshot, change).snapshot
+    if what == "delete" and name:
+        return delete_service(snapshot, name).snapshot
+    return snapshot
+
+
+def _obey(snapshot: Snapshot, machine: str, random: Random) -> Snapshot:
+    """One agent makes its target so; most of its instances become ready."""
+    status = MachineStatus(
+        machine=machine,
+        generation=snapshot.revision,
+        instances=tuple(
+            InstanceStatus(
+                allocation=allocation.id,
+                phase=random.choice((Phase.READY, Phase.READY, Phase.STARTING, Phase.BACKOFF)),
+            )
+            for allocation in snapshot.allocations.values()
+            if allocation.node == machine
+        ),
+    )
+    return replace(snapshot, statuses={**snapshot.statuses, machine: status})
+
+
+def describe(plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Return the steps without numbers, which depend on what was known when."""
+    return [
+        (type(s).__name__, s.allocation.id.split("-")[0], s.allocation.node, s.reason)
+        for s in plan.steps
+    ]

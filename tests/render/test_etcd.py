@@ -1,0 +1,38 @@
+"""The store's command line, judged by etcd itself where it can be."""
+
+import dataclasses
+from pathlib import Path
+
+from pltfrms.model.topology import Role
+from pltfrms.render.etcd import etcd_command, etcd_endpoints
+from tests.render.platforms import SMALL, machine
+
+THREE = dataclasses.replace(
+    SMALL,
+    machines=(
+        machine("ams-c1", "ams", Role.CONTROLLER, 1),
+        machine("fra-c1", "fra", Role.CONTROLLER, 1),
+        machine("fra-c2", "fra", Role.CONTROLLER, 2),
+    ),
+)
+
+
+def test_a_member_knows_all_members_and_listens_on_its_loopback() -> None:
+    words = etcd_command(THREE, "fra-c1", Path("/var/lib/pltfrms/etcd"))
+    assert words[0] == "etcd"
+    assert "--name=fra-c1" in words
+    assert "--data-dir=/var/lib/pltfrms/etcd" in words
+    assert "--listen-peer-urls=http://[fd00:77::1:c:1]:2380" in words
+    assert "--listen-client-urls=http://[fd00:77::1:c:1]:2379,http://[::1]:2379" in words
+    assert (
+        "--initial-cluster=ams-c1=http://[fd00:77::2:c:1]:2380,"
+        "fra-c1=http://[fd00:77::1:c:1]:2380,fra-c2=http://[fd00:77::1:c:2]:2380"
+    ) in words
+
+
+def test_endpoints_are_nearest_first() -> None:
+    assert etcd_endpoints(THREE, "fra-c2") == (
+        "http://[::1]:2379",
+        "http://[fd00:77::1:c:1]:2379",
+        "http://[fd00:77::2:c:1]:2379",
+    )

@@ -1,0 +1,549 @@
+"""Specs with one mistake each: what to change in an example, and what must be said about it.
+
+The wrong line carries the comment `# <-`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bad:
+    """Replace `old` (once) by `new` in the example; the message must contain `says`."""
+
+    name: str
+    old: str
+    new: str
+    says: str
+
+
+_T1_FIRST = (
+    'edge: fra-e1, ours: [203.0.113.1/31, "2001:db8:f000:1::1/127"],'
+    ' theirs: [203.0.113.0, "2001:db8:f000:1::"], bfd: true}'
+)
+_AGGREGATES = 'aggregates: [198.51.100.0/24, "2001:db8:100::/48"]'
+_LINK = "- {link: [fra-e1, ams-e2], kind: direct, capacity: 10Gbit}"
+_FRA_NODES = """\
+      fra-n1: {cpu: 4, memory: 8GiB}
+      fra-n2: {cpu: 4, memory: 8GiB}
+      fra-n3: {cpu: 4, memory: 8GiB}
+"""
+_TIMERS = "timers: {external_bfd_interval: 200ms}"
+
+
+def _session(name: str, new: str, says: str) -> Bad:
+    return Bad(name=name, old=_T1_FIRST, new=f"{new} # <-", says=says)
+
+
+PLATFORMS = (
+    Bad(
+        name="unknown field at the top",
+        old="asn: 64500",
+        new="asn: 64500\naggregate: [] # <-",
+        says="aggregate: unknown field (did you mean aggregates?)",
+    ),
+    Bad(
+        name="unknown field deep inside",
+        old="fra-n2: {cpu: 4, memory: 8GiB}",
+        new="fra-n2: {cpu: 4, memory: 8GiB, memroy: 8GiB} # <-",
+        says="datacenters.fra.nodes.fra-n2.memroy: unknown field (did you mean memory?)",
+    ),
+    Bad(
+        name="missing field",
+        old="    id: 2\n    city: Amsterdam\n",
+        new="    city: Amsterdam\n",
+        says="datacenters.ams.id: is missing (add id:)",
+    ),
+    Bad(
+        name="overlapping prefixes",
+        old=_AGGREGATES,
+        new='aggregates:\n- 198.51.100.0/24\n- 198.51.0.0/16 # <-\n- "2001:db8:100::/48"',
+        says="198.51.0.0/16 overlaps 198.51.100.0/24",
+    ),
+    Bad(
+        name="aggregate inside the infrastructure",
+        old=_AGGREGATES,
+        new='aggregates:\n- 10.1.0.0/16 # <-\n- "2001:db8:100::/48"',
+        says="10.1.0.0/16 overlaps 10.0.0.0/8",
+    ),
+    Bad(
+        name="a /25",
+        old=_AGGREGATES,
+        new='aggregates:\n- 198.51.100.0/25 # <-\n- "2001:db8:100::/48"',
+        says="198.51.100.0/25 is longer than /24",
+    ),
+    Bad(
+        name="a /49",
+        old=_AGGREGATES,
+        new='aggregates:\n- 198.51.100.0/24\n- "2001:db8:100::/49" # <-',
+        says="longer than /48",
+    ),
+    Bad(
+        name="host bits in a prefix",
+        old=_AGGREGATES,
+        new='aggregates:\n- 198.51.100.7/24 # <-\n- "2001:db8:100::/48"',
+        says="write 198.51.100.0/24",
+    ),
+    Bad(
+        name="no IPv6 aggregate",
+        old=_AGGREGATES,
+        new="aggregates: [198.51.100.0/24] # <-",
+        says="there is no IPv6 prefix",
+    ),
+    Bad(
+        name="unknown announce policy",
+        old=_AGGREGATES,
+        new=(
+            "aggregates:\n- prefix: 198.51.100.0/24\n  announce: healthy # <-\n"
+            '- "2001:db8:100::/48"'
+        ),
+        says="did you mean",
+    ),
+    Bad(
+        name="infrastructure that is no /8",
+        old=_TIMERS,
+        new="infrastructure: [10.0.0.0/16] # <-",
+        says="10.0.0.0/16 must be a /8",
+    ),
+    Bad(
+        name="two infrastructure prefixes of one family",
+        old=_TIMERS,
+        new="infrastructure:\n- 10.0.0.0/8\n- 11.0.0.0/8 # <-",
+        says="a second IPv4 prefix",
+    ),
+    Bad(
+        name="same machine in two datacenters",
+        old="controllers: [ams-c1]",
+        new="controllers: [fra-c1] # <-",
+        says="2 machines are called fra-c1",
+    ),
+    Bad(
+        name="same machine twice in a list",
+        old="controllers: [ams-c1]",
+        new="controllers: [ams-c1, ams-c1] # <-",
+        says="ams-c1 is in the list twice",
+    ),
+    Bad(
+        name="a datacenter without edges",
+        old="edges: [lon-e1, lon-e2]",
+        new="edges: [] # <-",
+        says="has no edges",
+    ),
+    Bad(
+        name="same datacenter id",
+        old="id: 2",
+        new="id: 1 # <-",
+        says="id 1 is already that of fra",
+    ),
+    Bad(
+        name="datacenter id out of range",
+        old="id: 2",
+        new="id: 201 # <-",
+        says="201 is outside 1..200",
+    ),
+    Bad(
+        name="same machine id",
+        old=_FRA_NODES,
+        new="      fra-n1: {cpu: 4, memory: 8GiB}\n      fra-m1: {cpu: 4, memory: 8GiB} # <-\n",
+        says="id 1 is already that of fra-n1",
+    ),
+    Bad(
+        name="a machine without a number",
+        old="controllers: [ams-c1]",
+        new="controllers: [ams-control] # <-",
+        says="end the name with its number",
+    ),
+    Bad(
+        name="BIRD syntax in a datacenter's name",
+        old="  ams:\n    id: 2",
+        new='  "ams; } protocol bgp x {": # <-\n    id: 2',
+        says="is not a name",
+    ),
+    Bad(
+        name="BIRD syntax in a machine's name",
+        old="controllers: [ams-c1]",
+        new="controllers: ['c\" { accept; } 1'] # <-",
+        says="is not a name",
+    ),
+    Bad(
+        name="BIRD syntax in a peer's name",
+        old="  transit1:\n    kind",
+        new='  "t;}": # <-\n    kind',
+        says="'t;}' is not a name",
+    ),
+    Bad(
+        name="BIRD syntax in an address",
+        old=_AGGREGATES,
+        new='aggregates:\n- "198.51.100.0/24; accept" # <-\n- "2001:db8:100::/48"',
+        says="must be an address with its length",
+    ),
+    Bad(
+        name="a newline behind a name",
+        old="platform: example",
+        new='platform: "example\\n" # <-',
+        says="is not a name",
+    ),
+    Bad(
+        name="no unit",
+        old="fra-n2: {cpu: 4, memory: 8GiB}",
+        new="fra-n2: {cpu: 4, memory: 8} # <-",
+        says="8 has no unit (write it such as 64MiB",
+    ),
+    Bad(
+        name="bad unit",
+        old="fra-n2: {cpu: 4, memory: 8GiB}",
+        new="fra-n2: {cpu: 4, memory: 8GiBi} # <-",
+        says="unknown unit GiBi in '8GiBi' (did you mean GiB?)",
+    ),
+    Bad(
+        name="a part of a second where seconds are needed",
+        old=_TIMERS,
+        new="timers: {contact_ttl: 4500ms} # <-",
+        says="not a whole number of seconds",
+    ),
+    Bad(
+        name="contact_ttl within two heartbeats",
+        old=_TIMERS,
+        new="timers:\n  heartbeat: 2s\n  contact_ttl: 4s # <-",
+        says="must be more than two heartbeats",
+    ),
+    Bad(
+        name="a timer out of range",
+        old=_TIMERS,
+        new="timers: {bfd_interval: 1ms} # <-",
+        says="1ms is outside 10ms..10000ms",
+    ),
+    Bad(
+        name="ASN 0",
+        old="asn: 64500",
+        new="asn: 0 # <-",
+        says="0 is not an ASN",
+    ),
+    Bad(
+        name="ASN too large",
+        old="asn: 64601",
+        new="asn: 4294967296 # <-",
+        says="4294967296 is not an ASN",
+    ),
+    Bad(
+        name="ASN as text",
+        old="asn: 64601",
+        new="asn: AS64601 # <-",
+        says="must be a whole number, not the text 'AS64601'",
+    ),
+    Bad(
+        name="a peer with our ASN",
+        old="asn: 64601",
+        new="asn: 64500 # <-",
+        says="our own ASN",
+    ),
+    Bad(
+        name="our ASN is a node's",
+        old="asn: 64500",
+        new="asn: 4200001001 # <-",
+        says="the private ASN of fra-n1",
+    ),
+    Bad(
+        name="link to an unknown edge",
+        old=_LINK,
+        new="- {link: [fra-e1, ams-e3], kind: direct} # <-",
+        says="backbone.0.link.1: there is no edge 'ams-e3' (did you mean ams-e",
+    ),
+    Bad(
+        name="link inside one datacenter",
+        old=_LINK,
+        new="- {link: [fra-e1, fra-e2], kind: direct} # <-",
+        says="fra-e1 and fra-e2 are both in fra",
+    ),
+    Bad(
+        name="link with three ends",
+        old=_LINK,
+        new="- {link: [fra-e1, ams-e1, lon-e1], kind: direct} # <-",
+        says="must name two edges",
+    ),
+    Bad(
+        name="the same link twice",
+        old=_LINK,
+        new=f"{_LINK}\n  - {{link: [ams-e2, fra-e1], kind: direct}} # <-",
+        says="a second link between ams-e2 and fra-e1",
+    ),
+    Bad(
+        name="wireguard",
+        old=_LINK,
+        new="- {link: [fra-e1, ams-e2], kind: wireguard} # <-",
+        says="wireguard is not supported yet",
+    ),
+    Bad(
+        name="capacity without unit",
+        old=_LINK,
+        new="- {link: [fra-e1, ams-e2], kind: direct, capacity: 10} # <-",
+        says="10 has no unit",
+    ),
+    Bad(
+        name="a fabric whose interface name is too long",
+        old="    city: Amsterdam\n    fabrics: [a, b]",
+        new="    city: Amsterdam\n    fabrics: [a, blackfibre-two] # <-",
+        says="fab-blackfibre-two has 18 bytes, at most 15 fit",
+    ),
+    Bad(
+        name="a peer kind for later",
+        old="    kind: ixp",
+        new="    kind: pni # <-",
+        says="pni is not supported yet",
+    ),
+    _session(
+        "session on a machine that is no edge",
+        _T1_FIRST.replace("edge: fra-e1", "edge: fra-n1"),
+        "fra-n1 is a node, not an edge",
+    ),
+    _session(
+        "session on an unknown machine",
+        _T1_FIRST.replace("edge: fra-e1", "edge: fra-e9"),
+        "there is no edge 'fra-e9'",
+    ),
+    _session(
+        "family mismatch",
+        _T1_FIRST.replace('[203.0.113.0, "2001:db8:f000:1::"]', "[203.0.113.0]"),
+        "IPv4 does not fit ours: IPv4, IPv6",
+    ),
+    _session(
+        "theirs outside our network",
+        _T1_FIRST.replace("[203.0.113.0,", "[203.0.113.9,"),
+        "203.0.113.9 is not in 203.0.113.0/31",
+    ),
+    _session(
+        "theirs is ours",
+        _T1_FIRST.replace("[203.0.113.0,", "[203.0.113.1,"),
+        "203.0.113.1 is our own address",
+    ),
+    _session(
+        "our address without length",
+        _T1_FIRST.replace("203.0.113.1/31", "203.0.113.1"),
+        "203.0.113.1 has no length",
+    ),
+    _session(
+        "address with a scope",
+        _T1_FIRST.replace('"2001:db8:f000:1::"', '"fe80::1%eth0"'),
+        "must be an address such as",
+    ),
+    _session(
+        "interface name too long",
+        _T1_FIRST.replace("bfd: true", "interface: a-very-long-name"),
+        "a-very-long-name has 16 bytes",
+    ),
+    _session(
+        "interface with BIRD syntax",
+        _T1_FIRST.replace("bfd: true", "interface: 'x\";'"),
+        "is not the name of an interface",
+    ),
+    Bad(
+        name="two sessions on one interface",
+        old=_T1_FIRST,
+        new=f"{_T1_FIRST}\n      - {{edge: fra-e1, ours: [203.0.113.200/31],"
+        " theirs: [203.0.113.201]} # <-",
+        says="x-transit1 of fra-e1 is already in use",
+    ),
+    Bad(
+        name="duplicate key",
+        old="  lon:\n    id: 3",
+        new="  fra: # <-\n    id: 3",
+        says="datacenters.fra: said twice, first in line 8",
+    ),
+    Bad(
+        name="YAML syntax error",
+        old="asn: 64500",
+        new='asn: "64500" x # <-',
+        says="not YAML",
+    ),
+    Bad(
+        name="YAML anchor",
+        old="    city: Frankfurt",
+        new="    city: &city Frankfurt # <-",
+        says="anchors (&) and aliases (*) are not supported",
+    ),
+    Bad(
+        name="a list where a mapping is needed",
+        old=f"    nodes:\n{_FRA_NODES}",
+        new="    nodes: [fra-n1] # <-\n",
+        says="must be a mapping, not a list",
+    ),
+    Bad(
+        name="nothing where a mapping is needed",
+        old=_TIMERS,
+        new="timers: # <-",
+        says="must be a mapping, not empty",
+    ),
+)
+
+_PROBE = "probe: {http: /healthz, port: 80, interval: 500ms, timeout: 300ms, rise: 2, fall: 2}"
+_REPLICAS = "replicas: {per_datacenter: 2}"
+
+
+def _probe(name: str, new: str, says: str) -> Bad:
+    return Bad(name=name, old=_PROBE, new=f"{new} # <-", says=says)
+
+
+def _replicas(name: str, new: str, says: str) -> Bad:
+    return Bad(name=name, old=_REPLICAS, new=f"replicas: {new} # <-", says=says)
+
+
+SERVICES = (
+    _probe("no probe", "", "probe: is missing"),
+    _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
+    _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),
+    _probe("http without port", "probe: {http: /}", "http needs a port in 1..65535"),
+    _probe("bad http path", 'probe: {http: "/ x", port: 80}', "is not a path"),
+    _probe("bad tcp port", "probe: {tcp: 70000}", "70000 is outside 1..65535"),
+    _probe("port for tcp", "probe: {tcp: 80, port: 80}", "port belongs to http"),
+    _probe("no exec command", "probe: {exec: []}", "there is no command"),
+    _probe("interval too short", "probe: {tcp: 80, interval: 5ms}", "5ms is outside 10ms"),
+    _probe("number as interval", "probe: {tcp: 80, interval: 500}", "500 has no unit"),
+    _probe(
+        "grace shorter than a timeout",
+        "probe: {tcp: 80, timeout: 2s, grace: 1s}",
+        "shorter than one timeout",
+    ),
+    _replicas("zero replicas", "{per_datacenter: 0}", "must be at least 1"),
+    _replicas("true as number", "{per_datacenter: true}", "must be a whole number, not true"),
+    _replicas(
+        "impossible spread",
+        "{per_datacenter: 4}",
+        "4 replicas do not fit in fra: 3 nodes x 1 per node = 3"
+        " (per_datacenter: 3, or max_per_node: 2)",
+    ),
+    _replicas(
+        "unknown datacenter",
+        "{per_datacenter: 1, datacenters: [frb]}",
+        "there is no datacenter 'frb' (did you mean fra?)",
+    ),
+    _replicas(
+        "a datacenter twice",
+        "{per_datacenter: 1, datacenters: [fra, fra]}",
+        "fra is in the list twice",
+    ),
+    _replicas("no count", "{max_per_node: 1}", "replicas.per_datacenter: is missing"),
+    Bad(
+        name="an instance larger than every node",
+        old="cpu: 0.2",
+        new="cpu: 4.5 # <-",
+        says="one instance needs 4.5, the largest node of fra has 4",
+    ),
+    Bad(name="no cpu", old="cpu: 0.2", new="cpu: 0 # <-", says="must be more than 0"),
+    Bad(name="endless cpu", old="cpu: 0.2", new="cpu: .inf # <-", says="a finite number"),
+    Bad(
+        name="unknown variable in a text of several lines",
+        old="worker_processes 1;",
+        new="worker_processes ${pltfrms.nod}; # <-",
+        says="unknown variable ${pltfrms.nod} (did you mean node?)",
+    ),
+    Bad(
+        name="file name that leads outside",
+        old="    nginx.conf: |",
+        new="    ../nginx.conf: | # <-",
+        says="is not a name below the working directory",
+    ),
+    Bad(
+        name="absolute file name",
+        old="    nginx.conf: |",
+        new="    /etc/nginx.conf: | # <-",
+        says="is not a name below the working directory",
+    ),
+    Bad(
+        name="number in a command",
+        old="process: [nginx, -p, ., -c, nginx.conf, -e, error.log]",
+        new="process: [sleep, 5] # <-",
+        says="must be text, not the number 5 (write it in quotes)",
+    ),
+    Bad(
+        name="port without protocol",
+        old="ports: [80/tcp]",
+        new="ports: [80] # <-",
+        says="write 80/tcp or 80/udp",
+    ),
+    Bad(
+        name="port with another protocol",
+        old="ports: [80/tcp]",
+        new="ports: [80/sctp] # <-",
+        says="'80/sctp' is not a port",
+    ),
+    Bad(
+        name="weight out of range",
+        old="ports: [80/tcp]",
+        new="weight: 65 # <-",
+        says="65 is outside 1..64",
+    ),
+    Bad(
+        name="BIRD syntax in a service's name",
+        old="service: web",
+        new='service: "web; }" # <-',
+        says="is not a name",
+    ),
+)
+
+LABS = (
+    Bad(
+        name="delay of an unknown link",
+        old="fra-e1--ams-e2: 5ms",
+        new="ams-e2--fra-e1: 5ms # <-",
+        says="there is no backbone link 'ams-e2--fra-e1'",
+    ),
+    Bad(
+        name="delay without unit",
+        old="fra-e1--ams-e2: 5ms",
+        new="fra-e1--ams-e2: 5 # <-",
+        says="5 has no unit",
+    ),
+    Bad(
+        name="another ASN than in the platform",
+        old="asn: 64601",
+        new="asn: 64603 # <-",
+        says="64603 is not its ASN in the platform (64601)",
+    ),
+    Bad(
+        name="a transit that the platform does not know",
+        old="    transit2:\n",
+        new="    transit2:\n      asn: 64602\n    transit3: # <-\n",
+        says="the platform has no transit 'transit3'",
+    ),
+    Bad(
+        name="delay to an edge without a session",
+        old="      delays: {ams-e1: 1ms, ams-e2: 1ms, lon-e2: 8ms}",
+        new="      delays: {fra-e1: 1ms} # <-",
+        says="there is no session of transit2 with an edge 'fra-e1'",
+    ),
+    Bad(
+        name="peering with an unknown transit",
+        old="peerings: {transit2: 4ms}",
+        new="peerings: {transit9: 4ms} # <-",
+        says="there is no other transit 'transit9'",
+    ),
+    Bad(
+        name="unknown nearest datacenter",
+        old="nearest: fra",
+        new="nearest: frb # <-",
+        says="there is no datacenter 'frb'",
+    ),
+    Bad(
+        name="unknown upstream",
+        old="upstreams: {transit1: 3ms, transit2: 12ms}",
+        new="upstreams: {ixp9: 3ms} # <-",
+        says="there is no transit or IXP 'ixp9'",
+    ),
+    Bad(
+        name="overlapping clients",
+        old='prefixes: [198.18.2.0/24, "2001:db8:e002::/48"]',
+        new="prefixes: [198.18.1.0/24] # <-",
+        says="198.18.1.0/24 overlaps 198.18.1.0/24 of berlin",
+    ),
+    Bad(
+        name="eyeball with a transit's ASN",
+        old="asn: 64802",
+        new="asn: 64601 # <-",
+        says="64601 is already the ASN of transit1",
+    ),
+    Bad(
+        name="eyeball whose interface name is too long",
+        old="    rotterdam:",
+        new="    rotterdam-harbour: # <-",
+        says="to-rotterdam-harbour has 20 bytes",
+    ),
+)

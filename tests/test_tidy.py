@@ -1,0 +1,167 @@
+"""Style that no linter checks: sizes, words, habits. A rule lives here or nowhere."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FUNCTION_LINES = 70
+FILE_LINES = 600
+
+# The glossary's "say this, not that"; docs/glossary.md is for people, this is for the machine.
+BANNED_WORDS = {
+    r"(?<![-\w])advertis\w*": "announce",
+    r"\bVIPs?\b": "prefix, or service address",
+    r"\banycast IPs?\b": "prefix, or service address",
+    r"\bnext[_-]hops?\b": "nexthop",
+    r"\bhealth[- ]?checks?\b": "probe",
+    r"\bblueprints?\b": "plan",
+    r"\bdesired state\b": "target",
+    r"\bfault domains?\b": "failure domain",
+    r"\bavailability zones?\b": "datacenter",
+    r"\bpods?\b": "instance",
+    r"\bchaos\b": "fault",
+    r"\bevacuat\w*": "drain",
+    r"\bneighbors?\b": "peer, or machine at the other end",
+}
+# These files must speak as BIRD does.
+SPEAKS_BIRD = ("src/pltfrms/render/",)
+# The glossary page names the words to avoid.
+NAMES_BANNED_WORDS = ("docs/glossary.md",)
+
+LEFTOVERS = {
+    r"\b(TODO|FIXME|XXX)\b": "do it, or write down why not",
+    r"/work/|/home/\w": "no path of one machine",
+}
+
+
+def tree(*patterns: str) -> list[Path]:
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+PYTHON = tree("src/**/*.py", "tests/**/*.py", "bench/**/*.py")
+SOURCES = tree("src/**/*.py")
+PROSE = tree("src/**/*.py", "src/**/*.j2", "docs/**/*.md", "*.md", "examples/**/*.yaml")
+ALL_TEXT = tree(
+    *("src/**/*.py", "src/**/*.j2", "tests/**/*.py", "bench/**/*.py", "scripts/*", ".ci/*"),
+    *("docs/**/*.md", "*.md", "examples/**/*.yaml", "Makefile", "pyproject.toml"),
+)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the number of lines of a function's body, without its docstring."""
+    has_docstring = ast.get_docstring(function) is not None
+    body = function.body[1:] if has_docstring else function.body
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def findings(path: Path, patterns: dict[str, str], flags: int) -> list[str]:
+    """Return `file:line: word (say this)` for every match."""
+    return [
+        f"{name_of(path)}:{number}: {match[0]!r} ({hint})"
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        for pattern, hint in patterns.items()
+        for match in [re.search(pattern, line, flags)]
+        if match
+    ]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(SOURCES) > 10
+    assert len(PROSE) > len(SOURCES)
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{name_of(path)}:{function.lineno}: {function.name} has {body_lines(function)} lines"
+        for path in PYTHON
+        for function in functions(path)
+        if body_lines(function) > FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_files_are_short() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in PYTHON}
+    assert {name: lines for name, lines in lengths.items() if lines > FILE_LINES} == {}
+
+
+def test_no_exception_is_caught_unnamed() -> None:
+    bare = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in PYTHON
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert bare == []
+
+
+def test_source_does_not_assert() -> None:
+    """`python -O` drops asserts: input is refused with an error of `pltfrms.errors`."""
+    asserts = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Assert)
+    ]
+    assert asserts == []
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [name_of(path) for path in SOURCES if not ast.get_docstring(parsed(path))]
+    assert silent == []
+
+
+def test_words_are_those_of_the_glossary() -> None:
+    checked = [
+        path
+        for path in PROSE
+        if not name_of(path).startswith((*SPEAKS_BIRD, *NAMES_BANNED_WORDS))
+    ]
+    found = [f for path in checked for f in findings(path, BANNED_WORDS, re.IGNORECASE)]
+    assert found == []
+
+
+def test_nothing_is_left_over() -> None:
+    checked = [path for path in ALL_TEXT if path != Path(__file__)]
+    assert [f for path in checked for f in findings(path, LEFTOVERS, 0)] == []
+
+
+def test_requirements_name_no_host() -> None:
+    """Where packages come from is the reader's configuration, not ours."""
+    found = [
+        finding
+        for path in tree("requirements/*")
+        for finding in findings(path, {r"://|--(extra-)?index-url|--find-links": "no"}, 0)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("word", ["advertised", "VIP", "next_hop", "health check", "Chaos"])
+def test_banned_words_are_found(word: str) -> None:
+    matches = [p for p in BANNED_WORDS if re.search(p, f"a {word} b", re.IGNORECASE)]
+    assert len(matches) == 1
+
+
+def test_long_functions_are_found() -> None:
+    source = "def f():\n    '''One.'''\n" + "    x = 1\n" * (FUNCTION_LINES + 1)
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert body_lines(function) == FUNCTION_LINES + 1
