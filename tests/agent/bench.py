@@ -46,12 +46,16 @@ class Controllers:
     known: int = 0
     """What heartbeats are told to be the newest generation."""
     heartbeats: list[Heartbeat] = field(default_factory=list)
+    bug: str = ""
+    """What a heartbeat raises, as our own code might."""
     deaf: bool = False
     """Long polls hear of nothing new."""
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         if not self.alive:
             raise UnavailableError("no controller answers")
+        if self.bug:
+            raise IndexError(self.bug)
         self.heartbeats.append(heartbeat)
         return HeartbeatReply(generation=self.known)
 

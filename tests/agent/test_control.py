@@ -196,3 +196,20 @@ def test_our_own_changes_are_not_called_restored() -> None:
                 assert bench.controllers.events(what) == []
 
     run_virtual(story())
+
+
+def test_a_bug_in_one_loop_ends_neither_it_nor_the_others() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(1, ONE))
+            bench.controllers.bug = "list index out of range"
+            await bench.passes(3.0)
+            assert await devices(bench.network) == {"i1"}
+            assert any(bench.controllers.bug in problem for problem in bench.status.problems)
+            bench.controllers.bug = ""
+            heard = len(bench.controllers.heartbeats)
+            await bench.passes(3.0)
+            assert len(bench.controllers.heartbeats) > heard
+
+    run_virtual(story())

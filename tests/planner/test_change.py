@@ -9,7 +9,14 @@ from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
 from pltfrms.model.topology import Aggregate, Role
 from pltfrms.planner.change import apply_change, delete_service
-from tests.strategies import make_node, make_platform, make_service, make_snapshot, make_spec
+from tests.strategies import (
+    make_allocation,
+    make_node,
+    make_platform,
+    make_service,
+    make_snapshot,
+    make_spec,
+)
 
 EMPTY = make_snapshot(make_platform({"fra": 3, "ams": 3}))
 
@@ -50,6 +57,13 @@ def test_only_run_and_probe_make_a_new_version() -> None:
     changed = apply_change(scaled.snapshot, Change(services=(make_spec(cpu=0.5),)))
     assert changed.services[0].version == 2
     assert changed.lines[0].detail == "run, per_datacenter; version 1 -> 2, rolls out"
+
+
+def test_what_runs_of_a_deleted_namesake_is_older_than_the_new_service() -> None:
+    left = make_allocation("web.fra.1-1", "fra-n1", version=4)
+    snapshot = make_snapshot(EMPTY.platform, (), (left,))
+    outcome = apply_change(snapshot, Change(services=(make_spec(),)))
+    assert outcome.services[0].version == 5
 
 
 def test_a_full_aggregate_is_refused() -> None:

@@ -161,6 +161,19 @@ def test_rollout_waits_while_a_replica_does_not_serve() -> None:
     assert make_plan(snapshot).steps == ()
 
 
+def test_rollout_goes_on_while_a_replica_has_no_node() -> None:
+    """Perhaps only the new version fits."""
+    snapshot = two_on_three()
+    run = replace(WEB.spec.run, process=("serve", "better"))
+    spec = replace(WEB.spec, run=run, per_datacenter=4)
+    plan = make_plan(apply_change(snapshot, Change(services=(spec,))).snapshot)
+    assert [note.about for note in plan.notes] == ["web.fra.4"]
+    assert [step.allocation.id for step in plan.steps] == ["web.fra.3-1"]
+    snapshot = with_all_ready(execute(snapshot, plan.steps))
+    end = settle(apply_change(snapshot, Change(services=(spec,))).snapshot)
+    assert {allocation.version for allocation in end.allocations.values()} == {2}
+
+
 def test_a_broken_version_is_superseded_by_the_next() -> None:
     snapshot = newer(two_on_three())
     broken = execute(snapshot, make_plan(snapshot).steps)

@@ -5,6 +5,7 @@ enough to route. Losing controllers changes nothing but what can be reported.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -23,6 +24,7 @@ from pltfrms.model.state import MachineStatus
 from pltfrms.model.topology import Role
 from pltfrms.render.kernel import network_state
 
+_AGAIN_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
@@ -59,12 +61,14 @@ class Agent:
         self._problems.set("target on disk", self._targets.loss)
         await self._follow()
         async with asyncio.TaskGroup() as tasks:
-            for part in (self._kernel, self._routing, self._reporter, self._fetcher):
-                tasks.create_task(part.run())
+            tasks.create_task(self._keep("kernel", self._kernel.run))
+            tasks.create_task(self._keep("routing", self._routing.run))
+            tasks.create_task(self._keep("heartbeats", self._reporter.run))
+            tasks.create_task(self._keep("targets", self._fetcher.run))
             if self._role is Role.NODE:
                 tasks.create_task(self._instances.run())
             if self._role is Role.EDGE:
-                tasks.create_task(self._costs.run())
+                tasks.create_task(self._keep("costs", self._costs.run))
 
     @property
     def status(self) -> MachineStatus:
@@ -79,6 +83,13 @@ class Agent:
             limits=self._world.workload.limits() if self._role is Role.NODE else "",
             problems=self._problems.sentences,
         )
+
+    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a part for ever, again after a bug of ours has ended it."""
+        while True:
+            with self._problems.watch(name):
+                await run()
+            await self._world.clock.sleep(_AGAIN_SECONDS)
 
     async def _follow(self) -> None:
         """Make the machine what the current target says, part by part."""

@@ -18,7 +18,6 @@ from pltfrms.render.bird import render_bird
 SESSIONS_SECONDS: Final = 2.0
 APPLY_SECONDS: Final = 10.0
 """The same text again: finds a BIRD that runs an older one."""
-_CONFIGURATION = "BIRD configuration"
 _log = structlog.get_logger()
 
 
@@ -71,7 +70,7 @@ class Routing:
         text = render_bird(platform, self._machine, self._costs.by_link())
         if text == self._refused:
             return
-        with self._problems.watch(_CONFIGURATION):
+        with self._problems.watch("BIRD configuration"):
             try:
                 sentence = await self._world.bird.apply(text)
             except InvariantError:

@@ -11,7 +11,7 @@ from pltfrms.errors import UnavailableError
 
 _COALESCE_SECONDS = 0.02
 _BACKOFF_MIN_SECONDS = 0.2
-_BACKOFF_MAX_SECONDS = 5.0
+_BACKOFF_MAX_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ class Mirror:
         - Lists happen on every hint (at most one per 20 ms), and every `resync_seconds`
           (+-20 %) without one.
         - A list or a watch that breaks begins a new session (list, then watch) after a
-          back-off of 0.2 s that doubles to 5 s, jittered; a session of 5 s resets it.
+          back-off of 0.2 s that doubles to 1 s, jittered; a session of 1 s resets it.
         - A listing with a lower revision than ours is not believed at once: it may come from
           one confused member. A second list decides. If it is not lower, the first was
           stale, and only the second is taken. If it is lower too, the store was really set

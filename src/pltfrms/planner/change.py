@@ -81,7 +81,15 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
     taken = {service.id for service in snapshot.services.values()}
     service_id = next(number for number in range(1, len(taken) + 2) if number not in taken)
     prefix4, prefix6 = _prefixes(snapshot.platform, spec.name, service_id)
-    return Service(spec=spec, id=service_id, version=1, prefix4=prefix4, prefix6=prefix6)
+    # Of a deleted namesake something may still run: it must not pass for the new service.
+    namesakes = (a.version for a in snapshot.allocations.values() if a.service == spec.name)
+    return Service(
+        spec=spec,
+        id=service_id,
+        version=1 + max(namesakes, default=0),
+        prefix4=prefix4,
+        prefix6=prefix6,
+    )
 
 
 def _prefixes(

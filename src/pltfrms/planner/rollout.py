@@ -28,16 +28,20 @@ def roll_out(draft: Draft) -> None:
 def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
     """Return what to replace now.
 
-    What does not serve anyway comes first. What serves is touched only while every wanted
-    replica serves, and what may be lost is left to rescheduling.
+    What does not serve anyway comes first. What serves is touched only while all others
+    serve; what may be lost is left to rescheduling. A replica that has no node (any more) is
+    no reason to wait: perhaps only the new version fits.
     """
     replicas = draft.replicas(service.name, datacenter)
-    newest = [allocations[-1] for _, allocations in sorted(replicas.items())]
+    newest = [
+        allocations[-1]
+        for _, allocations in sorted(replicas.items())
+        if allocations[-1].node in draft.nodes
+    ]
     outdated = [
         allocation
         for allocation in newest
         if allocation.version < service.version
-        and allocation.node in draft.nodes
         and draft.contact(allocation.node) is Contact.PRESENT
     ]
     if not outdated or _under_way(replicas.values(), service):
@@ -45,8 +49,7 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
     broken = [allocation for allocation in outdated if not draft.ready(allocation)]
     if broken:
         return broken[0]
-    complete = len(newest) == service.spec.per_datacenter
-    return outdated[0] if complete and all(map(draft.ready, newest)) else None
+    return outdated[0] if all(map(draft.ready, newest)) else None
 
 
 def _under_way(replicas: Iterable[list[Allocation]], service: Service) -> bool:

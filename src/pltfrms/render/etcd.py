@@ -10,9 +10,9 @@ from pltfrms.model.topology import (
     Role,
 )
 
-_HEARTBEAT_MS = 150
+_HEARTBEAT_MS = 100
 """About the longest round trip between two datacenters that we expect."""
-_ELECTION_MS = 1500
+_ELECTION_MS = 1000
 """Ten heartbeats, as etcd asks for: a slow path must not look like a dead leader."""
 _QUOTA_BYTES = 2 * 1024 * 1024 * 1024
 
