@@ -40,10 +40,10 @@ def network_of_ours() -> Path:
 
 def ask(root: Path, scenario: Callable[[Instance], Coroutine[Any, Any, None]]) -> None:
     async def whole() -> None:
+        home = network_of_ours()
         machine = real_machine(root)
         instance = await machine.workload.start(spec(("python3", "-c", TALKS)))
         await healthy(machine, instance)
-        home = network_of_ours()
         await scenario(instance)
         assert network_of_ours() == home
 

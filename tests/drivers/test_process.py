@@ -192,11 +192,14 @@ class SlowNetwork(KernelNetwork):
         await asyncio.sleep(60)
 
 
-def slow_runtime(root: Path) -> ProcessRuntime:
-    directories = Directories(
+def directories_in(root: Path) -> Directories:
+    return Directories(
         config=root / "etc", state=root / "lib", runtime=root / "run", log=root / "log"
     )
-    return ProcessRuntime(directories, SlowNetwork())
+
+
+def slow_runtime(root: Path) -> ProcessRuntime:
+    return ProcessRuntime(directories_in(root), SlowNetwork())
 
 
 def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
@@ -208,6 +211,30 @@ def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await starting
         await until(lambda: processes() <= before and "i1@" not in ip("link"))
+
+    in_machine(scenario)
+
+
+class StoppingNetwork(KernelNetwork):
+    """Whoever is attached does not come to his next step."""
+
+    async def attach_instance(self, device: str, pid: int) -> None:
+        await super().attach_instance(device, pid)
+        os.kill(pid, signal.SIGSTOP)
+
+
+def test_a_start_that_takes_too_long_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pltfrms.drivers.process._START_TIMEOUT_SECONDS", 2)
+
+    async def scenario() -> None:
+        before = processes()
+        runtime = ProcessRuntime(directories_in(tmp_path), StoppingNetwork())
+        with pytest.raises(UnavailableError, match="it took longer than 2 s"):
+            await runtime.start(spec())
+        await until(lambda: processes() <= before and "i1@" not in ip("link"))
+        assert await runtime.running() == {}
 
     in_machine(scenario)
 
@@ -249,10 +276,7 @@ def test_files_environment_and_output_are_as_the_spec_says(tmp_path: Path) -> No
 
 def test_logs_stay_bounded_and_lose_no_writer(tmp_path: Path) -> None:
     async def scenario() -> None:
-        directories = Directories(
-            runtime=tmp_path / "run", state=tmp_path, log=tmp_path / "log"
-        )
-        workload = ProcessRuntime(directories, KernelNetwork(), log_bytes=1000)
+        workload = ProcessRuntime(directories_in(tmp_path), KernelNetwork(), log_bytes=1000)
         script = "while true; do echo 0123456789; sleep 0.001; done"
         instance = await workload.start(spec(shell(script)))
         for _turn in range(5):
@@ -268,10 +292,7 @@ def test_logs_stay_bounded_and_lose_no_writer(tmp_path: Path) -> None:
 
 def test_files_of_ended_instances_go_after_a_while(tmp_path: Path) -> None:
     async def scenario() -> None:
-        directories = Directories(
-            runtime=tmp_path / "run", state=tmp_path / "lib", log=tmp_path / "log"
-        )
-        workload = ProcessRuntime(directories, KernelNetwork(), keep_seconds=100)
+        workload = ProcessRuntime(directories_in(tmp_path), KernelNetwork(), keep_seconds=100)
         ended = await workload.start(spec(slot=1))
         await workload.stop(ended, 1000)
         young = await workload.start(spec(slot=2))
@@ -386,10 +407,7 @@ def test_an_instance_is_put_under_its_limits(tmp_path: Path) -> None:
     (tree / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
 
     async def scenario() -> None:
-        directories = Directories(
-            runtime=tmp_path / "run", state=tmp_path / "lib", log=tmp_path / "log"
-        )
-        workload = ProcessRuntime(directories, KernelNetwork(), cgroup_root=tree)
+        workload = ProcessRuntime(directories_in(tmp_path), KernelNetwork(), cgroup_root=tree)
         assert workload.limits() == f"enforced by cgroup v2 below {tree}/pltfrms"
         instance = await workload.start(spec(SERVES))
         group = tree / "pltfrms/web.fra.1-1"

@@ -79,7 +79,7 @@ class Timers:
     bfd_multiplier: int = 3
     heartbeat_ms: int = 1000
     """An agent tells a controller that it lives this often."""
-    contact_ttl_seconds: int = 4
+    contact_ttl_seconds: int = 3
     """A machine silent this long is `lost`. Must exceed two heartbeats."""
     stable_after_seconds: int = 15
     """A machine that came back gets replicas moved to it only after this long."""
