@@ -172,3 +172,18 @@ def test_a_foreign_route_of_the_aggregate_table_is_not_taken_over() -> None:
             assert await bench.network.routes(AGGREGATE_TABLE) == (foreign,)
 
     run_virtual(story())
+
+
+def test_cold_ways_are_there_only_in_the_first_seconds_of_bird() -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        bench.bird.running = False
+        async with bench.life():
+            assert "static.cold6" in bench.bird.configs[-1]
+            bench.bird.running = True
+            await bench.passes(12.0)
+            assert "static.cold6" not in bench.bird.configs[-1]
+        async with bench.life():
+            assert "static.cold6" not in bench.bird.configs[-1]
+
+    run_virtual(story())

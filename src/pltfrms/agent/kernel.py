@@ -15,8 +15,10 @@ from pltfrms.model.machine import NetworkState, Route
 RECONCILE_SECONDS: Final = 1.0
 COALESCE_SECONDS: Final = 0.02
 """After a hint: one change rarely comes alone."""
-PAUSE_SECONDS: Final = 0.1
+PAUSE_SECONDS: Final = 0.2
 """After a pass: hints that never end must not eat the processor."""
+STATE_SECONDS: Final = 0.5
+"""Shortest time between two looks at addresses, rules and sysctls, which cost the most."""
 _log = structlog.get_logger()
 _NOT_DONE: Final = ("missing", "refused")
 _SHOWN = 5
@@ -58,6 +60,7 @@ class Kernel:
         self._source = source
         self._state: NetworkState | None = None
         self._applied_state: NetworkState | None = None
+        self._state_due_at = 0.0
         self._applied_routes: tuple[Route, ...] | None = None
         self._hint = asyncio.Event()
         self._pass_busy = asyncio.Lock()
@@ -87,8 +90,8 @@ class Kernel:
                     seconds = await self._source.observe()
             await self.apply_routes()
             with self._problems.watch("network"):
-                await self._apply_state()
-        return seconds
+                due_seconds = await self._apply_state_when_due()
+        return min(seconds, due_seconds)
 
     async def apply_routes(self) -> None:
         """Make the routes of our table the wanted ones; never fails, and ends what it began."""
@@ -110,6 +113,15 @@ class Kernel:
         if done and complete and wanted == self._applied_routes:
             self._journal.say(self._about, "route restored", _shown(done))
         self._applied_routes = wanted if complete else None
+
+    async def _apply_state_when_due(self) -> float:
+        """Apply what has changed now, and look for foreign changes at a bounded rate."""
+        now = self._world.clock.monotonic()
+        if self._state == self._applied_state and now < self._state_due_at:
+            return self._state_due_at - now
+        await self._apply_state()
+        self._state_due_at = self._world.clock.monotonic() + STATE_SECONDS
+        return RECONCILE_SECONDS
 
     async def _apply_state(self) -> None:
         state = self._state

@@ -18,6 +18,8 @@ from pltfrms.render.bird import render_bird
 SESSIONS_SECONDS: Final = 2.0
 APPLY_SECONDS: Final = 10.0
 """The same text again: finds a BIRD that runs an older one."""
+COLD_SECONDS: Final = 12.0
+"""A BIRD that was not running when we came gets the ways of a cold start for this long."""
 _log = structlog.get_logger()
 
 
@@ -41,6 +43,8 @@ class Routing:
         self._platform: Platform | None = None
         self._refused = ""
         """The text that BIRD's own parser refused: offering it again is no use."""
+        self._cold_until = 0.0
+        """Monotonic seconds."""
         self._wake = costs.changed
         self.answers = False
         """Whether BIRD answered when it was asked last."""
@@ -58,16 +62,28 @@ class Routing:
 
     async def run(self) -> None:
         """Configure BIRD when needed and watch its sessions, for ever."""
+        self._cold_until = await self._find_cold_end()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_sessions())
             while True:
                 self._wake.clear()
                 if self._platform is not None:
                     await self._configure(self._platform)
-                await wait_event(self._wake, self._world.clock, APPLY_SECONDS)
+                cold = self._cold_until - self._world.clock.monotonic()
+                seconds = cold if 0 < cold < APPLY_SECONDS else APPLY_SECONDS
+                await wait_event(self._wake, self._world.clock, seconds)
+
+    async def _find_cold_end(self) -> float:
+        now = self._world.clock.monotonic()
+        try:
+            await self._world.bird.sessions()
+        except UnavailableError:
+            return now + COLD_SECONDS
+        return now
 
     async def _configure(self, platform: Platform) -> None:
-        text = render_bird(platform, self._machine, self._costs.by_link())
+        cold = self._world.clock.monotonic() < self._cold_until
+        text = render_bird(platform, self._machine, self._costs.by_link(), cold=cold)
         if text == self._refused:
             return
         with self._problems.watch("BIRD configuration"):

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
@@ -59,8 +59,9 @@ class KernelNetwork:
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
         """See `ports.Network`. Sysctls come first: some must precede `up` to have an effect."""
         sentences = [self._set_sysctl(path, value) for path, value in state.sysctls]
+        have = await self._addresses()
         for device in state.devices:
-            sentences += await self._apply_device(device)
+            sentences += await self._apply_device(device, have)
         for preference in sorted({rule.preference for rule in state.rules}):
             rules = [rule for rule in state.rules if rule.preference == preference]
             sentences += await self._apply_rules(preference, rules)
@@ -208,13 +209,14 @@ class KernelNetwork:
 
     # ---- state -----------------------------------------------------------------------------
 
-    async def _apply_device(self, device: DeviceState) -> list[str]:
+    async def _apply_device(
+        self, device: DeviceState, have: Mapping[int, set[Interface]]
+    ) -> list[str]:
         try:
             index = socket.if_nametoindex(device.name)
             up = _flags(device.name) & _UP
         except OSError:
             return [f"missing device {device.name}"]
-        have = await self._addresses(index)
         sentences = [
             await self._change(
                 "addr",
@@ -223,21 +225,22 @@ class KernelNetwork:
                 _address_words(index, str(address)),
             )
             for address in device.addresses
-            if address not in have
+            if address not in have.get(index, ())
         ]
         if not up:
             words = {"index": index, "state": "up"}
             sentences.append(await self._change("link", "set", f"{device.name} up", words))
         return sentences
 
-    async def _addresses(self, index: int) -> set[Interface]:
-        return {
-            ip_interface(
-                f"{message.get('local') or message.get('address')}/{message['prefixlen']}"
+    async def _addresses(self) -> Mapping[int, set[Interface]]:
+        """Return the addresses of every device by its index, in one dump."""
+        found: dict[int, set[Interface]] = {}
+        for message in await self._ask("addr", "dump"):
+            address = message.get("local") or message.get("address")
+            found.setdefault(message["index"], set()).add(
+                ip_interface(f"{address}/{message['prefixlen']}")
             )
-            for message in await self._ask("addr", "dump")
-            if message["index"] == index
-        }
+        return found
 
     async def _apply_rules(self, preference: int, rules: Iterable[Rule]) -> list[str]:
         """Make the rules of a preference these; a preference of ours belongs to us alone."""

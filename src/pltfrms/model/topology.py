@@ -241,6 +241,15 @@ class Platform:
         """Return the unicast IPv6 address of an instance; it contains the service id."""
         return self.pool6(node).network_address + ((service_id << 32) | slot)
 
+    def backbone_link_local(self, edge: Machine) -> IPv6Address:
+        """Return the fixed link-local address of an edge on its backbone links.
+
+        It has the datacenter id in it: edges of different datacenters may have equal ids, and
+        OSPF cannot work between two equal addresses.
+        """
+        dc = self.datacenter(edge.datacenter)
+        return IPv6Address(int(link_local(edge)) | (dc.id << 32))
+
     def private_asn(self, machine: Machine) -> int:
         """Return the private ASN of a node or controller (RFC 6996, 32-bit range)."""
         dc = self.datacenter(machine.datacenter)

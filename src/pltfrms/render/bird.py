@@ -21,6 +21,7 @@ from pltfrms.model.topology import (
     fabric_interface,
     link_local,
 )
+from pltfrms.render.cold import ColdRoute, cold_routes
 from pltfrms.render.text import fill
 
 _DEFAULT_COST = 100
@@ -122,15 +123,19 @@ class _External:
     export_limit: int
 
 
-def render_bird(platform: Platform, machine: str, costs: Mapping[str, int]) -> str:
+def render_bird(
+    platform: Platform, machine: str, costs: Mapping[str, int], *, cold: bool = False
+) -> str:
     """Return the whole configuration of the BIRD on a machine of ours.
 
     `costs` has the OSPF cost of backbone links by name (`A--B`), the same at both ends; a link
-    that is missing costs 100. KeyError if the platform has no such machine.
+    that is missing costs 100. `cold` adds what an edge's BIRD needs only in its first seconds
+    (see `cold_routes`). KeyError if the platform has no such machine.
     """
     me = platform.machine(machine)
     if me.role is Role.EDGE:
-        return _render_edge(platform, me, costs)
+        ways = cold_routes(platform, me) if cold else ()
+        return _render_edge(platform, me, costs, ways)
     return fill(
         "machine.j2",
         **_common(platform, me),
@@ -141,7 +146,9 @@ def render_bird(platform: Platform, machine: str, costs: Mapping[str, int]) -> s
     )
 
 
-def _render_edge(platform: Platform, me: Machine, costs: Mapping[str, int]) -> str:
+def _render_edge(
+    platform: Platform, me: Machine, costs: Mapping[str, int], ways: tuple[ColdRoute, ...]
+) -> str:
     inside = (
         *platform.machines_of(Role.NODE, me.datacenter),
         *platform.machines_of(Role.CONTROLLER, me.datacenter),
@@ -155,6 +162,7 @@ def _render_edge(platform: Platform, me: Machine, costs: Mapping[str, int]) -> s
         external_bfd_interval_ms=platform.timers.external_bfd_interval_ms,
         bfd_interfaces=_unique(session.interface for _, session in sessions if session.bfd),
         ospf_ports=_ospf_ports(platform, me, costs),
+        cold_routes=ways,
         neighbors=_neighbors(platform, me, inside),
         edges=_edges(platform, me),
         externals=_externals(platform, sessions),

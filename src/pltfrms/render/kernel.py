@@ -68,7 +68,10 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
         fabric_interface(fabric): fixed for fabric in fabrics
     }
     far_ends = [link.far_end(machine) for link in platform.links_of(machine)]
-    inside |= {backbone_interface(name): _on_backbone(platform, me) for name in far_ends}
+    inside |= {
+        backbone_interface(name): (_link_local(platform.backbone_link_local(me)),)
+        for name in far_ends
+    }
     outside = {session.interface: session.ours for _, session in platform.sessions_of(machine)}
     devices = {"lo": _loopbacks(platform, me)} | inside | outside
     forwards = me.role is not Role.CONTROLLER
@@ -108,16 +111,6 @@ def _loopbacks(platform: Platform, me: Machine) -> tuple[Interface, ...]:
 
 def _link_local(address: IPv6Address) -> Interface:
     return ip_interface(f"{address}/{_LINK_LOCAL_LENGTH}")
-
-
-def _on_backbone(platform: Platform, me: Machine) -> tuple[Interface, ...]:
-    """Return the link-local address on backbone links, such as fe80::1:e:2.
-
-    It contains the datacenter's id: ids of edges repeat in other datacenters, and two ends of
-    one link with the same address do not hear each other.
-    """
-    datacenter = platform.datacenter(me.datacenter)
-    return (_link_local(link_local(me) + (datacenter.id << 32)),)
 
 
 def _is_fixed(addresses: tuple[Interface, ...]) -> bool:
