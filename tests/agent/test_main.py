@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
 
 from pltfrms import codec
 from pltfrms.agent.main import boot_word, controller_urls, main
@@ -151,13 +150,6 @@ def test_an_agent_alone_runs_announces_restarts_and_leaves_all_as_it_is() -> Non
     in_machine(_life_of_a_node)
 
 
-@pytest.fixture
-def _own_log() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("_own_log")
 def test_a_machine_without_a_name_is_told_what_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from pltfrms.model.api import (
     SnapshotView,
 )
 from pltfrms.model.plan import Place, Stop, Target
-from pltfrms.model.state import MachineStatus
+from pltfrms.model.state import Contact, MachineStatus
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform, make_spec
@@ -124,6 +124,10 @@ def test_health_and_metrics_tell_when_the_store_is_away() -> None:
         for path in ("/healthz", "/v1/snapshot", "/v1/targets/fra-n1", "/v1/events"):
             assert (await client.get(path)).status_code == 503
         assert cluster.clock.monotonic() - began < 1
+        old = decode(SnapshotView, (await client.get("/v1/snapshot?stale=true")).content)
+        assert old.stale_seconds >= 5
+        assert "web" in old.snapshot.services
+        assert old.snapshot.contact("fra-n1") is Contact.UNKNOWN
         assert "pltfrms_store_up 0.0" in (await client.get("/metrics")).text
 
     serve(story)

@@ -82,3 +82,9 @@ def test_a_replica_being_moved_counts_once() -> None:
     moving = replace(HEALTHY, allocations={**HEALTHY.allocations, new.id: new})
     assert service_row(moving, WEB).ready == 6
     assert missing_replicas(moving, ["web"]) == ()
+
+
+def test_an_old_snapshot_says_so() -> None:
+    summary = summarize(replace(view(HEALTHY), stale_seconds=12.0))
+    assert not summary.fine
+    assert "the store does not answer for 12 s" in summary.problems[0]

@@ -3,14 +3,11 @@
 import argparse
 import asyncio
 import contextlib
-import logging
 import signal
 import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-
-import structlog
 
 from pltfrms.agent.loop import Agent
 from pltfrms.agent.rtt import IcmpPinger
@@ -20,6 +17,7 @@ from pltfrms.drivers.bird import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane import HttpControlPlane
 from pltfrms.drivers.disk import DirectoryDisk
+from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.probe import NamespaceProber
@@ -40,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     directories are used.
     """
     directories = _directories(argv or ())
-    _log_to_stderr()
+    log_to_stderr()
     try:
         asyncio.run(_run(directories))
     except PltfrmsError as error:
@@ -120,17 +118,4 @@ def _directories(argv: Sequence[str]) -> Directories:
     words = parser.parse_args(argv)
     return Directories(
         config=words.config, state=words.state, runtime=words.runtime, log=words.log
-    )
-
-
-def _log_to_stderr() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -53,9 +53,9 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
 
 def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     @app.get("/v1/snapshot")
-    async def snapshot() -> Response:
-        """Return the whole state."""
-        return _json(operations.snapshot())
+    async def snapshot(*, stale: bool = False) -> Response:
+        """Return the whole state; with `stale` also while the store does not answer."""
+        return _json(operations.snapshot(stale=stale))
 
     @app.post("/v1/plan")
     async def plan(request: Request) -> Response:

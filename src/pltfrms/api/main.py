@@ -19,6 +19,7 @@ from pltfrms.api.app import make_app
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
 from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store import EtcdStore
 from pltfrms.errors import PltfrmsError, UsageError
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=standard.config, help="directory")
     parser.add_argument("--runtime", type=Path, default=standard.runtime, help="directory")
     arguments = parser.parse_args(argv)
-    _configure_logs()
+    log_to_stderr()
     try:
         platform, name = _read_config(arguments.config)
         asyncio.run(_serve(platform, name, arguments.runtime))
@@ -168,18 +169,6 @@ def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _configure_logs() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )
 
 
 if __name__ == "__main__":

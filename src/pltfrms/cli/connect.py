@@ -5,6 +5,7 @@ import click
 from pltfrms.cli.options import Settings
 from pltfrms.drivers.controlplane import OperatorClient
 from pltfrms.lab.client import LabClient, find_lab, running_labs
+from pltfrms.model.api import SnapshotView
 
 LOCAL_CONTROLLER = "unix:/run/pltfrms/controller.sock"
 """Of a controller on this very machine."""
@@ -35,3 +36,15 @@ def connect(settings: Settings) -> OperatorClient:
     if context:
         context.call_on_close(client.close)
     return client
+
+
+def read_view(settings: Settings) -> SnapshotView:
+    """Return the whole state; say on stderr if it is old because the store is away."""
+    view = connect(settings).snapshot()
+    if view.stale_seconds:
+        click.echo(
+            f"warning: the store does not answer for {view.stale_seconds:.0f} s; "
+            "this is what was known last",
+            err=True,
+        )
+    return view

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import click
 
 from pltfrms.cli.complete import complete_service_targets
-from pltfrms.cli.connect import connect
+from pltfrms.cli.connect import read_view
 from pltfrms.cli.options import Command, Settings, pass_settings
 from pltfrms.cli.output import write_json
 from pltfrms.planner.explain import explain_service
@@ -34,7 +34,7 @@ def explain(settings: Settings, about: str, *, as_json: bool) -> None:
     kind, _, name = about.partition("/")
     if kind != "service" or not name:
         raise click.UsageError(f"{about!r} cannot be explained; say service/NAME")
-    sentences = explain_service(connect(settings).snapshot().snapshot, name)
+    sentences = explain_service(read_view(settings).snapshot, name)
     if as_json:
         write_json(Explanation(about=about, sentences=sentences))
         return

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import click
 
 from pltfrms.cli.complete import complete_faults, complete_machines, complete_services
-from pltfrms.cli.connect import connect, current_lab
+from pltfrms.cli.connect import current_lab, read_view
 from pltfrms.cli.options import Command, Settings, pass_settings
 from pltfrms.cli.output import bad, good, write_json, write_table
 from pltfrms.cli.values import DURATION, split_fault
@@ -72,7 +72,7 @@ def probe(  # noqa: PLR0913 - one parameter per option
         fault=_planned(fault, at_ms) if fault else None,
     )
     lab = current_lab(settings)
-    known = find_service(connect(settings).snapshot().snapshot, service)
+    known = find_service(read_view(settings).snapshot, service)
     report = probe_service(lab, known, wanted)
     if as_json:
         write_json(report)

@@ -2,7 +2,7 @@
 
 import click
 
-from pltfrms.cli.connect import connect
+from pltfrms.cli.connect import read_view
 from pltfrms.cli.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.output import write_json, write_table
 from pltfrms.cli.status import machine_cells
@@ -29,7 +29,7 @@ def list_nodes(settings: Settings, datacenter: str, *, as_json: bool) -> None:
 
     Example: pltfrms node list --datacenter fra
     """
-    snapshot = connect(settings).snapshot().snapshot
+    snapshot = read_view(settings).snapshot
     nodes = snapshot.platform.machines_of(Role.NODE, datacenter)
     rows = tuple(machine_row(snapshot, node) for node in nodes)
     if as_json:
@@ -56,7 +56,7 @@ def list_datacenters(settings: Settings, *, as_json: bool) -> None:
 
     Example: pltfrms datacenter list
     """
-    snapshot = connect(settings).snapshot().snapshot
+    snapshot = read_view(settings).snapshot
     rows = tuple(datacenter_row(snapshot, each) for each in snapshot.platform.datacenters)
     if as_json:
         write_json(rows, tuple[DatacenterRow, ...])

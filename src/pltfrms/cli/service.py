@@ -6,7 +6,7 @@ import click
 
 from pltfrms.cli.apply import show_preview
 from pltfrms.cli.complete import complete_services
-from pltfrms.cli.connect import connect
+from pltfrms.cli.connect import connect, read_view
 from pltfrms.cli.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.output import good, write_json, write_table
 from pltfrms.cli.status import show_services
@@ -41,7 +41,7 @@ def list_services(settings: Settings, *, as_json: bool) -> None:
 
     Example: pltfrms service list
     """
-    snapshot = connect(settings).snapshot().snapshot
+    snapshot = read_view(settings).snapshot
     rows = tuple(service_row(snapshot, service) for service in ordered_services(snapshot))
     if as_json:
         write_json(rows, tuple[ServiceRow, ...])
@@ -60,7 +60,7 @@ def show_service(settings: Settings, name: str, *, as_json: bool) -> None:
 
     Example: pltfrms service show web
     """
-    detail = _detail(connect(settings).snapshot().snapshot, name)
+    detail = _detail(read_view(settings).snapshot, name)
     if as_json:
         write_json(detail)
         return

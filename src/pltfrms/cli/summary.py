@@ -124,6 +124,9 @@ def summarize(view: SnapshotView) -> Summary:
         f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
         for note in view.notes
     )
+    if view.stale_seconds:
+        away = f"the store does not answer for {view.stale_seconds:.0f} s"
+        problems = (f"{away}: this is what was known last; nothing is decided", *problems)
     return Summary(
         verdict=_verdict(snapshot, machines, services),
         fine=_fine(machines, services) and not problems and not notes,

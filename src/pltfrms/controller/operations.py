@@ -7,7 +7,7 @@ from pltfrms.controller.heartbeats import Heartbeats
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.state import COMMIT_KEY, PLATFORM_KEY, service_key
 from pltfrms.drivers.ports import Delete, Guard, Put
-from pltfrms.errors import ConflictError, Problem, SpecError, UsageError
+from pltfrms.errors import ConflictError, Problem, SpecError, UnavailableError, UsageError
 from pltfrms.model.api import (
     Change,
     Event,
@@ -75,11 +75,22 @@ class Operations:
         """Raise UnavailableError unless the store has answered lately."""
         self._view.stored()
 
-    def snapshot(self) -> SnapshotView:
-        """Return the whole state, and what cannot be done now."""
-        snapshot = self._view.snapshot()
+    def snapshot(self, *, stale: bool = False) -> SnapshotView:
+        """Return the whole state, and what cannot be done now.
+
+        While the store does not answer: with `stale` what was known last, else
+        UnavailableError.
+        """
+        name = self.controller.name
+        try:
+            snapshot = self._view.snapshot()
+        except UnavailableError:
+            if not stale:
+                raise
+            snapshot, seconds = self._view.last_known()
+            return SnapshotView(controller=name, snapshot=snapshot, stale_seconds=seconds)
         notes = make_plan(snapshot).notes
-        return SnapshotView(controller=self.controller.name, snapshot=snapshot, notes=notes)
+        return SnapshotView(controller=name, snapshot=snapshot, notes=notes)
 
     async def events(self, after: int, wait_ms: int, limit: int) -> tuple[Event, ...]:
         """Return events after a sequence, oldest first, waiting up to `wait_ms` for one."""

@@ -59,6 +59,21 @@ class View:
         """
         return self._snapshot(self.stored())
 
+    def last_known(self) -> tuple[Snapshot, float]:
+        """Return what was known last, and for how many seconds the store has been away.
+
+        Every machine's contact is UNKNOWN then: nobody can have told us of it.
+
+        Raises:
+            UnavailableError: nothing was ever known.
+        """
+        self._update()
+        last = self._mirror.last_success_at
+        snapshot = self._stored.snapshot({}) if self._stored else None
+        if snapshot is None or last is None:
+            raise UnavailableError("the store does not answer, and never did; try later")
+        return snapshot, self._clock.monotonic() - last
+
     async def linearized(self) -> Snapshot:
         """Return a snapshot that contains every write finished before this call.
 

@@ -150,8 +150,13 @@ class OperatorClient:
         self.close()
 
     def snapshot(self) -> SnapshotView:
-        """Return the whole state."""
-        return _decoded(SnapshotView, self._ask(_Request(method="GET", path="/v1/snapshot")))
+        """Return the whole state; what was known last if no controller reaches the store."""
+        try:
+            answer = self._ask(_Request(method="GET", path="/v1/snapshot"))
+        except UnavailableError:
+            stale = {"stale": "true"}
+            answer = self._ask(_Request(method="GET", path="/v1/snapshot", parameters=stale))
+        return _decoded(SnapshotView, answer)
 
     def plan(self, change: Change) -> PlanPreview:
         """Return what a change would do."""

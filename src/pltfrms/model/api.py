@@ -2,7 +2,7 @@
 
 POST /v1/heartbeats          Heartbeat -> HeartbeatReply
 GET  /v1/targets/{machine}?after=GENERATION&wait_ms=N   -> Target (200), or 204: nothing newer
-GET  /v1/snapshot            -> SnapshotView
+GET  /v1/snapshot?stale=BOOL -> SnapshotView; with `stale` also while the store is away
 POST /v1/plan                Change -> PlanPreview    (changes nothing)
 POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
 DELETE /v1/services/{name}   -> PlanPreview
@@ -93,6 +93,9 @@ class SnapshotView:
     snapshot: Snapshot
     notes: tuple[Note, ...] = ()
     """What the planner cannot fulfil now."""
+    stale_seconds: float = 0.0
+    """How long the store has not answered; 0 while it does. While it does not, all but the
+    contact of machines, which is UNKNOWN, is what was known last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
