@@ -102,7 +102,9 @@ def test_a_refused_reconfiguration_puts_the_old_text_back(tmp_path: Path) -> Non
 
     async def story() -> None:
         bird = BirdDaemon(tmp_path / "bird", tmp_path / "bird.ctl")
+        assert not bird.start_config.exists()
         await bird.apply(BASE)
+        assert bird.start_config.resolve() == bird.config.resolve()
         server = await asyncio.start_unix_server(refuse, tmp_path / "bird.ctl")
         async with server:
             with pytest.raises(InvariantError, match="no memory"):

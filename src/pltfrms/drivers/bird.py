@@ -46,7 +46,11 @@ class _Reply:
 
 
 class BirdDaemon:
-    """A BIRD that runs with `-c DIRECTORY/current/bird.conf -s SOCKET`.
+    """A BIRD that runs with `-c START_CONFIG -s SOCKET`.
+
+    `start_config` stands beside the socket, where a reboot removes it, and comes back with the
+    first `apply`: a service manager that waits for it starts BIRD only once the machine has
+    the addresses that BIRD binds to. It leads to `DIRECTORY/current/bird.conf`.
 
     `current` is a symbolic link to the generation (`gen-N`) in force; the last five stay for
     people to compare. Each file ends with a constant that names its text, so that BIRD can be
@@ -65,11 +69,21 @@ class BirdDaemon:
 
     @property
     def config(self) -> Path:
-        """The file BIRD must be started with."""
+        """The configuration in force."""
         return self._directory / "current" / "bird.conf"
+
+    @property
+    def start_config(self) -> Path:
+        """The file BIRD must be started with, once it is there."""
+        return self._socket.with_name("bird.conf")
 
     async def apply(self, config: str) -> str:
         """Make `config` the configuration of BIRD; see `ports.Bird.apply`."""
+        sentence = await self._apply(config)
+        await asyncio.to_thread(self._offer)
+        return sentence
+
+    async def _apply(self, config: str) -> str:
         async with self._turn:
             text, name = _stamped(config)
             if await asyncio.to_thread(self._read) == text:
@@ -92,6 +106,12 @@ class BirdDaemon:
             reply = await connection.ask("show protocols")
         states = (_bgp_state(line) for line in reply.texts(_PROTOCOL))
         return tuple(state for state in states if state is not None)
+
+    def _offer(self) -> None:
+        """Let BIRD be started."""
+        if not self.start_config.is_symlink():
+            self.start_config.parent.mkdir(parents=True, exist_ok=True)
+            self.start_config.symlink_to(self.config)
 
     # ---- BIRD ------------------------------------------------------------------------------
 

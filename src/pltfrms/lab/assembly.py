@@ -12,7 +12,7 @@ from pltfrms.render.etcd import etcd_command
 from pltfrms.render.internet import render_internet
 from pltfrms.render.kernel import internet_network_state
 
-BIRD_CONFIG = "/var/lib/pltfrms/bird/current/bird.conf"
+BIRD_CONFIG = "/run/pltfrms/bird.conf"
 BIRD_SOCKET = "/run/pltfrms/bird.ctl"
 ETCD_DATA = Path("/var/lib/pltfrms/etcd")
 PLATFORM_FILE = "/etc/pltfrms/platform.yaml"

@@ -1,0 +1,36 @@
+"""After everything that the other live tests did: no daemon has complained of us."""
+
+import re
+
+import pytest
+
+from bench.rig import Rig
+
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+
+COMPLAINT = re.compile(r'<(ERR|FATAL|BUG)>|"level": ?"(error|critical)"|Traceback')
+HARMLESS = re.compile(r"KRT: Received route .* unknown ifindex|KIF: .* for unknown interface")
+"""BIRD hears of an interface of a killed instance after the kernel has removed it."""
+
+
+def test_daemons_have_clean_logs(healthy: Rig) -> None:
+    seen: dict[str, list[str]] = {}
+    lines = 0
+    for machine in healthy.client.machines():
+        text = healthy.run(
+            machine.name,
+            "sh",
+            "-c",
+            "for name in bird agent controller; do "
+            "file=/var/log/pltfrms/$name.log; [ ! -e $file ] || cat $file; done",
+        )
+        lines += text.count("\n")
+        complaints = [
+            line
+            for line in text.splitlines()
+            if COMPLAINT.search(line) and not HARMLESS.search(line)
+        ]
+        if complaints:
+            seen[machine.name] = complaints[:5]
+    assert lines > 100, "no logs were read"
+    assert not seen
