@@ -16,7 +16,9 @@ up: $(INSTALLED) ## Start the example: three datacenters and an internet on this
 	@scripts/as-root $(PLTFRMS) lab up $(EXAMPLE)
 
 down: $(INSTALLED) ## End the example; nothing of it stays
-	@scripts/as-root $(PLTFRMS) lab down --lab $(notdir $(EXAMPLE))
+	@if scripts/as-root $(PLTFRMS) lab list --json | grep -q '"$(notdir $(EXAMPLE))"'; then \
+		scripts/as-root $(PLTFRMS) lab down --lab $(notdir $(EXAMPLE)); \
+	else echo '$(notdir $(EXAMPLE)) does not run'; fi
 
 setup: $(INSTALLED) ## Install what is missing: Debian packages, Python environment
 
