@@ -23,8 +23,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import NEAREST, Rig, machine_words, running_rig
+from pltfrms.lab.probing import LEAD_SECONDS, Measurement, PlannedFault, probe_service
 
-FAULT_AT_SECONDS = 2.0
+FAULT_AT_MS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +102,37 @@ def measure(rig: Rig, case: Case, result: Result) -> None:
     """Inject the fault once under load and add what was seen to `result`."""
     rig.restore()
     first, *others = case.faults(rig)
-    watch = _Watch(rig, case, first)
-    options = ["--rate", "200", "--duration", f"{case.seconds}s"]
-    options += ["--fault", first, "--at", f"{FAULT_AT_SECONDS}s"]
     for other in others:
-        target, _, kind = other.rpartition(":")
-        rig.client.fault(target, kind)
+        rig.client.fault(*_split(other))
+    target, kind = _split(first)
+    wanted = Measurement(
+        client=case.client,
+        duration_ms=case.seconds * 1000,
+        fault=PlannedFault(target=target, kind=kind, at_ms=FAULT_AT_MS),
+    )
+    service = rig.snapshot().services["web"]
+    watch = _Watch(rig, case, first, time.monotonic() + LEAD_SECONDS + FAULT_AT_MS / 1000)
     watch.start()
-    report = rig.probe(case.client, *options)
-    result.gaps_ms.append(report["gap_max_ms"] if report["lost"] else 0.0)
-    result.lost.append(report["lost"])
-    result.sent.append(report["sent"])
+    report = probe_service(rig.client, service, wanted)
+    result.gaps_ms.append(report.gap_max_ms)
+    result.lost.append(report.lost)
+    result.sent.append(report.sent)
     if case.repaired:
         result.repaired_seconds.append(watch.seconds())
 
 
-class _Watch(threading.Thread):
-    """Notices when the capacity is gone, and when it is back."""
+def _split(words: str) -> tuple[str, str]:
+    target, _, kind = words.partition(":")
+    return target, kind or "kill"
 
-    def __init__(self, rig: Rig, case: Case, target: str) -> None:
+
+class _Watch(threading.Thread):
+    """Notices when the capacity is gone after the fault, and when it is back."""
+
+    def __init__(self, rig: Rig, case: Case, target: str, fault_at: float) -> None:
         super().__init__(daemon=True)
         self._rig, self._case, self._target = rig, case, target
-        self._gone_at = self._back_at = 0.0
+        self._fault_at, self._gone, self._back_at = fault_at, False, 0.0
 
     def run(self) -> None:
         """Poll from before the fault to the repair."""
@@ -130,18 +140,18 @@ class _Watch(threading.Thread):
             return
         repaired = self._case.repaired
         deadline = time.monotonic() + self._case.seconds + 20
+        time.sleep(max(0.0, self._fault_at - time.monotonic()))
         while time.monotonic() < deadline and not self._back_at:
             well = repaired(self._rig, self._target)
-            if self._gone_at and well:
+            if self._gone and well:
                 self._back_at = time.monotonic()
-            elif not self._gone_at and not well:
-                self._gone_at = time.monotonic()
+            self._gone = self._gone or not well
             time.sleep(0.01)
 
     def seconds(self) -> float:
-        """Return how long the capacity was gone; infinity if it never came back."""
+        """Return how long after the fault it was back; infinity if it never was."""
         self.join()
-        return self._back_at - self._gone_at if self._back_at else float("inf")
+        return self._back_at - self._fault_at if self._back_at else float("inf")
 
 
 def show(rows: Sequence[dict[str, Any]], up_seconds: float) -> None:

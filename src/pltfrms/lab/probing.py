@@ -21,7 +21,7 @@ from pltfrms.lab.prober import ProbeReport, ProbeRun, summarize
 from pltfrms.model.service import Service
 from pltfrms.model.state import Snapshot
 
-_LEAD_SECONDS = 1.0
+LEAD_SECONDS = 1.0
 """From now to the first request: enough for the prober's process to start."""
 _PATIENCE_SECONDS = 10.0
 
@@ -94,7 +94,7 @@ def probe_service(lab: LabClient, service: Service, wanted: Measurement) -> Prob
     fault = wanted.fault
     if fault and fault.at_ms >= wanted.duration_ms:
         raise UsageError("the fault comes after the end of the measurement; say a smaller --at")
-    start_at = time.monotonic() + _LEAD_SECONDS
+    start_at = time.monotonic() + LEAD_SECONDS
     prober = _start(lab, service, wanted, start_at)
     try:
         fault_at = _inject(lab, fault, start_at) if fault else None
