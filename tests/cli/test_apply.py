@@ -1,6 +1,7 @@
 """plan, apply, delete: shown first, asked for, refused when the world moved."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,11 +121,22 @@ def test_wait_until_every_replica_is_ready(
     monkeypatch.setattr(applying, "_POLL_SECONDS", 0)
     controller.changes = CREATE
     starting = with_phase(HEALTHY, "web.fra.1-1", Phase.STARTING)
-    controller.snapshots = [HEALTHY, starting, starting, HEALTHY]
+    unseen = replace(HEALTHY, revision=6, services={}, allocations={})
+    controller.snapshots = [HEALTHY, unseen, starting, starting, HEALTHY]
     result = run("apply", WEB_FILE, "--yes", "--wait")
     assert result.code == 0
     assert "1 replicas not ready yet" in result.err
     assert "all replicas ready" in result.err
+
+
+def test_a_commit_that_nobody_sees_is_not_taken_for_done(
+    run: Run, controller: FakeController
+) -> None:
+    controller.changes = CREATE
+    controller.snapshots = [HEALTHY, replace(HEALTHY, revision=6, services={})]
+    result = run("apply", WEB_FILE, "--yes", "--wait", "--timeout", "1ms")
+    assert result.code == 5
+    assert "have not seen revision 7" in result.err
 
 
 def test_wait_says_what_is_missing(run: Run, controller: FakeController) -> None:

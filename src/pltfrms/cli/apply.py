@@ -85,7 +85,8 @@ def apply(
             click.confirm("Apply?", abort=True)
         preview = client.apply(replace(change, revision=preview.revision))
     if wait:
-        wait_for_replicas(client, tuple(spec.name for spec in change.services), timeout_ms)
+        names = tuple(spec.name for spec in change.services)
+        wait_for_replicas(client, names, preview.revision, timeout_ms)
     if as_json:
         write_json(preview)
     elif preview.changes:
@@ -128,7 +129,7 @@ def show_preview(preview: PlanPreview) -> None:
         click.echo(f"{paint(sign, 'cyan')} {line.action} {line.about}{detail}")
     for step in preview.plan.steps:
         click.echo(f"  {step_sentence(step)}")
-    for note in (*preview.notes, *preview.plan.notes):
+    for note in preview.plan.notes:
         detail = f" ({note.detail})" if note.detail else ""
         click.echo(f"{bad('!')} {note.about}: {note.reason.sentence}{detail}")
 
@@ -140,8 +141,12 @@ def step_sentence(step: Step) -> str:
     return f"{verb} {allocation.id} on {allocation.node}: {step.reason.sentence}"
 
 
-def wait_for_replicas(client: OperatorClient, names: tuple[str, ...], timeout_ms: int) -> None:
+def wait_for_replicas(
+    client: OperatorClient, names: tuple[str, ...], revision: int, timeout_ms: int
+) -> None:
     """Wait until every wanted replica of the services is ready in the wanted version.
+
+    A controller may not have seen the commit `revision` yet: what it says then does not count.
 
     Raises:
         UnavailableError: not in time; the message says of each missing replica why.
@@ -150,14 +155,20 @@ def wait_for_replicas(client: OperatorClient, names: tuple[str, ...], timeout_ms
     deadline = time.monotonic() + timeout_ms / 1000
     said = -1
     while True:
-        missing = missing_replicas(client.snapshot().snapshot, names)
-        if len(missing) != said:
+        snapshot = client.snapshot().snapshot
+        seen = snapshot.revision >= revision
+        missing = missing_replicas(snapshot, names) if seen else ()
+        if seen and len(missing) != said:
             said = len(missing)
             say(f"{said} replicas not ready yet" if said else "all replicas ready")
-        if not missing:
+        if seen and not missing:
             return
         if time.monotonic() > deadline:
-            raise UnavailableError(_still_missing(missing, timeout_ms))
+            raise UnavailableError(
+                _still_missing(missing, timeout_ms)
+                if seen
+                else f"the controllers have not seen revision {revision} yet; try: pltfrms status"
+            )
         time.sleep(_POLL_SECONDS)
 
 

@@ -345,10 +345,15 @@ def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -
 
 
 def missing_replicas(snapshot: Snapshot, names: Iterable[str]) -> tuple[ReplicaRow, ...]:
-    """Return the replicas of the services `names` that are not ready in the wanted version."""
+    """Return the replicas of the services `names` that are not ready in the wanted version.
+
+    A service that is not there (any more) has none.
+    """
     missing: list[ReplicaRow] = []
     for name in names:
-        service = snapshot.services[name]
+        service = snapshot.services.get(name)
+        if service is None:
+            continue
         rows = replica_rows(snapshot, service)
         ready = {
             (row.datacenter, row.replica)

@@ -185,4 +185,4 @@ def _located(about: str, problem: Problem) -> Problem:
 
 def _preview(outcome: Outcome, revision: int) -> PlanPreview:
     plan = make_plan(replace(outcome.snapshot, revision=revision))
-    return PlanPreview(revision=revision, changes=outcome.lines, plan=plan, notes=plan.notes)
+    return PlanPreview(revision=revision, changes=outcome.lines, plan=plan)

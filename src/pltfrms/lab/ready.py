@@ -18,6 +18,7 @@ from pltfrms.lab.client import LabClient
 from pltfrms.model.api import Change
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
+from pltfrms.model.topology import Role
 from pltfrms.specfile import load_directory
 
 _POLL_SECONDS = 0.2
@@ -153,7 +154,30 @@ def missing_parts(snapshot: Snapshot) -> str:
         parts.append(f"{up} of {len(sessions)} sessions up")
     if ready < wanted:
         parts.append(f"{ready} of {wanted} replicas ready")
+    quiet = _quiet_edges(snapshot)
+    if quiet:
+        parts.append(f"{len(quiet)} edges do not announce yet")
     return ", ".join(parts)
+
+
+def _quiet_edges(snapshot: Snapshot) -> list[str]:
+    """Return the edges that announce nothing although half of the services run there."""
+    here = {(a.datacenter, a.service) for a in snapshot.allocations.values()}
+    serving = {
+        dc.name
+        for dc in snapshot.platform.datacenters
+        if here and 2 * sum(where == dc.name for where, _ in here) >= len(snapshot.services)
+    }
+    return [
+        edge.name
+        for edge in snapshot.platform.machines_of(Role.EDGE)
+        if edge.datacenter in serving
+        and not any(
+            aggregate.announced
+            for status in (snapshot.statuses.get(edge.name),)
+            for aggregate in (status.aggregates if status else ())
+        )
+    ]
 
 
 def _sessions_of(snapshot: Snapshot, machine: str) -> int:
@@ -162,7 +186,7 @@ def _sessions_of(snapshot: Snapshot, machine: str) -> int:
 
 
 def _wanted(snapshot: Snapshot, service: Service) -> int:
-    with_nodes = {m.datacenter for m in snapshot.platform.machines if m.role == "node"}
+    with_nodes = {m.datacenter for m in snapshot.platform.machines if m.role is Role.NODE}
     return service.spec.per_datacenter * len(service.spec.datacenters or with_nodes)
 
 

@@ -81,8 +81,7 @@ class PlanPreview:
     revision: int
     changes: tuple[ChangeLine, ...]
     plan: Plan
-    """What the planner would do at once, were the change applied."""
-    notes: tuple[Note, ...] = ()
+    """What the planner would do at once, were the change applied, and what it could not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
