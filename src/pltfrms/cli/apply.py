@@ -167,7 +167,7 @@ def wait_for_replicas(
             raise UnavailableError(
                 _still_missing(missing, timeout_ms)
                 if seen
-                else f"the controllers have not seen revision {revision} yet; try: pltfrms status"
+                else f"the controllers have not seen revision {revision}; try: pltfrms status"
             )
         time.sleep(_POLL_SECONDS)
 

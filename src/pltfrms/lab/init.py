@@ -7,6 +7,7 @@ that has loaded everything already. One thread, no event loop.
 import contextlib
 import os
 import select
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -38,8 +39,9 @@ from pltfrms.lab.processes import (
 )
 from pltfrms.lab.supervisor import Supervisor
 
-DISK_DIRECTORIES = ("/etc", "/var")
-"""What of a machine survives its power loss: a layer over the host's directory of that name."""
+DISK_DIRECTORIES = ("/etc", "/var", "/tmp")  # noqa: S108 - a layer over it, seen by one machine
+"""What of a machine survives its power loss: a layer over the host's directory of that name.
+An empty /tmp would hide a clone of this repository that lives there from its own daemons."""
 _OWN_DIRECTORIES = ("/etc/pltfrms", "/var/lib/pltfrms", LOG_DIRECTORY)
 """Start empty on a new disk, whatever the host has there."""
 _FAST_ORPHANS = ("net/ipv4/tcp_orphan_retries", "4")
@@ -72,7 +74,6 @@ def _mount(disk: Path) -> None:
             work.mkdir()
         mount_overlay(directory, str(upper), str(work))
     mount_tmpfs("/run")
-    mount_tmpfs("/tmp", "mode=1777")  # noqa: S108 - the machine's own, just being made
     mount_kernel_views()
     for directory in ("/run/pltfrms", *_OWN_DIRECTORIES):
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -80,6 +81,7 @@ def _mount(disk: Path) -> None:
 
 def _format(directory: str, upper: Path) -> None:
     upper.mkdir(parents=True)
+    shutil.copymode(directory, upper)
     for own in _OWN_DIRECTORIES:
         if own.startswith(directory):
             path = upper / Path(own).relative_to(directory)
