@@ -60,8 +60,9 @@ def descriptors() -> set[str]:
 
 
 def ignored_signals(pid: int) -> int:
+    """Return the mask of ignored signals 1..31; 32 and 33 are the C library's own."""
     [line] = re.findall("SigIgn:\t(.*)", Path(f"/proc/{pid}/status").read_text())
-    return int(line, 16)
+    return int(line, 16) & 0x7FFFFFFF
 
 
 def children(pid: int) -> list[int]:

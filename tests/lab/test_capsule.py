@@ -250,9 +250,12 @@ def test_a_dead_relay_is_replaced(lab: LabClient) -> None:
 
 def test_the_doctor_measures_every_wire_and_names_substitutes(lab: LabClient) -> None:
     lab.fault(FABRIC, "cut")
+    # A single measurement on a busy machine may be off.
+    eventually(
+        lambda: {link.segment: link for link in lab.doctor().links}[CABLE].verdict == "ok"
+    )
     report = lab.doctor()
     found = {link.segment: link for link in report.links}
-    assert found[CABLE].verdict == "ok"
     assert found[CABLE].asked_us == 5_000
     assert found[FABRIC].verdict == "unknown"
     assert "faults" in found[FABRIC].why
