@@ -10,8 +10,8 @@ pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
 COMPLAINT = re.compile(r'<(ERR|FATAL|BUG)>|"level": ?"(error|critical)"|Traceback')
 HARMLESS = re.compile(r"<ERR> K(RT|IF): Received (route|address message) ")
-"""BIRD hears of an instance's interface before it is complete, or after it is gone; it reads all
-of it again a few seconds later."""
+"""BIRD hears of an instance's interface before it is complete, or after it is gone; it reads
+all of it again a few seconds later."""
 
 
 def test_daemons_have_clean_logs(healthy: Rig) -> None:
