@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pltfrms.model.api import Event, Heartbeat, HeartbeatReply
+from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.machine import BgpState, Instance, InstanceSpec, NetworkState, Route
 from pltfrms.model.plan import Target
 from pltfrms.model.service import Probe
@@ -267,14 +267,6 @@ class Disk(Protocol):
 
     def write(self, name: str, value: bytes) -> None:
         """Replace a document atomically and durably (write, fsync, rename)."""
-        ...
-
-
-class EventSink(Protocol):
-    """Where an agent or controller says what happened."""
-
-    def emit(self, event: Event) -> None:
-        """Remember an event for the next heartbeat; never blocks, never raises."""
         ...
 
 

@@ -40,9 +40,9 @@ def keep_mounts_private() -> None:
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE, None)
 
 
-def mount_tmpfs(path: str, options: str = "mode=755") -> None:
+def mount_tmpfs(path: str) -> None:
     """Mount an empty tmpfs."""
-    _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, options)
+    _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
 
 
 def mount_overlay(path: str, upper: str, work: str) -> None:
