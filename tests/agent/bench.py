@@ -9,9 +9,11 @@ from ipaddress import IPv6Address
 from pltfrms.agent.loop import Agent
 from pltfrms.agent.targets import Targets
 from pltfrms.agent.world import World
+from pltfrms.drivers.archive import NoArchive
 from pltfrms.drivers.disk import MemoryDisk
 from pltfrms.drivers.memory_bird import MemoryBird
 from pltfrms.drivers.memory_network import MemoryNetwork
+from pltfrms.drivers.memory_wireguard import MemoryWireGuard
 from pltfrms.drivers.memory_workload import MemoryProber, MemoryWorkload
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
@@ -50,6 +52,8 @@ class Controllers:
     """What a heartbeat raises, as our own code might."""
     deaf: bool = False
     """Long polls hear of nothing new."""
+    turn: str = ""
+    """Which routing policy may be put in force, as heartbeats are told."""
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         if not self.alive:
@@ -57,7 +61,7 @@ class Controllers:
         if self.bug:
             raise IndexError(self.bug)
         self.heartbeats.append(heartbeat)
-        return HeartbeatReply(generation=self.known)
+        return HeartbeatReply(generation=self.known, turn=self.turn)
 
     async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
         assert machine
@@ -172,6 +176,8 @@ class Bench:
 
     def __init__(self, machine: str = "fra-n1") -> None:
         self.machine = machine
+        self.platform = PLATFORM
+        """What the machine's own file says."""
         self.clock = VirtualClock()
         state = network_state(PLATFORM, machine)
         self.network = WatchedNetwork(
@@ -179,7 +185,10 @@ class Bench:
         )
         self.workload = WatchedWorkload(self.clock, self.network)
         self.controllers = Controllers(self.clock)
-        self.bird = MemoryBird()
+        self.bird = MemoryBird(self.clock)
+        self.archive = NoArchive()
+        self.tunnels = MemoryWireGuard()
+        self.frozen = False
         self.disk = MemoryDisk()
         self.pinger = Pinger()
         self.agent: Agent | None = None
@@ -205,8 +214,12 @@ class Bench:
             bird=self.bird,
             disk=self.disk,
             pinger=self.pinger,
+            archive=self.archive,
+            tunnels=self.tunnels,
+            frozen_here=lambda: self.frozen,
         )
-        targets = Targets(self.machine, self.disk, lambda: PLATFORM)
+        self.bird.forget_us()
+        targets = Targets(self.machine, self.disk, lambda: self.platform)
         self.agent = Agent(world, targets, "boot-1")
         running = asyncio.create_task(self.agent.run())
         try:

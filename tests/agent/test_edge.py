@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 from pltfrms.model.machine import (
     AGGREGATE_TABLE,
+    ELSEWHERE_TABLE,
     LOCAL_TABLE,
     PROTO_ACTIVE,
     BgpState,
@@ -13,12 +14,16 @@ from pltfrms.model.machine import (
 )
 from pltfrms.model.plan import Reason
 from pltfrms.planner.ospf_cost import cost_of
-from tests.agent.bench import WEB, Bench, make_target
+from tests.agent.bench import PLATFORM, WEB, Bench, make_target
 from tests.simulation.virtual import run_virtual
 
 LOCAL = tuple(
     Route(prefix=prefix, table=LOCAL_TABLE, proto=12, metric=32, nexthops=(Nexthop("fab-a"),))
     for prefix in WEB.prefixes
+)
+ELSEWHERE = tuple(
+    Route(prefix=each.prefix, table=ELSEWHERE_TABLE, proto=12, metric=32)
+    for each in PLATFORM.aggregates
 )
 AGGREGATES = {"198.51.100.0/24", "2001:db8:100::/48"}
 
@@ -30,6 +35,11 @@ async def _edge(bench: Bench) -> set[str]:
     return {str(route.prefix) for route in await bench.network.routes(AGGREGATE_TABLE)}
 
 
+def _announce_elsewhere(bench: Bench) -> None:
+    for route in ELSEWHERE:
+        bench.network.set_route(route)
+
+
 def _serve(bench: Bench, *, served: bool = True) -> None:
     for route in LOCAL:
         (bench.network.set_route if served else bench.network.delete_route)(route)
@@ -38,6 +48,7 @@ def _serve(bench: Bench, *, served: bool = True) -> None:
 def test_an_aggregate_follows_the_services_with_hysteresis() -> None:
     async def story() -> None:
         bench = Bench("fra-e1")
+        _announce_elsewhere(bench)
         async with bench.life():
             await bench.order(make_target(1, machine="fra-e1"))
             assert await _edge(bench) == set()
@@ -93,11 +104,14 @@ def test_without_a_target_and_without_bird_what_is_announced_stays() -> None:
             assert await _edge(bench) == AGGREGATES
             assert {each.reason for each in bench.status.aggregates} == {Reason.UNKNOWN_KEEP}
             bench.controllers.alive = True
-            bench.bird.running = False
+            bench.bird.alive = False
             _serve(bench, served=False)
             await bench.passes(30.0)
             assert await _edge(bench) == AGGREGATES
-            bench.bird.running = True
+            bench.bird.alive = True
+            await bench.passes(5.0)
+            assert await _edge(bench) == AGGREGATES  # the last announcement is never withdrawn
+            _announce_elsewhere(bench)
             await bench.passes(5.0)
             assert await _edge(bench) == set()
 
@@ -148,12 +162,12 @@ def test_sessions_are_reported_and_unknown_is_not_up() -> None:
         bench.bird.states = (BgpState(name="node_fra_n1_a", up=True, detail="Established"),)
         async with bench.life():
             assert [each.up for each in bench.status.sessions] == [True]
-            bench.bird.running = False
+            bench.bird.alive = False
             await bench.passes(3.0)
             assert [each.up for each in bench.status.sessions] == [False]
             assert "unknown" in bench.status.sessions[0].detail
             assert any(each.startswith("BIRD: ") for each in bench.status.problems)
-            bench.bird.running = True
+            bench.bird.alive = True
             await bench.passes(3.0)
             assert replace(bench.status, problems=()) == bench.status
 
@@ -177,10 +191,10 @@ def test_a_foreign_route_of_the_aggregate_table_is_not_taken_over() -> None:
 def test_cold_ways_are_there_only_in_the_first_seconds_of_bird() -> None:
     async def story() -> None:
         bench = Bench("fra-e1")
-        bench.bird.running = False
+        bench.bird.alive = False
         async with bench.life():
             assert "static.cold6" in bench.bird.configs[-1]
-            bench.bird.running = True
+            bench.bird.alive = True
             await bench.passes(12.0)
             assert "static.cold6" not in bench.bird.configs[-1]
         async with bench.life():

@@ -14,8 +14,11 @@ from pltfrms.model.api import (
     Event,
     Heartbeat,
     HeartbeatReply,
+    InterventionChange,
+    InterventionReply,
     PlanPreview,
     SnapshotView,
+    Verb,
 )
 from pltfrms.model.plan import Place, Stop, Target
 from pltfrms.model.state import Contact, MachineStatus
@@ -76,6 +79,28 @@ def test_agents_are_answered() -> None:
         last = events[-1].sequence
         later = decode(list[Event], (await client.get(f"/v1/events?after={last}")).content)
         assert all(event.sequence > last for event in later)
+
+    serve(story)
+
+
+def test_interventions_are_taken_and_told_as_metrics() -> None:
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        change = InterventionChange(verb=Verb.FREEZE, why="flaps", by="ada")
+        dry = encode(replace(change, dry_run=True))
+        answer = await client.post("/v1/interventions", content=dry)
+        assert decode(InterventionReply, answer.content).changed
+        assert cluster.stored().interventions.freeze is None
+        answer = await client.post("/v1/interventions", content=encode(change))
+        reply = decode(InterventionReply, answer.content)
+        assert (reply.changed, reply.interventions.freeze is not None) == (True, True)
+        await cluster.clock.sleep(1)
+        view = decode(SnapshotView, (await client.get("/v1/snapshot")).content)
+        assert view.snapshot.interventions == reply.interventions
+        assert "pltfrms_frozen 1.0" in (await client.get("/metrics")).text
+        unknown = encode(InterventionChange(verb=Verb.DRAIN, peer="transit9"))
+        assert (await client.post("/v1/interventions", content=unknown)).status_code == 404
+        empty = encode(InterventionChange(verb=Verb.DRAIN))
+        assert (await client.post("/v1/interventions", content=empty)).status_code == 400
 
     serve(story)
 

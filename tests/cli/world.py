@@ -8,7 +8,17 @@ from pathlib import Path
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.lab.client import FaultInfo, LabInfo, LabReport, MachineInfo
 from pltfrms.lab.protocol import LinkReport, Substitute
-from pltfrms.model.api import Change, ChangeLine, Event, PlanPreview, SnapshotView
+from pltfrms.model.api import (
+    Change,
+    ChangeLine,
+    Event,
+    InterventionChange,
+    InterventionReply,
+    PlanPreview,
+    SnapshotView,
+)
+from pltfrms.model.guards import RoutingChange, Verdict
+from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason
 from pltfrms.model.service import Service
 from pltfrms.model.state import (
@@ -24,6 +34,7 @@ from pltfrms.model.state import (
 from pltfrms.model.topology import Machine, Role
 from pltfrms.specfile import load_platform, load_service
 
+NOW_MS = 1_700_000_000_000
 EXAMPLE = Path(__file__).parents[2] / "examples" / "three-datacenters"
 PLATFORM = load_platform(EXAMPLE / "platform.yaml")
 WEB = Service(
@@ -123,6 +134,14 @@ class FakeController:
     asked: list[str] = field(default_factory=list)
     planned: list[Change] = field(default_factory=list)
     applied: list[Change] = field(default_factory=list)
+    intervened: list[InterventionChange] = field(default_factory=list)
+    reply: InterventionReply = field(
+        default_factory=lambda: InterventionReply(
+            revision=7, changed=True, interventions=Interventions()
+        )
+    )
+    routing: tuple[RoutingChange, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
     def snapshot(self) -> SnapshotView:
         self.asked.append("snapshot")
@@ -141,6 +160,11 @@ class FakeController:
         self.applied.append(change)
         return self._preview()
 
+    def intervene(self, change: InterventionChange) -> InterventionReply:
+        self.asked.append(f"intervene {change.verb}")
+        self.intervened.append(change)
+        return self.reply
+
     def delete_service(self, name: str) -> PlanPreview:
         self.asked.append(f"delete {name}")
         return self._preview()
@@ -158,7 +182,13 @@ class FakeController:
         place = Place(allocation=ALLOCATIONS["web.fra.1-1"], reason=Reason.NEW_REPLICA)
         steps = (place,) if self.changes else ()
         plan = Plan(revision=7, steps=steps, notes=self.notes)
-        return PlanPreview(revision=7, changes=self.changes, plan=plan)
+        return PlanPreview(
+            revision=7,
+            changes=self.changes,
+            plan=plan,
+            routing=self.routing,
+            verdicts=self.verdicts,
+        )
 
 
 @dataclass

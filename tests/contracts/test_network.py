@@ -284,6 +284,19 @@ def test_state_is_made_once(play: Play) -> None:
     play(scenario)
 
 
+def test_a_device_gets_its_mtu_once_and_keeps_one_that_nobody_asks_for(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        world.add_device("i1")
+        small = NetworkState(devices=(DeviceState(name="i1", mtu=1400),))
+        assert "i1 has MTU 1400 now" in await world.network.apply_state(small)
+        assert await world.network.apply_state(small) == ()
+        any_mtu = NetworkState(devices=(DeviceState(name="i1"),))
+        assert await world.network.apply_state(any_mtu) == ()
+        assert await world.network.apply_state(small) == ()
+
+    play(scenario)
+
+
 def test_a_preference_of_ours_has_our_rule_alone(play: Play) -> None:
     async def scenario(world: World) -> None:
         world.set_rule(Rule(preference=100, table=77))

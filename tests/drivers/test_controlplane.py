@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TypeVar
@@ -28,9 +29,14 @@ from pltfrms.model.api import (
     Event,
     Heartbeat,
     HeartbeatReply,
+    InterventionChange,
+    InterventionReply,
     PlanPreview,
     SnapshotView,
+    Verb,
 )
+from pltfrms.model.guards import Guard
+from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Plan, Target
 from pltfrms.model.state import MachineStatus, Snapshot
 from pltfrms.model.topology import Platform
@@ -195,6 +201,24 @@ def test_changes_travel_whole() -> None:
         ("DELETE", "/v1/services/a%2Fb"),
     ]
     assert codec.decode(Change, server.seen[1].body) == change
+
+
+def test_interventions_travel_whole_and_a_dry_run_is_no_write() -> None:
+    change = InterventionChange(verb=Verb.DRAIN, peer="transit1", despite=(Guard.HEADROOM,))
+    reply = InterventionReply(revision=8, changed=True, interventions=Interventions())
+    conflict = _error(ConflictError, "guards forbid it")
+    with serving(codec.encode(reply)) as server, OperatorClient([server.endpoint]) as client:
+        assert client.intervene(change) == reply
+        assert server.seen == [Seen("POST", "/v1/interventions", codec.encode(change))]
+    with (
+        serving(DROP) as first,
+        serving(conflict) as second,
+        OperatorClient([first.endpoint, second.endpoint]) as client,
+    ):
+        with pytest.raises(UnavailableError, match="perhaps did it"):
+            client.intervene(change)
+        with pytest.raises(ConflictError):
+            client.intervene(replace(change, dry_run=True))
 
 
 @pytest.mark.parametrize("kind", [UsageError, NotFoundError, ConflictError, InvariantError])

@@ -1,3 +1,6 @@
+import dataclasses
+import json
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -8,9 +11,11 @@ from pltfrms.lab.assembly import make_parts
 from pltfrms.lab.parts import LabParts, SegmentKind, Wiring
 from pltfrms.lab.wiring import make_wiring
 from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit
+from pltfrms.model.topology import LinkKind
 from pltfrms.specfile import load_lab, load_platform
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "three-datacenters"
+MIXED = EXAMPLE.parent / "mixed-internet"
 
 
 PLATFORM = load_platform(EXAMPLE / "platform.yaml")
@@ -86,6 +91,47 @@ def test_machines_run_what_their_role_says(parts: LabParts) -> None:
     assert units["transit1"] == units["ixp1"] == units["berlin"] == ["bird"]
 
 
+@pytest.fixture(scope="module")
+def mixed() -> LabParts:
+    platform = load_platform(MIXED / "platform.yaml")
+    return make_parts(platform, load_lab(MIXED / "lab.yaml", platform), "text")
+
+
+def test_neighbours_have_lines_and_members_have_ports(mixed: LabParts) -> None:
+    assert ports(mixed.wiring, "link/ams-e1--customer1") == [
+        ("ams-e1", "x-customer1", 2_000),
+        ("customer1", "to-ams-e1", 0),
+    ]
+    assert ports(mixed.wiring, "lan/ixp1") == [
+        ("ixp1", "lan-ixp1", 0),
+        ("fra-e2", "x-ixp1", 1_000),
+        ("mainz", "lan-ixp1", 1_000),
+        ("member1", "lan-ixp1", 0),
+    ]
+    keys = [port.key for segment in mixed.wiring.segments for port in segment.ports]
+    assert len(keys) == len(set(keys))
+
+
+def test_each_machine_runs_the_software_that_it_is_said_to_have(mixed: LabParts) -> None:
+    units = {one.name: [unit.name for unit in one.units] for one in mixed.machines}
+    assert units["transit1"] == units["pni1"] == ["zebra", "bfdd", "bgpd"]
+    assert units["transit2"] == units["customer1"] == units["member1"] == ["bird"]
+    assert units["ixp1"] == ["openbgpd"]
+    assert units["ixp2"] == ["gobgpd"]
+
+
+def test_controllers_that_are_caches_answer_routers_with_the_roas(mixed: LabParts) -> None:
+    units = {one.name: [unit.name for unit in one.units] for one in mixed.machines}
+    caches = [name for name, names in units.items() if "stayrtr" in names]
+    assert caches == ["fra-c1", "ams-c1"]
+    text = dict(mixed.machine("fra-c1").files)["/etc/pltfrms/roas.json"]
+    assert json.loads(text)["roas"][0] == {
+        "prefix": "198.51.100.0/24",
+        "maxLength": 24,
+        "asn": "AS64500",
+    }
+
+
 @given(
     st.lists(st.integers(0, 3), max_size=4, unique=True),
     st.lists(st.integers(0, 2), max_size=3, unique=True),
@@ -107,3 +153,30 @@ def test_an_eyeball_gets_one_port_per_upstream(transits: list[int], ixps: list[i
     assert sorted(port.delay_us for _, port in mine) == sorted(upstreams.values())
     cables = [segment for segment, _ in mine if segment.kind is SegmentKind.LINK]
     assert all(len(segment.ports) == 2 for segment in cables)
+
+
+def test_a_tunnel_has_a_wire_between_its_endpoints_and_a_secret() -> None:
+    link, *others = PLATFORM.links
+    tunnel = dataclasses.replace(
+        link,
+        kind=LinkKind.WIREGUARD,
+        endpoints=(ip_address("2001:db8:f::1"), ip_address("2001:db8:f::2")),
+        mtu=1480,
+    )
+    platform = dataclasses.replace(PLATFORM, links=(tunnel, *others))
+    parts = make_parts(platform, load_lab(EXAMPLE / "lab.yaml", PLATFORM), "text")
+    assert ports(parts.wiring, "link/fra-e1--ams-e2") == [
+        ("fra-e1", "to-ams-e2", 5_000),
+        ("ams-e2", "to-fra-e1", 0),
+    ]
+    wire = next(one for one in parts.wiring.segments if one.name == "link/fra-e1--ams-e2")
+    assert wire.mtu == 1480
+    here, there = parts.machine("fra-e1"), parts.machine("ams-e2")
+    assert here.network == (
+        "link set to-ams-e2 up",
+        "address add 2001:db8:f::1 peer 2001:db8:f::2/128 dev to-ams-e2 nodad",
+    )
+    secret = dict(here.files)["/etc/pltfrms/backbone.secret"]
+    assert secret == dict(there.files)["/etc/pltfrms/backbone.secret"]
+    assert len(secret) >= 32
+    assert parts.machine("fra-e2").network == ()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pltfrms.model.lab import Lab
 from pltfrms.model.machine import NetworkState
-from pltfrms.model.topology import PeerKind, Platform
+from pltfrms.model.peering import PeerKind
+from pltfrms.model.topology import Platform
 from pltfrms.render.bird import render_bird
 from pltfrms.render.internet import render_internet
 from pltfrms.render.kernel import internet_network_state, network_state
@@ -158,7 +159,7 @@ class Net:
         if machine in self.lab.machines:
             text = render_internet(self.platform, self.lab, machine)
         else:
-            text = render_bird(self.platform, machine, {})
+            text = render_bird(self.platform, machine)
         log = self.directory / f"{machine}.log"
         config = self.directory / f"{machine}.conf"
         config.write_text(

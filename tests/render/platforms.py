@@ -3,17 +3,8 @@
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit
-from pltfrms.model.topology import (
-    Aggregate,
-    Datacenter,
-    Link,
-    Machine,
-    Peer,
-    PeerKind,
-    Platform,
-    Role,
-    Session,
-)
+from pltfrms.model.peering import Peer, PeerKind, Session
+from pltfrms.model.topology import Aggregate, Datacenter, Link, Machine, Platform, Role
 
 
 def machine(name: str, datacenter: str, role: Role, number: int) -> Machine:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pltfrms.model.lab import Lab
 from pltfrms.model.topology import Aggregate, Datacenter, Link, Platform, Role
 from pltfrms.render.bird import render_bird
+from pltfrms.render.conditions import Conditions
 from pltfrms.render.internet import render_internet
 from pltfrms.specfile.load import load_lab, load_platform
 from tests.render.platforms import SMALL, SMALL_LAB, machine, session
@@ -33,7 +34,7 @@ def example() -> tuple[Platform, Lab]:
 def render(platform: Platform, lab: Lab, name: str) -> str:
     if name in lab.machines:
         return render_internet(platform, lab, name)
-    return render_bird(platform, name, COSTS)
+    return render_bird(platform, name, Conditions(costs=COSTS))
 
 
 def complaints(text: str, directory: Path) -> str:
@@ -66,8 +67,8 @@ def test_bird_accepts_every_text_of_the_example(tmp_path: Path) -> None:
 
 def test_costs_are_the_only_difference_when_costs_change() -> None:
     platform, _ = example()
-    before = render_bird(platform, "fra-e2", {}).splitlines()
-    after = render_bird(platform, "fra-e2", COSTS).splitlines()
+    before = render_bird(platform, "fra-e2").splitlines()
+    after = render_bird(platform, "fra-e2", Conditions(costs=COSTS)).splitlines()
     changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
     assert [(a.strip(), b.strip()) for a, b in changed] == [
         (
@@ -85,17 +86,15 @@ def test_an_edge_without_peers_aggregates_or_company(tmp_path: Path) -> None:
         links=(),
         machines=(machine("fra-e1", "fra", Role.EDGE, 1),),
     )
-    text = render_bird(alone, "fra-e1", {})
+    text = render_bird(alone, "fra-e1")
     assert complaints(text, tmp_path) == ""
-    assert "to_outside" not in text
+    assert "outside_session" not in text
 
 
 def test_three_edges_elect_a_designated_router_and_two_do_not() -> None:
     three = (*SMALL.machines, machine("fra-e3", "fra", Role.EDGE, 3))
-    assert "type broadcast" in render_bird(
-        dataclasses.replace(SMALL, machines=three), "fra-e1", {}
-    )
-    assert "type broadcast" not in render_bird(SMALL, "fra-e1", {})
+    assert "type broadcast" in render_bird(dataclasses.replace(SMALL, machines=three), "fra-e1")
+    assert "type broadcast" not in render_bird(SMALL, "fra-e1")
 
 
 def test_two_sessions_with_one_peer_have_two_names(tmp_path: Path) -> None:
@@ -106,7 +105,7 @@ def test_two_sessions_with_one_peer_have_two_names(tmp_path: Path) -> None:
         ),
     )
     twice = dataclasses.replace(peer, sessions=(*peer.sessions, second, second))
-    text = render_bird(dataclasses.replace(SMALL, peers=(twice,)), "fra-e1", {})
+    text = render_bird(dataclasses.replace(SMALL, peers=(twice,)), "fra-e1")
     assert complaints(text, tmp_path) == ""
     for name in ("transit1", "transit1:2", "transit1:3"):
         assert f"protocol bgp 'peer.{name}.ipv4'" in text
@@ -114,7 +113,7 @@ def test_two_sessions_with_one_peer_have_two_names(tmp_path: Path) -> None:
 
 def test_a_name_that_is_not_there_is_said() -> None:
     with pytest.raises(KeyError, match="nobody"):
-        render_bird(SMALL, "nobody", {})
+        render_bird(SMALL, "nobody")
     with pytest.raises(KeyError, match="nobody"):
         render_internet(SMALL, SMALL_LAB, "nobody")
 
@@ -164,5 +163,5 @@ def platforms(draw: st.DrawFn) -> Platform:
 @given(platform=platforms(), cost=st.integers(1, 60_000))
 def test_bird_accepts_any_valid_platform(platform: Platform, cost: int, tmp_path: Path) -> None:
     for one in platform.machines:
-        text = render_bird(platform, one.name, {platform.links[0].name: cost})
+        text = render_bird(platform, one.name, Conditions(costs={platform.links[0].name: cost}))
         assert complaints(text, tmp_path) == ""

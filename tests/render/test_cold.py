@@ -5,6 +5,7 @@ from itertools import pairwise
 from pltfrms.model.topology import Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.cold import cold_routes
+from pltfrms.render.conditions import Conditions
 from tests.render.platforms import SMALL
 
 
@@ -44,6 +45,6 @@ def test_every_way_ends_where_it_leads_and_gets_nearer() -> None:
 def test_only_a_cold_edge_has_them() -> None:
     edge = SMALL.machines_of(Role.EDGE)[0].name
     node = SMALL.machines_of(Role.NODE)[0].name
-    assert "static.cold6" in render_bird(SMALL, edge, {}, cold=True)
-    assert "static.cold6" not in render_bird(SMALL, edge, {})
-    assert render_bird(SMALL, node, {}, cold=True) == render_bird(SMALL, node, {})
+    assert "static.cold6" in render_bird(SMALL, edge, Conditions(cold=True))
+    assert "static.cold6" not in render_bird(SMALL, edge)
+    assert render_bird(SMALL, node, Conditions(cold=True)) == render_bird(SMALL, node)

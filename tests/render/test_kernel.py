@@ -1,11 +1,14 @@
 """Addresses, rules and sysctls."""
 
-from ipaddress import ip_interface
+import dataclasses
+from ipaddress import ip_address, ip_interface
+from typing import Any
 
 import pytest
 
+from pltfrms.model.addresses import Interface
 from pltfrms.model.machine import NetworkState, Rule
-from pltfrms.model.topology import Interface
+from pltfrms.model.topology import LinkKind
 from pltfrms.render.kernel import internet_network_state, network_state
 from tests.render.platforms import SMALL, SMALL_LAB
 
@@ -35,6 +38,22 @@ def test_the_ends_of_a_backbone_link_differ_even_when_their_ids_do_not() -> None
     here = addresses(network_state(SMALL, "fra-e1"))["bb-ams-e1"]
     there = addresses(network_state(SMALL, "ams-e1"))["bb-fra-e1"]
     assert here != there
+
+
+def test_ports_of_links_have_the_mtu_of_the_spec() -> None:
+    def mtu(**words: Any) -> int:
+        link = dataclasses.replace(SMALL.links[0], **words)
+        state = network_state(dataclasses.replace(SMALL, links=(link,)), "fra-e1")
+        return next(each.mtu for each in state.devices if each.name == "bb-ams-e1")
+
+    assert mtu() == 0, "1500 is what nobody said"
+    assert mtu(mtu=9000) == 9000
+    four, six = (
+        tuple(ip_address(text) for text in pair)
+        for pair in (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2"))
+    )
+    assert mtu(kind=LinkKind.WIREGUARD, endpoints=four) == 1440
+    assert mtu(kind=LinkKind.WIREGUARD, endpoints=six, mtu=1480) == 1400
 
 
 def test_a_node_looks_into_the_table_of_services_first_and_a_controller_has_none() -> None:

@@ -267,10 +267,10 @@ PLATFORMS = (
         says="a second link between ams-e2 and fra-e1",
     ),
     Bad(
-        name="wireguard",
+        name="a link of an unknown kind",
         old=_LINK,
-        new="- {link: [fra-e1, ams-e2], kind: wireguard} # <-",
-        says="wireguard is not supported yet",
+        new="- {link: [fra-e1, ams-e2], kind: wiregard} # <-",
+        says="'wiregard' is not a known word (did you mean wireguard?)",
     ),
     Bad(
         name="capacity without unit",
@@ -285,10 +285,10 @@ PLATFORMS = (
         says="fab-blackfibre-two has 18 bytes, at most 15 fit",
     ),
     Bad(
-        name="a peer kind for later",
+        name="an unknown kind of peer",
         old="    kind: ixp",
-        new="    kind: pni # <-",
-        says="pni is not supported yet",
+        new="    kind: px # <-",
+        says="'px' is not a known word",
     ),
     _session(
         "session on a machine that is no edge",
@@ -340,7 +340,7 @@ PLATFORMS = (
         old=_T1_FIRST,
         new=f"{_T1_FIRST}\n      - {{edge: fra-e1, ours: [203.0.113.200/31],"
         " theirs: [203.0.113.201]} # <-",
-        says="x-transit1 of fra-e1 is already in use",
+        says="x-transit1 of fra-e1 already has 203.0.113.1/31, not 203.0.113.200/31",
     ),
     Bad(
         name="duplicate key",

@@ -4,11 +4,16 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
+from pltfrms.agent.sessions import Sessions
 from pltfrms.agent.world import World
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.interventions import DrainPhase
 from pltfrms.model.machine import (
     AGGREGATE_TABLE,
+    ELSEWHERE_TABLE,
     LOCAL_TABLE,
     PROTO_ACTIVE,
     PROTO_BACKUP,
@@ -17,11 +22,12 @@ from pltfrms.model.machine import (
 )
 from pltfrms.model.plan import Target
 from pltfrms.model.state import AggregateStatus
-from pltfrms.model.topology import Prefix
+from pltfrms.model.topology import Platform, Role
 from pltfrms.planner.aggregates import (
     AggregateState,
     Reachable,
     aggregate_routes,
+    datacenter_rank,
     decide_aggregates,
 )
 
@@ -40,13 +46,23 @@ class Announcer:
         world: World,
         journal: Journal,
         problems: Problems,
-        bird_answers: Callable[[], bool],
+        sessions: Sessions,
+        frost: Frost,
+        in_force: Callable[[], Platform | None],
     ) -> None:
-        """While BIRD does not answer, what its tables say is not known."""
+        """While BIRD does not answer, what its tables say is not known.
+
+        `in_force` tells whose policy BIRD runs. An aggregate comes and goes with it, not
+        already with the target: that waits for this edge's turn, and may be taken back.
+        """
         self._world = world
         self._journal = journal
         self._problems = problems
-        self._bird_answers = bird_answers
+        self._sessions = sessions
+        self._frost = frost
+        self._in_force = in_force
+        self._outside = True
+        """Whether anybody outside could be told when BIRD answered last."""
         self._target: Target | None = None
         self._states: Mapping[Prefix, AggregateState] | None = None
         """None until we know what was announced before us."""
@@ -62,11 +78,17 @@ class Announcer:
             return _LOOK_AGAIN_SECONDS
         if self._states is None:
             self._states = await self._announced_before_us()
+        platform = self._in_force() or self._target.platform
+        outside = self._sessions.any_up(self._telling(self._target, platform))
+        self._outside = self._outside if outside is None else outside
+        datacenter = platform.machine(self._target.machine).datacenter
         decision = decide_aggregates(
-            self._target.platform,
-            await self._reachable(self._target),
+            platform,
+            await self._reachable(self._target, platform),
             self._states,
             self._world.clock.monotonic(),
+            rank=datacenter_rank(platform, datacenter),
+            frozen=bool(self._frost.reason),
         )
         before, self._states = self._states, decision.states
         if decision.statuses != self.statuses:
@@ -76,7 +98,27 @@ class Announcer:
 
     def routes(self) -> tuple[Route, ...] | None:
         """See `kernel.RouteSource`."""
-        return None if self._states is None else aggregate_routes(self._states)
+        if self._states is None:
+            return None
+        return aggregate_routes(self._states, outside=self._outside)
+
+    def announced(self) -> AbstractSet[Prefix]:
+        """Return the aggregates that this edge means to announce now."""
+        states = self._states or {}
+        return {prefix for prefix, state in states.items() if state.announced}
+
+    def _telling(self, target: Target, platform: Platform) -> AbstractSet[str]:
+        """Return the sessions with the outside that are not drained until they are silent."""
+        edge, now_ms = target.machine, self._world.clock.unix_ms()
+        drain_of = target.interventions.drain_of
+        return {
+            f"peer.{name}.ipv{ours.version}"
+            for name, (peer, session) in zip(
+                platform.session_names(edge), platform.sessions_of(edge), strict=True
+            )
+            if drain_of(peer.name, edge, session.interface, now_ms) is not DrainPhase.WITHDRAWN
+            for ours in session.ours
+        }
 
     async def _announced_before_us(self) -> Mapping[Prefix, AggregateState]:
         routes = await self._world.network.routes(AGGREGATE_TABLE)
@@ -86,13 +128,22 @@ class Announcer:
             if PROTO_ACTIVE <= route.proto <= PROTO_BACKUP
         }
 
-    async def _reachable(self, target: Target) -> Reachable:
-        known = self._bird_answers()
+    async def _reachable(self, target: Target, platform: Platform) -> Reachable:
+        known = self._sessions.answers
+        home = platform.machine(target.machine).datacenter
+        others = frozenset(
+            f"edge.{edge.name}"
+            for edge in platform.machines_of(Role.EDGE)
+            if edge.datacenter != home
+        )
         return Reachable(
             # The bootstrap target has no services because nobody has told us of any.
             services=target.services if target.generation > 0 else None,
             local=await self._prefixes(LOCAL_TABLE) if known else None,
             remote=await self._prefixes(REMOTE_TABLE) if known else None,
+            elsewhere=await self._prefixes(ELSEWHERE_TABLE) if known else None,
+            inside=self._sessions.inside,
+            backbone=self._sessions.any_up(others),
         )
 
     async def _prefixes(self, table: int) -> AbstractSet[Prefix] | None:

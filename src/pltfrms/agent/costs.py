@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms import codec
+from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -35,12 +36,14 @@ class Costs:
         journal: Journal,
         problems: Problems,
         machine: str,
+        frost: Frost,
     ) -> None:
         """Read the disk."""
         self._world = world
         self._journal = journal
         self._problems = problems
         self._machine = machine
+        self._frost = frost
         self.changed = asyncio.Event()
         """Set when a cost has changed; whoever configures BIRD clears it."""
         self._far_ends: Mapping[str, _FarEnd] = {}
@@ -69,10 +72,11 @@ class Costs:
         }
 
     async def run(self) -> None:
-        """Measure every second, for ever."""
+        """Measure every second, for ever; while frozen a cost stays what it is."""
         while True:
-            with self._problems.watch("link costs"):
-                await self._measure(self._far_ends)
+            if not self._frost.reason:
+                with self._problems.watch("link costs"):
+                    await self._measure(self._far_ends)
             await self._world.clock.sleep(_PERIOD_SECONDS)
 
     async def _measure(self, far_ends: Mapping[str, _FarEnd]) -> None:

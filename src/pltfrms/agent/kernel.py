@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -51,6 +52,7 @@ class Kernel:
         problems: Problems,
         about: str,
         source: RouteSource | None,
+        frost: Frost,
     ) -> None:
         """Call `about` the machine in events; a controller machine has no `source`."""
         self._world = world
@@ -58,6 +60,7 @@ class Kernel:
         self._problems = problems
         self._about = about
         self._source = source
+        self._frost = frost
         self._state: NetworkState | None = None
         self._applied_state: NetworkState | None = None
         self._state_due_at = 0.0
@@ -89,12 +92,17 @@ class Kernel:
                 with self._problems.watch("observing routes"):
                     seconds = await self._source.observe()
             await self.apply_routes()
-            with self._problems.watch("network"):
-                due_seconds = await self._apply_state_when_due()
+            due_seconds = RECONCILE_SECONDS
+            if not self._frost.reason:
+                with self._problems.watch("network"):
+                    due_seconds = await self._apply_state_when_due()
         return min(seconds, due_seconds)
 
     async def apply_routes(self) -> None:
-        """Make the routes of our table the wanted ones; never fails, and ends what it began."""
+        """Make the routes of our table the wanted ones; never fails, and ends what it began.
+
+        While frozen they stay as they are.
+        """
         await asyncio.shield(asyncio.ensure_future(self._apply_routes_safely()))
 
     async def _apply_routes_safely(self) -> None:
@@ -104,7 +112,7 @@ class Kernel:
 
     async def _apply_routes(self) -> None:
         wanted = self._source.routes() if self._source is not None else None
-        if self._source is None or wanted is None:
+        if self._source is None or wanted is None or self._frost.reason:
             return
         sentences = await self._world.network.apply_routes([self._source.table], wanted)
         done = self._sort_out("routes", sentences)

@@ -12,14 +12,19 @@ import structlog
 from pltfrms.agent.announcer import Announcer
 from pltfrms.agent.costs import Costs
 from pltfrms.agent.fetching import Fetcher
+from pltfrms.agent.freeze import Frost
 from pltfrms.agent.instances import Instances
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.kernel import Kernel, RouteSource
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.reporting import Reporter
-from pltfrms.agent.routing import Routing
+from pltfrms.agent.routing import Around, Routing
+from pltfrms.agent.sessions import Sessions
 from pltfrms.agent.targets import Targets
+from pltfrms.agent.tunnels import Tunnels
+from pltfrms.agent.underlay import Underlay
 from pltfrms.agent.world import World
+from pltfrms.model.api import HeartbeatReply
 from pltfrms.model.state import MachineStatus
 from pltfrms.model.topology import Role
 from pltfrms.render.kernel import network_state
@@ -43,31 +48,55 @@ class Agent:
         self._poked = asyncio.Event()
         self._journal = journal = Journal(machine, world.clock, self._poked.set)
         self._problems = problems = Problems(self._poked.set)
-        self._costs = Costs(world, journal, problems, machine)
-        self._routing = Routing(world, problems, machine, self._costs, self._poked.set)
+        self._frost = frost = Frost(world.frozen_here)
+        self._costs = Costs(world, journal, problems, machine, frost)
+        self._sessions = Sessions(world, problems, self._poked.set)
+        self._announcer = Announcer(
+            world, journal, problems, self._sessions, frost, lambda: self._routing.platform
+        )
+        around = Around(
+            world=world,
+            journal=journal,
+            problems=problems,
+            poke=self._poked.set,
+            costs=self._costs,
+            frost=frost,
+            sessions=self._sessions,
+            announced=self._announcer.announced,
+            controller_at=lambda: self._reporter.answered_at,
+        )
+        self._routing = Routing(around, machine)
+        self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
+        self._underlay = Underlay(world, problems, frost)
         self._instances = Instances(world, journal, problems, self._settle)
-        self._announcer = Announcer(world, journal, problems, lambda: self._routing.answers)
         sources: dict[Role, RouteSource] = {
             Role.NODE: self._instances,
             Role.EDGE: self._announcer,
         }
-        self._kernel = Kernel(world, journal, problems, self._about, sources.get(self._role))
+        self._kernel = Kernel(
+            world, journal, problems, self._about, sources.get(self._role), frost
+        )
         self._fetcher = Fetcher(world, problems, targets, self._follow)
-        self._reporter = Reporter(world, journal, self._poked, self._report, self._fetcher.hear)
+        self._reporter = Reporter(world, journal, self._poked, self._report, self._hear)
 
     async def run(self) -> None:
         """Be the agent until cancelled, which leaves everything running as it is."""
         self._journal.say(self._about, "agent started", f"role {self._role}")
         self._problems.set("target on disk", self._targets.loss)
+        await self._routing.begin()
         await self._follow()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep("kernel", self._kernel.run))
             tasks.create_task(self._keep("routing", self._routing.run))
+            tasks.create_task(self._keep("sessions", self._sessions.run))
+            tasks.create_task(self._keep("archive", self._routing.keep_archive))
             tasks.create_task(self._keep("heartbeats", self._reporter.run))
             tasks.create_task(self._keep("targets", self._fetcher.run))
             if self._role is Role.NODE:
                 tasks.create_task(self._instances.run())
             if self._role is Role.EDGE:
+                tasks.create_task(self._keep("tunnels", self._tunnels.run))
+                tasks.create_task(self._keep("underlay", self._underlay.run))
                 tasks.create_task(self._keep("costs", self._costs.run))
 
     @property
@@ -78,8 +107,9 @@ class Agent:
             boot=self._boot,
             generation=self._generation,
             instances=self._instances.statuses,
-            sessions=self._routing.sessions,
+            sessions=self._sessions.statuses,
             aggregates=self._announcer.statuses,
+            routing=self._routing.status,
             limits=self._world.workload.limits() if self._role is Role.NODE else "",
             problems=self._problems.sentences,
         )
@@ -94,19 +124,25 @@ class Agent:
     async def _follow(self) -> None:
         """Make the machine what the current target says, part by part."""
         target = self._targets.current
+        self._frost.follow(target.interventions.freeze)
         with self._problems.watch("network of the target"):
             self._kernel.want(network_state(target.platform, target.machine))
         with self._problems.watch("routing of the target"):
-            self._routing.want(target.platform)
+            self._routing.want(target.platform, target.interventions)
         with self._problems.watch("instances of the target"):
             self._instances.apply(target, self._targets.versions)
         with self._problems.watch("links of the target"):
             self._costs.apply(target.platform)
+            self._tunnels.want(target.platform, target.machine)
         self._announcer.apply(target)
         await self._kernel.reconcile()
         self._generation = target.generation
         self._poked.set()
         _log.info("target applied", generation=target.generation)
+
+    def _hear(self, reply: HeartbeatReply) -> None:
+        self._routing.hear_turn(reply.turn)
+        self._fetcher.hear(reply.generation)
 
     async def _settle(self) -> None:
         self._poked.set()

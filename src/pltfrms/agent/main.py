@@ -9,10 +9,13 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from pltfrms.agent.freeze import FROZEN_FILE
+from pltfrms.agent.glass import run_glass
 from pltfrms.agent.loop import Agent
 from pltfrms.agent.rtt import IcmpPinger
 from pltfrms.agent.targets import Targets
 from pltfrms.agent.world import World
+from pltfrms.drivers.archive import MrtArchive
 from pltfrms.drivers.bird import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane import HttpControlPlane
@@ -22,8 +25,10 @@ from pltfrms.drivers.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.probe import NamespaceProber
 from pltfrms.drivers.process import ProcessRuntime
+from pltfrms.drivers.wireguard import WireGuard
 from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.topology import Platform, Role, controller_url
+from pltfrms.model.tunnels import BACKBONE_FILE
 from pltfrms.specfile import load_platform
 
 MACHINE_FILE = "machine"
@@ -69,14 +74,23 @@ async def _run(directories: Directories) -> None:
     targets = _targets(directories)
     world = _world(directories, targets)
     agent = asyncio.ensure_future(Agent(world, targets, boot_word(directories.runtime)).run())
+    glass = asyncio.ensure_future(_glass(directories, targets))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await agent
     finally:
+        glass.cancel()
         await world.control_plane.close()
         await world.network.close()
+
+
+async def _glass(directories: Directories, targets: Targets) -> None:
+    platform = targets.current.platform
+    address = platform.loopback6(platform.machine(targets.machine))
+    bird = directories.runtime / "bird.ctl"
+    await run_glass(directories.runtime, address, bird, platform.infrastructure6)
 
 
 def _targets(directories: Directories) -> Targets:
@@ -107,6 +121,9 @@ def _world(directories: Directories, targets: Targets) -> World:
         bird=BirdDaemon(directories.state / "bird", directories.runtime / "bird.ctl"),
         disk=DirectoryDisk(directories.state),
         pinger=IcmpPinger(),
+        archive=MrtArchive(directories.state / "mrt"),
+        tunnels=WireGuard(directories.config / BACKBONE_FILE),
+        frozen_here=(directories.runtime / FROZEN_FILE).exists,
     )
 
 

@@ -1,4 +1,4 @@
-"""Tell a controller how this machine is; hear whether there is a newer target."""
+"""Tell a controller how this machine is; hear of newer targets and of turns."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.api import Heartbeat
+from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.state import MachineStatus
 
 COALESCE_SECONDS: Final = 0.05
@@ -28,12 +28,12 @@ class Reporter:
         journal: Journal,
         poked: asyncio.Event,
         status: Callable[[], tuple[MachineStatus, float]],
-        heard: Callable[[int], None],
+        heard: Callable[[HeartbeatReply], None],
     ) -> None:
         """Report soon after `poked` is set.
 
         `status` returns what to report and the heartbeat interval in seconds; `heard` is
-        called with the newest generation that a controller speaks of.
+        called with every answer of a controller.
         """
         self._world = world
         self._journal = journal
@@ -41,6 +41,8 @@ class Reporter:
         self._heard = heard
         self._poked = poked
         self._failures = 0
+        self.answered_at: float | None = None
+        """When (monotonic) the last heartbeat was sent that was answered."""
 
     async def run(self) -> None:
         """Report for ever: now, when poked, and every heartbeat interval."""
@@ -56,6 +58,7 @@ class Reporter:
     async def _send(self, status: MachineStatus) -> bool:
         events = self._journal.oldest(EVENTS_PER_HEARTBEAT)
         heartbeat = Heartbeat(status=status, events=events)
+        sent_at = self._world.clock.monotonic()
         try:
             reply = await self._world.control_plane.heartbeat(heartbeat)
         except (PltfrmsError, OSError) as error:
@@ -66,8 +69,9 @@ class Reporter:
         if self._failures:
             _log.info("a controller answers again", failures=self._failures)
         self._failures = 0
+        self.answered_at = sent_at
         self._journal.confirm(events)
         if self._journal.oldest(1):
             self._poked.set()
-        self._heard(reply.generation)
+        self._heard(reply)
         return True

@@ -1,9 +1,24 @@
 """Everything outside the agent that it talks to, as one bundle of ports."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pltfrms.agent.rtt import LinkPinger
+from pltfrms.agent.tunnels import TunnelDriver
 from pltfrms.drivers.ports import Bird, Clock, ControlPlane, Disk, Network, Prober, Workload
+
+
+class Archive(Protocol):
+    """Where BIRD keeps what the outside said to us."""
+
+    def file(self, now_ms: int) -> str:
+        """Return the file for an instant (Unix time), ready to be opened; or OSError."""
+        ...
+
+    def prune(self, now_ms: int) -> None:
+        """Delete the oldest files if there are too many; or OSError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +33,7 @@ class World:
     bird: Bird
     disk: Disk
     pinger: LinkPinger
+    archive: Archive
+    tunnels: TunnelDriver
+    frozen_here: Callable[[], bool]
+    """Whether somebody on this machine has frozen it, with or without controllers."""

@@ -8,11 +8,13 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from pltfrms import __version__
+from pltfrms.api.glass import add_glass_routes
 from pltfrms.api.metrics import Metrics
 from pltfrms.codec import decode, encode
 from pltfrms.controller.operations import Operations
+from pltfrms.drivers.glass_client import Glass
 from pltfrms.errors import InvariantError, NotFoundError, PltfrmsError, UsageError
-from pltfrms.model.api import Change, ErrorBody, Event, Heartbeat
+from pltfrms.model.api import Change, ErrorBody, Event, Heartbeat, InterventionChange
 
 WAIT_MS_MAX = 60_000
 """Longest long poll: longer ones only keep dead connections."""
@@ -26,8 +28,8 @@ WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX)]
 Limit = Annotated[int, Query(ge=1, le=EVENTS_MAX)]
 
 
-def make_app(operations: Operations) -> FastAPI:
-    """Return the application that answers for one controller."""
+def make_app(operations: Operations, glass: Glass | None = None) -> FastAPI:
+    """Return the application that answers for one controller; without glass not for routes."""
     app = FastAPI(
         title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
     )
@@ -35,6 +37,8 @@ def make_app(operations: Operations) -> FastAPI:
     _add_agent_routes(app, operations)
     _add_operator_routes(app, operations)
     _add_health_routes(app, operations)
+    if glass:
+        add_glass_routes(app, operations, glass)
     return app
 
 
@@ -71,6 +75,11 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     async def delete_service(name: str) -> Response:
         """Delete a service."""
         return _json(await operations.delete(name))
+
+    @app.post("/v1/interventions")
+    async def intervene(request: Request) -> Response:
+        """Drain, freeze or blackhole, or end it."""
+        return _json(await operations.intervene(await _body(InterventionChange, request)))
 
     @app.get("/v1/events")
     async def events(after: After = 0, wait_ms: WaitMs = 0, limit: Limit = 100) -> Response:

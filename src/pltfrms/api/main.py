@@ -19,6 +19,8 @@ from pltfrms.api.app import make_app
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
 from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.glass_client import GlassClient
+from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store import EtcdStore
@@ -32,8 +34,6 @@ BIND_RETRY_SECONDS = 0.5
 _SHUTDOWN_SECONDS = 1
 """Long polls are cut off after this time; their agents ask another controller."""
 _BACKLOG = 256
-_IPV6_FREEBIND = 78
-"""From linux/in6.h: bind an address that the machine does not have yet."""
 
 _log = structlog.get_logger(__name__)
 
@@ -97,7 +97,7 @@ async def _answer(server: uvicorn.Server, address: str, local: socket.socket) ->
     """Answer on the machine's address and on the local socket until told to stop."""
     while not server.should_exit:
         try:
-            public = _bind(address, CONTROLLER_PORT)
+            public = bind6(address, CONTROLLER_PORT)
         except OSError as error:
             _log.warning("cannot bind yet", address=address, error=str(error))
             await asyncio.sleep(BIND_RETRY_SECONDS)
@@ -108,7 +108,7 @@ async def _answer(server: uvicorn.Server, address: str, local: socket.socket) ->
 
 def _make_server(operations: Operations) -> uvicorn.Server:
     config = uvicorn.Config(
-        make_app(operations),
+        make_app(operations, GlassClient()),
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -117,20 +117,6 @@ def _make_server(operations: Operations) -> uvicorn.Server:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     return uvicorn.Server(config)
-
-
-def _bind(address: str, port: int) -> socket.socket:
-    """Bind the API's address, where possible also before the machine has it."""
-    bound = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):  # not every kernel lets us
-            bound.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-        bound.bind((address, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 @contextlib.contextmanager

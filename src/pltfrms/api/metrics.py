@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pltfrms.api.network_metrics import network_metrics
 from pltfrms.controller.loop import Controller
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import Snapshot
@@ -41,6 +42,7 @@ class _Collector(Collector):
             return
         yield _gauge("store_up", "Whether the store answers and can be read.", 1)
         yield from _state(snapshot)
+        yield from network_metrics(snapshot, self._controller.clock.unix_ms())
         notes = Counter(note.reason.value for note in self._controller.notes)
         yield _gauges("notes", "What cannot be done now.", "reason", notes)
 

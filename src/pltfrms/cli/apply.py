@@ -2,24 +2,35 @@
 
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
+from pltfrms.cli.compare import compare, read_change
+from pltfrms.cli.confirming import wait_for_edges
 from pltfrms.cli.connect import connect
 from pltfrms.cli.options import Command, Settings, pass_settings
 from pltfrms.cli.output import bad, good, paint, timed_progress, write_json
+from pltfrms.cli.routing import (
+    DESPITE,
+    asking_user,
+    guards_of,
+    pending_code,
+    require_meant,
+    show_routing,
+)
 from pltfrms.cli.summary import ReplicaRow, missing_replicas
 from pltfrms.cli.values import DURATION
 from pltfrms.drivers.controlplane import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Change, PlanPreview
+from pltfrms.model.guards import Guard
 from pltfrms.model.plan import Place, Step
-from pltfrms.model.topology import Platform
-from pltfrms.specfile import load_directory, load_file, load_service
+from pltfrms.specfile import load_service
 
-_EXIT_PENDING = 3
 _POLL_SECONDS = 0.25
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
@@ -29,83 +40,109 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON doc
 
 @click.command(cls=Command)
 @click.argument("path", metavar="FILE|DIR", type=_SPEC_PATH)
+@click.option(
+    "--against",
+    metavar="FILE|DIR",
+    type=_SPEC_PATH,
+    help="Compare with these spec files instead of the platform: asks nobody.",
+)
 @_JSON
 @pass_settings
-def plan(settings: Settings, path: Path, *, as_json: bool) -> None:
+def plan(settings: Settings, path: Path, against: Path | None, *, as_json: bool) -> None:
     """Show what applying spec files would change.
 
-    Changes nothing. Exit code 3 means that changes are pending.
+    Changes nothing. Exit code 3 means that changes are pending, 4 that a guard forbids them.
 
     Example: pltfrms plan examples/three-datacenters/web.yaml
+
+    Without any controller: pltfrms plan new/ --against old/
     """
-    change = read_change(path)
-    client = connect(settings)
-    preview = client.plan(checked_against(client, path, change))
+    preview = compare(path, against) if against else _ask_plan(settings, path)
     if as_json:
         write_json(preview)
     else:
         show_preview(preview)
-    if preview.changes:
-        click.get_current_context().exit(_EXIT_PENDING)
+    code = pending_code(preview.verdicts, changed=bool(preview.changes))
+    click.get_current_context().exit(code)
+
+
+def _ask_plan(settings: Settings, path: Path) -> PlanPreview:
+    change = read_change(path)
+    client = connect(settings)
+    return client.plan(checked_against(client, path, change))
 
 
 @click.command(cls=Command)
 @click.argument("path", metavar="FILE|DIR", type=_SPEC_PATH)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait/--no-wait", default=False, help="Wait until all replicas are ready.")
+@DESPITE
+@click.option(
+    "--wait/--no-wait",
+    default=False,
+    help="Wait until edges confirm their routing and all replicas are ready.",
+)
 @click.option(
     "--timeout",
     "timeout_ms",
     type=DURATION,
     default="60s",
     show_default=True,
-    help="How long --wait waits.",
+    help="How long --wait waits for the replicas, and for each edge.",
 )
 @_JSON
 @pass_settings
-def apply(
-    settings: Settings, path: Path, *, yes: bool, wait: bool, timeout_ms: int, as_json: bool
-) -> None:
+def apply(settings: Settings, /, path: Path, **options: Any) -> None:
     """Make the platform what spec files say.
 
-    Shows the plan and asks first. Refused if somebody else changed the platform meanwhile.
+    Shows the plan and asks first. Refused if somebody else changed the platform meanwhile,
+    or if a guard forbids it that --yes-i-mean does not name. Edges put a new routing policy
+    in force one after the other, each only if its sessions and its announcements stay.
 
     Example: pltfrms apply examples/three-datacenters/web.yaml --yes --wait
     """
-    change = read_change(path)
-    if not yes and not sys.stdin.isatty():
+    wish = _Wish(**{**options, "despite": guards_of(options["despite"])})
+    change = replace(read_change(path), despite=wish.despite, by=asking_user())
+    if not wish.yes and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: say --yes to apply without asking")
     client = connect(settings)
     change = checked_against(client, path, change)
-    preview = client.plan(change)
-    if not as_json:
-        show_preview(preview)
-    if preview.changes:
-        if not yes:
-            click.confirm("Apply?", abort=True)
-        preview = client.apply(replace(change, revision=preview.revision))
-    if wait:
-        names = tuple(spec.name for spec in change.services)
-        wait_for_replicas(client, names, preview.revision, timeout_ms)
-    if as_json:
+    preview = _show_and_apply(client, change, wish)
+    if wish.wait:
+        _wait(client, change, preview.revision, wish.timeout_ms)
+    if wish.as_json:
         write_json(preview)
     elif preview.changes:
         click.echo(good(f"applied, revision {preview.revision}"))
 
 
-def read_change(path: Path) -> Change:
-    """Return the change that a file or a directory of files says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What the options of `apply` say."""
 
-    Raises:
-        SpecError: every problem of the files.
-    """
-    if path.is_dir():
-        platform, services, _ = load_directory(path)
-        return Change(platform=platform, services=services)
-    document = load_file(path)
-    if isinstance(document, Platform):
-        return Change(platform=document)
-    return Change(services=(document,))
+    yes: bool
+    despite: tuple[Guard, ...]
+    wait: bool
+    timeout_ms: int
+    as_json: bool
+
+
+def _show_and_apply(client: OperatorClient, change: Change, wish: _Wish) -> PlanPreview:
+    preview = client.plan(change)
+    if not wish.as_json:
+        show_preview(preview, wish.despite)
+    if not preview.changes:
+        return preview
+    require_meant(preview.verdicts, wish.despite)
+    if not wish.yes:
+        click.confirm("Apply?", abort=True)
+    return client.apply(replace(change, revision=preview.revision))
+
+
+def _wait(client: OperatorClient, change: Change, revision: int, timeout_ms: int) -> None:
+    if change.platform:
+        wait_for_edges(client, revision, timeout_ms)
+    names = tuple(spec.name for spec in change.services)
+    wait_for_replicas(client, names, revision, timeout_ms)
 
 
 def checked_against(client: OperatorClient, path: Path, change: Change) -> Change:
@@ -119,8 +156,11 @@ def checked_against(client: OperatorClient, path: Path, change: Change) -> Chang
     return change
 
 
-def show_preview(preview: PlanPreview) -> None:
-    """Write changes, steps with their reasons, and what cannot be fulfilled."""
+def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
+    """Write changes, steps, what cannot be fulfilled, routing, and what guards say.
+
+    Guards in `despite` are shown, but not as refusing.
+    """
     if not preview.changes:
         click.echo("no change: the platform is what the files say")
     for line in preview.changes:
@@ -132,6 +172,7 @@ def show_preview(preview: PlanPreview) -> None:
     for note in preview.plan.notes:
         detail = f" ({note.detail})" if note.detail else ""
         click.echo(f"{bad('!')} {note.about}: {note.reason.sentence}{detail}")
+    show_routing(preview.routing, preview.verdicts, despite)
 
 
 def step_sentence(step: Step) -> str:

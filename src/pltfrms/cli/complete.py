@@ -48,6 +48,94 @@ def complete_machines(
     return _guarded(_machines, context, incomplete)
 
 
+def complete_peers(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the name of a peer."""
+    return _guarded(
+        lambda settings: [peer.name for peer in _snapshot(settings).platform.peers],
+        context,
+        incomplete,
+    )
+
+
+def complete_drainable(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete `PEER` or `PEER@EDGE`."""
+    return _guarded(lambda s: drainable(_snapshot(s).platform), context, incomplete)
+
+
+def complete_edges(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the name of an edge."""
+    return _guarded(
+        lambda settings: [
+            edge.name for edge in _snapshot(settings).platform.machines_of(Role.EDGE)
+        ],
+        context,
+        incomplete,
+    )
+
+
+def complete_ports(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the interface of an edge's sessions with the outside."""
+    edge = context.params.get("edge") or ""
+    return _guarded(
+        lambda settings: sorted(
+            {
+                session.interface
+                for peer in _snapshot(settings).platform.peers
+                for session in peer.sessions
+                if edge in {"", session.edge}
+            }
+        ),
+        context,
+        incomplete,
+    )
+
+
+def complete_sessions(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete `NAME@MACHINE` of a BGP session, or the machine alone."""
+    return _guarded(lambda settings: _sessions(_snapshot(settings)), context, incomplete)
+
+
+def complete_platform_machines(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the name of a machine of the platform."""
+    return _guarded(
+        lambda settings: [machine.name for machine in _snapshot(settings).platform.machines],
+        context,
+        incomplete,
+    )
+
+
+def complete_blackholes(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the prefix of a blackhole."""
+    return _guarded(
+        lambda settings: [
+            str(each.prefix) for each in _snapshot(settings).interventions.blackholes
+        ],
+        context,
+        incomplete,
+    )
+
+
+def drainable(platform: Platform) -> list[str]:
+    """Return what `peer drain` takes: peers, and peers at one edge."""
+    names = [peer.name for peer in platform.peers]
+    places = [f"{peer.name}@{s.edge}" for peer in platform.peers for s in peer.sessions]
+    return [*names, *dict.fromkeys(places)]
+
+
 def complete_links(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[str]:
@@ -103,6 +191,15 @@ def _network_targets(platform: Platform) -> list[str]:
     ]
     datacenters = [f"datacenter/{dc.name}" for dc in platform.datacenters]
     return [*datacenters, *(f"link/{link.name}" for link in platform.links), *fabrics]
+
+
+def _sessions(snapshot: Snapshot) -> list[str]:
+    names = [
+        f"{session.name}@{machine}"
+        for machine, status in snapshot.statuses.items()
+        for session in status.sessions
+    ]
+    return [*names, *(machine.name for machine in snapshot.platform.machines)]
 
 
 def _snapshot(settings: Settings) -> Snapshot:

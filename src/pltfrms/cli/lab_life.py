@@ -7,7 +7,7 @@ import click
 
 from pltfrms.cli.connect import current_lab
 from pltfrms.cli.options import Command, Settings, pass_settings
-from pltfrms.cli.output import good, timed_progress, write_json, write_table
+from pltfrms.cli.output import good, timed_progress, unix_ms, write_json, write_table
 from pltfrms.cli.status import show_summary
 from pltfrms.cli.summary import summarize
 from pltfrms.cli.values import DURATION, short_duration
@@ -58,7 +58,7 @@ def up(
         return
     view = OperatorClient(client.controller_endpoints()).snapshot()
     click.echo()
-    show_summary(summarize(view))
+    show_summary(summarize(view, unix_ms()))
     show_answers(report)
     click.echo(three_things_to_try(client, view))
 

@@ -19,6 +19,22 @@ ENTRIES = {
     "apply": Entry("pltfrms.cli.apply", "apply", "Make the platform what spec files say"),
     "status": Entry("pltfrms.cli.status", "status", "Show how the platform is, on one screen"),
     "service": Entry("pltfrms.cli.service", "service", "List, show and delete services"),
+    "network": Entry(
+        "pltfrms.cli.network",
+        "network",
+        "Freeze the network, drop attacks, see what is going on",
+    ),
+    "peer": Entry(
+        "pltfrms.cli.peer", "peer", "List, show and drain the networks that we peer with"
+    ),
+    "edge": Entry("pltfrms.cli.edge", "edge", "List, show and drain edges"),
+    "session": Entry("pltfrms.cli.session", "session", "List and show BGP sessions"),
+    "route": Entry(
+        "pltfrms.cli.route", "route", "Show routes, and say why they are as they are"
+    ),
+    "catchment": Entry(
+        "pltfrms.cli.catchment", "catchment", "Show which datacenter answers whom"
+    ),
     "node": Entry("pltfrms.cli.machines", "node", "List nodes"),
     "datacenter": Entry("pltfrms.cli.machines", "datacenter", "List datacenters"),
     "explain": Entry("pltfrms.cli.explain", "explain", "Say why a service is where it is"),
@@ -35,7 +51,7 @@ ENTRIES = {
 
 EPILOG = """\b
 Exit codes: 0 done or nothing to do, 2 wrong words or spec, 3 changes pending (plan),
-            4 conflict, 5 somebody does not answer, 70 a bug of ours.
+            4 conflict, or a guard forbids it, 5 somebody does not answer, 70 a bug of ours.
 The options above may stand before or after a command."""
 
 

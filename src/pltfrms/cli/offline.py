@@ -49,7 +49,7 @@ def render(path: Path, machine: str, output: Path | None) -> None:
     if not machines:
         raise NotFoundError(f"there is no machine {machine!r} in {path}")
     for each in machines:
-        text = render_bird(platform, each.name, costs={})
+        text = render_bird(platform, each.name)
         if output is None:
             click.echo(text if machine else f"# ==== {each.name} ====\n{text}")
             continue

@@ -34,6 +34,11 @@ def paint(text: str, colour: str) -> str:
     return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=True)
 
 
+def dim(text: str) -> str:
+    """Return the text in faint letters, unless NO_COLOR forbids."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, dim=True)
+
+
 def good(text: str) -> str:
     """Return the text in the colour of good news."""
     return paint(text, _GOOD)
@@ -62,6 +67,11 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console.print(table)
     for line in capture.get().splitlines():
         click.echo(line.rstrip())
+
+
+def unix_ms() -> int:
+    """Return Unix time in milliseconds."""
+    return int(time.time() * 1000)
 
 
 def timed_progress() -> Callable[[str], None]:

@@ -4,7 +4,7 @@ import click
 
 from pltfrms.cli.connect import connect
 from pltfrms.cli.options import Command, Settings, pass_settings
-from pltfrms.cli.output import bad, good, write_json, write_table
+from pltfrms.cli.output import bad, good, unix_ms, write_json, write_table
 from pltfrms.cli.summary import (
     AggregateRow,
     DatacenterRow,
@@ -15,6 +15,8 @@ from pltfrms.cli.summary import (
 )
 from pltfrms.cli.values import short_duration
 from pltfrms.model.state import Contact
+
+_UNFREEZE = "pltfrms network unfreeze"
 
 
 @click.command(cls=Command)
@@ -29,11 +31,13 @@ def status(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         write_json(view)
     else:
-        show_summary(summarize(view))
+        show_summary(summarize(view, unix_ms()))
 
 
 def show_summary(summary: Summary) -> None:
     """Write verdict, datacenters, services, and whatever is not as it should be."""
+    if summary.frozen:
+        click.echo(bad(f"{summary.frozen}; nothing changes a route until: {_UNFREEZE}"))
     click.echo((good if summary.fine else bad)(summary.verdict))
     for datacenter in summary.datacenters:
         click.echo()
@@ -41,9 +45,13 @@ def show_summary(summary: Summary) -> None:
     if summary.services:
         click.echo()
         show_services(summary.services)
-    for title, lines in (("problems", summary.problems), ("not fulfilled", summary.notes)):
+    for title, lines in (
+        ("network", summary.network),
+        (bad("problems"), summary.problems),
+        (bad("not fulfilled"), summary.notes),
+    ):
         if lines:
-            click.echo(f"\n{bad(title)}")
+            click.echo(f"\n{title}")
             for line in lines:
                 click.echo(f"  {line}")
 

@@ -7,6 +7,8 @@ counted as `unknown`, neither ready nor failed.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pltfrms.cli.network_rows import network_detail, network_lines
+from pltfrms.cli.network_words import freeze_sentence
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
@@ -112,11 +114,18 @@ class Summary:
     services: tuple[ServiceRow, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    frozen: str
+    """Since when nothing changes a route, and why; empty if it is not so."""
+    network: tuple[str, ...]
+    """What is done to the network for a while, edges whose routing is not confirmed, and
+    overrides that end soon."""
 
 
-def summarize(view: SnapshotView) -> Summary:
-    """Return the whole platform in rows."""
+def summarize(view: SnapshotView, now_ms: int) -> Summary:
+    """Return the whole platform in rows; `now_ms` is Unix time."""
     snapshot = view.snapshot
+    network = network_detail(snapshot, now_ms)
+    freeze = snapshot.interventions.freeze
     machines = tuple(machine_row(snapshot, m) for m in snapshot.platform.machines)
     services = tuple(service_row(snapshot, s) for s in ordered_services(snapshot))
     problems = tuple(f"{m.name}: {problem}" for m in machines for problem in m.problems)
@@ -129,12 +138,15 @@ def summarize(view: SnapshotView) -> Summary:
         problems = (f"{away}: this is what was known last; nothing is decided", *problems)
     return Summary(
         verdict=_verdict(snapshot, machines, services),
-        fine=_fine(machines, services) and not problems and not notes,
+        fine=_fine(machines, services)
+        and not (problems or notes or freeze or network.unsettled),
         datacenters=tuple(datacenter_row(snapshot, d) for d in snapshot.platform.datacenters),
         machines=machines,
         services=services,
         problems=problems,
         notes=notes,
+        frozen=freeze_sentence(freeze, now_ms) if freeze else "",
+        network=network_lines(network, now_ms),
     )
 
 

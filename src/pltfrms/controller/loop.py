@@ -13,9 +13,15 @@ import structlog
 
 from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
+from pltfrms.controller.deciding import decide
 from pltfrms.controller.journal import Journal
 from pltfrms.controller.measured import MeasuredStore
-from pltfrms.controller.state import COMMIT_KEY, PLATFORM_KEY, allocation_key
+from pltfrms.controller.state import (
+    PLATFORM_KEY,
+    allocation_key,
+    commit_guard,
+    commit_mark,
+)
 from pltfrms.controller.view import View, make_mirror
 from pltfrms.drivers.ports import Clock, Delete, Guard, Put, Store
 from pltfrms.errors import UnavailableError
@@ -23,7 +29,6 @@ from pltfrms.model.api import Event
 from pltfrms.model.plan import Note, Place, Plan, Step
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
-from pltfrms.planner.plan import make_plan
 
 BATCH_STEPS = 40
 """Steps of one transaction; each is two writes (the allocation and an event)."""
@@ -94,7 +99,7 @@ class Controller:
         snapshot = self.view.snapshot()
         await self._tell_contacts(snapshot)
         await self._prune()
-        plan = make_plan(snapshot)
+        plan = decide(snapshot)
         await self._tell_notes(plan.notes)
         undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
         idle = RETRY_SECONDS if undecided else IDLE_SECONDS
@@ -119,7 +124,7 @@ class Controller:
         writes = (Put(key=PLATFORM_KEY, value=encode(self._bootstrap)), self._commit_mark())
         guards = (
             Guard(key=PLATFORM_KEY, mod_revision=0),
-            Guard(key=COMMIT_KEY, mod_revision=0),
+            commit_guard(0),
         )
         if await self.store.commit(writes, guards):
             _log.info("platform stored", platform=self._bootstrap.name)
@@ -133,8 +138,7 @@ class Controller:
             writes: list[Put | Delete] = [self._commit_mark()]
             for step in steps:
                 writes += (_write(step), self.journal.put(self._event(step)))
-            guard = Guard(key=COMMIT_KEY, mod_revision=revision)
-            committed = await self.store.commit(writes, (guard,))
+            committed = await self.store.commit(writes, (commit_guard(revision),))
             if committed is None:
                 self.counters.conflicts += 1
                 _log.info("plan refused", revision=revision)
@@ -152,8 +156,7 @@ class Controller:
             await self.view.wait(deadline - self.clock.monotonic())
 
     def _commit_mark(self) -> Put:
-        text = f"{self.name} at {self.clock.unix_ms()}"
-        return Put(key=COMMIT_KEY, value=text.encode())
+        return commit_mark(self.name, self.clock.unix_ms())
 
     def _count(self, steps: Sequence[Step], revision: int) -> None:
         self.counters.commits += 1

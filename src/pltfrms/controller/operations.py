@@ -1,25 +1,37 @@
 """What agents and operators may ask of a controller. Any controller answers the same."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pltfrms.codec import encode
+from pltfrms.controller.deciding import decide
 from pltfrms.controller.heartbeats import Heartbeats
+from pltfrms.controller.intervening import Intervening
+from pltfrms.controller.judging import (
+    Judgement,
+    judge,
+    override_events,
+    require_allowed,
+    signed,
+)
 from pltfrms.controller.loop import Controller
-from pltfrms.controller.state import COMMIT_KEY, PLATFORM_KEY, service_key
-from pltfrms.drivers.ports import Delete, Guard, Put
+from pltfrms.controller.state import PLATFORM_KEY, commit_guard, commit_mark, service_key
+from pltfrms.controller.turns import Turns
+from pltfrms.drivers.ports import Delete, Put
 from pltfrms.errors import ConflictError, Problem, SpecError, UnavailableError, UsageError
 from pltfrms.model.api import (
     Change,
     Event,
     Heartbeat,
     HeartbeatReply,
+    InterventionChange,
+    InterventionReply,
     PlanPreview,
     SnapshotView,
 )
 from pltfrms.model.plan import Target
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.change import Outcome, apply_change, delete_service
-from pltfrms.planner.plan import make_plan
 from pltfrms.planner.target import make_target
 from pltfrms.specfile import check_platform, check_service
 
@@ -46,12 +58,15 @@ class Operations:
         self._heartbeats = Heartbeats(
             controller.store, controller.view, controller.journal, controller.counters
         )
+        self._turns = Turns(controller.view)
+        self._intervening = Intervening(controller)
 
     # ---- agents ----------------------------------------------------------------------------
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Note that a machine lives; NotFoundError if the platform has none of its name."""
-        return await self._heartbeats.take(heartbeat)
+        reply = await self._heartbeats.take(heartbeat)
+        return replace(reply, turn=await self._turns.turn(heartbeat.status))
 
     async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
         """Return the machine's target if it is newer than generation `after`.
@@ -89,7 +104,7 @@ class Operations:
                 raise
             snapshot, seconds = self._view.last_known()
             return SnapshotView(controller=name, snapshot=snapshot, stale_seconds=seconds)
-        notes = make_plan(snapshot).notes
+        notes = decide(snapshot).notes
         return SnapshotView(controller=name, snapshot=snapshot, notes=notes)
 
     async def events(self, after: int, wait_ms: int, limit: int) -> tuple[Event, ...]:
@@ -101,7 +116,9 @@ class Operations:
     async def plan(self, change: Change) -> PlanPreview:
         """Return what a change would do; see `apply` for the errors."""
         snapshot = await self._view.linearized()
-        return _preview(self._judge(snapshot, change), snapshot.revision)
+        outcome = self._outcome(snapshot, change)
+        judgement = judge(snapshot, outcome.snapshot, self._clock.unix_ms())
+        return _preview(outcome, judgement, snapshot.revision)
 
     async def apply(self, change: Change) -> PlanPreview:
         """Make a change the platform's intent, as one transaction.
@@ -109,14 +126,20 @@ class Operations:
         Raises:
             SpecError: the words contradict each other or the platform.
             UsageError: the change alters what must stay.
-            ConflictError: `change.revision` is not the last commit any more.
+            ConflictError: `change.revision` is not the last commit any more, or a guard
+                forbids it that `change.despite` does not name.
         """
         for _ in range(ATTEMPTS):
             snapshot = await self._view.linearized()
-            outcome = self._judge(snapshot, change)
-            committed = await self._commit(outcome, snapshot.revision)
+            outcome = self._outcome(snapshot, change)
+            judgement = judge(snapshot, outcome.snapshot, self._clock.unix_ms())
+            require_allowed(judgement.verdicts, change.despite)
+            audit = override_events(
+                self._journal, judgement.verdicts, change.despite, change.by
+            )
+            committed = await self._commit(outcome, snapshot.revision, change.by, audit)
             if committed is not None:
-                return _preview(outcome, committed)
+                return _preview(outcome, judgement, committed)
             if change.revision is not None:
                 raise ConflictError("somebody committed at the same time; plan and apply again")
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
@@ -128,10 +151,14 @@ class Operations:
             outcome = delete_service(snapshot, name)
             committed = await self._commit(outcome, snapshot.revision)
             if committed is not None:
-                return _preview(outcome, committed)
+                return _preview(outcome, Judgement(), committed)
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
 
-    def _judge(self, snapshot: Snapshot, change: Change) -> Outcome:
+    async def intervene(self, change: InterventionChange) -> InterventionReply:
+        """Drain, freeze or blackhole, or end it; see `Intervening.take` for the errors."""
+        return await self._intervening.take(change)
+
+    def _outcome(self, snapshot: Snapshot, change: Change) -> Outcome:
         """Return what the change makes of the snapshot, if it is sound."""
         if change.revision not in {None, snapshot.revision}:
             raise ConflictError(
@@ -141,23 +168,26 @@ class Operations:
         _check(snapshot, change)
         return apply_change(snapshot, change)
 
-    async def _commit(self, outcome: Outcome, revision: int) -> int | None:
+    async def _commit(
+        self, outcome: Outcome, revision: int, by: str = "", audit: Sequence[Event] = ()
+    ) -> int | None:
         """Store an outcome and tell of it; return the last commit's revision, None if lost."""
         if not outcome.lines:
             return revision
-        mark = f"{self.controller.name} at {self._clock.unix_ms()}"
-        writes: list[Put | Delete] = [Put(key=COMMIT_KEY, value=mark.encode())]
+        mark = commit_mark(self.controller.name, self._clock.unix_ms())
+        writes: list[Put | Delete] = [mark]
         if outcome.platform:
             writes.append(Put(key=PLATFORM_KEY, value=encode(outcome.platform)))
         writes += [Put(key=service_key(s.name), value=encode(s)) for s in outcome.services]
         writes += [Delete(key=service_key(name)) for name in outcome.deleted]
-        writes += [
-            self._journal.put(
-                self._journal.tell(line.about, f"{line.action} accepted", detail=line.detail)
+        accepted = [
+            self._journal.tell(
+                line.about, f"{line.action} accepted", detail=signed(line.detail, by)
             )
             for line in outcome.lines
         ]
-        return await self._store.commit(writes, (Guard(key=COMMIT_KEY, mod_revision=revision),))
+        writes += [self._journal.put(event) for event in (*accepted, *audit)]
+        return await self._store.commit(writes, (commit_guard(revision),))
 
 
 def _check(snapshot: Snapshot, change: Change) -> None:
@@ -183,6 +213,11 @@ def _located(about: str, problem: Problem) -> Problem:
     return problem if problem.file else replace(problem, file=about)
 
 
-def _preview(outcome: Outcome, revision: int) -> PlanPreview:
-    plan = make_plan(replace(outcome.snapshot, revision=revision))
-    return PlanPreview(revision=revision, changes=outcome.lines, plan=plan)
+def _preview(outcome: Outcome, judgement: Judgement, revision: int) -> PlanPreview:
+    return PlanPreview(
+        revision=revision,
+        changes=outcome.lines,
+        plan=decide(replace(outcome.snapshot, revision=revision)),
+        routing=judgement.routing,
+        verdicts=judgement.verdicts,
+    )

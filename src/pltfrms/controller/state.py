@@ -1,6 +1,7 @@
 """What is where in the store, and how it is read.
 
 /pltfrms/platform                   Platform
+/pltfrms/interventions              Interventions; absent: none
 /pltfrms/services/NAME              Service
 /pltfrms/allocations/ID             Allocation
 /pltfrms/commit                     who wrote last; every change of the keys above writes it
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from pltfrms.codec import decode
-from pltfrms.drivers.ports import Entry, Listing
+from pltfrms.drivers.ports import Entry, Guard, Listing, Put
 from pltfrms.errors import UsageError
+from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
 from pltfrms.model.state import MachineStatus, MachineView, Snapshot
@@ -23,6 +25,7 @@ from pltfrms.model.topology import Platform
 
 PREFIX = "/pltfrms/"
 PLATFORM_KEY = f"{PREFIX}platform"
+INTERVENTIONS_KEY = f"{PREFIX}interventions"
 COMMIT_KEY = f"{PREFIX}commit"
 SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
@@ -54,6 +57,16 @@ def contact_key(machine: str) -> str:
     return f"{MACHINES}{machine}{_CONTACT}"
 
 
+def commit_mark(name: str, now_ms: int) -> Put:
+    """Return the write that every change of intent has in it: who writes, and when."""
+    return Put(key=COMMIT_KEY, value=f"{name} at {now_ms}".encode())
+
+
+def commit_guard(revision: int) -> Guard:
+    """Return the condition that nobody changed intent since the commit at `revision`."""
+    return Guard(key=COMMIT_KEY, mod_revision=revision)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What a listing says, decoded."""
@@ -63,6 +76,7 @@ class Stored:
     commit: int
     """Modification revision of the commit key; 0 before the first commit."""
     platform: Platform | None = None
+    interventions: Interventions = field(default_factory=Interventions)
     services: Mapping[str, Service] = field(default_factory=dict)
     allocations: Mapping[str, Allocation] = field(default_factory=dict)
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
@@ -81,6 +95,7 @@ class Stored:
         return Snapshot(
             revision=self.commit,
             platform=self.platform,
+            interventions=self.interventions,
             services=self.services,
             allocations=self.allocations,
             statuses=self.statuses,
@@ -116,14 +131,16 @@ class Reader:
         self._good = {key: good for key, good in self._good.items() if key in entries}
         problems: dict[str, str] = {}
         commit = entries.get(COMMIT_KEY)
-        platform = entries.get(PLATFORM_KEY)
+        platform = self._single(entries, PLATFORM_KEY, Platform, problems)
+        interventions = self._single(entries, INTERVENTIONS_KEY, Interventions, problems)
         services = self._words(entries, SERVICES, "", Service, problems)
         allocations = self._words(entries, ALLOCATIONS, "", Allocation, problems)
         statuses = self._words(entries, MACHINES, _STATUS, MachineStatus, problems)
         return Stored(
             revision=listing.revision,
             commit=commit.mod_revision if commit else 0,
-            platform=self._word(platform, Platform, "", problems) if platform else None,
+            platform=platform,
+            interventions=interventions or Interventions(),
             services=services,
             allocations=allocations,
             statuses=statuses,
@@ -135,6 +152,16 @@ class Reader:
                 if key not in self._good and not key.startswith(MACHINES)
             ),
         )
+
+    def _single(
+        self,
+        entries: Mapping[str, Entry],
+        key: str,
+        kind: type[_T],
+        problems: dict[str, str],
+    ) -> _T | None:
+        entry = entries.get(key)
+        return self._word(entry, kind, "", problems) if entry else None
 
     def _words(
         self,

@@ -2,47 +2,28 @@
 
 import asyncio
 import contextlib
+import grp
 import hashlib
 import os
-import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pltfrms.errors import InvariantError, UnavailableError
+from pltfrms.drivers.bird_socket import BirdReply, bird_connection
+from pltfrms.drivers.bird_words import protocol_states, routes_counted
+from pltfrms.errors import ConflictError, InvariantError, UnavailableError
 from pltfrms.model.machine import BgpState
+from pltfrms.model.peering import Reject
 
 _KEPT_GENERATIONS = 5
-_TIMEOUT_SECONDS = 10.0
-"""For one answer of BIRD, which usually takes less than a millisecond."""
-_POLL_SECONDS = 0.05
-_POLLS = 100
 _STAMP = "PLTFRMS_TEXT"
-_CODE = re.compile(r"(\d{4})([ -])(.*)")
-_SINCE = re.compile(r"^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d+)?|^\d{4}-\d\d-\d\d")
 _RECONFIGURED = 3
 _IN_PROGRESS = 4
 _QUEUED = 5
 _SHUTTING_DOWN = 6
-_PROTOCOL = 1002
+_NOTHING_TO_DO = 19
 _VALUE = 23
-_FIRST_ERROR = 8000
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """The answer to one command: lines with their codes, and the code of the last one."""
-
-    lines: tuple[tuple[int, str], ...]
-    code: int
-
-    def texts(self, code: int) -> tuple[str, ...]:
-        return tuple(text for line_code, text in self.lines if line_code == code)
-
-    @property
-    def last(self) -> str:
-        return self.lines[-1][1]
 
 
 class BirdDaemon:
@@ -53,8 +34,8 @@ class BirdDaemon:
     the addresses that BIRD binds to. It leads to `DIRECTORY/current/bird.conf`.
 
     `current` is a symbolic link to the generation (`gen-N`) in force; the last five stay for
-    people to compare. Each file ends with a constant that names its text, so that BIRD can be
-    asked which text it runs.
+    people to compare, those whose trial failed too. Each file ends with a constant that names
+    its text, so that BIRD can be asked which text it runs.
     """
 
     def __init__(
@@ -66,6 +47,7 @@ class BirdDaemon:
         self._directory = directory
         self._socket = socket
         self._turn = asyncio.Lock()
+        self._trial: _Trial | None = None
 
     @property
     def config(self) -> Path:
@@ -77,35 +59,161 @@ class BirdDaemon:
         """The file BIRD must be started with, once it is there."""
         return self._socket.with_name("bird.conf")
 
-    async def apply(self, config: str) -> str:
-        """Make `config` the configuration of BIRD; see `ports.Bird.apply`."""
-        sentence = await self._apply(config)
-        await asyncio.to_thread(self._offer)
-        return sentence
+    async def apply(self, config: str, *, revert_after_seconds: int = 0) -> str:
+        """Make `config` the configuration of BIRD; see `ports.Bird.apply`.
+
+        Raises also:
+            UnavailableError: it should be tried, and BIRD does not answer; nothing is changed.
+            ConflictError: another one is on trial; any further command would end BIRD's own
+                way back.
+        """
+        async with self._turn:
+            if self._trial is not None:
+                raise ConflictError(f"{self._trial.generation.name} is on trial")
+            if revert_after_seconds:
+                return await self._try(config, revert_after_seconds)
+            sentence = await self._apply(config)
+            await asyncio.to_thread(self._offer)
+            return sentence
 
     async def _apply(self, config: str) -> str:
+        text, name = _stamped(config)
+        if await asyncio.to_thread(self._read) == text:
+            return await self._tell_if_stale(name)
+        previous = await asyncio.to_thread(self._target)
+        generation = await asyncio.to_thread(self._write, text)
+        await self._check(generation)
+        await asyncio.to_thread(self._point_to, generation.name)
+        try:
+            done = await self._configure()
+        except InvariantError:
+            await asyncio.to_thread(self._undo, previous)
+            raise
+        await asyncio.to_thread(self._forget_old)
+        return f"{generation.name}: {done}"
+
+    # ---- trials ----------------------------------------------------------------------------
+
+    async def _try(self, config: str, seconds: int) -> str:
+        """Let BIRD read the new generation itself, while `current` still leads to the old one.
+
+        So whatever ends now (we, BIRD, the machine), the old one comes back: BIRD's own timer
+        undoes the trial, and a BIRD that starts again reads `current`.
+        """
+        text, name = _stamped(config)
+        runs = await self._stamp()  # before anything is written: is there a BIRD to try it?
+        if runs == name and await asyncio.to_thread(self._read) == text:
+            return "unchanged"
+        generation = await asyncio.to_thread(self._write, text)
+        # A text that BIRD refuses would cost it the memory of the one to go back to.
+        await self._check(generation)
+        command = f'configure "{generation / "bird.conf"}" timeout {seconds}'
+        try:
+            await self._reconfigure(command)
+        except InvariantError:
+            await asyncio.to_thread(shutil.rmtree, generation)
+            raise
+        self._trial = _Trial(generation, name)
+        return f"{generation.name}: on trial for {seconds} s"
+
+    async def confirm(self) -> None:
+        """Keep the configuration that is on trial; see `ports.Bird.confirm`.
+
+        If we end between BIRD's confirmation and the new `current`, BIRD runs the new text
+        and would start with the old one. The next `apply` finds the difference by the stamp.
+        """
         async with self._turn:
-            text, name = _stamped(config)
-            if await asyncio.to_thread(self._read) == text:
-                return await self._tell_if_stale(name)
-            previous = await asyncio.to_thread(self._target)
-            generation = await asyncio.to_thread(self._write, text)
-            await self._check(generation)
-            await asyncio.to_thread(self._point_to, generation.name)
-            try:
-                done = await self._configure()
-            except InvariantError:
-                await asyncio.to_thread(self._undo, previous)
-                raise
+            trial = self._trial
+            if trial is None:
+                return
+            async with bird_connection(self._socket) as connection:
+                await connection.ask("configure confirm")
+                stamp = _stamp_in(await connection.ask(f"eval {_STAMP}"))
+            self._trial = None
+            if stamp != trial.name:
+                raise ConflictError(f"{trial.generation.name} was reverted by BIRD itself")
+            await asyncio.to_thread(self._point_to, trial.generation.name)
             await asyncio.to_thread(self._forget_old)
-            return f"{generation.name}: {done}"
+
+    async def revert(self) -> str:
+        """Go back to what ran before the trial; see `ports.Bird.revert`."""
+        async with self._turn:
+            trial, self._trial = self._trial, None
+            if trial is None:
+                return "nothing is on trial"
+            name = trial.generation.name
+            try:
+                return f"{name}: {await self._back(trial)}"
+            except UnavailableError as error:
+                return f"{name}: BIRD goes back by itself ({error})"
+
+    async def _back(self, trial: "_Trial") -> str:
+        if await self._stamp() != trial.name:
+            return "BIRD has gone back by itself"
+        await self._reconfigure("configure undo")
+        if await self._stamp() == trial.name:  # somebody took its memory: `current` is the old
+            await self._reconfigure("configure")
+        return "reverted"
+
+    async def running(self) -> str:
+        """Return the text that BIRD runs, if it is one of ours; see `ports.Bird.running`."""
+        try:
+            name = await self._stamp()
+        except UnavailableError:
+            return ""
+        return await asyncio.to_thread(self._text_called, name) if name else ""
+
+    # ---- what BIRD knows -------------------------------------------------------------------
 
     async def sessions(self) -> tuple[BgpState, ...]:
-        """Return the BGP sessions; UnavailableError if BIRD does not answer."""
-        async with self._connection() as connection:
-            reply = await connection.ask("show protocols")
-        states = (_bgp_state(line) for line in reply.texts(_PROTOCOL))
-        return tuple(state for state in states if state is not None)
+        """Return the BGP sessions with their counts; see `ports.Bird.sessions`."""
+        return await self._protocols("BGP")
+
+    async def caches(self) -> tuple[BgpState, ...]:
+        """Return the sessions with RPKI caches; see `ports.Bird.caches`."""
+        return await self._protocols("RPKI")
+
+    async def liveness(self) -> frozenset[str]:
+        """Return address, port, state and since when; see `ports.Bird.liveness`."""
+        async with bird_connection(self._socket) as connection:
+            rows = (await connection.ask("show bfd sessions")).texts(1020)
+        return frozenset(" ".join(row.split()[:5]) for row in rows)
+
+    async def find_ways(self) -> None:
+        """See `ports.Bird.find_ways`."""
+        async with bird_connection(self._socket) as connection:
+            await connection.ask("reload in 'ospf.underlay'")
+
+    async def _protocols(self, kind: str) -> tuple[BgpState, ...]:
+        async with bird_connection(self._socket) as connection:
+            return protocol_states(await connection.ask("show protocols all"), kind)
+
+    async def rejects(self, own_asn: int) -> Mapping[str, Mapping[int, int]]:
+        """Count the refused routes of sessions with the outside; see `ports.Bird.rejects`.
+
+        BIRD counts; no route is ever sent. It looks at all its routes for every question, so
+        nothing is asked of sessions that refuse nothing, nor once all are accounted for.
+        """
+        refusing = [
+            state
+            for state in await self.sessions()
+            if state.name.startswith("peer.") and state.filtered
+        ]
+        return {state.name: await self._rejects(state, own_asn) for state in refusing}
+
+    async def _rejects(self, state: BgpState, own_asn: int) -> Mapping[int, int]:
+        counts: dict[int, int] = {}
+        for number in sorted(reason.number for reason in Reject):
+            if sum(counts.values()) >= state.filtered:
+                break
+            async with bird_connection(self._socket) as connection:
+                reply = await connection.ask(
+                    f"show route filtered protocol '{state.name}'"
+                    f" where ({own_asn}, 15, {number}) ~ bgp_large_community count"
+                )
+            if found := routes_counted(reply):
+                counts[number] = found
+        return counts
 
     def _offer(self) -> None:
         """Let BIRD be started."""
@@ -131,45 +239,36 @@ class BirdDaemon:
 
     async def _tell_if_stale(self, name: str) -> str:
         try:
-            async with self._connection() as connection:
-                reply = await connection.ask(f"eval {_STAMP}")
+            stamp = await self._stamp()
         except UnavailableError:
             return "unchanged; BIRD is not running"
-        if reply.code == _VALUE and reply.last == name:
+        if stamp == name:
             return "unchanged"
         return f"unchanged, but BIRD ran an older one: {await self._configure()}"
+
+    async def _stamp(self) -> str:
+        """Return the name of the text that BIRD runs; empty if it is none of ours."""
+        async with bird_connection(self._socket) as connection:
+            return _stamp_in(await connection.ask(f"eval {_STAMP}"))
 
     async def _configure(self) -> str:
         """Tell BIRD to read its file again; InvariantError if it refuses."""
         try:
-            async with self._connection() as connection:
-                reply = await connection.ask("configure")
-                if reply.code in {_IN_PROGRESS, _QUEUED}:
-                    return await connection.finish()
+            return await self._reconfigure("configure")
         except UnavailableError as error:
             return f"in place for the next start of BIRD ({error})"
-        if reply.code == _RECONFIGURED:
+
+    async def _reconfigure(self, command: str) -> str:
+        """Give the command and wait until it is carried out; InvariantError if BIRD refuses."""
+        async with bird_connection(self._socket) as connection:
+            reply = await connection.ask(command)
+            if reply.code in {_IN_PROGRESS, _QUEUED}:
+                return await connection.finish()
+        if reply.code in {_RECONFIGURED, _NOTHING_TO_DO}:
             return "reconfigured"
         if reply.code == _SHUTTING_DOWN:
-            return "in place for the next start of BIRD (it is shutting down)"
+            raise UnavailableError("it is shutting down")
         raise InvariantError(f"BIRD refuses to reconfigure: {reply.last}")
-
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator["_Connection"]:
-        """Yield a greeted connection. Any failure inside becomes UnavailableError."""
-        writer = None
-        try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(str(self._socket))
-                connection = _Connection(reader, writer)
-                await connection.read()
-                yield connection
-        except (OSError, EOFError, TimeoutError, ValueError) as error:
-            what = str(error) or type(error).__name__
-            raise UnavailableError(f"no answer from BIRD at {self._socket}: {what}") from error
-        finally:
-            if writer is not None:
-                writer.close()
 
     # ---- files -----------------------------------------------------------------------------
 
@@ -178,6 +277,13 @@ class BirdDaemon:
             return self.config.read_text()
         except FileNotFoundError:
             return None
+
+    def _text_called(self, name: str) -> str:
+        for generation in reversed(self._generations()):
+            config = (generation / "bird.conf").read_text().removesuffix(_ending(name))
+            if _stamped(config)[1] == name:
+                return config
+        return ""
 
     def _target(self) -> str | None:
         try:
@@ -200,7 +306,7 @@ class BirdDaemon:
         number = int(last[0].name.removeprefix("gen-")) + 1 if last else 1
         generation = self._directory / f"gen-{number}"
         generation.mkdir()
-        with (generation / "bird.conf").open("w") as file:
+        with os.fdopen(_open_private(generation / "bird.conf"), "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -225,68 +331,41 @@ class BirdDaemon:
             shutil.rmtree(self._directory / refused)
 
     def _forget_old(self) -> None:
+        current = self._target()
         for generation in self._generations()[:-_KEPT_GENERATIONS]:
-            shutil.rmtree(generation)
+            if generation.name != current:  # a row of failed trials must not take it
+                shutil.rmtree(generation)
 
 
-class _Connection:
-    """One conversation over BIRD's control socket."""
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What BIRD reverts by itself unless it is confirmed."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def ask(self, command: str) -> _Reply:
-        self._writer.write(f"{command}\n".encode())
-        await self._writer.drain()
-        return await self.read()
-
-    async def finish(self) -> str:
-        """Wait, but not for ever, until BIRD has carried out what it is working on."""
-        for _ in range(_POLLS):
-            if (await self.ask("show status")).last != "Reconfiguration in progress":
-                return "reconfigured"
-            await asyncio.sleep(_POLL_SECONDS)
-        return "BIRD still works on it"
-
-    async def read(self) -> _Reply:
-        """Read one whole answer: `NNNN-text` and ` text` go on, `NNNN text` is the last."""
-        lines: list[tuple[int, str]] = []
-        code = 0
-        while True:
-            line = await self._reader.readline()
-            if not line.endswith(b"\n"):
-                raise EOFError("BIRD closed the connection")
-            text = line.decode(errors="replace").rstrip("\n")
-            if text.startswith("+"):  # news nobody asked for
-                continue
-            coded = _CODE.match(text)
-            if coded is None:
-                lines.append((code, text.removeprefix(" ")))
-                continue
-            code = int(coded[1])
-            lines.append((code, coded[3]))
-            if coded[2] == " ":
-                return _Reply(tuple(lines), code)
+    generation: Path
+    name: str
+    """Of its text; see `_stamped`."""
 
 
 def _stamped(config: str) -> tuple[str, str]:
     """Return the text to write, and the name of it that the text itself contains."""
     name = hashlib.sha256(config.encode()).hexdigest()[:16]
-    return (
-        f'{config}\n# Which text this is, for the agent to ask.\ndefine {_STAMP} = "{name}";\n',
-        name,
-    )
+    return config + _ending(name), name
 
 
-def _bgp_state(line: str) -> BgpState | None:
-    """Read a line of `show protocols`: name, protocol, table, state, since, and words."""
-    words = line.split(None, 4)
-    if len(words) < 5 or words[1] != "BGP":  # noqa: PLR2004 (columns)
-        return None
-    detail = " ".join(_SINCE.sub("", words[4]).split())
-    up = words[3] == "up" and detail.startswith("Established")
-    return BgpState(name=words[0], up=up, detail=detail)
+def _ending(name: str) -> str:
+    return f'\n# Which text this is, for the agent to ask.\ndefine {_STAMP} = "{name}";\n'
+
+
+def _stamp_in(reply: BirdReply) -> str:
+    return reply.last if reply.code == _VALUE else ""
+
+
+def _open_private(path: Path) -> int:
+    """Make a file that only we and the user of BIRD can read: it may have passwords."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    with contextlib.suppress(KeyError, PermissionError):
+        os.fchown(file, -1, grp.getgrnam("bird").gr_gid)  # as distributions call it
+    return file
 
 
 def _sync(directory: Path) -> None:

@@ -31,6 +31,8 @@ from pltfrms.model.api import (
     Event,
     Heartbeat,
     HeartbeatReply,
+    InterventionChange,
+    InterventionReply,
     PlanPreview,
     SnapshotView,
 )
@@ -128,7 +130,7 @@ class OperatorClient:
     UnavailableError: then the next one is asked.
 
     All methods raise UnavailableError when no endpoint answers. After that, the outcome of
-    `apply` and `delete_service` is unknown.
+    `apply`, `delete_service` and `intervene` is unknown.
     """
 
     def __init__(self, endpoints: Sequence[str]) -> None:
@@ -177,6 +179,19 @@ class OperatorClient:
         request = _Request(method="DELETE", path=path, writes=True)
         return _decoded(PlanPreview, self._ask(request))
 
+    def intervene(self, change: InterventionChange) -> InterventionReply:
+        """Do something to the network for a while, or only look if it is a dry run.
+
+        NotFoundError if what it names is not there, ConflictError if a guard forbids it.
+        """
+        request = _Request(
+            method="POST",
+            path="/v1/interventions",
+            body=codec.encode(change),
+            writes=not change.dry_run,
+        )
+        return _decoded(InterventionReply, self._ask(request))
+
     def events(self, after: int, wait_ms: int = 0, limit: int = 1000) -> list[Event]:
         """Return events of a sequence > `after`, oldest first, waiting up to `wait_ms`."""
         request = _Request(
@@ -186,6 +201,11 @@ class OperatorClient:
             answer_seconds=wait_ms / 1000 + _OPERATOR_SECONDS,
         )
         return _decoded(list[Event], self._ask(request))
+
+    def get(self, path: str, parameters: Mapping[str, str], kind: type[_T]) -> _T:
+        """Return the word of type `kind` that a controller answers to a question."""
+        request = _Request(method="GET", path=path, parameters=parameters)
+        return _decoded(kind, self._ask(request))
 
     def health(self) -> dict[str, str]:
         """Return, for every endpoint, `` while it is healthy, else one sentence why not."""

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 
 from pltfrms.drivers.routes import OUR_PROTOS, compare, describe, normal
+from pltfrms.model.addresses import Interface
 from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
-from pltfrms.model.topology import Interface
+
+_MTU = 1500
 
 
 class MemoryNetwork:
@@ -17,6 +19,8 @@ class MemoryNetwork:
         self.devices: dict[str, set[Interface]] = {name: set() for name in devices}
         """Addresses by device."""
         self.up: set[str] = set()
+        self.mtus: dict[str, int] = {}
+        """Only what somebody set; others are 1500."""
         self.instances: dict[str, int] = {}
         """Process at the far end, by device."""
         self.rules: set[Rule] = set()
@@ -94,6 +98,7 @@ class MemoryNetwork:
         if device not in self.devices:
             return
         del self.devices[device]
+        self.mtus.pop(device, None)
         self.up.discard(device)
         self.instances.pop(device, None)
         for route in [r for r in self._routes if device in {h.device for h in r.nexthops}]:
@@ -135,6 +140,9 @@ class MemoryNetwork:
             if address not in have
         ]
         have.update(device.addresses)
+        if device.mtu and device.mtu != self.mtus.get(device.name, _MTU):
+            self.mtus[device.name] = device.mtu
+            sentences.append(f"{device.name} has MTU {device.mtu} now")
         if device.name not in self.up:
             self.up.add(device.name)
             sentences.append(f"{device.name} up")

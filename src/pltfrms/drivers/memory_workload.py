@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pltfrms.drivers.instance_files import fingerprint_of
 from pltfrms.drivers.ports import Clock, Network
 from pltfrms.errors import ConflictError, UnavailableError
+from pltfrms.model.addresses import Address
 from pltfrms.model.machine import Instance, InstanceSpec
 from pltfrms.model.service import Probe
-from pltfrms.model.topology import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

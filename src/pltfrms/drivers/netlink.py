@@ -22,8 +22,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.routes import OUR_PROTOS, compare, describe
 from pltfrms.errors import UnavailableError
+from pltfrms.model.addresses import Interface
 from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
-from pltfrms.model.topology import Interface
 
 NEAR_END: Final = "fe80::1"
 """Our address on every instance's veth; the instance's default routes lead here."""
@@ -35,6 +35,7 @@ _TO_TABLE = 1
 _NODAD = 0x02
 _NO_AUTOMATIC_ADDRESS = 1
 _SIOCGIFFLAGS, _UP, _RUNNING = 0x8913, 0x1, 0x40
+_SIOCGIFMTU = 0x8921
 _SO_RCVBUFFORCE = 33
 _BUFFER_BYTES = 8 * 1024 * 1024
 _NETLINK_ROUTE = 0
@@ -215,6 +216,7 @@ class KernelNetwork:
         try:
             index = socket.if_nametoindex(device.name)
             up = _flags(device.name) & _UP
+            mtu = _interface_word(device.name, _SIOCGIFMTU, "i")
         except OSError:
             return [f"missing device {device.name}"]
         sentences = [
@@ -227,6 +229,10 @@ class KernelNetwork:
             for address in device.addresses
             if address not in have.get(index, ())
         ]
+        if device.mtu and device.mtu != mtu:
+            sentence = f"{device.name} has MTU {device.mtu} now"
+            size = {"index": index, "mtu": device.mtu}
+            sentences.append(await self._change("link", "set", sentence, size))
         if not up:
             words = {"index": index, "state": "up"}
             sentences.append(await self._change("link", "set", f"{device.name} up", words))
@@ -303,11 +309,16 @@ def _drain(listener: socket.socket) -> None:
 
 
 def _flags(device: str) -> int:
+    return _interface_word(device, _SIOCGIFFLAGS, "H")
+
+
+def _interface_word(device: str, question: int, code: str) -> int:
+    """Return one number that the kernel knows of a device, of this `struct` code."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        request = struct.pack("16sH14x", device.encode(), 0)
-        answer = fcntl.ioctl(asker.fileno(), _SIOCGIFFLAGS, request)
-    flags: int = struct.unpack("16xH14x", answer)[0]
-    return flags
+        request = struct.pack("16s16x", device.encode())
+        answer = fcntl.ioctl(asker.fileno(), question, request)
+    word: int = struct.unpack_from(code, answer, 16)[0]
+    return word
 
 
 def _why_unusable(device: str) -> str:

@@ -14,9 +14,9 @@ from typing import Final
 from pltfrms.drivers.descriptors import run
 from pltfrms.drivers.instance_files import start_ticks
 from pltfrms.errors import InvariantError
+from pltfrms.model.addresses import Address
 from pltfrms.model.machine import Instance
 from pltfrms.model.service import Probe, ProbeKind
-from pltfrms.model.topology import Address
 
 _CLONE_NEWNET = 0x40000000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)

@@ -4,25 +4,28 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pltfrms.lab.parts import LabParts, MachineParts, Unit
+from pltfrms.lab.speakers import (
+    BIRD,
+    ROAS_FILE,
+    roas_text,
+    rtr_unit,
+    speaker_files,
+    speaker_preparations,
+    speaker_units,
+)
+from pltfrms.lab.tunnels import with_tunnels
 from pltfrms.lab.wiring import make_wiring
-from pltfrms.model.lab import Lab
+from pltfrms.model.addresses import Interface
+from pltfrms.model.lab import Lab, cache_of
 from pltfrms.model.machine import NetworkState
-from pltfrms.model.topology import Interface, Machine, Platform, Role
+from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.render.etcd import etcd_command
-from pltfrms.render.internet import render_internet
 from pltfrms.render.kernel import internet_network_state
 
-BIRD_CONFIG = "/run/pltfrms/bird.conf"
-BIRD_SOCKET = "/run/pltfrms/bird.ctl"
 ETCD_DATA = Path("/var/lib/pltfrms/etcd")
 PLATFORM_FILE = "/etc/pltfrms/platform.yaml"
 MACHINE_FILE = "/etc/pltfrms/machine"
 
-_BIRD = Unit(
-    name="bird",
-    command=("bird", "-f", "-c", BIRD_CONFIG, "-s", BIRD_SOCKET),
-    needs=BIRD_CONFIG,
-)
 _AGENT = Unit(name="agent", entry="pltfrms.agent.main:main")
 _CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main")
 
@@ -32,36 +35,43 @@ def make_parts(platform: Platform, lab: Lab, platform_text: str) -> LabParts:
     return LabParts(
         wiring=make_wiring(platform, lab),
         machines=(
-            *(_machine(platform, machine, platform_text) for machine in platform.machines),
+            *(_machine(platform, lab, machine, platform_text) for machine in platform.machines),
             *(_internet_machine(platform, lab, name) for name in lab.machines),
         ),
     )
 
 
-def _machine(platform: Platform, machine: Machine, platform_text: str) -> MachineParts:
-    units = [_AGENT, _BIRD]
+def _machine(
+    platform: Platform, lab: Lab, machine: Machine, platform_text: str
+) -> MachineParts:
+    units = [_AGENT, BIRD]
+    files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
     if machine.role is Role.CONTROLLER:
         command = etcd_command(platform, machine.name, ETCD_DATA)
         units += [Unit(name="etcd", command=command), _CONTROLLER]
-    return MachineParts(
-        name=machine.name,
-        units=tuple(units),
-        files=((PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")),
-    )
+    cache = cache_of(platform, machine)
+    if cache is not None:
+        units.append(rtr_unit(cache))
+        files.append((ROAS_FILE, roas_text(lab.roas)))
+    parts = MachineParts(name=machine.name, units=tuple(units), files=tuple(files))
+    return with_tunnels(platform, parts)
 
 
 def _internet_machine(platform: Platform, lab: Lab, name: str) -> MachineParts:
     state = internet_network_state(platform, lab, name)
+    daemon = lab.daemon(name)
     return MachineParts(
         name=name,
-        units=(_BIRD,),
-        files=((BIRD_CONFIG, render_internet(platform, lab, name)),),
+        units=speaker_units(daemon),
+        files=speaker_files(platform, lab, name),
         sysctls=state.sysctls,
-        network=tuple(_network_lines(state)),
+        network=tuple(network_lines(state)),
+        prepare=speaker_preparations(daemon),
     )
 
 
-def _network_lines(state: NetworkState) -> Iterable[str]:
+def network_lines(state: NetworkState) -> Iterable[str]:
+    """Yield the lines of `ip -batch` that make a machine's network as it must look."""
     for device in state.devices:
         yield f"link set {device.name} up"
         for address in device.addresses:

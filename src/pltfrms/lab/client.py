@@ -54,6 +54,16 @@ __all__ = [
 LAB_VARIABLE = "PLTFRMS_LAB"
 CONTROLLER_SOCKET = "run/pltfrms/controller.sock"
 _TOOLS = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux"}
+_PACKAGES = {
+    **_TOOLS,
+    "bird": "bird2",
+    "etcd": "etcd-server",
+    "/usr/lib/frr/zebra": "frr",
+    "/usr/lib/frr/bfdd": "frr",
+    "/usr/lib/frr/bgpd": "frr",
+    "/usr/sbin/bgpd": "openbgpd",
+}
+"""Where programs come from, if not from a package of their name."""
 _NAME_LENGTH = 40
 """The path of a socket must be short."""
 _START_SECONDS = 60.0
@@ -340,7 +350,7 @@ def _check_machine(parts: LabParts) -> None:
     programs = {unit.command[0] for one in parts.machines for unit in one.units if unit.command}
     missing = sorted(one for one in {*_TOOLS, *programs} if shutil.which(one) is None)
     if missing:
-        packages = ", ".join(f"{one} (Debian: {_TOOLS.get(one, one)})" for one in missing)
+        packages = ", ".join(f"{one} (Debian: {_PACKAGES.get(one, one)})" for one in missing)
         raise UsageError(f"missing on this machine: {packages}")
 
 

@@ -9,9 +9,11 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+from pltfrms.errors import UnavailableError
 from pltfrms.lab.channel import Channel, Message
 from pltfrms.lab.links import run_batch, set_up
 from pltfrms.lab.namespaces import (
@@ -146,10 +148,18 @@ class _Init:
             Path("/proc/sys", path).write_text(value)
         set_up("lo")
         run_batch(self._parts.network)
+        for command in self._parts.prepare:
+            _prepare(command)
         self._supervisor = Supervisor(
             self._parts.units, start=start_unit, kill=_kill, exists=os.path.exists
         )
         self._supervisor.tick(time.monotonic())
+
+
+def _prepare(command: tuple[str, ...]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UnavailableError(f"{' '.join(command)} failed: {done.stderr.strip()[:500]}")
 
 
 def _kill(pid: int, number: int) -> None:

@@ -60,7 +60,8 @@ class WiredMachine:
 
     name: str
     role: str
-    """`edge`, `node`, `controller`; in the emulated internet `transit`, `ixp`, `eyeball`."""
+    """`edge`, `node`, `controller`; in the emulated internet `transit`, `ixp`, `eyeball`,
+    `network`."""
     datacenter: str = ""
     """Empty in the emulated internet."""
 
@@ -114,6 +115,8 @@ class MachineParts:
     """(path below /proc/sys, value), written at boot, before `network`."""
     network: tuple[str, ...] = ()
     """Lines of `ip -batch`, run at boot."""
+    prepare: tuple[tuple[str, ...], ...] = ()
+    """Commands that must succeed at boot before the units start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,20 @@ from pltfrms.lab.parts import (
     WiredMachine,
     Wiring,
 )
-from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit, lab_interface, lan_interface
+from pltfrms.model.lab import (
+    Lab,
+    LabIxp,
+    LabNetwork,
+    LabStub,
+    LabTransit,
+    lab_interface,
+    lan_interface,
+)
+from pltfrms.model.peering import Session
 from pltfrms.model.topology import (
+    Link,
+    LinkKind,
     Platform,
-    Session,
     backbone_interface,
     fabric_interface,
 )
@@ -32,10 +42,16 @@ def make_wiring(platform: Platform, lab: Lab) -> Wiring:
             *(
                 segment
                 for transit in lab.transits
-                for segment in (*_transit_links(platform, transit), *_peerings(transit))
+                for segment in (*_lines_to_us(platform, transit), *_peerings(transit))
             ),
             *(_lan(platform, lab, ixp) for ixp in lab.ixps),
-            *(segment for eyeball in lab.eyeballs for segment in _upstreams(lab, eyeball)),
+            *(segment for stub in lab.stubs for segment in _upstreams(lab, stub)),
+            *(
+                segment
+                for network in lab.networks
+                if not network.member_of
+                for segment in _lines_to_us(platform, network)
+            ),
         ),
     )
 
@@ -56,6 +72,7 @@ def _machines(platform: Platform, lab: Lab) -> tuple[WiredMachine, ...]:
         *(WiredMachine(name=transit.name, role="transit") for transit in lab.transits),
         *(WiredMachine(name=ixp.name, role="ixp") for ixp in lab.ixps),
         *(WiredMachine(name=eyeball.name, role="eyeball") for eyeball in lab.eyeballs),
+        *(WiredMachine(name=network.name, role="network") for network in lab.networks),
     )
 
 
@@ -78,21 +95,27 @@ def _fabrics(platform: Platform) -> list[Segment]:
 
 def _backbone(platform: Platform, lab: Lab) -> list[Segment]:
     return [
-        _link(
-            Port(link.a, backbone_interface(link.b), lab.link_delays_us.get(link.name, 0)),
-            Port(link.b, backbone_interface(link.a)),
-            mtu=FABRIC_MTU,
-        )
-        for link in platform.links
+        _backbone_wire(link, lab.link_delays_us.get(link.name, 0)) for link in platform.links
     ]
 
 
-def _transit_links(platform: Platform, transit: LabTransit) -> list[Segment]:
-    sessions = {session.edge: session for session in _sessions(platform, transit.name)}
+def _backbone_wire(link: Link, delay_us: int) -> Segment:
+    """Return the wire of a link; that of a tunnel connects its endpoints."""
+    tunnel = link.kind is LinkKind.WIREGUARD
+    interface = lab_interface if tunnel else backbone_interface
+    return _link(
+        Port(link.a, interface(link.b), delay_us),
+        Port(link.b, interface(link.a)),
+        mtu=link.mtu if tunnel else max(FABRIC_MTU, link.mtu),
+    )
+
+
+def _lines_to_us(platform: Platform, network: LabTransit | LabNetwork) -> list[Segment]:
+    sessions = {session.edge: session for session in _sessions(platform, network.name)}
     return [
         _link(
-            Port(edge, session.interface, transit.delays_us.get(edge, 0)),
-            Port(transit.name, lab_interface(edge)),
+            Port(edge, session.interface, network.delays_us.get(edge, 0)),
+            Port(network.name, lab_interface(edge)),
         )
         for edge, session in sessions.items()
     ]
@@ -105,15 +128,17 @@ def _peerings(transit: LabTransit) -> list[Segment]:
 
 
 def _lan(platform: Platform, lab: Lab, ixp: LabIxp) -> Segment:
+    direct = [network.name for network in lab.networks if network.member_of == ixp.name]
     # One port per edge and interface, however many sessions run over it.
     edges = dict.fromkeys(
         Port(session.edge, session.interface, ixp.delays_us.get(session.edge, 0))
-        for session in _sessions(platform, ixp.name)
+        for name in (ixp.name, *direct)
+        for session in _sessions(platform, name)
     )
     members = (
-        Port(eyeball.name, lan_interface(ixp.name), eyeball.upstreams[ixp.name])
-        for eyeball in lab.eyeballs
-        if ixp.name in eyeball.upstreams
+        Port(stub.name, lan_interface(ixp.name), stub.upstreams.get(ixp.name, 0))
+        for stub in lab.stubs
+        if ixp.name in stub.upstreams or stub.name in direct
     )
     return Segment(
         name=f"{SegmentKind.LAN}/{ixp.name}",
@@ -123,11 +148,11 @@ def _lan(platform: Platform, lab: Lab, ixp: LabIxp) -> Segment:
     )
 
 
-def _upstreams(lab: Lab, eyeball: LabEyeball) -> list[Segment]:
+def _upstreams(lab: Lab, stub: LabStub) -> list[Segment]:
     transits = {transit.name for transit in lab.transits}
     return [
-        _lab_link(eyeball.name, upstream, delay_us)
-        for upstream, delay_us in eyeball.upstreams.items()
+        _lab_link(stub.name, upstream, delay_us)
+        for upstream, delay_us in stub.upstreams.items()
         if upstream in transits
     ]
 

@@ -6,13 +6,18 @@ GET  /v1/snapshot?stale=BOOL -> SnapshotView; with `stale` also while the store 
 POST /v1/plan                Change -> PlanPreview    (changes nothing)
 POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
 DELETE /v1/services/{name}   -> PlanPreview
+POST /v1/interventions       InterventionChange -> InterventionReply
+GET  /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL -> list[RouteView]
 GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N      -> list[Event], oldest first
 GET  /healthz (200 while the store answers, else 503) and /metrics (Prometheus)
 Errors: the status code of `pltfrms.errors` with a body ErrorBody.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
+from pltfrms.model.guards import Guard, RoutingChange, Verdict
+from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Note, Plan
 from pltfrms.model.service import ServiceSpec
 from pltfrms.model.state import MachineStatus, Snapshot
@@ -51,6 +56,9 @@ class HeartbeatReply:
 
     generation: int
     """Newest generation the controller knows; a hint to fetch the target."""
+    turn: str = ""
+    """Fingerprint of the routing policy that this machine may put in force now; empty: none.
+    Edges change one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,10 @@ class Change:
     platform: Platform | None = None
     revision: int | None = None
     """Apply only if this is still the last commit; None to apply to whatever is there."""
+    despite: tuple[Guard, ...] = ()
+    """Guards that forbid it and are overridden; each is written down as an event."""
+    by: str = ""
+    """Who asks, for the audit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +94,51 @@ class PlanPreview:
     changes: tuple[ChangeLine, ...]
     plan: Plan
     """What the planner would do at once, were the change applied, and what it could not."""
+    routing: tuple[RoutingChange, ...] = ()
+    """What the neighbours will see."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What guards say against it; `apply` refuses unless `despite` names each of them."""
+
+
+class Verb(StrEnum):
+    """What an operator may do to the network for a while."""
+
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    BLACKHOLE = "blackhole"
+    UNBLACKHOLE = "unblackhole"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterventionChange:
+    """An operator's wish about `Interventions`; what a verb does not need stays empty."""
+
+    verb: Verb
+    peer: str = ""
+    edge: str = ""
+    interface: str = ""
+    wait_ms: int | None = None
+    """Of a drain; None: the platform's `drain_wait_seconds`."""
+    prefix: str = ""
+    until_ms: int = 0
+    """Of a blackhole."""
+    why: str = ""
+    by: str = ""
+    despite: tuple[Guard, ...] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterventionReply:
+    """What an intervention does, or did."""
+
+    revision: int
+    changed: bool
+    interventions: Interventions
+    routing: tuple[RoutingChange, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

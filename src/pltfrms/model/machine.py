@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from pltfrms.model.topology import Interface, Prefix
+from pltfrms.model.addresses import Interface, Prefix
 
 SERVICE_TABLE = 100
 """Kernel table of a node: prefixes of healthy local services; BIRD announces them."""
@@ -13,6 +13,8 @@ LOCAL_TABLE = 102
 """Kernel table of an edge, filled by BIRD: service prefixes served in this datacenter."""
 REMOTE_TABLE = 103
 """Kernel table of an edge, filled by BIRD: service prefixes served in others."""
+ELSEWHERE_TABLE = 104
+"""Kernel table of an edge, filled by BIRD: aggregates that other datacenters announce."""
 PROTO_ACTIVE = 181
 PROTO_DRAINING = 182
 PROTO_BACKUP = 183
@@ -54,6 +56,8 @@ class DeviceState:
     name: str
     addresses: tuple[Interface, ...] = ()
     """Must be there; others of ours (same scope, not in this list) are left alone."""
+    mtu: int = 0
+    """0: whatever it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +108,7 @@ class BgpState:
     name: str
     up: bool
     detail: str
+    imported: int = 0
+    exported: int = 0
+    filtered: int = 0
+    """Routes accepted, announced, and refused now."""

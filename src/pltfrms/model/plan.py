@@ -1,9 +1,10 @@
 """What is decided: allocations, steps, and the reason of each decision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from pltfrms.model.interventions import Interventions
 from pltfrms.model.service import Service
 from pltfrms.model.topology import Platform
 
@@ -35,6 +36,10 @@ class Reason(StrEnum):
     POLICY_ALWAYS = "policy-always"
     WAITING = "waiting"
     UNKNOWN_KEEP = "unknown-keep"
+    LAST_ANNOUNCER = "last-announcer"
+    ISOLATED = "isolated"
+    FLAPPING = "flapping"
+    FROZEN = "frozen"
 
     @property
     def sentence(self) -> str:
@@ -64,6 +69,10 @@ _SENTENCES = {
     Reason.POLICY_ALWAYS: "the policy says always",
     Reason.WAITING: "the condition has not lasted long enough to act on",
     Reason.UNKNOWN_KEEP: "the condition is not known now, so nothing is changed",
+    Reason.LAST_ANNOUNCER: "no other datacenter announces it, so it stays whatever the health",
+    Reason.ISOLATED: "this edge reaches no other machine of ours",
+    Reason.FLAPPING: "it was withdrawn too often lately and has to wait",
+    Reason.FROZEN: "an operator has frozen the network",
 }
 
 
@@ -142,6 +151,7 @@ class Target:
     """The commit revision it was made from; 0 for the bootstrap target of a machine that has
     never met a controller."""
     platform: Platform
+    interventions: Interventions = field(default_factory=Interventions)
     services: tuple[Service, ...] = ()
     """All services on edges; on nodes those that have an allocation here."""
     allocations: tuple[Allocation, ...] = ()

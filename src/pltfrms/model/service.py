@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
-from pltfrms.model.topology import Prefix
+from pltfrms.model.addresses import Prefix
 
 
 class ProbeKind(StrEnum):

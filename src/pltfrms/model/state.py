@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation, Reason
 from pltfrms.model.service import Service
 from pltfrms.model.topology import Platform
@@ -48,7 +49,41 @@ class SessionStatus:
     """One BGP session as the machine's BIRD reports it."""
 
     name: str
+    """Such as `peer.transit1.ipv4` or `edge.fra-e2`."""
     up: bool
+    detail: str = ""
+    imported: int = 0
+    exported: int = 0
+    filtered: int = 0
+    """Routes accepted, announced, and refused; rounded, so that small changes stay at home."""
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    """Refused routes by reason (a `Reject`); sessions with the outside only."""
+
+
+class RoutingState(StrEnum):
+    """Where a machine is with its routing configuration."""
+
+    CONFIRMED = "confirmed"
+    """What is wanted runs, and was seen to be good."""
+    WAITING = "waiting"
+    """Something else is wanted; it is not this machine's turn, or nobody can say so."""
+    TRYING = "trying"
+    """What is wanted runs, and reverts by itself unless it is seen to be good."""
+    REVERTED = "reverted"
+    """What is wanted was tried and was not good; what ran before runs again."""
+    FROZEN = "frozen"
+    """Nothing is changed, because an operator said so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingStatus:
+    """What a machine's routing daemon runs, and what is wanted of it."""
+
+    wanted: str = ""
+    """Fingerprint of the policy (`render.bird.policy_fingerprint`) of the target."""
+    running: str = ""
+    """Fingerprint of the policy in force; empty: not known."""
+    state: RoutingState = RoutingState.CONFIRMED
     detail: str = ""
 
 
@@ -73,6 +108,7 @@ class MachineStatus:
     instances: tuple[InstanceStatus, ...] = ()
     sessions: tuple[SessionStatus, ...] = ()
     aggregates: tuple[AggregateStatus, ...] = ()
+    routing: RoutingStatus = field(default_factory=RoutingStatus)
     limits: str = ""
     """How resource limits are enforced, or why they are not."""
     problems: tuple[str, ...] = ()
@@ -94,6 +130,7 @@ class Snapshot:
     revision: int
     """Revision of the last commit; a plan is committed only if it is still the last one."""
     platform: Platform
+    interventions: Interventions = field(default_factory=Interventions)
     services: Mapping[str, Service] = field(default_factory=dict)
     allocations: Mapping[str, Allocation] = field(default_factory=dict)
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)

@@ -14,22 +14,17 @@ Link-local addresses on fabrics: fe80::ROLE:ID; on backbone links: fe80::DC:ROLE
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
-Prefix = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
-Interface = IPv4Interface | IPv6Interface
+from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.peering import OriginValidation, Peer, Session
+from pltfrms.model.traffic import Override
 
 CONTROLLER_PORT = 7480
 """TCP port of the controllers' HTTP API, on the machine's IPv6 loopback address."""
+GLASS_PORT = 7481
+"""TCP port of a machine's looking glass, on its IPv6 loopback address."""
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
 
@@ -43,13 +38,6 @@ class Role(StrEnum):
 
 
 _ROLE_DIGIT = {Role.EDGE: 0xE, Role.NODE: 0xA, Role.CONTROLLER: 0xC}
-
-
-class PeerKind(StrEnum):
-    """What an external BGP counterparty is to us."""
-
-    TRANSIT = "transit"
-    IXP = "ixp"
 
 
 class AnnouncePolicy(StrEnum):
@@ -89,6 +77,12 @@ class Timers:
     """An aggregate's condition must be good this long before it is announced."""
     flap_hold_seconds: int = 10
     """After a withdrawal, the wait before the next announcement; doubles per flap to 300 s."""
+    flap_half_life_seconds: int = 300
+    """Half of what a flap counts is forgotten after this long."""
+    drain_wait_seconds: int = 60
+    """Between telling a peer that we shall leave (RFC 8326) and withdrawing from it."""
+    confirm_seconds: int = 20
+    """A new routing configuration that is not seen to be good within this time reverts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +99,8 @@ class Machine:
     memory_bytes: int = 0
     """Memory that instances may be promised; nodes only."""
     rack: str = ""
+    external: bool = False
+    """An edge that others manage: we speak BGP with it and run nothing on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +115,42 @@ class Datacenter:
     city: str = ""
 
 
+class LinkKind(StrEnum):
+    """What a backbone link is made of."""
+
+    DIRECT = "direct"
+    """A circuit, seen as an Ethernet interface at both ends."""
+    WIREGUARD = "wireguard"
+    """A tunnel between two addresses that reach each other some other way."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A backbone link between two edges of different datacenters (a direct circuit)."""
+    """A backbone link between two edges of different datacenters."""
 
     a: str
     b: str
+    kind: LinkKind = LinkKind.DIRECT
     capacity_mbps: int = 0
     """0 = not said."""
+    endpoints: tuple[Address, ...] = ()
+    """WireGuard: the addresses of the two ends, in the order of `a` and `b`, one family."""
+    port: int = 51820
+    """WireGuard: UDP port at both ends; unique on an edge."""
+    mtu: int = 1500
+    """Direct: of the interface. WireGuard: of the path between the endpoints."""
 
     @property
     def name(self) -> str:
         """`A--B`, as faults and statuses call it."""
         return f"{self.a}--{self.b}"
+
+    @property
+    def inner_mtu(self) -> int:
+        """What fits through without fragments: a tunnel takes 60 or 80 bytes for itself."""
+        if self.kind is LinkKind.DIRECT:
+            return self.mtu
+        return self.mtu - (80 if self.endpoints[:1] and self.endpoints[0].version == 6 else 60)  # noqa: PLR2004
 
     def far_end(self, machine: str) -> str:
         """Return the machine at the other end than `machine`."""
@@ -139,28 +158,13 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """One BGP neighbourship of an edge with a peer, in IPv4 and IPv6."""
+class Guards:
+    """What no change may do unless the operator names the guard that forbids it."""
 
-    edge: str
-    ours: tuple[Interface, ...]
-    """Our addresses on that network, with prefix length; one per address family."""
-    theirs: tuple[Address, ...]
-    """The neighbour's addresses; one per address family of `ours`."""
-    interface: str
-    """Our network interface; by default `x-PEER`."""
-    bfd: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """An external BGP counterparty: a transit, or an IXP's route servers."""
-
-    name: str
-    kind: PeerKind
-    asn: int
-    sessions: tuple[Session, ...]
-    max_prefixes: int = 1_500_000
+    announce_floor: int = 1
+    """Every aggregate stays announced from at least so many datacenters."""
+    shrink_percent: int = 34
+    """One change may take away at most this share of all announcements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +180,10 @@ class Platform:
     machines: tuple[Machine, ...]
     links: tuple[Link, ...] = ()
     peers: tuple[Peer, ...] = ()
+    traffic: tuple[Override, ...] = ()
+    """Traffic engineering; later ones win over earlier ones."""
+    origin_validation: OriginValidation = field(default_factory=OriginValidation)
+    guards: Guards = field(default_factory=Guards)
     timers: Timers = field(default_factory=Timers)
 
     def datacenter(self, name: str) -> Datacenter:
@@ -206,6 +214,17 @@ class Platform:
             for session in peer.sessions
             if session.edge == edge
         )
+
+    def session_names(self, edge: str) -> tuple[str, ...]:
+        """Return what the sessions of an edge are called, in the order of `sessions_of`.
+
+        The peer's name; a second session of the same edge with it is `PEER:2`.
+        """
+        names: list[str] = []
+        for peer, _ in self.sessions_of(edge):
+            earlier = sum(name.split(":")[0] == peer.name for name in names)
+            names.append(f"{peer.name}:{earlier + 1}" if earlier else peer.name)
+        return tuple(names)
 
     # ---- numbering -------------------------------------------------------------------------
 

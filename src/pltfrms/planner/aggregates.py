@@ -3,22 +3,37 @@
 Pure: the state per aggregate goes in and comes out; `now` is in monotonic seconds. The outside
 must not see us flap, so a condition has to last before it is acted on, and each withdrawal
 makes the next announcement wait longer.
+
+Nobody withdraws the last announcement for health. Edges of different datacenters decide at the
+same time, each by what it hears of the others, late. So who wants to withdraw first *leaves*:
+it goes on announcing outside, but does not tell the other datacenters any more. It withdraws
+only if it still hears another after `LEAVE_SECONDS`, which is longer than news travels. Who it
+hears then has not begun to leave before it did, so of all that leave the last one stays.
 """
 
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from math import exp2
 from typing import Final
 
+from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.machine import AGGREGATE_TABLE, PROTO_ACTIVE, Route
 from pltfrms.model.plan import Reason
 from pltfrms.model.service import Service
 from pltfrms.model.state import AggregateStatus
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Prefix, Timers
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Timers
 
 MAX_HOLD_SECONDS: Final = 300.0
-QUIET_SECONDS: Final = 600.0
-"""After this long without a change, earlier withdrawals are forgotten."""
+APART_SECONDS: Final = 60.0
+"""At least so long is between two announcements after withdrawals: the outside sees at most
+three changes (withdrawn, announced, withdrawn) in that time."""
+STAGGER_SECONDS: Final = 0.5
+"""By so much datacenters act one after the other, in the order of their rank."""
+LEAVE_SECONDS: Final = 1.0
+"""Longer than it takes until other datacenters have heard of a change and acted on it."""
+ISOLATED_SECONDS: Final = 10.0
+"""An edge that reaches nobody for so long may withdraw even the last announcement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +43,19 @@ class AggregateState:
     announced: bool = False
     differs_since: float | None = None
     """Since when the condition says otherwise than `announced`; None while it does not."""
-    flaps: int = 0
-    """Withdrawals that are not forgotten yet."""
-    changed_at: float | None = None
-    """Last announcement or withdrawal that was decided here."""
+    leaving_since: float | None = None
+    """Since when it is announced outside, but other datacenters are not told."""
+    leave_after: float | None = None
+    """An attempt to leave found that nobody else stays; the next is not before this."""
+    isolated_since: float | None = None
+    alone_since: float | None = None
+    """Since when it is withdrawn here and no other datacenter announces it."""
+    penalty: float = 0.0
+    """Withdrawals that were not forgotten at the last one, which is among them."""
     withdrawn_at: float | None = None
+    """The last withdrawal; None if there never was one."""
+    returned_at: float | None = None
+    """The last announcement after a withdrawal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +68,13 @@ class Reachable:
     """Service prefixes served in this datacenter."""
     remote: AbstractSet[Prefix] | None = None
     """Service prefixes served in other datacenters."""
+    elsewhere: AbstractSet[Prefix] | None = None
+    """Aggregates that other datacenters announce outside (kernel table 104)."""
+    inside: bool | None = None
+    """Whether this edge reaches any other machine of ours: any internal session is up."""
+    backbone: bool | None = None
+    """Whether it hears an edge of another datacenter; unless it does, that `elsewhere` is
+    empty proves nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,55 +90,126 @@ class AggregateDecision:
         return any(status.reason is Reason.WAITING for status in self.statuses)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """What one decision about one aggregate looks at."""
+
+    wanted: bool | None
+    """What its policy says; None: not known."""
+    reason: Reason
+    """Why."""
+    elsewhere: bool | None
+    """Whether another datacenter announces it."""
+    inside: bool | None
+    backbone: bool | None
+    timers: Timers
+    rank: int
+    now: float
+
+
 def decide_aggregates(
     platform: Platform,
     reachable: Reachable,
     previous: Mapping[Prefix, AggregateState],
     now: float,
+    *,
+    rank: int = 0,
+    frozen: bool = False,
 ) -> AggregateDecision:
     """Return the state and status of each aggregate of the platform, in spec order.
 
     `healthy-local` wants at least half of the aggregate's services served in this
     datacenter, `any-healthy` one service served anywhere, `always` nothing. An aggregate
-    without services is not announced unless `always`. What is not known changes nothing.
+    without services is not announced unless `always`. What is not known changes nothing,
+    and neither does anything while `frozen`. `rank` is that of the edge's datacenter.
     """
+    if frozen:
+        return _decide_frozen(platform, previous)
     states: dict[Prefix, AggregateState] = {}
     statuses: list[AggregateStatus] = []
     for aggregate in platform.aggregates:
-        wanted, reason = _condition(aggregate, reachable)
-        state = previous.get(aggregate.prefix, AggregateState())
-        after = _step(state, platform.timers, now, wanted=wanted)
-        if aggregate.announce is AnnouncePolicy.ALWAYS:
-            after = replace(after, announced=True, differs_since=None)
-        elif after.differs_since is not None:
-            reason = Reason.WAITING
-        states[aggregate.prefix] = after
-        statuses.append(
-            AggregateStatus(
-                prefix=str(aggregate.prefix), announced=after.announced, reason=reason
-            )
+        prefix = aggregate.prefix
+        wanted, why = _condition(aggregate, reachable)
+        elsewhere = None if reachable.elsewhere is None else prefix in reachable.elsewhere
+        view = _View(
+            wanted=wanted,
+            reason=why,
+            elsewhere=elsewhere,
+            inside=reachable.inside,
+            backbone=reachable.backbone,
+            timers=platform.timers,
+            rank=rank,
+            now=now,
         )
+        state, reason = _step(previous.get(prefix, AggregateState()), view)
+        if aggregate.announce is AnnouncePolicy.ALWAYS:
+            state, reason = _kept(state, announced=True), why
+        states[prefix] = state
+        statuses.append(_status(prefix, state, reason))
     return AggregateDecision(states=states, statuses=tuple(statuses))
 
 
-def aggregate_routes(states: Mapping[Prefix, AggregateState]) -> tuple[Route, ...]:
+def aggregate_routes(
+    states: Mapping[Prefix, AggregateState], *, outside: bool = True
+) -> tuple[Route, ...]:
     """Return the routes of table 101: one `unreachable` per announced aggregate.
 
-    BIRD learns it and announces it; it is also the null route for unused addresses.
+    BIRD learns it and announces it; it is also the null route for unused addresses. BIRD
+    tells other datacenters only of those with metric 1. The others must not count on those
+    that we are about to withdraw, nor on any while no session with the `outside` is up.
     """
     return tuple(
-        Route(prefix=prefix, table=AGGREGATE_TABLE, proto=PROTO_ACTIVE, metric=1)
+        Route(
+            prefix=prefix,
+            table=AGGREGATE_TABLE,
+            proto=PROTO_ACTIVE,
+            metric=1 if outside and state.leaving_since is None else 2,
+        )
         for prefix, state in states.items()
         if state.announced
     )
 
 
-def hold_seconds(timers: Timers, flaps: int) -> float:
+def datacenter_rank(platform: Platform, datacenter: str) -> int:
+    """Return the place of a datacenter, from 0, in an order that all edges agree on."""
+    mine = platform.datacenter(datacenter).id
+    return sum(other.id < mine for other in platform.datacenters)
+
+
+def hold_seconds(timers: Timers, penalty: float) -> float:
     """Return how long after its last withdrawal an aggregate stays withdrawn at least."""
-    if flaps == 0:
+    if penalty == 0:
         return 0.0
-    doublings = min(flaps - 1, 16)  # far beyond the maximum; keeps the power small
-    return min(MAX_HOLD_SECONDS, timers.flap_hold_seconds * 2.0**doublings)
+    doublings = min(penalty - 1, 16)  # far beyond the maximum; keeps the power small
+    return min(MAX_HOLD_SECONDS, timers.flap_hold_seconds * exp2(doublings))
+
+
+def _status(prefix: Prefix, state: AggregateState, reason: Reason) -> AggregateStatus:
+    return AggregateStatus(prefix=str(prefix), announced=state.announced, reason=reason)
+
+
+def _decide_frozen(
+    platform: Platform, previous: Mapping[Prefix, AggregateState]
+) -> AggregateDecision:
+    """Keep every route as it is, even of aggregates that have left the platform.
+
+    Only what waited for its time waits anew afterwards: what it was like in between is not
+    known.
+    """
+    mine = {aggregate.prefix: AggregateState() for aggregate in platform.aggregates}
+    states = {
+        prefix: replace(state, differs_since=None, isolated_since=None, alone_since=None)
+        for prefix, state in {**mine, **previous}.items()
+    }
+    return AggregateDecision(
+        states=states,
+        statuses=tuple(
+            _status(prefix, state, Reason.FROZEN) for prefix, state in states.items()
+        ),
+    )
+
+
+# ---- the condition -------------------------------------------------------------------------
 
 
 def _condition(aggregate: Aggregate, reachable: Reachable) -> tuple[bool | None, Reason]:
@@ -149,38 +250,123 @@ def _prefixes_inside(aggregate: Prefix, services: Collection[Service]) -> frozen
         prefix
         for service in services
         for prefix in service.prefixes
-        if prefix.version == aggregate.version
-        and int(prefix.network_address) >> (prefix.max_prefixlen - aggregate.prefixlen)
-        == int(aggregate.network_address) >> (prefix.max_prefixlen - aggregate.prefixlen)
+        if contains(aggregate, prefix)
     )
 
 
-def _step(
-    state: AggregateState, timers: Timers, now: float, *, wanted: bool | None
-) -> AggregateState:
-    if wanted is None or wanted is state.announced:
-        return replace(state, differs_since=None)
-    since = now if state.differs_since is None else state.differs_since
+# ---- one step of one aggregate -------------------------------------------------------------
+
+
+def _step(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    alone = not state.announced and view.elsewhere is False and view.backbone is True
+    state = replace(
+        state,
+        isolated_since=_since(state.isolated_since, view.now, holds=view.inside is False),
+        alone_since=_since(state.alone_since, view.now, holds=alone),
+    )
+    return _step_announced(state, view) if state.announced else _step_withdrawn(state, view)
+
+
+def _since(since: float | None, now: float, *, holds: bool) -> float | None:
+    if not holds:
+        return None
+    return now if since is None else since
+
+
+def _kept(state: AggregateState, *, announced: bool) -> AggregateState:
+    """Return the state with nothing under way."""
+    return replace(
+        state, announced=announced, differs_since=None, leaving_since=None, leave_after=None
+    )
+
+
+def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    if view.wanted is not False:
+        return _kept(state, announced=True), view.reason
+    since = view.now if state.differs_since is None else state.differs_since
     state = replace(state, differs_since=since)
-    if wanted:
-        return _announce_in_time(state, since, timers, now)
-    if now - since < timers.withdraw_after_ms / 1000:
-        return state
-    quiet = state.changed_at is None or now - state.changed_at >= QUIET_SECONDS
-    return AggregateState(
-        announced=False,
-        flaps=1 if quiet else state.flaps + 1,
-        changed_at=now,
-        withdrawn_at=now,
+    due = since + view.timers.withdraw_after_ms / 1000 + view.rank * STAGGER_SECONDS
+    if view.now >= due and _isolated(state, view.now):
+        return _withdrawn(state, view), Reason.ISOLATED
+    if view.now < due - LEAVE_SECONDS:
+        return state, Reason.WAITING
+    if view.elsewhere is not True:
+        return _stay(state, view)
+    return _leave(state, view, due)
+
+
+def _isolated(state: AggregateState, now: float) -> bool:
+    since = state.isolated_since
+    return since is not None and now - since >= ISOLATED_SECONDS
+
+
+def _stay(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    """Go on announcing, because nobody else does, or because we do not know."""
+    if state.leaving_since is not None:
+        # Two that leave together stop together; by rank one tries again before the other.
+        pause = 1.5 * LEAVE_SECONDS * (view.rank + 1)
+        state = replace(state, leaving_since=None, leave_after=view.now + pause)
+    if state.isolated_since is not None:
+        return state, Reason.WAITING
+    known = view.elsewhere is not None
+    return state, Reason.LAST_ANNOUNCER if known else Reason.UNKNOWN_KEEP
+
+
+def _leave(state: AggregateState, view: _View, due: float) -> tuple[AggregateState, Reason]:
+    if state.leaving_since is None:
+        paused = state.leave_after is not None and view.now < state.leave_after
+        return state if paused else replace(state, leaving_since=view.now), Reason.WAITING
+    if view.now < max(due, state.leaving_since + LEAVE_SECONDS):
+        return state, Reason.WAITING
+    return _withdrawn(state, view), view.reason
+
+
+def _withdrawn(state: AggregateState, view: _View) -> AggregateState:
+    penalty = 1.0
+    if state.withdrawn_at is not None:
+        half_lives = (view.now - state.withdrawn_at) / view.timers.flap_half_life_seconds
+        penalty += state.penalty * exp2(-half_lives)
+    return replace(
+        _kept(state, announced=False), penalty=penalty, withdrawn_at=view.now, alone_since=None
     )
 
 
-def _announce_in_time(
-    state: AggregateState, since: float, timers: Timers, now: float
-) -> AggregateState:
-    good_long_enough = now - since >= timers.announce_after_ms / 1000
-    hold = hold_seconds(timers, state.flaps)
-    held = state.withdrawn_at is not None and now - state.withdrawn_at < hold
-    if held or not good_long_enough:
-        return state
-    return replace(state, announced=True, differs_since=None, changed_at=now)
+def _step_withdrawn(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    if _missed(state, view):
+        reason = view.reason if view.wanted else Reason.LAST_ANNOUNCER
+        return _returned(state, view.now), reason
+    if not view.wanted:
+        isolated = _isolated(state, view.now)
+        reason = Reason.ISOLATED if isolated else view.reason
+        return replace(state, differs_since=None), reason
+    since = view.now if state.differs_since is None else state.differs_since
+    state = replace(state, differs_since=since)
+    if view.now - since < view.timers.announce_after_ms / 1000:
+        return state, Reason.WAITING
+    if _held(state, view):
+        return state, Reason.FLAPPING
+    return _returned(state, view.now), view.reason
+
+
+def _missed(state: AggregateState, view: _View) -> bool:
+    """Return whether we withdrew what now nobody announces, and it is ours to repair that."""
+    if state.withdrawn_at is None or state.alone_since is None:
+        return False
+    return view.now - state.alone_since >= view.rank * STAGGER_SECONDS
+
+
+def _held(state: AggregateState, view: _View) -> bool:
+    if state.withdrawn_at is None:
+        return False
+    if view.now - state.withdrawn_at < hold_seconds(view.timers, state.penalty):
+        return True
+    return state.returned_at is not None and view.now - state.returned_at < APART_SECONDS
+
+
+def _returned(state: AggregateState, now: float) -> AggregateState:
+    first = state.withdrawn_at is None
+    return replace(
+        _kept(state, announced=True),
+        alone_since=None,
+        returned_at=None if first else now,
+    )

@@ -185,7 +185,10 @@ def _platform_line(before: Platform, after: Platform) -> ChangeLine:
     new = {machine.name for machine in after.machines}
     parts = [f"+{name}" for name in sorted(new - old)]
     parts += [f"-{name}" for name in sorted(old - new)]
-    fields = ("aggregates", "datacenters", "machines", "links", "peers", "timers")
+    fields = (
+        *("aggregates", "datacenters", "machines", "links", "peers", "traffic"),
+        *("origin_validation", "guards", "timers"),
+    )
     changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
     detail = " ".join([", ".join(changed), *parts])
     return ChangeLine(about="platform", action="update", detail=detail)

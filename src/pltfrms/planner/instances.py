@@ -6,10 +6,11 @@ from ipaddress import IPv6Address, ip_interface
 from typing import Final
 
 from pltfrms.errors import UsageError
+from pltfrms.model.addresses import Interface
 from pltfrms.model.machine import InstanceSpec
 from pltfrms.model.plan import Allocation, Target
 from pltfrms.model.service import Service
-from pltfrms.model.topology import Interface, Platform
+from pltfrms.model.topology import Platform
 
 INSTANCE_LINK_LOCAL: Final = IPv6Address("fe80::2")
 """The instance's end of its veth; the machine's end is fe80::1."""

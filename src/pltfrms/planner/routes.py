@@ -5,10 +5,10 @@ from collections.abc import Set as AbstractSet
 from ipaddress import ip_network
 from typing import Final
 
+from pltfrms.model.addresses import Prefix
 from pltfrms.model.machine import PROTO_ACTIVE, SERVICE_TABLE, Nexthop, Route
 from pltfrms.model.plan import Allocation, Target
 from pltfrms.model.service import Service
-from pltfrms.model.topology import Prefix
 from pltfrms.planner.instances import INSTANCE_LINK_LOCAL, instance_device
 
 MAX_METRIC: Final = 256

@@ -31,6 +31,7 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
         machine=machine,
         generation=snapshot.revision,
         platform=snapshot.platform,
+        interventions=snapshot.interventions,
         services=services,
         allocations=allocations,
     )

@@ -15,11 +15,11 @@ from ipaddress import IPv6Address
 from pltfrms.model.topology import (
     Machine,
     Platform,
-    Role,
     backbone_interface,
     fabric_interface,
     link_local,
 )
+from pltfrms.render.mesh import managed_edges
 
 _LINK_HOPS, _FABRIC_HOPS = 100, 1
 
@@ -41,7 +41,7 @@ def cold_routes(platform: Platform, me: Machine) -> tuple[ColdRoute, ...]:
             loopback=platform.loopback6(edge),
             nexthops=_nexthops(platform, me, platform.machine(first[edge.name])),
         )
-        for edge in platform.machines_of(Role.EDGE)
+        for edge in managed_edges(platform)
         if edge.name in first
     )
 
@@ -66,7 +66,7 @@ def _first_hops(platform: Platform, me: Machine) -> Mapping[str, str]:
 def _neighbors(platform: Platform, edge: Machine) -> Iterator[tuple[str, int]]:
     for link in platform.links_of(edge.name):
         yield link.far_end(edge.name), _LINK_HOPS
-    for other in platform.machines_of(Role.EDGE, edge.datacenter):
+    for other in managed_edges(platform, edge.datacenter):
         if other != edge:
             yield other.name, _FABRIC_HOPS
 

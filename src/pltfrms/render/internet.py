@@ -1,50 +1,24 @@
-"""Write the BIRD configuration of the machines of the emulated internet."""
+"""Write the configuration of the daemons on the machines of the emulated internet."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from pltfrms.model.lab import (
-    Lab,
-    LabEyeball,
-    LabIxp,
-    LabTransit,
-    lab_interface,
-    lan_addresses,
-    lan_interface,
+from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.lab import Daemon, Lab, LabIxp, LabStub, LabTransit, client_addresses
+from pltfrms.model.topology import Platform
+from pltfrms.render.internet_sessions import (
+    FarSession,
+    host_length,
+    route_server_sessions,
+    stub_sessions,
+    transit_sessions,
 )
-from pltfrms.model.topology import Address, Peer, Platform, Prefix
 from pltfrms.render.text import fill
 
-_CUSTOMER = 300
-_IXP = 200
-_PEER = 200
-_TRANSIT = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
-    """A session of a lab machine, as its template needs it."""
-
-    name: str
-    local: str
-    address: str
-    asn: int
-    interface: str
-    numbers: tuple[int, ...]
-    """Address families it carries."""
-    role: str = "rs_server"
-    enforce_first_as: str = "on"
-    bfd: bool = True
-    preference: int = 0
-    med: int
-    export: str = ""
-    """The function of the template that judges what goes out."""
-
-    @property
-    def number(self) -> int:
-        """The address family of a session that carries one."""
-        return self.numbers[0]
+FRR_DISCARD = {4: "192.0.0.8", 6: "100::1"}
+"""Nexthops of blackhole routes in FRR, which has no other way to blackhole a route that it
+learned: the lab makes blackhole routes for them (RFC 7600 and RFC 6666 keep them free)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,229 +28,123 @@ class _Family:
     client: Address | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Speaker:
+    """A machine of the emulated internet, as its template needs it."""
+
+    name: str
+    asn: int
+    kind: str
+    template: str
+    """Of BIRD."""
+    sessions: tuple[FarSession, ...]
+    stub: LabStub | None = None
+    """Itself, if it is a network with clients."""
+
+
 def render_internet(platform: Platform, lab: Lab, machine: str) -> str:
-    """Return the whole configuration of the BIRD on a transit, route server or eyeball.
+    """Return the whole configuration of what speaks BGP on a machine of the lab's internet.
 
     KeyError if the lab has no such machine.
     """
+    speaker = _speaker(platform, lab, machine)
+    daemon = lab.daemon(machine)
+    values = _values(platform, lab, speaker, daemon)
+    if daemon is Daemon.BIRD:
+        return fill(speaker.template, **values)
+    return fill(f"{daemon}.j2", **values)
+
+
+def render_companions(platform: Platform, lab: Lab, machine: str) -> dict[str, str]:
+    """Return the configuration of each daemon that FRR needs beside the one that speaks BGP.
+
+    By the daemon's name; empty for other software than FRR. KeyError if the lab has no such
+    machine.
+    """
+    daemon = lab.daemon(machine)
+    speaker = _speaker(platform, lab, machine)
+    if daemon is not Daemon.FRR:
+        return {}
+    values = _values(platform, lab, speaker, daemon)
+    return {"zebra": fill("frr-zebra.j2", **values), "bfdd": fill("frr-bfd.j2", **values)}
+
+
+def _speaker(platform: Platform, lab: Lab, machine: str) -> _Speaker:
     for transit in lab.transits:
         if transit.name == machine:
-            return _render_transit(platform, lab, transit)
+            sessions = transit_sessions(platform, lab, transit)
+            return _described(transit, "transit", "transit.j2", sessions)
     for ixp in lab.ixps:
         if ixp.name == machine:
-            return _render_route_server(platform, lab, ixp)
-    for eyeball in lab.eyeballs:
-        if eyeball.name == machine:
-            return _render_eyeball(platform, lab, eyeball)
+            sessions = route_server_sessions(platform, lab, ixp)
+            return _described(ixp, "route server", "route-server.j2", sessions)
+    for stub in lab.stubs:
+        if stub.name == machine:
+            sessions = stub_sessions(platform, lab, stub)
+            kind = "eyeball" if stub in lab.eyeballs else "network"
+            return _described(stub, kind, "eyeball.j2", sessions, stub)
     raise KeyError(machine)
 
 
-def client_addresses(eyeball: LabEyeball) -> tuple[Address, ...]:
-    """Return the addresses of the eyeball's client: the first usable one of each prefix."""
-    return tuple(prefix.network_address + 1 for prefix in eyeball.prefixes)
-
-
-# ---- transit -------------------------------------------------------------------------------
-
-
-def _render_transit(platform: Platform, lab: Lab, transit: LabTransit) -> str:
-    sessions = (
-        *_with_our_edges(platform, transit),
-        *_with_eyeballs(lab, transit),
-        *_with_other_transits(lab, transit),
-    )
-    return fill(
-        "transit.j2",
-        **_common(platform, lab, transit, "transit"),
-        families=(4, 6),
-        sessions=sessions,
+def _described(
+    network: LabTransit | LabIxp | LabStub,
+    kind: str,
+    template: str,
+    sessions: Iterable[FarSession],
+    stub: LabStub | None = None,
+) -> _Speaker:
+    return _Speaker(
+        name=network.name,
+        asn=network.asn,
+        kind=kind,
+        template=template,
+        sessions=tuple(sessions),
+        stub=stub,
     )
 
 
-def _with_our_edges(platform: Platform, transit: LabTransit) -> Iterator[_Session]:
-    for session in _peer(platform, transit.name).sessions:
-        for ours, theirs in zip(session.ours, session.theirs, strict=True):
-            yield _Session(
-                name=f"customer.{session.edge}.ipv{ours.version}",
-                local=str(theirs),
-                address=str(ours.ip),
-                asn=platform.asn,
-                interface=lab_interface(session.edge),
-                numbers=(ours.version,),
-                role="provider",
-                bfd=session.bfd,
-                preference=_CUSTOMER,
-                med=_med(transit.delays_us.get(session.edge, 0)),
-                export="to_customer",
-            )
+_SOFTWARE: Mapping[Daemon, str] = {
+    Daemon.BIRD: "BIRD",
+    Daemon.FRR: "FRR",
+    Daemon.GOBGP: "GoBGP",
+    Daemon.OPENBGPD: "OpenBGPD",
+}
 
 
-def _with_eyeballs(lab: Lab, transit: LabTransit) -> Iterator[_Session]:
-    for eyeball in lab.eyeballs:
-        if transit.name in eyeball.upstreams:
-            yield _Session(
-                name=f"customer.{eyeball.name}",
-                local=str(lab.link_local(transit.name)),
-                address=_far_end(lab, eyeball.name),
-                asn=eyeball.asn,
-                interface=lab_interface(eyeball.name),
-                numbers=(4, 6),
-                role="provider",
-                preference=_CUSTOMER,
-                med=_med(eyeball.upstreams[transit.name]),
-                export="to_customer",
-            )
-
-
-def _with_other_transits(lab: Lab, transit: LabTransit) -> Iterator[_Session]:
-    for other in lab.transits:
-        delay_us = transit.peerings.get(other.name, other.peerings.get(transit.name))
-        if delay_us is not None:
-            yield _Session(
-                name=f"peer.{other.name}",
-                local=str(lab.link_local(transit.name)),
-                address=_far_end(lab, other.name),
-                asn=other.asn,
-                interface=lab_interface(other.name),
-                numbers=(4, 6),
-                role="peer",
-                preference=_PEER,
-                med=_med(delay_us),
-                export="to_peer",
-            )
-
-
-# ---- route server --------------------------------------------------------------------------
-
-
-def _render_route_server(platform: Platform, lab: Lab, ixp: LabIxp) -> str:
-    sessions = (*_with_our_ports(platform, ixp), *_with_members(platform, lab, ixp))
-    return fill(
-        "route-server.j2",
-        **_common(platform, lab, ixp, "route server"),
-        families=(4, 6),
-        sessions=sessions,
-    )
-
-
-def _with_our_ports(platform: Platform, ixp: LabIxp) -> Iterator[_Session]:
-    for session in _peer(platform, ixp.name).sessions:
-        for ours, theirs in zip(session.ours, session.theirs, strict=True):
-            yield _Session(
-                name=f"member.{session.edge}.ipv{ours.version}",
-                local=str(theirs),
-                address=str(ours.ip),
-                asn=platform.asn,
-                interface=lan_interface(ixp.name),
-                numbers=(ours.version,),
-                bfd=session.bfd,
-                med=_med(ixp.delays_us.get(session.edge, 0)),
-            )
-
-
-def _with_members(platform: Platform, lab: Lab, ixp: LabIxp) -> Iterator[_Session]:
-    server = lan_addresses(platform, lab, ixp.name, ixp.name)
-    for eyeball in lab.eyeballs:
-        if ixp.name not in eyeball.upstreams:
-            continue
-        members = lan_addresses(platform, lab, ixp.name, eyeball.name)
-        for ours, theirs in zip(server, members, strict=True):
-            yield _Session(
-                name=f"member.{eyeball.name}.ipv{ours.version}",
-                local=str(ours.ip),
-                address=str(theirs.ip),
-                asn=eyeball.asn,
-                interface=lan_interface(ixp.name),
-                numbers=(ours.version,),
-                med=_med(eyeball.upstreams[ixp.name]),
-            )
-
-
-# ---- eyeball -------------------------------------------------------------------------------
-
-
-def _render_eyeball(platform: Platform, lab: Lab, eyeball: LabEyeball) -> str:
-    sessions = (*_with_transits(lab, eyeball), *_with_ixps(platform, lab, eyeball))
-    return fill(
-        "eyeball.j2",
-        **_common(platform, lab, eyeball, "eyeball"),
-        families=tuple(_eyeball_family(eyeball, number) for number in (4, 6)),
-        sessions=sessions,
-    )
-
-
-def _eyeball_family(eyeball: LabEyeball, number: int) -> _Family:
-    clients = (client for client in client_addresses(eyeball) if client.version == number)
-    return _Family(
-        number=number,
-        prefixes=tuple(prefix for prefix in eyeball.prefixes if prefix.version == number),
-        client=next(clients, None),
-    )
-
-
-def _with_transits(lab: Lab, eyeball: LabEyeball) -> Iterator[_Session]:
-    for transit in lab.transits:
-        if transit.name in eyeball.upstreams:
-            yield _Session(
-                name=f"transit.{transit.name}",
-                local=str(lab.link_local(eyeball.name)),
-                address=_far_end(lab, transit.name),
-                asn=transit.asn,
-                interface=lab_interface(transit.name),
-                numbers=(4, 6),
-                role="customer",
-                preference=_TRANSIT,
-                med=_med(eyeball.upstreams[transit.name]),
-                export="to_upstream",
-            )
-
-
-def _with_ixps(platform: Platform, lab: Lab, eyeball: LabEyeball) -> Iterator[_Session]:
-    for ixp in lab.ixps:
-        if ixp.name not in eyeball.upstreams:
-            continue
-        server = lan_addresses(platform, lab, ixp.name, ixp.name)
-        mine = lan_addresses(platform, lab, ixp.name, eyeball.name)
-        for ours, theirs in zip(mine, server, strict=True):
-            yield _Session(
-                name=f"ixp.{ixp.name}.ipv{ours.version}",
-                local=str(ours.ip),
-                address=str(theirs.ip),
-                asn=ixp.asn,
-                interface=lan_interface(ixp.name),
-                numbers=(ours.version,),
-                role="rs_client",
-                enforce_first_as="off",
-                preference=_IXP,
-                med=_med(eyeball.upstreams[ixp.name]),
-                export="to_upstream",
-            )
-
-
-# ---- what they share -----------------------------------------------------------------------
-
-
-def _common(
-    platform: Platform, lab: Lab, machine: LabTransit | LabIxp | LabEyeball, kind: str
+def _values(
+    platform: Platform, lab: Lab, speaker: _Speaker, daemon: Daemon
 ) -> dict[str, object]:
-    number = lab.machines.index(machine.name) + 1
+    number = lab.machines.index(speaker.name) + 1
+    own = speaker.stub.prefixes if speaker.stub else ()
+    clients = client_addresses(speaker.stub) if speaker.stub else ()
+    software = _SOFTWARE[daemon]
     return {
-        "title": f"BIRD on {machine.name}: {kind} of the emulated internet",
+        "title": f"{software} on {speaker.name}: {speaker.kind} of the emulated internet",
+        "hostname": speaker.name,
         "router_id": IPv4Address((15 << 16) | number),
-        "asn": machine.asn,
+        "asn": speaker.asn,
         "bfd_interval_ms": platform.timers.external_bfd_interval_ms,
         "bfd_multiplier": platform.timers.bfd_multiplier,
+        "families": tuple(_family(own, clients, version) for version in (4, 6)),
+        "own": own,
+        "clients": clients,
+        "sessions": speaker.sessions,
+        "host_length": host_length,
+        "patterns": _patterns,
+        "discard": FRR_DISCARD,
     }
 
 
-def _peer(platform: Platform, name: str) -> Peer:
-    return next(peer for peer in platform.peers if peer.name == name)
+def _family(own: Iterable[Prefix], clients: Iterable[Address], number: int) -> _Family:
+    return _Family(
+        number=number,
+        prefixes=tuple(prefix for prefix in own if prefix.version == number),
+        client=next((client for client in clients if client.version == number), None),
+    )
 
 
-def _far_end(lab: Lab, machine: str) -> str:
-    return str(lab.link_local(machine))
-
-
-def _med(delay_us: int) -> int:
-    """Return a one-way delay as a MED, in units of 0.1 ms."""
-    return delay_us // 100
+def _patterns(prefixes: Iterable[Prefix]) -> str:
+    """Return single addresses in these prefixes as elements of a prefix set of BIRD."""
+    return ", ".join(
+        f"{prefix}{{{prefix.max_prefixlen},{prefix.max_prefixlen}}}" for prefix in prefixes
+    )

@@ -3,18 +3,23 @@
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_interface
 
+from pltfrms.model.addresses import Interface
 from pltfrms.model.lab import (
     Lab,
-    LabEyeball,
     LabIxp,
+    LabNetwork,
+    LabStub,
     LabTransit,
+    client_addresses,
+    far_addresses,
     lab_interface,
     lan_addresses,
     lan_interface,
 )
 from pltfrms.model.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
 from pltfrms.model.topology import (
-    Interface,
+    Link,
+    LinkKind,
     Machine,
     Platform,
     Role,
@@ -22,7 +27,6 @@ from pltfrms.model.topology import (
     fabric_interface,
     link_local,
 )
-from pltfrms.render.internet import client_addresses
 
 _FORWARDING = (
     ("net/ipv4/ip_forward", "1"),
@@ -52,6 +56,7 @@ _ALWAYS = (
 )
 _RULE_PREFERENCE = 100
 _LINK_LOCAL_LENGTH = 64
+_ETHERNET_MTU = 1500
 
 _Devices = Mapping[str, tuple[Interface, ...]]
 
@@ -67,16 +72,16 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
     inside: dict[str, tuple[Interface, ...]] = {
         fabric_interface(fabric): fixed for fabric in fabrics
     }
-    far_ends = [link.far_end(machine) for link in platform.links_of(machine)]
-    inside |= {
-        backbone_interface(name): (_link_local(platform.backbone_link_local(me)),)
-        for name in far_ends
+    mtus = {
+        backbone_interface(link.far_end(machine)): _mtu(link)
+        for link in platform.links_of(machine)
     }
+    inside |= {name: (_link_local(platform.backbone_link_local(me)),) for name in mtus}
     outside = {session.interface: session.ours for _, session in platform.sessions_of(machine)}
     devices = {"lo": _loopbacks(platform, me)} | inside | outside
     forwards = me.role is not Role.CONTROLLER
     return NetworkState(
-        devices=_devices(devices),
+        devices=_devices(devices, mtus),
         rules=(
             (Rule(preference=_RULE_PREFERENCE, table=SERVICE_TABLE),)
             if me.role is Role.NODE
@@ -93,14 +98,14 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
 def internet_network_state(platform: Platform, lab: Lab, machine: str) -> NetworkState:
     """Return the addresses and sysctls of a machine of the emulated internet.
 
-    The addresses of an eyeball's client are on its `lo`. KeyError if the lab has no such
+    The addresses of a network's client are on its `lo`. KeyError if the lab has no such
     machine.
     """
     devices = _lab_devices(platform, lab, machine)
     fixed = [name for name, addresses in devices.items() if _is_fixed(addresses)]
     ports = [name for name in devices if name != "lo"]
     return NetworkState(
-        devices=_devices(devices),
+        devices=_devices(devices, {}),
         sysctls=(*_FORWARDING, *_ALWAYS, *_port_sysctls(ports, fixed=fixed)),
     )
 
@@ -117,9 +122,17 @@ def _is_fixed(addresses: tuple[Interface, ...]) -> bool:
     return all(address.is_link_local for address in addresses)
 
 
-def _devices(devices: _Devices) -> tuple[DeviceState, ...]:
+def _mtu(link: Link) -> int:
+    """Return the MTU that a port must have; 0: what it has, since the spec says nothing."""
+    if link.kind is LinkKind.DIRECT and link.mtu == _ETHERNET_MTU:
+        return 0
+    return link.inner_mtu
+
+
+def _devices(devices: _Devices, mtus: Mapping[str, int]) -> tuple[DeviceState, ...]:
     return tuple(
-        DeviceState(name=name, addresses=addresses) for name, addresses in devices.items()
+        DeviceState(name=name, addresses=addresses, mtu=mtus.get(name, 0))
+        for name, addresses in devices.items()
     )
 
 
@@ -145,44 +158,48 @@ def _lab_devices(platform: Platform, lab: Lab, machine: str) -> _Devices:
     for ixp in lab.ixps:
         if ixp.name == machine:
             return _route_server_devices(platform, lab, ixp)
-    for eyeball in lab.eyeballs:
-        if eyeball.name == machine:
-            return _eyeball_devices(platform, lab, eyeball)
+    for stub in lab.stubs:
+        if stub.name == machine:
+            return _stub_devices(platform, lab, stub)
     raise KeyError(machine)
 
 
 def _transit_devices(platform: Platform, lab: Lab, transit: LabTransit) -> _Devices:
-    peer = next(peer for peer in platform.peers if peer.name == transit.name)
-    towards_us = {
-        lab_interface(session.edge): tuple(
-            ip_interface(f"{theirs}/{ours.network.prefixlen}")
-            for ours, theirs in zip(session.ours, session.theirs, strict=True)
-        )
-        for session in peer.sessions
-    }
-    eyeballs = [ball.name for ball in lab.eyeballs if transit.name in ball.upstreams]
+    stubs = [stub.name for stub in lab.stubs if transit.name in stub.upstreams]
     others = [
         other.name
         for other in lab.transits
         if other.name in transit.peerings or transit.name in other.peerings
     ]
     fixed = (_link_local(lab.link_local(transit.name)),)
-    return towards_us | {lab_interface(name): fixed for name in (*eyeballs, *others)}
+    return _towards_us(platform, transit) | {
+        lab_interface(name): fixed for name in (*stubs, *others)
+    }
 
 
 def _route_server_devices(platform: Platform, lab: Lab, ixp: LabIxp) -> _Devices:
     return {lan_interface(ixp.name): lan_addresses(platform, lab, ixp.name, ixp.name)}
 
 
-def _eyeball_devices(platform: Platform, lab: Lab, eyeball: LabEyeball) -> _Devices:
-    fixed = (_link_local(lab.link_local(eyeball.name)),)
-    ixps = {ixp.name for ixp in lab.ixps}
+def _stub_devices(platform: Platform, lab: Lab, stub: LabStub) -> _Devices:
+    fixed = (_link_local(lab.link_local(stub.name)),)
+    lans = {ixp.name for ixp in lab.ixps} & stub.upstreams.keys()
     ports: dict[str, tuple[Interface, ...]] = {}
-    for upstream in eyeball.upstreams:
-        if upstream in ixps:
-            addresses = lan_addresses(platform, lab, upstream, eyeball.name)
-            ports[lan_interface(upstream)] = addresses
-        else:
-            ports[lab_interface(upstream)] = fixed
-    clients = tuple(ip_interface(address) for address in client_addresses(eyeball))
+    if isinstance(stub, LabNetwork) and stub.member_of:
+        lans.add(stub.member_of)
+    elif isinstance(stub, LabNetwork):
+        ports |= _towards_us(platform, stub)
+    ports |= {lab_interface(name): fixed for name in stub.upstreams if name not in lans}
+    ports |= {
+        lan_interface(lan): lan_addresses(platform, lab, lan, stub.name) for lan in sorted(lans)
+    }
+    clients = tuple(ip_interface(address) for address in client_addresses(stub))
     return {"lo": clients} | ports
+
+
+def _towards_us(
+    platform: Platform, network: LabTransit | LabNetwork
+) -> dict[str, tuple[Interface, ...]]:
+    peer = next(peer for peer in platform.peers if peer.name == network.name)
+    edges = dict.fromkeys(session.edge for session in peer.sessions)
+    return {lab_interface(edge): far_addresses(peer, edge) for edge in edges}

@@ -1,37 +1,39 @@
-"""Shape -> words of the model. What can only be seen in the text is found here."""
+"""Shape of `platform.yaml` -> words of the model.
+
+What can only be seen in the text, or in files that it names, is found here.
+"""
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
-from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit
-from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.addresses import Prefix
 from pltfrms.model.topology import (
     Aggregate,
     AnnouncePolicy,
     Datacenter,
+    Guards,
     Link,
+    LinkKind,
     Machine,
-    Peer,
-    PeerKind,
     Platform,
-    Prefix,
     Role,
-    Session,
     Timers,
 )
+from pltfrms.specfile.build_peering import build_peers
+from pltfrms.specfile.build_traffic import build_override, build_validation
 from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.shapes import (
+from pltfrms.specfile.notes import Notes
+from pltfrms.specfile.platform_shapes import (
     DatacenterShape,
-    LabShape,
+    EdgeShape,
     LinkShape,
     MachineShape,
     NodeShape,
-    PeerShape,
     PlatformShape,
-    ProbeShape,
-    ServiceShape,
     TimersShape,
 )
 
@@ -39,9 +41,13 @@ _TRAILING_DIGITS = re.compile(r"[0-9]{1,6}\Z")
 _DEFAULT_IPV4 = IPv4Network("10.0.0.0/8")
 
 
-def build_platform(shape: PlatformShape) -> tuple[Platform, list[Finding]]:
-    """Return the platform, and what is wrong with its text."""
-    infrastructure4, infrastructure6, findings = _infrastructure(shape)
+def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Notes]:
+    """Return the platform, and what is wrong with its text and the files that it names.
+
+    Names of files are relative to `directory`.
+    """
+    notes = Notes(directory)
+    infrastructure4, infrastructure6 = _infrastructure(shape, notes)
     platform = Platform(
         name=shape.platform,
         asn=shape.asn,
@@ -61,10 +67,16 @@ def build_platform(shape: PlatformShape) -> tuple[Platform, list[Finding]]:
             for machine in _machines(name, entry)
         ),
         links=tuple(_link(entry) for entry in shape.backbone),
-        peers=tuple(_peer(name, entry) for name, entry in shape.peers.items()),
+        peers=build_peers(shape, notes),
+        traffic=tuple(build_override(entry) for entry in shape.traffic),
+        guards=Guards(
+            announce_floor=shape.guards.announce_floor,
+            shrink_percent=shape.guards.shrink_percent,
+        ),
         timers=_timers(shape.timers),
     )
-    return platform, findings
+    validation = build_validation(shape.rpki, platform, notes)
+    return replace(platform, origin_validation=validation), notes
 
 
 def unique_local_prefix(name: str) -> IPv6Network:
@@ -73,18 +85,19 @@ def unique_local_prefix(name: str) -> IPv6Network:
     return IPv6Network((bytes([0xFD]) + digest[:5] + bytes(10), 48))
 
 
-def _infrastructure(shape: PlatformShape) -> tuple[IPv4Network, IPv6Network, list[Finding]]:
-    findings = []
+def _infrastructure(shape: PlatformShape, notes: Notes) -> tuple[IPv4Network, IPv6Network]:
     chosen: dict[int, Prefix] = {}
     for index, prefix in enumerate(shape.infrastructure):
         if prefix.version in chosen:
             what = f"a second IPv{prefix.version} prefix"
-            findings.append(Finding(("infrastructure", index), what, "keep one per family"))
+            notes.findings.append(
+                Finding(("infrastructure", index), what, "keep one per family")
+            )
         chosen.setdefault(prefix.version, prefix)
     ipv4 = chosen.get(4, _DEFAULT_IPV4)
     ipv6 = chosen.get(6, unique_local_prefix(shape.platform))
     # The version chose them, which a type checker cannot see.
-    return IPv4Network(str(ipv4)), IPv6Network(str(ipv6)), findings
+    return IPv4Network(str(ipv4)), IPv6Network(str(ipv6))
 
 
 def _machines(datacenter: str, shape: DatacenterShape) -> list[Machine]:
@@ -113,32 +126,21 @@ def _machine(datacenter: str, role: Role, name: str, shape: MachineShape) -> Mac
         cpu=node.cpu if node else 0.0,
         memory_bytes=node.memory if node else 0,
         rack=shape.rack,
+        external=isinstance(shape, EdgeShape) and shape.external,
     )
 
 
 def _link(shape: LinkShape) -> Link:
     # Without two ends it keeps its place, for the indexes of the others; the checks say so.
     a, b = shape.link if len(shape.link) == 2 else ("", "")  # noqa: PLR2004 (as it says)
-    return Link(a=a, b=b, capacity_mbps=shape.capacity)
-
-
-def _peer(name: str, shape: PeerShape) -> Peer:
-    sessions = tuple(
-        Session(
-            edge=entry.edge,
-            ours=tuple(entry.ours),
-            theirs=tuple(entry.theirs),
-            interface=entry.interface or f"x-{name}",
-            bfd=entry.bfd,
-        )
-        for entry in shape.sessions
-    )
-    return Peer(
-        name=name,
-        kind=PeerKind(shape.kind),
-        asn=shape.asn,
-        sessions=sessions,
-        max_prefixes=shape.max_prefixes,
+    return Link(
+        a=a,
+        b=b,
+        kind=LinkKind(shape.kind),
+        capacity_mbps=shape.capacity,
+        endpoints=tuple(shape.endpoints),
+        port=shape.port,
+        mtu=shape.mtu,
     )
 
 
@@ -153,87 +155,7 @@ def _timers(shape: TimersShape) -> Timers:
         withdraw_after_ms=shape.withdraw_after,
         announce_after_ms=shape.announce_after,
         flap_hold_seconds=shape.flap_hold,
-    )
-
-
-def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
-    """Return the service, and what is wrong with its text."""
-    probe, findings = _probe(shape.probe)
-    spec = ServiceSpec(
-        name=shape.service,
-        run=Run(
-            process=tuple(shape.run.process),
-            files=tuple(shape.run.files.items()),
-            environment=tuple(shape.run.environment.items()),
-            cpu=shape.run.cpu,
-            memory_bytes=shape.run.memory,
-            stop_grace_ms=shape.run.stop_grace,
-        ),
-        probe=probe,
-        per_datacenter=shape.replicas.per_datacenter,
-        datacenters=tuple(shape.replicas.datacenters),
-        max_per_node=shape.replicas.max_per_node,
-        weight=shape.weight,
-        ports=tuple(shape.ports),
-    )
-    return spec, findings
-
-
-def _probe(shape: ProbeShape) -> tuple[Probe, list[Finding]]:
-    findings = []
-    kinds = [kind for kind in ProbeKind if getattr(shape, kind.value) is not None]
-    if len(kinds) != 1:
-        said = " and ".join(kind.value for kind in kinds) or "none"
-        what = f"must have exactly one of http, tcp, exec, not {said}"
-        findings.append(Finding(("probe",), what, "such as {http: /healthz, port: 80}"))
-    # Without any kind it is refused already; `exec true` has nothing else to complain about.
-    kind = kinds[0] if kinds else ProbeKind.EXEC
-    if shape.port and kinds and ProbeKind.HTTP not in kinds:
-        what = f"port belongs to http, not to {kind.value}"
-        findings.append(Finding(("probe", "port"), what, "tcp: 80 names its own port"))
-    probe = Probe(
-        kind=kind,
-        port=shape.tcp if kind is ProbeKind.TCP and shape.tcp is not None else shape.port,
-        path=shape.http if shape.http is not None else "/",
-        command=tuple(shape.exec or ()) if kinds else ("true",),
-        interval_ms=shape.interval,
-        timeout_ms=shape.timeout,
-        rise=shape.rise,
-        fall=shape.fall,
-        grace_ms=shape.grace,
-    )
-    return probe, findings
-
-
-def build_lab(shape: LabShape, platform: Platform) -> Lab:
-    """Return the lab; delays that are not said are 0."""
-    edges = {
-        peer.name: {session.edge: 0 for session in peer.sessions} for peer in platform.peers
-    }
-    internet = shape.internet
-    return Lab(
-        link_delays_us={link.name: 0 for link in platform.links} | shape.links,
-        transits=tuple(
-            LabTransit(
-                name=name,
-                asn=entry.asn,
-                delays_us=edges.get(name, {}) | entry.delays,
-                peerings=entry.peerings,
-            )
-            for name, entry in internet.transits.items()
-        ),
-        ixps=tuple(
-            LabIxp(name=name, asn=entry.asn, delays_us=edges.get(name, {}) | entry.delays)
-            for name, entry in internet.ixps.items()
-        ),
-        eyeballs=tuple(
-            LabEyeball(
-                name=name,
-                asn=entry.asn,
-                prefixes=tuple(entry.prefixes),
-                upstreams=entry.upstreams,
-                nearest=entry.nearest,
-            )
-            for name, entry in internet.eyeballs.items()
-        ),
+        flap_half_life_seconds=shape.flap_half_life,
+        drain_wait_seconds=shape.drain_wait,
+        confirm_seconds=shape.confirm,
     )

@@ -3,10 +3,23 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit, lab_interface, lan_interface
-from pltfrms.model.topology import Peer, PeerKind, Platform, Prefix
-from pltfrms.specfile.check_platform import MAX_LENGTH
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.lab import (
+    Lab,
+    LabEyeball,
+    LabIxp,
+    LabNetwork,
+    LabStub,
+    LabTransit,
+    cache_of,
+    lab_interface,
+    lan_interface,
+)
+from pltfrms.model.peering import Peer, PeerKind
+from pltfrms.model.topology import Platform
+from pltfrms.specfile.check_lab_daemons import check_daemons
 from pltfrms.specfile.findings import (
+    MAX_LENGTH,
     Finding,
     Where,
     check_asn,
@@ -24,18 +37,34 @@ def lab_findings(lab: Lab, platform: Platform) -> Iterator[Finding]:
     links = {link.name for link in platform.links}
     yield from _check_delays(("links",), lab.link_delays_us, links, "backbone link")
     for transit in lab.transits:
-        yield from _check_network(platform, transit, PeerKind.TRANSIT)
+        yield from _check_peer(platform, transit)
         yield from _check_peerings(lab, transit)
     for ixp in lab.ixps:
-        yield from _check_network(platform, ixp, PeerKind.IXP)
-    yield from _check_eyeballs(lab, platform)
+        yield from _check_peer(platform, ixp)
+    for network in lab.networks:
+        yield from _check_peer(platform, network)
+        yield from _check_member(lab, platform, network)
+    yield from _check_stubs(lab, platform)
     yield from _check_unique(lab, platform)
-    described = _upstreams(lab)
+    yield from check_daemons(lab, platform)
+    yield from _check_roas(lab, platform)
+    yield from _check_all_described(lab, platform)
+
+
+def _check_all_described(lab: Lab, platform: Platform) -> Iterator[Finding]:
+    described = {network.name for _, network in _networks(lab)}
     for peer in platform.peers:
         if peer.name not in described:
-            where = (_INTERNET, f"{peer.kind}s")
+            where = (_INTERNET, _section(peer))
             what = f"the peer {peer.name} of the platform is not described"
             yield Finding(where, what, f"add {peer.name}: {{asn: {peer.asn}}}", peer.name)
+
+
+def _section(peer: Peer) -> str:
+    """Return the part of `internet` where a peer of the platform is described."""
+    if peer.kind is PeerKind.TRANSIT:
+        return "transits"
+    return "ixps" if peer.kind is PeerKind.IXP and peer.route_server else "networks"
 
 
 def _check_delays(
@@ -49,36 +78,81 @@ def _check_delays(
             yield Finding(here, f"{delay_us}us is outside 0us..2s")
 
 
-# ---- transits and IXPs ---------------------------------------------------------------------
+# ---- transits, IXPs, neighbours ------------------------------------------------------------
+
+_SECTIONS = {LabTransit: "transits", LabIxp: "ixps", LabNetwork: "networks"}
+_WORDS = {
+    "transits": "transit",
+    "ixps": "ixp with route servers",
+    "networks": "customer, pni or member of an ixp",
+}
+_Peer = LabTransit | LabIxp | LabNetwork
 
 
-def _check_network(
-    platform: Platform, network: LabTransit | LabIxp, kind: PeerKind
-) -> Iterator[Finding]:
-    where = (_INTERNET, f"{kind}s", network.name)
-    peers = {peer.name: peer for peer in platform.peers if peer.kind is kind}
-    interface = lab_interface if kind is PeerKind.TRANSIT else lan_interface
+def _check_peer(platform: Platform, network: _Peer) -> Iterator[Finding]:
+    section = _SECTIONS[type(network)]
+    where = (_INTERNET, section, network.name)
+    peers = {peer.name: peer for peer in platform.peers if _section(peer) == section}
+    interface = lan_interface if section == "ixps" else lab_interface
     yield from check_interface(where, interface(network.name), "take a shorter name")
     peer = peers.get(network.name)
     if peer is None:
-        what = f"the platform has no {kind} {network.name!r}"
+        what = f"the platform has no {_WORDS[section]} {network.name!r}"
         yield Finding(where, what, nearest(network.name, peers))
         return
     if network.asn != peer.asn:
         what = f"{network.asn} is not its ASN in the platform ({peer.asn})"
         yield Finding((*where, "asn"), what, f"asn: {peer.asn}")
-    yield from _check_ports(where, network, peer)
-
-
-def _check_ports(where: Where, network: LabTransit | LabIxp, peer: Peer) -> Iterator[Finding]:
     here = (*where, "delays")
     edges = {session.edge for session in peer.sessions}
     noun = f"session of {peer.name} with an edge"
     yield from _check_delays(here, network.delays_us, edges, noun)
-    if peer.kind is PeerKind.TRANSIT:
-        for edge in sorted(edges):
-            hint = f"{edge} needs a name of at most 12 characters in a lab"
-            yield from check_interface(where, lab_interface(edge), hint)
+    if peer.kind is not PeerKind.IXP:
+        yield from _check_lines(where, peer)
+
+
+def _check_lines(where: Where, peer: Peer) -> Iterator[Finding]:
+    ports: dict[str, str] = {}
+    for session in peer.sessions:
+        hint = f"{session.edge} needs a name of at most 12 characters in a lab"
+        if session.edge not in ports:
+            yield from check_interface(where, lab_interface(session.edge), hint)
+        port = ports.setdefault(session.edge, session.interface)
+        if port != session.interface:
+            what = f"{session.edge} has two ports to it, {port} and {session.interface}"
+            yield Finding(where, what, "a lab has one line between two machines")
+
+
+def _check_member(lab: Lab, platform: Platform, network: LabNetwork) -> Iterator[Finding]:
+    where = (_INTERNET, "networks", network.name)
+    peers = {peer.name: peer for peer in platform.peers}
+    peer = peers.get(network.name)
+    if peer is None:
+        return
+    if peer.kind is not PeerKind.IXP:
+        if network.member_of:
+            what = f"a {peer.kind} has lines of its own to us"
+            yield Finding((*where, "member_of"), what, "leave it out")
+        return
+    ixps = {ixp.name: peers[ixp.name] for ixp in lab.ixps if ixp.name in peers}
+    if network.member_of not in ixps:
+        what = f"there is no ixp {network.member_of!r}"
+        hint = nearest(network.member_of, ixps)
+        yield Finding((*where, "member_of"), what, hint or "where our sessions with it are", "")
+        return
+    if network.delays_us:
+        what = "ports of an IXP's network have delays, sessions have none"
+        yield Finding((*where, "delays"), what, f"say it at ixps: {network.member_of}")
+    yield from _check_lan((*where, "member_of"), peer, ixps[network.member_of])
+
+
+def _check_lan(where: Where, member: Peer, ixp: Peer) -> Iterator[Finding]:
+    lan = {one.network for session in ixp.sessions for one in session.ours}
+    for session in member.sessions:
+        for one in session.ours:
+            if one.network not in lan:
+                what = f"{one} of {session.edge} is not in the network of {ixp.name}"
+                yield Finding(where, what, "a member's sessions use our port at the IXP")
 
 
 def _check_peerings(lab: Lab, transit: LabTransit) -> Iterator[Finding]:
@@ -92,28 +166,33 @@ def _check_peerings(lab: Lab, transit: LabTransit) -> Iterator[Finding]:
             yield Finding((*where, other.name), what, "say it at one of the two")
 
 
-# ---- eyeballs ------------------------------------------------------------------------------
+# ---- networks with clients -----------------------------------------------------------------
 
 
-def _check_eyeballs(lab: Lab, platform: Platform) -> Iterator[Finding]:
-    upstreams = _upstreams(lab)
-    datacenters = [datacenter.name for datacenter in platform.datacenters]
+def _check_stubs(lab: Lab, platform: Platform) -> Iterator[Finding]:
     taken: list[tuple[Prefix, str]] = [
         *((aggregate.prefix, "an aggregate") for aggregate in platform.aggregates),
         *((prefix, "our infrastructure") for prefix in _infrastructure(platform)),
     ]
-    for eyeball in lab.eyeballs:
-        where = (_INTERNET, "eyeballs", eyeball.name)
-        yield from check_interface(where, lab_interface(eyeball.name), "take a shorter name")
+    for stub in lab.stubs:
+        section = "eyeballs" if isinstance(stub, LabEyeball) else "networks"
+        where = (_INTERNET, section, stub.name)
         here = (*where, "upstreams")
-        yield from _check_delays(here, eyeball.upstreams, upstreams, "transit or IXP")
-        if not eyeball.upstreams:
-            yield Finding(here, "there is none", "such as {transit1: 3ms}")
-        if eyeball.nearest not in datacenters:
-            what = f"there is no datacenter {eyeball.nearest!r}"
-            yield Finding((*where, "nearest"), what, nearest(eyeball.nearest, datacenters))
-        yield from _check_prefixes(where, eyeball, taken)
-        taken += [(prefix, eyeball.name) for prefix in eyeball.prefixes]
+        yield from _check_delays(here, stub.upstreams, _upstreams(lab), "transit or IXP")
+        if isinstance(stub, LabEyeball):
+            yield from _check_eyeball(where, stub, platform)
+        yield from _check_prefixes(where, stub, taken)
+        taken += [(prefix, stub.name) for prefix in stub.prefixes]
+
+
+def _check_eyeball(where: Where, eyeball: LabEyeball, platform: Platform) -> Iterator[Finding]:
+    datacenters = [datacenter.name for datacenter in platform.datacenters]
+    yield from check_interface(where, lab_interface(eyeball.name), "take a shorter name")
+    if not eyeball.upstreams:
+        yield Finding((*where, "upstreams"), "there is none", "such as {transit1: 3ms}")
+    if eyeball.nearest not in datacenters:
+        what = f"there is no datacenter {eyeball.nearest!r}"
+        yield Finding((*where, "nearest"), what, nearest(eyeball.nearest, datacenters))
 
 
 def _upstreams(lab: Lab) -> set[str]:
@@ -125,13 +204,13 @@ def _infrastructure(platform: Platform) -> tuple[Prefix, Prefix]:
 
 
 def _check_prefixes(
-    where: Where, eyeball: LabEyeball, taken: list[tuple[Prefix, str]]
+    where: Where, stub: LabStub, taken: list[tuple[Prefix, str]]
 ) -> Iterator[Finding]:
-    versions = [prefix.version for prefix in eyeball.prefixes]
+    versions = [prefix.version for prefix in stub.prefixes]
     if not versions or len(set(versions)) != len(versions):
         what = "must be one prefix per address family"
         yield Finding((*where, "prefixes"), what, "such as [198.18.1.0/24, 2001:db8::/48]")
-    for index, prefix in enumerate(eyeball.prefixes):
+    for index, prefix in enumerate(stub.prefixes):
         here = (*where, "prefixes", index)
         longest = MAX_LENGTH[prefix.version]
         if prefix.prefixlen > longest:
@@ -145,11 +224,12 @@ def _check_prefixes(
 # ---- names and ASNs ------------------------------------------------------------------------
 
 
-def _networks(lab: Lab) -> Iterator[tuple[Where, LabTransit | LabIxp | LabEyeball]]:
+def _networks(lab: Lab) -> Iterator[tuple[Where, LabTransit | LabIxp | LabStub]]:
     for section, networks in (
         ("transits", lab.transits),
         ("ixps", lab.ixps),
         ("eyeballs", lab.eyeballs),
+        ("networks", lab.networks),
     ):
         for network in networks:
             yield (_INTERNET, section, network.name), network
@@ -171,3 +251,21 @@ def _check_unique(lab: Lab, platform: Platform) -> Iterator[Finding]:
         if owner != network.name:
             what = f"{network.asn} is already the ASN of {owner}"
             yield Finding((*where, "asn"), what, "ASNs are unique")
+
+
+# ---- RPKI ----------------------------------------------------------------------------------
+
+
+def _check_roas(lab: Lab, platform: Platform) -> Iterator[Finding]:
+    where = ("rpki", "roas")
+    if lab.roas and not any(cache_of(platform, one) for one in platform.machines):
+        what = "no machine of the platform is a cache, so nobody asks for them"
+        yield Finding(where, what, "rpki: {caches: [CONTROLLER]} in platform.yaml")
+    for index, roa in enumerate(lab.roas):
+        longest = roa.prefix.max_prefixlen
+        if not roa.prefix.prefixlen <= roa.max_length <= longest:
+            here = (*where, index, "max_length")
+            what = f"{roa.max_length} is outside {roa.prefix.prefixlen}..{longest}"
+            yield Finding(here, what, f"parts of {roa.prefix} are longer than it")
+        if roa.asn:  # 0: nobody may (RFC 6483)
+            yield from check_asn((*where, index, "asn"), roa.asn)

@@ -5,9 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from pltfrms.model.topology import Datacenter, Machine, Platform, Prefix, Role
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.topology import Datacenter, Machine, Platform, Role, Timers
+from pltfrms.specfile.check_peering import check_peering
 from pltfrms.specfile.check_routing import check_routing
+from pltfrms.specfile.check_traffic import check_traffic
 from pltfrms.specfile.findings import (
+    MAX_LENGTH,
     Finding,
     Where,
     check_asn,
@@ -18,8 +22,6 @@ from pltfrms.specfile.findings import (
 
 _SECTION = {Role.EDGE: "edges", Role.NODE: "nodes", Role.CONTROLLER: "controllers"}
 _RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
-MAX_LENGTH = {4: 24, 6: 48}
-"""Longest prefixes that the internet accepts, by IP version."""
 _INFRASTRUCTURE_LENGTH = {4: 8, 6: 48}
 _DAY_MS = 24 * 3600 * 1000
 
@@ -33,6 +35,8 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     yield from _check_datacenters(platform)
     yield from _check_machines(platform)
     yield from check_routing(platform)
+    yield from check_peering(platform)
+    yield from check_traffic(platform)
 
 
 # ---- prefixes ------------------------------------------------------------------------------
@@ -88,10 +92,17 @@ def _check_timers(platform: Platform) -> Iterator[Finding]:
         ("withdraw_after", timers.withdraw_after_ms, 0, _DAY_MS, "ms"),
         ("announce_after", timers.announce_after_ms, 0, _DAY_MS, "ms"),
         ("flap_hold", timers.flap_hold_seconds, 0, 300, "s"),
+        ("flap_half_life", timers.flap_half_life_seconds, 1, 86_400, "s"),
+        ("drain_wait", timers.drain_wait_seconds, 0, 3600, "s"),
+        ("confirm", timers.confirm_seconds, 5, 600, "s"),
     ):
         if not low <= value <= high:
             what = f"{value}{unit} is outside {low}{unit}..{high}{unit}"
             yield Finding(("timers", name), what)
+    yield from _check_timer_sense(timers)
+
+
+def _check_timer_sense(timers: Timers) -> Iterator[Finding]:
     if timers.contact_ttl_seconds * 1000 <= 2 * timers.heartbeat_ms:
         what = (
             f"contact_ttl {timers.contact_ttl_seconds}s must be more than two heartbeats"
@@ -99,6 +110,17 @@ def _check_timers(platform: Platform) -> Iterator[Finding]:
         )
         hint = "else one late heartbeat makes a machine lost"
         yield Finding(("timers", "contact_ttl"), what, hint)
+    if timers.flap_half_life_seconds < timers.flap_hold_seconds:
+        what = f"must not be less than flap_hold ({timers.flap_hold_seconds}s)"
+        hint = "else flaps are forgotten before they count"
+        yield Finding(("timers", "flap_half_life"), what, hint)
+    detection_ms = timers.external_bfd_interval_ms * timers.bfd_multiplier
+    if timers.confirm_seconds * 1000 <= detection_ms:
+        what = (
+            f"must be more than external BFD needs to find a neighbour gone ({detection_ms}ms)"
+        )
+        hint = "else a configuration is confirmed before its damage is seen"
+        yield Finding(("timers", "confirm"), what, hint)
 
 
 # ---- datacenters and machines --------------------------------------------------------------
@@ -143,6 +165,11 @@ def _check_datacenter(
     if not platform.machines_of(Role.EDGE, datacenter.name):
         what = "has no edges: nothing can reach its machines"
         yield Finding((*where, "edges"), what, "edges: [fra-e1, fra-e2]", "")
+    elif platform.machines_of(Role.NODE, datacenter.name) and all(
+        edge.external for edge in platform.machines_of(Role.EDGE, datacenter.name)
+    ):
+        what = "others manage all its edges: nothing of ours could announce its services"
+        yield Finding((*where, "edges"), what, "one that is not external", "")
 
 
 def where_of(machine: Machine) -> Where:
@@ -166,6 +193,9 @@ def _check_machines(platform: Platform) -> Iterator[Finding]:
             yield Finding((*where, "rack"), what, "letters, digits, . _ -")
         if machine.role is Role.NODE:
             yield from _check_size(where, machine)
+        if machine.external and machine.role is not Role.EDGE:
+            what = f"a {machine.role} cannot be external: our agent runs on it"
+            yield Finding((*where, "external"), what)
     yield from _check_ids(platform)
 
 

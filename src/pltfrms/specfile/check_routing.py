@@ -1,34 +1,40 @@
-"""What makes no sense in the backbone, the peers and the sessions of a platform."""
+"""What makes no sense in the backbone and the sessions of a platform."""
 
 import re
 from collections.abc import Iterator, Sequence
 
+from pltfrms.model.addresses import Address, Interface
+from pltfrms.model.peering import Session
 from pltfrms.model.topology import (
-    Interface,
-    Peer,
+    Link,
+    LinkKind,
     Platform,
     Role,
-    Session,
     backbone_interface,
     fabric_interface,
 )
 from pltfrms.specfile.findings import (
     Finding,
     Where,
-    check_asn,
     check_interface,
-    check_name,
+    check_range,
+    check_unicast,
     nearest,
 )
 
+_LARGEST_MTU = 9216
+_PASSWORD = re.compile(r"[^\x00-\x20\x7f-\U0010ffff\"'`\\]{0,80}\Z")
+_LINK = Link(a="", b="")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
 def check_routing(platform: Platform) -> Iterator[Finding]:
-    """Yield what is wrong with backbone, peers and sessions."""
+    """Yield what is wrong with the backbone and the sessions."""
     yield from _check_backbone(platform)
-    for peer in platform.peers:
-        yield from _check_peer(platform, peer)
+    yield from _check_ports(platform)
+    yield from _check_endpoint_owners(platform)
+    for where, session in _sessions(platform):
+        yield from _check_session(platform, where, session)
     yield from _check_interfaces(platform)
     yield from _check_addresses(platform)
 
@@ -55,8 +61,7 @@ def _check_backbone(platform: Platform) -> Iterator[Finding]:
         if seen.setdefault(frozenset((link.a, link.b)), index) != index:
             what = f"a second link between {link.a} and {link.b}"
             yield Finding(where, what, "join the circuits below us, or use another edge")
-        if link.capacity_mbps < 0:
-            yield Finding((*where, "capacity"), "must not be negative")
+        yield from _check_link(platform, where, link)
 
 
 def _check_ends(platform: Platform, where: Where, a: str, b: str) -> Iterator[Finding]:
@@ -71,10 +76,84 @@ def _check_ends(platform: Platform, where: Where, a: str, b: str) -> Iterator[Fi
         yield from check_interface(here, backbone_interface(end), hint)
 
 
+def _check_link(platform: Platform, where: Where, link: Link) -> Iterator[Finding]:
+    if link.capacity_mbps < 0:
+        yield Finding((*where, "capacity"), "must not be negative")
+    room = link.mtu - link.inner_mtu
+    if not 1280 + room <= link.mtu <= _LARGEST_MTU:
+        tunnel = f" ({room} bytes are for the tunnel)" if room else ""
+        what = f"{link.mtu} is outside {1280 + room}..{_LARGEST_MTU}{tunnel}"
+        yield Finding((*where, "mtu"), what, "IPv6 needs 1280 bytes inside")
+    if link.kind is LinkKind.WIREGUARD:
+        yield from check_range((*where, "port"), link.port, 1, 65535)
+        yield from _check_endpoints(platform, where, link)
+        return
+    hint = "leave it out, or kind: wireguard"
+    if link.endpoints:
+        what = f"a {link.kind} link has no endpoints: it is an interface at both ends"
+        yield Finding((*where, "endpoints"), what, hint)
+    if link.port != _LINK.port:
+        yield Finding((*where, "port"), f"a {link.kind} link has no port", hint)
+
+
+def _check_endpoints(platform: Platform, where: Where, link: Link) -> Iterator[Finding]:
+    here = (*where, "endpoints")
+    example = "such as endpoints: [203.0.113.1, 203.0.113.5]"
+    if len(link.endpoints) != 2:  # noqa: PLR2004 (as the message says)
+        what = f"must be the addresses of {link.a} and {link.b}, in this order"
+        yield Finding(here, what, example, "")
+        return
+    if link.endpoints[0] == link.endpoints[1]:
+        yield Finding(here, "both ends have the same address", example)
+    if link.endpoints[0].version != link.endpoints[1].version:
+        yield Finding(here, "must be of one address family", example)
+    for index, address in enumerate(link.endpoints):
+        yield from check_unicast((*here, index), address)
+        for prefix, why in (
+            *((each.prefix, "every datacenter has it") for each in platform.aggregates),
+            (platform.infrastructure4, "it is reached through the backbone"),
+            (platform.infrastructure6, "it is reached through the backbone"),
+        ):
+            if address in prefix:
+                what = f"{address} is inside {prefix}: {why}"
+                hint = "take an address that reaches the other end without us"
+                yield Finding((*here, index), what, hint)
+
+
+def _tunnel_ends(platform: Platform) -> Iterator[tuple[Where, Link, int, str]]:
+    """Yield the ends of all tunnels: path of the link, link, 0 or 1, edge."""
+    for index, link in enumerate(platform.links):
+        if link.kind is LinkKind.WIREGUARD:
+            for end, edge in enumerate((link.a, link.b)):
+                yield ("backbone", index), link, end, edge
+
+
+def _check_ports(platform: Platform) -> Iterator[Finding]:
+    users: dict[tuple[str, int], Link] = {}
+    for where, link, _, edge in _tunnel_ends(platform):
+        other = users.setdefault((edge, link.port), link)
+        if other is not link:
+            what = f"{edge} already listens on port {link.port} for {other.name}"
+            yield Finding((*where, "port"), what, "give one of the links another port:")
+
+
+def _check_endpoint_owners(platform: Platform) -> Iterator[Finding]:
+    owners: dict[Address, str] = {}
+    for where, link, end, edge in _tunnel_ends(platform):
+        for address in link.endpoints[end : end + 1]:
+            owner = owners.setdefault(address, edge)
+            if owner != edge:
+                what = f"{address} is already an address of {owner}"
+                yield Finding((*where, "endpoints", end), what, "in the order of link:")
+
+
 def check_edge(platform: Platform, where: Where, name: str) -> Iterator[Finding]:
-    """Find a name that is not that of an edge."""
+    """Find a name that is not that of an edge that we manage."""
     edges = [machine.name for machine in platform.machines_of(Role.EDGE)]
     if name in edges:
+        if any(machine.name == name and machine.external for machine in platform.machines):
+            what = f"{name} is managed by others: we configure nothing on it"
+            yield Finding(where, what, "remove external:, or take another edge")
         return
     others = {machine.name: machine.role for machine in platform.machines}
     if name in others:
@@ -83,29 +162,27 @@ def check_edge(platform: Platform, where: Where, name: str) -> Iterator[Finding]
         yield Finding(where, f"there is no edge {name!r}", nearest(name, edges), name)
 
 
-# ---- peers ---------------------------------------------------------------------------------
+# ---- sessions ------------------------------------------------------------------------------
 
 
-def _check_peer(platform: Platform, peer: Peer) -> Iterator[Finding]:
-    where = ("peers", peer.name)
-    yield from check_name(where, peer.name)
-    yield from check_asn((*where, "asn"), peer.asn)
-    if peer.asn == platform.asn:
-        what = f"{peer.asn} is our own ASN"
-        yield Finding((*where, "asn"), what, "a peer is another network")
-    if peer.max_prefixes < 1:
-        yield Finding((*where, "max_prefixes"), "must be at least 1")
-    if not peer.sessions:
-        yield Finding((*where, "sessions"), "there is none", "sessions: [{edge: …}]", "")
-    for index, session in enumerate(peer.sessions):
-        here = (*where, "sessions", index)
-        yield from check_edge(platform, (*here, "edge"), session.edge)
-        yield from _check_families(here, session)
-        for ours in session.ours:
-            for prefix in (platform.infrastructure4, platform.infrastructure6):
-                if ours.version == prefix.version and ours.network.overlaps(prefix):
-                    what = f"{ours} is inside our infrastructure {prefix}"
-                    yield Finding((*here, "ours"), what, "set infrastructure: to another")
+def _sessions(platform: Platform) -> Iterator[tuple[Where, Session]]:
+    for peer in platform.peers:
+        for index, session in enumerate(peer.sessions):
+            yield ("peers", peer.name, "sessions", index), session
+
+
+def _check_session(platform: Platform, where: Where, session: Session) -> Iterator[Finding]:
+    yield from check_edge(platform, (*where, "edge"), session.edge)
+    yield from _check_families(where, session)
+    for ours in session.ours:
+        for prefix in (platform.infrastructure4, platform.infrastructure6):
+            if ours.version == prefix.version and ours.network.overlaps(prefix):
+                what = f"{ours} is inside our infrastructure {prefix}"
+                yield Finding((*where, "ours"), what, "set infrastructure: to another")
+    # What is wrong with a secret is said without it.
+    if not _PASSWORD.match(session.password):
+        what = "it must be 1 to 80 printable ASCII characters without spaces, quotes and \\"
+        yield Finding((*where, "password"), what, "TCP MD5 and BIRD take no others")
 
 
 def _check_families(where: Where, session: Session) -> Iterator[Finding]:
@@ -136,43 +213,51 @@ def _families(versions: Sequence[int]) -> str:
 # ---- what must be unique -------------------------------------------------------------------
 
 
-def _sessions(platform: Platform) -> Iterator[tuple[Where, Session]]:
-    for peer in platform.peers:
-        for index, session in enumerate(peer.sessions):
-            yield ("peers", peer.name, "sessions", index), session
-
-
 def _check_interfaces(platform: Platform) -> Iterator[Finding]:
-    users: dict[tuple[str, str], Where] = {
-        (edge.name, name): where
+    taken = {
+        (edge.name, name)
         for edge in platform.machines_of(Role.EDGE)
-        for name, where in _own_interfaces(platform, edge.name, edge.datacenter).items()
+        for name in _own_interfaces(platform, edge.name, edge.datacenter)
     }
+    users: dict[tuple[str, str, int], Interface] = {}
     for where, session in _sessions(platform):
         here = (*where, "interface")
         if not _INTERFACE.match(session.interface):
             yield Finding(here, f"{session.interface!r} is not the name of an interface")
         hint = "set interface: to a shorter name"
         yield from check_interface(here, session.interface, hint)
-        if users.setdefault((session.edge, session.interface), where) != where:
+        port = (session.edge, session.interface)
+        if port in taken:
             what = f"{session.interface} of {session.edge} is already in use"
             yield Finding(here, what, "set interface: to a name that is unique on the edge")
+        for ours in session.ours:
+            other = users.setdefault((*port, ours.version), ours)
+            if other != ours:
+                what = f"{session.interface} of {session.edge} already has {other}, not {ours}"
+                hint = (
+                    "sessions that share an interface have the same ours; else set interface:"
+                )
+                yield Finding(here, what, hint)
 
 
-def _own_interfaces(platform: Platform, edge: str, datacenter: str) -> dict[str, Where]:
+def _own_interfaces(platform: Platform, edge: str, datacenter: str) -> Iterator[str]:
     fabrics = next((dc.fabrics for dc in platform.datacenters if dc.name == datacenter), ())
-    return {
-        "lo": (),
-        **{fabric_interface(fabric): ("datacenters", datacenter) for fabric in fabrics},
-        **{backbone_interface(k.far_end(edge)): ("backbone",) for k in platform.links_of(edge)},
-    }
+    yield "lo"
+    yield from (fabric_interface(fabric) for fabric in fabrics)
+    yield from (backbone_interface(link.far_end(edge)) for link in platform.links_of(edge))
 
 
 def _check_addresses(platform: Platform) -> Iterator[Finding]:
-    users: dict[Interface, str] = {}
+    users: dict[Address, tuple[str, str]] = {}
+    far_ends: dict[tuple[str, Address], Where] = {}
     for where, session in _sessions(platform):
-        for index, address in enumerate(session.ours):
-            if address in users:
-                what = f"{address} is already an address of {users[address]}"
+        port = (session.edge, session.interface)
+        for index, ours in enumerate(session.ours):
+            edge, interface = users.setdefault(ours.ip, port)
+            if (edge, interface) != port:
+                what = f"{ours.ip} is already an address of {edge} ({interface})"
                 yield Finding((*where, "ours", index), what, "addresses are unique")
-            users.setdefault(address, session.edge)
+        for index, theirs in enumerate(session.theirs):
+            if far_ends.setdefault((session.edge, theirs), where) != where:
+                what = f"{session.edge} already has a session with {theirs}"
+                yield Finding((*where, "theirs", index), what, "keep one of them")

@@ -43,6 +43,8 @@ class Document:
 
     def problem(self, finding: Finding) -> Problem:
         """Return the finding with file and line."""
+        if finding.source is not None:
+            return finding.problem(*finding.source)
         line = self.line(finding.where)
         if finding.row is not None and finding.where in self.text_lines:
             line = self.text_lines[finding.where] + finding.row

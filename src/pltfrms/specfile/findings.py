@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pltfrms.errors import Problem
+from pltfrms.model.addresses import Address
 
 Where = tuple[str | int, ...]
 """Path inside a document: keys and list indexes from 0."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
+MAX_LENGTH = {4: 24, 6: 48}
+"""Longest prefixes that the internet accepts, by IP version."""
 INTERFACE_NAME_BYTES = 15
 """Longest name of a network interface in Linux."""
 
@@ -22,13 +25,16 @@ class Finding:
     where: Where
     what: str
     hint: str = ""
-    absent: str | None = None
-    """Set if something is not there: its name, or `` if too few things are under `where`.
+    absent: str | Where | None = None
+    """Set if something is not there: its name, or the path under which too few things are,
+    or `` if that is `where`.
 
     Such a finding is not believed when that part of the document could not be read.
     """
     row: int | None = None
     """Line inside a text of several lines, from 0; None if it is not about the text."""
+    source: tuple[str, int] | None = None
+    """File and line (0: the whole file), if it is about a file that the document names."""
 
     def problem(self, file: str = "", line: int = 0) -> Problem:
         """Return it as a problem of that file and line."""
@@ -73,13 +79,25 @@ def check_interface(where: Where, interface: str, hint: str) -> Iterator[Finding
         )
 
 
-def check_range(where: Where, value: float, low: float, high: float) -> Iterator[Finding]:
+def check_range(where: Where, value: int, low: int, high: int) -> Iterator[Finding]:
     """Find a number that is not in low..high."""
     if not low <= value <= high:
-        yield Finding(where, f"{value:g} is outside {low:g}..{high:g}")
+        yield Finding(where, f"{value} is outside {low}..{high}")
 
 
 def check_asn(where: Where, asn: int) -> Iterator[Finding]:
     """Find a number that is no ASN."""
     if not 1 <= asn <= 4_294_967_295:  # noqa: PLR2004 (the size of an ASN)
         yield Finding(where, f"{asn} is not an ASN", "ASNs are 1..4294967295")
+
+
+def check_unicast(where: Where, address: Address) -> Iterator[Finding]:
+    """Find an address that is not that of one machine, or only means one on some link."""
+    if (
+        address.is_unspecified
+        or address.is_loopback
+        or address.is_multicast
+        or address.is_link_local
+        or getattr(address, "scope_id", None)
+    ):
+        yield Finding(where, f"{address} is no address at which others reach a machine")

@@ -1,7 +1,7 @@
 """Spec files -> words of the model, or every problem at once."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -9,14 +9,19 @@ from pltfrms.errors import InvariantError, Problem, SpecError
 from pltfrms.model.lab import Lab
 from pltfrms.model.service import ServiceSpec
 from pltfrms.model.topology import Platform
-from pltfrms.specfile.build import build_lab, build_platform, build_service
+from pltfrms.specfile.build import build_platform
+from pltfrms.specfile.build_lab import build_lab
+from pltfrms.specfile.build_service import build_service
 from pltfrms.specfile.check_lab import lab_findings
 from pltfrms.specfile.check_platform import platform_findings
 from pltfrms.specfile.check_service import placement_findings, service_findings
 from pltfrms.specfile.document import Document, read
 from pltfrms.specfile.findings import Finding
+from pltfrms.specfile.lab_shapes import LabShape
+from pltfrms.specfile.platform_shapes import PlatformShape
 from pltfrms.specfile.reading import Reading, read_shape
-from pltfrms.specfile.shapes import LabShape, PlatformShape, ServiceShape, Shape
+from pltfrms.specfile.service_shapes import ServiceShape
+from pltfrms.specfile.shapes import Shape
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=Shape)
@@ -147,8 +152,9 @@ def _platform(document: Document) -> _Outcome[Platform]:
     reading = _read(PlatformShape, document)
     if reading.shape is None:
         return _Outcome(None, reading.problems)
-    platform, findings = build_platform(reading.shape)
-    findings += platform_findings(platform)
+    platform, notes = build_platform(reading.shape, Path(document.file).parent)
+    reading = replace(reading, short=frozenset(notes.short))
+    findings = [*notes.findings, *map(notes.located, platform_findings(platform))]
     return _Outcome(platform, _all_problems(document, reading, findings))
 
 

@@ -38,15 +38,21 @@ class Reading(Generic[_T]):
     """Parts that had to be left out, as they stand in the document."""
     unread: frozenset[str] = frozenset()
     """Words in those parts."""
+    short: frozenset[Where] = frozenset()
+    """Lists that lack entries for another reason: findings that there are too few of them
+    are not believed."""
 
     def believes(self, finding: Finding) -> bool:
         """Return False if the finding may only follow from a part that was left out."""
         where = finding.where
         if any(where[: len(path)] == path for path in self.removed):
             return False
-        if finding.absent == "":
-            return all(path[: len(where)] != where for path in self.removed)
-        return finding.absent is None or finding.absent not in self.unread
+        under = where if finding.absent == "" else finding.absent
+        if under in self.short:
+            return False
+        if isinstance(under, tuple):
+            return all(path[: len(under)] != under for path in self.removed)
+        return under is None or under not in self.unread
 
     def in_document(self, finding: Finding) -> Finding:
         """Return the finding with its path in the document instead of that in the shape."""

@@ -1,7 +1,8 @@
-"""Texts with a unit, addresses and fixed words, as they stand in a spec."""
+"""Texts with a unit, addresses, moments and fixed words, as they stand in a spec."""
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time
 from fractions import Fraction
 from functools import partial
 from ipaddress import (
@@ -17,7 +18,7 @@ from ipaddress import (
 )
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from pltfrms.specfile.findings import nearest
@@ -36,6 +37,16 @@ _SIZE_UNITS = {
     "TiB": 2**40,
 }
 _RATE_UNITS = {"kbit": 1, "Mbit": 10**3, "Gbit": 10**6, "Tbit": 10**9}
+_AS_SET = re.compile(
+    # A source, then names with at least one set among them (RFC 2622).
+    r"(?:[A-Za-z][A-Za-z0-9-]{0,30}::)?(?=(?:[A-Za-z0-9_-]+:)*AS-)"
+    r"(?:AS[0-9]{1,10}|AS-[A-Za-z0-9_-]{0,60}[A-Za-z0-9])"
+    r"(?::(?:AS[0-9]{1,10}|AS-[A-Za-z0-9_-]{0,60}[A-Za-z0-9])){0,5}\Z",
+    re.IGNORECASE | re.ASCII,
+)
+_COMMUNITY = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10}){1,2}\Z")
+_MOMENTS = "2030-01-31 or 2030-01-31T18:00:00Z"
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 _ADDRESS_MARKS = frozenset("%;{} \t\r\n")
 """Never part of an address; `%` would smuggle free text into configurations."""
 
@@ -124,7 +135,12 @@ def _address(value: object, read: Callable[[str], _T], example: str) -> _T:
         raise wrong(f"must be {example}: {error}") from error
 
 
-def _prefix(value: object) -> IPv4Network | IPv6Network:
+def prefix(value: object) -> IPv4Network | IPv6Network:
+    """Return the prefix that a text says.
+
+    Raises:
+        PydanticCustomError: it says none, or has bits set after its length.
+    """
     interface = _interface(value)
     if interface.ip != interface.network.network_address:
         raise wrong(f"{value} has bits set after its length", f"write {interface.network}")
@@ -145,7 +161,7 @@ def _plain_address(value: object) -> IPv4Address | IPv6Address:
 
 PrefixText = Annotated[
     IPv4Network | IPv6Network,
-    PlainValidator(_prefix),
+    PlainValidator(prefix),
     WithJsonSchema({"type": "string", "examples": ["198.51.100.0/24"]}),
 ]
 InterfaceText = Annotated[
@@ -174,3 +190,74 @@ def one_of(*words: str, later: tuple[str, ...] = ()) -> tuple[PlainValidator, Wi
         PlainValidator(partial(_choose, words=words, later=later)),
         WithJsonSchema({"type": "string", "enum": list(words)}),
     )
+
+
+# ---- other texts ---------------------------------------------------------------------------
+
+
+def _file(value: object) -> object:
+    if value == "":
+        raise wrong("is empty", "the name of a file")
+    return value
+
+
+def _secret(value: object) -> str:
+    # What is wrong with a secret is said without it.
+    if not isinstance(value, str) or not value:
+        raise wrong("must be text that is not empty", "write it in quotes")
+    return value
+
+
+def _as_set(value: object) -> str:
+    if not isinstance(value, str) or not _AS_SET.match(value):
+        hint = "such as AS-EXAMPLE, AS64511:AS-CUSTOMERS or RIPE::AS-EXAMPLE"
+        raise wrong(f"{value!r} is not the name of an as-set", hint)
+    return value
+
+
+def _community(value: object) -> tuple[int, ...]:
+    if not isinstance(value, str) or not _COMMUNITY.match(value):
+        hint = 'two or three numbers in quotes, such as "64511:100" or "64511:1:2"'
+        raise wrong(f"{value!r} is not a community", hint)
+    return tuple(int(part) for part in value.split(":"))
+
+
+def _moment(value: object) -> int:
+    if not isinstance(value, str):
+        raise wrong(f"must be a date or a time, not {value!r}", f"such as {_MOMENTS}")
+    try:
+        moment = _instant(value)
+    except ValueError as error:
+        what = f"{value!r} is not a date or a time"
+        raise wrong(what, f"such as {_MOMENTS}") from error
+    if moment.tzinfo is None:
+        raise wrong(f"{value} has no time zone", f"write {value}Z if it is UTC")
+    if moment < _EARLIEST:
+        raise wrong(f"{value} was before this software", f"such as {_MOMENTS}")
+    return int(moment.timestamp() * 1000)
+
+
+def _instant(text: str) -> datetime:
+    if len(text) == len("2030-01-31"):
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    return datetime.fromisoformat(text)
+
+
+FileText = Annotated[str, BeforeValidator(_file)]
+SecretText = Annotated[str, PlainValidator(_secret), WithJsonSchema({"type": "string"})]
+AsSetText = Annotated[
+    str,
+    PlainValidator(_as_set),
+    WithJsonSchema({"type": "string", "examples": ["RIPE::AS-EXAMPLE"]}),
+]
+CommunityText = Annotated[
+    tuple[int, ...],
+    PlainValidator(_community),
+    WithJsonSchema({"type": "string", "examples": ["64511:100", "64511:1:2"]}),
+]
+Moment = Annotated[
+    int,
+    PlainValidator(_moment),
+    WithJsonSchema({"type": "string", "examples": ["2030-01-31", "2030-01-31T18:00:00Z"]}),
+]
+"""Unix time in milliseconds. A date alone is its first moment, in UTC."""

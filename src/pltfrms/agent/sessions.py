@@ -1,0 +1,121 @@
+"""Know the sessions of this machine's BIRD: whether they are up, and what they carry."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.errors import UnavailableError
+from pltfrms.model.machine import BgpState
+from pltfrms.model.peering import Reject
+from pltfrms.model.state import SessionStatus
+
+SESSIONS_SECONDS: Final = 2.0
+REJECTS_SECONDS: Final = 30.0
+_EXACT_BELOW = 101
+_INSIDE = ("node.", "edge.", "controller.")
+_OUTSIDE = ("peer.",)
+
+
+class Sessions:
+    """What BIRD said about its sessions when it was asked last."""
+
+    def __init__(self, world: World, problems: Problems, poke: Callable[[], None]) -> None:
+        """Call `poke` (which must not block) when what is to be reported changes."""
+        self._world = world
+        self._problems = problems
+        self._poke = poke
+        self._rejects: Mapping[str, Mapping[int, int]] = {}
+        self.own_asn = 0
+        """Whose reasons of refusal are read; 0: not known yet."""
+        self.answers = False
+        """Whether BIRD answered when it was asked last."""
+        self.statuses: tuple[SessionStatus, ...] = ()
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_rejects())
+            while True:
+                with self._problems.watch("BIRD"):
+                    await self.look()
+                await self._world.clock.sleep(SESSIONS_SECONDS)
+
+    async def look(self) -> tuple[BgpState, ...]:
+        """Ask BIRD now; UnavailableError if it does not answer."""
+        try:
+            states = await self._world.bird.sessions()
+        except UnavailableError as error:
+            self.answers = False
+            self._report(
+                tuple(
+                    SessionStatus(name=session.name, up=False, detail=f"unknown: {error}")
+                    for session in self.statuses
+                )
+            )
+            raise
+        self.answers = True
+        before = {session.name: session for session in self.statuses}
+        self._report(tuple(self._status(state, before.get(state.name)) for state in states))
+        return states
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether any session with another machine of ours is up; None: not known."""
+        names = self._names(_INSIDE)
+        return self.any_up(names) if names else None
+
+    def any_up(self, names: AbstractSet[str]) -> bool | None:
+        """Return whether any of these sessions is up; None: not known."""
+        if not self.answers:
+            return None
+        return any(session.up for session in self.statuses if session.name in names)
+
+    def _names(self, prefixes: tuple[str, ...]) -> AbstractSet[str]:
+        return {each.name for each in self.statuses if each.name.startswith(prefixes)}
+
+    def _status(self, state: BgpState, before: SessionStatus | None) -> SessionStatus:
+        old = before or SessionStatus(name=state.name, up=False)
+        rejects = self._rejects.get(state.name, {}) if state.filtered else {}
+        words = {reason.number: reason.value for reason in Reject}
+        return SessionStatus(
+            name=state.name,
+            up=state.up,
+            detail=state.detail,
+            imported=steady(old.imported, state.imported),
+            exported=steady(old.exported, state.exported),
+            filtered=steady(old.filtered, state.filtered),
+            rejects={
+                words[number]: steady(old.rejects.get(words[number], 0), count)
+                for number, count in rejects.items()
+                if number in words
+            },
+        )
+
+    def _report(self, statuses: tuple[SessionStatus, ...]) -> None:
+        if statuses != self.statuses:
+            self.statuses = statuses
+            self._poke()
+
+    async def _watch_rejects(self) -> None:
+        while True:
+            if self.own_asn and any(s.filtered for s in self.statuses):
+                with self._problems.watch("refused routes"):
+                    self._rejects = await self._world.bird.rejects(self.own_asn)
+            await self._world.clock.sleep(REJECTS_SECONDS)
+
+
+def steady(before: int, count: int) -> int:
+    """Return a count to report: exact up to 100, above that two digits.
+
+    What was said before (`before`, of our making) is said again while the count is within one
+    step of it, so that a count at the edge of two steps does not go to and fro.
+    """
+    if count < _EXACT_BELOW:
+        return count
+    step: int = 10 ** (len(str(count)) - 2)
+    if before >= _EXACT_BELOW - 1 and abs(count - before) < step:
+        return before
+    return round(count / step) * step

@@ -1,0 +1,173 @@
+"""Keep the WireGuard links of an edge as they are wanted, and change their keys in time."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Final, Protocol
+
+from pltfrms.agent.freeze import Frost
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.problems import Problems
+from pltfrms.drivers.clock import wait_event
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.wireguard import Sight
+from pltfrms.model.topology import Platform
+from pltfrms.model.tunnels import (
+    FRESH_SECONDS,
+    ROTATION_SECONDS,
+    Tunnel,
+    TunnelKeys,
+    tunnel_keys,
+    tunnels_of,
+)
+from pltfrms.planner.rotation import (
+    ANSWER_SECONDS,
+    TRIES,
+    KeyState,
+    epoch_at,
+    first_keys,
+    next_keys,
+    seconds_to_next_try,
+)
+
+LOOK_SECONDS: Final = 2.0
+
+
+class TunnelDriver(Protocol):
+    """The WireGuard interfaces of this machine. Raises UnavailableError when tools fail."""
+
+    def secret(self) -> bytes:
+        """Return what all keys are made of; UsageError if there is nothing usable."""
+        ...
+
+    async def look(self, interface: str) -> Sight | None:
+        """Return how an interface is; None if there is none."""
+        ...
+
+    async def apply(self, tunnel: Tunnel, keys: TunnelKeys, now: float) -> tuple[str, ...]:
+        """Make the interface be there with these keys; return a sentence per change."""
+        ...
+
+    async def remove_others(self, wanted: Collection[str]) -> tuple[str, ...]:
+        """Delete our WireGuard interfaces that are not wanted; return a sentence for each."""
+        ...
+
+    async def clamp(self, interfaces: Sequence[str]) -> tuple[str, ...]:
+        """Let TCP through these interfaces choose segments that fit; return what was done."""
+        ...
+
+
+class Tunnels:
+    """All WireGuard links of one edge. Their addresses and MTUs are the kernel part's."""
+
+    def __init__(
+        self,
+        driver: TunnelDriver,
+        clock: Clock,
+        journal: Journal,
+        problems: Problems,
+        frost: Frost,
+        period_seconds: int = ROTATION_SECONDS,
+    ) -> None:
+        """Change keys every `period_seconds`, the same for both ends of a link."""
+        self._driver = driver
+        self._clock = clock
+        self._journal = journal
+        self._problems = problems
+        self._frost = frost
+        self._period_seconds = period_seconds
+        self._machine = ""
+        self._tunnels: tuple[Tunnel, ...] = ()
+        self._states: dict[str, KeyState] = {}
+        self._silent_since: dict[str, float] = {}
+        """When the far end was last known to answer, or we began to ask."""
+        self._used = True
+        """Whether there may be interfaces of ours."""
+        self._wake = asyncio.Event()
+
+    def want(self, platform: Platform, machine: str) -> None:
+        """Have the tunnels of this platform from now on."""
+        self._machine = machine
+        self._tunnels = tunnels_of(platform, machine)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Reconcile every two seconds, on a new platform, and when keys are due, for ever."""
+        while True:
+            self._wake.clear()
+            await self.reconcile()
+            due = seconds_to_next_try(self._now(), self._period_seconds)
+            await wait_event(self._wake, self._clock, min(LOOK_SECONDS, due))
+
+    async def reconcile(self) -> None:
+        """Make one pass; what fails becomes a problem, and what works stays as it is.
+
+        While frozen nothing is done: a tunnel that comes or goes moves routes.
+        """
+        tunnels = self._tunnels
+        if self._frost.reason or not (tunnels or self._used):
+            return
+        self._forget(tunnels)
+        for tunnel in tunnels:
+            with self._problems.watch(f"tunnel {tunnel.interface}"):
+                await self._reconcile(tunnel)
+        with self._problems.watch("tunnels"):
+            names = [tunnel.interface for tunnel in tunnels]
+            if self._used:
+                self._say(await self._driver.remove_others(names))
+            self._say(await self._driver.clamp(names))
+            self._used = bool(tunnels)
+
+    async def _reconcile(self, tunnel: Tunnel) -> None:
+        secret = self._driver.secret()
+        sight = await self._driver.look(tunnel.interface)
+        now = self._now()
+        before = self._states.get(tunnel.interface)
+        if before is None:
+            found = self._epoch_of(secret, tunnel, sight, now)
+            before = first_keys(found, now, self._period_seconds)
+        handshake_at = sight.handshake_at if sight else 0
+        state = next_keys(before, now, handshake_at, self._period_seconds)
+        self._states[tunnel.interface] = state
+        keys = tunnel_keys(secret, self._machine, tunnel, state.epoch)
+        done = await self._driver.apply(tunnel, keys, now)
+        searching = self._is_silent(tunnel, handshake_at, now) and sight is not None
+        if not searching:  # then keys change all the time
+            self._say(done, f"link/{tunnel.link}", f", epoch {state.epoch}")
+
+    def _is_silent(self, tunnel: Tunnel, handshake_at: int, now: float) -> bool:
+        """Return whether the far end has not answered for a while, and make it a problem."""
+        name = tunnel.interface
+        if now - handshake_at <= FRESH_SECONDS:
+            self._silent_since[name] = now
+        silent = now - self._silent_since.setdefault(name, now) >= ANSWER_SECONDS
+        sentence = f"no answer from {tunnel.far_end} at {tunnel.far_endpoint}"
+        self._problems.set(f"handshake {name}", sentence if silent else "")
+        return silent
+
+    def _epoch_of(
+        self, secret: bytes, tunnel: Tunnel, sight: Sight | None, now: float
+    ) -> int | None:
+        """Return the epoch of the keys that an interface has; None if it is none we know."""
+        newest = epoch_at(now, self._period_seconds)
+        if sight is not None:
+            for epoch in range(newest, max(-1, newest - TRIES), -1):
+                if tunnel_keys(secret, self._machine, tunnel, epoch).ours == sight.key:
+                    return epoch
+        return None
+
+    def _forget(self, tunnels: Sequence[Tunnel]) -> None:
+        names = {tunnel.interface for tunnel in tunnels}
+        for name in self._states.keys() - names:
+            del self._states[name]
+            self._silent_since.pop(name, None)
+            for part in ("tunnel", "handshake"):
+                self._problems.set(f"{part} {name}", "")
+            self._used = True
+
+    def _say(self, sentences: Sequence[str], about: str = "", end: str = "") -> None:
+        if sentences:
+            about = about or f"machine/{self._machine}"
+            self._journal.say(about, "tunnel changed", "; ".join(sentences) + end)
+
+    def _now(self) -> float:
+        return self._clock.unix_ms() / 1000

@@ -1,0 +1,56 @@
+"""Let OSPF look for its ways again after another edge was away for a moment.
+
+BIRD 2.0.12 computes routes when what it knows of others changes. An edge that leaves and
+comes back before it may say so (MinLSInterval, RFC 2328, 5 s) has said nothing new in the end:
+routes were computed while it was away, and stay that way although it is there. A link that
+flaps twice within five seconds would so stay unused, and all behind it unreachable.
+"""
+
+from typing import Final
+
+from pltfrms.agent.freeze import Frost
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.errors import UnavailableError
+
+LOOK_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 6.0
+"""Once more after the last change: what was held back has been said by then."""
+
+
+class Underlay:
+    """OSPF of one edge, watched through its BFD sessions."""
+
+    def __init__(self, world: World, problems: Problems, frost: Frost) -> None:
+        """Know nothing yet."""
+        self._world = world
+        self._problems = problems
+        self._frost = frost
+        self._seen: frozenset[str] | None = None
+        self._again_at: float | None = None
+
+    async def run(self) -> None:
+        """Watch for ever; while frozen nothing is done."""
+        while True:
+            if not self._frost.reason:
+                with self._problems.watch("underlay"):
+                    await self._look()
+            await self._world.clock.sleep(LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        try:
+            await self._follow(await self._world.bird.liveness())
+        except UnavailableError:
+            self._seen = None  # the sessions say that BIRD is away
+
+    async def _follow(self, liveness: frozenset[str]) -> None:
+        now = self._world.clock.monotonic()
+        changed = self._seen is not None and liveness != self._seen
+        self._seen = liveness
+        if changed:
+            self._again_at = now + AGAIN_SECONDS
+        elif self._again_at is None or now < self._again_at:
+            return
+        else:
+            self._again_at = None
+        await self._world.bird.find_ways()

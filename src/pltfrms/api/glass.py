@@ -1,0 +1,87 @@
+"""The looking glass over HTTP: what our machines know of routes and sessions.
+
+GET /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL&exported=NAME
+                                         -> list[RouteView]; 503 if the machine is silent
+GET /v1/routes?prefix=PREFIX&machine=NAME&...   -> RouteAnswers, of all edges or those named
+GET /v1/sessions/{machine}/{name}        -> SessionText; 503 if the machine is silent
+They work also while the store is away, with the platform that was known last.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Query, Response
+
+from pltfrms.codec import encode
+from pltfrms.controller.operations import Operations
+from pltfrms.drivers.glass_client import Glass, Place, RouteQuestion, route_commands
+from pltfrms.errors import NotFoundError, UnavailableError
+from pltfrms.model.glass import RouteAnswers, RouteView
+from pltfrms.model.topology import Platform, Role
+
+_JSON = "application/json"
+
+Question = Annotated[RouteQuestion, Depends(RouteQuestion)]
+Machines = Annotated[tuple[str, ...], Query()]
+
+
+def add_glass_routes(app: FastAPI, operations: Operations, glass: Glass) -> None:
+    """Answer questions about routes and sessions by asking machines through `glass`."""
+
+    @app.get("/v1/routes/{machine}")
+    async def routes_of_one(machine: str, question: Question) -> Response:
+        """Return the paths that a machine has to a prefix or address."""
+        found = await glass.routes(_place(_platform(operations), machine), question)
+        return Response(encode(found, tuple[RouteView, ...]), media_type=_JSON)
+
+    @app.get("/v1/routes")
+    async def routes_of_all(question: Question, machine: Machines = ()) -> Response:
+        """Return the paths that all edges, or the machines named, have to a prefix."""
+        route_commands(question)  # says what is wrong with it before anybody is asked
+        platform = _platform(operations)
+        places = [_place(platform, name) for name in machine or _edges(platform)]
+        return Response(encode(await _ask_all(glass, places, question)), media_type=_JSON)
+
+    @app.get("/v1/sessions/{machine}/{name}")
+    async def session(machine: str, name: str) -> Response:
+        """Return what a machine's BIRD says of a session."""
+        place = _place(_platform(operations), machine)
+        return Response(encode(await glass.session(place, name)), media_type=_JSON)
+
+
+def _platform(operations: Operations) -> Platform:
+    return operations.snapshot(stale=True).snapshot.platform
+
+
+def _edges(platform: Platform) -> Iterable[str]:
+    return (edge.name for edge in platform.machines_of(Role.EDGE) if not edge.external)
+
+
+def _place(platform: Platform, name: str) -> Place:
+    try:
+        machine = platform.machine(name)
+    except KeyError:
+        known = ", ".join(each.name for each in platform.machines)
+        raise NotFoundError(f"there is no machine {name!r}; there are: {known}") from None
+    if machine.external:
+        raise NotFoundError(f"others manage {name}: it has no looking glass of ours")
+    return Place(machine=name, address=platform.loopback6(machine), asn=platform.asn)
+
+
+async def _ask_all(
+    glass: Glass, places: Iterable[Place], question: RouteQuestion
+) -> RouteAnswers:
+    async def ask(place: Place) -> tuple[RouteView, ...] | str:
+        try:
+            return await glass.routes(place, question)
+        except (NotFoundError, UnavailableError) as error:
+            return str(error)
+
+    by_name = {place.machine: place for place in places}
+    answers = await asyncio.gather(*map(ask, by_name.values()))
+    named = list(zip(by_name, answers, strict=True))
+    return RouteAnswers(
+        routes=tuple(route for _, a in named if not isinstance(a, str) for route in a),
+        silent={name: answer for name, answer in named if isinstance(answer, str)},
+    )

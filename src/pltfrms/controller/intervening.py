@@ -1,0 +1,134 @@
+"""Drains, freezes and blackholes: judged, committed and told of like any change of intent."""
+
+from dataclasses import replace
+
+from pltfrms.codec import encode
+from pltfrms.controller.journal import Journal
+from pltfrms.controller.judging import (
+    Judgement,
+    judge,
+    override_events,
+    require_allowed,
+    signed,
+)
+from pltfrms.controller.loop import Controller
+from pltfrms.controller.state import INTERVENTIONS_KEY, commit_guard, commit_mark
+from pltfrms.drivers.ports import Put
+from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.model.api import Event, InterventionChange, InterventionReply, Verb
+from pltfrms.model.interventions import Drain, Interventions
+from pltfrms.model.state import Snapshot
+from pltfrms.planner.interventions import apply_intervention
+
+ATTEMPTS = 5
+"""How often an intervention looks again after a conflict."""
+_TOLD = {
+    Verb.DRAIN: "drain begun",
+    Verb.UNDRAIN: "drain ended",
+    Verb.FREEZE: "network frozen",
+    Verb.UNFREEZE: "network unfrozen",
+    Verb.BLACKHOLE: "blackhole begun",
+    Verb.UNBLACKHOLE: "blackhole ended",
+}
+
+
+class Intervening:
+    """Does to the network what operators want done to it for a while."""
+
+    def __init__(self, controller: Controller) -> None:
+        """Write as `controller`."""
+        self._name = controller.name
+        self._store = controller.store
+        self._clock = controller.clock
+        self._view = controller.view
+        self._journal = controller.journal
+
+    async def take(self, change: InterventionChange) -> InterventionReply:
+        """Do it as one transaction, or only look if it is a dry run.
+
+        Raises:
+            UsageError: the words make no sense.
+            NotFoundError: what they name is not there.
+            ConflictError: a guard forbids it that `change` does not name.
+            UnavailableError: the store does not answer; it may be done or not.
+        """
+        for _ in range(ATTEMPTS):
+            snapshot = await self._view.linearized()
+            now_ms = self._clock.unix_ms()
+            after = _intervened(snapshot, change, now_ms)
+            judgement = judge(snapshot, after, now_ms)
+            if change.dry_run or after.interventions == snapshot.interventions:
+                return _reply(snapshot, after, judgement, snapshot.revision)
+            require_allowed(judgement.verdicts, change.despite)
+            writes = self._writes(after.interventions, change, judgement)
+            committed = await self._store.commit(writes, (commit_guard(snapshot.revision),))
+            if committed is not None:
+                return _reply(snapshot, after, judgement, committed)
+        raise ConflictError(f"{ATTEMPTS} others were faster; try again")
+
+    def _writes(
+        self, interventions: Interventions, change: InterventionChange, judgement: Judgement
+    ) -> list[Put]:
+        overridden = override_events(
+            self._journal, judgement.verdicts, change.despite, change.by
+        )
+        events = [_event(self._journal, change), *overridden]
+        return [
+            commit_mark(self._name, self._clock.unix_ms()),
+            Put(key=INTERVENTIONS_KEY, value=encode(interventions)),
+            *(self._journal.put(event) for event in events),
+        ]
+
+
+def _intervened(snapshot: Snapshot, change: InterventionChange, now_ms: int) -> Snapshot:
+    before, platform = snapshot.interventions, snapshot.platform
+    try:
+        after = apply_intervention(before, platform, change, now_ms)
+    except NotFoundError:
+        if not _over_already(snapshot, change, now_ms):
+            raise
+        return snapshot
+    return replace(snapshot, interventions=after)
+
+
+def _over_already(snapshot: Snapshot, change: InterventionChange, now_ms: int) -> bool:
+    """Return whether nothing is there to end, and nothing else can be meant.
+
+    So that ending something twice is no error, but a wrong name still is.
+    """
+    before = snapshot.interventions
+    if change.verb is Verb.UNBLACKHOLE:
+        return not any(now_ms < each.until_ms for each in before.blackholes)
+    if any(
+        drain.peer == change.peer != "" or drain.edge == change.edge != ""
+        for drain in before.drains
+    ):
+        return False
+    begin = replace(change, verb=Verb.DRAIN)
+    apply_intervention(before, snapshot.platform, begin, now_ms)  # refuses unknown names
+    return True
+
+
+def _reply(
+    before: Snapshot, after: Snapshot, judgement: Judgement, revision: int
+) -> InterventionReply:
+    return InterventionReply(
+        revision=revision,
+        changed=before.interventions != after.interventions,
+        interventions=after.interventions,
+        routing=judgement.routing,
+        verdicts=judgement.verdicts,
+    )
+
+
+def _event(journal: Journal, change: InterventionChange) -> Event:
+    return journal.tell(
+        _about(change), _TOLD[change.verb], detail=signed(change.why, change.by)
+    )
+
+
+def _about(change: InterventionChange) -> str:
+    if change.verb in {Verb.DRAIN, Verb.UNDRAIN}:
+        where = {"peer": change.peer, "edge": change.edge, "interface": change.interface}
+        return f"drain/{Drain(**where, since_ms=0, wait_ms=0).about}"
+    return f"blackhole/{change.prefix}" if change.prefix else "network"

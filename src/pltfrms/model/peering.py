@@ -1,0 +1,175 @@
+"""The other networks that we speak BGP with, and what we expect of each."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pltfrms.model.addresses import Address, Interface, Prefix
+
+
+class PeerKind(StrEnum):
+    """What an external BGP counterparty is to us."""
+
+    TRANSIT = "transit"
+    """Carries us everywhere, for money."""
+    IXP = "ixp"
+    """Route servers or members of an exchange, over a port we share."""
+    PNI = "pni"
+    """A network that exchanges its own traffic with us over a line of our own."""
+    CUSTOMER = "customer"
+    """A network that we carry, for money."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """A prefix that a customer may announce, and how long its parts may be."""
+
+    prefix: Prefix
+    max_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One BGP neighbourship of an edge with a peer, in IPv4 and IPv6."""
+
+    edge: str
+    ours: tuple[Interface, ...]
+    """Our addresses on that network, with prefix length; one per address family."""
+    theirs: tuple[Address, ...]
+    """The neighbour's addresses; one per address family of `ours`."""
+    interface: str
+    """Our network interface; by default `x-PEER`. Several sessions may share one."""
+    bfd: bool = False
+    password: str = field(default="", repr=False)
+    """Shared secret of TCP MD5 (RFC 2385); empty: none."""
+    gtsm: bool = False
+    """Accept only packets that crossed no router (RFC 5082); both ends must."""
+    require_role: bool = False
+    """Refuse a neighbour that does not say its BGP role (RFC 9234)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """An external BGP counterparty."""
+
+    name: str
+    kind: PeerKind
+    asn: int
+    sessions: tuple[Session, ...]
+    max_prefixes4: int = 1_500_000
+    max_prefixes6: int = 400_000
+    """More on one session are too many: it is closed, and tried again by itself."""
+    route_server: bool = True
+    """IXP: these sessions are with route servers; False: with a member (bilateral)."""
+    allowed: tuple[Allowed, ...] = ()
+    """Customer: the prefixes it may announce."""
+    allowed_asns: tuple[int, ...] = ()
+    """Customer: further ASNs that its routes may come from; its own always may."""
+    blackhole: bool = False
+    """Blackhole routes (RFC 7999) are spoken here: accepted from customers for addresses of
+    theirs, announced to others for addresses of ours."""
+
+    @property
+    def role(self) -> str:
+        """Our BGP role towards it (RFC 9234), as BIRD calls it."""
+        if self.kind is PeerKind.IXP and self.route_server:
+            return "rs_client"
+        return _ROLES[self.kind]
+
+    @property
+    def preference(self) -> int:
+        """Local preference of its routes."""
+        if self.kind is PeerKind.IXP and not self.route_server:
+            return 210
+        return _PREFERENCES[self.kind]
+
+    @property
+    def origin(self) -> int:
+        """Value of large community `OUR_ASN:1:…` on its routes."""
+        if self.kind is PeerKind.IXP and not self.route_server:
+            return 5
+        return _ORIGINS[self.kind]
+
+    def max_prefixes(self, version: int) -> int:
+        """Return the most prefixes accepted in one address family (4 or 6)."""
+        return self.max_prefixes4 if version == 4 else self.max_prefixes6  # noqa: PLR2004
+
+
+_ROLES = {
+    PeerKind.TRANSIT: "customer",
+    PeerKind.IXP: "peer",
+    PeerKind.PNI: "peer",
+    PeerKind.CUSTOMER: "provider",
+}
+_PREFERENCES = {
+    PeerKind.CUSTOMER: 300,
+    PeerKind.PNI: 220,
+    PeerKind.IXP: 200,
+    PeerKind.TRANSIT: 100,
+}
+_ORIGINS = {
+    PeerKind.CUSTOMER: 3,
+    PeerKind.PNI: 4,
+    PeerKind.IXP: 6,
+    PeerKind.TRANSIT: 7,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtrCache:
+    """A server that knows which AS may originate which prefix (RFC 8210)."""
+
+    address: Address
+    port: int = 3323
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginValidation:
+    """RPKI origin validation (RFC 6811); without caches there is none."""
+
+    caches: tuple[RtrCache, ...] = ()
+    hold_seconds: int = 30
+    """A freshly started edge keeps external sessions closed until a cache has answered, but
+    no longer than this."""
+
+
+class Reject(StrEnum):
+    """Why a route from outside is refused. The number is large community `OUR_ASN:15:N`."""
+
+    LENGTH = "length"
+    BOGON = "bogon"
+    OURS = "ours"
+    PATH_LENGTH = "path-length"
+    PRIVATE_ASN = "private-asn"
+    RPKI_INVALID = "rpki-invalid"
+    NOT_ALLOWED = "not-allowed"
+    ORIGIN_ASN = "origin-asn"
+    TRANSIT_IN_PATH = "transit-in-path"
+    BLACKHOLE = "blackhole"
+    AS_SET = "as-set"
+    DRAINED = "drained"
+
+    @property
+    def number(self) -> int:
+        """Its number, which never changes its meaning."""
+        return _REJECTS[self][0]
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return _REJECTS[self][1]
+
+
+_REJECTS = {
+    Reject.LENGTH: (1, "the prefix is shorter or longer than the internet accepts"),
+    Reject.BOGON: (2, "the prefix is reserved and must not be on the internet"),
+    Reject.OURS: (3, "the prefix is ours, or part of ours"),
+    Reject.PATH_LENGTH: (4, "the AS path is too long"),
+    Reject.PRIVATE_ASN: (5, "the AS path has a private or reserved ASN"),
+    Reject.RPKI_INVALID: (6, "RPKI says that its origin may not announce it"),
+    Reject.NOT_ALLOWED: (7, "the customer may not announce this prefix"),
+    Reject.ORIGIN_ASN: (8, "the customer may not announce routes of this origin"),
+    Reject.TRANSIT_IN_PATH: (9, "the AS path of a peer or customer leads through a transit"),
+    Reject.BLACKHOLE: (10, "a blackhole that this peer may not ask for"),
+    Reject.AS_SET: (11, "the AS path has a set in it"),
+    Reject.DRAINED: (12, "the session is drained"),
+}

@@ -1,0 +1,345 @@
+"""What the neighbours see of a change, line by line, and how much each line disturbs."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.announcements import Announcement, announcements, preference_of
+from pltfrms.model.guards import Effect, RoutingChange
+from pltfrms.model.interventions import Drain, DrainPhase, Interventions
+from pltfrms.model.peering import Allowed, Peer, PeerKind, Session
+from pltfrms.model.topology import Link, Platform
+
+BACKBONE: Final = "backbone"
+"""What `RoutingChange.session` says of links."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Neighbour:
+    """A session with all that decides what crosses it."""
+
+    peer: Peer
+    session: Session
+    preference: int
+    bfd_ms: int
+    """Interval between packets; 0 without BFD."""
+    bfd_multiplier: int
+    announced: Mapping[Prefix, Announcement]
+    blackholes: tuple[Prefix, ...]
+    withdraws_at_ms: int | None
+    """When the first drain that fits takes everything back; None without drain."""
+
+
+_Line = tuple[str, Effect]
+
+
+def routing_changes(
+    before: Platform,
+    after: Platform,
+    interventions_before: Interventions,
+    interventions_after: Interventions,
+    now_ms: int,
+) -> tuple[RoutingChange, ...]:
+    """Return what changes for each neighbour at `now_ms` (Unix time).
+
+    By session in spec order, then the backbone, then what no neighbour sees. A drain that
+    only warns now says when it withdraws. Secrets are never shown.
+    """
+    old = _neighbours(before, interventions_before, now_ms)
+    new = _neighbours(after, interventions_after, now_ms)
+    changes = [
+        RoutingChange(session=name, what=what, effect=effect)
+        for name in dict.fromkeys((*old, *new))
+        for what, effect in _session_lines(old.get(name), new.get(name), now_ms)
+    ]
+    for subject, lines in (
+        (BACKBONE, _link_lines(before, after)),
+        ("aggregates", _aggregate_lines(before, after)),
+        ("rpki", _validation_lines(before, after)),
+        ("guards", _guard_lines(before, after)),
+    ):
+        changes += [RoutingChange(session=subject, what=w, effect=e) for w, e in lines]
+    return tuple(changes)
+
+
+# ---- sessions ------------------------------------------------------------------------------
+
+
+def _neighbours(
+    platform: Platform, interventions: Interventions, now_ms: int
+) -> dict[str, _Neighbour]:
+    announced: dict[str, dict[Prefix, Announcement]] = {}
+    for each in announcements(platform, interventions, now_ms):
+        announced.setdefault(each.session, {})[each.prefix] = each
+    timers = platform.timers
+    edges = dict.fromkeys(session.edge for peer in platform.peers for session in peer.sessions)
+    return {
+        f"{name}@{edge}": _Neighbour(
+            peer=peer,
+            session=session,
+            preference=preference_of(platform, peer, session, now_ms),
+            bfd_ms=timers.external_bfd_interval_ms if session.bfd else 0,
+            bfd_multiplier=timers.bfd_multiplier if session.bfd else 0,
+            announced=announced.get(f"{name}@{edge}", {}),
+            blackholes=_blackholes(interventions, peer, session, now_ms),
+            withdraws_at_ms=_withdraws_at(interventions.drains, peer, session, now_ms),
+        )
+        for edge in edges
+        for name, (peer, session) in zip(
+            platform.session_names(edge), platform.sessions_of(edge), strict=True
+        )
+    }
+
+
+def _blackholes(
+    interventions: Interventions, peer: Peer, session: Session, now_ms: int
+) -> tuple[Prefix, ...]:
+    """Return what a session asks its peer to drop."""
+    phase = interventions.drain_of(peer.name, session.edge, session.interface, now_ms)
+    asks = peer.blackhole and peer.kind is not PeerKind.CUSTOMER
+    if not asks or phase is DrainPhase.WITHDRAWN:
+        return ()
+    families = {ours.version for ours in session.ours}
+    return tuple(
+        blackhole.prefix
+        for blackhole in interventions.blackholes
+        if now_ms < blackhole.until_ms and blackhole.prefix.version in families
+    )
+
+
+def _withdraws_at(
+    drains: Iterable[Drain], peer: Peer, session: Session, now_ms: int
+) -> int | None:
+    ends = [
+        drain.since_ms + drain.wait_ms
+        for drain in drains
+        if Interventions(drains=(drain,)).drain_of(
+            peer.name, session.edge, session.interface, now_ms
+        )
+        is not DrainPhase.NONE
+    ]
+    return min(ends, default=None)
+
+
+def _session_lines(
+    old: _Neighbour | None, new: _Neighbour | None, now_ms: int
+) -> Iterator[_Line]:
+    if old is None and new is not None:
+        yield "session added", Effect.MOVES
+    elif new is None:
+        yield "session removed", Effect.MOVES
+    elif old is not None:
+        yield from _resets(old, new)
+        yield from _other_settings(old, new)
+    yield from _prefix_lines(old, new, now_ms)
+
+
+def _resets(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
+    """Yield what makes BIRD close the session and open it again."""
+    words = [
+        _moved("kind", old.peer.kind, new.peer.kind),
+        _moved("asn", old.peer.asn, new.peer.asn),
+        _moved("role", old.peer.role, new.peer.role),
+        _moved("our addresses", _join(old.session.ours), _join(new.session.ours)),
+        _moved("their addresses", _join(old.session.theirs), _join(new.session.theirs)),
+        _moved("interface", old.session.interface, new.session.interface),
+        _moved("bfd", _switch(old.session.bfd), _switch(new.session.bfd)),
+        _secret(old.session.password, new.session.password),
+        _moved("gtsm", _switch(old.session.gtsm), _switch(new.session.gtsm)),
+        _moved(
+            "require_role",
+            _switch(old.session.require_role),
+            _switch(new.session.require_role),
+        ),
+    ]
+    yield from ((word, Effect.RESET) for word in words if word)
+
+
+def _other_settings(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
+    preference = _moved("preference", old.preference, new.preference)
+    if preference:
+        yield preference, Effect.MOVES
+    yield from _allowed_lines(old.peer, new.peer)
+    words = [
+        _moved("max_prefixes ipv4", old.peer.max_prefixes4, new.peer.max_prefixes4),
+        _moved("max_prefixes ipv6", old.peer.max_prefixes6, new.peer.max_prefixes6),
+        _moved("blackhole", _switch(old.peer.blackhole), _switch(new.peer.blackhole)),
+    ]
+    if old.session.bfd and new.session.bfd:
+        words += [
+            _moved("bfd interval", f"{old.bfd_ms} ms", f"{new.bfd_ms} ms"),
+            _moved("bfd multiplier", old.bfd_multiplier, new.bfd_multiplier),
+        ]
+    yield from ((word, Effect.COSMETIC) for word in words if word)
+
+
+def _allowed_lines(old: Peer, new: Peer) -> Iterator[_Line]:
+    """Yield what a customer may no longer announce, which moves traffic, and what it may."""
+    before = [_allowed(each) for each in old.allowed] + [f"AS{n}" for n in old.allowed_asns]
+    after = [_allowed(each) for each in new.allowed] + [f"AS{n}" for n in new.allowed_asns]
+    gone = [f"-{each}" for each in before if each not in after]
+    come = [f"+{each}" for each in after if each not in before]
+    if gone or come:
+        effect = Effect.MOVES if gone else Effect.COSMETIC
+        yield f"allowed {' '.join((*gone, *come))}", effect
+
+
+def _allowed(allowed: Allowed) -> str:
+    longer = allowed.max_length != allowed.prefix.prefixlen
+    return f"{allowed.prefix} up to /{allowed.max_length}" if longer else str(allowed.prefix)
+
+
+# ---- prefixes ------------------------------------------------------------------------------
+
+
+def _prefix_lines(
+    old: _Neighbour | None, new: _Neighbour | None, now_ms: int
+) -> Iterator[_Line]:
+    before = _visible(old)
+    after = _visible(new)
+    for prefix in dict.fromkeys((*before, *after)):
+        was, will = before.get(prefix), after.get(prefix)
+        if will is None:
+            yield f"-{prefix}", Effect.MOVES
+        elif was is None:
+            yield " ".join((f"+{prefix}", *_attributes(will))), Effect.MOVES
+        else:
+            moved = [word for word in _moved_attributes(was, will) if word]
+            moved += _drain_words(old, new, now_ms)
+            if moved:
+                yield f"{prefix} {', '.join(moved)}", Effect.MOVES
+    asked = old.blackholes if old else ()
+    asks = new.blackholes if new else ()
+    yield from ((f"-{p} blackhole", Effect.MOVES) for p in asked if p not in asks)
+    yield from ((f"+{p} blackhole", Effect.MOVES) for p in asks if p not in asked)
+
+
+def _visible(neighbour: _Neighbour | None) -> dict[Prefix, Announcement]:
+    announced = neighbour.announced if neighbour else {}
+    return {prefix: each for prefix, each in announced.items() if each.visible}
+
+
+def _attributes(announcement: Announcement) -> Iterator[str]:
+    if announcement.prepend:
+        yield f"prepend x{announcement.prepend}"
+    if announcement.med is not None:
+        yield f"med {announcement.med}"
+    if announcement.no_export:
+        yield "no-export"
+    if announcement.communities:
+        yield f"communities {_communities(announcement)}"
+    if announcement.drain is DrainPhase.SHUTDOWN:
+        yield "graceful shutdown"
+
+
+def _moved_attributes(was: Announcement, will: Announcement) -> Iterator[str]:
+    yield _moved("prepend", f"x{was.prepend}", f"x{will.prepend}")
+    yield _moved("med", was.med, will.med)
+    yield _moved("no-export", _switch(was.no_export), _switch(will.no_export))
+    yield _moved("communities", _communities(was), _communities(will))
+
+
+def _drain_words(old: _Neighbour | None, new: _Neighbour | None, now_ms: int) -> list[str]:
+    """Return what a drain does to a prefix that stays announced for the moment."""
+    was = old.withdraws_at_ms if old else None
+    will = new.withdraws_at_ms if new else None
+    if was == will:
+        return []
+    if will is None:
+        return ["graceful shutdown ends"]
+    seconds = max(0, will - now_ms) / 1000
+    return [f"graceful shutdown, withdrawn in {seconds:.10g} s"]
+
+
+def _communities(announcement: Announcement) -> str:
+    words = (":".join(map(str, community)) for community in announcement.communities)
+    return " ".join(words) or "none"
+
+
+# ---- what is not a session -----------------------------------------------------------------
+
+
+def _link_lines(before: Platform, after: Platform) -> Iterator[_Line]:
+    old = {frozenset((link.a, link.b)): link for link in before.links}
+    new = {frozenset((link.a, link.b)): link for link in after.links}
+    for ends in dict.fromkeys((*old, *new)):
+        was, will = old.get(ends), new.get(ends)
+        if will is None:
+            yield f"{old[ends].name} removed", Effect.MOVES
+        elif was is None:
+            yield f"{will.name} added", Effect.MOVES
+        else:
+            yield from _link_settings(was, will)
+
+
+def _link_settings(was: Link, will: Link) -> Iterator[_Line]:
+    moves = (
+        _moved("kind", was.kind, will.kind),
+        _moved("endpoints", _endpoints(was), _endpoints(will)),
+        _moved("port", was.port, will.port),
+        _moved("mtu", was.mtu, will.mtu),
+    )
+    yield from ((f"{will.name} {word}", Effect.MOVES) for word in moves if word)
+    old, new = (f"{link.capacity_mbps} Mbit/s" for link in (was, will))
+    capacity = _moved("capacity", old, new)
+    if capacity:
+        yield f"{will.name} {capacity}", Effect.COSMETIC
+
+
+def _endpoints(link: Link) -> str:
+    """Return them in an order that does not depend on which end is named first."""
+    pairs = sorted(zip((link.a, link.b), link.endpoints, strict=False))
+    return _join(f"{edge} {address}" for edge, address in pairs)
+
+
+def _aggregate_lines(before: Platform, after: Platform) -> Iterator[_Line]:
+    old = {aggregate.prefix: aggregate.announce for aggregate in before.aggregates}
+    for aggregate in after.aggregates:
+        word = _moved("announce", old.get(aggregate.prefix), aggregate.announce)
+        if aggregate.prefix in old and word:
+            yield f"{aggregate.prefix} {word}", Effect.MOVES
+
+
+def _validation_lines(before: Platform, after: Platform) -> Iterator[_Line]:
+    old, new = before.origin_validation, after.origin_validation
+    for sign, here, there in (("-", old, new), ("+", new, old)):
+        for cache in here.caches:
+            if cache not in there.caches:
+                yield f"{sign}cache {cache.address} port {cache.port}", Effect.COSMETIC
+    word = _moved("hold", f"{old.hold_seconds} s", f"{new.hold_seconds} s")
+    if word:
+        yield word, Effect.COSMETIC
+
+
+def _guard_lines(before: Platform, after: Platform) -> Iterator[_Line]:
+    for name in ("announce_floor", "shrink_percent"):
+        word = _moved(name, getattr(before.guards, name), getattr(after.guards, name))
+        if word:
+            yield word, Effect.COSMETIC
+
+
+# ---- words ---------------------------------------------------------------------------------
+
+
+def _moved(name: str, was: object, will: object) -> str:
+    """Return `name was -> will`; empty if both are the same."""
+    if was == will:
+        return ""
+    return f"{name} {'none' if was is None else was} -> {'none' if will is None else will}"
+
+
+def _secret(was: str, will: str) -> str:
+    if was == will:
+        return ""
+    if not was:
+        return "password added"
+    return "password changed" if will else "password removed"
+
+
+def _switch(on: bool) -> str:  # noqa: FBT001 - the value itself, not a mode
+    return "on" if on else "off"
+
+
+def _join(things: Iterable[object]) -> str:
+    return ", ".join(str(thing) for thing in things) or "none"

@@ -1,0 +1,44 @@
+"""What is really announced and really served, as far as agents have told. Pure."""
+
+from collections.abc import Iterator
+
+from pltfrms.model.announcements import Announcement, announcements
+from pltfrms.model.service import Service
+from pltfrms.model.state import Phase, Snapshot
+
+
+def announced_now(snapshot: Snapshot, now_ms: int) -> Iterator[Announcement]:
+    """Yield the visible announcements, but for those that an agent says are not made.
+
+    An edge that has not reported counts as making all of its announcements.
+    """
+    withheld = {
+        (name, aggregate.prefix)
+        for name, status in snapshot.statuses.items()
+        for aggregate in status.aggregates
+        if not aggregate.announced
+    }
+    down = {
+        (name, session.name)
+        for name, status in snapshot.statuses.items()
+        for session in status.sessions
+        if not session.up
+    }
+    for each in announcements(snapshot.platform, snapshot.interventions, now_ms):
+        name = each.session.partition("@")[0]
+        session = f"peer.{name}.ipv{each.prefix.version}"
+        silent = (each.edge, str(each.prefix)) in withheld or (each.edge, session) in down
+        if each.visible and not silent:
+            yield each
+
+
+def serving_datacenters(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
+    """Return the datacenters that have a ready instance of a service, in spec order."""
+    ready = {
+        allocation.datacenter
+        for allocation in snapshot.allocations.values()
+        if allocation.service == service.name
+        and (instance := snapshot.instance(allocation.id)) is not None
+        and instance.phase is Phase.READY
+    }
+    return tuple(dc.name for dc in snapshot.platform.datacenters if dc.name in ready)

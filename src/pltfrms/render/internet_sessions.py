@@ -1,0 +1,292 @@
+"""Which BGP sessions a machine of the emulated internet has, whatever daemon speaks there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from pltfrms.model.addresses import Interface, Prefix
+from pltfrms.model.lab import (
+    Lab,
+    LabIxp,
+    LabNetwork,
+    LabStub,
+    LabTransit,
+    lab_interface,
+    lan_addresses,
+    lan_interface,
+)
+from pltfrms.model.peering import Peer, PeerKind, Session
+from pltfrms.model.topology import Platform
+
+_CUSTOMER = 300
+_MEMBER = 210
+_PEER = 200
+_TRANSIT = 100
+_HOST = {4: 32, 6: 128}
+_ANYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_NETWORK_ROLES = {PeerKind.CUSTOMER: "customer", PeerKind.PNI: "peer", PeerKind.IXP: "peer"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarSession:
+    """A session of a lab machine, as its template needs it."""
+
+    name: str
+    local: str
+    address: str
+    asn: int
+    interface: str
+    numbers: tuple[int, ...]
+    """Address families it carries."""
+    role: str = "rs_server"
+    """Of this machine (RFC 9234), as BIRD calls it."""
+    enforce_first_as: str = "on"
+    bfd: bool = True
+    password: str = ""
+    gtsm: bool = False
+    preference: int = 0
+    med: int
+    export: str = ""
+    """The rule of the template that judges what goes out."""
+    blackholes: tuple[Prefix, ...] = ()
+    """Single addresses in these may be blackholed by the far end (RFC 7999)."""
+
+    @property
+    def number(self) -> int:
+        """The address family of a session that carries one."""
+        return self.numbers[0]
+
+    @property
+    def link_local(self) -> bool:
+        """Whether its addresses mean something on their interface only."""
+        return self.address.startswith("fe80:")
+
+    def blackholes_of(self, number: int) -> tuple[Prefix, ...]:
+        """Return `blackholes` of one address family."""
+        return tuple(prefix for prefix in self.blackholes if prefix.version == number)
+
+
+def host_length(number: int) -> int:
+    """Return the length of the prefix of a single address of a family (4 or 6)."""
+    return _HOST[number]
+
+
+# ---- transit -------------------------------------------------------------------------------
+
+
+def transit_sessions(platform: Platform, lab: Lab, transit: LabTransit) -> list[FarSession]:
+    """Return a transit's sessions: with us, with its other customers, with other transits."""
+    return [
+        *_with_our_edges(platform, transit),
+        *_with_stubs(lab, transit),
+        *_with_other_transits(lab, transit),
+    ]
+
+
+def _with_our_edges(platform: Platform, transit: LabTransit) -> Iterator[FarSession]:
+    for session, ours, theirs in _ends(_peer(platform, transit.name)):
+        yield FarSession(
+            name=f"customer.{session.edge}.ipv{ours.version}",
+            local=theirs,
+            address=str(ours.ip),
+            asn=platform.asn,
+            interface=lab_interface(session.edge),
+            numbers=(ours.version,),
+            role="provider",
+            bfd=session.bfd,
+            password=session.password,
+            gtsm=session.gtsm,
+            preference=_CUSTOMER,
+            med=_med(transit.delays_us.get(session.edge, 0)),
+            export="to_customer",
+            blackholes=_ours(platform),
+        )
+
+
+def _with_stubs(lab: Lab, transit: LabTransit) -> Iterator[FarSession]:
+    for stub in lab.stubs:
+        if transit.name in stub.upstreams:
+            yield FarSession(
+                name=f"customer.{stub.name}",
+                local=str(lab.link_local(transit.name)),
+                address=str(lab.link_local(stub.name)),
+                asn=stub.asn,
+                interface=lab_interface(stub.name),
+                numbers=(4, 6),
+                role="provider",
+                preference=_CUSTOMER,
+                med=_med(stub.upstreams[transit.name]),
+                export="to_customer",
+                blackholes=stub.prefixes,
+            )
+
+
+def _with_other_transits(lab: Lab, transit: LabTransit) -> Iterator[FarSession]:
+    for other in lab.transits:
+        delay_us = transit.peerings.get(other.name, other.peerings.get(transit.name))
+        if delay_us is not None:
+            yield FarSession(
+                name=f"peer.{other.name}",
+                local=str(lab.link_local(transit.name)),
+                address=str(lab.link_local(other.name)),
+                asn=other.asn,
+                interface=lab_interface(other.name),
+                numbers=(4, 6),
+                role="peer",
+                preference=_PEER,
+                med=_med(delay_us),
+                export="to_peer",
+            )
+
+
+# ---- route server --------------------------------------------------------------------------
+
+
+def route_server_sessions(platform: Platform, lab: Lab, ixp: LabIxp) -> list[FarSession]:
+    """Return a route server's sessions: with us and with the other members."""
+    return [*_with_our_ports(platform, ixp), *_with_members(platform, lab, ixp)]
+
+
+def _with_our_ports(platform: Platform, ixp: LabIxp) -> Iterator[FarSession]:
+    for session, ours, theirs in _ends(_peer(platform, ixp.name)):
+        yield FarSession(
+            name=f"member.{session.edge}.ipv{ours.version}",
+            local=theirs,
+            address=str(ours.ip),
+            asn=platform.asn,
+            interface=lan_interface(ixp.name),
+            numbers=(ours.version,),
+            bfd=session.bfd,
+            password=session.password,
+            gtsm=session.gtsm,
+            med=_med(ixp.delays_us.get(session.edge, 0)),
+            blackholes=_ours(platform),
+        )
+
+
+def _with_members(platform: Platform, lab: Lab, ixp: LabIxp) -> Iterator[FarSession]:
+    for stub in lab.stubs:
+        if ixp.name in stub.upstreams:
+            for server, member in _lan_ends(platform, lab, ixp, stub):
+                yield FarSession(
+                    name=f"member.{stub.name}.ipv{server.version}",
+                    local=str(server.ip),
+                    address=str(member.ip),
+                    asn=stub.asn,
+                    interface=lan_interface(ixp.name),
+                    numbers=(server.version,),
+                    bfd=ixp.daemon.has_bfd,
+                    med=_med(stub.upstreams[ixp.name]),
+                    blackholes=stub.prefixes,
+                )
+
+
+# ---- eyeball or network --------------------------------------------------------------------
+
+
+def stub_sessions(platform: Platform, lab: Lab, stub: LabStub) -> list[FarSession]:
+    """Return the sessions of a network with clients: with us, with transits, at IXPs."""
+    return [
+        *(_with_us(platform, lab, stub) if isinstance(stub, LabNetwork) else ()),
+        *_with_transits(lab, stub),
+        *_with_route_servers(platform, lab, stub),
+    ]
+
+
+def _with_us(platform: Platform, lab: Lab, network: LabNetwork) -> Iterator[FarSession]:
+    peer = _peer(platform, network.name)
+    customer = peer.kind is PeerKind.CUSTOMER
+    ixp = next((ixp for ixp in lab.ixps if ixp.name == network.member_of), None)
+    for session, ours, theirs in _ends(peer):
+        interface = lan_interface(ixp.name) if ixp else lab_interface(session.edge)
+        delays_us = ixp.delays_us if ixp else network.delays_us
+        yield FarSession(
+            name=f"platform.{session.edge}.ipv{ours.version}",
+            local=theirs,
+            address=str(ours.ip),
+            asn=platform.asn,
+            interface=interface,
+            numbers=(ours.version,),
+            role=_NETWORK_ROLES[peer.kind],
+            bfd=session.bfd,
+            password=session.password,
+            gtsm=session.gtsm,
+            preference=_TRANSIT if customer else _MEMBER,
+            med=_med(delays_us.get(session.edge, 0)),
+            export="to_upstream",
+            blackholes=_ours(platform),
+        )
+
+
+def _with_transits(lab: Lab, stub: LabStub) -> Iterator[FarSession]:
+    for transit in lab.transits:
+        if transit.name in stub.upstreams:
+            yield FarSession(
+                name=f"transit.{transit.name}",
+                local=str(lab.link_local(stub.name)),
+                address=str(lab.link_local(transit.name)),
+                asn=transit.asn,
+                interface=lab_interface(transit.name),
+                numbers=(4, 6),
+                role="customer",
+                preference=_TRANSIT,
+                med=_med(stub.upstreams[transit.name]),
+                export="to_upstream",
+            )
+
+
+def _with_route_servers(platform: Platform, lab: Lab, stub: LabStub) -> Iterator[FarSession]:
+    for ixp in lab.ixps:
+        if ixp.name in stub.upstreams:
+            for server, member in _lan_ends(platform, lab, ixp, stub):
+                yield FarSession(
+                    name=f"ixp.{ixp.name}.ipv{server.version}",
+                    local=str(member.ip),
+                    address=str(server.ip),
+                    asn=ixp.asn,
+                    interface=lan_interface(ixp.name),
+                    numbers=(server.version,),
+                    role="rs_client",
+                    # A route server does not put its own ASN into the paths of its members.
+                    enforce_first_as="off",
+                    bfd=ixp.daemon.has_bfd,
+                    preference=_PEER,
+                    med=_med(stub.upstreams[ixp.name]),
+                    export="to_upstream",
+                    blackholes=_ANYBODY,  # the route server has checked who may ask
+                )
+
+
+# ---- what they share -----------------------------------------------------------------------
+
+
+def _ends(peer: Peer) -> Iterator[tuple[Session, Interface, str]]:
+    for session in peer.sessions:
+        for ours, theirs in zip(session.ours, session.theirs, strict=True):
+            yield session, ours, str(theirs)
+
+
+def _lan_ends(
+    platform: Platform, lab: Lab, ixp: LabIxp, stub: LabStub
+) -> Iterator[tuple[Interface, Interface]]:
+    """Yield an address of the route server and of a member, for each family of the LAN."""
+    servers = lan_addresses(platform, lab, ixp.name, ixp.name)
+    members = lan_addresses(platform, lab, ixp.name, stub.name)
+    for number in (4, 6):
+        server = next((one for one in servers if one.version == number), None)
+        member = next((one for one in members if one.version == number), None)
+        if server and member:
+            yield server, member
+
+
+def _peer(platform: Platform, name: str) -> Peer:
+    return next(peer for peer in platform.peers if peer.name == name)
+
+
+def _ours(platform: Platform) -> tuple[Prefix, ...]:
+    return tuple(aggregate.prefix for aggregate in platform.aggregates)
+
+
+def _med(delay_us: int) -> int:
+    """Return a one-way delay as a MED, in units of 0.1 ms."""
+    return delay_us // 100

@@ -1,0 +1,93 @@
+"""What must not be on the internet: reserved prefixes and reserved ASNs.
+
+Laboratories live on documentation ranges and private ASNs. What a platform uses itself is
+therefore not refused: its own words say that it is in such a place.
+"""
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+from pltfrms.model.addresses import Prefix, contains
+from pltfrms.model.topology import Platform
+
+_ALWAYS = {
+    4: (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "224.0.0.0/3",
+    ),
+    # Only 2000::/3 has been given out. In it: Teredo, ORCHID, 6to4, and the old 6bone.
+    6: (
+        "::/3",
+        "4000::/2",
+        "8000::/1",
+        "2001::/32",
+        "2001:10::/28",
+        "2001:20::/28",
+        "2002::/16",
+        "3ffe::/16",
+    ),
+}
+_LABORATORY = {
+    4: ("192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+    6: ("2001:2::/48", "2001:db8::/32", "3fff::/20"),
+}
+"""For documentation and benchmarks."""
+
+_RESERVED_ASNS = (
+    (0, 0),  # RFC 7607
+    (23456, 23456),  # AS_TRANS, RFC 6793
+    (64496, 64511),  # documentation, RFC 5398
+    (64512, 65534),  # private, RFC 6996
+    (65535, 65535),  # RFC 7300
+    (65536, 65551),  # documentation, RFC 5398
+    (65552, 131071),  # reserved by IANA
+    (4_200_000_000, 4_294_967_294),  # private, RFC 6996
+    (4_294_967_295, 4_294_967_295),  # RFC 7300
+)
+
+
+def bogons(platform: Platform, version: int) -> tuple[str, ...]:
+    """Return the reserved prefixes of an address family (4 or 6), in BIRD's words.
+
+    Without those for documentation and benchmarks if the platform itself uses one of them.
+    """
+    laboratory = _LABORATORY[version]
+    used = any(
+        contains(ip_network(lab), prefix)
+        for lab in laboratory
+        for prefix in _used(platform, version)
+    )
+    return tuple(f"{prefix}+" for prefix in _ALWAYS[version] + (() if used else laboratory))
+
+
+def reserved_asns(platform: Platform) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the reserved ASNs as ranges in BIRD's words: those to refuse, those in use."""
+    used = {
+        platform.asn,
+        *(peer.asn for peer in platform.peers),
+        *(asn for peer in platform.peers for asn in peer.allowed_asns),
+    }
+    refused: list[str] = []
+    spared: list[str] = []
+    for first, last in _RESERVED_ASNS:
+        words = str(first) if first == last else f"{first}..{last}"
+        in_use = any(first <= asn <= last for asn in used)
+        (spared if in_use else refused).append(words)
+    return tuple(refused), tuple(spared)
+
+
+def _used(platform: Platform, version: int) -> Iterator[Prefix]:
+    """Yield the public prefixes that the platform speaks of."""
+    everything = [aggregate.prefix for aggregate in platform.aggregates]
+    for peer in platform.peers:
+        everything += [allowed.prefix for allowed in peer.allowed]
+        everything += [ours.network for session in peer.sessions for ours in session.ours]
+    return (prefix for prefix in everything if prefix.version == version)

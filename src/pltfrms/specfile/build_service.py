@@ -1,0 +1,54 @@
+"""Shape of `service.yaml` -> words of the model."""
+
+from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.specfile.findings import Finding
+from pltfrms.specfile.service_shapes import ProbeShape, ServiceShape
+
+
+def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
+    """Return the service, and what is wrong with its text."""
+    probe, findings = _probe(shape.probe)
+    spec = ServiceSpec(
+        name=shape.service,
+        run=Run(
+            process=tuple(shape.run.process),
+            files=tuple(shape.run.files.items()),
+            environment=tuple(shape.run.environment.items()),
+            cpu=shape.run.cpu,
+            memory_bytes=shape.run.memory,
+            stop_grace_ms=shape.run.stop_grace,
+        ),
+        probe=probe,
+        per_datacenter=shape.replicas.per_datacenter,
+        datacenters=tuple(shape.replicas.datacenters),
+        max_per_node=shape.replicas.max_per_node,
+        weight=shape.weight,
+        ports=tuple(shape.ports),
+    )
+    return spec, findings
+
+
+def _probe(shape: ProbeShape) -> tuple[Probe, list[Finding]]:
+    findings = []
+    kinds = [kind for kind in ProbeKind if getattr(shape, kind.value) is not None]
+    if len(kinds) != 1:
+        said = " and ".join(kind.value for kind in kinds) or "none"
+        what = f"must have exactly one of http, tcp, exec, not {said}"
+        findings.append(Finding(("probe",), what, "such as {http: /healthz, port: 80}"))
+    # Without any kind it is refused already; `exec true` has nothing else to complain about.
+    kind = kinds[0] if kinds else ProbeKind.EXEC
+    if shape.port and kinds and ProbeKind.HTTP not in kinds:
+        what = f"port belongs to http, not to {kind.value}"
+        findings.append(Finding(("probe", "port"), what, "tcp: 80 names its own port"))
+    probe = Probe(
+        kind=kind,
+        port=shape.tcp if kind is ProbeKind.TCP and shape.tcp is not None else shape.port,
+        path=shape.http if shape.http is not None else "/",
+        command=tuple(shape.exec or ()) if kinds else ("true",),
+        interval_ms=shape.interval,
+        timeout_ms=shape.timeout,
+        rise=shape.rise,
+        fall=shape.fall,
+        grace_ms=shape.grace,
+    )
+    return probe, findings

@@ -1,0 +1,81 @@
+"""Shapes of traffic engineering and RPKI -> words of the model."""
+
+from ipaddress import ip_address
+
+from pltfrms.model.addresses import Address
+from pltfrms.model.peering import OriginValidation, PeerKind, RtrCache
+from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.traffic import Override
+from pltfrms.specfile.findings import Finding, Where, nearest
+from pltfrms.specfile.notes import Notes
+from pltfrms.specfile.peering_shapes import OverrideShape, RpkiShape
+
+
+def build_override(shape: OverrideShape) -> Override:
+    """Return the override that an entry of `traffic` says."""
+    return Override(
+        prefix=shape.prefix,
+        peer=shape.peer,
+        kind=PeerKind(shape.kind) if shape.kind else None,
+        datacenter=shape.datacenter,
+        edge=shape.edge,
+        announce=shape.announce,
+        prepend=shape.prepend,
+        med=shape.med,
+        no_export=shape.no_export,
+        communities=tuple(shape.communities),
+        preference=shape.preference,
+        until_ms=shape.until or 0,
+        why=shape.why,
+    )
+
+
+def build_validation(shape: RpkiShape, platform: Platform, notes: Notes) -> OriginValidation:
+    """Return origin validation; machines of `platform` that are caches give their addresses."""
+    caches = tuple(
+        RtrCache(
+            address=_cache_address(
+                platform, ("rpki", "caches", index, "address"), entry.address, notes
+            ),
+            port=entry.port,
+        )
+        for index, entry in enumerate(shape.caches)
+    )
+    return OriginValidation(caches=caches, hold_seconds=shape.hold)
+
+
+def _cache_address(platform: Platform, where: Where, said: str, notes: Notes) -> Address:
+    try:
+        return ip_address(said)
+    except ValueError:
+        pass
+    # It keeps its place, for the indexes of the others; nobody finds this address wrong.
+    stand_in = platform.infrastructure6.network_address
+    machine = next((one for one in platform.machines if one.name == said), None)
+    reason = _why_no_cache(platform, said, machine)
+    if reason is not None:
+        what, hint = reason
+        notes.findings.append(Finding(where, what, hint, said))
+    if machine is None:
+        return stand_in
+    try:
+        return platform.loopback6(machine)
+    except ValueError:  # of ids that the checks find out of range
+        return stand_in
+
+
+def _why_no_cache(
+    platform: Platform, said: str, machine: Machine | None
+) -> tuple[str, str] | None:
+    """Return why a machine is no cache, and what to do; None if it may be one."""
+    known = [
+        one.name for one in platform.machines if one.role is not Role.NODE and not one.external
+    ]
+    if machine is None:
+        return f"{said!r} is neither an address nor a machine", nearest(said, known)
+    if machine.role is Role.NODE:
+        hint = nearest(said, known)
+        return f"{said} is a node: caches run on controllers or edges", hint
+    if machine.external:
+        return f"{said} is managed by others", "give the address of the cache"
+    return None

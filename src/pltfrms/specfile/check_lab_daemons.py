@@ -1,0 +1,44 @@
+"""What the software of the emulated internet cannot do, and the platform asks of it."""
+
+from collections.abc import Iterator
+
+from pltfrms.model.lab import Daemon, Lab, LabIxp, LabNetwork, LabTransit
+from pltfrms.model.peering import Session
+from pltfrms.model.topology import Platform
+from pltfrms.specfile.findings import Finding, Where
+
+_SECTIONS = {LabTransit: "transits", LabIxp: "ixps", LabNetwork: "networks"}
+_Peer = LabTransit | LabIxp | LabNetwork
+_ROUTE_SERVERS = {Daemon.BIRD, Daemon.GOBGP, Daemon.OPENBGPD}
+
+
+def check_daemons(lab: Lab, platform: Platform) -> Iterator[Finding]:
+    """Yield what a network cannot do with the software that it is said to have."""
+    sessions = {peer.name: peer.sessions for peer in platform.peers}
+    networks: tuple[_Peer, ...] = (*lab.transits, *lab.ixps, *lab.networks)
+    for network in networks:
+        where = ("internet", _SECTIONS[type(network)], network.name, "daemon")
+        daemon = network.daemon
+        if isinstance(network, LabIxp):
+            if daemon not in _ROUTE_SERVERS:
+                what = f"{daemon} is no route server in a lab"
+                yield Finding(where, what, "bird, openbgpd or gobgp")
+        elif not daemon.forwards:
+            what = f"{daemon} puts no route into the kernel: no packet would pass through"
+            hint = "bird or frr; openbgpd and gobgp can be the route server of an ixp"
+            yield Finding(where, what, hint)
+        for session in sessions.get(network.name, ()):
+            yield from _check_session(where, daemon, session)
+
+
+def _check_session(where: Where, daemon: Daemon, session: Session) -> Iterator[Finding]:
+    edge = session.edge
+    if session.bfd and not daemon.has_bfd:
+        what = f"{daemon} has no BFD, and the session with {edge} wants it"
+        yield Finding(where, what, "bfd: false in platform.yaml, or another daemon")
+    if session.require_role and not daemon.has_roles:
+        what = f"{daemon} says no BGP role, and the session with {edge} requires it"
+        yield Finding(where, what, "require_role: false in platform.yaml, or another daemon")
+    if daemon is Daemon.FRR and session.bfd and session.gtsm:
+        what = f"the BFD of frr finds nobody where there is gtsm, as with {edge}"
+        yield Finding(where, what, "bfd or gtsm: false in platform.yaml, or another daemon")

@@ -1,0 +1,40 @@
+"""What is noticed while a shape becomes words."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pltfrms.specfile.findings import Finding, Where
+
+
+@dataclass(slots=True)
+class Notes:
+    """Findings about the text and the files that it names, and what the checks must know."""
+
+    directory: Path
+    """Names of files are relative to it."""
+    findings: list[Finding] = field(default_factory=list)
+    sources: dict[Where, tuple[Where, tuple[str, int]]] = field(default_factory=dict)
+    """Words that came from a file: path of the word -> path of the file's name, file, line."""
+    short: set[Where] = field(default_factory=set)
+    """Lists that lack entries because a file that has more of them could not be read."""
+
+    def text_of(self, where: Where, name: str) -> str | None:
+        """Return the text of the file that is named at `where`; None, noted, without it."""
+        path = self.directory / name
+        try:
+            if path.is_file():
+                return path.read_text(encoding="utf-8")
+            reason = "there is no such file"
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        hint = "is the path right? it is relative to this file"
+        self.findings.append(Finding(where, f"{path} cannot be read: {reason}", hint))
+        return None
+
+    def located(self, finding: Finding) -> Finding:
+        """Return the finding about a word with the file and line from which the word came."""
+        for length in range(len(finding.where), 0, -1):
+            if finding.where[:length] in self.sources:
+                where, source = self.sources[finding.where[:length]]
+                return replace(finding, where=where, source=source)
+        return finding

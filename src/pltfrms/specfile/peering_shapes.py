@@ -1,0 +1,200 @@
+"""The shapes of peers, traffic engineering and RPKI in `platform.yaml`."""
+
+from ipaddress import IPv6Address
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pltfrms.model.peering import OriginValidation, PeerKind, RtrCache
+from pltfrms.specfile.shapes import Shape, SparseShape
+from pltfrms.specfile.units import (
+    AddressText,
+    AsSetText,
+    CommunityText,
+    FileText,
+    InterfaceText,
+    Moment,
+    PrefixText,
+    Seconds,
+    SecretText,
+    default,
+    one_of,
+    wrong,
+)
+
+_VALIDATION = OriginValidation()
+_CACHE = RtrCache(address=IPv6Address("::1"))
+
+
+class SessionShape(Shape):
+    """One BGP neighbourship of an edge."""
+
+    edge: str
+    """Our edge."""
+    ours: list[InterfaceText]
+    """Our addresses on that network with length, one per address family."""
+    theirs: list[AddressText]
+    """The neighbour's addresses, one for each of `ours`, in the same order."""
+    interface: str = ""
+    """Our network interface; by default x-PEER. Sessions of one edge that have the same
+    `ours` may share one: all that are behind one port of an exchange."""
+    bfd: bool = False
+    """True if the neighbour runs BFD too: failures are then seen within a second."""
+    password: SecretText = ""
+    """Shared secret of TCP MD5 (RFC 2385): 1 to 80 printable ASCII characters without spaces,
+    quotes and backslashes."""
+    password_file: FileText = ""
+    """File with the password, relative to this one: keeps it out of this file."""
+    gtsm: bool = False
+    """True: accept only packets that crossed no router (RFC 5082). The neighbour must have
+    it too."""
+    require_role: bool = False
+    """True: refuse a neighbour that does not say its BGP role (RFC 9234)."""
+
+
+class AllowedShape(SparseShape):
+    """A prefix that a customer may announce."""
+
+    prefix: PrefixText
+    """At most /24 long for IPv4 and /48 for IPv6: longer ones are filtered in the internet."""
+    max_length: int | None = None
+    """How long its parts may be; by default 24 for IPv4 and 48 for IPv6."""
+
+
+def _as_allowed(value: object) -> object:
+    return {"prefix": value} if isinstance(value, str) else value
+
+
+AllowedEntry = Annotated[
+    AllowedShape,
+    BeforeValidator(_as_allowed, json_schema_input_type=str | AllowedShape),
+]
+
+
+class MaxPrefixesShape(SparseShape):
+    """How many prefixes a session may bring; more, and something is wrong over there."""
+
+    ipv4: int | None = None
+    """Most IPv4 prefixes; by default what fits the peer's kind."""
+    ipv6: int | None = None
+    """Most IPv6 prefixes; by default what fits the peer's kind."""
+    peeringdb: bool = False
+    """True: what is not said comes from the file `peeringdb:` of the platform; what the
+    network says of itself there, and a fifth more, at least 100 more."""
+
+
+def _as_max_prefixes(value: object) -> object:
+    if value == "peeringdb":
+        return {"peeringdb": True}
+    if isinstance(value, str):
+        hint = "such as 1000, {ipv4: 1000, ipv6: 200} or peeringdb"
+        raise wrong(f"{value!r} is not a number of prefixes", hint)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"ipv4": value, "ipv6": value}
+    return value
+
+
+MaxPrefixes = Annotated[
+    MaxPrefixesShape,
+    BeforeValidator(
+        _as_max_prefixes,
+        json_schema_input_type=int | Literal["peeringdb"] | MaxPrefixesShape,
+    ),
+]
+
+
+class PeerShape(Shape):
+    """An external BGP counterparty."""
+
+    kind: Annotated[str, *one_of(*PeerKind)]
+    """What it is to us: transit (carries us everywhere), ixp (an exchange), pni (exchanges
+    its own traffic with us over a line of our own), customer (we carry it)."""
+    asn: int
+    """Its ASN."""
+    sessions: list[SessionShape]
+    """Our neighbourships with it."""
+    max_prefixes: MaxPrefixes = Field(default_factory=MaxPrefixesShape)
+    """A session on which more prefixes arrive is closed, and tried again: a number for each
+    family, {ipv4: …, ipv6: …}, or peeringdb. By default (IPv4, IPv6) 1500000 and 400000 of a
+    transit, 500000 and 200000 of route servers, 200000 and 100000 of a member of an exchange
+    or a private peer, 10000 and 10000 of a customer."""
+    route_server: bool = True
+    """IXP: true if these sessions are with its route servers, false if with a member."""
+    blackhole: bool = False
+    """True: blackhole routes (RFC 7999) are spoken here. They are accepted from a customer
+    for its own addresses, and announced to others for addresses of ours. Not for a pni."""
+    prefixes: list[AllowedEntry] = Field(default_factory=list)
+    """Customer: what it may announce, such as 192.0.2.0/24 or {prefix: 192.0.2.0/23,
+    max_length: 24}."""
+    prefixes_file: FileText = ""
+    """Customer: a file with more of them, relative to this one: a prefix in each line, its
+    max_length after it if it is another than by default; # begins a comment."""
+    as_set: AsSetText = ""
+    """Customer: the as-set from which prefixes_file is made, such as RIPE::AS-EXAMPLE."""
+    asns: list[int] = Field(default_factory=list)
+    """Customer: further ASNs that its routes may come from; its own always may."""
+
+
+class OverrideShape(SparseShape):
+    """A deviation from announcing every aggregate everywhere as it is.
+
+    It holds where all of its conditions hold.
+    """
+
+    prefix: PrefixText | None = None
+    """Condition: only for this aggregate."""
+    peer: str = ""
+    """Condition: only to this peer."""
+    kind: Annotated[str | None, *one_of(*PeerKind)] = None
+    """Condition: only to peers of this kind."""
+    datacenter: str = ""
+    """Condition: only from this datacenter."""
+    edge: str = ""
+    """Condition: only from this edge."""
+    announce: bool | None = None
+    """False: not announced there. True: announced in spite of an earlier override."""
+    prepend: int | None = None
+    """So many times our ASN is put before the path in addition to once, 0..10."""
+    med: int | None = None
+    """MULTI_EXIT_DISC, 0..4294967295; smaller is better."""
+    no_export: bool | None = None
+    """True: the peer must not tell others (community NO_EXPORT)."""
+    communities: list[CommunityText] = Field(default_factory=list)
+    """Added to the announcement, such as "64601:100" or "64601:1:2"."""
+    preference: int | None = None
+    """Local preference of the routes that we learn there, 1..349; our own services in other
+    datacenters are at 350. More is better."""
+    until: Moment | None = None
+    """From this date or time on it does not count: 2030-01-31 (0:00 in UTC) or
+    2030-01-31T18:00:00Z. By default it has no end."""
+    why: str = ""
+    """The reason, for people."""
+
+
+class CacheShape(SparseShape):
+    """A server that knows which AS may originate which prefix (RFC 8210)."""
+
+    address: str
+    """Its address, or the name of a controller or edge of ours on which it runs."""
+    port: int = _CACHE.port
+    """Its TCP port."""
+
+
+def _as_cache(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
+
+
+CacheEntry = Annotated[
+    CacheShape, BeforeValidator(_as_cache, json_schema_input_type=str | CacheShape)
+]
+
+
+class RpkiShape(Shape):
+    """RPKI origin validation (RFC 6811)."""
+
+    caches: list[CacheEntry] = Field(default_factory=list)
+    """Where validated data comes from: names of our controllers or edges, addresses, or
+    {address: …, port: …}."""
+    hold: Seconds = default(_VALIDATION.hold_seconds, f"{_VALIDATION.hold_seconds}s")
+    """A freshly started edge keeps external sessions closed until a cache has answered, but
+    no longer than this."""

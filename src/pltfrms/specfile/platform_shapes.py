@@ -1,0 +1,224 @@
+"""The shape of `platform.yaml`: fields, types, units. The docstrings are what editors show."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from pltfrms.model.topology import AnnouncePolicy, Guards, Link, LinkKind, Timers
+from pltfrms.specfile.peering_shapes import OverrideShape, PeerShape, RpkiShape
+from pltfrms.specfile.shapes import Shape
+from pltfrms.specfile.units import (
+    AddressText,
+    Bytes,
+    FileText,
+    Mbps,
+    Milliseconds,
+    PrefixText,
+    Seconds,
+    default,
+    one_of,
+    wrong,
+)
+
+_TIMERS = Timers()
+_GUARDS = Guards()
+_LINK = Link(a="", b="")
+
+
+class MachineShape(Shape):
+    """An edge or a controller."""
+
+    id: int | None = None
+    """Number of the machine, 1..250, unique per datacenter and role; part of its addresses.
+    By default the digits at the end of its name."""
+    rack: str = ""
+    """Where it stands."""
+
+
+class EdgeShape(MachineShape):
+    """A router with external BGP."""
+
+    external: bool = False
+    """True if others manage it: we speak BGP with it and run nothing on it. It has no
+    sessions in `peers` and no link in `backbone`."""
+
+
+class NodeShape(MachineShape):
+    """A machine that runs instances."""
+
+    cpu: float
+    """Cores that instances may be promised."""
+    memory: Bytes
+    """Memory that instances may be promised, such as 8GiB."""
+
+
+def _by_name(value: object) -> object:
+    """Accept `[fra-e1, fra-e2]` for `{fra-e1: {}, fra-e2: {}}`."""
+    if not isinstance(value, list):
+        return value
+    for name in value:
+        if not isinstance(name, str):
+            raise wrong(f"must be a list of names, not of {name!r}", "such as [fra-e1, fra-e2]")
+        if value.count(name) > 1:
+            raise wrong(f"{name} is in the list twice", "names are unique")
+    return {name: {} for name in value}
+
+
+Edges = Annotated[
+    dict[str, EdgeShape],
+    BeforeValidator(_by_name, json_schema_input_type=list[str] | dict[str, EdgeShape]),
+]
+Machines = Annotated[
+    dict[str, MachineShape],
+    BeforeValidator(_by_name, json_schema_input_type=list[str] | dict[str, MachineShape]),
+]
+
+
+class DatacenterShape(Shape):
+    """A site."""
+
+    id: int
+    """Number of the datacenter, 1..200, unique; part of every address in it, so never
+    change it."""
+    city: str = ""
+    """Where it is, for people."""
+    fabrics: list[str]
+    """Names of its L2 segments; each machine has a port `fab-NAME` in each. Two are best."""
+    edges: Edges = Field(default_factory=dict)
+    """Our routers with external BGP: a list of names, or a mapping from names to details."""
+    nodes: dict[str, NodeShape] = Field(default_factory=dict)
+    """Machines that run instances; without any, the datacenter only brings traffic in."""
+    controllers: Machines = Field(default_factory=dict)
+    """Machines that run a controller and a store member; an odd number over all is best."""
+
+
+class AggregateShape(Shape):
+    """A public prefix that leaves the AS."""
+
+    prefix: PrefixText
+    """At most /24 long for IPv4 and /48 for IPv6: longer ones are filtered in the internet."""
+    announce: Annotated[str, *one_of(*AnnouncePolicy)] = AnnouncePolicy.HEALTHY_LOCAL.value
+    """When an edge announces it: healthy-local (a service is healthy in its datacenter),
+    any-healthy (anywhere), or always."""
+
+
+def _as_aggregate(value: object) -> object:
+    return {"prefix": value} if isinstance(value, str) else value
+
+
+AggregateEntry = Annotated[
+    AggregateShape,
+    BeforeValidator(_as_aggregate, json_schema_input_type=str | AggregateShape),
+]
+
+
+class TimersShape(Shape):
+    """How fast we notice and how long we wait."""
+
+    bfd_interval: Milliseconds = default(
+        _TIMERS.bfd_interval_ms, f"{_TIMERS.bfd_interval_ms}ms"
+    )
+    """BFD inside a datacenter and on the backbone; detection takes interval x multiplier."""
+    external_bfd_interval: Milliseconds = default(
+        _TIMERS.external_bfd_interval_ms, f"{_TIMERS.external_bfd_interval_ms}ms"
+    )
+    """BFD towards peers whose sessions have `bfd: true`."""
+    bfd_multiplier: int = _TIMERS.bfd_multiplier
+    """So many BFD packets in a row must be missing."""
+    heartbeat: Milliseconds = default(_TIMERS.heartbeat_ms, f"{_TIMERS.heartbeat_ms}ms")
+    """An agent tells a controller that it lives this often."""
+    contact_ttl: Seconds = default(
+        _TIMERS.contact_ttl_seconds, f"{_TIMERS.contact_ttl_seconds}s"
+    )
+    """A machine silent this long is lost. More than two heartbeats."""
+    stable_after: Seconds = default(
+        _TIMERS.stable_after_seconds, f"{_TIMERS.stable_after_seconds}s"
+    )
+    """A machine that came back gets replicas moved to it only after this long."""
+    withdraw_after: Milliseconds = default(
+        _TIMERS.withdraw_after_ms, f"{_TIMERS.withdraw_after_ms}ms"
+    )
+    """An aggregate's condition must be bad this long before it is withdrawn."""
+    announce_after: Milliseconds = default(
+        _TIMERS.announce_after_ms, f"{_TIMERS.announce_after_ms}ms"
+    )
+    """An aggregate's condition must be good this long before it is announced."""
+    flap_hold: Seconds = default(_TIMERS.flap_hold_seconds, f"{_TIMERS.flap_hold_seconds}s")
+    """After a withdrawal, the wait before the next announcement; doubles per flap to 300s."""
+    flap_half_life: Seconds = default(
+        _TIMERS.flap_half_life_seconds, f"{_TIMERS.flap_half_life_seconds}s"
+    )
+    """Half of what a flap counts is forgotten after this long. Not less than flap_hold."""
+    drain_wait: Seconds = default(_TIMERS.drain_wait_seconds, f"{_TIMERS.drain_wait_seconds}s")
+    """Between telling a peer that we shall leave (RFC 8326) and withdrawing from it."""
+    confirm: Seconds = default(_TIMERS.confirm_seconds, f"{_TIMERS.confirm_seconds}s")
+    """A new routing configuration that is not seen to be good within this time reverts;
+    5s to 10m, and longer than external BFD needs to find a neighbour gone."""
+
+
+class LinkShape(Shape):
+    """A backbone link."""
+
+    link: list[str]
+    """The two edges that it connects, of different datacenters."""
+    kind: Annotated[str, *one_of(*LinkKind)]
+    """What it is made of: direct (a circuit) or wireguard (a tunnel)."""
+    capacity: Mbps = default(0, "0Mbit")
+    """Such as 10Gbit; 0Mbit if not said."""
+    endpoints: list[AddressText] = Field(default_factory=list)
+    """WireGuard: the addresses of the two ends, in the order of `link`, of one family. They
+    must reach each other without our backbone."""
+    port: int = _LINK.port
+    """WireGuard: UDP port at both ends; unique on an edge."""
+    mtu: int = _LINK.mtu
+    """Direct: of the interface. WireGuard: of the path between the endpoints; the tunnel
+    takes 60 bytes (IPv4 endpoints) or 80 (IPv6) for itself."""
+
+
+class GuardsShape(Shape):
+    """What no change may do unless the operator names the guard that forbids it."""
+
+    announce_floor: int = _GUARDS.announce_floor
+    """Every aggregate stays announced from at least so many datacenters."""
+    shrink_percent: int = _GUARDS.shrink_percent
+    """One change may take away at most this share of all announcements, 1..100."""
+
+
+class PlatformShape(Shape):
+    """All that the operator owns."""
+
+    platform: str
+    """Name of the platform."""
+    asn: int
+    """Our ASN."""
+    aggregates: list[AggregateEntry]
+    """Public prefixes that leave the AS; services get their addresses from them. At least one
+    per address family."""
+    infrastructure: list[PrefixText] = Field(default_factory=list)
+    """Private prefixes for our own machines: an IPv4 /8 (default 10.0.0.0/8) and an IPv6 /48
+    (by default a unique local one made from the platform's name)."""
+    timers: TimersShape = Field(default_factory=TimersShape)
+    """How fast we notice failures, and how long we wait before we act."""
+    datacenters: dict[str, DatacenterShape]
+    """Sites by name."""
+    backbone: list[LinkShape] = Field(default_factory=list)
+    """Links between datacenters."""
+    peers: dict[str, PeerShape] = Field(default_factory=dict)
+    """Transits, exchanges, private peers and customers by name."""
+    peeringdb: FileText = ""
+    """File, relative to this one, with what PeeringDB's /api/net answered (JSON); for peers
+    with `max_prefixes: peeringdb`."""
+    traffic: list[OverrideShape] = Field(default_factory=list)
+    """Traffic engineering: deviations from announcing every aggregate everywhere as it is.
+    Later ones win over earlier ones."""
+    rpki: RpkiShape = Field(default_factory=RpkiShape)
+    """RPKI origin validation; without caches there is none."""
+    guards: GuardsShape = Field(default_factory=GuardsShape)
+    """Limits of every change: beyond them it needs the operator to name the guard."""
+
+    stand_ins: ClassVar[dict[str, Any]] = {
+        "platform": "unknown",
+        "asn": 1,
+        "aggregates": [],
+        "datacenters": {},
+    }

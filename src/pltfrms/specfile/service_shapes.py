@@ -1,0 +1,97 @@
+"""The shape of `service.yaml`: fields, types, units. The docstrings are what editors show."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from pltfrms.model.service import Probe, ProbeKind, Run
+from pltfrms.specfile.shapes import Shape
+from pltfrms.specfile.units import Bytes, Milliseconds, default, wrong
+
+_RUN = Run(process=())
+_PROBE = Probe(kind=ProbeKind.TCP)
+_MIB = 1024 * 1024
+
+
+class RunShape(Shape):
+    """How an instance is started."""
+
+    process: list[str]
+    """Command and arguments; the working directory is the instance's own. ${pltfrms.instance},
+    service, datacenter, node, replica, prefix4, prefix6, address4 and address6 are replaced
+    here, in `files` and in `environment`."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Files to write into the working directory before the start: name and text."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Environment variables."""
+    cpu: float = _RUN.cpu
+    """Cores promised to one instance."""
+    memory: Bytes = default(_RUN.memory_bytes, f"{_RUN.memory_bytes // _MIB}MiB")
+    """Memory promised to one instance, such as 64MiB."""
+    stop_grace: Milliseconds = default(_RUN.stop_grace_ms, f"{_RUN.stop_grace_ms}ms")
+    """Time between the polite and the hard end of an instance."""
+
+
+class ReplicasShape(Shape):
+    """How many copies, and where."""
+
+    per_datacenter: int
+    """Exact number of replicas in each datacenter."""
+    datacenters: list[str] = Field(default_factory=list)
+    """Where it runs; by default in every datacenter that has nodes."""
+    max_per_node: int = 1
+    """At most this many of them on one node."""
+
+
+class ProbeShape(Shape):
+    """A question asked to every instance over and over: exactly one of http, tcp, exec."""
+
+    http: str | None = None
+    """Path to GET, such as /healthz; any 2xx or 3xx answer is a success. Needs `port`."""
+    port: int = 0
+    """TCP port for `http`."""
+    tcp: int | None = None
+    """TCP port to connect to."""
+    exec: list[str] | None = None
+    """Command run inside the instance; exit code 0 is a success."""
+    interval: Milliseconds = default(_PROBE.interval_ms, f"{_PROBE.interval_ms}ms")
+    """Time between two questions. A hung instance is noticed after at most
+    fall x (interval + timeout)."""
+    timeout: Milliseconds = default(_PROBE.timeout_ms, f"{_PROBE.timeout_ms}ms")
+    """No answer within this time is a failure."""
+    rise: int = _PROBE.rise
+    """Successes in a row before an unhealthy instance counts as healthy."""
+    fall: int = _PROBE.fall
+    """Failures in a row before a healthy instance counts as unhealthy and is restarted."""
+    grace: Milliseconds = default(_PROBE.grace_ms, f"{_PROBE.grace_ms}ms")
+    """A starting instance that has not succeeded once after this long is restarted."""
+
+
+def _port(value: object) -> object:
+    if isinstance(value, int):
+        raise wrong(f"{value} has no protocol", f"write {value}/tcp or {value}/udp")
+    return value
+
+
+class ServiceShape(Shape):
+    """What to run."""
+
+    service: str
+    """Name of the service."""
+    run: RunShape
+    """What one instance is: its command, its files, what it needs."""
+    replicas: ReplicasShape
+    """How many instances, and where they run."""
+    ports: list[Annotated[str, BeforeValidator(_port)]] = Field(default_factory=list)
+    """What it listens on, such as 80/tcp."""
+    weight: int = 10
+    """Share of the traffic one instance gets, 1..64."""
+    probe: ProbeShape
+    """How an instance is asked whether it can serve."""
+
+    stand_ins: ClassVar[dict[str, Any]] = {
+        "service": "unknown",
+        "run": {"process": ["true"]},
+        "replicas": {"per_datacenter": 1},
+        "probe": {"tcp": 1},
+    }

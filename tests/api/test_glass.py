@@ -1,0 +1,98 @@
+"""The looking glass over HTTP (in memory), with a stand-in for the machines."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx2
+
+from pltfrms.api.app import make_app
+from pltfrms.codec import decode
+from pltfrms.drivers.glass_client import Place, RouteQuestion
+from pltfrms.errors import NotFoundError, UnavailableError
+from pltfrms.model.api import ErrorBody
+from pltfrms.model.glass import RouteAnswers, RouteView, SessionText
+from tests.controller.cluster import Cluster
+from tests.simulation.virtual import run_virtual
+from tests.strategies import make_platform
+
+
+class FakeGlass:
+    """Every machine has one route, unless it is silent."""
+
+    def __init__(self) -> None:
+        self.silent: set[str] = set()
+        self.asked: list[tuple[Place, RouteQuestion]] = []
+
+    async def routes(self, place: Place, question: RouteQuestion) -> tuple[RouteView, ...]:
+        self.asked.append((place, question))
+        if place.machine in self.silent:
+            raise UnavailableError(f"no answer from {place.machine}")
+        route = RouteView(machine=place.machine, prefix=question.prefix, session="s", best=True)
+        return (route,)
+
+    async def session(self, place: Place, name: str) -> SessionText:
+        if name != "s":
+            raise NotFoundError("no such session")
+        return SessionText(machine=place.machine, session=name, text="BGP state: up")
+
+
+Story = Callable[[Cluster, FakeGlass, httpx2.AsyncClient], Awaitable[None]]
+
+
+def serve(story: Story) -> None:
+    async def run() -> None:
+        cluster = Cluster(make_platform({"fra": 1, "ams": 1}))
+        cluster.start()
+        await cluster.until(lambda: len(cluster.stored().leases) > 2, 10)
+        glass = FakeGlass()
+        transport = httpx2.ASGITransport(make_app(cluster.operations, glass))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://c") as client:
+            await asyncio.ensure_future(story(cluster, glass, client))
+
+    run_virtual(run())
+
+
+def test_one_machine_is_asked() -> None:
+    async def story(cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        path = "/v1/routes/fra-e1?prefix=192.0.2.1&session=s&filtered=true"
+        (route,) = decode(list[RouteView], (await client.get(path)).content)
+        assert route.machine == "fra-e1"
+        ((place, question),) = glass.asked
+        platform = cluster.platform
+        assert place.address == platform.loopback6(platform.machine("fra-e1"))
+        assert question == RouteQuestion(prefix="192.0.2.1", session="s", filtered=True)
+        answer = await client.get("/v1/sessions/fra-e1/s")
+        assert decode(SessionText, answer.content).text == "BGP state: up"
+
+    serve(story)
+
+
+def test_all_edges_are_asked_and_who_is_silent_is_named() -> None:
+    async def story(_cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        glass.silent = {"ams-e1"}
+        answer = await client.get("/v1/routes?prefix=192.0.2.1")
+        found = decode(RouteAnswers, answer.content)
+        assert {route.machine for route in found.routes} == {"fra-e1"}
+        assert found.silent == {"ams-e1": "no answer from ams-e1"}
+        answer = await client.get("/v1/routes?prefix=192.0.2.1&machine=fra-n1&machine=fra-e1")
+        found = decode(RouteAnswers, answer.content)
+        assert [route.machine for route in found.routes] == ["fra-n1", "fra-e1"]
+
+    serve(story)
+
+
+def test_errors_say_what_is_wrong() -> None:
+    async def story(_cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        async def said(path: str) -> tuple[int, str]:
+            answer = await client.get(path)
+            return answer.status_code, decode(ErrorBody, answer.content).error
+
+        glass.silent = {"ams-e1"}
+        assert await said("/v1/routes/ams-e1?prefix=192.0.2.1") == (503, "UnavailableError")
+        assert await said("/v1/routes/none?prefix=192.0.2.1") == (404, "NotFoundError")
+        assert await said("/v1/routes?prefix=192.0.2.1&machine=no") == (404, "NotFoundError")
+        assert await said("/v1/routes?prefix=web") == (400, "UsageError")
+        assert await said("/v1/routes") == (400, "UsageError")
+        assert await said("/v1/sessions/fra-e1/x") == (404, "NotFoundError")
+
+    serve(story)

@@ -1,0 +1,114 @@
+"""What Prometheus hears of the network."""
+
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from pltfrms.api.network_metrics import network_metrics
+from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.plan import Reason
+from pltfrms.model.state import (
+    AggregateStatus,
+    Contact,
+    MachineStatus,
+    RoutingState,
+    RoutingStatus,
+    SessionStatus,
+    Snapshot,
+)
+from pltfrms.model.traffic import Override
+from tests.strategies import make_platform, make_snapshot
+
+NOW_MS = 1_700_000_000_000
+DAY_MS = 86_400_000
+PLATFORM = make_platform({"fra": 1, "ams": 1})
+
+
+def lines(snapshot: Snapshot) -> set[str]:
+    class Fixed(Collector):
+        def collect(self) -> list[Metric]:
+            return list(network_metrics(snapshot, NOW_MS))
+
+    registry = CollectorRegistry()
+    registry.register(Fixed())
+    return set(generate_latest(registry).decode().splitlines())
+
+
+def edge(name: str) -> MachineStatus:
+    session = SessionStatus(
+        name="peer.transit1.ipv4",
+        up=True,
+        imported=900,
+        exported=1,
+        filtered=3,
+        rejects={"bogon": 3},
+    )
+    return MachineStatus(
+        machine=name,
+        sessions=(session, SessionStatus(name="edge.ams-e1", up=False)),
+        aggregates=(
+            AggregateStatus(
+                prefix="198.51.100.0/24", announced=True, reason=Reason.LOCAL_SERVICE
+            ),
+        ),
+        routing=RoutingStatus(state=RoutingState.TRYING),
+    )
+
+
+def test_sessions_announcements_and_routing() -> None:
+    snapshot = make_snapshot(PLATFORM)
+    snapshot = replace(snapshot, statuses={"fra-e1": edge("fra-e1")})
+    transit = 'machine="fra-e1",session="peer.transit1.ipv4"'
+    assert lines(snapshot) >= {
+        f"pltfrms_session_up{{{transit}}} 1.0",
+        'pltfrms_session_up{machine="fra-e1",session="edge.ams-e1"} 0.0',
+        f'pltfrms_session_routes{{direction="imported",{transit}}} 900.0',
+        f'pltfrms_session_routes{{direction="exported",{transit}}} 1.0',
+        f'pltfrms_session_routes{{direction="filtered",{transit}}} 3.0',
+        (
+            'pltfrms_session_rejects{machine="fra-e1",reason="bogon",session="peer.transit1.ipv4"}'
+            " 3.0"
+        ),
+        (
+            'pltfrms_aggregate_announced{machine="fra-e1",prefix="198.51.100.0/24",'
+            'reason="local-service"} 1.0'
+        ),
+        'pltfrms_routing_state{machine="fra-e1",state="trying"} 1.0',
+        'pltfrms_routing_state{machine="fra-e1",state="confirmed"} 0.0',
+        "pltfrms_frozen 0.0",
+    }
+
+
+def test_a_machine_out_of_contact_says_nothing() -> None:
+    snapshot = make_snapshot(PLATFORM, contacts={"fra-e1": Contact.LOST})
+    snapshot = replace(snapshot, statuses={"fra-e1": edge("fra-e1")})
+    assert not any("fra-e1" in line for line in lines(snapshot))
+
+
+def test_interventions_and_overrides() -> None:
+    done = Interventions(
+        freeze=Freeze(since_ms=0),
+        drains=(
+            Drain(peer="a", since_ms=NOW_MS - 1000, wait_ms=60_000),
+            Drain(peer="b", since_ms=NOW_MS - 60_000, wait_ms=60_000),
+        ),
+        blackholes=tuple(
+            Blackhole(prefix=PLATFORM.aggregates[0].prefix, until_ms=NOW_MS + ms)
+            for ms in (-1, 1)
+        ),
+    )
+    traffic = tuple(
+        Override(prepend=1, until_ms=NOW_MS + ms if ms else 0)
+        for ms in (0, -DAY_MS, DAY_MS, 2 * DAY_MS, 8 * DAY_MS)
+    )
+    snapshot = make_snapshot(replace(PLATFORM, traffic=traffic))
+    assert lines(replace(snapshot, interventions=done)) >= {
+        "pltfrms_frozen 1.0",
+        'pltfrms_drains{phase="shutdown"} 1.0',
+        'pltfrms_drains{phase="withdrawn"} 1.0',
+        "pltfrms_blackholes 1.0",
+        'pltfrms_overrides_ending{state="soon"} 2.0',
+        'pltfrms_overrides_ending{state="over"} 1.0',
+    }

@@ -1,0 +1,323 @@
+"""peer, edge, network: what is shown, and what is asked of the controllers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pltfrms.cli import intervening
+from pltfrms.cli import network as network_module
+from pltfrms.cli.complete import drainable
+from pltfrms.errors import ConflictError
+from pltfrms.model.api import InterventionChange, InterventionReply, Verb
+from pltfrms.model.guards import Effect, Guard, RoutingChange, Verdict
+from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.state import RoutingState
+from pltfrms.model.traffic import Override
+from tests.cli.conftest import Run
+from tests.cli.routing_world import (
+    SETTLED,
+    with_interventions,
+    with_routing,
+    with_silent,
+)
+from tests.cli.world import NOW_MS, PLATFORM, FakeController, with_lost
+
+GONE = RoutingChange(session="transit1@fra-e1", what="-198.51.100.0/24", effect=Effect.MOVES)
+
+
+@pytest.fixture(autouse=True)
+def _at_rest(monkeypatch: pytest.MonkeyPatch, controller: FakeController) -> None:
+    controller.snapshots = [SETTLED]
+    monkeypatch.setattr(intervening, "POLL_SECONDS", 0)
+    for module in ("peer", "edge", "network", "intervening", "status"):
+        monkeypatch.setattr(f"pltfrms.cli.{module}.unix_ms", lambda: NOW_MS)
+
+
+def drain(*, since_ms: int = NOW_MS, wait_ms: int = 0, **place: str) -> Interventions:
+    return Interventions(drains=(Drain(since_ms=since_ms, wait_ms=wait_ms, **place),))
+
+
+# ---- looking -------------------------------------------------------------------------------
+
+
+def test_peers_are_listed_with_sessions_and_prefixes(run: Run) -> None:
+    lines = run("peer", "list").out.splitlines()
+    assert lines[1].split() == [
+        *("transit1", "transit", "AS64601", "6/6", "up", "5400", "6", "18", "-"),
+    ]
+    rows = json.loads(run("peer", "list", "--json").out)
+    assert [row["name"] for row in rows] == ["transit1", "transit2", "ixp1"]
+
+
+def test_what_an_edge_out_of_contact_said_is_unknown(
+    run: Run, controller: FakeController
+) -> None:
+    controller.snapshots = [with_lost(SETTLED, "fra-e1")]
+    (row,) = [
+        r for r in json.loads(run("peer", "list", "--json").out) if r["name"] == "transit1"
+    ]
+    assert (row["sessions_up"], row["sessions"], row["unknown"]) == (4, 6, 2)
+    assert "(2 unknown)" in run("peer", "list").out
+    edges = json.loads(run("edge", "list", "--json").out)
+    assert [e["routing"] for e in edges if e["name"] == "fra-e1"] == ["unknown"]
+
+
+def test_a_peer_is_shown_with_reasons_and_overrides(
+    run: Run, controller: FakeController
+) -> None:
+    traffic = (
+        Override(peer="transit1", prepend=2, until_ms=NOW_MS + 86_400_000, why="full"),
+        Override(peer="transit1", edge="fra-e2", announce=False),
+    )
+    controller.snapshots = [replace(SETTLED, platform=replace(PLATFORM, traffic=traffic))]
+    shown = run("peer", "show", "transit1").out
+    assert "the prefix is reserved and must not be on the internet" in shown
+    assert "prepend x2 to transit1: ends in 24 h (2023-11-15 22:13 UTC) (full)" in shown
+    detail = json.loads(run("peer", "show", "transit1", "--json").out)
+    assert detail["rejects"][0]["reason"] == "bogon"
+    states = {(a["session"], a["state"], a["changes"]) for a in detail["announcements"]}
+    assert states == {
+        ("transit1@fra-e1", "announced", "prepend x2"),
+        ("transit1@fra-e2", "not announced", "prepend x2"),
+        ("transit1@ams-e2", "announced", "prepend x2"),
+    }
+    unknown = run("peer", "show", "transit9")
+    assert (unknown.code, "transit1, transit2, ixp1" in unknown.err) == (2, True)
+
+
+def test_edges_say_where_they_are(run: Run, controller: FakeController) -> None:
+    reverted = with_routing(SETTLED, "fra-e1", RoutingState.REVERTED, "no controller answered")
+    controller.snapshots = [with_interventions(reverted, drain(edge="fra-e1"))]
+    line = next(each for each in run("edge", "list").out.splitlines() if "fra-e1" in each)
+    assert line.split()[3:7] == ["reverted", "2/2", "up", "withdrawn"]
+    shown = run("edge", "show", "fra-e1").out
+    assert "policy running before" in shown
+    assert "the session is drained" in shown
+    detail = json.loads(run("edge", "show", "fra-e1", "--json").out)
+    assert {a["state"] for a in detail["announcements"]} == {"withdrawn"}
+    assert run("edge", "show", "fra-n1").code == 2
+
+
+def test_network_show_says_everything_that_is_not_as_usual(
+    run: Run, controller: FakeController
+) -> None:
+    assert "nothing is frozen" in run("network", "show").out
+    done = Interventions(
+        freeze=Freeze(since_ms=NOW_MS - 60_000, why="flaps"),
+        drains=(Drain(peer="ixp1", since_ms=NOW_MS - 90_000, wait_ms=60_000),),
+        blackholes=(Blackhole(prefix=PLATFORM.aggregates[0].prefix, until_ms=NOW_MS + 60_000),),
+    )
+    trying = with_routing(SETTLED, "lon-e1", RoutingState.TRYING)
+    platform = replace(PLATFORM, traffic=(Override(med=5, until_ms=NOW_MS - 1000),))
+    controller.snapshots = [replace(trying, interventions=done, platform=platform)]
+    lines = run("network", "show").out.splitlines()
+    assert lines == [
+        "frozen for 60 s (flaps)",
+        "drains",
+        "  ixp1: withdrawn for 30 s",
+        "blackholes",
+        "  198.51.100.0/24: ends in 60 s (2023-11-14 22:14 UTC)",
+        "overrides that end soon or have ended",
+        "  med 5: ended 1.0 s ago (2023-11-14 22:13 UTC)",
+        "edges whose routing is not confirmed",
+        "  lon-e1: trying",
+    ]
+    document = json.loads(run("network", "show", "--json").out)
+    assert (document["frozen"], len(document["unsettled"])) == (True, 1)
+    status = run("status").out.splitlines()
+    assert status[0].startswith("frozen for 60 s (flaps); nothing changes a route until")
+    assert "  drain ixp1: withdrawn for 30 s" in status
+
+
+# ---- doing ---------------------------------------------------------------------------------
+
+
+def test_a_drain_is_asked_for_shown_and_waited_for(
+    run: Run, controller: FakeController
+) -> None:
+    begun = with_interventions(SETTLED, drain(peer="transit1", edge="fra-e1", wait_ms=9000))
+    due = with_interventions(SETTLED, drain(peer="transit1", edge="fra-e1"))
+    unseen = replace(SETTLED, revision=6)
+    controller.snapshots = [unseen, begun, begun, due, with_silent(due, "transit1")]
+    controller.reply = InterventionReply(
+        revision=7, changed=True, interventions=Interventions(), routing=(GONE,)
+    )
+    result = run("peer", "drain", "transit1@fra-e1", "--wait", "9s", "--why", "line works")
+    assert result.code == 0
+    (asked,) = controller.intervened
+    assert asked == InterventionChange(
+        verb=Verb.DRAIN,
+        peer="transit1",
+        edge="fra-e1",
+        wait_ms=9000,
+        why="line works",
+        by=asked.by,
+    )
+    assert "@" in asked.by
+    assert result.out.splitlines() == [
+        "Routing",
+        "  transit1@fra-e1  -198.51.100.0/24  moves traffic",
+        "drain transit1@fra-e1: done, revision 7",
+    ]
+    told = [line.split("s  ", 1)[1] for line in result.err.splitlines()]
+    assert told == [
+        "transit1@fra-e1: peers are told to prefer other paths; withdraws within 10 s",
+        "transit1@fra-e1: withdrawing; 2 sessions carry routes",
+        "nothing is announced or accepted any more; the sessions stay up",
+    ]
+
+
+def test_a_drain_of_an_edge_that_says_nothing_is_not_done(
+    run: Run, controller: FakeController
+) -> None:
+    late = drain(edge="fra-e1", since_ms=NOW_MS - 61_000)
+    controller.snapshots = [with_interventions(with_lost(SETTLED, "fra-e1"), late)]
+    result = run("edge", "drain", "fra-e1")
+    assert result.code == 5
+    assert "transit1@fra-e1 ipv4: unknown" in result.err
+
+
+def test_a_drain_that_somebody_ends_is_a_conflict(run: Run) -> None:
+    result = run("peer", "drain", "transit1", "--edge", "fra-e1")
+    assert (result.code, "somebody ended the drain" in result.err) == (4, True)
+
+
+def test_interrupting_leaves_the_drain_going(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller.snapshots = [
+        with_interventions(SETTLED, drain(edge="lon-e1", interface="x-ixp1"))
+    ]
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pltfrms.cli.intervening.time.sleep", interrupt)
+    result = run("edge", "drain", "lon-e1", "--port", "x-ixp1")
+    assert result.code == 130
+    assert "pltfrms edge undrain lon-e1 --port x-ixp1" in result.err
+
+
+def test_a_drain_while_frozen_says_so_and_does_not_wait(
+    run: Run, controller: FakeController
+) -> None:
+    frozen = Interventions(freeze=Freeze(since_ms=0))
+    controller.reply = replace(controller.reply, interventions=frozen)
+    result = run("peer", "drain", "transit1")
+    assert (result.code, "the network is frozen" in result.err) == (0, True)
+    assert "snapshot" not in controller.asked
+
+
+VERDICT = Verdict(guard=Guard.LAST_ANNOUNCER, about="198.51.100.0/24", sentence="2 now, 0 then")
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdicts", "flags", "code"),
+    [
+        (True, (), (), 3),
+        (False, (), (), 0),
+        (True, (VERDICT,), (), 4),
+        (True, (VERDICT,), ("--yes-i-mean", "last_announcer"), 3),
+    ],
+)
+def test_a_dry_run_shows_and_its_exit_code_says(
+    run: Run,
+    controller: FakeController,
+    changed: bool,  # noqa: FBT001 - a parameter of the table
+    verdicts: tuple[Verdict, ...],
+    flags: tuple[str, ...],
+    code: int,
+) -> None:
+    controller.reply = replace(controller.reply, changed=changed, verdicts=verdicts)
+    result = run("peer", "drain", "transit1", "--dry-run", *flags)
+    assert result.code == code
+    assert controller.intervened[0].dry_run
+    refused = "refused as it stands; if you mean it, say --yes-i-mean last_announcer"
+    assert (refused in result.out) == (code == 4)
+    assert len(controller.intervened[0].despite) == len(flags) / 2
+
+
+@pytest.mark.parametrize("where", ["@fra-e1", "transit1@", ""])
+def test_places_that_are_none_are_refused(run: Run, where: str) -> None:
+    assert run("peer", "drain", where).code == 2
+
+
+def test_every_other_verb(run: Run, controller: FakeController) -> None:
+    commands = (
+        ("peer", "undrain", "transit1@fra-e1"),
+        ("edge", "undrain", "lon-e1", "--port", "x-ixp1"),
+        ("network", "freeze", "--why", "flaps"),
+        ("network", "unfreeze"),
+        ("network", "blackhole", "add", "198.51.100.7", "--for", "1h", "--why", "attack"),
+        ("network", "blackhole", "remove", "198.51.100.7/32"),
+    )
+    for command in commands:
+        assert run(*command, "--json").code == 0
+    asked = [replace(each, by="") for each in controller.intervened]
+    until_ms = NOW_MS + 3_600_000
+    assert asked == [
+        InterventionChange(verb=Verb.UNDRAIN, peer="transit1", edge="fra-e1"),
+        InterventionChange(verb=Verb.UNDRAIN, edge="lon-e1", interface="x-ixp1"),
+        InterventionChange(verb=Verb.FREEZE, why="flaps"),
+        InterventionChange(verb=Verb.UNFREEZE),
+        InterventionChange(
+            verb=Verb.BLACKHOLE, prefix="198.51.100.7/32", until_ms=until_ms, why="attack"
+        ),
+        InterventionChange(verb=Verb.UNBLACKHOLE, prefix="198.51.100.7/32"),
+    ]
+    assert run("network", "blackhole", "add", "web", "--for", "1h").code == 2
+    assert run("network", "blackhole", "add", "198.51.100.7").code == 2
+
+
+def test_what_is_so_already_is_no_error(run: Run, controller: FakeController) -> None:
+    controller.reply = replace(controller.reply, changed=False)
+    result = run("network", "unfreeze")
+    assert (result.code, result.out) == (0, "unfreeze: nothing to do, it is so already\n")
+
+
+def test_a_guard_that_refuses_is_a_conflict(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_change: InterventionChange) -> InterventionReply:
+        raise ConflictError("guards forbid it")
+
+    monkeypatch.setattr(controller, "intervene", refuse)
+    assert run("peer", "drain", "transit1").code == 4
+
+
+# ---- this machine alone --------------------------------------------------------------------
+
+
+@pytest.fixture
+def frozen_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / "run" / "frozen"
+    monkeypatch.setattr(network_module, "FROZEN_HERE", path)
+    return path
+
+
+def test_freezing_here_needs_nobody(
+    run: Run, controller: FakeController, frozen_here: Path
+) -> None:
+    assert run("network", "freeze", "--here", "--why", "flaps", "--dry-run").code == 0
+    assert not frozen_here.exists()
+    assert run("network", "freeze", "--here", "--why", "flaps").code == 0
+    assert frozen_here.read_text().startswith("flaps; by ")
+    assert run("network", "unfreeze", "--here").code == 0
+    assert not frozen_here.exists()
+    assert run("network", "unfreeze", "--here", "--json").code == 0
+    assert controller.asked == []
+
+
+def test_freezing_where_one_may_not_says_so(run: Run, frozen_here: Path) -> None:
+    frozen_here.parent.write_text("a file, no directory")
+    result = run("network", "freeze", "--here")
+    assert (result.code, "run it as root" in result.err) == (5, True)
+
+
+def test_what_can_be_drained_is_completed() -> None:
+    names = drainable(PLATFORM)
+    assert names[:3] == ["transit1", "transit2", "ixp1"]
+    assert "ixp1@lon-e1" in names
+    assert len(names) == len(set(names))

@@ -1,0 +1,85 @@
+"""Twelve edges with route reflectors: real BIRDs, one namespace per machine."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from pltfrms.model.lab import Lab
+from tests.render.namespaces import Net, eventually, network
+from tests.render.test_bird_live import AGGREGATES, family, route, service
+from tests.render.test_reflectors import TWELVE
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),
+    pytest.mark.xdist_group("bird-live"),
+]
+ADDRESSES = ("198.51.100.1", "2001:db8:100::1")
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+    with network(TWELVE, Lab(), tmp_path_factory.mktemp("birds"), {}) as net:
+        assert eventually(lambda: not net.sessions_down(), 60), net.sessions_down()
+        for node in ("ams-n1", "lon-n1"):
+            for address in ADDRESSES:
+                service(net, node, address)
+        yield net
+
+
+def paths(net: Net, edge: str, address: str) -> set[str]:
+    """Return the nexthops of all paths that an edge knows."""
+    length = 128 if ":" in address else 32
+    shown = net.birdc(edge, f"show route all {address}/{length}")
+    return set(re.findall(r"BGP.next_hop: (\S+)", shown))
+
+
+def same(known: Callable[[], set[str]], wanted: set[str]) -> bool:
+    return known() == wanted
+
+
+def gone(net: Net, edge: str, prefix: str) -> bool:
+    return not route(net, edge, prefix, "104")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_client_knows_all_paths_and_takes_the_nearest(net: Net, address: str) -> None:
+    """Both clients hear the same of their reflectors, to whom both exits are equally far."""
+    exits = {
+        str(TWELVE.loopback6(TWELVE.machine(f"{datacenter}-e{number}")))
+        for datacenter in ("ams", "lon")
+        for number in (1, 2, 3, 4)
+    }
+    for client in ("fra-e3", "fra-e4"):
+        known = partial(paths, net, client, address)
+        assert eventually(partial(same, known, exits)), known()
+    assert eventually(lambda: "dev bb-ams-e3" in route(net, "fra-e3", address))
+    assert eventually(lambda: "dev bb-lon-e3" in route(net, "fra-e4", address))
+
+
+def test_preferences_survive_reflection(net: Net) -> None:
+    """A client of ams prefers instances next door; one of fra sees them as far away."""
+    service(net, "ams-n1", ADDRESSES[0], proto=182)
+    words = f"show route all {ADDRESSES[0]}/32"
+
+    def local_preferences(edge: str) -> set[str]:
+        return set(re.findall(r"BGP.local_pref: (\d+)", net.birdc(edge, words)))
+
+    assert eventually(lambda: local_preferences("fra-e3") == {"45", "350"})
+    assert eventually(lambda: local_preferences("ams-e4") == {"50", "48", "350"})
+    assert eventually(lambda: "fab-" in route(net, "fra-e3", ADDRESSES[0]))
+    service(net, "ams-n1", ADDRESSES[0])
+    assert eventually(lambda: "dev bb-ams-e3" in route(net, "fra-e3", ADDRESSES[0]))
+
+
+def test_a_client_hears_of_aggregates_elsewhere(net: Net) -> None:
+    for prefix in AGGREGATES:
+        end = "table 101 proto 181 metric 1"
+        net.ip("lon-e4", f"{family(prefix)} route add unreachable {prefix} {end}")
+        assert eventually(partial(route, net, "ams-e4", prefix, "104"), 2)
+        assert "unreachable" in route(net, "ams-e4", prefix)
+        net.ip("lon-e4", f"{family(prefix)} route del {prefix} table 101")
+        assert eventually(partial(gone, net, "ams-e4", prefix), 1)

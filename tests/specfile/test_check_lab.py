@@ -1,0 +1,91 @@
+"""Mistakes in the networks around a platform of every kind of peer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pltfrms.model.lab import Daemon, Lab, LabRoa
+from pltfrms.model.peering import OriginValidation
+from pltfrms.model.topology import Platform
+from pltfrms.specfile import load_lab, load_platform
+from pltfrms.specfile.check_lab import lab_findings
+
+EXAMPLE = Path("examples/mixed-internet")
+PLATFORM = load_platform(EXAMPLE / "platform.yaml")
+LAB = load_lab(EXAMPLE / "lab.yaml", PLATFORM)
+
+
+def said(lab: Lab, platform: Platform = PLATFORM) -> list[str]:
+    return [
+        f"{'.'.join(map(str, one.where))}: {one.what}" for one in lab_findings(lab, platform)
+    ]
+
+
+def test_the_example_is_right() -> None:
+    assert said(LAB) == []
+
+
+def transit(daemon: Daemon) -> Lab:
+    first, *others = LAB.transits
+    return replace(LAB, transits=(replace(first, daemon=daemon), *others))
+
+
+def ixp(daemon: Daemon) -> Lab:
+    first, *others = LAB.ixps
+    return replace(LAB, ixps=(replace(first, daemon=daemon), *others))
+
+
+def network(machine: str, **changes: object) -> Lab:
+    return replace(
+        LAB,
+        networks=tuple(
+            replace(one, **changes) if one.name == machine else one  # type: ignore[arg-type] # by test
+            for one in LAB.networks
+        ),
+    )
+
+
+def roa(max_length: int) -> Lab:
+    return replace(
+        LAB, roas=(LabRoa(prefix=LAB.roas[0].prefix, asn=64500, max_length=max_length),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lab", "finding"),
+    [
+        (lambda: transit(Daemon.GOBGP), "transits.transit1.daemon: gobgp puts no route into"),
+        (lambda: transit(Daemon.OPENBGPD), "daemon: openbgpd has no BFD, and the session with"),
+        (lambda: ixp(Daemon.FRR), "ixps.ixp1.daemon: frr is no route server"),
+        (lambda: ixp(Daemon.GOBGP), "ixps.ixp1.daemon: gobgp says no BGP role"),
+        (
+            lambda: network("customer1", daemon=Daemon.FRR),
+            "networks.customer1.daemon: the BFD of frr finds nobody where there is gtsm",
+        ),
+        (lambda: network("pni1", member_of="ixp1"), "a pni has lines of its own to us"),
+        (lambda: network("member1", member_of=""), "member_of: there is no ixp ''"),
+        (lambda: network("member1", member_of="ixp2"), "is not in the network of ixp2"),
+        (lambda: network("member1", delays_us={"fra-e2": 5}), "sessions have none"),
+        (lambda: network("pni1", asn=64899), "64899 is not its ASN in the platform (64813)"),
+        (lambda: network("pni1", delays_us={"fra-e1": 5}), "there is no session of pni1 with"),
+        (lambda: network("pni1", name="pni2"), "no customer, pni or member of an ixp 'pni2'"),
+        (lambda: replace(LAB, networks=LAB.networks[1:]), "networks: the peer member1 of the"),
+        (
+            lambda: network("pni1", prefixes=LAB.eyeballs[0].prefixes),
+            "198.18.1.0/24 overlaps 198.18.1.0/24 of berlin",
+        ),
+        (lambda: roa(23), "roas.0.max_length: 23 is outside 24..32"),
+    ],
+)
+def test_a_mistake_is_found(lab: Callable[[], Lab], finding: str) -> None:
+    found = said(lab())
+    assert any(finding in one for one in found), found
+
+
+def test_roas_that_nobody_asks_for_are_found() -> None:
+    platform = replace(PLATFORM, origin_validation=OriginValidation())
+    assert said(LAB, platform) == [
+        "rpki.roas: no machine of the platform is a cache, so nobody asks for them"
+    ]
