@@ -61,7 +61,8 @@ def drained(now_ms: int) -> Conditions:
 
 def test_sessions_come_up_with_shared_secret_ttl_and_required_role(net: Rig) -> None:
     assert net.up("peer.pni1.ipv4")
-    assert "Role mismatch" in net.birdc("edge", "show protocols 'peer.odd.ipv4'")
+    odd = "show protocols 'peer.odd.ipv4'"
+    assert eventually(lambda: "Role mismatch" in net.birdc("edge", odd), 10)
 
 
 @pytest.mark.parametrize("said", [s for s in SAYINGS if s.reason], ids=lambda s: s.prefix)
