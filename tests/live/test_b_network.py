@@ -204,8 +204,13 @@ def test_a_second_backbone_path_takes_over(healthy: Rig) -> None:
 
 
 def test_what_is_expected_is_what_is_measured(healthy: Rig) -> None:
-    rows = json.loads(healthy.cli("catchment", "web", "--json"))
-    assert {row["client"]: row["measured"] for row in rows} == NEAREST
+    def measured() -> dict[str, str]:
+        rows.clear()
+        rows.extend(json.loads(healthy.cli("catchment", "web", "--json")))
+        return {row["client"]: row["measured"] for row in rows}
+
+    rows: list[dict[str, str]] = []
+    healthy.wait("traffic is back where it should be", lambda: measured() == NEAREST, 30)
     assert all(row["expected"] == row["measured"] for row in rows)
 
 

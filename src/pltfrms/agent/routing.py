@@ -110,6 +110,13 @@ class Routing:
         conditions = Conditions(interventions=interventions, now_ms=self._world.clock.unix_ms())
         render_bird(platform, self._machine, conditions)
         fingerprint = policy_fingerprint(platform, self._machine)
+        before = self._policy.wish
+        if (
+            self._state is RoutingState.REVERTED
+            and before
+            and before.fingerprint != fingerprint
+        ):
+            self._say(RoutingState.WAITING, "something else is wanted now")
         self._policy.wish = Wish(platform, fingerprint)
         self._interventions = interventions
         self._around.sessions.own_asn = platform.asn
@@ -138,6 +145,11 @@ class Routing:
     def platform(self) -> Platform | None:
         """The snapshot whose policy BIRD runs, also on trial; None: not known."""
         return self._on_trial.platform if self._on_trial else self._policy.confirmed
+
+    @property
+    def confirmed(self) -> Platform | None:
+        """The snapshot whose policy was seen to be good last; None: not known."""
+        return self._policy.confirmed
 
     # ---- the work ----------------------------------------------------------------------------
 
