@@ -12,6 +12,7 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.archive import NoArchive
 from pltfrms.drivers.disk import MemoryDisk
 from pltfrms.drivers.memory_bird import MemoryBird
+from pltfrms.drivers.memory_filter import MemoryFilter
 from pltfrms.drivers.memory_network import MemoryNetwork
 from pltfrms.drivers.memory_wireguard import MemoryWireGuard
 from pltfrms.drivers.memory_workload import MemoryProber, MemoryWorkload
@@ -188,6 +189,7 @@ class Bench:
         self.bird = MemoryBird(self.clock)
         self.archive = NoArchive()
         self.tunnels = MemoryWireGuard()
+        self.packet_filter = MemoryFilter()
         self.frozen = False
         self.disk = MemoryDisk()
         self.pinger = Pinger()
@@ -216,6 +218,7 @@ class Bench:
             pinger=self.pinger,
             archive=self.archive,
             tunnels=self.tunnels,
+            packet_filter=self.packet_filter,
             frozen_here=lambda: self.frozen,
         )
         self.bird.forget_us()

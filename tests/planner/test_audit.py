@@ -93,13 +93,19 @@ def test_a_forgotten_drain_or_freeze_is_seen() -> None:
     assert found["overrides", "network"].grade is Grade.WARNING
 
 
-def test_customers_sources_are_not_filtered_and_it_says_so() -> None:
+def test_customers_sources_are_filtered_unless_they_share_a_port() -> None:
+    line = replace(SMALL.peers[0].sessions[0], interface="x-shop")
     customer = replace(
         SMALL.peers[0],
         name="shop",
         kind=PeerKind.CUSTOMER,
+        sessions=(line,),
         allowed=(Allowed(prefix=ip_network("45.1.0.0/16"), max_length=24),),
     )
     found = remarks(replace(SMALL, peers=(*SMALL.peers, customer)))
-    assert found["MANRS 2", "shop"].grade is Grade.WARNING
+    assert found["MANRS 2", "shop"].grade is Grade.GOOD
     assert "1 prefixes" in found["MANRS 1", "shop"].sentence
+    shared = replace(customer, sessions=(replace(line, interface="x-transit1"),))
+    remark = remarks(replace(SMALL, peers=(*SMALL.peers, shared)))["MANRS 2", "shop"]
+    assert remark.grade is Grade.WARNING
+    assert "fra-e1" in remark.sentence

@@ -158,12 +158,6 @@ _BACKBONE = (
         "ams-e9 is managed by others",
     ),
     _swap(
-        "only routers of others",
-        "edges: {ams-e1: {}, ams-e9: {external: true}}",
-        "edges: {ams-e1: {external: true}, ams-e9: {external: true}}",
-        "others manage all its edges",
-    ),
-    _swap(
         "controller of others",
         "controllers: [fra-c1]",
         "controllers: {fra-c1: {external: true}}",

@@ -134,7 +134,7 @@ class Announcer:
         others = frozenset(
             f"edge.{edge.name}"
             for edge in platform.machines_of(Role.EDGE)
-            if edge.datacenter != home
+            if edge.datacenter != home and not edge.external
         )
         return Reachable(
             # The bootstrap target has no services because nobody has told us of any.

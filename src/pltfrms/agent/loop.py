@@ -12,6 +12,7 @@ import structlog
 from pltfrms.agent.announcer import Announcer
 from pltfrms.agent.costs import Costs
 from pltfrms.agent.fetching import Fetcher
+from pltfrms.agent.filter import EdgeFilter
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.instances import Instances
 from pltfrms.agent.journal import Journal
@@ -68,6 +69,9 @@ class Agent:
         self._routing = Routing(around, machine)
         self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
         self._underlay = Underlay(world, problems, frost)
+        self._filter = EdgeFilter(
+            world, journal, problems, frost, lambda: self._routing.confirmed
+        )
         self._instances = Instances(world, journal, problems, self._settle)
         sources: dict[Role, RouteSource] = {
             Role.NODE: self._instances,
@@ -97,6 +101,7 @@ class Agent:
             if self._role is Role.EDGE:
                 tasks.create_task(self._keep("tunnels", self._tunnels.run))
                 tasks.create_task(self._keep("underlay", self._underlay.run))
+                tasks.create_task(self._keep("packet filter", self._filter.run))
                 tasks.create_task(self._keep("costs", self._costs.run))
 
     @property
@@ -134,6 +139,7 @@ class Agent:
         with self._problems.watch("links of the target"):
             self._costs.apply(target.platform)
             self._tunnels.want(target.platform, target.machine)
+            self._filter.want(target.platform, target.machine)
         self._announcer.apply(target)
         await self._kernel.reconcile()
         self._generation = target.generation

@@ -22,6 +22,7 @@ from pltfrms.drivers.controlplane import HttpControlPlane
 from pltfrms.drivers.disk import DirectoryDisk
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.netlink import KernelNetwork
+from pltfrms.drivers.nftables import NftTable
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.probe import NamespaceProber
 from pltfrms.drivers.process import ProcessRuntime
@@ -29,6 +30,7 @@ from pltfrms.drivers.wireguard import WireGuard
 from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.topology import Platform, Role, controller_url
 from pltfrms.model.tunnels import BACKBONE_FILE
+from pltfrms.render.filter import FILTER_TABLE
 from pltfrms.specfile import load_platform
 
 MACHINE_FILE = "machine"
@@ -123,6 +125,7 @@ def _world(directories: Directories, targets: Targets) -> World:
         pinger=IcmpPinger(),
         archive=MrtArchive(directories.state / "mrt"),
         tunnels=WireGuard(directories.config / BACKBONE_FILE),
+        packet_filter=NftTable(FILTER_TABLE),
         frozen_here=(directories.runtime / FROZEN_FILE).exists,
     )
 

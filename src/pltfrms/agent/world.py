@@ -6,7 +6,16 @@ from typing import Protocol
 
 from pltfrms.agent.rtt import LinkPinger
 from pltfrms.agent.tunnels import TunnelDriver
-from pltfrms.drivers.ports import Bird, Clock, ControlPlane, Disk, Network, Prober, Workload
+from pltfrms.drivers.ports import (
+    Bird,
+    Clock,
+    ControlPlane,
+    Disk,
+    Network,
+    PacketFilter,
+    Prober,
+    Workload,
+)
 
 
 class Archive(Protocol):
@@ -35,5 +44,6 @@ class World:
     pinger: LinkPinger
     archive: Archive
     tunnels: TunnelDriver
+    packet_filter: PacketFilter
     frozen_here: Callable[[], bool]
     """Whether somebody on this machine has frozen it, with or without controllers."""

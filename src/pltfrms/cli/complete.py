@@ -110,7 +110,7 @@ def complete_platform_machines(
 ) -> list[str]:
     """Complete the name of a machine of the platform."""
     return _guarded(
-        lambda settings: [machine.name for machine in _snapshot(settings).platform.machines],
+        lambda settings: [machine.name for machine in _snapshot(settings).platform.managed],
         context,
         incomplete,
     )
@@ -178,7 +178,7 @@ def _machine_targets(platform: Platform) -> list[str]:
     edges = [f"edge/{edge.name}" for edge in platform.machines_of(Role.EDGE)]
     daemons = [
         f"daemon/{m.name}/{daemon}"
-        for m in platform.machines
+        for m in platform.managed
         for daemon in _DAEMONS
         if daemon in {"bird", "agent"} or m.role is Role.CONTROLLER
     ]

@@ -5,7 +5,7 @@ import click
 from pltfrms.cli.complete import complete_edges, complete_ports
 from pltfrms.cli.connect import read_view
 from pltfrms.cli.intervening import JSON, Wish, intervene, wished
-from pltfrms.cli.network_rows import EdgeDetail, EdgeRow, edge_detail, edge_rows
+from pltfrms.cli.network_rows import EXTERNAL, EdgeDetail, EdgeRow, edge_detail, edge_rows
 from pltfrms.cli.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.output import unix_ms, write_json, write_table
 from pltfrms.cli.peer import show_announcements, show_sessions
@@ -100,7 +100,7 @@ def _cells(row: EdgeRow) -> tuple[str, ...]:
     return (
         row.name,
         row.datacenter,
-        row.contact.value,
+        "-" if row.routing == EXTERNAL else row.contact.value,
         row.routing,
         f"{row.sessions_up}/{row.sessions} up",
         "-" if row.drain == DrainPhase.NONE else row.drain,

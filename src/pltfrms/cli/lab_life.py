@@ -82,7 +82,7 @@ def three_things_to_try(client: LabClient, view: SnapshotView) -> str:
     service = min(view.snapshot.services, default="")
     eyeball = next((m.name for m in client.machines() if m.role == "eyeball"), "")
     choose = f" --lab {client.name}" if len(running_labs()) > 1 else ""
-    edge = platform.machines_of(Role.EDGE)[0]
+    edge = next(each for each in platform.managed if each.role is Role.EDGE)
     tries = [
         (
             f"pltfrms lab fault datacenter/{edge.datacenter}{choose}",

@@ -12,6 +12,7 @@ from pltfrms.cli.options import Command
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.topology import Platform
 from pltfrms.render.bird import render_bird
+from pltfrms.render.external import render_external
 from pltfrms.specfile import json_schema, load_directory, load_platform
 
 
@@ -40,6 +41,8 @@ def schema(kind: str) -> None:
 def render(path: Path, machine: str, output: Path | None) -> None:
     """Write every machine's BIRD configuration.
 
+    Of an edge that others manage: what it needs of FRR.
+
     Offline: from platform.yaml alone, before any measured cost of a backbone link.
 
     Example: pltfrms render examples/three-datacenters --output /tmp/bird
@@ -49,7 +52,7 @@ def render(path: Path, machine: str, output: Path | None) -> None:
     if not machines:
         raise NotFoundError(f"there is no machine {machine!r} in {path}")
     for each in machines:
-        text = render_bird(platform, each.name)
+        text = (render_external if each.external else render_bird)(platform, each.name)
         if output is None:
             click.echo(text if machine else f"# ==== {each.name} ====\n{text}")
             continue

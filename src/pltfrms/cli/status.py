@@ -70,6 +70,8 @@ def show_datacenter(datacenter: DatacenterRow, machines: tuple[MachineRow, ...])
 
 def machine_cells(machine: MachineRow) -> tuple[str, ...]:
     """Return the cells of a machine's line, after its name."""
+    if machine.external:
+        return (machine.role.value, "external", "-", "-", "-")
     since = machine.since_seconds
     instances = f"{machine.instances_ready}/{machine.instances} ready"
     return (
@@ -90,11 +92,11 @@ def aggregate_sentence(aggregate: AggregateRow) -> str:
     """Return which edges announce an aggregate and why, in words."""
     why = "; ".join(aggregate.reasons)
     count = len(aggregate.announced_by)
-    if count == aggregate.edges:
+    if count and count == aggregate.edges:
         return f"{aggregate.prefix} announced by every edge: {why}"
     if count:
         return f"{aggregate.prefix} announced by {', '.join(aggregate.announced_by)}: {why}"
-    return f"{aggregate.prefix} not announced: {why or 'no edge'}"
+    return f"{aggregate.prefix} not announced: {why or 'no edge of ours'}"
 
 
 def show_services(services: tuple[ServiceRow, ...]) -> None:

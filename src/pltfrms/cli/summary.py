@@ -75,11 +75,13 @@ class MachineRow:
     instances_ready: int
     instances: int
     problems: tuple[str, ...]
+    external: bool = False
+    """Others manage it: nothing of it is known, and nothing is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AggregateRow:
-    """An aggregate in one datacenter: which edges announce it, and why (not)."""
+    """An aggregate in one datacenter: which edges of ours announce it, and why (not)."""
 
     prefix: str
     announced_by: tuple[str, ...]
@@ -89,7 +91,7 @@ class AggregateRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatacenterRow:
-    """A datacenter: its machines in numbers."""
+    """A datacenter: its machines with our agent in numbers."""
 
     name: str
     city: str
@@ -127,6 +129,7 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
     network = network_detail(snapshot, now_ms)
     freeze = snapshot.interventions.freeze
     machines = tuple(machine_row(snapshot, m) for m in snapshot.platform.machines)
+    managed = tuple(row for row in machines if not row.external)
     services = tuple(service_row(snapshot, s) for s in ordered_services(snapshot))
     problems = tuple(f"{m.name}: {problem}" for m in machines for problem in m.problems)
     notes = tuple(
@@ -137,8 +140,8 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
         away = f"the store does not answer for {view.stale_seconds:.0f} s"
         problems = (f"{away}: this is what was known last; nothing is decided", *problems)
     return Summary(
-        verdict=_verdict(snapshot, machines, services),
-        fine=_fine(machines, services)
+        verdict=_verdict(snapshot, managed, services),
+        fine=_fine(managed, services)
         and not (problems or notes or freeze or network.unsettled),
         datacenters=tuple(datacenter_row(snapshot, d) for d in snapshot.platform.datacenters),
         machines=machines,
@@ -186,6 +189,8 @@ def _fine(machines: tuple[MachineRow, ...], services: tuple[ServiceRow, ...]) ->
 
 def machine_row(snapshot: Snapshot, machine: Machine) -> MachineRow:
     """Return what is known of a machine."""
+    if machine.external:
+        return _external_row(machine)
     status, view = snapshot.statuses.get(machine.name), snapshot.machines.get(machine.name)
     sessions = status.sessions if status else ()
     instances = status.instances if status else ()
@@ -204,11 +209,28 @@ def machine_row(snapshot: Snapshot, machine: Machine) -> MachineRow:
     )
 
 
+def _external_row(machine: Machine) -> MachineRow:
+    return MachineRow(
+        name=machine.name,
+        datacenter=machine.datacenter,
+        role=machine.role,
+        contact=Contact.UNKNOWN,
+        since_seconds=None,
+        generation=0,
+        sessions_up=0,
+        sessions=0,
+        instances_ready=0,
+        instances=0,
+        problems=(),
+        external=True,
+    )
+
+
 def datacenter_row(snapshot: Snapshot, datacenter: Datacenter) -> DatacenterRow:
     """Return a datacenter in numbers."""
     rows = [
         machine_row(snapshot, machine)
-        for machine in snapshot.platform.machines
+        for machine in snapshot.platform.managed
         if machine.datacenter == datacenter.name
     ]
     return DatacenterRow(
@@ -225,7 +247,11 @@ def datacenter_row(snapshot: Snapshot, datacenter: Datacenter) -> DatacenterRow:
 
 
 def _aggregate_rows(snapshot: Snapshot, datacenter: Datacenter) -> tuple[AggregateRow, ...]:
-    edges = snapshot.platform.machines_of(Role.EDGE, datacenter.name)
+    edges = tuple(
+        edge
+        for edge in snapshot.platform.machines_of(Role.EDGE, datacenter.name)
+        if not edge.external
+    )
     return tuple(
         _aggregate_row(snapshot, str(aggregate.prefix), edges)
         for aggregate in snapshot.platform.aggregates

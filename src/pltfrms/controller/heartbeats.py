@@ -52,8 +52,8 @@ class Heartbeats:
         machine = heartbeat.status.machine
         if stored.platform is None:
             raise UnavailableError("the store holds no platform yet; try again soon")
-        if machine not in {known.name for known in stored.platform.machines}:
-            raise NotFoundError(f"the platform has no machine {machine!r}")
+        if machine not in {known.name for known in stored.platform.managed}:
+            raise NotFoundError(f"the platform has no machine {machine!r} with an agent")
         self._counters.heartbeats += 1
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):

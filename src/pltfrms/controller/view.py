@@ -130,7 +130,7 @@ class View:
     def _observe(self, at: float, leases: Mapping[str, int]) -> None:
         platform = self._stored.platform if self._stored else None
         if platform:
-            names = [machine.name for machine in platform.machines]
+            names = [machine.name for machine in platform.managed]
             self._contacts.observe(at, platform.timers.contact_ttl_seconds, names, leases)
 
     def is_first(self, name: str) -> bool:

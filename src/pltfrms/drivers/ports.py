@@ -192,6 +192,20 @@ class Network(Protocol):
         ...
 
 
+class PacketFilter(Protocol):
+    """What the machine drops, of packets that others send."""
+
+    async def apply(self, text: str) -> bool:
+        """Make our table of nftables be what the text says; return whether it was not.
+
+        It is replaced in one step; an empty text is for no table.
+
+        Raises:
+            UnavailableError: there is no nftables, or it refuses the text; all stays as it is.
+        """
+        ...
+
+
 # ---- workload ------------------------------------------------------------------------------
 
 

@@ -4,7 +4,6 @@ A kernel without WireGuard gets `wireguard-go`, one process per interface. It is
 ours: it goes on when the agent ends, and is found again by its socket in /run/wireguard.
 """
 
-import asyncio
 import contextlib
 import shutil
 import socket
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pltfrms.drivers.nftables import NftTable
+from pltfrms.drivers.tool import run_tool
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.addresses import Address
 from pltfrms.model.tunnels import FRESH_SECONDS, MIN_SECRET_BYTES, Tunnel, TunnelKeys
@@ -21,9 +22,8 @@ PREFIX: Final = "bb-"
 """Interfaces whose names begin so are ours."""
 _KEEPALIVE_SECONDS = 15
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
-_TIMEOUT_SECONDS = 5.0
 _TABLE = "inet pltfrms_tunnels"
-"""Our nftables table."""
+"""The nftables table of this driver."""
 _IPV6 = 6
 _OTHERS = 0o077
 """Mode bits of everybody but the owner."""
@@ -62,8 +62,7 @@ class WireGuard:
         """`secret_file` is the same on all edges; see `read_secret`."""
         self._secret_file = secret_file
         self._public: dict[str, str] = {}
-        self._clamped: tuple[tuple[str, ...], str] | None = None
-        """Interfaces of the nftables rule, and how nft shows it; None until we made it."""
+        self._clamp = NftTable(_TABLE)
 
     def secret(self) -> bytes:
         """Return what all keys are made of; see `read_secret`."""
@@ -77,7 +76,7 @@ class WireGuard:
         """
         if not _exists(interface):
             return None
-        return _sight(await _run("wg", "show", interface, "dump"))
+        return _sight(await run_tool("wg", "show", interface, "dump"))
 
     async def apply(self, tunnel: Tunnel, keys: TunnelKeys, now: float) -> tuple[str, ...]:
         """Make the interface be there with these keys; return a sentence per change.
@@ -91,11 +90,11 @@ class WireGuard:
         done: list[str] = []
         if not _exists(tunnel.interface):
             done.append(await _make(tunnel.interface))
-        sight = _sight(await _run("wg", "show", tunnel.interface, "dump"))
+        sight = _sight(await run_tool("wg", "show", tunnel.interface, "dump"))
         public_key = await self._public_key(keys.theirs)
         if not _is_so(sight, tunnel, keys.ours, public_key, now):
             text = _configuration(tunnel, keys.ours, public_key)
-            await _run("wg", "syncconf", tunnel.interface, "/dev/stdin", text=text)
+            await run_tool("wg", "syncconf", tunnel.interface, "/dev/stdin", text=text)
             done.append(f"set keys and endpoint of {tunnel.interface}")
         return tuple(done)
 
@@ -103,11 +102,11 @@ class WireGuard:
         """Delete our WireGuard interfaces that are not wanted; return a sentence for each."""
         if shutil.which("wg") is None:
             return ()  # then nothing of ours can be there
-        present = (await _run("wg", "show", "interfaces")).split()
+        present = (await run_tool("wg", "show", "interfaces")).split()
         ours = [name for name in present if name.startswith(PREFIX) and _exists(name)]
         extra = [name for name in ours if name not in wanted]
         for name in extra:
-            await _run("ip", "link", "delete", name)
+            await run_tool("ip", "link", "delete", name)
         return tuple(f"deleted {name}" for name in extra)
 
     async def clamp(self, interfaces: Sequence[str]) -> tuple[str, ...]:
@@ -116,19 +115,15 @@ class WireGuard:
         Without interfaces there is no rule. Other packets that are too big are answered with
         `packet too big`; not everybody heeds that, or hears it.
         """
-        wanted = tuple(sorted(interfaces))
-        shown = await _shown_clamp()
-        if (wanted, shown) == self._clamped:
+        wanted = sorted(interfaces)
+        if not await self._clamp.apply(_clamp(wanted)):
             return ()
-        if wanted or shown:
-            await _run("nft", "-f", "-", text=_clamp(wanted))
-        self._clamped = (wanted, await _shown_clamp())
         return (f"fitted TCP segments to {', '.join(wanted)}",) if wanted else ()
 
     async def _public_key(self, private_key: str) -> str:
         known = self._public.get(private_key)
         if known is None:
-            known = (await _run("wg", "pubkey", text=private_key)).strip()
+            known = (await run_tool("wg", "pubkey", text=private_key)).strip()
             self._public[private_key] = known
         return known
 
@@ -162,9 +157,9 @@ def _exists(interface: str) -> bool:
 async def _make(interface: str) -> str:
     """Make the interface and return in one sentence how."""
     try:
-        await _run("ip", "link", "add", "name", interface, "type", "wireguard")
+        await run_tool("ip", "link", "add", "name", interface, "type", "wireguard")
     except UnavailableError as refused:
-        await _run("wireguard-go", interface)
+        await run_tool("wireguard-go", interface)
         return f"made {interface} with wireguard-go, since the kernel has none: {refused}"
     return f"made {interface} in the kernel"
 
@@ -221,50 +216,13 @@ def _endpoint(address: Address, port: int) -> str:
 
 
 def _clamp(interfaces: Sequence[str]) -> str:
-    """Return what replaces our table at once; the first line is for when there is none."""
-    emptied = f"table {_TABLE}\ndelete table {_TABLE}\n"
     if not interfaces:
-        return emptied
+        return ""
     names = ", ".join(f'"{name}"' for name in interfaces)
-    return f"""{emptied}table {_TABLE} {{
+    return f"""table {_TABLE} {{
   chain forward {{
     type filter hook forward priority mangle; policy accept;
     oifname {{ {names} }} tcp flags syn tcp option maxseg size set rt mtu
   }}
 }}
 """
-
-
-async def _shown_clamp() -> str:
-    with contextlib.suppress(UnavailableError):  # as if there were none
-        return await _run("nft", "list", "table", *_TABLE.split())
-    return ""
-
-
-async def _run(*command: str, text: str = "") -> str:
-    """Run a tool to its end and return what it printed.
-
-    Raises:
-        UnavailableError: it is not installed, takes longer than five seconds, or fails.
-    """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise UnavailableError(f"{command[0]} is not installed") from error
-    try:
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
-            output, complaint = await process.communicate(text.encode())
-    except TimeoutError as error:
-        process.kill()
-        await process.wait()
-        raise UnavailableError(f"no answer from `{' '.join(command)}`") from error
-    if process.returncode:
-        why = complaint.decode().strip() or f"exit code {process.returncode}"
-        raise UnavailableError(f"`{' '.join(command)}`: {why}")
-    return output.decode()

@@ -7,6 +7,7 @@ from pltfrms.lab.parts import LabParts, MachineParts, Unit
 from pltfrms.lab.speakers import (
     BIRD,
     ROAS_FILE,
+    external_files,
     roas_text,
     rtr_unit,
     speaker_files,
@@ -16,11 +17,11 @@ from pltfrms.lab.speakers import (
 from pltfrms.lab.tunnels import with_tunnels
 from pltfrms.lab.wiring import make_wiring
 from pltfrms.model.addresses import Interface
-from pltfrms.model.lab import Lab, cache_of
+from pltfrms.model.lab import Daemon, Lab, cache_of
 from pltfrms.model.machine import NetworkState
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.render.etcd import etcd_command
-from pltfrms.render.kernel import internet_network_state
+from pltfrms.render.kernel import internet_network_state, network_state
 
 ETCD_DATA = Path("/var/lib/pltfrms/etcd")
 PLATFORM_FILE = "/etc/pltfrms/platform.yaml"
@@ -44,6 +45,8 @@ def make_parts(platform: Platform, lab: Lab, platform_text: str) -> LabParts:
 def _machine(
     platform: Platform, lab: Lab, machine: Machine, platform_text: str
 ) -> MachineParts:
+    if machine.external:
+        return _external_edge(platform, machine)
     units = [_AGENT, BIRD]
     files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
     if machine.role is Role.CONTROLLER:
@@ -55,6 +58,19 @@ def _machine(
         files.append((ROAS_FILE, roas_text(lab.roas)))
     parts = MachineParts(name=machine.name, units=tuple(units), files=tuple(files))
     return with_tunnels(platform, parts)
+
+
+def _external_edge(platform: Platform, edge: Machine) -> MachineParts:
+    """Return a router of others: FRR with the text that we would give them."""
+    state = network_state(platform, edge.name)
+    return MachineParts(
+        name=edge.name,
+        units=speaker_units(Daemon.FRR),
+        files=external_files(platform, edge.name),
+        sysctls=state.sysctls,
+        network=tuple(network_lines(state)),
+        prepare=speaker_preparations(Daemon.FRR),
+    )
 
 
 def _internet_machine(platform: Platform, lab: Lab, name: str) -> MachineParts:

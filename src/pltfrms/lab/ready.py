@@ -135,9 +135,14 @@ def _snapshot(client: LabClient) -> Snapshot | None:
 
 def missing_parts(snapshot: Snapshot) -> str:
     """Return what is not ready yet, in one sentence; empty if nothing is missing."""
-    machines = snapshot.platform.machines
+    machines = snapshot.platform.managed
     absent = [m.name for m in machines if snapshot.contact(m.name) is not Contact.PRESENT]
-    sessions = [s for status in snapshot.statuses.values() for s in status.sessions]
+    sessions = [
+        s
+        for m in machines
+        if m.name in snapshot.statuses
+        for s in snapshot.statuses[m.name].sessions
+    ]
     silent = [m.name for m in machines if not _sessions_of(snapshot, m.name)]
     wanted = sum(_wanted(snapshot, service) for service in snapshot.services.values())
     ready = sum(
@@ -172,6 +177,7 @@ def _quiet_edges(snapshot: Snapshot) -> list[str]:
         edge.name
         for edge in snapshot.platform.machines_of(Role.EDGE)
         if edge.datacenter in serving
+        and not edge.external
         and not any(
             aggregate.announced
             for status in (snapshot.statuses.get(edge.name),)

@@ -7,6 +7,7 @@ from pltfrms.lab.parts import Unit
 from pltfrms.model.lab import Daemon, Lab, LabRoa
 from pltfrms.model.peering import RtrCache
 from pltfrms.model.topology import Platform
+from pltfrms.render.external import render_external_daemons
 from pltfrms.render.internet import FRR_DISCARD, render_companions, render_internet
 
 BIRD_CONFIG = "/run/pltfrms/bird.conf"
@@ -79,6 +80,12 @@ def speaker_files(platform: Platform, lab: Lab, machine: str) -> tuple[tuple[str
         (_CONFIG[lab.daemon(machine)], render_internet(platform, lab, machine)),
         *((_FRR_CONFIG.format(name), text) for name, text in companions.items()),
     )
+
+
+def external_files(platform: Platform, machine: str) -> tuple[tuple[str, str], ...]:
+    """Return the configuration files (path, text) of an edge that others manage: FRR's."""
+    texts = render_external_daemons(platform, machine)
+    return tuple((_FRR_CONFIG.format(daemon), text) for daemon, text in texts.items())
 
 
 def speaker_preparations(daemon: Daemon) -> tuple[tuple[str, ...], ...]:

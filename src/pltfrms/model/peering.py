@@ -1,5 +1,6 @@
 """The other networks that we speak BGP with, and what we expect of each."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -92,6 +93,16 @@ class Peer:
     def max_prefixes(self, version: int) -> int:
         """Return the most prefixes accepted in one address family (4 or 6)."""
         return self.max_prefixes4 if version == 4 else self.max_prefixes6  # noqa: PLR2004
+
+
+def customer_ports(sessions: Iterable[tuple[Peer, Session]]) -> frozenset[str]:
+    """Return the interfaces, of the sessions of one edge, that have only customers behind them.
+
+    There a packet's source address says whether it may be theirs.
+    """
+    pairs = tuple(sessions)
+    shared = {each.interface for peer, each in pairs if peer.kind is not PeerKind.CUSTOMER}
+    return frozenset(each.interface for _, each in pairs) - shared
 
 
 _ROLES = {

@@ -9,7 +9,8 @@ IPv6 infrastructure prefix `I` (a /48):
 IPv4 infrastructure prefix (a /8, here 10.0.0.0/8):
     10.DC.NODE.0/24           pool of a node; .0 is the node's loopback, .SLOT an instance
     10.DC.254.ID, 10.DC.255.ID   loopbacks of edges and controllers
-Link-local addresses on fabrics: fe80::ROLE:ID; on backbone links: fe80::DC:ROLE:ID.
+Link-local addresses on fabrics: fe80::ROLE:ID; on backbone links: fe80::DC:ROLE:ID; towards
+external edges, on the fabric that is number F in the spec's list: fe80::F:ROLE:ID.
 """
 
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ class Timers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A host with our agent."""
+    """A host with our agent, or an edge that others manage (`external`)."""
 
     name: str
     datacenter: str
@@ -194,6 +195,11 @@ class Platform:
         """Return the machine called `name`; KeyError if there is none."""
         return _named(self.machines, name)
 
+    @property
+    def managed(self) -> tuple[Machine, ...]:
+        """The machines that run our agent: all but external edges."""
+        return tuple(machine for machine in self.machines if not machine.external)
+
     def machines_of(self, role: Role, datacenter: str = "") -> tuple[Machine, ...]:
         """Return the machines of a role, in one datacenter or everywhere, in spec order."""
         return tuple(
@@ -268,6 +274,19 @@ class Platform:
         """
         dc = self.datacenter(edge.datacenter)
         return IPv6Address(int(link_local(edge)) | (dc.id << 32))
+
+    def fabric_link_local(self, machine: Machine, fabric: str) -> IPv6Address:
+        """Return the link-local address with which a machine speaks to external edges.
+
+        It has the number of the fabric in it: most software but BIRD knows the other end by its
+        address alone, and could not have two sessions with `link_local(machine)`.
+        """
+        number = self.datacenter(machine.datacenter).fabrics.index(fabric) + 1
+        return IPv6Address(int(link_local(machine)) | (number << 32))
+
+    def has_external_edges(self, datacenter: str) -> bool:
+        """Return whether others manage an edge of a datacenter."""
+        return any(edge.external for edge in self.machines_of(Role.EDGE, datacenter))
 
     def private_asn(self, machine: Machine) -> int:
         """Return the private ASN of a node or controller (RFC 6996, 32-bit range)."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Peer, PeerKind
+from pltfrms.model.peering import Peer, PeerKind, Session, customer_ports
 from pltfrms.model.state import MachineStatus
 from pltfrms.model.topology import Platform
 from pltfrms.model.traffic import Override
@@ -100,13 +100,23 @@ def _filtering(platform: Platform) -> Iterator[Remark]:
 
 
 def _spoofing(platform: Platform) -> Iterator[Remark]:
-    customers = [peer.name for peer in platform.peers if peer.kind is PeerKind.CUSTOMER]
-    for name in customers:
-        sentence = "packets with foreign source addresses are not filtered on its ports"
-        yield _remark("MANRS 2", name, Grade.WARNING, sentence)
+    customers = [peer for peer in platform.peers if peer.kind is PeerKind.CUSTOMER]
+    for peer in customers:
+        unfiltered = [s.edge for s in peer.sessions if not _is_filtered(platform, s)]
+        if unfiltered:
+            sentence = "packets with foreign source addresses are not filtered at "
+            sentence += f"{', '.join(dict.fromkeys(unfiltered))}: give it a port of its own"
+            yield _remark("MANRS 2", peer.name, Grade.WARNING, sentence)
+        else:
+            sentence = "packets with foreign source addresses are dropped on its ports"
+            yield _remark("MANRS 2", peer.name, Grade.GOOD, sentence)
     if not customers:
         sentence = "no customers: only our own instances send packets"
         yield _remark("MANRS 2", "customers", Grade.GOOD, sentence)
+
+
+def _is_filtered(platform: Platform, session: Session) -> bool:
+    return session.interface in customer_ports(platform.sessions_of(session.edge))
 
 
 def _coordination() -> Iterator[Remark]:

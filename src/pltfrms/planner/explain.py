@@ -95,6 +95,9 @@ def _explain_announcements(snapshot: Snapshot, service: Service) -> list[str]:
     }
     sentences = []
     for edge in snapshot.platform.machines_of(Role.EDGE):
+        if edge.external:
+            sentences.append(f"{edge.name}: others manage it; what it announces is not known.")
+            continue
         status = snapshot.statuses.get(edge.name)
         known = [a for a in status.aggregates if a.prefix in mine] if status else []
         sentences += [

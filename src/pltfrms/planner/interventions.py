@@ -105,7 +105,7 @@ def _check_drain(platform: Platform, change: InterventionChange) -> None:
     if change.peer:
         _check_known("peer", change.peer, [peer.name for peer in platform.peers])
     if change.edge:
-        edges = [machine.name for machine in platform.machines_of(Role.EDGE)]
+        edges = [edge.name for edge in platform.machines_of(Role.EDGE) if not edge.external]
         _check_known("edge", change.edge, edges)
     if change.interface:
         ports = [session.interface for _, session in platform.sessions_of(change.edge)]

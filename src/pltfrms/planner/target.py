@@ -10,12 +10,14 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
     """Return the target of a machine; its generation is the snapshot's revision.
 
     Raises:
-        NotFoundError: the platform has no such machine.
+        NotFoundError: the platform has no such machine, or others manage it.
     """
     try:
-        role = snapshot.platform.machine(machine).role
+        me = snapshot.platform.machine(machine)
     except KeyError:
         raise NotFoundError(f"the platform has no machine {machine!r}") from None
+    if me.external:
+        raise NotFoundError(f"others manage {machine}: it has no target")
     allocations = tuple(
         allocation
         for _, allocation in sorted(snapshot.allocations.items())
@@ -25,7 +27,7 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
     services = tuple(
         service
         for name, service in sorted(snapshot.services.items())
-        if role is Role.EDGE or name in here
+        if me.role is Role.EDGE or name in here
     )
     return Target(
         machine=machine,

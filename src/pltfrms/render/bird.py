@@ -35,6 +35,16 @@ class _Family:
     loopback_address: Address
     pool: Prefix | None
     default: Prefix
+    to_machines: tuple[Prefix, ...]
+    """What edges announce to nodes and controllers: a default route. Beside external edges,
+    which may not know the other datacenters, also our infrastructure."""
+
+    @property
+    def to_machines_only(self) -> str:
+        """The test whether a prefix is one of `to_machines`."""
+        if len(self.to_machines) == 1:
+            return f"= {self.default}"
+        return f"~ [ {', '.join(map(str, self.to_machines))} ]"
 
     @property
     def loopback(self) -> Prefix:
@@ -49,6 +59,8 @@ class _Neighbor:
     address: IPv6Address
     interface: str
     asn: int
+    local: str
+    """Our address, where it is not the usual one."""
     accepts: str
     """The function of the template that judges its routes."""
     own: tuple[tuple[int, tuple[Prefix, ...]], ...]
@@ -122,6 +134,8 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
         for aggregate in platform.aggregates
         if aggregate.prefix.version == number
     )
+    default = _pick(number, ip_network("0.0.0.0/0"), ip_network("::/0"))
+    inside = _pick(number, platform.infrastructure4, platform.infrastructure6)
     length = 32 if number == 4 else 128  # noqa: PLR2004 (address families)
     return _Family(
         number=number,
@@ -129,7 +143,10 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
         services=tuple(f"{prefix}{{{length},{length}}}" for prefix in aggregates),
         loopback_address=own[0].network_address,
         pool=own[1] if len(own) > 1 else None,
-        default=_pick(number, ip_network("0.0.0.0/0"), ip_network("::/0")),
+        default=default,
+        to_machines=(default, inside)
+        if platform.has_external_edges(me.datacenter)
+        else (default,),
     )
 
 
@@ -159,6 +176,7 @@ def _neighbors(
             address=link_local(machine),
             interface=fabric_interface(fabric),
             asn=platform.private_asn(machine),
+            local=str(platform.fabric_link_local(me, fabric)) if machine.external else "",
             accepts="from_node" if machine.role is Role.NODE else "from_machine",
             own=((4, _own(platform, machine, 4)), (6, _own(platform, machine, 6))),
         )

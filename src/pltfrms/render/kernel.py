@@ -70,7 +70,8 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
     fixed = (_link_local(link_local(me)),)
     fabrics = platform.datacenter(me.datacenter).fabrics
     inside: dict[str, tuple[Interface, ...]] = {
-        fabric_interface(fabric): fixed for fabric in fabrics
+        fabric_interface(fabric): (*fixed, *_towards_external_edges(platform, me, fabric))
+        for fabric in fabrics
     }
     mtus = {
         backbone_interface(link.far_end(machine)): _mtu(link)
@@ -112,6 +113,14 @@ def internet_network_state(platform: Platform, lab: Lab, machine: str) -> Networ
 
 def _loopbacks(platform: Platform, me: Machine) -> tuple[Interface, ...]:
     return (ip_interface(platform.loopback4(me)), ip_interface(platform.loopback6(me)))
+
+
+def _towards_external_edges(
+    platform: Platform, me: Machine, fabric: str
+) -> tuple[Interface, ...]:
+    if me.role is Role.EDGE or not platform.has_external_edges(me.datacenter):
+        return ()
+    return (_link_local(platform.fabric_link_local(me, fabric)),)
 
 
 def _link_local(address: IPv6Address) -> Interface:

@@ -1,0 +1,160 @@
+"""Say which packets from outside an edge drops (MANRS action 2, and our infrastructure)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import Final, cast
+
+from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.peering import Peer, Session, customer_ports
+from pltfrms.model.topology import LinkKind, Platform
+from pltfrms.model.tunnels import endpoint_of
+from pltfrms.render.text import fill
+
+FILTER_TABLE: Final = "inet pltfrms_edge"
+"""The nftables table that is ours alone."""
+REASONS: Final = (
+    "spoofed-customer",
+    "spoofed-ours",
+    "tunnelled",
+    "to-infrastructure",
+    "to-edge",
+)
+"""Names of the counters: why a packet was dropped."""
+_WORDS = {4: "ip", 6: "ip6"}
+_LOCAL = {4: (ip_network("127.0.0.0/8"), ip_network("169.254.0.0/16")), 6: (ip_network("::1"),)}
+"""Never on a network but their own; fe80::/10 is, and the template knows for what."""
+
+_Pair = tuple[Peer, Session]
+_Ends = tuple[Address, Address, int]
+"""Far and near endpoint of a tunnel, and its port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Family:
+    """What the filter knows of one address family, as nft writes elements of sets."""
+
+    number: int
+    title: str
+    word: str
+    links: str
+    """Networks of our ports that are inside `never_from`, and still may be sources."""
+    never_from: str
+    never_to: str
+    ours: str
+    tunnel_ends: str
+    tunnel_ports: str
+    neighbours: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CustomerPort:
+    """A port with customers and nobody else behind it."""
+
+    interface: str
+    sources: tuple[tuple[str, str], ...]
+    """Per address family: nft's word for it, and what may be there."""
+
+
+def render_filter(platform: Platform, machine: str, before: Platform | None = None) -> str:
+    """Return the nftables table of an edge; empty if it has no port towards the outside.
+
+    `before` is a platform whose routing may still be in force: what that one needs is let
+    through too, so that no session ends before its edge's turn has come.
+    """
+    platforms = (platform, *((before,) if before else ()))
+    sessions = [pair for each in platforms for pair in each.sessions_of(machine)]
+    if not sessions:
+        return ""
+    return fill(
+        "edge-filter.j2",
+        table=FILTER_TABLE,
+        reasons=REASONS,
+        ports=_elements(f'"{session.interface}"' for _, session in sessions),
+        customers=tuple(_ports_of_customers(sessions)),
+        families=tuple(_family(platforms, machine, number, sessions) for number in _WORDS),
+    )
+
+
+def _family(
+    platforms: Sequence[Platform],
+    machine: str,
+    number: int,
+    sessions: Sequence[_Pair],
+) -> _Family:
+    platform, word = platforms[0], _WORDS[number]
+    aggregates = [a.prefix for a in platform.aggregates if a.prefix.version == number]
+    infrastructure = _pick(number, platform.infrastructure4, platform.infrastructure6)
+    ports = [session for peer in platform.peers for session in peer.sessions]
+    here = _addresses((port for port in ports if port.edge == machine), number)
+    elsewhere = _addresses((port for port in ports if port.edge != machine), number)
+    ends = [each for each in _tunnel_ends(platforms, machine) if each[0].version == number]
+    never_from = (*aggregates, infrastructure, *_LOCAL[number])
+    return _Family(
+        number=number,
+        title=f"IPv{number}",
+        word=word,
+        links=_networks(
+            link
+            for link in _link_networks(sessions, number)
+            if link.is_link_local or any(link.overlaps(each) for each in never_from)
+        ),
+        never_from=_networks(never_from),
+        never_to=_networks((infrastructure, *elsewhere)),
+        ours=_networks((*aggregates, infrastructure, *here)),
+        tunnel_ends=_elements(f"{far} . {near}" for far, near, _ in ends),
+        tunnel_ports=_elements(f"{far} . {port}" for far, _, port in ends),
+        neighbours=_elements(
+            f'"{session.interface}" . {theirs}'
+            for _, session in sessions
+            for theirs in session.theirs
+            if theirs.version == number
+        ),
+    )
+
+
+def _ports_of_customers(sessions: Sequence[_Pair]) -> Iterator[_CustomerPort]:
+    for port in sorted(customer_ports(sessions)):
+        behind = [pair for pair in sessions if pair[1].interface == port]
+        sources = ((word, _networks(_sources(behind, n))) for n, word in _WORDS.items())
+        yield _CustomerPort(
+            interface=port, sources=tuple((word, each) for word, each in sources if each)
+        )
+
+
+def _sources(behind: Sequence[_Pair], number: int) -> Iterator[Prefix]:
+    yield from _link_networks(behind, number)
+    for peer, _ in behind:
+        yield from (a.prefix for a in peer.allowed if a.prefix.version == number)
+
+
+def _link_networks(sessions: Iterable[_Pair], number: int) -> Iterator[Prefix]:
+    for _, session in sessions:
+        yield from (ours.network for ours in session.ours if ours.version == number)
+
+
+def _addresses(sessions: Iterable[Session], number: int) -> Iterator[Prefix]:
+    for session in sessions:
+        yield from (ip_network(ours.ip) for ours in session.ours if ours.version == number)
+
+
+def _tunnel_ends(platforms: Iterable[Platform], machine: str) -> Iterator[_Ends]:
+    for platform in platforms:
+        for link in platform.links_of(machine):
+            if link.kind is LinkKind.WIREGUARD:
+                far = endpoint_of(link, link.far_end(machine))
+                yield far, endpoint_of(link, machine), link.port
+
+
+def _pick(number: int, four: IPv4Network, six: IPv6Network) -> Prefix:
+    return four if number == 4 else six  # noqa: PLR2004 (address families)
+
+
+def _networks(prefixes: Iterable[Prefix]) -> str:
+    """Return networks of one family without overlaps, which nft would refuse in a set."""
+    alike = cast("Iterable[IPv4Network]", prefixes)  # or IPv6; the two are never mixed
+    return _elements(str(each) for each in collapse_addresses(alike))
+
+
+def _elements(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))
