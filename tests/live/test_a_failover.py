@@ -120,7 +120,7 @@ def test_datacenter_killed_and_back(healthy: Rig) -> None:
 
 def test_no_healthy_instance_left_in_a_datacenter(healthy: Rig) -> None:
     for replica in (1, 2):
-        healthy.cli("lab", "fault", f"instance/web/fra/{replica}", "--for", "15s")
+        healthy.client.fault(f"instance/web/fra/{replica}", for_ms=20_000)
     outside = healthy.probe("berlin", "--duration", "4s")
     assert outside["gap_max_ms"] <= 1500
     assert "fra" not in answered(outside, "before")

@@ -162,14 +162,16 @@ def test_a_drained_edge_session_loses_nothing(healthy: Rig) -> None:
 
 
 def test_a_drain_that_would_leave_nobody_is_refused(healthy: Rig) -> None:
-    healthy.cli("peer", "drain", "transit1", "--wait", "1s", "--detach")
-    healthy.cli(
-        "peer", "drain", "transit2", "--wait", "1s", "--detach", "--yes-i-mean", "headroom"
-    )
-    said = healthy.cli("peer", "drain", "ixp1", "--wait", "1s", expect=4)
-    assert "last_announcer" in said
-    for peer in ("transit1", "transit2"):
-        healthy.cli("peer", "undrain", peer)
+    quickly = ("--wait", "1s", "--detach", "--yes-i-mean", "shrink_guard")
+    quickly += ("--yes-i-mean", "headroom")
+    try:
+        for peer in ("transit1", "transit2"):
+            healthy.cli("peer", "drain", peer, *quickly)
+        said = healthy.cli("peer", "drain", "ixp1", *quickly, expect=4)
+        assert "last_announcer" in said
+    finally:
+        for peer in ("transit1", "transit2"):
+            healthy.cli("peer", "undrain", peer)
 
 
 def test_a_freeze_leaves_routes_as_they_are(healthy: Rig) -> None:

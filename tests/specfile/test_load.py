@@ -28,6 +28,7 @@ from pltfrms.specfile import (
     load_platform,
     load_service,
 )
+from pltfrms.specfile.document import parse
 from pltfrms.specfile.load import Kind
 
 EXAMPLE = Path("examples/three-datacenters")
@@ -324,3 +325,9 @@ def test_any_lab_text_loads_or_is_refused(text: str, tmp_path: Path) -> None:
 @given(text=st.text(max_size=60))
 def test_any_text_at_all_loads_or_is_refused(text: str, tmp_path: Path) -> None:
     assert_loads_or_says_where(text, "platform.yaml", tmp_path)
+
+
+def test_an_anchor_that_is_set_twice_is_refused_like_any_other() -> None:
+    document = parse("a: &x 1\nb: &x 2\n", "some.yaml")
+    assert {problem.line for problem in document.problems} == {1, 2}
+    assert all("anchors" in problem.what for problem in document.problems)

@@ -1,13 +1,14 @@
 """YAML text -> plain values, and the line on which each of them stands."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -64,7 +65,9 @@ def read(path: Path) -> Document:
 def parse(text: str, file: str) -> Document:
     """Read YAML text; `file` is only for messages."""
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # legal: the last one counts
+            root = YAML(typ="safe", pure=True).compose(text)
     except (YAMLError, RecursionError, ValueError) as error:
         problem = Problem(file, _error_line(text, error), "", _error_words(error))
         return Document(file, None, problems=(problem,))
