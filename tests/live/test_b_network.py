@@ -162,8 +162,8 @@ def test_a_drained_edge_session_loses_nothing(healthy: Rig) -> None:
 
 
 def test_a_drain_that_would_leave_nobody_is_refused(healthy: Rig) -> None:
-    quickly = ("--wait", "1s", "--detach", "--yes-i-mean", "shrink_guard")
-    quickly += ("--yes-i-mean", "headroom")
+    despite = ("--yes-i-mean", "shrink_guard", "--yes-i-mean", "headroom")
+    quickly = ("--wait", "1s", "--detach", *despite)
     try:
         for peer in ("transit1", "transit2"):
             healthy.cli("peer", "drain", peer, *quickly)
