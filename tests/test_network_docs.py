@@ -1,0 +1,35 @@
+"""The tables of docs/network.md say what the code does."""
+
+import re
+from pathlib import Path
+
+from pltfrms.model.guards import Guard
+from pltfrms.model.peering import Peer, PeerKind, Reject
+from pltfrms.render.filter import REASONS
+
+PAGE = (Path(__file__).parent.parent / "docs" / "network.md").read_text()
+
+
+def test_every_reason_of_refusal_is_there_with_its_number() -> None:
+    rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \| (.+) \|$", PAGE, re.MULTILINE)
+    assert {(int(number), word, text) for number, word, text in rows} == {
+        (reject.number, reject.value, reject.sentence) for reject in Reject
+    }
+
+
+def test_every_kind_of_peer_is_there_with_its_preference() -> None:
+    peers = [
+        Peer(name="x", kind=kind, asn=1, sessions=(), route_server=server)
+        for kind in PeerKind
+        for server in (True, False)
+    ]
+    wanted = {(peer.role, peer.preference, peer.origin) for peer in peers}
+    rows = re.findall(
+        r"^\| `.*\| ([a-z_]+) \| (\d+) \| [a-z, ]+ \| (\d) \|$", PAGE, re.MULTILINE
+    )
+    assert {(role, int(value), int(origin)) for role, value, origin in rows} == wanted
+
+
+def test_every_guard_and_counter_is_there() -> None:
+    for word in (*Guard, *REASONS):
+        assert f"| `{word}` |" in PAGE
