@@ -8,7 +8,7 @@ import click
 
 from pltfrms.cli.connect import read_view
 from pltfrms.cli.options import Command, Settings, pass_settings
-from pltfrms.cli.output import bad, good, unix_ms, write_json, write_table
+from pltfrms.cli.output import bad, unix_ms, write_json, write_table
 from pltfrms.drivers.irr import expand_as_set
 from pltfrms.errors import ConflictError, UsageError
 from pltfrms.model.guards import Guard
@@ -53,16 +53,14 @@ def audit_network(
     if as_json:
         write_json(found)
     else:
-        rows = [(each.topic, each.about, _grade(each), each.sentence) for each in found]
+        rows = [(each.topic, each.about, str(each.grade), _colored(each)) for each in found]
         write_table(("topic", "about", "grade", "remark"), rows)
     if any(each.grade is Grade.WARNING for each in found):
         click.get_current_context().exit(_REFUSED)
 
 
-def _grade(remark: Remark) -> str:
-    if remark.grade is Grade.WARNING:
-        return bad(remark.grade)
-    return good(remark.grade) if remark.grade is Grade.GOOD else str(remark.grade)
+def _colored(remark: Remark) -> str:
+    return bad(remark.sentence) if remark.grade is Grade.WARNING else remark.sentence
 
 
 def _read_roas(path: Path) -> tuple[Roa, ...]:
