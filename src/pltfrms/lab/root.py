@@ -13,6 +13,7 @@ import select
 from collections.abc import Callable
 from pathlib import Path
 
+from pltfrms import codec
 from pltfrms.errors import InvariantError
 from pltfrms.lab.channel import Channel, Message
 from pltfrms.lab.daemon import run_daemon
@@ -41,6 +42,10 @@ from pltfrms.lab.processes import (
     watch_children,
 )
 from pltfrms.lab.relay import run_relay
+from pltfrms.model.api import Heartbeat, HeartbeatReply, SnapshotView
+from pltfrms.model.plan import Target
+from pltfrms.model.topology import Platform
+from pltfrms.render import text
 
 DISKS = "disks"
 """Directory in the lab's run directory; a tmpfs that only the capsule sees."""
@@ -91,6 +96,9 @@ def _preload(parts: LabParts) -> None:
     entries = {unit.entry for machine in parts.machines for unit in machine.units}
     for entry in sorted(entries - {""}):
         importlib.import_module(entry.partition(":")[0])
+    # What each of our daemons would otherwise do again, each for itself.
+    codec.prepare(Heartbeat, HeartbeatReply, Platform, Target, SnapshotView)
+    text.prepare()
     gc.collect()
     gc.freeze()
 

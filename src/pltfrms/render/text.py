@@ -12,6 +12,12 @@ _ENVIRONMENT = Environment(
 )
 
 
+def prepare() -> None:
+    """Read and compile every template now instead of when it is used first."""
+    for template in _ENVIRONMENT.list_templates(extensions=["j2"]):
+        _ENVIRONMENT.get_template(template)
+
+
 def fill(template: str, **values: object) -> str:
     """Return the text of `templates/TEMPLATE` with the values filled in.
 
