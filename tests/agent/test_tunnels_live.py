@@ -232,11 +232,12 @@ def test_new_keys_cost_a_moment(path: TunnelPath) -> None:
     """A packet every 20 ms over a change of keys: what was lost follows in a row."""
     before = path.log("fra-e1").count("set keys")
     left = PERIOD_SECONDS - time.time() % PERIOD_SECONDS
-    count = int((left + 3) / INTERVAL_SECONDS)
+    count = int((left + 8) / INTERVAL_SECONDS)
     words = ("ping", "-i", str(INTERVAL_SECONDS), "-c", str(count), "-W1", SERVER[0])
     text = path.inside("client", *words)
     answered = re.search(r"(\d+) received", text)
     assert answered
     lost_seconds = (count - int(answered[1])) * INTERVAL_SECONDS
     assert path.log("fra-e1").count("set keys") > before
-    assert lost_seconds <= 1.0, text
+    # Mostly nothing; if one end is later, the handshake is tried again, after 5 s at most.
+    assert lost_seconds <= 6.0, answered[0]

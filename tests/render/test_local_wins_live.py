@@ -69,6 +69,11 @@ def leaked(net: Net, edge: str) -> int:
     return int(shown.splitlines()[-1].split()[0])
 
 
+def over_both_fabrics(net: Net, address: str) -> bool:
+    routes = [route(net, edge, address) for edge in ("fra-e1", "fra-e2")]
+    return all("fab-a" in each and "fab-b" in each for each in routes)
+
+
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
     with network(ALONE, Lab(), tmp_path_factory.mktemp("birds"), {}) as net:
@@ -82,7 +87,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
         for prefix in AGGREGATES:
             end = "table 101 proto 181 metric 1"
             net.ip("fra-e1", f"{family(prefix)} route add unreachable {prefix} {end}")
-        assert eventually(lambda: all(route(net, "fra-e2", address) for address in BOTH))
+        assert eventually(lambda: all(over_both_fabrics(net, address) for address in BOTH))
         yield net
 
 

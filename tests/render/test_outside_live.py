@@ -29,11 +29,19 @@ FROM_CUSTOMER = {"31.16.0.0/24", "31.16.3.0/24"}
 ACCEPTED = {said.prefix for said in SAYINGS if not said.reason and ":" not in said.prefix}
 
 
+def is_validated(net: Rig) -> bool:
+    """Return whether the cache has spoken, and the routes were judged by it."""
+    valid = net.birdc("edge", "show route all where net = 31.64.0.0/16")
+    invalid = net.birdc("edge", "show route filtered all where net = 31.65.0.0/24")
+    return "(64500, 20, 1)" in valid and f"(64500, 15, {Reject.RPKI_INVALID.number})" in invalid
+
+
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with rig(tmp_path_factory.mktemp("outside")) as made:
         assert eventually(lambda: made.sessions_down() == NEVER_UP), made.sessions_down()
         assert eventually(lambda: made.seen("transit1").keys() >= FROM_CUSTOMER, 5)
+        assert eventually(lambda: is_validated(made), 30), "RPKI has no say yet"
         yield made
 
 
