@@ -24,7 +24,6 @@ PERIOD_SECONDS = 30
 """Long enough for some tests between two changes of keys."""
 SERVER = ("198.18.2.2", "2001:db8:2::2")
 FAR = {"fra-e1": "ams-e1", "ams-e1": "fra-e1"}
-INTERVAL_SECONDS = 0.02
 BYTES = 60_000
 DEAF = """
 table inet deaf {
@@ -228,16 +227,8 @@ def test_the_tunnel_outlives_the_agent_and_is_found_again(path: TunnelPath) -> N
     assert "made bb-ams-e1" not in path.log("fra-e1").removeprefix(told)
 
 
-def test_new_keys_cost_a_moment(path: TunnelPath) -> None:
-    """A packet every 20 ms over a change of keys: what was lost follows in a row."""
+def test_the_tunnel_goes_on_with_new_keys(path: TunnelPath) -> None:
     before = path.log("fra-e1").count("set keys")
-    left = PERIOD_SECONDS - time.time() % PERIOD_SECONDS
-    count = int((left + 8) / INTERVAL_SECONDS)
-    words = ("ping", "-i", str(INTERVAL_SECONDS), "-c", str(count), "-W1", SERVER[0])
-    text = path.inside("client", *words)
-    answered = re.search(r"(\d+) received", text)
-    assert answered
-    lost_seconds = (count - int(answered[1])) * INTERVAL_SECONDS
-    assert path.log("fra-e1").count("set keys") > before
-    # Mostly nothing; if one end is later, the handshake is tried again, after 5 s at most.
-    assert lost_seconds <= 6.0, answered[0]
+    assert eventually(lambda: path.log("fra-e1").count("set keys") > before, PERIOD_SECONDS + 5)
+    # At once as a rule; if one end was late, when the handshake is tried again.
+    assert eventually(path.reached, 3 * PERIOD_SECONDS), path.log("fra-e1")
