@@ -207,7 +207,9 @@ class World:
     def heard(self) -> list[Heard]:
         """Return everything that the neighbours were told by us so far, oldest first."""
         found: list[Heard] = []
-        for line in self._heard.read_text().splitlines():
+        written = self._heard.read_text()
+        whole = written[: written.rfind("\n") + 1]  # the last line may be half written yet
+        for line in whole.splitlines():
             message = json.loads(line)
             if message.get("type") == "update":
                 found += self._updates(message["neighbor"])
