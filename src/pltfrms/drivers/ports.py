@@ -6,11 +6,13 @@ the lab, and under a virtual clock with injected faults. All methods of effect a
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Protocol
 
 from pltfrms.model.addresses import Address
 from pltfrms.model.api import Heartbeat, HeartbeatReply
+from pltfrms.model.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
 from pltfrms.model.machine import BgpState, Instance, InstanceSpec, NetworkState, Route
 from pltfrms.model.plan import Target
 from pltfrms.model.service import Probe
@@ -161,7 +163,7 @@ class Network(Protocol):
     async def apply_routes(
         self, tables: Sequence[int], routes: Sequence[Route]
     ) -> tuple[str, ...]:
-        """Make the routes of our protocol numbers (181..183) in `tables` exactly `routes`.
+        """Make the routes of our protocol numbers (181..184) in `tables` exactly `routes`.
 
         Adds before it deletes. Returns one sentence per change.
         """
@@ -187,8 +189,73 @@ class Network(Protocol):
         """Yield whenever anybody changes routes, rules, addresses or links: a hint."""
         ...
 
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """Yield whenever an IPv6 route of one table changes: a hint, and nothing else is."""
+        ...
+
+    async def devices(self) -> tuple[str, ...]:
+        """Return the names of the machine's network devices."""
+        ...
+
     async def close(self) -> None:
         """Release sockets."""
+        ...
+
+
+class Balancer(Protocol):
+    """The director's program in the kernel of this machine.
+
+    It and its tables outlive us: a new agent takes over what the one before it left, and
+    packets notice nothing. All methods but `start` raise UnavailableError when the kernel
+    refuses.
+    """
+
+    async def start(self, settings: BalancerSettings) -> str:
+        """Load the program, or take over and update what runs; return one sentence how.
+
+        Raises:
+            UnavailableError: this kernel cannot run it, and why. Nothing is attached.
+        """
+        ...
+
+    async def attach(self, hooks: Sequence[Hook]) -> tuple[str, ...]:
+        """Let packets of exactly these devices pass the program.
+
+        Returns one sentence per change. A device that is not there is skipped, and named in
+        a sentence that starts with `missing `.
+        """
+        ...
+
+    def put(self, table: BalancerTable) -> None:
+        """Make this the table of its service, for both of its prefixes."""
+        ...
+
+    def remove(self, service_id: int) -> None:
+        """Leave the packets of a service to the kernel's routes."""
+        ...
+
+    def installed(self) -> frozenset[int]:
+        """Return the ids of the services that have a table."""
+        ...
+
+    def row(self, service_id: int, row: int) -> tuple[IPv6Address, ...]:
+        """Return what the kernel has in a row, without empty places; () if no table."""
+        ...
+
+    def beat(self) -> None:
+        """Say that somebody keeps the tables right."""
+        ...
+
+    def beat_age_ms(self) -> int:
+        """Return how long ago the last beat was; -1 if there was none."""
+        ...
+
+    def counts(self) -> BalancerCounts:
+        """Return what was counted since the program's maps were made."""
+        ...
+
+    async def stop(self) -> None:
+        """Detach the program everywhere and forget its tables."""
         ...
 
 

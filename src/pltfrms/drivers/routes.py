@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pltfrms.model.machine import PROTO_ACTIVE, PROTO_BACKUP, Route
+from pltfrms.model.machine import PROTO_ACTIVE, PROTO_REACHABLE, Route
 
-OUR_PROTOS: Final = range(PROTO_ACTIVE, PROTO_BACKUP + 1)
+OUR_PROTOS: Final = range(PROTO_ACTIVE, PROTO_REACHABLE + 1)
 _IPV6 = 6
 _IPV6_DEFAULT_METRIC = 1024
 

@@ -15,10 +15,15 @@ REMOTE_TABLE = 103
 """Kernel table of an edge, filled by BIRD: service prefixes served in others."""
 ELSEWHERE_TABLE = 104
 """Kernel table of an edge, filled by BIRD: aggregates that other datacenters announce."""
+INSTANCE_TABLE = 105
+"""Kernel table of edges and nodes, filled by BIRD: ready instances of this datacenter, as
+/128s whose metric is state x 1000 + weight (`model.balancer`)."""
 PROTO_ACTIVE = 181
 PROTO_DRAINING = 182
 PROTO_BACKUP = 183
-"""Protocol numbers of the kernel routes that our agents own."""
+PROTO_REACHABLE = 184
+"""Protocol numbers of the kernel routes that our agents own. The last one is for unicast
+addresses of instances that must be reached, but not be sent flows of their service."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

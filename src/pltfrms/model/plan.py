@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from pltfrms.model.balancer import BalancedService
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.service import Service
 from pltfrms.model.topology import Platform
@@ -156,3 +157,5 @@ class Target:
     """All services on edges; on nodes those that have an allocation here."""
     allocations: tuple[Allocation, ...] = ()
     """Of this machine."""
+    balanced: tuple[BalancedService, ...] = ()
+    """All services, as far as the director must know them; on edges and nodes."""

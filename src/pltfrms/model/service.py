@@ -73,6 +73,9 @@ class ServiceSpec:
     """At most this many replicas of the service on one node."""
     weight: int = 10
     """ECMP weight of one instance, 1..64."""
+    drain_ms: int = 30_000
+    """Longest time that an instance which is to go keeps serving the connections it has; it
+    goes as soon as there are none."""
     ports: tuple[str, ...] = ()
     """What it listens on, such as `80/tcp`; for people and for later filters."""
 

@@ -109,6 +109,8 @@ class MachineStatus:
     sessions: tuple[SessionStatus, ...] = ()
     aggregates: tuple[AggregateStatus, ...] = ()
     routing: RoutingStatus = field(default_factory=RoutingStatus)
+    balancer: str = ""
+    """Why the director does not work on this machine; empty if it does, or is not wanted."""
     limits: str = ""
     """How resource limits are enforced, or why they are not."""
     problems: tuple[str, ...] = ()

@@ -185,6 +185,8 @@ class Platform:
     """Traffic engineering; later ones win over earlier ones."""
     origin_validation: OriginValidation = field(default_factory=OriginValidation)
     guards: Guards = field(default_factory=Guards)
+    director: bool = True
+    """Spread load with the director where the kernel can run it, else with kernel ECMP."""
     timers: Timers = field(default_factory=Timers)
 
     def datacenter(self, name: str) -> Datacenter:
@@ -265,6 +267,13 @@ class Platform:
     def instance6(self, node: Machine, service_id: int, slot: int) -> IPv6Address:
         """Return the unicast IPv6 address of an instance; it contains the service id."""
         return self.pool6(node).network_address + ((service_id << 32) | slot)
+
+    def balancer_source(self, machine: Machine) -> IPv6Network:
+        """Return the /96 from which a machine sends the outer packets of its director."""
+        dc = self.datacenter(machine.datacenter)
+        digits = (_ROLE_DIGIT[machine.role] << 16) | machine.id
+        high = ((0x2000 + dc.id) << 64) | (digits << 32)
+        return IPv6Network((int(self.infrastructure6.network_address) | high, 96))
 
     def backbone_link_local(self, edge: Machine) -> IPv6Address:
         """Return the fixed link-local address of an edge on its backbone links.

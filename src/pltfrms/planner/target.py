@@ -1,6 +1,7 @@
 """Snapshot -> target: what one machine is to be made."""
 
 from pltfrms.errors import NotFoundError
+from pltfrms.model.balancer import BalancedService
 from pltfrms.model.plan import Target
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Role
@@ -36,4 +37,11 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
         interventions=snapshot.interventions,
         services=services,
         allocations=allocations,
+        balanced=tuple(
+            BalancedService(
+                id=service.id, name=name, prefix4=service.prefix4, prefix6=service.prefix6
+            )
+            for name, service in sorted(snapshot.services.items())
+            if me.role is not Role.CONTROLLER
+        ),
     )
