@@ -2,6 +2,8 @@
 
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+DIRECTOR := src/pltfrms/drivers/director/director.bpf.o
+READY := $(INSTALLED) $(DIRECTOR)
 PLTFRMS := $(VENV)/bin/pltfrms
 EXAMPLE := examples/three-datacenters
 
@@ -12,7 +14,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
 		| awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-up: $(INSTALLED) ## Start the example: three datacenters and an internet on this machine
+up: $(READY) ## Start the example: three datacenters and an internet on this machine
 	@scripts/as-root $(PLTFRMS) lab up $(EXAMPLE)
 
 down: $(INSTALLED) ## End the example; nothing of it stays
@@ -20,15 +22,19 @@ down: $(INSTALLED) ## End the example; nothing of it stays
 		scripts/as-root $(PLTFRMS) lab down --lab $(notdir $(EXAMPLE)); \
 	else echo '$(notdir $(EXAMPLE)) does not run'; fi
 
-setup: $(INSTALLED) ## Install what is missing: Debian packages, Python environment
+setup: $(READY) ## Install what is missing: Debian packages, Python environment
 
 $(INSTALLED): requirements/dev.txt pyproject.toml scripts/install
 	@scripts/install
 
-test: $(INSTALLED) ## Run all tests: fast ones, those that need root, then whole labs
+# In this order: the first brings the compiler.
+$(DIRECTOR): $(wildcard $(dir $(DIRECTOR))*.[ch]) scripts/compile-director | $(INSTALLED)
+	@scripts/compile-director
+
+test: $(READY) ## Run all tests: fast ones, those that need root, then whole labs
 	@scripts/test
 
-check: $(INSTALLED) ## Check style, types, layers and requirement files
+check: $(READY) ## Check style, types, layers and requirement files
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
@@ -36,9 +42,9 @@ check: $(INSTALLED) ## Check style, types, layers and requirement files
 	@if grep -nE '://|--(extra-)?index-url|--find-links' requirements/*; then \
 		echo 'requirements/ must not name hosts'; exit 1; fi
 
-bench: $(INSTALLED) ## Measure: how fast clients are served again after each fault
+bench: $(READY) ## Measure: how fast clients are served again after each fault
 	@for script in $$(grep -l __main__ bench/*.py); do scripts/as-root $(VENV)/bin/python "$$script" || exit 1; done
 
 clean: ## Remove the Python environment and everything that was generated
-	rm -rf $(VENV) build dist .hypothesis .*_cache
+	rm -rf $(VENV) $(DIRECTOR) build dist .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,6 +7,7 @@ import click
 import pytest
 
 from pltfrms.cli.main import cli
+from pltfrms.drivers.balancer_maps import COUNTERS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -34,3 +35,8 @@ def test_every_command_is_in_the_overview(name: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_counter_of_the_director_is_explained() -> None:
+    page = (ROOT / "docs" / "balancer.md").read_text()
+    assert [name for name in COUNTERS if f"| `{name}` |" not in page] == []

@@ -3,7 +3,16 @@
 import re
 from pathlib import Path
 
+from pltfrms.cli.community_words import FUNCTIONS
 from pltfrms.model.guards import Guard
+from pltfrms.model.machine import (
+    AGGREGATE_TABLE,
+    ELSEWHERE_TABLE,
+    INSTANCE_TABLE,
+    LOCAL_TABLE,
+    REMOTE_TABLE,
+    SERVICE_TABLE,
+)
 from pltfrms.model.peering import Peer, PeerKind, Reject
 from pltfrms.render.filter import REASONS
 
@@ -33,3 +42,26 @@ def test_every_kind_of_peer_is_there_with_its_preference() -> None:
 def test_every_guard_and_counter_is_there() -> None:
     for word in (*Guard, *REASONS):
         assert f"| `{word}` |" in PAGE
+
+
+def test_every_large_community_is_there() -> None:
+    table = PAGE.split("| large community `OUR_ASN:f:v` | meaning |")[1].split("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    found: set[int] = set()
+    for cell in cells:
+        if "standard" not in cell:
+            numbers = [int(number) for number in re.findall(r"`(\d+):", cell)]
+            found |= set(range(numbers[0], numbers[-1] + 1)) if ".." in cell else set(numbers)
+    assert found == FUNCTIONS
+
+
+def test_every_kernel_table_is_there() -> None:
+    table = PAGE.split("| kernel table | on |")[1].split("\n\n")[0]
+    assert {int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {
+        SERVICE_TABLE,
+        AGGREGATE_TABLE,
+        LOCAL_TABLE,
+        REMOTE_TABLE,
+        ELSEWHERE_TABLE,
+        INSTANCE_TABLE,
+    }

@@ -10,7 +10,9 @@ from pltfrms.agent.loop import Agent
 from pltfrms.agent.targets import Targets
 from pltfrms.agent.world import World
 from pltfrms.drivers.archive import NoArchive
+from pltfrms.drivers.counters import ByteCounts
 from pltfrms.drivers.disk import MemoryDisk
+from pltfrms.drivers.memory_balancer import MemoryBalancer
 from pltfrms.drivers.memory_bird import MemoryBird
 from pltfrms.drivers.memory_filter import MemoryFilter
 from pltfrms.drivers.memory_network import MemoryNetwork
@@ -21,7 +23,7 @@ from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.machine import SERVICE_TABLE, Instance, InstanceSpec, Route
 from pltfrms.model.plan import Allocation, Target
 from pltfrms.model.state import InstanceStatus, MachineStatus
-from pltfrms.model.topology import Link
+from pltfrms.model.topology import Link, Platform
 from pltfrms.render.kernel import network_state
 from tests.simulation.virtual import VirtualClock
 from tests.strategies import make_allocation, make_platform, make_service, make_spec
@@ -175,12 +177,12 @@ async def routes(
 class Bench:
     """A machine that outlives its agents, and the controllers."""
 
-    def __init__(self, machine: str = "fra-n1") -> None:
+    def __init__(self, machine: str = "fra-n1", platform: Platform = PLATFORM) -> None:
         self.machine = machine
-        self.platform = PLATFORM
+        self.platform = platform
         """What the machine's own file says."""
         self.clock = VirtualClock()
-        state = network_state(PLATFORM, machine)
+        state = network_state(platform, machine)
         self.network = WatchedNetwork(
             [device.name for device in state.devices], [path for path, _ in state.sysctls]
         )
@@ -190,6 +192,8 @@ class Bench:
         self.archive = NoArchive()
         self.tunnels = MemoryWireGuard()
         self.packet_filter = MemoryFilter()
+        self.balancer = MemoryBalancer(self.clock, lambda: self.network.addresses)
+        self.byte_counts: dict[str, ByteCounts] = {}
         self.frozen = False
         self.disk = MemoryDisk()
         self.pinger = Pinger()
@@ -204,10 +208,9 @@ class Bench:
     def instances(self) -> Mapping[str, InstanceStatus]:
         return {instance.allocation: instance for instance in self.status.instances}
 
-    @contextlib.asynccontextmanager
-    async def life(self, seconds: float = 2.0) -> AsyncIterator[Agent]:
-        """Run an agent; let it settle first."""
-        world = World(
+    def make_world(self) -> World:
+        """Return all ports of the machine."""
+        return World(
             clock=self.clock,
             control_plane=self.controllers,
             network=self.network,
@@ -219,11 +222,17 @@ class Bench:
             archive=self.archive,
             tunnels=self.tunnels,
             packet_filter=self.packet_filter,
+            balancer=self.balancer,
+            byte_counts=lambda: self.byte_counts,
             frozen_here=lambda: self.frozen,
         )
+
+    @contextlib.asynccontextmanager
+    async def life(self, seconds: float = 2.0) -> AsyncIterator[Agent]:
+        """Run an agent; let it settle first."""
         self.bird.forget_us()
         targets = Targets(self.machine, self.disk, lambda: self.platform)
-        self.agent = Agent(world, targets, "boot-1")
+        self.agent = Agent(self.make_world(), targets, "boot-1")
         running = asyncio.create_task(self.agent.run())
         try:
             await self.passes(seconds)

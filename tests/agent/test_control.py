@@ -172,10 +172,10 @@ def test_foreign_changes_of_the_kernel_are_undone_within_a_second_and_said() -> 
             assert await devices(bench.network) == {"i1", "i2"}
             assert await routes(bench.network, "198.51.100.77/32") == []
             bench.network.rules.clear()
-            bench.network.devices["lo"].clear()
+            bench.network.addresses["lo"].clear()
             await bench.passes(1.2)
             assert bench.network.rules
-            assert bench.network.devices["lo"]
+            assert bench.network.addresses["lo"]
             await bench.passes(1.0)
             for what in ("route restored", "rule restored", "network restored"):
                 assert len(bench.controllers.events(what)) == 1, what

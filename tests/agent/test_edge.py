@@ -3,6 +3,8 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
+import pytest
+
 from pltfrms.model.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
@@ -15,6 +17,7 @@ from pltfrms.model.machine import (
 from pltfrms.model.plan import Reason
 from pltfrms.planner.ospf_cost import cost_of
 from tests.agent.bench import PLATFORM, WEB, Bench, make_target
+from tests.render.test_reflectors import TWELVE
 from tests.simulation.virtual import run_virtual
 
 LOCAL = tuple(
@@ -69,6 +72,74 @@ def test_an_aggregate_follows_the_services_with_hysteresis() -> None:
             await bench.passes(9.0)
             assert await _edge(bench) == set()
             await bench.passes(2.0)
+            assert await _edge(bench) == AGGREGATES
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("name", ["fra-e1", "fra-e4"])
+def test_what_nobody_announces_any_more_is_repaired_also_by_a_client_of_reflectors(
+    name: str,
+) -> None:
+    """Of twelve edges the fourth of a datacenter has no session with other datacenters."""
+    home = frozenset({"edge.fra-e1", "edge.fra-e2"} - {f"edge.{name}"})
+
+    async def story() -> None:
+        bench = Bench(name, TWELVE)
+        bench.bird.states = tuple(
+            BgpState(name=each, up=True, detail="Established") for each in sorted(home)
+        )
+        target = replace(make_target(1, machine=name), platform=TWELVE)
+        heard = tuple(
+            Route(
+                prefix=ip_network(TWELVE.loopback4(TWELVE.machine(edge))),
+                table=ELSEWHERE_TABLE,
+                proto=12,
+                metric=32,
+            )
+            for edge in ("ams-e3", "lon-e1")
+        )
+        async with bench.life():
+            _serve(bench)
+            for route in (*ELSEWHERE, *heard):
+                bench.network.set_route(route)
+            await bench.order(target)
+            assert await _edge(bench) == AGGREGATES
+            _serve(bench, served=False)
+            await bench.passes(5.0)
+            assert await _edge(bench) == set()
+            for route in (*ELSEWHERE, *heard):
+                bench.network.delete_route(route)
+            await bench.passes(60.0)
+            assert await _edge(bench) == set(), "it hears nobody, so it knows nothing"
+            bench.network.set_route(heard[0])
+            await bench.passes(3.0)
+            assert await _edge(bench) == AGGREGATES
+            assert {each.reason for each in bench.status.aggregates} == {Reason.LAST_ANNOUNCER}
+
+    run_virtual(story())
+
+
+def test_routes_of_before_prove_nothing_while_no_edge_is_heard() -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        far = ip_network(PLATFORM.loopback4(PLATFORM.machine("ams-e1")))
+        bench.network.set_route(Route(prefix=far, table=ELSEWHERE_TABLE, proto=12, metric=32))
+        session = BgpState(name="edge.ams-e1", up=True, detail="Established")
+        bench.bird.states = (session,)
+        async with bench.life():
+            _serve(bench)
+            _announce_elsewhere(bench)
+            await bench.order(make_target(1, machine="fra-e1"))
+            _serve(bench, served=False)
+            await bench.passes(5.0)
+            bench.bird.states = (replace(session, up=False),)
+            for route in ELSEWHERE:
+                bench.network.delete_route(route)
+            await bench.passes(30.0)
+            assert await _edge(bench) == set()
+            bench.bird.states = (session,)
+            await bench.passes(5.0)
             assert await _edge(bench) == AGGREGATES
 
     run_virtual(story())

@@ -10,16 +10,22 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from pltfrms.drivers.balancer import KernelBalancer
 from pltfrms.drivers.netlink import KernelNetwork
 from pltfrms.drivers.nftables import NftTable
 from pltfrms.errors import UnavailableError
+from pltfrms.model.balancer import BalancedService, Candidate
+from pltfrms.planner.balancing import hooks_of, settings_of
+from pltfrms.planner.rendezvous import make_table
 from pltfrms.render.filter import FILTER_TABLE, REASONS, render_filter
 from pltfrms.render.kernel import network_state
 from tests.namespaces import in_machine
@@ -74,13 +80,18 @@ FORGED = (
     ("transit1", "2001:db8:e001::1", "node", "fd00:77:0:1001:1::1"),
 )
 LISTEN = """
-import socket
-with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
-    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    server.bind(("::", 7777))
-    while True:
-        print(server.recv(100).decode(), flush=True)
+import select, socket
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+server.bind(("::", 7777))
+headers = {server: 0}
+for protocol, bytes_before in ((4, 28), (41, 48)):
+    headers[socket.socket(socket.AF_INET6, socket.SOCK_RAW, protocol)] = bytes_before
+while True:
+    for ready in select.select(list(headers), [], [])[0]:
+        print(ready.recv(200)[headers[ready]:].decode(errors="replace"), flush=True)
 """
+"""Prints what datagrams say, also those in outer packets of a director."""
 SEND = """
 import socket, sys
 word, source, target, port = sys.argv[1:]
@@ -171,6 +182,23 @@ class Edge:
         """Run a command in a namespace; return whether it succeeded."""
         done = subprocess.run((*self.enter(name), *words), capture_output=True, check=False)
         return done.returncode == 0
+
+    async def balance(self) -> KernelBalancer:
+        """Let the director send what goes to the service to the instance at the node."""
+        directory = Path(tempfile.mkdtemp())
+        balancer = KernelBalancer(directory, KernelNetwork())
+        await balancer.start(settings_of(PLATFORM, EDGE))
+        await balancer.attach(hooks_of(PLATFORM, EDGE, {}))
+        service = BalancedService(
+            id=7,
+            name="web",
+            prefix4=IPv4Network(SERVICE4),
+            prefix6=IPv6Network(SERVICE6),
+        )
+        some = [Candidate(address=IPv6Address("fd00:77:0:1001:1::1"))]
+        balancer.put(make_table(service, some)[0])
+        balancer.beat()
+        return balancer
 
     async def filter(self) -> bool:
         return await self.table.apply(render_filter(PLATFORM, EDGE))
@@ -382,6 +410,13 @@ def test_packets_from_outside() -> None:
             _see_answers_to_our_own_connection,
         ):
             see(edge)
+        balancer = await edge.balance()
+        _see_sources(edge)
+        balancer.beat()
+        _see_tunnelled(edge)
+        counts = balancer.counts().services[7]
+        assert counts.packets >= 12, "all of this went through the director"
+        await balancer.stop()
         await _see_it_come_back(edge)
 
     in_machine(story)

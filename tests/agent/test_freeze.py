@@ -84,12 +84,12 @@ async def _see_a_frozen_edge(bench: Bench, agent: Agent) -> None:
     bench.pinger.rtt_ms = 40.0
     for route in LOCAL:
         bench.network.delete_route(route)
-    bench.network.devices["fab-a"].clear()
+    bench.network.addresses["fab-a"].clear()
     await bench.passes(60.0)
     assert await bench.network.routes(AGGREGATE_TABLE) == before
     assert bench.network.sentences == []
     assert bench.bird.configs == configs
-    assert bench.network.devices["fab-a"] == set()
+    assert bench.network.addresses["fab-a"] == set()
     assert {each.reason for each in bench.status.aggregates} == {Reason.FROZEN}
 
 
@@ -101,7 +101,7 @@ def test_a_frozen_edge_keeps_aggregates_costs_and_rules() -> None:
             for route in LOCAL:
                 bench.network.set_route(route)
             await bench.order(make_target(1, machine="fra-e1"), seconds=6.0)
-            addresses = set(bench.network.devices["fab-a"])
+            addresses = set(bench.network.addresses["fab-a"])
             bench.frozen = True
             await bench.passes(2.0)
             await _see_a_frozen_edge(bench, agent)
@@ -109,7 +109,7 @@ def test_a_frozen_edge_keeps_aggregates_costs_and_rules() -> None:
             cost = bench.bird.loaded
             bench.frozen = False
             await bench.passes(6.0)
-            assert bench.network.devices["fab-a"] == addresses
+            assert bench.network.addresses["fab-a"] == addresses
             assert bench.bird.loaded != cost
             assert bench.status.routing.state is RoutingState.CONFIRMED
 
@@ -139,7 +139,7 @@ def test_a_machine_that_boots_gets_its_network_though_frozen() -> None:
         bench.frozen, bench.bird.alive = True, False
         async with bench.life():
             assert len(bench.bird.configs) == 1
-            assert bench.network.devices["fab-a"]
+            assert bench.network.addresses["fab-a"]
             bench.bird.alive = True
             await bench.passes(14.0)
             assert "static.cold6" not in bench.bird.loaded

@@ -106,6 +106,10 @@ def _ip(*words: str) -> str:
     return done.stdout
 
 
+def _umount(directory: Path) -> None:
+    subprocess.run(("umount", directory), check=True)
+
+
 def _routes() -> str:
     return _ip("route", "show", "table", "100") + _ip("-6", "route", "show", "table", "100")
 
@@ -143,6 +147,7 @@ async def _life_of_a_node() -> None:
         node.stop()
         assert "failure" not in node.log
         os.kill(second, signal.SIGKILL)
+        _umount(node.root / "runtime" / "bpf")  # the director's maps outlive the agent, too
 
 
 @pytest.mark.root

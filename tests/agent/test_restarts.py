@@ -14,7 +14,8 @@ def test_a_machine_that_never_met_a_controller_routes_already() -> None:
         async with bench.life():
             assert len(bench.bird.configs) == 1
             assert bench.network.rules
-            assert {str(address) for address in bench.network.devices["lo"]} >= {"10.1.1.0/32"}
+            loopback = {str(address) for address in bench.network.addresses["lo"]}
+            assert loopback >= {"10.1.1.0/32"}
             assert bench.status.generation == 0
 
     run_virtual(story())

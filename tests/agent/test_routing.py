@@ -3,7 +3,12 @@
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
+import pytest
+
+from pltfrms.agent import routing as routing_module
 from pltfrms.agent.policy import POLICY_FILE
+from pltfrms.agent.routing import QUIET_SECONDS
+from pltfrms.errors import InvariantError
 from pltfrms.model.interventions import Drain, Interventions
 from pltfrms.model.machine import BgpState
 from pltfrms.model.peering import OriginValidation, Peer, PeerKind, RtrCache, Session
@@ -186,7 +191,7 @@ def test_bird_goes_back_when_the_agent_dies_in_a_trial() -> None:
         assert bench.bird.loaded != good
         await bench.passes(16.0)
         assert await bench.bird.running() == good
-        async with bench.life(5.0):  # perhaps it was chance: once more
+        async with bench.life(QUIET_SECONDS + 5.0):  # perhaps it was chance: once more
             assert _state(bench) is RoutingState.TRYING
             assert bench.controllers.events("routing reverted")
         async with bench.life(30.0):
@@ -412,3 +417,51 @@ def test_counts_are_reported_so_that_they_rarely_change() -> None:
         assert list(counts.values()) == [7, 100, 1_200_000, 1_200_000, 1_300_000, 1_100_000]
 
     run_virtual(story())
+
+
+def test_a_new_version_of_the_agent_lets_controllers_hear_first_what_it_wants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        bench = _bench()
+        async with bench.life():
+            old = bench.status.routing
+            assert old.state is RoutingState.CONFIRMED
+
+        def other(platform: Platform, machine: str) -> str:
+            return f"2 {policy_fingerprint(platform, machine)}"
+
+        monkeypatch.setattr(routing_module, "policy_fingerprint", other)
+        bench.controllers.turn = other(OLD, "fra-e1")
+        async with bench.life(QUIET_SECONDS - 1):
+            waiting = bench.status.routing
+            assert (waiting.state, waiting.running) == (RoutingState.WAITING, old.running)
+            assert waiting.wanted == bench.controllers.turn
+            assert "has just started" in waiting.detail
+            await bench.passes(12.0)
+            assert bench.status.routing.running == other(OLD, "fra-e1")
+            assert bench.status.routing.state is RoutingState.CONFIRMED
+
+    run_virtual(story())
+
+
+def test_what_cannot_be_rendered_is_nothing_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        bench = _bench()
+        async with bench.life():
+            with monkeypatch.context() as broken:
+                broken.setattr(routing_module, "policy_fingerprint", _not_rendered)
+                await bench.order(_target(1, NEW), seconds=5.0)
+                assert bench.status.generation == 1
+                assert bench.status.routing.wanted == ""
+                assert bench.status.routing.running == _turn(OLD)
+            await bench.order(_target(2, OLD), seconds=5.0)
+            assert bench.status.routing.wanted == _turn(OLD)
+
+    run_virtual(story())
+
+
+def _not_rendered(*_: object) -> str:
+    raise InvariantError("a bug in rendering")

@@ -5,7 +5,7 @@ import dataclasses
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
-from pltfrms.agent.tunnels import Tunnels
+from pltfrms.agent.tunnels import LATER_SECONDS, Tunnels
 from pltfrms.drivers.memory_wireguard import MemoryWireGuard
 from pltfrms.model.tunnels import tunnel_keys, tunnels_of
 from tests.agent.tunnel_end import TUNNELED
@@ -20,30 +20,38 @@ NAME = "bb-ams-e1"
 class Edge:
     """An edge whose agent may end, its interfaces not."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "fra-e1") -> None:
+        self.name = name
         self.clock = VirtualClock()
         self.driver = MemoryWireGuard(SECRET)
         self.frozen = False
         self.restart()
 
     def restart(self) -> None:
-        self.journal = Journal("fra-e1", self.clock, lambda: None)
+        self.journal = Journal(self.name, self.clock, lambda: None)
         self.problems = Problems(lambda: None)
         frost = Frost(lambda: self.frozen)
         self.tunnels = Tunnels(
             self.driver, self.clock, self.journal, self.problems, frost, PERIOD
         )
-        self.tunnels.want(TUNNELED, "fra-e1")
+        self.tunnels.want(TUNNELED, self.name)
 
     @property
     def told(self) -> list[str]:
         return [event.detail for event in self.journal.oldest(100)]
 
 
+async def edge_within_an_epoch(name: str = "fra-e1") -> Edge:
+    """Return an edge a second after the virtual clock's beginning, where an epoch begins."""
+    edge = Edge(name)
+    await edge.clock.sleep(1)
+    return edge
+
+
 def epoch_of(edge: Edge, epochs: range) -> int:
-    tunnel = tunnels_of(TUNNELED, "fra-e1")[0]
-    keys = {tunnel_keys(SECRET, "fra-e1", tunnel, epoch).ours: epoch for epoch in epochs}
-    return keys[edge.driver.sights[NAME].key]
+    tunnel = tunnels_of(TUNNELED, edge.name)[0]
+    keys = {tunnel_keys(SECRET, edge.name, tunnel, epoch).ours: epoch for epoch in epochs}
+    return keys[edge.driver.sights[tunnel.interface].key]
 
 
 def test_a_tunnel_is_made_kept_and_made_again() -> None:
@@ -94,7 +102,7 @@ def test_what_cannot_be_made_is_a_problem_and_the_rest_goes_on() -> None:
 
 def test_a_far_end_that_does_not_answer_is_a_problem() -> None:
     async def story() -> None:
-        edge = Edge()
+        edge = await edge_within_an_epoch()
 
         async def time_passes() -> None:
             await edge.clock.sleep(60)
@@ -123,13 +131,12 @@ def test_nothing_is_touched_while_frozen() -> None:
 
 def test_keys_change_at_the_instant_and_go_back_if_nobody_answers() -> None:
     async def story() -> None:
-        edge = Edge()
+        edge = await edge_within_an_epoch()
         clock = edge.clock
 
         async def time_passes() -> None:
             await edge.tunnels.reconcile()
-            now = int(clock.unix_ms() / 1000)
-            newest = now // PERIOD
+            newest = int(clock.unix_ms() / 1000) // PERIOD
             epochs = range(newest - 3, newest + 4)
             assert epoch_of(edge, epochs) == newest
             change = (newest + 1) * PERIOD
@@ -137,7 +144,7 @@ def test_keys_change_at_the_instant_and_go_back_if_nobody_answers() -> None:
                 edge.driver.handshake(NAME, int(clock.unix_ms() / 1000))
                 await clock.sleep(min(100, left))
             assert epoch_of(edge, epochs) == newest
-            await clock.sleep(0.2)
+            await clock.sleep(0.2 + LATER_SECONDS)
             assert epoch_of(edge, epochs) == newest + 1
             await clock.sleep(15)
             assert epoch_of(edge, epochs) == newest
@@ -149,6 +156,32 @@ def test_keys_change_at_the_instant_and_go_back_if_nobody_answers() -> None:
         await run_beside(time_passes(), edge.tunnels.run())
 
     run_virtual(story())
+
+
+def test_the_two_ends_of_a_link_do_not_change_their_keys_at_once() -> None:
+    async def changes_after(name: str) -> float:
+        edge = await edge_within_an_epoch(name)
+        clock = edge.clock
+        changed: list[float] = []
+
+        async def time_passes() -> None:
+            await edge.tunnels.reconcile()
+            newest = int(clock.unix_ms() / 1000) // PERIOD
+            epochs = range(newest, newest + 2)
+            change = (newest + 1) * PERIOD
+            edge.driver.handshake(tunnels_of(TUNNELED, name)[0].interface, change - 90)
+            await clock.sleep(change - 1 - clock.unix_ms() / 1000)
+            while epoch_of(edge, epochs) == newest:
+                await clock.sleep(0.01)
+            changed.append(clock.unix_ms() / 1000 - change)
+
+        await run_beside(time_passes(), edge.tunnels.run())
+        return changed[0]
+
+    first, later = (run_virtual(changes_after(name)) for name in ("ams-e1", "fra-e1"))
+    assert 0 <= first < 0.02
+    assert LATER_SECONDS <= later < LATER_SECONDS + 0.02
+    assert later - first > 0.1
 
 
 def test_keys_differ_by_machine_link_epoch_and_secret_and_both_ends_agree() -> None:

@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from ipaddress import ip_address, ip_interface
 
 import httpx2
 
 from pltfrms.api.app import make_app
+from pltfrms.api.hiding import HIDDEN
 from pltfrms.codec import decode, encode
+from pltfrms.controller.state import PLATFORM_KEY, commit_mark
+from pltfrms.drivers.ports import Put
 from pltfrms.model.api import (
     Change,
     ErrorBody,
@@ -20,6 +24,7 @@ from pltfrms.model.api import (
     SnapshotView,
     Verb,
 )
+from pltfrms.model.peering import Peer, PeerKind, Session
 from pltfrms.model.plan import Place, Stop, Target
 from pltfrms.model.state import Contact, MachineStatus
 from tests.controller.cluster import Cluster
@@ -60,6 +65,34 @@ def test_a_service_from_plan_to_delete() -> None:
         deleted = decode(PlanPreview, answer.content)
         assert [type(step) for step in deleted.plan.steps] == [Stop, Stop]
         await cluster.until(lambda: cluster.serving("web") == [], 10)
+
+    serve(story)
+
+
+def test_readers_see_no_password_and_agents_get_them() -> None:
+    session = Session(
+        edge="fra-e1",
+        ours=(ip_interface("203.0.113.1/31"),),
+        theirs=(ip_address("203.0.113.0"),),
+        interface="x-transit1",
+        password="so-secret",  # noqa: S106 - a test's
+    )
+    plain = replace(session, edge="fra-e2", password="")
+    peer = Peer(name="transit1", kind=PeerKind.TRANSIT, asn=64601, sessions=(session, plain))
+
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        secret = replace(cluster.operations.snapshot().snapshot.platform, peers=(peer,))
+        await cluster.operations.controller.store.commit(
+            [Put(key=PLATFORM_KEY, value=encode(secret)), commit_mark("test", 0)]
+        )
+        await cluster.clock.sleep(1)
+        text = (await client.get("/v1/snapshot")).text
+        assert "so-secret" not in text
+        platform = decode(SnapshotView, text.encode()).snapshot.platform
+        hidden = replace(peer, sessions=(replace(session, password=HIDDEN), plain))
+        assert platform == replace(secret, peers=(hidden,))
+        answer = await client.get("/v1/targets/fra-n1?after=0")
+        assert decode(Target, answer.content).platform == secret
 
     serve(story)
 

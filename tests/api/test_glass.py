@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Address
 
 import httpx2
 
@@ -10,7 +11,9 @@ from pltfrms.codec import decode
 from pltfrms.drivers.glass_client import Place, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.api import ErrorBody
-from pltfrms.model.glass import RouteAnswers, RouteView, SessionText
+from pltfrms.model.balancer import BalancerMode, BalancerView
+from pltfrms.model.glass import BalancerAnswers, RouteAnswers, RouteView, SessionText
+from pltfrms.model.topology import Role
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform
@@ -34,6 +37,18 @@ class FakeGlass:
         if name != "s":
             raise NotFoundError("no such session")
         return SessionText(machine=place.machine, session=name, text="BGP state: up")
+
+    async def balancer(self, place: Place) -> BalancerView:
+        if place.machine in self.silent:
+            raise UnavailableError(f"no answer from {place.machine}")
+        return BalancerView(machine=place.machine, mode=BalancerMode.DIRECTOR)
+
+    async def balancer_row(
+        self, place: Place, service_id: int, row: int
+    ) -> tuple[IPv6Address, ...]:
+        if place.machine in self.silent:
+            raise UnavailableError(f"no answer from {place.machine}")
+        return (IPv6Address((service_id << 32) | row),)
 
 
 Story = Callable[[Cluster, FakeGlass, httpx2.AsyncClient], Awaitable[None]]
@@ -94,5 +109,25 @@ def test_errors_say_what_is_wrong() -> None:
         assert await said("/v1/routes?prefix=web") == (400, "UsageError")
         assert await said("/v1/routes") == (400, "UsageError")
         assert await said("/v1/sessions/fra-e1/x") == (404, "NotFoundError")
+
+    serve(story)
+
+
+def test_balancers_of_one_and_of_all() -> None:
+    async def story(cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        answer = await client.get("/v1/balancers/fra-n1")
+        assert decode(BalancerView, answer.content).machine == "fra-n1"
+        row = await client.get("/v1/balancers/fra-n1/row?service=3&row=7")
+        assert decode(list[IPv6Address], row.content) == [IPv6Address("::3:0:7")]
+        glass.silent = {"ams-e1"}
+        found = decode(BalancerAnswers, (await client.get("/v1/balancers")).content)
+        wanted = {m.name for m in cluster.platform.machines if m.role is not Role.CONTROLLER}
+        assert {view.machine for view in found.balancers} == wanted - {"ams-e1"}
+        assert found.silent == {"ams-e1": "no answer from ams-e1"}
+        assert (await client.get("/v1/balancers/ams-e1")).status_code == 503
+        assert (await client.get("/v1/balancers/none")).status_code == 404
+        for wrong in ("", "?service=3", "?service=0&row=1", "?service=3&row=16384"):
+            answer = await client.get(f"/v1/balancers/fra-e1/row{wrong}")
+            assert answer.status_code == 400
 
     serve(story)

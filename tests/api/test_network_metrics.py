@@ -19,6 +19,7 @@ from pltfrms.model.state import (
     Snapshot,
 )
 from pltfrms.model.traffic import Override
+from tests.controller.test_network import make_peer
 from tests.strategies import make_platform, make_snapshot
 
 NOW_MS = 1_700_000_000_000
@@ -81,6 +82,19 @@ def test_sessions_announcements_and_routing() -> None:
     }
 
 
+def test_on_how_many_sessions_an_aggregate_is_heard() -> None:
+    peer = make_peer("transit1", 112, ("fra-e1", "ams-e1"), 64601)
+    snapshot = make_snapshot(replace(PLATFORM, peers=(peer,)))
+    four, six = 'prefix="198.51.100.0/24"', 'prefix="2001:db8:100::/48"'
+    assert lines(replace(snapshot, statuses={"fra-e1": edge("fra-e1")})) >= {
+        f"pltfrms_aggregate_announced_sessions{{{four}}} 1.0",
+        f"pltfrms_aggregate_announced_datacenters{{{four}}} 1.0",
+        f"pltfrms_aggregate_unknown_sessions{{{four}}} 1.0",
+        f"pltfrms_aggregate_announced_sessions{{{six}}} 0.0",
+        f"pltfrms_aggregate_unknown_sessions{{{six}}} 2.0",
+    }
+
+
 def test_a_machine_out_of_contact_says_nothing() -> None:
     snapshot = make_snapshot(PLATFORM, contacts={"fra-e1": Contact.LOST})
     snapshot = replace(snapshot, statuses={"fra-e1": edge("fra-e1")})
@@ -93,6 +107,9 @@ def test_interventions_and_overrides() -> None:
         drains=(
             Drain(peer="a", since_ms=NOW_MS - 1000, wait_ms=60_000),
             Drain(peer="b", since_ms=NOW_MS - 60_000, wait_ms=60_000),
+            Drain(datacenter="fra", since_ms=NOW_MS + 1, wait_ms=60_000),
+            Drain(node="fra-n1", since_ms=NOW_MS, wait_ms=0),
+            Drain(node="ams-n1", since_ms=NOW_MS - 2, wait_ms=0, until_ms=NOW_MS),
         ),
         blackholes=tuple(
             Blackhole(prefix=PLATFORM.aggregates[0].prefix, until_ms=NOW_MS + ms)
@@ -108,6 +125,8 @@ def test_interventions_and_overrides() -> None:
         "pltfrms_frozen 1.0",
         'pltfrms_drains{phase="shutdown"} 1.0',
         'pltfrms_drains{phase="withdrawn"} 1.0',
+        'pltfrms_drains{phase="none"} 1.0',
+        "pltfrms_drained_nodes 1.0",
         "pltfrms_blackholes 1.0",
         'pltfrms_overrides_ending{state="soon"} 2.0',
         'pltfrms_overrides_ending{state="over"} 1.0',

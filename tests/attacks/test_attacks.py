@@ -157,15 +157,6 @@ def test_a_customer_may_blackhole_what_is_its_own(attacked: World) -> None:
     assert told <= {"transit2"}, "at most those that speak blackhole"
 
 
-def _others(world: World) -> list[tuple[str, str]]:
-    """Return the other sessions that are up, and since when (BIRD's last digits wobble)."""
-    lines = world.birdc("fra-e1", "show protocols").splitlines()
-    words = [line.split() for line in lines if "Established" in line and RUDE not in line]
-    return [
-        (name, f"{day} {time_of_day[:-5]}") for name, _, _, _, day, time_of_day, *_ in words
-    ]
-
-
 # ---- neighbours that break the protocol ----------------------------------------------------
 
 
@@ -222,12 +213,12 @@ def test_a_proper_speaker_is_heard(attacked: World) -> None:
 def test_a_malformed_update_brings_no_route_and_ends_nothing(
     attacked: World, name: str
 ) -> None:
-    others = _others(attacked)
+    others = attacked.other_sessions(RUDE)
     _ready_for_the_rude_one(attacked)
     attacked.rude("hold=1", MALFORMED[name])
     assert _PREFIX not in attacked.birdc("fra-e1", "show route")
     assert _PREFIX not in {one.prefix for one in attacked.heard()}
-    assert _others(attacked) == others, "another session was touched"
+    assert attacked.other_sessions(RUDE) == others, "another session was touched"
 
 
 @pytest.mark.parametrize(("role", "fits"), [(0, True), (1, False), (3, False), (4, False)])
@@ -250,13 +241,13 @@ def _is_up(world: World) -> bool:
 def test_a_leaked_full_table_closes_one_session_which_heals_by_itself(
     attacked: World, count: int
 ) -> None:
-    others = _others(attacked)
+    others = attacked.other_sessions(RUDE)
     attacked.birdc("fra-e1", f"restart '{_LEAKED}'")
     with attacked.leaking(100) as leaker:
         assert eventually(lambda: _is_up(attacked), 30)
         leaker.announce(count)
         assert eventually(lambda: not _is_up(attacked), 30)
-        assert _others(attacked) == others, "another session was touched"
+        assert attacked.other_sessions(RUDE) == others, "another session was touched"
         leaker.announce(100)
         assert eventually(lambda: _is_up(attacked), 90), "it must come back without a human"
-    assert _others(attacked) == others
+    assert attacked.other_sessions(RUDE) == others

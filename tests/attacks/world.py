@@ -41,7 +41,8 @@ CACHE = RtrCache(address=ip_address("203.0.113.0"))
 """An RTR server beside transit1: a link address, as the edges route nowhere else."""
 
 
-def _session(number: int, edge: str, name: str) -> Session:
+def make_session(number: int, edge: str, name: str) -> Session:
+    """Return the session with the number, of both families, on a wire of its own."""
     low = 2 * number
     return Session(
         edge=edge,
@@ -66,7 +67,7 @@ def _peer(number: int, name: str) -> Peer:
         kind=kind,
         asn=asn,
         sessions=tuple(
-            _session(2 * number + index, edge, name) for index, edge in enumerate(edges)
+            make_session(2 * number + index, edge, name) for index, edge in enumerate(edges)
         ),
         max_prefixes4=5_000,
         max_prefixes6=5_000,
@@ -161,10 +162,16 @@ protocol bgp up {{
 class World:
     """The namespaces, the edges' BIRDs and the ExaBGP around them."""
 
-    def __init__(self, directory: Path, platform: Platform = PLATFORM) -> None:
-        """Build nothing yet."""
+    def __init__(
+        self,
+        directory: Path,
+        platform: Platform = PLATFORM,
+        others: frozenset[str] = frozenset(),
+    ) -> None:
+        """Build nothing yet; for the peers of `others` something else than ExaBGP speaks."""
         self.directory = directory
         self.platform = platform
+        self._others = others | {RUDE}
         self._tag = f"at{os.getpid()}"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._commands = directory / "commands"
@@ -231,6 +238,26 @@ class World:
             return self.birdc(edge, f"show route filtered all where net = {prefix}")
         except RuntimeError:
             return ""
+
+    @property
+    def outside(self) -> str:
+        """The namespace of all neighbours."""
+        return self._namespace("outside")
+
+    def _namespace(self, place: str) -> str:
+        return f"{self._tag}-{place}"
+
+    def _places(self) -> tuple[str, ...]:
+        return ("fra-e1", "ams-e1", "outside")
+
+    def other_sessions(self, name: str) -> list[tuple[str, str]]:
+        """Return the sessions that are up but those of one peer, and since when.
+
+        BIRD's last digits wobble.
+        """
+        lines = self.birdc("fra-e1", "show protocols").splitlines()
+        words = [line.split() for line in lines if "Established" in line and name not in line]
+        return [(one, f"{day} {at[:-5]}") for one, _, _, _, day, at, *_ in words]
 
     def rude(self, *words: str) -> str:
         """Run `speaker.py` against the edge's session with it; return what it prints."""
@@ -304,24 +331,32 @@ class World:
             self.ip("outside", f"addr add {theirs}/{ours.network.prefixlen} dev {far}{nodad}")
 
     def _start_edge(self, edge: str) -> None:
-        state = network_state(self.platform, edge)
-        enter = ("ip", "netns", "exec", f"{self._tag}-{edge}")
-        sysctls = "\n".join(f"{name} = {value}" for name, value in state.sysctls)
         self.ip(edge, "link add fab-a type bridge")
-        for device in state.devices:
-            self.ip(edge, f"link set {device.name} up")
-            for address in device.addresses:
-                nodad = " nodad" if address.version == 6 else ""
-                self.ip(edge, f"addr add {address} dev {device.name}{nodad}")
-        run(*enter, "sysctl", "-q", "-p", "-", stdin=sysctls)
+        self._configure(edge)
         for aggregate in AGGREGATES:
             words = f"route add unreachable {aggregate} table 101 proto 181 metric 1"
             self.ip(edge, f"-{ip_network(aggregate).version} {words}")
-        config = self.directory / f"{edge}.conf"
-        log = self.directory / f"{edge}.log"
-        text = render_bird(self.platform, edge)
+        self._start_bird(edge)
+
+    def _configure(self, machine: str) -> None:
+        """Give a machine its addresses and settings; its devices are there."""
+        state = network_state(self.platform, machine)
+        for device in state.devices:
+            self.ip(machine, f"link set {device.name} up")
+            for address in device.addresses:
+                nodad = " nodad" if address.version == 6 else ""
+                self.ip(machine, f"addr replace {address} dev {device.name}{nodad}")
+        sysctls = "\n".join(f"{name} = {value}" for name, value in state.sysctls)
+        enter = ("ip", "netns", "exec", self._namespace(machine))
+        run(*enter, "sysctl", "-q", "-p", "-", stdin=sysctls)
+
+    def _start_bird(self, machine: str) -> None:
+        config = self.directory / f"{machine}.conf"
+        log = self.directory / f"{machine}.log"
+        text = render_bird(self.platform, machine)
         config.write_text(text.replace("/var/log/pltfrms/bird.log", str(log)))
-        control = str(self.directory / f"{edge}.ctl")
+        control = str(self.directory / f"{machine}.ctl")
+        enter = ("ip", "netns", "exec", self._namespace(machine))
         self._processes.append(
             subprocess.Popen([*enter, "bird", "-f", "-c", str(config), "-s", control])
         )
@@ -362,7 +397,7 @@ class World:
             f"process speak {{ run /usr/bin/tail -n +1 -F {self._commands}; encoder text; }}",
         ]
         for peer in self.platform.peers:
-            for session in peer.sessions if peer.name != RUDE else ():
+            for session in peer.sessions if peer.name not in self._others else ():
                 pairs = zip(session.ours, session.theirs, strict=True)
                 blocks += [self._neighbor(peer, str(a.ip), str(b)) for a, b in pairs]
         return "\n".join(blocks)
@@ -380,8 +415,9 @@ class World:
 }}"""
 
     def _all_up(self) -> bool:
+        marks = ("Established", *(f".{name}." for name in self._others))
         return all(
-            " BGP " not in line or "Established" in line or f".{RUDE}." in line
+            " BGP " not in line or any(mark in line for mark in marks)
             for edge in ("fra-e1", "ams-e1")
             for line in self.birdc(edge, "show protocols").splitlines()
         )
@@ -396,8 +432,8 @@ class World:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for place in ("fra-e1", "ams-e1", "outside"):
-            name = f"{self._tag}-{place}"
+        for place in self._places():
+            name = self._namespace(place)
             pids = subprocess.run(
                 ("ip", "netns", "pids", name), capture_output=True, text=True, check=False
             )
@@ -407,9 +443,11 @@ class World:
 
 
 @contextmanager
-def world(directory: Path, platform: Platform = PLATFORM) -> Iterator[World]:
+def world(
+    directory: Path, platform: Platform = PLATFORM, others: frozenset[str] = frozenset()
+) -> Iterator[World]:
     """Build it all, and remove it all."""
-    made = World(directory, platform)
+    made = World(directory, platform, others)
     try:
         made.build()
         yield made

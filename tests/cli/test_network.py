@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from pltfrms.errors import ConflictError
 from pltfrms.model.api import InterventionChange, InterventionReply, Verb
 from pltfrms.model.guards import Effect, Guard, RoutingChange, Verdict
 from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.plan import Note, Reason
 from pltfrms.model.state import RoutingState
 from pltfrms.model.traffic import Override
 from tests.cli.conftest import Run
@@ -31,11 +33,11 @@ GONE = RoutingChange(session="transit1@fra-e1", what="-198.51.100.0/24", effect=
 def _at_rest(monkeypatch: pytest.MonkeyPatch, controller: FakeController) -> None:
     controller.snapshots = [SETTLED]
     monkeypatch.setattr(intervening, "POLL_SECONDS", 0)
-    for module in ("peer", "edge", "network", "intervening", "status"):
+    for module in ("peer", "edge", "network", "intervening", "status", "machines"):
         monkeypatch.setattr(f"pltfrms.cli.{module}.unix_ms", lambda: NOW_MS)
 
 
-def drain(*, since_ms: int = NOW_MS, wait_ms: int = 0, **place: str) -> Interventions:
+def drain(*, since_ms: int = NOW_MS, wait_ms: int = 0, **place: Any) -> Interventions:
     return Interventions(drains=(Drain(since_ms=since_ms, wait_ms=wait_ms, **place),))
 
 
@@ -123,6 +125,10 @@ def test_network_show_says_everything_that_is_not_as_usual(
         "  med 5: ended 1.0 s ago (2023-11-14 22:13 UTC)",
         "edges whose routing is not confirmed",
         "  lon-e1: trying",
+        "traffic",
+        "  fra-e1--ams-e2: load not known of a capacity of 10 Gbit/s",
+        "  ams-e1--lon-e2: load not known of a capacity of 10 Gbit/s",
+        "  lon-e1--fra-e2: load not known of a capacity of 10 Gbit/s",
     ]
     document = json.loads(run("network", "show", "--json").out)
     assert (document["frozen"], len(document["unsettled"])) == (True, 1)
@@ -321,3 +327,133 @@ def test_what_can_be_drained_is_completed() -> None:
     assert names[:3] == ["transit1", "transit2", "ixp1"]
     assert "ixp1@lon-e1" in names
     assert len(names) == len(set(names))
+
+
+# ---- datacenters and nodes -----------------------------------------------------------------
+
+
+def test_a_datacenter_drain_waits_for_all_its_sessions(
+    run: Run, controller: FakeController
+) -> None:
+    due = with_interventions(SETTLED, drain(datacenter="fra"))
+    quiet = due
+    for peer in ("transit1", "ixp1"):
+        quiet = with_silent(quiet, peer)
+    controller.snapshots = [due, quiet]
+    result = run("datacenter", "drain", "fra", "--why", "power", "--wait", "0s")
+    assert result.code == 0, result.err
+    (asked,) = controller.intervened
+    assert (asked.verb, asked.datacenter, asked.why) == (Verb.DRAIN, "fra", "power")
+    assert (asked.since_ms, asked.until_ms, asked.wait_ms) == (0, 0, 0)
+    assert "drain datacenter fra: done, revision 7" in result.out
+    assert "datacenter/fra: withdrawing; " in result.err
+    assert "nothing is announced or accepted any more" in result.err
+
+
+def test_a_planned_drain_is_not_waited_for(run: Run, controller: FakeController) -> None:
+    begin = "2030-01-31T22:00:00+00:00"
+    result = run("datacenter", "drain", "fra", "--at", begin, "--for", "4h")
+    assert (result.code, result.err) == (0, "")
+    (asked,) = controller.intervened
+    assert (asked.since_ms, asked.until_ms) == (1_896_127_200_000, 1_896_141_600_000)
+    assert "snapshot" not in controller.asked
+
+
+@pytest.mark.parametrize("moment", ["22:00", "2030-01-31T22:00", "tomorrow"])
+def test_times_need_a_day_and_a_zone(run: Run, moment: str) -> None:
+    result = run("datacenter", "drain", "fra", "--at", moment)
+    assert (result.code, "such as 2030-01-31T22:00Z" in result.err) == (2, True)
+
+
+def test_an_end_counts_from_now(run: Run, controller: FakeController) -> None:
+    run("peer", "drain", "transit1", "--for", "1h", "--detach")
+    (asked,) = controller.intervened
+    assert (asked.since_ms, asked.until_ms) == (0, NOW_MS + 3_600_000)
+
+
+def test_a_node_drain_waits_until_nothing_runs_there(
+    run: Run, controller: FakeController
+) -> None:
+    begun = with_interventions(SETTLED, drain(node="fra-n1"))
+    moved = {name: a for name, a in SETTLED.allocations.items() if a.node != "fra-n1"}
+    stopping = replace(begun, allocations=moved)
+    status = replace(SETTLED.statuses["fra-n1"], instances=())
+    empty = replace(stopping, statuses={**SETTLED.statuses, "fra-n1": status})
+    controller.snapshots = [begun, stopping, empty]
+    result = run("node", "drain", "fra-n1", "--why", "disk")
+    assert result.code == 0, result.err
+    assert controller.intervened[0].node == "fra-n1"
+    told = [line.split("s  ", 1)[1] for line in result.err.splitlines()]
+    assert told == [
+        "fra-n1: 1 instances left",
+        "nothing runs there any more, and nothing will be placed there",
+    ]
+
+
+def test_a_node_that_does_not_get_empty_says_why(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intervening, "PATIENCE_SECONDS", -1000.0)
+    controller.snapshots = [with_interventions(SETTLED, drain(node="fra-n1"))]
+    controller.notes = (
+        Note(about="web.fra.1", reason=Reason.NO_CAPACITY, detail="fra-n2 is full"),
+        Note(about="web.fra.2", reason=Reason.NO_CAPACITY),
+    )
+    result = run("node", "drain", "fra-n1")
+    assert result.code == 5
+    assert "1 instances are still on fra-n1, and serve there; the drain goes on" in result.err
+    assert "web.fra.1: no node has enough free cpu and memory (fra-n2 is full)" in result.err
+    assert "web.fra.2" not in result.err
+
+
+def test_drains_are_listed_and_shown(run: Run, controller: FakeController) -> None:
+    hour_ms = 3_600_000
+    drains = (
+        Drain(datacenter="fra", since_ms=NOW_MS - 90_000, wait_ms=60_000),
+        Drain(datacenter="ams", since_ms=NOW_MS + hour_ms, wait_ms=0, by="ada"),
+        Drain(node="lon-n1", since_ms=NOW_MS - 5000, wait_ms=0, until_ms=NOW_MS + hour_ms),
+        Drain(node="lon-n2", since_ms=0, wait_ms=0, until_ms=NOW_MS - 1000),
+    )
+    controller.snapshots = [with_interventions(SETTLED, Interventions(drains=drains))]
+    datacenters = json.loads(run("datacenter", "list", "--json").out)
+    assert {d["name"]: d["drain"] for d in datacenters} == {
+        "fra": "withdrawn",
+        "ams": "planned",
+        "lon": "-",
+    }
+    assert run("datacenter", "list").out.splitlines()[1].split()[-1] == "withdrawn"
+    nodes = json.loads(run("node", "list", "--datacenter", "lon", "--json").out)
+    assert [n["drain"] for n in nodes] == ["drained", "-", "-"]
+    for command in (("network", "show"), ("status",)):
+        out = run(*command).out
+        assert "datacenter/fra: withdrawn for 30 s" in out
+        assert "datacenter/ams: begins in 60 min (2023-11-14 23:13 UTC) (by ada)" in out
+        assert "node/lon-n1: replicas move away since 5.0 s; ends in 60 min" in out
+        assert "node/lon-n2: over; ended 1.0 s ago" in out
+
+
+def test_drains_of_datacenters_and_nodes_are_ended(
+    run: Run, controller: FakeController
+) -> None:
+    assert run("datacenter", "undrain", "fra").code == 0
+    assert run("node", "undrain", "fra-n1").code == 0
+    asked = [(c.verb, c.datacenter, c.node) for c in controller.intervened]
+    assert asked == [(Verb.UNDRAIN, "fra", ""), (Verb.UNDRAIN, "", "fra-n1")]
+
+
+def test_status_names_an_aggregate_that_is_hardly_heard(
+    run: Run, controller: FakeController
+) -> None:
+    assert "vantage_floor" not in run("status").out
+    quiet = SETTLED
+    for peer in ("transit1", "transit2", "ixp1"):
+        quiet = with_silent(quiet, peer)
+    controller.snapshots = [quiet]
+    out = run("status").out
+    total = sum(len(peer.sessions) for peer in PLATFORM.peers)
+    assert f"198.51.100.0/24: announced on 0 of {total} sessions; vantage_floor is 2" in out
+    audit = json.loads(run("network", "audit", "--json").out)
+    grades = {(r["about"], r["grade"]) for r in audit if r["topic"] == "visibility"}
+    assert ("198.51.100.0/24", "warning") in grades
+    controller.snapshots = [replace(quiet, services={})]
+    assert "vantage_floor" not in run("status").out, "nothing needs it yet"

@@ -215,7 +215,8 @@ def test_wrong_questions_are_refused(run: Run, arguments: tuple[str, ...]) -> No
 @pytest.mark.usefixtures("glass")
 def test_sessions_are_listed(run: Run) -> None:
     line = run("session", "list", "--machine", "fra-e1").out.splitlines()[1]
-    assert line.split() == ["fra-e1", SESSION.name, "up", "12", "1", "3", "Established"]
+    known = ["fra-e1", SESSION.name, "up", "12", "1", "3", "-", "Established"]
+    assert line.split() == known, "its load is not known"
     assert len(json.loads(run("session", "list", "--json").out)) == 1 + 2 * 17
     assert run("session", "list", "--down").out == "no session is down\n"
     assert run("session", "list", "--machine", "nobody").code == 2
@@ -255,6 +256,7 @@ def test_unknown_sessions_are_refused(run: Run, arguments: tuple[str, ...]) -> N
     ("community", "words"),
     [
         ("64500:1:2", "service"),
+        ("64500:1:8", "instance"),
         ("64500:2:3", "in lon"),
         ("64500:10:30", "weight 30"),
         ("64500:12:1", "active"),
@@ -262,6 +264,10 @@ def test_unknown_sessions_are_refused(run: Run, arguments: tuple[str, ...]) -> N
         ("64500:20:1", "RPKI valid"),
         ("64500:100:0", "not to anybody"),
         ("64500:102:65010", "prepend x2 to AS65010"),
+        ("64500:104:7", "not to transit"),
+        ("64500:104:9", "64500:104:9"),
+        ("64500:105:3", "only from lon"),
+        ("64500:106:0", "only from where we hear it"),
         ("64500:2:77", "64500:2:77"),
         ("64500:99:1", "64500:99:1"),
         ("65010:1:2", "65010:1:2"),

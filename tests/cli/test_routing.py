@@ -118,17 +118,32 @@ def test_what_an_edge_reverted_before_is_no_matter(
     run: Run, controller: FakeController
 ) -> None:
     old = RoutingStatus(wanted="older", running="before", state=RoutingState.REVERTED)
-    snapshot = with_status(SETTLED, "fra-e1", lambda status: replace(status, routing=old))
+    snapshot = with_status(
+        SETTLED, "fra-e1", lambda status: replace(status, generation=6, routing=old)
+    )
     assert waited(run, controller, snapshot, SETTLED)[0] == 0
 
 
 def test_an_old_confirmation_is_none(run: Run, controller: FakeController) -> None:
     old = RoutingStatus(wanted="before", running="before")
-    snapshot = with_status(SETTLED, "fra-e1", lambda status: replace(status, routing=old))
+    snapshot = with_status(
+        SETTLED, "fra-e1", lambda status: replace(status, generation=6, routing=old)
+    )
     code, told = waited(run, controller, snapshot)
     assert code == 5
     assert "edges stand still for 0.1 s\n" in told
     assert "  fra-e1: waiting" in told
+
+
+def test_an_edge_of_another_version_renders_otherwise_and_is_believed(
+    run: Run, controller: FakeController
+) -> None:
+    newer = RoutingStatus(wanted="as version 2 does", running="as version 2 does")
+    done = with_status(SETTLED, "fra-e1", lambda status: replace(status, routing=newer))
+    at_a_loss = replace(newer, wanted="")
+    lost = with_status(SETTLED, "fra-e1", lambda status: replace(status, routing=at_a_loss))
+    assert waited(run, controller, lost, done)[0] == 0
+    assert waited(run, controller, lost)[0] == 5
 
 
 def test_an_edge_that_reverted_ends_the_wait(run: Run, controller: FakeController) -> None:

@@ -71,6 +71,14 @@ def test_problems_and_notes_say_whose_they_are() -> None:
     )
 
 
+def test_a_machine_without_its_director_is_a_problem() -> None:
+    status = replace(HEALTHY.statuses["fra-e1"], balancer="no TCX and no clsact here")
+    snapshot = replace(HEALTHY, statuses={**HEALTHY.statuses, "fra-e1": status})
+    summary = summarize(view(snapshot), NOW_MS)
+    assert not summary.fine
+    assert summary.problems == ("fra-e1: the director does not run: no TCX and no clsact here",)
+
+
 def test_missing_replicas() -> None:
     assert missing_replicas(HEALTHY, ["web"]) == ()
     starting = with_phase(HEALTHY, "web.ams.2-1", Phase.STARTING)

@@ -1,8 +1,11 @@
 """What every `ports.Workload` with its prober does: real processes, and the twin in memory."""
 
 import asyncio
+import contextlib
+import socket
+import subprocess
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -13,7 +16,13 @@ import pytest
 from pltfrms.drivers.memory_network import MemoryNetwork
 from pltfrms.drivers.memory_workload import Behaviour, MemoryProber, MemoryWorkload
 from pltfrms.drivers.netlink import KernelNetwork
-from pltfrms.drivers.ports import Directories, Network, Prober, Workload
+from pltfrms.drivers.ports import (
+    CONNECTIONS_UNKNOWN,
+    Directories,
+    Network,
+    Prober,
+    Workload,
+)
 from pltfrms.drivers.probe import NamespaceProber
 from pltfrms.drivers.process import ProcessRuntime
 from pltfrms.errors import ConflictError, UnavailableError
@@ -75,6 +84,28 @@ class Machine:
             if f"missing device {name}" not in said:
                 found.add(name)
         return found
+
+    @contextlib.contextmanager
+    def connections(self, instance: Instance) -> Iterator[list[socket.socket]]:
+        """Connect to both addresses of the service, from the machine."""
+        if isinstance(self.workload, MemoryWorkload):
+            self.workload.connect(instance.allocation, 2)
+            yield []
+            self.workload.connect(instance.allocation, 0)
+            return
+        for words in (
+            "link set lo up",
+            "address add 192.0.2.9/32 dev lo",
+            "address add 2001:db8:9::9/128 dev lo",
+            f"route add {SERVICE[0]}/32 via inet6 fe80::2 dev {instance.device} src 192.0.2.9",
+            f"-6 route add {SERVICE[1]}/128 via fe80::2 dev {instance.device}",
+        ):
+            subprocess.run(("ip", *words.split()), check=True)
+        with contextlib.ExitStack() as stack:
+            yield [
+                stack.enter_context(socket.create_connection((str(address), 80), timeout=5))
+                for address in SERVICE
+            ]
 
 
 class RealClock:
@@ -209,5 +240,30 @@ def test_instances_do_not_disturb_each_other(play: Play) -> None:
         assert await machine.workload.running() == {second.allocation: second}
         assert await machine.devices("i1", "i2") == {"i2"}
         assert await machine.prober.probe(second, HTTP, SERVICE) == ""
+
+    play(scenario)
+
+
+def test_connections_with_the_service_are_counted_until_they_end(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        instance = await machine.workload.start(spec())
+        await healthy(machine, instance)
+
+        async def becomes(wanted: int) -> None:
+            async with asyncio.timeout(20):
+                while await machine.prober.connections(instance, SERVICE) != wanted:  # noqa: ASYNC110 - outside
+                    await asyncio.sleep(0.02)
+
+        await becomes(0)
+        with machine.connections(instance) as sockets:
+            await becomes(2)
+            for each in sockets[1:]:  # the instance works on the first one, and hears nothing
+                each.shutdown(socket.SHUT_WR)
+            assert await machine.prober.connections(instance, SERVICE) == 2
+            assert await machine.prober.connections(instance, ()) == 0
+        await becomes(0)
+        await machine.workload.stop(instance, 1000)
+        gone = await machine.prober.connections(instance, SERVICE)
+        assert gone == CONNECTIONS_UNKNOWN
 
     play(scenario)

@@ -95,7 +95,8 @@ def test_turns_pass_them_by() -> None:
                     wanted=wanted, running=running, state=RoutingState.CONFIRMED
                 )
                 cluster.agents[edge].cut = True
-                status = MachineStatus(machine=edge, routing=routing)
+                generation = cluster.stored().commit
+                status = MachineStatus(machine=edge, generation=generation, routing=routing)
                 reply = await cluster.operations.heartbeat(Heartbeat(status=status))
                 turns |= {edge} if reply.turn else set()
             await cluster.clock.sleep(0.5)

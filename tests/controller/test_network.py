@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
+from pltfrms.agent.routing import QUIET_SECONDS
 from pltfrms.codec import encode
 from pltfrms.controller import turns as turns_module
 from pltfrms.controller.state import INTERVENTIONS_KEY
@@ -18,7 +19,9 @@ from pltfrms.model.interventions import Drain, Interventions
 from pltfrms.model.peering import Peer, PeerKind, Session
 from pltfrms.model.plan import Reason
 from pltfrms.model.state import MachineStatus, RoutingState, RoutingStatus
-from pltfrms.model.topology import Link, Platform
+from pltfrms.model.topology import Link
+from pltfrms.planner.turns import Turn
+from pltfrms.render import bird as bird_module
 from pltfrms.render.bird import policy_fingerprint
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
@@ -98,9 +101,10 @@ async def beat(
     state: RoutingState = RoutingState.CONFIRMED,
     wanted: str = "",
 ) -> str:
-    """Send a heartbeat; return the turn that is answered."""
+    """Send the heartbeat of an agent that has the newest target; return the turn."""
     routing = RoutingStatus(wanted=wanted or running, running=running, state=state)
-    status = MachineStatus(machine=machine, routing=routing)
+    generation = cluster.stored().commit
+    status = MachineStatus(machine=machine, generation=generation, routing=routing)
     return (await cluster.operations.heartbeat(Heartbeat(status=status))).turn
 
 
@@ -333,19 +337,22 @@ def test_edges_change_one_after_the_other() -> None:
         assert all(old[edge] != new[edge] for edge in EDGES)
         await cluster.operations.apply(Change(platform=changed))
         await cluster.clock.sleep(1)
+        for edge in EDGES:  # until all have heard of it, nobody has a turn
+            assert await beat(cluster, edge, old[edge], wanted=new[edge]) == ""
+            await cluster.clock.sleep(0.5)
         done: list[str] = []
         for _ in EDGES:
             turns = {}
             for edge in EDGES:
                 running = new[edge] if edge in done else old[edge]
-                turns[edge] = await beat(cluster, edge, running)
+                turns[edge] = await beat(cluster, edge, running, wanted=new[edge])
             ((edge, fingerprint),) = [(e, t) for e, t in turns.items() if t]
             assert fingerprint == new[edge]
             assert await beat(cluster, edge, old[edge], RoutingState.TRYING, new[edge])
             others = [e for e in EDGES if e != edge and e not in done]
             await cluster.clock.sleep(1)
             for other in others:
-                assert await beat(cluster, other, old[other]) == ""
+                assert await beat(cluster, other, old[other], wanted=new[other]) == ""
             done.append(edge)
             await beat(cluster, edge, new[edge])
             await cluster.clock.sleep(0.5)
@@ -365,7 +372,7 @@ def test_nobody_has_a_turn_after_a_revert_or_in_a_freeze() -> None:
         assert await beat(cluster, "fra-e1", "old", RoutingState.WAITING, wanted) == wanted
         await beat(cluster, "fra-e1", "old", RoutingState.REVERTED, wanted)
         await cluster.clock.sleep(1)
-        assert await beat(cluster, "lon-e1", "old") == ""
+        assert await beat(cluster, "lon-e1", "old", wanted="new") == ""
         again = await beat(cluster, "fra-e1", "old", RoutingState.WAITING, wanted)
         assert again == wanted
         await cluster.operations.intervene(InterventionChange(verb=Verb.FREEZE))
@@ -375,26 +382,65 @@ def test_nobody_has_a_turn_after_a_revert_or_in_a_freeze() -> None:
     simulate(story)
 
 
-def test_a_policy_is_rendered_once_and_a_bug_there_harms_no_heartbeat(
+def test_edges_of_another_version_render_otherwise_and_have_their_turns_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rendered: list[str] = []
+    """All agents are replaced by newer ones at once: the platform stays, their texts differ."""
 
-    def fingerprint(_platform: Platform, machine: str) -> str:
-        if machine == "lon-e1" and len(rendered) < 4:
-            rendered.append(machine)
-            raise KeyError(machine)
-        rendered.append(machine)
-        return f"policy of {machine}"
+    def not_ours(*_: object) -> str:
+        raise AssertionError("a controller renders nothing")
 
-    monkeypatch.setattr(turns_module, "policy_fingerprint", fingerprint)
+    monkeypatch.setattr(bird_module, "render_bird", not_ours)
+
+    async def story(cluster: Cluster) -> None:
+        for agent in cluster.agents.values():
+            agent.cut = True
+        for edge in EDGES:
+            await beat(cluster, edge, f"version 1 of {edge}")
+        await cluster.clock.sleep(1)
+        running = {edge: f"version 1 of {edge}" for edge in EDGES}
+        order: list[str] = []
+        for seconds in range(20):
+            turns = await beats_of_version_2(cluster, running)
+            await cluster.clock.sleep(1)
+            if seconds < QUIET_SECONDS:  # a new agent takes no turn so early
+                continue
+            assert len(turns) <= 1
+            running |= turns
+            order += turns
+        assert sorted(order) == sorted(EDGES)
+
+    simulate(story)
+
+
+async def beats_of_version_2(cluster: Cluster, running: dict[str, str]) -> dict[str, str]:
+    """Send a heartbeat for every edge; return the turns by edge."""
+    turns = {}
+    for edge in EDGES:
+        new = f"version 2 of {edge}"
+        state = RoutingState.CONFIRMED if running[edge] == new else RoutingState.WAITING
+        turn = await beat(cluster, edge, running[edge], state, new)
+        if turn:
+            assert turn == new
+            turns[edge] = turn
+    return turns
+
+
+def test_a_bug_about_turns_harms_no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def broken(*_: object) -> Turn:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise KeyError("lon-e1")
+        return Turn(reason="nobody")
+
+    monkeypatch.setattr(turns_module, "routing_turn", broken)
 
     async def story(cluster: Cluster) -> None:
         await cluster.clock.sleep(10)
+        assert asked > 1
         assert len(cluster.stored().leases) == 15
-        first = len(rendered)
-        await cluster.clock.sleep(10)
-        assert len(rendered) == first
-        assert set(rendered) == set(EDGES)
 
     simulate(story)

@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 
+from pltfrms.agent.glass import BalancerEye, look_at_balancer
 from pltfrms.drivers.glass import GlassLimits, LookingGlass, may_ask
 from pltfrms.drivers.glass_client import GlassClient, Place, RouteQuestion, route_commands
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
+from pltfrms.model.balancer import BalancerMode, BalancerView
 
 PLACE = Place(machine="fra-e1", address=IPv6Address("::1"), asn=64500)
 CONFIG = """
@@ -44,6 +48,8 @@ protocol static two { ipv6 {}; route 2001:db8::/32 blackhole; }
         "show route 2001:db8::/32 filtered all",
         'show protocols all "peer.*"',
         "show ospf neighbors 'ospf.underlay'",
+        "eval roa_check(rpki4, 198.51.100.0/24, 64500)",
+        "eval roa_check(rpki6, 2001:db8:100::/48, 64500)",
     ],
 )
 def test_looking_is_allowed(command: str) -> None:
@@ -59,6 +65,10 @@ def test_looking_is_allowed(command: str) -> None:
         "disable all",
         "restart 'peer.transit1.ipv4'",
         "eval 1",
+        "eval roa_check(rpki4, 198.51.100.0/24, 64500) + 1",
+        "eval roa_check(rpki4, 198.51.100.0/24, evil())",
+        "eval roa_check(other, 198.51.100.0/24, 64500)",
+        "show status eval roa_check(rpki4, 198.51.100.0/24, 64500)",
         "dump routes",
         "echo all",
         "showx status",
@@ -136,9 +146,13 @@ def bird(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def opened(control: Path, limits: GlassLimits | None = None) -> AsyncIterator[int]:
+async def opened(
+    control: Path,
+    limits: GlassLimits | None = None,
+    own: Callable[[str], str | None] | None = None,
+) -> AsyncIterator[int]:
     """Open a looking glass on a port of the loopback."""
-    glass = LookingGlass(control, limits)
+    glass = LookingGlass(control, limits, own)
     limit = glass.limits.command_bytes
     async with await asyncio.start_server(glass.serve, "::1", 0, limit=limit) as server:
         yield server.sockets[0].getsockname()[1]
@@ -222,6 +236,69 @@ def test_limits_hold(bird: Path) -> None:
                 await long.line()
                 assert await long.ask("show route " + "a" * 100) == "9000 Command too long\n"
                 assert await long.line() == ""
+
+    asyncio.run(story())
+
+
+# ---- what we answer ourselves ---------------------------------------------------------------
+
+BIG = BalancerView(
+    machine="",
+    mode=BalancerMode.DIRECTOR,
+    detail="TCX; " + "x" * 100_000,
+    totals={"stale": 3},
+)
+
+
+def test_the_balancer_is_shown_by_ourselves(tmp_path: Path) -> None:
+    rows: list[tuple[int, int]] = []
+
+    def row(service_id: int, number: int) -> tuple[IPv6Address, ...]:
+        rows.append((service_id, number))
+        return (IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2"))
+
+    eye = BalancerEye(view=lambda: BIG, row=row)
+
+    async def story() -> None:
+        own = functools.partial(look_at_balancer, eye)
+        async with opened(tmp_path / "none.ctl", own=own) as port:
+            client = GlassClient(port)
+            assert await client.balancer(PLACE) == replace(BIG, machine="fra-e1")
+            assert await client.balancer_row(PLACE, 3, 16_383) == row(3, 16_383)
+            assert rows == [(3, 16_383)] * 2
+            async with talk(port) as words:
+                await words.line()
+                for wrong in ("show balancer row 3 16384", "show balancer rows"):
+                    assert (await words.ask(wrong)).startswith("9001 say: show balancer row")
+                assert (await words.ask("show balancers")).startswith(
+                    "8004 no answer from BIRD"
+                )
+
+    asyncio.run(story())
+
+
+def test_a_balancer_that_cannot_be_looked_at(bird: Path) -> None:
+    def refuse() -> BalancerView:
+        raise UnavailableError("the kernel refuses")
+
+    eye = BalancerEye(view=refuse, row=lambda _service, _row: ())
+
+    async def story() -> None:
+        own = functools.partial(look_at_balancer, eye)
+        async with opened(bird, own=own) as port:
+            with pytest.raises(UnavailableError, match=r"fra-e1 does.*the kernel refuses"):
+                await GlassClient(port).balancer(PLACE)
+        async with opened(bird) as port:  # an agent that knows of no balancer
+            with pytest.raises(
+                UnavailableError, match="fra-e1 does not show its balancer: 9001"
+            ):
+                await GlassClient(port).balancer(PLACE)
+        small = GlassLimits(answer_bytes=1000)
+        eye_of_much = BalancerEye(view=lambda: BIG, row=lambda _service, _row: ())
+        own = functools.partial(look_at_balancer, eye_of_much)
+        async with opened(bird, small, own) as port:
+            with pytest.raises(UnavailableError, match="Reply too long"):
+                await GlassClient(port).balancer(PLACE)
 
     asyncio.run(story())
 

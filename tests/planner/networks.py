@@ -97,11 +97,24 @@ def without_sessions(platform: Platform, *gone: str) -> Platform:
 
 
 def drain(
-    peer: str = "", edge: str = "", *, wait_ms: int = 0, since_ms: int = NOW_MS
+    peer: str = "",
+    edge: str = "",
+    *,
+    datacenter: str = "",
+    wait_ms: int = 0,
+    since_ms: int = NOW_MS,
+    until_ms: int = 0,
 ) -> Interventions:
     """Return one drain."""
-    drains = (Drain(peer=peer, edge=edge, since_ms=since_ms, wait_ms=wait_ms),)
-    return Interventions(drains=drains)
+    one = Drain(
+        peer=peer,
+        edge=edge,
+        datacenter=datacenter,
+        since_ms=since_ms,
+        wait_ms=wait_ms,
+        until_ms=until_ms,
+    )
+    return Interventions(drains=(one,))
 
 
 # ---- strategies ----------------------------------------------------------------------------
@@ -136,8 +149,10 @@ interventions = st.builds(
             Drain,
             peer=st.sampled_from(["", *_PEERS]),
             edge=st.sampled_from(["", *_EDGES]),
-            since_ms=st.integers(NOW_MS - 90_000, NOW_MS),
+            datacenter=st.sampled_from(["", "", "fra", "ams"]),
+            since_ms=st.one_of(st.integers(NOW_MS - 90_000, NOW_MS), st.just(NOW_MS + 30_000)),
             wait_ms=st.sampled_from([0, 60_000]),
+            until_ms=st.sampled_from([0, 0, NOW_MS + 2, NOW_MS + 60_000, NOW_MS + 90_000]),
         ),
         max_size=3,
     ),

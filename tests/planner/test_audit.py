@@ -4,11 +4,12 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from pltfrms.model.interventions import Drain, Freeze, Interventions
-from pltfrms.model.peering import Allowed, OriginValidation, PeerKind, RtrCache
-from pltfrms.model.state import MachineStatus, SessionStatus
+from pltfrms.model.peering import Allowed, OriginValidation, PeerKind, Roa, RtrCache
+from pltfrms.model.plan import Reason
+from pltfrms.model.state import AggregateStatus, MachineStatus, SessionStatus
 from pltfrms.model.topology import Platform
 from pltfrms.model.traffic import Override
-from pltfrms.planner.audit import Grade, Remark, Roa, audit
+from pltfrms.planner.audit import Grade, Remark, audit
 from tests.render.platforms import SMALL
 
 DAY_MS = 24 * 3600 * 1000
@@ -91,6 +92,40 @@ def test_a_forgotten_drain_or_freeze_is_seen() -> None:
     found = remarks(interventions=left)
     assert found["overrides", "ixp1"].grade is Grade.WARNING
     assert found["overrides", "network"].grade is Grade.WARNING
+
+
+def test_a_planned_drain_is_not_forgotten_and_one_with_an_end_ends() -> None:
+    drains = (
+        Drain(datacenter="fra", since_ms=NOW + 1, wait_ms=0),
+        Drain(node="fra-n1", since_ms=NOW - 2 * DAY_MS, wait_ms=0, until_ms=NOW + 1),
+        Drain(peer="ixp1", since_ms=NOW - 2 * DAY_MS, wait_ms=0, until_ms=NOW),
+    )
+    found = remarks(interventions=Interventions(drains=drains))
+    about = {
+        about: each.grade for (topic, about), each in found.items() if topic == "overrides"
+    }
+    assert about == {"node/fra-n1": Grade.ADVICE}
+
+
+def test_an_aggregate_that_is_hardly_heard_is_seen() -> None:
+    about = ("visibility", str(SMALL.aggregates[0].prefix))
+    assert remarks()["visibility", "aggregates"].grade is Grade.UNKNOWN
+    assert remarks(statuses={})[about].grade is Grade.UNKNOWN
+
+    def say(edge: str, exported: int) -> MachineStatus:
+        sessions = tuple(
+            SessionStatus(name=f"peer.{name}.ipv4", up=True, exported=exported)
+            for name in SMALL.session_names(edge)
+        )
+        told = AggregateStatus(prefix=about[1], announced=True, reason=Reason.LOCAL_SERVICE)
+        return MachineStatus(machine=edge, sessions=sessions, aggregates=(told,))
+
+    edges = {s.edge for peer in SMALL.peers for s in peer.sessions}
+    good = remarks(statuses={edge: say(edge, 1) for edge in edges})[about]
+    assert (good.grade, good.sentence) == (Grade.GOOD, "announced on 3 of 3 sessions")
+    bad = remarks(statuses={edge: say(edge, 0) for edge in edges})[about]
+    assert bad.grade is Grade.WARNING
+    assert bad.sentence.startswith("announced on 0 of 3 sessions; vantage_floor is 2; ")
 
 
 def test_customers_sources_are_filtered_unless_they_share_a_port() -> None:

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from pltfrms.model.announcements import announcements
 from pltfrms.model.guards import Guard, Verdict
 from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Allowed, Peer, PeerKind
-from pltfrms.model.topology import Guards, Platform, Role
+from pltfrms.model.peering import Allowed, Peer, PeerKind, Roa
+from pltfrms.model.topology import Aggregate, Guards, Platform, Role
 from pltfrms.model.traffic import Override
-from pltfrms.planner.guards import judge_change
+from pltfrms.planner.guards import judge_change, make_proposal
+from pltfrms.planner.maintenance import judge_maintenance
+from pltfrms.planner.origins import claims, file_answers, judge_claims
 from tests.planner.networks import (
     FOUR,
     NETWORK,
@@ -25,6 +27,9 @@ from tests.planner.networks import (
     platforms,
     without_sessions,
 )
+from tests.strategies import make_snapshot
+
+NEW = ip_network("198.18.4.0/24")
 
 
 def _judge(
@@ -186,11 +191,61 @@ def test_headroom() -> None:
     )
 
 
+def test_roa() -> None:
+    more = replace(NETWORK, aggregates=(*NETWORK.aggregates, Aggregate(prefix=NEW)))
+    wanted = claims(make_proposal(NETWORK, more, NOTHING, NOTHING, NOW_MS))
+    foreign = (Roa(prefix=NEW, asn=64999, max_length=24),)
+    ((verdict,), _) = judge_claims(wanted, file_answers(wanted, foreign), "")
+    assert (verdict.guard, verdict.about) == (Guard.ROA, str(NEW))
+    assert _judge(more) == {}, "the change itself says nothing of RPKI: it has to be asked"
+
+
+def test_headroom_and_shrink_guard_let_a_datacenter_go_that_has_a_link() -> None:
+    wanted = drain(datacenter="fra", wait_ms=60_000)
+    assert _judge(NETWORK, wanted) == {}
+    tight = replace(NETWORK, guards=Guards(shrink_percent=1))
+    assert _judge(tight, wanted, before=tight) == {}
+    alone = replace(NETWORK, links=NETWORK.links[1:2])
+    verdict = _judge(alone, wanted, before=alone)[Guard.HEADROOM]
+    assert verdict.sentence == (
+        "it has 3 open external sessions, would have 0, 60 s from now; it has no links"
+    )
+    floored = replace(NETWORK, guards=Guards(announce_floor=3))
+    assert "would be announced from 2" in (
+        _judge(floored, wanted, before=floored)[Guard.ANNOUNCE_FLOOR].sentence
+    )
+
+
+def test_last_announcer_sees_a_planned_drain_begin_and_end() -> None:
+    only = without_sessions(
+        NETWORK, *(f"{p.name}@{s.edge}" for p in NETWORK.peers[1:] for s in p.sessions)
+    )
+    before = without_sessions(only, "transit1@ams-e2")
+    later = NOW_MS + 3_600_000
+    wanted = drain(datacenter="fra", since_ms=later, wait_ms=1000, until_ms=later + 5000)
+    verdict = _judge(before, wanted, before=before)[Guard.LAST_ANNOUNCER]
+    assert verdict.sentence.endswith("would be announced on 0, 3601 s from now")
+    short = drain(datacenter="fra", since_ms=later, wait_ms=5000, until_ms=later + 5000)
+    assert Guard.LAST_ANNOUNCER not in _judge(before, short, before=before)
+
+
+def test_maintenance_lock() -> None:
+    snapshot = make_snapshot(NETWORK)
+    one = replace(snapshot, interventions=drain(datacenter="fra"))
+    both = (*one.interventions.drains, *drain(datacenter="ams").drains)
+    two = replace(snapshot, interventions=Interventions(drains=both))
+    (verdict,) = judge_maintenance(one, two, NOW_MS)
+    assert (verdict.guard, verdict.about) == (Guard.MAINTENANCE_LOCK, "datacenter/ams")
+    assert verdict.sentence == "datacenter/fra is drained since 1970-01-12 13:46:40 UTC"
+
+
 def test_one_drained_peer_edge_or_datacenter_of_three_passes() -> None:
     for peer in NETWORK.peers:
         assert _judge(NETWORK, drain(peer.name, wait_ms=60_000)) == {}
     for edge in NETWORK.machines_of(Role.EDGE):
         assert _judge(NETWORK, drain(edge=edge.name, wait_ms=60_000)) == {}
+    for datacenter in NETWORK.datacenters:
+        assert _judge(NETWORK, drain(datacenter=datacenter.name, wait_ms=60_000)) == {}
 
 
 # ---- what holds for every change -----------------------------------------------------------
@@ -211,7 +266,7 @@ def test_without_a_verdict_nothing_loses_its_last_announcement(
     warned = {each.about for each in verdicts if each.guard is Guard.LAST_ANNOUNCER}
     lost = {
         str(prefix)
-        for later_ms in (0, 1, 2, 30_000, 59_999, 60_000, 60_001, 10**9)
+        for later_ms in (0, 1, 2, 29_999, 30_000, 59_999, 60_000, 60_001, 90_000, 10**9)
         for prefix in _announced(before, standing, NOW_MS + later_ms)
         - _announced(after, wanted, NOW_MS + later_ms)
     }

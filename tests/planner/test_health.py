@@ -12,6 +12,7 @@ from pltfrms.planner.health import (
     Health,
     adopted,
     backoff_seconds,
+    draining,
     ended,
     first_start,
     probe_delay_seconds,
@@ -19,6 +20,7 @@ from pltfrms.planner.health import (
     restart_due,
     restarted,
     stopping,
+    wanted_again,
 )
 
 PROBE = Probe(kind=ProbeKind.HTTP, port=80)
@@ -126,3 +128,11 @@ def _fail(health: Health, now: float) -> Health:
         health = probed(health, PROBE, now, "timeout")
     assert health.phase is Phase.UNHEALTHY
     return health
+
+
+def test_a_drain_can_be_called_off() -> None:
+    going = draining(_ready(), 5.0, "not wanted any more")
+    assert (going.phase, going.since) == (Phase.DRAINING, 5.0)
+    assert not restart_due(going, 1e9)
+    back = wanted_again(going, 6.0)
+    assert (back.phase, back.since, back.restarts) == (Phase.READY, 6.0, 0)

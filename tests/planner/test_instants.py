@@ -13,7 +13,7 @@ PLATFORM = replace(
     make_platform({"fra": 1}), traffic=(Override(until_ms=500), Override(prepend=1))
 )
 INTERVENTIONS = Interventions(
-    drains=(Drain(peer="transit1", since_ms=100, wait_ms=50),),
+    drains=(Drain(peer="transit1", since_ms=100, wait_ms=50, until_ms=250),),
     blackholes=(Blackhole(prefix=ip_network("198.51.100.9/32"), until_ms=300),),
 )
 
@@ -23,4 +23,4 @@ def test_every_end_and_every_phase_is_an_instant() -> None:
     while now_ms < 2 * HOUR_MS:
         now_ms = next_instant_ms(PLATFORM, INTERVENTIONS, now_ms)
         instants.append(now_ms)
-    assert instants == [150, 300, 500, HOUR_MS, 2 * HOUR_MS]
+    assert instants == [100, 150, 250, 300, 500, HOUR_MS, 2 * HOUR_MS]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -144,3 +145,74 @@ def test_what_is_over_is_dropped() -> None:
     once = _after(_hole("198.51.100.7"))
     assert len(_after(FREEZE, once, NOW_MS + HOUR_MS - 1).blackholes) == 1
     assert _after(FREEZE, once, NOW_MS + HOUR_MS).blackholes == ()
+
+
+# ---- datacenters, nodes, the calendar ------------------------------------------------------
+
+LATER_MS = NOW_MS + HOUR_MS
+
+
+def _place(**words: Any) -> InterventionChange:
+    return InterventionChange(verb=Verb.DRAIN, why="power", by="ada", **words)
+
+
+def test_a_datacenter_and_a_node_are_drained_and_undrained() -> None:
+    both = _after(_place(node="fra-n1"), _after(_place(datacenter="fra")))
+    assert [(d.about, d.wait_ms, d.why) for d in both.drains] == [
+        ("datacenter/fra", 60_000, "power"),
+        ("node/fra-n1", 0, "power"),
+    ]
+    left = _after(InterventionChange(verb=Verb.UNDRAIN, datacenter="fra"), both)
+    assert [drain.about for drain in left.drains] == ["node/fra-n1"]
+    with pytest.raises(NotFoundError, match="drained: node/fra-n1"):
+        _after(InterventionChange(verb=Verb.UNDRAIN, datacenter="fra"), left)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"datacenter": "fr"}, "there is no datacenter 'fr'; did you mean fra"),
+        ({"node": "fra-e1"}, "there is no node 'fra-e1'"),
+        ({"datacenter": "fra", "node": "fra-n1"}, "say what to drain"),
+        ({"datacenter": "fra", "peer": "transit1"}, "say what to drain"),
+        ({"node": "fra-n1", "wait_ms": 0}, "no phases"),
+        ({"node": "fra-n1", "since_ms": NOW_MS - 5000}, "would have begun 5 s ago"),
+        ({"node": "fra-n1", "until_ms": NOW_MS}, "over before it begins"),
+        ({"node": "fra-n1", "since_ms": LATER_MS, "until_ms": LATER_MS}, "over before"),
+    ],
+)
+def test_places_and_times_that_make_no_sense(
+    words: dict[str, str | int], sentence: str
+) -> None:
+    with pytest.raises((NotFoundError, UsageError), match=sentence):
+        _after(_place(**words))
+
+
+def test_a_datacenter_without_a_session_has_nothing_to_drain() -> None:
+    bare = replace(NETWORK, peers=())
+    with pytest.raises(NotFoundError, match="no session fits datacenter/fra"):
+        apply_intervention(NOTHING, bare, _place(datacenter="fra"), NOW_MS)
+
+
+def test_a_plan_can_be_moved_begun_at_once_and_given_an_end() -> None:
+    plan = _place(datacenter="fra", since_ms=LATER_MS, until_ms=LATER_MS + HOUR_MS)
+    planned = _after(plan)
+    assert (planned.drains[0].since_ms, planned.drains[0].until_ms) == (
+        LATER_MS,
+        LATER_MS + HOUR_MS,
+    )
+    assert _after(plan, planned, NOW_MS + 1) == planned
+    (moved,) = _after(_place(datacenter="fra", since_ms=LATER_MS + 1), planned).drains
+    assert (moved.since_ms, moved.until_ms) == (LATER_MS + 1, LATER_MS + HOUR_MS)
+    (begun,) = _after(_place(datacenter="fra"), planned, NOW_MS + 7).drains
+    assert begun.since_ms == NOW_MS + 7
+    with pytest.raises(UsageError, match="over before it begins"):
+        _after(_place(datacenter="fra", since_ms=LATER_MS + HOUR_MS), planned)
+    with pytest.raises(UsageError, match="is drained already"):
+        _after(_place(datacenter="fra", since_ms=LATER_MS + 9), planned, LATER_MS + 1)
+
+
+def test_a_drain_that_has_ended_by_itself_is_dropped() -> None:
+    once = _after(_place(node="fra-n1", until_ms=LATER_MS))
+    assert len(_after(FREEZE, once, LATER_MS - 1).drains) == 1
+    assert _after(FREEZE, once, LATER_MS).drains == ()

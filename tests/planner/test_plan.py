@@ -256,3 +256,24 @@ def test_every_stop_knows_what_it_stops() -> None:
     plan = make_plan(replace(two_on_three(), services={}))
     assert all(isinstance(step, Stop) for step in plan.steps)
     assert {step.allocation.node for step in plan.steps} == {"fra-n1", "fra-n2"}
+
+
+def test_a_slot_is_not_taken_while_its_instance_still_runs() -> None:
+    draining = InstanceStatus(allocation="web.fra.1-6", phase=Phase.DRAINING, slot=1)
+    snapshot = make_snapshot(make_platform({"fra": 1}), (WEB,))
+    for instances, slot in (((draining,), 2), ((), 1)):
+        status = MachineStatus(machine="fra-n1", instances=instances)
+        told_of = replace(snapshot, statuses={"fra-n1": status})
+        assert make_plan(told_of).steps[0].allocation.slot == slot
+
+
+def test_a_slot_that_a_plan_frees_is_not_taken_by_the_same_plan() -> None:
+    snapshot = two_on_three()
+    old, _ = snapshot.allocations.values()
+    new = replace(old, id="web.fra.1-2", number=2, node="fra-n3", replaces=old.id)
+    snapshot = with_all_ready(execute(snapshot, (Place(allocation=new, reason=new.reason),)))
+    newer = replace(WEB, version=2)
+    stop, place = make_plan(replace(snapshot, services={"web": newer})).steps
+    assert isinstance(stop, Stop)
+    assert stop.allocation == old
+    assert (place.allocation.node, place.allocation.slot) == (old.node, old.slot + 1)

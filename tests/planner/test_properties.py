@@ -54,6 +54,24 @@ def test_serving_copies_never_fall_below_the_wanted(snapshot: Snapshot) -> None:
 
 @deep
 @given(histories())
+def test_nothing_is_placed_on_a_drained_node(snapshot: Snapshot) -> None:
+    drained = snapshot.interventions.drained_nodes(snapshot.now_ms)
+    placed = {s.allocation.node for s in make_plan(snapshot).steps if isinstance(s, Place)}
+    assert not placed & drained
+
+
+@deep
+@given(histories())
+def test_a_drained_node_is_emptied_wherever_there_is_room(snapshot: Snapshot) -> None:
+    end = settle(heal(snapshot))
+    drained = end.interventions.drained_nodes(end.now_ms)
+    noted = {note.about for note in make_plan(end).notes}
+    left = {a.id.rsplit("-", 1)[0] for a in end.allocations.values() if a.node in drained}
+    assert left <= noted
+
+
+@deep
+@given(histories())
 def test_nothing_is_decided_because_of_an_unknown_node(snapshot: Snapshot) -> None:
     by_spec = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
     nodes = {machine.name for machine in snapshot.platform.machines}
@@ -108,6 +126,6 @@ def test_after_healing_the_nodes_are_even(snapshot: Snapshot) -> None:
                     a.node == node.name and a.service == service
                     for a in end.allocations.values()
                 )
-                for node in Draft(end).nodes_of(datacenter.name)
+                for node in Draft(end).open(datacenter.name)
             ]
             assert not counts or max(counts) - min(counts) < 2

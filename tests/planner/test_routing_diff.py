@@ -17,6 +17,7 @@ from pltfrms.model.topology import (
     Guards,
     Link,
     LinkKind,
+    NodePrefixes,
     Platform,
     Timers,
 )
@@ -207,6 +208,13 @@ def test_a_drain_says_when_it_withdraws() -> None:
         ("transit1@fra-e1", f"{SIX} {words}", Effect.MOVES),
     ]
     assert _diff(NETWORK, interventions_before=soon)[0][1] == f"{FOUR} graceful shutdown ends"
+    later = drain(
+        datacenter="fra", since_ms=NOW_MS + 9000, wait_ms=1000, until_ms=NOW_MS + 20_000
+    )
+    lines = _diff(NETWORK, later)
+    words = f"{FOUR} graceful shutdown in 9 s, withdrawn in 10 s, back in 20 s"
+    assert lines[0] == ("transit1@fra-e1", words, Effect.MOVES)
+    assert {line[0].split("@")[1] for line in lines} == {"fra-e1", "fra-e2"}
     at_once = drain("transit1", "fra-e1")
     assert [what for _, what, _ in _diff(NETWORK, at_once)] == [f"-{FOUR}", f"-{SIX}"]
     assert _diff(NETWORK, at_once, interventions_before=at_once) == []
@@ -265,13 +273,14 @@ def test_what_no_neighbour_sees_comes_last() -> None:
             NETWORK.aggregates[1],
         ),
         origin_validation=OriginValidation(caches=(cache,), hold_seconds=9),
-        guards=Guards(announce_floor=2),
+        guards=Guards(announce_floor=2, node_prefixes=NodePrefixes.PLACED),
     )
     assert _diff(after) == [
         ("aggregates", f"{FOUR} announce healthy-local -> always", Effect.MOVES),
         ("rpki", "+cache 2001:db8::1 port 3323", Effect.COSMETIC),
         ("rpki", "hold 30 s -> 9 s", Effect.COSMETIC),
         ("guards", "announce_floor 1 -> 2", Effect.COSMETIC),
+        ("guards", "node_prefixes any -> placed", Effect.COSMETIC),
     ]
 
 

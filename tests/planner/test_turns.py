@@ -1,6 +1,6 @@
 """One edge after the other puts a new routing policy in force."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
@@ -22,16 +22,19 @@ from tests.planner.networks import NETWORK, without_sessions
 # ams has one session, lon two, fra three.
 PLATFORM = without_sessions(NETWORK, "transit1@ams-e2", "transit2@ams-e2", "transit2@lon-e2")
 ORDER = ["ams-e2", "ams-e1", "lon-e1", "lon-e2", "fra-e1", "fra-e2"]
-WANTED = {edge: f"new-{edge}" for edge in ORDER}
+NEEDED = 7
+"""The generation of the first target with the new platform."""
 OLD = RoutingStatus(wanted="old", running="old")
+"""Of an edge that has not heard of the new platform."""
+DUE = RoutingStatus(wanted="new", running="old", state=RoutingState.WAITING)
 
 
 def _done(edge: str) -> RoutingStatus:
-    return RoutingStatus(wanted=WANTED[edge], running=WANTED[edge])
+    return RoutingStatus(wanted=f"new-{edge}", running=f"new-{edge}")
 
 
 def _in_state(edge: str, state: RoutingState, detail: str = "") -> RoutingStatus:
-    return RoutingStatus(wanted=WANTED[edge], running="old", state=state, detail=detail)
+    return RoutingStatus(wanted=f"new-{edge}", running="old", state=state, detail=detail)
 
 
 def _snapshot(
@@ -40,11 +43,17 @@ def _snapshot(
     *,
     platform: Platform = PLATFORM,
     since_seconds: float = 3600.0,
+    unheard: Collection[str] = (),
 ) -> Snapshot:
     return Snapshot(
-        revision=1,
+        revision=NEEDED + 1,
         platform=platform,
-        statuses={e: MachineStatus(machine=e, routing=r) for e, r in routing.items()},
+        statuses={
+            edge: MachineStatus(
+                machine=edge, generation=NEEDED - (edge in unheard), routing=status
+            )
+            for edge, status in routing.items()
+        },
         machines={
             edge: MachineView(
                 contact=(contacts or {}).get(edge, Contact.PRESENT),
@@ -55,14 +64,14 @@ def _snapshot(
     )
 
 
-def _turn(snapshot: Snapshot, wanted: Mapping[str, str] = WANTED) -> Turn:
-    return routing_turn(snapshot.platform, wanted, snapshot.statuses, snapshot)
+def _turn(snapshot: Snapshot) -> Turn:
+    return routing_turn(snapshot, snapshot.statuses, NEEDED)
 
 
 def _after(*done: str, **others: RoutingStatus) -> dict[str, RoutingStatus]:
     """Return the routing of all edges; in keywords, `_` stands for `-`."""
     named = {name.replace("_", "-"): status for name, status in others.items()}
-    return {edge: _done(edge) if edge in done else OLD for edge in ORDER} | named
+    return {edge: _done(edge) if edge in done else DUE for edge in ORDER} | named
 
 
 def test_the_datacenter_with_the_fewest_sessions_goes_first() -> None:
@@ -77,9 +86,10 @@ def test_who_is_trying_keeps_the_turn() -> None:
     assert _turn(_snapshot(_after(fra_e1=trying))).machine == "fra-e1"
     lost = _snapshot(_after(fra_e1=trying), {"fra-e1": Contact.LOST})
     assert _turn(lost).machine == "fra-e1", "it may be lost because of what it tried"
-    older = replace(trying, wanted="older")
-    assert _turn(_snapshot(_after(fra_e1=older))).machine == "fra-e1"
-    gone = _snapshot(_after(fra_e1=older), {"fra-e1": Contact.LOST})
+    older = _snapshot(_after(fra_e1=trying), unheard={"fra-e1"})
+    assert _turn(older).machine == "fra-e1"
+    away = {"fra-e1": Contact.LOST}
+    gone = _snapshot(_after(fra_e1=trying), away, unheard={"fra-e1"})
     assert _turn(gone).machine == "ams-e2"
 
 
@@ -91,8 +101,8 @@ def test_what_was_tried_and_was_not_good_stops_everybody() -> None:
     assert "2 sessions were lost" in turn.reason
     lost = _snapshot(_after(ams_e2=reverted), {"ams-e2": Contact.LOST})
     assert _turn(lost).machine == ""
-    other = replace(reverted, wanted="older")
-    assert _turn(_snapshot(_after(ams_e2=other))).machine == "ams-e2", "it is another policy"
+    older = _turn(_snapshot(_after(ams_e2=reverted), unheard={"ams-e2"}))
+    assert older == Turn(reason="ams-e2 has not heard of the present platform yet")
 
 
 def test_who_is_lost_is_passed_over() -> None:
@@ -111,11 +121,29 @@ def test_what_is_not_known_blocks() -> None:
     assert turn == Turn(reason="it is not known what fra-e2 does now")
     done = _snapshot(_after("fra-e2"), {"fra-e2": Contact.UNKNOWN})
     assert _turn(done).machine == "ams-e2"
+    for strange in (replace(_done("fra-e2"), running=""), replace(DUE, wanted="")):
+        assert _turn(_snapshot(_after(fra_e2=strange))).machine == ""
     silent = _after(fra_e2=RoutingStatus(wanted="old", running=""))
     assert _turn(_snapshot(silent)).machine == ""
     assert _turn(_snapshot(silent, {"fra-e2": Contact.LOST})).machine == "ams-e2"
     without_status = {edge: status for edge, status in _after().items() if edge != "lon-e1"}
     assert _turn(_snapshot(without_status)).machine == ""
+
+
+def test_who_has_not_heard_of_the_platform_may_still_try_an_older_one() -> None:
+    snapshot = _snapshot(_after(fra_e2=OLD), unheard={"fra-e2"})
+    assert _turn(snapshot) == Turn(reason="fra-e2 has not heard of the present platform yet")
+    lost = _snapshot(_after(fra_e2=OLD), {"fra-e2": Contact.LOST}, unheard={"fra-e2"})
+    assert _turn(lost).machine == "ams-e2"
+
+
+def test_a_controller_that_knows_less_than_an_edge_gives_no_turn() -> None:
+    snapshot = _snapshot(_after())
+    ahead = replace(snapshot.statuses["ams-e2"], generation=snapshot.revision + 1)
+    newer = {**snapshot.statuses, "ams-e2": ahead}
+    assert routing_turn(snapshot, newer, NEEDED).machine == ""
+    level = {**newer, "ams-e2": replace(ahead, generation=snapshot.revision)}
+    assert routing_turn(snapshot, level, NEEDED).machine == "ams-e2"
 
 
 def test_freeze() -> None:
@@ -129,10 +157,8 @@ def test_edges_of_others_do_not_count() -> None:
         replace(machine, external=machine.name == "ams-e2") for machine in PLATFORM.machines
     )
     platform = replace(PLATFORM, machines=machines)
-    wanted = {edge: mark for edge, mark in WANTED.items() if edge != "ams-e2"}
     routing = _after()
     del routing["ams-e2"]
-    assert _turn(_snapshot(routing, platform=platform), wanted).machine == "ams-e1"
     assert _turn(_snapshot(routing, platform=platform)).machine == "ams-e1"
 
 
@@ -150,7 +176,7 @@ class World:
     def asks(self, edge: str, age: int) -> None:
         """Ask a controller whose view is so many changes old; begin if it is the turn."""
         view = self.history[-1 - min(age, len(self.history) - 1)]
-        idle = self.real[edge] == OLD
+        idle = self.real[edge] == DUE
         if idle and _turn(view).machine == edge:
             self.real[edge] = _in_state(edge, RoutingState.TRYING)
 

@@ -7,6 +7,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from pltfrms.model.api import Change
+from pltfrms.model.interventions import Drain, Interventions
 from pltfrms.model.plan import Place, Plan, Step
 from pltfrms.model.state import (
     Contact,
@@ -86,6 +87,8 @@ _WEIGHTS = {
     "new-version": 2,
     "delete": 0.3,
     "remove-node": 0.4,
+    "drain-node": 3,
+    "time": 2,
 }
 
 
@@ -106,7 +109,22 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
         return _obey(snapshot, machine, random)
     if what == "all-obey":
         return with_all_ready(snapshot)
-    return _operate(snapshot, what, random)
+    return _operate(_drained(snapshot, what, random), what, random)
+
+
+def _drained(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
+    """End the drain of a node, or begin one, now or later, for ever or for a while."""
+    if what == "time":
+        return replace(snapshot, now_ms=snapshot.now_ms + random.choice((1, 1000)))
+    if what != "drain-node":
+        return snapshot
+    node = random.choice(snapshot.platform.machines).name
+    drains = tuple(each for each in snapshot.interventions.drains if each.node != node)
+    if drains == snapshot.interventions.drains:
+        since_ms = snapshot.now_ms + random.choice((0, 0, 500))
+        until_ms = random.choice((0, 0, since_ms + 700))
+        drains += (Drain(node=node, since_ms=since_ms, wait_ms=0, until_ms=until_ms),)
+    return replace(snapshot, interventions=Interventions(drains=drains))
 
 
 def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:

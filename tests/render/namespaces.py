@@ -16,6 +16,8 @@ from pltfrms.render.bird import render_bird
 from pltfrms.render.internet import render_internet
 from pltfrms.render.kernel import internet_network_state, network_state
 
+_WITH_A_LINE = {PeerKind.TRANSIT, PeerKind.CUSTOMER}
+
 
 def run(*command: str, stdin: str = "") -> str:
     done = subprocess.run(
@@ -88,7 +90,7 @@ class Net:
         for link in self.platform.links:
             self._veth(link.a, f"bb-{link.b}", link.b, f"bb-{link.a}")
         for peer in self.platform.peers:
-            for session in peer.sessions if peer.kind is PeerKind.TRANSIT else ():
+            for session in peer.sessions if peer.kind in _WITH_A_LINE else ():
                 self._veth(session.edge, session.interface, peer.name, f"to-{session.edge}")
         ixps = {ixp.name for ixp in self.lab.ixps}
         outside = [(ball.name, ball.upstreams) for ball in self.lab.eyeballs]
@@ -155,7 +157,27 @@ class Net:
             return internet_network_state(self.platform, self.lab, machine)
         return network_state(self.platform, machine)
 
-    def _start(self, machine: str) -> None:
+    def start_again(self, machine: str) -> None:
+        """Start a BIRD that was killed as one that finds its routes in the kernel."""
+        self._start(machine, "-R")
+
+    def kill(self, machine: str) -> None:
+        """Kill a BIRD with SIGKILL."""
+        daemon = self.daemons.pop(machine)
+        daemon.kill()
+        daemon.wait()
+
+    def port(self, machine: str, fabric: str, what: str) -> None:
+        """Take a machine out of a fabric (`silent`), or put it back (`heard`).
+
+        It is done in the switch: nobody's own port changes.
+        """
+        lan = f"{self.platform.machine(machine).datacenter}-{fabric}"
+        members = [port for port, _ in self._fabrics()[lan]]
+        words = {"silent": "nomaster", "heard": f"master {lan}"}[what]
+        self.ip("switch", f"link set {lan}-{members.index(machine)} {words}")
+
+    def _start(self, machine: str, *options: str) -> None:
         if machine in self.lab.machines:
             text = render_internet(self.platform, self.lab, machine)
         else:
@@ -168,7 +190,7 @@ class Net:
         enter = ("ip", "netns", "exec", self.namespace(machine))
         control = str(self.directory / f"{machine}.ctl")
         self.daemons[machine] = subprocess.Popen(
-            [*enter, "bird", "-f", "-c", str(config), "-s", control],
+            [*enter, "bird", "-f", "-c", str(config), "-s", control, *options],
             stderr=subprocess.DEVNULL,
         )
         eventually(lambda: Path(control).exists() or self.daemons[machine].poll(), 5)

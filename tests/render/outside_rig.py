@@ -104,6 +104,8 @@ class Rig:
     def _addresses(self) -> None:
         self.ip("edge", "addr add fe80::e:1/64 dev fab-a nodad")
         self.ip("world", "addr add fe80::a:1/64 dev fab-a nodad")
+        self.ip("edge", "addr add 203.0.113.109/24 dev x-up")
+        self.ip("world", "addr add 203.0.113.9/24 dev x-up")
         for peer in PLATFORM.peers:
             far = "leaky" if peer.name == "leaky" else "world"
             session = peer.sessions[0]

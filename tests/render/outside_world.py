@@ -153,6 +153,30 @@ SAYINGS = (
     ),
     Said(
         peer="cust1",
+        prefix="31.16.8.0/24",
+        path=(),
+        communities=(*((64500, 104, kind) for kind in (2, 4, 8)), (64500, 107, 1)),
+        tags=((104, 4), (1, 3), (2, 1), (20, 2)),
+        preference=300,
+    ),
+    Said(
+        peer="cust1",
+        prefix="31.16.9.0/24",
+        path=(),
+        communities=tuple((64500, 105, datacenter) for datacenter in (0, 2, 201)),
+        tags=((105, 2), (1, 3), (2, 1), (20, 2)),
+        preference=300,
+    ),
+    Said(
+        peer="cust1",
+        prefix="31.16.10.0/24",
+        path=(),
+        communities=((64500, 104, 7), (64500, 105, 1), (64500, 106, 0), (64500, 106, 1)),
+        tags=((104, 7), (105, 1), (106, 0), (1, 3), (2, 1), (20, 2)),
+        preference=300,
+    ),
+    Said(
+        peer="cust1",
         prefix="31.16.4.7/32",
         path=(),
         communities=(BLACKHOLE,),
@@ -218,6 +242,22 @@ protocol static r_node {
   ipv4 { table t_node; };
   route 198.51.100.7/32 unreachable { bgp_large_community.add((64500, 12, 1)); };
   route 10.1.1.0/24 unreachable;
+}
+# An edge of another datacenter that hears customers too.
+ipv4 table t_ams;
+protocol static r_ams {
+  ipv4 { table t_ams; import filter {
+    bgp_large_community.add((64500, 1, 3)); bgp_large_community.add((64500, 2, 2)); accept;
+  }; };
+  route 31.17.0.0/24 unreachable;
+  route 31.17.1.0/24 unreachable { bgp_large_community.add((64500, 106, 0)); };
+  route 31.17.2.0/24 unreachable { bgp_large_community.add((64500, 105, 1)); };
+  route 31.17.3.0/24 unreachable { bgp_large_community.add((64500, 105, 2)); };
+}
+protocol bgp p_ams {
+  local 203.0.113.9 as 64500; neighbor 203.0.113.109 as 64500;
+  direct; connect delay time 1; connect retry time 1;
+  ipv4 { table t_ams; import none; export all; };
 }
 protocol bgp p_node {
   local fe80::a:1 as 4200001001;

@@ -81,6 +81,18 @@ def test_beside_it_our_edges_tell_of_our_infrastructure() -> None:
     assert "route fd00:77::/48 unreachable;" in render_bird(OTHERS, "ams-e1")
 
 
+def test_it_hears_of_no_instance_and_tells_of_none() -> None:
+    text = render_bird(OTHERS, "ams-n1")
+    ours, theirs = (
+        text.split(f"protocol bgp 'edge.{edge}.a'")[1].split("protocol bgp")[0]
+        for edge in ("ams-e1", "ams-x2")
+    )
+    assert "export where is_ours() && !is_instance();" in theirs
+    assert "is_instance_of_others" not in theirs
+    assert "add paths off;" in theirs
+    assert "ipv6" not in ours, "as the template says"
+
+
 def test_without_it_nothing_differs() -> None:
     alone = replace(OTHERS, machines=OTHERS.managed)
     for name in ("ams-e1", "ams-n1", "ams-c1"):

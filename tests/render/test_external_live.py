@@ -13,6 +13,8 @@ import pytest
 from pltfrms.model.lab import Lab
 from pltfrms.render.external import render_external
 from tests.render.external import OTHERS
+from tests.render.instances_world import address as instance_address
+from tests.render.instances_world import instance, instance_device, ready
 from tests.render.namespaces import Net, eventually, run
 from tests.render.test_bird_live import no_service, route, service
 
@@ -53,11 +55,11 @@ class NetOfOthers(Net):
         sockets = ("--vty_socket", str(self.frr / machine))
         return run("ip", "netns", "exec", self.namespace(machine), "vtysh", *sockets, *words)
 
-    def _start(self, machine: str) -> None:
+    def _start(self, machine: str, *options: str) -> None:
         if self.platform.machine(machine).external:
             self._start_frr(machine)
         else:
-            super()._start(machine)
+            super()._start(machine, *options)
 
     def _start_frr(self, machine: str) -> None:
         place = self.frr / machine
@@ -179,6 +181,17 @@ def test_beside_our_own_edge_the_infrastructure_is_behind_that(net: NetOfOthers)
     for prefix in ("10.0.0.0/8", "fd00:77::/48"):
         assert eventually(lambda: "fe80::e:1 dev fab-a" in route(net, "ams-n1", prefix), 3)  # noqa: B023
         assert "fe80::e:2" not in route(net, "ams-n1", prefix)
+
+
+def test_it_hears_of_no_instance_and_our_edge_beside_it_does(net: NetOfOthers) -> None:
+    instance_device(net, "ams-n1")
+    instance(net, "ams-n1")
+    one = instance_address("ams-n1")
+    for name in ("ams-e1", "ams-n1"):
+        assert eventually(lambda: ready(net, name) == {one: [1010]}, 2)  # noqa: B023
+    heard = net.vtysh("ams-x2", "-c", "show bgp ipv6 neighbors fe80::1:a:1 received-routes")
+    assert "fd00:77:0:1002:1::/80" in heard
+    assert one not in heard
 
 
 def test_a_dead_node_is_gone_within_a_second(net: NetOfOthers) -> None:

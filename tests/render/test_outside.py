@@ -90,10 +90,13 @@ def test_every_reason_is_there_with_its_number_and_its_words() -> None:
             ("local role peer;", "require roles on;", "ttl security on;", "take(4, 220);"),
         ),
         ("pni1", ('password "between us two";', "check_transits([ 64501, 64502 ]);")),
-        ("cust1", ("local role provider;", "bfd on;", "take(3, 300);", "to_customer(64505);")),
+        (
+            "cust1",
+            ("local role provider;", "bfd on;", "take(3, 300);", "to_customer(64505, 3);"),
+        ),
         ("cust1", ("check_customer([ 31.16.0.0/20{20,24} ], [ 64505, 64506 ]);",)),
         ("cust1", ("accept_blackhole([ 31.16.0.0/20{32,32} ], [ 64505, 64506 ], 300);",)),
-        ("leaky", ("receive limit 20 action restart;", "to_everybody(64507);")),
+        ("leaky", ("receive limit 20 action restart;", "to_everybody(64507, 4);")),
     ],
 )
 def test_what_a_session_is_like(name: str, words: tuple[str, ...]) -> None:

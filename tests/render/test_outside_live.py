@@ -26,6 +26,8 @@ pytestmark = [
 NEVER_UP = {"peer.odd.ipv4", "peer.leaky.ipv4"}
 """One says the wrong role, and one does not speak yet."""
 FROM_CUSTOMER = {"31.16.0.0/24", "31.16.3.0/24"}
+NOT_TO_PNI, ONLY_ELSEWHERE, NOT_TO_TRANSIT = "31.16.8.0/24", "31.16.9.0/24", "31.16.10.0/24"
+WISHING = {NOT_TO_PNI, ONLY_ELSEWHERE, NOT_TO_TRANSIT}
 ACCEPTED = {said.prefix for said in SAYINGS if not said.reason and ":" not in said.prefix}
 
 
@@ -116,10 +118,13 @@ def test_a_new_record_of_rpki_takes_a_route_away(net: Rig) -> None:
 def test_who_hears_what(net: Rig) -> None:
     assert {SERVICE, "10.1.1.0/24"} <= net.routes("edge", "protocol 'node.fra-n1.a'").keys()
     every = FROM_CUSTOMER | {AGGREGATE}
-    for peer in ("transit1", "transit2", "pni1", "member1"):
-        assert net.seen(peer).keys() == every
-    assert net.seen("rs1").keys() == {AGGREGATE, "31.16.0.0/24"}, "as the customer wishes"
-    everything = ACCEPTED - FROM_CUSTOMER - {"31.16.4.7/32"} | {AGGREGATE}
+    for peer in ("transit1", "transit2"):
+        assert net.seen(peer).keys() == every | {NOT_TO_PNI}
+    assert net.seen("pni1").keys() == every | {NOT_TO_TRANSIT}
+    assert net.seen("member1").keys() == every | {NOT_TO_PNI, NOT_TO_TRANSIT}
+    wished = {AGGREGATE, "31.16.0.0/24", NOT_TO_PNI, NOT_TO_TRANSIT}
+    assert net.seen("rs1").keys() == wished, "as the customer wishes"
+    everything = ACCEPTED - FROM_CUSTOMER - WISHING - {"31.16.4.7/32"} | {AGGREGATE}
     assert net.seen("cust1").keys() == everything
     assert net.seen("transit1", 6).keys() == {"2001:db8:100::/48", "2a00:1::/48"}
     assert net.seen("cust1", 6).keys() == {"2001:db8:100::/48", "2a00:2::/32"}
@@ -133,6 +138,27 @@ def test_paths_are_as_customers_wish_and_communities_of_ours_stay_in(net: Rig) -
     foreign = net.seen("cust1")["31.2.0.0/16"]
     assert "(64501, 1, 1)" in foreign
     assert "(64501,7)" in foreign
+
+
+def test_wishes_for_datacenters_are_obeyed_wherever_the_route_is_heard(net: Rig) -> None:
+    other_edge = """
+    protocol bgp 'edge.ams-e1' {
+      local 203.0.113.109 as OUR_ASN; neighbor 203.0.113.9 as OUR_ASN; direct;
+      connect delay time 1; connect retry time 1;
+      ipv4 { import filter { from_edge(); accept; }; export none; };
+    }
+    """
+    net.apply(extra=other_edge)
+    from_ams = {f"31.17.{number}.0/24" for number in range(4)}
+    carried = from_ams - {"31.17.1.0/24"}
+    assert eventually(lambda: net.routes("edge", "protocol 'edge.ams-e1'").keys() == carried)
+
+    def heard() -> set[str]:
+        return {prefix for prefix in net.seen("transit1") if prefix in from_ams}
+
+    assert eventually(lambda: heard() == {"31.17.0.0/24", "31.17.2.0/24"}, 3), heard()
+    net.apply()
+    assert eventually(lambda: not heard(), 3)
 
 
 def test_traffic_engineering(net: Rig) -> None:
@@ -152,7 +178,7 @@ def test_traffic_engineering(net: Rig) -> None:
         return eventually(lambda: all(word in net.seen(peer)[AGGREGATE] for word in words), 3)
 
     assert eventually(lambda: AGGREGATE not in net.seen("pni1"), 3)
-    assert net.seen("pni1").keys() == FROM_CUSTOMER
+    assert net.seen("pni1").keys() == FROM_CUSTOMER | {NOT_TO_TRANSIT}
     assert hears("transit1", "path: 64500 64500 64500\n", "(64501,70)", "(9, 8, 7)")
     assert hears("transit2", "path: 64500\n", "BGP.med: 50")
     for peer in ("rs1", "member1"):

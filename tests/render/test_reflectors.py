@@ -49,7 +49,7 @@ def test_up_to_ten_edges_all_speak_with_all() -> None:
         assert len(partners(ten, edge.name)) == 9
         assert not mesh(ten, edge).reflected
     text = render_bird(ten, "fra-e1")
-    assert "add paths" not in text
+    assert "add paths on" not in text
     assert "rr client" not in text
 
 

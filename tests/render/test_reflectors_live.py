@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from pltfrms.model.lab import Lab
+from tests.render.instances_world import address, instance, instance_device, ready
 from tests.render.namespaces import Net, eventually, network
 from tests.render.test_bird_live import AGGREGATES, family, route, service
 from tests.render.test_reflectors import TWELVE
@@ -75,6 +76,19 @@ def test_preferences_survive_reflection(net: Net) -> None:
     assert eventually(lambda: "dev bb-ams-e3" in route(net, "fra-e3", ADDRESSES[0]))
 
 
+def test_all_edges_of_a_datacenter_know_its_instances_and_no_others_do(net: Net) -> None:
+    instance_device(net, "ams-n1")
+    instance(net, "ams-n1")
+    wanted = {address("ams-n1"): [1010]}
+    for number in (1, 2, 3, 4):
+        assert eventually(lambda: ready(net, f"ams-e{number}") == wanted, 2)  # noqa: B023
+        assert not ready(net, f"fra-e{number}")
+    # A client has its own port to the node, and by reflectors what other edges have.
+    paths_known = net.birdc("ams-e4", f"show route {address('ams-n1')}/128")
+    assert "node.ams-n1.a" in paths_known
+    assert "edge.ams-e1" in paths_known
+
+
 def test_a_client_hears_of_aggregates_elsewhere(net: Net) -> None:
     for prefix in AGGREGATES:
         end = "table 101 proto 181 metric 1"
@@ -83,3 +97,20 @@ def test_a_client_hears_of_aggregates_elsewhere(net: Net) -> None:
         assert "unreachable" in route(net, "ams-e4", prefix)
         net.ip("lon-e4", f"{family(prefix)} route del {prefix} table 101")
         assert eventually(partial(gone, net, "ams-e4", prefix), 1)
+
+
+def test_a_client_hears_which_edges_of_other_datacenters_it_can_hear(net: Net) -> None:
+    """Even those with whom its reflectors speak through the backbone links of other clients."""
+    far = {
+        edge: f"{TWELVE.loopback4(TWELVE.machine(edge))}"
+        for edge in (f"{datacenter}-e{n}" for datacenter in ("ams", "lon") for n in range(1, 5))
+    }
+
+    def heard() -> set[str]:
+        table = net.ip("fra-e4", "-4 route show table 104")
+        return {edge for edge, address in far.items() if f"{address} " in table}
+
+    assert eventually(lambda: heard() == set(far)), heard()
+    net.ip("lon-e3", "link set bb-fra-e4 down")
+    assert eventually(lambda: heard() == {edge for edge in far if "ams" in edge}), heard()
+    net.ip("lon-e3", "link set bb-fra-e4 up")

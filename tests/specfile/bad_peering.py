@@ -35,6 +35,18 @@ def _prefixes(name: str, new: str, says: str) -> Bad:
 
 _SESSIONS = (
     _swap(
+        "two capacities of one port",
+        _MEMBER,
+        _MEMBER.replace("x-ixp", "x-ixp, capacity: 10Gbit"),
+        "x-ixp of ams-e1 has 20000 Mbit/s already",
+    ),
+    _swap(
+        "capacity without unit",
+        _MEMBER,
+        _MEMBER.replace("x-ixp", "x-ixp, capacity: 10"),
+        "10 has no unit",
+    ),
+    _swap(
         "session on a router of others",
         _MEMBER,
         _MEMBER.replace("edge: ams-e1", "edge: ams-e9"),

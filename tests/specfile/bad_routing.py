@@ -6,7 +6,10 @@ The wrong line carries the comment `# <-`.
 from tests.specfile.bad_specs import Bad
 
 _TIMERS = "timers: {flap_half_life: 4m, drain_wait: 5s, confirm: 30s}"
-_GUARDS = "guards: {announce_floor: 2, shrink_percent: 50}"
+_GUARDS = (
+    "guards: {announce_floor: 2, shrink_percent: 50, headroom_percent: 80, vantage_floor: 3,\n"
+    "         node_prefixes: placed}"
+)
 _RPKI = (
     'rpki: {caches: [fra-c1, ams-e1, 192.0.2.10, {address: "2001:db8:9::1", port: 8282}],'
     " hold: 20s}"
@@ -75,6 +78,9 @@ _TIMERS_AND_GUARDS = (
     ),
     _guards("share of nothing", "{shrink_percent: 0}", "0 is outside 1..100"),
     _guards("share of more than all", "{shrink_percent: 101}", "101 is outside 1..100"),
+    _guards("no headroom to speak of", "{headroom_percent: 101}", "101 is outside 1..100"),
+    _guards("negative floor", "{vantage_floor: -1}", "must not be negative"),
+    _guards("prefixes nobody knows", "{node_prefixes: place}", "did you mean placed?"),
     _guards("unknown guard", "{announce_flor: 1}", "did you mean announce_floor?"),
 )
 

@@ -472,6 +472,12 @@ SERVICES = (
         says="65 is outside 1..64",
     ),
     Bad(
+        name="drain too long",
+        old="ports: [80/tcp]",
+        new="drain: 61m # <-",
+        says="is outside 0s..1h",
+    ),
+    Bad(
         name="BIRD syntax in a service's name",
         old="service: web",
         new='service: "web; }" # <-',

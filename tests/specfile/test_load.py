@@ -79,6 +79,7 @@ def test_the_example_service_is_read(web: ServiceSpec) -> None:
     assert dict(web.run.files)["nginx.conf"].startswith("daemon off;\n")
     assert (web.probe.kind, web.probe.path, web.probe.port) == (ProbeKind.HTTP, "/healthz", 80)
     assert (web.probe.interval_ms, web.probe.timeout_ms) == (500, 300)
+    assert web.drain_ms == 30_000
 
 
 def test_the_example_lab_is_read(platform: Platform) -> None:
@@ -115,6 +116,18 @@ def test_every_way_to_write_a_thing_is_understood(tmp_path: Path) -> None:
     assert platform.infrastructure6 == IPv6Network("fd00::/48")
     assert platform.timers.external_bfd_interval_ms == 200
     assert platform.timers.contact_ttl_seconds == 60
+
+
+def test_drain_and_director_are_read(tmp_path: Path) -> None:
+    text = (EXAMPLE / "web.yaml").read_text()
+    for said, drain_ms in (("0s", 0), ("1h", 3_600_000), ("2.5s", 2500)):
+        path = write(tmp_path, "web.yaml", f"drain: {said}\n{text}")
+        assert load_service(path).drain_ms == drain_ms
+    text = (EXAMPLE / "platform.yaml").read_text()
+    for said, director in (("true", True), ("false", False)):
+        path = write(tmp_path, "platform.yaml", f"director: {said}\n{text}")
+        assert load_platform(path).director is director
+    assert load_platform(EXAMPLE / "platform.yaml").director
 
 
 def test_probe_kinds_are_read(tmp_path: Path) -> None:

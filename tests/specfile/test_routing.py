@@ -17,7 +17,15 @@ from ruamel.yaml import YAML
 from pltfrms.codec import decode, encode
 from pltfrms.errors import Problem, SpecError
 from pltfrms.model.peering import Allowed, OriginValidation, Peer, PeerKind, RtrCache, Session
-from pltfrms.model.topology import Guards, Link, LinkKind, Machine, Platform, Role
+from pltfrms.model.topology import (
+    Guards,
+    Link,
+    LinkKind,
+    Machine,
+    NodePrefixes,
+    Platform,
+    Role,
+)
 from pltfrms.model.traffic import Override
 from pltfrms.specfile import check_platform, json_schema, load_platform
 from tests.specfile.bad_peering import FILES, PEERING, BadFile
@@ -89,6 +97,7 @@ def test_a_transit_is_read(platform: Platform) -> None:
 def test_sessions_behind_one_port_share_it(platform: Platform) -> None:
     sessions = [session for _, session in platform.sessions_of("ams-e1")]
     assert [session.interface for session in sessions] == ["x-ixp"] * 3
+    assert [session.capacity_mbps for session in sessions] == [20_000, 0, 0], "said once"
     assert platform.session_names("ams-e1") == ("route-servers", "route-servers:2", "member")
     assert peer_of(platform, "route-servers").route_server
     assert not peer_of(platform, "member").route_server
@@ -194,7 +203,13 @@ def test_tunnels_guards_and_timers_are_read(platform: Platform) -> None:
             mtu=1480,
         ),
     )
-    assert platform.guards == Guards(announce_floor=2, shrink_percent=50)
+    assert platform.guards == Guards(
+        announce_floor=2,
+        shrink_percent=50,
+        headroom_percent=80,
+        vantage_floor=3,
+        node_prefixes=NodePrefixes.PLACED,
+    )
     timers = platform.timers
     assert timers.flap_half_life_seconds == 240
     assert timers.drain_wait_seconds == 5

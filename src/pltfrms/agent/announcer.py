@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.agent.freeze import Frost
@@ -110,13 +111,14 @@ class Announcer:
     def _telling(self, target: Target, platform: Platform) -> AbstractSet[str]:
         """Return the sessions with the outside that are not drained until they are silent."""
         edge, now_ms = target.machine, self._world.clock.unix_ms()
+        me = platform.machine(edge)
         drain_of = target.interventions.drain_of
         return {
             f"peer.{name}.ipv{ours.version}"
             for name, (peer, session) in zip(
                 platform.session_names(edge), platform.sessions_of(edge), strict=True
             )
-            if drain_of(peer.name, edge, session.interface, now_ms) is not DrainPhase.WITHDRAWN
+            if drain_of(peer.name, me, session.interface, now_ms) is not DrainPhase.WITHDRAWN
             for ours in session.ours
         }
 
@@ -131,19 +133,21 @@ class Announcer:
     async def _reachable(self, target: Target, platform: Platform) -> Reachable:
         known = self._sessions.answers
         home = platform.machine(target.machine).datacenter
-        others = frozenset(
-            f"edge.{edge.name}"
-            for edge in platform.machines_of(Role.EDGE)
-            if edge.datacenter != home and not edge.external
-        )
+        edges = [edge for edge in platform.machines_of(Role.EDGE) if not edge.external]
+        others = {
+            ip_network(platform.loopback4(edge)) for edge in edges if edge.datacenter != home
+        }
+        elsewhere = await self._prefixes(ELSEWHERE_TABLE) if known else None
+        mesh = self._sessions.any_up({f"edge.{edge.name}" for edge in edges})
         return Reachable(
             # The bootstrap target has no services because nobody has told us of any.
             services=target.services if target.generation > 0 else None,
             local=await self._prefixes(LOCAL_TABLE) if known else None,
             remote=await self._prefixes(REMOTE_TABLE) if known else None,
-            elsewhere=await self._prefixes(ELSEWHERE_TABLE) if known else None,
+            elsewhere=elsewhere,
             inside=self._sessions.inside,
-            backbone=self._sessions.any_up(others),
+            # Not by sessions: of other datacenters we may hear through a reflector of ours.
+            backbone=None if elsewhere is None else mesh and not others.isdisjoint(elsewhere),
         )
 
     async def _prefixes(self, table: int) -> AbstractSet[Prefix] | None:

@@ -1,31 +1,73 @@
 """The looking glass that every machine offers: to itself, and to our other machines."""
 
 import asyncio
+import functools
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 import structlog
 
+from pltfrms.codec import encode
 from pltfrms.drivers.glass import LookingGlass
 from pltfrms.drivers.listening import bind6
+from pltfrms.errors import UsageError
+from pltfrms.model.balancer import ROWS, BalancerView
 from pltfrms.model.topology import GLASS_PORT
 
 SOCKET_NAME = "bird-readonly.ctl"
 _AGAIN_SECONDS = 1.0
 _EVERYBODY = 0o666
+_BALANCER = re.compile(r"show +balancer(?: +(.*))?")
+_ROW = re.compile(r"row +([0-9]{1,5}) +([0-9]{1,5})")
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalancerEye:
+    """What of the balancer can be seen. Both may raise UnavailableError."""
+
+    view: Callable[[], BalancerView]
+    row: Callable[[int, int], tuple[IPv6Address, ...]]
+    """(service id, row) -> what the kernel has there; nothing without the director."""
+
+
+def look_at_balancer(eye: BalancerEye, command: str) -> str | None:
+    """Answer a command about the balancer in JSON; None if the command is about something else.
+
+    `show balancer` -> BalancerView, `show balancer row SERVICE_ID ROW` -> list of addresses.
+
+    Raises:
+        UsageError: it is about the balancer, and nothing that we know.
+    """
+    command = command.strip()
+    match = _BALANCER.fullmatch(command)
+    if match is None:
+        return None
+    if not match[1]:
+        return encode(eye.view()).decode()
+    row = _ROW.fullmatch(match[1])
+    if row is None or int(row[2]) >= ROWS:
+        raise UsageError(f"say: show balancer row SERVICE_ID ROW (0..{ROWS - 1})")
+    return encode(eye.row(int(row[1]), int(row[2])), tuple[IPv6Address, ...]).decode()
+
+
 async def run_glass(
-    runtime: Path, address: IPv6Address, bird: Path, infrastructure: IPv6Network
+    runtime: Path,
+    address: IPv6Address,
+    bird: Path,
+    infrastructure: IPv6Network,
+    balancer: BalancerEye | None = None,
 ) -> None:
-    """Serve for ever what the BIRD behind `bird` may be asked by anybody.
+    """Serve for ever what the BIRD behind `bird`, and our balancer, may be asked by anybody.
 
     On a Unix socket in `runtime`, and by TCP on `address`, there only for clients whose
     addresses are in `infrastructure`.
     """
-    glass = LookingGlass(bird)
+    own = functools.partial(look_at_balancer, balancer) if balancer else None
+    glass = LookingGlass(bird, own=own)
 
     async def listen_here() -> asyncio.Server:
         path = runtime / SOCKET_NAME

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from ipaddress import IPv6Address
 from typing import Final
 
+from pltfrms.agent.drains import Drains
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.runner import Order, Runner, Surroundings
@@ -32,18 +34,26 @@ class Instances:
         journal: Journal,
         problems: Problems,
         settle: Callable[[], Awaitable[None]],
+        reachable: Callable[[], frozenset[str] | None],
     ) -> None:
-        """Call `settle` to make routes follow; it returns when they do."""
+        """Call `settle` to make routes follow; it returns when they do.
+
+        `reachable` says which devices take packets of directors; None: not known yet.
+        """
         self._world = world
         self._problems = problems
+        self._drains = Drains(world.disk, problems)
         self._around = Surroundings(
             world=world,
             journal=journal,
             problems=problems,
             settle=settle,
             device_free=self._device_free,
+            drains=self._drains,
+            drainable=self._drainable,
         )
         self._settle = settle
+        self._reachable = reachable
         self._target: Target | None = None
         self._versions: tuple[Service, ...] = ()
         self._found: dict[str, Instance] | None = None
@@ -96,16 +106,36 @@ class Instances:
         Before we have looked, and before a controller has ever told us what should be here,
         what is in the kernel is better than what we know.
         """
-        target = self._target
-        if self._tasks is None or target is None or target.generation == 0:
+        target, balanced = self._target, self._reachable()
+        if self._tasks is None or target is None or target.generation == 0 or balanced is None:
             return None
         runners = self._runners.values()
         driven = tuple(each.allocation for each in runners if each.allocation is not None)
+        known = {
+            each.service.name: each.service for each in runners if each.service is not None
+        }
+        known |= {service.name: service for service in target.services}
         return service_routes(
-            replace(target, allocations=driven),
+            replace(target, allocations=driven, services=tuple(known.values())),
             {runner.name for runner in runners if runner.ready},
             {runner.name for runner in runners if runner.instance is not None},
+            {runner.name for runner in runners if runner.draining},
+            balanced,
         )
+
+    def addresses(self) -> Mapping[str, IPv6Address]:
+        """Return the unicast address of every instance that has its network, by device."""
+        target = self._target
+        if target is None:
+            return {}
+        platform = target.platform
+        return {
+            runner.instance.device: platform.instance6(
+                platform.machine(target.machine), runner.service.id, runner.allocation.slot
+            )
+            for runner in self._runners.values()
+            if runner.instance and runner.service and runner.allocation
+        }
 
     # ---- following -------------------------------------------------------------------------
 
@@ -115,6 +145,7 @@ class Instances:
         self._announced = frozenset(
             (str(route.prefix), hop.device) for route in routes for hop in route.nexthops
         )
+        self._drains.read(tuple(running.values()))
         self._found = dict(running)
 
     def _follow(
@@ -150,7 +181,7 @@ class Instances:
         return Order(
             allocation=allocation,
             spec=instance_spec(target.platform, service, allocation),
-            probe=service.spec.probe,
+            service=service,
             exact=exact,
         )
 
@@ -180,6 +211,17 @@ class Instances:
         await runner.run()
         del self._runners[runner.name]
         await self._settle()
+
+    def _drainable(self, service: Service, instance: Instance) -> bool:
+        """See `runner.Surroundings`: only directors lead flows to who is not announced.
+
+        They forget a service that is deleted, and so do clients.
+        """
+        target, reachable = self._target, self._reachable()
+        if target is None or not target.platform.director or not service.spec.drain_ms:
+            return False
+        found = reachable is None or instance.device in reachable
+        return found and service.id in {each.id for each in target.balanced}
 
     def _device_free(self, device: str) -> bool:
         held = {runner.instance.device for runner in self._runners.values() if runner.instance}

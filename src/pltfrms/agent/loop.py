@@ -11,12 +11,15 @@ import structlog
 
 from pltfrms.agent.announcer import Announcer
 from pltfrms.agent.costs import Costs
+from pltfrms.agent.director import Director
 from pltfrms.agent.fetching import Fetcher
 from pltfrms.agent.filter import EdgeFilter
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.instances import Instances
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.kernel import Kernel, RouteSource
+from pltfrms.agent.loads import Loads
+from pltfrms.agent.permits import Permits
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.reporting import Reporter
 from pltfrms.agent.routing import Around, Routing
@@ -51,6 +54,7 @@ class Agent:
         self._problems = problems = Problems(self._poked.set)
         self._frost = frost = Frost(world.frozen_here)
         self._costs = Costs(world, journal, problems, machine, frost)
+        self._permits = Permits(world.clock, world.disk, problems)
         self._sessions = Sessions(world, problems, self._poked.set)
         self._announcer = Announcer(
             world, journal, problems, self._sessions, frost, lambda: self._routing.platform
@@ -61,6 +65,7 @@ class Agent:
             problems=problems,
             poke=self._poked.set,
             costs=self._costs,
+            permits=self._permits,
             frost=frost,
             sessions=self._sessions,
             announced=self._announcer.announced,
@@ -72,7 +77,11 @@ class Agent:
         self._filter = EdgeFilter(
             world, journal, problems, frost, lambda: self._routing.confirmed
         )
-        self._instances = Instances(world, journal, problems, self._settle)
+        self._loads = Loads(world, problems, self._poked.set)
+        self._director = Director(world, journal, problems)
+        self._instances = Instances(
+            world, journal, problems, self._settle, lambda: self._director.reachable
+        )
         sources: dict[Role, RouteSource] = {
             Role.NODE: self._instances,
             Role.EDGE: self._announcer,
@@ -88,6 +97,11 @@ class Agent:
         self._journal.say(self._about, "agent started", f"role {self._role}")
         self._problems.set("target on disk", self._targets.loss)
         await self._routing.begin()
+        self._director.want(self._targets.current)
+        if self._role is not Role.CONTROLLER:
+            await self._director.begin()
+        if self._role is Role.EDGE:
+            await self._director.attach({})
         await self._follow()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep("kernel", self._kernel.run))
@@ -96,6 +110,8 @@ class Agent:
             tasks.create_task(self._keep("archive", self._routing.keep_archive))
             tasks.create_task(self._keep("heartbeats", self._reporter.run))
             tasks.create_task(self._keep("targets", self._fetcher.run))
+            if self._role is not Role.CONTROLLER:
+                tasks.create_task(self._keep("director", self._director.run))
             if self._role is Role.NODE:
                 tasks.create_task(self._instances.run())
             if self._role is Role.EDGE:
@@ -103,6 +119,7 @@ class Agent:
                 tasks.create_task(self._keep("underlay", self._underlay.run))
                 tasks.create_task(self._keep("packet filter", self._filter.run))
                 tasks.create_task(self._keep("costs", self._costs.run))
+                tasks.create_task(self._keep("loads", self._loads.run))
 
     @property
     def status(self) -> MachineStatus:
@@ -115,9 +132,16 @@ class Agent:
             sessions=self._sessions.statuses,
             aggregates=self._announcer.statuses,
             routing=self._routing.status,
+            balancer=self._director.complaint,
             limits=self._world.workload.limits() if self._role is Role.NODE else "",
             problems=self._problems.sentences,
+            loads=self._loads.loads,
         )
+
+    @property
+    def director(self) -> Director:
+        """For the looking glass."""
+        return self._director
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run a part for ever, again after a bug of ours has ended it."""
@@ -132,15 +156,19 @@ class Agent:
         self._frost.follow(target.interventions.freeze)
         with self._problems.watch("network of the target"):
             self._kernel.want(network_state(target.platform, target.machine))
+        with self._problems.watch("placements of the target"):
+            self._permits.apply(target)
         with self._problems.watch("routing of the target"):
             self._routing.want(target.platform, target.interventions)
         with self._problems.watch("instances of the target"):
             self._instances.apply(target, self._targets.versions)
         with self._problems.watch("links of the target"):
             self._costs.apply(target.platform)
+            self._loads.want(target.platform, target.machine)
             self._tunnels.want(target.platform, target.machine)
             self._filter.want(target.platform, target.machine)
         self._announcer.apply(target)
+        self._director.want(target)
         await self._kernel.reconcile()
         self._generation = target.generation
         self._poked.set()
@@ -152,7 +180,12 @@ class Agent:
 
     async def _settle(self) -> None:
         self._poked.set()
+        addresses = self._instances.addresses()
+        # An instance is announced when it can take packets; one that goes is withdrawn first.
+        if addresses.keys() - (self._director.reachable or frozenset()):
+            await self._director.attach(addresses)
         await self._kernel.apply_routes()
+        self._director.see(addresses)
 
     def _report(self) -> tuple[MachineStatus, float]:
         timers = self._targets.current.platform.timers

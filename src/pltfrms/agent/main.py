@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pltfrms.agent.freeze import FROZEN_FILE
-from pltfrms.agent.glass import run_glass
+from pltfrms.agent.glass import BalancerEye, run_glass
 from pltfrms.agent.loop import Agent
 from pltfrms.agent.rtt import IcmpPinger
 from pltfrms.agent.targets import Targets
 from pltfrms.agent.world import World
 from pltfrms.drivers.archive import MrtArchive
+from pltfrms.drivers.balancer import KernelBalancer
 from pltfrms.drivers.bird import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane import HttpControlPlane
+from pltfrms.drivers.counters import byte_counts
 from pltfrms.drivers.disk import DirectoryDisk
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.netlink import KernelNetwork
@@ -75,8 +77,10 @@ def boot_word(runtime: Path) -> str:
 async def _run(directories: Directories) -> None:
     targets = _targets(directories)
     world = _world(directories, targets)
-    agent = asyncio.ensure_future(Agent(world, targets, boot_word(directories.runtime)).run())
-    glass = asyncio.ensure_future(_glass(directories, targets))
+    parts = Agent(world, targets, boot_word(directories.runtime))
+    eye = BalancerEye(view=parts.director.view, row=parts.director.row)
+    agent = asyncio.ensure_future(parts.run())
+    glass = asyncio.ensure_future(_glass(directories, targets, eye))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
     try:
@@ -88,11 +92,11 @@ async def _run(directories: Directories) -> None:
         await world.network.close()
 
 
-async def _glass(directories: Directories, targets: Targets) -> None:
+async def _glass(directories: Directories, targets: Targets, eye: BalancerEye) -> None:
     platform = targets.current.platform
     address = platform.loopback6(platform.machine(targets.machine))
     bird = directories.runtime / "bird.ctl"
-    await run_glass(directories.runtime, address, bird, platform.infrastructure6)
+    await run_glass(directories.runtime, address, bird, platform.infrastructure6, eye)
 
 
 def _targets(directories: Directories) -> Targets:
@@ -126,6 +130,8 @@ def _world(directories: Directories, targets: Targets) -> World:
         archive=MrtArchive(directories.state / "mrt"),
         tunnels=WireGuard(directories.config / BACKBONE_FILE),
         packet_filter=NftTable(FILTER_TABLE),
+        balancer=KernelBalancer(directories.runtime / "bpf", network),
+        byte_counts=byte_counts,
         frozen_here=(directories.runtime / FROZEN_FILE).exists,
     )
 

@@ -18,6 +18,7 @@ import structlog
 from pltfrms.agent.costs import Costs
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
+from pltfrms.agent.permits import Permits
 from pltfrms.agent.policy import Policy, Wish
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.sessions import Sessions
@@ -43,6 +44,9 @@ COLD_SECONDS: Final = 12.0
 """A BIRD that was not running when we came gets the ways of a cold start for this long."""
 TURN_SECONDS: Final = 5.0
 """A turn that a controller gave longer ago does not count any more."""
+QUIET_SECONDS: Final = 6.0
+"""After its start an agent takes no turn for so long. One of a new version may want something
+else of BIRD, of which no controller knew; another edge may just have been given its turn."""
 PRUNE_SECONDS: Final = 60.0
 _log = structlog.get_logger()
 
@@ -57,6 +61,7 @@ class Around:
     poke: Callable[[], None]
     """Called, and must not block, when what is to be reported changes."""
     costs: Costs
+    permits: Permits
     frost: Frost
     sessions: Sessions
     announced: Callable[[], AbstractSet[Prefix]]
@@ -93,6 +98,10 @@ class Routing:
         """Monotonic seconds."""
         self._turn = ""
         self._turn_at = 0.0
+        self._answered_at: float | None = None
+        """When (monotonic) a controller first answered what we say."""
+        self._at_a_loss = False
+        """Whether we failed to find out what is wanted."""
         self._wake = around.costs.changed
         self._state = RoutingState.CONFIRMED
         self._detail = ""
@@ -107,6 +116,7 @@ class Routing:
         Raises:
             KeyError: the platform has no such machine; nothing is changed.
         """
+        self._at_a_loss = True
         conditions = Conditions(interventions=interventions, now_ms=self._world.clock.unix_ms())
         render_bird(platform, self._machine, conditions)
         fingerprint = policy_fingerprint(platform, self._machine)
@@ -118,6 +128,7 @@ class Routing:
         ):
             self._say(RoutingState.WAITING, "something else is wanted now")
         self._policy.wish = Wish(platform, fingerprint)
+        self._at_a_loss = False
         self._interventions = interventions
         self._around.sessions.own_asn = platform.asn
         self._wake.set()
@@ -125,6 +136,7 @@ class Routing:
     def hear_turn(self, fingerprint: str) -> None:
         """Hear which policy a controller lets us put in force now; empty: none."""
         self._turn, self._turn_at = fingerprint, self._world.clock.monotonic()
+        self._answered_at = self._turn_at if self._answered_at is None else self._answered_at
         wish = self._policy.wish
         waiting = self._state is RoutingState.WAITING
         if waiting and wish is not None and wish.fingerprint == fingerprint:
@@ -134,8 +146,9 @@ class Routing:
     def status(self) -> RoutingStatus:
         """What to report. A trial that a freeze meets comes to its end."""
         frozen = self._around.frost.reason if self._on_trial is None else ""
+        wish = None if self._at_a_loss else self._policy.wish
         return RoutingStatus(
-            wanted=self._policy.wish.fingerprint if self._policy.wish else "",
+            wanted=wish.fingerprint if wish else "",
             running=self._running(),
             state=RoutingState.FROZEN if frozen else self._state,
             detail=frozen or self._detail,
@@ -274,9 +287,14 @@ class Routing:
             return "the sessions with the outside still wait for origin validation"
         if wish.platform.machine(self._machine).role is not Role.EDGE:
             return ""
+        return self._why_no_turn(wish)
+
+    def _why_no_turn(self, wish: Wish) -> str:
         now = self._world.clock.monotonic()
         if now - self._turn_at > TURN_SECONDS:
             return "no controller says whose turn it is"
+        if self._answered_at is None or now - self._answered_at < QUIET_SECONDS:
+            return "this agent has just started, and controllers first hear what it wants"
         return "" if self._turn == wish.fingerprint else "it is not the turn of this machine"
 
     async def _try(self, wish: Wish, sight: _Sight) -> None:
@@ -334,6 +352,7 @@ class Routing:
             self._machine,
             Conditions(
                 costs=self._around.costs.by_link(),
+                permits=self._around.permits.by_node(),
                 cold=sight.cold,
                 hold_outside=sight.hold,
                 interventions=self._interventions,

@@ -1,14 +1,15 @@
 """Drive one allocation: start its instance, probe it, restart it, stop it.
 
 Whenever an instance must not get traffic any more, its routes go first, and only then anything
-is done to it.
+is done to it. A ready one that is to go for good is drained before that.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
+from pltfrms.agent.drains import Drain, Drains, connections_left
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -17,10 +18,11 @@ from pltfrms.drivers.instance_files import fingerprint_of
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.machine import Instance, InstanceSpec
 from pltfrms.model.plan import Allocation
-from pltfrms.model.service import Probe
+from pltfrms.model.service import Service
 from pltfrms.model.state import InstanceStatus, Phase
 from pltfrms.planner.health import (
     adopted,
+    draining,
     ended,
     first_start,
     probe_delay_seconds,
@@ -28,6 +30,7 @@ from pltfrms.planner.health import (
     restart_due,
     restarted,
     stopping,
+    wanted_again,
 )
 
 SPREAD_SECONDS: Final = 0.3
@@ -35,6 +38,10 @@ SPREAD_SECONDS: Final = 0.3
 HURRY_MS: Final = 1000
 """Longest grace of an instance that does not answer: nothing is served while it lasts."""
 _ORPHAN_GRACE_MS = 5000
+_COUNT_SECONDS = 0.25
+"""A draining instance is asked for its connections this often."""
+_SAY_SECONDS = 10.0
+"""How often it is said that there are still some."""
 _RETRY_SECONDS = 0.5
 _DEVICE_SECONDS = 0.05
 
@@ -45,7 +52,7 @@ class Order:
 
     allocation: Allocation
     spec: InstanceSpec
-    probe: Probe
+    service: Service
     exact: bool
     """The spec is of the allocation's own version; else that version is not known here, and
     an instance that runs is left alone."""
@@ -62,6 +69,9 @@ class Surroundings:
     """Make routes follow who is ready and attached; returns when they do."""
     device_free: Callable[[str], bool]
     """Whether no other instance uses the veth of that name."""
+    drains: Drains
+    drainable: Callable[[Service, Instance], bool]
+    """Whether the flows that an instance has would find it while it drains."""
 
 
 class Runner:
@@ -75,23 +85,38 @@ class Runner:
         *,
         announced: bool = False,
     ) -> None:
-        """Take over the instance `found` running, if any; `announced`: it had its route."""
+        """Take over the instance `found` running, if any; `announced`: it had its route.
+
+        If it was draining, it goes on with that.
+        """
         self.name = name
         self.instance = found
         self.order: Order | None = None
         self.allocation: Allocation | None = None
         """Of the last order; None for an instance that nobody here ever ordered."""
+        self.service: Service | None = None
+        """Likewise."""
         self._grace_ms = _ORPHAN_GRACE_MS
         self._around = surroundings
         self._world = surroundings.world
         self._revised = asyncio.Event()
         now = self._world.clock.monotonic()
         self.health = adopted(now, announced=announced) if found else first_start(now)
+        self._drain = surroundings.drains.of(found) if found else None
+        if self._drain is not None:
+            self.allocation, self.service = self._drain.allocation, self._drain.service
+            self._grace_ms = self.service.spec.run.stop_grace_ms
+            self.health = draining(self.health, now, self._drain.why)
 
     @property
     def ready(self) -> bool:
         """Whether the instance is to get traffic."""
         return self.instance is not None and self.health.phase is Phase.READY
+
+    @property
+    def draining(self) -> bool:
+        """Whether the instance is to keep the traffic it has, and get no more."""
+        return self.instance is not None and self.health.phase is Phase.DRAINING
 
     @property
     def status(self) -> InstanceStatus:
@@ -100,6 +125,7 @@ class Runner:
             allocation=self.name,
             phase=self.health.phase,
             restarts=self.health.restarts,
+            slot=self.allocation.slot if self.allocation else 0,
             detail=self.health.sentence,
         )
 
@@ -109,7 +135,7 @@ class Runner:
             self._revised.set()
         self.order = order
         if order is not None:
-            self.allocation = order.allocation
+            self.allocation, self.service = order.allocation, order.service
             self._grace_ms = order.spec.stop_grace_ms
 
     async def run(self) -> None:
@@ -132,6 +158,8 @@ class Runner:
             await self._retire(instance, "not wanted any more")
         elif order.exact and instance.fingerprint != fingerprint_of(order.spec):
             await self._retire(instance, "what it is started from has changed")
+        elif self._drain is not None:
+            await self._call_off()
         elif restart_due(self.health, self._world.clock.monotonic()):
             await self._end(instance, min(HURRY_MS, self._grace_ms))
         else:
@@ -168,46 +196,109 @@ class Runner:
 
     async def _live(self, order: Order, instance: Instance) -> None:
         """Return when it ended, must be restarted, or something else is wanted."""
+        await self._beside(instance, self._probe(order, instance))
+
+    async def _beside(self, instance: Instance, work: Coroutine[Any, Any, None]) -> bool:
+        """Work until that is done (True), the instance ends, or something else is wanted."""
         end = asyncio.ensure_future(self._world.workload.wait(instance))
-        probing = asyncio.ensure_future(self._probe(order, instance))
+        working = asyncio.ensure_future(work)
         revised = asyncio.ensure_future(self._revised.wait())
         try:
-            await asyncio.wait({end, probing, revised}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({end, working, revised}, return_when=asyncio.FIRST_COMPLETED)
             if end.done():
                 await self._fell(end.result())
-            elif probing.done():
-                probing.result()  # raises what went wrong, if anything did
+                return False
+            if working.done():
+                working.result()  # raises what went wrong, if anything did
+            return working.done()
         finally:
-            for task in (end, probing, revised):
+            for task in (end, working, revised):
                 task.cancel()
-            await asyncio.gather(end, probing, revised, return_exceptions=True)
+            await asyncio.gather(end, working, revised, return_exceptions=True)
 
     async def _probe(self, order: Order, instance: Instance) -> None:
         """Probe until a restart is due."""
-        clock = self._world.clock
+        clock, probe = self._world.clock, order.service.spec.probe
         addresses = tuple(each.ip for each in order.spec.service_addresses)
         while not restart_due(self.health, clock.monotonic()):
-            delay = probe_delay_seconds(self.health, order.probe)
+            delay = probe_delay_seconds(self.health, probe)
             if self.health.phase is Phase.UNHEALTHY:
                 delay = min(delay, self.health.resume_at - clock.monotonic())
             await clock.sleep(delay)
-            failure = await self._world.prober.probe(instance, order.probe, addresses)
+            failure = await self._world.prober.probe(instance, probe, addresses)
             before = self.health.phase
-            self.health = probed(self.health, order.probe, clock.monotonic(), failure)
+            self.health = probed(self.health, probe, clock.monotonic(), failure)
             if self.health.phase is not before:
                 await self._around.settle()
                 self._say(f"instance {self.health.phase}")
 
     async def _fell(self, how: str) -> None:
+        now = self._world.clock.monotonic()
         self.instance = None
-        self.health = ended(self.health, self._world.clock.monotonic(), how)
+        self.health = (stopping if self._drain else ended)(self.health, now, how)
+        self._forget_drain()
         await self._around.settle()
         self._say("instance ended")
+
+    # ---- draining --------------------------------------------------------------------------
+
+    async def _begin_drain(self, instance: Instance, why: str) -> None:
+        """Let a ready instance have no new flows, if those that it has would still find it."""
+        service, allocation = self.service, self.allocation
+        if service is None or allocation is None:
+            return
+        if not self._around.drainable(service, instance):
+            return
+        now = self._world.clock.monotonic()
+        self._drain = Drain(
+            instance=instance, allocation=allocation, service=service, why=why, begun_at=now
+        )
+        self._around.drains.keep(self._drain)
+        self.health = draining(self.health, now, why)
+        await self._around.settle()
+
+    async def _wait_for_connections(self, drain: Drain) -> None:
+        """Return when an instance has none left, or has had time enough."""
+        clock = self._world.clock
+        next_words_at = clock.monotonic()
+        await clock.sleep(SPREAD_SECONDS)
+        while True:
+            left = await self._world.prober.connections(drain.instance, drain.addresses)
+            now = clock.monotonic()
+            rest = drain.ends_at - now
+            if not left or rest <= 0:
+                words = f"{connections_left(left)} after {now - drain.begun_at:.1f} s"
+                self.health = replace(self.health, sentence=f"{drain.why}: {words}")
+                return
+            if now >= next_words_at:
+                words = f"{connections_left(left)}, for {rest:.0f} s at most"
+                self.health = replace(self.health, sentence=f"{drain.why}: {words}")
+                self._say("instance draining")
+                next_words_at = now + _SAY_SECONDS
+            await clock.sleep(min(_COUNT_SECONDS, rest))
+
+    async def _call_off(self) -> None:
+        self.health = wanted_again(self.health, self._world.clock.monotonic())
+        self._forget_drain()
+        await self._around.settle()
+        self._say("instance ready")
+
+    def _forget_drain(self) -> None:
+        if self._drain is not None:
+            self._around.drains.forget(self._drain)
+            self._drain = None
 
     # ---- stopping --------------------------------------------------------------------------
 
     async def _retire(self, instance: Instance, why: str) -> None:
         """Stop an instance that may still be getting traffic."""
+        if self.ready:
+            await self._begin_drain(instance, why)
+        if self._drain is not None:
+            if not await self._beside(instance, self._wait_for_connections(self._drain)):
+                return
+            why = self.health.sentence
+            self._forget_drain()
         spoken = self.health.phase is Phase.STOPPING
         self.health = stopping(self.health, self._world.clock.monotonic(), why)
         await self._around.settle()

@@ -30,6 +30,10 @@ from pltfrms.planner.rotation import (
 )
 
 LOOK_SECONDS: Final = 2.0
+LATER_SECONDS: Final = 0.2
+"""By so much one end of a link changes its keys after the other. If both did it at once, each
+might answer the other's handshake and so forget its own: silence for WireGuard's 5 s, or more.
+Longer than a packet is on its way, and than two agents on time differ."""
 
 
 class TunnelDriver(Protocol):
@@ -95,8 +99,7 @@ class Tunnels:
         while True:
             self._wake.clear()
             await self.reconcile()
-            due = seconds_to_next_try(self._now(), self._period_seconds)
-            await wait_event(self._wake, self._clock, min(LOOK_SECONDS, due))
+            await wait_event(self._wake, self._clock, min(LOOK_SECONDS, self._seconds_to_try()))
 
     async def reconcile(self) -> None:
         """Make one pass; what fails becomes a problem, and what works stays as it is.
@@ -120,13 +123,13 @@ class Tunnels:
     async def _reconcile(self, tunnel: Tunnel) -> None:
         secret = self._driver.secret()
         sight = await self._driver.look(tunnel.interface)
-        now = self._now()
+        now, key_time = self._now(), self._key_time(tunnel)
         before = self._states.get(tunnel.interface)
         if before is None:
-            found = self._epoch_of(secret, tunnel, sight, now)
-            before = first_keys(found, now, self._period_seconds)
+            found = self._epoch_of(secret, tunnel, sight, key_time)
+            before = first_keys(found, key_time, self._period_seconds)
         handshake_at = sight.handshake_at if sight else 0
-        state = next_keys(before, now, handshake_at, self._period_seconds)
+        state = next_keys(before, key_time, handshake_at, self._period_seconds)
         self._states[tunnel.interface] = state
         keys = tunnel_keys(secret, self._machine, tunnel, state.epoch)
         done = await self._driver.apply(tunnel, keys, now)
@@ -145,10 +148,10 @@ class Tunnels:
         return silent
 
     def _epoch_of(
-        self, secret: bytes, tunnel: Tunnel, sight: Sight | None, now: float
+        self, secret: bytes, tunnel: Tunnel, sight: Sight | None, key_time: float
     ) -> int | None:
         """Return the epoch of the keys that an interface has; None if it is none we know."""
-        newest = epoch_at(now, self._period_seconds)
+        newest = epoch_at(key_time, self._period_seconds)
         if sight is not None:
             for epoch in range(newest, max(-1, newest - TRIES), -1):
                 if tunnel_keys(secret, self._machine, tunnel, epoch).ours == sight.key:
@@ -168,6 +171,16 @@ class Tunnels:
         if sentences:
             about = about or f"machine/{self._machine}"
             self._journal.say(about, "tunnel changed", "; ".join(sentences) + end)
+
+    def _seconds_to_try(self) -> float:
+        """Return in how many seconds the newest keys are due next."""
+        times = [self._key_time(tunnel) for tunnel in self._tunnels] or [self._now()]
+        return min(seconds_to_next_try(time, self._period_seconds) for time in times)
+
+    def _key_time(self, tunnel: Tunnel) -> float:
+        """Return the time by which the keys of a tunnel are chosen, in Unix seconds."""
+        later = self._machine > tunnel.far_end  # both ends agree on who is the later one
+        return self._now() - (LATER_SECONDS if later else 0)
 
     def _now(self) -> float:
         return self._clock.unix_ms() / 1000

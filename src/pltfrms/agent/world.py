@@ -1,12 +1,14 @@
 """Everything outside the agent that it talks to, as one bundle of ports."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from pltfrms.agent.rtt import LinkPinger
 from pltfrms.agent.tunnels import TunnelDriver
+from pltfrms.drivers.counters import ByteCounts
 from pltfrms.drivers.ports import (
+    Balancer,
     Bird,
     Clock,
     ControlPlane,
@@ -45,5 +47,8 @@ class World:
     archive: Archive
     tunnels: TunnelDriver
     packet_filter: PacketFilter
+    balancer: Balancer
+    byte_counts: Callable[[], Mapping[str, ByteCounts]]
+    """What the kernel has counted on the machine's network devices, by name; or OSError."""
     frozen_here: Callable[[], bool]
     """Whether somebody on this machine has frozen it, with or without controllers."""

@@ -8,7 +8,9 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from pltfrms import __version__
+from pltfrms.api.balancer import add_balancer_routes
 from pltfrms.api.glass import add_glass_routes
+from pltfrms.api.hiding import without_passwords
 from pltfrms.api.metrics import Metrics
 from pltfrms.codec import decode, encode
 from pltfrms.controller.operations import Operations
@@ -39,6 +41,7 @@ def make_app(operations: Operations, glass: Glass | None = None) -> FastAPI:
     _add_health_routes(app, operations)
     if glass:
         add_glass_routes(app, operations, glass)
+        add_balancer_routes(app, operations, glass)
     return app
 
 
@@ -59,7 +62,7 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
-        return _json(operations.snapshot(stale=stale))
+        return _json(without_passwords(operations.snapshot(stale=stale)))
 
     @app.post("/v1/plan")
     async def plan(request: Request) -> Response:

@@ -32,25 +32,26 @@ def add_glass_routes(app: FastAPI, operations: Operations, glass: Glass) -> None
     @app.get("/v1/routes/{machine}")
     async def routes_of_one(machine: str, question: Question) -> Response:
         """Return the paths that a machine has to a prefix or address."""
-        found = await glass.routes(_place(_platform(operations), machine), question)
+        found = await glass.routes(place_of(platform_of(operations), machine), question)
         return Response(encode(found, tuple[RouteView, ...]), media_type=_JSON)
 
     @app.get("/v1/routes")
     async def routes_of_all(question: Question, machine: Machines = ()) -> Response:
         """Return the paths that all edges, or the machines named, have to a prefix."""
         route_commands(question)  # says what is wrong with it before anybody is asked
-        platform = _platform(operations)
-        places = [_place(platform, name) for name in machine or _edges(platform)]
+        platform = platform_of(operations)
+        places = [place_of(platform, name) for name in machine or _edges(platform)]
         return Response(encode(await _ask_all(glass, places, question)), media_type=_JSON)
 
     @app.get("/v1/sessions/{machine}/{name}")
     async def session(machine: str, name: str) -> Response:
         """Return what a machine's BIRD says of a session."""
-        place = _place(_platform(operations), machine)
+        place = place_of(platform_of(operations), machine)
         return Response(encode(await glass.session(place, name)), media_type=_JSON)
 
 
-def _platform(operations: Operations) -> Platform:
+def platform_of(operations: Operations) -> Platform:
+    """Return the platform, as it was known last."""
     return operations.snapshot(stale=True).snapshot.platform
 
 
@@ -58,7 +59,8 @@ def _edges(platform: Platform) -> Iterable[str]:
     return (edge.name for edge in platform.machines_of(Role.EDGE) if not edge.external)
 
 
-def _place(platform: Platform, name: str) -> Place:
+def place_of(platform: Platform, name: str) -> Place:
+    """Return where to look into a machine; NotFoundError if it has no looking glass of ours."""
     try:
         machine = platform.machine(name)
     except KeyError:

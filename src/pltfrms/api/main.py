@@ -22,6 +22,7 @@ from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass_client import GlassClient
 from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
+from pltfrms.drivers.origin_client import OriginClient
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store import EtcdStore
 from pltfrms.errors import PltfrmsError, UsageError
@@ -76,7 +77,7 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
     store = EtcdStore(etcd_endpoints(platform, name))
     jitter = Random()  # noqa: S311 - spreads retries, no secret
     controller = Controller(store, SystemClock(), name, platform, jitter)
-    server = _make_server(Operations(controller))
+    server = _make_server(Operations(controller, OriginClient()))
     address = str(platform.loopback6(platform.machine(name)))
     with _stopped_by_signals(server), _unix_socket(runtime / SOCKET_NAME) as local:
         loop = asyncio.create_task(controller.run())

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from pltfrms.model.interventions import Drain, DrainPhase
+from pltfrms.model.interventions import DrainPhase
 from pltfrms.model.state import Contact, MachineStatus, RoutingState, Snapshot
 from pltfrms.planner.expiry import ending_overrides
+from pltfrms.planner.visibility import present_statuses, visibility
 
 
 def network_metrics(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
@@ -23,6 +24,7 @@ def network_metrics(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
     yield from _sessions(statuses)
     yield _rejects(statuses)
     yield _aggregates(statuses)
+    yield from _visibility(snapshot, now_ms)
     yield _routing(statuses)
     yield from _interventions(snapshot, now_ms)
 
@@ -73,6 +75,26 @@ def _aggregates(statuses: list[MachineStatus]) -> Metric:
     return family
 
 
+def _visibility(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
+    sessions = _family(
+        "aggregate_announced_sessions",
+        "Sessions with the outside on which an aggregate is announced, as far as is known.",
+        "prefix",
+    )
+    datacenters = _family(
+        "aggregate_announced_datacenters", "Datacenters with such a session.", "prefix"
+    )
+    unknown = _family(
+        "aggregate_unknown_sessions", "Sessions of which it is not known.", "prefix"
+    )
+    statuses = present_statuses(snapshot)
+    for each in visibility(snapshot.platform, snapshot.interventions, statuses, now_ms):
+        sessions.add_metric([str(each.prefix)], each.sessions)
+        datacenters.add_metric([str(each.prefix)], len(each.datacenters))
+        unknown.add_metric([str(each.prefix)], each.unknown)
+    yield from (sessions, datacenters, unknown)
+
+
 def _routing(statuses: list[MachineStatus]) -> Metric:
     family = _family(
         "routing_state",
@@ -90,11 +112,14 @@ def _interventions(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
     frozen = _family("frozen", "Whether an operator has frozen the network.")
     frozen.add_metric([], done.freeze is not None)
     yield frozen
-    drains = _family("drains", "Drains by phase.", "phase")
-    phases = Counter(_phase(drain, now_ms) for drain in done.drains)
-    for phase in (DrainPhase.SHUTDOWN, DrainPhase.WITHDRAWN):
+    drains = _family("drains", "Drains by phase; those to come or over are in `none`.", "phase")
+    phases = Counter(drain.phase(now_ms) for drain in done.drains if not drain.node)
+    for phase in DrainPhase:
         drains.add_metric([phase.value], phases[phase])
     yield drains
+    nodes = _family("drained_nodes", "Nodes that are drained.")
+    nodes.add_metric([], len(done.drained_nodes(now_ms)))
+    yield nodes
     blackholes = _family("blackholes", "Blackholes that have not ended.")
     blackholes.add_metric([], sum(now_ms < each.until_ms for each in done.blackholes))
     yield blackholes
@@ -106,11 +131,6 @@ def _interventions(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
     overrides.add_metric(["soon"], soon)
     overrides.add_metric(["over"], len(ending) - soon)
     yield overrides
-
-
-def _phase(drain: Drain, now_ms: int) -> DrainPhase:
-    due = now_ms - drain.since_ms >= drain.wait_ms
-    return DrainPhase.WITHDRAWN if due else DrainPhase.SHUTDOWN
 
 
 def _family(name: str, text: str, *labels: str) -> GaugeMetricFamily:

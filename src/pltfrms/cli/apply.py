@@ -14,6 +14,7 @@ from pltfrms.cli.confirming import wait_for_edges
 from pltfrms.cli.connect import connect
 from pltfrms.cli.options import Command, Settings, pass_settings
 from pltfrms.cli.output import bad, good, paint, timed_progress, write_json
+from pltfrms.cli.roas import read_roas
 from pltfrms.cli.routing import (
     DESPITE,
     asking_user,
@@ -46,18 +47,30 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON doc
     type=_SPEC_PATH,
     help="Compare with these spec files instead of the platform: asks nobody.",
 )
+@click.option(
+    "--roas",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --against: ROAs as validators export them (JSON with `roas`).",
+)
 @_JSON
 @pass_settings
-def plan(settings: Settings, path: Path, against: Path | None, *, as_json: bool) -> None:
+def plan(
+    settings: Settings, path: Path, against: Path | None, roas: Path | None, *, as_json: bool
+) -> None:
     """Show what applying spec files would change.
 
     Changes nothing. Exit code 3 means that changes are pending, 4 that a guard forbids them.
 
     Example: pltfrms plan examples/three-datacenters/web.yaml
 
-    Without any controller: pltfrms plan new/ --against old/
+    Without any controller: pltfrms plan new/ --against old/ --roas roas.json
     """
-    preview = compare(path, against) if against else _ask_plan(settings, path)
+    if roas and not against:
+        what = "--roas goes with --against: controllers ask the RPKI caches of the platform"
+        raise click.UsageError(what)
+    known = read_roas(roas) if roas else None
+    preview = compare(path, against, known) if against else _ask_plan(settings, path)
     if as_json:
         write_json(preview)
     else:
@@ -172,7 +185,7 @@ def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
     for note in preview.plan.notes:
         detail = f" ({note.detail})" if note.detail else ""
         click.echo(f"{bad('!')} {note.about}: {note.reason.sentence}{detail}")
-    show_routing(preview.routing, preview.verdicts, despite)
+    show_routing(preview.routing, preview.verdicts, despite, preview.doubts)
 
 
 def step_sentence(step: Step) -> str:

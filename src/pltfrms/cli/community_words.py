@@ -17,14 +17,33 @@ _ORIGINS = {
     5: "from an exchange member",
     6: "from a route server",
     7: "from transit",
+    8: "instance",
 }
 _STATES = {1: "active", 2: "draining", 3: "backup"}
 _VALIDITIES = {1: "RPKI valid", 2: "RPKI unknown"}
 _REJECTS = {reject.number: f"refused: {reject}" for reject in Reject}
-_NAMED = {1: _ORIGINS, 12: _STATES, 15: _REJECTS, 20: _VALIDITIES}
+_NOT_TO_KIND = {
+    3: "not to customers",
+    4: "not to private peers",
+    5: "not to exchange members",
+    6: "not to route servers",
+    7: "not to transit",
+}
+_HERE = {0: "only from where we hear it"}
 _WISHES = {100: "not to", 101: "prepend x1 to", 102: "prepend x2 to", 103: "prepend x3 to"}
 _DATACENTER = 2
 _WEIGHT = 10
+_ONLY_FROM = 105
+_NAMED = {
+    1: _ORIGINS,
+    12: _STATES,
+    15: _REJECTS,
+    20: _VALIDITIES,
+    104: _NOT_TO_KIND,
+    106: _HERE,
+}
+FUNCTIONS = frozenset({*_NAMED, *_WISHES, _DATACENTER, _WEIGHT, _ONLY_FROM})
+"""Second numbers of the large communities of ours."""
 
 
 def community_words(
@@ -51,6 +70,7 @@ def _ours(platform: Platform, function: int, value: int) -> str:
         return f"{_WISHES[function]} {f'AS{value}' if value else 'anybody'}"
     if function == _WEIGHT:
         return f"weight {value}"
-    if function == _DATACENTER:
-        return next((f"in {dc.name}" for dc in platform.datacenters if dc.id == value), "")
+    if function in {_DATACENTER, _ONLY_FROM}:
+        word = "in" if function == _DATACENTER else "only from"
+        return next((f"{word} {dc.name}" for dc in platform.datacenters if dc.id == value), "")
     return _NAMED.get(function, {}).get(value, "")

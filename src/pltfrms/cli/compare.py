@@ -1,5 +1,6 @@
 """From spec files to a change, and what it would do, from the files alone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,13 @@ from pltfrms.cli.output import unix_ms
 from pltfrms.errors import UsageError
 from pltfrms.model.api import Change, PlanPreview
 from pltfrms.model.interventions import Interventions
+from pltfrms.model.peering import Roa
 from pltfrms.model.plan import Plan
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Platform
 from pltfrms.planner.change import apply_change
-from pltfrms.planner.guards import judge_change
+from pltfrms.planner.guards import doubts_of, make_proposal, verdicts_of
+from pltfrms.planner.origins import claims, file_answers, judge_claims
 from pltfrms.planner.routing_diff import routing_changes
 from pltfrms.specfile import load_directory, load_file, load_service
 
@@ -31,10 +34,11 @@ def read_change(path: Path) -> Change:
     return Change(services=(document,))
 
 
-def compare(new: Path, old: Path) -> PlanPreview:
+def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPreview:
     """Return what going from old spec files to new ones would do; asks nobody.
 
-    Nothing is known of machines, so that no replica is planned, and nothing is drained.
+    Nothing is known of machines, so that no replica is planned, and nothing is drained. What
+    is announced for the first time is judged by `roas`.
 
     Raises:
         SpecError: every problem of the files.
@@ -49,12 +53,17 @@ def compare(new: Path, old: Path) -> PlanPreview:
     now_ms = unix_ms()
     none = Interventions()
     platforms = (before.platform, outcome.snapshot.platform)
+    proposal = make_proposal(*platforms, none, none, now_ms)
+    wanted = claims(proposal)
+    answers = {} if roas is None else file_answers(wanted, roas)
+    verdicts, doubts = judge_claims(wanted, answers, "give --roas FILE")
     return PlanPreview(
         revision=0,
         changes=outcome.lines,
         plan=Plan(revision=0),
         routing=routing_changes(*platforms, none, none, now_ms),
-        verdicts=judge_change(*platforms, none, none, now_ms),
+        verdicts=(*verdicts_of(proposal), *verdicts),
+        doubts=(*doubts_of(proposal), *doubts),
     )
 
 

@@ -79,6 +79,30 @@ def complete_edges(
     )
 
 
+def complete_nodes(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the name of a node."""
+    return _guarded(
+        lambda settings: [
+            node.name for node in _snapshot(settings).platform.machines_of(Role.NODE)
+        ],
+        context,
+        incomplete,
+    )
+
+
+def complete_datacenters(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the name of a datacenter."""
+    return _guarded(
+        lambda settings: [each.name for each in _snapshot(settings).platform.datacenters],
+        context,
+        incomplete,
+    )
+
+
 def complete_ports(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[str]:

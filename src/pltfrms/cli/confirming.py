@@ -7,8 +7,7 @@ from pltfrms.cli.output import timed_progress
 from pltfrms.drivers.controlplane import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import Contact, RoutingState, Snapshot
-from pltfrms.model.topology import Platform, Role
-from pltfrms.render.bird import policy_fingerprint
+from pltfrms.model.topology import Role
 
 POLL_SECONDS = 0.25
 
@@ -37,13 +36,12 @@ def wait_for_edges(client: OperatorClient, revision: int, timeout_ms: int) -> No
         UnavailableError: an edge reverted, the network is frozen, or nothing went on in time.
     """
     say = timed_progress()
-    wanted = _Wanted()
     shown: dict[str, str] = {}
     deadline = time.monotonic() + timeout_ms / 1000
     while True:
         snapshot = client.snapshot().snapshot
         if snapshot.revision >= revision:
-            rows = progress(snapshot, wanted.of(snapshot.platform))
+            rows = progress(snapshot, revision)
             news = [row for row in rows if shown.get(row.edge) != row.line]
             for row in news if shown or _open(rows) else ():
                 say(row.line)
@@ -57,36 +55,23 @@ def wait_for_edges(client: OperatorClient, revision: int, timeout_ms: int) -> No
         time.sleep(POLL_SECONDS)
 
 
-def progress(snapshot: Snapshot, wanted: dict[str, str]) -> tuple[EdgeProgress, ...]:
-    """Return how far each edge of `wanted` (edge -> fingerprint) is."""
-    return tuple(_progress(snapshot, edge, policy) for edge, policy in wanted.items())
+def progress(snapshot: Snapshot, revision: int) -> tuple[EdgeProgress, ...]:
+    """Return how far each edge of ours is with the platform as of `revision`."""
+    edges = [edge for edge in snapshot.platform.machines_of(Role.EDGE) if not edge.external]
+    return tuple(_progress(snapshot, edge.name, revision) for edge in edges)
 
 
-def _progress(snapshot: Snapshot, edge: str, policy: str) -> EdgeProgress:
+def _progress(snapshot: Snapshot, edge: str, revision: int) -> EdgeProgress:
     status = snapshot.statuses.get(edge)
     if status is None or snapshot.contact(edge) is not Contact.PRESENT:
         return EdgeProgress(edge=edge, state="unknown", detail="out of contact")
     routing = status.routing
-    if routing.wanted != policy:
+    # What an edge wants is for it to say: of another version, it may render otherwise than we.
+    if status.generation < revision or not routing.wanted:
         return EdgeProgress(edge=edge, state=RoutingState.WAITING.value)
-    if routing.state is RoutingState.CONFIRMED and routing.running != policy:
+    if routing.state is RoutingState.CONFIRMED and routing.running != routing.wanted:
         return EdgeProgress(edge=edge, state=RoutingState.WAITING.value)
     return EdgeProgress(edge=edge, state=routing.state.value, detail=routing.detail)
-
-
-class _Wanted:
-    """The fingerprints of the managed edges, rendered once per platform."""
-
-    def __init__(self) -> None:
-        self._platform: Platform | None = None
-        self._fingerprints: dict[str, str] = {}
-
-    def of(self, platform: Platform) -> dict[str, str]:
-        if platform != self._platform:
-            edges = [e.name for e in platform.machines_of(Role.EDGE) if not e.external]
-            self._fingerprints = {name: policy_fingerprint(platform, name) for name in edges}
-            self._platform = platform
-        return self._fingerprints
 
 
 def _open(rows: tuple[EdgeProgress, ...]) -> tuple[EdgeProgress, ...]:

@@ -1,9 +1,11 @@
 """Questions to the looking glasses of our machines, through the controllers."""
 
+from ipaddress import IPv6Address
 from urllib.parse import quote
 
 from pltfrms.drivers.controlplane import OperatorClient
-from pltfrms.model.glass import RouteAnswers, SessionText
+from pltfrms.model.balancer import BalancerView
+from pltfrms.model.glass import BalancerAnswers, RouteAnswers, SessionText
 
 
 def ask_routes(
@@ -35,6 +37,25 @@ def ask_session(client: OperatorClient, machine: str, name: str) -> SessionText:
     """Return what a machine's BIRD says of a session; UnavailableError if it is silent."""
     path = f"/v1/sessions/{quote(machine, safe='')}/{quote(name, safe='')}"
     return client.get(path, {}, SessionText)
+
+
+def ask_balancers(client: OperatorClient) -> BalancerAnswers:
+    """Return the balancers of all edges and nodes, and who is silent."""
+    return client.get("/v1/balancers", {}, BalancerAnswers)
+
+
+def ask_balancer(client: OperatorClient, machine: str) -> BalancerView:
+    """Return the balancer of a machine; UnavailableError if it is silent."""
+    return client.get(f"/v1/balancers/{quote(machine, safe='')}", {}, BalancerView)
+
+
+def ask_balancer_row(
+    client: OperatorClient, machine: str, service_id: int, row: int
+) -> tuple[IPv6Address, ...]:
+    """Return what the kernel of a machine has in a row; UnavailableError if it is silent."""
+    path = f"/v1/balancers/{quote(machine, safe='')}/row"
+    parameters = {"service": str(service_id), "row": str(row)}
+    return client.get(path, parameters, tuple[IPv6Address, ...])
 
 
 def merged(*answers: RouteAnswers) -> RouteAnswers:

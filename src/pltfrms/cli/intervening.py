@@ -1,4 +1,4 @@
-"""What `peer drain`, `edge drain` and the verbs of `network` share."""
+"""What drains, of whatever they are, and the verbs of `network` share."""
 
 import functools
 import time
@@ -19,13 +19,14 @@ from pltfrms.cli.routing import (
     pending_code,
     show_routing,
 )
-from pltfrms.cli.values import DURATION, short_duration
+from pltfrms.cli.values import DURATION, MOMENT, short_duration
 from pltfrms.drivers.controlplane import OperatorClient
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.api import InterventionChange, InterventionReply, Verb
+from pltfrms.model.api import InterventionChange, InterventionReply, SnapshotView, Verb
 from pltfrms.model.guards import Guard
 from pltfrms.model.interventions import Drain, DrainPhase
 from pltfrms.model.state import Snapshot
+from pltfrms.planner.interventions import named
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
@@ -40,6 +41,16 @@ _WAIT = click.option(
     type=DURATION,
     help="Between telling peers and withdrawing; by default what the platform says.",
 )
+_AT = click.option(
+    "--at",
+    "since_ms",
+    type=MOMENT,
+    default=0,
+    help="Begin then, such as 2030-01-31T22:00Z, and not now.",
+)
+_FOR = click.option(
+    "--for", "lasts_ms", type=DURATION, default=0, help="It ends by itself after so long."
+)
 _DETACH = click.option("--detach", is_flag=True, help="Do not wait until it is done.")
 
 
@@ -52,12 +63,20 @@ class Wish:
     dry_run: bool
     as_json: bool
     wait_ms: int | None = None
+    since_ms: int = 0
+    lasts_ms: int = 0
     detach: bool = False
 
 
-def wished(*, drains: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the shared options; it gets them as one argument, `wish`."""
-    options = [_WHY, DESPITE, _DRY_RUN, *((_WAIT, _DETACH) if drains else ()), JSON]
+def wished(
+    *, drains: bool = False, phases: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the shared options; it gets them as one argument, `wish`.
+
+    Those of drains too, if it is one; `--wait` only if that has phases.
+    """
+    of_drains = (*((_WAIT,) if phases else ()), _AT, _FOR, _DETACH)
+    options = [_WHY, DESPITE, _DRY_RUN, *(of_drains if drains else ()), JSON]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -92,6 +111,8 @@ def intervene(settings: Settings, change: InterventionChange, title: str, wish: 
         despite=wish.despite,
         dry_run=wish.dry_run,
         wait_ms=wish.wait_ms,
+        since_ms=wish.since_ms,
+        until_ms=_until_ms(wish) or change.until_ms,
     )
     reply = client.intervene(change)
     if wish.as_json:
@@ -103,12 +124,16 @@ def intervene(settings: Settings, change: InterventionChange, title: str, wish: 
         click.get_current_context().exit(code)
     if reply.interventions.freeze and change.verb not in {Verb.FREEZE, Verb.UNFREEZE}:
         click.echo("the network is frozen: nothing happens until it is unfrozen", err=True)
-    elif change.verb is Verb.DRAIN and not wish.detach:
+    elif change.verb is Verb.DRAIN and not (wish.detach or wish.since_ms):
         follow_drain(client, change, reply.revision)
 
 
+def _until_ms(wish: Wish) -> int:
+    return (wish.since_ms or unix_ms()) + wish.lasts_ms if wish.lasts_ms else 0
+
+
 def _show(reply: InterventionReply, title: str, wish: Wish) -> None:
-    show_routing(reply.routing, reply.verdicts, wish.despite)
+    show_routing(reply.routing, reply.verdicts, wish.despite, reply.doubts)
     if not reply.changed:
         click.echo(f"{title}: nothing to do, it is so already")
     elif wish.dry_run:
@@ -121,14 +146,15 @@ def _show(reply: InterventionReply, title: str, wish: Wish) -> None:
 
 
 def follow_drain(client: OperatorClient, drained: InterventionChange, revision: int) -> None:
-    """Show how a drain goes on until its sessions carry nothing; to be interrupted freely.
+    """Show how a drain goes on until nothing is there any more; to be interrupted freely.
 
     Raises:
         ConflictError: somebody ended the drain meanwhile.
-        UnavailableError: the edges did not do it in time.
+        UnavailableError: it was not done in time.
     """
+    follow = follow_node if drained.node else _follow
     try:
-        _follow(client, drained, revision)
+        follow(client, drained, revision)
     except KeyboardInterrupt:
         undo = f"pltfrms {_undo(drained)}"
         click.echo(f"the drain goes on without this command; end it with: {undo}", err=True)
@@ -136,6 +162,9 @@ def follow_drain(client: OperatorClient, drained: InterventionChange, revision: 
 
 
 def _undo(drained: InterventionChange) -> str:
+    for noun, name in (("datacenter", drained.datacenter), ("node", drained.node)):
+        if name:
+            return f"{noun} undrain {name}"
     if drained.peer:
         place = f"@{drained.edge}" if drained.edge else ""
         return f"peer undrain {drained.peer}{place}"
@@ -149,7 +178,7 @@ def _follow(client: OperatorClient, drained: InterventionChange, revision: int) 
         snapshot = client.snapshot().snapshot
         if snapshot.revision >= revision:
             now_ms = unix_ms()
-            drain = _drain(snapshot, drained)
+            drain = standing_drain(snapshot, drained)
             if snapshot.interventions.freeze:
                 say("the network is frozen: the drain waits until it is unfrozen")
                 return
@@ -171,15 +200,11 @@ def unfinished(
 
     A session that is down carries none.
     """
-    rows = session_rows(snapshot, now_ms)
-    return tuple(row for row in rows if _fits(row, drained) and not _empty(row))
-
-
-def _fits(row: SessionRow, drained: InterventionChange) -> bool:
-    return (
-        drained.peer in {"", row.peer}
-        and drained.edge in {"", row.edge}
-        and drained.interface in {"", row.interface}
+    wanted, machine = named(drained), snapshot.platform.machine
+    return tuple(
+        row
+        for row in session_rows(snapshot, now_ms)
+        if wanted.fits(row.peer, machine(row.edge), row.interface) and not _empty(row)
     )
 
 
@@ -188,13 +213,10 @@ def _empty(row: SessionRow) -> bool:
     return row.drain is DrainPhase.WITHDRAWN and row.state != "unknown" and idle
 
 
-def _drain(snapshot: Snapshot, drained: InterventionChange) -> Drain:
+def standing_drain(snapshot: Snapshot, drained: InterventionChange) -> Drain:
+    """Return the drain that was asked for; ConflictError if it is not there any more."""
     for drain in snapshot.interventions.drains:
-        if (drain.peer, drain.edge, drain.interface) == (
-            drained.peer,
-            drained.edge,
-            drained.interface,
-        ):
+        if drain.place == named(drained).place:
             return drain
     raise ConflictError("somebody ended the drain; look at: pltfrms network show")
 
@@ -233,3 +255,51 @@ def _each_once(say: Callable[[str], None]) -> Callable[[str], None]:
             say(line)
 
     return say_new
+
+
+# ---- waiting for a node to be empty --------------------------------------------------------
+
+
+def follow_node(client: OperatorClient, drained: InterventionChange, revision: int) -> None:
+    """Show how a node is emptied until nothing runs there; see `follow_drain`."""
+    say = _each_once(timed_progress())
+    before, moved_at_ms = -1, unix_ms()
+    while True:
+        view = client.snapshot()
+        if view.snapshot.revision >= revision:
+            standing_drain(view.snapshot, drained)
+            left = left_on(view.snapshot, drained.node)
+            if not left:
+                say("nothing runs there any more, and nothing will be placed there")
+                return
+            say(f"{drained.node}: {len(left)} instances left")
+            if len(left) != before:
+                before, moved_at_ms = len(left), unix_ms()
+            if unix_ms() - moved_at_ms > 1000 * PATIENCE_SECONDS + _longest_ms(view.snapshot):
+                raise UnavailableError(_stuck(drained.node, left, view))
+        time.sleep(POLL_SECONDS)
+
+
+def left_on(snapshot: Snapshot, node: str) -> tuple[str, ...]:
+    """Return what is to run on a node, or still does as far as it has told."""
+    status = snapshot.statuses.get(node)
+    running = [instance.allocation for instance in status.instances] if status else []
+    wanted = [each.id for each in snapshot.allocations.values() if each.node == node]
+    return tuple(sorted({*running, *wanted}))
+
+
+def _longest_ms(snapshot: Snapshot) -> int:
+    """Return how long an instance may go on after it was told to go."""
+    specs = [service.spec for service in snapshot.services.values()]
+    return max((spec.drain_ms + spec.run.stop_grace_ms for spec in specs), default=0)
+
+
+def _stuck(node: str, left: tuple[str, ...], view: SnapshotView) -> str:
+    replicas = {name.rpartition("-")[0] for name in left}
+    lines = [
+        f"  {note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
+        for note in view.notes
+        if note.about in replicas
+    ]
+    first = f"{len(left)} instances are still on {node}, and serve there; the drain goes on"
+    return "\n".join([first, *lines])

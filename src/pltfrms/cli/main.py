@@ -32,11 +32,16 @@ ENTRIES = {
     "route": Entry(
         "pltfrms.cli.route", "route", "Show routes, and say why they are as they are"
     ),
+    "balancer": Entry(
+        "pltfrms.cli.balancer", "balancer", "Show how load is spread, and who gets a flow"
+    ),
     "catchment": Entry(
         "pltfrms.cli.catchment", "catchment", "Show which datacenter answers whom"
     ),
-    "node": Entry("pltfrms.cli.machines", "node", "List nodes"),
-    "datacenter": Entry("pltfrms.cli.machines", "datacenter", "List datacenters"),
+    "node": Entry("pltfrms.cli.machines", "node_commands", "List and drain nodes"),
+    "datacenter": Entry(
+        "pltfrms.cli.machines", "datacenter_commands", "List and drain datacenters"
+    ),
     "explain": Entry("pltfrms.cli.explain", "explain", "Say why a service is where it is"),
     "events": Entry("pltfrms.cli.events", "events", "Show what happened, and why"),
     "schema": Entry("pltfrms.cli.offline", "schema", "Print the JSON Schema of a spec file"),

@@ -8,6 +8,7 @@ import click
 from pltfrms.cli.complete import complete_blackholes
 from pltfrms.cli.connect import read_view
 from pltfrms.cli.intervening import JSON, Wish, intervene, wished
+from pltfrms.cli.load_rows import load_words
 from pltfrms.cli.network_rows import NetworkDetail, network_detail, unsettled_sentence
 from pltfrms.cli.network_words import blackhole_sentence, drain_sentence, freeze_sentence
 from pltfrms.cli.options import Entry, LazyGroup, Settings, pass_settings
@@ -57,7 +58,7 @@ def network() -> None:
 @JSON
 @pass_settings
 def show_network(settings: Settings, *, as_json: bool) -> None:
-    """Show freezes, drains, blackholes and ending overrides.
+    """Show freezes, drains, blackholes, overrides and the traffic.
 
     Overrides are shown from seven days before their end on.
 
@@ -199,6 +200,7 @@ def _show(detail: NetworkDetail, now: int) -> None:
     _section("edges whose routing is not confirmed", edges)
     if not (done.freeze or done.drains or done.blackholes or detail.overrides or edges):
         click.echo(good("nothing is frozen, drained or blackholed; every edge is confirmed"))
+    _section("traffic", [f"{each.name}: {load_words(each)}" for each in detail.loads])
 
 
 def _section(title: str, lines: list[str] | tuple[str, ...]) -> None:

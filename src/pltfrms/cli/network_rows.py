@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pltfrms.cli.load_rows import LoadRow, load_rows
 from pltfrms.cli.network_words import (
     announcement_changes,
     blackhole_sentence,
@@ -136,6 +137,8 @@ class NetworkDetail:
     """Edges whose routing is not confirmed."""
     overrides: tuple[str, ...]
     """Those that end soon or have ended."""
+    loads: tuple[LoadRow, ...]
+    """Ports and links of which the load or the capacity is known."""
 
 
 # ---- sessions ------------------------------------------------------------------------------
@@ -155,7 +158,7 @@ def _edge_sessions(snapshot: Snapshot, edge: Machine, now_ms: int) -> Iterable[S
     said = _said(snapshot, edge.name)
     names = platform.session_names(edge.name)
     for name, (peer, session) in zip(names, platform.sessions_of(edge.name), strict=True):
-        drain = snapshot.interventions.drain_of(peer.name, edge.name, session.interface, now_ms)
+        drain = snapshot.interventions.drain_of(peer.name, edge, session.interface, now_ms)
         for ours, theirs in zip(session.ours, session.theirs, strict=True):
             family = f"ipv{ours.version}"
             status = said.get(f"peer.{name}.{family}")
@@ -371,6 +374,7 @@ def network_detail(snapshot: Snapshot, now_ms: int) -> NetworkDetail:
             override_sentence(each, now_ms)
             for each in ending_overrides(snapshot.platform, now_ms)
         ),
+        loads=load_rows(snapshot),
     )
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 
 from pltfrms.cli.values import short_duration
 from pltfrms.model.announcements import Announcement
-from pltfrms.model.interventions import Blackhole, Drain, Freeze
+from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
 from pltfrms.model.traffic import Community, Override
 
 
@@ -20,14 +20,34 @@ def freeze_sentence(freeze: Freeze, now_ms: int) -> str:
 
 
 def drain_sentence(drain: Drain, now_ms: int) -> str:
-    """Return what is drained and how far."""
+    """Return what is drained and how far, or when it will be, and when that ends."""
+    end = f"; {_end(drain.until_ms, now_ms)}" if drain.until_ms else ""
+    return f"{drain.about}: {_progress(drain, now_ms)}{end}{_signed(drain.why, drain.by)}"
+
+
+def _progress(drain: Drain, now_ms: int) -> str:
+    if drain.is_over(now_ms):
+        return "over"
+    if not drain.holds(now_ms):
+        left = short_duration((drain.since_ms - now_ms) / 1000)
+        return f"begins in {left} ({moment(drain.since_ms)})"
+    if drain.node:
+        return f"replicas move away since {short_duration((now_ms - drain.since_ms) / 1000)}"
     left_ms = drain.since_ms + drain.wait_ms - now_ms
-    phase = (
-        f"peers are told to prefer other paths; withdraws in {short_duration(left_ms / 1000)}"
-        if left_ms > 0
-        else f"withdrawn for {short_duration(-left_ms / 1000)}"
-    )
-    return f"{drain.about}: {phase}{_signed(drain.why, drain.by)}"
+    if left_ms > 0:
+        left = short_duration(left_ms / 1000)
+        return f"peers are told to prefer other paths; withdraws in {left}"
+    return f"withdrawn for {short_duration(-left_ms / 1000)}"
+
+
+def drain_word(interventions: Interventions, about: str, now_ms: int) -> str:
+    """Return how far the drain of a node or a datacenter is, in one word; `-` without any."""
+    drain = next((each for each in interventions.drains if each.about == about), None)
+    if drain is None or drain.is_over(now_ms):
+        return "-"
+    if not drain.holds(now_ms):
+        return "planned"
+    return "drained" if drain.node else drain.phase(now_ms).value
 
 
 def blackhole_sentence(blackhole: Blackhole, now_ms: int) -> str:

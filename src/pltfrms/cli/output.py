@@ -15,9 +15,13 @@ from pltfrms.codec import encode
 
 _GOOD, _BAD, _OPEN = "green", "red", "yellow"
 _TONES = {
-    **dict.fromkeys(("present", "ready", "yes", "up", "announced", "ok"), _GOOD),
+    **dict.fromkeys(
+        ("present", "ready", "yes", "up", "announced", "ok", "active", "director"), _GOOD
+    ),
     **dict.fromkeys(("lost", "unhealthy", "backoff", "no", "down", "missing", "off"), _BAD),
-    **dict.fromkeys(("unknown", "starting", "stopping", "withdrawn"), _OPEN),
+    **dict.fromkeys(
+        ("unknown", "starting", "draining", "stopping", "withdrawn", "kernel"), _OPEN
+    ),
 }
 _PIPE_WIDTH = 1000
 """Columns of a table that nobody looks at directly: wide enough never to cut a line."""

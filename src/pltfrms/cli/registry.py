@@ -1,7 +1,5 @@
 """`network audit` and `network prefixes`: us, as registries and auditors see us."""
 
-import json
-from ipaddress import ip_network
 from pathlib import Path
 
 import click
@@ -9,11 +7,13 @@ import click
 from pltfrms.cli.connect import read_view
 from pltfrms.cli.options import Command, Settings, pass_settings
 from pltfrms.cli.output import bad, unix_ms, write_json, write_table
+from pltfrms.cli.roas import read_roas
 from pltfrms.drivers.irr import expand_as_set
-from pltfrms.errors import ConflictError, UsageError
+from pltfrms.errors import ConflictError
 from pltfrms.model.guards import Guard
 from pltfrms.model.interventions import Interventions
-from pltfrms.planner.audit import Grade, Remark, Roa, audit
+from pltfrms.planner.audit import Grade, Remark, audit
+from pltfrms.planner.visibility import present_statuses
 from pltfrms.specfile import load_platform
 
 _REFUSED = 4
@@ -39,17 +39,18 @@ def audit_network(
 ) -> None:
     """Check against MANRS and for what was forgotten.
 
-    MANRS actions 1 to 4, redundancy, limits that are near, overrides and interventions that
-    nobody ended. Exit code 4 if there is a warning.
+    MANRS actions 1 to 4, redundancy, on how many sessions aggregates are heard, limits that are
+    near, overrides and interventions that nobody ended. Exit code 4 if there is a warning.
 
     Example: pltfrms network audit --roas /var/lib/rpki-client/json
     """
-    known = _read_roas(roas) if roas else None
+    known = read_roas(roas) if roas else None
     if spec:
         found = audit(load_platform(spec), Interventions(), None, known, unix_ms())
     else:
         view = read_view(settings).snapshot
-        found = audit(view.platform, view.interventions, view.statuses, known, unix_ms())
+        statuses = present_statuses(view)
+        found = audit(view.platform, view.interventions, statuses, known, unix_ms())
     if as_json:
         write_json(found)
     else:
@@ -61,22 +62,6 @@ def audit_network(
 
 def _colored(remark: Remark) -> str:
     return bad(remark.sentence) if remark.grade is Grade.WARNING else remark.sentence
-
-
-def _read_roas(path: Path) -> tuple[Roa, ...]:
-    try:
-        document = json.loads(path.read_text())
-        return tuple(
-            Roa(
-                prefix=ip_network(entry["prefix"]),
-                asn=int(str(entry["asn"]).upper().removeprefix("AS")),
-                max_length=int(entry["maxLength"]),
-            )
-            for entry in document["roas"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        what = f'{path} is not like {{"roas": [{{"prefix", "asn", "maxLength"}}]}}'
-        raise UsageError(f"{what}: {type(error).__name__} {error}") from error
 
 
 @click.command("prefixes", cls=Command)

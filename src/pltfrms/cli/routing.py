@@ -9,7 +9,7 @@ import click
 
 from pltfrms.cli.output import bad, dim, paint
 from pltfrms.errors import ConflictError
-from pltfrms.model.guards import Effect, Guard, RoutingChange, Verdict
+from pltfrms.model.guards import Doubt, Effect, Guard, RoutingChange, Verdict
 
 EXIT_PENDING = 3
 EXIT_FORBIDDEN = 4
@@ -67,9 +67,12 @@ def _say(guards: Sequence[str]) -> str:
 
 
 def show_routing(
-    routing: Sequence[RoutingChange], verdicts: Sequence[Verdict], despite: Sequence[Guard] = ()
+    routing: Sequence[RoutingChange],
+    verdicts: Sequence[Verdict],
+    despite: Sequence[Guard] = (),
+    doubts: Sequence[Doubt] = (),
 ) -> None:
-    """Write what peers will see, and what guards say against it."""
+    """Write what peers will see, what guards say against it, and what they cannot judge."""
     if routing:
         click.echo("Routing")
     session_width = max((len(change.session) for change in routing), default=0)
@@ -77,10 +80,13 @@ def show_routing(
     for change in routing:
         place = f"{change.session:{session_width}}  {change.what:{what_width}}"
         click.echo(_line(place, change.effect))
-    if verdicts:
+    if verdicts or doubts:
         click.echo("Guards")
     for verdict in verdicts:
         click.echo(bad(f"! {verdict.guard.value}: {verdict.about}: {verdict.sentence}"))
+    for doubt in doubts:
+        line = f"? {doubt.guard.value}: {doubt.about}: {doubt.sentence}"
+        click.echo(paint(line, "yellow"))
     left = _unmeant(verdicts, despite)
     if left:
         click.echo(bad(f"refused as it stands; {_say(left)}"))

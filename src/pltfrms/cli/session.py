@@ -8,11 +8,13 @@ import click
 from pltfrms.cli.complete import complete_platform_machines, complete_sessions
 from pltfrms.cli.connect import connect, read_view
 from pltfrms.cli.glass_look import ask_session
+from pltfrms.cli.load_rows import LoadRow, load_rows, load_words
 from pltfrms.cli.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.output import bad, write_json, write_table
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.peering import Reject
 from pltfrms.model.state import Contact, Snapshot
+from pltfrms.model.topology import Role
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _UP = "up"
@@ -32,6 +34,8 @@ class SessionRow:
     filtered: int
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Refused routes by reason (a `Reject`)."""
+    port: LoadRow | None = None
+    """What its port carries with all its sessions; None: not known, or a session inside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,7 @@ def show_session(settings: Settings, where: str, name: str, *, as_json: bool) ->
 
 
 def _rows(snapshot: Snapshot, machine: str) -> Iterator[SessionRow]:
+    loads = _by_session(snapshot)
     for each in snapshot.platform.machines:
         status = snapshot.statuses.get(each.name)
         if status is None or machine not in {"", each.name}:
@@ -130,7 +135,23 @@ def _rows(snapshot: Snapshot, machine: str) -> Iterator[SessionRow]:
                 exported=one.exported,
                 filtered=one.filtered,
                 rejects=one.rejects,
+                port=loads.get((each.name, one.name)),
             )
+
+
+def _by_session(snapshot: Snapshot) -> dict[tuple[str, str], LoadRow]:
+    """Return the ports by machine and session."""
+    rows = {(row.edge, row.interface): row for row in load_rows(snapshot)}
+    platform = snapshot.platform
+    return {
+        (edge.name, f"peer.{name}.ipv{ours.version}"): rows[edge.name, session.interface]
+        for edge in platform.machines_of(Role.EDGE)
+        for name, (_, session) in zip(
+            platform.session_names(edge.name), platform.sessions_of(edge.name), strict=True
+        )
+        for ours in session.ours
+        if (edge.name, session.interface) in rows
+    }
 
 
 def _named(rows: tuple[SessionRow, ...], name: str, machine: str) -> tuple[SessionRow, ...]:
@@ -152,7 +173,7 @@ def _check_machine(snapshot: Snapshot, name: str) -> None:
 
 
 def _show_rows(rows: tuple[SessionRow, ...]) -> None:
-    columns = ("machine", "session", "state", "in", "out", "refused", "last")
+    columns = ("machine", "session", "state", "in", "out", "refused", "port", "last")
     cells = [
         (
             row.machine,
@@ -161,6 +182,7 @@ def _show_rows(rows: tuple[SessionRow, ...]) -> None:
             str(row.imported),
             str(row.exported),
             str(row.filtered),
+            load_words(row.port),
             row.detail or "-",
         )
         for row in rows

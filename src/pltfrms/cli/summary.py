@@ -4,16 +4,18 @@ A replica counts as ready only while its node is in contact; what a lost node la
 counted as `unknown`, neither ready nor failed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pltfrms.cli.network_rows import network_detail, network_lines
 from pltfrms.cli.network_words import freeze_sentence
+from pltfrms.model.addresses import contains
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
-from pltfrms.model.state import AggregateStatus, Contact, Phase, Snapshot
-from pltfrms.model.topology import Datacenter, Machine, Role
+from pltfrms.model.state import AggregateStatus, Contact, MachineStatus, Phase, Snapshot
+from pltfrms.model.topology import AnnouncePolicy, Datacenter, Machine, Role
+from pltfrms.planner.visibility import present_statuses, visibility
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,8 @@ class MachineRow:
     instances_ready: int
     instances: int
     problems: tuple[str, ...]
+    drain: str = "-"
+    """How far the drain of a node is, in lists of nodes."""
     external: bool = False
     """Others manage it: nothing of it is known, and nothing is missing."""
 
@@ -102,6 +106,8 @@ class DatacenterRow:
     instances_ready: int
     instances: int
     aggregates: tuple[AggregateRow, ...]
+    drain: str = "-"
+    """How far its drain is, in lists of datacenters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +137,10 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
     machines = tuple(machine_row(snapshot, m) for m in snapshot.platform.machines)
     managed = tuple(row for row in machines if not row.external)
     services = tuple(service_row(snapshot, s) for s in ordered_services(snapshot))
-    problems = tuple(f"{m.name}: {problem}" for m in machines for problem in m.problems)
+    problems = (
+        *(f"{m.name}: {problem}" for m in machines for problem in m.problems),
+        *_unheard(snapshot, now_ms),
+    )
     notes = tuple(
         f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
         for note in view.notes
@@ -177,6 +186,23 @@ def _service_verdict(service: ServiceRow) -> str:
     return f"{service.name} {service.ready}/{service.wanted} ready{unknown}"
 
 
+def _unheard(snapshot: Snapshot, now_ms: int) -> Iterator[str]:
+    """Yield the aggregates that the outside hears too little of.
+
+    One that no service needs yet may be silent.
+    """
+    platform, statuses = snapshot.platform, present_statuses(snapshot)
+    policies = {each.prefix: each.announce for each in platform.aggregates}
+    for each in visibility(platform, snapshot.interventions, statuses, now_ms):
+        needed = policies[each.prefix] is AnnouncePolicy.ALWAYS or any(
+            contains(each.prefix, prefix)
+            for service in snapshot.services.values()
+            for prefix in service.prefixes
+        )
+        if needed:
+            yield from (f"{each.prefix}: {sentence}" for sentence in each.shortfalls(platform))
+
+
 def _fine(machines: tuple[MachineRow, ...], services: tuple[ServiceRow, ...]) -> bool:
     return all(
         m.contact is Contact.PRESENT and m.sessions and m.sessions_up == m.sessions
@@ -205,8 +231,14 @@ def machine_row(snapshot: Snapshot, machine: Machine) -> MachineRow:
         sessions=len(sessions),
         instances_ready=sum(instance.phase is Phase.READY for instance in instances),
         instances=len(instances),
-        problems=status.problems if status else (),
+        problems=_problems(status) if status else (),
     )
+
+
+def _problems(status: MachineStatus) -> tuple[str, ...]:
+    if not status.balancer:
+        return status.problems
+    return (f"the director does not run: {status.balancer}", *status.problems)
 
 
 def _external_row(machine: Machine) -> MachineRow:

@@ -1,9 +1,14 @@
-"""Values that options take: durations, and faults."""
+"""Values that options take: durations, times, faults, addresses with ports."""
 
+import datetime as dt
 import re
+from ipaddress import ip_address
 from typing import Any
 
 import click
+
+from pltfrms.errors import UsageError
+from pltfrms.model.addresses import Address
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
@@ -44,10 +49,73 @@ class Duration(click.ParamType[int]):
 DURATION = Duration()
 
 
+def moment_ms(text: str) -> int:
+    """Return a time such as `2030-01-31T22:00Z` or `…T22:00+01:00` in Unix milliseconds.
+
+    Raises:
+        ValueError: it is none, or does not say its zone.
+    """
+    example = "write it with its zone, such as 2030-01-31T22:00Z"
+    try:
+        moment = dt.datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time; {example}") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} does not say in which zone; {example}")
+    return int(moment.timestamp() * 1000)
+
+
+class Moment(click.ParamType[int]):
+    """An option that takes a time; its value is Unix time in milliseconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read a time; a number is one already, in milliseconds."""
+        if isinstance(value, int):
+            return value
+        try:
+            return moment_ms(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+MOMENT = Moment()
+
+
 def split_fault(text: str) -> tuple[str, str]:
     """Return target and kind of `TARGET[:KIND]`; the kind is `kill` if it is not said."""
     target, _, kind = text.partition(":")
     return target, kind or "kill"
+
+
+def read_port(text: str) -> int:
+    """Return the port that a text says; UsageError if it says none."""
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise UsageError(f"{text!r} is not a port: a number in 1..65535")
+    return int(text)
+
+
+def read_endpoint(text: str) -> tuple[Address, int]:
+    """Return address and port of `192.0.2.1:443` or `[2001:db8::1]:443`.
+
+    Raises:
+        UsageError: the text says something else.
+    """
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        address = None
+    if address is None or bracketed != (address.version == 6):  # noqa: PLR2004 - IPv6
+        raise UsageError(
+            f"{text!r} is not an address with a port; "
+            "write it such as 203.0.113.7:40001 or [2001:db8::7]:40001"
+        )
+    return address, read_port(port)
 
 
 def short_duration(seconds: float) -> str:

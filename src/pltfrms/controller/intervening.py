@@ -16,9 +16,9 @@ from pltfrms.controller.state import INTERVENTIONS_KEY, commit_guard, commit_mar
 from pltfrms.drivers.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.model.api import Event, InterventionChange, InterventionReply, Verb
-from pltfrms.model.interventions import Drain, Interventions
+from pltfrms.model.interventions import Interventions
 from pltfrms.model.state import Snapshot
-from pltfrms.planner.interventions import apply_intervention
+from pltfrms.planner.interventions import apply_intervention, named
 
 ATTEMPTS = 5
 """How often an intervention looks again after a conflict."""
@@ -100,8 +100,9 @@ def _over_already(snapshot: Snapshot, change: InterventionChange, now_ms: int) -
     if change.verb is Verb.UNBLACKHOLE:
         return not any(now_ms < each.until_ms for each in before.blackholes)
     if any(
-        drain.peer == change.peer != "" or drain.edge == change.edge != ""
+        mine == its != ""
         for drain in before.drains
+        for mine, its in zip(named(change).place, drain.place, strict=True)
     ):
         return False
     begin = replace(change, verb=Verb.DRAIN)
@@ -118,17 +119,17 @@ def _reply(
         interventions=after.interventions,
         routing=judgement.routing,
         verdicts=judgement.verdicts,
+        doubts=judgement.doubts,
     )
 
 
 def _event(journal: Journal, change: InterventionChange) -> Event:
-    return journal.tell(
-        _about(change), _TOLD[change.verb], detail=signed(change.why, change.by)
-    )
+    planned = change.verb is Verb.DRAIN and change.since_ms
+    what = "drain planned" if planned else _TOLD[change.verb]
+    return journal.tell(_about(change), what, detail=signed(change.why, change.by))
 
 
 def _about(change: InterventionChange) -> str:
     if change.verb in {Verb.DRAIN, Verb.UNDRAIN}:
-        where = {"peer": change.peer, "edge": change.edge, "interface": change.interface}
-        return f"drain/{Drain(**where, since_ms=0, wait_ms=0).about}"
+        return f"drain/{named(change).about}"
     return f"blackhole/{change.prefix}" if change.prefix else "network"

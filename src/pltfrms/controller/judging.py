@@ -1,15 +1,18 @@
 """What a change does to routing, what guards say of it, and who overrode them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pltfrms.controller.journal import Journal
 from pltfrms.errors import ConflictError
 from pltfrms.model.api import Event
-from pltfrms.model.guards import Guard, RoutingChange, Verdict
+from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.state import Snapshot
-from pltfrms.planner.guards import judge_change
+from pltfrms.planner.guards import doubts_of, make_proposal, verdicts_of
+from pltfrms.planner.maintenance import judge_maintenance
+from pltfrms.planner.origins import Answers, Claim, claims, judge_claims
 from pltfrms.planner.routing_diff import routing_changes
+from pltfrms.planner.ways import measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,20 +21,39 @@ class Judgement:
 
     routing: tuple[RoutingChange, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    """What guards cannot judge."""
+    claims: tuple[Claim, ...] = ()
+    """What is announced for the first time, of which RPKI has not been asked yet."""
 
 
 def judge(before: Snapshot, after: Snapshot, now_ms: int) -> Judgement:
     """Return what going from one snapshot to another does to routing.
 
-    Only intent counts: the platform and the interventions. If neither differs, nothing does.
+    Only a change of intent counts, of the platform or of the interventions: if neither
+    differs, nothing does.
     """
     if (before.platform, before.interventions) == (after.platform, after.interventions):
         return Judgement()
     platforms = (before.platform, after.platform)
     interventions = (before.interventions, after.interventions)
+    proposal = make_proposal(*platforms, *interventions, now_ms, measured(before))
     return Judgement(
         routing=routing_changes(*platforms, *interventions, now_ms),
-        verdicts=judge_change(*platforms, *interventions, now_ms),
+        verdicts=(*verdicts_of(proposal), *judge_maintenance(before, after, now_ms)),
+        doubts=doubts_of(proposal),
+        claims=claims(proposal),
+    )
+
+
+def with_origins(judgement: Judgement, answers: Answers, silence: str) -> Judgement:
+    """Return a judgement of which RPKI has been asked; see `judge_claims`."""
+    verdicts, doubts = judge_claims(judgement.claims, answers, silence)
+    return replace(
+        judgement,
+        verdicts=(*judgement.verdicts, *verdicts),
+        doubts=(*judgement.doubts, *doubts),
+        claims=(),
     )
 
 

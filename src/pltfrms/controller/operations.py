@@ -13,10 +13,13 @@ from pltfrms.controller.judging import (
     override_events,
     require_allowed,
     signed,
+    with_origins,
 )
 from pltfrms.controller.loop import Controller
+from pltfrms.controller.origins import ask_origins
 from pltfrms.controller.state import PLATFORM_KEY, commit_guard, commit_mark, service_key
 from pltfrms.controller.turns import Turns
+from pltfrms.drivers.origin_client import Origins
 from pltfrms.drivers.ports import Delete, Put
 from pltfrms.errors import ConflictError, Problem, SpecError, UnavailableError, UsageError
 from pltfrms.model.api import (
@@ -48,9 +51,10 @@ class Operations:
     unknown then.
     """
 
-    def __init__(self, controller: Controller) -> None:
-        """Serve what `controller` knows."""
+    def __init__(self, controller: Controller, origins: Origins | None = None) -> None:
+        """Serve what `controller` knows; `origins` is asked what RPKI says."""
         self.controller = controller
+        self._origins = origins
         self._store = controller.store
         self._clock = controller.clock
         self._view = controller.view
@@ -66,7 +70,7 @@ class Operations:
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Note that a machine lives; NotFoundError if the platform has none of its name."""
         reply = await self._heartbeats.take(heartbeat)
-        return replace(reply, turn=await self._turns.turn(heartbeat.status))
+        return replace(reply, turn=self._turns.turn(heartbeat.status))
 
     async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
         """Return the machine's target if it is newer than generation `after`.
@@ -117,7 +121,7 @@ class Operations:
         """Return what a change would do; see `apply` for the errors."""
         snapshot = await self._view.linearized()
         outcome = self._outcome(snapshot, change)
-        judgement = judge(snapshot, outcome.snapshot, self._clock.unix_ms())
+        judgement = await self._judge(snapshot, outcome.snapshot)
         return _preview(outcome, judgement, snapshot.revision)
 
     async def apply(self, change: Change) -> PlanPreview:
@@ -132,7 +136,7 @@ class Operations:
         for _ in range(ATTEMPTS):
             snapshot = await self._view.linearized()
             outcome = self._outcome(snapshot, change)
-            judgement = judge(snapshot, outcome.snapshot, self._clock.unix_ms())
+            judgement = await self._judge(snapshot, outcome.snapshot)
             require_allowed(judgement.verdicts, change.despite)
             audit = override_events(
                 self._journal, judgement.verdicts, change.despite, change.by
@@ -167,6 +171,13 @@ class Operations:
             )
         _check(snapshot, change)
         return apply_change(snapshot, change)
+
+    async def _judge(self, before: Snapshot, after: Snapshot) -> Judgement:
+        judgement = judge(before, after, self._clock.unix_ms())
+        if not judgement.claims:
+            return judgement
+        answers, silence = await ask_origins(self._origins, before, judgement.claims)
+        return with_origins(judgement, answers, silence)
 
     async def _commit(
         self, outcome: Outcome, revision: int, by: str = "", audit: Sequence[Event] = ()
@@ -220,4 +231,5 @@ def _preview(outcome: Outcome, judgement: Judgement, revision: int) -> PlanPrevi
         plan=decide(replace(outcome.snapshot, revision=revision)),
         routing=judgement.routing,
         verdicts=judgement.verdicts,
+        doubts=judgement.doubts,
     )

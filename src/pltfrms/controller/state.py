@@ -76,6 +76,8 @@ class Stored:
     commit: int
     """Modification revision of the commit key; 0 before the first commit."""
     platform: Platform | None = None
+    platform_revision: int = 0
+    """Of the last commit that changed the platform; 0 while there is none."""
     interventions: Interventions = field(default_factory=Interventions)
     services: Mapping[str, Service] = field(default_factory=dict)
     allocations: Mapping[str, Allocation] = field(default_factory=dict)
@@ -88,7 +90,7 @@ class Stored:
     """Keys of intent that cannot be read and were never read before. While there is one,
     nothing may be decided: what is missing here is not unwanted."""
 
-    def snapshot(self, machines: Mapping[str, MachineView]) -> Snapshot | None:
+    def snapshot(self, machines: Mapping[str, MachineView], now_ms: int) -> Snapshot | None:
         """Return it as a snapshot; None if there is no platform, or intent is unreadable."""
         if self.platform is None or self.unreadable:
             return None
@@ -100,6 +102,7 @@ class Stored:
             allocations=self.allocations,
             statuses=self.statuses,
             machines=machines,
+            now_ms=now_ms,
         )
 
 
@@ -140,6 +143,7 @@ class Reader:
             revision=listing.revision,
             commit=commit.mod_revision if commit else 0,
             platform=platform,
+            platform_revision=entries[PLATFORM_KEY].mod_revision if platform else 0,
             interventions=interventions or Interventions(),
             services=services,
             allocations=allocations,

@@ -69,7 +69,7 @@ class View:
         """
         self._update()
         last = self._mirror.last_success_at
-        snapshot = self._stored.snapshot({}) if self._stored else None
+        snapshot = self._stored.snapshot({}, self._clock.unix_ms()) if self._stored else None
         if snapshot is None or last is None:
             raise UnavailableError("the store does not answer, and never did; try later")
         return snapshot, self._clock.monotonic() - last
@@ -107,7 +107,8 @@ class View:
             await asyncio.gather(newer, sleeping, return_exceptions=True)
 
     def _snapshot(self, stored: Stored) -> Snapshot:
-        snapshot = stored.snapshot(self._contacts.views(self._clock.monotonic()))
+        contacts = self._contacts.views(self._clock.monotonic())
+        snapshot = stored.snapshot(contacts, self._clock.unix_ms())
         if stored.unreadable:
             raise UnavailableError(
                 "nothing is decided while the store holds what cannot be read: "

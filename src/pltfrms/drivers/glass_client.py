@@ -1,20 +1,23 @@
-"""Ask the looking glass of a machine for routes and sessions."""
+"""Ask the looking glass of a machine for routes, sessions and its balancer."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from pltfrms.codec import decode
 from pltfrms.drivers.bird_routes import parse_routes
 from pltfrms.drivers.bird_socket import BirdReply, remote_connection
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.addresses import Prefix
+from pltfrms.model.balancer import BalancerView
 from pltfrms.model.glass import RouteView, SessionText
 from pltfrms.model.topology import GLASS_PORT
 
 _ANSWER_SECONDS = 3.0
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+_T = TypeVar("_T")
 _OK = 0
 _NO_ROUTE = 8001
 _SYNTAX = 9001
@@ -62,6 +65,16 @@ class Glass(Protocol):
         """Return what BIRD says of a session; UsageError and NotFoundError as `routes`."""
         ...
 
+    async def balancer(self, place: Place) -> BalancerView:
+        """Return the balancer of a machine."""
+        ...
+
+    async def balancer_row(
+        self, place: Place, service_id: int, row: int
+    ) -> tuple[IPv6Address, ...]:
+        """Return what the kernel has in a row of a service's table; () if it has no table."""
+        ...
+
 
 class GlassClient:
     """The looking glasses of our machines, over the network."""
@@ -94,12 +107,39 @@ class GlassClient:
         text = "\n".join(line for _, line in reply.lines).strip()
         return SessionText(machine=place.machine, session=name, text=text)
 
+    async def balancer(self, place: Place) -> BalancerView:
+        """Return the balancer of a machine; see `Glass.balancer`."""
+        view = await self._ask_agent(place, "show balancer", BalancerView)
+        return replace(view, machine=place.machine)
+
+    async def balancer_row(
+        self, place: Place, service_id: int, row: int
+    ) -> tuple[IPv6Address, ...]:
+        """Return a row of a table; see `Glass.balancer_row`."""
+        command = f"show balancer row {service_id} {row}"
+        return await self._ask_agent(place, command, tuple[IPv6Address, ...])
+
+    async def _ask_agent(self, place: Place, command: str, kind: type[_T]) -> _T:
+        (reply,) = await self._say(place, [command])
+        if reply.code != _OK:
+            raise UnavailableError(
+                f"{place.machine} does not show its balancer: {reply.code} {reply.last}"
+            )
+        text = "".join(line for _, line in reply.lines)
+        try:
+            return decode(kind, text)
+        except UsageError as error:
+            raise UnavailableError(f"{place.machine}: not understood: {error}") from error
+
     async def _ask(self, place: Place, commands: Sequence[str]) -> tuple[BirdReply, ...]:
-        async with remote_connection(place.address, self._port, self._seconds) as bird:
-            replies = await bird.ask_all(commands)
+        replies = await self._say(place, commands)
         for reply in replies:
             _check(reply, place.machine)
         return replies
+
+    async def _say(self, place: Place, commands: Sequence[str]) -> tuple[BirdReply, ...]:
+        async with remote_connection(place.address, self._port, self._seconds) as bird:
+            return await bird.ask_all(commands)
 
 
 def route_commands(question: RouteQuestion) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pltfrms.model.addresses import Interface
 from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
 
 _MTU = 1500
+_IPV6 = 6
 
 
 class MemoryNetwork:
@@ -16,8 +17,8 @@ class MemoryNetwork:
 
     def __init__(self, devices: Iterable[str] = (), sysctls: Iterable[str] = ()) -> None:
         """Start with these devices (down) and these sysctl paths (empty)."""
-        self.devices: dict[str, set[Interface]] = {name: set() for name in devices}
-        """Addresses by device."""
+        self.addresses: dict[str, set[Interface]] = {name: set() for name in devices}
+        """By device."""
         self.up: set[str] = set()
         self.mtus: dict[str, int] = {}
         """Only what somebody set; others are 1500."""
@@ -26,7 +27,8 @@ class MemoryNetwork:
         self.rules: set[Rule] = set()
         self.sysctls: dict[str, str] = dict.fromkeys(sysctls, "")
         self._routes: set[Route] = set()
-        self._listeners: set[asyncio.Event] = set()
+        self._listeners: dict[asyncio.Event, int] = {}
+        """Which table each listens to; 0: to everything."""
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
         """See `ports.Network`."""
@@ -49,13 +51,14 @@ class MemoryNetwork:
         for route in changes.put:
             self._put(route)
         self._routes.difference_update(changes.delete)
-        changed = self._told(
-            (
-                *(f"put {describe(route)}" for route in changes.put),
-                *(f"deleted {describe(route)}" for route in changes.delete),
-            )
+        changed = (*changes.put, *changes.delete)
+        if changed:
+            self._tell(changed)
+        return (
+            *changes.missing,
+            *(f"put {describe(route)}" for route in changes.put),
+            *(f"deleted {describe(route)}" for route in changes.delete),
         )
-        return (*changes.missing, *changed)
 
     async def routes(self, table: int) -> tuple[Route, ...]:
         """See `ports.Network`."""
@@ -65,7 +68,7 @@ class MemoryNetwork:
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`."""
         self.remove_device(device)
-        self.devices[device] = set()
+        self.addresses[device] = set()
         self.up.add(device)
         self.instances[device] = pid
         self._tell()
@@ -76,9 +79,15 @@ class MemoryNetwork:
 
     def changes(self) -> AsyncIterator[None]:
         """See `ports.Network`."""
-        listener = asyncio.Event()
-        self._listeners.add(listener)
-        return self._hints(listener)
+        return self._listen(0)
+
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """See `ports.Network`."""
+        return self._listen(table)
+
+    async def devices(self) -> tuple[str, ...]:
+        """See `ports.Network`."""
+        return tuple(self.addresses)
 
     async def close(self) -> None:
         """Release nothing: what was made stays, as in the kernel."""
@@ -87,7 +96,7 @@ class MemoryNetwork:
 
     def add_device(self, device: str) -> None:
         """Plug in a device; it has a carrier, and is down."""
-        self.devices.setdefault(device, set())
+        self.addresses.setdefault(device, set())
         self._tell()
 
     def remove_device(self, device: str) -> None:
@@ -95,28 +104,29 @@ class MemoryNetwork:
 
         As in the kernel, an IPv4 route with several nexthops goes with the first of them.
         """
-        if device not in self.devices:
+        if device not in self.addresses:
             return
-        del self.devices[device]
+        del self.addresses[device]
         self.mtus.pop(device, None)
         self.up.discard(device)
         self.instances.pop(device, None)
-        for route in [r for r in self._routes if device in {h.device for h in r.nexthops}]:
+        gone = [r for r in self._routes if device in {h.device for h in r.nexthops}]
+        for route in gone:
             self._routes.discard(route)
             rest = tuple(hop for hop in route.nexthops if hop.device != device)
-            if rest and route.prefix.version == 6:  # noqa: PLR2004 - a version of IP
+            if rest and route.prefix.version == _IPV6:
                 self._routes.add(normal(replace(route, nexthops=rest)))
-        self._tell()
+        self._tell(gone)
 
     def set_route(self, route: Route) -> None:
         """Let somebody else put a route."""
         self._put(normal(route))
-        self._tell()
+        self._tell([route])
 
     def delete_route(self, route: Route) -> None:
         """Let somebody else delete a route."""
         self._routes.discard(normal(route))
-        self._tell()
+        self._tell([route])
 
     # ---- inside ----------------------------------------------------------------------------
 
@@ -126,14 +136,14 @@ class MemoryNetwork:
         self._routes.add(route)
 
     def _why_unusable(self, device: str) -> str:
-        if device not in self.devices:
+        if device not in self.addresses:
             return "no such device"
         return "" if device in self.up else "down"
 
     def _apply_device(self, device: DeviceState) -> list[str]:
-        if device.name not in self.devices:
+        if device.name not in self.addresses:
             return [f"missing device {device.name}"]
-        have = self.devices[device.name]
+        have = self.addresses[device.name]
         sentences = [
             f"added {address} to {device.name}"
             for address in device.addresses
@@ -177,9 +187,17 @@ class MemoryNetwork:
             self._tell()
         return done
 
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener.set()
+    def _tell(self, routes: Iterable[Route] = ()) -> None:
+        """Wake those who listen to everything, or to the tables of these routes."""
+        tables = {route.table for route in routes if route.prefix.version == _IPV6}
+        for listener, table in self._listeners.items():
+            if not table or table in tables:
+                listener.set()
+
+    def _listen(self, table: int) -> AsyncIterator[None]:
+        listener = asyncio.Event()
+        self._listeners[listener] = table
+        return self._hints(listener)
 
     async def _hints(self, listener: asyncio.Event) -> AsyncIterator[None]:
         try:
@@ -188,4 +206,4 @@ class MemoryNetwork:
                 listener.clear()
                 yield
         finally:
-            self._listeners.discard(listener)
+            del self._listeners[listener]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pltfrms.drivers.instance_files import fingerprint_of
-from pltfrms.drivers.ports import Clock, Network
+from pltfrms.drivers.ports import CONNECTIONS_UNKNOWN, Clock, Network
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.machine import Instance, InstanceSpec
@@ -42,6 +42,7 @@ class MemoryInstance:
     started_at: float
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     hung: bool = False
+    connections: int = 0
     how: str = ""
 
 
@@ -137,6 +138,10 @@ class MemoryWorkload:
         """Let a hung instance answer again."""
         self._running[allocation].hung = False
 
+    def connect(self, allocation: str, connections: int) -> None:
+        """Let an instance have so many connections from now on."""
+        self._running[allocation].connections = connections
+
     async def power_off(self) -> None:
         """End everything, as when the machine loses power. Nobody hears of it."""
         for crash in self._crashes:
@@ -185,3 +190,10 @@ class MemoryProber:
         if age_ms < one.behaviour.healthy_after_ms:
             return f"{where}: Connection refused"
         return ""
+
+    async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
+        """See `ports.Prober`."""
+        one = self._workload.find(instance)
+        if one is None:
+            return CONNECTIONS_UNKNOWN
+        return one.connections if addresses else 0

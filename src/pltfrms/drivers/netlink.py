@@ -19,15 +19,19 @@ from typing import Any, Final
 from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from pltfrms.drivers.descriptors import readable
+from pltfrms.drivers.bpf import Side
+from pltfrms.drivers.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.routes import OUR_PROTOS, compare, describe
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
+from pltfrms.model.balancer import OUTER_BYTES
 from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 
 NEAR_END: Final = "fe80::1"
 """Our address on every instance's veth; the instance's default routes lead here."""
 
+_NEAR_MTU: Final = 1500 + OUTER_BYTES
+"""Of our end of a veth: 1500 bytes come in an outer packet, which is taken off there."""
 _open_socket: Callable[..., Any] = AsyncIPRoute  # says nothing of its types itself
 _FAMILIES: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 _UNICAST, _BLACKHOLE, _PROHIBIT = 1, 6, 8
@@ -36,11 +40,10 @@ _NODAD = 0x02
 _NO_AUTOMATIC_ADDRESS = 1
 _SIOCGIFFLAGS, _UP, _RUNNING = 0x8913, 0x1, 0x40
 _SIOCGIFMTU = 0x8921
-_SO_RCVBUFFORCE = 33
-_BUFFER_BYTES = 8 * 1024 * 1024
-_NETLINK_ROUTE = 0
-_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
-"""Multicast groups: link; IPv4 address, route, rule; IPv6 address, route, rule."""
+_CLSACT: Final = {Side.INGRESS: 0xFFFFFFF2, Side.EGRESS: 0xFFFFFFF3}
+"""Parents of filters (`struct tcmsg`)."""
+_FILTER_PREFERENCE, _FILTER_HANDLE = 53, 1
+"""Of the one filter per side of a device that is ours."""
 
 
 class KernelNetwork:
@@ -55,7 +58,7 @@ class KernelNetwork:
         self._sysctl_root = sysctl_root
         self._rtnl: Any = None
         self._busy = asyncio.Lock()
-        self._listeners: set[socket.socket] = set()
+        self._listeners: set[Hints] = set()
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
         """See `ports.Network`. Sysctls come first: some must precede `up` to have an effect."""
@@ -114,7 +117,7 @@ class KernelNetwork:
                 f"net/ipv6/conf/{device}/addr_gen_mode", str(_NO_AUTOMATIC_ADDRESS)
             )
             index = socket.if_nametoindex(device)
-            await self._ask("link", "set", index=index, state="up")
+            await self._ask("link", "set", index=index, mtu=_NEAR_MTU, state="up")
             await self._ask("addr", "add", **_address_words(index, f"{NEAR_END}/64"))
         except (NetlinkError, OSError) as error:
             await self.detach_instance(device)
@@ -130,14 +133,65 @@ class KernelNetwork:
 
     def changes(self) -> AsyncIterator[None]:
         """See `ports.Network`. Nothing that happens after this call is missed."""
-        listener = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE
-        )
-        with contextlib.suppress(PermissionError):
-            listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-        listener.bind((0, _GROUPS))
-        self._listeners.add(listener)
-        return self._hints(listener)
+        return self._listen(Hints(ROUTING_GROUPS))
+
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """See `ports.Network`. Nothing that happens after this call is missed."""
+        return self._listen(Hints(IPV6_ROUTES_GROUP, table))
+
+    async def devices(self) -> tuple[str, ...]:
+        """See `ports.Network`."""
+        return tuple(name for _, name in socket.if_nameindex())
+
+    async def peer_namespace(self, device: str) -> int | None:
+        """Return the kernel's number for the network namespace of a veth's far end.
+
+        The number is that of our own namespace; -1 if the far end is in it. None if there
+        is no such device.
+        """
+        try:
+            index = socket.if_nametoindex(device)
+            messages = await self._ask("link", "get", index=index)
+        except (NetlinkError, OSError):
+            return None
+        namespace = messages[0].get("link_netnsid") if messages else None
+        return -1 if namespace is None else int(namespace)
+
+    # ---- programs at devices, for kernels without TCX --------------------------------------
+
+    async def put_filter(self, device: str, side: Side, program_fd: int, name: str) -> None:
+        """Let packets of a device pass a BPF program, in one step in the place of our last.
+
+        Raises:
+            OSError: the kernel refuses; ENODEV if there is no such device.
+        """
+        index = socket.if_nametoindex(device)
+        try:
+            await self._change("tc", "add", "", {"kind": "clsact", "index": index})
+            words = {"fd": program_fd, "name": name, "direct_action": True}
+            await self._ask("tc", "replace-filter", **_filter_words(index, side), **words)
+        except NetlinkError as error:
+            raise OSError(error.code, f"tc filter at {device}: {_why(error)}") from error
+
+    async def delete_filter(self, device: str, side: Side) -> None:
+        """Undo `put_filter`, if it was done."""
+        with contextlib.suppress(OSError):
+            index = socket.if_nametoindex(device)
+            await self._change("tc", "del-filter", "", _filter_words(index, side))
+
+    async def filter_name(self, device: str, side: Side) -> str:
+        """Return the name given to `put_filter`; `` if there is no filter of ours."""
+        try:
+            index = socket.if_nametoindex(device)
+            words = {"index": index, "parent": _CLSACT[side]}
+            messages = await self._ask("tc", "dump-filter", **words)
+        except (NetlinkError, OSError):
+            return ""  # no device, or nobody has put a filter there
+        for message in messages:
+            options = message.get("options")
+            if message["info"] >> 16 == _FILTER_PREFERENCE and options is not None:
+                return str(options.get("TCA_BPF_NAME") or "")
+        return ""
 
     async def close(self) -> None:
         """Release sockets. Iterations over `changes` must have been ended by the caller."""
@@ -145,6 +199,10 @@ class KernelNetwork:
             listener.close()
         self._listeners.clear()
         self._forget_socket()
+
+    def _listen(self, hints: Hints) -> AsyncIterator[None]:
+        self._listeners.add(hints)
+        return hints.wait()
 
     # ---- talking to the kernel -------------------------------------------------------------
 
@@ -182,16 +240,6 @@ class KernelNetwork:
             exists = verb == "add" and error.code == errno.EEXIST
             return "" if gone or exists else f"refused: {sentence}: {_why(error)}"
         return sentence
-
-    async def _hints(self, listener: socket.socket) -> AsyncIterator[None]:
-        try:
-            while listener.fileno() >= 0:
-                await readable(listener.fileno())
-                _drain(listener)
-                yield
-        finally:
-            self._listeners.discard(listener)
-            listener.close()
 
     # ---- routes ----------------------------------------------------------------------------
 
@@ -233,6 +281,9 @@ class KernelNetwork:
             sentence = f"{device.name} has MTU {device.mtu} now"
             size = {"index": index, "mtu": device.mtu}
             sentences.append(await self._change("link", "set", sentence, size))
+        if mtu < device.mtu_needed:
+            why = f"{device.name} has {mtu}, and full-size packets need {device.mtu_needed}"
+            sentences.append(f"missing MTU: {why}; raise it here and on the switches")
         if not up:
             words = {"index": index, "state": "up"}
             sentences.append(await self._change("link", "set", f"{device.name} up", words))
@@ -295,17 +346,6 @@ def _why(error: NetlinkError | OSError) -> str:
     if isinstance(error, NetlinkError):
         return str(error.args[-1])
     return str(error.strerror or error)
-
-
-def _drain(listener: socket.socket) -> None:
-    """Take all that is there; the messages only say that it is time to look."""
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            try:
-                listener.recv(65536)
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
 
 
 def _flags(device: str) -> int:
@@ -386,6 +426,16 @@ def _nexthop(message: Any) -> Nexthop:
         via=IPv6Address(via) if via and ":" in via else None,
         weight=(message.get("hops") or 0) + 1,
     )
+
+
+def _filter_words(index: int, side: Side) -> dict[str, Any]:
+    return {
+        "kind": "bpf",
+        "index": index,
+        "handle": _FILTER_HANDLE,
+        "parent": _CLSACT[side],
+        "prio": _FILTER_PREFERENCE,
+    }
 
 
 def _address_words(index: int, address: str) -> dict[str, Any]:

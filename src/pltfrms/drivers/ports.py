@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from pltfrms.model.addresses import Address
 from pltfrms.model.api import Heartbeat, HeartbeatReply
@@ -304,6 +304,10 @@ class Workload(Protocol):
         ...
 
 
+CONNECTIONS_UNKNOWN: Final = -1
+"""Instead of a number of connections: it cannot be known now."""
+
+
 class Prober(Protocol):
     """Asks instances whether they can serve, from inside their own namespaces."""
 
@@ -311,6 +315,14 @@ class Prober(Protocol):
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
     ) -> str:
         """Ask once on every address; return `` on success, else one sentence what failed."""
+        ...
+
+    async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
+        """Return how many TCP connections with these local addresses an instance still has.
+
+        Half-closed ones count too, those with itself do not; CONNECTIONS_UNKNOWN if it cannot
+        be known.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
+from pltfrms.drivers.connections import count_connections
 from pltfrms.drivers.descriptors import run
 from pltfrms.drivers.instance_files import start_ticks
 from pltfrms.errors import InvariantError
@@ -48,6 +49,10 @@ class NamespaceProber:
             *(self._ask(instance, probe, address) for address in addresses)
         )
         return next(filter(None, answers), "")
+
+    async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
+        """See `ports.Prober`."""
+        return await count_connections(instance.pid, addresses)
 
     async def _ask(self, instance: Instance, probe: Probe, address: Address) -> str:
         try:

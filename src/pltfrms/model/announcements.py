@@ -55,11 +55,11 @@ def announcements_of(
     platform: Platform, edge: str, interventions: Interventions, now_ms: int
 ) -> Iterator[Announcement]:
     """Yield the announcements of one edge; KeyError if the platform has none of the name."""
-    datacenter = platform.machine(edge).datacenter
+    me = platform.machine(edge)
     sessions = zip(platform.session_names(edge), platform.sessions_of(edge), strict=True)
     for name, (peer, session) in sessions:
         families = {ours.version for ours in session.ours}
-        drain = interventions.drain_of(peer.name, edge, session.interface, now_ms)
+        drain = interventions.drain_of(peer.name, me, session.interface, now_ms)
         overrides = overrides_of(platform, peer, session, now_ms)
         for aggregate in platform.aggregates:
             if aggregate.prefix.version not in families:
@@ -68,7 +68,7 @@ def announcements_of(
             yield Announcement(
                 session=f"{name}@{edge}",
                 edge=edge,
-                datacenter=datacenter,
+                datacenter=me.datacenter,
                 peer=peer.name,
                 prefix=aggregate.prefix,
                 announce=_last([each.announce for each in fitting], default=True),

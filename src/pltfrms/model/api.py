@@ -8,6 +8,9 @@ POST /v1/apply               Change -> PlanPreview    (409 when `revision` is no
 DELETE /v1/services/{name}   -> PlanPreview
 POST /v1/interventions       InterventionChange -> InterventionReply
 GET  /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL -> list[RouteView]
+GET  /v1/balancers           -> BalancerAnswers, of all edges and nodes
+GET  /v1/balancers/{machine} -> BalancerView
+GET  /v1/balancers/{machine}/row?service=ID&row=N     -> list of addresses, as the kernel has it
 GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N      -> list[Event], oldest first
 GET  /healthz (200 while the store answers, else 503) and /metrics (Prometheus)
 Errors: the status code of `pltfrms.errors` with a body ErrorBody.
@@ -16,7 +19,7 @@ Errors: the status code of `pltfrms.errors` with a body ErrorBody.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pltfrms.model.guards import Guard, RoutingChange, Verdict
+from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Note, Plan
 from pltfrms.model.service import ServiceSpec
@@ -98,6 +101,8 @@ class PlanPreview:
     """What the neighbours will see."""
     verdicts: tuple[Verdict, ...] = ()
     """What guards say against it; `apply` refuses unless `despite` names each of them."""
+    doubts: tuple[Doubt, ...] = ()
+    """What guards could not judge."""
 
 
 class Verb(StrEnum):
@@ -119,11 +124,15 @@ class InterventionChange:
     peer: str = ""
     edge: str = ""
     interface: str = ""
+    datacenter: str = ""
+    node: str = ""
+    since_ms: int = 0
+    """Of a drain that is to begin later (Unix time); 0: now."""
     wait_ms: int | None = None
     """Of a drain; None: the platform's `drain_wait_seconds`."""
     prefix: str = ""
     until_ms: int = 0
-    """Of a blackhole."""
+    """Unix time of its end: of a blackhole, and of a drain that ends by itself."""
     why: str = ""
     by: str = ""
     despite: tuple[Guard, ...] = ()
@@ -139,6 +148,7 @@ class InterventionReply:
     interventions: Interventions
     routing: tuple[RoutingChange, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

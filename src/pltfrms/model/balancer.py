@@ -14,13 +14,17 @@ from pltfrms.model.addresses import Prefix
 
 ROWS: Final = 16384
 """Rows of a service's table; a flow's hash, modulo this, is its row."""
-CHANCES: Final = 4
+CHANCES: Final = 8
 """Instances of a row: the first one gets new flows, the others are asked in turn for a flow
 that the one before does not know."""
 MAX_CANDIDATES: Final = 255
 """Instances of one service in one datacenter that a table can tell apart."""
 STATE_FACTOR: Final = 1000
 """Metric of a route in table 105: state x 1000 + weight."""
+STALE_AFTER_MS: Final = 15_000
+"""Without a heartbeat for so long, packets are left to the kernel's routes."""
+ENCAPSULATED_MARK: Final = 0xD1E1
+"""Of packets that the director has just given an outer header, on this machine."""
 OUTER_BYTES: Final = 40
 """What the outer IPv6 header adds to a packet."""
 
@@ -101,8 +105,7 @@ class BalancerSettings:
     network cards and ECMP spread them."""
     infrastructure: IPv6Network
     """Outer packets come from and go to here only; at most 64 bits long."""
-    stale_after_ms: int = 5000
-    """Without a heartbeat for so long, packets are left to the kernel's routes."""
+    stale_after_ms: int = STALE_AFTER_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""What a looking glass shows: routes as a router of ours has them."""
+"""What a looking glass shows: routes as a router of ours has them, and balancers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pltfrms.model.balancer import BalancerView
 from pltfrms.model.peering import Reject
 
 
@@ -45,3 +46,12 @@ class SessionText:
     machine: str
     session: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalancerAnswers:
+    """The balancers of several machines, and who did not answer."""
+
+    balancers: tuple[BalancerView, ...]
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """Why a machine did not answer, by its name. Of its balancer nothing is known."""

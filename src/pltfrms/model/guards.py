@@ -16,7 +16,11 @@ class Guard(StrEnum):
     EMPTY_IS_ERROR = "empty_is_error"
     """A list that becomes empty is a mistake until somebody says otherwise."""
     HEADROOM = "headroom"
-    """Traffic is not moved to where there is no room for it."""
+    """Nothing is moved to where there is no room for it."""
+    MAINTENANCE_LOCK = "maintenance_lock"
+    """One failure domain at a time is taken out of use on purpose."""
+    ROA = "roa"
+    """Nothing new is announced that RPKI says we may not announce."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,16 @@ class Verdict:
     """Such as an aggregate or a peer."""
     sentence: str
     """Why, with the numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """A guard cannot say yes or no, or has something to remark: nothing is refused."""
+
+    guard: Guard
+    about: str
+    sentence: str
+    """What is not known."""
 
 
 class Effect(StrEnum):

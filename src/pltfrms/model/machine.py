@@ -14,7 +14,8 @@ LOCAL_TABLE = 102
 REMOTE_TABLE = 103
 """Kernel table of an edge, filled by BIRD: service prefixes served in others."""
 ELSEWHERE_TABLE = 104
-"""Kernel table of an edge, filled by BIRD: aggregates that other datacenters announce."""
+"""Kernel table of an edge, filled by BIRD: aggregates that other datacenters announce, and the
+IPv4 loopbacks of their edges, as far as it hears of them."""
 INSTANCE_TABLE = 105
 """Kernel table of edges and nodes, filled by BIRD: ready instances of this datacenter, as
 /128s whose metric is state x 1000 + weight (`model.balancer`)."""
@@ -63,6 +64,8 @@ class DeviceState:
     """Must be there; others of ours (same scope, not in this list) are left alone."""
     mtu: int = 0
     """0: whatever it is."""
+    mtu_needed: int = 0
+    """What is below is a complaint, and left as it is: the operator's switches decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,8 @@ class Session:
     """Accept only packets that crossed no router (RFC 5082); both ends must."""
     require_role: bool = False
     """Refuse a neighbour that does not say its BGP role (RFC 9234)."""
+    capacity_mbps: int = 0
+    """Of the port, in each direction; 0 = not said, or said of another session on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,33 @@ class OriginValidation:
     hold_seconds: int = 30
     """A freshly started edge keeps external sessions closed until a cache has answered, but
     no longer than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roa:
+    """A route origin authorization (RFC 9582): who may originate what."""
+
+    prefix: Prefix
+    asn: int
+    max_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class OriginQuestion:
+    """May this AS originate this prefix."""
+
+    prefix: Prefix
+    asn: int
+
+
+class Validity(StrEnum):
+    """What RPKI says of a prefix and its origin (RFC 6811)."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    """ROAs cover it, and none of them allows it."""
+    NOT_FOUND = "not found"
+    """No ROA covers it."""
 
 
 class Reject(StrEnum):

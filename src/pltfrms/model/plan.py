@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from pltfrms.model.balancer import BalancedService
@@ -17,6 +18,7 @@ class Reason(StrEnum):
     NEW_REPLICA = "new-replica"
     NODE_LOST = "node-lost"
     NODE_REMOVED = "node-removed"
+    NODE_DRAINED = "node-drained"
     NEW_VERSION = "new-version"
     SPREAD = "spread"
     SERVICE_DELETED = "service-deleted"
@@ -28,6 +30,7 @@ class Reason(StrEnum):
     NO_NODE_WITHIN_SPREAD = "no-node-within-spread"
     NO_CAPACITY = "no-capacity"
     NO_NODE_IN_CONTACT = "no-node-in-contact"
+    ALL_DRAINED = "all-drained"
     MASS_LOSS = "mass-loss"
     # aggregates
     LOCAL_SERVICE = "local-service"
@@ -52,6 +55,7 @@ _SENTENCES = {
     Reason.NEW_REPLICA: "the spec wants this replica and nothing runs it",
     Reason.NODE_LOST: "its node is out of contact",
     Reason.NODE_REMOVED: "its node is not in the platform any more",
+    Reason.NODE_DRAINED: "its node is drained",
     Reason.NEW_VERSION: "the service has a newer version",
     Reason.SPREAD: "the replicas were uneven over the nodes",
     Reason.SERVICE_DELETED: "the service was deleted",
@@ -62,6 +66,7 @@ _SENTENCES = {
     Reason.NO_NODE_WITHIN_SPREAD: "every node in contact already runs as many as allowed",
     Reason.NO_CAPACITY: "no node has enough free cpu and memory",
     Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
+    Reason.ALL_DRAINED: "every node of the datacenter that is in contact is drained",
     Reason.MASS_LOSS: "more than half of the datacenter's nodes are out of contact at once",
     Reason.LOCAL_SERVICE: "services are healthy in this datacenter",
     Reason.NO_LOCAL_SERVICE: "too few services are healthy in this datacenter",
@@ -144,6 +149,30 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What is placed on a node."""
+
+    node: str
+    services: tuple[int, ...] = ()
+    """Ids, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """A service that edges accept from a node: it is placed there, or was until lately."""
+
+    node: str
+    id: int
+    """Of the service."""
+    prefix4: IPv4Network
+    prefix6: IPv6Network
+    drain_ms: int = 0
+    """How long an instance of it may go on without its allocation."""
+    left_at: float | None = None
+    """Since when (monotonic seconds) it is not placed there any more; None: it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What one machine is to be made, now. An agent refuses a lower generation."""
 
@@ -159,3 +188,6 @@ class Target:
     """Of this machine."""
     balanced: tuple[BalancedService, ...] = ()
     """All services, as far as the director must know them; on edges and nodes."""
+    placed: tuple[Placed, ...] = ()
+    """All nodes of the datacenter, on edges whose nodes may announce only what is placed on
+    them; else, and if nobody has said it yet, empty."""

@@ -20,6 +20,8 @@ class Phase(StrEnum):
     """Probes fail; not announced; about to be restarted."""
     BACKOFF = "backoff"
     """Failed repeatedly; waits before the next start."""
+    DRAINING = "draining"
+    """To be stopped; gets no new flows, and serves those that it has for a while."""
     STOPPING = "stopping"
 
 
@@ -40,6 +42,8 @@ class InstanceStatus:
     allocation: str
     phase: Phase
     restarts: int = 0
+    slot: int = 0
+    """Of its allocation, which may not be recorded any more; 0: not known."""
     detail: str = ""
     """One sentence: the last thing that happened to it."""
 
@@ -58,6 +62,18 @@ class SessionStatus:
     """Routes accepted, announced, and refused; rounded, so that small changes stay at home."""
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Refused routes by reason (a `Reject`); sessions with the outside only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The traffic of a network interface, as an average over half a minute.
+
+    Rounded, and told anew only after a lasting change, so that small changes stay at home.
+    """
+
+    received_bps: int
+    sent_bps: int
+    """Bits per second."""
 
 
 class RoutingState(StrEnum):
@@ -115,6 +131,9 @@ class MachineStatus:
     """How resource limits are enforced, or why they are not."""
     problems: tuple[str, ...] = ()
     """What the agent could not do, one sentence each."""
+    loads: Mapping[str, Load] = field(default_factory=dict)
+    """Edges: by interface, of ports of external sessions and of backbone links. One that is
+    missing here is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +157,8 @@ class Snapshot:
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     machines: Mapping[str, MachineView] = field(default_factory=dict)
     """A machine that is missing here is UNKNOWN."""
+    now_ms: int = 0
+    """Unix time of the controller that made it: what holds for a while is judged by it."""
 
     def instance(self, allocation: str) -> InstanceStatus | None:
         """Return what the node of an allocation last said of it, if anything."""

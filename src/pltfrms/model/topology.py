@@ -158,6 +158,15 @@ class Link:
         return self.b if machine == self.a else self.a
 
 
+class NodePrefixes(StrEnum):
+    """What edges accept from a node beside itself and its pool."""
+
+    ANY = "any"
+    """Every service prefix, and all instance addresses of its pool."""
+    PLACED = "placed"
+    """Those of the services that have an allocation on the node."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
     """What no change may do unless the operator names the guard that forbids it."""
@@ -166,6 +175,13 @@ class Guards:
     """Every aggregate stays announced from at least so many datacenters."""
     shrink_percent: int = 34
     """One change may take away at most this share of all announcements."""
+    vantage_floor: int = 2
+    """An aggregate that the outside hears on fewer sessions is a problem; it forbids nothing.
+    Where there are fewer sessions at all, it is all of them."""
+    headroom_percent: int = 90
+    """Ports and links may be loaded up to this share of their capacity by a change."""
+    node_prefixes: NodePrefixes = NodePrefixes.ANY
+    """What a node may announce, whatever it says. It is about nodes, not about changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

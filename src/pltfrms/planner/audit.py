@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pltfrms.model.addresses import Prefix, contains
+from pltfrms.model.addresses import contains
 from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Peer, PeerKind, Session, customer_ports
+from pltfrms.model.peering import Peer, PeerKind, Roa, Session, customer_ports
 from pltfrms.model.state import MachineStatus
 from pltfrms.model.topology import Platform
 from pltfrms.model.traffic import Override
+from pltfrms.planner.visibility import visibility
 
 NEAR: Final = 0.8
 """From this share of a limit on, it is near."""
@@ -37,19 +38,11 @@ class Remark:
     """One thing that was looked at."""
 
     topic: str
-    """`MANRS 1` to `MANRS 4`, `limits`, `overrides`, `redundancy`, `sessions`."""
+    """`MANRS 1` to `MANRS 4`, `limits`, `overrides`, `redundancy`, `sessions`,
+    `visibility`."""
     about: str
     grade: Grade
     sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roa:
-    """A route origin authorization (RFC 9582): who may originate what."""
-
-    prefix: Prefix
-    asn: int
-    max_length: int
 
 
 def audit(
@@ -67,6 +60,7 @@ def audit(
         *_validation(platform, roas),
         *_sessions(platform),
         *_redundancy(platform),
+        *_visibility(platform, interventions, statuses, now_ms),
         *_limits(platform, statuses),
         *_overrides(platform, interventions, now_ms),
     )
@@ -181,6 +175,27 @@ def _redundancy(platform: Platform) -> Iterator[Remark]:
         yield _remark("redundancy", "transit", Grade.WARNING, sentence)
 
 
+def _visibility(
+    platform: Platform,
+    interventions: Interventions,
+    statuses: Mapping[str, MachineStatus] | None,
+    now_ms: int,
+) -> Iterator[Remark]:
+    if statuses is None:
+        yield _remark("visibility", "aggregates", Grade.UNKNOWN, "no controller was asked")
+        return
+    for each in visibility(platform, interventions, statuses, now_ms):
+        about, short = str(each.prefix), each.shortfalls(platform)
+        heard = f"announced on {each.sessions} of {each.possible} sessions"
+        if short:
+            yield _remark("visibility", about, Grade.WARNING, "; ".join(short))
+        elif each.unknown:
+            sentence = f"{heard}; of {each.unknown} it is not known"
+            yield _remark("visibility", about, Grade.UNKNOWN, sentence)
+        else:
+            yield _remark("visibility", about, Grade.GOOD, heard)
+
+
 def _limits(
     platform: Platform, statuses: Mapping[str, MachineStatus] | None
 ) -> Iterator[Remark]:
@@ -223,10 +238,11 @@ def _overrides(
         elif override.until_ms - now_ms < SOON_MS:
             yield _remark("overrides", about, Grade.ADVICE, f"ends in {days:.1f} days")
     for drain in interventions.drains:
-        days = (now_ms - drain.since_ms) / _DAY_MS
-        grade = Grade.WARNING if days >= 1 else Grade.ADVICE
-        sentence = f"drained for {days:.1f} days{f': {drain.why}' if drain.why else ''}"
-        yield _remark("overrides", drain.about, grade, sentence)
+        if drain.holds(now_ms):
+            days = (now_ms - drain.since_ms) / _DAY_MS
+            grade = Grade.WARNING if days >= 1 and not drain.until_ms else Grade.ADVICE
+            sentence = f"drained for {days:.1f} days{f': {drain.why}' if drain.why else ''}"
+            yield _remark("overrides", drain.about, grade, sentence)
     if interventions.freeze:
         hours = (now_ms - interventions.freeze.since_ms) / 3_600_000
         sentence = f"frozen for {hours:.1f} hours: nothing heals routes"

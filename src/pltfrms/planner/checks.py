@@ -11,7 +11,7 @@ from pltfrms.model.topology import Machine, Role
 
 _SLOTS_MAX = 254
 _MASS_MIN = 2
-_PLANNED = {Reason.NEW_VERSION, Reason.SPREAD}
+_PLANNED = {Reason.NEW_VERSION, Reason.SPREAD, Reason.NODE_DRAINED}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
 
 
@@ -75,6 +75,8 @@ def _check_wish(snapshot: Snapshot, service: Service, new: Allocation) -> list[s
         problems.append(f"version {new.version} instead of {service.version}")
     if snapshot.contact(new.node) is not Contact.PRESENT:
         problems.append(f"{new.node} is not in contact")
+    if _is_drained(snapshot, new.node):
+        problems.append(f"{new.node} is drained")
     return problems
 
 
@@ -121,10 +123,12 @@ def _check_reason(
         return [f"it replaces {new.replaces!r}, which is not of its replica"]
     contact = snapshot.contact(old.node)
     nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
-    rescheduled = new.reason in {Reason.NODE_LOST, Reason.SPREAD}
+    rescheduled = new.reason in {Reason.NODE_LOST, Reason.SPREAD, Reason.NODE_DRAINED}
+    drained = _is_drained(snapshot, old.node)
     rules = (
         (new.reason is Reason.NODE_LOST and contact is not Contact.LOST, "it is not lost"),
         (new.reason is Reason.NODE_REMOVED and old.node in nodes, "it is not removed"),
+        (new.reason is Reason.NODE_DRAINED and not drained, "it is not drained"),
         (new.reason in _PLANNED and contact is not Contact.PRESENT, "it is not in contact"),
         (rescheduled and _mass_loss(snapshot, old), "this is a mass loss"),
     )
@@ -196,6 +200,15 @@ def _serves(snapshot: Snapshot, allocation: Allocation) -> bool:
     return snapshot.contact(allocation.node) is Contact.PRESENT and any(
         instance.allocation == allocation.id and instance.phase is Phase.READY
         for instance in instances
+    )
+
+
+def _is_drained(snapshot: Snapshot, node: str) -> bool:
+    return any(
+        drain.node == node
+        and drain.since_ms <= snapshot.now_ms
+        and (drain.until_ms == 0 or snapshot.now_ms < drain.until_ms)
+        for drain in snapshot.interventions.drains
     )
 
 

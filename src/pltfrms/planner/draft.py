@@ -25,6 +25,8 @@ class Load:
     cpu_milli: int = 0
     memory_bytes: int = 0
     slots: set[int] = field(default_factory=set)
+    """Of recorded allocations, and of instances that still drain or stop: a successor in such
+    a slot would have to wait for them."""
     services: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Number of recorded allocations by service."""
     count: int = 0
@@ -64,10 +66,18 @@ class Draft:
             datacenter: tuple(n for n in nodes if self.contact(n.name) is Contact.PRESENT)
             for datacenter, nodes in self._nodes_of.items()
         }
+        drained = snapshot.interventions.drained_nodes(snapshot.now_ms)
+        self._drained = drained
+        self._open = {
+            datacenter: tuple(node for node in nodes if node.name not in drained)
+            for datacenter, nodes in self._present.items()
+        }
         self._lost_counts = {
             datacenter: sum(self.contact(node.name) is Contact.LOST for node in nodes)
             for datacenter, nodes in self._nodes_of.items()
         }
+        for machine, status in snapshot.statuses.items():
+            self.loads[machine].slots |= {each.slot for each in status.instances} - {0}
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
             self._add(allocation)
 
@@ -80,6 +90,17 @@ class Draft:
     def present(self, datacenter: str) -> tuple[Machine, ...]:
         """Return the nodes of a datacenter that are in contact, in spec order."""
         return self._present.get(datacenter, ())
+
+    def open(self, datacenter: str) -> tuple[Machine, ...]:
+        """Return the nodes of a datacenter that may be given replicas, in spec order.
+
+        They are in contact, and not drained.
+        """
+        return self._open.get(datacenter, ())
+
+    def drained(self, node: str) -> bool:
+        """Return whether an operator drains a node."""
+        return node in self._drained
 
     def lost_count(self, datacenter: str) -> int:
         """Return how many nodes of a datacenter are out of contact."""
@@ -114,13 +135,16 @@ class Draft:
         """Return how many allocations of a service the node's rack has."""
         return self._racks[service, node.datacenter, node.rack]
 
+    def is_present(self, allocation: Allocation) -> bool:
+        """Return whether the node of an allocation is ours and in contact."""
+        return (
+            allocation.node in self.nodes and self.contact(allocation.node) is Contact.PRESENT
+        )
+
     def ready(self, allocation: Allocation) -> bool:
         """Return whether it serves for sure: node in contact, and says that it is ready."""
-        return (
-            allocation.node in self.nodes
-            and self.contact(allocation.node) is Contact.PRESENT
-            and self._phases.get((allocation.node, allocation.id)) is Phase.READY
-        )
+        phase = self._phases.get((allocation.node, allocation.id))
+        return self.is_present(allocation) and phase is Phase.READY
 
     def trouble(self, allocation: Allocation) -> Reason | None:
         """Return why the node of an allocation cannot be counted on, or None.
@@ -164,7 +188,8 @@ class Draft:
         if not replicas[allocation.replica]:
             del replicas[allocation.replica]
         self._count(allocation, -1)
-        self.loads[allocation.node].slots.discard(allocation.slot)
+        if (allocation.node, allocation.id) not in self._phases:
+            self.loads[allocation.node].slots.discard(allocation.slot)
 
     def note(self, about: str, reason: Reason, detail: str) -> None:
         """Say that something cannot be done now."""

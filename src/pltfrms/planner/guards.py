@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.announcements import announcements
-from pltfrms.model.guards import Guard, Verdict
+from pltfrms.model.guards import Doubt, Guard, Verdict
 from pltfrms.model.interventions import DrainPhase, Interventions
 from pltfrms.model.peering import PeerKind
 from pltfrms.model.topology import Platform, Role
+from pltfrms.planner.headroom import Shortage, shortages
+from pltfrms.planner.ways import NOT_MEASURED, Intent, Measured
 
 _Key = tuple[str, Prefix]
 """A session, and an aggregate on it."""
@@ -49,6 +51,7 @@ class Proposal:
     interventions_after: Interventions
     now_ms: int
     moments: tuple[Moment, ...]
+    seen: Measured
 
 
 def judge_change(
@@ -58,12 +61,31 @@ def judge_change(
     interventions_after: Interventions,
     now_ms: int,
 ) -> tuple[Verdict, ...]:
+    """Return what all guards say of a change while nothing is known of the traffic."""
+    return verdicts_of(
+        make_proposal(before, after, interventions_before, interventions_after, now_ms)
+    )
+
+
+def verdicts_of(proposal: Proposal) -> tuple[Verdict, ...]:
     """Return what all guards say, at most one verdict per guard and thing; empty: go ahead."""
-    proposal = make_proposal(before, after, interventions_before, interventions_after, now_ms)
     found: dict[tuple[Guard, str], Verdict] = {}
     for guard in _GUARDS:
         for verdict in guard(proposal):
             found.setdefault((verdict.guard, verdict.about), verdict)
+    return tuple(found.values())
+
+
+def doubts_of(proposal: Proposal) -> tuple[Doubt, ...]:
+    """Return what guards cannot judge because something is not known, once per thing."""
+    found = {
+        each.about: Doubt(
+            guard=Guard.HEADROOM, about=each.about, sentence=f"{each.sentence}{moment.when}"
+        )
+        for moment in reversed(proposal.moments)
+        for each in _shortages(proposal, moment)
+        if not each.sure
+    }
     return tuple(found.values())
 
 
@@ -73,8 +95,12 @@ def make_proposal(
     interventions_before: Interventions,
     interventions_after: Interventions,
     now_ms: int,
+    seen: Measured = NOT_MEASURED,
 ) -> Proposal:
-    """Return a change with what is announced at every moment from `now_ms` (Unix time) on."""
+    """Return a change with what is announced at every moment from `now_ms` (Unix time) on.
+
+    `seen` is the traffic now.
+    """
     times = _times((before, after), (interventions_before, interventions_after), now_ms)
     return Proposal(
         before=before,
@@ -86,6 +112,7 @@ def make_proposal(
             _moment((before, interventions_before), (after, interventions_after), now_ms, time)
             for time in times
         ),
+        seen=seen,
     )
 
 
@@ -95,7 +122,7 @@ def _times(
     """Return when, from now on, something begins or ends by itself."""
     times = {now_ms}
     times |= {override.until_ms for each in platforms for override in each.traffic}
-    times |= {drain.since_ms + drain.wait_ms for each in interventions for drain in each.drains}
+    times |= {at for each in interventions for drain in each.drains for at in drain.instants_ms}
     return sorted(time for time in times if time >= now_ms)
 
 
@@ -156,7 +183,8 @@ def announce_floor(proposal: Proposal) -> tuple[Verdict, ...]:
 def shrink_guard(proposal: Proposal) -> tuple[Verdict, ...]:
     """Forbid taking away more than a share of all announcements in one change.
 
-    What one single session announces may always go: nothing smaller can be taken away.
+    What one single session announces may always go: nothing smaller can be taken away. What
+    the drain of a datacenter takes away was asked for by name, and is bounded by other guards.
     """
     percent = proposal.before.guards.shrink_percent
     return tuple(
@@ -168,7 +196,7 @@ def shrink_guard(proposal: Proposal) -> tuple[Verdict, ...]:
             f"{moment.when}; one change may take away {percent} %",
         )
         for moment in proposal.moments
-        for lost in [moment.before - moment.after]
+        for lost in [_lost_unnamed(proposal, moment)]
         if 100 * len(lost) > percent * len(moment.before)
         and len({session for session, _ in lost}) > 1
     )
@@ -191,7 +219,8 @@ def empty_is_error(proposal: Proposal) -> tuple[Verdict, ...]:
 def headroom(proposal: Proposal) -> tuple[Verdict, ...]:
     """Forbid that a datacenter loses its last way out, or its last way to the others.
 
-    Sessions have no capacity in the spec, so what is judged is none left at all.
+    Its drain takes the last way out on purpose, and then the links are enough. And forbid to
+    move more traffic than there is room for, where loads and capacities are known.
     """
     verdicts: list[Verdict] = []
     for moment in proposal.moments:
@@ -206,10 +235,33 @@ def headroom(proposal: Proposal) -> tuple[Verdict, ...]:
             )
             for datacenter in old
             if datacenter in new
-            for noun, was, will, rest in _compared(old[datacenter], new[datacenter])
+            for drained in [_is_drained(proposal.interventions_after, datacenter, at_ms)]
+            for noun, was, will, rest in _compared(
+                old[datacenter], new[datacenter], drained=drained
+            )
             if was.count and not will.count
         ]
+        verdicts += [
+            Verdict(
+                guard=Guard.HEADROOM,
+                about=each.about,
+                sentence=f"{each.sentence}{moment.when}",
+            )
+            for each in _shortages(proposal, moment)
+            if each.sure
+        ]
     return tuple(verdicts)
+
+
+def _shortages(proposal: Proposal, moment: Moment) -> Iterator[Shortage]:
+    at_ms = proposal.now_ms + moment.in_ms
+    before = Intent(
+        platform=proposal.before, interventions=proposal.interventions_before, at_ms=at_ms
+    )
+    after = Intent(
+        platform=proposal.after, interventions=proposal.interventions_after, at_ms=at_ms
+    )
+    return shortages(before, after, proposal.seen)
 
 
 _GUARDS: tuple[Callable[[Proposal], tuple[Verdict, ...]], ...] = (
@@ -222,6 +274,25 @@ _GUARDS: tuple[Callable[[Proposal], tuple[Verdict, ...]], ...] = (
 
 
 # ---- counting ------------------------------------------------------------------------------
+
+
+def _is_drained(interventions: Interventions, datacenter: str, at_ms: int) -> bool:
+    """Return whether a whole datacenter is drained."""
+    return any(
+        drain.datacenter == datacenter and drain.holds(at_ms) for drain in interventions.drains
+    )
+
+
+def _lost_unnamed(proposal: Proposal, moment: Moment) -> frozenset[_Key]:
+    """Return the announcements that are taken away, but for those of drained datacenters."""
+    at_ms = proposal.now_ms + moment.in_ms
+    drained = {
+        edge.name
+        for edge in proposal.before.machines_of(Role.EDGE)
+        if _is_drained(proposal.interventions_after, edge.datacenter, at_ms)
+    }
+    lost = moment.before - moment.after
+    return frozenset(key for key in lost if key[0].partition("@")[2] not in drained)
 
 
 def _places(proposal: Proposal, moment: Moment) -> Iterator[tuple[Prefix, int, int]]:
@@ -266,26 +337,28 @@ def _ways(
     """Return the external sessions that are not drained and the links, by datacenter."""
     ways: dict[str, tuple[_Ways, _Ways]] = {}
     for datacenter in platform.datacenters:
-        edges = [edge.name for edge in platform.machines_of(Role.EDGE, datacenter.name)]
+        edges = platform.machines_of(Role.EDGE, datacenter.name)
         sessions = sum(
             interventions.drain_of(peer.name, edge, session.interface, at_ms)
             is not DrainPhase.WITHDRAWN
             for edge in edges
-            for peer, session in platform.sessions_of(edge)
+            for peer, session in platform.sessions_of(edge.name)
         )
-        links = {link.name: link for edge in edges for link in platform.links_of(edge)}
+        links = {link.name: link for edge in edges for link in platform.links_of(edge.name)}
         mbps = sum(link.capacity_mbps for link in links.values())
         ways[datacenter.name] = (_Ways(count=sessions), _Ways(count=len(links), mbps=mbps))
     return ways
 
 
 def _compared(
-    old: tuple[_Ways, _Ways], new: tuple[_Ways, _Ways]
+    old: tuple[_Ways, _Ways], new: tuple[_Ways, _Ways], *, drained: bool
 ) -> Iterator[tuple[str, _Ways, _Ways, str]]:
     links = new[1]
     size = f" of {links.mbps} Mbit/s" if links.mbps else " of unknown capacity"
     rest = f"all it sends would take {_count(links.count, 'backbone link')}{size}"
-    yield "open external session", old[0], new[0], rest if links.count else "it has no links"
+    if not (drained and links.count):
+        rest = rest if links.count else "it has no links"
+        yield "open external session", old[0], new[0], rest
     yield "backbone link", old[1], new[1], "no other datacenter could stand in for it"
 
 

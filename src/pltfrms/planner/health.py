@@ -90,6 +90,16 @@ def stopping(health: Health, now: float, why: str) -> Health:
     return replace(health, phase=Phase.STOPPING, since=now, sentence=why)
 
 
+def draining(health: Health, now: float, why: str) -> Health:
+    """Return the state of a ready instance that is to be stopped once its flows have ended."""
+    return replace(health, phase=Phase.DRAINING, since=now, sentence=why)
+
+
+def wanted_again(health: Health, now: float) -> Health:
+    """Return the state of an instance whose drain is called off: it was ready before."""
+    return _ready(health, now, "wanted again")
+
+
 def restart_due(health: Health, now: float) -> bool:
     """Return whether the instance is to be restarted now."""
     return health.phase in {Phase.UNHEALTHY, Phase.BACKOFF} and now >= health.resume_at

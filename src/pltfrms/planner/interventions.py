@@ -21,18 +21,20 @@ def apply_intervention(
 ) -> Interventions:
     """Return the interventions after a wish; the same wish twice changes nothing.
 
-    Blackholes that are over at `now_ms` (Unix time) are dropped on the way. `undrain` and
-    `unblackhole` need no more than the words that began it: what they name may have left the
+    What is over at `now_ms` (Unix time) is dropped on the way. `undrain` and `unblackhole`
+    need no more than the words that began it: what they name may have left the
     platform in the meantime.
 
     Raises:
         UsageError: the words make no sense.
         NotFoundError: what they name is not there; says what is.
     """
-    standing = tuple(each for each in interventions.blackholes if now_ms < each.until_ms)
-    return _DO[change.verb](
-        replace(interventions, blackholes=standing), platform, change, now_ms
+    standing = replace(
+        interventions,
+        drains=tuple(each for each in interventions.drains if not each.is_over(now_ms)),
+        blackholes=tuple(each for each in interventions.blackholes if now_ms < each.until_ms),
     )
+    return _DO[change.verb](standing, platform, change, now_ms)
 
 
 # ---- drains --------------------------------------------------------------------------------
@@ -42,23 +44,38 @@ def _drain(
     interventions: Interventions, platform: Platform, change: InterventionChange, now_ms: int
 ) -> Interventions:
     _check_drain(platform, change)
-    default_ms = 1000 * platform.timers.drain_wait_seconds
+    _check_times(change, now_ms)
     drains = interventions.drains
     for index, drain in enumerate(drains):
-        if _place(drain) == _place(change):
-            wait_ms = drain.wait_ms if change.wait_ms is None else change.wait_ms
-            same = replace(drain, wait_ms=wait_ms)
+        if drain.place == named(change).place:
+            same = _again(drain, change, now_ms)
             return replace(interventions, drains=(*drains[:index], same, *drains[index + 1 :]))
-    new = Drain(
-        peer=change.peer,
-        edge=change.edge,
-        interface=change.interface,
-        since_ms=now_ms,
-        wait_ms=default_ms if change.wait_ms is None else change.wait_ms,
-        why=change.why,
-        by=change.by,
-    )
+    new = replace(named(change), since_ms=change.since_ms or now_ms, why=change.why)
+    wait_ms = _wait_ms(platform, change)
+    new = replace(new, wait_ms=wait_ms, until_ms=change.until_ms, by=change.by)
     return replace(interventions, drains=(*drains, new))
+
+
+def _wait_ms(platform: Platform, change: InterventionChange) -> int:
+    if change.node:
+        return 0
+    default_ms = 1000 * platform.timers.drain_wait_seconds
+    return default_ms if change.wait_ms is None else change.wait_ms
+
+
+def _again(drain: Drain, change: InterventionChange, now_ms: int) -> Drain:
+    """Return a drain that is asked for again: what is not said stays as it is.
+
+    One that is planned may be moved, also to now; one that has begun stays so.
+    """
+    if drain.holds(now_ms) and change.since_ms:
+        raise UsageError(f"{drain.about} is drained already; undrain it before another time")
+    since_ms = drain.since_ms if drain.holds(now_ms) else change.since_ms or now_ms
+    until_ms = change.until_ms or drain.until_ms
+    if 0 < until_ms <= since_ms:
+        raise UsageError(f"{drain.about} would be over before it begins: set a later end")
+    wait_ms = drain.wait_ms if change.wait_ms is None else change.wait_ms
+    return replace(drain, since_ms=since_ms, wait_ms=wait_ms, until_ms=until_ms)
 
 
 def _undrain(
@@ -66,22 +83,24 @@ def _undrain(
 ) -> Interventions:
     del platform, now_ms
     _check_words(change)
-    left = tuple(each for each in interventions.drains if _place(each) != _place(change))
+    left = tuple(each for each in interventions.drains if each.place != named(change).place)
     if left == interventions.drains:
         about = [each.about for each in left]
-        raise NotFoundError(f"{_about(change)} is not drained; {_drained(about)}")
+        raise NotFoundError(f"{named(change).about} is not drained; {_drained(about)}")
     return replace(interventions, drains=left)
 
 
-def _place(thing: Drain | InterventionChange) -> tuple[str, str, str]:
-    return thing.peer, thing.edge, thing.interface
-
-
-def _about(change: InterventionChange) -> str:
-    words = Drain(
-        peer=change.peer, edge=change.edge, interface=change.interface, since_ms=0, wait_ms=0
+def named(change: InterventionChange) -> Drain:
+    """Return a drain of what a wish is about, without its times."""
+    return Drain(
+        peer=change.peer,
+        edge=change.edge,
+        interface=change.interface,
+        datacenter=change.datacenter,
+        node=change.node,
+        since_ms=0,
+        wait_ms=0,
     )
-    return words.about
 
 
 def _drained(about: list[str]) -> str:
@@ -93,15 +112,35 @@ def _check_words(change: InterventionChange) -> None:
         raise UsageError(
             f"interface {change.interface} is on which edge? Name the edge as well"
         )
-    if not change.peer and not change.edge:
-        raise UsageError("say what to drain: a peer, an edge, or an edge and an interface")
+    places = ((change.peer or change.edge), change.datacenter, change.node)
+    if sum(map(bool, places)) != 1:
+        raise UsageError(
+            "say what to drain: a peer, an edge, an edge and an interface, a datacenter, or a "
+            "node"
+        )
+    if change.wait_ms is not None and change.node:
+        raise UsageError("the drain of a node has no phases to wait between")
     if change.wait_ms is not None and change.wait_ms < 0:
         raise UsageError(f"a drain cannot wait {change.wait_ms} ms; 0 withdraws at once")
+
+
+def _check_times(change: InterventionChange, now_ms: int) -> None:
+    if change.since_ms and change.since_ms < now_ms:
+        late_s = (now_ms - change.since_ms) / 1000
+        raise UsageError(f"the drain would have begun {late_s:.0f} s ago: set a later time")
+    if change.until_ms and change.until_ms <= max(now_ms, change.since_ms):
+        raise UsageError("the drain would be over before it begins: set a later end")
 
 
 def _check_drain(platform: Platform, change: InterventionChange) -> None:
     """Refuse names that are not there, and names that have no session in common."""
     _check_words(change)
+    if change.node:
+        nodes = [node.name for node in platform.machines_of(Role.NODE)]
+        _check_known("node", change.node, nodes)
+        return
+    if change.datacenter:
+        _check_known("datacenter", change.datacenter, [dc.name for dc in platform.datacenters])
     if change.peer:
         _check_known("peer", change.peer, [peer.name for peer in platform.peers])
     if change.edge:
@@ -110,11 +149,14 @@ def _check_drain(platform: Platform, change: InterventionChange) -> None:
     if change.interface:
         ports = [session.interface for _, session in platform.sessions_of(change.edge)]
         _check_known(f"external interface of {change.edge}", change.interface, ports)
+    _check_sessions(platform, change)
+
+
+def _check_sessions(platform: Platform, change: InterventionChange) -> None:
+    wanted = named(change)
     sessions = [(peer.name, session) for peer in platform.peers for session in peer.sessions]
     if not any(
-        change.peer in {"", peer}
-        and change.edge in {"", session.edge}
-        and change.interface in {"", session.interface}
+        wanted.fits(peer, platform.machine(session.edge), session.interface)
         for peer, session in sessions
     ):
         there = dict.fromkeys(
@@ -123,7 +165,7 @@ def _check_drain(platform: Platform, change: InterventionChange) -> None:
             if peer == change.peer or session.edge == change.edge
         )
         raise NotFoundError(
-            f"no session fits {_about(change)}; there are: {', '.join(there) or 'none'}"
+            f"no session fits {wanted.about}; there are: {', '.join(there) or 'none'}"
         )
 
 

@@ -29,8 +29,8 @@ class Wish:
 
 
 def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> bool:
-    """Place the wish on the best of `nodes` (default: all in contact); else note why not."""
-    allowed = tuple(draft.present(wish.datacenter) if nodes is None else nodes)
+    """Place the wish on the best of `nodes` (default: all open ones); else note why not."""
+    allowed = tuple(draft.open(wish.datacenter) if nodes is None else nodes)
     within = [node for node in allowed if _within_spread(draft, wish, node)]
     fitting = [node for node in within if _fits(draft, wish, node)]
     if not fitting:
@@ -98,13 +98,16 @@ def _rank(draft: Draft, wish: Wish, node: Machine) -> tuple[int, int, float, int
 def _explain(
     draft: Draft, wish: Wish, allowed: tuple[Machine, ...], within: list[Machine]
 ) -> None:
-    all_count = len(draft.nodes_of(wish.datacenter))
+    all_count, present = len(draft.nodes_of(wish.datacenter)), draft.present(wish.datacenter)
+    drained = sum(draft.drained(node.name) for node in present)
     if not allowed:
-        detail = f"0 of {all_count} nodes are in contact"
-        draft.note(wish.about, Reason.NO_NODE_IN_CONTACT, detail)
+        reason = Reason.ALL_DRAINED if present else Reason.NO_NODE_IN_CONTACT
+        detail = f"{len(present)} of {all_count} nodes are in contact"
+        draft.note(wish.about, reason, detail)
     elif not within:
+        but, other = (f", {drained} of them drained", " other") if drained else ("", "")
         detail = (
-            f"{len(allowed)} of {all_count} nodes are in contact, each already has "
+            f"{len(present)} of {all_count} nodes are in contact{but}, each{other} already has "
             f"{wish.service.spec.max_per_node} (max_per_node)"
         )
         draft.note(wish.about, Reason.NO_NODE_WITHIN_SPREAD, detail)

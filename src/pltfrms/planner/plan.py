@@ -3,6 +3,7 @@
 from pltfrms.model.plan import Plan
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.draft import Draft
+from pltfrms.planner.draining import empty_nodes
 from pltfrms.planner.filling import fill_replicas
 from pltfrms.planner.leaving import stop_unwanted
 from pltfrms.planner.loss import note_mass_loss
@@ -23,6 +24,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
     stop_superseded(draft)
     note_mass_loss(draft)
     fill_replicas(draft)
+    empty_nodes(draft)
     roll_out(draft)
     spread_out(draft)
     return draft.plan()

@@ -28,7 +28,8 @@ def roll_out(draft: Draft) -> None:
 def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
     """Return what to replace now.
 
-    What does not serve anyway comes first. What serves is touched only while all others
+    What is on a drained node gets the newest version when it moves. Of the others, what does
+    not serve anyway comes first. What serves is touched only while all others
     serve; what may be lost is left to rescheduling. A replica that has no node (any more) is
     no reason to wait: perhaps only the new version fits.
     """
@@ -43,8 +44,9 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
         for allocation in newest
         if allocation.version < service.version
         and draft.contact(allocation.node) is Contact.PRESENT
+        and not draft.drained(allocation.node)
     ]
-    if not outdated or _under_way(replicas.values(), service):
+    if not outdated or is_replacing(replicas.values(), service):
         return None
     broken = [allocation for allocation in outdated if not draft.ready(allocation)]
     if broken:
@@ -52,7 +54,7 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
     return outdated[0] if all(map(draft.ready, newest)) else None
 
 
-def _under_way(replicas: Iterable[list[Allocation]], service: Service) -> bool:
+def is_replacing(replicas: Iterable[list[Allocation]], service: Service) -> bool:
     """Return whether a replica of the newest version is about to replace another."""
     return any(
         len(allocations) > 1 and allocations[-1].version == service.version

@@ -13,6 +13,13 @@ from pltfrms.model.topology import Link, Platform
 
 BACKBONE: Final = "backbone"
 """What `RoutingChange.session` says of links."""
+_GUARDS: Final = (
+    "announce_floor",
+    "shrink_percent",
+    "headroom_percent",
+    "vantage_floor",
+    "node_prefixes",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +34,8 @@ class _Neighbour:
     bfd_multiplier: int
     announced: Mapping[Prefix, Announcement]
     blackholes: tuple[Prefix, ...]
-    withdraws_at_ms: int | None
-    """When the first drain that fits takes everything back; None without drain."""
+    drain: Drain | None
+    """The first that takes everything back, now or later; None without drain."""
 
 
 _Line = tuple[str, Effect]
@@ -82,8 +89,8 @@ def _neighbours(
             bfd_ms=timers.external_bfd_interval_ms if session.bfd else 0,
             bfd_multiplier=timers.bfd_multiplier if session.bfd else 0,
             announced=announced.get(f"{name}@{edge}", {}),
-            blackholes=_blackholes(interventions, peer, session, now_ms),
-            withdraws_at_ms=_withdraws_at(interventions.drains, peer, session, now_ms),
+            blackholes=_blackholes(platform, interventions, (peer, session), now_ms),
+            drain=_first_drain(platform, interventions, (peer, session), now_ms),
         )
         for edge in edges
         for name, (peer, session) in zip(
@@ -93,10 +100,12 @@ def _neighbours(
 
 
 def _blackholes(
-    interventions: Interventions, peer: Peer, session: Session, now_ms: int
+    platform: Platform, interventions: Interventions, at: tuple[Peer, Session], now_ms: int
 ) -> tuple[Prefix, ...]:
     """Return what a session asks its peer to drop."""
-    phase = interventions.drain_of(peer.name, session.edge, session.interface, now_ms)
+    peer, session = at
+    edge = platform.machine(session.edge)
+    phase = interventions.drain_of(peer.name, edge, session.interface, now_ms)
     asks = peer.blackhole and peer.kind is not PeerKind.CUSTOMER
     if not asks or phase is DrainPhase.WITHDRAWN:
         return ()
@@ -108,18 +117,17 @@ def _blackholes(
     )
 
 
-def _withdraws_at(
-    drains: Iterable[Drain], peer: Peer, session: Session, now_ms: int
-) -> int | None:
-    ends = [
-        drain.since_ms + drain.wait_ms
-        for drain in drains
-        if Interventions(drains=(drain,)).drain_of(
-            peer.name, session.edge, session.interface, now_ms
-        )
-        is not DrainPhase.NONE
+def _first_drain(
+    platform: Platform, interventions: Interventions, at: tuple[Peer, Session], now_ms: int
+) -> Drain | None:
+    peer, session = at
+    edge = platform.machine(session.edge)
+    drains = [
+        drain
+        for drain in interventions.drains
+        if drain.fits(peer.name, edge, session.interface) and not drain.is_over(now_ms)
     ]
-    return min(ends, default=None)
+    return min(drains, key=lambda drain: drain.since_ms + drain.wait_ms, default=None)
 
 
 def _session_lines(
@@ -165,6 +173,7 @@ def _other_settings(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
         _moved("max_prefixes ipv4", old.peer.max_prefixes4, new.peer.max_prefixes4),
         _moved("max_prefixes ipv6", old.peer.max_prefixes6, new.peer.max_prefixes6),
         _moved("blackhole", _switch(old.peer.blackhole), _switch(new.peer.blackhole)),
+        _moved("capacity", _capacity(old.session), _capacity(new.session)),
     ]
     if old.session.bfd and new.session.bfd:
         words += [
@@ -172,6 +181,10 @@ def _other_settings(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
             _moved("bfd multiplier", old.bfd_multiplier, new.bfd_multiplier),
         ]
     yield from ((word, Effect.COSMETIC) for word in words if word)
+
+
+def _capacity(session: Session) -> str:
+    return f"{session.capacity_mbps} Mbit/s" if session.capacity_mbps else "not said"
 
 
 def _allowed_lines(old: Peer, new: Peer) -> Iterator[_Line]:
@@ -242,14 +255,16 @@ def _moved_attributes(was: Announcement, will: Announcement) -> Iterator[str]:
 
 def _drain_words(old: _Neighbour | None, new: _Neighbour | None, now_ms: int) -> list[str]:
     """Return what a drain does to a prefix that stays announced for the moment."""
-    was = old.withdraws_at_ms if old else None
-    will = new.withdraws_at_ms if new else None
-    if was == will:
+    was = old.drain if old else None
+    will = new.drain if new else None
+    if (was and was.instants_ms) == (will and will.instants_ms):
         return []
     if will is None:
         return ["graceful shutdown ends"]
-    seconds = max(0, will - now_ms) / 1000
-    return [f"graceful shutdown, withdrawn in {seconds:.10g} s"]
+    seconds = [f"{max(0, at_ms - now_ms) / 1000:.10g} s" for at_ms in will.instants_ms]
+    begins = f" in {seconds[0]}" if will.since_ms > now_ms else ""
+    back = f", back in {seconds[2]}" if will.until_ms else ""
+    return [f"graceful shutdown{begins}, withdrawn in {seconds[1]}{back}"]
 
 
 def _communities(announcement: Announcement) -> str:
@@ -313,7 +328,7 @@ def _validation_lines(before: Platform, after: Platform) -> Iterator[_Line]:
 
 
 def _guard_lines(before: Platform, after: Platform) -> Iterator[_Line]:
-    for name in ("announce_floor", "shrink_percent"):
+    for name in _GUARDS:
         word = _moved(name, getattr(before.guards, name), getattr(after.guards, name))
         if word:
             yield word, Effect.COSMETIC

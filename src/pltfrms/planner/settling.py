@@ -53,10 +53,19 @@ def _why_stop_newer(draft: Draft, keeper: Allocation, newer: Allocation) -> Reas
     """Judge one that came after the keeper; had it been a ready successor, it would be it."""
     if not newer.replaces:
         return Reason.NOT_NEEDED_ANY_MORE
-    if newer.reason in _REPAIRS and newer.version <= keeper.version:
+    if newer.version <= keeper.version and _is_repaired(draft, keeper, newer):
         return Reason.NOT_NEEDED_ANY_MORE
     if newer.version < draft.snapshot.services[newer.service].version:
         return Reason.NEW_VERSION
+    if draft.drained(newer.node) and not draft.drained(keeper.node):
+        return Reason.NODE_DRAINED
     trouble = draft.trouble(newer)
     braked = trouble is Reason.NODE_LOST and is_braked(draft, newer.datacenter)
     return None if braked else trouble
+
+
+def _is_repaired(draft: Draft, keeper: Allocation, newer: Allocation) -> bool:
+    """Return whether what `newer` was started for is over, now that the keeper serves."""
+    if newer.reason is Reason.NODE_DRAINED:
+        return not draft.drained(keeper.node)
+    return newer.reason in _REPAIRS

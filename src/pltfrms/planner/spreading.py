@@ -37,7 +37,7 @@ def _is_quiet(draft: Draft, service: Service, datacenter: str) -> bool:
 
 
 def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
-    nodes = [node for node in draft.present(datacenter) if _is_stable(draft, node)]
+    nodes = [node for node in draft.open(datacenter) if _is_stable(draft, node)]
     counts = {node.name: draft.loads[node.name].services[service.name] for node in nodes}
     if not counts or max(counts.values()) - min(counts.values()) < UNEVEN_BY:
         return

@@ -2,9 +2,9 @@
 
 from pltfrms.errors import NotFoundError
 from pltfrms.model.balancer import BalancedService
-from pltfrms.model.plan import Target
+from pltfrms.model.plan import Placed, Target
 from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.topology import Machine, NodePrefixes, Role
 
 
 def make_target(snapshot: Snapshot, machine: str) -> Target:
@@ -44,4 +44,20 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
             for name, service in sorted(snapshot.services.items())
             if me.role is not Role.CONTROLLER
         ),
+        placed=_placed(snapshot, me),
     )
+
+
+def _placed(snapshot: Snapshot, me: Machine) -> tuple[Placed, ...]:
+    """Return what is placed on each node of an edge's datacenter, if the edge is to know it."""
+    guard = snapshot.platform.guards.node_prefixes
+    if me.role is not Role.EDGE or guard is not NodePrefixes.PLACED:
+        return ()
+    found: dict[str, set[int]] = {
+        node.name: set() for node in snapshot.platform.machines_of(Role.NODE, me.datacenter)
+    }
+    for allocation in snapshot.allocations.values():
+        service = snapshot.services.get(allocation.service)
+        if service is not None and allocation.node in found:
+            found[allocation.node].add(service.id)
+    return tuple(Placed(node=node, services=tuple(sorted(ids))) for node, ids in found.items())

@@ -1,7 +1,9 @@
 """Whose turn it is to put its wanted routing policy in force: one edge after the other.
 
-Every controller decides this alone, from what edges report. An order that all of them share
-makes an old view harmless: it names an edge that has had its turn already.
+Every controller decides this alone, from what edges report: of which platform they have heard
+(the generation of their target), what they want to run by it, and what they run. An order that
+all of them share makes an old view harmless: it names an edge that has had its turn already.
+What an edge wants is not computed here, for an agent of another version renders otherwise.
 """
 
 from collections.abc import Mapping
@@ -29,37 +31,43 @@ class _Standing(StrEnum):
     REVERTED = "reverted"
     UNCLEAR = "unclear"
     """It may be trying something, for all we know."""
+    UNHEARD = "unheard"
+    """It has not heard of the platform yet, and may still try an older one."""
     AWAY = "away"
     """Out of contact for so long that it is not trying anything any more."""
 
 
 def routing_turn(
-    platform: Platform,
-    wanted: Mapping[str, str],
-    statuses: Mapping[str, MachineStatus],
-    snapshot: Snapshot,
+    snapshot: Snapshot, statuses: Mapping[str, MachineStatus], needed: int
 ) -> Turn:
-    """Return which edge may put its wanted policy in force now.
+    """Return which edge may put what it wants in force now.
 
-    `wanted` has the fingerprint by edge; edges that are missing there do not count. Contact
+    `needed` is the generation of the first target with the present platform. Platform, contact
     and interventions are those of `snapshot`; `statuses` may be newer than it.
     """
     freeze = snapshot.interventions.freeze
     if freeze:
         return Turn(reason=f"an operator has frozen the network: {freeze.why or 'no reason'}")
-    order = [edge for edge in _in_order(platform) if edge in wanted]
-    standings = {
-        edge: _standing(platform, snapshot, edge, _routing(statuses, edge), wanted[edge])
-        for edge in order
-    }
-    for standing in (_Standing.REVERTED, _Standing.TRYING, _Standing.UNCLEAR, _Standing.DUE):
+    order = _in_order(snapshot.platform)
+    known = {edge: statuses.get(edge, MachineStatus(machine=edge)) for edge in order}
+    standings = {edge: _standing(snapshot, known[edge], needed) for edge in order}
+    for standing in _PRECEDENCE:
         for edge in order:
             if standings[edge] is standing:
-                return _turn(edge, standing, _routing(statuses, edge))
+                return _turn(edge, standing, known[edge].routing)
     away = [edge for edge in order if standings[edge] is _Standing.AWAY]
     if away:
         return Turn(reason=f"nobody else is left; out of contact: {', '.join(away)}")
     return Turn(reason="every edge runs what is wanted")
+
+
+_PRECEDENCE: Final = (
+    _Standing.REVERTED,
+    _Standing.TRYING,
+    _Standing.UNCLEAR,
+    _Standing.UNHEARD,
+    _Standing.DUE,
+)
 
 
 def _turn(edge: str, standing: _Standing, routing: RoutingStatus) -> Turn:
@@ -68,6 +76,8 @@ def _turn(edge: str, standing: _Standing, routing: RoutingStatus) -> Turn:
         return Turn(reason=f"{edge} tried what is wanted and went back to what was{detail}")
     if standing is _Standing.UNCLEAR:
         return Turn(reason=f"it is not known what {edge} does now")
+    if standing is _Standing.UNHEARD:
+        return Turn(reason=f"{edge} has not heard of the present platform yet")
     if standing is _Standing.TRYING:
         return Turn(machine=edge, reason=f"{edge} is trying a new policy")
     return Turn(machine=edge, reason=f"{edge} is the next in order")
@@ -92,27 +102,29 @@ def _in_order(platform: Platform) -> list[str]:
     return [edge.name for edge in edges]
 
 
-def _routing(statuses: Mapping[str, MachineStatus], edge: str) -> RoutingStatus:
-    status = statuses.get(edge)
-    return status.routing if status else RoutingStatus()
-
-
-def _standing(
-    platform: Platform, snapshot: Snapshot, edge: str, routing: RoutingStatus, wanted: str
-) -> _Standing:
-    contact = snapshot.contact(edge)
-    away = contact is Contact.LOST and _reverted_since(platform, snapshot, edge)
-    if routing.state is RoutingState.REVERTED and routing.wanted == wanted:
+def _standing(snapshot: Snapshot, status: MachineStatus, needed: int) -> _Standing:
+    routing, contact = status.routing, snapshot.contact(status.machine)
+    away = contact is Contact.LOST and _reverted_since(snapshot, status.machine)
+    heard = status.generation >= needed
+    if routing.state is RoutingState.REVERTED and heard:
         return _Standing.REVERTED
     # Who is lost while it tries what is wanted may be lost because of it.
-    if routing.state is RoutingState.TRYING and (routing.wanted == wanted or not away):
+    if routing.state is RoutingState.TRYING and (heard or not away):
         return _Standing.TRYING
-    if routing.state is RoutingState.CONFIRMED and routing.running == wanted:
+    if heard and routing.state is RoutingState.CONFIRMED and _runs_what_it_wants(routing):
         return _Standing.DONE
     if away:
         return _Standing.AWAY
-    known = contact is Contact.PRESENT and routing.running
-    return _Standing.DUE if known else _Standing.UNCLEAR
+    # It may have heard of a later platform than we; who does not say what it wants has failed
+    # to find that out.
+    later = status.generation > snapshot.revision
+    if contact is not Contact.PRESENT or later or not (routing.running and routing.wanted):
+        return _Standing.UNCLEAR
+    return _Standing.DUE if heard else _Standing.UNHEARD
+
+
+def _runs_what_it_wants(routing: RoutingStatus) -> bool:
+    return bool(routing.wanted) and routing.running == routing.wanted
 
 
 _MARGIN: Final = 2
@@ -120,10 +132,10 @@ _MARGIN: Final = 2
 times its time limit."""
 
 
-def _reverted_since(platform: Platform, snapshot: Snapshot, edge: str) -> bool:
+def _reverted_since(snapshot: Snapshot, edge: str) -> bool:
     """Return whether a lost edge has been away so long that any try of it has ended.
 
     It may have been given its turn just before it was lost, and not have said so.
     """
     seconds = snapshot.machines[edge].since_seconds
-    return seconds >= _MARGIN * platform.timers.confirm_seconds
+    return seconds >= _MARGIN * snapshot.platform.timers.confirm_seconds

@@ -8,7 +8,7 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.announcements import Announcement, announcements_of, overrides_of
 from pltfrms.model.glass import RouteView
-from pltfrms.model.interventions import DrainPhase, Interventions
+from pltfrms.model.interventions import DrainPhase
 from pltfrms.model.peering import Peer, PeerKind, Session
 from pltfrms.model.state import AggregateStatus, Contact, SessionStatus, Snapshot
 
@@ -132,10 +132,8 @@ def _wishes_against(
     found += [
         f"the session is drained{_why(drain.why)}: {drain.about}"
         for drain in snapshot.interventions.drains
-        if Interventions(drains=(drain,)).drain_of(
-            at.peer.name, at.edge, at.at.interface, now_ms
-        )
-        is DrainPhase.WITHDRAWN
+        if drain.fits(at.peer.name, snapshot.platform.machine(at.edge), at.at.interface)
+        and drain.phase(now_ms) is DrainPhase.WITHDRAWN
     ]
     return found
 

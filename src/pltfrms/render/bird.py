@@ -12,6 +12,7 @@ from ipaddress import IPv6Address, ip_network
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.topology import (
     Machine,
+    NodePrefixes,
     Platform,
     Role,
     fabric_interface,
@@ -19,9 +20,14 @@ from pltfrms.model.topology import (
 )
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
-from pltfrms.render.mesh import mesh, ospf_ports
+from pltfrms.render.mesh import managed_edges, mesh, ospf_ports
 from pltfrms.render.outside import outside
 from pltfrms.render.text import fill
+
+_DATACENTER_LENGTH = 64
+"""The pools of a datacenter's nodes are what one prefix of this length has."""
+_SERVICE_LENGTH = 96
+"""A node's instances of one service have addresses in one prefix of this length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,19 @@ class _Family:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Permitted:
+    """The services that are accepted from a node, and their instances there.
+
+    What is in a set of BIRD, as text: there may be many thousands.
+    """
+
+    four: str
+    six: str
+    instances: str
+    """Patterns of the addresses that instances of these services have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Neighbor:
     """The session with one machine of the datacenter over one fabric."""
 
@@ -65,6 +84,10 @@ class _Neighbor:
     """The function of the template that judges its routes."""
     own: tuple[tuple[int, tuple[Prefix, ...]], ...]
     """Per family, the prefixes that are the machine's own."""
+    instances: str
+    """Pattern of its instances' addresses; empty if it has none."""
+    permitted: _Permitted | None
+    """Of all services those that are accepted from it; None: any."""
 
 
 def render_bird(platform: Platform, machine: str, conditions: Conditions = NORMAL) -> str:
@@ -103,15 +126,20 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
     return fill(
         "edge.j2",
         **_common(platform, me),
-        datacenter=platform.datacenter(me.datacenter),
         link_local=link_local(me),
         external_bfd_interval_ms=platform.timers.external_bfd_interval_ms,
         bfd_interfaces=_unique(session.interface for _, session in sessions if session.bfd),
         ospf_ports=ospf_ports(platform, me, conditions.costs),
         cold_routes=cold_routes(platform, me) if conditions.cold else (),
-        neighbors=_neighbors(platform, me, inside),
+        neighbors=_neighbors(platform, me, inside, conditions),
+        placed_only=platform.guards.node_prefixes is NodePrefixes.PLACED,
         mesh=mesh(platform, me),
         outside=outside(platform, me, conditions),
+        edges_elsewhere=tuple(
+            f"{platform.loopback4(edge)}/32"
+            for edge in managed_edges(platform)
+            if edge.datacenter != me.datacenter
+        ),
     )
 
 
@@ -121,6 +149,9 @@ def _common(platform: Platform, me: Machine) -> dict[str, object]:
         "title": f"BIRD on {me.name}: {place}, platform {platform.name}",
         "router_id": platform.loopback4(me),
         "asn": platform.asn,
+        "datacenter": platform.datacenter(me.datacenter),
+        # Every machine's pool would be in here; only nodes have one.
+        "instances": platform.pool6(me).supernet(new_prefix=_DATACENTER_LENGTH),
         "families": (_family(platform, me, 4), _family(platform, me, 6)),
         "bfd_interval_ms": platform.timers.bfd_interval_ms,
         "bfd_multiplier": platform.timers.bfd_multiplier,
@@ -167,7 +198,10 @@ def _own(platform: Platform, machine: Machine, number: int) -> tuple[Prefix, ...
 
 
 def _neighbors(
-    platform: Platform, me: Machine, machines: tuple[Machine, ...]
+    platform: Platform,
+    me: Machine,
+    machines: tuple[Machine, ...],
+    conditions: Conditions = NORMAL,
 ) -> tuple[_Neighbor, ...]:
     fabrics = platform.datacenter(me.datacenter).fabrics
     return tuple(
@@ -179,9 +213,31 @@ def _neighbors(
             local=str(platform.fabric_link_local(me, fabric)) if machine.external else "",
             accepts="from_node" if machine.role is Role.NODE else "from_machine",
             own=((4, _own(platform, machine, 4)), (6, _own(platform, machine, 6))),
+            instances=f"{platform.pool6(machine)}{{128,128}}"
+            if machine.role is Role.NODE
+            else "",
+            permitted=permitted,
         )
         for machine in machines
+        for permitted in (_permitted(platform, machine, conditions),)
         for fabric in fabrics
+    )
+
+
+def _permitted(
+    platform: Platform, machine: Machine, conditions: Conditions
+) -> _Permitted | None:
+    any_service = platform.guards.node_prefixes is NodePrefixes.ANY
+    if any_service or machine.role is not Role.NODE or conditions.permits is None:
+        return None
+    permits = conditions.permits.get(machine.name, ())
+    return _Permitted(
+        four=", ".join(str(permit.prefix4) for permit in permits),
+        six=", ".join(str(permit.prefix6) for permit in permits),
+        instances=", ".join(
+            f"{platform.instance6(machine, permit.id, 0)}/{_SERVICE_LENGTH}{{128,128}}"
+            for permit in permits
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pltfrms.model.interventions import Interventions
+from pltfrms.model.plan import Permit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,9 @@ class Conditions:
     interventions: Interventions = field(default_factory=Interventions)
     now_ms: int = 0
     """Unix time; overrides that ended before it do not count."""
+    permits: Mapping[str, tuple[Permit, ...]] | None = None
+    """What each node may announce, by its name, where the platform asks for that; None: it is
+    not known, and every node may announce any service."""
     archive: str = ""
     """File for the MRT archive of the sessions with the outside; empty: none."""
 

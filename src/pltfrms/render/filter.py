@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Final, cast
 
 from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.balancer import ENCAPSULATED_MARK
 from pltfrms.model.peering import Peer, Session, customer_ports
 from pltfrms.model.topology import LinkKind, Platform
 from pltfrms.model.tunnels import endpoint_of
@@ -25,6 +26,12 @@ _WORDS = {4: "ip", 6: "ip6"}
 _LOCAL = {4: (ip_network("127.0.0.0/8"), ip_network("169.254.0.0/16")), 6: (ip_network("::1"),)}
 """Never on a network but their own; fe80::/10 is, and the template knows for what."""
 
+_NEVER_BALANCED = {4: (), 6: (ip_network("fe80::/10"),)}
+"""Link-local sources, which nobody far away can answer; of plain packets the template knows
+for what they may be used."""
+_INNER: Final = {4: "ip6 nexthdr 4 @nh,416,32", 6: "ip6 nexthdr 41 @nh,384,128"}
+"""Source address behind an outer IPv6 header: protocol, offset and length in bits."""
+
 _Pair = tuple[Peer, Session]
 _Ends = tuple[Address, Address, int]
 """Far and near endpoint of a tunnel, and its port."""
@@ -42,6 +49,10 @@ class _Family:
     never_from: str
     never_to: str
     ours: str
+    inner: str
+    """The expression for the source of a packet inside an outer one of the director."""
+    inner_links: str
+    inner_never_from: str
     tunnel_ends: str
     tunnel_ports: str
     neighbours: str
@@ -54,6 +65,8 @@ class _CustomerPort:
     interface: str
     sources: tuple[tuple[str, str], ...]
     """Per address family: nft's word for it, and what may be there."""
+    inner_sources: tuple[tuple[str, str], ...]
+    """The same for packets inside outer ones of the director."""
 
 
 def render_filter(platform: Platform, machine: str, before: Platform | None = None) -> str:
@@ -70,6 +83,7 @@ def render_filter(platform: Platform, machine: str, before: Platform | None = No
         "edge-filter.j2",
         table=FILTER_TABLE,
         reasons=REASONS,
+        encapsulated=f"{ENCAPSULATED_MARK:#x}",
         ports=_elements(f'"{session.interface}"' for _, session in sessions),
         customers=tuple(_ports_of_customers(sessions)),
         families=tuple(_family(platforms, machine, number, sessions) for number in _WORDS),
@@ -90,18 +104,22 @@ def _family(
     elsewhere = _addresses((port for port in ports if port.edge != machine), number)
     ends = [each for each in _tunnel_ends(platforms, machine) if each[0].version == number]
     never_from = (*aggregates, infrastructure, *_LOCAL[number])
+    links = [
+        link
+        for link in _link_networks(sessions, number)
+        if link.is_link_local or any(link.overlaps(each) for each in never_from)
+    ]
     return _Family(
         number=number,
         title=f"IPv{number}",
         word=word,
-        links=_networks(
-            link
-            for link in _link_networks(sessions, number)
-            if link.is_link_local or any(link.overlaps(each) for each in never_from)
-        ),
+        links=_networks(links),
         never_from=_networks(never_from),
         never_to=_networks((infrastructure, *elsewhere)),
         ours=_networks((*aggregates, infrastructure, *here)),
+        inner=_INNER[number],
+        inner_links=_ranges(links),
+        inner_never_from=_ranges((*never_from, *_NEVER_BALANCED[number])),
         tunnel_ends=_elements(f"{far} . {near}" for far, near, _ in ends),
         tunnel_ports=_elements(f"{far} . {port}" for far, _, port in ends),
         neighbours=_elements(
@@ -116,9 +134,11 @@ def _family(
 def _ports_of_customers(sessions: Sequence[_Pair]) -> Iterator[_CustomerPort]:
     for port in sorted(customer_ports(sessions)):
         behind = [pair for pair in sessions if pair[1].interface == port]
-        sources = ((word, _networks(_sources(behind, n))) for n, word in _WORDS.items())
+        sources = [(number, list(_sources(behind, number))) for number in _WORDS]
         yield _CustomerPort(
-            interface=port, sources=tuple((word, each) for word, each in sources if each)
+            interface=port,
+            sources=tuple((_WORDS[n], _networks(some)) for n, some in sources if some),
+            inner_sources=tuple((_INNER[n], _ranges(some)) for n, some in sources if some),
         )
 
 
@@ -154,6 +174,15 @@ def _networks(prefixes: Iterable[Prefix]) -> str:
     """Return networks of one family without overlaps, which nft would refuse in a set."""
     alike = cast("Iterable[IPv4Network]", prefixes)  # or IPv6; the two are never mixed
     return _elements(str(each) for each in collapse_addresses(alike))
+
+
+def _ranges(prefixes: Iterable[Prefix]) -> str:
+    """Return networks of one family as numbers, for bits of a packet that have no name."""
+    alike = cast("Iterable[IPv4Network]", prefixes)  # or IPv6; the two are never mixed
+    return _elements(
+        f"{int(each.network_address):#x}-{int(each.broadcast_address):#x}"
+        for each in collapse_addresses(alike)
+    )
 
 
 def _elements(words: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_interface
 
 from pltfrms.model.addresses import Interface
+from pltfrms.model.balancer import OUTER_BYTES
 from pltfrms.model.lab import (
     Lab,
     LabIxp,
@@ -73,6 +74,8 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
         fabric_interface(fabric): (*fixed, *_towards_external_edges(platform, me, fabric))
         for fabric in fabrics
     }
+    balanced = platform.director and me.role is not Role.CONTROLLER
+    needed_mtus = dict.fromkeys(inside, _ETHERNET_MTU + OUTER_BYTES) if balanced else {}
     mtus = {
         backbone_interface(link.far_end(machine)): _mtu(link)
         for link in platform.links_of(machine)
@@ -82,7 +85,7 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
     devices = {"lo": _loopbacks(platform, me)} | inside | outside
     forwards = me.role is not Role.CONTROLLER
     return NetworkState(
-        devices=_devices(devices, mtus),
+        devices=_devices(devices, mtus, needed_mtus),
         rules=(
             (Rule(preference=_RULE_PREFERENCE, table=SERVICE_TABLE),)
             if me.role is Role.NODE
@@ -138,9 +141,16 @@ def _mtu(link: Link) -> int:
     return link.inner_mtu
 
 
-def _devices(devices: _Devices, mtus: Mapping[str, int]) -> tuple[DeviceState, ...]:
+def _devices(
+    devices: _Devices, mtus: Mapping[str, int], needed: Mapping[str, int] | None = None
+) -> tuple[DeviceState, ...]:
     return tuple(
-        DeviceState(name=name, addresses=addresses, mtu=mtus.get(name, 0))
+        DeviceState(
+            name=name,
+            addresses=addresses,
+            mtu=mtus.get(name, 0),
+            mtu_needed=(needed or {}).get(name, 0),
+        )
         for name, addresses in devices.items()
     )
 

@@ -155,7 +155,7 @@ def _sessions(
                 address=theirs,
                 preference=preference_of(platform, peer, session, conditions.now_ms),
                 drain=conditions.interventions.drain_of(
-                    peer.name, me.name, session.interface, conditions.now_ms
+                    peer.name, me, session.interface, conditions.now_ms
                 ),
                 receive_limit=peer.max_prefixes(number),
                 export_limit=_export_limit(platform, peer, conditions, number),

@@ -19,6 +19,7 @@ from pltfrms.model.topology import (
     Link,
     LinkKind,
     Machine,
+    NodePrefixes,
     Platform,
     Role,
     Timers,
@@ -72,7 +73,11 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         guards=Guards(
             announce_floor=shape.guards.announce_floor,
             shrink_percent=shape.guards.shrink_percent,
+            vantage_floor=shape.guards.vantage_floor,
+            headroom_percent=shape.guards.headroom_percent,
+            node_prefixes=NodePrefixes(shape.guards.node_prefixes),
         ),
+        director=shape.director,
         timers=_timers(shape.timers),
     )
     validation = build_validation(shape.rpki, platform, notes)

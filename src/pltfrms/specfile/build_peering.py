@@ -75,6 +75,7 @@ def _session(peer: str, where: Where, shape: SessionShape, notes: Notes) -> Sess
         password=_password(where, shape, notes),
         gtsm=shape.gtsm,
         require_role=shape.require_role,
+        capacity_mbps=shape.capacity,
     )
 
 

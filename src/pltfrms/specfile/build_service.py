@@ -23,6 +23,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         datacenters=tuple(shape.replicas.datacenters),
         max_per_node=shape.replicas.max_per_node,
         weight=shape.weight,
+        drain_ms=shape.drain,
         ports=tuple(shape.ports),
     )
     return spec, findings

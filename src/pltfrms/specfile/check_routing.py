@@ -36,6 +36,7 @@ def check_routing(platform: Platform) -> Iterator[Finding]:
     for where, session in _sessions(platform):
         yield from _check_session(platform, where, session)
     yield from _check_interfaces(platform)
+    yield from _check_capacities(platform)
     yield from _check_addresses(platform)
 
 
@@ -238,6 +239,20 @@ def _check_interfaces(platform: Platform) -> Iterator[Finding]:
                     "sessions that share an interface have the same ours; else set interface:"
                 )
                 yield Finding(here, what, hint)
+
+
+def _check_capacities(platform: Platform) -> Iterator[Finding]:
+    said: dict[tuple[str, str], int] = {}
+    for where, session in _sessions(platform):
+        here = (*where, "capacity")
+        if session.capacity_mbps < 0:
+            yield Finding(here, "must not be negative")
+        elif session.capacity_mbps:
+            port = (session.edge, session.interface)
+            other = said.setdefault(port, session.capacity_mbps)
+            if other != session.capacity_mbps:
+                what = f"{session.interface} of {session.edge} has {other} Mbit/s already"
+                yield Finding(here, what, "sessions that share a port share its capacity")
 
 
 def _own_interfaces(platform: Platform, edge: str, datacenter: str) -> Iterator[str]:

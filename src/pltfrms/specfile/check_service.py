@@ -37,6 +37,8 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from _check_run(spec.run)
     yield from _check_replicas(spec)
     yield from check_range(("weight",), spec.weight, 1, 64)
+    if not 0 <= spec.drain_ms <= 3_600_000:  # noqa: PLR2004 (as the message says)
+        yield Finding(("drain",), "is outside 0s..1h")
     yield from _check_ports(spec.ports)
     yield from _check_probe(spec.probe)
 

@@ -202,5 +202,7 @@ def _check_guards(platform: Platform) -> Iterator[Finding]:
     elif floor > max(1, count):
         what = f"{floor} is more than the {count} datacenters with external sessions"
         yield Finding(("guards", "announce_floor"), what, absent=("peers",))
-    percent = platform.guards.shrink_percent
-    yield from check_range(("guards", "shrink_percent"), percent, 1, 100)
+    if platform.guards.vantage_floor < 0:
+        yield Finding(("guards", "vantage_floor"), "must not be negative", "0 means none")
+    for name in ("shrink_percent", "headroom_percent"):
+        yield from check_range(("guards", name), getattr(platform.guards, name), 1, 100)

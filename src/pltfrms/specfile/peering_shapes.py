@@ -13,6 +13,7 @@ from pltfrms.specfile.units import (
     CommunityText,
     FileText,
     InterfaceText,
+    Mbps,
     Moment,
     PrefixText,
     Seconds,
@@ -50,6 +51,9 @@ class SessionShape(Shape):
     it too."""
     require_role: bool = False
     """True: refuse a neighbour that does not say its BGP role (RFC 9234)."""
+    capacity: Mbps = default(0, "0Mbit")
+    """Of the port, such as 10Gbit; 0Mbit if not said. Sessions that share a port need to say
+    it once."""
 
 
 class AllowedShape(SparseShape):

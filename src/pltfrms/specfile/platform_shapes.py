@@ -4,7 +4,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.topology import AnnouncePolicy, Guards, Link, LinkKind, Timers
+from pltfrms.model.topology import (
+    AnnouncePolicy,
+    Guards,
+    Link,
+    LinkKind,
+    NodePrefixes,
+    Timers,
+)
 from pltfrms.specfile.peering_shapes import OverrideShape, PeerShape, RpkiShape
 from pltfrms.specfile.shapes import Shape
 from pltfrms.specfile.units import (
@@ -182,6 +189,14 @@ class GuardsShape(Shape):
     """Every aggregate stays announced from at least so many datacenters."""
     shrink_percent: int = _GUARDS.shrink_percent
     """One change may take away at most this share of all announcements, 1..100."""
+    vantage_floor: int = _GUARDS.vantage_floor
+    """An aggregate that the outside hears on fewer sessions than this is shown as a problem; 0
+    for none. It forbids nothing."""
+    headroom_percent: int = _GUARDS.headroom_percent
+    """A change may load what is left at most to this share of its capacity, 1..100."""
+    node_prefixes: Annotated[str, *one_of(*NodePrefixes)] = _GUARDS.node_prefixes.value
+    """What edges accept from a node: any (every service) or placed (the services that have an
+    allocation on it)."""
 
 
 class PlatformShape(Shape):
@@ -215,6 +230,9 @@ class PlatformShape(Shape):
     """RPKI origin validation; without caches there is none."""
     guards: GuardsShape = Field(default_factory=GuardsShape)
     """Limits of every change: beyond them it needs the operator to name the guard."""
+    director: bool = True
+    """True: the director spreads the load where the kernel can run it. False: kernel ECMP does
+    everywhere."""
 
     stand_ins: ClassVar[dict[str, Any]] = {
         "platform": "unknown",

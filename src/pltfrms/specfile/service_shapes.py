@@ -4,12 +4,13 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.service import Probe, ProbeKind, Run
+from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.shapes import Shape
 from pltfrms.specfile.units import Bytes, Milliseconds, default, wrong
 
 _RUN = Run(process=())
 _PROBE = Probe(kind=ProbeKind.TCP)
+_SERVICE = ServiceSpec(name="", run=_RUN, probe=_PROBE, per_datacenter=1)
 _MIB = 1024 * 1024
 
 
@@ -84,8 +85,11 @@ class ServiceShape(Shape):
     """How many instances, and where they run."""
     ports: list[Annotated[str, BeforeValidator(_port)]] = Field(default_factory=list)
     """What it listens on, such as 80/tcp."""
-    weight: int = 10
+    weight: int = _SERVICE.weight
     """Share of the traffic one instance gets, 1..64."""
+    drain: Milliseconds = default(_SERVICE.drain_ms, f"{_SERVICE.drain_ms // 1000}s")
+    """Longest time that an instance which is to go keeps serving the connections it has, 0s to
+    1h; it goes as soon as there are none."""
     probe: ProbeShape
     """How an instance is asked whether it can serve."""
 

@@ -1,0 +1,357 @@
+"""Measure the director beside what else could spread the load, in one run.
+
+    .venv/bin/python bench/balancer.py [--rounds 4] [--quick] [--json]
+
+Runs as root, in namespaces of its own: client, router, one edge, ten nodes with an instance
+each. The same client asks the same four servers through
+
+    plain     one route to one instance: what forwarding costs, without any choice
+    ecmp      the kernel's ECMP
+    director  ours
+    haproxy   HAProxy on the edge, `mode tcp`
+    nft       nftables on the edge: `jhash ... fwd`, by MAC address
+
+Everything shares the cores of one machine, so look at ratios. In each round all of them are
+measured right after each other, in IPv4 and IPv6 by turns; a ratio is the median over rounds
+of what was measured, by what `plain` had in the same round.
+
+Gbit/s are those of plain TCP streams of our own: iperf3 needs two connections to the same
+server, which is what none of these promises.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.rig import machine_words
+from pltfrms.drivers.bpf import Side
+from tests.balancer import packets
+from tests.balancer.flows import STREAM_PORT
+from tests.balancer.layout import EDGE_PORT, FABRIC, WEB, Instance, addresses, client_addresses
+from tests.balancer.rig import Rig, rig
+from tests.namespaces import in_machine
+
+HTTP_PORT = 80
+SERVERS = 4
+"""Instances behind the load of the first table."""
+SIZES = (3, 4, 8, 10)
+"""Instances before one is removed, in the second table."""
+PORTS = range(20_000, 20_400)
+MODES = ("plain", "ecmp", "director", "haproxy", "nft")
+UNITS = {
+    "connections": "new connections/s",
+    "requests": "keep-alive requests/s",
+    "up": "Gbit/s to servers",
+    "down": "Gbit/s from servers",
+}
+GOALS = (("ecmp", 1.0), ("haproxy", 1.8))
+"""What the director must have at least of connections and requests, as a ratio."""
+_EDGE = "edge1"
+_NO_WAITING = {"net/ipv4/tcp_max_tw_buckets": "0"}
+"""Ended connections would occupy the client's ports: finding a free one takes longer each time,
+until there is none."""
+_NGINX = """
+daemon off; worker_processes 2; pid /run/nginx-{name}.pid; error_log /dev/null;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 10000000;
+  server {{
+    listen 80 reuseport; listen [::]:80 ipv6only=on reuseport;
+    location / {{ return 200 "ok"; }}
+  }}
+}}
+"""
+_HAPROXY = """
+global
+  maxconn 8000
+  nbthread {threads}
+defaults
+  mode tcp
+  balance roundrobin
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+"""
+
+
+class Site:
+    """The rig, and ways to spread the load in it."""
+
+    def __init__(self, made: Rig) -> None:
+        """Start the servers."""
+        self.rig = made
+        self.instances = made.add_instances(made.nodes)
+        self._edge = made.hosts[_EDGE]
+        self._haproxy = 0
+        servers = [each.server for each in self.instances[:SERVERS]]
+        for actor in (made.client, self._edge, *servers):
+            actor.call("sysctls", _NO_WAITING)
+        for instance in self.instances[:SERVERS]:
+            file = Path(f"/run/nginx-{instance.name}.conf")
+            file.write_text(_NGINX.format(name=instance.name))
+            instance.server.call("spawn", "nginx", "-c", str(file))
+        made.start_director()
+        made.detach_director()
+
+    def serve_with(self, count: int) -> None:
+        """Have so many instances ready."""
+        for number, instance in enumerate(self.instances):
+            instance.ready = number < count
+
+    def enter(self, mode: str) -> None:
+        """Let this spread the load over the instances that are ready."""
+        self.rig.directed = mode == "director"
+        self.rig.apply()
+        if mode == "haproxy":
+            self._start_haproxy()
+        if mode == "nft":
+            self._edge.call("run", "nft", "-f", "-", stdin=self._nft_text())
+
+    def leave(self, mode: str) -> None:
+        """Undo `enter`."""
+        if mode == "haproxy":
+            self._edge.call("run", "kill", str(self._haproxy))
+            self._edge.call("ip", [f"addr del {each} dev lo" for each in WEB.prefixes])
+        if mode == "nft":
+            self._edge.call("run", "nft", "delete", "table", "netdev", "spread")
+
+    def _ready(self) -> list[Instance]:
+        return [each for each in self.instances if each.ready]
+
+    def _start_haproxy(self) -> None:
+        text = _HAPROXY.format(threads=os.cpu_count() or 1)
+        for port in (HTTP_PORT, STREAM_PORT):
+            text += f"listen p{port}\n"
+            text += "".join(f"  bind {each}:{port}\n" for each in addresses(WEB))
+            for one in self._ready():
+                text += f"  server {one.name} [{one.address}]:{port}\n"
+        file = Path("/run/haproxy.cfg")
+        file.write_text(text)
+        self._edge.call("ip", [f"addr add {each} dev lo" for each in WEB.prefixes])
+        self._haproxy = self._edge.call("spawn", "haproxy", "-db", "-f", str(file))
+        self._wait_for_haproxy()
+
+    def _wait_for_haproxy(self) -> None:
+        deadline = time.monotonic() + 5
+        while not self._edge.call("run", "ss", "-Hltn", f"sport = {STREAM_PORT}"):
+            if time.monotonic() > deadline:
+                raise RuntimeError("haproxy does not listen")
+            time.sleep(0.05)
+
+    def _nft_text(self) -> str:
+        macs = [self._mac(each) for each in self._ready()]
+        table = ", ".join(f"{number} : {mac}" for number, mac in enumerate(macs))
+        rules = [
+            f"{family} daddr {address} ether daddr set jhash {family} saddr . th sport"
+            f' mod {len(macs)} seed 1 map {{ {table} }} fwd to "{FABRIC}"'
+            for family, address in zip(("ip", "ip6"), addresses(WEB), strict=True)
+        ]
+        hook = f'type filter hook ingress device "{EDGE_PORT}" priority 0;'
+        body = "\n".join(rules)
+        return f"table netdev spread {{\nchain in {{\n{hook}\n{body}\n}}\n}}"
+
+    def _mac(self, instance: Instance) -> str:
+        host = self.rig.hosts[instance.node.name]
+        links = json.loads(host.call("run", "ip", "-j", "link", "show", FABRIC))
+        mac: str = links[0]["address"]
+        return mac
+
+
+@dataclass(slots=True)
+class Series:
+    """What one way of spreading did, by round."""
+
+    mode: str
+    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in UNITS})
+
+    def median(self, name: str) -> float:
+        """Return the median over rounds."""
+        return statistics.median(self.values[name])
+
+    def ratio(self, other: "Series", name: str) -> float:
+        """Return the median over rounds of the ratio to another's value in the same round."""
+        pairs = zip(self.values[name], other.values[name], strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+
+def measure_load(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
+    """Measure all ways of spreading in turn, so often."""
+    series = {mode: Series(mode) for mode in MODES}
+    for number in range(rounds):
+        version = 4 if number % 2 else 6
+        shift = number % len(MODES)
+        for mode in (*MODES[shift:], *MODES[:shift]):
+            site.serve_with(1 if mode == "plain" else SERVERS)
+            site.enter(mode)
+            values = series[mode].values
+            values["requests"].append(_wrk(site.rig, version, seconds))
+            values["connections"].append(_wrk(site.rig, version, seconds, "Connection: close"))
+            for name in ("up", "down"):
+                moved = site.rig.client.call(
+                    "stream", version, seconds * 0.5, up=name == "up", flows=4
+                )
+                values[name].append(moved)
+            site.leave(mode)
+    return series
+
+
+def _wrk(made: Rig, version: int, seconds: float, *headers: str) -> float:
+    """Return requests per second over 64 connections; RuntimeError if many fail."""
+    address = addresses(WEB)[version == 6]
+    url = f"http://[{address}]/" if version == 6 else f"http://{address}/"
+    options = [word for header in headers for word in ("-H", header)]
+    words = ("wrk", "-t1", "-c64", f"-d{max(1, round(seconds))}s", *options, url)
+    said = made.client.call("run", *words)
+    done = re.search(r"(\d+) requests in", said)
+    bad = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    failed = sum(map(int, bad.groups())) if bad else 0
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    if not done or not rate or failed > int(done[1]) / 100:
+        raise RuntimeError(f"too many requests failed: {said}")
+    return float(rate[1])
+
+
+def measure_moves(site: Site) -> dict[str, dict[int, float]]:
+    """Return which part of bystanders moves when one instance is removed, by mode and size.
+
+    A bystander is a flow of another instance than the removed one. Each of them is removed
+    once, and the part is the mean.
+    """
+    return {
+        mode: {size: _moved(site, mode, size) for size in SIZES}
+        for mode in ("ecmp", "director", "nft")
+    }
+
+
+def _moved(site: Site, mode: str, size: int) -> float:
+    site.serve_with(size)
+    before = _who_gets(site, mode)
+    parts = []
+    for removed in site.instances[:size]:
+        site.serve_with(size)
+        removed.ready = False
+        after = _who_gets(site, mode)
+        bystanders = [flow for flow in before if before[flow] != removed.name]
+        moved = [flow for flow in bystanders if before[flow] != after.get(flow)]
+        parts.append(len(moved) / len(bystanders))
+    return statistics.mean(parts)
+
+
+def _who_gets(site: Site, mode: str) -> dict[tuple[int, int], str]:
+    site.enter(mode)
+    found = {
+        (version, port): name
+        for version in (4, 6)
+        for port, name in site.rig.client.call("who_gets", version, PORTS).items()
+    }
+    site.leave(mode)
+    return found
+
+
+def measure_program(site: Site) -> dict[str, int]:
+    """Return nanoseconds that the director's program takes for a packet, by kind.
+
+    Of single runs, since the first one changes the packet: with the timer and cold caches.
+    """
+    site.serve_with(SERVERS)
+    site.enter("director")
+    instance, edge = site.instances[0], site.rig.hosts[_EDGE]
+    node = site.rig.hosts[instance.node.name]
+    source = site.rig.platform.balancer_source(site.rig.edges[0]).network_address
+    four, six = client_addresses()[0], client_addresses()[-1]
+    took: dict[str, int] = {}
+    for version, client, service in zip((4, 6), (four, six), addresses(WEB), strict=True):
+        plain = packets.udp(str(client), 7777, service, 7, bytes(32))
+        other = packets.udp(str(client), 7777, str(client), 7, bytes(32))
+        outer = packets.outer(source, instance.address, plain)
+        for name, host, device, side, packet in (
+            ("encapsulate", edge, EDGE_PORT, Side.INGRESS, plain),
+            ("let pass", edge, EDGE_PORT, Side.INGRESS, other),
+            ("decapsulate", node, instance.device, Side.EGRESS, outer),
+        ):
+            frame = packets.ethernet(packet)
+            took[f"{name} IPv{version}"] = host.call("program_ns", device, side, frame)
+    site.leave("director")
+    return took
+
+
+def report(
+    series: dict[str, Series], moved: dict[str, dict[int, float]], took: dict[str, int]
+) -> dict[str, Any]:
+    """Return all figures as they are printed."""
+    plain, director = series["plain"], series["director"]
+    return {
+        "ran_on": machine_words(),
+        "load": [
+            {"mode": mode}
+            | {name: round(one.median(name), 2) for name in UNITS}
+            | {f"{name}_ratio": round(one.ratio(plain, name), 3) for name in UNITS}
+            for mode, one in series.items()
+        ],
+        "director_by": {
+            other: {name: round(director.ratio(series[other], name), 3) for name in UNITS}
+            for other, _ in GOALS
+        },
+        "bystanders_moved": {
+            mode: {str(size): round(share, 4) for size, share in by_size.items()}
+            for mode, by_size in moved.items()
+        },
+        "program_ns": took,
+    }
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print the tables for people."""
+    print(f"ran on: {figures['ran_on']}\n")
+    print(f"{'':10}" + "".join(f"{unit:>28}" for unit in UNITS.values()))
+    for row in figures["load"]:
+        cells = (f"{row[name]:>14.1f}  = {row[f'{name}_ratio']:>5.2f} plain" for name in UNITS)
+        print(f"{row['mode']:10}" + "".join(f"{cell:>28}" for cell in cells))
+    print()
+    for other, goal in GOALS:
+        ratios = figures["director_by"][other]
+        words = ", ".join(f"{name} {ratios[name]:.2f}" for name in UNITS)
+        print(f"director / {other}: {words} (goal for the first two: {goal})")
+    print(f"\nbystanders moved by a removal, of  {'':4}" + "".join(f"{n:>9}" for n in SIZES))
+    for mode, by_size in figures["bystanders_moved"].items():
+        print(f"{mode:39}" + "".join(f"{by_size[str(n)]:>9.2%}" for n in SIZES))
+    print("\nthe director's program, one packet at a time")
+    for name, nanoseconds in figures["program_ns"].items():
+        print(f"{name:39}{nanoseconds:>6} ns")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and print tables or JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--quick", action="store_true", help="two short rounds")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args(argv)
+    rounds, seconds = (2, 1.0) if asked.quick else (asked.rounds, 2.0)
+
+    async def scenario() -> None:
+        with rig(edges=1, nodes=max(SIZES)) as made:
+            site = Site(made)
+            series = measure_load(site, rounds, seconds)
+            figures = report(series, measure_moves(site), measure_program(site))
+        if asked.json:
+            print(json.dumps(figures, indent=2))
+        else:
+            show(figures)
+        sys.stdout.flush()
+
+    in_machine(scenario)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/*
+ * The director: it sends every packet to a service address to one instance, without state.
+ *
+ *     client --> edge ==== outer IPv6 packet ====> node --> instance
+ *                  |                                 |
+ *                  outside, inside                   instance_out
+ *                  hash the flow, take its row       the instance knows the flow: decapsulate
+ *                  of the service's table,           else: send it to the next of the row,
+ *                  encapsulate to its first          and the last of them takes it
+ *
+ * An instance that is a client itself meets the director at instance_in, on its own node. The
+ * instances answer clients directly; answers never pass here.
+ *
+ * All machines have the same tables and compute the same hash, so it does not matter which of
+ * them a packet meets, nor whether the next one meets another. A row has CHANCES candidates.
+ * The first gets new flows. When that changes, a TCP flow lives on where it was: who has no
+ * socket for it passes it on.
+ *
+ * The kernel stays in charge. A packet that we encapsulate goes on to its routing, like every
+ * packet that we leave alone; with no heartbeat, no candidate, or no idea what a packet is, we
+ * leave it alone, and the kernel's own ECMP routes bring it to some instance.
+ *
+ * model.py says the same in Python; tests compare the two, packet by packet. The files of this
+ * program may be used under the GPL, too: the kernel lends bpf_tcp_check_syncookie() only to
+ * programs that say so.
+ */
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+
+#include "maps.h"
+#include "packet.h"
+
+char terms[] SEC("license") = "GPL v2";
+
+#define LABEL 0xd1e00	  /* flow label of the outer header; its last 3 bits: hops so far */
+#define LABEL_MASK 0xfffff
+#define HOPS_MASK 0x7
+#define MAX_HOPS 7
+#define REDIRECTED 0xd1e0 /* mark from instance_out to instance_in of the same device */
+#define ENCAPSULATED 0xd1e1 /* mark for the packet filter, which judges the packet inside */
+#define HOP_LIMIT 64
+#define MAX_PAYLOAD 0xffff
+#define ETHERNET ETH_HLEN /* bytes before the IP header, ... */
+#define NO_LINK_HEADER 0  /* ... also on devices without one, such as WireGuard's */
+
+INLINE void count(enum counter which)
+{
+	__u64 *counter = AT(counters, which);
+
+	if (counter)
+		*counter += 1;
+}
+
+INLINE int leave(enum counter why)
+{
+	count(why);
+	return TC_ACT_OK;
+}
+
+INLINE int drop(enum counter why)
+{
+	count(why);
+	return TC_ACT_SHOT;
+}
+
+/* Super packets of offloads count as what they become on a wire. */
+INLINE __u64 packets_in(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
+
+INLINE bool is_infrastructure(const struct address *address)
+{
+	const struct settings *our = AT(settings, 0);
+
+	return our && (address->half[0] & our->infrastructure_mask) == our->infrastructure;
+}
+
+INLINE bool is_tunnel(__u8 protocol)
+{
+	return protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6;
+}
+
+/* ---- tables ------------------------------------------------------------------------------ */
+
+INLINE bool read_row(__u32 table, __u32 hash, struct row *row)
+{
+	const struct table *rows;
+	const __u32 only = 0;
+	void *map = AT(tables, table);
+
+	if (!map)
+		return false;
+	rows = bpf_map_lookup_elem(map, &only);
+	if (!rows)
+		return false;
+	*row = rows->row[hash % ROWS];
+	return true;
+}
+
+/* Where an instance is; null for nobody. */
+INLINE const struct address *address_of(__u32 id)
+{
+	const struct address *address = AT(instances, id);
+
+	return address && (address->half[0] | address->half[1]) ? address : 0;
+}
+
+INLINE bool is_below(const struct address *a, const struct address *b)
+{
+	for (int i = 0; i < 4; i++)
+		if (a->word[i] != b->word[i])
+			return HOST32(a->word[i]) < HOST32(b->word[i]);
+	return false;
+}
+
+/*
+ * Who is to be asked after `me`, which was reached after `hops` hops: the one of the row with
+ * the next higher address, in a circle; 0 if everybody has been asked. Tables of machines may
+ * differ for a moment, above all in who is the first of a row. They agree on the order of
+ * addresses, so nobody who is in all of these rows is left out; some are asked twice.
+ */
+INLINE __u32 next_candidate(const struct row *row, const struct address *me, __u32 hops)
+{
+	const struct address *lowest = 0, *above = 0;
+	__u32 lowest_id = 0, above_id = 0, others = 0;
+
+	UNROLL
+	for (int i = 0; i < CHANCES; i++) {
+		__u32 id = row->candidate[i];
+		const struct address *address = address_of(id);
+
+		if (!address || same(address, me))
+			continue;
+		others++;
+		if (!lowest || is_below(address, lowest)) {
+			lowest = address;
+			lowest_id = id;
+		}
+		if (is_below(me, address) && (!above || is_below(address, above))) {
+			above = address;
+			above_id = id;
+		}
+	}
+	if (!others || hops >= others + 2 || hops >= MAX_HOPS)
+		return 0;
+	return above_id ? above_id : lowest_id;
+}
+
+/* ---- towards an instance ----------------------------------------------------------------- */
+
+/* The coarse clock is behind the driver's by up to a tick, so a beat may lie in its future. */
+INLINE bool is_stale(const struct settings *our)
+{
+	const __u64 *beat = AT(heartbeat, 0);
+
+	return !beat || !*beat ||
+	       (__s64)(bpf_ktime_get_coarse_ns() - *beat) > (__s64)our->stale_after_ns;
+}
+
+INLINE bool is_new_flow(const struct __sk_buff *skb, const struct packet *packet,
+			const struct flow *flow)
+{
+	struct tcphdr tcp;
+
+	return packet->protocol == IPPROTO_TCP && flow->ports &&
+	       load(skb, packet->payload, &tcp, sizeof(tcp)) && tcp.syn && !tcp.ack;
+}
+
+INLINE void count_sent(struct service_stats *stats, __u32 id, __u64 packets, __u32 bytes,
+		       bool is_new)
+{
+	struct instance_stats *instance = AT(instance_stats, id);
+
+	if (stats) {
+		stats->packets += packets;
+		stats->bytes += bytes;
+		stats->new_flows += is_new;
+	}
+	if (instance) {
+		instance->packets += packets;
+		instance->bytes += bytes;
+	}
+}
+
+/* Make room for the outer header before the IP header, `bytes` from the packet's end. */
+INLINE bool make_room(struct __sk_buff *skb, __u32 bytes)
+{
+	return bytes <= MAX_PAYLOAD &&
+	       !bpf_skb_adjust_room(skb, sizeof(struct ip6), BPF_ADJ_ROOM_MAC,
+				    BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
+}
+
+/* Fill that room, and say on a link with an Ethernet header what is in the frame now. */
+INLINE bool write_outer(struct __sk_buff *skb, __u32 link, const struct ip6 *outer)
+{
+	const __be16 type = NET16(ETH_P_IPV6);
+
+	return !bpf_skb_store_bytes(skb, link, outer, sizeof(*outer), BPF_F_RECOMPUTE_CSUM) &&
+	       (!link || !bpf_skb_store_bytes(skb, link - sizeof(type), &type, sizeof(type), 0));
+}
+
+/*
+ * Send a packet to a service, whose IP header is read, to the instance of its flow. Its time to
+ * live stays as it is; the outer header has its own, and no marks of congestion, which is the
+ * compatibility mode of RFC 6040.
+ */
+INLINE int send(struct __sk_buff *skb, __u32 link, struct packet *packet,
+		const struct service *service)
+{
+	const struct settings *our = AT(settings, 0);
+	const __u32 bytes = skb->len - link;
+	const __u64 packets = packets_in(skb);
+	struct service_stats *stats;
+	const struct address *to;
+	struct ip6 outer;
+	struct flow flow;
+	struct row row;
+	__u32 hash;
+	bool is_new;
+
+	if (!our || is_stale(our))
+		return leave(STALE);
+	if (packet->hop_limit <= 1)
+		return leave(TTL);
+	switch (read_flow(skb, packet, &flow)) {
+	case NOT_OURS:
+		return TC_ACT_OK;
+	case CUT_OFF:
+		return leave(UNREADABLE);
+	case FLOW:
+		break;
+	}
+	if (is_tunnel(packet->protocol))
+		return TC_ACT_OK; /* no service takes it, and the packet filter says so */
+	hash = flow_hash(&flow, service->seed);
+	if (!read_row(service->table, hash, &row))
+		return leave(NO_TABLE);
+	stats = AT(service_stats, service->table);
+	to = address_of(row.candidate[0]);
+	if (!to) {
+		if (stats)
+			stats->no_instance += packets;
+		return TC_ACT_OK;
+	}
+	outer = (struct ip6){
+		.version_class_label = NET32(6U << 28 | LABEL),
+		.payload_bytes = NET16(bytes),
+		.next_header = packet->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP,
+		.hop_limit = HOP_LIMIT,
+		.source = our->source,
+		.destination = *to,
+	};
+	outer.source.word[3] = NET32(hash);
+	is_new = is_new_flow(skb, packet, &flow);
+	if (!make_room(skb, bytes))
+		return leave(FAILED);
+	if (!write_outer(skb, link, &outer))
+		return drop(FAILED);
+	skb->mark = ENCAPSULATED;
+	count_sent(stats, row.candidate[0], packets, bytes, is_new);
+	if (packet->fragment != WHOLE)
+		count(FRAGMENT);
+	if (flow.quoted)
+		count(ICMP_ERROR);
+	return TC_ACT_OK;
+}
+
+/* A packet that comes from a device: ours if it goes to a service. */
+INLINE int ingress(struct __sk_buff *skb, __u32 link, bool trusted)
+{
+	const struct service *service;
+	struct packet packet;
+
+	if (skb->protocol != NET16(ETH_P_IP) && skb->protocol != NET16(ETH_P_IPV6))
+		return TC_ACT_OK;
+	if (!read_ip(skb, link, skb->protocol == NET16(ETH_P_IPV6), &packet))
+		return TC_ACT_OK;
+	if (!trusted && is_tunnel(packet.protocol) && is_infrastructure(&packet.destination))
+		return drop(FORGED);
+	service = FIND(services, &packet.destination);
+	return service ? send(skb, link, &packet, service) : TC_ACT_OK;
+}
+
+/* ---- at an instance ---------------------------------------------------------------------- */
+
+/*
+ * Whether an ACK returns a SYN cookie of this listener: then it opens a flow that has no
+ * socket yet. The 40 bytes are an IPv6 header, or an IPv4 header and some of the TCP header.
+ */
+INLINE bool returns_cookie(const struct __sk_buff *skb, __u32 at, struct bpf_sock *listener,
+			   const struct tcphdr *tcp)
+{
+	__u8 ip[40];
+
+	return load(skb, at, ip, sizeof(ip)) &&
+	       !bpf_tcp_check_syncookie(listener, ip, sizeof(ip), tcp, sizeof(*tcp));
+}
+
+/*
+ * Whether the instance should take a packet of a TCP flow, whose IP header is at `at`: it has
+ * a socket for it, or it is the beginning of a flow.
+ */
+INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packet,
+		     const struct flow *flow, __s32 network_namespace)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct tcphdr tcp = {};
+	struct bpf_sock *sock;
+	bool known;
+
+	if (!flow->quoted) {
+		if (!load(skb, packet->payload, &tcp, sizeof(tcp)))
+			return true; /* the instance will drop it, as anybody would */
+		if (tcp.syn && !tcp.ack)
+			return true;
+	}
+	if (flow->v6) {
+		__builtin_memcpy(tuple.ipv6.saddr, flow->client.word, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, flow->service.word, 16);
+		__builtin_memcpy(&tuple.ipv6.sport, &flow->ports, 4);
+		sock = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), network_namespace, 0);
+	} else {
+		tuple.ipv4.saddr = flow->client.word[3];
+		tuple.ipv4.daddr = flow->service.word[3];
+		__builtin_memcpy(&tuple.ipv4.sport, &flow->ports, 4);
+		sock = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), network_namespace, 0);
+	}
+	if (!sock)
+		return false;
+	known = sock->state != BPF_TCP_LISTEN ||
+		(!flow->quoted && returns_cookie(skb, at, sock, &tcp));
+	bpf_sk_release(sock);
+	return known;
+}
+
+/* Who should be asked for the packet in the outer one; 0 if it may stay here. */
+INLINE __u32 second_chance(struct __sk_buff *skb, const struct here *me, bool v6, __u32 hops)
+{
+	const __u32 at = ETHERNET + sizeof(struct ip6);
+	const struct service *service;
+	struct packet packet;
+	struct flow flow;
+	struct row row;
+	__u32 next;
+
+	if (!read_ip(skb, at, v6, &packet) || read_flow(skb, &packet, &flow) != FLOW)
+		return 0;
+	if (flow.protocol != IPPROTO_TCP || !flow.ports || me->network_namespace_id < 0)
+		return 0;
+	if (is_known(skb, at, &packet, &flow, me->network_namespace_id))
+		return 0;
+	service = FIND(services, &flow.service);
+	if (!service || !read_row(service->table, flow_hash(&flow, service->seed), &row))
+		return 0;
+	next = next_candidate(&row, &me->address, hops);
+	if (!next)
+		count(LAST_HOP);
+	return next;
+}
+
+/* Send an outer packet on to another instance: back out of the device from where it came. */
+INLINE int pass_on(struct __sk_buff *skb, struct ip6 *outer, const struct address *to,
+		   __u32 next)
+{
+	struct instance_stats *stats = AT(instance_stats, next);
+	struct ethhdr link, back;
+
+	/* No carry: second_chance() has made sure that the hops are below MAX_HOPS. */
+	outer->version_class_label = NET32(HOST32(outer->version_class_label) + 1);
+	outer->destination = *to;
+	if (!load(skb, 0, &link, sizeof(link)))
+		return drop(FAILED);
+	back = link;
+	__builtin_memcpy(back.h_dest, link.h_source, ETH_ALEN);
+	__builtin_memcpy(back.h_source, link.h_dest, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, &back, sizeof(back), 0) ||
+	    bpf_skb_store_bytes(skb, ETHERNET, outer, sizeof(*outer), 0))
+		return drop(FAILED);
+	skb->mark = REDIRECTED;
+	if (stats)
+		stats->second_chances += packets_in(skb);
+	count(SECOND_CHANCE);
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+INLINE int decapsulate(struct __sk_buff *skb, bool v6)
+{
+	const __be16 type = v6 ? NET16(ETH_P_IPV6) : NET16(ETH_P_IP);
+
+	if (bpf_skb_adjust_room(skb, -(__s32)sizeof(struct ip6), BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | (v6 ? DECAP_L3_IPV6 : DECAP_L3_IPV4)) ||
+	    bpf_skb_store_bytes(skb, ETHERNET - sizeof(type), &type, sizeof(type), 0))
+		return drop(FAILED);
+	count(DECAPSULATED);
+	return TC_ACT_OK;
+}
+
+INLINE bool is_from_director(const struct ip6 *outer)
+{
+	__u32 label = HOST32(outer->version_class_label) & LABEL_MASK;
+
+	return (label & ~HOPS_MASK) == LABEL && is_infrastructure(&outer->source);
+}
+
+/* ---- the programs ------------------------------------------------------------------------ */
+
+/* From peers: nobody there may send outer packets to us. */
+SEC("tc/outside")
+int outside(struct __sk_buff *skb)
+{
+	return ingress(skb, ETHERNET, false);
+}
+
+SEC("tc/outside_l3")
+int outside_l3(struct __sk_buff *skb)
+{
+	return ingress(skb, NO_LINK_HEADER, false);
+}
+
+/* From our own machines: fabrics and the backbone. */
+SEC("tc/inside")
+int inside(struct __sk_buff *skb)
+{
+	return ingress(skb, ETHERNET, true);
+}
+
+SEC("tc/inside_l3")
+int inside_l3(struct __sk_buff *skb)
+{
+	return ingress(skb, NO_LINK_HEADER, true);
+}
+
+/*
+ * From an instance, or from our own instance_out. Nobody else can set the mark: it does not
+ * survive the way from one network namespace to another.
+ */
+SEC("tc/instance_in")
+int instance_in(struct __sk_buff *skb)
+{
+	if (skb->mark == REDIRECTED) {
+		skb->mark = 0;
+		return TC_ACT_OK;
+	}
+	return ingress(skb, ETHERNET, false);
+}
+
+/* To an instance. Heartbeats do not matter: what is on its way must arrive. */
+SEC("tc/instance_out")
+int instance_out(struct __sk_buff *skb)
+{
+	const struct address *to = 0;
+	__u32 ifindex = skb->ifindex;
+	const struct here *me;
+	struct ip6 outer;
+	__u32 next;
+	bool v6;
+
+	me = FIND(here, &ifindex);
+	if (!me || skb->protocol != NET16(ETH_P_IPV6) ||
+	    !load(skb, ETHERNET, &outer, sizeof(outer)) || !is_tunnel(outer.next_header) ||
+	    !same(&outer.destination, &me->address))
+		return TC_ACT_OK;
+	if (!is_from_director(&outer))
+		return drop(FORGED);
+	v6 = outer.next_header == IPPROTO_IPV6;
+	next = second_chance(skb, me, v6, HOST32(outer.version_class_label) & HOPS_MASK);
+	if (next)
+		to = address_of(next);
+	return to ? pass_on(skb, &outer, to, next) : decapsulate(skb, v6);
+}

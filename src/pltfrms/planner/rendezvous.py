@@ -1,0 +1,163 @@
+"""Decide which instance serves which row of a service's table. Pure.
+
+Weighted rendezvous hashing (highest random weight; Thaler and Ravishankar 1998, weights after
+Schindelhauer and Schomaker 2005): per row every candidate draws a cost, and the lowest wins.
+A draw depends on the row and the candidate's address alone, so all machines that know the same
+candidates have the same table, whatever happened before, and a candidate that comes or goes
+changes only rows in which it is one of the first.
+
+All rows are handled at once: rankings are flat bytes, one row after the other, from which C
+code (`bytes.translate`, slices with a stride) takes away candidates and picks columns.
+"""
+
+import hashlib
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv6Address
+from itertools import chain
+from sys import byteorder
+from typing import Final
+
+from pltfrms.model.balancer import (
+    CHANCES,
+    MAX_CANDIDATES,
+    ROWS,
+    BalancedService,
+    BalancerTable,
+    Candidate,
+    CandidateState,
+)
+
+_NOBODY: Final = bytes(ROWS)
+_DRAWS: Final = 1 << 16
+_PRECISION: Final = 1 << 24
+_DRAINING: Final = 4
+"""Places for draining instances, right after the first; the rest is for active ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The candidates of a service in the order in which each row prefers them."""
+
+    members: tuple[tuple[IPv6Address, int], ...]
+    """(address, weight), sorted; their numbers in `order` are 1 + index."""
+    order: bytes
+    """ROWS rows of len(members) numbers."""
+
+
+def rank(members: Iterable[tuple[IPv6Address, int]], before: Ranking | None = None) -> Ranking:
+    """Return the ranking of these (address, weight) pairs.
+
+    `before` saves work: if members are only missing from it, they are taken out (below 1 ms);
+    a new member or weight costs a sort of every row (about 20 ms for six of them). Of more than
+    MAX_CANDIDATES members the first ones count.
+    """
+    wanted = tuple(sorted(members))[:MAX_CANDIDATES]
+    if before is not None and set(wanted) <= set(before.members):
+        return _reduced(before, wanted)
+    if len(wanted) == 1:
+        return Ranking(wanted, b"\x01" * ROWS)
+    costs = [_costs(n, address, weight) for n, (address, weight) in enumerate(wanted, 1)]
+    ranked = array("Q", chain.from_iterable(map(sorted, zip(*costs, strict=True))))
+    if byteorder == "big":
+        ranked.byteswap()
+    return Ranking(wanted, ranked.tobytes()[::8])
+
+
+def chains(ranking: Ranking, states: Mapping[IPv6Address, CandidateState]) -> tuple[bytes, ...]:
+    """Return CHANCES columns of ROWS numbers: 1 + index into `ranking.members`, 0 = nobody.
+
+    The first column has the active instance that the row prefers; new flows go to it. Then come
+    those who may have flows of the row from before: the four draining ones it prefers most,
+    then the three active ones that it would prefer next (they had it before newer ones came).
+    Without active instances backups count as active, and without those, draining ones do.
+    """
+    numbers = {address: n for n, (address, _) in enumerate(ranking.members, 1)}
+    by_state = {
+        state: bytes(numbers[a] for a in numbers if states[a] is state)
+        for state in CandidateState
+    }
+    first = next((s for s in _PREFERENCE if by_state[s]), CandidateState.ACTIVE)
+    active = _columns(ranking, by_state[first])
+    others = [n for state in CandidateState if state is not first for n in by_state[state]]
+    known = _columns(ranking, bytes(others))
+    chosen = [*active[:1], *known[:_DRAINING], *active[1 : CHANCES - _DRAINING]]
+    return (*chosen, *[_NOBODY] * (CHANCES - len(chosen)))
+
+
+def columns(candidates: Sequence[Candidate]) -> tuple[bytes, ...]:
+    """Return the columns of a table over these candidates, numbered in order of address."""
+    ranking = rank((each.address, each.weight) for each in candidates)
+    return chains(ranking, {each.address: each.state for each in candidates})
+
+
+def make_table(
+    service: BalancedService, candidates: Sequence[Candidate], before: Ranking | None = None
+) -> tuple[BalancerTable, Ranking]:
+    """Return the table of a service, and the ranking to give when it changes next."""
+    ranking = rank(((each.address, each.weight) for each in candidates), before)
+    states = {each.address: each.state for each in candidates}
+    table = BalancerTable(
+        service=service,
+        addresses=tuple(address for address, _ in ranking.members),
+        columns=chains(ranking, states),
+    )
+    return table, ranking
+
+
+def shares(table: BalancerTable) -> tuple[float, ...]:
+    """Return the part of the rows, hence of new flows, that each address gets."""
+    first = table.columns[0]
+    return tuple(first.count(n) / ROWS for n in range(1, len(table.addresses) + 1))
+
+
+def row_of(table: BalancerTable, row: int) -> tuple[IPv6Address, ...]:
+    """Return who is asked for a flow of a row, in this order."""
+    numbers = (column[row] for column in table.columns)
+    return tuple(table.addresses[number - 1] for number in numbers if number)
+
+
+_PREFERENCE: Final = (CandidateState.ACTIVE, CandidateState.BACKUP, CandidateState.DRAINING)
+
+
+def _columns(ranking: Ranking, keep: bytes) -> list[bytes]:
+    """Return the ranking among the numbers in `keep`, as one column per place."""
+    if not keep:
+        return []
+    every = bytes(range(1, len(ranking.members) + 1))
+    order = ranking.order.translate(None, every.translate(None, keep))
+    return [order[place :: len(keep)] for place in range(min(len(keep), CHANCES))]
+
+
+def _reduced(before: Ranking, wanted: tuple[tuple[IPv6Address, int], ...]) -> Ranking:
+    if wanted == before.members:
+        return before
+    new_numbers = {member: n for n, member in enumerate(wanted, 1)}
+    gone = bytes(n for n, m in enumerate(before.members, 1) if m not in new_numbers)
+    renumber = bytearray(256)
+    for n, member in enumerate(before.members, 1):
+        renumber[n] = new_numbers.get(member, 0)
+    return Ranking(wanted, before.order.translate(bytes(renumber), gone))
+
+
+def _costs(number: int, address: IPv6Address, weight: int) -> Iterable[int]:
+    """Return what every row costs a candidate, x 256, + its number: which settles ties.
+
+    Costs are exponential with mean 1 / weight, in fixed point; the random draws behind them
+    are 16 bits of SHAKE-128 of the address per row.
+    """
+    draws = array("H", hashlib.shake_128(address.packed).digest(2 * ROWS))
+    if byteorder == "big":
+        draws.byteswap()
+    return map(number.__add__, map(_logarithms(weight).__getitem__, draws))
+
+
+@cache
+def _logarithms(weight: int) -> Sequence[int]:
+    return [
+        int(-math.log((draw + 0.5) / _DRAWS) * _PRECISION) // weight * 256
+        for draw in range(_DRAWS)
+    ]

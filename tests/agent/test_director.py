@@ -1,0 +1,313 @@
+"""The director of one machine: routes in, tables out, and what it does when it cannot."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_network
+
+from pltfrms.agent.director import (
+    ALONE_SECONDS,
+    BEAT_SECONDS,
+    GONE_SECONDS,
+    RETRY_SECONDS,
+    REUNION_SECONDS,
+    Director,
+)
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.problems import Problems
+from pltfrms.drivers.memory_balancer import MemoryBalancer
+from pltfrms.errors import UnavailableError
+from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable
+from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, Nexthop, Route
+from pltfrms.model.plan import Target
+from pltfrms.planner.rendezvous import row_of
+from tests.agent.bench import PLATFORM, WEB, Bench
+from tests.simulation.virtual import run_virtual
+
+SERVICE = BalancedService(id=WEB.id, name=WEB.name, prefix4=WEB.prefix4, prefix6=WEB.prefix6)
+
+
+def instance(slot: int, node: str = "fra-n1") -> IPv6Address:
+    return PLATFORM.instance6(PLATFORM.machine(node), WEB.id, slot)
+
+
+def ready(slot: int, metric: int = 1010) -> Route:
+    return Route(
+        prefix=ip_network(instance(slot)), table=INSTANCE_TABLE, proto=12, metric=metric
+    )
+
+
+OTHERS = Route(prefix=ip_network("198.51.100.9/32"), table=REMOTE_TABLE, proto=12, metric=32)
+"""Another datacenter tells an edge of its services: it is not cut off."""
+
+
+class Directed(Bench):
+    """A machine with its director alone."""
+
+    def __init__(self, machine: str = "fra-e1") -> None:
+        super().__init__(machine)
+        self.problems = Problems(lambda: None)
+        self.director = self.make_director()
+        self.director.want(self.target())
+        self.network.set_route(OTHERS)
+
+    @property
+    def kernel(self) -> MemoryBalancer:
+        return self.balancer
+
+    def make_director(self) -> Director:
+        journal = Journal(self.machine, self.clock, lambda: None)
+        return Director(self.make_world(), journal, self.problems)
+
+    def target(self, *, director: bool = True) -> Target:
+        platform = replace(PLATFORM, director=director)
+        return Target(
+            machine=self.machine, generation=1, platform=platform, balanced=(SERVICE,)
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.director.begin()
+        await self.director.attach({})
+        task = asyncio.ensure_future(self.director.run())
+        try:
+            await self.clock.sleep(0.05)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def served(self) -> set[IPv6Address]:
+        table = self.kernel.tables.get(WEB.id)
+        return set(table.addresses) if table else set()
+
+
+def test_a_route_becomes_a_candidate_and_goes_with_it() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        async with machine.running():
+            machine.network.set_route(ready(1))
+            machine.network.set_route(ready(2))
+            await machine.clock.sleep(0.02)
+            assert machine.served() == {instance(1), instance(2)}
+            machine.network.delete_route(ready(2))
+            await machine.clock.sleep(0.03)
+            assert machine.served() == {instance(1)}
+            machine.network.delete_route(ready(1))
+            await machine.clock.sleep(0.03)
+            assert machine.kernel.tables == {}
+
+    run_virtual(scenario())
+
+
+def test_a_route_that_is_only_replaced_is_never_missed() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        machine.network.set_route(ready(2))
+        async with machine.running():
+            tables = [machine.kernel.tables[WEB.id]]
+            put = machine.kernel.put
+
+            def watched(table: BalancerTable) -> None:
+                tables.append(table)
+                put(table)
+
+            machine.kernel.put = watched  # type: ignore[method-assign]
+            machine.network.delete_route(ready(2))
+            await machine.clock.sleep(GONE_SECONDS / 2)
+            machine.network.set_route(ready(2, metric=2010))
+            await machine.clock.sleep(0.05)
+            assert all(set(table.addresses) == {instance(1), instance(2)} for table in tables)
+            assert len(tables) == 2
+            assert {row_of(tables[-1], row)[0] for row in range(100)} == {instance(1)}
+
+    run_virtual(scenario())
+
+
+def test_it_beats_only_while_it_can_look() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        async with machine.running():
+            await machine.clock.sleep(10)
+            assert machine.kernel.beat_age_ms() <= BEAT_SECONDS * 1000
+            machine.network.routes = _refuse  # type: ignore[method-assign]
+            await machine.clock.sleep(10)
+            assert machine.kernel.beat_age_ms() >= 9000
+            assert "no netlink" in " ".join(machine.problems.sentences)
+
+    run_virtual(scenario())
+
+
+async def _refuse(table: int) -> tuple[Route, ...]:
+    raise UnavailableError(f"no netlink for {table}")
+
+
+def test_a_kernel_that_cannot_is_said_and_asked_again() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.kernel.refusal = "the kernel is too old"
+        machine.network.set_route(ready(1))
+        async with machine.running():
+            assert machine.director.complaint == "the kernel is too old"
+            assert machine.director.view().mode is BalancerMode.KERNEL
+            assert machine.director.reachable == frozenset()
+            machine.kernel.refusal = ""
+            await machine.clock.sleep(RETRY_SECONDS + 1)
+            assert not machine.director.complaint
+            assert machine.served() == {instance(1)}
+
+    run_virtual(scenario())
+
+
+def test_the_operator_can_switch_it_off_and_on() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        async with machine.running():
+            assert machine.served()
+            machine.director.want(machine.target(director=False))
+            await machine.clock.sleep(0.1)
+            assert machine.kernel.settings is None
+            assert not machine.kernel.tables
+            assert not machine.kernel.hooks
+            assert machine.director.complaint == ""
+            machine.director.want(machine.target())
+            await machine.clock.sleep(RETRY_SECONDS + 1)
+            assert machine.served()
+            assert machine.kernel.hooks
+
+    run_virtual(scenario())
+
+
+def test_a_new_agent_leaves_what_it_finds_until_it_knows_better() -> None:
+    async def scenario() -> None:
+        machine = Directed("fra-n1")
+        machine.network.set_route(ready(1))
+        machine.network.add_device("i1")
+        async with machine.running():
+            await machine.director.attach({"i1": instance(1)})
+        hooks, tables = dict(machine.kernel.hooks), dict(machine.kernel.tables)
+        assert hooks
+        assert tables
+        machine.director = machine.make_director()
+        machine.director.want(machine.target())
+        await machine.director.begin()
+        task = asyncio.ensure_future(machine.director.run())
+        await machine.clock.sleep(3)
+        assert machine.director.reachable is None, "nobody has said yet which instances run"
+        assert machine.kernel.hooks == hooks
+        assert machine.kernel.tables == tables
+        await machine.director.attach({"i1": instance(1)})
+        assert machine.director.reachable == frozenset({"i1"})
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run_virtual(scenario())
+
+
+def test_an_instance_whose_device_is_not_there_is_not_reachable() -> None:
+    async def scenario() -> None:
+        machine = Directed("fra-n1")
+        machine.network.add_device("i1")
+        async with machine.running():
+            await machine.director.attach({"i1": instance(1), "i2": instance(2)})
+            assert machine.director.reachable == frozenset({"i1"})
+
+    run_virtual(scenario())
+
+
+def test_a_route_of_a_service_that_no_target_names_is_left_alone() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        machine.director.want(replace(machine.target(), balanced=()))
+        async with machine.running():
+            assert not machine.kernel.tables
+            machine.director.want(machine.target())
+            await machine.clock.sleep(0.05)
+            assert machine.served() == {instance(1)}
+
+    run_virtual(scenario())
+
+
+def test_an_edge_that_is_cut_off_goes_on_with_whom_it_knew_until_it_knows_again() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        everybody = {instance(slot) for slot in (1, 2, 3)}
+        for slot in (1, 2, 3):
+            machine.network.set_route(ready(slot))
+        async with machine.running():
+            for slot in (1, 2, 3):  # sessions are not lost at the same instant
+                machine.network.delete_route(ready(slot))
+                await machine.clock.sleep(0.05)
+            machine.network.delete_route(OTHERS)
+            await machine.clock.sleep(ALONE_SECONDS + 60)
+            assert machine.served() == everybody
+            machine.network.set_route(OTHERS)
+            machine.network.set_route(ready(2))
+            machine.network.set_route(ready(4))
+            await machine.clock.sleep(REUNION_SECONDS / 2)
+            assert machine.served() == everybody | {instance(4)}, "who knows of 1 and 3 yet?"
+            await machine.clock.sleep(REUNION_SECONDS + BEAT_SECONDS)
+            assert machine.served() == {instance(2), instance(4)}
+
+    run_virtual(scenario())
+
+
+def test_an_edge_whose_datacenter_is_lost_leaves_it_to_the_others() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        async with machine.running():
+            machine.network.delete_route(ready(1))
+            await machine.clock.sleep(0.05)
+            assert machine.kernel.tables == {}
+
+    run_virtual(scenario())
+
+
+def test_a_node_without_a_way_out_keeps_the_others_and_an_agent_begun_then_its_tables() -> None:
+    async def scenario() -> None:
+        machine = Directed("fra-n1")
+        hops = (Nexthop(device="fab-a"),)
+        default = Route(
+            prefix=ip_network("::/0"), table=254, proto=12, metric=32, nexthops=hops
+        )
+        elsewhere = PLATFORM.instance6(PLATFORM.machine("fra-n2"), WEB.id, 1)
+        other = replace(ready(1), prefix=ip_network(elsewhere))
+        machine.network.add_device("i1")
+        for route in (default, ready(1), other):
+            machine.network.set_route(route)
+        async with machine.running():
+            await machine.director.attach({"i1": instance(1)})
+            machine.network.delete_route(other)
+            machine.network.delete_route(default)
+            await machine.clock.sleep(10)
+            assert machine.served() == {instance(1), elsewhere}
+        machine.network.delete_route(ready(1))
+        machine.director = machine.make_director()
+        machine.director.want(machine.target())
+        async with machine.running():
+            await machine.clock.sleep(10)
+            assert machine.served() == {instance(1), elsewhere}
+
+    run_virtual(scenario())
+
+
+def test_the_view_shows_shares_states_and_devices() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        machine.network.set_route(ready(2, metric=2010))
+        async with machine.running():
+            view = machine.director.view()
+            assert view.mode is BalancerMode.DIRECTOR
+            (table,) = view.tables
+            assert table.shares == (1.0, 0.0)
+            assert [each.state.name for each in table.candidates] == ["ACTIVE", "DRAINING"]
+            assert {hook.device for hook in view.devices} >= {"fab-a", "fab-b"}
+            assert machine.director.row(WEB.id, 0) == (instance(1), instance(2))
+
+    run_virtual(scenario())
