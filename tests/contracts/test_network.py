@@ -378,16 +378,6 @@ def test_a_route_that_goes_with_its_device_is_hinted(play: Play) -> None:
     play(scenario)
 
 
-def test_devices_have_names(play: Play) -> None:
-    async def scenario(world: World) -> None:
-        await with_two_devices(world)
-        assert set(await world.network.devices()) >= {"i1", "i2"}
-        world.remove_device("i1")
-        assert "i1" not in await world.network.devices()
-
-    play(scenario)
-
-
 async def hint(hints: AsyncIterator[None], *, expected: bool = True) -> None:
     try:
         async with asyncio.timeout(2 if expected else 0.05):

@@ -53,6 +53,23 @@ def test_the_near_end_has_one_address_at_once() -> None:
     in_machine(scenario)
 
 
+def test_an_address_whose_network_is_unreachable_is_added_again() -> None:
+    async def scenario() -> None:
+        batch("link add fab-a type veth peer name wire\nlink set fab-a up\nlink set wire up\n")
+        address = ip_interface("fe80::a:1/64")
+        state = NetworkState(devices=(DeviceState(name="fab-a", addresses=(address,)),))
+        network = KernelNetwork()
+        await network.apply_state(state)
+        ip("-6 route flush dev fab-a")
+        (sentence,) = await network.apply_state(state)
+        assert "again: it had no route" in sentence
+        assert "fe80::/64" in ip("-6 route show dev fab-a")
+        assert await network.apply_state(state) == ()
+        await network.close()
+
+    in_machine(scenario)
+
+
 def test_a_route_without_carrier_is_deleted() -> None:
     async def scenario() -> None:
         network, pid = await attached()

@@ -85,10 +85,6 @@ class MemoryNetwork:
         """See `ports.Network`."""
         return self._listen(table)
 
-    async def devices(self) -> tuple[str, ...]:
-        """See `ports.Network`."""
-        return tuple(self.addresses)
-
     async def close(self) -> None:
         """Release nothing: what was made stays, as in the kernel."""
 

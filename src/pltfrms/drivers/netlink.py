@@ -58,6 +58,8 @@ class KernelNetwork:
         self._sysctl_root = sysctl_root
         self._rtnl: Any = None
         self._busy = asyncio.Lock()
+        self._connected: set[int] = set()
+        """Indexes of devices whose link-local network was seen to be reachable."""
         self._listeners: set[Hints] = set()
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
@@ -138,10 +140,6 @@ class KernelNetwork:
     def table_changes(self, table: int) -> AsyncIterator[None]:
         """See `ports.Network`. Nothing that happens after this call is missed."""
         return self._listen(Hints(IPV6_ROUTES_GROUP, table))
-
-    async def devices(self) -> tuple[str, ...]:
-        """See `ports.Network`."""
-        return tuple(name for _, name in socket.if_nameindex())
 
     async def peer_namespace(self, device: str) -> int | None:
         """Return the kernel's number for the network namespace of a veth's far end.
@@ -287,6 +285,32 @@ class KernelNetwork:
         if not up:
             words = {"index": index, "state": "up"}
             sentences.append(await self._change("link", "set", f"{device.name} up", words))
+        elif not sentences:
+            sentences += await self._connect(device, index)
+        return sentences
+
+    async def _connect(self, device: DeviceState, index: int) -> list[str]:
+        """Make sure, once per device, that its link-local addresses have their network.
+
+        Without carrier at the wrong instant the kernel keeps an address and forgets its route.
+        """
+        addresses = [address for address in device.addresses if address.ip.is_link_local]
+        if not addresses or index in self._connected or not _flags(device.name) & _RUNNING:
+            return []
+        try:
+            await self._ask("route", "get", dst=str(addresses[0].ip + 1), oif=index)
+        except NetlinkError as error:
+            if error.code != errno.ENETUNREACH:
+                raise
+        else:
+            self._connected.add(index)
+            return []
+        sentences: list[str] = []
+        for address in addresses:
+            words = _address_words(index, str(address))
+            sentence = f"added {address} to {device.name} again: it had no route"
+            await self._change("addr", "del", "", words)
+            sentences.append(await self._change("addr", "add", sentence, words))
         return sentences
 
     async def _addresses(self) -> Mapping[int, set[Interface]]:

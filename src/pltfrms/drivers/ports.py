@@ -193,10 +193,6 @@ class Network(Protocol):
         """Yield whenever an IPv6 route of one table changes: a hint, and nothing else is."""
         ...
 
-    async def devices(self) -> tuple[str, ...]:
-        """Return the names of the machine's network devices."""
-        ...
-
     async def close(self) -> None:
         """Release sockets."""
         ...

@@ -45,6 +45,7 @@ from pltfrms.lab.relay import run_relay
 from pltfrms.model.api import Heartbeat, HeartbeatReply, SnapshotView
 from pltfrms.model.plan import Target
 from pltfrms.model.topology import Platform
+from pltfrms.planner import rendezvous
 from pltfrms.render import text
 
 DISKS = "disks"
@@ -99,6 +100,7 @@ def _preload(parts: LabParts) -> None:
     # What each of our daemons would otherwise do again, each for itself.
     codec.prepare(Heartbeat, HeartbeatReply, Platform, Target, SnapshotView)
     text.prepare()
+    rendezvous.prepare()
     gc.collect()
     gc.freeze()
 
