@@ -98,7 +98,7 @@ def test_our_machines_look_over_the_network_and_others_do_not() -> None:
         async with machine():
             (route,) = await GlassClient().routes(PLACE, RouteQuestion(prefix="2001:db8:1::1"))
             assert (route.session, route.via) == ("one", ("unreachable",))
-            run("ip", "addr", "add", "2001:db8:bad::1/128", "dev", "lo")
+            run("ip", "addr", "add", "2001:db8:bad::1/128", "dev", "lo", "nodad")
             reader, writer = await asyncio.open_connection(
                 str(ADDRESS), GLASS_PORT, local_addr=("2001:db8:bad::1", 0)
             )

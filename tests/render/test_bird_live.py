@@ -101,7 +101,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
         for address in AMS_ONLY:  # the node itself answers for the instance
             length = 128 if ":" in address else 32
             net.ip("ams-n1", f"addr add {address}/{length} dev lo")
-        assert eventually(lambda: route(net, "fra-e2", AMS_ONLY[0]))
+        for edge in ("fra-e1", "fra-e2"):
+            for address in AMS_ONLY:
+                assert eventually(lambda: route(net, edge, address))  # noqa: B023
         yield net
 
 
