@@ -107,8 +107,8 @@ class Flows:
         self.rig.wait("nobody drains", nobody_drains, 60)
 
     def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        with self._process:  # closes its pipes, too
+            self._process.kill()
 
 
 @pytest.fixture(scope="module")
