@@ -232,7 +232,8 @@ class Director:
         recent = now - RECENT_SECONDS
         self._kept = frozenset(one for one, at in self._seen.values() if at >= recent)
         self._seen = {}
-        _log.warning("cut off from all others", candidates_kept=len(self._kept))
+        if self._kept:
+            _log.warning("cut off from all others", candidates_kept=len(self._kept))
 
     def _is_alone(self, found: _Candidates) -> bool:
         own = frozenset((self._instances or {}).values())

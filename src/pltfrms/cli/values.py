@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,26 +30,6 @@ def duration_ms(text: str) -> int:
     return int(value)
 
 
-class Duration(click.ParamType[int]):
-    """An option that takes a duration; its value is in milliseconds."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Read a duration; a number is one already, in milliseconds."""
-        if isinstance(value, int):
-            return value
-        try:
-            return duration_ms(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-DURATION = Duration()
-
-
 def moment_ms(text: str) -> int:
     """Return a time such as `2030-01-31T22:00Z` or `…T22:00+01:00` in Unix milliseconds.
 
@@ -65,24 +46,28 @@ def moment_ms(text: str) -> int:
     return int(moment.timestamp() * 1000)
 
 
-class Moment(click.ParamType[int]):
-    """An option that takes a time; its value is Unix time in milliseconds."""
+class Milliseconds(click.ParamType[int]):
+    """An option that takes a text which stands for milliseconds."""
 
-    name = "time"
+    def __init__(self, name: str, read: Callable[[str], int]) -> None:
+        """Call it `name` in help; `read` raises ValueError for what it does not understand."""
+        self.name = name
+        self._read = read
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Read a time; a number is one already, in milliseconds."""
+        """Read the text; a number is milliseconds already."""
         if isinstance(value, int):
             return value
         try:
-            return moment_ms(str(value))
+            return self._read(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-MOMENT = Moment()
+DURATION = Milliseconds("duration", duration_ms)
+MOMENT = Milliseconds("time", moment_ms)
 
 
 def split_fault(text: str) -> tuple[str, str]:
