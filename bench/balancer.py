@@ -1,6 +1,6 @@
 """Measure the director beside what else could spread the load, in one run.
 
-    .venv/bin/python bench/balancer.py [--rounds 4] [--quick] [--json]
+    .venv/bin/python bench/balancer.py [--rounds 6] [--quick] [--json]
 
 Runs as root, in namespaces of its own: client, router, one edge, ten nodes with an instance
 each. The same client asks the same four servers through
@@ -15,6 +15,10 @@ Everything shares the cores of one machine, so look at ratios. In each round all
 measured right after each other, in IPv4 and IPv6 by turns; a ratio is the median over rounds
 of what was measured, by what `plain` had in the same round.
 
+In the first table the client, the servers and all that forwards between them take most of the
+time. What a balancer costs where it stands is in the second one: there the edge has the first
+core for itself, everything else shares the other ones, and that core's busy time is counted.
+
 Gbit/s are those of plain TCP streams of our own: iperf3 needs two connections to the same
 server, which is what none of these promises.
 """
@@ -26,10 +30,11 @@ import re
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -54,14 +59,23 @@ UNITS = {
     "up": "Gbit/s to servers",
     "down": "Gbit/s from servers",
 }
-GOALS = (("ecmp", 1.0), ("haproxy", 1.8))
-"""What the director must have at least of connections and requests, as a ratio."""
+COSTS = {"connections": "edge us/connection", "requests": "edge us/request"}
+OTHERS = ("ecmp", "haproxy")
+"""What the director is compared with."""
 _EDGE = "edge1"
+_ALL_CPUS = os.sched_getaffinity(0)
+_EDGE_CPU = min(_ALL_CPUS)
+_OTHER_CPUS = _ALL_CPUS - {_EDGE_CPU}
+_RECEIVE_ON = """
+mkdir -p /run/sys; mount -t sysfs none /run/sys
+for each in /run/sys/class/net/*/queues/rx-0/rps_cpus; do echo {mask:x} >$each; done
+"""
+_HEADERS = {"requests": (), "connections": ("Connection: close",)}
 _NO_WAITING = {"net/ipv4/tcp_max_tw_buckets": "0"}
 """Ended connections would occupy the client's ports: finding a free one takes longer each time,
 until there is none."""
 _NGINX = """
-daemon off; worker_processes 2; pid /run/nginx-{name}.pid; error_log /dev/null;
+daemon off; worker_processes 1; pid /run/nginx-{name}.pid; error_log /dev/null;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 10000000;
@@ -90,6 +104,7 @@ class Site:
     def __init__(self, made: Rig) -> None:
         """Start the servers."""
         self.rig = made
+        self._pinned: tuple[str, ...] = ()
         self.instances = made.add_instances(made.nodes)
         self._edge = made.hosts[_EDGE]
         self._haproxy = 0
@@ -107,6 +122,14 @@ class Site:
         """Have so many instances ready."""
         for number, instance in enumerate(self.instances):
             instance.ready = number < count
+
+    def separate_edge(self) -> None:
+        """Let the edge work on a core of its own, and nobody else there."""
+        for actor in self.rig.actors():
+            cpus = {_EDGE_CPU} if actor is self._edge else _OTHER_CPUS
+            script = _RECEIVE_ON.format(mask=sum(1 << cpu for cpu in cpus))
+            actor.call("run", "unshare", "--mount", "sh", "-ec", script)
+        self._pinned = ("taskset", "--cpu-list", str(_EDGE_CPU))
 
     def enter(self, mode: str) -> None:
         """Let this spread the load over the instances that are ready."""
@@ -138,7 +161,9 @@ class Site:
         file = Path("/run/haproxy.cfg")
         file.write_text(text)
         self._edge.call("ip", [f"addr add {each} dev lo" for each in WEB.prefixes])
-        self._haproxy = self._edge.call("spawn", "haproxy", "-db", "-f", str(file))
+        self._haproxy = self._edge.call(
+            "spawn", *self._pinned, "haproxy", "-db", "-f", str(file)
+        )
         self._wait_for_haproxy()
 
     def _wait_for_haproxy(self) -> None:
@@ -172,7 +197,7 @@ class Series:
     """What one way of spreading did, by round."""
 
     mode: str
-    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in UNITS})
+    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def median(self, name: str) -> float:
         """Return the median over rounds."""
@@ -194,8 +219,8 @@ def measure_load(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
             site.serve_with(1 if mode == "plain" else SERVERS)
             site.enter(mode)
             values = series[mode].values
-            values["requests"].append(_wrk(site.rig, version, seconds))
-            values["connections"].append(_wrk(site.rig, version, seconds, "Connection: close"))
+            for name, headers in _HEADERS.items():
+                values[name].append(_wrk(site.rig, version, seconds, *headers).per_second)
             for name in ("up", "down"):
                 moved = site.rig.client.call(
                     "stream", version, seconds * 0.5, up=name == "up", flows=4
@@ -205,12 +230,44 @@ def measure_load(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
     return series
 
 
-def _wrk(made: Rig, version: int, seconds: float, *headers: str) -> float:
-    """Return requests per second over 64 connections; RuntimeError if many fail."""
+def measure_edge(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
+    """Measure how many microseconds of its core the edge takes for a connection or request."""
+    site.separate_edge()
+    series = {mode: Series(mode) for mode in MODES}
+    for number in range(rounds):
+        version = 4 if number % 2 else 6
+        for mode in MODES:
+            site.serve_with(1 if mode == "plain" else SERVERS)
+            site.enter(mode)
+            for name, headers in _HEADERS.items():
+                before = _idle_seconds(), time.monotonic()
+                asked = _wrk(site.rig, version, seconds, *headers)
+                idle, passed = _idle_seconds() - before[0], time.monotonic() - before[1]
+                series[mode].values[name].append(1e6 * (passed - idle) / asked.requests)
+            site.leave(mode)
+    return series
+
+
+def _idle_seconds() -> float:
+    """Return how long the edge's core had nothing to do since the machine started."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    words = next(line for line in lines if line.startswith(f"cpu{_EDGE_CPU} ")).split()
+    return (int(words[4]) + int(words[5])) / os.sysconf("SC_CLK_TCK")
+
+
+class Asked(NamedTuple):
+    """What a client has got."""
+
+    requests: int
+    per_second: float
+
+
+def _wrk(made: Rig, version: int, seconds: float, *headers: str) -> Asked:
+    """Ask over 64 connections; RuntimeError if many requests fail."""
     address = addresses(WEB)[version == 6]
     url = f"http://[{address}]/" if version == 6 else f"http://{address}/"
     options = [word for header in headers for word in ("-H", header)]
-    words = ("wrk", "-t1", "-c64", f"-d{max(1, round(seconds))}s", *options, url)
+    words = ("wrk", "-t2", "-c64", f"-d{max(1, round(seconds))}s", *options, url)
     said = made.client.call("run", *words)
     done = re.search(r"(\d+) requests in", said)
     bad = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
@@ -218,7 +275,7 @@ def _wrk(made: Rig, version: int, seconds: float, *headers: str) -> float:
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     if not done or not rate or failed > int(done[1]) / 100:
         raise RuntimeError(f"too many requests failed: {said}")
-    return float(rate[1])
+    return Asked(int(done[1]), float(rate[1]))
 
 
 def measure_moves(site: Site) -> dict[str, dict[int, float]]:
@@ -286,7 +343,10 @@ def measure_program(site: Site) -> dict[str, int]:
 
 
 def report(
-    series: dict[str, Series], moved: dict[str, dict[int, float]], took: dict[str, int]
+    series: dict[str, Series],
+    edge: dict[str, Series],
+    moved: dict[str, dict[int, float]],
+    took: dict[str, int],
 ) -> dict[str, Any]:
     """Return all figures as they are printed."""
     plain, director = series["plain"], series["director"]
@@ -300,7 +360,15 @@ def report(
         ],
         "director_by": {
             other: {name: round(director.ratio(series[other], name), 3) for name in UNITS}
-            for other, _ in GOALS
+            for other in OTHERS
+        },
+        "edge": [
+            {"mode": mode} | {f"{name}_us": round(one.median(name), 2) for name in COSTS}
+            for mode, one in edge.items()
+        ],
+        "edge_of_others_by_director": {
+            other: {name: round(edge[other].ratio(edge["director"], name), 3) for name in COSTS}
+            for other in OTHERS
         },
         "bystanders_moved": {
             mode: {str(size): round(share, 4) for size, share in by_size.items()}
@@ -318,10 +386,15 @@ def show(figures: dict[str, Any]) -> None:
         cells = (f"{row[name]:>14.1f}  = {row[f'{name}_ratio']:>5.2f} plain" for name in UNITS)
         print(f"{row['mode']:10}" + "".join(f"{cell:>28}" for cell in cells))
     print()
-    for other, goal in GOALS:
-        ratios = figures["director_by"][other]
+    for other, ratios in figures["director_by"].items():
         words = ", ".join(f"{name} {ratios[name]:.2f}" for name in UNITS)
-        print(f"director / {other}: {words} (goal for the first two: {goal})")
+        print(f"director / {other}: {words}")
+    print(f"\n{'':10}" + "".join(f"{unit:>28}" for unit in COSTS.values()))
+    for row in figures["edge"]:
+        print(f"{row['mode']:10}" + "".join(f"{row[f'{name}_us']:>28.1f}" for name in COSTS))
+    for other, ratios in figures["edge_of_others_by_director"].items():
+        words = ", ".join(f"{name} {ratios[name]:.2f}" for name in COSTS)
+        print(f"{other} / director: {words}")
     print(f"\nbystanders moved by a removal, of  {'':4}" + "".join(f"{n:>9}" for n in SIZES))
     for mode, by_size in figures["bystanders_moved"].items():
         print(f"{mode:39}" + "".join(f"{by_size[str(n)]:>9.2%}" for n in SIZES))
@@ -333,7 +406,7 @@ def show(figures: dict[str, Any]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print tables or JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--quick", action="store_true", help="two short rounds")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(argv)
@@ -343,7 +416,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         with rig(edges=1, nodes=max(SIZES)) as made:
             site = Site(made)
             series = measure_load(site, rounds, seconds)
-            figures = report(series, measure_moves(site), measure_program(site))
+            moved, took = measure_moves(site), measure_program(site)
+        os.sched_setaffinity(0, _OTHER_CPUS)  # the new actors inherit it
+        with rig(edges=1, nodes=SERVERS) as made:
+            edge = measure_edge(Site(made), rounds, seconds)
+        figures = report(series, edge, moved, took)
         if asked.json:
             print(json.dumps(figures, indent=2))
         else:

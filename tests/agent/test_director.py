@@ -19,7 +19,7 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.memory_balancer import MemoryBalancer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable
-from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, Nexthop, Route
+from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, HostRoute, Nexthop, Route
 from pltfrms.model.plan import Target
 from pltfrms.planner.rendezvous import row_of
 from tests.agent.bench import PLATFORM, WEB, Bench
@@ -126,13 +126,43 @@ def test_a_route_that_is_only_replaced_is_never_missed() -> None:
     run_virtual(scenario())
 
 
+def test_who_goes_does_not_wait_until_all_who_are_new_have_come() -> None:
+    count = 20
+    services = tuple(replace(SERVICE, id=1000 + n, name=f"s{n}") for n in range(count))
+
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        machine.network.set_route(ready(2))
+        machine.director.want(replace(machine.target(), balanced=(SERVICE, *services)))
+        put, done = machine.kernel.put, list[str]()
+
+        def watched(table: BalancerTable) -> None:
+            put(table)
+            done.append(table.service.name)
+            if len(done) == count // 2:
+                machine.network.delete_route(ready(2))
+
+        async with machine.running():
+            machine.kernel.put = watched  # type: ignore[method-assign]
+            for service in services:
+                address = PLATFORM.instance6(PLATFORM.machine("fra-n1"), service.id, 1)
+                machine.network.set_route(replace(ready(1), prefix=ip_network(address)))
+            await machine.clock.sleep(1)
+        assert machine.served() == {instance(1)}
+        assert sorted(done) == sorted([SERVICE.name, *(each.name for each in services)])
+        assert done.index(SERVICE.name) <= count // 2 + 2, done
+
+    run_virtual(scenario())
+
+
 def test_it_beats_only_while_it_can_look() -> None:
     async def scenario() -> None:
         machine = Directed()
         async with machine.running():
             await machine.clock.sleep(10)
             assert machine.kernel.beat_age_ms() <= BEAT_SECONDS * 1000
-            machine.network.routes = _refuse  # type: ignore[method-assign]
+            machine.network.host_routes = _refuse  # type: ignore[method-assign]
             await machine.clock.sleep(10)
             assert machine.kernel.beat_age_ms() >= 9000
             assert "no netlink" in " ".join(machine.problems.sentences)
@@ -140,7 +170,7 @@ def test_it_beats_only_while_it_can_look() -> None:
     run_virtual(scenario())
 
 
-async def _refuse(table: int) -> tuple[Route, ...]:
+async def _refuse(table: int) -> tuple[HostRoute, ...]:
     raise UnavailableError(f"no netlink for {table}")
 
 

@@ -47,6 +47,9 @@ _ANY_PATH = {
     "net/ipv4/conf/default/rp_filter": "0",
     "net/ipv6/conf/default/accept_dad": "0",
 }
+_NO_BRIDGE_FILTERS = """
+for file in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $file ] || echo 0 >$file; done
+"""
 _SILENCE = """
 table inet silence {
   chain in { type filter hook prerouting priority -300; policy drop; }
@@ -76,6 +79,7 @@ class Rig:
         self._switch = start("switch", Part)
         for machine in self.platform.machines:
             self.hosts[machine.name] = start(machine.name, self._host(machine.name))
+        self._switch.call("run", "sh", "-c", _NO_BRIDGE_FILTERS)
         self.router.call("sysctls", _FORWARDING | _ANY_PATH)
         self.client.call("sysctls", _CLIENT | _ANY_PATH)
         self._wire()
@@ -210,10 +214,14 @@ class Rig:
             return False
         return True
 
+    def actors(self) -> list[Actor]:
+        """Return all that run; clients and servers first."""
+        servers = [each.actor for each in self.instances.values() if each.actor]
+        return [self.client, *servers, *self.hosts.values(), self.router, self._switch]
+
     def close(self) -> None:
         """End all actors."""
-        servers = [each.actor for each in self.instances.values() if each.actor]
-        for actor in (*servers, *self.hosts.values(), self.router, self.client, self._switch):
+        for actor in self.actors():
             actor.kill()
 
     # ---- telling all machines --------------------------------------------------------------

@@ -367,6 +367,36 @@ def test_one_table_is_hinted_alone(play: Play) -> None:
     play(scenario)
 
 
+def test_host_routes_of_a_table_say_address_and_metric(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        await with_two_devices(world)
+        assert await world.network.host_routes(105) == ()
+        unreachable = replace(V6, table=105, metric=1010, nexthops=())
+        many = [
+            replace(unreachable, prefix=ip_network(f"2001:db8:9::{number:x}/128"))
+            for number in range(1, 900)
+        ]
+        others = (
+            replace(V4, table=105),
+            V6,
+            replace(unreachable, table=1105),
+            replace(AGGREGATE6, table=105),
+        )
+        twice = replace(unreachable, metric=2020)
+        for route in (replace(V6, table=105, metric=7), unreachable, twice, *many, *others):
+            world.set_route(route)
+        found = await world.network.host_routes(105)
+        address = V6.prefix.network_address
+        assert {each.metric for each in found if each.address == address} == {7, 1010, 2020}
+        assert {each.address for each in found} == {
+            address,
+            *(route.prefix.network_address for route in many),
+        }
+        assert len(found) == 3 + len(many)
+
+    play(scenario)
+
+
 def test_a_route_that_goes_with_its_device_is_hinted(play: Play) -> None:
     async def scenario(world: World) -> None:
         await with_two_devices(world)

@@ -202,9 +202,9 @@ def test_the_program_is_told_the_namespace_of_an_instance() -> None:
         await way.build()
         await world.kernel.start(SETTINGS)
         await world.kernel.attach([HERE])
-        (value,) = here().values()
-        number, namespace, address = struct.unpack("=Ii16s", value)
-        assert (number, address) == (1, INSTANCE.packed)
+        ((address, value),) = homes().items()
+        device, namespace = struct.unpack("=Ii", value)
+        assert (address, device) == (INSTANCE.packed, socket.if_nametoindex("i1"))
         assert namespace == await world.network.peer_namespace("i1")
         assert namespace >= 0
         assert await world.network.peer_namespace("no-such") is None
@@ -212,15 +212,15 @@ def test_the_program_is_told_the_namespace_of_an_instance() -> None:
         await world.network.attach_instance("i1", way.client)
         another = Hook(device="i1", kind=HookKind.INSTANCE, address=INSTANCE + 7)
         await world.kernel.attach([another])
-        (value,) = here().values()
-        number, after, address = struct.unpack("=Ii16s", value)
-        assert (number, address) == (2, (INSTANCE + 7).packed)
+        ((address, value),) = homes().items()
+        device, after = struct.unpack("=Ii", value)
+        assert (address, device) == ((INSTANCE + 7).packed, socket.if_nametoindex("i1"))
         assert after not in {namespace, -1}
         await world.kernel.attach([])
-        assert here() == {}
+        assert homes() == {}
 
-    def here() -> dict[bytes, bytes]:
-        with Map.open(DIRECTORY / layout() / "here") as found:
+    def homes() -> dict[bytes, bytes]:
+        with Map.open(DIRECTORY / layout() / "homes") as found:
             return found.items()
 
     in_machine(scenario)

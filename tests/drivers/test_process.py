@@ -18,7 +18,7 @@ import pytest
 
 from pltfrms.drivers.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.process import ProcessRuntime
+from pltfrms.drivers.process import LINGER_SECONDS, ProcessRuntime
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.machine import (
     DeviceState,
@@ -115,7 +115,9 @@ def test_the_end_of_init_is_the_end_of_all(tmp_path: Path) -> None:
         os.kill(instance.pid, signal.SIGKILL)
         async with asyncio.timeout(2):
             assert await waiting == "killed together with its init process"
-        assert await machine.network.routes(100) == ()
+        assert await machine.devices("i1"), "nobody waits for the kernel to remove a device"
+        await machine.network.apply_routes([100], ())
+        await asyncio.sleep(LINGER_SECONDS + 1)
         assert await machine.devices("i1") == set()
         await until(lambda: processes() <= before)
 

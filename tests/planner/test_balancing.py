@@ -1,12 +1,11 @@
 """What the director of a machine knows, and where it sees packets."""
 
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_network
 
 import pytest
 
 from pltfrms.model.balancer import Candidate, CandidateState, HookKind
-from pltfrms.model.machine import INSTANCE_TABLE, Route
+from pltfrms.model.machine import HostRoute
 from pltfrms.model.topology import Link
 from pltfrms.planner.balancing import candidates_of, hooks_of, service_id_of, settings_of
 from tests.strategies import make_platform
@@ -15,14 +14,9 @@ PLATFORM = replace(make_platform({"fra": 2, "ams": 1}), links=(Link(a="fra-e1", 
 NODE = PLATFORM.machine("fra-n1")
 
 
-def route(address: IPv6Address, metric: int, length: int = 128) -> Route:
-    prefix = ip_network(f"{address}/{length}", strict=False)
-    return Route(prefix=prefix, table=INSTANCE_TABLE, proto=12, metric=metric)
-
-
 def test_a_route_says_who_with_which_weight_and_state() -> None:
     web, api = PLATFORM.instance6(NODE, 7, 1), PLATFORM.instance6(NODE, 300, 2)
-    found = candidates_of([route(web, 1010), route(api, 2001)])
+    found = candidates_of([HostRoute(web, 1010), HostRoute(api, 2001)])
     assert found == {
         7: (Candidate(address=web, weight=10),),
         300: (Candidate(address=api, weight=1, state=CandidateState.DRAINING),),
@@ -32,19 +26,13 @@ def test_a_route_says_who_with_which_weight_and_state() -> None:
 
 @pytest.mark.parametrize("metric", [0, 10, 1000, 4010, 9001])
 def test_a_metric_that_says_nothing_is_no_candidate(metric: int) -> None:
-    assert not candidates_of([route(PLATFORM.instance6(NODE, 7, 1), metric)])
-
-
-def test_only_single_addresses_are_instances() -> None:
-    assert not candidates_of([route(PLATFORM.instance6(NODE, 7, 1), 1010, 80)])
-    four = Route(prefix=ip_network("10.0.0.1/32"), table=INSTANCE_TABLE, proto=12, metric=1010)
-    assert not candidates_of([four])
+    assert not candidates_of([HostRoute(PLATFORM.instance6(NODE, 7, 1), metric)])
 
 
 def test_while_a_route_changes_the_better_state_counts() -> None:
     address = PLATFORM.instance6(NODE, 7, 1)
     for routes in ([1010, 2010], [2010, 1010]):
-        (one,) = candidates_of([route(address, metric) for metric in routes])[7]
+        (one,) = candidates_of([HostRoute(address, metric) for metric in routes])[7]
         assert one.state is CandidateState.ACTIVE
 
 
@@ -61,8 +49,10 @@ def test_an_edge_sees_all_that_comes_in() -> None:
 
 def test_a_node_sees_what_its_instances_send_and_get() -> None:
     address = PLATFORM.instance6(NODE, 7, 1)
-    (hook,) = hooks_of(PLATFORM, "fra-n1", {"i1": address})
-    assert (hook.device, hook.kind, hook.address) == ("i1", HookKind.INSTANCE, address)
+    *fabrics, last = hooks_of(PLATFORM, "fra-n1", {"i1": address})
+    assert (last.device, last.kind, last.address) == ("i1", HookKind.INSTANCE, address)
+    assert {hook.kind for hook in fabrics} == {HookKind.INSIDE}
+    assert [hook.device for hook in fabrics] == ["fab-a", "fab-b"]
 
 
 def test_every_machine_sends_from_a_network_of_its_own() -> None:

@@ -359,6 +359,20 @@ def _mirrored(loads: Mapping[Where, Load]) -> dict[Where, Load]:
     return same
 
 
+def test_what_is_full_already_is_no_sure_shortage_of_an_unknown_load() -> None:
+    full = ("ams-e1", "bb-lon-e2")
+    after = replace(
+        SIZED,
+        peers=(),
+        links=tuple(link for link in SIZED.links if link.a == "ams-e1" and link.b == "lon-e2"),
+    )
+    idle = {where: load(0, 0) for where in (*WHERES, *LINK_ENDS)}
+    loads = _hide(_mirrored(idle | {full: load(0, 10)}), {("ams-e1", "x-transit2")})
+    found = find(after, NOTHING, loads)
+    assert found
+    assert not any(shortage.sure for shortage in found)
+
+
 @settings(max_examples=300, deadline=None)
 @given(_CHANGED, interventions, _LOADS, _HIDDEN)
 def test_knowing_less_never_changes_an_answer_only_withholds_it(

@@ -76,8 +76,11 @@ def test_what_is_left_is_the_same_as_what_was_never_more(states: str, gone: int)
     all_of_them = candidates(states)
     left = [each for each in all_of_them if each.address != address(gone)]
     _, before = make_table(WEB, all_of_them)
-    incremental, _ = make_table(WEB, left, before)
+    incremental, after = make_table(WEB, left, before)
     assert incremental == make_table(WEB, left)[0]
+    again, later = make_table(WEB, all_of_them, after)
+    assert again == make_table(WEB, all_of_them)[0]
+    assert after is later is before, "who comes back costs no sort"
 
 
 @few

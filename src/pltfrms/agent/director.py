@@ -37,7 +37,10 @@ BEAT_SECONDS: Final = 1.0
 """Longest time between two looks, each of which ends in a heartbeat."""
 COALESCE_SECONDS: Final = 0.003
 """After a hint: one change rarely comes alone."""
-GONE_SECONDS: Final = 0.01
+SLICE_SECONDS: Final = 0.25
+"""A table takes 20 ms and more to let somebody new in, and there may be hundreds of them. After
+so long, or a hint, look who has gone meanwhile: that cannot wait."""
+GONE_SECONDS: Final = 0.005
 """BIRD changes an IPv6 route by deleting and adding it: only what stays away is gone."""
 ALONE_SECONDS: Final = 0.2
 """Sessions that are lost together are not lost at the same instant."""
@@ -139,8 +142,8 @@ class Director:
         if self._mode is not BalancerMode.DIRECTOR and not await self._start(target):
             return RETRY_SECONDS
         with self._problems.watch(_PROBLEM):
-            await self._attach()
             await self._follow()
+            await self._attach()
             # Only a pass that came to its end may say that the tables are right.
             self._world.balancer.beat()
         return BEAT_SECONDS
@@ -178,7 +181,7 @@ class Director:
             hooks = hooks_of(target.platform, target.machine, instances)
             sentences = await self._world.balancer.attach(hooks)
             absent = {word.split()[1] for word in sentences if word.startswith("missing ")}
-            self._attached = frozenset(hook.device for hook in hooks) - absent
+            self._attached = frozenset(instances) - absent
 
     # ---- following -------------------------------------------------------------------------
 
@@ -190,7 +193,7 @@ class Director:
             await self._world.clock.sleep(BEAT_SECONDS)
 
     async def _look(self) -> _Candidates:
-        return candidates_of(await self._world.network.routes(INSTANCE_TABLE))
+        return candidates_of(await self._world.network.host_routes(INSTANCE_TABLE))
 
     async def _follow(self) -> None:
         found = await self._look()
@@ -261,10 +264,18 @@ class Director:
         for number in self._world.balancer.installed() - wanted.keys():
             self._forget(number)
         changed = [number for number in wanted if wanted[number] != self._known.get(number)]
+        new = [number for number in changed if self._is_new(number, wanted[number][1])]
         # What only takes somebody away is done at once, and it is what is urgent.
-        for number in sorted(changed, key=lambda each: self._is_new(each, wanted[each][1])):
+        for number in sorted(set(changed) - set(new)):
             self._put(number, *wanted[number])
             await self._world.clock.sleep(0)
+        started = self._world.clock.monotonic()
+        for number in sorted(new):
+            self._put(number, *wanted[number])
+            await self._world.clock.sleep(0)
+            if self._hint.is_set() or self._world.clock.monotonic() > started + SLICE_SECONDS:
+                self._hint.set()
+                return
 
     def _misses(self, found: _Candidates) -> bool:
         return any(

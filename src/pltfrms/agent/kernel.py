@@ -14,8 +14,8 @@ from pltfrms.drivers.clock import wait_event
 from pltfrms.model.machine import NetworkState, Route
 
 RECONCILE_SECONDS: Final = 1.0
-COALESCE_SECONDS: Final = 0.02
-"""After a hint: one change rarely comes alone."""
+COALESCE_SECONDS: Final = 0.05
+"""After a hint: one change rarely comes alone, and the director has the first turn."""
 PAUSE_SECONDS: Final = 0.2
 """After a pass: hints that never end must not eat the processor."""
 STATE_SECONDS: Final = 0.5

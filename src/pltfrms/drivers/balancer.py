@@ -173,7 +173,7 @@ class KernelBalancer:
         _try_out(objects, self._maps, settings)
         tables = Tables(self._maps)
         way = Tcx(self._programs) if self._has_tcx() else Clsact(self._programs, self._devices)
-        self._running = (tables, Hooks(self._maps, tables, self._devices, way))
+        self._running = (tables, Hooks(self._maps, self._devices, way))
 
     def _has_tcx(self) -> bool:
         return has_tcx() if self._with_tcx is None else self._with_tcx
@@ -194,11 +194,11 @@ def _try_out(objects: ObjectFile, maps: Maps, settings: BalancerSettings) -> Non
 
     With maps of its own: this packet is not counted, and no other is taken for it.
     """
-    own = {name: Map.create(SHAPES[name], name) for name in ("settings", "here", "counters")}
+    own = {name: Map.create(SHAPES[name], name) for name in ("settings", "homes", "counters")}
     try:
         address = settings.infrastructure.network_address + 1
         own["settings"].put(0, _packed(settings))
-        own["here"].put(_LOOPBACK, struct.pack("=Ii16s", 1, -1, address.packed))
+        own["homes"].put(address.packed, struct.pack("=Ii", _LOOPBACK, -1))
         with _load(objects, "instance_out", {**maps, **own}) as program:
             outer, inner = _outer(settings.source.network_address, address), _inner()
             outcome = program.test_run(bytes(12) + _IPV6_ETHERTYPE + outer + inner)

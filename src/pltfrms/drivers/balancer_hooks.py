@@ -6,12 +6,10 @@ import fcntl
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv6Address
 from typing import Final, NamedTuple, Protocol
 
 from pltfrms.drivers import bpf
 from pltfrms.drivers.balancer_maps import Maps
-from pltfrms.drivers.balancer_tables import Tables
 from pltfrms.drivers.bpf import Program, Side
 from pltfrms.errors import InvariantError
 from pltfrms.model.balancer import Hook, HookKind
@@ -168,18 +166,15 @@ class Clsact:
 class Hooks:
     """The devices that the program watches. Methods raise OSError if the kernel refuses."""
 
-    def __init__(self, maps: Maps, tables: Tables, devices: Devices, way: Way) -> None:
+    def __init__(self, maps: Maps, devices: Devices, way: Way) -> None:
         """Whatever is attached now is another agent's, before us."""
         self._maps = maps
-        self._tables = tables
         self._devices = devices
         self._way = way
         self._known = set(_devices().values())
         self._suffixes: dict[Device, str] = {}
-        self._here: dict[int, IPv6Address | None] = {
-            struct.unpack("=I", key)[0]: None for key in maps["here"].items()
-        }
-        """Instance by index of its device; None: not from us."""
+        self._homes: dict[bytes, Device | None] = dict.fromkeys(maps["homes"].items())
+        """Devices of instances, by address; None: not from us."""
 
     async def attach(self, hooks: Sequence[Hook], *, hold: bool) -> tuple[str, ...]:
         """See `ports.Balancer`; for `hold` see `Way`. The first hook of a device counts."""
@@ -203,19 +198,17 @@ class Hooks:
         return tuple(sentence for sentence in sentences if sentence)
 
     def _forget_others(self, present: Mapping[Device, Hook]) -> None:
-        here = {
-            device.ifindex for device, hook in present.items() if hook.kind is HookKind.INSTANCE
-        }
-        for index in self._here.keys() - here:
-            self._maps["here"].delete(index)
-            del self._here[index]
+        homes = {hook.address.packed for hook in present.values() if hook.address}
+        for address in self._homes.keys() - homes:
+            self._maps["homes"].delete(address)
+            del self._homes[address]
         for device in self._suffixes.keys() - present.keys():
             del self._suffixes[device]
 
     async def _attach(self, device: Device, hook: Hook, *, hold: bool) -> list[str]:
         """Return sentences; empty ones are for nothing."""
         if hook.kind is HookKind.INSTANCE:
-            await self._tell_here(device, hook)
+            await self._tell_home(device, hook)
             wanted = {Side.EGRESS: "instance_out", Side.INGRESS: "instance_in"}
         else:
             if device not in self._suffixes:
@@ -234,19 +227,18 @@ class Hooks:
         verb = await self._way.take(device, side)
         return verb and f"{verb} at {side.name.lower()} of {device.name}"
 
-    async def _tell_here(self, device: Device, hook: Hook) -> None:
-        """Tell the program which instance is behind a device, and in which namespace."""
+    async def _tell_home(self, device: Device, hook: Hook) -> None:
+        """Tell the program where an instance is: behind which device, in which namespace."""
         if hook.address is None:
             raise InvariantError(f"the hook at {hook.device} does not say of which instance")
-        if self._here.get(device.ifindex) == hook.address:
+        address = hook.address.packed
+        if self._homes.get(address) == device:
             return
         namespace = await self._devices.peer_namespace(device.name)
         if namespace is None:
             raise OSError(errno.ENODEV, f"{device.name} has just gone")
-        number = self._tables.number_of(hook.address)
-        value = struct.pack("=Ii16s", number, namespace, hook.address.packed)
-        self._maps["here"].put(device.ifindex, value)
-        self._here[device.ifindex] = hook.address
+        self._maps["homes"].put(address, struct.pack("=Ii", device.ifindex, namespace))
+        self._homes[address] = device
 
 
 def has_tcx() -> bool:

@@ -18,7 +18,8 @@ from pltfrms.model.balancer import CHANCES, ROWS
 TABLES: Final = 4096
 INSTANCES: Final = 16384
 """Numbers for instances; 0 is nobody."""
-TABLE_BYTES: Final = ROWS * CHANCES * 2
+TABLE_BYTES: Final = ROWS * (1 + CHANCES) * 2
+"""The first of all rows, then all rows; u16 each."""
 
 COUNTERS: Final = (
     "stale",
@@ -48,7 +49,7 @@ SHAPES: Final[Mapping[str, MapShape]] = MappingProxyType(
             inner=MapShape(kind=MapKind.ARRAY, entries=1, value_bytes=TABLE_BYTES),
         ),
         "instances": MapShape(kind=MapKind.ARRAY, entries=INSTANCES, value_bytes=16),
-        "here": MapShape(kind=MapKind.HASH, entries=1024, value_bytes=24),
+        "homes": MapShape(kind=MapKind.HASH, entries=1024, key_bytes=16, value_bytes=8),
         "service_stats": MapShape(kind=MapKind.PERCPU_ARRAY, entries=TABLES, value_bytes=32),
         "instance_stats": MapShape(
             kind=MapKind.PERCPU_ARRAY, entries=INSTANCES, value_bytes=24

@@ -92,7 +92,7 @@ class Tables:
             return ()
         with self._rows_of(index) as rows:
             value = rows.get(0) or bytes(TABLE_BYTES)
-        numbers = struct.unpack_from(f"={CHANCES}H", value, row * CHANCES * 2)
+        numbers = struct.unpack_from(f"={CHANCES}H", value, (ROWS + row * CHANCES) * 2)
         return tuple(self._addresses[number] for number in numbers if number)
 
     def number_of(self, address: IPv6Address) -> int:
@@ -178,10 +178,8 @@ class Tables:
                 one.close()
 
     def _reclaim(self) -> int:
-        """Take away the number of an instance that no table has and that is not here."""
-        used = {
-            struct.unpack_from("=I", value)[0] for value in self._maps["here"].items().values()
-        }
+        """Take away the number of an instance that no table has."""
+        used = set[int]()
         for index in self._index.values():
             with self._rows_of(index) as rows:
                 used.update(array.array("H", rows.get(0) or b""))
@@ -208,15 +206,17 @@ def key_of(prefix: Prefix) -> bytes:
 
 
 def _rows(columns: tuple[bytes, ...], numbers: list[int]) -> bytes:
-    """Return a table as the program reads it: u16 numbers of instances, row by row."""
+    """Return a table as the program reads it: u16 numbers of instances."""
     low = bytes((0, *(number & 0xFF for number in numbers))).ljust(256, b"\0")
     high = bytes((0, *(number >> 8 for number in numbers))).ljust(256, b"\0")
     first, second = (low, high) if sys.byteorder == "little" else (high, low)
-    rows = bytearray(TABLE_BYTES)
+    rows = bytearray(ROWS * CHANCES * 2)
     for place, column in enumerate(columns):
         rows[2 * place :: 2 * CHANCES] = column.translate(first)
         rows[2 * place + 1 :: 2 * CHANCES] = column.translate(second)
-    return bytes(rows)
+    firsts = bytearray(ROWS * 2)
+    firsts[::2], firsts[1::2] = rows[:: 2 * CHANCES], rows[1 :: 2 * CHANCES]
+    return bytes(firsts + rows)
 
 
 def _zero(stats: Map) -> bytes:

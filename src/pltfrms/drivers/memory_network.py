@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
+from ipaddress import IPv6Network
 
 from pltfrms.drivers.routes import OUR_PROTOS, compare, describe, normal
 from pltfrms.model.addresses import Interface
-from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
+from pltfrms.model.machine import DeviceState, HostRoute, NetworkState, Route, Rule
 
 _MTU = 1500
 _IPV6 = 6
@@ -64,6 +65,15 @@ class MemoryNetwork:
         """See `ports.Network`."""
         found = (route for route in self._routes if route.table == table)
         return tuple(sorted(found, key=describe))
+
+    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
+        """See `ports.Network`."""
+        return tuple(
+            HostRoute(route.prefix.network_address, route.metric)
+            for route in await self.routes(table)
+            if isinstance(route.prefix, IPv6Network)
+            and route.prefix.prefixlen == route.prefix.max_prefixlen
+        )
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`."""

@@ -21,11 +21,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pltfrms.drivers.bpf import Side
 from pltfrms.drivers.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
+from pltfrms.drivers.host_routes import read_host_routes
 from pltfrms.drivers.routes import OUR_PROTOS, compare, describe
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
 from pltfrms.model.balancer import OUTER_BYTES
-from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
+from pltfrms.model.machine import DeviceState, HostRoute, NetworkState, Nexthop, Route, Rule
 
 NEAR_END: Final = "fe80::1"
 """Our address on every instance's veth; the instance's default routes lead here."""
@@ -104,6 +105,13 @@ class KernelNetwork:
             else:
                 found += [_route(message, table, family) for message in messages]
         return tuple(found)
+
+    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
+        """See `ports.Network`."""
+        try:
+            return read_host_routes(table)
+        except OSError as error:
+            raise UnavailableError(f"routes of table {table}: {error.strerror}") from error
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`.

@@ -13,7 +13,14 @@ from typing import Final, Protocol
 from pltfrms.model.addresses import Address
 from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
-from pltfrms.model.machine import BgpState, Instance, InstanceSpec, NetworkState, Route
+from pltfrms.model.machine import (
+    BgpState,
+    HostRoute,
+    Instance,
+    InstanceSpec,
+    NetworkState,
+    Route,
+)
 from pltfrms.model.plan import Target
 from pltfrms.model.service import Probe
 
@@ -171,6 +178,10 @@ class Network(Protocol):
 
     async def routes(self, table: int) -> tuple[Route, ...]:
         """Return all routes of a table (any protocol number), IPv4 and IPv6."""
+        ...
+
+    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
+        """Return the IPv6 routes of a table that lead to one address; quick also for many."""
         ...
 
     async def attach_instance(self, device: str, pid: int) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 NEAR_END: Final = "fe80::1"
 _IPV6 = 6
 _START_TIMEOUT_SECONDS = 10
+LINGER_SECONDS: Final = 0.3
+"""How long the network of an instance that ended outlives it. To remove a device the kernel
+holds the lock of all routing for 10-30 ms, just when everybody is to hear of the end."""
 _INIT: Final = str(Path(instance_init.__file__))
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _log = structlog.get_logger()
@@ -56,6 +60,7 @@ class ProcessRuntime:
         self._limits = CgroupLimits(cgroup_root)
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
+        self._lingering: set[asyncio.Task[None]] = set()
 
     async def running(self) -> Mapping[str, Instance]:
         """See `ports.Workload`."""
@@ -116,16 +121,19 @@ class ProcessRuntime:
         await self._clean_up(record)
 
     async def wait(self, instance: Instance) -> str:
-        """See `ports.Workload`."""
+        """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
         record = self._files.recall(instance)
         if record is not None:
-            with contextlib.suppress(ProcessLookupError):
-                pidfd = _open(record)
-                try:
+            with ExitStack() as held:
+                with contextlib.suppress(ProcessLookupError):
+                    pidfd = _open(record)
+                    held.callback(os.close, pidfd)
+                    with contextlib.suppress(OSError):
+                        held.callback(os.close, _open_namespace(record))
                     await readable(pidfd)
-                finally:
-                    os.close(pidfd)
-            await self._clean_up(record)
+                task = asyncio.ensure_future(self._linger(record, held.pop_all()))
+            self._lingering.add(task)
+            task.add_done_callback(self._lingering.discard)
         return self._files.how_it_ended(instance.allocation)
 
     async def rotate_logs(self) -> None:
@@ -161,6 +169,11 @@ class ProcessRuntime:
         await self._network.detach_instance(spec.device)
         self._limits.release(spec.allocation)
         self._files.forget_allocation(spec.allocation)
+
+    async def _linger(self, record: Record, held: ExitStack) -> None:
+        with held:
+            await asyncio.sleep(LINGER_SECONDS)
+            await self._clean_up(record)
 
     async def _clean_up(self, record: Record) -> None:
         """Remove what an ended instance leaves, once: `stop` and `wait` both come here."""
@@ -247,6 +260,11 @@ def _open(record: Record) -> int:
         os.close(pidfd)
         raise ProcessLookupError(record.pid)
     return pidfd
+
+
+def _open_namespace(record: Record) -> int:
+    """Return what keeps the network namespace of a process for longer than the process."""
+    return os.open(f"/proc/{record.pid}/ns/net", os.O_RDONLY)
 
 
 def _wishes(spec: InstanceSpec, files: InstanceFiles) -> "Wishes":

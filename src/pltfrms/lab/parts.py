@@ -101,6 +101,8 @@ class Unit:
     """`module:function`, called in a fork of the lab's preloaded interpreter."""
     needs: str = ""
     """Path that must exist before the unit is started."""
+    runs_first: bool = False
+    """It need not wait for the processor while other machines use it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

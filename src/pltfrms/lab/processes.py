@@ -124,6 +124,8 @@ def _become(unit: Unit) -> None:
     os.close(log)
     os.environ.clear()
     os.environ.update(_ENVIRONMENT)
+    if unit.runs_first:
+        run_before_others()
     if unit.command:
         os.execvp(unit.command[0], unit.command)  # noqa: S606 - no shell is the point
     _call(unit)

@@ -18,6 +18,7 @@ BIRD = Unit(
     name="bird",
     command=("bird", "-f", "-c", BIRD_CONFIG, "-s", BIRD_SOCKET),
     needs=BIRD_CONFIG,
+    runs_first=True,
 )
 _FRR_CONFIG = "/run/pltfrms/frr-{}.conf"
 _FRR_ZEBRA_SOCKET = "/run/frr/zserv.api"

@@ -12,15 +12,14 @@ from pltfrms.model.balancer import (
     Hook,
     HookKind,
 )
-from pltfrms.model.machine import Route
+from pltfrms.model.machine import HostRoute
 from pltfrms.model.topology import (
     Platform,
-    Role,
     backbone_interface,
     fabric_interface,
 )
 
-_HOST_LENGTH: Final = 128
+_STATES: Final = frozenset(CandidateState)
 _ID_SHIFT: Final = 32
 _ID_MASK: Final = 0xFFFF
 
@@ -30,21 +29,15 @@ def service_id_of(instance: IPv6Address) -> int:
     return int(instance) >> _ID_SHIFT & _ID_MASK
 
 
-def candidates_of(routes: Iterable[Route]) -> Mapping[int, tuple[Candidate, ...]]:
+def candidates_of(routes: Iterable[HostRoute]) -> Mapping[int, tuple[Candidate, ...]]:
     """Return the candidates by service id, sorted, from the routes of table 105.
 
     A route with a metric that says no state is left out: it is not from our BIRD.
     """
     found: dict[int, dict[IPv6Address, Candidate]] = {}
-    for route in routes:
-        state, weight = divmod(route.metric, STATE_FACTOR)
-        address = route.prefix.network_address
-        if (
-            not isinstance(address, IPv6Address)
-            or route.prefix.prefixlen != _HOST_LENGTH
-            or state not in set(CandidateState)
-            or not weight
-        ):
+    for address, metric in routes:
+        state, weight = divmod(metric, STATE_FACTOR)
+        if state not in _STATES or not weight:
             continue
         one = Candidate(address=address, weight=weight, state=CandidateState(state))
         # While BIRD changes a route there may be two of it: the better state counts.
@@ -81,11 +74,6 @@ def hooks_of(
     A node sees what its instances send and get. KeyError if there is no such machine.
     """
     me = platform.machine(machine)
-    if me.role is not Role.EDGE:
-        return tuple(
-            Hook(device=device, kind=HookKind.INSTANCE, address=address)
-            for device, address in sorted(instances.items())
-        )
     outside = sorted({session.interface for _, session in platform.sessions_of(machine)})
     inside = sorted(
         {
@@ -96,4 +84,8 @@ def hooks_of(
     return (
         *(Hook(device=device, kind=HookKind.OUTSIDE) for device in outside),
         *(Hook(device=device, kind=HookKind.INSIDE) for device in inside),
+        *(
+            Hook(device=device, kind=HookKind.INSTANCE, address=address)
+            for device, address in sorted(instances.items())
+        ),
     )

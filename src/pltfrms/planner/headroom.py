@@ -204,7 +204,8 @@ def _judge(
     moved = sum(loads[way.where] or 0 for way in given)
     used = sum(loads[way.where] or 0 for way in (*left, *beside))
     capacity = sum(way.capacity_mbps for way in left) * _MBIT
-    too_much = 100 * (moved + used) > limit * capacity
+    # What is full already is no shortage of this change, unless it moves something there.
+    too_much = moved > 0 and 100 * (moved + used) > limit * capacity
     about = ", ".join(way.name for way in given)
     if too_much and not unsaid:
         partly = any(flow.goes_on(way) for way in given)

@@ -102,7 +102,10 @@ def prepare() -> None:
 def make_table(
     service: BalancedService, candidates: Sequence[Candidate], before: Ranking | None = None
 ) -> tuple[BalancerTable, Ranking]:
-    """Return the table of a service, and the ranking to give when it changes next."""
+    """Return the table of a service, and the ranking to give when it changes next.
+
+    That remembers who has gone, until somebody new comes: whoever comes back costs no sort.
+    """
     ranking = rank(((each.address, each.weight) for each in candidates), before)
     states = {each.address: each.state for each in candidates}
     table = BalancerTable(
@@ -110,7 +113,8 @@ def make_table(
         addresses=tuple(address for address, _ in ranking.members),
         columns=chains(ranking, states),
     )
-    return table, ranking
+    is_in_it = before is not None and set(ranking.members) <= set(before.members)
+    return table, before if before is not None and is_in_it else ranking
 
 
 def shares(table: BalancerTable) -> tuple[float, ...]:

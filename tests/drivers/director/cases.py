@@ -9,7 +9,7 @@ from pltfrms.drivers.director.model import (
     REDIRECTED,
     Action,
     Flow,
-    Here,
+    Home,
     Maps,
     Service,
     Socket,
@@ -21,6 +21,7 @@ from pltfrms.model.balancer import ENCAPSULATED_MARK, ROWS, HookKind
 from pltfrms.planner.flow_hash import flow_hash, flow_row
 from tests.drivers.director.packets import (
     ACK,
+    ANOTHER_MAC,
     BARE4,
     CLIENT4,
     CLIENT6,
@@ -31,6 +32,7 @@ from tests.drivers.director.packets import (
     IDLE6,
     INFRASTRUCTURE,
     LABEL,
+    OUR_MAC,
     RST,
     SOURCE,
     SYN,
@@ -57,7 +59,7 @@ from tests.drivers.director.packets import (
 
 WEB, TEAM, BARE, IDLE = 7, 8, 9, 10
 """Ids of services: their seeds."""
-ME = Here(1, packed(instance(1)))
+ME = Home(packed(instance(1)))
 KNOWN_PORT, OPEN_PORT = 40_001, 80
 """A client's port with a connection to the team, and the port it is to."""
 INSTANCES = 300
@@ -104,11 +106,13 @@ def socket_of(flow: Flow) -> Socket:
     return Socket.FLOW if known else Socket.LISTENER
 
 
-def model(program: str, packet: bytes, maps: Maps, mark: int = 0, me: Here = ME) -> Verdict:
+def model(program: str, packet: bytes, maps: Maps, mark: int = 0, me: Home = ME) -> Verdict:
     """Return what the model says."""
-    if program == "instance_out":
-        verdict = deliver(packet, maps, flow_hash, me, socket_of)
-        return verdict if verdict.action is Action.REDIRECT else replace(verdict, mark=mark)
+    comes_in = program == "inside"
+    if program == "instance_out" or (comes_in and packet[:6] == OUR_MAC):
+        verdict = deliver(packet, maps, flow_hash, me, socket_of, comes_in=comes_in)
+        if program == "instance_out" or verdict.counters:
+            return replace(verdict, mark=verdict.mark or mark)
     return encapsulate(packet, maps, flow_hash, hook=HOOKS[program], mark=mark)
 
 
@@ -183,13 +187,14 @@ class Taken:
     """The instance gets it without its outer header."""
 
     counter: str = ""
+    action: Action = Action.OK
 
     def holds(self, verdict: Verdict, packet: bytes) -> bool:
         names = (self.counter, "decapsulated") if self.counter else ("decapsulated",)
         kind = b"\x86\xdd" if packet[20] == 41 else b"\x08\x00"
         inner = packet[:12] + kind + packet[54:]
-        is_ok = verdict.action is Action.OK and verdict.frame == inner
-        return is_ok and verdict.counters == names
+        is_ok = verdict.action is self.action and verdict.frame == inner
+        return is_ok and verdict.counters == names and not verdict.mark
 
 
 @dataclass(frozen=True)
@@ -198,12 +203,16 @@ class PassedOn:
 
     to: int
     hops: int
+    back: bool = True
+    """Out of the device where it would go; else it goes on to the kernel's routing."""
 
     def holds(self, verdict: Verdict, packet: bytes) -> bool:
+        there = packet[:12]
+        back = packet[6:12] + packet[:6]
         return (
-            verdict.action is Action.REDIRECT
-            and verdict.mark == REDIRECTED
-            and verdict.frame[:14] == packet[6:12] + packet[:6] + packet[12:14]
+            verdict.action is (Action.REDIRECT if self.back else Action.OK)
+            and verdict.mark == (REDIRECTED if self.back else 0)
+            and verdict.frame[:14] == (back if self.back else there) + packet[12:14]
             and int.from_bytes(verdict.frame[14:18]) == 6 << 28 | LABEL | self.hops
             and verdict.frame[18:38] == packet[18:38]
             and verdict.frame[38:54] == packed(instance(self.to))
@@ -225,7 +234,7 @@ class Case:
     expected: Expectation
     mark: int = 0
     change: Callable[[Maps], Maps] = lambda maps: maps
-    me: Here = ME
+    me: Home = ME
 
 
 _Row = tuple[str, bytes, Expectation]
@@ -388,7 +397,7 @@ _ENTERING = [
     Case("an instance's own requests too", "instance_in", frame(ip6(tcp())), Sent(_T6)),
     Case("outer packets from outside are forged", "outside", _TUNNEL, Dropped()),
     Case("outer packets from an instance too", "instance_in", _TUNNEL, Dropped()),
-    Case("those from our machines go on", "inside", _TUNNEL, Alone()),
+    Case("those from our machines go on", "inside", outer(ip4(tcp()), to=2), Alone()),
     Case(
         "tunnels of others go on",
         "outside",
@@ -450,7 +459,6 @@ _ARRIVING: list[_Row] = [
     ("a service without a table", outer(ip4(tcp(), destination=BARE4)), Taken()),
     ("what is left of an outer packet is dropped", outer(_KNOWN)[:70], Dropped("failed")),
     ("outer packets to others go on", outer(_STRANGE, to=2), Alone()),
-    ("without an outer header it goes on", frame(_STRANGE), Alone()),
     (
         "other packets to the instance go on",
         frame(ip6(tcp(), TCP, destination=instance(1))),
@@ -459,8 +467,25 @@ _ARRIVING: list[_Row] = [
     ("another flow label is forged", outer(_STRANGE, label=0), Dropped()),
     ("a source outside is forged", outer(_STRANGE, source=ELSEWHERE6), Dropped()),
 ]
+
+
+def _coming_in(expected: Expectation) -> Expectation:
+    """Return what is expected at once, before the way to the device of the instance."""
+    if isinstance(expected, Taken):
+        return replace(expected, action=Action.REDIRECT)
+    return replace(expected, back=False) if isinstance(expected, PassedOn) else expected
+
+
 _LEAVING = [
     *(Case(rule, "instance_out", packet, expected) for rule, packet, expected in _ARRIVING),
+    *(Case(rule, "inside", packet, _coming_in(then)) for rule, packet, then in _ARRIVING),
+    Case("without an outer header it goes on", "instance_out", frame(_STRANGE), Alone()),
+    Case(
+        "a frame to another machine is left alone",
+        "inside",
+        ANOTHER_MAC + outer(_KNOWN)[6:],
+        Alone(),
+    ),
     Case(
         "heartbeats do not matter at an instance",
         "instance_out",
@@ -473,7 +498,7 @@ _LEAVING = [
         "instance_out",
         outer(_STRANGE, to=2),
         PassedOn(3, 1),
-        me=Here(2, packed(instance(2))),
+        me=Home(packed(instance(2))),
     ),
     Case(
         "in the order of a network, not of a processor",
@@ -481,14 +506,14 @@ _LEAVING = [
         outer(_STRANGE, to=3),
         PassedOn(0x100, 1),
         change=lambda maps: replace(maps, tables={1: [(0x104, 0x100, 3, 0)] * ROWS}),
-        me=Here(3, packed(instance(3))),
+        me=Home(packed(instance(3))),
     ),
     Case(
         "who is not in the row asks the next address of it, in a circle",
         "instance_out",
         outer(_STRANGE, to=99),
         PassedOn(1, 1),
-        me=Here(99, packed(instance(99))),
+        me=Home(packed(instance(99))),
     ),
     Case(
         "without a view of its sockets an instance takes all",

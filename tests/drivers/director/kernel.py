@@ -11,9 +11,9 @@ from pathlib import Path
 from pltfrms.drivers import director
 from pltfrms.drivers.balancer_maps import COUNTERS, SHAPES
 from pltfrms.drivers.bpf import Map, Outcome, Program, packet_context, possible_cpus
-from pltfrms.drivers.director.model import Here, Maps, Verdict
+from pltfrms.drivers.director.model import Home, Maps, Verdict
 from pltfrms.drivers.elf import ObjectFile
-from pltfrms.model.balancer import CHANCES
+from pltfrms.model.balancer import CHANCES, ROWS
 
 OBJECT = Path(director.__file__).parent / "director.bpf.o"
 PROGRAMS = ("outside", "outside_l3", "inside", "inside_l3", "instance_in", "instance_out")
@@ -52,7 +52,7 @@ class Kernel:
             inner = SHAPES["tables"].inner
             assert inner
             with Map.create(inner, "rows") as table:
-                table.put(0, b"".join(map(packed_row, rows)))
+                table.put(0, packed_table(rows))
                 self.maps["tables"].put_maps({index: table})
         for number, address in maps.instances.items():
             self.maps["instances"].put(number, address)
@@ -63,10 +63,9 @@ class Kernel:
         beat = now + 10**12 if fresh else max(now - 2 * STALE_NS, 0)
         self.maps["heartbeat"].put(0, struct.pack("=Q", beat))
 
-    def put_here(self, here: Here, namespace: int, device: int = LOOPBACK) -> None:
-        """Say which instance is behind a device, and the id of its network namespace."""
-        value = struct.pack("=Ii16s", here.id, namespace, here.address)
-        self.maps["here"].put(device, value)
+    def put_home(self, home: Home, namespace: int, device: int = LOOPBACK) -> None:
+        """Say behind which device an instance is, and the id of its network namespace."""
+        self.maps["homes"].put(home.address, struct.pack("=Ii", device, namespace))
 
     def run(self, program: str, frame: bytes, mark: int = 0) -> Outcome:
         """Let a frame pass a program, at the loopback device."""
@@ -92,9 +91,11 @@ class Kernel:
             owned.close()
 
 
-def packed_row(row: Sequence[int]) -> bytes:
-    """Return a row as the program reads it, with nobody in the places that are left."""
-    return struct.pack(f"={CHANCES}H", *row, *[0] * (CHANCES - len(row)))
+def packed_table(rows: Sequence[Sequence[int]]) -> bytes:
+    """Return a table as the program reads it, with nobody in the places that are left."""
+    firsts = struct.pack(f"={ROWS}H", *(row[0] for row in rows))
+    packed = (struct.pack(f"={CHANCES}H", *row, *[0] * (CHANCES - len(row))) for row in rows)
+    return firsts + b"".join(packed)
 
 
 def mark_of(outcome: Outcome) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pltfrms.drivers.director.model import REDIRECTED
 from tests.drivers.director.cases import CASES, ME
 from tests.drivers.director.packets import (
+    ANOTHER_MAC,
     BARE4,
     CLIENT4,
     CLIENT6,
@@ -51,12 +52,14 @@ def frames(seed: int, count: int) -> Iterator[tuple[str, bytes, int]]:
         packet += bytes(max(LEAST_BYTES - len(packet), 0))
         if packet[12:14] == b"\x86\xdd":
             packet += bytes(max(14 + 40 - len(packet), 0))
+        if dice.random() < 0.1:
+            packet = ANOTHER_MAC + packet[6:]
         yield _program(dice, packet), packet, dice.choice((0, 0, 0, 5, REDIRECTED))
 
 
 def _program(dice: random.Random, packet: bytes) -> str:
     if packet[12:14] == b"\x86\xdd" and packet[38:54] == ME.address and dice.random() < 0.8:
-        return "instance_out"
+        return dice.choice(("instance_out", "inside"))
     return dice.choice(("outside", "outside", "inside", "instance_in", "instance_out"))
 
 

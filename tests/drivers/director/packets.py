@@ -18,6 +18,8 @@ IDLE6 = "2001:db8::3"
 CLIENT4, CLIENT6 = "203.0.113.9", "2001:db8:c::9"
 ELSEWHERE4, ELSEWHERE6 = "192.0.2.77", "2001:db8:e::77"
 
+OUR_MAC, ANOTHER_MAC = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 SYN, RST, ACK = 0x02, 0x04, 0x10
 LABEL = 0xD1E00
@@ -98,7 +100,7 @@ def frame(packet: bytes, kind: int | None = None) -> bytes:
     """Return a packet with an Ethernet header in front."""
     if kind is None:
         kind = 0x86DD if packet[0] >> 4 == 6 else 0x0800
-    return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02" + struct.pack(">H", kind) + packet
+    return OUR_MAC + ANOTHER_MAC + struct.pack(">H", kind) + packet
 
 
 def outer(

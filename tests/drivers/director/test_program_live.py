@@ -25,11 +25,11 @@ import pytest
 
 from pltfrms.drivers.balancer_maps import COUNTERS
 from pltfrms.drivers.bpf import Side, attach
-from pltfrms.drivers.director.model import Here, Service, encapsulate
+from pltfrms.drivers.director.model import Home, Service, encapsulate
 from pltfrms.model.balancer import ROWS, HookKind
 from pltfrms.planner.flow_hash import flow_hash
 from tests.drivers.director.cases import CASES, TEAM, machine
-from tests.drivers.director.kernel import Counts, Kernel, counted, packed_row
+from tests.drivers.director.kernel import Counts, Kernel, counted, packed_table
 from tests.drivers.director.packets import (
     CLIENT4,
     CLIENT6,
@@ -156,8 +156,8 @@ def make_director(kernel: Kernel) -> None:
     for number in (1, 2):
         device = f"i{number}"
         (link,) = json.loads(ip("-j", "link", "show", device))
-        here = Here(number, packed(instance(number)))
-        kernel.put_here(here, link["link_netnsid"], link["ifindex"])
+        home = Home(packed(instance(number)))
+        kernel.put_home(home, link["link_netnsid"], link["ifindex"])
         attach(kernel.programs["instance_in"], link["ifindex"], Side.INGRESS)
         attach(kernel.programs["instance_out"], link["ifindex"], Side.EGRESS)
 
@@ -167,7 +167,7 @@ def set_rows(kernel: Kernel, *row: int) -> None:
     rows = kernel.maps["tables"].map_in(1)
     assert rows
     with rows:
-        rows.put(0, packed_row(row) * ROWS)
+        rows.put(0, packed_table([row] * ROWS))
 
 
 def totals(kernel: Kernel) -> dict[str, int]:

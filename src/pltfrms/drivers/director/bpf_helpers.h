@@ -38,6 +38,7 @@ static long HELPER(skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const v
 static long HELPER(skb_adjust_room)(struct __sk_buff *skb, __s32 more, __u32 mode,
 				    __u64 flags) = IS(skb_adjust_room);
 static long HELPER(redirect)(__u32 ifindex, __u64 flags) = IS(redirect);
+static long HELPER(redirect_peer)(__u32 ifindex, __u64 flags) = IS(redirect_peer);
 static struct bpf_sock *HELPER(skc_lookup_tcp)(struct __sk_buff *skb,
 					       struct bpf_sock_tuple *tuple, __u32 size,
 					       __u64 network_namespace,

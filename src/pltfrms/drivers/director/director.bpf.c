@@ -26,6 +26,7 @@
  * programs that say so.
  */
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 
@@ -85,19 +86,12 @@ INLINE bool is_tunnel(__u8 protocol)
 
 /* ---- tables ------------------------------------------------------------------------------ */
 
-INLINE bool read_row(__u32 table, __u32 hash, struct row *row)
+INLINE const struct table *table_of(const struct service *service)
 {
-	const struct table *rows;
+	void *map = AT(tables, service->table);
 	const __u32 only = 0;
-	void *map = AT(tables, table);
 
-	if (!map)
-		return false;
-	rows = bpf_map_lookup_elem(map, &only);
-	if (!rows)
-		return false;
-	*row = rows->row[hash % ROWS];
-	return true;
+	return map ? bpf_map_lookup_elem(map, &only) : 0;
 }
 
 /* Where an instance is; null for nobody. */
@@ -193,13 +187,17 @@ INLINE bool make_room(struct __sk_buff *skb, __u32 bytes)
 				    BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
 }
 
-/* Fill that room, and say on a link with an Ethernet header what is in the frame now. */
-INLINE bool write_outer(struct __sk_buff *skb, __u32 link, const struct ip6 *outer)
+/* Say in an Ethernet header what is in the frame; only IPv4 packets change into another kind. */
+INLINE bool write_type(struct __sk_buff *skb, __be16 type)
 {
-	const __be16 type = NET16(ETH_P_IPV6);
+	return !bpf_skb_store_bytes(skb, ETHERNET - sizeof(type), &type, sizeof(type), 0);
+}
 
+/* Fill that room. */
+INLINE bool write_outer(struct __sk_buff *skb, __u32 link, bool v6, const struct ip6 *outer)
+{
 	return !bpf_skb_store_bytes(skb, link, outer, sizeof(*outer), BPF_F_RECOMPUTE_CSUM) &&
-	       (!link || !bpf_skb_store_bytes(skb, link - sizeof(type), &type, sizeof(type), 0));
+	       (!link || v6 || write_type(skb, NET16(ETH_P_IPV6)));
 }
 
 /*
@@ -214,11 +212,11 @@ INLINE int send(struct __sk_buff *skb, __u32 link, struct packet *packet,
 	const __u32 bytes = skb->len - link;
 	const __u64 packets = packets_in(skb);
 	struct service_stats *stats;
+	const struct table *table;
 	const struct address *to;
 	struct ip6 outer;
 	struct flow flow;
-	struct row row;
-	__u32 hash;
+	__u32 hash, first;
 	bool is_new;
 
 	if (!our || is_stale(our))
@@ -236,10 +234,12 @@ INLINE int send(struct __sk_buff *skb, __u32 link, struct packet *packet,
 	if (is_tunnel(packet->protocol))
 		return TC_ACT_OK; /* no service takes it, and the packet filter says so */
 	hash = flow_hash(&flow, service->seed);
-	if (!read_row(service->table, hash, &row))
+	table = table_of(service);
+	if (!table)
 		return leave(NO_TABLE);
+	first = table->first[hash % ROWS];
 	stats = AT(service_stats, service->table);
-	to = address_of(row.candidate[0]);
+	to = address_of(first);
 	if (!to) {
 		if (stats)
 			stats->no_instance += packets;
@@ -257,31 +257,15 @@ INLINE int send(struct __sk_buff *skb, __u32 link, struct packet *packet,
 	is_new = is_new_flow(skb, packet, &flow);
 	if (!make_room(skb, bytes))
 		return leave(FAILED);
-	if (!write_outer(skb, link, &outer))
+	if (!write_outer(skb, link, packet->v6, &outer))
 		return drop(FAILED);
 	skb->mark = ENCAPSULATED;
-	count_sent(stats, row.candidate[0], packets, bytes, is_new);
+	count_sent(stats, first, packets, bytes, is_new);
 	if (packet->fragment != WHOLE)
 		count(FRAGMENT);
 	if (flow.quoted)
 		count(ICMP_ERROR);
 	return TC_ACT_OK;
-}
-
-/* A packet that comes from a device: ours if it goes to a service. */
-INLINE int ingress(struct __sk_buff *skb, __u32 link, bool trusted)
-{
-	const struct service *service;
-	struct packet packet;
-
-	if (skb->protocol != NET16(ETH_P_IP) && skb->protocol != NET16(ETH_P_IPV6))
-		return TC_ACT_OK;
-	if (!read_ip(skb, link, skb->protocol == NET16(ETH_P_IPV6), &packet))
-		return TC_ACT_OK;
-	if (!trusted && is_tunnel(packet.protocol) && is_infrastructure(&packet.destination))
-		return drop(FORGED);
-	service = FIND(services, &packet.destination);
-	return service ? send(skb, link, &packet, service) : TC_ACT_OK;
 }
 
 /* ---- at an instance ---------------------------------------------------------------------- */
@@ -337,10 +321,12 @@ INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packe
 }
 
 /* Who should be asked for the packet in the outer one; 0 if it may stay here. */
-INLINE __u32 second_chance(struct __sk_buff *skb, const struct here *me, bool v6, __u32 hops)
+INLINE __u32 second_chance(struct __sk_buff *skb, const struct home *home,
+			   const struct address *me, bool v6, __u32 hops)
 {
 	const __u32 at = ETHERNET + sizeof(struct ip6);
 	const struct service *service;
+	const struct table *table;
 	struct packet packet;
 	struct flow flow;
 	struct row row;
@@ -348,54 +334,36 @@ INLINE __u32 second_chance(struct __sk_buff *skb, const struct here *me, bool v6
 
 	if (!read_ip(skb, at, v6, &packet) || read_flow(skb, &packet, &flow) != FLOW)
 		return 0;
-	if (flow.protocol != IPPROTO_TCP || !flow.ports || me->network_namespace_id < 0)
+	if (flow.protocol != IPPROTO_TCP || !flow.ports || home->network_namespace_id < 0)
 		return 0;
-	if (is_known(skb, at, &packet, &flow, me->network_namespace_id))
+	if (is_known(skb, at, &packet, &flow, home->network_namespace_id))
 		return 0;
 	service = FIND(services, &flow.service);
-	if (!service || !read_row(service->table, flow_hash(&flow, service->seed), &row))
+	table = service ? table_of(service) : 0;
+	if (!table)
 		return 0;
-	next = next_candidate(&row, &me->address, hops);
+	row = table->row[flow_hash(&flow, service->seed) % ROWS];
+	next = next_candidate(&row, me, hops);
 	if (!next)
 		count(LAST_HOP);
 	return next;
 }
 
-/* Send an outer packet on to another instance: back out of the device from where it came. */
-INLINE int pass_on(struct __sk_buff *skb, struct ip6 *outer, const struct address *to,
-		   __u32 next)
+/* Send an outer packet on to another instance. */
+INLINE bool readdress(struct __sk_buff *skb, struct ip6 *outer, const struct address *to)
 {
-	struct instance_stats *stats = AT(instance_stats, next);
-	struct ethhdr link, back;
-
 	/* No carry: second_chance() has made sure that the hops are below MAX_HOPS. */
 	outer->version_class_label = NET32(HOST32(outer->version_class_label) + 1);
 	outer->destination = *to;
-	if (!load(skb, 0, &link, sizeof(link)))
-		return drop(FAILED);
-	back = link;
-	__builtin_memcpy(back.h_dest, link.h_source, ETH_ALEN);
-	__builtin_memcpy(back.h_source, link.h_dest, ETH_ALEN);
-	if (bpf_skb_store_bytes(skb, 0, &back, sizeof(back), 0) ||
-	    bpf_skb_store_bytes(skb, ETHERNET, outer, sizeof(*outer), 0))
-		return drop(FAILED);
-	skb->mark = REDIRECTED;
-	if (stats)
-		stats->second_chances += packets_in(skb);
-	count(SECOND_CHANCE);
-	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	return !bpf_skb_store_bytes(skb, ETHERNET, outer, sizeof(*outer), BPF_F_RECOMPUTE_CSUM);
 }
 
-INLINE int decapsulate(struct __sk_buff *skb, bool v6)
+INLINE bool decapsulate(struct __sk_buff *skb, bool v6)
 {
-	const __be16 type = v6 ? NET16(ETH_P_IPV6) : NET16(ETH_P_IP);
-
-	if (bpf_skb_adjust_room(skb, -(__s32)sizeof(struct ip6), BPF_ADJ_ROOM_MAC,
-				BPF_F_ADJ_ROOM_FIXED_GSO | (v6 ? DECAP_L3_IPV6 : DECAP_L3_IPV4)) ||
-	    bpf_skb_store_bytes(skb, ETHERNET - sizeof(type), &type, sizeof(type), 0))
-		return drop(FAILED);
-	count(DECAPSULATED);
-	return TC_ACT_OK;
+	return !bpf_skb_adjust_room(skb, -(__s32)sizeof(struct ip6), BPF_ADJ_ROOM_MAC,
+				    BPF_F_ADJ_ROOM_FIXED_GSO |
+					    (v6 ? DECAP_L3_IPV6 : DECAP_L3_IPV4)) &&
+	       (v6 || write_type(skb, NET16(ETH_P_IP)));
 }
 
 INLINE bool is_from_director(const struct ip6 *outer)
@@ -405,7 +373,98 @@ INLINE bool is_from_director(const struct ip6 *outer)
 	return (label & ~HOPS_MASK) == LABEL && is_infrastructure(&outer->source);
 }
 
+enum arrival { STAYS, MOVES_ON, DROPPED };
+
+/* An outer packet has reached the node of an instance: take it out, or send it on. */
+INLINE enum arrival arrive(struct __sk_buff *skb, const struct home *home, struct ip6 *outer)
+{
+	const bool v6 = outer->next_header == IPPROTO_IPV6;
+	const struct address me = outer->destination;
+	struct instance_stats *stats;
+	const struct address *to;
+	__u32 next;
+
+	if (!is_from_director(outer)) {
+		count(FORGED);
+		return DROPPED;
+	}
+	next = second_chance(skb, home, &me, v6,
+			     HOST32(outer->version_class_label) & HOPS_MASK);
+	to = next ? address_of(next) : 0;
+	if (to ? !readdress(skb, outer, to) : !decapsulate(skb, v6)) {
+		count(FAILED);
+		return DROPPED;
+	}
+	if (!to) {
+		count(DECAPSULATED);
+		return STAYS;
+	}
+	stats = AT(instance_stats, next);
+	if (stats)
+		stats->second_chances += packets_in(skb);
+	count(SECOND_CHANCE);
+	return MOVES_ON;
+}
+
+/* Send a packet back to where it came from: let it come in where it would go out. */
+INLINE int turn_back(struct __sk_buff *skb)
+{
+	struct ethhdr link, back;
+
+	if (!load(skb, 0, &link, sizeof(link)))
+		return drop(FAILED);
+	back = link;
+	__builtin_memcpy(back.h_dest, link.h_source, ETH_ALEN);
+	__builtin_memcpy(back.h_source, link.h_dest, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, &back, sizeof(back), 0))
+		return drop(FAILED);
+	skb->mark = REDIRECTED;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+/*
+ * An outer packet from another machine of ours. If the instance is here, it comes out at the
+ * instance's end of its veth: the way over the kernel's routes, with instance_out at its end,
+ * takes about twice as long.
+ */
+INLINE int deliver(struct __sk_buff *skb, const struct address *to)
+{
+	const struct home *home = FIND(homes, to);
+	struct ip6 outer;
+
+	if (!home || skb->pkt_type != PACKET_HOST ||
+	    !load(skb, ETHERNET, &outer, sizeof(outer)))
+		return TC_ACT_OK;
+	switch (arrive(skb, home, &outer)) {
+	case STAYS:
+		return bpf_redirect_peer(home->device, 0);
+	case MOVES_ON:
+		return TC_ACT_OK;
+	default:
+		return TC_ACT_SHOT;
+	}
+}
+
 /* ---- the programs ------------------------------------------------------------------------ */
+
+/* A packet that comes from a device: to a service, or to an instance of one. */
+INLINE int ingress(struct __sk_buff *skb, __u32 link, bool trusted)
+{
+	const struct service *service;
+	struct packet packet;
+
+	if (skb->protocol != NET16(ETH_P_IP) && skb->protocol != NET16(ETH_P_IPV6))
+		return TC_ACT_OK;
+	if (!read_ip(skb, link, skb->protocol == NET16(ETH_P_IPV6), &packet))
+		return TC_ACT_OK;
+	if (is_tunnel(packet.protocol) && is_infrastructure(&packet.destination)) {
+		if (!trusted)
+			return drop(FORGED);
+		return link ? deliver(skb, &packet.destination) : TC_ACT_OK;
+	}
+	service = FIND(services, &packet.destination);
+	return service ? send(skb, link, &packet, service) : TC_ACT_OK;
+}
 
 /* From peers: nobody there may send outer packets to us. */
 SEC("tc/outside")
@@ -447,27 +506,28 @@ int instance_in(struct __sk_buff *skb)
 	return ingress(skb, ETHERNET, false);
 }
 
-/* To an instance. Heartbeats do not matter: what is on its way must arrive. */
+/*
+ * To an instance: outer packets that did not come in by deliver(), such as those of clients on
+ * the same node. Heartbeats do not matter: what is on its way must arrive.
+ */
 SEC("tc/instance_out")
 int instance_out(struct __sk_buff *skb)
 {
-	const struct address *to = 0;
-	__u32 ifindex = skb->ifindex;
-	const struct here *me;
+	const struct home *home;
 	struct ip6 outer;
-	__u32 next;
-	bool v6;
 
-	me = FIND(here, &ifindex);
-	if (!me || skb->protocol != NET16(ETH_P_IPV6) ||
-	    !load(skb, ETHERNET, &outer, sizeof(outer)) || !is_tunnel(outer.next_header) ||
-	    !same(&outer.destination, &me->address))
+	if (skb->protocol != NET16(ETH_P_IPV6) || !load(skb, ETHERNET, &outer, sizeof(outer)) ||
+	    !is_tunnel(outer.next_header))
 		return TC_ACT_OK;
-	if (!is_from_director(&outer))
-		return drop(FORGED);
-	v6 = outer.next_header == IPPROTO_IPV6;
-	next = second_chance(skb, me, v6, HOST32(outer.version_class_label) & HOPS_MASK);
-	if (next)
-		to = address_of(next);
-	return to ? pass_on(skb, &outer, to, next) : decapsulate(skb, v6);
+	home = FIND(homes, &outer.destination);
+	if (!home || home->device != skb->ifindex)
+		return TC_ACT_OK;
+	switch (arrive(skb, home, &outer)) {
+	case STAYS:
+		return TC_ACT_OK;
+	case MOVES_ON:
+		return turn_back(skb);
+	default:
+		return TC_ACT_SHOT;
+	}
 }

@@ -61,7 +61,7 @@ class Action(IntEnum):
     SHOT = 2
     """It is dropped."""
     REDIRECT = 7
-    """It comes in again from the device it went out to."""
+    """It comes in at another device, or again at the one it went out to."""
 
 
 class Socket(Enum):
@@ -106,10 +106,9 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """The instance behind a device."""
+class Home:
+    """An instance of this node."""
 
-    id: int
     address: bytes
     can_look: bool = True
     """Whether its network namespace is known, so that its sockets can be looked up."""
@@ -317,7 +316,8 @@ def encapsulate(
 ) -> Verdict:
     """Say what a program does with a frame that comes in from a device.
 
-    `link` is 0 for devices without an Ethernet header.
+    For outer packets that come to an instance's node see `deliver`. `link` is 0 for devices
+    without an Ethernet header.
     """
     if hook is HookKind.INSTANCE and mark == REDIRECTED:
         return _leave(frame)
@@ -325,7 +325,7 @@ def encapsulate(
     service = maps.services.get(packet.destination) if packet else None
     if packet and hook is not HookKind.INSIDE and _is_tunnel_to(packet, maps):
         verdict = Verdict(action=Action.SHOT, frame=frame, counters=("forged",))
-    elif packet and service:
+    elif packet and service and not _is_tunnel_to(packet, maps):
         verdict = _serve(frame, maps, flow_hash, (packet, service), link)
     else:
         verdict = _leave(frame)
@@ -415,45 +415,51 @@ def deliver(
     frame: bytes,
     maps: Maps,
     flow_hash: FlowHash,
-    here: Here,
+    home: Home,
     socket_of: Callable[[Flow], Socket],
+    *,
+    comes_in: bool,
 ) -> Verdict:
-    """Say what `instance_out` does with a frame that goes to an instance.
+    """Say what becomes of an outer packet to an instance, in a frame at its node.
 
-    `socket_of` says what the instance has for a packet of a flow.
+    `socket_of` says what the instance has for a packet of a flow. The frame comes in from
+    another machine, at `inside`; or it goes out to the instance, at `instance_out`.
     """
     if frame[12:_ETHERNET] != _IPV6 or len(frame) < _INNER:
         return _leave(frame)
     first, _, protocol, _, source, destination = _IP6.unpack_from(frame, _ETHERNET)
-    if protocol not in _TUNNELS or destination != here.address:
+    if protocol not in _TUNNELS or destination != home.address:
+        return _leave(frame)
+    if comes_in and first >> 28 != 6:  # noqa: PLR2004 - the version
         return _leave(frame)
     label = first & _LABEL_MASK
     if label & ~_HOPS_MASK != LABEL or not _is_in(source, maps.infrastructure):
         return Verdict(action=Action.SHOT, frame=frame, counters=("forged",))
     flow = _inner_flow(frame, v6=protocol == _IPV6_IN_IP)
-    row = _row_to_ask(flow, maps, flow_hash) if _is_strange(flow, here, socket_of) else ()
+    row = _row_to_ask(flow, maps, flow_hash) if _is_strange(flow, home, socket_of) else ()
     hops = label & _HOPS_MASK
-    following = next_candidate(row, here.address, hops, maps.instances) if row else 0
+    following = next_candidate(row, home.address, hops, maps.instances) if row else 0
     to = maps.instances.get(following)
     if to is None:
-        return _decapsulate(frame, ("last_hop",) if row and not following else ())
-    link = frame[6:12] + frame[:6] + _IPV6
+        why = ("last_hop",) if row and not following else ()
+        return _decapsulate(frame, why, Action.REDIRECT if comes_in else Action.OK)
+    link = frame[:_ETHERNET] if comes_in else frame[6:12] + frame[:6] + _IPV6
     outer = struct.pack(">I", first + 1) + frame[_ETHERNET + 4 : _ETHERNET + 24] + to
     return Verdict(
-        action=Action.REDIRECT,
+        action=Action.OK if comes_in else Action.REDIRECT,
         frame=link + outer + frame[_INNER:],
-        mark=REDIRECTED,
+        mark=0 if comes_in else REDIRECTED,
         counters=("second_chance",),
         instance=Stat(following, (0, 0, 1)),
     )
 
 
-def _decapsulate(frame: bytes, counters: tuple[str, ...]) -> Verdict:
+def _decapsulate(frame: bytes, counters: tuple[str, ...], action: Action) -> Verdict:
     v6 = frame[_ETHERNET + 6] == _IPV6_IN_IP
     if len(frame) - _INNER < (_IP6.size if v6 else _IP4.size):  # the kernel refuses
         return Verdict(action=Action.SHOT, frame=frame, counters=(*counters, "failed"))
     return Verdict(
-        action=Action.OK,
+        action=action,
         frame=frame[:12] + (_IPV6 if v6 else _IPV4) + frame[_INNER:],
         counters=(*counters, "decapsulated"),
     )
@@ -467,10 +473,10 @@ def _inner_flow(frame: bytes, *, v6: bool) -> Flow | None:
 
 
 def _is_strange(
-    flow: Flow | None, here: Here, socket_of: Callable[[Flow], Socket]
+    flow: Flow | None, home: Home, socket_of: Callable[[Flow], Socket]
 ) -> TypeGuard[Flow]:
     """Return whether the instance does not know the TCP flow of a packet."""
-    if flow is None or flow.protocol != _TCP or flow.ports == _NO_PORTS or not here.can_look:
+    if flow is None or flow.protocol != _TCP or flow.ports == _NO_PORTS or not home.can_look:
         return False
     if not flow.quoted and (flow.tcp_flags is None or flow.begins):
         return False
