@@ -54,12 +54,18 @@ SIZES = (3, 4, 8, 10)
 PORTS = range(20_000, 20_400)
 MODES = ("plain", "ecmp", "director", "haproxy", "nft")
 UNITS = {
-    "connections": "new connections/s",
-    "requests": "keep-alive requests/s",
-    "up": "Gbit/s to servers",
-    "down": "Gbit/s from servers",
+    "connections": "connections/s",
+    "requests": "requests/s",
+    "large": "10 kB answers/s",
+    "up": "Gbit/s up",
+    "down": "Gbit/s down",
 }
-COSTS = {"connections": "edge us/connection", "requests": "edge us/request"}
+"""Requests but the first ones are on connections that are kept; `up` is to the servers."""
+COSTS = {
+    "connections": "edge us/connection",
+    "requests": "edge us/request",
+    "large": "edge us/10 kB answer",
+}
 OTHERS = ("ecmp", "haproxy")
 """What the director is compared with."""
 _EDGE = "edge1"
@@ -70,7 +76,7 @@ _RECEIVE_ON = """
 mkdir -p /run/sys; mount -t sysfs none /run/sys
 for each in /run/sys/class/net/*/queues/rx-0/rps_cpus; do echo {mask:x} >$each; done
 """
-_HEADERS = {"requests": (), "connections": ("Connection: close",)}
+_LARGE_BYTES = 10_240
 _NO_WAITING = {"net/ipv4/tcp_max_tw_buckets": "0"}
 """Ended connections would occupy the client's ports: finding a free one takes longer each time,
 until there is none."""
@@ -79,9 +85,11 @@ daemon off; worker_processes 1; pid /run/nginx-{name}.pid; error_log /dev/null;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 10000000;
+  sendfile on; open_file_cache max=10;
   server {{
     listen 80 reuseport; listen [::]:80 ipv6only=on reuseport;
-    location / {{ return 200 "ok"; }}
+    location = / {{ return 200 "ok"; }}
+    location = /large {{ alias /run/large; }}
   }}
 }}
 """
@@ -111,6 +119,7 @@ class Site:
         servers = [each.server for each in self.instances[:SERVERS]]
         for actor in (made.client, self._edge, *servers):
             actor.call("sysctls", _NO_WAITING)
+        Path("/run/large").write_bytes(bytes(_LARGE_BYTES))
         for instance in self.instances[:SERVERS]:
             file = Path(f"/run/nginx-{instance.name}.conf")
             file.write_text(_NGINX.format(name=instance.name))
@@ -219,8 +228,8 @@ def measure_load(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
             site.serve_with(1 if mode == "plain" else SERVERS)
             site.enter(mode)
             values = series[mode].values
-            for name, headers in _HEADERS.items():
-                values[name].append(_wrk(site.rig, version, seconds, *headers).per_second)
+            for name in COSTS:
+                values[name].append(_wrk(site.rig, version, seconds, name).per_second)
             for name in ("up", "down"):
                 moved = site.rig.client.call(
                     "stream", version, seconds * 0.5, up=name == "up", flows=4
@@ -239,9 +248,9 @@ def measure_edge(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
         for mode in MODES:
             site.serve_with(1 if mode == "plain" else SERVERS)
             site.enter(mode)
-            for name, headers in _HEADERS.items():
+            for name in COSTS:
                 before = _idle_seconds(), time.monotonic()
-                asked = _wrk(site.rig, version, seconds, *headers)
+                asked = _wrk(site.rig, version, seconds, name)
                 idle, passed = _idle_seconds() - before[0], time.monotonic() - before[1]
                 series[mode].values[name].append(1e6 * (passed - idle) / asked.requests)
             site.leave(mode)
@@ -262,11 +271,12 @@ class Asked(NamedTuple):
     per_second: float
 
 
-def _wrk(made: Rig, version: int, seconds: float, *headers: str) -> Asked:
+def _wrk(made: Rig, version: int, seconds: float, what: str) -> Asked:
     """Ask over 64 connections; RuntimeError if many requests fail."""
     address = addresses(WEB)[version == 6]
     url = f"http://[{address}]/" if version == 6 else f"http://{address}/"
-    options = [word for header in headers for word in ("-H", header)]
+    url += "large" if what == "large" else ""
+    options = ("-H", "Connection: close") if what == "connections" else ()
     words = ("wrk", "-t2", "-c64", f"-d{max(1, round(seconds))}s", *options, url)
     said = made.client.call("run", *words)
     done = re.search(r"(\d+) requests in", said)
@@ -380,18 +390,18 @@ def report(
 
 def show(figures: dict[str, Any]) -> None:
     """Print the tables for people."""
-    print(f"ran on: {figures['ran_on']}\n")
-    print(f"{'':10}" + "".join(f"{unit:>28}" for unit in UNITS.values()))
+    print(f"ran on: {figures['ran_on']}\nin brackets: by `plain`\n")
+    print(f"{'':10}" + "".join(f"{unit:>19}" for unit in UNITS.values()))
     for row in figures["load"]:
-        cells = (f"{row[name]:>14.1f}  = {row[f'{name}_ratio']:>5.2f} plain" for name in UNITS)
-        print(f"{row['mode']:10}" + "".join(f"{cell:>28}" for cell in cells))
+        cells = (f"{row[name]:.1f} ({row[f'{name}_ratio']:.2f})" for name in UNITS)
+        print(f"{row['mode']:10}" + "".join(f"{cell:>19}" for cell in cells))
     print()
     for other, ratios in figures["director_by"].items():
         words = ", ".join(f"{name} {ratios[name]:.2f}" for name in UNITS)
         print(f"director / {other}: {words}")
-    print(f"\n{'':10}" + "".join(f"{unit:>28}" for unit in COSTS.values()))
+    print(f"\n{'':10}" + "".join(f"{unit:>24}" for unit in COSTS.values()))
     for row in figures["edge"]:
-        print(f"{row['mode']:10}" + "".join(f"{row[f'{name}_us']:>28.1f}" for name in COSTS))
+        print(f"{row['mode']:10}" + "".join(f"{row[f'{name}_us']:>24.1f}" for name in COSTS))
     for other, ratios in figures["edge_of_others_by_director"].items():
         words = ", ".join(f"{name} {ratios[name]:.2f}" for name in COSTS)
         print(f"{other} / director: {words}")

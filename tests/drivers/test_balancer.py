@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -317,6 +318,14 @@ def test_tables_and_numbers_are_used_again() -> None:
             tables.put(each)
         for each in (*many[:20], *many[30:]):
             assert tables.row(each.service.id, 1234) == expected(each, 1234)
+        tables.remove(1)  # its instances have numbers, but are in no table now
+        another = table(99, 3, seed=99)
+        known, new = many[0].addresses[0], another.addresses[1:]
+        mixed = replace(another, addresses=(known, *new))
+        tables.put(mixed)
+        for row in range(0, 16384, 97):
+            assert tables.row(99, row) == expected(mixed, row)
+            assert tables.row(40, row) == expected(many[39], row)
         assert maps["tables"].map_in(48) is None, "a table was made although some were spare"
         await world.kernel.attach([INSIDE])
         for one in maps.values():

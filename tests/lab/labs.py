@@ -61,7 +61,12 @@ PARTS = LabParts(
             name="fra-n1",
             units=(
                 Unit(name="fork", entry="signal:pause"),
-                Unit(name="late", command=("sleep", "1000"), needs="/var/lib/pltfrms/late"),
+                Unit(
+                    name="late",
+                    command=("sleep", "1000"),
+                    needs="/var/lib/pltfrms/late",
+                    runs_first=True,
+                ),
                 Unit(name="instance", command=("sh", "-c", _INSTANCE)),
             ),
             files=(("/etc/pltfrms/machine", "fra-n1\n"),),

@@ -93,6 +93,7 @@ def test_machines_are_told_apart_and_run_their_units(lab: LabClient) -> None:
     eventually(lambda: unit_state(lab, "fra-n2", "brief") == "restarting")
     inside(lab, "fra-n1", "touch", "/var/lib/pltfrms/late")
     eventually(lambda: unit_state(lab, "fra-n1", "late") == "running")
+    assert "RR" in inside(lab, "fra-n1", "ps", "-o", "cls=", "-C", "sleep").split()
     assert not Path("/var/lib/pltfrms/late").exists()
 
 

@@ -7,7 +7,7 @@ has the index of its table, an instance has a number; both mean something on thi
 import array
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address
 
 from pltfrms.drivers.balancer_maps import COUNTERS, INSTANCES, TABLE_BYTES, TABLES, Maps
@@ -55,8 +55,6 @@ class Tables:
         }
         self._numbers = {address: number for number, address in self._addresses.items()}
         self._next = max(self._addresses, default=0) + 1
-        self._granted: set[int] = set()
-        """Numbers that are in no table yet, but will be in a moment."""
 
     def installed(self) -> frozenset[int]:
         """Return the ids of the services that have a table."""
@@ -66,14 +64,13 @@ class Tables:
         """Make this the table of its service."""
         check_table(table)
         service = table.service
-        numbers = [self.number_of(address) for address in table.addresses]
+        numbers = self._numbers_of(table.addresses)
         index = self._index.get(service.id)
         fresh = index is None
         if index is None:
             index = self._take_spare()
         with self._rows_of(index) as rows:
             rows.put(0, _rows(table.columns, numbers))
-        self._granted.clear()
         if fresh:
             self._maps["service_stats"].put(index, _zero(self._maps["service_stats"]))
         self._index[service.id] = index
@@ -94,24 +91,6 @@ class Tables:
             value = rows.get(0) or bytes(TABLE_BYTES)
         numbers = struct.unpack_from(f"={CHANCES}H", value, (ROWS + row * CHANCES) * 2)
         return tuple(self._addresses[number] for number in numbers if number)
-
-    def number_of(self, address: IPv6Address) -> int:
-        """Return the number of an instance; it gets one if it has none.
-
-        Raises:
-            UnavailableError: all numbers are in use.
-        """
-        number = self._numbers.get(address)
-        if number is None:
-            number = self._next if self._next < INSTANCES else self._reclaim()
-            self._next = max(self._next, number + 1)
-            stats = self._maps["instance_stats"]
-            stats.put(number, _zero(stats))
-            self._maps["instances"].put(number, address.packed)
-            self._numbers[address] = number
-            self._addresses[number] = address
-            self._granted.add(number)
-        return number
 
     def counts(self) -> BalancerCounts:
         """Return all counts, summed over the CPUs."""
@@ -177,9 +156,29 @@ class Tables:
             for one in made.values():
                 one.close()
 
-    def _reclaim(self) -> int:
-        """Take away the number of an instance that no table has."""
-        used = set[int]()
+    def _numbers_of(self, addresses: Sequence[IPv6Address]) -> list[int]:
+        """Return the numbers of instances; who has none gets one.
+
+        Raises:
+            UnavailableError: all numbers are in use.
+        """
+        kept = {self._numbers[each] for each in addresses if each in self._numbers}
+        for address in addresses:
+            if address in self._numbers:
+                continue
+            number = self._next if self._next < INSTANCES else self._reclaim(kept)
+            self._next = max(self._next, number + 1)
+            stats = self._maps["instance_stats"]
+            stats.put(number, _zero(stats))
+            self._maps["instances"].put(number, address.packed)
+            self._numbers[address] = number
+            self._addresses[number] = address
+            kept.add(number)
+        return [self._numbers[address] for address in addresses]
+
+    def _reclaim(self, kept: set[int]) -> int:
+        """Take away the number of an instance that no table has, but none that is kept."""
+        used = set(kept)
         for index in self._index.values():
             with self._rows_of(index) as rows:
                 used.update(array.array("H", rows.get(0) or b""))
