@@ -19,7 +19,14 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.memory_balancer import MemoryBalancer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable
-from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, HostRoute, Nexthop, Route
+from pltfrms.model.machine import (
+    INSTANCE_TABLE,
+    REMOTE_TABLE,
+    BgpState,
+    HostRoute,
+    Nexthop,
+    Route,
+)
 from pltfrms.model.plan import Target
 from pltfrms.planner.rendezvous import row_of
 from tests.agent.bench import PLATFORM, WEB, Bench
@@ -282,6 +289,25 @@ def test_an_edge_that_is_cut_off_goes_on_with_whom_it_knew_until_it_knows_again(
             assert machine.served() == everybody | {instance(4)}, "who knows of 1 and 3 yet?"
             await machine.clock.sleep(REUNION_SECONDS + BEAT_SECONDS)
             assert machine.served() == {instance(2), instance(4)}
+
+    run_virtual(scenario())
+
+
+def test_an_edge_that_nodes_tell_of_nobody_is_not_cut_off() -> None:
+    """The only service of a platform has no instance anywhere for a while."""
+
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.delete_route(OTHERS)
+        machine.network.set_route(ready(1))
+        machine.bird.states = (BgpState(name="node.fra-n1.a", up=True, detail="Established"),)
+        async with machine.running():
+            machine.network.delete_route(ready(1))
+            await machine.clock.sleep(ALONE_SECONDS + BEAT_SECONDS)
+            assert machine.served() == set()
+            machine.network.set_route(ready(2))
+            await machine.clock.sleep(0.05)
+            assert machine.served() == {instance(2)}, "not the one that has gone for good"
 
     run_virtual(scenario())
 

@@ -215,7 +215,8 @@ class Director:
         if self._is_alone(found) and await self._is_cut_off():
             await self._world.clock.sleep(ALONE_SECONDS)
             found = await self._look()
-            if self._is_alone(found) and await self._is_cut_off():
+            still_alone = self._is_alone(found) and await self._is_cut_off()
+            if still_alone and not await self._hears_a_node():
                 self._remember(now)
                 if not self._kept:
                     return None
@@ -254,6 +255,14 @@ class Director:
             routes = await network.routes(_MAIN_TABLE)
             return not any(route.prefix.prefixlen == 0 and route.nexthops for route in routes)
         return not (await network.routes(LOCAL_TABLE) or await network.routes(REMOTE_TABLE))
+
+    async def _hears_a_node(self) -> bool:
+        """Whether a node has a session with this edge: by that it says that nobody is ready."""
+        try:
+            sessions = await self._world.bird.sessions()
+        except UnavailableError:
+            return False
+        return any(each.up and each.name.startswith("node.") for each in sessions)
 
     async def _make(self, found: _Candidates) -> None:
         wanted = {
