@@ -285,7 +285,8 @@ INLINE bool returns_cookie(const struct __sk_buff *skb, __u32 at, struct bpf_soc
 
 /*
  * Whether the instance should take a packet of a TCP flow, whose IP header is at `at`: it has
- * a socket for it, or it is the beginning of a flow.
+ * a socket for it. For the beginning of a flow that is a listener, which goes with its process:
+ * who begins a flow after that meets the next instance before any table has changed.
  */
 INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packet,
 		     const struct flow *flow, __s32 network_namespace)
@@ -295,12 +296,8 @@ INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packe
 	struct bpf_sock *sock;
 	bool known;
 
-	if (!flow->quoted) {
-		if (!load(skb, packet->payload, &tcp, sizeof(tcp)))
-			return true; /* the instance will drop it, as anybody would */
-		if (tcp.syn && !tcp.ack)
-			return true;
-	}
+	if (!flow->quoted && !load(skb, packet->payload, &tcp, sizeof(tcp)))
+		return true; /* the instance will drop it, as anybody would */
 	if (flow->v6) {
 		__builtin_memcpy(tuple.ipv6.saddr, flow->client.word, 16);
 		__builtin_memcpy(tuple.ipv6.daddr, flow->service.word, 16);
@@ -314,7 +311,7 @@ INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packe
 	}
 	if (!sock)
 		return false;
-	known = sock->state != BPF_TCP_LISTEN ||
+	known = sock->state != BPF_TCP_LISTEN || (tcp.syn && !tcp.ack) ||
 		(!flow->quoted && returns_cookie(skb, at, sock, &tcp));
 	bpf_sk_release(sock);
 	return known;

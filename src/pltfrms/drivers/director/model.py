@@ -478,10 +478,12 @@ def _is_strange(
     """Return whether the instance does not know the TCP flow of a packet."""
     if flow is None or flow.protocol != _TCP or flow.ports == _NO_PORTS or not home.can_look:
         return False
-    if not flow.quoted and (flow.tcp_flags is None or flow.begins):
+    if not flow.quoted and flow.tcp_flags is None:
         return False
     found = socket_of(flow)
-    return found in {Socket.NONE, Socket.LISTENER} or (found is Socket.COOKIE and flow.quoted)
+    if found is Socket.LISTENER:
+        return not flow.begins
+    return found is Socket.NONE or (found is Socket.COOKIE and flow.quoted)
 
 
 def _row_to_ask(flow: Flow, maps: Maps, flow_hash: FlowHash) -> tuple[int, ...]:
