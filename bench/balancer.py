@@ -420,6 +420,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="two short rounds")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(argv)
+    if not _OTHER_CPUS:
+        parser.error("this needs two processors: the edge has one for itself in a part of it")
     rounds, seconds = (2, 1.0) if asked.quick else (asked.rounds, 2.0)
 
     async def scenario() -> None:

@@ -42,7 +42,6 @@ SILENCE_SECONDS = 0.2
 _ALL, _IPV6 = 3, 0x86DD
 """Ethernet types."""
 _SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
-_OUTGOING = socket.PACKET_OUTGOING
 _OUTER = struct.Struct("!12xH24x16s")
 """Of a frame with an outer packet: Ethernet type, destination."""
 
@@ -64,7 +63,7 @@ CASES = (
 
 
 def measure(rig: Rig, case: Case) -> float:
-    """Let it fail once; return milliseconds to the last packet. UnavailableError."""
+    """Let it fail once; return milliseconds to the last packet. RuntimeError: too few seen."""
     rig.restore()
     target, kind = case.fault(rig)
     node = rig.node_of("fra")
@@ -160,13 +159,13 @@ def watch(targets: Sequence[str]) -> None:
         raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
         raw.settimeout(1.0)
         print("at work", flush=True)
-        until = time.monotonic() + SECONDS + 2.0
+        until = time.monotonic() + SECONDS + 4.0  # longer than the sender, which starts later
         while time.monotonic() < until:
             try:
                 frame, extra, _, sender = raw.recvmsg(64, 64)
             except TimeoutError:
                 continue
-            if sender[2] == _OUTGOING and len(frame) >= _OUTER.size:
+            if sender[2] == socket.PACKET_OUTGOING and len(frame) >= _OUTER.size:
                 kind, destination = _OUTER.unpack_from(frame)
                 if kind == _IPV6 and destination in wanted:
                     seconds, nanoseconds = struct.unpack("=qq", extra[0][2][:16])

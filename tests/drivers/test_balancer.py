@@ -334,6 +334,26 @@ def test_tables_and_numbers_are_used_again() -> None:
     in_machine(scenario)
 
 
+def test_the_first_of_all_rows_stand_together() -> None:
+    async def scenario() -> None:
+        world = KernelWorld()
+        await world.kernel.start(SETTINGS)
+        one = table(1, 3)
+        world.kernel.put(one)
+        maps = open_maps(DIRECTORY)
+        rows, instances = maps["tables"].map_in(0), maps["instances"].values()
+        assert rows
+        with rows:
+            first = struct.unpack_from(f"={ROWS}H", rows.get(0) or b"")
+        found = [IPv6Address(instances[number]) if number else None for number in first]
+        names = (None, *one.addresses)
+        assert found == [names[number] for number in one.columns[0]]
+        for each in maps.values():
+            each.close()
+
+    in_machine(scenario)
+
+
 def test_a_service_that_gets_other_addresses_leaves_the_old_ones() -> None:
     async def scenario() -> None:
         world = KernelWorld()

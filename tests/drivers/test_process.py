@@ -116,8 +116,8 @@ def test_the_end_of_init_is_the_end_of_all(tmp_path: Path) -> None:
         async with asyncio.timeout(2):
             assert await waiting == "killed together with its init process"
         assert await machine.devices("i1"), "nobody waits for the kernel to remove a device"
-        await machine.network.apply_routes([100], ())
         await asyncio.sleep(LINGER_SECONDS + 1)
+        assert await machine.network.routes(100) == ()
         assert await machine.devices("i1") == set()
         await until(lambda: processes() <= before)
 
