@@ -14,6 +14,7 @@ import pytest
 
 from pltfrms.drivers.hints import drain
 from pltfrms.drivers.netlink import KernelNetwork
+from pltfrms.drivers.remembered import Remembered
 from pltfrms.errors import UnavailableError
 from pltfrms.model.machine import DeviceState, NetworkState
 from tests.contracts.test_network import AGGREGATE6, V4, V6, KernelWorld, ip
@@ -140,6 +141,46 @@ def test_other_tables_do_not_slow_us_down() -> None:
         assert len(await network.routes(101)) == 1
         assert time.perf_counter() - start < 0.05
         await network.close()
+
+    in_machine(scenario)
+
+
+def test_who_looks_again_without_a_change_does_not_bother_the_kernel() -> None:
+    async def scenario() -> None:
+        network = KernelNetwork()
+        batch("".join(f"route add unreachable 10.9.{i}.0/24 table 102\n" for i in range(250)))
+        start = time.perf_counter()
+        first = await network.routes(102)
+        took = time.perf_counter() - start
+        start = time.perf_counter()
+        assert [await network.routes(102) for _ in range(10)] == [first] * 10
+        assert time.perf_counter() - start < took
+        batch("route del unreachable 10.9.7.0/24 table 102\n")
+        assert len(await network.routes(102)) == 249, "but it hears of changes at once"
+        await network.close()
+
+    in_machine(scenario)
+
+
+def test_an_answer_from_before_a_change_is_not_remembered() -> None:
+    async def scenario() -> None:
+        remembered = Remembered()
+
+        async def nothing() -> str:
+            return ""
+
+        async def slow() -> str:
+            batch("link set lo up\n")
+            await remembered.answer("another question", nothing)
+            return "before the change"
+
+        async def quick() -> str:
+            return "after the change"
+
+        assert await remembered.answer("question", slow) == "before the change"
+        assert await remembered.answer("question", quick) == "after the change"
+        assert await remembered.answer("question", slow) == "after the change"
+        remembered.close()
 
     in_machine(scenario)
 

@@ -28,7 +28,7 @@ _TABLE_OFFSET = 16 + 4
 class Hints:
     """A socket that hears from now on; iterate `wait` to learn that something happened."""
 
-    def __init__(self, groups: int, table: int = 0) -> None:
+    def __init__(self, groups: int, table: int = 0, buffer_bytes: int = _BUFFER_BYTES) -> None:
         """Listen to these multicast groups.
 
         With `table` (1..251), only routes of that table wake us: the kernel itself leaves
@@ -38,7 +38,7 @@ class Hints:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE
         )
         with contextlib.suppress(PermissionError):
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
         if table:
             _only(self._socket, table)
         self._socket.bind((0, groups))
@@ -53,13 +53,18 @@ class Hints:
         finally:
             self.close()
 
+    def heard(self) -> bool:
+        """Return at once whether something happened since it was asked last."""
+        return drain(self._socket)
+
     def close(self) -> None:
         """Close the socket. An iteration must have been ended by its owner."""
         self._socket.close()
 
 
-def drain(listener: socket.socket) -> None:
-    """Take all that is there. Lost messages (ENOBUFS) are as good as others."""
+def drain(listener: socket.socket) -> bool:
+    """Take all that is there; return whether it was any. Lost ones (ENOBUFS) are, too."""
+    found = False
     with contextlib.suppress(BlockingIOError):
         while True:
             try:
@@ -67,6 +72,8 @@ def drain(listener: socket.socket) -> None:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
+            found = True
+    return found
 
 
 def _only(listener: socket.socket, table: int) -> None:

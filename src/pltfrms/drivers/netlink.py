@@ -10,11 +10,12 @@ import errno
 import fcntl
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -22,12 +23,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pltfrms.drivers.bpf import Side
 from pltfrms.drivers.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.host_routes import read_host_routes
+from pltfrms.drivers.remembered import Remembered
 from pltfrms.drivers.routes import OUR_PROTOS, compare, describe
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
 from pltfrms.model.balancer import OUTER_BYTES
 from pltfrms.model.machine import DeviceState, HostRoute, NetworkState, Nexthop, Route, Rule
 
+_T = TypeVar("_T")
 NEAR_END: Final = "fe80::1"
 """Our address on every instance's veth; the instance's default routes lead here."""
 
@@ -62,11 +65,12 @@ class KernelNetwork:
         self._connected: set[int] = set()
         """Indexes of devices whose link-local network was seen to be reachable."""
         self._listeners: set[Hints] = set()
+        self._remembered: Remembered | None = None
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
         """See `ports.Network`. Sysctls come first: some must precede `up` to have an effect."""
         sentences = [self._set_sysctl(path, value) for path, value in state.sysctls]
-        have = await self._addresses()
+        have = await self._look("addresses", self._addresses)
         for device in state.devices:
             sentences += await self._apply_device(device, have)
         for preference in sorted({rule.preference for rule in state.rules}):
@@ -92,6 +96,9 @@ class KernelNetwork:
 
     async def routes(self, table: int) -> tuple[Route, ...]:
         """See `ports.Network`. The nexthop of a route via an IPv4 router has no `via`."""
+        return await self._look(("routes", table), lambda: self._read_routes(table))
+
+    async def _read_routes(self, table: int) -> tuple[Route, ...]:
         found: list[Route] = []
         for family in _FAMILIES.values():
             # Without a `dump_filter` of pyroute2 the kernel itself leaves out other tables
@@ -204,6 +211,9 @@ class KernelNetwork:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        if self._remembered is not None:
+            self._remembered.close()
+            self._remembered = None
         self._forget_socket()
 
     def _listen(self, hints: Hints) -> AsyncIterator[None]:
@@ -211,6 +221,12 @@ class KernelNetwork:
         return hints.wait()
 
     # ---- talking to the kernel -------------------------------------------------------------
+
+    async def _look(self, question: object, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """Ask about routes, rules or addresses, unless nothing changed since last time."""
+        if self._remembered is None:
+            self._remembered = Remembered()
+        return await self._remembered.answer(question, ask)
 
     async def _ask(self, subject: str, verb: str, **words: Any) -> list[Any]:
         """Do one request and return all answers; NetlinkError if the kernel refuses."""
@@ -337,7 +353,7 @@ class KernelNetwork:
         sentences: list[str] = []
         for version, family in _FAMILIES.items():
             plain: set[int] = set()
-            for message in await self._ask("rule", "dump", family=family):
+            for message in await self._look(("rules", family), partial(self._rules, family)):
                 if (message.get("priority") or 0) != preference:
                     continue
                 table = _table_of_plain_rule(message)
@@ -351,6 +367,9 @@ class KernelNetwork:
                 rule = {"family": family, "priority": preference, "table": table}
                 sentences.append(await self._change("rule", "add", words, rule))
         return sentences
+
+    async def _rules(self, family: int) -> list[Any]:
+        return await self._ask("rule", "dump", family=family)
 
     async def _delete_rule(self, message: Any, sentence: str) -> str:
         words = {
