@@ -109,10 +109,9 @@ def test_local_wins(net: Net) -> None:
             in net.birdc("fra-e1", f"show route all protocol 'edge.ams-e1' {BOTH[0]}/32")
         )
     )
-    for prefix in AGGREGATES:
-        assert eventually(
-            lambda prefix=prefix: "bb-ams-e1" in route(net, "fra-e1", prefix, "104")
-        ), "it says that it announces"
+    assert eventually(
+        lambda: all("bb-ams-e1" in route(net, "fra-e1", each, "104") for each in AGGREGATES)
+    ), "it says that it announces"
     assert {key: route(net, *key) for key in before} == before
     assert all("fab-" in before[edge, address] for edge, address in before if address in BOTH)
 
