@@ -55,6 +55,15 @@ def test_the_kernel_gets_the_wanted_routes_and_never_a_hole(
     assert {normal(some) for some in whole} <= set(kernel.values())
 
 
+def test_what_directors_follow_goes_first_and_comes_last() -> None:
+    prefixes = ("10.1.1.1/32", "198.51.100.1/32", "2001:db8:100::1/128", "fd00:77::1/128")
+    every = [
+        Route(prefix=ip_network(prefix), table=100, proto=181, metric=10) for prefix in prefixes
+    ]
+    gone, come = compare(every, (), lambda _: ""), compare((), every, lambda _: "")
+    assert str(gone.delete[0].prefix) == str(come.put[-1].prefix) == "fd00:77::1/128"
+
+
 def test_a_route_reads_like_ip_route() -> None:
     some = Route(prefix=ip_network("192.0.2.0/24"), table=101, proto=181, metric=1)
     assert describe(some) == "unreachable 192.0.2.0/24 table 101 proto 181 metric 1"

@@ -20,6 +20,8 @@ class RouteChanges:
 
     put: tuple[Route, ...]
     delete: tuple[Route, ...]
+    """In the opposite order: of what an instance had, its unique local address (RFC 4193) goes
+    first, which is what directors follow."""
     missing: tuple[str, ...]
     """A sentence per nexthop that was left out because its device cannot be used."""
 
@@ -44,6 +46,7 @@ def compare(
             sorted(
                 (route for route in present - usable if _key(route) not in replaced),
                 key=describe,
+                reverse=True,
             )
         ),
         missing=tuple(missing),

@@ -17,9 +17,10 @@ typedef _Bool bool;
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 
-/* uapi since Linux 6.3, which may be newer than the headers of the build machine. */
-#define DECAP_L3_IPV4 (1ULL << 7) /* BPF_F_ADJ_ROOM_DECAP_L3_IPV4 */
-#define DECAP_L3_IPV6 (1ULL << 8) /* BPF_F_ADJ_ROOM_DECAP_L3_IPV6 */
+/* BPF_F_ADJ_ROOM_DECAP_L3_IPV4: uapi since Linux 6.3, which may be newer than the headers of the
+ * build machine.
+ */
+#define DECAP_L3_IPV4 (1ULL << 7)
 
 /* ---- helper functions, see bpf-helpers(7) ------------------------------------------------ */
 
@@ -37,6 +38,8 @@ static long HELPER(skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const v
 				    __u32 length, __u64 flags) = IS(skb_store_bytes);
 static long HELPER(skb_adjust_room)(struct __sk_buff *skb, __s32 more, __u32 mode,
 				    __u64 flags) = IS(skb_adjust_room);
+static long HELPER(skb_change_proto)(struct __sk_buff *skb, __be16 protocol,
+				     __u64 flags) = IS(skb_change_proto);
 static long HELPER(redirect)(__u32 ifindex, __u64 flags) = IS(redirect);
 static long HELPER(redirect_peer)(__u32 ifindex, __u64 flags) = IS(redirect_peer);
 static struct bpf_sock *HELPER(skc_lookup_tcp)(struct __sk_buff *skb,

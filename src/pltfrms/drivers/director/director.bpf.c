@@ -355,12 +355,24 @@ INLINE bool readdress(struct __sk_buff *skb, struct ip6 *outer, const struct add
 	return !bpf_skb_store_bytes(skb, ETHERNET, outer, sizeof(*outer), BPF_F_RECOMPUTE_CSUM);
 }
 
+INLINE bool shrink(struct __sk_buff *skb, __u32 bytes, __u64 flags)
+{
+	return !bpf_skb_adjust_room(skb, -(__s32)bytes, BPF_ADJ_ROOM_MAC,
+				    BPF_F_ADJ_ROOM_FIXED_GSO | flags);
+}
+
+/* Before Linux 6.3 no IPv4 packet comes out of an IPv6 one; there the outer header becomes one of
+ * IPv4 first.
+ */
 INLINE bool decapsulate(struct __sk_buff *skb, bool v6)
 {
-	return !bpf_skb_adjust_room(skb, -(__s32)sizeof(struct ip6), BPF_ADJ_ROOM_MAC,
-				    BPF_F_ADJ_ROOM_FIXED_GSO |
-					    (v6 ? DECAP_L3_IPV6 : DECAP_L3_IPV4)) &&
-	       (v6 || write_type(skb, NET16(ETH_P_IP)));
+	if (v6)
+		return shrink(skb, sizeof(struct ip6), 0);
+	return skb->len >= ETHERNET + sizeof(struct ip6) + sizeof(struct iphdr) &&
+	       (shrink(skb, sizeof(struct ip6), DECAP_L3_IPV4) ||
+		(!bpf_skb_change_proto(skb, NET16(ETH_P_IP), 0) &&
+		 shrink(skb, sizeof(struct iphdr), 0))) &&
+	       write_type(skb, NET16(ETH_P_IP));
 }
 
 INLINE bool is_from_director(const struct ip6 *outer)
