@@ -39,7 +39,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
 
 OBJECT: Final = Path(__file__).parent / "director" / "director.bpf.o"
-_NEEDS: Final = "the director needs root, and Linux 6.3 or newer with BPF"
+_NEEDS: Final = "the director needs root, and Linux 6.1 or newer with BPF"
 _NANOSECONDS_PER_MS: Final = 1_000_000
 _IPV6_ETHERTYPE, _IPV4_ETHERTYPE = b"\x86\xdd", b"\x08\x00"
 _LOOPBACK = 1
@@ -190,7 +190,7 @@ def _load(objects: ObjectFile, entry: str, maps: Maps) -> Program:
 
 
 def _try_out(objects: ObjectFile, maps: Maps, settings: BalancerSettings) -> None:
-    """Let a packet pass `instance_out`, whose IPv4 packet comes out only from Linux 6.3 on.
+    """Let a packet pass `instance_out`: IPv4 out of IPv6 is what old kernels do differently.
 
     With maps of its own: this packet is not counted, and no other is taken for it.
     """

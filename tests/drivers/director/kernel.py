@@ -1,18 +1,22 @@
 """The compiled program in this kernel, filled from the model's maps."""
 
+import asyncio
 import socket
 import struct
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Network
 from pathlib import Path
 
-from pltfrms.drivers import director
+from pltfrms.drivers import bpf, director
+from pltfrms.drivers.balancer_hooks import has_tcx
 from pltfrms.drivers.balancer_maps import COUNTERS, SHAPES
-from pltfrms.drivers.bpf import Map, Outcome, Program, packet_context, possible_cpus
+from pltfrms.drivers.bpf import Map, Outcome, Program, Side, packet_context, possible_cpus
 from pltfrms.drivers.director.model import Home, Maps, Verdict
 from pltfrms.drivers.elf import ObjectFile
+from pltfrms.drivers.netlink import KernelNetwork
 from pltfrms.model.balancer import CHANCES, ROWS
 
 OBJECT = Path(director.__file__).parent / "director.bpf.o"
@@ -141,3 +145,18 @@ def name_own_namespace(number: int) -> int:
 def instruction_counts(kernel: Kernel) -> Mapping[str, int]:
     """Return how many instructions each program has."""
     return {name: len(code) // 8 for name, code in kernel.code.items()}
+
+
+def attach(program: Program, device: str, side: Side) -> None:
+    """Let packets of a device pass a program, also in a kernel without TCX."""
+    if has_tcx():
+        bpf.attach(program, socket.if_nametoindex(device), side)
+        return
+    with ThreadPoolExecutor(1) as thread:  # which may have an event loop of its own
+        thread.submit(asyncio.run, _put_filter(program, device, side)).result()
+
+
+async def _put_filter(program: Program, device: str, side: Side) -> None:
+    network = KernelNetwork()
+    await network.put_filter(device, side, program.fd, program.name)
+    await network.close()

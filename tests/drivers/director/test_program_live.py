@@ -24,12 +24,12 @@ from pathlib import Path
 import pytest
 
 from pltfrms.drivers.balancer_maps import COUNTERS
-from pltfrms.drivers.bpf import Side, attach
+from pltfrms.drivers.bpf import Side
 from pltfrms.drivers.director.model import Home, Service, encapsulate
 from pltfrms.model.balancer import ROWS, HookKind
 from pltfrms.planner.flow_hash import flow_hash
 from tests.drivers.director.cases import CASES, TEAM, machine
-from tests.drivers.director.kernel import Counts, Kernel, counted, packed_table
+from tests.drivers.director.kernel import Counts, Kernel, attach, counted, packed_table
 from tests.drivers.director.packets import (
     CLIENT4,
     CLIENT6,
@@ -152,14 +152,14 @@ def make_director(kernel: Kernel) -> None:
             tables={1: [(1, 2, 0, 0)] * ROWS},
         )
     )
-    attach(kernel.programs["outside"], socket.if_nametoindex("transit"), Side.INGRESS)
+    attach(kernel.programs["outside"], "transit", Side.INGRESS)
     for number in (1, 2):
         device = f"i{number}"
         (link,) = json.loads(ip("-j", "link", "show", device))
         home = Home(packed(instance(number)))
         kernel.put_home(home, link["link_netnsid"], link["ifindex"])
-        attach(kernel.programs["instance_in"], link["ifindex"], Side.INGRESS)
-        attach(kernel.programs["instance_out"], link["ifindex"], Side.EGRESS)
+        attach(kernel.programs["instance_in"], device, Side.INGRESS)
+        attach(kernel.programs["instance_out"], device, Side.EGRESS)
 
 
 def set_rows(kernel: Kernel, *row: int) -> None:
@@ -399,7 +399,7 @@ def test_devices_without_a_link_header() -> None:
             ip("route", "add", service, "dev", "out")
         kernel, maps = Kernel(), machine()
         kernel.fill(maps)
-        attach(kernel.programs["outside_l3"], socket.if_nametoindex("bare"), Side.INGRESS)
+        attach(kernel.programs["outside_l3"], "bare", Side.INGRESS)
         total: Counts = Counter()
         for case in CASES:
             packet = case.packet[14:]
