@@ -61,6 +61,8 @@ UNITS = {
     "down": "Gbit/s down",
 }
 """Requests but the first ones are on connections that are kept; `up` is to the servers."""
+CLIENTS = {"connections": 64, "requests": 400, "large": 64}
+"""Connections at a time. A balancer has many that are kept: a proxy pays for each of them."""
 COSTS = {
     "connections": "edge us/connection",
     "requests": "edge us/request",
@@ -272,12 +274,12 @@ class Asked(NamedTuple):
 
 
 def _wrk(made: Rig, version: int, seconds: float, what: str) -> Asked:
-    """Ask over 64 connections; RuntimeError if many requests fail."""
+    """Ask over so many connections; RuntimeError if many requests fail."""
     address = addresses(WEB)[version == 6]
     url = f"http://[{address}]/" if version == 6 else f"http://{address}/"
     url += "large" if what == "large" else ""
     options = ("-H", "Connection: close") if what == "connections" else ()
-    words = ("wrk", "-t2", "-c64", f"-d{max(1, round(seconds))}s", *options, url)
+    words = ("wrk", "-t2", f"-c{CLIENTS[what]}", f"-d{max(1, round(seconds))}s", *options, url)
     said = made.client.call("run", *words)
     done = re.search(r"(\d+) requests in", said)
     bad = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
