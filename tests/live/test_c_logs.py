@@ -9,9 +9,13 @@ from bench.rig import Rig
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
 COMPLAINT = re.compile(r'<(ERR|FATAL|BUG)>|"level": ?"(error|critical)"|Traceback')
-HARMLESS = re.compile(r"<ERR> K(RT|IF): Received (route|address message) ")
+HARMLESS = re.compile(
+    r"<ERR> (K(RT|IF): Received (route|address message) "
+    r"|ospf\.underlay: Socket error on \S+: No buffer space available)"
+)
 """BIRD hears of an instance's interface before it is complete, or after it is gone; it reads
-all of it again a few seconds later."""
+all of it again a few seconds later. And the kernel refuses what is sent into a veth just while
+its far end goes down, as in every power cut here: a hello is lost that nobody would hear."""
 
 
 def test_daemons_have_clean_logs(healthy: Rig) -> None:
