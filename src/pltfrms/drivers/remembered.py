@@ -14,7 +14,7 @@ _BUFFER_BYTES: Final = 4096
 
 
 class Remembered:
-    """What was asked about links, addresses, routes and rules of this network namespace.
+    """What was asked about addresses, routes and rules of this network namespace.
 
     An agent looks at the same few tables all day long, and a look takes milliseconds.
     """
