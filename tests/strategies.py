@@ -1,5 +1,6 @@
 """Words of the model for tests: small builders."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -60,6 +61,13 @@ def make_platform(
         ),
         machines=tuple(machines),
     )
+
+
+def make_public_key(name: str) -> str:
+    """Return what looks like the Ed25519 key of somebody (RFC 8709)."""
+    parts = (b"ssh-ed25519", name.encode().ljust(32, b"."))
+    body = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return f"ssh-ed25519 {b64encode(body).decode()}"
 
 
 def make_spec(

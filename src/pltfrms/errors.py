@@ -5,6 +5,7 @@ PltfrmsError                 exit  HTTP
 │   └── SpecError               2   422   a spec file is wrong; carries every problem found
 ├── NotFoundError               2   404   the named thing does not exist
 ├── ConflictError               4   409   the world changed since the caller looked
+│   └── TwoPeopleError          4   409   a second operator must approve it
 ├── UnavailableError            5   503   somebody we need does not answer
 └── InvariantError             70   500   a bug of ours
 """
@@ -69,6 +70,10 @@ class ConflictError(PltfrmsError):
 
     exit_code = 4
     status_code = 409
+
+
+class TwoPeopleError(ConflictError):
+    """A second operator must approve it."""
 
 
 class UnavailableError(PltfrmsError):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.codec import decode
+from pltfrms.errors import ConflictError, NotFoundError, TwoPeopleError
 from pltfrms.lab.client import FaultInfo, LabInfo, LabReport, MachineInfo
 from pltfrms.lab.protocol import LinkReport, Substitute
 from pltfrms.model.api import (
@@ -20,6 +21,16 @@ from pltfrms.model.api import (
 from pltfrms.model.guards import RoutingChange, Verdict
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason
+from pltfrms.model.requests import (
+    Approval,
+    ChangeRequest,
+    RequestReply,
+    RequestState,
+    Signed,
+    Wanted,
+    Withdrawal,
+    request_id,
+)
 from pltfrms.model.service import Service
 from pltfrms.model.state import (
     AggregateStatus,
@@ -32,6 +43,7 @@ from pltfrms.model.state import (
     Snapshot,
 )
 from pltfrms.model.topology import Machine, Role
+from pltfrms.planner.two_people import wanted_sentence
 from pltfrms.specfile import load_platform, load_service
 
 NOW_MS = 1_700_000_000_000
@@ -142,6 +154,9 @@ class FakeController:
     )
     routing: tuple[RoutingChange, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    two_people: str = ""
+    opened: list[RequestReply] = field(default_factory=list)
+    approved: list[Approval] = field(default_factory=list)
 
     def snapshot(self) -> SnapshotView:
         self.asked.append("snapshot")
@@ -163,7 +178,51 @@ class FakeController:
     def intervene(self, change: InterventionChange) -> InterventionReply:
         self.asked.append(f"intervene {change.verb}")
         self.intervened.append(change)
+        if self.two_people and not change.dry_run:
+            raise TwoPeopleError(f"a second operator must approve it: {self.two_people}")
         return self.reply
+
+    def request(self, asked: Signed) -> RequestReply:
+        self.asked.append("request")
+        wanted = decode(Wanted, asked.text)
+        request = ChangeRequest(
+            id=request_id(asked.text),
+            text=asked.text,
+            signature=asked.signature,
+            by="ada",
+            about=wanted_sentence(wanted),
+            basis="",
+            at_ms=NOW_MS,
+            expires_ms=wanted.expires_ms,
+        )
+        opened = RequestReply(
+            request=request,
+            preview=self._preview() if wanted.change else None,
+            reply=replace(self.reply, two_people=self.two_people)
+            if wanted.intervention
+            else None,
+        )
+        self.opened.append(opened)
+        return opened
+
+    def requests(self) -> list[ChangeRequest]:
+        return [each.request for each in self.opened]
+
+    def requested(self, request: str) -> RequestReply:
+        for each in self.opened:
+            if each.request.id == request:
+                return each
+        raise NotFoundError(f"there is no request {request!r} any more")
+
+    def approve(self, request: str, approval: Approval) -> RequestReply:
+        found = self.requested(request)
+        self.approved.append(approval)
+        closed = replace(found.request, state=RequestState.APPROVED, closed_by="bob")
+        return replace(found, request=closed)
+
+    def withdraw(self, request: str, withdrawal: Withdrawal) -> ChangeRequest:
+        found = self.requested(request).request
+        return replace(found, state=RequestState.WITHDRAWN, closed_by=withdrawal.by)
 
     def delete_service(self, name: str) -> PlanPreview:
         self.asked.append(f"delete {name}")
@@ -188,6 +247,7 @@ class FakeController:
             plan=plan,
             routing=self.routing,
             verdicts=self.verdicts,
+            two_people=self.two_people,
         )
 
 

@@ -5,6 +5,7 @@ Each incident of the field that taught a rule has its run here; the names say wh
 
 import json
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -172,6 +173,50 @@ def test_a_drain_that_would_leave_nobody_is_refused(healthy: Rig) -> None:
     finally:
         for peer in ("transit1", "transit2"):
             healthy.cli("peer", "undrain", peer)
+
+
+def test_two_people_drain_what_one_may_not(healthy: Rig, spec: Path) -> None:
+    for name in ("ada", "bob"):
+        command = (
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-f",
+            str(spec.with_name(name)),
+        )
+        subprocess.run(command, check=True)
+    lines = [
+        f"  {name}: [{spec.with_name(f'{name}.pub').read_text().strip()}]\n"
+        for name in ("ada", "bob")
+    ]
+    rule = f"operators:\n{''.join(lines)}guards: {{two_people: [drains]}}\n"
+    change(spec, "peers:\n", f"{rule}\npeers:\n")
+    ada, bob = (("--key", str(spec.with_name(name))) for name in ("ada", "bob"))
+
+    def ask(*words: str) -> str:
+        said = json.loads(healthy.cli(*words, "--json", *ada, expect=3))
+        number: str = said["request"]["id"]
+        return number
+
+    healthy.cli("apply", str(spec), "--yes", "--wait")
+    drain = ("peer", "drain", "transit1@fra-e1", "--wait", "1s", "--detach")
+    number = ask(*drain)
+    try:
+        assert healthy.snapshot().interventions.drains == ()
+        healthy.cli("request", "approve", number, "--yes", *ada, expect=2)
+        assert healthy.snapshot().interventions.drains == ()
+        healthy.cli("request", "approve", number, "--yes", *bob)
+        (done,) = healthy.snapshot().interventions.drains
+        assert done.by == "ada, approved by bob"
+        healthy.cli("request", "approve", number, "--yes", *bob, expect=4)
+        healthy.cli("peer", "undrain", "transit1@fra-e1")
+    finally:
+        original = ask("apply", str(EXAMPLE / "platform.yaml"), "--yes")
+        healthy.cli("request", "approve", original, "--yes", *bob)
+    assert healthy.snapshot().platform.operators == ()
 
 
 def test_a_freeze_leaves_routes_as_they_are(healthy: Rig) -> None:

@@ -8,7 +8,12 @@ from tests.specfile.bad_specs import Bad
 _TIMERS = "timers: {flap_half_life: 4m, drain_wait: 5s, confirm: 30s}"
 _GUARDS = (
     "guards: {announce_floor: 2, shrink_percent: 50, headroom_percent: 80, vantage_floor: 3,\n"
-    "         node_prefixes: placed}"
+    "         node_prefixes: placed, two_people: [drains, overrides]}"
+)
+_BOB = "bob: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJvYi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4u]"
+_ADA = (
+    "ada: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFkYS4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4u"
+    " ada@desk]"
 )
 _RPKI = (
     'rpki: {caches: [fra-c1, ams-e1, 192.0.2.10, {address: "2001:db8:9::1", port: 8282}],'
@@ -29,6 +34,10 @@ def _timers(name: str, new: str, says: str) -> Bad:
 
 def _guards(name: str, new: str, says: str) -> Bad:
     return _swap(name, _GUARDS, f"guards: {new}", says)
+
+
+def _bob(name: str, new: str, says: str) -> Bad:
+    return _swap(name, _BOB, f"bob: {new}", says)
 
 
 def _caches(name: str, new: str, says: str) -> Bad:
@@ -75,6 +84,34 @@ _TIMERS_AND_GUARDS = (
         "floor that nobody reaches",
         "{announce_floor: 3}",
         "3 is more than the 2 datacenters with external sessions",
+    ),
+    _guards("unknown rule of two people", "{two_people: [drain]}", "did you mean drains?"),
+    _guards(
+        "a rule twice",
+        "{two_people: [drains, drains]}",
+        "guards.two_people.1: drains stands there twice",
+    ),
+    _bob("an operator without key", "[]", "operators.bob: has no key"),
+    _bob("a key that is none", "[AAAAC3NzaC1l]", "operators.bob.0: is not a public key"),
+    _bob("a key of an old kind", "[ssh-dss AAAAB3NzaC1kc3M]", "is not a public key"),
+    _bob("half a key", "[ssh-ed25519 AAAAC3NzaC1lZDI1NTE5]", "is not a whole ssh-ed25519 key"),
+    _bob(
+        "a key with another kind inside",
+        "[ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIGJvYi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4u]",
+        "is not a whole ssh-rsa key",
+    ),
+    _bob("a key of two people", _ADA.removeprefix("ada: "), "is the key of ada already"),
+    _swap(
+        "an operator without a good name",
+        _BOB,
+        _BOB.replace("bob", "'*'", 1),
+        "operators.*: ",
+    ),
+    Bad(
+        name="two people, one operator",
+        old=f"  {_BOB}\n",
+        new="",
+        says="guards.two_people: needs two operators, and there are 1",
     ),
     _guards("share of nothing", "{shrink_percent: 0}", "0 is outside 1..100"),
     _guards("share of more than all", "{shrink_percent: 101}", "101 is outside 1..100"),

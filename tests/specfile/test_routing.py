@@ -25,12 +25,14 @@ from pltfrms.model.topology import (
     NodePrefixes,
     Platform,
     Role,
+    TwoPeople,
 )
 from pltfrms.model.traffic import Override
 from pltfrms.specfile import check_platform, json_schema, load_platform
 from tests.specfile.bad_peering import FILES, PEERING, BadFile
 from tests.specfile.bad_routing import ROUTING
 from tests.specfile.bad_specs import Bad
+from tests.strategies import make_public_key
 
 HERE = Path(__file__).parent / "routing"
 MARK = "# <-"
@@ -209,7 +211,11 @@ def test_tunnels_guards_and_timers_are_read(platform: Platform) -> None:
         headroom_percent=80,
         vantage_floor=3,
         node_prefixes=NodePrefixes.PLACED,
+        two_people=(TwoPeople.DRAINS, TwoPeople.OVERRIDES),
     )
+    ada, bob = platform.operators
+    assert (ada.name, bob.name) == ("ada", "bob")
+    assert ada.keys == (make_public_key("ada"),)
     timers = platform.timers
     assert timers.flap_half_life_seconds == 240
     assert timers.drain_wait_seconds == 5

@@ -2,36 +2,42 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from pltfrms import __version__
 from pltfrms.api.balancer import add_balancer_routes
+from pltfrms.api.bodies import JSON, body_of, json_of
 from pltfrms.api.glass import add_glass_routes
 from pltfrms.api.hiding import without_passwords
 from pltfrms.api.metrics import Metrics
-from pltfrms.codec import decode, encode
+from pltfrms.api.requests import add_request_routes
+from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
+from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass_client import Glass
+from pltfrms.drivers.ports import Signatures
 from pltfrms.errors import InvariantError, NotFoundError, PltfrmsError, UsageError
 from pltfrms.model.api import Change, ErrorBody, Event, Heartbeat, InterventionChange
 
 WAIT_MS_MAX = 60_000
 """Longest long poll: longer ones only keep dead connections."""
 EVENTS_MAX = 1000
-BODY_BYTES_MAX = 4 * 1024 * 1024
-"""More than any change that fits into one transaction of the store."""
-_JSON = "application/json"
 
 After = Annotated[int, Query(ge=0)]
 WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX)]
 Limit = Annotated[int, Query(ge=1, le=EVENTS_MAX)]
 
 
-def make_app(operations: Operations, glass: Glass | None = None) -> FastAPI:
-    """Return the application that answers for one controller; without glass not for routes."""
+def make_app(
+    operations: Operations, glass: Glass | None = None, signatures: Signatures | None = None
+) -> FastAPI:
+    """Return the application that answers for one controller.
+
+    Without glass not for routes, and without signatures not for change requests.
+    """
     app = FastAPI(
         title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
     )
@@ -42,6 +48,8 @@ def make_app(operations: Operations, glass: Glass | None = None) -> FastAPI:
     if glass:
         add_glass_routes(app, operations, glass)
         add_balancer_routes(app, operations, glass)
+    if signatures:
+        add_request_routes(app, Requests(operations, signatures))
     return app
 
 
@@ -49,46 +57,46 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
     @app.post("/v1/heartbeats")
     async def heartbeat(request: Request) -> Response:
         """Note that a machine lives."""
-        return _json(await operations.heartbeat(await _body(Heartbeat, request)))
+        return json_of(await operations.heartbeat(await body_of(Heartbeat, request)))
 
     @app.get("/v1/targets/{machine}")
     async def target(machine: str, after: After = 0, wait_ms: WaitMs = 0) -> Response:
         """Return a target newer than generation `after`, or 204."""
         found = await operations.target(machine, after, wait_ms)
-        return _json(found) if found else Response(status_code=HTTPStatus.NO_CONTENT)
+        return json_of(found) if found else Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
-        return _json(without_passwords(operations.snapshot(stale=stale)))
+        return json_of(without_passwords(operations.snapshot(stale=stale)))
 
     @app.post("/v1/plan")
     async def plan(request: Request) -> Response:
         """Say what a change would do."""
-        return _json(await operations.plan(await _body(Change, request)))
+        return json_of(await operations.plan(await body_of(Change, request)))
 
     @app.post("/v1/apply")
     async def apply(request: Request) -> Response:
         """Make a change."""
-        return _json(await operations.apply(await _body(Change, request)))
+        return json_of(await operations.apply(await body_of(Change, request)))
 
     @app.delete("/v1/services/{name}")
     async def delete_service(name: str) -> Response:
         """Delete a service."""
-        return _json(await operations.delete(name))
+        return json_of(await operations.delete(name))
 
     @app.post("/v1/interventions")
     async def intervene(request: Request) -> Response:
         """Drain, freeze or blackhole, or end it."""
-        return _json(await operations.intervene(await _body(InterventionChange, request)))
+        return json_of(await operations.intervene(await body_of(InterventionChange, request)))
 
     @app.get("/v1/events")
     async def events(after: After = 0, wait_ms: WaitMs = 0, limit: Limit = 100) -> Response:
         """Return events after a sequence, oldest first."""
         found = await operations.events(after, wait_ms, limit)
-        return Response(encode(found, tuple[Event, ...]), media_type=_JSON)
+        return Response(encode(found, tuple[Event, ...]), media_type=JSON)
 
 
 def _add_health_routes(app: FastAPI, operations: Operations) -> None:
@@ -121,7 +129,7 @@ def _handler(
     async def handle(_request: Request, error: Exception) -> Response:
         known = judge(error)
         body = ErrorBody(error=type(known).__name__, message=str(known))
-        return Response(encode(body), status_code=known.status_code, media_type=_JSON)
+        return Response(encode(body), status_code=known.status_code, media_type=JSON)
 
     return handle
 
@@ -142,17 +150,3 @@ def _as_not_found(error: Exception) -> PltfrmsError:
 
 def _as_bug(error: Exception) -> PltfrmsError:
     return InvariantError(f"a bug: {type(error).__name__}: {error}")
-
-
-async def _body(kind: type[Any], request: Request) -> Any:
-    """Return the word of type `kind` in the request's body; UsageError if it is none."""
-    text = bytearray()
-    async for chunk in request.stream():
-        text += chunk
-        if len(text) > BODY_BYTES_MAX:
-            raise UsageError(f"the request is larger than {BODY_BYTES_MAX} bytes")
-    return decode(kind, bytes(text))
-
-
-def _json(value: object) -> Response:
-    return Response(encode(value), media_type=_JSON)

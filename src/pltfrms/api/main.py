@@ -24,6 +24,7 @@ from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.origin_client import OriginClient
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.signatures import SshSignatures
 from pltfrms.drivers.store import EtcdStore
 from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.topology import CONTROLLER_PORT, Platform, Role
@@ -109,7 +110,7 @@ async def _answer(server: uvicorn.Server, address: str, local: socket.socket) ->
 
 def _make_server(operations: Operations) -> uvicorn.Server:
     config = uvicorn.Config(
-        make_app(operations, GlassClient()),
+        make_app(operations, GlassClient(), SshSignatures()),
         log_config=None,
         log_level="warning",
         access_log=False,

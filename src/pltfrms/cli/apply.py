@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -23,6 +23,7 @@ from pltfrms.cli.routing import (
     require_meant,
     show_routing,
 )
+from pltfrms.cli.signing import EXIT_WAITS, ask_second, say_waiting
 from pltfrms.cli.summary import ReplicaRow, missing_replicas
 from pltfrms.cli.values import DURATION
 from pltfrms.drivers.controlplane import OperatorClient
@@ -119,7 +120,7 @@ def apply(settings: Settings, /, path: Path, **options: Any) -> None:
         raise click.UsageError("nobody can be asked here: say --yes to apply without asking")
     client = connect(settings)
     change = checked_against(client, path, change)
-    preview = _show_and_apply(client, change, wish)
+    preview = _show_and_apply(settings, client, change, wish)
     if wish.wait:
         _wait(client, change, preview.revision, wish.timeout_ms)
     if wish.as_json:
@@ -139,16 +140,34 @@ class _Wish:
     as_json: bool
 
 
-def _show_and_apply(client: OperatorClient, change: Change, wish: _Wish) -> PlanPreview:
+def _show_and_apply(
+    settings: Settings, client: OperatorClient, change: Change, wish: _Wish
+) -> PlanPreview:
     preview = client.plan(change)
     if not wish.as_json:
         show_preview(preview, wish.despite)
     if not preview.changes:
         return preview
     require_meant(preview.verdicts, wish.despite)
+    if preview.two_people:
+        if not wish.yes:
+            click.confirm("Ask a second operator to approve it?", abort=True)
+        _request(settings, client, change, wish, preview.two_people)
     if not wish.yes:
         click.confirm("Apply?", abort=True)
     return client.apply(replace(change, revision=preview.revision))
+
+
+def _request(
+    settings: Settings, client: OperatorClient, change: Change, wish: _Wish, why: str
+) -> NoReturn:
+    """Ask for what a second operator must approve, and end the command."""
+    reply = ask_second(settings, client, change=change)
+    if wish.as_json:
+        write_json(reply)
+    else:
+        say_waiting(reply, why)
+    click.get_current_context().exit(EXIT_WAITS)
 
 
 def _wait(client: OperatorClient, change: Change, revision: int, timeout_ms: int) -> None:
@@ -180,6 +199,8 @@ def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
         detail = f": {line.detail}" if line.detail else ""
         sign = _SIGNS.get(line.action, "*")
         click.echo(f"{paint(sign, 'cyan')} {line.action} {line.about}{detail}")
+    if preview.two_people:
+        click.echo(paint(f"two people are needed, because {preview.two_people}", "yellow"))
     for step in preview.plan.steps:
         click.echo(f"  {step_sentence(step)}")
     for note in preview.plan.notes:

@@ -48,6 +48,17 @@ def complete_machines(
     return _guarded(_machines, context, incomplete)
 
 
+def complete_requests(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the id of a change request."""
+    return _guarded(
+        lambda settings: [each.id for each in connect(settings).requests()],
+        context,
+        incomplete,
+    )
+
+
 def complete_peers(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[str]:

@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -19,9 +19,10 @@ from pltfrms.cli.routing import (
     pending_code,
     show_routing,
 )
+from pltfrms.cli.signing import EXIT_WAITS, ask_second, say_waiting
 from pltfrms.cli.values import DURATION, MOMENT, short_duration
 from pltfrms.drivers.controlplane import OperatorClient
-from pltfrms.errors import ConflictError, UnavailableError
+from pltfrms.errors import ConflictError, TwoPeopleError, UnavailableError
 from pltfrms.model.api import InterventionChange, InterventionReply, SnapshotView, Verb
 from pltfrms.model.guards import Guard
 from pltfrms.model.interventions import Drain, DrainPhase
@@ -114,7 +115,10 @@ def intervene(settings: Settings, change: InterventionChange, title: str, wish: 
         since_ms=wish.since_ms,
         until_ms=_until_ms(wish) or change.until_ms,
     )
-    reply = client.intervene(change)
+    try:
+        reply = client.intervene(change)
+    except TwoPeopleError:
+        _request(settings, client, change, wish)
     if wish.as_json:
         write_json(reply)
     else:
@@ -128,12 +132,27 @@ def intervene(settings: Settings, change: InterventionChange, title: str, wish: 
         follow_drain(client, change, reply.revision)
 
 
+def _request(
+    settings: Settings, client: OperatorClient, change: InterventionChange, wish: Wish
+) -> NoReturn:
+    """Ask for what a second operator must approve, and end the command."""
+    asked = ask_second(settings, client, intervention=change)
+    if wish.as_json:
+        write_json(asked)
+    elif asked.reply:
+        show_routing(asked.reply.routing, asked.reply.verdicts, wish.despite)
+        say_waiting(asked, asked.reply.two_people)
+    click.get_current_context().exit(EXIT_WAITS)
+
+
 def _until_ms(wish: Wish) -> int:
     return (wish.since_ms or unix_ms()) + wish.lasts_ms if wish.lasts_ms else 0
 
 
 def _show(reply: InterventionReply, title: str, wish: Wish) -> None:
     show_routing(reply.routing, reply.verdicts, wish.despite, reply.doubts)
+    if reply.two_people and wish.dry_run:
+        click.echo(f"two people are needed, because {reply.two_people}")
     if not reply.changed:
         click.echo(f"{title}: nothing to do, it is so already")
     elif wish.dry_run:

@@ -42,6 +42,9 @@ ENTRIES = {
     "datacenter": Entry(
         "pltfrms.cli.machines", "datacenter_commands", "List and drain datacenters"
     ),
+    "request": Entry(
+        "pltfrms.cli.request", "request", "List and approve what needs two people"
+    ),
     "explain": Entry("pltfrms.cli.explain", "explain", "Say why a service is where it is"),
     "events": Entry("pltfrms.cli.events", "events", "Show what happened, and why"),
     "schema": Entry("pltfrms.cli.offline", "schema", "Print the JSON Schema of a spec file"),

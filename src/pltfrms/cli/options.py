@@ -20,6 +20,8 @@ class Settings:
     """Name of a running lab; empty means the one that runs."""
     controllers: tuple[str, ...] = ()
     """Base URLs of controllers; empty means those of the lab, or this machine's own."""
+    key: str = ""
+    """File of the operator's key; empty: the first of ~/.ssh that the platform knows."""
     debug: bool = False
     """Show a traceback with every error."""
 
@@ -56,6 +58,13 @@ def _global_options(*, root: bool) -> list[click.Parameter]:
             multiple=True,
             envvar="PLTFRMS_CONTROLLERS" if root else None,
             help="Talk to this controller; repeatable. Environment: PLTFRMS_CONTROLLERS.",
+            hidden=not root,
+        ),
+        _shared(
+            "--key",
+            metavar="FILE",
+            envvar="PLTFRMS_KEY" if root else None,
+            help="Sign with this SSH key what needs two people. Environment: PLTFRMS_KEY.",
             hidden=not root,
         ),
         _shared(

@@ -5,14 +5,18 @@ from dataclasses import replace
 from pltfrms.codec import encode
 from pltfrms.controller.journal import Journal
 from pltfrms.controller.judging import (
+    Approved,
     Judgement,
+    audit,
+    conditions,
     judge,
-    override_events,
     require_allowed,
+    require_approved,
     signed,
+    why_two_people,
 )
 from pltfrms.controller.loop import Controller
-from pltfrms.controller.state import INTERVENTIONS_KEY, commit_guard, commit_mark
+from pltfrms.controller.state import INTERVENTIONS_KEY, commit_mark
 from pltfrms.drivers.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.model.api import Event, InterventionChange, InterventionReply, Verb
@@ -43,10 +47,13 @@ class Intervening:
         self._view = controller.view
         self._journal = controller.journal
 
-    async def take(self, change: InterventionChange) -> InterventionReply:
+    async def take(
+        self, change: InterventionChange, approved: Approved | None = None
+    ) -> InterventionReply:
         """Do it as one transaction, or only look if it is a dry run.
 
         Raises:
+            TwoPeopleError: a second operator must approve it, and none has.
             UsageError: the words make no sense.
             NotFoundError: what they name is not there.
             ConflictError: a guard forbids it that `change` does not name.
@@ -57,26 +64,24 @@ class Intervening:
             now_ms = self._clock.unix_ms()
             after = _intervened(snapshot, change, now_ms)
             judgement = judge(snapshot, after, now_ms)
-            if change.dry_run or after.interventions == snapshot.interventions:
-                return _reply(snapshot, after, judgement, snapshot.revision)
+            two = why_two_people(snapshot, after, judgement.verdicts, change.despite)
+            reply = _reply(snapshot, after, judgement, two)
+            if change.dry_run or not reply.changed:
+                return reply
             require_allowed(judgement.verdicts, change.despite)
-            writes = self._writes(after.interventions, change, judgement)
-            committed = await self._store.commit(writes, (commit_guard(snapshot.revision),))
+            require_approved(two, approved)
+            beside = audit(self._journal, judgement.verdicts, change, approved)
+            writes = [*self._writes(after.interventions, change), *beside]
+            committed = await self._store.commit(writes, conditions(snapshot, approved))
             if committed is not None:
-                return _reply(snapshot, after, judgement, committed)
+                return replace(reply, revision=committed)
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
 
-    def _writes(
-        self, interventions: Interventions, change: InterventionChange, judgement: Judgement
-    ) -> list[Put]:
-        overridden = override_events(
-            self._journal, judgement.verdicts, change.despite, change.by
-        )
-        events = [_event(self._journal, change), *overridden]
+    def _writes(self, interventions: Interventions, change: InterventionChange) -> list[Put]:
         return [
             commit_mark(self._name, self._clock.unix_ms()),
             Put(key=INTERVENTIONS_KEY, value=encode(interventions)),
-            *(self._journal.put(event) for event in events),
+            self._journal.put(_event(self._journal, change)),
         ]
 
 
@@ -111,15 +116,16 @@ def _over_already(snapshot: Snapshot, change: InterventionChange, now_ms: int) -
 
 
 def _reply(
-    before: Snapshot, after: Snapshot, judgement: Judgement, revision: int
+    before: Snapshot, after: Snapshot, judgement: Judgement, two_people: str
 ) -> InterventionReply:
     return InterventionReply(
-        revision=revision,
+        revision=before.revision,
         changed=before.interventions != after.interventions,
         interventions=after.interventions,
         routing=judgement.routing,
         verdicts=judgement.verdicts,
         doubts=judgement.doubts,
+        two_people=two_people,
     )
 
 

@@ -3,15 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from pltfrms.codec import encode
 from pltfrms.controller.journal import Journal
-from pltfrms.errors import ConflictError
-from pltfrms.model.api import Event
+from pltfrms.controller.state import commit_guard, request_key
+from pltfrms.drivers.ports import Guard as StoreGuard
+from pltfrms.drivers.ports import Put
+from pltfrms.errors import ConflictError, TwoPeopleError
+from pltfrms.model.api import Change, InterventionChange
 from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
+from pltfrms.model.requests import ChangeRequest
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.maintenance import judge_maintenance
 from pltfrms.planner.origins import Answers, Claim, claims, judge_claims
 from pltfrms.planner.routing_diff import routing_changes
+from pltfrms.planner.two_people import why_two
 from pltfrms.planner.ways import measured
 
 
@@ -25,6 +31,37 @@ class Judgement:
     """What guards cannot judge."""
     claims: tuple[Claim, ...] = ()
     """What is announced for the first time, of which RPKI has not been asked yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """A change request that a second operator has approved, and is to be done."""
+
+    request: ChangeRequest
+    """As it will be: closed."""
+    mod_revision: int
+    """Of the request as it was found."""
+
+    @property
+    def who(self) -> str:
+        """Both operators, for the audit."""
+        return f"{self.request.by}, approved by {self.request.closed_by}"
+
+    @property
+    def write(self) -> Put:
+        """The write that closes the request, in the transaction of the change itself."""
+        return Put(key=request_key(self.request.id), value=encode(self.request))
+
+    @property
+    def guard(self) -> StoreGuard:
+        """The condition that nobody else has closed the request."""
+        return StoreGuard(key=request_key(self.request.id), mod_revision=self.mod_revision)
+
+
+def conditions(snapshot: Snapshot, approved: Approved | None) -> tuple[StoreGuard, ...]:
+    """Return under which conditions a change that was judged may be written."""
+    unchanged = commit_guard(snapshot.revision)
+    return (unchanged, approved.guard) if approved else (unchanged,)
 
 
 def judge(before: Snapshot, after: Snapshot, now_ms: int) -> Judgement:
@@ -77,21 +114,53 @@ def require_allowed(verdicts: Iterable[Verdict], despite: Iterable[Guard]) -> No
     )
 
 
-def override_events(
-    journal: Journal, verdicts: Iterable[Verdict], despite: Iterable[Guard], by: str
-) -> list[Event]:
-    """Return one event per guard that spoke against a change and was overridden."""
-    overridden = set(despite)
+def why_two_people(
+    before: Snapshot, after: Snapshot, verdicts: Iterable[Verdict], despite: Iterable[Guard]
+) -> str:
+    """Return why a change needs a second operator; empty: it does not."""
+    return why_two(before, after, {verdict.guard for verdict in verdicts} & set(despite))
+
+
+def require_approved(two_people: str, approved: Approved | None) -> None:
+    """Refuse what needs a second operator, unless one has approved it.
+
+    Raises:
+        TwoPeopleError: says why it needs one.
+    """
+    if two_people and not approved:
+        raise TwoPeopleError(
+            f"a second operator must approve it, because {two_people}; nothing was changed"
+        )
+
+
+def audit(
+    journal: Journal,
+    verdicts: Iterable[Verdict],
+    change: Change | InterventionChange,
+    approved: Approved | None,
+) -> list[Put]:
+    """Return what is written beside a change: which guards were overridden, who approved it."""
+    overridden = set(change.despite)
     said: dict[Guard, list[str]] = {}
     for verdict in verdicts:
         if verdict.guard in overridden:
             said.setdefault(verdict.guard, []).append(f"{verdict.about}: {verdict.sentence}")
-    return [
+    events = [
         journal.tell(
-            f"guard/{guard.value}", "guard overridden", detail=signed("; ".join(sentences), by)
+            f"guard/{guard.value}",
+            "guard overridden",
+            detail=signed("; ".join(sentences), change.by),
         )
         for guard, sentences in said.items()
     ]
+    if approved:
+        request = approved.request
+        about = f"request/{request.id}"
+        events.append(
+            journal.tell(about, "request approved", detail=signed(request.about, approved.who))
+        )
+    writes = [journal.put(event) for event in events]
+    return [*writes, approved.write] if approved else writes
 
 
 def signed(text: str, by: str) -> str:

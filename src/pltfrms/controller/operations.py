@@ -8,19 +8,24 @@ from pltfrms.controller.deciding import decide
 from pltfrms.controller.heartbeats import Heartbeats
 from pltfrms.controller.intervening import Intervening
 from pltfrms.controller.judging import (
+    Approved,
     Judgement,
+    audit,
+    conditions,
     judge,
-    override_events,
     require_allowed,
+    require_approved,
     signed,
+    why_two_people,
     with_origins,
 )
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.origins import ask_origins
-from pltfrms.controller.state import PLATFORM_KEY, commit_guard, commit_mark, service_key
+from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key
 from pltfrms.controller.turns import Turns
 from pltfrms.drivers.origin_client import Origins
 from pltfrms.drivers.ports import Delete, Put
+from pltfrms.drivers.ports import Guard as StoreGuard
 from pltfrms.errors import ConflictError, Problem, SpecError, UnavailableError, UsageError
 from pltfrms.model.api import (
     Change,
@@ -122,12 +127,14 @@ class Operations:
         snapshot = await self._view.linearized()
         outcome = self._outcome(snapshot, change)
         judgement = await self._judge(snapshot, outcome.snapshot)
-        return _preview(outcome, judgement, snapshot.revision)
+        two = why_two_people(snapshot, outcome.snapshot, judgement.verdicts, change.despite)
+        return _preview(outcome, judgement, snapshot.revision, two)
 
-    async def apply(self, change: Change) -> PlanPreview:
+    async def apply(self, change: Change, approved: Approved | None = None) -> PlanPreview:
         """Make a change the platform's intent, as one transaction.
 
         Raises:
+            TwoPeopleError: a second operator must approve it, and none has.
             SpecError: the words contradict each other or the platform.
             UsageError: the change alters what must stay.
             ConflictError: `change.revision` is not the last commit any more, or a guard
@@ -137,13 +144,15 @@ class Operations:
             snapshot = await self._view.linearized()
             outcome = self._outcome(snapshot, change)
             judgement = await self._judge(snapshot, outcome.snapshot)
-            require_allowed(judgement.verdicts, change.despite)
-            audit = override_events(
-                self._journal, judgement.verdicts, change.despite, change.by
-            )
-            committed = await self._commit(outcome, snapshot.revision, change.by, audit)
+            verdicts = judgement.verdicts
+            require_allowed(verdicts, change.despite)
+            two = why_two_people(snapshot, outcome.snapshot, verdicts, change.despite)
+            require_approved(two, approved)
+            beside = audit(self._journal, verdicts, change, approved)
+            guards = conditions(snapshot, approved)
+            committed = await self._commit(outcome, guards, change.by, beside)
             if committed is not None:
-                return _preview(outcome, judgement, committed)
+                return _preview(outcome, judgement, committed, two)
             if change.revision is not None:
                 raise ConflictError("somebody committed at the same time; plan and apply again")
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
@@ -153,14 +162,16 @@ class Operations:
         for _ in range(ATTEMPTS):
             snapshot = await self._view.linearized()
             outcome = delete_service(snapshot, name)
-            committed = await self._commit(outcome, snapshot.revision)
+            committed = await self._commit(outcome, conditions(snapshot, None))
             if committed is not None:
                 return _preview(outcome, Judgement(), committed)
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
 
-    async def intervene(self, change: InterventionChange) -> InterventionReply:
+    async def intervene(
+        self, change: InterventionChange, approved: Approved | None = None
+    ) -> InterventionReply:
         """Drain, freeze or blackhole, or end it; see `Intervening.take` for the errors."""
-        return await self._intervening.take(change)
+        return await self._intervening.take(change, approved)
 
     def _outcome(self, snapshot: Snapshot, change: Change) -> Outcome:
         """Return what the change makes of the snapshot, if it is sound."""
@@ -180,11 +191,15 @@ class Operations:
         return with_origins(judgement, answers, silence)
 
     async def _commit(
-        self, outcome: Outcome, revision: int, by: str = "", audit: Sequence[Event] = ()
+        self,
+        outcome: Outcome,
+        guards: Sequence[StoreGuard],
+        by: str = "",
+        beside: Sequence[Put] = (),
     ) -> int | None:
         """Store an outcome and tell of it; return the last commit's revision, None if lost."""
         if not outcome.lines:
-            return revision
+            return outcome.snapshot.revision
         mark = commit_mark(self.controller.name, self._clock.unix_ms())
         writes: list[Put | Delete] = [mark]
         if outcome.platform:
@@ -197,8 +212,8 @@ class Operations:
             )
             for line in outcome.lines
         ]
-        writes += [self._journal.put(event) for event in (*accepted, *audit)]
-        return await self._store.commit(writes, (commit_guard(revision),))
+        writes += [*map(self._journal.put, accepted), *beside]
+        return await self._store.commit(writes, guards)
 
 
 def _check(snapshot: Snapshot, change: Change) -> None:
@@ -224,7 +239,9 @@ def _located(about: str, problem: Problem) -> Problem:
     return problem if problem.file else replace(problem, file=about)
 
 
-def _preview(outcome: Outcome, judgement: Judgement, revision: int) -> PlanPreview:
+def _preview(
+    outcome: Outcome, judgement: Judgement, revision: int, two_people: str = ""
+) -> PlanPreview:
     return PlanPreview(
         revision=revision,
         changes=outcome.lines,
@@ -232,4 +249,5 @@ def _preview(outcome: Outcome, judgement: Judgement, revision: int) -> PlanPrevi
         routing=judgement.routing,
         verdicts=judgement.verdicts,
         doubts=judgement.doubts,
+        two_people=two_people,
     )

@@ -8,6 +8,7 @@
 /pltfrms/machines/NAME/status       MachineStatus
 /pltfrms/machines/NAME/contact      attached to the machine's lease
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
+/pltfrms-requests/ID                ChangeRequest; apart for the same reason
 """
 
 from collections.abc import Hashable, Mapping
@@ -31,6 +32,7 @@ SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 MACHINES = f"{PREFIX}machines/"
 EVENTS = "/pltfrms-events/"
+REQUESTS = "/pltfrms-requests/"
 
 _T = TypeVar("_T")
 _STATUS = "/status"
@@ -45,6 +47,11 @@ def service_key(name: str) -> str:
 def allocation_key(allocation: str) -> str:
     """Return the key of an allocation."""
     return f"{ALLOCATIONS}{allocation}"
+
+
+def request_key(request: str) -> str:
+    """Return the key of a change request."""
+    return f"{REQUESTS}{request}"
 
 
 def status_key(machine: str) -> str:

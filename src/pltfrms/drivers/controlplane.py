@@ -37,6 +37,13 @@ from pltfrms.model.api import (
     SnapshotView,
 )
 from pltfrms.model.plan import Target
+from pltfrms.model.requests import (
+    Approval,
+    ChangeRequest,
+    RequestReply,
+    Signed,
+    Withdrawal,
+)
 
 _T = TypeVar("_T")
 
@@ -191,6 +198,36 @@ class OperatorClient:
             writes=not change.dry_run,
         )
         return _decoded(InterventionReply, self._ask(request))
+
+    def request(self, asked: Signed) -> RequestReply:
+        """Ask for a change that a second operator must approve."""
+        request = _Request(
+            method="POST", path="/v1/requests", body=codec.encode(asked), writes=True
+        )
+        return _decoded(RequestReply, self._ask(request))
+
+    def requests(self) -> list[ChangeRequest]:
+        """Return the change requests that have not expired, oldest first."""
+        answer = self._ask(_Request(method="GET", path="/v1/requests"))
+        return _decoded(list[ChangeRequest], answer)
+
+    def requested(self, request: str) -> RequestReply:
+        """Return a change request, and what it would do now; NotFoundError."""
+        path = f"/v1/requests/{quote(request, safe='')}"
+        return _decoded(RequestReply, self._ask(_Request(method="GET", path=path)))
+
+    def approve(self, request: str, approval: Approval) -> RequestReply:
+        """Have a change done that another operator asked for."""
+        return _decoded(RequestReply, self._close(request, "approval", approval))
+
+    def withdraw(self, request: str, withdrawal: Withdrawal) -> ChangeRequest:
+        """Close a request without doing it."""
+        return _decoded(ChangeRequest, self._close(request, "withdrawal", withdrawal))
+
+    def _close(self, request: str, how: str, word: object) -> httpx2.Response:
+        path = f"/v1/requests/{quote(request, safe='')}/{how}"
+        body = codec.encode(word)
+        return self._ask(_Request(method="POST", path=path, body=body, writes=True))
 
     def events(self, after: int, wait_ms: int = 0, limit: int = 1000) -> list[Event]:
         """Return events of a sequence > `after`, oldest first, waiting up to `wait_ms`."""

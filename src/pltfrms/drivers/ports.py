@@ -23,6 +23,7 @@ from pltfrms.model.machine import (
 )
 from pltfrms.model.plan import Target
 from pltfrms.model.service import Probe
+from pltfrms.model.topology import Operator
 
 # ---- time ----------------------------------------------------------------------------------
 
@@ -131,6 +132,22 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+# ---- signatures ----------------------------------------------------------------------------
+
+
+class Signatures(Protocol):
+    """Who has signed a text."""
+
+    async def signer(self, text: str, signature: str, operators: Sequence[Operator]) -> str:
+        """Return the name of the operator whose key made this signature of this text.
+
+        Raises:
+            UsageError: none of them did.
+            UnavailableError: it cannot be found out.
+        """
         ...
 
 

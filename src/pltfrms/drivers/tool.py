@@ -7,11 +7,16 @@ from pltfrms.errors import UnavailableError
 _TIMEOUT_SECONDS = 5.0
 
 
+class ToolFailedError(UnavailableError):
+    """The tool ran, and said no."""
+
+
 async def run_tool(*command: str, text: str = "") -> str:
     """Run a tool to its end and return what it printed.
 
     Raises:
-        UnavailableError: it is not installed, takes longer than five seconds, or fails.
+        ToolFailedError: it says no.
+        UnavailableError: it is not installed, or takes longer than five seconds.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -32,5 +37,5 @@ async def run_tool(*command: str, text: str = "") -> str:
         raise UnavailableError(f"no answer from `{' '.join(command)}`") from error
     if process.returncode:
         why = complaint.decode().strip() or f"exit code {process.returncode}"
-        raise UnavailableError(f"`{' '.join(command)}`: {why}")
+        raise ToolFailedError(f"`{' '.join(command)}`: {why}")
     return output.decode()

@@ -103,6 +103,8 @@ class PlanPreview:
     """What guards say against it; `apply` refuses unless `despite` names each of them."""
     doubts: tuple[Doubt, ...] = ()
     """What guards could not judge."""
+    two_people: str = ""
+    """Why a second operator must approve it; empty: one is enough."""
 
 
 class Verb(StrEnum):
@@ -149,6 +151,8 @@ class InterventionReply:
     routing: tuple[RoutingChange, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    two_people: str = ""
+    """Why a second operator must approve it; empty: one is enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

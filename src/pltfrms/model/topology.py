@@ -167,6 +167,27 @@ class NodePrefixes(StrEnum):
     """Those of the services that have an allocation on the node."""
 
 
+class TwoPeople(StrEnum):
+    """What one operator alone may not do."""
+
+    PLATFORM = "platform"
+    """Change what `platform.yaml` says."""
+    DRAINS = "drains"
+    """Drain a peer, an edge, a port, a node or a datacenter."""
+    BLACKHOLES = "blackholes"
+    OVERRIDES = "overrides"
+    """Do what a guard forbids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """Somebody who signs changes, and approves those of others."""
+
+    name: str
+    keys: tuple[str, ...]
+    """Public keys as OpenSSH writes them, without comment: `ssh-ed25519 AAAA...`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
     """What no change may do unless the operator names the guard that forbids it."""
@@ -182,6 +203,8 @@ class Guards:
     """Ports and links may be loaded up to this share of their capacity by a change."""
     node_prefixes: NodePrefixes = NodePrefixes.ANY
     """What a node may announce, whatever it says. It is about nodes, not about changes."""
+    two_people: tuple[TwoPeople, ...] = ()
+    """What needs a second operator who approves it. To end something never does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +224,8 @@ class Platform:
     """Traffic engineering; later ones win over earlier ones."""
     origin_validation: OriginValidation = field(default_factory=OriginValidation)
     guards: Guards = field(default_factory=Guards)
+    operators: tuple[Operator, ...] = ()
+    """Who may sign and approve what needs two people."""
     director: bool = True
     """Spread load with the director where the kernel can run it, else with kernel ECMP."""
     timers: Timers = field(default_factory=Timers)

@@ -20,9 +20,11 @@ from pltfrms.model.topology import (
     LinkKind,
     Machine,
     NodePrefixes,
+    Operator,
     Platform,
     Role,
     Timers,
+    TwoPeople,
 )
 from pltfrms.specfile.build_peering import build_peers
 from pltfrms.specfile.build_traffic import build_override, build_validation
@@ -76,6 +78,11 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
             vantage_floor=shape.guards.vantage_floor,
             headroom_percent=shape.guards.headroom_percent,
             node_prefixes=NodePrefixes(shape.guards.node_prefixes),
+            two_people=tuple(TwoPeople(word) for word in shape.guards.two_people),
+        ),
+        operators=tuple(
+            Operator(name=name, keys=tuple(" ".join(key.split()[:2]) for key in keys))
+            for name, keys in shape.operators.items()
         ),
         director=shape.director,
         timers=_timers(shape.timers),

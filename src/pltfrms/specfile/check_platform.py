@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role, Timers
+from pltfrms.specfile.check_operators import check_operators
 from pltfrms.specfile.check_peering import check_peering
 from pltfrms.specfile.check_routing import check_routing
 from pltfrms.specfile.check_traffic import check_traffic
@@ -37,6 +38,7 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     yield from check_routing(platform)
     yield from check_peering(platform)
     yield from check_traffic(platform)
+    yield from check_operators(platform)
 
 
 # ---- prefixes ------------------------------------------------------------------------------

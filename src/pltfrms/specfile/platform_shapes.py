@@ -11,6 +11,7 @@ from pltfrms.model.topology import (
     LinkKind,
     NodePrefixes,
     Timers,
+    TwoPeople,
 )
 from pltfrms.specfile.peering_shapes import OverrideShape, PeerShape, RpkiShape
 from pltfrms.specfile.shapes import Shape
@@ -197,6 +198,9 @@ class GuardsShape(Shape):
     node_prefixes: Annotated[str, *one_of(*NodePrefixes)] = _GUARDS.node_prefixes.value
     """What edges accept from a node: any (every service) or placed (the services that have an
     allocation on it)."""
+    two_people: list[Annotated[str, *one_of(*TwoPeople)]] = Field(default_factory=list)
+    """What needs a second operator's approval: platform, drains, blackholes, overrides (of the
+    guards above). Needs at least two operators."""
 
 
 class PlatformShape(Shape):
@@ -230,6 +234,9 @@ class PlatformShape(Shape):
     """RPKI origin validation; without caches there is none."""
     guards: GuardsShape = Field(default_factory=GuardsShape)
     """Limits of every change: beyond them it needs the operator to name the guard."""
+    operators: dict[str, list[str]] = Field(default_factory=dict)
+    """Who may sign and approve what needs two people: name, and public keys as OpenSSH writes
+    them."""
     director: bool = True
     """True: the director spreads the load where the kernel can run it. False: kernel ECMP does
     everywhere."""

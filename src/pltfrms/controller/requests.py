@@ -1,0 +1,242 @@
+"""Change requests: what one operator asks for and another one approves, kept in the store."""
+
+import hashlib
+from dataclasses import replace
+
+from pltfrms.codec import decode, encode
+from pltfrms.controller.journal import BATCH_COUNT
+from pltfrms.controller.judging import Approved, require_allowed, signed
+from pltfrms.controller.operations import Operations
+from pltfrms.controller.state import REQUESTS, request_key
+from pltfrms.drivers.ports import Delete, Entry, Guard, Put, Signatures
+from pltfrms.errors import ConflictError, NotFoundError, UsageError
+from pltfrms.model.api import Change, InterventionChange, InterventionReply, PlanPreview
+from pltfrms.model.requests import (
+    LONGEST_MS,
+    TEXT_BYTES_MAX,
+    ChangeRequest,
+    RequestReply,
+    RequestState,
+    Signed,
+    Wanted,
+    request_id,
+)
+from pltfrms.model.state import Snapshot
+from pltfrms.planner.two_people import wanted_sentence
+
+
+class Requests:
+    """The verbs of change requests. All raise UnavailableError when the store is away."""
+
+    def __init__(self, operations: Operations, signatures: Signatures) -> None:
+        """Do what is approved by `operations`, and find out who signed by `signatures`."""
+        controller = operations.controller
+        self._operations = operations
+        self._signatures = signatures
+        self._store = controller.store
+        self._clock = controller.clock
+        self._view = controller.view
+        self._journal = controller.journal
+
+    async def open(self, asked: Signed) -> RequestReply:
+        """Keep what an operator wants until another one approves it; twice is once.
+
+        Raises:
+            UsageError: the text or its signature is wrong, one operator is enough for it, or
+                it would change nothing.
+            ConflictError: a guard forbids it that it does not name, or it is done already.
+        """
+        wanted = self._read(asked.text)
+        snapshot = await self._view.linearized()
+        if wanted.platform != snapshot.platform.name:
+            what = f"it is for platform {wanted.platform}; this is {snapshot.platform.name}"
+            raise UsageError(what)
+        operators = snapshot.platform.operators
+        by = await self._signatures.signer(asked.text, asked.signature, operators)
+        entries = await self._entries()
+        known = entries.get(request_id(asked.text))
+        if known:
+            request = _decoded(known)
+            self._require_open(request)
+            return await self._tried(request, wanted)
+        request = ChangeRequest(
+            id=request_id(asked.text),
+            text=asked.text,
+            signature=asked.signature,
+            by=by,
+            about=wanted_sentence(wanted),
+            basis=_basis(snapshot, wanted),
+            at_ms=self._clock.unix_ms(),
+            expires_ms=wanted.expires_ms,
+        )
+        reply = await self._tried(request, wanted)
+        _require_worth(reply, wanted)
+        await self._keep(request, entries)
+        return reply
+
+    async def all(self) -> tuple[ChangeRequest, ...]:
+        """Return all that have not expired, oldest first."""
+        now_ms = self._clock.unix_ms()
+        requests = map(_decoded, (await self._entries()).values())
+        return tuple(
+            sorted(
+                (each for each in requests if now_ms < each.expires_ms), key=lambda r: r.at_ms
+            )
+        )
+
+    async def show(self, request: str) -> RequestReply:
+        """Return a request, and while it is open what it would do now; NotFoundError."""
+        found, _ = await self._found(request)
+        if found.state is not RequestState.OPEN:
+            return RequestReply(request=found)
+        return await self._tried(found, decode(Wanted, found.text))
+
+    async def approve(self, request: str, signature: str) -> RequestReply:
+        """Do what an operator asked for, because another one says yes too.
+
+        Raises:
+            NotFoundError: there is no such request; it may have expired.
+            UsageError: it is not signed by another operator than who asked.
+            ConflictError: it is closed, what it changes has changed since it was asked for, or
+                a guard forbids it meanwhile.
+        """
+        found, entry = await self._found(request)
+        self._require_open(found)
+        snapshot = await self._view.linearized()
+        operators = snapshot.platform.operators
+        second = await self._signatures.signer(found.text, signature, operators)
+        first = await self._signatures.signer(found.text, found.signature, operators)
+        if second == first:
+            raise UsageError(f"{first} has asked for it: somebody else must approve it")
+        wanted = decode(Wanted, found.text)
+        if _basis(snapshot, wanted) != found.basis:
+            raise ConflictError(
+                "what it changes has been changed since it was asked for: withdraw it, and ask "
+                "again"
+            )
+        closed = replace(found, by=first, state=RequestState.APPROVED, closed_by=second)
+        approved = Approved(request=closed, mod_revision=entry.mod_revision)
+        reply = await self._done(wanted, approved)
+        if not _changes(reply):
+            raise ConflictError("nothing is left to do: it is so already; withdraw it")
+        return reply
+
+    async def withdraw(self, request: str, by: str) -> ChangeRequest:
+        """Close a request without doing it; ConflictError if it is closed already."""
+        found, entry = await self._found(request)
+        self._require_open(found)
+        closed = replace(found, state=RequestState.WITHDRAWN, closed_by=by)
+        event = self._journal.tell(
+            f"request/{found.id}", "request withdrawn", detail=signed(found.about, by)
+        )
+        key = request_key(found.id)
+        writes = [Put(key=key, value=encode(closed)), self._journal.put(event)]
+        guard = Guard(key=key, mod_revision=entry.mod_revision)
+        if await self._store.commit(writes, (guard,)) is None:
+            raise ConflictError("somebody closed it at the same time; look at it again")
+        return closed
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    def _read(self, text: str) -> Wanted:
+        if len(text.encode()) > TEXT_BYTES_MAX:
+            raise UsageError(f"the request is larger than {TEXT_BYTES_MAX} bytes")
+        wanted = decode(Wanted, text)
+        if (wanted.change is None) == (wanted.intervention is None):
+            raise UsageError("a request has either a change or an intervention")
+        if wanted.change and wanted.change.revision is not None:
+            raise UsageError("a request is not bound to a revision: leave it out")
+        if wanted.intervention and wanted.intervention.dry_run:
+            raise UsageError("a dry run needs nobody's approval")
+        left_ms = wanted.expires_ms - self._clock.unix_ms()
+        if not 0 < left_ms <= LONGEST_MS:
+            raise UsageError(f"a request expires within {LONGEST_MS // 3_600_000} hours")
+        return wanted
+
+    async def _entries(self) -> dict[str, Entry]:
+        listing = await self._store.list(REQUESTS)
+        return {entry.key.removeprefix(REQUESTS): entry for entry in listing.entries}
+
+    async def _found(self, request: str) -> tuple[ChangeRequest, Entry]:
+        entries = await self._entries()
+        entry = entries.get(request)
+        found = _decoded(entry) if entry else None
+        if not entry or not found or found.expires_ms <= self._clock.unix_ms():
+            there = ", ".join(each.id for each in await self.all()) or "none"
+            raise NotFoundError(f"there is no request {request!r} any more; there are: {there}")
+        return found, entry
+
+    def _require_open(self, request: ChangeRequest) -> None:
+        if request.state is not RequestState.OPEN:
+            raise ConflictError(
+                f"request {request.id} is closed: {request.closed_by} has "
+                f"{'approved it' if request.state is RequestState.APPROVED else 'withdrawn it'}"
+            )
+
+    # ---- doing -----------------------------------------------------------------------------
+
+    async def _tried(self, request: ChangeRequest, wanted: Wanted) -> RequestReply:
+        if wanted.change:
+            preview = await self._operations.plan(wanted.change)
+            return RequestReply(request=request, preview=preview)
+        reply = await self._operations.intervene(replace(_intervention(wanted), dry_run=True))
+        return RequestReply(request=request, reply=reply)
+
+    async def _done(self, wanted: Wanted, approved: Approved) -> RequestReply:
+        if wanted.change:
+            change = replace(wanted.change, by=approved.who)
+            preview = await self._operations.apply(change, approved)
+            return RequestReply(request=approved.request, preview=preview)
+        intervention = replace(_intervention(wanted), by=approved.who)
+        reply = await self._operations.intervene(intervention, approved)
+        return RequestReply(request=approved.request, reply=reply)
+
+    async def _keep(self, request: ChangeRequest, entries: dict[str, Entry]) -> None:
+        now_ms = self._clock.unix_ms()
+        key = request_key(request.id)
+        event = self._journal.tell(
+            f"request/{request.id}", "request opened", detail=signed(request.about, request.by)
+        )
+        expired = [
+            Delete(key=entry.key)
+            for entry in entries.values()
+            if _decoded(entry).expires_ms <= now_ms
+        ]
+        kept = (Put(key=key, value=encode(request)), self._journal.put(event))
+        writes: list[Put | Delete] = [*kept, *expired[:BATCH_COUNT]]
+        await self._store.commit(writes, (Guard(key=key, mod_revision=0),))
+
+
+def _decoded(entry: Entry) -> ChangeRequest:
+    return decode(ChangeRequest, entry.value)
+
+
+def _intervention(wanted: Wanted) -> InterventionChange:
+    if wanted.intervention is None:
+        raise UsageError("the request has neither a change nor an intervention")
+    return wanted.intervention
+
+
+def _changes(reply: RequestReply) -> bool:
+    return bool(
+        (reply.preview and reply.preview.changes) or (reply.reply and reply.reply.changed)
+    )
+
+
+def _require_worth(reply: RequestReply, wanted: Wanted) -> None:
+    """Refuse what one operator can do alone, what does nothing, and what guards forbid."""
+    what: PlanPreview | InterventionReply | None = reply.preview or reply.reply
+    ask: Change | InterventionChange | None = wanted.change or wanted.intervention
+    if what is None or ask is None or not _changes(reply):
+        raise UsageError("nothing to do: it is so already")
+    require_allowed(what.verdicts, ask.despite)
+    if not what.two_people:
+        raise UsageError("one operator is enough for it: do it, without a request")
+
+
+def _basis(snapshot: Snapshot, wanted: Wanted) -> str:
+    """Return a fingerprint of what a change replaces, so that both saw the same of it."""
+    names = [spec.name for spec in wanted.change.services] if wanted.change else []
+    replaced = [snapshot.services.get(name) for name in names]
+    parts = [encode(snapshot.platform), *(encode(each) for each in replaced if each)]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()
