@@ -211,6 +211,22 @@ def test_what_is_withdrawn_is_not_done() -> None:
     simulate(story)
 
 
+def test_approved_and_withdrawn_at_once_is_one_of_them() -> None:
+    async def story(office: Office) -> None:
+        asked = await office.ask(DRAIN)
+        withdrawn, done = await asyncio.gather(
+            office.requests(1).withdraw(asked.request.id, "ada@desk"),
+            office.approve(asked),
+            return_exceptions=True,
+        )
+        assert not isinstance(withdrawn, BaseException)
+        assert isinstance(done, ConflictError)
+        assert await office.state(asked) is RequestState.WITHDRAWN
+        assert not office.cluster.stored().interventions.drains
+
+    simulate(story)
+
+
 def test_a_request_ends_and_is_forgotten() -> None:
     async def story(office: Office) -> None:
         office.life_ms = 5000
