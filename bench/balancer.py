@@ -19,6 +19,11 @@ In the first table the client, the servers and all that forwards between them ta
 time. What a balancer costs where it stands is in the second one: there the edge has the first
 core for itself, everything else shares the other ones, and that core's busy time is counted.
 
+In the third table the edge is small: it gets a quarter of that core. So it is the edge that
+limits what comes through, as it would be in the field, where clients and servers have machines
+of their own. A real-time process takes the rest of the core; so that this holds for packets as
+it does for HAProxy, the kernel forwards them in threads there.
+
 Gbit/s are those of plain TCP streams of our own: iperf3 needs two connections to the same
 server, which is what none of these promises.
 """
@@ -31,8 +36,10 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +75,9 @@ COSTS = {
     "requests": "edge us/request",
     "large": "edge us/10 kB answer",
 }
+SMALL = ("connections", "requests")
+"""What is measured at a small edge."""
+SMALL_MODES = ("plain", "ecmp", "director", "haproxy")
 OTHERS = ("ecmp", "haproxy")
 """What the director is compared with."""
 _EDGE = "edge1"
@@ -78,6 +88,16 @@ _RECEIVE_ON = """
 mkdir -p /run/sys; mount -t sysfs none /run/sys
 for each in /run/sys/class/net/*/queues/rx-0/rps_cpus; do echo {mask:x} >$each; done
 """
+_FORWARD_IN_THREADS = """
+for each in {devices}; do
+    ethtool -K $each gro on
+    echo 1 >/run/sys/class/net/$each/threaded
+done
+"""
+_SMALL_EDGE_SHARE = 0.25
+_SHARING_SECONDS = 0.002
+"""The small edge works for its share of each period of this length."""
+_REAL_TIME = 10
 _LARGE_BYTES = 10_240
 _NO_WAITING = {"net/ipv4/tcp_max_tw_buckets": "0"}
 """Ended connections would occupy the client's ports: finding a free one takes longer each time,
@@ -142,6 +162,19 @@ class Site:
             actor.call("run", "unshare", "--mount", "sh", "-ec", script)
         self._pinned = ("taskset", "--cpu-list", str(_EDGE_CPU))
 
+    def forward_in_threads(self) -> None:
+        """Let the edge take packets in threads of the kernel, after `separate_edge`.
+
+        A veth does that for senders that do not leave the segmenting to it.
+        """
+        names = f"{EDGE_PORT} {FABRIC}"
+        script = _RECEIVE_ON.format(mask=1 << _EDGE_CPU)
+        script += _FORWARD_IN_THREADS.format(devices=names)
+        self._edge.call("run", "unshare", "--mount", "sh", "-ec", script)
+        for actor, far_end in self.rig.far_ends(_EDGE):
+            for feature in ("tso", "tx-tcp-mangleid-segmentation"):
+                actor.call("run", "ethtool", "-K", far_end, feature, "off")
+
     def enter(self, mode: str) -> None:
         """Let this spread the load over the instances that are ready."""
         self.rig.directed = mode == "director"
@@ -155,6 +188,7 @@ class Site:
         """Undo `enter`."""
         if mode == "haproxy":
             self._edge.call("run", "kill", str(self._haproxy))
+            self._wait_for_haproxy(listening=False)
             self._edge.call("ip", [f"addr del {each} dev lo" for each in WEB.prefixes])
         if mode == "nft":
             self._edge.call("run", "nft", "delete", "table", "netdev", "spread")
@@ -163,7 +197,7 @@ class Site:
         return [each for each in self.instances if each.ready]
 
     def _start_haproxy(self) -> None:
-        text = _HAPROXY.format(threads=os.cpu_count() or 1)
+        text = _HAPROXY.format(threads=1 if self._pinned else len(_ALL_CPUS))
         for port in (HTTP_PORT, STREAM_PORT):
             text += f"listen p{port}\n"
             text += "".join(f"  bind {each}:{port}\n" for each in addresses(WEB))
@@ -177,11 +211,12 @@ class Site:
         )
         self._wait_for_haproxy()
 
-    def _wait_for_haproxy(self) -> None:
+    def _wait_for_haproxy(self, *, listening: bool = True) -> None:
         deadline = time.monotonic() + 5
-        while not self._edge.call("run", "ss", "-Hltn", f"sport = {STREAM_PORT}"):
+        listens = ("ss", "-Hltn", f"sport = {STREAM_PORT}")
+        while bool(self._edge.call("run", *listens)) is not listening:
             if time.monotonic() > deadline:
-                raise RuntimeError("haproxy does not listen")
+                raise RuntimeError(f"haproxy {'does not listen' if listening else 'goes on'}")
             time.sleep(0.05)
 
     def _nft_text(self) -> str:
@@ -257,6 +292,58 @@ def measure_edge(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
                 series[mode].values[name].append(1e6 * (passed - idle) / asked.requests)
             site.leave(mode)
     return series
+
+
+def measure_small_edge(site: Site, rounds: int, seconds: float) -> dict[str, Series]:
+    """Measure what comes through an edge that has a part of a core; after `measure_edge`."""
+    site.forward_in_threads()
+    series = {mode: Series(mode) for mode in SMALL_MODES}
+    with _busy_edge_core():
+        for number in range(rounds):
+            version = 4 if number % 2 else 6
+            for mode in SMALL_MODES:
+                site.serve_with(1 if mode == "plain" else SERVERS)
+                site.enter(mode)
+                for name in SMALL:
+                    asked = _wrk(site.rig, version, seconds, name)
+                    series[mode].values[name].append(asked.per_second)
+                site.leave(mode)
+    return series
+
+
+@contextmanager
+def _busy_edge_core() -> Iterator[None]:
+    """Take the edge's core away from everybody, but for a share of each short period."""
+    spinner = get_context("fork").Process(target=_spin, daemon=True)
+    spinner.start()
+    try:
+        yield
+    finally:
+        spinner.terminate()
+        spinner.join()
+
+
+def _spin() -> None:
+    os.sched_setaffinity(0, {_EDGE_CPU})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_REAL_TIME))
+    while True:
+        end = time.monotonic() + _SHARING_SECONDS * (1 - _SMALL_EDGE_SHARE)
+        while time.monotonic() < end:
+            pass
+        time.sleep(_SHARING_SECONDS * _SMALL_EDGE_SHARE)
+
+
+def _keep_threads_at_edge() -> None:
+    """Keep the kernel's forwarding threads on the edge's core; runs outside of the machine.
+
+    Inside, the kernel's threads cannot be seen.
+    """
+    while True:
+        for file in Path("/proc").glob("[0-9]*/comm"):
+            with suppress(OSError):
+                if file.read_text().startswith(("napi/" + EDGE_PORT, "napi/" + FABRIC)):
+                    os.sched_setaffinity(int(file.parent.name), {_EDGE_CPU})
+        time.sleep(0.2)
 
 
 def _idle_seconds() -> float:
@@ -357,6 +444,7 @@ def measure_program(site: Site) -> dict[str, int]:
 def report(
     series: dict[str, Series],
     edge: dict[str, Series],
+    small: dict[str, Series],
     moved: dict[str, dict[int, float]],
     took: dict[str, int],
 ) -> dict[str, Any]:
@@ -382,6 +470,16 @@ def report(
             other: {name: round(edge[other].ratio(edge["director"], name), 3) for name in COSTS}
             for other in OTHERS
         },
+        "small_edge": [
+            {"mode": mode} | {name: round(one.median(name), 1) for name in SMALL}
+            for mode, one in small.items()
+        ],
+        "director_by_at_small_edge": {
+            other: {
+                name: round(small["director"].ratio(small[other], name), 3) for name in SMALL
+            }
+            for other in OTHERS
+        },
         "bystanders_moved": {
             mode: {str(size): round(share, 4) for size, share in by_size.items()}
             for mode, by_size in moved.items()
@@ -397,22 +495,42 @@ def show(figures: dict[str, Any]) -> None:
     for row in figures["load"]:
         cells = (f"{row[name]:.1f} ({row[f'{name}_ratio']:.2f})" for name in UNITS)
         print(f"{row['mode']:10}" + "".join(f"{cell:>19}" for cell in cells))
-    print()
-    for other, ratios in figures["director_by"].items():
-        words = ", ".join(f"{name} {ratios[name]:.2f}" for name in UNITS)
-        print(f"director / {other}: {words}")
+    _show_ratios("director / {}", figures["director_by"])
     print(f"\n{'':10}" + "".join(f"{unit:>24}" for unit in COSTS.values()))
     for row in figures["edge"]:
         print(f"{row['mode']:10}" + "".join(f"{row[f'{name}_us']:>24.1f}" for name in COSTS))
-    for other, ratios in figures["edge_of_others_by_director"].items():
-        words = ", ".join(f"{name} {ratios[name]:.2f}" for name in COSTS)
-        print(f"{other} / director: {words}")
+    _show_ratios("{} / director", figures["edge_of_others_by_director"])
+    print(f"\nan edge with {_SMALL_EDGE_SHARE:.0%} of a core")
+    print(f"{'':10}" + "".join(f"{UNITS[name]:>19}" for name in SMALL))
+    for row in figures["small_edge"]:
+        print(f"{row['mode']:10}" + "".join(f"{row[name]:>19.0f}" for name in SMALL))
+    _show_ratios("director / {}", figures["director_by_at_small_edge"])
     print(f"\nbystanders moved by a removal, of  {'':4}" + "".join(f"{n:>9}" for n in SIZES))
     for mode, by_size in figures["bystanders_moved"].items():
         print(f"{mode:39}" + "".join(f"{by_size[str(n)]:>9.2%}" for n in SIZES))
     print("\nthe director's program, one packet at a time")
     for name, nanoseconds in figures["program_ns"].items():
         print(f"{name:39}{nanoseconds:>6} ns")
+
+
+def _show_ratios(title: str, ratios: dict[str, dict[str, float]]) -> None:
+    for other, by_name in ratios.items():
+        words = ", ".join(f"{name} {ratio:.2f}" for name, ratio in by_name.items())
+        print(f"{title.format(other)}: {words}")
+
+
+def measure(rounds: int, seconds: float) -> dict[str, Any]:
+    """Measure everything; inside of a machine of its own."""
+    with rig(edges=1, nodes=max(SIZES)) as made:
+        site = Site(made)
+        series = measure_load(site, rounds, seconds)
+        moved, took = measure_moves(site), measure_program(site)
+    os.sched_setaffinity(0, _OTHER_CPUS)  # the new actors inherit it
+    with rig(edges=1, nodes=SERVERS) as made:
+        site = Site(made)
+        edge = measure_edge(site, rounds, seconds)
+        small = measure_small_edge(site, rounds, seconds)
+    return report(series, edge, small, moved, took)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -427,21 +545,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     rounds, seconds = (2, 1.0) if asked.quick else (asked.rounds, 2.0)
 
     async def scenario() -> None:
-        with rig(edges=1, nodes=max(SIZES)) as made:
-            site = Site(made)
-            series = measure_load(site, rounds, seconds)
-            moved, took = measure_moves(site), measure_program(site)
-        os.sched_setaffinity(0, _OTHER_CPUS)  # the new actors inherit it
-        with rig(edges=1, nodes=SERVERS) as made:
-            edge = measure_edge(Site(made), rounds, seconds)
-        figures = report(series, edge, moved, took)
+        figures = measure(rounds, seconds)
         if asked.json:
             print(json.dumps(figures, indent=2))
         else:
             show(figures)
         sys.stdout.flush()
 
-    in_machine(scenario)
+    keeper = get_context("fork").Process(target=_keep_threads_at_edge, daemon=True)
+    keeper.start()
+    try:
+        in_machine(scenario)
+    finally:
+        keeper.terminate()
 
 
 if __name__ == "__main__":

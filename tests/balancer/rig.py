@@ -214,6 +214,10 @@ class Rig:
             return False
         return True
 
+    def far_ends(self, edge: str) -> tuple[tuple[Actor, str], ...]:
+        """Return who has the other ends of an edge's two cables, and their names there."""
+        return (self.router, f"to-{edge}"), (self._switch, edge)
+
     def actors(self) -> list[Actor]:
         """Return all that run; clients and servers first."""
         servers = [each.actor for each in self.instances.values() if each.actor]
