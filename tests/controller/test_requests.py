@@ -1,7 +1,7 @@
 """What needs two people: asked for, approved, refused; three controllers, virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -260,6 +260,32 @@ def test_what_has_changed_since_must_be_asked_for_again() -> None:
         assert office.cluster.stored().interventions.drains
 
     simulate(story)
+
+
+def test_what_changes_while_it_is_approved_counts_too() -> None:
+    drains_alone = replace(PLATFORM, guards=Guards(two_people=(TwoPeople.DRAINS,)))
+
+    class Slow(MemorySignatures):
+        """While it looks, somebody changes the platform."""
+
+        def __init__(self, office: Office) -> None:
+            self._office = office
+
+        async def signer(self, text: str, signature: str, operators: Sequence[Operator]) -> str:
+            name = await super().signer(text, signature, operators)
+            changed = replace(drains_alone, director=False)
+            await self._office.cluster.operations.apply(Change(platform=changed))
+            return name
+
+    async def story(office: Office) -> None:
+        asked = await office.ask(DRAIN)
+        signature = memory_signature(asked.request.text, KEYS["bob"])
+        slow = Requests(office.cluster.operations, Slow(office))
+        with pytest.raises(ConflictError, match="has been changed since"):
+            await slow.approve(asked.request.id, signature)
+        assert not office.cluster.stored().interventions.drains
+
+    simulate(story, drains_alone)
 
 
 def test_an_operator_who_has_left_counts_for_nothing() -> None:

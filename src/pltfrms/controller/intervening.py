@@ -69,7 +69,7 @@ class Intervening:
             if change.dry_run or not reply.changed:
                 return reply
             require_allowed(judgement.verdicts, change.despite)
-            require_approved(two, approved)
+            require_approved(two, approved, snapshot)
             beside = audit(self._journal, judgement.verdicts, change, approved)
             writes = [*self._writes(after.interventions, change), *beside]
             committed = await self._store.commit(writes, conditions(snapshot, approved))

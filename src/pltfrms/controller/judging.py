@@ -1,5 +1,6 @@
 """What a change does to routing, what guards say of it, and who overrode them."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from pltfrms.drivers.ports import Put
 from pltfrms.errors import ConflictError, TwoPeopleError
 from pltfrms.model.api import Change, InterventionChange
 from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
-from pltfrms.model.requests import ChangeRequest
+from pltfrms.model.requests import ChangeRequest, Wanted
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.maintenance import judge_maintenance
@@ -39,6 +40,8 @@ class Approved:
 
     request: ChangeRequest
     """As it will be: closed."""
+    wanted: Wanted
+    """What its text says."""
     mod_revision: int
     """Of the request as it was found."""
 
@@ -121,12 +124,26 @@ def why_two_people(
     return why_two(before, after, {verdict.guard for verdict in verdicts} & set(despite))
 
 
-def require_approved(two_people: str, approved: Approved | None) -> None:
-    """Refuse what needs a second operator, unless one has approved it.
+def basis_of(snapshot: Snapshot, wanted: Wanted) -> str:
+    """Return a fingerprint of what a change replaces, so that both saw the same of it."""
+    names = [spec.name for spec in wanted.change.services] if wanted.change else []
+    replaced = [snapshot.services.get(name) for name in names]
+    parts = [encode(snapshot.platform), *(encode(each) for each in replaced if each)]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()
+
+
+def require_approved(two_people: str, approved: Approved | None, snapshot: Snapshot) -> None:
+    """Refuse what needs a second operator, unless one has approved it as it is now.
 
     Raises:
         TwoPeopleError: says why it needs one.
+        ConflictError: what it changes is not any more as it was when it was asked for.
     """
+    if approved and basis_of(snapshot, approved.wanted) != approved.request.basis:
+        raise ConflictError(
+            "what it changes has been changed since it was asked for: withdraw it, and ask "
+            "again"
+        )
     if two_people and not approved:
         raise TwoPeopleError(
             f"a second operator must approve it, because {two_people}; nothing was changed"

@@ -147,7 +147,7 @@ class Operations:
             verdicts = judgement.verdicts
             require_allowed(verdicts, change.despite)
             two = why_two_people(snapshot, outcome.snapshot, verdicts, change.despite)
-            require_approved(two, approved)
+            require_approved(two, approved, snapshot)
             beside = audit(self._journal, verdicts, change, approved)
             guards = conditions(snapshot, approved)
             committed = await self._commit(outcome, guards, change.by, beside)

@@ -1,11 +1,10 @@
 """Change requests: what one operator asks for and another one approves, kept in the store."""
 
-import hashlib
 from dataclasses import replace
 
 from pltfrms.codec import decode, encode
 from pltfrms.controller.journal import BATCH_COUNT
-from pltfrms.controller.judging import Approved, require_allowed, signed
+from pltfrms.controller.judging import Approved, basis_of, require_allowed, signed
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import REQUESTS, request_key
 from pltfrms.drivers.ports import Delete, Entry, Guard, Put, Signatures
@@ -21,7 +20,6 @@ from pltfrms.model.requests import (
     Wanted,
     request_id,
 )
-from pltfrms.model.state import Snapshot
 from pltfrms.planner.two_people import wanted_sentence
 
 
@@ -65,7 +63,7 @@ class Requests:
             signature=asked.signature,
             by=by,
             about=wanted_sentence(wanted),
-            basis=_basis(snapshot, wanted),
+            basis=basis_of(snapshot, wanted),
             at_ms=self._clock.unix_ms(),
             expires_ms=wanted.expires_ms,
         )
@@ -109,13 +107,8 @@ class Requests:
         if second == first:
             raise UsageError(f"{first} has asked for it: somebody else must approve it")
         wanted = decode(Wanted, found.text)
-        if _basis(snapshot, wanted) != found.basis:
-            raise ConflictError(
-                "what it changes has been changed since it was asked for: withdraw it, and ask "
-                "again"
-            )
         closed = replace(found, by=first, state=RequestState.APPROVED, closed_by=second)
-        approved = Approved(request=closed, mod_revision=entry.mod_revision)
+        approved = Approved(request=closed, wanted=wanted, mod_revision=entry.mod_revision)
         reply = await self._done(wanted, approved)
         if not _changes(reply):
             raise ConflictError("nothing is left to do: it is so already; withdraw it")
@@ -232,11 +225,3 @@ def _require_worth(reply: RequestReply, wanted: Wanted) -> None:
     require_allowed(what.verdicts, ask.despite)
     if not what.two_people:
         raise UsageError("one operator is enough for it: do it, without a request")
-
-
-def _basis(snapshot: Snapshot, wanted: Wanted) -> str:
-    """Return a fingerprint of what a change replaces, so that both saw the same of it."""
-    names = [spec.name for spec in wanted.change.services] if wanted.change else []
-    replaced = [snapshot.services.get(name) for name in names]
-    parts = [encode(snapshot.platform), *(encode(each) for each in replaced if each)]
-    return hashlib.sha256(b"\n".join(parts)).hexdigest()
