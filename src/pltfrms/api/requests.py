@@ -20,7 +20,7 @@ def add_request_routes(app: FastAPI, requests: Requests) -> None:
 
     @app.get("/v1/requests")
     async def every() -> Response:
-        """Return all requests that have not expired."""
+        """Return all requests that have not expired, without their texts."""
         found = await requests.all()
         return Response(encode(found, tuple[ChangeRequest, ...]), media_type=JSON)
 

@@ -73,14 +73,14 @@ class Requests:
         return reply
 
     async def all(self) -> tuple[ChangeRequest, ...]:
-        """Return all that have not expired, oldest first."""
+        """Return all that have not expired, oldest first, without their texts.
+
+        A text may have passwords of sessions in it: only who asks for a request gets it.
+        """
         now_ms = self._clock.unix_ms()
         requests = map(_decoded, (await self._entries()).values())
-        return tuple(
-            sorted(
-                (each for each in requests if now_ms < each.expires_ms), key=lambda r: r.at_ms
-            )
-        )
+        left = [replace(each, text="") for each in requests if now_ms < each.expires_ms]
+        return tuple(sorted(left, key=lambda each: each.at_ms))
 
     async def show(self, request: str) -> RequestReply:
         """Return a request, and while it is open what it would do now; NotFoundError."""

@@ -44,7 +44,7 @@ class ChangeRequest:
     id: str
     """Of its text: the same text is the same request, and is done once at most."""
     text: str
-    """`Wanted` as JSON, as it was signed."""
+    """`Wanted` as JSON, as it was signed; empty in lists."""
     signature: str
     """Of the operator who asks, as `ssh-keygen -Y sign -n pltfrms` writes it."""
     by: str
