@@ -40,3 +40,35 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_counter_of_the_director_is_explained() -> None:
     page = (ROOT / "docs" / "balancer.md").read_text()
     assert [name for name in COUNTERS if f"| `{name}` |" not in page] == []
+
+
+def written_commands() -> list[str]:
+    """Return every command line of ours in the pages, with the name of its page."""
+    lines = [
+        (page.relative_to(ROOT), line)
+        for page in PAGES
+        for line in re.findall(
+            r"(?:^(?:\$ )?|`)(pltfrms [^`#\n]+)", page.read_text(), re.MULTILINE
+        )
+    ]
+    return [f"{page}: {line.strip()}" for page, line in lines]
+
+
+@pytest.mark.parametrize("written", written_commands())
+def test_written_commands_have_the_options_that_they_name(written: str) -> None:
+    words = written.partition(": pltfrms ")[2].partition(" -- ")[0].split()
+    command: click.Command = cli
+    context = click.Context(cli)
+    options = set()
+    while words and isinstance(command, click.Group):
+        options |= {each for one in command.get_params(context) for each in one.opts}
+        found = command.get_command(context, words[0])
+        if found is None:
+            break  # a placeholder, such as COMMAND
+        command, words = found, words[1:]
+    for one in command.get_params(context):
+        options |= {*one.opts, *one.secondary_opts}
+    named = {
+        word.strip("[]").partition("=")[0] for word in words if word.strip("[").startswith("--")
+    }
+    assert named - options <= {"--help"}
