@@ -7,7 +7,7 @@ import pytest
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
-from pltfrms.model.topology import Aggregate, Role
+from pltfrms.model.topology import Aggregate, Operator, Role
 from pltfrms.planner.change import apply_change, delete_service
 from tests.strategies import (
     make_allocation,
@@ -100,6 +100,16 @@ def test_what_stays_for_life_is_refused(changes: dict[str, object], words: str) 
     platform = replace(EMPTY.platform, **changes)  # type: ignore[arg-type] # by parameter
     with pytest.raises(UsageError, match=words):
         apply_change(snapshot, Change(platform=platform))
+
+
+def test_every_word_that_differs_is_named_and_operators_by_name() -> None:
+    ada, bob, eve = (Operator(name=name, keys=(name,)) for name in ("ada", "bob", "eve"))
+    before = replace(EMPTY.platform, operators=(ada, bob))
+    after = replace(before, director=False, operators=(replace(ada, keys=("new",)), eve))
+    snapshot = make_snapshot(before)
+    (line,) = apply_change(snapshot, Change(platform=after)).lines
+    words = "operators, director +operator eve -operator bob other keys of ada"
+    assert line.detail == words
 
 
 def test_controllers_and_ids_stay() -> None:

@@ -185,13 +185,22 @@ def _platform_line(before: Platform, after: Platform) -> ChangeLine:
     new = {machine.name for machine in after.machines}
     parts = [f"+{name}" for name in sorted(new - old)]
     parts += [f"-{name}" for name in sorted(old - new)]
-    fields = (
-        *("aggregates", "datacenters", "machines", "links", "peers", "traffic"),
-        *("origin_validation", "guards", "timers"),
-    )
+    parts += _operators_changed(before, after)
+    fields = Platform.__dataclass_fields__
     changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
     detail = " ".join([", ".join(changed), *parts])
     return ChangeLine(about="platform", action="update", detail=detail)
+
+
+def _operators_changed(before: Platform, after: Platform) -> list[str]:
+    old = {operator.name: operator.keys for operator in before.operators}
+    new = {operator.name: operator.keys for operator in after.operators}
+    both = sorted(old.keys() & new.keys())
+    return [
+        *(f"+operator {name}" for name in sorted(new.keys() - old.keys())),
+        *(f"-operator {name}" for name in sorted(old.keys() - new.keys())),
+        *(f"other keys of {name}" for name in both if old[name] != new[name]),
+    ]
 
 
 def _service_line(before: Service | None, after: Service) -> ChangeLine:
