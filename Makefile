@@ -2,7 +2,7 @@
 
 VENV := .venv
 INSTALLED := $(VENV)/.installed
-DIRECTOR := src/pltfrms/drivers/director/director.bpf.o
+DIRECTOR := src/pltfrms/drivers/balancer/director/director.bpf.o
 READY := $(INSTALLED) $(DIRECTOR)
 PLTFRMS := $(VENV)/bin/pltfrms
 EXAMPLE := examples/three-datacenters

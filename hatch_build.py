@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-OBJECT = "src/pltfrms/drivers/director/director.bpf.o"
+OBJECT = "src/pltfrms/drivers/balancer/director/director.bpf.o"
 
 
 class CompileDirector(BuildHookInterface):  # type: ignore[type-arg]  # any configuration

@@ -46,7 +46,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import machine_words
-from pltfrms.drivers.bpf import Side
+from pltfrms.drivers.kernel.bpf import Side
 from tests.balancer import packets
 from tests.balancer.flows import STREAM_PORT
 from tests.balancer.layout import EDGE_PORT, FABRIC, WEB, Instance, addresses, client_addresses

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pltfrms.model.plan import Place
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, MachineView, Snapshot
-from pltfrms.planner.plan import make_plan
+from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import (
     make_platform,
     make_service,

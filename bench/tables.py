@@ -22,15 +22,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import machine_words
-from pltfrms.drivers.balancer import KernelBalancer
-from pltfrms.drivers.netlink import KernelNetwork
+from pltfrms.drivers.balancer.kernel import KernelBalancer
+from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.model.balancer import (
     BalancedService,
     BalancerSettings,
     Candidate,
     CandidateState,
 )
-from pltfrms.planner.rendezvous import Ranking, make_table, prepare
+from pltfrms.planner.balancing.rendezvous import Ranking, make_table, prepare
 from tests.namespaces import in_machine
 
 _INFRASTRUCTURE = IPv6Network("fd00:0:1::/48")

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from pltfrms.cli.main import cli
-from pltfrms.drivers.balancer_maps import COUNTERS
+from pltfrms.drivers.balancer.maps import COUNTERS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

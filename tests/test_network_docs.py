@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pltfrms.cli.community_words import FUNCTIONS
+from pltfrms.cli.network.community_words import FUNCTIONS
 from pltfrms.model.guards import Guard
 from pltfrms.model.machine import (
     AGGREGATE_TABLE,

@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
+from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.loop import Agent
-from pltfrms.agent.targets import Targets
 from pltfrms.agent.world import World
-from pltfrms.drivers.archive import NoArchive
-from pltfrms.drivers.counters import ByteCounts
+from pltfrms.drivers.balancer.memory import MemoryBalancer
+from pltfrms.drivers.bird.archive import NoArchive
+from pltfrms.drivers.bird.memory import MemoryBird
 from pltfrms.drivers.disk import MemoryDisk
-from pltfrms.drivers.memory_balancer import MemoryBalancer
-from pltfrms.drivers.memory_bird import MemoryBird
-from pltfrms.drivers.memory_filter import MemoryFilter
-from pltfrms.drivers.memory_network import MemoryNetwork
-from pltfrms.drivers.memory_wireguard import MemoryWireGuard
-from pltfrms.drivers.memory_workload import MemoryProber, MemoryWorkload
+from pltfrms.drivers.kernel.counters import ByteCounts
+from pltfrms.drivers.kernel.memory import MemoryNetwork
+from pltfrms.drivers.kernel.memory_filter import MemoryFilter
+from pltfrms.drivers.wireguard.memory import MemoryWireGuard
+from pltfrms.drivers.workload.memory import MemoryProber, MemoryWorkload
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.machine import SERVICE_TABLE, Instance, InstanceSpec, Route

@@ -16,7 +16,7 @@ from pltfrms.agent.director import (
 )
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
-from pltfrms.drivers.memory_balancer import MemoryBalancer
+from pltfrms.drivers.balancer.memory import MemoryBalancer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable
 from pltfrms.model.machine import (
@@ -28,7 +28,7 @@ from pltfrms.model.machine import (
     Route,
 )
 from pltfrms.model.plan import Target
-from pltfrms.planner.rendezvous import row_of
+from pltfrms.planner.balancing.rendezvous import row_of
 from tests.agent.bench import PLATFORM, WEB, Bench
 from tests.simulation.virtual import run_virtual
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.agent.glass import SOCKET_NAME, run_glass
-from pltfrms.drivers.glass_client import GlassClient, Place, RouteQuestion
+from pltfrms.drivers.glass.client import GlassClient, Place, RouteQuestion
 from pltfrms.errors import UnavailableError
 from pltfrms.model.topology import GLASS_PORT
 from tests.namespaces import in_machine

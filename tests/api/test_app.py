@@ -11,7 +11,7 @@ from pltfrms.api.app import make_app
 from pltfrms.api.hiding import HIDDEN
 from pltfrms.codec import decode, encode
 from pltfrms.controller.state import PLATFORM_KEY, commit_mark
-from pltfrms.drivers.ports import Put
+from pltfrms.drivers.store.ports import Put
 from pltfrms.model.api import (
     Change,
     ErrorBody,

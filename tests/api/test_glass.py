@@ -8,7 +8,7 @@ import httpx2
 
 from pltfrms.api.app import make_app
 from pltfrms.codec import decode
-from pltfrms.drivers.glass_client import Place, RouteQuestion
+from pltfrms.drivers.glass.client import Place, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.api import ErrorBody
 from pltfrms.model.balancer import BalancerMode, BalancerView

@@ -8,7 +8,7 @@ import httpx2
 
 from pltfrms.api.app import make_app
 from pltfrms.codec import decode, encode
-from pltfrms.drivers.memory_signatures import MemorySignatures, memory_signature
+from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
 from pltfrms.model.api import ErrorBody
 from pltfrms.model.requests import (
     Approval,

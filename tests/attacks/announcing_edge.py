@@ -10,15 +10,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pltfrms.agent.announcer import Announcer
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
-from pltfrms.agent.kernel import Kernel
+from pltfrms.agent.network.kernel import Kernel
 from pltfrms.agent.problems import Problems
-from pltfrms.agent.sessions import Sessions
-from pltfrms.drivers.bird import BirdDaemon
+from pltfrms.agent.routing.announcer import Announcer
+from pltfrms.agent.routing.sessions import Sessions
+from pltfrms.drivers.bird.daemon import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.netlink import KernelNetwork
+from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.model.machine import Route
 from pltfrms.model.plan import Target
 from tests.agent.bench import WEB, Bench

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
 
-from pltfrms.drivers import bpf
-from pltfrms.drivers.balancer import KernelBalancer
-from pltfrms.drivers.bpf import Program, Side, packet_context
-from pltfrms.drivers.netlink import KernelNetwork
-from pltfrms.drivers.ports import Balancer
+from pltfrms.drivers.balancer.kernel import KernelBalancer
+from pltfrms.drivers.balancer.ports import Balancer
+from pltfrms.drivers.kernel import bpf
+from pltfrms.drivers.kernel.bpf import Program, Side, packet_context
+from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.model.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
 from pltfrms.model.machine import SERVICE_TABLE, NetworkState, Route
 from tests.balancer.actors import Part

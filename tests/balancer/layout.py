@@ -33,7 +33,7 @@ from pltfrms.model.topology import (
     fabric_interface,
     link_local,
 )
-from pltfrms.planner.instances import INSTANCE_LINK_LOCAL, instance_device
+from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_device
 from tests.balancer.actors import Actor
 
 FABRIC = fabric_interface("a")

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pltfrms.drivers.process import _ip_commands
+from pltfrms.drivers.workload.process import _ip_commands
 from pltfrms.model.balancer import (
     BalancedService,
     BalancerCounts,
@@ -24,8 +24,8 @@ from pltfrms.model.balancer import (
     Hook,
 )
 from pltfrms.model.topology import Machine, Role
-from pltfrms.planner.balancing import hooks_of, settings_of
-from pltfrms.planner.rendezvous import Ranking, make_table
+from pltfrms.planner.balancing.balancing import hooks_of, settings_of
+from pltfrms.planner.balancing.rendezvous import Ranking, make_table
 from pltfrms.render.kernel import network_state
 from tests.balancer import layout
 from tests.balancer.actors import Actor, Part, start

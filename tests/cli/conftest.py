@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pltfrms.cli import connect as connecting
 from pltfrms.cli.main import main
+from pltfrms.cli.shared import connect as connecting
 from pltfrms.errors import NotFoundError
 from tests.cli.world import FakeController, FakeLab, lab_info
 

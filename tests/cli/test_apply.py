@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.cli import apply as applying
+from pltfrms.cli.service import apply as applying
 from pltfrms.model.api import ChangeLine
 from pltfrms.model.plan import Note, Reason
 from pltfrms.model.state import Phase

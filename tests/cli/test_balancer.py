@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pltfrms.cli import connect as connecting
-from pltfrms.cli.values import read_endpoint
+from pltfrms.cli.shared import connect as connecting
+from pltfrms.cli.shared.values import read_endpoint
 from pltfrms.codec import decode
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.balancer import (
@@ -25,7 +25,7 @@ from pltfrms.model.balancer import (
     TableView,
 )
 from pltfrms.model.glass import BalancerAnswers
-from pltfrms.planner.rendezvous import make_table, row_of, shares
+from pltfrms.planner.balancing.rendezvous import make_table, row_of, shares
 from tests.cli.conftest import Run
 from tests.cli.world import ALLOCATIONS, HEALTHY, PLATFORM, WEB, FakeController
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.cli.edge import _cells
-from pltfrms.cli.network_rows import edge_rows, network_detail
-from pltfrms.cli.status import aggregate_sentence, machine_cells
-from pltfrms.cli.summary import summarize
+from pltfrms.cli.network.edge import _cells
+from pltfrms.cli.network.rows import edge_rows, network_detail
+from pltfrms.cli.platform.status import aggregate_sentence, machine_cells
+from pltfrms.cli.platform.summary import summarize
 from pltfrms.lab.ready import missing_parts
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.state import (

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.cli import lab_life, lab_probe
+from pltfrms.cli.lab import life
+from pltfrms.cli.lab import probe as lab_probe_module
 from pltfrms.lab.prober import ProbeReport
 from pltfrms.lab.probing import Measurement, PlannedFault
 from pltfrms.lab.ready import Answer, ReadyReport
@@ -97,10 +98,10 @@ def test_doctor(run: Run) -> None:
 def test_down_and_list(run: Run, lab: FakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("lab", "down").out == "example is gone (250 ms)\n"
     assert lab.asked == [("down",)]
-    monkeypatch.setattr(lab_life, "running_labs", lambda: (lab_info("one"),))
+    monkeypatch.setattr(life, "running_labs", lambda: (lab_info("one"),))
     assert "one" in run("lab", "list").out
     assert json.loads(run("lab", "list", "--json").out)[0]["name"] == "one"
-    monkeypatch.setattr(lab_life, "running_labs", tuple)
+    monkeypatch.setattr(life, "running_labs", tuple)
     assert "no lab runs" in run("lab", "list").out
     assert json.loads(run("lab", "list", "--json").out) == []
 
@@ -124,11 +125,11 @@ def started(
         )
         return ReadyReport(seconds=1.0, sessions=36, replicas=6, answers=(answer,))
 
-    monkeypatch.setattr(lab_life, "start_lab", start)
-    monkeypatch.setattr(lab_life, "apply_services", lambda *_: done.append("apply"))
-    monkeypatch.setattr(lab_life, "wait_ready", wait)
-    monkeypatch.setattr(lab_life, "OperatorClient", lambda _endpoints: controller)
-    monkeypatch.setattr(lab_life, "running_labs", lambda: (lab_info(lab.name),))
+    monkeypatch.setattr(life, "start_lab", start)
+    monkeypatch.setattr(life, "apply_services", lambda *_: done.append("apply"))
+    monkeypatch.setattr(life, "wait_ready", wait)
+    monkeypatch.setattr(life, "OperatorClient", lambda _endpoints: controller)
+    monkeypatch.setattr(life, "running_labs", lambda: (lab_info(lab.name),))
     return done
 
 
@@ -163,7 +164,7 @@ def measured(
         calls.append((service, wanted))
         return REPORT
 
-    monkeypatch.setattr(lab_probe, "probe_service", probe)
+    monkeypatch.setattr(lab_probe_module, "probe_service", probe)
     return calls
 
 

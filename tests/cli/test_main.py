@@ -7,10 +7,10 @@ import sys
 import click
 import pytest
 
-from pltfrms.cli import lab as lab_module
-from pltfrms.cli import status as status_module
+from pltfrms.cli.lab import lab as lab_module
 from pltfrms.cli.main import ENTRIES, cli
-from pltfrms.cli.options import Entry, LazyGroup
+from pltfrms.cli.platform import status as status_module
+from pltfrms.cli.shared.options import Entry, LazyGroup
 from pltfrms.errors import (
     ConflictError,
     InvariantError,
@@ -200,6 +200,6 @@ def test_clients_are_closed(run: Run, controller: FakeController) -> None:
 
 
 def test_a_lazy_group_refuses_what_is_no_command() -> None:
-    group = LazyGroup("g", entries={"x": Entry("pltfrms.cli.options", "Settings", "")})
+    group = LazyGroup("g", entries={"x": Entry("pltfrms.cli.shared.options", "Settings", "")})
     with pytest.raises(TypeError, match="not a command"):
         group.get_command(click.Context(group), "x")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pltfrms.cli import intervening
-from pltfrms.cli import network as network_module
-from pltfrms.cli.complete import drainable
+from pltfrms.cli.network import intervening
+from pltfrms.cli.network import network as network_module
+from pltfrms.cli.shared.complete import drainable
 from pltfrms.errors import ConflictError
 from pltfrms.model.api import InterventionChange, InterventionReply, Verb
 from pltfrms.model.guards import Effect, Guard, RoutingChange, Verdict
@@ -200,7 +200,7 @@ def test_interrupting_leaves_the_drain_going(
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pltfrms.cli.intervening.time.sleep", interrupt)
+    monkeypatch.setattr("pltfrms.cli.network.intervening.time.sleep", interrupt)
     result = run("edge", "drain", "lon-e1", "--port", "x-ixp1")
     assert result.code == 130
     assert "pltfrms edge undrain lon-e1 --port x-ixp1" in result.err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.cli.complete import fault_targets
+from pltfrms.cli.shared.complete import fault_targets
 from pltfrms.codec import decode
 from pltfrms.model.api import Event, SnapshotView
 from pltfrms.model.topology import Role

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pltfrms.cli.main import cli, main
-from pltfrms.cli.options import Settings
+from pltfrms.cli.shared.options import Settings
 
 PLATFORM = Path(__file__).parents[2] / "examples" / "three-datacenters" / "platform.yaml"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.signatures import SshSignatures
+from pltfrms.drivers.operators.signatures import SshSignatures
 from pltfrms.model.api import ChangeLine, InterventionChange, Verb
 from pltfrms.model.guards import Guard, Verdict
 from pltfrms.model.topology import Operator

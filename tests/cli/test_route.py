@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pltfrms.cli import connect as connecting
-from pltfrms.cli.community_words import community_words
+from pltfrms.cli.network.community_words import community_words
+from pltfrms.cli.shared import connect as connecting
 from pltfrms.codec import decode
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.glass import RouteAnswers, RouteView, SessionText

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.cli import confirming
+from pltfrms.cli.shared import confirming
 from pltfrms.model.api import ChangeLine
 from pltfrms.model.guards import Effect, Guard, RoutingChange, Verdict
 from pltfrms.model.interventions import Freeze, Interventions

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pltfrms.cli.secret import make_secret
-from pltfrms.drivers.wireguard import read_secret
+from pltfrms.cli.network.secret import make_secret
+from pltfrms.drivers.wireguard.kernel import read_secret
 from pltfrms.errors import ConflictError, UsageError
 
 

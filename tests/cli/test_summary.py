@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.cli.summary import missing_replicas, service_row, summarize
+from pltfrms.cli.platform.summary import missing_replicas, service_row, summarize
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.interventions import Drain, Freeze, Interventions
 from pltfrms.model.plan import Note, Reason

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.cli.values import duration_ms, short_duration, split_fault
+from pltfrms.cli.shared.values import duration_ms, short_duration, split_fault
 
 
 @pytest.mark.parametrize(

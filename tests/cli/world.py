@@ -43,7 +43,7 @@ from pltfrms.model.state import (
     Snapshot,
 )
 from pltfrms.model.topology import Machine, Role
-from pltfrms.planner.two_people import wanted_sentence
+from pltfrms.planner.changes.two_people import wanted_sentence
 from pltfrms.specfile import load_platform, load_service
 
 NOW_MS = 1_700_000_000_000

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from pltfrms.drivers.balancer import KernelBalancer
+from pltfrms.drivers.balancer.kernel import KernelBalancer
+from pltfrms.drivers.balancer.memory import MemoryBalancer
+from pltfrms.drivers.balancer.ports import Balancer
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.memory_balancer import MemoryBalancer
-from pltfrms.drivers.netlink import KernelNetwork
-from pltfrms.drivers.ports import Balancer
+from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.errors import InvariantError, UnavailableError
 from pltfrms.model.balancer import (
     CHANCES,

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from pltfrms.drivers.ports import Put
-from pltfrms.drivers.store import EtcdStore
+from pltfrms.drivers.store.etcd import EtcdStore
+from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
 from tests.contracts.etcd import EtcdCluster, free_ports
 from tests.drivers.tiny_http import serving

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from pltfrms.drivers.memory_network import MemoryNetwork
-from pltfrms.drivers.netlink import KernelNetwork
-from pltfrms.drivers.ports import Network
+from pltfrms.drivers.kernel.memory import MemoryNetwork
+from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.kernel.ports import Network
 from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 from tests.namespaces import in_machine
 

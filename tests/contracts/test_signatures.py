@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from pltfrms.drivers.memory_signatures import MemorySignatures, memory_signature
-from pltfrms.drivers.ports import Signatures
-from pltfrms.drivers.signatures import SshSignatures, sign
+from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
+from pltfrms.drivers.operators.ports import Signatures
+from pltfrms.drivers.operators.signatures import SshSignatures, sign
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.topology import Operator
 

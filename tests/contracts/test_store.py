@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.memory_store import MemoryStore
-from pltfrms.drivers.ports import Delete, Guard, Put, Store
-from pltfrms.drivers.store import EtcdStore
+from pltfrms.drivers.store.etcd import EtcdStore
+from pltfrms.drivers.store.memory import MemoryStore
+from pltfrms.drivers.store.ports import Delete, Guard, Put, Store
 from pltfrms.errors import InvariantError, NotFoundError
 from tests.contracts.etcd import EtcdCluster
 

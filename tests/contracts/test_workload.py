@@ -13,18 +13,14 @@ from typing import Any
 
 import pytest
 
-from pltfrms.drivers.memory_network import MemoryNetwork
-from pltfrms.drivers.memory_workload import Behaviour, MemoryProber, MemoryWorkload
-from pltfrms.drivers.netlink import KernelNetwork
-from pltfrms.drivers.ports import (
-    CONNECTIONS_UNKNOWN,
-    Directories,
-    Network,
-    Prober,
-    Workload,
-)
-from pltfrms.drivers.probe import NamespaceProber
-from pltfrms.drivers.process import ProcessRuntime
+from pltfrms.drivers.kernel.memory import MemoryNetwork
+from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.kernel.ports import Network
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.workload.memory import Behaviour, MemoryProber, MemoryWorkload
+from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, Prober, Workload
+from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.machine import DeviceState, Instance, InstanceSpec, NetworkState
 from pltfrms.model.service import Probe, ProbeKind

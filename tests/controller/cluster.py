@@ -8,7 +8,7 @@ from random import Random
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import PREFIX, Reader, Stored
-from pltfrms.drivers.memory_store import MemoryStore, MemoryStoreState
+from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Heartbeat
 from pltfrms.model.plan import Target

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from pltfrms.controller.operations import Operations
-from pltfrms.drivers.glass_client import Place
+from pltfrms.drivers.glass.client import Place
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.api import Change, Heartbeat, InterventionChange, Verb
 from pltfrms.model.guards import Guard
@@ -24,7 +24,7 @@ from pltfrms.model.peering import (
 )
 from pltfrms.model.state import Load, MachineStatus
 from pltfrms.model.topology import Aggregate, Platform
-from pltfrms.planner.origins import answer
+from pltfrms.planner.changes.origins import answer
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform

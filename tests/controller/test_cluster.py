@@ -10,8 +10,8 @@ import pytest
 
 from pltfrms.codec import encode
 from pltfrms.controller.state import service_key
-from pltfrms.drivers.memory_store import WatchFault
-from pltfrms.drivers.ports import Put
+from pltfrms.drivers.store.memory import WatchFault
+from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.api import Change
 from tests.controller.cluster import Cluster

@@ -8,9 +8,9 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.api import Change, Heartbeat, InterventionChange, Verb
 from pltfrms.model.state import MachineStatus, RoutingState, RoutingStatus
 from pltfrms.model.topology import Machine, Platform, Role
-from pltfrms.planner.explain import explain_service
-from pltfrms.planner.plan import make_plan
-from pltfrms.planner.target import make_target
+from pltfrms.planner.placement.explain import explain_service
+from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.target import make_target
 from pltfrms.render.bird import policy_fingerprint
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual

@@ -7,11 +7,11 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from pltfrms.agent.routing import QUIET_SECONDS
+from pltfrms.agent.routing.routing import QUIET_SECONDS
 from pltfrms.codec import encode
 from pltfrms.controller import turns as turns_module
 from pltfrms.controller.state import INTERVENTIONS_KEY
-from pltfrms.drivers.ports import Put
+from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.model.api import Change, Event, Heartbeat, InterventionChange, Verb
 from pltfrms.model.guards import Guard
@@ -20,7 +20,7 @@ from pltfrms.model.peering import Peer, PeerKind, Session
 from pltfrms.model.plan import Reason
 from pltfrms.model.state import MachineStatus, RoutingState, RoutingStatus
 from pltfrms.model.topology import Link
-from pltfrms.planner.turns import Turn
+from pltfrms.planner.routing.turns import Turn
 from pltfrms.render import bird as bird_module
 from pltfrms.render.bird import policy_fingerprint
 from tests.controller.cluster import Cluster

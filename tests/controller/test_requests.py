@@ -8,7 +8,7 @@ import pytest
 
 from pltfrms.codec import encode
 from pltfrms.controller.requests import Requests
-from pltfrms.drivers.memory_signatures import MemorySignatures, memory_signature
+from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
 from pltfrms.errors import (
     ConflictError,
     NotFoundError,

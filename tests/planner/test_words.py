@@ -7,9 +7,9 @@ import pytest
 from pltfrms.errors import NotFoundError
 from pltfrms.model.plan import Place, Plan, Reason, Stop
 from pltfrms.model.state import AggregateStatus, Contact, MachineStatus, Snapshot
-from pltfrms.planner.checks import check_plan
-from pltfrms.planner.explain import explain_service
-from pltfrms.planner.target import make_target
+from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.explain import explain_service
+from pltfrms.planner.placement.target import make_target
 from tests.strategies import (
     make_allocation,
     make_platform,

@@ -17,8 +17,8 @@ from pltfrms.model.state import (
     Phase,
     Snapshot,
 )
-from pltfrms.planner.change import apply_change, delete_service
-from pltfrms.planner.plan import make_plan
+from pltfrms.planner.changes.change import apply_change, delete_service
+from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import make_platform, make_spec, with_all_ready
 
 

@@ -30,8 +30,8 @@ from pltfrms.model.balancer import (
 from pltfrms.model.machine import INSTANCE_TABLE, LOCAL_TABLE, REMOTE_TABLE
 from pltfrms.model.plan import Target
 from pltfrms.model.topology import Role
-from pltfrms.planner.balancing import candidates_of, hooks_of, settings_of, with_kept
-from pltfrms.planner.rendezvous import Ranking, make_table, shares
+from pltfrms.planner.balancing.balancing import candidates_of, hooks_of, settings_of, with_kept
+from pltfrms.planner.balancing.rendezvous import Ranking, make_table, shares
 
 BEAT_SECONDS: Final = 1.0
 """Longest time between two looks, each of which ends in a heartbeat."""

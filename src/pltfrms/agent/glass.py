@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from pltfrms.codec import encode
-from pltfrms.drivers.glass import LookingGlass
+from pltfrms.drivers.glass.server import LookingGlass
 from pltfrms.drivers.listening import bind6
 from pltfrms.errors import UsageError
 from pltfrms.model.balancer import ROWS, BalancerView

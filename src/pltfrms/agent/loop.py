@@ -9,24 +9,24 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from pltfrms.agent.announcer import Announcer
-from pltfrms.agent.costs import Costs
+from pltfrms.agent.control.fetching import Fetcher
+from pltfrms.agent.control.reporting import Reporter
+from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.director import Director
-from pltfrms.agent.fetching import Fetcher
-from pltfrms.agent.filter import EdgeFilter
 from pltfrms.agent.freeze import Frost
-from pltfrms.agent.instances import Instances
+from pltfrms.agent.instances.instances import Instances
 from pltfrms.agent.journal import Journal
-from pltfrms.agent.kernel import Kernel, RouteSource
-from pltfrms.agent.loads import Loads
-from pltfrms.agent.permits import Permits
+from pltfrms.agent.network.filter import EdgeFilter
+from pltfrms.agent.network.kernel import Kernel, RouteSource
+from pltfrms.agent.network.loads import Loads
+from pltfrms.agent.network.tunnels import Tunnels
 from pltfrms.agent.problems import Problems
-from pltfrms.agent.reporting import Reporter
-from pltfrms.agent.routing import Around, Routing
-from pltfrms.agent.sessions import Sessions
-from pltfrms.agent.targets import Targets
-from pltfrms.agent.tunnels import Tunnels
-from pltfrms.agent.underlay import Underlay
+from pltfrms.agent.routing.announcer import Announcer
+from pltfrms.agent.routing.costs import Costs
+from pltfrms.agent.routing.permits import Permits
+from pltfrms.agent.routing.routing import Around, Routing
+from pltfrms.agent.routing.sessions import Sessions
+from pltfrms.agent.routing.underlay import Underlay
 from pltfrms.agent.world import World
 from pltfrms.model.api import HeartbeatReply
 from pltfrms.model.state import MachineStatus

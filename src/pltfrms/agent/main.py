@@ -9,26 +9,26 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.freeze import FROZEN_FILE
 from pltfrms.agent.glass import BalancerEye, run_glass
 from pltfrms.agent.loop import Agent
-from pltfrms.agent.rtt import IcmpPinger
-from pltfrms.agent.targets import Targets
 from pltfrms.agent.world import World
-from pltfrms.drivers.archive import MrtArchive
-from pltfrms.drivers.balancer import KernelBalancer
-from pltfrms.drivers.bird import BirdDaemon
+from pltfrms.drivers.balancer.kernel import KernelBalancer
+from pltfrms.drivers.bird.archive import MrtArchive
+from pltfrms.drivers.bird.daemon import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.controlplane import HttpControlPlane
-from pltfrms.drivers.counters import byte_counts
+from pltfrms.drivers.controlplane.clients import HttpControlPlane
 from pltfrms.drivers.disk import DirectoryDisk
+from pltfrms.drivers.kernel.counters import byte_counts
+from pltfrms.drivers.kernel.echo import IcmpPinger
+from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.kernel.nftables import NftTable
 from pltfrms.drivers.log import log_to_stderr
-from pltfrms.drivers.netlink import KernelNetwork
-from pltfrms.drivers.nftables import NftTable
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.probe import NamespaceProber
-from pltfrms.drivers.process import ProcessRuntime
-from pltfrms.drivers.wireguard import WireGuard
+from pltfrms.drivers.wireguard.kernel import WireGuard
+from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.topology import Platform, Role, controller_url
 from pltfrms.model.tunnels import BACKBONE_FILE

@@ -4,20 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pltfrms.agent.rtt import LinkPinger
-from pltfrms.agent.tunnels import TunnelDriver
-from pltfrms.drivers.counters import ByteCounts
-from pltfrms.drivers.ports import (
-    Balancer,
-    Bird,
-    Clock,
-    ControlPlane,
-    Disk,
-    Network,
-    PacketFilter,
-    Prober,
-    Workload,
-)
+from pltfrms.drivers.balancer.ports import Balancer
+from pltfrms.drivers.bird.ports import Bird
+from pltfrms.drivers.controlplane.ports import ControlPlane
+from pltfrms.drivers.kernel.counters import ByteCounts
+from pltfrms.drivers.kernel.ports import LinkPinger, Network, PacketFilter
+from pltfrms.drivers.ports import Clock, Disk
+from pltfrms.drivers.wireguard.ports import TunnelDriver
+from pltfrms.drivers.workload.ports import Prober, Workload
 
 
 class Archive(Protocol):

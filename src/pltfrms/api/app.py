@@ -17,8 +17,8 @@ from pltfrms.api.requests import add_request_routes
 from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
-from pltfrms.drivers.glass_client import Glass
-from pltfrms.drivers.ports import Signatures
+from pltfrms.drivers.glass.client import Glass
+from pltfrms.drivers.operators.ports import Signatures
 from pltfrms.errors import InvariantError, NotFoundError, PltfrmsError, UsageError
 from pltfrms.model.api import Change, ErrorBody, Event, Heartbeat, InterventionChange
 

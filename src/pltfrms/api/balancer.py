@@ -16,7 +16,7 @@ from fastapi import FastAPI, Query, Response
 from pltfrms.api.glass import place_of, platform_of
 from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
-from pltfrms.drivers.glass_client import Glass, Place
+from pltfrms.drivers.glass.client import Glass, Place
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import ROWS, BalancerView
 from pltfrms.model.glass import BalancerAnswers

@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, Query, Response
 
 from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
-from pltfrms.drivers.glass_client import Glass, Place, RouteQuestion, route_commands
+from pltfrms.drivers.glass.client import Glass, Place, RouteQuestion, route_commands
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.glass import RouteAnswers, RouteView
 from pltfrms.model.topology import Platform, Role

@@ -19,13 +19,13 @@ from pltfrms.api.app import make_app
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.glass_client import GlassClient
+from pltfrms.drivers.glass.client import GlassClient
+from pltfrms.drivers.glass.origins import OriginClient
 from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
-from pltfrms.drivers.origin_client import OriginClient
+from pltfrms.drivers.operators.signatures import SshSignatures
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.signatures import SshSignatures
-from pltfrms.drivers.store import EtcdStore
+from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.topology import CONTROLLER_PORT, Platform, Role
 from pltfrms.render.etcd import etcd_endpoints

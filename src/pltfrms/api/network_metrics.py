@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from pltfrms.model.interventions import DrainPhase
 from pltfrms.model.state import Contact, MachineStatus, RoutingState, Snapshot
-from pltfrms.planner.expiry import ending_overrides
-from pltfrms.planner.visibility import present_statuses, visibility
+from pltfrms.planner.routing.expiry import ending_overrides
+from pltfrms.planner.routing.visibility import present_statuses, visibility
 
 
 def network_metrics(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:

@@ -7,54 +7,74 @@ from collections.abc import Sequence
 
 import click
 
-from pltfrms.cli.options import Entry, LazyGroup, Settings
+from pltfrms.cli.shared.options import Entry, LazyGroup, Settings
 from pltfrms.errors import PltfrmsError, SpecError
 
 _EXIT_BUG = 70
 _EXIT_INTERRUPTED = 130
 
 ENTRIES = {
-    "lab": Entry("pltfrms.cli.lab", "lab", "Run datacenters and an internet on this machine"),
-    "plan": Entry("pltfrms.cli.apply", "plan", "Show what applying spec files would change"),
-    "apply": Entry("pltfrms.cli.apply", "apply", "Make the platform what spec files say"),
-    "status": Entry("pltfrms.cli.status", "status", "Show how the platform is, on one screen"),
-    "service": Entry("pltfrms.cli.service", "service", "List, show and delete services"),
+    "lab": Entry(
+        "pltfrms.cli.lab.lab", "lab", "Run datacenters and an internet on this machine"
+    ),
+    "plan": Entry(
+        "pltfrms.cli.service.apply", "plan", "Show what applying spec files would change"
+    ),
+    "apply": Entry(
+        "pltfrms.cli.service.apply", "apply", "Make the platform what spec files say"
+    ),
+    "status": Entry(
+        "pltfrms.cli.platform.status", "status", "Show how the platform is, on one screen"
+    ),
+    "service": Entry(
+        "pltfrms.cli.service.service", "service", "List, show and delete services"
+    ),
     "network": Entry(
-        "pltfrms.cli.network",
+        "pltfrms.cli.network.network",
         "network",
         "Freeze the network, drop attacks, see what is going on",
     ),
     "peer": Entry(
-        "pltfrms.cli.peer", "peer", "List, show and drain the networks that we peer with"
+        "pltfrms.cli.network.peer",
+        "peer",
+        "List, show and drain the networks that we peer with",
     ),
-    "edge": Entry("pltfrms.cli.edge", "edge", "List, show and drain edges"),
-    "session": Entry("pltfrms.cli.session", "session", "List and show BGP sessions"),
+    "edge": Entry("pltfrms.cli.network.edge", "edge", "List, show and drain edges"),
+    "session": Entry("pltfrms.cli.network.session", "session", "List and show BGP sessions"),
     "route": Entry(
-        "pltfrms.cli.route", "route", "Show routes, and say why they are as they are"
+        "pltfrms.cli.network.route", "route", "Show routes, and say why they are as they are"
     ),
     "balancer": Entry(
-        "pltfrms.cli.balancer", "balancer", "Show how load is spread, and who gets a flow"
+        "pltfrms.cli.network.balancer",
+        "balancer",
+        "Show how load is spread, and who gets a flow",
     ),
     "catchment": Entry(
-        "pltfrms.cli.catchment", "catchment", "Show which datacenter answers whom"
+        "pltfrms.cli.network.catchment", "catchment", "Show which datacenter answers whom"
     ),
-    "node": Entry("pltfrms.cli.machines", "node_commands", "List and drain nodes"),
+    "node": Entry("pltfrms.cli.machine.machines", "node_commands", "List and drain nodes"),
     "datacenter": Entry(
-        "pltfrms.cli.machines", "datacenter_commands", "List and drain datacenters"
+        "pltfrms.cli.machine.machines", "datacenter_commands", "List and drain datacenters"
     ),
     "request": Entry(
-        "pltfrms.cli.request", "request", "List and approve what needs two people"
+        "pltfrms.cli.service.request", "request", "List and approve what needs two people"
     ),
-    "explain": Entry("pltfrms.cli.explain", "explain", "Say why a service is where it is"),
-    "events": Entry("pltfrms.cli.events", "events", "Show what happened, and why"),
-    "schema": Entry("pltfrms.cli.offline", "schema", "Print the JSON Schema of a spec file"),
+    "explain": Entry(
+        "pltfrms.cli.service.explain", "explain", "Say why a service is where it is"
+    ),
+    "events": Entry("pltfrms.cli.platform.events", "events", "Show what happened, and why"),
+    "schema": Entry(
+        "pltfrms.cli.platform.offline", "schema", "Print the JSON Schema of a spec file"
+    ),
     "render": Entry(
-        "pltfrms.cli.offline", "render", "Write every machine's BIRD configuration"
+        "pltfrms.cli.platform.offline", "render", "Write every machine's BIRD configuration"
     ),
-    "completion": Entry("pltfrms.cli.offline", "completion", "Print shell completion code"),
-    "version": Entry("pltfrms.cli.offline", "version", "Print the version"),
-    "agent": Entry("pltfrms.cli.daemons", "agent", "Run this machine's agent"),
-    "controller": Entry("pltfrms.cli.daemons", "controller", "Run a controller"),
+    "completion": Entry(
+        "pltfrms.cli.platform.offline", "completion", "Print shell completion code"
+    ),
+    "version": Entry("pltfrms.cli.platform.offline", "version", "Print the version"),
+    "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
+    "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
 }
 
 EPILOG = """\b

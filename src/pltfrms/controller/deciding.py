@@ -3,7 +3,7 @@
 from pltfrms.controller.judging import signed
 from pltfrms.model.plan import Note, Plan, Reason
 from pltfrms.model.state import Snapshot
-from pltfrms.planner.plan import make_plan
+from pltfrms.planner.placement.plan import make_plan
 
 
 def decide(snapshot: Snapshot) -> Plan:

@@ -11,7 +11,7 @@ from pltfrms.controller.counters import Counters
 from pltfrms.controller.journal import Journal
 from pltfrms.controller.state import Stored, contact_key, status_key
 from pltfrms.controller.view import View
-from pltfrms.drivers.ports import Put, Store
+from pltfrms.drivers.store.ports import Put, Store
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.api import Event, Heartbeat, HeartbeatReply
 from pltfrms.model.state import MachineStatus

@@ -17,12 +17,12 @@ from pltfrms.controller.judging import (
 )
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.state import INTERVENTIONS_KEY, commit_mark
-from pltfrms.drivers.ports import Put
+from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.model.api import Event, InterventionChange, InterventionReply, Verb
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.state import Snapshot
-from pltfrms.planner.interventions import apply_intervention, named
+from pltfrms.planner.changes.interventions import apply_intervention, named
 
 ATTEMPTS = 5
 """How often an intervention looks again after a conflict."""

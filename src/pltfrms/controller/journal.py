@@ -10,7 +10,8 @@ import structlog
 
 from pltfrms.codec import decode, encode
 from pltfrms.controller.state import EVENTS
-from pltfrms.drivers.ports import Clock, Delete, Entry, Listing, Put, Store
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.store.ports import Delete, Entry, Listing, Put, Store
 from pltfrms.errors import UsageError
 from pltfrms.model.api import Event
 

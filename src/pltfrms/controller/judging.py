@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pltfrms.codec import encode
 from pltfrms.controller.journal import Journal
 from pltfrms.controller.state import commit_guard, request_key
-from pltfrms.drivers.ports import Guard as StoreGuard
-from pltfrms.drivers.ports import Put
+from pltfrms.drivers.store.ports import Guard as StoreGuard
+from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, TwoPeopleError
 from pltfrms.model.api import Change, InterventionChange
 from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.requests import ChangeRequest, Wanted
 from pltfrms.model.state import Snapshot
-from pltfrms.planner.guards import doubts_of, make_proposal, verdicts_of
-from pltfrms.planner.maintenance import judge_maintenance
-from pltfrms.planner.origins import Answers, Claim, claims, judge_claims
-from pltfrms.planner.routing_diff import routing_changes
-from pltfrms.planner.two_people import why_two
-from pltfrms.planner.ways import measured
+from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
+from pltfrms.planner.changes.maintenance import judge_maintenance
+from pltfrms.planner.changes.origins import Answers, Claim, claims, judge_claims
+from pltfrms.planner.changes.routing_diff import routing_changes
+from pltfrms.planner.changes.two_people import why_two
+from pltfrms.planner.changes.ways import measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,8 @@ from pltfrms.controller.state import (
     commit_mark,
 )
 from pltfrms.controller.view import View, make_mirror
-from pltfrms.drivers.ports import Clock, Delete, Guard, Put, Store
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.store.ports import Delete, Guard, Put, Store
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
 from pltfrms.model.plan import Note, Place, Plan, Step

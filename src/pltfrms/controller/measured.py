@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
 from pltfrms.controller.counters import Counters
-from pltfrms.drivers.ports import Clock, Delete, Guard, Listing, Put, Store
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.store.ports import Delete, Guard, Listing, Put, Store
 from pltfrms.errors import UnavailableError
 
 _T = TypeVar("_T")

@@ -23,9 +23,9 @@ from pltfrms.controller.loop import Controller
 from pltfrms.controller.origins import ask_origins
 from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key
 from pltfrms.controller.turns import Turns
-from pltfrms.drivers.origin_client import Origins
-from pltfrms.drivers.ports import Delete, Put
-from pltfrms.drivers.ports import Guard as StoreGuard
+from pltfrms.drivers.glass.origins import Origins
+from pltfrms.drivers.store.ports import Delete, Put
+from pltfrms.drivers.store.ports import Guard as StoreGuard
 from pltfrms.errors import ConflictError, Problem, SpecError, UnavailableError, UsageError
 from pltfrms.model.api import (
     Change,
@@ -39,8 +39,8 @@ from pltfrms.model.api import (
 )
 from pltfrms.model.plan import Target
 from pltfrms.model.state import Snapshot
-from pltfrms.planner.change import Outcome, apply_change, delete_service
-from pltfrms.planner.target import make_target
+from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
+from pltfrms.planner.placement.target import make_target
 from pltfrms.specfile import check_platform, check_service
 
 ATTEMPTS = 5

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pltfrms.drivers.glass_client import Place
-from pltfrms.drivers.origin_client import Origins
+from pltfrms.drivers.glass.client import Place
+from pltfrms.drivers.glass.origins import Origins
 from pltfrms.errors import UnavailableError
 from pltfrms.model.peering import OriginQuestion, Validity
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Role
-from pltfrms.planner.origins import Answers, Claim, more_questions, questions
+from pltfrms.planner.changes.origins import Answers, Claim, more_questions, questions
 
 TRIES: Final = 2
 """Edges that are asked one after the other until one answers."""

@@ -7,7 +7,8 @@ from pltfrms.controller.journal import BATCH_COUNT
 from pltfrms.controller.judging import Approved, basis_of, require_allowed, signed
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import REQUESTS, request_key
-from pltfrms.drivers.ports import Delete, Entry, Guard, Put, Signatures
+from pltfrms.drivers.operators.ports import Signatures
+from pltfrms.drivers.store.ports import Delete, Entry, Guard, Put
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.api import Change, InterventionChange, InterventionReply, PlanPreview
 from pltfrms.model.requests import (
@@ -20,7 +21,7 @@ from pltfrms.model.requests import (
     Wanted,
     request_id,
 )
-from pltfrms.planner.two_people import wanted_sentence
+from pltfrms.planner.changes.two_people import wanted_sentence
 
 
 class Requests:

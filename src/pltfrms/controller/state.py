@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from pltfrms.codec import decode
-from pltfrms.drivers.ports import Entry, Guard, Listing, Put
+from pltfrms.drivers.store.ports import Entry, Guard, Listing, Put
 from pltfrms.errors import UsageError
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation

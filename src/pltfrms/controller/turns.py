@@ -5,7 +5,7 @@ import structlog
 from pltfrms.controller.view import View
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import MachineStatus
-from pltfrms.planner.turns import routing_turn
+from pltfrms.planner.routing.turns import routing_turn
 
 _log = structlog.get_logger(__name__)
 

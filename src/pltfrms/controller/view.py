@@ -6,8 +6,9 @@ from random import Random
 
 from pltfrms.controller.contacts import Contacts
 from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
-from pltfrms.drivers.ports import Clock, Listing, Store
-from pltfrms.drivers.watching import Mirror
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.store.ports import Listing, Store
+from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Role

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pltfrms.drivers.controlplane import OperatorClient
+from pltfrms.drivers.controlplane.clients import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.client import LabClient
 from pltfrms.model.api import Change

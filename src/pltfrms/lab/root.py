@@ -45,7 +45,7 @@ from pltfrms.lab.relay import run_relay
 from pltfrms.model.api import Heartbeat, HeartbeatReply, SnapshotView
 from pltfrms.model.plan import Target
 from pltfrms.model.topology import Platform
-from pltfrms.planner import rendezvous
+from pltfrms.planner.balancing import rendezvous
 from pltfrms.render import text
 
 DISKS = "disks"

@@ -1,0 +1,1 @@
+"""Targets that come in, reports that go out."""

@@ -1,0 +1,83 @@
+"""Fetch newer targets from any controller."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from pltfrms.agent.control.targets import Targets
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.errors import UnavailableError
+from pltfrms.model.plan import Target
+
+WAIT_MS: Final = 10_000
+RETRY_SECONDS: Final = (0.25, 0.5, 1.0)
+_REFUSED_SECONDS = 1.0
+_BREATH_SECONDS = 0.05
+"""After an empty answer, which should have taken WAIT_MS and may have taken nothing."""
+
+
+class Fetcher:
+    """The long poll for the target of this machine."""
+
+    def __init__(
+        self,
+        world: World,
+        problems: Problems,
+        targets: Targets,
+        follow: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Call `follow` after a newer target has become the current one."""
+        self._world = world
+        self._problems = problems
+        self._targets = targets
+        self._follow = follow
+        self._newer = asyncio.Event()
+        self._failures = 0
+
+    def hear(self, generation: int) -> None:
+        """Hear that a controller knows this generation: ask again at once if it is newer."""
+        if generation > self._targets.current.generation:
+            self._newer.set()
+
+    async def run(self) -> None:
+        """Fetch and follow for ever."""
+        while True:
+            self._newer.clear()
+            with self._problems.watch("target") as outcome:
+                await self._fetch()
+            if outcome.failed:
+                await self._world.clock.sleep(_REFUSED_SECONDS)
+
+    async def _fetch(self) -> None:
+        try:
+            target = await self._poll()
+        except UnavailableError:
+            self._failures += 1
+            await self._world.clock.sleep(RETRY_SECONDS[min(self._failures, 3) - 1])
+            return
+        self._failures = 0
+        if target is None:
+            await self._world.clock.sleep(_BREATH_SECONDS)
+            return
+        try:
+            self._targets.accept(target)
+        finally:
+            if self._targets.current is target:  # also when only the disk refused it
+                await self._follow()
+
+    async def _poll(self) -> Target | None:
+        """Return the controllers' answer; None also when a hint says to ask anew."""
+        asking = asyncio.ensure_future(
+            self._world.control_plane.target(
+                self._targets.machine, self._targets.current.generation, WAIT_MS
+            )
+        )
+        hinted = asyncio.ensure_future(self._newer.wait())
+        try:
+            await asyncio.wait({asking, hinted}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else None
+        finally:
+            asking.cancel()
+            hinted.cancel()
+            await asyncio.gather(asking, hinted, return_exceptions=True)

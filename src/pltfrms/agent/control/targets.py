@@ -1,0 +1,87 @@
+"""The target in force: which one is taken, and how it is remembered."""
+
+from collections.abc import Callable
+
+from pltfrms import codec
+from pltfrms.drivers.ports import Disk
+from pltfrms.errors import ConflictError, UsageError
+from pltfrms.model.plan import Target
+from pltfrms.model.service import Service
+from pltfrms.model.topology import Platform
+from pltfrms.planner.instances.instances import service_versions
+
+TARGET_FILE = "target.json"
+VERSIONS_FILE = "versions.json"
+
+
+class Targets:
+    """The last good target, in memory and on disk."""
+
+    def __init__(self, machine: str, disk: Disk, bootstrap: Callable[[], Platform]) -> None:
+        """Read the disk; `bootstrap` gives the platform if no usable target is there.
+
+        Raises:
+            Whatever `bootstrap` raises.
+        """
+        self._disk = disk
+        self.machine = machine
+        self.loss = ""
+        """One sentence if a target was on disk and could not be read."""
+        stored = self._stored()
+        if stored is None:
+            stored = Target(machine=machine, generation=0, platform=bootstrap())
+        self.current = stored
+        self.versions = service_versions(stored, self._stored_versions())
+        """Services in the versions that run here; see `planner.instances`."""
+
+    def accept(self, target: Target) -> None:
+        """Make `target` the current one, in memory and on disk.
+
+        Raises:
+            ConflictError: it is not newer than the current one.
+            UsageError: it is not for this machine.
+            OSError: the disk refuses; the target is the current one all the same, because
+                a full disk must not hold back what controllers decide.
+        """
+        if target.generation <= self.current.generation:
+            raise ConflictError(
+                f"target of generation {target.generation} refused: generation"
+                f" {self.current.generation} is in force; if the store was rebuilt on purpose,"
+                f" remove {TARGET_FILE} from the agent's state directory and restart the agent"
+            )
+        if target.machine != self.machine:
+            raise UsageError(f"target for {target.machine} refused: this is {self.machine}")
+        try:
+            target.platform.machine(self.machine)
+        except KeyError:
+            raise UsageError(
+                f"target of generation {target.generation} refused: its platform has no"
+                f" machine {self.machine}"
+            ) from None
+        versions = service_versions(target, self.versions)
+        changed, self.versions, self.current = versions != self.versions, versions, target
+        if changed:
+            self._disk.write(VERSIONS_FILE, codec.encode(versions, tuple[Service, ...]))
+        self._disk.write(TARGET_FILE, codec.encode(target))
+
+    def _stored(self) -> Target | None:
+        text = self._disk.read(TARGET_FILE)
+        if text is None:
+            return None
+        try:
+            target = codec.decode(Target, text)
+            if target.machine == self.machine:
+                target.platform.machine(self.machine)
+                return target
+            self.loss = f"{TARGET_FILE} is of {target.machine}, not of {self.machine}"
+        except (UsageError, KeyError) as error:
+            self.loss = f"{TARGET_FILE} cannot be used: {error}"
+        return None
+
+    def _stored_versions(self) -> tuple[Service, ...]:
+        text = self._disk.read(VERSIONS_FILE)
+        try:
+            return codec.decode(tuple[Service, ...], text) if text else ()
+        except UsageError:
+            self.loss = f"{VERSIONS_FILE} cannot be read; old versions are not remembered"
+            return ()

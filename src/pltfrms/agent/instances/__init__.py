@@ -1,0 +1,1 @@
+"""A node's instances: started, probed, drained, stopped."""

@@ -1,0 +1,85 @@
+"""Instances that are to go and may still have connections: remembered across agents."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from pltfrms import codec
+from pltfrms.agent.problems import Problems
+from pltfrms.drivers.ports import Disk
+from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
+from pltfrms.model.addresses import Address
+from pltfrms.model.machine import Instance
+from pltfrms.model.plan import Allocation
+from pltfrms.model.service import Service
+
+DRAINS_FILE: Final = "drains.json"
+_PROBLEM: Final = "memory of drains"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """An instance that keeps serving the connections it has, and gets no new ones."""
+
+    instance: Instance
+    allocation: Allocation
+    service: Service
+    """As the instance runs it; the target may not have it any more."""
+    why: str
+    begun_at: float
+    """Monotonic seconds, which count from boot; no instance outlives one."""
+
+    @property
+    def ends_at(self) -> float:
+        """When it goes, whoever is still connected."""
+        return self.begun_at + self.service.spec.drain_ms / 1000
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where its clients are connected to."""
+        return tuple(prefix.network_address for prefix in self.service.prefixes)
+
+
+class Drains:
+    """All drains of a node, in memory and on disk."""
+
+    def __init__(self, disk: Disk, problems: Problems) -> None:
+        """Read nothing yet."""
+        self._disk = disk
+        self._problems = problems
+        self._drains: dict[str, Drain] = {}
+
+    def read(self, running: Collection[Instance]) -> None:
+        """Recall what an agent before us knew of instances that still run."""
+        with self._problems.watch(_PROBLEM):
+            text = self._disk.read(DRAINS_FILE)
+            known = codec.decode(tuple[Drain, ...], text) if text else ()
+            self._drains = {each.instance.allocation: each for each in known}
+        self._drains = {n: each for n, each in self._drains.items() if each.instance in running}
+
+    def of(self, instance: Instance) -> Drain | None:
+        """Return the drain of exactly this instance."""
+        drain = self._drains.get(instance.allocation)
+        return drain if drain is not None and drain.instance == instance else None
+
+    def keep(self, drain: Drain) -> None:
+        """Remember a drain. A disk that refuses is a problem, and no reason not to drain."""
+        self._drains[drain.instance.allocation] = drain
+        self._write()
+
+    def forget(self, drain: Drain) -> None:
+        """Remember a drain no longer."""
+        self._drains.pop(drain.instance.allocation, None)
+        self._write()
+
+    def _write(self) -> None:
+        with self._problems.watch(_PROBLEM):
+            drains = tuple(self._drains.values())
+            self._disk.write(DRAINS_FILE, codec.encode(drains, tuple[Drain, ...]))
+
+
+def connections_left(count: int) -> str:
+    """Say how many connections there are still."""
+    if count == CONNECTIONS_UNKNOWN:
+        return "it is not known how many connections are left"
+    return f"{count or 'no'} connection{'s' if count > 1 else ''} left"

@@ -1,0 +1,229 @@
+"""All instances of a node: adopt what runs, follow the target, say what is routed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv6Address
+from typing import Final
+
+from pltfrms.agent.instances.drains import Drains
+from pltfrms.agent.instances.runner import Order, Runner, Surroundings
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.model.machine import SERVICE_TABLE, Instance, Route
+from pltfrms.model.plan import Allocation, Target
+from pltfrms.model.service import Service
+from pltfrms.model.state import InstanceStatus
+from pltfrms.planner.instances.instances import instance_spec
+from pltfrms.planner.instances.routes import service_routes
+
+_ADOPT_RETRY_SECONDS = 0.5
+_ROTATE_SECONDS: Final = 5.0
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+class Instances:
+    """The runners of a node. A `kernel.RouteSource`."""
+
+    table: Final = SERVICE_TABLE
+
+    def __init__(
+        self,
+        world: World,
+        journal: Journal,
+        problems: Problems,
+        settle: Callable[[], Awaitable[None]],
+        reachable: Callable[[], frozenset[str] | None],
+    ) -> None:
+        """Call `settle` to make routes follow; it returns when they do.
+
+        `reachable` says which devices take packets of directors; None: not known yet.
+        """
+        self._world = world
+        self._problems = problems
+        self._drains = Drains(world.disk, problems)
+        self._around = Surroundings(
+            world=world,
+            journal=journal,
+            problems=problems,
+            settle=settle,
+            device_free=self._device_free,
+            drains=self._drains,
+            drainable=self._drainable,
+        )
+        self._settle = settle
+        self._reachable = reachable
+        self._target: Target | None = None
+        self._versions: tuple[Service, ...] = ()
+        self._found: dict[str, Instance] | None = None
+        """Ran before us and are in no target yet; None until we could look."""
+        self._announced: frozenset[tuple[str, str]] = frozenset()
+        """(prefix, device) that were routed when we looked."""
+        self._runners: dict[str, Runner] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def statuses(self) -> tuple[InstanceStatus, ...]:
+        """What to report, by allocation id."""
+        return tuple(self._runners[name].status for name in sorted(self._runners))
+
+    def apply(self, target: Target, versions: tuple[Service, ...]) -> None:
+        """Follow a target from now on; `versions` has the services as allocations run them.
+
+        What cannot be derived from it stays as it was, and is a problem.
+        """
+        self._target, self._versions = target, versions
+        if self._tasks is not None and self._found is not None:
+            self._follow(target, self._tasks, self._found)
+
+    async def run(self) -> None:
+        """Adopt, then drive all instances for ever."""
+        while self._found is None:
+            with self._problems.watch("looking for running instances"):
+                await self._look()
+            if self._found is None:
+                await self._world.clock.sleep(_ADOPT_RETRY_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            if self._target is not None:
+                self._follow(self._target, tasks, self._found)
+                await self._settle()
+            while True:
+                await self._world.clock.sleep(_ROTATE_SECONDS)
+                with self._problems.watch("instance logs"):
+                    await self._world.workload.rotate_logs()
+
+    # ---- routes ----------------------------------------------------------------------------
+
+    async def observe(self) -> float:
+        """See `kernel.RouteSource`: runners tell us everything themselves."""
+        return _LOOK_AGAIN_SECONDS
+
+    def routes(self) -> tuple[Route, ...] | None:
+        """See `kernel.RouteSource`.
+
+        Before we have looked, and before a controller has ever told us what should be here,
+        what is in the kernel is better than what we know.
+        """
+        target, balanced = self._target, self._reachable()
+        if self._tasks is None or target is None or target.generation == 0 or balanced is None:
+            return None
+        runners = self._runners.values()
+        driven = tuple(each.allocation for each in runners if each.allocation is not None)
+        known = {
+            each.service.name: each.service for each in runners if each.service is not None
+        }
+        known |= {service.name: service for service in target.services}
+        return service_routes(
+            replace(target, allocations=driven, services=tuple(known.values())),
+            {runner.name for runner in runners if runner.ready},
+            {runner.name for runner in runners if runner.instance is not None},
+            {runner.name for runner in runners if runner.draining},
+            balanced,
+        )
+
+    def addresses(self) -> Mapping[str, IPv6Address]:
+        """Return the unicast address of every instance that has its network, by device."""
+        target = self._target
+        if target is None:
+            return {}
+        platform = target.platform
+        return {
+            runner.instance.device: platform.instance6(
+                platform.machine(target.machine), runner.service.id, runner.allocation.slot
+            )
+            for runner in self._runners.values()
+            if runner.instance and runner.service and runner.allocation
+        }
+
+    # ---- following -------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        running = await self._world.workload.running()
+        routes = await self._world.network.routes(SERVICE_TABLE)
+        self._announced = frozenset(
+            (str(route.prefix), hop.device) for route in routes for hop in route.nexthops
+        )
+        self._drains.read(tuple(running.values()))
+        self._found = dict(running)
+
+    def _follow(
+        self, target: Target, tasks: asyncio.TaskGroup, found: dict[str, Instance]
+    ) -> None:
+        services = self._services()
+        for allocation in target.allocations:
+            with self._problems.watch(f"order for {allocation.id}"):
+                order = self._order(target, allocation, services)
+                self._runner(allocation, order, tasks, found).revise(order)
+        if target.generation == 0:
+            return  # nobody has told us yet what should run: an empty list orders nothing
+        wanted = {allocation.id for allocation in target.allocations}
+        for name in [name for name in found if name not in wanted]:
+            self._add(Runner(name, self._around, found.pop(name)), tasks)
+        for name, runner in self._runners.items():
+            if name not in wanted:
+                runner.revise(None)
+
+    def _services(self) -> Mapping[tuple[str, int], Service]:
+        return {(service.name, service.version): service for service in self._versions}
+
+    def _order(
+        self,
+        target: Target,
+        allocation: Allocation,
+        services: Mapping[tuple[str, int], Service],
+    ) -> Order:
+        service = services.get((allocation.service, allocation.version))
+        exact = service is not None
+        if service is None:
+            service = next(each for each in target.services if each.name == allocation.service)
+        return Order(
+            allocation=allocation,
+            spec=instance_spec(target.platform, service, allocation),
+            service=service,
+            exact=exact,
+        )
+
+    def _runner(
+        self,
+        allocation: Allocation,
+        order: Order,
+        tasks: asyncio.TaskGroup,
+        found: dict[str, Instance],
+    ) -> Runner:
+        runner = self._runners.get(allocation.id)
+        if runner is None:
+            instance = found.pop(allocation.id, None)
+            device = instance.device if instance else ""
+            prefixes = {str(address.network) for address in order.spec.service_addresses}
+            announced = any((prefix, device) in self._announced for prefix in prefixes)
+            runner = Runner(allocation.id, self._around, instance, announced=announced)
+            runner.revise(order)
+            self._add(runner, tasks)
+        return runner
+
+    def _add(self, runner: Runner, tasks: asyncio.TaskGroup) -> None:
+        self._runners[runner.name] = runner
+        tasks.create_task(self._drive(runner))
+
+    async def _drive(self, runner: Runner) -> None:
+        await runner.run()
+        del self._runners[runner.name]
+        await self._settle()
+
+    def _drainable(self, service: Service, instance: Instance) -> bool:
+        """See `runner.Surroundings`: only directors lead flows to who is not announced.
+
+        They forget a service that is deleted, and so do clients.
+        """
+        target, reachable = self._target, self._reachable()
+        if target is None or not target.platform.director or not service.spec.drain_ms:
+            return False
+        found = reachable is None or instance.device in reachable
+        return found and service.id in {each.id for each in target.balanced}
+
+    def _device_free(self, device: str) -> bool:
+        held = {runner.instance.device for runner in self._runners.values() if runner.instance}
+        found = {instance.device for instance in (self._found or {}).values()}
+        return device not in held | found

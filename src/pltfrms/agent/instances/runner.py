@@ -1,0 +1,317 @@
+"""Drive one allocation: start its instance, probe it, restart it, stop it.
+
+Whenever an instance must not get traffic any more, its routes go first, and only then anything
+is done to it. A ready one that is to go for good is drained before that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pltfrms.agent.instances.drains import Drain, Drains, connections_left
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.drivers.clock import wait_event
+from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.errors import PltfrmsError
+from pltfrms.model.machine import Instance, InstanceSpec
+from pltfrms.model.plan import Allocation
+from pltfrms.model.service import Service
+from pltfrms.model.state import InstanceStatus, Phase
+from pltfrms.planner.instances.health import (
+    adopted,
+    draining,
+    ended,
+    first_start,
+    probe_delay_seconds,
+    probed,
+    restart_due,
+    restarted,
+    stopping,
+    wanted_again,
+)
+
+SPREAD_SECONDS: Final = 0.3
+"""From our withdrawal until every edge has stopped sending."""
+HURRY_MS: Final = 1000
+"""Longest grace of an instance that does not answer: nothing is served while it lasts."""
+_ORPHAN_GRACE_MS = 5000
+_COUNT_SECONDS = 0.25
+"""A draining instance is asked for its connections this often."""
+_SAY_SECONDS = 10.0
+"""How often it is said that there are still some."""
+_RETRY_SECONDS = 0.5
+_DEVICE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to run for one allocation."""
+
+    allocation: Allocation
+    spec: InstanceSpec
+    service: Service
+    exact: bool
+    """The spec is of the allocation's own version; else that version is not known here, and
+    an instance that runs is left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a runner needs of its agent."""
+
+    world: World
+    journal: Journal
+    problems: Problems
+    settle: Callable[[], Awaitable[None]]
+    """Make routes follow who is ready and attached; returns when they do."""
+    device_free: Callable[[str], bool]
+    """Whether no other instance uses the veth of that name."""
+    drains: Drains
+    drainable: Callable[[Service, Instance], bool]
+    """Whether the flows that an instance has would find it while it drains."""
+
+
+class Runner:
+    """One allocation and its instance."""
+
+    def __init__(
+        self,
+        name: str,
+        surroundings: Surroundings,
+        found: Instance | None = None,
+        *,
+        announced: bool = False,
+    ) -> None:
+        """Take over the instance `found` running, if any; `announced`: it had its route.
+
+        If it was draining, it goes on with that.
+        """
+        self.name = name
+        self.instance = found
+        self.order: Order | None = None
+        self.allocation: Allocation | None = None
+        """Of the last order; None for an instance that nobody here ever ordered."""
+        self.service: Service | None = None
+        """Likewise."""
+        self._grace_ms = _ORPHAN_GRACE_MS
+        self._around = surroundings
+        self._world = surroundings.world
+        self._revised = asyncio.Event()
+        now = self._world.clock.monotonic()
+        self.health = adopted(now, announced=announced) if found else first_start(now)
+        self._drain = surroundings.drains.of(found) if found else None
+        if self._drain is not None:
+            self.allocation, self.service = self._drain.allocation, self._drain.service
+            self._grace_ms = self.service.spec.run.stop_grace_ms
+            self.health = draining(self.health, now, self._drain.why)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the instance is to get traffic."""
+        return self.instance is not None and self.health.phase is Phase.READY
+
+    @property
+    def draining(self) -> bool:
+        """Whether the instance is to keep the traffic it has, and get no more."""
+        return self.instance is not None and self.health.phase is Phase.DRAINING
+
+    @property
+    def status(self) -> InstanceStatus:
+        """What to report."""
+        return InstanceStatus(
+            allocation=self.name,
+            phase=self.health.phase,
+            restarts=self.health.restarts,
+            slot=self.allocation.slot if self.allocation else 0,
+            detail=self.health.sentence,
+        )
+
+    def revise(self, order: Order | None) -> None:
+        """Change what is wanted; None = stop and end."""
+        if order != self.order:
+            self._revised.set()
+        self.order = order
+        if order is not None:
+            self.allocation, self.service = order.allocation, order.service
+            self._grace_ms = order.spec.stop_grace_ms
+
+    async def run(self) -> None:
+        """Drive the instance until it is neither wanted nor there."""
+        if self.instance is not None:
+            self._say("instance adopted")
+        while self.order is not None or self.instance is not None:
+            self._revised.clear()
+            with self._around.problems.watch(self.name) as outcome:
+                await self._turn(self.order, self.instance)
+            if outcome.failed:
+                await self._world.clock.sleep(_RETRY_SECONDS)
+        self._around.problems.set(self.name, "")
+
+    async def _turn(self, order: Order | None, instance: Instance | None) -> None:
+        if instance is None:
+            if order is not None:
+                await self._start(order)
+        elif order is None:
+            await self._retire(instance, "not wanted any more")
+        elif order.exact and instance.fingerprint != fingerprint_of(order.spec):
+            await self._retire(instance, "what it is started from has changed")
+        elif self._drain is not None:
+            await self._call_off()
+        elif restart_due(self.health, self._world.clock.monotonic()):
+            await self._end(instance, min(HURRY_MS, self._grace_ms))
+        else:
+            await self._live(order, instance)
+
+    # ---- starting --------------------------------------------------------------------------
+
+    async def _start(self, order: Order) -> None:
+        wait = self.health.resume_at - self._world.clock.monotonic()
+        if wait > 0:
+            await wait_event(self._revised, self._world.clock, wait)
+        elif not self._around.device_free(order.spec.device):
+            await self._world.clock.sleep(_DEVICE_SECONDS)
+        else:
+            await self._start_now(order.spec)
+
+    async def _start_now(self, spec: InstanceSpec) -> None:
+        now = self._world.clock.monotonic()
+        if self.health.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
+            self.health = restarted(self.health, now)
+        elif self.health.phase is Phase.STOPPING:
+            self.health = replace(first_start(now), restarts=self.health.restarts + 1)
+        try:
+            self.instance = await self._world.workload.start(spec)
+        except (PltfrmsError, OSError) as error:
+            now = self._world.clock.monotonic()
+            self.health = ended(self.health, now, f"could not be started: {error}")
+            self._say("instance not started")
+            return
+        self._say("instance started")
+        await self._around.settle()
+
+    # ---- living ----------------------------------------------------------------------------
+
+    async def _live(self, order: Order, instance: Instance) -> None:
+        """Return when it ended, must be restarted, or something else is wanted."""
+        await self._beside(instance, self._probe(order, instance))
+
+    async def _beside(self, instance: Instance, work: Coroutine[Any, Any, None]) -> bool:
+        """Work until that is done (True), the instance ends, or something else is wanted."""
+        end = asyncio.ensure_future(self._world.workload.wait(instance))
+        working = asyncio.ensure_future(work)
+        revised = asyncio.ensure_future(self._revised.wait())
+        try:
+            await asyncio.wait({end, working, revised}, return_when=asyncio.FIRST_COMPLETED)
+            if end.done():
+                await self._fell(end.result())
+                return False
+            if working.done():
+                working.result()  # raises what went wrong, if anything did
+            return working.done()
+        finally:
+            for task in (end, working, revised):
+                task.cancel()
+            await asyncio.gather(end, working, revised, return_exceptions=True)
+
+    async def _probe(self, order: Order, instance: Instance) -> None:
+        """Probe until a restart is due."""
+        clock, probe = self._world.clock, order.service.spec.probe
+        addresses = tuple(each.ip for each in order.spec.service_addresses)
+        while not restart_due(self.health, clock.monotonic()):
+            delay = probe_delay_seconds(self.health, probe)
+            if self.health.phase is Phase.UNHEALTHY:
+                delay = min(delay, self.health.resume_at - clock.monotonic())
+            await clock.sleep(delay)
+            failure = await self._world.prober.probe(instance, probe, addresses)
+            before = self.health.phase
+            self.health = probed(self.health, probe, clock.monotonic(), failure)
+            if self.health.phase is not before:
+                await self._around.settle()
+                self._say(f"instance {self.health.phase}")
+
+    async def _fell(self, how: str) -> None:
+        now = self._world.clock.monotonic()
+        self.instance = None
+        self.health = (stopping if self._drain else ended)(self.health, now, how)
+        self._forget_drain()
+        await self._around.settle()
+        self._say("instance ended")
+
+    # ---- draining --------------------------------------------------------------------------
+
+    async def _begin_drain(self, instance: Instance, why: str) -> None:
+        """Let a ready instance have no new flows, if those that it has would still find it."""
+        service, allocation = self.service, self.allocation
+        if service is None or allocation is None:
+            return
+        if not self._around.drainable(service, instance):
+            return
+        now = self._world.clock.monotonic()
+        self._drain = Drain(
+            instance=instance, allocation=allocation, service=service, why=why, begun_at=now
+        )
+        self._around.drains.keep(self._drain)
+        self.health = draining(self.health, now, why)
+        await self._around.settle()
+
+    async def _wait_for_connections(self, drain: Drain) -> None:
+        """Return when an instance has none left, or has had time enough."""
+        clock = self._world.clock
+        next_words_at = clock.monotonic()
+        await clock.sleep(SPREAD_SECONDS)
+        while True:
+            left = await self._world.prober.connections(drain.instance, drain.addresses)
+            now = clock.monotonic()
+            rest = drain.ends_at - now
+            if not left or rest <= 0:
+                words = f"{connections_left(left)} after {now - drain.begun_at:.1f} s"
+                self.health = replace(self.health, sentence=f"{drain.why}: {words}")
+                return
+            if now >= next_words_at:
+                words = f"{connections_left(left)}, for {rest:.0f} s at most"
+                self.health = replace(self.health, sentence=f"{drain.why}: {words}")
+                self._say("instance draining")
+                next_words_at = now + _SAY_SECONDS
+            await clock.sleep(min(_COUNT_SECONDS, rest))
+
+    async def _call_off(self) -> None:
+        self.health = wanted_again(self.health, self._world.clock.monotonic())
+        self._forget_drain()
+        await self._around.settle()
+        self._say("instance ready")
+
+    def _forget_drain(self) -> None:
+        if self._drain is not None:
+            self._around.drains.forget(self._drain)
+            self._drain = None
+
+    # ---- stopping --------------------------------------------------------------------------
+
+    async def _retire(self, instance: Instance, why: str) -> None:
+        """Stop an instance that may still be getting traffic."""
+        if self.ready:
+            await self._begin_drain(instance, why)
+        if self._drain is not None:
+            if not await self._beside(instance, self._wait_for_connections(self._drain)):
+                return
+            why = self.health.sentence
+            self._forget_drain()
+        spoken = self.health.phase is Phase.STOPPING
+        self.health = stopping(self.health, self._world.clock.monotonic(), why)
+        await self._around.settle()
+        if not spoken:
+            self._say("instance stopping")
+        await self._world.clock.sleep(SPREAD_SECONDS)
+        await self._end(instance, self._grace_ms)
+
+    async def _end(self, instance: Instance, grace_ms: int) -> None:
+        await self._world.workload.stop(instance, grace_ms)
+        self.instance = None
+        await self._around.settle()
+        self._say("instance stopped")
+
+    def _say(self, what: str) -> None:
+        self._around.journal.say(self.name, what, self.health.sentence)

@@ -1,0 +1,1 @@
+"""The machine's kernel: addresses, routes, filters, tunnels, loads."""

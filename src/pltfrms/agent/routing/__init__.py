@@ -1,0 +1,1 @@
+"""The machine's BIRD: what it announces and accepts, and how that changes."""

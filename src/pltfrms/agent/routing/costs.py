@@ -1,0 +1,120 @@
+"""OSPF costs of this edge's backbone links, from round trip times measured all the time."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from pltfrms import codec
+from pltfrms.agent.freeze import Frost
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.errors import UsageError
+from pltfrms.model.topology import Link, Platform, backbone_interface
+from pltfrms.planner.routing.ospf_cost import LinkCost, measured
+from pltfrms.render.kernel import network_state
+
+COSTS_FILE = "costs.json"
+_PERIOD_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _FarEnd:
+    interface: str
+    """Our port of the link."""
+    address: IPv6Address
+    """Link-local, of the machine at the other end."""
+
+
+class Costs:
+    """The costs by link name, remembered on disk: a restart of ours must not move traffic."""
+
+    def __init__(
+        self,
+        world: World,
+        journal: Journal,
+        problems: Problems,
+        machine: str,
+        frost: Frost,
+    ) -> None:
+        """Read the disk."""
+        self._world = world
+        self._journal = journal
+        self._problems = problems
+        self._machine = machine
+        self._frost = frost
+        self.changed = asyncio.Event()
+        """Set when a cost has changed; whoever configures BIRD clears it."""
+        self._far_ends: Mapping[str, _FarEnd] = {}
+        now = world.clock.monotonic()
+        self._links = {
+            name: LinkCost(cost=cost, changed_at=now) for name, cost in self._stored().items()
+        }
+
+    def apply(self, platform: Platform) -> None:
+        """Measure the links of this platform from now on.
+
+        Raises:
+            KeyError: a far end is no machine; nothing is changed.
+        """
+        self._far_ends = {
+            link.name: _far_end(platform, link, self._machine)
+            for link in platform.links_of(self._machine)
+        }
+
+    def by_link(self) -> Mapping[str, int]:
+        """Return the costs known so far, by link name."""
+        return {
+            name: state.cost
+            for name, state in sorted(self._links.items())
+            if state.cost is not None
+        }
+
+    async def run(self) -> None:
+        """Measure every second, for ever; while frozen a cost stays what it is."""
+        while True:
+            if not self._frost.reason:
+                with self._problems.watch("link costs"):
+                    await self._measure(self._far_ends)
+            await self._world.clock.sleep(_PERIOD_SECONDS)
+
+    async def _measure(self, far_ends: Mapping[str, _FarEnd]) -> None:
+        rtts = await asyncio.gather(*(self._ping(far_end) for far_end in far_ends.values()))
+        before = self.by_link()
+        now = self._world.clock.monotonic()
+        for name, rtt_ms in zip(far_ends, rtts, strict=True):
+            self._links[name] = measured(self._links.get(name, LinkCost()), rtt_ms, now)
+        after = self.by_link()
+        for name in sorted(name for name in after if after[name] != before.get(name)):
+            detail = f"{before.get(name, 'not measured')} -> {after[name]}"
+            self._journal.say(f"link/{name}", "link cost changed", detail)
+        if after != before:
+            self.changed.set()
+            self._world.disk.write(COSTS_FILE, codec.encode(dict(after), dict[str, int]))
+
+    async def _ping(self, far_end: _FarEnd) -> float | None:
+        try:
+            return await self._world.pinger.ping(far_end.interface, far_end.address)
+        except OSError:
+            return None  # a port that is down; the kernel part says so
+
+    def _stored(self) -> Mapping[str, int]:
+        text = self._world.disk.read(COSTS_FILE)
+        try:
+            return codec.decode(dict[str, int], text) if text else {}
+        except UsageError:
+            return {}  # they are measured again in three seconds
+
+
+def _far_end(platform: Platform, link: Link, machine: str) -> _FarEnd:
+    name = link.far_end(machine)
+    port = backbone_interface(machine)
+    addresses = (
+        address.ip
+        for device in network_state(platform, name).devices
+        for address in device.addresses
+        if device.name == port
+    )
+    address = next(each for each in addresses if isinstance(each, IPv6Address))
+    return _FarEnd(backbone_interface(name), address)

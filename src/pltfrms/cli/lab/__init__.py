@@ -1,0 +1,1 @@
+"""`lab`: datacenters and an internet on this machine."""

@@ -1,0 +1,94 @@
+"""`lab fault`, `lab heal`, `lab boot`: break things and mend them."""
+
+import time
+
+import click
+
+from pltfrms.cli.shared.complete import complete_faults, complete_kinds
+from pltfrms.cli.shared.connect import current_lab
+from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import write_json, write_table
+from pltfrms.cli.shared.values import DURATION, short_duration
+from pltfrms.lab.client import FaultInfo
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+
+
+@click.command(cls=Command)
+@click.argument("target", required=False, shell_complete=complete_faults)
+@click.option(
+    "--kind",
+    default="kill",
+    show_default=True,
+    shell_complete=complete_kinds,
+    help="kill, hang, cut (carrier lost), silent (carrier stays), loss=5% or delay=50ms.",
+)
+@click.option("--for", "for_ms", type=DURATION, help="Heal by itself after this long.")
+@_JSON
+@pass_settings
+def fault(
+    settings: Settings, target: str | None, kind: str, for_ms: int | None, *, as_json: bool
+) -> None:
+    """Break something, or list what is broken.
+
+    Without TARGET, lists the faults that act.
+
+    TARGET is instance/web/fra/1, node/fra-n1, edge/fra-e1, datacenter/fra, link/A--B,
+    fabric/fra/a, daemon/MACHINE/bird|agent|etcd|controller, or controllers.
+
+    Example: pltfrms lab fault edge/fra-e1 --kind silent --for 10s
+    """
+    client = current_lab(settings)
+    if target:
+        _say(client.fault(target, kind, for_ms), as_json=as_json)
+    else:
+        _show_faults(client.faults(), as_json=as_json)
+
+
+@click.command(cls=Command)
+@click.argument("target", required=False, shell_complete=complete_faults)
+@_JSON
+@pass_settings
+def heal(settings: Settings, target: str | None, *, as_json: bool) -> None:
+    """Undo faults: those of TARGET, or all.
+
+    A machine without power stays so until `lab boot`.
+
+    Example: pltfrms lab heal edge/fra-e1
+    """
+    _say(current_lab(settings).heal(target), as_json=as_json)
+
+
+@click.command(cls=Command)
+@click.argument("target", shell_complete=complete_faults)
+@_JSON
+@pass_settings
+def boot(settings: Settings, target: str, *, as_json: bool) -> None:
+    """Give machines power again, and end their faults.
+
+    Example: pltfrms lab boot datacenter/fra
+    """
+    _say(current_lab(settings).boot(target), as_json=as_json)
+
+
+def _show_faults(faults: tuple[FaultInfo, ...], *, as_json: bool) -> None:
+    if as_json:
+        write_json(faults, tuple[FaultInfo, ...])
+    elif not faults:
+        click.echo("no fault acts")
+    else:
+        write_table(("target", "kind", "since", "until"), [_fault_cells(f) for f in faults])
+
+
+def _fault_cells(fault: FaultInfo) -> tuple[str, ...]:
+    left = fault.remaining_ms
+    until = "healed or booted" if left is None else f"{short_duration(left / 1000)} from now"
+    return (fault.target, fault.kind, f"{short_duration(time.time() - fault.since)} ago", until)
+
+
+def _say(done: tuple[str, ...], *, as_json: bool) -> None:
+    if as_json:
+        write_json(done, tuple[str, ...])
+        return
+    for sentence in done:
+        click.echo(sentence)

@@ -1,0 +1,149 @@
+"""`lab up`, `lab down`, `lab list`."""
+
+import datetime as dt
+from pathlib import Path
+
+import click
+
+from pltfrms.cli.platform.status import show_summary
+from pltfrms.cli.platform.summary import summarize
+from pltfrms.cli.shared.connect import current_lab
+from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json, write_table
+from pltfrms.cli.shared.values import DURATION, short_duration
+from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.lab.client import LabClient, LabInfo, running_labs, start_lab
+from pltfrms.lab.ready import Answer, ReadyReport, apply_services, wait_ready
+from pltfrms.model.api import SnapshotView
+from pltfrms.model.topology import Role
+
+
+@click.command(cls=Command)
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", help="Name of the lab.  [default: the directory's name]")
+@click.option("--no-apply", is_flag=True, help="Do not apply the directory's services.")
+@click.option(
+    "--timeout",
+    "timeout_ms",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long to wait until everything answers.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
+@pass_settings
+def up(
+    settings: Settings,
+    directory: Path,
+    name: str | None,
+    *,
+    no_apply: bool,
+    timeout_ms: int,
+    as_json: bool,
+) -> None:
+    """Start a lab and apply its services.
+
+    DIRECTORY holds platform.yaml, lab.yaml and services. Every machine of the platform
+    becomes a set of namespaces with its own BIRD, etcd, controller and agent.
+
+    Example: pltfrms lab up examples/three-datacenters
+    """
+    say = timed_progress()
+    client = start_lab(directory, name or settings.lab or None, say)
+    if not no_apply:
+        apply_services(client, directory, say)
+    report = wait_ready(client, timeout_ms / 1000, say)
+    if as_json:
+        write_json(report)
+        return
+    view = OperatorClient(client.controller_endpoints()).snapshot()
+    click.echo()
+    show_summary(summarize(view, unix_ms()))
+    show_answers(report)
+    click.echo(three_things_to_try(client, view))
+
+
+def show_answers(report: ReadyReport) -> None:
+    """Write which datacenter answered each eyeball network."""
+    if not report.answers:
+        return
+    click.echo()
+    rows = [_answer_cells(answer) for answer in report.answers]
+    write_table(("client", "service", "address", "answered by"), rows)
+
+
+def _answer_cells(answer: Answer) -> tuple[str, ...]:
+    return (answer.eyeball, answer.service, answer.address, answer.datacenter or "(not said)")
+
+
+def three_things_to_try(client: LabClient, view: SnapshotView) -> str:
+    """Return commands that suit this very lab."""
+    platform = view.snapshot.platform
+    service = min(view.snapshot.services, default="")
+    eyeball = next((m.name for m in client.machines() if m.role == "eyeball"), "")
+    choose = f" --lab {client.name}" if len(running_labs()) > 1 else ""
+    edge = next(each for each in platform.managed if each.role is Role.EDGE)
+    tries = [
+        (
+            f"pltfrms lab fault datacenter/{edge.datacenter}{choose}",
+            f"lose a datacenter; `lab boot datacenter/{edge.datacenter}` brings it back",
+        ),
+        (f"pltfrms status{choose}", "see what that did"),
+    ]
+    probe = f"pltfrms lab probe {service} --from {eyeball}"
+    if service and eyeball:
+        tries.insert(
+            0,
+            (
+                f"{probe} --fault edge/{edge.name}:silent --at 3s{choose}",
+                "what a client sees while an edge dies",
+            ),
+        )
+    elif service:
+        tries.append((f"pltfrms explain service/{service}{choose}", "why it is where it is"))
+    lines = [f"  {command}\n      {why}" for command, why in tries]
+    return "\n".join([good("\nThree things to try:"), *lines])
+
+
+@click.command(cls=Command)
+@pass_settings
+def down(settings: Settings) -> None:
+    """End a lab; nothing of it stays.
+
+    Example: pltfrms lab down --lab three-datacenters
+    """
+    client = current_lab(settings)
+    seconds = client.down()
+    click.echo(f"{client.name} is gone ({short_duration(seconds)})")
+
+
+@click.command("list", cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+def list_labs(*, as_json: bool) -> None:
+    """List the running labs.
+
+    Example: pltfrms lab list
+    """
+    labs = tuple(running_labs())
+    if as_json:
+        write_json(labs, tuple[LabInfo, ...])
+        return
+    if not labs:
+        click.echo("no lab runs; try: pltfrms lab up examples/three-datacenters")
+        return
+    rows = [
+        (
+            lab.name,
+            str(lab.machines),
+            _local_time(lab.started_at),
+            str(lab.root_pid),
+            lab.directory,
+        )
+        for lab in labs
+    ]
+    write_table(("lab", "machines", "since", "pid", "directory"), rows)
+
+
+def _local_time(unix_seconds: float) -> str:
+    at = dt.datetime.fromtimestamp(unix_seconds, tz=dt.UTC).astimezone()
+    return at.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,1 @@
+"""Machines: nodes, datacenters, and the daemons that run on them."""

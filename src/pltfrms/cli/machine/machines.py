@@ -1,0 +1,163 @@
+"""`node` and `datacenter`: list them, drain them."""
+
+from dataclasses import replace
+
+import click
+
+from pltfrms.cli.network.intervening import JSON, Wish, intervene, wished
+from pltfrms.cli.network.words import drain_word
+from pltfrms.cli.platform.status import machine_cells
+from pltfrms.cli.platform.summary import DatacenterRow, MachineRow, datacenter_row, machine_row
+from pltfrms.cli.shared.complete import complete_datacenters, complete_nodes
+from pltfrms.cli.shared.connect import read_view
+from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
+from pltfrms.cli.shared.output import unix_ms, write_json, write_table
+from pltfrms.model.api import InterventionChange, Verb
+from pltfrms.model.topology import Role
+
+_DATACENTER = click.argument("datacenter", shell_complete=complete_datacenters)
+_NODE = click.argument("node", shell_complete=complete_nodes)
+
+
+# ---- nodes ---------------------------------------------------------------------------------
+
+
+@click.group("node", cls=LazyGroup)
+def node_commands() -> None:
+    """List and drain nodes.
+
+    Example: pltfrms node drain fra-n1 --why "new disk"
+    """
+
+
+@node_commands.command("list")
+@click.option("--datacenter", default="", metavar="NAME", help="Only those of a datacenter.")
+@JSON
+@pass_settings
+def list_nodes(settings: Settings, datacenter: str, *, as_json: bool) -> None:
+    """List the nodes: contact, sessions, instances, drains.
+
+    Example: pltfrms node list --datacenter fra
+    """
+    snapshot, now_ms = read_view(settings).snapshot, unix_ms()
+    rows = tuple(
+        replace(
+            machine_row(snapshot, node),
+            drain=drain_word(snapshot.interventions, f"node/{node.name}", now_ms),
+        )
+        for node in snapshot.platform.machines_of(Role.NODE, datacenter)
+    )
+    if as_json:
+        write_json(rows, tuple[MachineRow, ...])
+        return
+    cells = [(row.datacenter, row.name, *machine_cells(row), row.drain) for row in rows]
+    columns = ("datacenter", "node", "role", "contact", "since", "sessions", "instances")
+    write_table((*columns, "drained"), cells)
+
+
+@node_commands.command("drain")
+@_NODE
+@wished(drains=True, phases=False)
+@pass_settings
+def drain_node(settings: Settings, node: str, wish: Wish) -> None:
+    """Move the replicas away from a node.
+
+    Nothing is placed there any more. One replica of a service after the other is started on
+    another node; when the new one serves, the old one ends its connections and stops. What
+    finds no room stays, serves, and is shown. Waits until the node is empty; to interrupt
+    leaves the drain going.
+
+    Example: pltfrms node drain fra-n1 --for 4h --why "new disk"
+    """
+    change = InterventionChange(verb=Verb.DRAIN, node=node)
+    intervene(settings, change, f"drain node {node}", wish)
+
+
+@node_commands.command("undrain")
+@_NODE
+@wished()
+@pass_settings
+def undrain_node(settings: Settings, node: str, wish: Wish) -> None:
+    """End the drain of a node.
+
+    Example: pltfrms node undrain fra-n1
+    """
+    change = InterventionChange(verb=Verb.UNDRAIN, node=node)
+    intervene(settings, change, f"undrain node {node}", wish)
+
+
+# ---- datacenters ---------------------------------------------------------------------------
+
+
+@click.group("datacenter", cls=LazyGroup)
+def datacenter_commands() -> None:
+    """List and drain datacenters.
+
+    Example: pltfrms datacenter drain fra --why "power works"
+    """
+
+
+@datacenter_commands.command("list")
+@JSON
+@pass_settings
+def list_datacenters(settings: Settings, *, as_json: bool) -> None:
+    """List the datacenters, what each announces, and drains.
+
+    Example: pltfrms datacenter list
+    """
+    snapshot, now_ms = read_view(settings).snapshot, unix_ms()
+    rows = tuple(
+        replace(
+            datacenter_row(snapshot, each),
+            drain=drain_word(snapshot.interventions, f"datacenter/{each.name}", now_ms),
+        )
+        for each in snapshot.platform.datacenters
+    )
+    if as_json:
+        write_json(rows, tuple[DatacenterRow, ...])
+        return
+    columns = ("datacenter", "city", "machines", "sessions", "instances", "announces")
+    write_table((*columns, "drained"), [_cells(row) for row in rows])
+
+
+@datacenter_commands.command("drain")
+@_DATACENTER
+@wished(drains=True)
+@pass_settings
+def drain_datacenter(settings: Settings, datacenter: str, wish: Wish) -> None:
+    """Have clients go to other datacenters.
+
+    All sessions of all its edges with the outside are drained, and stay up; `peer drain` says
+    what happens to them. Its instances go on. One datacenter at a time: while another one is
+    drained, or is to be at that time, the guard maintenance_lock refuses.
+
+    Example: pltfrms datacenter drain fra --at 2030-01-31T22:00Z --for 4h --why "power works"
+    """
+    change = InterventionChange(verb=Verb.DRAIN, datacenter=datacenter)
+    intervene(settings, change, f"drain datacenter {datacenter}", wish)
+
+
+@datacenter_commands.command("undrain")
+@_DATACENTER
+@wished()
+@pass_settings
+def undrain_datacenter(settings: Settings, datacenter: str, wish: Wish) -> None:
+    """End the drain of a datacenter, or a plan of one.
+
+    Example: pltfrms datacenter undrain fra
+    """
+    change = InterventionChange(verb=Verb.UNDRAIN, datacenter=datacenter)
+    intervene(settings, change, f"undrain datacenter {datacenter}", wish)
+
+
+def _cells(row: DatacenterRow) -> tuple[str, ...]:
+    announced = [aggregate.prefix for aggregate in row.aggregates if aggregate.announced_by]
+    return (
+        row.name,
+        row.city or "-",
+        f"{row.in_contact}/{row.machines} in contact",
+        f"{row.sessions_up}/{row.sessions} up",
+        f"{row.instances_ready}/{row.instances} ready",
+        " ".join(announced) or "nothing",
+        row.drain,
+    )

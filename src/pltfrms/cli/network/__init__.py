@@ -1,0 +1,1 @@
+"""The network: peers, edges, sessions, routes, the balancer, drains and freezes."""

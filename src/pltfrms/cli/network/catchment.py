@@ -1,0 +1,140 @@
+"""`catchment`: which datacenter answers whom, as expected and as measured."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import click
+
+from pltfrms.cli.shared.compare import read_change
+from pltfrms.cli.shared.complete import complete_services
+from pltfrms.cli.shared.connect import current_lab, read_view
+from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import bad, write_json, write_table
+from pltfrms.lab.client import LabClient
+from pltfrms.lab.probing import Measurement, find_service, probe_service
+from pltfrms.model.lab import Lab
+from pltfrms.model.service import Service
+from pltfrms.model.state import Snapshot
+from pltfrms.planner.changes.change import apply_change
+from pltfrms.planner.routing.catchment import catchments
+from pltfrms.planner.routing.serving import announced_now, serving_datacenters
+from pltfrms.specfile import load_lab, load_platform
+
+_ASK_MS = 1000
+_RATE = 40.0
+_UNKNOWN = "?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatchmentRow:
+    """One network of clients; datacenters joined by `|` share its traffic, `-` is none."""
+
+    client: str
+    nearest: str
+    """What lab.yaml wishes."""
+    expected: str
+    measured: str
+    """`?`: not measured."""
+    after: str = ""
+    """Expected after the change that was asked about."""
+
+    @property
+    def surprising(self) -> bool:
+        """Whether something was measured that was not expected."""
+        known = self.measured != _UNKNOWN
+        return known and not set(self.measured.split("|")) <= set(self.expected.split("|"))
+
+
+@click.command(cls=Command)
+@click.argument("service", shell_complete=complete_services)
+@click.option(
+    "--change",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE|DIR",
+    help="Also show what would be expected after applying it.",
+)
+@click.option("--measure/--no-measure", default=True, help="Ask from every client network.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+@pass_settings
+def catchment(
+    settings: Settings, service: str, change: Path | None, *, measure: bool, as_json: bool
+) -> None:
+    """Show which datacenter answers whom.
+
+    For every network of clients of a lab.
+
+    Expected: computed from announcements, overrides, drains, sessions and the delays of the
+    lab. Measured: a second of requests from every client network. Exit code 4 if something
+    was measured that was not expected.
+
+    Example: pltfrms catchment web --change examples/three-datacenters
+    """
+    lab = current_lab(settings)
+    snapshot = read_view(settings).snapshot
+    known = find_service(snapshot, service)
+    directory = Path(lab.info().directory)
+    words = load_lab(directory / "lab.yaml", load_platform(directory / "platform.yaml"))
+    measured = _measure(lab, words, known) if measure else {}
+    before = _expected(snapshot, words, known)
+    after = _expected(_changed(snapshot, change), words, known) if change else {}
+    rows = tuple(
+        CatchmentRow(
+            client=eyeball.name,
+            nearest=eyeball.nearest,
+            expected=before[eyeball.name],
+            measured=measured.get(eyeball.name, _UNKNOWN),
+            after=after.get(eyeball.name, ""),
+        )
+        for eyeball in words.eyeballs
+    )
+    if as_json:
+        write_json(rows)
+    else:
+        _show(rows, with_change=change is not None)
+    if any(row.surprising for row in rows):
+        click.get_current_context().exit(4)
+
+
+def _show(rows: tuple[CatchmentRow, ...], *, with_change: bool) -> None:
+    columns = ["client", "nearest", "expected", "measured", "after the change"]
+    table = [
+        (
+            row.client,
+            row.nearest,
+            row.expected,
+            bad(row.measured) if row.surprising else row.measured,
+            bad(row.after) if row.after != row.expected else row.after,
+        )
+        for row in rows
+    ]
+    width = len(columns) if with_change else len(columns) - 1
+    write_table(tuple(columns[:width]), [row[:width] for row in table])
+
+
+def _changed(snapshot: Snapshot, path: Path) -> Snapshot:
+    return apply_change(snapshot, replace(read_change(path), revision=None)).snapshot
+
+
+def _expected(snapshot: Snapshot, lab: Lab, service: Service) -> dict[str, str]:
+    announced = tuple(announced_now(snapshot, time.time_ns() // 1_000_000))
+    serving = serving_datacenters(snapshot, service)
+    found: dict[str, list[str]] = {eyeball.name: [] for eyeball in lab.eyeballs}
+    for prefix in service.prefixes:
+        for each in catchments(snapshot.platform, lab, announced, ip_network(prefix), serving):
+            found[each.client] += each.datacenters
+    return {client: "|".join(dict.fromkeys(names)) or "-" for client, names in found.items()}
+
+
+def _measure(lab: LabClient, words: Lab, service: Service) -> dict[str, str]:
+    def ask(client: str) -> str:
+        wanted = Measurement(client=client, rate=_RATE, duration_ms=_ASK_MS)
+        report = probe_service(lab, service, wanted)
+        answered = {dc for part in report.answered_by.values() for dc in part}
+        return "|".join(sorted(answered)) or "-"
+
+    names = [eyeball.name for eyeball in words.eyeballs]
+    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+        return dict(zip(names, pool.map(ask, names), strict=True))

@@ -1,0 +1,1 @@
+"""The platform as a whole: status, events, and what talks to nobody."""

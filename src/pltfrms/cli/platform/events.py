@@ -1,0 +1,65 @@
+"""`events`: what happened, and why."""
+
+import datetime as dt
+
+import click
+
+from pltfrms.cli.shared.connect import connect
+from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import write_json
+from pltfrms.codec import encode
+from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.model.api import Event
+
+_WAIT_MS = 10_000
+_PAGE = 1000
+
+
+@click.command(cls=Command)
+@click.option("--follow", is_flag=True, help="Go on with each new event until interrupted.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="At most this many of the last events.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON; with --follow one per line.")
+@pass_settings
+def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> None:
+    """Show what happened, and why.
+
+    Example: pltfrms events --follow
+    """
+    client = connect(settings)
+    found = stored_events(client)[-limit:]
+    if as_json and not follow:
+        write_json(found, list[Event])
+        return
+    last = 0
+    while True:
+        for event in found:
+            click.echo(encode(event).decode() if as_json else event_line(event))
+            last = max(last, event.sequence)
+        if not follow:
+            return
+        found = client.events(after=last, wait_ms=_WAIT_MS, limit=_PAGE)
+
+
+def stored_events(client: OperatorClient) -> list[Event]:
+    """Return all events that controllers still keep, oldest first."""
+    found: list[Event] = []
+    while True:
+        page = client.events(after=found[-1].sequence if found else 0, limit=_PAGE)
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+def event_line(event: Event) -> str:
+    """Return one event on one line, in local time."""
+    at = dt.datetime.fromtimestamp(event.at_ms / 1000, tz=dt.UTC).astimezone()
+    detail = f": {event.detail}" if event.detail else ""
+    reason = f" [{event.reason}]" if event.reason else ""
+    clock = at.strftime("%H:%M:%S.%f")[:-3]
+    return f"{clock}  {event.source:<18} {event.about}: {event.what}{detail}{reason}"

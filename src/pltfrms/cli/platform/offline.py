@@ -1,0 +1,94 @@
+"""Commands that talk to nobody: `schema`, `render`, `completion`, `version`."""
+
+import json
+from pathlib import Path
+from typing import Literal, cast
+
+import click
+from click.shell_completion import get_completion_class
+
+from pltfrms import __version__
+from pltfrms.cli.shared.options import Command
+from pltfrms.errors import NotFoundError, UsageError
+from pltfrms.model.topology import Platform
+from pltfrms.render.bird import render_bird
+from pltfrms.render.external import render_external
+from pltfrms.specfile import json_schema, load_directory, load_platform
+
+
+@click.command(cls=Command)
+@click.argument("kind", type=click.Choice(["platform", "service", "lab"]))
+def schema(kind: str) -> None:
+    """Print the JSON Schema of a spec file.
+
+    Editors use it to complete and check while you type.
+
+    Example: pltfrms schema service > service.schema.json
+    """
+    known = cast("Literal['platform', 'service', 'lab']", kind)
+    click.echo(json.dumps(json_schema(known), indent=2))
+
+
+@click.command(cls=Command)
+@click.argument("path", metavar="FILE|DIR", type=click.Path(exists=True, path_type=Path))
+@click.option("--machine", default="", metavar="NAME", help="Only this machine.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write NAME.conf files to this directory instead of printing.",
+)
+def render(path: Path, machine: str, output: Path | None) -> None:
+    """Write every machine's BIRD configuration.
+
+    Of an edge that others manage: what it needs of FRR.
+
+    Offline: from platform.yaml alone, before any measured cost of a backbone link.
+
+    Example: pltfrms render examples/three-datacenters --output /tmp/bird
+    """
+    platform = _platform(path)
+    machines = [m for m in platform.machines if machine in {"", m.name}]
+    if not machines:
+        raise NotFoundError(f"there is no machine {machine!r} in {path}")
+    for each in machines:
+        text = (render_external if each.external else render_bird)(platform, each.name)
+        if output is None:
+            click.echo(text if machine else f"# ==== {each.name} ====\n{text}")
+            continue
+        output.mkdir(parents=True, exist_ok=True)
+        (output / f"{each.name}.conf").write_text(text)
+    if output is not None:
+        click.echo(f"{len(machines)} files written to {output}")
+
+
+def _platform(path: Path) -> Platform:
+    if path.is_file():
+        return load_platform(path)
+    platform, _, _ = load_directory(path)
+    if platform is None:
+        raise UsageError(f"{path} has no file that starts with `platform:`")
+    return platform
+
+
+@click.command(cls=Command)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print shell completion code.
+
+    Example: eval "$(pltfrms completion bash)"
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise UsageError(f"no completion for {shell}")
+    root = click.get_current_context().find_root().command
+    click.echo(kind(root, {}, "pltfrms", "_PLTFRMS_COMPLETE").source())
+
+
+@click.command(cls=Command)
+def version() -> None:
+    """Print the version.
+
+    Example: pltfrms version
+    """
+    click.echo(f"pltfrms {__version__}")

@@ -1,0 +1,116 @@
+"""`status`: how the platform is, on one screen, from one call."""
+
+import click
+
+from pltfrms.cli.platform.summary import (
+    AggregateRow,
+    DatacenterRow,
+    MachineRow,
+    ServiceRow,
+    Summary,
+    summarize,
+)
+from pltfrms.cli.shared.connect import connect
+from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_table
+from pltfrms.cli.shared.values import short_duration
+from pltfrms.model.state import Contact
+
+_UNFREEZE = "pltfrms network unfreeze"
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Write the whole snapshot as JSON.")
+@pass_settings
+def status(settings: Settings, *, as_json: bool) -> None:
+    """Show how the platform is, on one screen.
+
+    Example: pltfrms status
+    """
+    view = connect(settings).snapshot()
+    if as_json:
+        write_json(view)
+    else:
+        show_summary(summarize(view, unix_ms()))
+
+
+def show_summary(summary: Summary) -> None:
+    """Write verdict, datacenters, services, and whatever is not as it should be."""
+    if summary.frozen:
+        click.echo(bad(f"{summary.frozen}; nothing changes a route until: {_UNFREEZE}"))
+    click.echo((good if summary.fine else bad)(summary.verdict))
+    for datacenter in summary.datacenters:
+        click.echo()
+        show_datacenter(datacenter, summary.machines)
+    if summary.services:
+        click.echo()
+        show_services(summary.services)
+    for title, lines in (
+        ("network", summary.network),
+        (bad("problems"), summary.problems),
+        (bad("not fulfilled"), summary.notes),
+    ):
+        if lines:
+            click.echo(f"\n{title}")
+            for line in lines:
+                click.echo(f"  {line}")
+
+
+def show_datacenter(datacenter: DatacenterRow, machines: tuple[MachineRow, ...]) -> None:
+    """Write one datacenter: its machines, and which aggregates its edges announce."""
+    city = f" ({datacenter.city})" if datacenter.city else ""
+    click.echo(f"{datacenter.name}{city}")
+    rows = [
+        (f"  {m.name}", *machine_cells(m)) for m in machines if m.datacenter == datacenter.name
+    ]
+    write_table(("  machine", "role", "contact", "since", "sessions", "instances"), rows)
+    for aggregate in datacenter.aggregates:
+        click.echo(f"  {aggregate_sentence(aggregate)}")
+
+
+def machine_cells(machine: MachineRow) -> tuple[str, ...]:
+    """Return the cells of a machine's line, after its name."""
+    if machine.external:
+        return (machine.role.value, "external", "-", "-", "-")
+    since = machine.since_seconds
+    instances = f"{machine.instances_ready}/{machine.instances} ready"
+    return (
+        machine.role.value,
+        machine.contact.value,
+        short_duration(since) if since is not None else "never heard of",
+        f"{machine.sessions_up}/{machine.sessions} up{_last_known(machine)}",
+        instances if machine.instances else "-",
+    )
+
+
+def _last_known(machine: MachineRow) -> str:
+    """Say that the numbers are old, where they are."""
+    return "" if machine.contact is Contact.PRESENT else " (last known)"
+
+
+def aggregate_sentence(aggregate: AggregateRow) -> str:
+    """Return which edges announce an aggregate and why, in words."""
+    why = "; ".join(aggregate.reasons)
+    count = len(aggregate.announced_by)
+    if count and count == aggregate.edges:
+        return f"{aggregate.prefix} announced by every edge: {why}"
+    if count:
+        return f"{aggregate.prefix} announced by {', '.join(aggregate.announced_by)}: {why}"
+    return f"{aggregate.prefix} not announced: {why or 'no edge of ours'}"
+
+
+def show_services(services: tuple[ServiceRow, ...]) -> None:
+    """Write a line per service."""
+    rows = [
+        (
+            service.name,
+            f"{service.ready}/{service.wanted}"
+            + (f" ({service.unknown} unknown)" if service.unknown else ""),
+            str(service.version),
+            " ".join(service.prefixes),
+            " ".join(service.ports) or "-",
+            " ".join(service.datacenters) or "-",
+        )
+        for service in services
+    ]
+    write_table(("service", "ready", "version", "prefixes", "ports", "datacenters"), rows)

@@ -1,0 +1,435 @@
+"""A snapshot as a person wants to see it. Pure: from one `SnapshotView` to rows.
+
+A replica counts as ready only while its node is in contact; what a lost node last said is
+counted as `unknown`, neither ready nor failed.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pltfrms.cli.network.rows import network_detail, network_lines
+from pltfrms.cli.network.words import freeze_sentence
+from pltfrms.model.addresses import contains
+from pltfrms.model.api import SnapshotView
+from pltfrms.model.plan import Allocation
+from pltfrms.model.service import Service
+from pltfrms.model.state import AggregateStatus, Contact, MachineStatus, Phase, Snapshot
+from pltfrms.model.topology import AnnouncePolicy, Datacenter, Machine, Role
+from pltfrms.planner.routing.visibility import present_statuses, visibility
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaRow:
+    """One allocation of a service, or a wanted replica without any (then `node` is empty)."""
+
+    service: str
+    datacenter: str
+    replica: int
+    allocation: str = ""
+    node: str = ""
+    version: int = 0
+    state: str
+    """Phase of the instance; `unknown` if its node is not in contact; `waiting` if its agent
+    has not started it yet; `missing` if it has no allocation."""
+    restarts: int = 0
+    address4: str = ""
+    address6: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """A service and how many of its wanted replicas can serve."""
+
+    name: str
+    id: int
+    version: int
+    prefixes: tuple[str, str]
+    ports: tuple[str, ...]
+    wanted: int
+    ready: int
+    unknown: int
+    """Replicas that were ready when their node was last heard of."""
+    datacenters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDetail:
+    """A service with its replicas."""
+
+    service: ServiceRow
+    replicas: tuple[ReplicaRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRow:
+    """A machine, as controllers know it."""
+
+    name: str
+    datacenter: str
+    role: Role
+    contact: Contact
+    since_seconds: float | None
+    """How long the contact has been so; None if no controller ever heard of it."""
+    generation: int
+    sessions_up: int
+    sessions: int
+    instances_ready: int
+    instances: int
+    problems: tuple[str, ...]
+    drain: str = "-"
+    """How far the drain of a node is, in lists of nodes."""
+    external: bool = False
+    """Others manage it: nothing of it is known, and nothing is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregateRow:
+    """An aggregate in one datacenter: which edges of ours announce it, and why (not)."""
+
+    prefix: str
+    announced_by: tuple[str, ...]
+    edges: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatacenterRow:
+    """A datacenter: its machines with our agent in numbers."""
+
+    name: str
+    city: str
+    machines: int
+    in_contact: int
+    sessions_up: int
+    sessions: int
+    instances_ready: int
+    instances: int
+    aggregates: tuple[AggregateRow, ...]
+    drain: str = "-"
+    """How far its drain is, in lists of datacenters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All of it, with one sentence first."""
+
+    verdict: str
+    fine: bool
+    """Every machine in contact, every session up, every replica ready, no problem, no note."""
+    datacenters: tuple[DatacenterRow, ...]
+    machines: tuple[MachineRow, ...]
+    services: tuple[ServiceRow, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    frozen: str
+    """Since when nothing changes a route, and why; empty if it is not so."""
+    network: tuple[str, ...]
+    """What is done to the network for a while, edges whose routing is not confirmed, and
+    overrides that end soon."""
+
+
+def summarize(view: SnapshotView, now_ms: int) -> Summary:
+    """Return the whole platform in rows; `now_ms` is Unix time."""
+    snapshot = view.snapshot
+    network = network_detail(snapshot, now_ms)
+    freeze = snapshot.interventions.freeze
+    machines = tuple(machine_row(snapshot, m) for m in snapshot.platform.machines)
+    managed = tuple(row for row in machines if not row.external)
+    services = tuple(service_row(snapshot, s) for s in ordered_services(snapshot))
+    problems = (
+        *(f"{m.name}: {problem}" for m in machines for problem in m.problems),
+        *_unheard(snapshot, now_ms),
+    )
+    notes = tuple(
+        f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
+        for note in view.notes
+    )
+    if view.stale_seconds:
+        away = f"the store does not answer for {view.stale_seconds:.0f} s"
+        problems = (f"{away}: this is what was known last; nothing is decided", *problems)
+    return Summary(
+        verdict=_verdict(snapshot, managed, services),
+        fine=_fine(managed, services)
+        and not (problems or notes or freeze or network.unsettled),
+        datacenters=tuple(datacenter_row(snapshot, d) for d in snapshot.platform.datacenters),
+        machines=machines,
+        services=services,
+        problems=problems,
+        notes=notes,
+        frozen=freeze_sentence(freeze, now_ms) if freeze else "",
+        network=network_lines(network, now_ms),
+    )
+
+
+def _verdict(
+    snapshot: Snapshot, machines: tuple[MachineRow, ...], services: tuple[ServiceRow, ...]
+) -> str:
+    present = sum(m.contact is Contact.PRESENT for m in machines)
+    up, sessions = sum(m.sessions_up for m in machines), sum(m.sessions for m in machines)
+    everyone = "machines in contact"
+    parts = [
+        f"{len(snapshot.platform.datacenters)} datacenters",
+        f"{present} {everyone}"
+        if present == len(machines)
+        else f"{present}/{len(machines)} {everyone}",
+        f"{up}/{sessions} sessions up",
+        *(_service_verdict(service) for service in services),
+    ]
+    return (
+        f"{snapshot.platform.name}: {', '.join(parts if services else [*parts, 'no service'])}"
+    )
+
+
+def _service_verdict(service: ServiceRow) -> str:
+    unknown = f" ({service.unknown} unknown)" if service.unknown else ""
+    return f"{service.name} {service.ready}/{service.wanted} ready{unknown}"
+
+
+def _unheard(snapshot: Snapshot, now_ms: int) -> Iterator[str]:
+    """Yield the aggregates that the outside hears too little of.
+
+    One that no service needs yet may be silent.
+    """
+    platform, statuses = snapshot.platform, present_statuses(snapshot)
+    policies = {each.prefix: each.announce for each in platform.aggregates}
+    for each in visibility(platform, snapshot.interventions, statuses, now_ms):
+        needed = policies[each.prefix] is AnnouncePolicy.ALWAYS or any(
+            contains(each.prefix, prefix)
+            for service in snapshot.services.values()
+            for prefix in service.prefixes
+        )
+        if needed:
+            yield from (f"{each.prefix}: {sentence}" for sentence in each.shortfalls(platform))
+
+
+def _fine(machines: tuple[MachineRow, ...], services: tuple[ServiceRow, ...]) -> bool:
+    return all(
+        m.contact is Contact.PRESENT and m.sessions and m.sessions_up == m.sessions
+        for m in machines
+    ) and all(service.ready == service.wanted for service in services)
+
+
+# ---- machines ------------------------------------------------------------------------------
+
+
+def machine_row(snapshot: Snapshot, machine: Machine) -> MachineRow:
+    """Return what is known of a machine."""
+    if machine.external:
+        return _external_row(machine)
+    status, view = snapshot.statuses.get(machine.name), snapshot.machines.get(machine.name)
+    sessions = status.sessions if status else ()
+    instances = status.instances if status else ()
+    return MachineRow(
+        name=machine.name,
+        datacenter=machine.datacenter,
+        role=machine.role,
+        contact=snapshot.contact(machine.name),
+        since_seconds=view.since_seconds if view else None,
+        generation=status.generation if status else 0,
+        sessions_up=sum(session.up for session in sessions),
+        sessions=len(sessions),
+        instances_ready=sum(instance.phase is Phase.READY for instance in instances),
+        instances=len(instances),
+        problems=_problems(status) if status else (),
+    )
+
+
+def _problems(status: MachineStatus) -> tuple[str, ...]:
+    if not status.balancer:
+        return status.problems
+    return (f"the director does not run: {status.balancer}", *status.problems)
+
+
+def _external_row(machine: Machine) -> MachineRow:
+    return MachineRow(
+        name=machine.name,
+        datacenter=machine.datacenter,
+        role=machine.role,
+        contact=Contact.UNKNOWN,
+        since_seconds=None,
+        generation=0,
+        sessions_up=0,
+        sessions=0,
+        instances_ready=0,
+        instances=0,
+        problems=(),
+        external=True,
+    )
+
+
+def datacenter_row(snapshot: Snapshot, datacenter: Datacenter) -> DatacenterRow:
+    """Return a datacenter in numbers."""
+    rows = [
+        machine_row(snapshot, machine)
+        for machine in snapshot.platform.managed
+        if machine.datacenter == datacenter.name
+    ]
+    return DatacenterRow(
+        name=datacenter.name,
+        city=datacenter.city,
+        machines=len(rows),
+        in_contact=sum(row.contact is Contact.PRESENT for row in rows),
+        sessions_up=sum(row.sessions_up for row in rows),
+        sessions=sum(row.sessions for row in rows),
+        instances_ready=sum(row.instances_ready for row in rows),
+        instances=sum(row.instances for row in rows),
+        aggregates=_aggregate_rows(snapshot, datacenter),
+    )
+
+
+def _aggregate_rows(snapshot: Snapshot, datacenter: Datacenter) -> tuple[AggregateRow, ...]:
+    edges = tuple(
+        edge
+        for edge in snapshot.platform.machines_of(Role.EDGE, datacenter.name)
+        if not edge.external
+    )
+    return tuple(
+        _aggregate_row(snapshot, str(aggregate.prefix), edges)
+        for aggregate in snapshot.platform.aggregates
+    )
+
+
+def _aggregate_row(snapshot: Snapshot, prefix: str, edges: tuple[Machine, ...]) -> AggregateRow:
+    said = {edge.name: _said_of(snapshot, edge, prefix) for edge in edges}
+    reasons = [s.reason.sentence if s else "not known" for s in said.values()]
+    return AggregateRow(
+        prefix=prefix,
+        announced_by=tuple(name for name, s in said.items() if s and s.announced),
+        edges=len(edges),
+        reasons=tuple(dict.fromkeys(reasons)),
+    )
+
+
+def _said_of(snapshot: Snapshot, edge: Machine, prefix: str) -> AggregateStatus | None:
+    """Return what an edge says of an aggregate; None if it is out of contact or silent."""
+    status = snapshot.statuses.get(edge.name)
+    if status is None or snapshot.contact(edge.name) is not Contact.PRESENT:
+        return None
+    return next((a for a in status.aggregates if a.prefix == prefix), None)
+
+
+# ---- services ------------------------------------------------------------------------------
+
+
+def ordered_services(snapshot: Snapshot) -> tuple[Service, ...]:
+    """Return the services by name."""
+    return tuple(snapshot.services[name] for name in sorted(snapshot.services))
+
+
+def wanted_datacenters(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
+    """Return where a service is to run: where its spec says, else wherever nodes are."""
+    platform = snapshot.platform
+    return service.spec.datacenters or tuple(
+        datacenter.name
+        for datacenter in platform.datacenters
+        if platform.machines_of(Role.NODE, datacenter.name)
+    )
+
+
+def service_row(snapshot: Snapshot, service: Service) -> ServiceRow:
+    """Return a service with its counts of replicas."""
+    replicas = _states_by_replica(replica_rows(snapshot, service))
+    datacenters = wanted_datacenters(snapshot, service)
+    return ServiceRow(
+        name=service.name,
+        id=service.id,
+        version=service.version,
+        prefixes=(str(service.prefix4), str(service.prefix6)),
+        ports=service.spec.ports,
+        wanted=service.spec.per_datacenter * len(datacenters),
+        ready=sum(Phase.READY in states for states in replicas),
+        unknown=sum("unknown" in s and Phase.READY not in s for s in replicas),
+        datacenters=datacenters,
+    )
+
+
+def _states_by_replica(rows: Iterable[ReplicaRow]) -> list[set[str]]:
+    states: dict[tuple[str, int], set[str]] = {}
+    for row in rows:
+        states.setdefault((row.datacenter, row.replica), set()).add(row.state)
+    return list(states.values())
+
+
+def replica_rows(snapshot: Snapshot, service: Service) -> tuple[ReplicaRow, ...]:
+    """Return a row per allocation of a wanted replica, and one per replica without any."""
+    rows: list[ReplicaRow] = []
+    for datacenter in wanted_datacenters(snapshot, service):
+        for replica in range(1, service.spec.per_datacenter + 1):
+            allocations = _allocations(snapshot, service, datacenter, replica)
+            rows += [_replica_row(snapshot, service, a) for a in allocations]
+            if not allocations:
+                rows.append(
+                    ReplicaRow(
+                        service=service.name,
+                        datacenter=datacenter,
+                        replica=replica,
+                        state="missing",
+                        detail="no node was given it yet",
+                    )
+                )
+    return tuple(rows)
+
+
+def _allocations(
+    snapshot: Snapshot, service: Service, datacenter: str, replica: int
+) -> list[Allocation]:
+    found = [
+        allocation
+        for allocation in snapshot.allocations.values()
+        if allocation.service == service.name
+        and allocation.datacenter == datacenter
+        and allocation.replica == replica
+    ]
+    return sorted(found, key=lambda allocation: allocation.number)
+
+
+def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -> ReplicaRow:
+    instance = snapshot.instance(allocation.id)
+    present = snapshot.contact(allocation.node) is Contact.PRESENT
+    state = instance.phase.value if instance else "waiting"
+    node = next((m for m in snapshot.platform.machines if m.name == allocation.node), None)
+    addresses = (
+        (
+            str(snapshot.platform.instance4(node, allocation.slot)),
+            str(snapshot.platform.instance6(node, service.id, allocation.slot)),
+        )
+        if node
+        else ("", "")
+    )
+    return ReplicaRow(
+        service=service.name,
+        datacenter=allocation.datacenter,
+        replica=allocation.replica,
+        allocation=allocation.id,
+        node=allocation.node,
+        version=allocation.version,
+        state=state if present else "unknown",
+        restarts=instance.restarts if instance else 0,
+        address4=addresses[0],
+        address6=addresses[1],
+        detail=(instance.detail if instance else "")
+        if present
+        else "its node is out of contact",
+    )
+
+
+def missing_replicas(snapshot: Snapshot, names: Iterable[str]) -> tuple[ReplicaRow, ...]:
+    """Return the replicas of the services `names` that are not ready in the wanted version.
+
+    A service that is not there (any more) has none.
+    """
+    missing: list[ReplicaRow] = []
+    for name in names:
+        service = snapshot.services.get(name)
+        if service is None:
+            continue
+        rows = replica_rows(snapshot, service)
+        ready = {
+            (row.datacenter, row.replica)
+            for row in rows
+            if row.state == Phase.READY and row.version == service.version
+        }
+        newest = {(row.datacenter, row.replica): row for row in rows}
+        missing += [row for key, row in newest.items() if key not in ready]
+    return tuple(missing)

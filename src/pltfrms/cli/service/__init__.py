@@ -1,0 +1,1 @@
+"""Services: plan, apply, list, explain, and requests that need two people."""

@@ -1,0 +1,260 @@
+"""`plan` and `apply`: from spec files to a change, shown before it is done."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from pltfrms.cli.platform.summary import ReplicaRow, missing_replicas
+from pltfrms.cli.shared.compare import compare, read_change
+from pltfrms.cli.shared.confirming import wait_for_edges
+from pltfrms.cli.shared.connect import connect
+from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import bad, good, paint, timed_progress, write_json
+from pltfrms.cli.shared.roas import read_roas
+from pltfrms.cli.shared.routing import (
+    DESPITE,
+    asking_user,
+    guards_of,
+    pending_code,
+    require_meant,
+    show_routing,
+)
+from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
+from pltfrms.cli.shared.values import DURATION
+from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.errors import UnavailableError
+from pltfrms.model.api import Change, PlanPreview
+from pltfrms.model.guards import Guard
+from pltfrms.model.plan import Place, Step
+from pltfrms.specfile import load_service
+
+_POLL_SECONDS = 0.25
+_SIGNS = {"create": "+", "update": "~", "delete": "-"}
+
+_SPEC_PATH = click.Path(exists=True, path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+
+
+@click.command(cls=Command)
+@click.argument("path", metavar="FILE|DIR", type=_SPEC_PATH)
+@click.option(
+    "--against",
+    metavar="FILE|DIR",
+    type=_SPEC_PATH,
+    help="Compare with these spec files instead of the platform: asks nobody.",
+)
+@click.option(
+    "--roas",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --against: ROAs as validators export them (JSON with `roas`).",
+)
+@_JSON
+@pass_settings
+def plan(
+    settings: Settings, path: Path, against: Path | None, roas: Path | None, *, as_json: bool
+) -> None:
+    """Show what applying spec files would change.
+
+    Changes nothing. Exit code 3 means that changes are pending, 4 that a guard forbids them.
+
+    Example: pltfrms plan examples/three-datacenters/web.yaml
+
+    Without any controller: pltfrms plan new/ --against old/ --roas roas.json
+    """
+    if roas and not against:
+        what = "--roas goes with --against: controllers ask the RPKI caches of the platform"
+        raise click.UsageError(what)
+    known = read_roas(roas) if roas else None
+    preview = compare(path, against, known) if against else _ask_plan(settings, path)
+    if as_json:
+        write_json(preview)
+    else:
+        show_preview(preview)
+    code = pending_code(preview.verdicts, changed=bool(preview.changes))
+    click.get_current_context().exit(code)
+
+
+def _ask_plan(settings: Settings, path: Path) -> PlanPreview:
+    change = read_change(path)
+    client = connect(settings)
+    return client.plan(checked_against(client, path, change))
+
+
+@click.command(cls=Command)
+@click.argument("path", metavar="FILE|DIR", type=_SPEC_PATH)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@DESPITE
+@click.option(
+    "--wait/--no-wait",
+    default=False,
+    help="Wait until edges confirm their routing and all replicas are ready.",
+)
+@click.option(
+    "--timeout",
+    "timeout_ms",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long --wait waits for the replicas, and for each edge.",
+)
+@_JSON
+@pass_settings
+def apply(settings: Settings, /, path: Path, **options: Any) -> None:
+    """Make the platform what spec files say.
+
+    Shows the plan and asks first. Refused if somebody else changed the platform meanwhile,
+    or if a guard forbids it that --yes-i-mean does not name. Edges put a new routing policy
+    in force one after the other, each only if its sessions and its announcements stay.
+
+    Example: pltfrms apply examples/three-datacenters/web.yaml --yes --wait
+    """
+    wish = _Wish(**{**options, "despite": guards_of(options["despite"])})
+    change = replace(read_change(path), despite=wish.despite, by=asking_user())
+    if not wish.yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: say --yes to apply without asking")
+    client = connect(settings)
+    change = checked_against(client, path, change)
+    preview = _show_and_apply(settings, client, change, wish)
+    if wish.wait:
+        _wait(client, change, preview.revision, wish.timeout_ms)
+    if wish.as_json:
+        write_json(preview)
+    elif preview.changes:
+        click.echo(good(f"applied, revision {preview.revision}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What the options of `apply` say."""
+
+    yes: bool
+    despite: tuple[Guard, ...]
+    wait: bool
+    timeout_ms: int
+    as_json: bool
+
+
+def _show_and_apply(
+    settings: Settings, client: OperatorClient, change: Change, wish: _Wish
+) -> PlanPreview:
+    preview = client.plan(change)
+    if not wish.as_json:
+        show_preview(preview, wish.despite)
+    if not preview.changes:
+        return preview
+    require_meant(preview.verdicts, wish.despite)
+    if preview.two_people:
+        if not wish.yes:
+            click.confirm("Ask a second operator to approve it?", abort=True)
+        _request(settings, client, change, wish, preview.two_people)
+    if not wish.yes:
+        click.confirm("Apply?", abort=True)
+    return client.apply(replace(change, revision=preview.revision))
+
+
+def _request(
+    settings: Settings, client: OperatorClient, change: Change, wish: _Wish, why: str
+) -> NoReturn:
+    """Ask for what a second operator must approve, and end the command."""
+    reply = ask_second(settings, client, change=change)
+    if wish.as_json:
+        write_json(reply)
+    else:
+        say_waiting(reply, why)
+    click.get_current_context().exit(EXIT_WAITS)
+
+
+def _wait(client: OperatorClient, change: Change, revision: int, timeout_ms: int) -> None:
+    if change.platform:
+        wait_for_edges(client, revision, timeout_ms)
+    names = tuple(spec.name for spec in change.services)
+    wait_for_replicas(client, names, revision, timeout_ms)
+
+
+def checked_against(client: OperatorClient, path: Path, change: Change) -> Change:
+    """Return the change; a lone service file is checked against the present platform.
+
+    So that a service that cannot run there is refused with file and line.
+    """
+    if path.is_file() and change.services:
+        platform = client.snapshot().snapshot.platform
+        return replace(change, services=(load_service(path, platform),))
+    return change
+
+
+def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
+    """Write changes, steps, what cannot be fulfilled, routing, and what guards say.
+
+    Guards in `despite` are shown, but not as refusing.
+    """
+    if not preview.changes:
+        click.echo("no change: the platform is what the files say")
+    for line in preview.changes:
+        detail = f": {line.detail}" if line.detail else ""
+        sign = _SIGNS.get(line.action, "*")
+        click.echo(f"{paint(sign, 'cyan')} {line.action} {line.about}{detail}")
+    if preview.two_people:
+        click.echo(paint(f"two people are needed, because {preview.two_people}", "yellow"))
+    for step in preview.plan.steps:
+        click.echo(f"  {step_sentence(step)}")
+    for note in preview.plan.notes:
+        detail = f" ({note.detail})" if note.detail else ""
+        click.echo(f"{bad('!')} {note.about}: {note.reason.sentence}{detail}")
+    show_routing(preview.routing, preview.verdicts, despite, preview.doubts)
+
+
+def step_sentence(step: Step) -> str:
+    """Return one step of a plan in words."""
+    allocation = step.allocation
+    verb = "place" if isinstance(step, Place) else "stop"
+    return f"{verb} {allocation.id} on {allocation.node}: {step.reason.sentence}"
+
+
+def wait_for_replicas(
+    client: OperatorClient, names: tuple[str, ...], revision: int, timeout_ms: int
+) -> None:
+    """Wait until every wanted replica of the services is ready in the wanted version.
+
+    A controller may not have seen the commit `revision` yet: what it says then does not count.
+
+    Raises:
+        UnavailableError: not in time; the message says of each missing replica why.
+    """
+    say = timed_progress()
+    deadline = time.monotonic() + timeout_ms / 1000
+    said = -1
+    while True:
+        snapshot = client.snapshot().snapshot
+        seen = snapshot.revision >= revision
+        missing = missing_replicas(snapshot, names) if seen else ()
+        if seen and len(missing) != said:
+            said = len(missing)
+            say(f"{said} replicas not ready yet" if said else "all replicas ready")
+        if seen and not missing:
+            return
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                _still_missing(missing, timeout_ms)
+                if seen
+                else f"the controllers have not seen revision {revision}; try: pltfrms status"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _still_missing(missing: tuple[ReplicaRow, ...], timeout_ms: int) -> str:
+    lines = [
+        f"  {row.allocation or f'{row.service}.{row.datacenter}.{row.replica}'}: {row.state}"
+        f"{f' on {row.node}' if row.node else ''}{f': {row.detail}' if row.detail else ''}"
+        for row in missing
+    ]
+    services = sorted({row.service for row in missing})
+    hint = f"try: pltfrms explain service/{services[0]}"
+    return "\n".join(
+        [f"{len(missing)} replicas not ready after {timeout_ms / 1000:g} s", *lines, hint]
+    )

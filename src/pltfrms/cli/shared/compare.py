@@ -1,0 +1,75 @@
+"""From spec files to a change, and what it would do, from the files alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pltfrms.cli.shared.output import unix_ms
+from pltfrms.errors import UsageError
+from pltfrms.model.api import Change, PlanPreview
+from pltfrms.model.interventions import Interventions
+from pltfrms.model.peering import Roa
+from pltfrms.model.plan import Plan
+from pltfrms.model.state import Snapshot
+from pltfrms.model.topology import Platform
+from pltfrms.planner.changes.change import apply_change
+from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
+from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
+from pltfrms.planner.changes.routing_diff import routing_changes
+from pltfrms.specfile import load_directory, load_file, load_service
+
+
+def read_change(path: Path) -> Change:
+    """Return the change that a file or a directory of files says.
+
+    Raises:
+        SpecError: every problem of the files.
+    """
+    if path.is_dir():
+        platform, services, _ = load_directory(path)
+        return Change(platform=platform, services=services)
+    document = load_file(path)
+    if isinstance(document, Platform):
+        return Change(platform=document)
+    return Change(services=(document,))
+
+
+def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPreview:
+    """Return what going from old spec files to new ones would do; asks nobody.
+
+    Nothing is known of machines, so that no replica is planned, and nothing is drained. What
+    is announced for the first time is judged by `roas`.
+
+    Raises:
+        SpecError: every problem of the files.
+        UsageError: the old files have no platform, or the change alters what must stay.
+    """
+    before = _snapshot(old)
+    change = read_change(new)
+    if change.platform is None:
+        services = tuple(load_service(new, before.platform) for _ in change.services)
+        change = replace(change, services=services)
+    outcome = apply_change(before, change)
+    now_ms = unix_ms()
+    none = Interventions()
+    platforms = (before.platform, outcome.snapshot.platform)
+    proposal = make_proposal(*platforms, none, none, now_ms)
+    wanted = claims(proposal)
+    answers = {} if roas is None else file_answers(wanted, roas)
+    verdicts, doubts = judge_claims(wanted, answers, "give --roas FILE")
+    return PlanPreview(
+        revision=0,
+        changes=outcome.lines,
+        plan=Plan(revision=0),
+        routing=routing_changes(*platforms, none, none, now_ms),
+        verdicts=(*verdicts_of(proposal), *verdicts),
+        doubts=(*doubts_of(proposal), *doubts),
+    )
+
+
+def _snapshot(path: Path) -> Snapshot:
+    change = read_change(path)
+    if change.platform is None:
+        raise UsageError(f"{path} has no platform to compare with; name its platform.yaml")
+    empty = Snapshot(revision=0, platform=change.platform)
+    return apply_change(empty, change).snapshot

@@ -1,0 +1,77 @@
+"""Signing as an operator, and asking for what a second one must approve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pltfrms.cli.shared.options import Settings
+from pltfrms.cli.shared.output import unix_ms
+from pltfrms.codec import encode
+from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.operators.signatures import sign
+from pltfrms.errors import UsageError
+from pltfrms.model.api import Change, InterventionChange
+from pltfrms.model.requests import RequestReply, Signed, Wanted
+from pltfrms.model.topology import Operator
+
+EXIT_WAITS = 3
+"""Nothing is changed yet: changes are pending."""
+_OPEN_MS = 12 * 3600 * 1000
+_SSH = Path("~/.ssh")
+
+
+def ask_second(
+    settings: Settings,
+    client: OperatorClient,
+    *,
+    change: Change | None = None,
+    intervention: InterventionChange | None = None,
+) -> RequestReply:
+    """Ask for a change that a second operator must approve within twelve hours.
+
+    Raises:
+        UsageError: no key of an operator is here.
+        ConflictError: a guard forbids it.
+    """
+    platform = client.snapshot().snapshot.platform
+    wanted = Wanted(
+        platform=platform.name,
+        expires_ms=unix_ms() + _OPEN_MS,
+        change=change,
+        intervention=intervention,
+    )
+    text = encode(wanted).decode()
+    key = key_of(settings, platform.operators)
+    return client.request(Signed(text=text, signature=sign(text, key)))
+
+
+def key_of(settings: Settings, operators: Sequence[Operator]) -> Path:
+    """Return the key to sign with: the one that is named, or the first that is known.
+
+    UsageError if there is none.
+    """
+    if settings.key:
+        return Path(settings.key).expanduser()
+    known = {key for operator in operators for key in operator.keys}
+    for public in sorted(_SSH.expanduser().glob("*.pub")):
+        if " ".join(public.read_text(errors="replace").split()[:2]) in known:
+            private = public.with_suffix("")
+            return private if private.exists() else public
+    names = ", ".join(operator.name for operator in operators) or "none"
+    raise UsageError(
+        f"two people are needed, and no key in {_SSH} is one of the operators' ({names}); "
+        "name yours with --key"
+    )
+
+
+def say_waiting(reply: RequestReply, why: str) -> None:
+    """Say that nothing is done yet, and how another operator approves it."""
+    request = reply.request
+    click.echo(f"not done yet: a second operator must approve it, because {why}")
+    click.echo(f"asked for by {request.by}; another operator: {approving(request.id)}")
+
+
+def approving(request: str) -> str:
+    """Return the command that approves a request."""
+    return f"pltfrms request approve {request}"

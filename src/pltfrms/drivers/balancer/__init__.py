@@ -1,0 +1,1 @@
+"""The balancer drives the director, its program in the kernel (`director/`)."""

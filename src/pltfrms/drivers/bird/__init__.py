@@ -1,0 +1,1 @@
+"""BIRD, the routing daemon: its configuration, control socket and archive."""

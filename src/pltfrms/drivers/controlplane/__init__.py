@@ -1,0 +1,1 @@
+"""Controllers, as agents and operators call them."""

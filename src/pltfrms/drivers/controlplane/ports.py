@@ -1,0 +1,22 @@
+"""The seam to controllers, as an agent sees them."""
+
+from typing import Protocol
+
+from pltfrms.model.api import Heartbeat, HeartbeatReply
+from pltfrms.model.plan import Target
+
+
+class ControlPlane(Protocol):
+    """Any controller that answers, nearest first. Raises UnavailableError when none does."""
+
+    async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
+        """Say that the machine lives."""
+        ...
+
+    async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
+        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

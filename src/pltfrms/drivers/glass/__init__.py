@@ -1,0 +1,1 @@
+"""The looking glass that every machine offers, and how to ask it."""

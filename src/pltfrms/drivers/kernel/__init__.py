@@ -1,0 +1,1 @@
+"""The kernel's network: netlink, nftables, counters, bpf(2), and twins in memory."""

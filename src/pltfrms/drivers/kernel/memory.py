@@ -1,0 +1,215 @@
+"""The twin of the kernel's network in memory, for tests and simulation."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from ipaddress import IPv6Network
+
+from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe, normal
+from pltfrms.model.addresses import Interface
+from pltfrms.model.machine import DeviceState, HostRoute, NetworkState, Route, Rule
+
+_MTU = 1500
+_IPV6 = 6
+
+
+class MemoryNetwork:
+    """`ports.Network` without a kernel. Methods after `close` are the world's, not ours."""
+
+    def __init__(self, devices: Iterable[str] = (), sysctls: Iterable[str] = ()) -> None:
+        """Start with these devices (down) and these sysctl paths (empty)."""
+        self.addresses: dict[str, set[Interface]] = {name: set() for name in devices}
+        """By device."""
+        self.up: set[str] = set()
+        self.mtus: dict[str, int] = {}
+        """Only what somebody set; others are 1500."""
+        self.instances: dict[str, int] = {}
+        """Process at the far end, by device."""
+        self.rules: set[Rule] = set()
+        self.sysctls: dict[str, str] = dict.fromkeys(sysctls, "")
+        self._routes: set[Route] = set()
+        self._listeners: dict[asyncio.Event, int] = {}
+        """Which table each listens to; 0: to everything."""
+
+    async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
+        """See `ports.Network`."""
+        sentences = [self._set_sysctl(path, value) for path, value in state.sysctls]
+        for device in state.devices:
+            sentences += self._apply_device(device)
+        sentences += self._apply_rules(set(state.rules))
+        return self._told(sentence for sentence in sentences if sentence)
+
+    async def apply_routes(
+        self, tables: Sequence[int], routes: Sequence[Route]
+    ) -> tuple[str, ...]:
+        """See `ports.Network`."""
+        have = {
+            route
+            for route in self._routes
+            if route.table in tables and route.proto in OUR_PROTOS
+        }
+        changes = compare(have, routes, self._why_unusable)
+        for route in changes.put:
+            self._put(route)
+        self._routes.difference_update(changes.delete)
+        changed = (*changes.put, *changes.delete)
+        if changed:
+            self._tell(changed)
+        return (
+            *changes.missing,
+            *(f"put {describe(route)}" for route in changes.put),
+            *(f"deleted {describe(route)}" for route in changes.delete),
+        )
+
+    async def routes(self, table: int) -> tuple[Route, ...]:
+        """See `ports.Network`."""
+        found = (route for route in self._routes if route.table == table)
+        return tuple(sorted(found, key=describe))
+
+    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
+        """See `ports.Network`."""
+        return tuple(
+            HostRoute(route.prefix.network_address, route.metric)
+            for route in await self.routes(table)
+            if isinstance(route.prefix, IPv6Network)
+            and route.prefix.prefixlen == route.prefix.max_prefixlen
+        )
+
+    async def attach_instance(self, device: str, pid: int) -> None:
+        """See `ports.Network`."""
+        self.remove_device(device)
+        self.addresses[device] = set()
+        self.up.add(device)
+        self.instances[device] = pid
+        self._tell()
+
+    async def detach_instance(self, device: str) -> None:
+        """See `ports.Network`."""
+        self.remove_device(device)
+
+    def changes(self) -> AsyncIterator[None]:
+        """See `ports.Network`."""
+        return self._listen(0)
+
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """See `ports.Network`."""
+        return self._listen(table)
+
+    async def close(self) -> None:
+        """Release nothing: what was made stays, as in the kernel."""
+
+    # ---- what the world does ---------------------------------------------------------------
+
+    def add_device(self, device: str) -> None:
+        """Plug in a device; it has a carrier, and is down."""
+        self.addresses.setdefault(device, set())
+        self._tell()
+
+    def remove_device(self, device: str) -> None:
+        """Unplug a device, or end the instance behind it; what used it goes with it.
+
+        As in the kernel, an IPv4 route with several nexthops goes with the first of them.
+        """
+        if device not in self.addresses:
+            return
+        del self.addresses[device]
+        self.mtus.pop(device, None)
+        self.up.discard(device)
+        self.instances.pop(device, None)
+        gone = [r for r in self._routes if device in {h.device for h in r.nexthops}]
+        for route in gone:
+            self._routes.discard(route)
+            rest = tuple(hop for hop in route.nexthops if hop.device != device)
+            if rest and route.prefix.version == _IPV6:
+                self._routes.add(normal(replace(route, nexthops=rest)))
+        self._tell(gone)
+
+    def set_route(self, route: Route) -> None:
+        """Let somebody else put a route."""
+        self._put(normal(route))
+        self._tell([route])
+
+    def delete_route(self, route: Route) -> None:
+        """Let somebody else delete a route."""
+        self._routes.discard(normal(route))
+        self._tell([route])
+
+    # ---- inside ----------------------------------------------------------------------------
+
+    def _put(self, route: Route) -> None:
+        key = (route.table, route.prefix, route.metric)
+        self._routes = {r for r in self._routes if (r.table, r.prefix, r.metric) != key}
+        self._routes.add(route)
+
+    def _why_unusable(self, device: str) -> str:
+        if device not in self.addresses:
+            return "no such device"
+        return "" if device in self.up else "down"
+
+    def _apply_device(self, device: DeviceState) -> list[str]:
+        if device.name not in self.addresses:
+            return [f"missing device {device.name}"]
+        have = self.addresses[device.name]
+        sentences = [
+            f"added {address} to {device.name}"
+            for address in device.addresses
+            if address not in have
+        ]
+        have.update(device.addresses)
+        if device.mtu and device.mtu != self.mtus.get(device.name, _MTU):
+            self.mtus[device.name] = device.mtu
+            sentences.append(f"{device.name} has MTU {device.mtu} now")
+        if device.name not in self.up:
+            self.up.add(device.name)
+            sentences.append(f"{device.name} up")
+        return sentences
+
+    def _apply_rules(self, wanted: set[Rule]) -> list[str]:
+        sentences: list[str] = []
+        for preference in sorted({rule.preference for rule in wanted}):
+            here = {rule for rule in self.rules if rule.preference == preference}
+            ours = {rule for rule in wanted if rule.preference == preference}
+            self.rules = (self.rules - here) | ours
+            tables = sorted(rule.table for rule in ours - here)
+            for version in (4, 6):
+                foreign = f"deleted a foreign IPv{version} rule of preference {preference}"
+                sentences += [foreign] * len(here - ours)
+                sentences += [
+                    f"added IPv{version} rule {preference} lookup {table}" for table in tables
+                ]
+        return sentences
+
+    def _set_sysctl(self, path: str, value: str) -> str:
+        if path not in self.sysctls:
+            return f"missing sysctl {path}: this kernel or machine does not have it"
+        if self.sysctls[path].split() == value.split():
+            return ""
+        self.sysctls[path] = value
+        return f"set sysctl {path} = {value}"
+
+    def _told(self, sentences: Iterable[str]) -> tuple[str, ...]:
+        done = tuple(sentences)
+        if any(not sentence.startswith("missing") for sentence in done):
+            self._tell()
+        return done
+
+    def _tell(self, routes: Iterable[Route] = ()) -> None:
+        """Wake those who listen to everything, or to the tables of these routes."""
+        tables = {route.table for route in routes if route.prefix.version == _IPV6}
+        for listener, table in self._listeners.items():
+            if not table or table in tables:
+                listener.set()
+
+    def _listen(self, table: int) -> AsyncIterator[None]:
+        listener = asyncio.Event()
+        self._listeners[listener] = table
+        return self._hints(listener)
+
+    async def _hints(self, listener: asyncio.Event) -> AsyncIterator[None]:
+        try:
+            while True:
+                await listener.wait()
+                listener.clear()
+                yield
+        finally:
+            del self._listeners[listener]

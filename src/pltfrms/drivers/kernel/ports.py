@@ -1,0 +1,90 @@
+"""The seams to the kernel's network: addresses, routes, packet filter, echoes."""
+
+from collections.abc import AsyncIterator, Sequence
+from ipaddress import IPv6Address
+from typing import Protocol
+
+from pltfrms.model.machine import (
+    HostRoute,
+    NetworkState,
+    Route,
+)
+
+
+class Network(Protocol):
+    """The kernel's network of the machine the agent runs on."""
+
+    async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
+        """Make it so; return one sentence per thing that had to be changed.
+
+        A device that is not there (yet) is skipped and named in a sentence that starts with
+        `missing `.
+        """
+        ...
+
+    async def apply_routes(
+        self, tables: Sequence[int], routes: Sequence[Route]
+    ) -> tuple[str, ...]:
+        """Make the routes of our protocol numbers (181..184) in `tables` exactly `routes`.
+
+        Adds before it deletes. Returns one sentence per change.
+        """
+        ...
+
+    async def routes(self, table: int) -> tuple[Route, ...]:
+        """Return all routes of a table (any protocol number), IPv4 and IPv6."""
+        ...
+
+    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
+        """Return the IPv6 routes of a table that lead to one address; quick also for many."""
+        ...
+
+    async def attach_instance(self, device: str, pid: int) -> None:
+        """Make a veth whose near end is `device` (up, fe80::1/64).
+
+        The far end is `eth0` in the network namespace of process `pid`. An old device of
+        that name is deleted first.
+        """
+        ...
+
+    async def detach_instance(self, device: str) -> None:
+        """Delete the veth, if it is there."""
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yield whenever anybody changes routes, rules, addresses or links: a hint."""
+        ...
+
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """Yield whenever an IPv6 route of one table changes: a hint, and nothing else is."""
+        ...
+
+    async def close(self) -> None:
+        """Release sockets."""
+        ...
+
+
+class PacketFilter(Protocol):
+    """What the machine drops, of packets that others send."""
+
+    async def apply(self, text: str) -> bool:
+        """Make our table of nftables be what the text says; return whether it was not.
+
+        It is replaced in one step; an empty text is for no table.
+
+        Raises:
+            UnavailableError: there is no nftables, or it refuses the text; all stays as it is.
+        """
+        ...
+
+
+class LinkPinger(Protocol):
+    """Asks the far end of a link for an echo."""
+
+    async def ping(self, interface: str, address: IPv6Address) -> float | None:
+        """Return the round trip time in milliseconds; None if no echo came in 0.9 s.
+
+        Raises:
+            OSError: there is no such interface, or it is down.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What comes from people outside: signatures of operators, routing registries."""

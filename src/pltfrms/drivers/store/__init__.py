@@ -1,0 +1,1 @@
+"""etcd, and its twin in memory: list, watch, commit, leases."""

@@ -1,0 +1,313 @@
+"""`ports.Store` over etcd 3.4's JSON gateway.
+
+Every request carries `hasleader`, so that a member that has lost its quorum says so at once
+instead of waiting, and ends its watches instead of staying silent. Reads are linearizable.
+"""
+
+import asyncio
+import contextlib
+import json
+import ssl
+import time
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import httpx2
+
+from pltfrms.drivers.failover import Failover
+from pltfrms.drivers.store.ports import Delete, Entry, Guard, Listing, Put
+from pltfrms.drivers.store.transaction import check_transaction
+from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
+
+_HEADERS = {"Grpc-Metadata-hasleader": "true"}
+_READ_ATTEMPT_SHARE = 0.5
+"""Part of the whole time that one endpoint may use for a request that can be repeated."""
+_NO_LEADER = "etcdserver: no leader"
+"""The one refusal after which nothing was done for sure: it is checked before proposing."""
+_LEASE_NOT_FOUND = "etcdserver: requested lease not found"
+_INVALID_ARGUMENT_CODES = {400}
+
+
+class _NotSentError(Exception):
+    """The endpoint certainly did not do what was asked."""
+
+
+class _UnclearError(Exception):
+    """The endpoint may have done what was asked."""
+
+
+class EtcdStore:
+    """A client of one etcd cluster.
+
+    Asks the endpoint that answered last, else the next. What may be repeated (list, grant,
+    keep_alive, revoke) goes on to the next endpoint after any failure; a commit only while it
+    is certain that nothing was done, for a repeated one would fail its own guards.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        connect_timeout_seconds: float = 0.5,
+        request_timeout_seconds: float = 2.5,
+        watch_silence_seconds: float = 30.0,
+    ) -> None:
+        """Take base URLs such as `http://[fd00::1]:2379`; connects when first used.
+
+        `request_timeout_seconds` bounds one call over all endpoints. A watch that is silent
+        for `watch_silence_seconds` ends, because its peer may be dead; the caller lists
+        again (etcd 3.4's own progress notifications come every ten minutes only).
+        """
+        self._failover = Failover(endpoints, monotonic=time.monotonic)
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._request_timeout_seconds = request_timeout_seconds
+        self._watch_silence_seconds = watch_silence_seconds
+        # Plain HTTP: an empty TLS context saves reading the machine's CA certificates.
+        transport = httpx2.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        self._client = httpx2.AsyncClient(
+            transport=transport,
+            headers=_HEADERS,
+            timeout=httpx2.Timeout(request_timeout_seconds, connect=connect_timeout_seconds),
+            trust_env=False,
+        )
+
+    # ---- ports.Store -----------------------------------------------------------------------
+
+    async def list(self, prefix: str) -> Listing:
+        """Return all entries whose key starts with `prefix`, sorted by key."""
+        answer = await self._call("/v3/kv/range", _range(prefix), repeatable=True)
+        return Listing(
+            revision=_revision(answer),
+            entries=tuple(_entry(kv) for kv in answer.get("kvs", ())),
+        )
+
+    async def commit(
+        self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
+    ) -> int | None:
+        """Do all writes if all guards hold; return the revision after it, or None.
+
+        Raises:
+            InvariantError: more than 100 writes + guards, or a key written twice.
+            NotFoundError: a lease does not exist any more; nothing was done.
+            UnavailableError: outcome unknown.
+        """
+        check_transaction(writes, guards)
+        request = {
+            "compare": [_compare(guard) for guard in guards],
+            "success": [_operation(write) for write in writes],
+        }
+        answer = await self._call("/v3/kv/txn", request, repeatable=False)
+        return _revision(answer) if answer.get("succeeded") else None
+
+    async def changes(self, prefix: str, after: int) -> AsyncIterator[int]:
+        """Yield revisions > `after` that touched `prefix`.
+
+        Ends normally when etcd ends it (compaction, loss of its leader) or after
+        `watch_silence_seconds` without a change. Raises UnavailableError when no endpoint
+        takes the watch or the connection breaks.
+        """
+        create = _range(prefix) | {"start_revision": str(after + 1)}
+        async with contextlib.AsyncExitStack() as stack:
+            response = await self._open_watch(stack, {"create_request": create})
+            lines = response.aiter_lines()
+            while (line := await self._next_line(lines)) is not None:
+                answer = _document(line).get("result")
+                if answer is None or answer.get("canceled"):
+                    return
+                revisions = [int(event["kv"]["mod_revision"]) for event in _events(answer)]
+                if revisions:
+                    yield max(revisions)
+
+    async def grant(self, ttl_seconds: int) -> int:
+        """Make a lease and return its id; etcd lengthens a TTL below 1.5 election timeouts."""
+        answer = await self._call("/v3/lease/grant", {"TTL": ttl_seconds}, repeatable=True)
+        return int(answer["ID"])
+
+    async def keep_alive(self, lease: int) -> bool:
+        """Renew a lease; False if it does not exist any more."""
+        request = {"ID": str(lease)}
+        answer = await self._call("/v3/lease/keepalive", request, repeatable=True)
+        return int(answer.get("result", {}).get("TTL", 0)) > 0
+
+    async def revoke(self, lease: int) -> None:
+        """End a lease and delete its keys; one that does not exist is not an error."""
+        with contextlib.suppress(NotFoundError):
+            await self._call("/v3/lease/revoke", {"ID": str(lease)}, repeatable=True)
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._client.aclose()
+
+    # ---- one request over several endpoints ------------------------------------------------
+
+    async def _call(
+        self, path: str, request: Mapping[str, Any], *, repeatable: bool
+    ) -> Mapping[str, Any]:
+        deadline = time.monotonic() + self._request_timeout_seconds
+        share = _READ_ATTEMPT_SHARE if repeatable else 1.0
+        longest_seconds = share * self._request_timeout_seconds
+        problems = []
+        for endpoint in self._failover.order():
+            seconds = min(longest_seconds, deadline - time.monotonic())
+            if seconds <= 0:
+                break
+            try:
+                answer = await self._ask(endpoint + path, request, seconds)
+            except _NotSentError as error:
+                problems.append(f"{endpoint}: {error}")
+            except _UnclearError as error:
+                problems.append(f"{endpoint}: {error}")
+                if not repeatable:
+                    self._failover.failed(endpoint)
+                    break
+            else:
+                self._failover.answered(endpoint)
+                return answer
+            self._failover.failed(endpoint)
+        raise _unavailable(problems)
+
+    async def _ask(
+        self, url: str, request: Mapping[str, Any], seconds: float
+    ) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._client.post(url, json=request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise _NotSentError(_sentence(error)) from error
+        except (httpx2.RequestError, TimeoutError) as error:
+            raise _UnclearError(_sentence(error)) from error
+        if response.status_code != httpx2.codes.OK:
+            raise _refusal(response.status_code, response.text)
+        answer = _document(response.text)
+        if "error" in answer:  # a streaming method (keep_alive) says errors after the headers
+            raise _refusal(response.status_code, response.text)
+        return answer
+
+    async def _open_watch(
+        self, stack: contextlib.AsyncExitStack, request: Mapping[str, Any]
+    ) -> httpx2.Response:
+        """Return the response of the first endpoint that takes the watch."""
+        problems = []
+        for endpoint in self._failover.order():
+            try:
+                return await self._watch_at(endpoint, stack, request)
+            except (httpx2.RequestError, TimeoutError, _NotSentError, _UnclearError) as error:
+                problems.append(f"{endpoint}: {_sentence(error)}")
+                self._failover.failed(endpoint)
+        raise _unavailable(problems)
+
+    async def _watch_at(
+        self, endpoint: str, stack: contextlib.AsyncExitStack, request: Mapping[str, Any]
+    ) -> httpx2.Response:
+        timeout = httpx2.Timeout(
+            self._request_timeout_seconds,
+            connect=self._connect_timeout_seconds,
+            read=self._watch_silence_seconds,
+        )
+        stream = self._client.stream(
+            "POST", f"{endpoint}/v3/watch", json=request, timeout=timeout
+        )
+        # etcd sends the headers together with its first message, `created`.
+        async with asyncio.timeout(_READ_ATTEMPT_SHARE * self._request_timeout_seconds):
+            response = await stack.enter_async_context(stream)
+            if response.status_code != httpx2.codes.OK:
+                raise _refusal(response.status_code, (await response.aread()).decode())
+        self._failover.answered(endpoint)
+        return response
+
+    async def _next_line(self, lines: AsyncIterator[str]) -> str | None:
+        """Return the next message of a watch; None when it ended or stayed silent."""
+        try:
+            return await anext(lines, None)
+        except httpx2.ReadTimeout:
+            return None
+        except httpx2.RequestError as error:
+            raise UnavailableError(f"the watch broke: {_sentence(error)}") from error
+
+
+# ---- etcd's JSON ---------------------------------------------------------------------------
+
+
+def _encode(raw: bytes) -> str:
+    return b64encode(raw).decode()
+
+
+def _range(prefix: str) -> dict[str, str]:
+    """Return the key range of a prefix; the empty prefix is everything."""
+    raw = prefix.encode()
+    # UTF-8 has no byte 0xff, so the last byte can always be incremented.
+    end = raw[:-1] + bytes([raw[-1] + 1]) if raw else b"\0"
+    return {"key": _encode(raw or b"\0"), "range_end": _encode(end)}
+
+
+def _compare(guard: Guard) -> dict[str, str]:
+    return {
+        "key": _encode(guard.key.encode()),
+        "target": "MOD",
+        "result": "EQUAL",
+        "mod_revision": str(guard.mod_revision),
+    }
+
+
+def _operation(write: Put | Delete) -> dict[str, dict[str, str]]:
+    key = _encode(write.key.encode())
+    if isinstance(write, Delete):
+        return {"request_delete_range": {"key": key}}
+    return {
+        "request_put": {"key": key, "value": _encode(write.value), "lease": str(write.lease)}
+    }
+
+
+def _entry(kv: Mapping[str, str]) -> Entry:
+    return Entry(
+        key=b64decode(kv["key"]).decode(),
+        value=b64decode(kv.get("value", "")),
+        mod_revision=int(kv["mod_revision"]),
+        lease=int(kv.get("lease", 0)),
+    )
+
+
+def _events(answer: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    events: Sequence[Mapping[str, Any]] = answer.get("events", ())
+    return events
+
+
+def _revision(answer: Mapping[str, Any]) -> int:
+    return int(answer["header"]["revision"])
+
+
+def _document(text: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvariantError(f"etcd answered no JSON: {text[:200]!r}") from error
+    if not isinstance(document, dict):
+        raise InvariantError(f"etcd answered no JSON object: {text[:200]!r}")
+    return document
+
+
+# ---- failures ------------------------------------------------------------------------------
+
+
+def _refusal(status_code: int, text: str) -> Exception:
+    """Return the error that an answer other than 200 means."""
+    if _NO_LEADER in text:
+        return _NotSentError(_NO_LEADER)
+    if _LEASE_NOT_FOUND in text:
+        return NotFoundError("the lease does not exist any more; grant a new one")
+    if status_code in _INVALID_ARGUMENT_CODES:
+        return InvariantError(f"etcd refuses the request: {text[:300]}")
+    return _UnclearError(f"HTTP {status_code}: {text[:300]}")
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _unavailable(problems: Sequence[str]) -> UnavailableError:
+    tried = "; ".join(problems) or "no time left to ask"
+    return UnavailableError(
+        f"the store does not answer ({tried}); a write may or may not be done. "
+        "Check that a majority of the etcd members runs and is reachable"
+    )

@@ -1,0 +1,93 @@
+"""The seam to the store: a linearizable key-value store with leases and watch."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One key of the store."""
+
+    key: str
+    value: bytes
+    mod_revision: int
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All entries under a prefix at one revision."""
+
+    revision: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Write a key."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Remove a key; removing an absent one is not an error."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """A condition of a transaction: the key has this `mod_revision` (0 = absent)."""
+
+    key: str
+    mod_revision: int
+
+
+class Store(Protocol):
+    """A linearizable key-value store with leases and watch (etcd).
+
+    Every method raises UnavailableError when no endpoint answers, and after that the outcome
+    of a write is unknown.
+    """
+
+    async def list(self, prefix: str) -> Listing:
+        """Return all entries whose key starts with `prefix`, linearizably."""
+        ...
+
+    async def commit(
+        self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
+    ) -> int | None:
+        """Do all writes if all guards hold; return the new revision, or None if not done.
+
+        Raises:
+            NotFoundError: a Put names a lease that is gone; nothing was done.
+        """
+        ...
+
+    def changes(self, prefix: str, after: int) -> AsyncIterator[int]:
+        """Yield revisions > `after` at which something under `prefix` changed.
+
+        A hint to list again, never the data itself. May skip, may repeat; ends (normally or
+        with UnavailableError) when the connection breaks; the caller lists and calls again.
+        """
+        ...
+
+    async def grant(self, ttl_seconds: int) -> int:
+        """Make a lease and return its id."""
+        ...
+
+    async def keep_alive(self, lease: int) -> bool:
+        """Renew a lease; False if it does not exist any more."""
+        ...
+
+    async def revoke(self, lease: int) -> None:
+        """End a lease and delete its keys."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,36 @@
+"""What every store accepts as one transaction."""
+
+from collections.abc import Sequence
+
+from pltfrms.drivers.store.ports import Delete, Guard, Put
+from pltfrms.errors import InvariantError
+
+MAX_OPERATIONS = 100
+"""Writes + guards of one transaction. etcd refuses more than 128 of each."""
+MAX_BYTES = 1_000_000
+"""Keys + values of one transaction. etcd refuses requests above 1.5 MiB."""
+
+
+def check_transaction(writes: Sequence[Put | Delete], guards: Sequence[Guard]) -> None:
+    """Refuse what etcd would refuse, so that no store is more patient than the real one.
+
+    Raises:
+        InvariantError: too many operations, too many bytes, an empty key, or two writes of
+            the same key.
+    """
+    if len(writes) + len(guards) > MAX_OPERATIONS:
+        count = f"{len(writes)} writes and {len(guards)} guards"
+        raise InvariantError(f"a transaction of {count}; at most {MAX_OPERATIONS} together")
+    keys = [write.key for write in writes]
+    if len(set(keys)) != len(keys):
+        raise InvariantError(f"a transaction writes a key twice: {sorted(keys)}")
+    if not all((*keys, *(guard.key for guard in guards))):
+        raise InvariantError("a transaction names an empty key")
+    size = sum(_size(write) for write in writes)
+    if size > MAX_BYTES:
+        raise InvariantError(f"a transaction of {size} bytes; at most {MAX_BYTES}")
+
+
+def _size(write: Put | Delete) -> int:
+    value = write.value if isinstance(write, Put) else b""
+    return len(write.key.encode()) + len(value)

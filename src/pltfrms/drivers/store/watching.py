@@ -1,0 +1,127 @@
+"""An up-to-date copy of a part of the store: list, with watch as a hint to list again."""
+
+import asyncio
+from random import Random
+
+import structlog
+
+from pltfrms.drivers.clock import wait_event
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.store.ports import Listing, Store
+from pltfrms.errors import UnavailableError
+
+_COALESCE_SECONDS = 0.02
+_BACKOFF_MIN_SECONDS = 0.2
+_BACKOFF_MAX_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Mirror:
+    """Keeps `listing` equal to what is in the store under a prefix.
+
+    Rules:
+        - Data comes from linearizable lists only. A watch merely shortens the wait for the
+          next one, so a watch that loses, repeats or invents changes costs time, not truth.
+        - Lists happen on every hint (at most one per 20 ms), and every `resync_seconds`
+          (+-20 %) without one.
+        - A list or a watch that breaks begins a new session (list, then watch) after a
+          back-off of 0.2 s that doubles to 1 s, jittered; a session of 1 s resets it.
+        - A listing with a lower revision than ours is not believed at once: it may come from
+          one confused member. A second list decides. If it is not lower, the first was
+          stale, and only the second is taken. If it is lower too, the store was really set
+          back (restored from a backup, or etcd #17780): `regressions` counts up, the old
+          listing is dropped for the second one, and a new session begins, because the old
+          watch waits for revisions that are far in the future now.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        clock: Clock,
+        *,
+        random: Random,
+        resync_seconds: float = 10.0,
+    ) -> None:
+        """Know nothing until `run` runs."""
+        self.listing: Listing | None = None
+        """The latest; stays as it is while the store does not answer. None: never listed."""
+        self.last_success_at: float | None = None
+        """Monotonic time at which the store last answered a list; None: never."""
+        self.regressions = 0
+        """How often the store was really set back."""
+        self._store = store
+        self._prefix = prefix
+        self._clock = clock
+        self._random = random
+        self._resync_seconds = resync_seconds
+        self._taken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep `listing` up to date until cancelled."""
+        backoff = _BACKOFF_MIN_SECONDS
+        while True:
+            began = self._clock.monotonic()
+            try:
+                await self._session()
+            except UnavailableError as error:
+                _log.warning("store not answering", prefix=self._prefix, error=str(error))
+            if self._clock.monotonic() - began >= _BACKOFF_MAX_SECONDS:
+                backoff = _BACKOFF_MIN_SECONDS
+            await self._clock.sleep(backoff * self._random.uniform(0.5, 1.0))
+            backoff = min(backoff * 2, _BACKOFF_MAX_SECONDS)
+
+    async def wait_newer(self, revision: int) -> Listing:
+        """Return the listing once its revision is > `revision`.
+
+        Also returns when the store is set back while waiting: then the listing is older than
+        asked for, but newer than any that will come from the past that was lost.
+        """
+        regressions = self.regressions
+        while True:
+            taken = self._taken
+            listing = self.listing
+            if listing and (listing.revision > revision or self.regressions != regressions):
+                return listing
+            await taken.wait()
+
+    async def _session(self) -> None:
+        """List, then watch and list until the watch ends or the store is set back."""
+        first = await self._relist()
+        hint = asyncio.Event()
+        watch = asyncio.create_task(self._follow(first.revision, hint))
+        try:
+            regressions = self.regressions
+            while not watch.done() and self.regressions == regressions:
+                await self._clock.sleep(_COALESCE_SECONDS)
+                resync = self._resync_seconds * self._random.uniform(0.8, 1.2)
+                await wait_event(hint, self._clock, resync)
+                hint.clear()
+                await self._relist()
+        finally:
+            watch.cancel()
+            (outcome,) = await asyncio.gather(watch, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    async def _follow(self, after: int, hint: asyncio.Event) -> None:
+        try:
+            async for revision in self._store.changes(self._prefix, after):
+                if self.listing is None or revision > self.listing.revision:
+                    hint.set()
+        finally:
+            hint.set()
+
+    async def _relist(self) -> Listing:
+        listing = await self._store.list(self._prefix)
+        known = self.listing.revision if self.listing else 0
+        if listing.revision < known:
+            _log.warning("store revision went back", known=known, now=listing.revision)
+            listing = await self._store.list(self._prefix)
+            self.regressions += listing.revision < known
+        self.listing = listing
+        self.last_success_at = self._clock.monotonic()
+        self._taken.set()
+        self._taken = asyncio.Event()
+        return listing

@@ -1,0 +1,1 @@
+"""WireGuard links, in the kernel or in userspace."""

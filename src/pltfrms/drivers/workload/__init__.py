@@ -1,0 +1,1 @@
+"""Instances on a node: processes in namespaces, their limits, files, probes."""

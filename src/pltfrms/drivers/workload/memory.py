@@ -1,0 +1,201 @@
+"""The twins of the `process` runtime and its prober, for tests and simulation.
+
+A `MemoryWorkload` is the machine's side: it lives on when an agent is replaced by its next
+life. Time is the clock's, so that a virtual one works.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pltfrms.drivers.kernel.ports import Network
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
+from pltfrms.errors import ConflictError, UnavailableError
+from pltfrms.model.addresses import Address
+from pltfrms.model.machine import Instance, InstanceSpec
+from pltfrms.model.service import Probe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How instances of a spec behave."""
+
+    refuses: str = ""
+    """Why it cannot be started; `` if it can."""
+    start_ms: int = 50
+    healthy_after_ms: int = 0
+    """It answers probes from then on, counted from its start."""
+    crash_after_ms: int | None = None
+    """It ends by itself then, counted from its start."""
+    ignores_sigterm: bool = False
+
+
+GOOD = Behaviour()
+
+
+@dataclass(slots=True)
+class MemoryInstance:
+    """An imagined process."""
+
+    instance: Instance
+    behaviour: Behaviour
+    started_at: float
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    hung: bool = False
+    connections: int = 0
+    how: str = ""
+
+
+class MemoryWorkload:
+    """`ports.Workload` without processes."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        network: Network,
+        behave: Callable[[InstanceSpec], Behaviour] = lambda _spec: GOOD,
+    ) -> None:
+        """Start with no instance; `behave` is asked at every start."""
+        self.clock = clock
+        self.behave = behave
+        self._network = network
+        self._pid = 1000
+        self._running: dict[str, MemoryInstance] = {}
+        self._last_words: dict[str, str] = {}
+        self._crashes: set[asyncio.Task[None]] = set()
+
+    async def running(self) -> Mapping[str, Instance]:
+        """See `ports.Workload`."""
+        return {name: one.instance for name, one in self._running.items()}
+
+    async def start(self, spec: InstanceSpec) -> Instance:
+        """See `ports.Workload`. Raises what `ProcessRuntime.start` raises."""
+        present = self._running.get(spec.allocation)
+        if present is not None:
+            if present.instance.fingerprint == fingerprint_of(spec):
+                return present.instance
+            raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
+        behaviour = self.behave(spec)
+        await self.clock.sleep(behaviour.start_ms / 1000)
+        if behaviour.refuses:
+            raise UnavailableError(f"{spec.allocation} did not start: {behaviour.refuses}")
+        self._pid += 1
+        await self._network.attach_instance(spec.device, self._pid)
+        one = MemoryInstance(
+            Instance(
+                allocation=spec.allocation,
+                pid=self._pid,
+                device=spec.device,
+                fingerprint=fingerprint_of(spec),
+            ),
+            behaviour,
+            self.clock.monotonic(),
+        )
+        self._running[spec.allocation] = one
+        if behaviour.crash_after_ms is not None:
+            crash = asyncio.create_task(self._crash_later(one, behaviour.crash_after_ms))
+            self._crashes.add(crash)
+            crash.add_done_callback(self._crashes.discard)
+        return one.instance
+
+    async def stop(self, instance: Instance, grace_ms: int) -> None:
+        """See `ports.Workload`."""
+        one = self.find(instance)
+        if one is None:
+            return
+        if one.behaviour.ignores_sigterm or one.hung:
+            await self.clock.sleep(grace_ms / 1000)
+            await self._end(one, "killed together with its init process")
+        else:
+            await self._end(one, "exited with status 0")
+
+    async def wait(self, instance: Instance) -> str:
+        """See `ports.Workload`."""
+        one = self.find(instance)
+        if one is None:
+            return self._last_words.get(instance.allocation, "ended long ago")
+        await one.ended.wait()
+        return one.how
+
+    async def rotate_logs(self) -> None:
+        """See `ports.Workload`; there are no logs."""
+
+    def limits(self) -> str:
+        """See `ports.Workload`."""
+        return "not enforced: instances are imagined"
+
+    # ---- what the world does ---------------------------------------------------------------
+
+    async def crash(self, allocation: str, how: str = "exited with status 1") -> None:
+        """Let an instance end by itself."""
+        await self._end(self._running[allocation], how)
+
+    def hang(self, allocation: str) -> None:
+        """Let an instance answer nothing any more."""
+        self._running[allocation].hung = True
+
+    def recover(self, allocation: str) -> None:
+        """Let a hung instance answer again."""
+        self._running[allocation].hung = False
+
+    def connect(self, allocation: str, connections: int) -> None:
+        """Let an instance have so many connections from now on."""
+        self._running[allocation].connections = connections
+
+    async def power_off(self) -> None:
+        """End everything, as when the machine loses power. Nobody hears of it."""
+        for crash in self._crashes:
+            crash.cancel()
+        for one in tuple(self._running.values()):
+            await self._end(one, "killed together with its init process")
+
+    def find(self, instance: Instance) -> "MemoryInstance | None":
+        """Return what runs as exactly this instance."""
+        one = self._running.get(instance.allocation)
+        return one if one is not None and one.instance == instance else None
+
+    async def _crash_later(self, one: MemoryInstance, after_ms: int) -> None:
+        await self.clock.sleep(after_ms / 1000)
+        await self._end(one, "exited with status 1")
+
+    async def _end(self, one: MemoryInstance, how: str) -> None:
+        if self.find(one.instance) is not one:
+            return
+        del self._running[one.instance.allocation]
+        one.how = self._last_words[one.instance.allocation] = how
+        # As the kernel does: the veth goes with the instance, and its routes with the veth.
+        await self._network.detach_instance(one.instance.device)
+        one.ended.set()
+
+
+class MemoryProber:
+    """`ports.Prober` for the instances of a `MemoryWorkload`."""
+
+    def __init__(self, workload: MemoryWorkload) -> None:
+        """Ask instances of this machine."""
+        self._workload = workload
+
+    async def probe(
+        self, instance: Instance, probe: Probe, addresses: Sequence[Address]
+    ) -> str:
+        """See `ports.Prober`."""
+        one = self._workload.find(instance)
+        if one is None:
+            return "cannot ask the instance: it is gone"
+        where = f"{probe.kind} {', '.join(map(str, addresses))} port {probe.port}"
+        if one.hung:
+            await self._workload.clock.sleep(probe.timeout_ms / 1000)
+            return f"{where}: no answer within {probe.timeout_ms} ms"
+        age_ms = (self._workload.clock.monotonic() - one.started_at) * 1000
+        if age_ms < one.behaviour.healthy_after_ms:
+            return f"{where}: Connection refused"
+        return ""
+
+    async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
+        """See `ports.Prober`."""
+        one = self._workload.find(instance)
+        if one is None:
+            return CONNECTIONS_UNKNOWN
+        return one.connections if addresses else 0

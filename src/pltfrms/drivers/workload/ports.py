@@ -1,0 +1,61 @@
+"""The seams to instances: run them, and ask whether they can serve."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from pltfrms.model.addresses import Address
+from pltfrms.model.machine import (
+    Instance,
+    InstanceSpec,
+)
+from pltfrms.model.service import Probe
+
+
+class Workload(Protocol):
+    """The instances of this machine (`process` runtime)."""
+
+    async def running(self) -> Mapping[str, Instance]:
+        """Return the running instances by allocation id, found again after any restart."""
+        ...
+
+    async def start(self, spec: InstanceSpec) -> Instance:
+        """Start an instance with its network; it survives our own end."""
+        ...
+
+    async def stop(self, instance: Instance, grace_ms: int) -> None:
+        """End an instance: SIGTERM, wait, SIGKILL; return when it is gone."""
+        ...
+
+    async def wait(self, instance: Instance) -> str:
+        """Return when the instance has ended, with one sentence how (pidfd: no polling)."""
+        ...
+
+    async def rotate_logs(self) -> None:
+        """Bound the size of every instance's log (call it every few seconds)."""
+        ...
+
+    def limits(self) -> str:
+        """Say in one sentence how cpu and memory limits are enforced, or why not."""
+        ...
+
+
+CONNECTIONS_UNKNOWN: Final = -1
+"""Instead of a number of connections: it cannot be known now."""
+
+
+class Prober(Protocol):
+    """Asks instances whether they can serve, from inside their own namespaces."""
+
+    async def probe(
+        self, instance: Instance, probe: Probe, addresses: Sequence[Address]
+    ) -> str:
+        """Ask once on every address; return `` on success, else one sentence what failed."""
+        ...
+
+    async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
+        """Return how many TCP connections with these local addresses an instance still has.
+
+        Half-closed ones count too, those with itself do not; CONNECTIONS_UNKNOWN if it cannot
+        be known.
+        """
+        ...

@@ -1,0 +1,306 @@
+"""The `process` runtime: instances are processes of the machine in namespaces of their own.
+
+Each has its own net, pid, mnt, uts and ipc namespaces. Its pid 1 is `instance_init.py`, which
+needs nobody: when the agent ends, instances go on; when an instance ends while there is no
+agent, the kernel removes its veth and the routes through it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, cast
+
+import structlog
+
+from pltfrms.drivers.descriptors import readable
+from pltfrms.drivers.kernel.ports import Network
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.workload import instance_init
+from pltfrms.drivers.workload.instance_files import (
+    InstanceFiles,
+    Record,
+    fingerprint_of,
+    start_ticks,
+)
+from pltfrms.drivers.workload.limits import CgroupLimits
+from pltfrms.errors import ConflictError, UnavailableError
+from pltfrms.model.machine import Instance, InstanceSpec
+
+if TYPE_CHECKING:
+    from pltfrms.drivers.workload.instance_init import Wishes
+
+NEAR_END: Final = "fe80::1"
+_IPV6 = 6
+_START_TIMEOUT_SECONDS = 10
+LINGER_SECONDS: Final = 0.3
+"""How long the network of an instance that ended outlives it. To remove a device the kernel
+holds the lock of all routing for 10-30 ms, just when everybody is to hear of the end."""
+_INIT: Final = str(Path(instance_init.__file__))
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_log = structlog.get_logger()
+
+
+class ProcessRuntime:
+    """`ports.Workload` with processes."""
+
+    def __init__(
+        self,
+        directories: Directories,
+        network: Network,
+        *,
+        cgroup_root: Path = Path("/sys/fs/cgroup"),
+        log_bytes: int = 10 * 1024 * 1024,
+        keep_seconds: int = 86_400,
+    ) -> None:
+        """Prepare limits; `keep_seconds` is how long files of ended instances stay."""
+        self._files = InstanceFiles(directories)
+        self._network = network
+        self._limits = CgroupLimits(cgroup_root)
+        self._log_bytes = log_bytes
+        self._keep_seconds = keep_seconds
+        self._lingering: set[asyncio.Task[None]] = set()
+
+    async def running(self) -> Mapping[str, Instance]:
+        """See `ports.Workload`."""
+        found: dict[str, Instance] = {}
+        for record in self._files.records():
+            if record.alive:
+                found[record.allocation] = record.instance
+            else:
+                how = self._files.how_it_ended(record.allocation)
+                _log.info("instance_ended_unseen", allocation=record.allocation, how=how)
+                await self._clean_up(record)
+        return found
+
+    async def start(self, spec: InstanceSpec) -> Instance:
+        """See `ports.Workload`. Returns when the command runs: after about 50 ms.
+
+        Raises:
+            ConflictError: the allocation runs already, from another spec.
+            UsageError: a file of the spec would be outside its directory.
+            UnavailableError: it did not start; says why. Nothing of it is left.
+        """
+        present = (await self.running()).get(spec.allocation)
+        if present is not None:
+            if present.fingerprint == fingerprint_of(spec):
+                return present
+            raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
+        wishes = _wishes(spec, self._files)
+        init = _Init(spec.allocation, self._files.open_log(spec.allocation))
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_SECONDS):
+                return await self._start(spec, wishes, init)
+        except TimeoutError as error:
+            why = f"it took longer than {_START_TIMEOUT_SECONDS} s"
+            raise UnavailableError(f"{spec.allocation} did not start: {why}") from error
+        except (UnavailableError, OSError) as error:
+            raise UnavailableError(f"{spec.allocation} did not start: {error}") from error
+        finally:
+            if not init.started:
+                await self._undo_start(spec, init)
+            init.close()
+
+    async def stop(self, instance: Instance, grace_ms: int) -> None:
+        """See `ports.Workload`. Stopping what does not run any more is not an error."""
+        record = self._files.recall(instance)
+        if record is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = _open(record)
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                async with asyncio.timeout(grace_ms / 1000):
+                    await readable(pidfd)
+            except TimeoutError:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                await readable(pidfd)
+            finally:
+                os.close(pidfd)
+        await self._clean_up(record)
+
+    async def wait(self, instance: Instance) -> str:
+        """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
+        record = self._files.recall(instance)
+        if record is not None:
+            with ExitStack() as held:
+                with contextlib.suppress(ProcessLookupError):
+                    pidfd = _open(record)
+                    held.callback(os.close, pidfd)
+                    with contextlib.suppress(OSError):
+                        held.callback(os.close, _open_namespace(record))
+                    await readable(pidfd)
+                task = asyncio.ensure_future(self._linger(record, held.pop_all()))
+            self._lingering.add(task)
+            task.add_done_callback(self._lingering.discard)
+        return self._files.how_it_ended(instance.allocation)
+
+    async def rotate_logs(self) -> None:
+        """See `ports.Workload`. Also removes files of instances that ended long ago."""
+        self._files.rotate_logs(self._log_bytes)
+        self._files.remove_leftovers(await self.running(), time.time() - self._keep_seconds)
+
+    def limits(self) -> str:
+        """See `ports.Workload`."""
+        return self._limits.sentence()
+
+    async def _start(self, spec: InstanceSpec, wishes: "Wishes", init: "_Init") -> Instance:
+        pid = init.meet(int(await init.hear("pid")))
+        init.say(json.dumps(wishes))
+        record = Record(
+            allocation=spec.allocation,
+            pid=pid,
+            start_ticks=start_ticks(pid) or 0,
+            device=spec.device,
+            fingerprint=fingerprint_of(spec),
+        )
+        self._limits.confine(spec, pid)
+        await self._network.attach_instance(spec.device, pid)
+        self._files.remember(record)
+        init.say("go")
+        await init.hear("started")
+        init.started = True
+        _log.info("instance_started", allocation=spec.allocation, pid=pid)
+        return record.instance
+
+    async def _undo_start(self, spec: InstanceSpec, init: "_Init") -> None:
+        await init.kill()
+        await self._network.detach_instance(spec.device)
+        self._limits.release(spec.allocation)
+        self._files.forget_allocation(spec.allocation)
+
+    async def _linger(self, record: Record, held: ExitStack) -> None:
+        with held:
+            await asyncio.sleep(LINGER_SECONDS)
+            await self._clean_up(record)
+
+    async def _clean_up(self, record: Record) -> None:
+        """Remove what an ended instance leaves, once: `stop` and `wait` both come here."""
+        if not self._files.forget(record):
+            return
+        self._limits.release(record.allocation)
+        # The kernel does this too, a little later. Not if the name is somebody else's by now.
+        if record.device not in {r.device for r in self._files.records() if r.alive}:
+            await self._network.detach_instance(record.device)
+
+
+class _Init:
+    """Our end of the conversation with an `instance_init.py`."""
+
+    def __init__(self, allocation: str, log: int) -> None:
+        self.started = False
+        self._pidfd = -1
+        self._heard = b""
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", _INIT, allocation],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                env={"PATH": _PATH},
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        self._to = cast("IO[bytes]", self._process.stdin)
+        self._from = cast("IO[bytes]", self._process.stdout)
+        os.set_blocking(self._from.fileno(), False)
+
+    def meet(self, pid: int) -> int:
+        """Hold on to the instance's pid 1, so that nobody else can be mistaken for it."""
+        self._pidfd = os.pidfd_open(pid)
+        return pid
+
+    def say(self, words: str) -> None:
+        self._to.write(words.encode() + b"\n")
+
+    async def hear(self, word: str) -> str:
+        """Return what follows `word` in the next line."""
+        line = await self._line()
+        said, _, rest = line.partition(" ")
+        if said != word:
+            raise UnavailableError(rest or "its init ended without a word: see its log")
+        return rest
+
+    async def _line(self) -> str:
+        while b"\n" not in self._heard:
+            await readable(self._from.fileno())
+            part = os.read(self._from.fileno(), 4096)
+            if not part:
+                return ""
+            self._heard += part
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode()
+
+    async def kill(self) -> None:
+        """End it, whatever it has come to; without `go` it also ends by itself."""
+        self._to.close()
+        self._process.kill()
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            await readable(self._pidfd)
+
+    def close(self) -> None:
+        """Release descriptors, and reap the process that made the namespaces."""
+        self._to.close()
+        self._from.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+        self._process.kill()
+        self._process.wait()
+
+
+def _open(record: Record) -> int:
+    """Return a pidfd of exactly that process; ProcessLookupError if it is gone."""
+    pidfd = os.pidfd_open(record.pid)
+    if not record.alive:
+        os.close(pidfd)
+        raise ProcessLookupError(record.pid)
+    return pidfd
+
+
+def _open_namespace(record: Record) -> int:
+    """Return what keeps the network namespace of a process for longer than the process."""
+    return os.open(f"/proc/{record.pid}/ns/net", os.O_RDONLY)
+
+
+def _wishes(spec: InstanceSpec, files: InstanceFiles) -> "Wishes":
+    directory = files.prepare(spec)
+    return {
+        "allocation": spec.allocation,
+        "process": list(spec.process),
+        "environment": {"PATH": _PATH, "HOME": str(directory)} | dict(spec.environment),
+        "directory": str(directory),
+        "exit_file": str(files.exit_file(spec.allocation)),
+        "ip_commands": list(_ip_commands(spec)),
+    }
+
+
+def _ip_commands(spec: InstanceSpec) -> Iterator[str]:
+    """Yield the configuration of the network inside.
+
+    The near end of `eth0` is always fe80::1: nothing about the machine is in here. IPv6
+    addresses skip duplicate detection, which would cost a second.
+    """
+    yield "link set lo up"
+    for address in spec.service_addresses:
+        yield f"address add {address} dev lo"
+    yield "link set eth0 addrgenmode none"
+    yield "link set eth0 up"
+    yield "address add fe80::2/64 dev eth0 nodad"
+    sources = {4: "", 6: ""}
+    for address in spec.unicast_addresses:
+        yield f"address add {address} dev eth0" + (" nodad" if address.version == _IPV6 else "")
+        sources[address.version] = f" src {address.ip}"
+    # Not `default`: together with `via inet6`, iproute2 takes that for an IPv6 route.
+    yield f"route add 0.0.0.0/0 via inet6 {NEAR_END} dev eth0{sources[4]}"
+    yield f"route add ::/0 via {NEAR_END} dev eth0{sources[6]}"

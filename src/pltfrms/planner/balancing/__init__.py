@@ -1,0 +1,1 @@
+"""Who gets a flow: the rows of the director, and why."""

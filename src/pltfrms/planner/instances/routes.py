@@ -1,0 +1,102 @@
+"""Decide which routes to instances a node has in its service table."""
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from ipaddress import ip_network
+from typing import Final
+
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.machine import (
+    PROTO_ACTIVE,
+    PROTO_DRAINING,
+    PROTO_REACHABLE,
+    SERVICE_TABLE,
+    Nexthop,
+    Route,
+)
+from pltfrms.model.plan import Allocation, Target
+from pltfrms.model.service import Service
+from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_device
+
+MAX_METRIC: Final = 256
+"""BIRD takes the metric as the node's ECMP weight, which ends here."""
+
+
+def service_routes(
+    target: Target,
+    ready: AbstractSet[str],
+    attached: AbstractSet[str],
+    draining: AbstractSet[str] = frozenset(),
+    balanced: AbstractSet[str] | None = None,
+) -> tuple[Route, ...]:
+    """Return the routes of table 100, sorted.
+
+    Per service prefix one route over its instances in `ready`, whose metric is the node's
+    weight: the sum of theirs, at most 256. Where none is ready, one over those in `draining`,
+    which says so. Per instance in `attached` (it runs and has its network) one route to each
+    of its unicast addresses; the protocol number of the IPv6 one says whether it is ready,
+    draining or only reachable, and nothing else of it changes with that, so that the kernel
+    replaces it in place. All three are sets of allocation ids; those that the target does not
+    know are left out, and who is ready is not draining.
+
+    `balanced` are the devices of instances that can take off an outer header: to all others
+    no director may send, so they are only reachable. None: all can.
+    """
+    services = {service.name: service for service in target.services}
+    protos = dict.fromkeys(draining, PROTO_DRAINING) | dict.fromkeys(ready, PROTO_ACTIVE)
+    routes: list[Route] = []
+    for name, service in sorted(services.items()):
+        mine = [each for each in target.allocations if each.service == name]
+        routes += _prefix_routes(service, mine, protos)
+        for allocation in mine:
+            if allocation.id in attached:
+                proto = protos.get(allocation.id, PROTO_REACHABLE)
+                if balanced is not None and instance_device(allocation.slot) not in balanced:
+                    proto = PROTO_REACHABLE
+                routes += _unicast_routes(target, service, allocation, proto)
+    return tuple(sorted(routes, key=lambda route: (route.prefix.version, route.prefix)))
+
+
+def _prefix_routes(
+    service: Service, mine: list[Allocation], protos: Mapping[str, int]
+) -> Iterator[Route]:
+    """Return the routes to the service over the best of its instances that may serve."""
+    known = {protos[allocation.id] for allocation in mine if allocation.id in protos}
+    if not known:
+        return
+    best = min(known)
+    serving = [allocation for allocation in mine if protos.get(allocation.id) == best]
+    weight = service.spec.weight
+    # One nexthop alone has no weight in the kernel; saying 1 makes ours equal to its answer.
+    share = weight if len(serving) > 1 else 1
+    nexthops = tuple(sorted(_nexthop(allocation, share) for allocation in serving))
+    metric = min(MAX_METRIC, weight * len(serving))
+    for prefix in service.prefixes:
+        yield _route(prefix, best, metric, nexthops)
+
+
+def _unicast_routes(
+    target: Target, service: Service, allocation: Allocation, proto: int
+) -> Iterator[Route]:
+    """Return the routes to one instance; only the IPv6 one travels, IPv4 has no director."""
+    node = target.platform.machine(allocation.node)
+    address4 = target.platform.instance4(node, allocation.slot)
+    address6 = target.platform.instance6(node, service.id, allocation.slot)
+    weight, nexthops = service.spec.weight, (_nexthop(allocation, 1),)
+    yield _route(ip_network(address4), PROTO_REACHABLE, weight, nexthops)
+    yield _route(ip_network(address6), proto, weight, nexthops)
+
+
+def _nexthop(allocation: Allocation, weight: int) -> Nexthop:
+    device = instance_device(allocation.slot)
+    return Nexthop(device=device, via=INSTANCE_LINK_LOCAL, weight=weight)
+
+
+def _route(prefix: Prefix, proto: int, metric: int, nexthops: tuple[Nexthop, ...]) -> Route:
+    return Route(
+        prefix=prefix,
+        table=SERVICE_TABLE,
+        proto=proto,
+        metric=metric,
+        nexthops=nexthops,
+    )

@@ -1,0 +1,1 @@
+"""What runs where: from what is wanted to steps that bring it about."""

@@ -1,0 +1,47 @@
+"""Empty the nodes that an operator drains: the new copy first, one at a time."""
+
+from pltfrms.model.plan import Allocation, Reason
+from pltfrms.model.service import Service
+from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.loss import is_braked
+from pltfrms.planner.placement.placement import Wish, place
+from pltfrms.planner.placement.rollout import is_replacing
+
+
+def empty_nodes(draft: Draft) -> None:
+    """Begin at most one move per service and datacenter, while no other is under way.
+
+    What finds no room stays where it is and serves there: nothing is stopped before another
+    copy of the replica serves.
+    """
+    for _, service in sorted(draft.snapshot.services.items()):
+        for datacenter in draft.wanted_datacenters(service):
+            if is_braked(draft, datacenter):
+                continue
+            replicas = draft.replicas(service.name, datacenter).values()
+            # A move between nodes that are gone may never end, and is nothing to wait for.
+            alive = [each for each in replicas if any(map(draft.is_present, each))]
+            if not is_replacing(alive, service):
+                _move_one(draft, service, datacenter)
+
+
+def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
+    for old in _leaving(draft, service, datacenter):
+        wish = Wish(
+            service=service,
+            datacenter=datacenter,
+            replica=old.replica,
+            reason=Reason.NODE_DRAINED,
+            replaces=old,
+        )
+        if place(draft, wish):
+            return
+
+
+def _leaving(draft: Draft, service: Service, datacenter: str) -> list[Allocation]:
+    """Return what is to move, by replica; a node of unknown contact is left alone."""
+    return [
+        allocations[-1]
+        for _, allocations in sorted(draft.replicas(service.name, datacenter).items())
+        if draft.drained(allocations[-1].node) and draft.is_present(allocations[-1])
+    ]

@@ -1,0 +1,110 @@
+"""Say in sentences why a service is where it is, and what is missing."""
+
+from ipaddress import ip_network
+
+from pltfrms.errors import NotFoundError
+from pltfrms.model.plan import Allocation, Note
+from pltfrms.model.service import Service
+from pltfrms.model.state import Contact, Snapshot
+from pltfrms.model.topology import Role
+from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.plan import make_plan
+
+_CONTACT_SENTENCES = {
+    Contact.PRESENT: "",
+    Contact.LOST: "; the node is out of contact, so this is the last that is known",
+    Contact.UNKNOWN: "; contact with the node is not judged yet",
+}
+
+
+def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
+    """Return sentences: wanted, where and why each replica is, what is missing, who announces.
+
+    Raises:
+        NotFoundError: there is no such service.
+    """
+    service = snapshot.services.get(name)
+    if service is None:
+        known = ", ".join(sorted(snapshot.services)) or "none"
+        raise NotFoundError(f"there is no service {name!r}; there are: {known}")
+    draft = Draft(snapshot)
+    notes = make_plan(snapshot).notes
+    datacenters = draft.wanted_datacenters(service)
+    sentences = [
+        (
+            f"{name}: {service.spec.per_datacenter} replicas wanted in each of "
+            f"{', '.join(datacenters) or 'no datacenter'}, at most {service.spec.max_per_node} "
+            f"per node; version {service.version}."
+        ),
+        f"{name}: its prefixes are {service.prefix4} and {service.prefix6}.",
+    ]
+    for datacenter in datacenters:
+        sentences += _explain_datacenter(draft, service, datacenter, notes)
+    sentences += [
+        f"{note.about}: {_note(note)}." for note in notes if note.about in datacenters
+    ]
+    return (*sentences, *_explain_announcements(snapshot, service))
+
+
+def _explain_datacenter(
+    draft: Draft, service: Service, datacenter: str, notes: tuple[Note, ...]
+) -> list[str]:
+    sentences = []
+    replicas = draft.replicas(service.name, datacenter)
+    for replica in range(1, service.spec.per_datacenter + 1):
+        about = f"{service.name}.{datacenter}.{replica}"
+        allocations = replicas.get(replica, [])
+        sentences += [_explain_allocation(draft.snapshot, a) for a in allocations]
+        missing = [f"{about}: cannot be placed: {_note(n)}." for n in notes if n.about == about]
+        if not allocations and not missing:
+            missing = [f"{about}: is about to be placed."]
+        sentences += missing
+    return sentences
+
+
+def _explain_allocation(snapshot: Snapshot, allocation: Allocation) -> str:
+    replaces = f" (replaces {allocation.replaces})" if allocation.replaces else ""
+    return (
+        f"{allocation.id}: on {allocation.node} because {allocation.reason.sentence}"
+        f"{replaces}; version {allocation.version}; {_state(snapshot, allocation)}"
+        f"{_CONTACT_SENTENCES[snapshot.contact(allocation.node)]}."
+    )
+
+
+def _state(snapshot: Snapshot, allocation: Allocation) -> str:
+    instance = snapshot.instance(allocation.id)
+    if instance is None:
+        return "its agent has not reported it yet"
+    restarts = f", restarted {instance.restarts} times" if instance.restarts else ""
+    detail = f" ({instance.detail})" if instance.detail else ""
+    return f"{instance.phase}{restarts}{detail}"
+
+
+def _note(note: Note) -> str:
+    return f"{note.reason.sentence}; {note.detail}" if note.detail else note.reason.sentence
+
+
+def _explain_announcements(snapshot: Snapshot, service: Service) -> list[str]:
+    """Say of every edge whether it announces an aggregate that contains a prefix of ours."""
+    mine = {
+        str(aggregate.prefix)
+        for aggregate in snapshot.platform.aggregates
+        for prefix in service.prefixes
+        if aggregate.prefix.version == prefix.version
+        and prefix.network_address in ip_network(aggregate.prefix)
+    }
+    sentences = []
+    for edge in snapshot.platform.machines_of(Role.EDGE):
+        if edge.external:
+            sentences.append(f"{edge.name}: others manage it; what it announces is not known.")
+            continue
+        status = snapshot.statuses.get(edge.name)
+        known = [a for a in status.aggregates if a.prefix in mine] if status else []
+        sentences += [
+            f"{edge.name}: {'announces' if a.announced else 'does not announce'} {a.prefix}: "
+            f"{a.reason.sentence}{_CONTACT_SENTENCES[snapshot.contact(edge.name)]}."
+            for a in known
+        ]
+        if not known:
+            sentences.append(f"{edge.name}: has not reported what it announces.")
+    return sentences

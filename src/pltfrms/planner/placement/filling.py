@@ -1,0 +1,39 @@
+"""Give a node to every wanted replica that nothing runs."""
+
+from pltfrms.model.plan import Allocation, Reason
+from pltfrms.model.service import Service
+from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.loss import is_braked
+from pltfrms.planner.placement.placement import Wish, place
+
+
+def fill_replicas(draft: Draft) -> None:
+    """Place new replicas, and replacements for those whose node is lost or removed."""
+    for _, service in sorted(draft.snapshot.services.items()):
+        for datacenter in draft.wanted_datacenters(service):
+            _fill(draft, service, datacenter)
+
+
+def _fill(draft: Draft, service: Service, datacenter: str) -> None:
+    braked = is_braked(draft, datacenter)
+    for replica in range(1, service.spec.per_datacenter + 1):
+        allocations = draft.replicas(service.name, datacenter).get(replica, [])
+        reason = _why(draft, allocations)
+        if reason is None or (reason is Reason.NODE_LOST and braked):
+            continue
+        wish = Wish(
+            service=service,
+            datacenter=datacenter,
+            replica=replica,
+            reason=reason,
+            replaces=allocations[-1] if allocations else None,
+        )
+        place(draft, wish)
+
+
+def _why(draft: Draft, allocations: list[Allocation]) -> Reason | None:
+    """Return why a replica needs an allocation; None while one may still be alive."""
+    troubles = [draft.trouble(allocation) for allocation in allocations]
+    if None in troubles:
+        return None
+    return troubles[-1] if troubles else Reason.NEW_REPLICA

@@ -1,0 +1,135 @@
+"""Decide on which node a new allocation goes, or say why there is none."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pltfrms.model.plan import Allocation, Reason
+from pltfrms.model.service import Service
+from pltfrms.model.topology import Machine
+from pltfrms.planner.placement.draft import SLOTS_MAX, Draft, cpu_milli
+
+_NAMED_MAX = 3
+"""Full nodes that a note names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """An allocation that is wanted and has no node yet."""
+
+    service: Service
+    datacenter: str
+    replica: int
+    reason: Reason
+    replaces: Allocation | None = None
+
+    @property
+    def about(self) -> str:
+        """The replica's name."""
+        return f"{self.service.name}.{self.datacenter}.{self.replica}"
+
+
+def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> bool:
+    """Place the wish on the best of `nodes` (default: all open ones); else note why not."""
+    allowed = tuple(draft.open(wish.datacenter) if nodes is None else nodes)
+    within = [node for node in allowed if _within_spread(draft, wish, node)]
+    fitting = [node for node in within if _fits(draft, wish, node)]
+    if not fitting:
+        _explain(draft, wish, allowed, within)
+        return False
+    node = min(fitting, key=lambda node: _rank(draft, wish, node))
+    number = draft.next_number(wish.service.name, wish.datacenter, wish.replica)
+    draft.place(
+        Allocation(
+            id=f"{wish.about}-{number}",
+            service=wish.service.name,
+            datacenter=wish.datacenter,
+            replica=wish.replica,
+            number=number,
+            node=node.name,
+            slot=draft.free_slot(node.name),
+            version=wish.service.version,
+            reason=wish.reason,
+            replaces=wish.replaces.id if wish.replaces else "",
+        )
+    )
+    return True
+
+
+def _on_node(draft: Draft, wish: Wish, node: Machine) -> int:
+    """Count the service's allocations on a node; the one to be replaced counts as gone."""
+    replaced = wish.replaces is not None and wish.replaces.node == node.name
+    return draft.loads[node.name].services[wish.service.name] - replaced
+
+
+def _in_rack(draft: Draft, wish: Wish, node: Machine) -> int:
+    old = draft.nodes.get(wish.replaces.node) if wish.replaces else None
+    replaced = old is not None and (old.datacenter, old.rack) == (node.datacenter, node.rack)
+    return draft.in_rack(wish.service.name, node) - replaced
+
+
+def _within_spread(draft: Draft, wish: Wish, node: Machine) -> bool:
+    return _on_node(draft, wish, node) < wish.service.spec.max_per_node
+
+
+def _fits(draft: Draft, wish: Wish, node: Machine) -> bool:
+    """Return whether there is room; what is to be replaced still runs, so it counts."""
+    run, load = wish.service.spec.run, draft.loads[node.name]
+    return (
+        load.cpu_milli + cpu_milli(run.cpu) <= cpu_milli(node.cpu)
+        and load.memory_bytes + run.memory_bytes <= node.memory_bytes
+        and len(load.slots) < SLOTS_MAX
+    )
+
+
+def _rank(draft: Draft, wish: Wish, node: Machine) -> tuple[int, int, float, int, str]:
+    """Return the order of preference; the smallest wins. The name makes it unambiguous."""
+    load = draft.loads[node.name]
+    cpu = load.cpu_milli / max(cpu_milli(node.cpu), 1)
+    memory = load.memory_bytes / max(node.memory_bytes, 1)
+    return (
+        _in_rack(draft, wish, node),
+        _on_node(draft, wish, node),
+        max(cpu, memory),
+        load.count,
+        node.name,
+    )
+
+
+def _explain(
+    draft: Draft, wish: Wish, allowed: tuple[Machine, ...], within: list[Machine]
+) -> None:
+    all_count, present = len(draft.nodes_of(wish.datacenter)), draft.present(wish.datacenter)
+    drained = sum(draft.drained(node.name) for node in present)
+    if not allowed:
+        reason = Reason.ALL_DRAINED if present else Reason.NO_NODE_IN_CONTACT
+        detail = f"{len(present)} of {all_count} nodes are in contact"
+        draft.note(wish.about, reason, detail)
+    elif not within:
+        but, other = (f", {drained} of them drained", " other") if drained else ("", "")
+        detail = (
+            f"{len(present)} of {all_count} nodes are in contact{but}, each{other} already has "
+            f"{wish.service.spec.max_per_node} (max_per_node)"
+        )
+        draft.note(wish.about, Reason.NO_NODE_WITHIN_SPREAD, detail)
+    else:
+        draft.note(wish.about, Reason.NO_CAPACITY, _shortage(draft, wish, within))
+
+
+def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
+    free = ", ".join(
+        f"{node.name} has {(cpu_milli(node.cpu) - draft.loads[node.name].cpu_milli) / 1000:g}"
+        f" cpu and {_mib(node.memory_bytes - draft.loads[node.name].memory_bytes)} MiB"
+        f" and {SLOTS_MAX - len(draft.loads[node.name].slots)} slots free"
+        for node in nodes[:_NAMED_MAX]
+    )
+    more = (
+        f", and {len(nodes) - _NAMED_MAX} more nodes are full"
+        if len(nodes) > _NAMED_MAX
+        else ""
+    )
+    run = wish.service.spec.run
+    return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB; {free}{more}"
+
+
+def _mib(size_bytes: int) -> int:
+    return size_bytes // (1024 * 1024)

@@ -1,0 +1,30 @@
+"""Snapshot -> plan: what to start and stop now, each with its reason."""
+
+from pltfrms.model.plan import Plan
+from pltfrms.model.state import Snapshot
+from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.draining import empty_nodes
+from pltfrms.planner.placement.filling import fill_replicas
+from pltfrms.planner.placement.leaving import stop_unwanted
+from pltfrms.planner.placement.loss import note_mass_loss
+from pltfrms.planner.placement.rollout import roll_out
+from pltfrms.planner.placement.settling import stop_superseded
+from pltfrms.planner.placement.spreading import spread_out
+
+
+def make_plan(snapshot: Snapshot) -> Plan:
+    """Return the steps that bring what is recorded closer to what is wanted.
+
+    The same snapshot always gives the same plan. First comes what frees room, then what
+    repairs, then what improves. Every prefix of the steps is safe: no step takes away a copy
+    that serves, unless the spec does not want it or another copy of the replica serves.
+    """
+    draft = Draft(snapshot)
+    stop_unwanted(draft)
+    stop_superseded(draft)
+    note_mass_loss(draft)
+    fill_replicas(draft)
+    empty_nodes(draft)
+    roll_out(draft)
+    spread_out(draft)
+    return draft.plan()

@@ -1,0 +1,1 @@
+"""What edges announce, accept and put in force, and why."""

@@ -1,0 +1,247 @@
+"""A mirror of the store stays true whatever its watch does. In virtual time."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltfrms.drivers.store.memory import Backup, MemoryStore, WatchFault
+from pltfrms.drivers.store.ports import Listing, Put
+from pltfrms.drivers.store.watching import Mirror
+from tests.simulation.virtual import VirtualClock, run_beside, run_virtual
+
+
+def _mirror(store: MemoryStore) -> Mirror:
+    random = Random(1)  # noqa: S311 - jitter, not a secret
+    return Mirror(store, "/a/", VirtualClock(), random=random)
+
+
+async def _put(store: MemoryStore, key: str = "/a/x") -> int:
+    revision = await store.commit([Put(key=key, value=b"")])
+    assert revision is not None
+    return revision
+
+
+def test_a_change_is_seen_at_once_by_watch() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock)
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            assert mirror.listing is None
+            assert mirror.last_success_at is None
+            await mirror.wait_newer(0)
+            await clock.sleep(1)
+            for _ in range(3):
+                revision = await _put(store)
+                began = clock.monotonic()
+                listing = await mirror.wait_newer(revision - 1)
+                assert listing.entries[0].mod_revision == revision
+                assert clock.monotonic() - began <= 0.021
+            assert mirror.last_success_at == pytest.approx(clock.monotonic())
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+def test_a_burst_of_hints_makes_few_lists() -> None:
+    async def scenario() -> int:
+        clock = VirtualClock()
+        store = _CountingStore(clock)
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            await mirror.wait_newer(0)
+            before = store.lists
+            for _ in range(100):
+                await _put(store)
+                await clock.sleep(0.001)
+            await clock.sleep(0.1)
+            store.lists -= before
+
+        await run_beside(main(), mirror.run())
+        return store.lists
+
+    assert 2 <= run_virtual(scenario()) <= 7
+
+
+class _CountingStore(MemoryStore):
+    lists = 0
+
+    async def list(self, prefix: str) -> Listing:
+        self.lists += 1
+        return await super().list(prefix)
+
+
+@pytest.mark.parametrize("fault", [WatchFault.SKIP, WatchFault.END, WatchFault.BACK])
+def test_a_bad_watch_costs_at_most_a_resync(fault: WatchFault) -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock)
+        store.watch_fault = lambda: fault
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            await mirror.wait_newer(0)
+            for _ in range(20):
+                revision = await _put(store)
+                async with asyncio.timeout(12.1):
+                    await mirror.wait_newer(revision - 1)
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+def test_the_end_of_a_watch_is_a_hint_too() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock)
+        store.watch_fault = lambda: WatchFault.END
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            await mirror.wait_newer(0)
+            await clock.sleep(1)
+            revision = await _put(store)
+            async with asyncio.timeout(0.1):
+                await mirror.wait_newer(revision - 1)
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+def test_while_the_store_is_away_the_last_listing_stays_and_its_age_shows() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store, other = _pair(clock)
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            listing = await mirror.wait_newer(0)
+            store.unavailable = True
+            revision = await _put(other)
+            await clock.sleep(60)
+            assert mirror.listing == listing
+            assert mirror.last_success_at is not None
+            assert clock.monotonic() - mirror.last_success_at >= 59
+            store.unavailable = False
+            async with asyncio.timeout(5.1):
+                await mirror.wait_newer(revision - 1)
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+def _pair(clock: VirtualClock) -> tuple[MemoryStore, MemoryStore]:
+    store = MemoryStore(clock)
+    return store, MemoryStore(clock, store.state)
+
+
+def test_a_store_that_was_set_back_is_followed_and_counted() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock)
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            await _put(store, "/a/old")
+            backup = store.state.backup()
+            revisions = [await _put(store, "/a/new") for _ in range(50)]
+            revision = revisions[-1]
+            waiting = asyncio.create_task(mirror.wait_newer(revision))
+            await mirror.wait_newer(revision - 1)
+            store.state.restore(backup)
+            async with asyncio.timeout(12.1):
+                listing = await waiting
+            assert listing.revision == backup.revision
+            assert [entry.key for entry in listing.entries] == ["/a/old"]
+            assert mirror.regressions == 1
+            await clock.sleep(1)
+            again = await _put(store)
+            async with asyncio.timeout(0.1):
+                await mirror.wait_newer(again - 1)
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+def test_one_stale_answer_is_not_believed() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = _StaleStore(clock)
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            await mirror.wait_newer(0)
+            await _put(store)
+            listing = await mirror.wait_newer(1)
+            store.stale_answers = 1
+            await clock.sleep(30)
+            assert store.stale_answers == 0
+            assert mirror.listing == listing
+            assert mirror.regressions == 0
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+class _StaleStore(MemoryStore):
+    stale_answers = 0
+
+    async def list(self, prefix: str) -> Listing:
+        if self.stale_answers:
+            self.stale_answers -= 1
+            return Listing(revision=1, entries=())
+        return await super().list(prefix)
+
+
+@settings(max_examples=40, deadline=None)
+@given(random=st.randoms(use_true_random=True))
+def test_after_any_faults_it_converges(random: Random) -> None:
+    """Faults of every kind for a minute, then none: equal to the store within a resync."""
+
+    async def scenario() -> tuple[Listing | None, Listing]:
+        clock = VirtualClock()
+        writer = MemoryStore(clock)
+        store = MemoryStore(clock, writer.state)
+        store.watch_fault = lambda: random.choice(list(WatchFault))
+        store.delay_seconds = lambda: random.expovariate(20)
+        mirror = _mirror(store)
+
+        async def main() -> tuple[Listing | None, Listing]:
+            backups = [writer.state.backup()]
+            while clock.monotonic() < 60:
+                await _disturb(random, store, writer, backups)
+                await clock.sleep(random.expovariate(2))
+            store.unavailable = False
+            store.watch_fault = lambda: WatchFault.NONE
+            await clock.sleep(20)
+            return mirror.listing, await writer.list("/a/")
+
+        return await run_beside(main(), mirror.run())
+
+    mirrored, real = run_virtual(scenario())
+    assert mirrored == real
+
+
+async def _disturb(
+    random: Random, store: MemoryStore, writer: MemoryStore, backups: list[Backup]
+) -> None:
+    actions: list[Callable[[], object]] = [
+        lambda: setattr(store, "unavailable", not store.unavailable),
+        lambda: backups.append(writer.state.backup()),
+        lambda: writer.state.restore(random.choice(backups)),
+    ]
+    if random.random() < 0.2:
+        random.choice(actions)()
+    await _put(writer, f"/a/{random.randrange(5)}")

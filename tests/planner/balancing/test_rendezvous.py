@@ -1,0 +1,210 @@
+"""Properties of the director's tables."""
+
+import hashlib
+from collections import Counter
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltfrms.model.balancer import (
+    CHANCES,
+    MAX_CANDIDATES,
+    ROWS,
+    BalancedService,
+    BalancerTable,
+    Candidate,
+    CandidateState,
+)
+from pltfrms.planner.balancing.rendezvous import columns, make_table, rank, row_of, shares
+
+A, D, B = CandidateState
+WEB = BalancedService(
+    id=1,
+    name="web",
+    prefix4=IPv4Network("198.51.100.1/32"),
+    prefix6=IPv6Network("2001:db8:100::1/128"),
+)
+few = settings(max_examples=8, deadline=None)
+
+
+def address(number: int) -> IPv6Address:
+    return IPv6Address(f"fd00:0:0:1001:{number:x}:0:1:{number:x}")
+
+
+def candidates(states: str, weights: tuple[int, ...] = ()) -> list[Candidate]:
+    """One candidate per letter: a(ctive), d(raining), b(ackup), - (absent)."""
+    meaning = {"a": A, "d": D, "b": B}
+    return [
+        Candidate(
+            address=address(number),
+            weight=weights[number] if weights else 10,
+            state=meaning[letter],
+        )
+        for number, letter in enumerate(states)
+        if letter != "-"
+    ]
+
+
+def table(states: str, weights: tuple[int, ...] = ()) -> BalancerTable:
+    return make_table(WEB, candidates(states, weights))[0]
+
+
+def firsts(one: BalancerTable) -> list[IPv6Address | None]:
+    return [one.addresses[number - 1] if number else None for number in one.columns[0]]
+
+
+def sampled(one: BalancerTable) -> list[tuple[int, IPv6Address | None]]:
+    """(row, first) of every seventh row."""
+    return list(enumerate(firsts(one)))[::7]
+
+
+states_of_some = st.text("aaaddb-", min_size=2, max_size=9)
+
+
+@few
+@given(st.permutations("aaadb"))
+def test_a_table_depends_on_nothing_but_the_set_of_candidates(letters: list[str]) -> None:
+    some = candidates("".join(letters))
+    assert columns(some) == columns(some[::-1]) == columns(some[2:] + some[:2])
+
+
+@few
+@given(states_of_some, st.integers(0, 8))
+def test_what_is_left_is_the_same_as_what_was_never_more(states: str, gone: int) -> None:
+    all_of_them = candidates(states)
+    left = [each for each in all_of_them if each.address != address(gone)]
+    _, before = make_table(WEB, all_of_them)
+    incremental, after = make_table(WEB, left, before)
+    assert incremental == make_table(WEB, left)[0]
+    again, later = make_table(WEB, all_of_them, after)
+    assert again == make_table(WEB, all_of_them)[0]
+    assert after is later is before, "who comes back costs no sort"
+
+
+@few
+@given(st.integers(2, 9), st.integers(0, 8))
+def test_only_rows_of_the_one_that_goes_get_another_first(count: int, gone: int) -> None:
+    before = table("a" * count)
+    after = table("".join("-" if number == gone else "a" for number in range(count)))
+    victim = address(gone)
+    seconds = [row_of(before, row)[1] for row in range(0, ROWS, 97)]
+    for old, new in zip(firsts(before), firsts(after), strict=True):
+        assert old in {new, victim}
+    for old, new, second in zip(
+        firsts(before)[::97], firsts(after)[::97], seconds, strict=True
+    ):
+        assert old != victim or new == second
+
+
+@few
+@given(st.integers(2, 7), st.sets(st.integers(0, 6), min_size=1, max_size=2))
+def test_who_had_a_row_before_drains_is_asked_after_the_first(
+    count: int, draining: set[int]
+) -> None:
+    before = table("a" * count)
+    states = "".join("d" if number in draining else "a" for number in range(count))
+    after = table(states)
+    if "a" not in states:
+        assert firsts(after) == firsts(before)
+        return
+    for row, old in sampled(before):
+        assert old in row_of(after, row)
+        new = row_of(after, row)[0]
+        assert new not in {address(number) for number in draining}
+        assert new == old or old in {address(number) for number in draining}
+
+
+def test_many_that_drain_and_come_lose_nobody() -> None:
+    """Whoever was first in any state between, in any order of events, stays in the row."""
+    ways = (
+        ("aaaa-", "daaa-", "ddaa-", "ddaaa"),
+        ("aaaa-", "aaaaa", "daaaa", "ddaaa"),
+        ("aaaa-", "daaa-", "daaaa", "ddaaa"),
+        ("aaaa--", "daaaa-", "ddaaa-", "dddaaa", "ddddaa"),
+        ("aaa--aa", "aaaaaaa", "aaaddaa", "daaddaa", "ddaddaa"),
+    )
+    for way in ways:
+        final = table(way[-1])
+        for step in way:
+            for row, holder in sampled(table(step)):
+                assert holder in row_of(final, row), (way, step, row)
+
+
+def test_three_that_come_lose_nobody() -> None:
+    final = table("aaaaaa")
+    for step in ("aaa---", "aaaa--", "aaaaa-"):
+        for row, holder in sampled(table(step)):
+            assert holder in row_of(final, row)
+
+
+@few
+@given(states_of_some)
+def test_new_flows_go_to_the_active_else_to_backups_else_to_draining_ones(states: str) -> None:
+    some = {each.address: each.state for each in candidates(states)}
+    expected = next((s for s in (A, B, D) if s in some.values()), None)
+    final = table_of(some)
+    for row in range(0, ROWS, 251):
+        order = row_of(final, row)
+        assert len(order) == len(set(order)) == _places(some)
+        if order:
+            assert some[order[0]] is expected
+
+
+def _places(states: dict[IPv6Address, CandidateState]) -> int:
+    counts = Counter(states.values())
+    first = next((s for s in (A, B, D) if counts[s]), A)
+    return min(4, counts[first]) + min(4, len(states) - counts[first])
+
+
+def table_of(states: dict[IPv6Address, CandidateState]) -> BalancerTable:
+    some = [Candidate(address=a, state=state) for a, state in states.items()]
+    return make_table(WEB, some)[0]
+
+
+@few
+@given(st.integers(1, 12))
+def test_equal_weights_get_equal_shares(count: int) -> None:
+    each_share = shares(table("a" * count))
+    assert sum(each_share) == pytest.approx(1)
+    assert max(each_share) - min(each_share) < 0.03
+
+
+def test_weights_are_followed_within_two_points() -> None:
+    found = shares(table("aaaa", (1, 2, 3, 4)))
+    assert found == pytest.approx((0.1, 0.2, 0.3, 0.4), abs=0.02)
+
+
+def test_a_weight_change_moves_only_rows_of_that_instance() -> None:
+    before, after = table("aaaa"), table("aaaa", (10, 10, 5, 10))
+    changed = address(2)
+    moved = [
+        (old, new) for old, new in zip(firsts(before), firsts(after), strict=True) if old != new
+    ]
+    assert moved
+    assert all(old == changed for old, _ in moved)
+
+
+def test_columns_are_numbered_by_address_whatever_the_order() -> None:
+    some = candidates("aa")
+    assert columns(some) == columns(some[::-1]) == make_table(WEB, some)[0].columns
+
+
+def test_nobody_leaves_every_place_empty() -> None:
+    empty = table("")
+    assert empty.addresses == ()
+    assert empty.columns == (bytes(ROWS),) * CHANCES
+    assert row_of(empty, 0) == ()
+
+
+def test_too_many_are_cut_to_what_a_table_can_hold() -> None:
+    many = [(address(number), 10) for number in range(MAX_CANDIDATES + 5)]
+    assert len(rank(many).members) == MAX_CANDIDATES
+
+
+def test_the_table_of_these_never_changes() -> None:
+    """Machines of different versions must agree: a change here moves everybody's flows."""
+    some = table("aadb", (1, 10, 64, 3))
+    digest = hashlib.sha256(b"".join(some.columns)).hexdigest()
+    assert digest[:16] == "3772e8d62403e77a"

@@ -1,0 +1,128 @@
+"""Accepting what an operator wants."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network, ip_network
+
+import pytest
+
+from pltfrms.errors import NotFoundError, UsageError
+from pltfrms.model.api import Change, ChangeLine
+from pltfrms.model.topology import Aggregate, Operator, Role
+from pltfrms.planner.changes.change import apply_change, delete_service
+from tests.strategies import (
+    make_allocation,
+    make_node,
+    make_platform,
+    make_service,
+    make_snapshot,
+    make_spec,
+)
+
+EMPTY = make_snapshot(make_platform({"fra": 3, "ams": 3}))
+
+
+def test_a_new_service_gets_the_lowest_free_id_and_its_prefixes() -> None:
+    one = apply_change(EMPTY, Change(services=(make_spec("a"), make_spec("b")))).snapshot
+    without = delete_service(one, "a").snapshot
+    outcome = apply_change(without, Change(services=(make_spec("c"),)))
+    (service,) = outcome.services
+    assert (service.id, service.version) == (1, 1)
+    assert [str(prefix) for prefix in service.prefixes] == [
+        "198.51.100.1/32",
+        "2001:db8:100::1/128",
+    ]
+    assert outcome.lines == (
+        ChangeLine(
+            about="service/c",
+            action="create",
+            detail="id 1, 198.51.100.1/32, 2001:db8:100::1/128",
+        ),
+    )
+    assert outcome.snapshot.services["b"].id == 2
+
+
+def test_the_same_change_twice_is_no_change() -> None:
+    change = Change(services=(make_spec(),), platform=EMPTY.platform)
+    once = apply_change(EMPTY, change)
+    again = apply_change(once.snapshot, change)
+    assert (again.lines, again.services, again.platform) == ((), (), None)
+    assert again.snapshot == once.snapshot
+
+
+def test_only_run_and_probe_make_a_new_version() -> None:
+    snapshot = apply_change(EMPTY, Change(services=(make_spec(),))).snapshot
+    scaled = apply_change(snapshot, Change(services=(make_spec(replicas=3),)))
+    assert scaled.services[0].version == 1
+    assert scaled.lines[0].detail == "per_datacenter"
+    changed = apply_change(scaled.snapshot, Change(services=(make_spec(cpu=0.5),)))
+    assert changed.services[0].version == 2
+    assert changed.lines[0].detail == "run, per_datacenter; version 1 -> 2, rolls out"
+
+
+def test_what_runs_of_a_deleted_namesake_is_older_than_the_new_service() -> None:
+    left = make_allocation("web.fra.1-1", "fra-n1", version=4)
+    snapshot = make_snapshot(EMPTY.platform, (), (left,))
+    outcome = apply_change(snapshot, Change(services=(make_spec(),)))
+    assert outcome.services[0].version == 5
+
+
+def test_a_full_aggregate_is_refused() -> None:
+    aggregates = (
+        Aggregate(prefix=IPv4Network("198.51.100.0/30")),
+        EMPTY.platform.aggregates[1],
+    )
+    small = replace(EMPTY, platform=replace(EMPTY.platform, aggregates=aggregates))
+    change = Change(services=(make_spec("a"), make_spec("b")))
+    full = apply_change(small, change).snapshot
+    with pytest.raises(UsageError, match="no address left for service id 3"):
+        apply_change(full, Change(services=(make_spec("c"),)))
+
+
+def test_nodes_come_and_go() -> None:
+    machines = tuple(m for m in EMPTY.platform.machines if m.name != "fra-n3")
+    platform = replace(EMPTY.platform, machines=(*machines, make_node("fra-n4", 4)))
+    outcome = apply_change(EMPTY, Change(platform=platform))
+    assert outcome.platform == platform
+    assert outcome.lines[0].detail == "machines +fra-n4 -fra-n3"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"asn": 64501}, "asn cannot change from 64500 to 64501"),
+        ({"name": "other"}, "name cannot change"),
+        ({"infrastructure4": IPv4Network("11.0.0.0/8")}, "infrastructure4 cannot change"),
+        ({"aggregates": (Aggregate(prefix=ip_network("203.0.113.0/24")),)}, "has it for life"),
+    ],
+)
+def test_what_stays_for_life_is_refused(changes: dict[str, object], words: str) -> None:
+    snapshot = make_snapshot(EMPTY.platform, (make_service(make_spec()),))
+    platform = replace(EMPTY.platform, **changes)  # type: ignore[arg-type] # by parameter
+    with pytest.raises(UsageError, match=words):
+        apply_change(snapshot, Change(platform=platform))
+
+
+def test_every_word_that_differs_is_named_and_operators_by_name() -> None:
+    ada, bob, eve = (Operator(name=name, keys=(name,)) for name in ("ada", "bob", "eve"))
+    before = replace(EMPTY.platform, operators=(ada, bob))
+    after = replace(before, director=False, operators=(replace(ada, keys=("new",)), eve))
+    snapshot = make_snapshot(before)
+    (line,) = apply_change(snapshot, Change(platform=after)).lines
+    words = "operators, director +operator eve -operator bob other keys of ada"
+    assert line.detail == words
+
+
+def test_controllers_and_ids_stay() -> None:
+    machines = EMPTY.platform.machines
+    without = tuple(m for m in machines if m.role is not Role.CONTROLLER)
+    with pytest.raises(UsageError, match="members of the store"):
+        apply_change(EMPTY, Change(platform=replace(EMPTY.platform, machines=without)))
+    renumbered = (replace(machines[0], id=9), *machines[1:])
+    with pytest.raises(UsageError, match="machine fra-n1 cannot change from node 1 of fra"):
+        apply_change(EMPTY, Change(platform=replace(EMPTY.platform, machines=renumbered)))
+
+
+def test_deleting_what_is_not_there_names_what_is() -> None:
+    snapshot = make_snapshot(EMPTY.platform, (make_service(make_spec()),))
+    with pytest.raises(NotFoundError, match="there are: web"):
+        delete_service(snapshot, "wbe")

@@ -1,0 +1,284 @@
+"""The guards, one after the other, then what holds for every change."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given, settings
+
+from pltfrms.model.announcements import announcements
+from pltfrms.model.guards import Guard, Verdict
+from pltfrms.model.interventions import Interventions
+from pltfrms.model.peering import Allowed, Peer, PeerKind, Roa
+from pltfrms.model.topology import Aggregate, Guards, Platform, Role
+from pltfrms.model.traffic import Override
+from pltfrms.planner.changes.guards import judge_change, make_proposal
+from pltfrms.planner.changes.maintenance import judge_maintenance
+from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
+from tests.planner.networks import (
+    FOUR,
+    NETWORK,
+    NOTHING,
+    NOW_MS,
+    SIX,
+    drain,
+    interventions,
+    make_session,
+    platforms,
+    without_sessions,
+)
+from tests.strategies import make_snapshot
+
+NEW = ip_network("198.18.4.0/24")
+
+
+def _judge(
+    after: Platform,
+    wanted: Interventions = NOTHING,
+    *,
+    before: Platform = NETWORK,
+    standing: Interventions = NOTHING,
+) -> dict[Guard, Verdict]:
+    """Return the first verdict of each guard."""
+    verdicts = judge_change(before, after, standing, wanted, NOW_MS)
+    return {verdict.guard: verdict for verdict in reversed(verdicts)}
+
+
+def _with(*traffic: Override) -> Platform:
+    return replace(NETWORK, traffic=traffic)
+
+
+def test_last_announcer() -> None:
+    verdict = _judge(_with(Override(announce=False, prefix=FOUR)))[Guard.LAST_ANNOUNCER]
+    assert verdict.about == str(FOUR)
+    assert verdict.sentence == (
+        "announced on 9 sessions in 3 datacenters, would be announced on 0"
+    )
+    one = Override(announce=True, edge="fra-e1")
+    assert Guard.LAST_ANNOUNCER not in _judge(_with(Override(announce=False), one))
+
+
+def test_last_announcer_when_the_aggregate_leaves_the_spec() -> None:
+    less = replace(NETWORK, aggregates=NETWORK.aggregates[:1])
+    assert _judge(less)[Guard.LAST_ANNOUNCER].about == str(SIX)
+
+
+def test_last_announcer_sees_where_a_drain_ends() -> None:
+    only = Override(announce=True, edge="fra-e1")
+    before = _with(Override(announce=False), only)
+    verdict = _judge(before, drain(edge="fra-e1", wait_ms=60_000), before=before)[
+        Guard.LAST_ANNOUNCER
+    ]
+    assert verdict.sentence.endswith("would be announced on 0, 60 s from now")
+
+
+def test_last_announcer_sees_where_an_override_ends() -> None:
+    for_a_while = Override(announce=True, until_ms=NOW_MS + 5000)
+    after = _with(Override(announce=False), for_a_while)
+    assert "5 s from now" in _judge(after)[Guard.LAST_ANNOUNCER].sentence
+
+
+def test_last_announcer_leaves_what_is_not_announced_alone() -> None:
+    silent = _with(Override(announce=False))
+    assert _judge(replace(silent, aggregates=()), before=silent).keys() == {
+        Guard.EMPTY_IS_ERROR
+    }
+
+
+def test_expired_overrides_do_not_count() -> None:
+    over = _with(Override(announce=False, until_ms=NOW_MS))
+    assert _judge(over) == {}
+    last = _with(
+        Override(announce=False), Override(announce=True, edge="fra-e1", until_ms=NOW_MS)
+    )
+    assert Guard.LAST_ANNOUNCER in _judge(last), "an announcement that is over is none"
+
+
+def test_announce_floor() -> None:
+    floored = replace(NETWORK, guards=Guards(announce_floor=3, shrink_percent=100))
+    less = replace(floored, traffic=(Override(announce=False, prefix=SIX, datacenter="lon"),))
+    verdict = _judge(less, before=floored)[Guard.ANNOUNCE_FLOOR]
+    assert verdict.about == str(SIX)
+    assert verdict.sentence == (
+        "announced from 3 datacenters, would be announced from 2; the floor is 3"
+    )
+    assert _judge(less, before=less) == {}, "only a change that lowers it"
+    one_edge = (Override(announce=False, edge="lon-e1"),)
+    assert _judge(replace(floored, traffic=one_edge), before=floored) == {}
+    lowered = replace(less, guards=Guards(announce_floor=1))
+    assert Guard.ANNOUNCE_FLOOR in _judge(lowered, before=floored)
+
+
+def test_shrink_guard() -> None:
+    third = _with(Override(announce=False, datacenter="fra"))
+    assert Guard.SHRINK_GUARD not in _judge(third)
+    more = _with(Override(announce=False, kind=PeerKind.TRANSIT))
+    assert _judge(more)[Guard.SHRINK_GUARD].sentence == (
+        "12 of 18 (67 %) would be withdrawn; one change may take away 34 %"
+    )
+    own_limit = replace(more, guards=Guards(shrink_percent=100))
+    assert Guard.SHRINK_GUARD in _judge(own_limit), "no change raises its own limit"
+
+
+def test_shrink_guard_lets_one_session_go() -> None:
+    two = without_sessions(NETWORK, *(f"transit1@{edge}" for edge in ("fra-e2", "ams-e2")))
+    two = replace(
+        two, peers=(two.peers[0], replace(two.peers[1], sessions=NETWORK.peers[1].sessions[:1]))
+    )
+    assert Guard.SHRINK_GUARD not in _judge(
+        two, drain("transit1", "fra-e1", wait_ms=1), before=two
+    )
+
+
+def test_empty_is_error() -> None:
+    assert _judge(replace(NETWORK, links=()))[Guard.EMPTY_IS_ERROR].sentence == (
+        "there are 3, there would be 0"
+    )
+    gone = ("transit1@fra-e1", "transit1@fra-e2", "transit1@ams-e2")
+    abouts = {
+        "peers": replace(NETWORK, peers=()),
+        "aggregates": replace(NETWORK, aggregates=()),
+        "backbone": replace(NETWORK, links=()),
+        "peers.transit1.sessions": without_sessions(NETWORK, *gone),
+        "datacenters.fra.nodes": replace(
+            NETWORK,
+            machines=tuple(
+                machine
+                for machine in NETWORK.machines
+                if (machine.role, machine.datacenter) != (Role.NODE, "fra")
+            ),
+        ),
+    }
+    for about, after in abouts.items():
+        assert _judge(after)[Guard.EMPTY_IS_ERROR].about == about
+        assert Guard.EMPTY_IS_ERROR not in _judge(after, before=after)
+    assert Guard.EMPTY_IS_ERROR not in _judge(replace(NETWORK, peers=NETWORK.peers[1:]))
+
+
+def test_empty_is_error_for_what_a_customer_may_announce() -> None:
+    customer = Peer(
+        name="shop",
+        kind=PeerKind.CUSTOMER,
+        asn=64777,
+        sessions=(make_session("fra-e1", 60),),
+        allowed=(Allowed(prefix=ip_network("192.0.2.0/24"), max_length=24),),
+    )
+    before = replace(NETWORK, peers=(*NETWORK.peers, customer))
+    after = replace(NETWORK, peers=(*NETWORK.peers, replace(customer, allowed=())))
+    verdict = _judge(after, before=before)[Guard.EMPTY_IS_ERROR]
+    assert (verdict.about, verdict.sentence) == (
+        "peers.shop.allowed",
+        "there is 1, there would be 0",
+    )
+
+
+def test_headroom() -> None:
+    edges = ("fra-e1", "fra-e2")
+    both = Interventions(drains=tuple(drain(edge=edge).drains[0] for edge in edges))
+    verdict = _judge(NETWORK, both)[Guard.HEADROOM]
+    assert verdict.about == "fra"
+    assert verdict.sentence == (
+        "it has 3 open external sessions, would have 0; all it sends would take 2 backbone "
+        "links of 20000 Mbit/s"
+    )
+    assert Guard.HEADROOM not in _judge(NETWORK, drain(edge="fra-e2"))
+    alone = replace(NETWORK, links=NETWORK.links[:1])
+    assert _judge(alone)[Guard.HEADROOM] == Verdict(
+        guard=Guard.HEADROOM,
+        about="lon",
+        sentence="it has 2 backbone links, would have 0; no other datacenter could stand in "
+        "for it",
+    )
+
+
+def test_roa() -> None:
+    more = replace(NETWORK, aggregates=(*NETWORK.aggregates, Aggregate(prefix=NEW)))
+    wanted = claims(make_proposal(NETWORK, more, NOTHING, NOTHING, NOW_MS))
+    foreign = (Roa(prefix=NEW, asn=64999, max_length=24),)
+    ((verdict,), _) = judge_claims(wanted, file_answers(wanted, foreign), "")
+    assert (verdict.guard, verdict.about) == (Guard.ROA, str(NEW))
+    assert _judge(more) == {}, "the change itself says nothing of RPKI: it has to be asked"
+
+
+def test_headroom_and_shrink_guard_let_a_datacenter_go_that_has_a_link() -> None:
+    wanted = drain(datacenter="fra", wait_ms=60_000)
+    assert _judge(NETWORK, wanted) == {}
+    tight = replace(NETWORK, guards=Guards(shrink_percent=1))
+    assert _judge(tight, wanted, before=tight) == {}
+    alone = replace(NETWORK, links=NETWORK.links[1:2])
+    verdict = _judge(alone, wanted, before=alone)[Guard.HEADROOM]
+    assert verdict.sentence == (
+        "it has 3 open external sessions, would have 0, 60 s from now; it has no links"
+    )
+    floored = replace(NETWORK, guards=Guards(announce_floor=3))
+    assert "would be announced from 2" in (
+        _judge(floored, wanted, before=floored)[Guard.ANNOUNCE_FLOOR].sentence
+    )
+
+
+def test_last_announcer_sees_a_planned_drain_begin_and_end() -> None:
+    only = without_sessions(
+        NETWORK, *(f"{p.name}@{s.edge}" for p in NETWORK.peers[1:] for s in p.sessions)
+    )
+    before = without_sessions(only, "transit1@ams-e2")
+    later = NOW_MS + 3_600_000
+    wanted = drain(datacenter="fra", since_ms=later, wait_ms=1000, until_ms=later + 5000)
+    verdict = _judge(before, wanted, before=before)[Guard.LAST_ANNOUNCER]
+    assert verdict.sentence.endswith("would be announced on 0, 3601 s from now")
+    short = drain(datacenter="fra", since_ms=later, wait_ms=5000, until_ms=later + 5000)
+    assert Guard.LAST_ANNOUNCER not in _judge(before, short, before=before)
+
+
+def test_maintenance_lock() -> None:
+    snapshot = make_snapshot(NETWORK)
+    one = replace(snapshot, interventions=drain(datacenter="fra"))
+    both = (*one.interventions.drains, *drain(datacenter="ams").drains)
+    two = replace(snapshot, interventions=Interventions(drains=both))
+    (verdict,) = judge_maintenance(one, two, NOW_MS)
+    assert (verdict.guard, verdict.about) == (Guard.MAINTENANCE_LOCK, "datacenter/ams")
+    assert verdict.sentence == "datacenter/fra is drained since 1970-01-12 13:46:40 UTC"
+
+
+def test_one_drained_peer_edge_or_datacenter_of_three_passes() -> None:
+    for peer in NETWORK.peers:
+        assert _judge(NETWORK, drain(peer.name, wait_ms=60_000)) == {}
+    for edge in NETWORK.machines_of(Role.EDGE):
+        assert _judge(NETWORK, drain(edge=edge.name, wait_ms=60_000)) == {}
+    for datacenter in NETWORK.datacenters:
+        assert _judge(NETWORK, drain(datacenter=datacenter.name, wait_ms=60_000)) == {}
+
+
+# ---- what holds for every change -----------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(platforms, interventions)
+def test_the_same_gives_no_verdict(platform: Platform, standing: Interventions) -> None:
+    assert judge_change(platform, platform, standing, standing, NOW_MS) == ()
+
+
+@settings(max_examples=200, deadline=None)
+@given(platforms, platforms, interventions, interventions)
+def test_without_a_verdict_nothing_loses_its_last_announcement(
+    before: Platform, after: Platform, standing: Interventions, wanted: Interventions
+) -> None:
+    verdicts = judge_change(before, after, standing, wanted, NOW_MS)
+    warned = {each.about for each in verdicts if each.guard is Guard.LAST_ANNOUNCER}
+    lost = {
+        str(prefix)
+        for later_ms in (0, 1, 2, 29_999, 30_000, 59_999, 60_000, 60_001, 90_000, 10**9)
+        for prefix in _announced(before, standing, NOW_MS + later_ms)
+        - _announced(after, wanted, NOW_MS + later_ms)
+    }
+    assert lost == warned
+    assert all(any(letter.isdigit() for letter in each.sentence) for each in verdicts)
+    assert len({(each.guard, each.about) for each in verdicts}) == len(verdicts)
+
+
+def _announced(platform: Platform, standing: Interventions, at_ms: int) -> set[object]:
+    return {a.prefix for a in announcements(platform, standing, at_ms) if a.visible}
+
+
+@pytest.mark.parametrize("guard", list(Guard))
+def test_every_guard_has_its_test(guard: Guard) -> None:
+    assert f"test_{guard.value}" in globals()

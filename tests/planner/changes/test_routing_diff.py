@@ -1,0 +1,313 @@
+"""What the neighbours see of a change."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltfrms.model.announcements import announcements
+from pltfrms.model.guards import Effect
+from pltfrms.model.interventions import Blackhole, Interventions
+from pltfrms.model.peering import Allowed, OriginValidation, Peer, PeerKind, RtrCache
+from pltfrms.model.topology import (
+    Aggregate,
+    AnnouncePolicy,
+    Guards,
+    Link,
+    LinkKind,
+    NodePrefixes,
+    Platform,
+    Timers,
+)
+from pltfrms.model.traffic import Override
+from pltfrms.planner.changes.routing_diff import routing_changes
+from tests.planner.networks import (
+    FOUR,
+    NETWORK,
+    NOTHING,
+    NOW_MS,
+    SIX,
+    drain,
+    interventions,
+    make_session,
+    platforms,
+    with_peer,
+    without_sessions,
+)
+
+Seen = list[tuple[str, str, Effect]]
+TRANSIT = NETWORK.peers[0]
+
+
+def _diff(
+    after: Platform,
+    interventions_after: Interventions = NOTHING,
+    *,
+    before: Platform = NETWORK,
+    interventions_before: Interventions = NOTHING,
+) -> Seen:
+    changes = routing_changes(before, after, interventions_before, interventions_after, NOW_MS)
+    return [(change.session, change.what, change.effect) for change in changes]
+
+
+def _with(*traffic: Override) -> Platform:
+    return replace(NETWORK, traffic=traffic)
+
+
+def _session_change(**changes: object) -> Seen:
+    """Return what a change of the first session of transit1 shows."""
+    first = replace(TRANSIT.sessions[0], **changes)  # type: ignore[arg-type] # by field name
+    sessions = (first, *TRANSIT.sessions[1:])
+    return _diff(with_peer(NETWORK, replace(TRANSIT, sessions=sessions)))
+
+
+def test_a_withdrawal_is_seen_where_it_happens_and_nowhere_else() -> None:
+    override = Override(announce=False, prefix=FOUR, peer="transit1", edge="fra-e1")
+    assert _diff(_with(override)) == [("transit1@fra-e1", f"-{FOUR}", Effect.MOVES)]
+    back = _diff(NETWORK, before=_with(override))
+    assert back == [("transit1@fra-e1", f"+{FOUR}", Effect.MOVES)]
+
+
+def test_attributes_are_shown_with_what_they_were() -> None:
+    override = Override(
+        prefix=FOUR,
+        edge="fra-e1",
+        prepend=2,
+        med=10,
+        no_export=True,
+        communities=((64601, 3), (64601, 1, 2)),
+    )
+    assert _diff(_with(override)) == [
+        (
+            "transit1@fra-e1",
+            (
+                f"{FOUR} prepend x0 -> x2, med none -> 10, no-export off -> on, "
+                "communities none -> 64601:3 64601:1:2"
+            ),
+            Effect.MOVES,
+        )
+    ]
+    silent = _with(Override(prefix=FOUR, edge="fra-e1", announce=False))
+    ((_, what, _),) = _diff(_with(override), before=silent)
+    assert what == f"+{FOUR} prepend x2 med 10 no-export communities 64601:3 64601:1:2"
+
+
+def test_a_preference_moves_traffic() -> None:
+    assert _diff(_with(Override(edge="fra-e1", preference=50))) == [
+        ("transit1@fra-e1", "preference 100 -> 50", Effect.MOVES)
+    ]
+
+
+def test_sessions_come_and_go_with_their_prefixes() -> None:
+    less = without_sessions(NETWORK, "transit1@fra-e1")
+    assert _diff(less) == [
+        ("transit1@fra-e1", "session removed", Effect.MOVES),
+        ("transit1@fra-e1", f"-{FOUR}", Effect.MOVES),
+        ("transit1@fra-e1", f"-{SIX}", Effect.MOVES),
+    ]
+    assert [what for _, what, _ in _diff(NETWORK, before=less)] == [
+        "session added",
+        f"+{FOUR}",
+        f"+{SIX}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("bfd", False, "bfd on -> off"),
+        ("gtsm", True, "gtsm off -> on"),
+        ("require_role", True, "require_role off -> on"),
+        ("interface", "eth7", "interface x-transit1 -> eth7"),
+        (
+            "theirs",
+            make_session("fra-e1", 0).theirs[:1],
+            "their addresses 203.0.113.0, 2001:db8:f000:: -> 203.0.113.0",
+        ),
+        ("password", "open sesame", "password added"),
+    ],
+)
+def test_what_makes_bird_restart_a_session_is_a_reset(
+    field: str, value: object, what: str
+) -> None:
+    assert _session_change(**{field: value}) == [("transit1@fra-e1", what, Effect.RESET)]
+
+
+def test_a_password_is_never_shown() -> None:
+    secret = with_peer(
+        NETWORK,
+        replace(
+            TRANSIT,
+            sessions=tuple(replace(each, password="hush") for each in TRANSIT.sessions),  # noqa: S106 - no secret
+        ),
+    )
+    other = with_peer(
+        NETWORK,
+        replace(
+            TRANSIT,
+            sessions=tuple(replace(each, password="psst") for each in TRANSIT.sessions),  # noqa: S106 - no secret
+        ),
+    )
+    changed, removed = _diff(other, before=secret), _diff(NETWORK, before=secret)
+    assert [what for _, what, _ in changed] == ["password changed"] * 3
+    assert [what for _, what, _ in removed] == ["password removed"] * 3
+
+
+def test_the_peer_itself_changes_on_all_its_sessions() -> None:
+    peer = replace(TRANSIT, asn=64999, kind=PeerKind.PNI, max_prefixes4=9)
+    seen = _diff(with_peer(NETWORK, peer))
+    assert [line[1:] for line in seen if line[0] == "transit1@ams-e2"] == [
+        ("kind transit -> pni", Effect.RESET),
+        ("asn 64601 -> 64999", Effect.RESET),
+        ("role customer -> peer", Effect.RESET),
+        ("preference 100 -> 220", Effect.MOVES),
+        ("max_prefixes ipv4 1500000 -> 9", Effect.COSMETIC),
+    ]
+    assert len(seen) == 3 * 5
+
+
+def test_timers_of_bfd_are_cosmetic() -> None:
+    timers = Timers(external_bfd_interval_ms=200, bfd_multiplier=5)
+    seen = _diff(replace(NETWORK, timers=timers))
+    assert len(seen) == 9 * 2
+    assert seen[:2] == [
+        ("transit1@fra-e1", "bfd interval 300 ms -> 200 ms", Effect.COSMETIC),
+        ("transit1@fra-e1", "bfd multiplier 3 -> 5", Effect.COSMETIC),
+    ]
+
+
+def test_what_a_customer_may_no_longer_announce_moves_traffic() -> None:
+    allowed = Allowed(prefix=ip_network("192.0.2.0/24"), max_length=24)
+    longer = Allowed(prefix=ip_network("2001:db8:7::/48"), max_length=56)
+    customer = Peer(
+        name="shop",
+        kind=PeerKind.CUSTOMER,
+        asn=64777,
+        sessions=(make_session("fra-e1", 60),),
+        allowed=(allowed,),
+    )
+    platform = replace(NETWORK, peers=(*NETWORK.peers, customer))
+    more = with_peer(
+        platform, replace(customer, allowed=(allowed, longer), allowed_asns=(64778,))
+    )
+    assert _diff(more, before=platform) == [
+        ("shop@fra-e1", "allowed +2001:db8:7::/48 up to /56 +AS64778", Effect.COSMETIC)
+    ]
+    assert _diff(platform, before=more) == [
+        ("shop@fra-e1", "allowed -2001:db8:7::/48 up to /56 -AS64778", Effect.MOVES)
+    ]
+
+
+def test_a_drain_says_when_it_withdraws() -> None:
+    soon = drain("transit1", "fra-e1", wait_ms=60_000)
+    words = "graceful shutdown, withdrawn in 60 s"
+    assert _diff(NETWORK, soon) == [
+        ("transit1@fra-e1", f"{FOUR} {words}", Effect.MOVES),
+        ("transit1@fra-e1", f"{SIX} {words}", Effect.MOVES),
+    ]
+    assert _diff(NETWORK, interventions_before=soon)[0][1] == f"{FOUR} graceful shutdown ends"
+    later = drain(
+        datacenter="fra", since_ms=NOW_MS + 9000, wait_ms=1000, until_ms=NOW_MS + 20_000
+    )
+    lines = _diff(NETWORK, later)
+    words = f"{FOUR} graceful shutdown in 9 s, withdrawn in 10 s, back in 20 s"
+    assert lines[0] == ("transit1@fra-e1", words, Effect.MOVES)
+    assert {line[0].split("@")[1] for line in lines} == {"fra-e1", "fra-e2"}
+    at_once = drain("transit1", "fra-e1")
+    assert [what for _, what, _ in _diff(NETWORK, at_once)] == [f"-{FOUR}", f"-{SIX}"]
+    assert _diff(NETWORK, at_once, interventions_before=at_once) == []
+
+
+def test_a_blackhole_goes_to_those_that_speak_it() -> None:
+    host = ip_network("198.51.100.7/32")
+    holes = Interventions(blackholes=(Blackhole(prefix=host, until_ms=NOW_MS + 1),))
+    assert _diff(NETWORK, holes) == []
+    speaks = with_peer(NETWORK, replace(TRANSIT, blackhole=True))
+    seen = _diff(speaks, holes, before=speaks)
+    assert seen == [
+        (f"transit1@{edge}", f"+{host} blackhole", Effect.MOVES)
+        for edge in ("fra-e1", "fra-e2", "ams-e2")
+    ]
+    over = Interventions(blackholes=(Blackhole(prefix=host, until_ms=NOW_MS),))
+    assert _diff(speaks, over, before=speaks) == []
+
+
+def test_links_are_the_backbone() -> None:
+    first, *others = NETWORK.links
+    ends = (ip_address("192.0.2.1"), ip_address("192.0.2.2"))
+    tunnel = replace(
+        first, kind=LinkKind.WIREGUARD, endpoints=ends, mtu=1420, capacity_mbps=1000
+    )
+    seen = _diff(replace(NETWORK, links=(tunnel, *others)))
+    assert seen == [
+        ("backbone", "fra-e1--ams-e2 kind direct -> wireguard", Effect.MOVES),
+        (
+            "backbone",
+            "fra-e1--ams-e2 endpoints none -> ams-e2 192.0.2.2, fra-e1 192.0.2.1",
+            Effect.MOVES,
+        ),
+        ("backbone", "fra-e1--ams-e2 mtu 1500 -> 1420", Effect.MOVES),
+        (
+            "backbone",
+            "fra-e1--ams-e2 capacity 10000 Mbit/s -> 1000 Mbit/s",
+            Effect.COSMETIC,
+        ),
+    ]
+    turned = replace(first, a=first.b, b=first.a)
+    assert _diff(replace(NETWORK, links=(turned, *others))) == []
+    new = Link(a="fra-e1", b="lon-e2")
+    assert [what for _, what, _ in _diff(replace(NETWORK, links=(*others, new)))] == [
+        "fra-e1--ams-e2 removed",
+        "fra-e1--lon-e2 added",
+    ]
+
+
+def test_what_no_neighbour_sees_comes_last() -> None:
+    cache = RtrCache(address=ip_address("2001:db8::1"))
+    after = replace(
+        NETWORK,
+        aggregates=(
+            Aggregate(prefix=FOUR, announce=AnnouncePolicy.ALWAYS),
+            NETWORK.aggregates[1],
+        ),
+        origin_validation=OriginValidation(caches=(cache,), hold_seconds=9),
+        guards=Guards(announce_floor=2, node_prefixes=NodePrefixes.PLACED),
+    )
+    assert _diff(after) == [
+        ("aggregates", f"{FOUR} announce healthy-local -> always", Effect.MOVES),
+        ("rpki", "+cache 2001:db8::1 port 3323", Effect.COSMETIC),
+        ("rpki", "hold 30 s -> 9 s", Effect.COSMETIC),
+        ("guards", "announce_floor 1 -> 2", Effect.COSMETIC),
+        ("guards", "node_prefixes any -> placed", Effect.COSMETIC),
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(platforms, interventions)
+def test_the_same_is_no_change(platform: Platform, standing: Interventions) -> None:
+    assert routing_changes(platform, platform, standing, standing, NOW_MS) == ()
+
+
+@settings(max_examples=100, deadline=None)
+@given(platforms, platforms, interventions, interventions, st.booleans())
+def test_every_withdrawal_and_announcement_is_shown(
+    before: Platform,
+    after: Platform,
+    standing: Interventions,
+    wanted: Interventions,
+    same_platform: bool,  # noqa: FBT001 - a strategy's value
+) -> None:
+    after = before if same_platform else after
+    shown = {
+        (change.session, sign, what.split()[0])
+        for change in routing_changes(before, after, standing, wanted, NOW_MS)
+        for sign, what in [(change.what[0], change.what[1:])]
+        if sign in "+-"
+    }
+    old, new = (
+        {(a.session, str(a.prefix)) for a in announcements(*side, NOW_MS) if a.visible}
+        for side in ((before, standing), (after, wanted))
+    )
+    assert shown == {(s, "-", p) for s, p in old - new} | {(s, "+", p) for s, p in new - old}

@@ -1,0 +1,72 @@
+"""OSPF costs follow measured round trip times, slowly."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pltfrms.planner.routing.ospf_cost import MAX_COST, LinkCost, cost_of, measured
+
+
+def _after(rtts: list[float | None], state: LinkCost, start: float = 0.0) -> LinkCost:
+    for second, rtt in enumerate(rtts):
+        state = measured(state, rtt, start + second)
+    return state
+
+
+def test_the_third_sample_sets_the_first_cost_at_once() -> None:
+    two = _after([10.0, 10.1], LinkCost())
+    assert two.cost is None
+    assert measured(two, 10.2, 2.0).cost == cost_of(10.0)
+
+
+def test_the_least_of_the_window_counts() -> None:
+    assert _after([10.0, 90.0, 90.0, 90.0], LinkCost()).cost == cost_of(10.0)
+
+
+def test_a_small_change_is_noise() -> None:
+    state = _after([10.0] * 3, LinkCost())
+    assert _after([11.5] * 120, state, start=3.0).cost == state.cost
+
+
+def test_a_large_change_waits_for_its_time_and_for_the_window() -> None:
+    state = _after([10.0] * 3, LinkCost())
+    assert _after([20.0] * 28, state, start=3.0).cost == cost_of(10.0)
+    assert _after([20.0] * 40, state, start=3.0).cost == cost_of(20.0)
+
+
+def test_a_better_path_counts_after_the_pause() -> None:
+    state = _after([20.0] * 3, LinkCost())
+    assert _after([10.0] * 20, state, start=3.0).cost == cost_of(20.0)
+    assert _after([10.0] * 31, state, start=3.0).cost == cost_of(10.0)
+
+
+def test_silence_keeps_the_cost() -> None:
+    state = _after([10.0] * 3, LinkCost())
+    silent = _after([None] * 200, state, start=3.0)
+    assert silent.cost == state.cost
+    assert silent.samples == ()
+
+
+@given(st.floats(0.0, 1e9), st.floats(0.0, 1e9))
+def test_costs_are_in_range_and_in_the_order_of_the_times(one: float, other: float) -> None:
+    less, more = sorted((one, other))
+    assert 1 <= cost_of(less) <= cost_of(more) <= MAX_COST
+
+
+@given(st.floats(0.5, 5000.0))
+def test_a_cost_is_within_ten_percent_of_ten_times_the_milliseconds(rtt_ms: float) -> None:
+    assert abs(cost_of(rtt_ms) - 10 * rtt_ms) <= max(1.0, 0.1 * 10 * rtt_ms)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0.1, 500.0)), max_size=200))
+def test_changes_are_large_and_far_apart(rtts: list[float | None]) -> None:
+    state, changed_at = LinkCost(), None
+    for second, rtt in enumerate(rtts):
+        after = measured(state, rtt, float(second))
+        if after.cost != state.cost and state.cost is not None and after.cost is not None:
+            assert changed_at is not None
+            assert second - changed_at >= 30
+            least = min(rtt for _, rtt in after.samples)
+            assert abs(10 * least - state.cost) > 0.2 * state.cost
+        if after.cost != state.cost:
+            changed_at = second
+        state = after
