@@ -33,7 +33,11 @@ GONE = RoutingChange(session="transit1@fra-e1", what="-198.51.100.0/24", effect=
 def _at_rest(monkeypatch: pytest.MonkeyPatch, controller: FakeController) -> None:
     controller.snapshots = [SETTLED]
     monkeypatch.setattr(intervening, "POLL_SECONDS", 0)
-    for module in ("peer", "edge", "network", "intervening", "status", "machines"):
+    modules = (
+        *("network.peer", "network.edge", "network.network", "network.intervening"),
+        *("platform.status", "machine.machines"),
+    )
+    for module in modules:
         monkeypatch.setattr(f"pltfrms.cli.{module}.unix_ms", lambda: NOW_MS)
 
 

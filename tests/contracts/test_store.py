@@ -12,7 +12,7 @@ import pytest
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.memory import MemoryStore
-from pltfrms.drivers.store.ports import Delete, Guard, Put, Store
+from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
 from pltfrms.errors import InvariantError, NotFoundError
 from tests.contracts.etcd import EtcdCluster
 
@@ -40,9 +40,9 @@ def check(request: pytest.FixtureRequest) -> Check:
 
 
 async def _committed(
-    store: Store, *writes: Put | Delete, guards: tuple[Guard, ...] = ()
+    store: Store, *writes: Put | Delete, conditions: tuple[Condition, ...] = ()
 ) -> int:
-    revision = await store.commit(writes, guards)
+    revision = await store.commit(writes, conditions)
     assert revision is not None
     return revision
 
@@ -78,13 +78,13 @@ def test_the_empty_prefix_is_everything(check: Check) -> None:
 def test_a_commit_does_all_or_nothing(check: Check) -> None:
     async def scenario(store: Store, prefix: str) -> None:
         a, b = f"{prefix}a", f"{prefix}b"
-        absent = Guard(key=a, mod_revision=0)
-        first = await _committed(store, Put(key=a, value=b"1"), guards=(absent,))
+        absent = Condition(key=a, mod_revision=0)
+        first = await _committed(store, Put(key=a, value=b"1"), conditions=(absent,))
         assert await store.commit([Put(key=b, value=b"2"), Delete(key=a)], [absent]) is None
         assert await _keys(store, prefix) == [a]
-        present = Guard(key=a, mod_revision=first)
+        present = Condition(key=a, mod_revision=first)
         second = await _committed(
-            store, Put(key=b, value=b"2"), Delete(key=a), guards=(present,)
+            store, Put(key=b, value=b"2"), Delete(key=a), conditions=(present,)
         )
         assert second == first + 1
         assert await _keys(store, prefix) == [b]
@@ -96,8 +96,8 @@ def test_a_commit_does_all_or_nothing(check: Check) -> None:
 def test_of_many_guarded_writers_one_wins(check: Check) -> None:
     async def scenario(store: Store, prefix: str) -> None:
         key = f"{prefix}counter"
-        guard = Guard(key=key, mod_revision=0)
-        writes = [store.commit([Put(key=key, value=b"%d" % n)], [guard]) for n in range(8)]
+        condition = Condition(key=key, mod_revision=0)
+        writes = [store.commit([Put(key=key, value=b"%d" % n)], [condition]) for n in range(8)]
         won = [revision for revision in await asyncio.gather(*writes) if revision]
         assert len(won) == 1
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from pltfrms.codec import encode
 from pltfrms.controller.journal import Journal
-from pltfrms.controller.state import commit_guard, request_key
-from pltfrms.drivers.store.ports import Guard as StoreGuard
-from pltfrms.drivers.store.ports import Put
+from pltfrms.controller.state import request_key, unchanged_since
+from pltfrms.drivers.store.ports import Condition, Put
 from pltfrms.errors import ConflictError, TwoPeopleError
 from pltfrms.model.api import Change, InterventionChange
 from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
@@ -56,15 +55,15 @@ class Approved:
         return Put(key=request_key(self.request.id), value=encode(self.request))
 
     @property
-    def guard(self) -> StoreGuard:
+    def condition(self) -> Condition:
         """The condition that nobody else has closed the request."""
-        return StoreGuard(key=request_key(self.request.id), mod_revision=self.mod_revision)
+        return Condition(key=request_key(self.request.id), mod_revision=self.mod_revision)
 
 
-def conditions(snapshot: Snapshot, approved: Approved | None) -> tuple[StoreGuard, ...]:
+def conditions(snapshot: Snapshot, approved: Approved | None) -> tuple[Condition, ...]:
     """Return under which conditions a change that was judged may be written."""
-    unchanged = commit_guard(snapshot.revision)
-    return (unchanged, approved.guard) if approved else (unchanged,)
+    unchanged = unchanged_since(snapshot.revision)
+    return (unchanged, approved.condition) if approved else (unchanged,)
 
 
 def judge(before: Snapshot, after: Snapshot, now_ms: int) -> Judgement:

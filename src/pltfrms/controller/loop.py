@@ -19,12 +19,12 @@ from pltfrms.controller.measured import MeasuredStore
 from pltfrms.controller.state import (
     PLATFORM_KEY,
     allocation_key,
-    commit_guard,
     commit_mark,
+    unchanged_since,
 )
 from pltfrms.controller.view import View, make_mirror
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Delete, Guard, Put, Store
+from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
 from pltfrms.model.plan import Note, Place, Plan, Step
@@ -123,11 +123,11 @@ class Controller:
 
     async def _put_bootstrap(self) -> None:
         writes = (Put(key=PLATFORM_KEY, value=encode(self._bootstrap)), self._commit_mark())
-        guards = (
-            Guard(key=PLATFORM_KEY, mod_revision=0),
-            commit_guard(0),
+        conditions = (
+            Condition(key=PLATFORM_KEY, mod_revision=0),
+            unchanged_since(0),
         )
-        if await self.store.commit(writes, guards):
+        if await self.store.commit(writes, conditions):
             _log.info("platform stored", platform=self._bootstrap.name)
         await self.view.wait(RETRY_SECONDS)
 
@@ -139,7 +139,7 @@ class Controller:
             writes: list[Put | Delete] = [self._commit_mark()]
             for step in steps:
                 writes += (_write(step), self.journal.put(self._event(step)))
-            committed = await self.store.commit(writes, (commit_guard(revision),))
+            committed = await self.store.commit(writes, (unchanged_since(revision),))
             if committed is None:
                 self.counters.conflicts += 1
                 _log.info("plan refused", revision=revision)

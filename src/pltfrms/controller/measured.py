@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pltfrms.controller.counters import Counters
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Delete, Guard, Listing, Put, Store
+from pltfrms.drivers.store.ports import Condition, Delete, Listing, Put, Store
 from pltfrms.errors import UnavailableError
 
 _T = TypeVar("_T")
@@ -25,10 +25,10 @@ class MeasuredStore:
         return await self._timed(self._store.list(prefix))
 
     async def commit(
-        self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
+        self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
     ) -> int | None:
-        """Do all writes if all guards hold."""
-        return await self._timed(self._store.commit(writes, guards))
+        """Do all writes if all conditions hold."""
+        return await self._timed(self._store.commit(writes, conditions))
 
     def changes(self, prefix: str, after: int) -> AsyncIterator[int]:
         """Yield revisions at which something changed; not timed, for it has no end."""

@@ -24,8 +24,7 @@ from pltfrms.controller.origins import ask_origins
 from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key
 from pltfrms.controller.turns import Turns
 from pltfrms.drivers.glass.origins import Origins
-from pltfrms.drivers.store.ports import Delete, Put
-from pltfrms.drivers.store.ports import Guard as StoreGuard
+from pltfrms.drivers.store.ports import Condition, Delete, Put
 from pltfrms.errors import ConflictError, Problem, SpecError, UnavailableError, UsageError
 from pltfrms.model.api import (
     Change,
@@ -149,8 +148,8 @@ class Operations:
             two = why_two_people(snapshot, outcome.snapshot, verdicts, change.despite)
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, verdicts, change, approved)
-            guards = conditions(snapshot, approved)
-            committed = await self._commit(outcome, guards, change.by, beside)
+            unchanged = conditions(snapshot, approved)
+            committed = await self._commit(outcome, unchanged, change.by, beside)
             if committed is not None:
                 return _preview(outcome, judgement, committed, two)
             if change.revision is not None:
@@ -193,7 +192,7 @@ class Operations:
     async def _commit(
         self,
         outcome: Outcome,
-        guards: Sequence[StoreGuard],
+        conditions: Sequence[Condition],
         by: str = "",
         beside: Sequence[Put] = (),
     ) -> int | None:
@@ -213,7 +212,7 @@ class Operations:
             for line in outcome.lines
         ]
         writes += [*map(self._journal.put, accepted), *beside]
-        return await self._store.commit(writes, guards)
+        return await self._store.commit(writes, conditions)
 
 
 def _check(snapshot: Snapshot, change: Change) -> None:

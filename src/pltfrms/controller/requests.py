@@ -8,7 +8,7 @@ from pltfrms.controller.judging import Approved, basis_of, require_allowed, sign
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import REQUESTS, request_key
 from pltfrms.drivers.operators.ports import Signatures
-from pltfrms.drivers.store.ports import Delete, Entry, Guard, Put
+from pltfrms.drivers.store.ports import Condition, Delete, Entry, Put
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.api import Change, InterventionChange, InterventionReply, PlanPreview
 from pltfrms.model.requests import (
@@ -125,8 +125,8 @@ class Requests:
         )
         key = request_key(found.id)
         writes = [Put(key=key, value=encode(closed)), self._journal.put(event)]
-        guard = Guard(key=key, mod_revision=entry.mod_revision)
-        if await self._store.commit(writes, (guard,)) is None:
+        condition = Condition(key=key, mod_revision=entry.mod_revision)
+        if await self._store.commit(writes, (condition,)) is None:
             raise ConflictError("somebody closed it at the same time; look at it again")
         return closed
 
@@ -198,7 +198,7 @@ class Requests:
         ]
         kept = (Put(key=key, value=encode(request)), self._journal.put(event))
         writes: list[Put | Delete] = [*kept, *expired[:BATCH_COUNT]]
-        await self._store.commit(writes, (Guard(key=key, mod_revision=0),))
+        await self._store.commit(writes, (Condition(key=key, mod_revision=0),))
 
 
 def _decoded(entry: Entry) -> ChangeRequest:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from pltfrms.codec import decode
-from pltfrms.drivers.store.ports import Entry, Guard, Listing, Put
+from pltfrms.drivers.store.ports import Condition, Entry, Listing, Put
 from pltfrms.errors import UsageError
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation
@@ -69,9 +69,9 @@ def commit_mark(name: str, now_ms: int) -> Put:
     return Put(key=COMMIT_KEY, value=f"{name} at {now_ms}".encode())
 
 
-def commit_guard(revision: int) -> Guard:
+def unchanged_since(revision: int) -> Condition:
     """Return the condition that nobody changed intent since the commit at `revision`."""
-    return Guard(key=COMMIT_KEY, mod_revision=revision)
+    return Condition(key=COMMIT_KEY, mod_revision=revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+
 class Clock(Protocol):
     """Time and waiting."""
 

@@ -13,7 +13,7 @@ import structlog
 from pltfrms.errors import InvariantError, PltfrmsError, UsageError
 from pltfrms.lab.channel import Channel
 from pltfrms.lab.doctor import list_substitutes, measure_links
-from pltfrms.lab.operations import Operations
+from pltfrms.lab.operations import LabOperations
 from pltfrms.lab.parts import LabParts
 from pltfrms.lab.protocol import LINE_BYTES, SOCKET, LabReport, error_line, value_line
 
@@ -41,7 +41,7 @@ class _Daemon:
 
     async def run(self, root: Channel, events: Channel) -> None:
         try:
-            operations = Operations(self._parts, root)
+            operations = LabOperations(self._parts, root)
             operations.start(lambda text: self._say({"progress": text}))
             server = await asyncio.start_unix_server(
                 _Server(self._parts, operations).serve,
@@ -64,7 +64,7 @@ class _Daemon:
         os.write(self._report, json.dumps(message).encode() + b"\n")
 
 
-def _read_event(events: Channel, operations: Operations, gone: asyncio.Future[None]) -> None:
+def _read_event(events: Channel, operations: LabOperations, gone: asyncio.Future[None]) -> None:
     try:
         message, _ = events.receive()
     except EOFError:
@@ -74,7 +74,7 @@ def _read_event(events: Channel, operations: Operations, gone: asyncio.Future[No
 
 
 class _Server:
-    def __init__(self, parts: LabParts, operations: Operations) -> None:
+    def __init__(self, parts: LabParts, operations: LabOperations) -> None:
         self._parts = parts
         self._operations = operations
         self._verbs: dict[str, _Verb] = {

@@ -63,7 +63,7 @@ class _Acting:
         return fault.kind.word is FaultWord.KILL and fault.target.kind in _POWERED_KINDS
 
 
-class Operations:
+class LabOperations:
     """A running lab. All methods run in the daemon's event loop, one at a time."""
 
     def __init__(self, parts: LabParts, root: Channel) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.drivers.store.memory import MemoryStore, WatchFault
-from pltfrms.drivers.store.ports import Delete, Guard, Put
+from pltfrms.drivers.store.ports import Condition, Delete, Put
 from pltfrms.errors import UnavailableError
 from tests.simulation.virtual import VirtualClock, run_virtual
 
@@ -124,7 +124,7 @@ def test_it_agrees_with_the_simplest_model(random: Random) -> None:
             ]
             known = random.choice("abcd")
             seen = max(model.get(known, (b"", 0))[1] + random.choice([0, 0, 0, 1, -1]), 0)
-            got = await store.commit(writes, [Guard(key=known, mod_revision=seen)])
+            got = await store.commit(writes, [Condition(key=known, mod_revision=seen)])
             if seen != model.get(known, (b"", 0))[1]:
                 assert got is None
                 continue

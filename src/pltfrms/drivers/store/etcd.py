@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from pltfrms.drivers.failover import Failover
-from pltfrms.drivers.store.ports import Delete, Entry, Guard, Listing, Put
+from pltfrms.drivers.store.ports import Condition, Delete, Entry, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
 
@@ -42,7 +42,7 @@ class EtcdStore:
 
     Asks the endpoint that answered last, else the next. What may be repeated (list, grant,
     keep_alive, revoke) goes on to the next endpoint after any failure; a commit only while it
-    is certain that nothing was done, for a repeated one would fail its own guards.
+    is certain that nothing was done, for a repeated one would fail its own conditions.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class EtcdStore:
         )
 
     async def commit(
-        self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
+        self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
     ) -> int | None:
-        """Do all writes if all guards hold; return the revision after it, or None.
+        """Do all writes if all conditions hold; return the revision after it, or None.
 
         Raises:
-            InvariantError: more than 100 writes + guards, or a key written twice.
+            InvariantError: more than 100 writes + conditions, or a key written twice.
             NotFoundError: a lease does not exist any more; nothing was done.
             UnavailableError: outcome unknown.
         """
-        check_transaction(writes, guards)
+        check_transaction(writes, conditions)
         request = {
-            "compare": [_compare(guard) for guard in guards],
+            "compare": [_compare(condition) for condition in conditions],
             "success": [_operation(write) for write in writes],
         }
         answer = await self._call("/v3/kv/txn", request, repeatable=False)
@@ -241,12 +241,12 @@ def _range(prefix: str) -> dict[str, str]:
     return {"key": _encode(raw or b"\0"), "range_end": _encode(end)}
 
 
-def _compare(guard: Guard) -> dict[str, str]:
+def _compare(condition: Condition) -> dict[str, str]:
     return {
-        "key": _encode(guard.key.encode()),
+        "key": _encode(condition.key.encode()),
         "target": "MOD",
         "result": "EQUAL",
-        "mod_revision": str(guard.mod_revision),
+        "mod_revision": str(condition.mod_revision),
     }
 
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Delete, Entry, Guard, Listing, Put
+from pltfrms.drivers.store.ports import Condition, Delete, Entry, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import NotFoundError, UnavailableError
 
@@ -100,10 +100,12 @@ class MemoryStoreState:
 
     # ---- writing ---------------------------------------------------------------------------
 
-    def commit(self, writes: Sequence[Put | Delete], guards: Sequence[Guard]) -> int | None:
-        """Do all writes at one revision if all guards hold; see `ports.Store`."""
+    def commit(
+        self, writes: Sequence[Put | Delete], conditions: Sequence[Condition]
+    ) -> int | None:
+        """Do all writes at one revision if all conditions hold; see `ports.Store`."""
         self._expire()
-        if not all(self._holds(guard) for guard in guards):
+        if not all(self._holds(condition) for condition in conditions):
             return None
         for write in writes:
             if isinstance(write, Put) and write.lease:
@@ -153,9 +155,9 @@ class MemoryStoreState:
 
     # ---- parts -----------------------------------------------------------------------------
 
-    def _holds(self, guard: Guard) -> bool:
-        entry = self._entries.get(guard.key)
-        return (entry.mod_revision if entry else 0) == guard.mod_revision
+    def _holds(self, condition: Condition) -> bool:
+        entry = self._entries.get(condition.key)
+        return (entry.mod_revision if entry else 0) == condition.mod_revision
 
     def _lease(self, lease: int) -> _Lease:
         if lease not in self._leases:
@@ -239,12 +241,12 @@ class MemoryStore:
         return listing
 
     async def commit(
-        self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
+        self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
     ) -> int | None:
-        """Do all writes if all guards hold; NotFoundError if a lease does not exist."""
-        check_transaction(writes, guards)
+        """Do all writes if all conditions hold; NotFoundError if a lease does not exist."""
+        check_transaction(writes, conditions)
         await self._travel()
-        revision = self.state.commit(writes, guards)
+        revision = self.state.commit(writes, conditions)
         await self._travel_back_from_write()
         return revision
 

@@ -40,7 +40,7 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
+class Condition:
     """A condition of a transaction: the key has this `mod_revision` (0 = absent)."""
 
     key: str
@@ -59,9 +59,9 @@ class Store(Protocol):
         ...
 
     async def commit(
-        self, writes: Sequence[Put | Delete], guards: Sequence[Guard] = ()
+        self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
     ) -> int | None:
-        """Do all writes if all guards hold; return the new revision, or None if not done.
+        """Do all writes if all conditions hold; return the new revision, or None if not done.
 
         Raises:
             NotFoundError: a Put names a lease that is gone; nothing was done.
