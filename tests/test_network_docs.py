@@ -1,4 +1,4 @@
-"""The tables of docs/network.md say what the code does."""
+"""The tables of docs/network/ say what the code does."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,8 @@ from pltfrms.model.machine import (
 from pltfrms.model.peering import Peer, PeerKind, Reject
 from pltfrms.render.filter import REASONS
 
-PAGE = (Path(__file__).parent.parent / "docs" / "network.md").read_text()
+PAGES = (Path(__file__).parent.parent / "docs" / "network").glob("*.md")
+PAGE = "\n".join(page.read_text() for page in sorted(PAGES))
 
 
 def test_every_reason_of_refusal_is_there_with_its_number() -> None:
