@@ -1,0 +1,23 @@
+"""What all tests share: the list of those that failed, for whoever runs them once more."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--failed-to", help="Append the ids of tests that failed to this file.")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _FAILED.update([report.nodeid] if report.failed else ())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = session.config.getoption("--failed-to")
+    if path and not hasattr(session.config, "workerinput"):
+        with Path(path).open("a") as file:
+            file.writelines(f"{test}\n" for test in sorted(_FAILED))
+
+
+_FAILED: set[str] = set()
