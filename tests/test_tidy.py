@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FUNCTION_LINES = 70
-FILE_LINES = 600
+FUNCTION_LINES = 50
+FILE_LINES = 520
 
 # The glossary's "say this, not that"; docs/glossary.md is for people, this is for the machine.
 BANNED_WORDS = {

@@ -7,7 +7,8 @@ import pytest
 
 from pltfrms.errors import Problem, SpecError
 from pltfrms.specfile import load_lab, load_platform, load_service
-from tests.specfile.bad_specs import LABS, PLATFORMS, SERVICES, Bad
+from tests.specfile.bad_labs import LABS
+from tests.specfile.bad_specs import PLATFORMS, SERVICES, Bad
 
 EXAMPLE = Path("examples/three-datacenters")
 MARK = "# <-"

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from pltfrms.drivers.balancer.director.model import REDIRECTED
-from tests.drivers.balancer.director.cases import CASES, ME
+from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.packets import (
     ANOTHER_MAC,
     BARE4,
@@ -28,6 +28,7 @@ from tests.drivers.balancer.director.packets import (
     tcp,
     udp,
 )
+from tests.drivers.balancer.director.world import ME
 
 LEAST_BYTES = 14 + 20
 """The kernel tries programs only on frames with room for an IP header."""

@@ -16,8 +16,9 @@ from pltfrms.drivers.balancer.director.model import (
 )
 from pltfrms.drivers.balancer.maps import COUNTERS
 from pltfrms.model.balancer import CHANCES
-from tests.drivers.balancer.director.cases import CASES, Case, machine, model
+from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.packets import CLIENT4, icmp, ip4, ip6, key, tcp
+from tests.drivers.balancer.director.world import Case, machine, model
 
 SOURCE = Path(director.__file__).parent
 

@@ -10,15 +10,7 @@ import pytest
 
 from pltfrms.drivers.balancer.director.model import Maps, Verdict
 from pltfrms.model.balancer import CHANCES, ROWS
-from tests.drivers.balancer.director.cases import (
-    CASES,
-    KNOWN_PORT,
-    ME,
-    OPEN_PORT,
-    Case,
-    machine,
-    model,
-)
+from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.kernel import (
     Counts,
     Kernel,
@@ -36,6 +28,14 @@ from tests.drivers.balancer.director.packets import (
     TEAM6,
     instance,
     packed,
+)
+from tests.drivers.balancer.director.world import (
+    KNOWN_PORT,
+    ME,
+    OPEN_PORT,
+    Case,
+    machine,
+    model,
 )
 from tests.namespaces import in_machine
 

@@ -28,7 +28,7 @@ from pltfrms.drivers.balancer.maps import COUNTERS
 from pltfrms.drivers.kernel.bpf import Side
 from pltfrms.model.balancer import ROWS, HookKind
 from pltfrms.planner.balancing.flow_hash import flow_hash
-from tests.drivers.balancer.director.cases import CASES, TEAM, machine
+from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.kernel import Counts, Kernel, attach, counted, packed_table
 from tests.drivers.balancer.director.packets import (
     CLIENT4,
@@ -42,6 +42,7 @@ from tests.drivers.balancer.director.packets import (
     packed,
     tcp,
 )
+from tests.drivers.balancer.director.world import TEAM, machine
 from tests.namespaces import in_machine
 
 pytestmark = pytest.mark.root
