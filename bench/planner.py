@@ -27,7 +27,8 @@ from tests.strategies import (
     with_all_ready,
 )
 
-_DATACENTERS = ("ams", "ber", "fra", "lon", "par")
+_SIZES = ((15, 5, 30), (100, 5, 200), (1000, 20, 500))
+"""Nodes, datacenters, services; each service has two replicas in each datacenter."""
 _REPETITIONS = 3
 
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
-    results = [r for nodes, services in ((15, 30), (100, 200)) for r in _cases(nodes, services)]
+    results = [result for size in _SIZES for result in _cases(*size)]
     ran_on = {
         "python": host.python_version(),
         "machine": host.machine(),
@@ -67,12 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("on " + ", ".join(f"{name} {value}" for name, value in ran_on.items()))
 
 
-def _cases(nodes: int, services: int) -> list[Result]:
-    """Measure two replicas of each service in each of five datacenters."""
-    per_datacenter = nodes // len(_DATACENTERS)
-    platform = make_platform(
-        dict.fromkeys(_DATACENTERS, per_datacenter), cpu=64.0, others=False
-    )
+def _cases(nodes: int, datacenters: int, services: int) -> list[Result]:
+    names = [f"d{number:02d}" for number in range(datacenters)]
+    platform = make_platform(dict.fromkeys(names, nodes // datacenters), cpu=64.0, others=False)
     empty = make_snapshot(platform, tuple(_service(number) for number in range(services)))
     placed = make_plan(empty)
     allocations = {s.allocation.id: s.allocation for s in placed.steps if isinstance(s, Place)}

@@ -48,6 +48,8 @@ class Draft:
         self.nodes: Mapping[str, Machine] = {
             node.name: node for node in snapshot.platform.machines_of(Role.NODE)
         }
+        self.cpu_milli_of = {name: cpu_milli(node.cpu) for name, node in self.nodes.items()}
+        """What each node has, by name."""
         self.loads: defaultdict[str, Load] = defaultdict(Load)
         self._racks: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._replicas: defaultdict[tuple[str, str], dict[int, list[Allocation]]] = defaultdict(
@@ -66,10 +68,10 @@ class Draft:
             datacenter: tuple(n for n in nodes if self.contact(n.name) is Contact.PRESENT)
             for datacenter, nodes in self._nodes_of.items()
         }
-        drained = snapshot.interventions.drained_nodes(snapshot.now_ms)
-        self._drained = drained
+        self.drained_nodes = snapshot.interventions.drained_nodes(snapshot.now_ms)
+        """Names of the nodes that an operator drains."""
         self._open = {
-            datacenter: tuple(node for node in nodes if node.name not in drained)
+            datacenter: tuple(node for node in nodes if node.name not in self.drained_nodes)
             for datacenter, nodes in self._present.items()
         }
         self._lost_counts = {
@@ -97,10 +99,6 @@ class Draft:
         They are in contact, and not drained.
         """
         return self._open.get(datacenter, ())
-
-    def drained(self, node: str) -> bool:
-        """Return whether an operator drains a node."""
-        return node in self._drained
 
     def lost_count(self, datacenter: str) -> int:
         """Return how many nodes of a datacenter are out of contact."""

@@ -14,6 +14,8 @@ def empty_nodes(draft: Draft) -> None:
     What finds no room stays where it is and serves there: nothing is stopped before another
     copy of the replica serves.
     """
+    if not draft.drained_nodes:
+        return
     for _, service in sorted(draft.snapshot.services.items()):
         for datacenter in draft.wanted_datacenters(service):
             if is_braked(draft, datacenter):
@@ -43,5 +45,5 @@ def _leaving(draft: Draft, service: Service, datacenter: str) -> list[Allocation
     return [
         allocations[-1]
         for _, allocations in sorted(draft.replicas(service.name, datacenter).items())
-        if draft.drained(allocations[-1].node) and draft.is_present(allocations[-1])
+        if allocations[-1].node in draft.drained_nodes and draft.is_present(allocations[-1])
     ]

@@ -31,8 +31,10 @@ class Wish:
 def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> bool:
     """Place the wish on the best of `nodes` (default: all open ones); else note why not."""
     allowed = tuple(draft.open(wish.datacenter) if nodes is None else nodes)
-    within = [node for node in allowed if _within_spread(draft, wish, node)]
-    fitting = [node for node in within if _fits(draft, wish, node)]
+    within = [
+        node for node in allowed if _on_node(draft, wish, node) < wish.service.spec.max_per_node
+    ]
+    fitting = _fitting(draft, wish, within)
     if not fitting:
         _explain(draft, wish, allowed, within)
         return False
@@ -67,24 +69,24 @@ def _in_rack(draft: Draft, wish: Wish, node: Machine) -> int:
     return draft.in_rack(wish.service.name, node) - replaced
 
 
-def _within_spread(draft: Draft, wish: Wish, node: Machine) -> bool:
-    return _on_node(draft, wish, node) < wish.service.spec.max_per_node
-
-
-def _fits(draft: Draft, wish: Wish, node: Machine) -> bool:
-    """Return whether there is room; what is to be replaced still runs, so it counts."""
-    run, load = wish.service.spec.run, draft.loads[node.name]
-    return (
-        load.cpu_milli + cpu_milli(run.cpu) <= cpu_milli(node.cpu)
-        and load.memory_bytes + run.memory_bytes <= node.memory_bytes
+def _fitting(draft: Draft, wish: Wish, nodes: list[Machine]) -> list[Machine]:
+    """Return the nodes with enough room; what is to be replaced still runs, so it counts."""
+    run = wish.service.spec.run
+    cpu, memory_bytes = cpu_milli(run.cpu), run.memory_bytes
+    return [
+        node
+        for node in nodes
+        for load in (draft.loads[node.name],)
+        if load.cpu_milli + cpu <= draft.cpu_milli_of[node.name]
+        and load.memory_bytes + memory_bytes <= node.memory_bytes
         and len(load.slots) < SLOTS_MAX
-    )
+    ]
 
 
 def _rank(draft: Draft, wish: Wish, node: Machine) -> tuple[int, int, float, int, str]:
     """Return the order of preference; the smallest wins. The name makes it unambiguous."""
     load = draft.loads[node.name]
-    cpu = load.cpu_milli / max(cpu_milli(node.cpu), 1)
+    cpu = load.cpu_milli / max(draft.cpu_milli_of[node.name], 1)
     memory = load.memory_bytes / max(node.memory_bytes, 1)
     return (
         _in_rack(draft, wish, node),
@@ -99,7 +101,7 @@ def _explain(
     draft: Draft, wish: Wish, allowed: tuple[Machine, ...], within: list[Machine]
 ) -> None:
     all_count, present = len(draft.nodes_of(wish.datacenter)), draft.present(wish.datacenter)
-    drained = sum(draft.drained(node.name) for node in present)
+    drained = sum(node.name in draft.drained_nodes for node in present)
     if not allowed:
         reason = Reason.ALL_DRAINED if present else Reason.NO_NODE_IN_CONTACT
         detail = f"{len(present)} of {all_count} nodes are in contact"
@@ -116,12 +118,7 @@ def _explain(
 
 
 def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
-    free = ", ".join(
-        f"{node.name} has {(cpu_milli(node.cpu) - draft.loads[node.name].cpu_milli) / 1000:g}"
-        f" cpu and {_mib(node.memory_bytes - draft.loads[node.name].memory_bytes)} MiB"
-        f" and {SLOTS_MAX - len(draft.loads[node.name].slots)} slots free"
-        for node in nodes[:_NAMED_MAX]
-    )
+    free = ", ".join(_room(draft, node) for node in nodes[:_NAMED_MAX])
     more = (
         f", and {len(nodes) - _NAMED_MAX} more nodes are full"
         if len(nodes) > _NAMED_MAX
@@ -129,6 +126,15 @@ def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
     )
     run = wish.service.spec.run
     return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB; {free}{more}"
+
+
+def _room(draft: Draft, node: Machine) -> str:
+    load = draft.loads[node.name]
+    return (
+        f"{node.name} has {(draft.cpu_milli_of[node.name] - load.cpu_milli) / 1000:g} cpu"
+        f" and {_mib(node.memory_bytes - load.memory_bytes)} MiB"
+        f" and {SLOTS_MAX - len(load.slots)} slots free"
+    )
 
 
 def _mib(size_bytes: int) -> int:

@@ -44,7 +44,7 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
         for allocation in newest
         if allocation.version < service.version
         and draft.contact(allocation.node) is Contact.PRESENT
-        and not draft.drained(allocation.node)
+        and allocation.node not in draft.drained_nodes
     ]
     if not outdated or is_replacing(replicas.values(), service):
         return None

@@ -57,7 +57,7 @@ def _why_stop_newer(draft: Draft, keeper: Allocation, newer: Allocation) -> Reas
         return Reason.NOT_NEEDED_ANY_MORE
     if newer.version < draft.snapshot.services[newer.service].version:
         return Reason.NEW_VERSION
-    if draft.drained(newer.node) and not draft.drained(keeper.node):
+    if newer.node in draft.drained_nodes and keeper.node not in draft.drained_nodes:
         return Reason.NODE_DRAINED
     trouble = draft.trouble(newer)
     braked = trouble is Reason.NODE_LOST and is_braked(draft, newer.datacenter)
@@ -67,5 +67,5 @@ def _why_stop_newer(draft: Draft, keeper: Allocation, newer: Allocation) -> Reas
 def _is_repaired(draft: Draft, keeper: Allocation, newer: Allocation) -> bool:
     """Return whether what `newer` was started for is over, now that the keeper serves."""
     if newer.reason is Reason.NODE_DRAINED:
-        return not draft.drained(keeper.node)
+        return keeper.node not in draft.drained_nodes
     return newer.reason in _REPAIRS

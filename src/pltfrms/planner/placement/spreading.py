@@ -17,8 +17,21 @@ def spread_out(draft: Draft) -> None:
         if service.spec.per_datacenter < UNEVEN_BY:
             continue
         for datacenter in draft.wanted_datacenters(service):
-            if _is_quiet(draft, service, datacenter):
+            # Usually all is even; then no node needs to be looked at.
+            if _has_pile(draft, service, datacenter) and _is_quiet(draft, service, datacenter):
                 _move_one(draft, service, datacenter)
+
+
+def _has_pile(draft: Draft, service: Service, datacenter: str) -> bool:
+    """Return whether a node may have so many that another one could have too few."""
+    if service.spec.max_per_node < UNEVEN_BY:
+        return False
+    nodes = [
+        allocation.node
+        for allocations in draft.replicas(service.name, datacenter).values()
+        for allocation in allocations
+    ]
+    return len(nodes) - len(set(nodes)) >= UNEVEN_BY - 1
 
 
 def _is_quiet(draft: Draft, service: Service, datacenter: str) -> bool:
