@@ -1,0 +1,222 @@
+"""Simulated agents: a process of them, with the calls, intervals and time limits of real ones.
+
+Each has the client of a real agent (`HttpControlPlane`), sends heartbeats at the platform's
+interval, waits for its target, says that all of it is ready, and writes down what it sees.
+"""
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+
+from pltfrms.agent.control.fetching import RETRY_SECONDS, WAIT_MS
+from pltfrms.drivers.controlplane.clients import HttpControlPlane
+from pltfrms.errors import PltfrmsError
+from pltfrms.model.api import Heartbeat
+from pltfrms.model.plan import Target
+from pltfrms.model.state import InstanceStatus, MachineStatus, Phase, RoutingStatus
+from pltfrms.model.topology import CONTROLLER_PORT, Machine, Platform, Role
+
+_START_SPREAD_SECONDS = 1.0
+"""Agents of a real platform have not started at the same instant."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the agents of a process saw since they were asked last."""
+
+    heartbeat_ms: list[float]
+    refused: int = 0
+    """Heartbeats that no controller took."""
+    targets: int = 0
+    """Newer targets that were fetched."""
+    fetching_machines: int = 0
+    """Machines that fetched any."""
+    silent_ms_max: float = 0.0
+    """The longest time between two heartbeats of one machine that were taken."""
+
+
+class Agents:
+    """Agents of some machines, in a process of their own."""
+
+    def __init__(self, platform: Platform, machines: Sequence[Machine]) -> None:
+        """Start them."""
+        self._pipe, far_end = multiprocessing.Pipe()
+        context = multiprocessing.get_context("fork")
+        arguments = (platform, tuple(machines), far_end)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        far_end.close()
+
+    def change(self, per_second: float) -> None:
+        """Let so many machines a second report a change of an instance."""
+        self._pipe.send(("change", per_second))
+        self._pipe.recv()
+
+    def end(self, machine: str) -> None:
+        """Let an agent fall silent, if it is one of these."""
+        self._pipe.send(("end", machine))
+        self._pipe.recv()
+
+    def seen(self) -> Seen:
+        """Return what they saw, and begin anew."""
+        self._pipe.send(("seen", None))
+        seen: Seen = self._pipe.recv()
+        return seen
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.join()
+
+
+def _serve(platform: Platform, machines: Sequence[Machine], pipe: Connection) -> None:
+    asyncio.run(_Process(platform, machines, pipe).run())
+
+
+class _Process:
+    def __init__(
+        self, platform: Platform, machines: Sequence[Machine], pipe: Connection
+    ) -> None:
+        self._agents = {each.name: _Agent(platform, each) for each in machines}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._pipe = pipe
+        self._changes_per_second = 0.0
+
+    async def run(self) -> None:
+        for number, (name, agent) in enumerate(self._agents.items()):
+            delay = _START_SPREAD_SECONDS * number / len(self._agents)
+            self._tasks[name] = asyncio.create_task(agent.run(delay))
+        changing = asyncio.create_task(self._change())
+        loop, orders = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._pipe.fileno(), orders.set)
+        while True:
+            await orders.wait()
+            orders.clear()
+            while self._pipe.poll():
+                self._pipe.send(self._obey(*self._pipe.recv()))
+            if changing.done():
+                changing.result()
+
+    def _obey(self, order: str, value: object) -> object:
+        if order == "seen":
+            return self._seen()
+        if order == "change":
+            self._changes_per_second = float(str(value))
+        elif str(value) in self._tasks:
+            self._tasks.pop(str(value)).cancel()
+        return None
+
+    def _seen(self) -> Seen:
+        all_seen = Seen([])
+        for name, agent in self._agents.items():
+            one, agent.seen = agent.seen, Seen([])
+            all_seen.heartbeat_ms += one.heartbeat_ms
+            all_seen.refused += one.refused
+            all_seen.targets += one.targets
+            all_seen.fetching_machines += bool(one.targets)
+            if name in self._tasks:
+                all_seen.silent_ms_max = max(all_seen.silent_ms_max, one.silent_ms_max)
+        return all_seen
+
+    async def _change(self) -> None:
+        """Let one machine after the other say that an instance restarted."""
+        number = 0
+        while True:
+            await asyncio.sleep(
+                1 / self._changes_per_second if self._changes_per_second else 0.1
+            )
+            busy = [each for each in self._agents.values() if each.status.instances]
+            if self._changes_per_second and busy:
+                busy[number % len(busy)].restart_one()
+                number += 1
+
+
+class _Agent:
+    def __init__(self, platform: Platform, me: Machine) -> None:
+        controllers = sorted(
+            platform.machines_of(Role.CONTROLLER),
+            key=lambda each: (each.datacenter != me.datacenter, hash((each.name, me.name))),
+        )
+        self._client = HttpControlPlane(
+            [f"http://[{platform.loopback6(each)}]:{CONTROLLER_PORT}" for each in controllers]
+        )
+        self._interval_seconds = platform.timers.heartbeat_ms / 1000
+        self._poked = asyncio.Event()
+        self._taken_at = 0.0
+        self.status = MachineStatus(machine=me.name, boot="bench")
+        self.seen = Seen([])
+
+    async def run(self, delay: float) -> None:
+        """Send heartbeats and fetch targets until cancelled."""
+        await asyncio.sleep(delay)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._report())
+            group.create_task(self._fetch())
+
+    def restart_one(self) -> None:
+        """Change what is said of the first instance."""
+        first, *others = self.status.instances
+        changed = replace(first, restarts=first.restarts + 1)
+        self.status = replace(self.status, instances=(changed, *others))
+        self._poked.set()
+
+    async def _report(self) -> None:
+        failures = 0
+        while True:
+            self._poked.clear()
+            began = time.monotonic()
+            try:
+                await self._client.heartbeat(Heartbeat(status=self.status))
+            except (PltfrmsError, OSError):
+                self.seen.refused += 1
+                failures += 1
+                await asyncio.sleep(RETRY_SECONDS[min(failures, 3) - 1])
+                continue
+            failures = 0
+            self._note_taken(began)
+            try:
+                async with asyncio.timeout(self._interval_seconds):
+                    await self._poked.wait()
+            except TimeoutError:
+                pass
+
+    def _note_taken(self, began: float) -> None:
+        now = time.monotonic()
+        self.seen.heartbeat_ms.append(1000 * (now - began))
+        if self._taken_at:
+            silent_ms = 1000 * (now - self._taken_at)
+            self.seen.silent_ms_max = max(self.seen.silent_ms_max, silent_ms)
+        self._taken_at = now
+
+    async def _fetch(self) -> None:
+        failures = 0
+        while True:
+            machine, generation = self.status.machine, self.status.generation
+            try:
+                target = await self._client.target(machine, generation, WAIT_MS)
+            except (PltfrmsError, OSError):
+                failures += 1
+                await asyncio.sleep(RETRY_SECONDS[min(failures, 3) - 1])
+                continue
+            failures = 0
+            if target is not None:
+                self._follow(target)
+
+    def _follow(self, target: Target) -> None:
+        """Say that all of the target is so."""
+        self.seen.targets += 1
+        known = {each.allocation: each for each in self.status.instances}
+        self.status = replace(
+            self.status,
+            generation=target.generation,
+            routing=RoutingStatus(wanted="bench", running="bench"),
+            instances=tuple(
+                known.get(each.id)
+                or InstanceStatus(allocation=each.id, phase=Phase.READY, slot=each.slot)
+                for each in target.allocations
+            ),
+        )
+        self._poked.set()
