@@ -67,6 +67,19 @@ def test_a_prefix_lists_its_entries_sorted_and_nothing_else(check: Check) -> Non
     check(scenario)
 
 
+def test_what_was_written_after_a_revision_is_listed_alone(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        first = await _committed(store, Put(key=f"{prefix}b", value=b"1"))
+        await _committed(store, Put(key=f"{prefix}c", value=b"2"))
+        last = await _committed(store, Put(key=f"{prefix}a", value=b"3"))
+        listing = await store.list(prefix, first)
+        assert listing.revision == last
+        assert [entry.key for entry in listing.entries] == [f"{prefix}a", f"{prefix}c"]
+        assert (await store.list(prefix, last)).entries == ()
+
+    check(scenario)
+
+
 def test_the_empty_prefix_is_everything(check: Check) -> None:
     async def scenario(store: Store, prefix: str) -> None:
         await _committed(store, Put(key=f"{prefix}a", value=b""))

@@ -70,6 +70,7 @@ class Agent:
         while True:
             if self.dead:
                 self.ready_at.clear()
+                self.generation = 0
             elif not self.cut:
                 await self._talk()
             await self.cluster.clock.sleep(0.5 if self._starting() else 1.0)

@@ -93,9 +93,11 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
         return json_of(await operations.intervene(await body_of(InterventionChange, request)))
 
     @app.get("/v1/events")
-    async def events(after: After = 0, wait_ms: WaitMs = 0, limit: Limit = 100) -> Response:
-        """Return events after a sequence, oldest first."""
-        found = await operations.events(after, wait_ms, limit)
+    async def events(
+        after: After = 0, wait_ms: WaitMs = 0, limit: Limit = 100, *, stale: bool = False
+    ) -> Response:
+        """Return events after a sequence; with `stale` also while the store is away."""
+        found = await operations.events(after, wait_ms, limit, stale=stale)
         return Response(encode(found, tuple[Event, ...]), media_type=JSON)
 
 

@@ -54,7 +54,7 @@ class Controller:
         self.clock = clock
         self.counters = Counters()
         self.store: Store = MeasuredStore(store, clock, self.counters)
-        self.journal = Journal(self.store, clock, name)
+        self.journal = Journal(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
         self.view = View(self.store, clock, self._mirror)
         self.notes: tuple[Note, ...] = ()
@@ -70,6 +70,7 @@ class Controller:
         """Keep the platform as it is wanted, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._mirror.run())
+            group.create_task(self.journal.run())
             group.create_task(self._cycles())
 
     async def _cycles(self) -> None:

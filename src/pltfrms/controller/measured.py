@@ -20,9 +20,9 @@ class MeasuredStore:
         self._clock = clock
         self._counters = counters
 
-    async def list(self, prefix: str) -> Listing:
-        """Return all entries whose key starts with `prefix`."""
-        return await self._timed(self._store.list(prefix))
+    async def list(self, prefix: str, after: int = 0) -> Listing:
+        """Return all entries whose key starts with `prefix`, written after a revision."""
+        return await self._timed(self._store.list(prefix, after))
 
     async def commit(
         self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()

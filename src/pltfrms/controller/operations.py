@@ -115,9 +115,15 @@ class Operations:
         notes = decide(snapshot).notes
         return SnapshotView(controller=name, snapshot=snapshot, notes=notes)
 
-    async def events(self, after: int, wait_ms: int, limit: int) -> tuple[Event, ...]:
-        """Return events after a sequence, oldest first, waiting up to `wait_ms` for one."""
-        return await self._journal.read(after, wait_ms, limit)
+    async def events(
+        self, after: int, wait_ms: int, limit: int, *, stale: bool = False
+    ) -> tuple[Event, ...]:
+        """Return events after a sequence, oldest first, waiting up to `wait_ms` for one.
+
+        While the store does not answer: with `stale` what was known last, else
+        UnavailableError.
+        """
+        return await self._journal.read(after, wait_ms, limit, stale=stale)
 
     # ---- operators -------------------------------------------------------------------------
 

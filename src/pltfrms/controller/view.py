@@ -1,6 +1,5 @@
 """What one controller knows now: the store's documents and the contact of the machines."""
 
-import asyncio
 from collections.abc import Mapping
 from random import Random
 
@@ -35,8 +34,7 @@ class View:
     @property
     def fresh(self) -> bool:
         """Whether the store has answered lately."""
-        last = self._mirror.last_success_at
-        return last is not None and self._clock.monotonic() - last < STALE_SECONDS
+        return self._mirror.answered_within(STALE_SECONDS)
 
     def stored(self) -> Stored:
         """Return what the mirror holds, decoded.
@@ -98,14 +96,7 @@ class View:
     async def wait(self, seconds: float) -> None:
         """Return when the store has changed, or after some time."""
         revision = self._listing.revision if self._listing else 0
-        newer = asyncio.ensure_future(self._mirror.wait_newer(revision))
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({newer, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            newer.cancel()
-            sleeping.cancel()
-            await asyncio.gather(newer, sleeping, return_exceptions=True)
+        await self._mirror.wait(revision, seconds)
 
     def _snapshot(self, stored: Stored) -> Snapshot:
         contacts = self._contacts.views(self._clock.monotonic())

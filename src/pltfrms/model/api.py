@@ -11,7 +11,8 @@ GET  /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL -> list[Route
 GET  /v1/balancers           -> BalancerAnswers, of all edges and nodes
 GET  /v1/balancers/{machine} -> BalancerView
 GET  /v1/balancers/{machine}/row?service=ID&row=N     -> list of addresses, as the kernel has it
-GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N      -> list[Event], oldest first
+GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N&stale=BOOL -> list[Event], oldest first;
+     503 when too many wait already
 GET  /healthz (200 while the store answers, else 503) and /metrics (Prometheus)
 Errors: the status code of `pltfrms.errors` with a body ErrorBody.
 """

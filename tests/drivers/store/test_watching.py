@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pltfrms.drivers.store.memory import Backup, MemoryStore, WatchFault
 from pltfrms.drivers.store.ports import Listing, Put
-from pltfrms.drivers.store.watching import Mirror
+from pltfrms.drivers.store.watching import Mirror, Tail
 from tests.simulation.virtual import VirtualClock, run_beside, run_virtual
 
 
@@ -73,9 +73,9 @@ def test_a_burst_of_hints_makes_few_lists() -> None:
 class _CountingStore(MemoryStore):
     lists = 0
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, after: int = 0) -> Listing:
         self.lists += 1
-        return await super().list(prefix)
+        return await super().list(prefix, after)
 
 
 @pytest.mark.parametrize("fault", [WatchFault.SKIP, WatchFault.END, WatchFault.BACK])
@@ -198,11 +198,11 @@ def test_one_stale_answer_is_not_believed() -> None:
 class _StaleStore(MemoryStore):
     stale_answers = 0
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, after: int = 0) -> Listing:
         if self.stale_answers:
             self.stale_answers -= 1
             return Listing(revision=1, entries=())
-        return await super().list(prefix)
+        return await super().list(prefix, after)
 
 
 @settings(max_examples=40, deadline=None)
@@ -245,3 +245,68 @@ async def _disturb(
     if random.random() < 0.2:
         random.choice(actions)()
     await _put(writer, f"/a/{random.randrange(5)}")
+
+
+def _tail(store: MemoryStore, kept: int) -> Tail:
+    random = Random(1)  # noqa: S311 - jitter, not a secret
+    return Tail(store, "/a/", VirtualClock(), random=random, kept=kept)
+
+
+def _newest(listing: Listing, kept: int) -> list[str]:
+    entries = sorted(listing.entries, key=lambda entry: (entry.mod_revision, entry.key))
+    return [entry.key for entry in entries][-kept:]
+
+
+@settings(max_examples=20, deadline=None)
+@given(random=st.randoms(use_true_random=True), kept=st.integers(1, 60))
+def test_after_any_faults_a_tail_has_the_newest_entries(random: Random, kept: int) -> None:
+    async def scenario() -> tuple[Tail, Listing]:
+        clock = VirtualClock()
+        writer = MemoryStore(clock)
+        store = MemoryStore(clock, writer.state)
+        store.watch_fault = lambda: random.choice(list(WatchFault))
+        store.delay_seconds = lambda: random.expovariate(20)
+        tail = _tail(store, kept)
+
+        async def main() -> tuple[Tail, Listing]:
+            for number in range(50):
+                if random.random() < 0.2:
+                    store.unavailable = not store.unavailable
+                twins = [Put(key=f"/a/{number}-{twin}", value=b"") for twin in range(2)]
+                await writer.commit(twins)
+                await clock.sleep(random.expovariate(2))
+            store.unavailable = False
+            await clock.sleep(20)
+            return tail, await writer.list("/a/")
+
+        return await run_beside(main(), tail.run())
+
+    tail, real = run_virtual(scenario())
+    assert tail.listing is not None
+    assert [entry.key for entry in tail.listing.entries] == _newest(real, kept)
+    missing = {entry.mod_revision for entry in real.entries} - {
+        entry.mod_revision for entry in tail.listing.entries
+    }
+    assert max(missing, default=0) <= tail.complete_after
+
+
+def test_a_tail_of_a_store_that_was_set_back_begins_anew() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock)
+        tail = _tail(store, 3)
+
+        async def main() -> None:
+            await _put(store, "/a/old")
+            backup = store.state.backup()
+            for number in range(5):
+                await tail.wait_newer(await _put(store, f"/a/{number}") - 1)
+            assert tail.complete_after
+            store.state.restore(backup)
+            await clock.sleep(13)
+            assert tail.listing == await store.list("/a/")
+            assert tail.complete_after == 0
+
+        await run_beside(main(), tail.run())
+
+    run_virtual(scenario())

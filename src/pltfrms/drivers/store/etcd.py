@@ -23,6 +23,8 @@ from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
 _HEADERS = {"Grpc-Metadata-hasleader": "true"}
 _READ_ATTEMPT_SHARE = 0.5
 """Part of the whole time that one endpoint may use for a request that can be repeated."""
+_CONNECTIONS = 100
+"""Requests that are asked at the same time; further ones wait."""
 _NO_LEADER = "etcdserver: no leader"
 """The one refusal after which nothing was done for sure: it is checked before proposing."""
 _LEASE_NOT_FOUND = "etcdserver: requested lease not found"
@@ -63,20 +65,17 @@ class EtcdStore:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._request_timeout_seconds = request_timeout_seconds
         self._watch_silence_seconds = watch_silence_seconds
-        # Plain HTTP: an empty TLS context saves reading the machine's CA certificates.
-        transport = httpx2.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-        self._client = httpx2.AsyncClient(
-            transport=transport,
-            headers=_HEADERS,
-            timeout=httpx2.Timeout(request_timeout_seconds, connect=connect_timeout_seconds),
-            trust_env=False,
-        )
+        timeout = httpx2.Timeout(request_timeout_seconds, connect=connect_timeout_seconds)
+        self._client = _client(timeout, httpx2.Limits(max_connections=_CONNECTIONS))
+        # Each watch has a connection for as long as it lasts: none may be missing for leases.
+        self._watches = _client(timeout, httpx2.Limits(max_connections=None))
 
     # ---- ports.Store -----------------------------------------------------------------------
 
-    async def list(self, prefix: str) -> Listing:
-        """Return all entries whose key starts with `prefix`, sorted by key."""
-        answer = await self._call("/v3/kv/range", _range(prefix), repeatable=True)
+    async def list(self, prefix: str, after: int = 0) -> Listing:
+        """Return all entries whose key starts with `prefix`, written after a revision."""
+        request = _range(prefix) | {"min_mod_revision": str(after + 1)}
+        answer = await self._call("/v3/kv/range", request, repeatable=True)
         return Listing(
             revision=_revision(answer),
             entries=tuple(_entry(kv) for kv in answer.get("kvs", ())),
@@ -138,6 +137,7 @@ class EtcdStore:
     async def close(self) -> None:
         """Release connections."""
         await self._client.aclose()
+        await self._watches.aclose()
 
     # ---- one request over several endpoints ------------------------------------------------
 
@@ -205,7 +205,7 @@ class EtcdStore:
             connect=self._connect_timeout_seconds,
             read=self._watch_silence_seconds,
         )
-        stream = self._client.stream(
+        stream = self._watches.stream(
             "POST", f"{endpoint}/v3/watch", json=request, timeout=timeout
         )
         # etcd sends the headers together with its first message, `created`.
@@ -224,6 +224,15 @@ class EtcdStore:
             return None
         except httpx2.RequestError as error:
             raise UnavailableError(f"the watch broke: {_sentence(error)}") from error
+
+
+def _client(timeout: httpx2.Timeout, limits: httpx2.Limits) -> httpx2.AsyncClient:
+    # Plain HTTP: an empty TLS context saves reading the machine's CA certificates.
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    transport = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
+    return httpx2.AsyncClient(
+        transport=transport, headers=_HEADERS, timeout=timeout, trust_env=False
+    )
 
 
 # ---- etcd's JSON ---------------------------------------------------------------------------

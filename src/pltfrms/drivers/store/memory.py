@@ -69,13 +69,16 @@ class MemoryStoreState:
 
     # ---- reading ---------------------------------------------------------------------------
 
-    def list(self, prefix: str) -> Listing:
-        """Return what is there now, sorted by key."""
+    def list(self, prefix: str, after: int = 0) -> Listing:
+        """Return what is there now and was written after a revision, sorted by key."""
         self._expire()
-        keys = sorted(key for key in self._entries if key.startswith(prefix))
-        return Listing(
-            revision=self.revision, entries=tuple(self._entries[key] for key in keys)
+        found = (
+            entry
+            for key, entry in self._entries.items()
+            if entry.mod_revision > after and key.startswith(prefix)
         )
+        entries = sorted(found, key=lambda entry: entry.key)
+        return Listing(revision=self.revision, entries=tuple(entries))
 
     def changed_after(self, prefix: str, after: int) -> Sequence[int] | None:
         """Return the revisions > `after` that touched `prefix`; None if too long ago."""
@@ -233,10 +236,10 @@ class MemoryStore:
         self._unavailable = unavailable
         self.state.wake()
 
-    async def list(self, prefix: str) -> Listing:
-        """Return all entries whose key starts with `prefix`."""
+    async def list(self, prefix: str, after: int = 0) -> Listing:
+        """Return all entries whose key starts with `prefix`, written after a revision."""
         await self._travel()
-        listing = self.state.list(prefix)
+        listing = self.state.list(prefix, after)
         await self._travel()
         return listing
 

@@ -54,8 +54,11 @@ class Store(Protocol):
     of a write is unknown.
     """
 
-    async def list(self, prefix: str) -> Listing:
-        """Return all entries whose key starts with `prefix`, linearizably."""
+    async def list(self, prefix: str, after: int = 0) -> Listing:
+        """Return all entries whose key starts with `prefix`, linearizably, sorted by key.
+
+        With `after` only those that were written at a later revision.
+        """
         ...
 
     async def commit(

@@ -86,6 +86,22 @@ class Mirror:
                 return listing
             await taken.wait()
 
+    async def wait(self, revision: int, seconds: float) -> None:
+        """Return when the listing's revision is > `revision`, or after some time."""
+        newer = asyncio.ensure_future(self.wait_newer(revision))
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({newer, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            newer.cancel()
+            sleeping.cancel()
+            await asyncio.gather(newer, sleeping, return_exceptions=True)
+
+    def answered_within(self, seconds: float) -> bool:
+        """Whether the store has answered a list so lately."""
+        last = self.last_success_at
+        return last is not None and self._clock.monotonic() - last < seconds
+
     async def _session(self) -> None:
         """List, then watch and list until the watch ends or the store is set back."""
         first = await self._relist()
@@ -114,14 +130,53 @@ class Mirror:
             hint.set()
 
     async def _relist(self) -> Listing:
-        listing = await self._store.list(self._prefix)
+        listing = await self._look(self.listing)
         known = self.listing.revision if self.listing else 0
         if listing.revision < known:
             _log.warning("store revision went back", known=known, now=listing.revision)
-            listing = await self._store.list(self._prefix)
+            listing = await self._look(None)
             self.regressions += listing.revision < known
         self.listing = listing
         self.last_success_at = self._clock.monotonic()
         self._taken.set()
         self._taken = asyncio.Event()
         return listing
+
+    async def _look(self, _known: Listing | None) -> Listing:
+        """Return what the store holds, for somebody who knows `_known` of it."""
+        return await self._store.list(self._prefix)
+
+
+class Tail(Mirror):
+    """Keeps what was written last under a prefix: at most `kept` entries, oldest first.
+
+    It asks only for what is new, so that it costs the same however much is kept. What is
+    deleted in the store stays here until newer entries push it out.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        clock: Clock,
+        *,
+        random: Random,
+        resync_seconds: float = 10.0,
+        kept: int,
+    ) -> None:
+        """Know nothing until `run` runs."""
+        super().__init__(store, prefix, clock, random=random, resync_seconds=resync_seconds)
+        self.complete_after = 0
+        """Everything that was written after this revision is in `listing`."""
+        self._kept = kept
+
+    async def _look(self, known: Listing | None) -> Listing:
+        newer = await self._store.list(self._prefix, known.revision if known else 0)
+        if known and newer.revision < known.revision:
+            return newer
+        written = sorted(newer.entries, key=lambda entry: (entry.mod_revision, entry.key))
+        entries = (*(known.entries if known else ()), *written)
+        surplus, kept = entries[: -self._kept], entries[-self._kept :]
+        before = self.complete_after if known else 0
+        self.complete_after = surplus[-1].mod_revision if surplus else before
+        return Listing(revision=newer.revision, entries=kept)

@@ -1,0 +1,161 @@
+"""Many who wait for events, and what they may cost. In virtual time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pltfrms.controller.journal import FOLLOWERS_MAX, KEPT_COUNT, READERS_MAX
+from pltfrms.controller.state import EVENTS
+from pltfrms.drivers.store.memory import MemoryStore
+from pltfrms.drivers.store.ports import Listing
+from pltfrms.errors import UnavailableError
+from pltfrms.model.api import Event
+from tests.controller.cluster import Cluster
+from tests.controller.test_cluster import simulate
+
+
+class _Counted(MemoryStore):
+    """Counts lists of events, and watches of events that are open."""
+
+    counts: Counter[str]
+
+    async def list(self, prefix: str, after: int = 0) -> Listing:
+        self.counts["lists"] += prefix == EVENTS
+        return await super().list(prefix, after)
+
+    async def changes(self, prefix: str, after: int) -> AsyncIterator[int]:
+        self.counts["watches"] += prefix == EVENTS
+        try:
+            async for revision in super().changes(prefix, after):
+                yield revision
+        finally:
+            self.counts["watches"] -= prefix == EVENTS
+
+
+async def _counted(cluster: Cluster) -> Counter[str]:
+    """Restart a controller with a store that counts; return the counts."""
+    seat = cluster.seats["ams-c1"]
+    await seat.crash()
+    store = _Counted(cluster.clock, cluster.state)
+    store.counts = Counter()
+    seat.store = store
+    seat.start()
+    await cluster.clock.sleep(1)
+    return store.counts
+
+
+async def _last(cluster: Cluster) -> int:
+    """Return the sequence of the last event, once nothing happens any more."""
+    await cluster.clock.sleep(3)
+    return (await cluster.operations.events(0, 0, KEPT_COUNT))[-1].sequence
+
+
+async def _tell(cluster: Cluster, what: str) -> None:
+    journal = cluster.seats["fra-c1"].controller.journal
+    await journal.write([journal.tell("test", what)])
+
+
+def test_all_who_wait_for_events_share_one_watch() -> None:
+    async def story(cluster: Cluster) -> None:
+        counts = await _counted(cluster)
+        last = await _last(cluster)
+        waiting = [
+            asyncio.create_task(cluster.operations.events(last, 60_000, 10)) for _ in range(150)
+        ]
+        await cluster.clock.sleep(0.5)
+        counts["lists"] = 0
+        await _tell(cluster, "something")
+        async with asyncio.timeout(0.1):
+            answers = await asyncio.gather(*waiting)
+        assert {tuple(event.what for event in events) for events in answers} == {("something",)}
+        assert counts == {"watches": 1, "lists": 1}
+
+    simulate(story)
+
+
+def test_nobody_who_waits_misses_an_event() -> None:
+    async def story(cluster: Cluster) -> None:
+        operations = cluster.operations
+        last = await _last(cluster)
+        seen: list[Event] = []
+
+        async def follow() -> None:
+            while len(seen) < 100:
+                after = seen[-1].sequence if seen else last
+                seen.extend(await operations.events(after, 10_000, 7))
+
+        following = asyncio.create_task(follow())
+        for number in range(100):
+            await _tell(cluster, str(number))
+            await cluster.clock.sleep(0.01 * (number % 5))
+        async with asyncio.timeout(1):
+            await following
+        assert [event.what for event in seen] == [str(number) for number in range(100)]
+
+    simulate(story)
+
+
+def test_who_waits_from_long_ago_gets_what_only_the_store_still_has() -> None:
+    async def story(cluster: Cluster) -> None:
+        journal = cluster.seats["fra-c1"].controller.journal
+        last = await _last(cluster)
+        await journal.write(journal.tell("test", str(n)) for n in range(KEPT_COUNT + 50))
+        await cluster.clock.sleep(0.5)
+        events = await cluster.operations.events(last, 10_000, 10)
+        assert events[0].what == "0"
+
+    simulate(story)
+
+
+def test_one_follower_too_many_is_told_so_and_harms_nobody() -> None:
+    async def story(cluster: Cluster) -> None:
+        operations, last = cluster.operations, await _last(cluster)
+        waiting = [
+            asyncio.create_task(operations.events(last, 5_000, 10))
+            for _ in range(FOLLOWERS_MAX)
+        ]
+        await cluster.clock.sleep(0.1)
+        with pytest.raises(UnavailableError, match="200 others wait for events"):
+            await operations.events(last, 5_000, 10)
+        assert await operations.events(0, 0, 10)
+        await asyncio.gather(*waiting)
+        assert await operations.events(last, 1_000, 10) == ()
+
+    simulate(story)
+
+
+def test_readers_of_events_never_take_the_whole_store() -> None:
+    async def story(cluster: Cluster) -> None:
+        cluster.seats["ams-c1"].store.delay_seconds = lambda: 0.2
+        reads = [cluster.operations.events(0, 0, 10) for _ in range(READERS_MAX + 5)]
+        outcomes = await asyncio.gather(*reads, return_exceptions=True)
+        refused = [
+            str(outcome) for outcome in outcomes if isinstance(outcome, UnavailableError)
+        ]
+        assert len(refused) == 5
+        assert refused[0].startswith("20 others read the events of this controller")
+
+    simulate(story)
+
+
+def test_without_the_store_who_waits_is_told_so_and_what_is_known_can_be_asked_for() -> None:
+    async def story(cluster: Cluster) -> None:
+        known = await cluster.operations.events(0, 0, KEPT_COUNT)
+        waiting = asyncio.create_task(cluster.operations.events(known[-1].sequence, 60_000, 10))
+        await cluster.clock.sleep(0.1)
+        for seat in cluster.seats.values():
+            seat.store.unavailable = True
+        began = cluster.clock.monotonic()
+        with pytest.raises(UnavailableError, match="store does not answer"):
+            await waiting
+        assert cluster.clock.monotonic() - began < 8
+        began = cluster.clock.monotonic()
+        with pytest.raises(UnavailableError, match="store does not answer"):
+            await cluster.operations.events(0, 0, 10)
+        stale = await cluster.operations.events(0, 60_000, KEPT_COUNT, stale=True)
+        assert stale == known
+        assert cluster.clock.monotonic() == began
+
+    simulate(story)
