@@ -181,6 +181,7 @@ class Bench:
         self.machine = machine
         self.platform = platform
         """What the machine's own file says."""
+        self.boot = "boot-1"
         self.clock = VirtualClock()
         state = network_state(platform, machine)
         self.network = WatchedNetwork(
@@ -211,6 +212,7 @@ class Bench:
     def make_world(self) -> World:
         """Return all ports of the machine."""
         return World(
+            boot=self.boot,
             clock=self.clock,
             control_plane=self.controllers,
             network=self.network,
@@ -232,7 +234,7 @@ class Bench:
         """Run an agent; let it settle first."""
         self.bird.forget_us()
         targets = Targets(self.machine, self.disk, lambda: self.platform)
-        self.agent = Agent(self.make_world(), targets, "boot-1")
+        self.agent = Agent(self.make_world(), targets)
         running = asyncio.create_task(self.agent.run())
         try:
             await self.passes(seconds)

@@ -40,13 +40,12 @@ _log = structlog.get_logger()
 class Agent:
     """The parts of an agent, connected."""
 
-    def __init__(self, world: World, targets: Targets, boot: str) -> None:
-        """Prepare for the machine of `targets`; `boot` changes with each boot of it."""
+    def __init__(self, world: World, targets: Targets) -> None:
+        """Prepare for the machine of `targets`."""
         machine = targets.machine
         self._about = f"machine/{machine}"
         self._world = world
         self._targets = targets
-        self._boot = boot
         self._generation = 0
         self._role = targets.current.platform.machine(machine).role
         self._poked = asyncio.Event()
@@ -126,7 +125,7 @@ class Agent:
         """How the machine is now."""
         return MachineStatus(
             machine=self._targets.machine,
-            boot=self._boot,
+            boot=self._world.boot,
             generation=self._generation,
             instances=self._instances.statuses,
             sessions=self._sessions.statuses,

@@ -77,7 +77,7 @@ def boot_word(runtime: Path) -> str:
 async def _run(directories: Directories) -> None:
     targets = _targets(directories)
     world = _world(directories, targets)
-    parts = Agent(world, targets, boot_word(directories.runtime))
+    parts = Agent(world, targets)
     eye = BalancerEye(view=parts.director.view, row=parts.director.row)
     agent = asyncio.ensure_future(parts.run())
     glass = asyncio.ensure_future(_glass(directories, targets, eye))
@@ -119,6 +119,7 @@ def _world(directories: Directories, targets: Targets) -> World:
     network = KernelNetwork()
     urls = controller_urls(targets.current.platform, targets.machine)
     return World(
+        boot=boot_word(directories.runtime),
         clock=SystemClock(),
         control_plane=HttpControlPlane(urls),
         network=network,

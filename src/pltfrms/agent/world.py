@@ -30,6 +30,8 @@ class Archive(Protocol):
 class World:
     """The ports of an agent: the real drivers on a machine, their twins in tests."""
 
+    boot: str
+    """Stays the same until the machine boots."""
     clock: Clock
     control_plane: ControlPlane
     network: Network

@@ -163,6 +163,80 @@ def test_a_new_agent_takes_over_what_is_announced_without_a_flap() -> None:
     run_virtual(story())
 
 
+def _hear_ams(bench: Bench) -> None:
+    far = ip_network(PLATFORM.loopback4(PLATFORM.machine("ams-e1")))
+    bench.network.set_route(Route(prefix=far, table=ELSEWHERE_TABLE, proto=12, metric=32))
+    bench.bird.states = (BgpState(name="edge.ams-e1", up=True, detail="Established"),)
+
+
+async def _withdraw(bench: Bench) -> None:
+    _hear_ams(bench)
+    _announce_elsewhere(bench)
+    _serve(bench)
+    await bench.order(make_target(1, machine="fra-e1"))
+    assert await _edge(bench) == AGGREGATES
+    _serve(bench, served=False)
+    await bench.passes(5.0)
+    assert await _edge(bench) == set()
+
+
+@pytest.mark.parametrize("how", ["restart", "reboot", "unreadable"])
+def test_a_new_agent_repairs_what_an_agent_before_it_withdrew(how: str) -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        async with bench.life():
+            await _withdraw(bench)
+        bench.controllers.alive = False
+        if how == "reboot":
+            bench.boot = "boot-2"
+        if how == "unreadable":
+            bench.disk.documents["aggregates.json"] = b'{"half": '
+        async with bench.life(20.0):
+            assert await _edge(bench) == set()
+            said = any("aggregates on disk" in each for each in bench.status.problems)
+            assert said is (how == "unreadable")
+            for route in ELSEWHERE:
+                bench.network.delete_route(route)
+            await bench.passes(2.0)
+            assert await _edge(bench) == AGGREGATES
+
+    run_virtual(story())
+
+
+def test_a_new_agent_knows_how_often_an_aggregate_flapped() -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        async with bench.life():
+            await _withdraw(bench)
+        async with bench.life():
+            _serve(bench)
+            await bench.passes(3.0)
+            assert await _edge(bench) == set()
+            assert {each.reason for each in bench.status.aggregates} == {Reason.FLAPPING}
+            await bench.passes(8.0)
+            assert await _edge(bench) == AGGREGATES
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("text", [b"", b'{"half": ', b"null", b"\xff\x00"])
+def test_a_memory_that_cannot_be_read_takes_no_announcement_away(text: bytes) -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        async with bench.life():
+            _serve(bench)
+            await bench.order(make_target(1, machine="fra-e1"))
+        bench.disk.documents["aggregates.json"] = text
+        bench.network.sentences.clear()
+        bench.controllers.alive = False
+        async with bench.life(10.0):
+            assert await _edge(bench) == AGGREGATES
+            assert bench.network.sentences == []
+            assert any("aggregates on disk" in each for each in bench.status.problems)
+
+    run_virtual(story())
+
+
 def test_without_a_target_and_without_bird_what_is_announced_stays() -> None:
     async def story() -> None:
         bench = Bench("fra-e1")

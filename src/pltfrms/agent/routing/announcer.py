@@ -8,6 +8,7 @@ from typing import Final
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
+from pltfrms.agent.routing.memory import Memory
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.world import World
 from pltfrms.model.addresses import Prefix
@@ -62,6 +63,7 @@ class Announcer:
         self._sessions = sessions
         self._frost = frost
         self._in_force = in_force
+        self._memory = Memory(world, problems)
         self._outside = True
         """Whether anybody outside could be told when BIRD answered last."""
         self._target: Target | None = None
@@ -77,9 +79,9 @@ class Announcer:
         """Look at the tables that BIRD fills and decide; see `kernel.RouteSource`."""
         if self._target is None:
             return _LOOK_AGAIN_SECONDS
-        if self._states is None:
-            self._states = await self._announced_before_us()
         platform = self._in_force() or self._target.platform
+        if self._states is None:
+            self._states = await self._before_us(platform)
         outside = self._sessions.any_up(self._telling(self._target, platform))
         self._outside = self._outside if outside is None else outside
         datacenter = platform.machine(self._target.machine).datacenter
@@ -91,6 +93,7 @@ class Announcer:
             rank=datacenter_rank(platform, datacenter),
             frozen=bool(self._frost.reason),
         )
+        self._memory.keep(decision.states, outside=self._outside)
         before, self._states = self._states, decision.states
         if decision.statuses != self.statuses:
             self.statuses = decision.statuses
@@ -122,13 +125,12 @@ class Announcer:
             for ours in session.ours
         }
 
-    async def _announced_before_us(self) -> Mapping[Prefix, AggregateState]:
+    async def _before_us(self, platform: Platform) -> Mapping[Prefix, AggregateState]:
         routes = await self._world.network.routes(AGGREGATE_TABLE)
-        return {
-            route.prefix: AggregateState(announced=True)
-            for route in routes
-            if PROTO_ACTIVE <= route.proto <= PROTO_BACKUP
-        }
+        ours = [route for route in routes if PROTO_ACTIVE <= route.proto <= PROTO_BACKUP]
+        prefixes = [aggregate.prefix for aggregate in platform.aggregates]
+        states, self._outside = self._memory.recall(prefixes, ours)
+        return states
 
     async def _reachable(self, target: Target, platform: Platform) -> Reachable:
         known = self._sessions.answers

@@ -34,6 +34,9 @@ LEAVE_SECONDS: Final = 1.0
 """Longer than it takes until other datacenters have heard of a change and acted on it."""
 ISOLATED_SECONDS: Final = 10.0
 """An edge that reaches nobody for so long may withdraw even the last announcement."""
+TOLD_METRIC: Final = 1
+"""Of routes that BIRD tells other datacenters of."""
+UNTOLD_METRIC: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,7 @@ def aggregate_routes(
     """Return the routes of table 101: one `unreachable` per announced aggregate.
 
     BIRD learns it and announces it; it is also the null route for unused addresses. BIRD
-    tells other datacenters only of those with metric 1. The others must not count on those
+    tells other datacenters only of those with `TOLD_METRIC`. The others must not count on those
     that we are about to withdraw, nor on any while no session with the `outside` is up.
     """
     return tuple(
@@ -163,7 +166,7 @@ def aggregate_routes(
             prefix=prefix,
             table=AGGREGATE_TABLE,
             proto=PROTO_ACTIVE,
-            metric=1 if outside and state.leaving_since is None else 2,
+            metric=TOLD_METRIC if outside and state.leaving_since is None else UNTOLD_METRIC,
         )
         for prefix, state in states.items()
         if state.announced
