@@ -6,7 +6,8 @@ PltfrmsError                 exit  HTTP
 ├── NotFoundError               2   404   the named thing does not exist
 ├── ConflictError               4   409   the world changed since the caller looked
 │   └── TwoPeopleError          4   409   a second operator must approve it
-├── UnavailableError            5   503   somebody we need does not answer
+├── UnavailableError            5   503   somebody we need does not answer; nothing was changed
+│   └── UnclearError            5   503   nobody knows whether it is done
 └── InvariantError             70   500   a bug of ours
 """
 
@@ -81,6 +82,10 @@ class UnavailableError(PltfrmsError):
 
     exit_code = 5
     status_code = 503
+
+
+class UnclearError(UnavailableError):
+    """What was asked for may be done or not: look at the present state before repeating it."""
 
 
 class InvariantError(PltfrmsError):

@@ -162,6 +162,24 @@ def test_errors_say_what_is_wrong() -> None:
     serve(story)
 
 
+def test_without_the_store_a_change_says_that_nothing_was_done() -> None:
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        async def said() -> ErrorBody:
+            answer = await client.post("/v1/apply", content=encode(Change(services=(WEB,))))
+            assert answer.status_code == 503
+            return decode(ErrorBody, answer.content)
+
+        store = cluster.seats["fra-c1"].store
+        store.unavailable = True
+        assert (await said()).nothing_done
+        store.unavailable = False
+        store.unknown_outcome = lambda: True
+        unclear = await said()
+        assert (unclear.error, unclear.nothing_done) == ("UnavailableError", False)
+
+    serve(story)
+
+
 def test_health_and_metrics_tell_when_the_store_is_away() -> None:
     async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
         await client.post("/v1/apply", content=encode(Change(services=(WEB,))))

@@ -9,9 +9,9 @@ import pytest
 
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.ports import Put
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, UnclearError
 from tests.contracts.etcd import EtcdCluster, free_ports
-from tests.drivers.tiny_http import serving
+from tests.drivers.tiny_http import Answer, serving
 
 
 def _run(endpoints: tuple[str, ...], scenario: Callable[[EtcdStore], Awaitable[None]]) -> None:
@@ -142,7 +142,7 @@ def test_a_write_whose_answer_is_lost_is_not_sent_again() -> None:
             await asyncio.start_server(swallower(port), "127.0.0.1", port) for port in ports
         ]
         store = EtcdStore([f"http://127.0.0.1:{port}" for port in ports])
-        with pytest.raises(UnavailableError, match="may or may not"):
+        with pytest.raises(UnclearError, match="may or may not"):
             await store.commit([Put(key="/a", value=b"")])
         assert taken == ports[:1]
         with pytest.raises(UnavailableError):
@@ -154,6 +154,33 @@ def test_a_write_whose_answer_is_lost_is_not_sent_again() -> None:
             await server.wait_closed()
 
     asyncio.run(scenario())
+
+
+def test_what_no_member_took_is_never_said_to_be_done_perhaps() -> None:
+    async def scenario(store: EtcdStore) -> None:
+        with pytest.raises(UnavailableError, match="does not answer") as refused:
+            await store.commit([Put(key="/a", value=b"")])
+        assert not isinstance(refused.value, UnclearError)
+        with pytest.raises(UnavailableError) as unread:
+            await store.list("/a")
+        assert "may or may not" not in f"{refused.value} {unread.value}"
+
+    _run(tuple(f"http://127.0.0.1:{port}" for port in free_ports(3)), scenario)
+
+
+def test_members_that_say_the_same_are_named_in_one_sentence() -> None:
+    error = b'{"error": "etcdserver: no leader", "code": 14}'
+
+    async def scenario(store: EtcdStore) -> None:
+        with pytest.raises(UnavailableError) as refused:
+            await store.commit([Put(key="/a", value=b"")])
+        assert str(refused.value).count("no leader") == 1
+
+    with (
+        serving(Answer(status=503, body=error)) as first,
+        serving(Answer(status=503, body=error)) as second,
+    ):
+        _run((first.endpoint, second.endpoint), scenario)
 
 
 def test_an_error_in_the_stream_of_keep_alive_is_not_a_lost_lease() -> None:

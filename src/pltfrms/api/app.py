@@ -19,7 +19,14 @@ from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass.client import Glass
 from pltfrms.drivers.operators.ports import Signatures
-from pltfrms.errors import InvariantError, NotFoundError, PltfrmsError, UsageError
+from pltfrms.errors import (
+    InvariantError,
+    NotFoundError,
+    PltfrmsError,
+    UnavailableError,
+    UnclearError,
+    UsageError,
+)
 from pltfrms.model.api import Change, ErrorBody, Event, Heartbeat, InterventionChange
 
 WAIT_MS_MAX = 60_000
@@ -130,10 +137,16 @@ def _handler(
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(_request: Request, error: Exception) -> Response:
         known = judge(error)
-        body = ErrorBody(error=type(known).__name__, message=str(known))
-        return Response(encode(body), status_code=known.status_code, media_type=JSON)
+        return Response(encode(_body(known)), status_code=known.status_code, media_type=JSON)
 
     return handle
+
+
+def _body(error: PltfrmsError) -> ErrorBody:
+    unclear = isinstance(error, UnclearError)
+    kind = UnavailableError if unclear else type(error)
+    nothing_done = not unclear and not isinstance(error, InvariantError)
+    return ErrorBody(error=kind.__name__, message=str(error), nothing_done=nothing_done)
 
 
 def _as_it_is(error: Exception) -> PltfrmsError:

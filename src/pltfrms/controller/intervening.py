@@ -57,7 +57,7 @@ class Intervening:
             UsageError: the words make no sense.
             NotFoundError: what they name is not there.
             ConflictError: a guard forbids it that `change` does not name.
-            UnavailableError: the store does not answer; it may be done or not.
+            UnavailableError: the store does not answer; UnclearError if it may be done.
         """
         for _ in range(ATTEMPTS):
             snapshot = await self._view.linearized()

@@ -51,8 +51,8 @@ SERVICES_MAX = 40
 class Operations:
     """The verbs of the API, on top of a running controller.
 
-    All raise UnavailableError when the store does not answer; the outcome of a write is
-    unknown then.
+    All raise UnavailableError when the store does not answer: UnclearError if nobody knows
+    whether it is done, else nothing was.
     """
 
     def __init__(self, controller: Controller, origins: Origins | None = None) -> None:

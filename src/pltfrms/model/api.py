@@ -176,3 +176,5 @@ class ErrorBody:
     error: str
     """Class name in `pltfrms.errors`."""
     message: str
+    nothing_done: bool = False
+    """Whether it is certain that nothing was changed."""

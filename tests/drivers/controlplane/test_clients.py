@@ -21,6 +21,7 @@ from pltfrms.errors import (
     NotFoundError,
     PltfrmsError,
     UnavailableError,
+    UnclearError,
     UsageError,
 )
 from pltfrms.model.api import (
@@ -269,6 +270,21 @@ def test_no_controller_at_all_names_them_and_what_to_do() -> None:
         assert "may or may not" not in str(caught.value)
         with pytest.raises(UnavailableError, match="may or may not"):
             client.apply(Change())
+
+
+def test_a_controller_that_did_nothing_leaves_no_doubt_and_an_older_one_does() -> None:
+    sure = codec.encode(
+        ErrorBody(error="UnavailableError", message="no store", nothing_done=True)
+    )
+    for body, doubt in ((sure, False), (b'{"error":"UnavailableError","message":"x"}', True)):
+        with (
+            serving(Answer(status=503, body=body)) as server,
+            OperatorClient([server.endpoint, _dead()]) as client,
+            pytest.raises(UnavailableError) as caught,
+        ):
+            client.apply(Change())
+        assert isinstance(caught.value, UnclearError) == doubt
+        assert ("may or may not" in str(caught.value)) == doubt
 
 
 def test_a_conflict_after_a_lost_answer_is_an_unknown_outcome() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pltfrms.drivers.store.memory import MemoryStore, WatchFault
 from pltfrms.drivers.store.ports import Condition, Delete, Put
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, UnclearError
 from tests.simulation.virtual import VirtualClock, run_virtual
 
 
@@ -33,7 +33,7 @@ def test_an_unknown_outcome_is_done_but_says_unavailable() -> None:
     async def scenario() -> None:
         store = MemoryStore(VirtualClock())
         store.unknown_outcome = lambda: True
-        with pytest.raises(UnavailableError, match="unknown"):
+        with pytest.raises(UnclearError, match="may or may not"):
             await store.commit([Put(key="/a", value=b"")])
         assert len((await store.list("/")).entries) == 1
 

@@ -23,6 +23,7 @@ from pltfrms.errors import (
     PltfrmsError,
     SpecError,
     UnavailableError,
+    UnclearError,
     UsageError,
 )
 from pltfrms.model.api import (
@@ -302,7 +303,8 @@ class _Attempts:
 
     def refused(self, endpoint: str, error: PltfrmsError) -> None:
         """Note that `endpoint` cannot do it."""
-        self._failed(endpoint, f"{type(error).__name__}: {error}", sent=True)
+        sent = isinstance(error, UnclearError)
+        self._failed(endpoint, f"{type(error).__name__}: {error}", sent=sent)
 
     def final(self, error: PltfrmsError) -> PltfrmsError:
         """Return what to raise for an error that no other controller would mend.
@@ -311,7 +313,7 @@ class _Attempts:
         may be its own traces: the outcome is unknown.
         """
         if self._perhaps_done_by and isinstance(error, ConflictError | NotFoundError):
-            return UnavailableError(
+            return UnclearError(
                 f"{self._perhaps_done_by} did not answer but perhaps did it; the next "
                 f"controller says: {error}. Look at the present state, then repeat if needed"
             )
@@ -320,7 +322,8 @@ class _Attempts:
     def failure(self) -> UnavailableError:
         """Return what to raise when nobody answered."""
         unknown = "It may or may not be done. " if self._perhaps_done_by else ""
-        return UnavailableError(
+        kind = UnclearError if self._perhaps_done_by else UnavailableError
+        return kind(
             f"no controller answers ({'; '.join(self._problems)}). {unknown}"
             "Check that a controller runs and that its address is reachable from here"
         )
@@ -362,10 +365,12 @@ def _said(response: httpx2.Response) -> PltfrmsError:
         body = codec.decode(ErrorBody, response.content)
     except UsageError:
         what = f"{response.url}: HTTP {response.status_code}: {response.text[:200]}"
-        return UnavailableError(what) if response.is_server_error else InvariantError(what)
+        return UnclearError(what) if response.is_server_error else InvariantError(what)
     kind = getattr(errors, body.error, None)
     if kind is SpecError:
         return UsageError(body.message)
+    if kind is UnavailableError and not body.nothing_done:
+        return UnclearError(body.message)
     if isinstance(kind, type) and issubclass(kind, PltfrmsError):
         return kind(body.message)
     return InvariantError(f"{body.error}: {body.message}")

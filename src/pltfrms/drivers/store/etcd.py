@@ -18,7 +18,7 @@ import httpx2
 from pltfrms.drivers.failover import Failover
 from pltfrms.drivers.store.ports import Condition, Delete, Entry, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
-from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
+from pltfrms.errors import InvariantError, NotFoundError, UnavailableError, UnclearError
 
 _HEADERS = {"Grpc-Metadata-hasleader": "true"}
 _READ_ATTEMPT_SHARE = 0.5
@@ -35,7 +35,7 @@ class _NotSentError(Exception):
     """The endpoint certainly did not do what was asked."""
 
 
-class _UnclearError(Exception):
+class _PerhapsDoneError(Exception):
     """The endpoint may have done what was asked."""
 
 
@@ -89,7 +89,8 @@ class EtcdStore:
         Raises:
             InvariantError: more than 100 writes + conditions, or a key written twice.
             NotFoundError: a lease does not exist any more; nothing was done.
-            UnavailableError: outcome unknown.
+            UnavailableError: no member took it; nothing was done.
+            UnclearError: a member took it, and its answer was lost.
         """
         check_transaction(writes, conditions)
         request = {
@@ -147,7 +148,7 @@ class EtcdStore:
         deadline = time.monotonic() + self._request_timeout_seconds
         share = _READ_ATTEMPT_SHARE if repeatable else 1.0
         longest_seconds = share * self._request_timeout_seconds
-        problems = []
+        problems: dict[str, str] = {}
         for endpoint in self._failover.order():
             seconds = min(longest_seconds, deadline - time.monotonic())
             if seconds <= 0:
@@ -155,12 +156,15 @@ class EtcdStore:
             try:
                 answer = await self._ask(endpoint + path, request, seconds)
             except _NotSentError as error:
-                problems.append(f"{endpoint}: {error}")
-            except _UnclearError as error:
-                problems.append(f"{endpoint}: {error}")
+                problems[endpoint] = str(error)
+            except _PerhapsDoneError as error:
+                problems[endpoint] = str(error)
                 if not repeatable:
                     self._failover.failed(endpoint)
-                    break
+                    raise UnclearError(
+                        f"the store took a write but did not answer ({_grouped(problems)}); it "
+                        "may or may not be done"
+                    ) from error
             else:
                 self._failover.answered(endpoint)
                 return answer
@@ -176,7 +180,7 @@ class EtcdStore:
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise _NotSentError(_sentence(error)) from error
         except (httpx2.RequestError, TimeoutError) as error:
-            raise _UnclearError(_sentence(error)) from error
+            raise _PerhapsDoneError(_sentence(error)) from error
         if response.status_code != httpx2.codes.OK:
             raise _refusal(response.status_code, response.text)
         answer = _document(response.text)
@@ -188,12 +192,17 @@ class EtcdStore:
         self, stack: contextlib.AsyncExitStack, request: Mapping[str, Any]
     ) -> httpx2.Response:
         """Return the response of the first endpoint that takes the watch."""
-        problems = []
+        problems: dict[str, str] = {}
         for endpoint in self._failover.order():
             try:
                 return await self._watch_at(endpoint, stack, request)
-            except (httpx2.RequestError, TimeoutError, _NotSentError, _UnclearError) as error:
-                problems.append(f"{endpoint}: {_sentence(error)}")
+            except (
+                httpx2.RequestError,
+                TimeoutError,
+                _NotSentError,
+                _PerhapsDoneError,
+            ) as error:
+                problems[endpoint] = _sentence(error)
                 self._failover.failed(endpoint)
         raise _unavailable(problems)
 
@@ -307,16 +316,23 @@ def _refusal(status_code: int, text: str) -> Exception:
         return NotFoundError("the lease does not exist any more; grant a new one")
     if status_code in _INVALID_ARGUMENT_CODES:
         return InvariantError(f"etcd refuses the request: {text[:300]}")
-    return _UnclearError(f"HTTP {status_code}: {text[:300]}")
+    return _PerhapsDoneError(f"HTTP {status_code}: {text[:300]}")
 
 
 def _sentence(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _unavailable(problems: Sequence[str]) -> UnavailableError:
-    tried = "; ".join(problems) or "no time left to ask"
+def _grouped(problems: Mapping[str, str]) -> str:
+    """Return what endpoints answered, each answer once, after the endpoints that gave it."""
+    by_answer: dict[str, list[str]] = {}
+    for endpoint, answer in problems.items():
+        by_answer.setdefault(answer, []).append(endpoint)
+    return "; ".join(f"{', '.join(some)}: {answer}" for answer, some in by_answer.items())
+
+
+def _unavailable(problems: Mapping[str, str]) -> UnavailableError:
     return UnavailableError(
-        f"the store does not answer ({tried}); a write may or may not be done. "
+        f"the store does not answer ({_grouped(problems) or 'no time left to ask'}). "
         "Check that a majority of the etcd members runs and is reachable"
     )

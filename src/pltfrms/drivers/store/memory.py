@@ -14,7 +14,7 @@ from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Entry, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
-from pltfrms.errors import NotFoundError, UnavailableError
+from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
 
 _LOG_LENGTH = 10_000
 """Changes kept for watchers; a watch that asks for older ones ends (as after compaction)."""
@@ -212,7 +212,7 @@ class MemoryStore:
     Faults, changeable at any time:
         unavailable: every call raises UnavailableError, and watches end.
         unknown_outcome: asked at every write; when it says True, the write is done, but
-            UnavailableError is raised.
+            UnclearError is raised.
         watch_fault: asked at every notification of a watch.
         delay_seconds: asked twice per call, for the way there and the way back.
     """
@@ -298,9 +298,9 @@ class MemoryStore:
         self._require_available()
 
     async def _travel_back_from_write(self) -> None:
-        await self._travel()
-        if self.unknown_outcome():
-            raise UnavailableError("the answer of the store was lost; outcome unknown")
+        await self._clock.sleep(self.delay_seconds())
+        if self._unavailable or self.unknown_outcome():
+            raise UnclearError("the answer of the store was lost; it may or may not be done")
 
     def _require_available(self) -> None:
         if self._unavailable:

@@ -50,8 +50,8 @@ class Condition:
 class Store(Protocol):
     """A linearizable key-value store with leases and watch (etcd).
 
-    Every method raises UnavailableError when no endpoint answers, and after that the outcome
-    of a write is unknown.
+    Every method raises UnavailableError when no endpoint answers. Nothing was written then,
+    unless it is an UnclearError: then nobody knows.
     """
 
     async def list(self, prefix: str, after: int = 0) -> Listing:
@@ -68,6 +68,7 @@ class Store(Protocol):
 
         Raises:
             NotFoundError: a Put names a lease that is gone; nothing was done.
+            UnclearError: it may or may not be done.
         """
         ...
 
