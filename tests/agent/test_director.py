@@ -181,6 +181,108 @@ async def _refuse(table: int) -> tuple[HostRoute, ...]:
     raise UnavailableError(f"no netlink for {table}")
 
 
+OTHER = replace(SERVICE, id=1000, name="db")
+
+
+def ready_other(slot: int = 1) -> Route:
+    address = PLATFORM.instance6(PLATFORM.machine("fra-n1"), OTHER.id, slot)
+    return replace(ready(slot), prefix=ip_network(address))
+
+
+def test_a_service_that_is_refused_is_named_and_the_others_go_on() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.kernel.most_tables = 1
+        machine.director.want(replace(machine.target(), balanced=(SERVICE, OTHER)))
+        machine.network.set_route(ready(1))
+        machine.network.set_route(ready_other())
+        async with machine.running():
+            await machine.clock.sleep(60)
+            assert machine.kernel.beat_age_ms() <= BEAT_SECONDS * 1000
+            assert machine.served() == {instance(1)}
+            machine.network.set_route(ready(2))
+            await machine.clock.sleep(0.1)
+            assert machine.served() == {instance(1), instance(2)}
+            (problem,) = machine.problems.sentences
+            assert "db: left to the kernel's routes, as the director balances" in problem
+            assert "db: left to" in machine.director.view().detail
+            machine.network.delete_route(ready(1))
+            machine.network.delete_route(ready(2))
+            await machine.clock.sleep(0.1)
+            assert machine.kernel.tables.keys() == {OTHER.id}, "there is room now"
+            assert machine.problems.sentences == ()
+
+    run_virtual(scenario())
+
+
+def test_a_refused_service_keeps_no_table_that_is_not_right_any_more() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.director.want(replace(machine.target(), balanced=(SERVICE, OTHER)))
+        machine.network.set_route(ready(1))
+        machine.network.set_route(ready_other())
+        put, tries = machine.kernel.put, list[float]()
+
+        def refusing(table: BalancerTable) -> None:
+            if table.service == SERVICE:
+                tries.append(machine.clock.monotonic())
+                raise ZeroDivisionError
+            put(table)
+
+        async with machine.running():
+            machine.kernel.put = refusing  # type: ignore[method-assign]
+            machine.network.set_route(ready(2))
+            await machine.clock.sleep(RETRY_SECONDS / 2)
+            assert machine.kernel.tables.keys() == {OTHER.id}
+            assert machine.kernel.beat_age_ms() <= BEAT_SECONDS * 1000
+            assert len(tries) == 1, "nothing has changed since"
+            machine.kernel.put = put  # type: ignore[method-assign]
+            await machine.clock.sleep(RETRY_SECONDS)
+            assert machine.served() == {instance(1), instance(2)}
+
+    run_virtual(scenario())
+
+
+def test_a_refused_service_that_cannot_be_taken_away_stops_the_beat() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        async with machine.running():
+            machine.kernel.put = _no_put  # type: ignore[method-assign]
+            machine.kernel.remove = _no_remove  # type: ignore[method-assign]
+            machine.network.set_route(ready(2))
+            await machine.clock.sleep(10)
+            assert machine.kernel.beat_age_ms() >= 9000
+
+    run_virtual(scenario())
+
+
+def _no_put(table: BalancerTable) -> None:
+    raise UnavailableError(f"no {table.service.name}")
+
+
+def _no_remove(service_id: int) -> None:
+    raise UnavailableError(f"no removal of {service_id}")
+
+
+def test_a_device_that_is_refused_is_named_and_stops_no_beat() -> None:
+    async def scenario() -> None:
+        machine = Directed("fra-n1")
+        machine.network.add_device("i1")
+        machine.network.add_device("i2")
+        machine.kernel.refused_devices["i1"] = "too many programs"
+        async with machine.running():
+            await machine.director.attach({"i1": instance(1), "i2": instance(2)})
+            await machine.clock.sleep(10)
+            assert machine.director.reachable == frozenset({"i2"})
+            assert machine.kernel.beat_age_ms() <= BEAT_SECONDS * 1000
+            assert machine.problems.sentences == (
+                "director devices: refused i1: too many programs",
+            )
+
+    run_virtual(scenario())
+
+
 def test_a_kernel_that_cannot_is_said_and_asked_again() -> None:
     async def scenario() -> None:
         machine = Directed()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Protocol
+from unittest import mock
 
 import pytest
 
@@ -74,6 +75,7 @@ class World(Protocol):
     def remove_device(self, name: str) -> None: ...
     def restart(self) -> None: ...
     def refuse(self) -> None: ...
+    def limit_tables(self, most: int) -> None: ...
 
 
 class MemoryWorld:
@@ -89,6 +91,9 @@ class MemoryWorld:
 
     def refuse(self) -> None:
         self.memory.refusal = "not on this kernel"
+
+    def limit_tables(self, most: int) -> None:
+        self.memory.most_tables = most
 
 
 class KernelWorld:
@@ -118,6 +123,10 @@ class KernelWorld:
     def refuse(self) -> None:
         self.kernel = KernelBalancer(self._directory, self.network, Path("/no/object"))
         self.balancer = self.kernel
+
+    def limit_tables(self, most: int) -> None:
+        """Until the machine ends: it is a process of its own."""
+        mock.patch("pltfrms.drivers.balancer.tables.TABLES", most).start()
 
 
 def ip(words: str) -> str:
@@ -271,6 +280,25 @@ def test_a_table_is_replaced_and_removed(play: Play) -> None:
         balancer.put(third)
         assert balancer.row(3, 9) == expected(third, 9)
         assert balancer.row(2, 9) == expected(other, 9)
+
+    play(scenario)
+
+
+def test_a_service_too_many_is_refused_and_the_others_stay(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        world.limit_tables(2)
+        await world.balancer.start(SETTINGS)
+        many = [table(number, 2, seed=number) for number in (1, 2, 3)]
+        world.balancer.put(many[0])
+        world.balancer.put(many[1])
+        with pytest.raises(UnavailableError, match="no more than 2 services"):
+            world.balancer.put(many[2])
+        world.balancer.put(many[1])
+        assert world.balancer.installed() == {1, 2}
+        assert world.balancer.row(1, 7) == expected(many[0], 7)
+        world.balancer.remove(1)
+        world.balancer.put(many[2])
+        assert world.balancer.row(3, 7) == expected(many[2], 7)
 
     play(scenario)
 

@@ -7,6 +7,7 @@ that lasts, the missing heartbeat makes it leave all packets to the kernel's rou
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -51,9 +52,23 @@ REUNION_SECONDS: Final = 3.0
 RETRY_SECONDS: Final = 30.0
 _MAIN_TABLE: Final = 254
 _PROBLEM: Final = "director"
+_DEVICES: Final = "director devices"
+_SERVICES: Final = "director services"
+_NAMED: Final = 3
+"""Services in one sentence; of more it says how many."""
 
 _log = structlog.get_logger()
 _Candidates = Mapping[int, tuple[Candidate, ...]]
+_Wanted = tuple[BalancedService, tuple[Candidate, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A table that could not be made; its service is left to the kernel's routes."""
+
+    wanted: _Wanted
+    why: str
+    again_at: float
 
 
 class Director:
@@ -72,7 +87,8 @@ class Director:
         self._detail = ""
         self._attached: frozenset[str] | None = None
         self._rankings: dict[int, Ranking] = {}
-        self._known: dict[int, tuple[BalancedService, tuple[Candidate, ...]]] = {}
+        self._known: dict[int, _Wanted] = {}
+        self._refused: dict[int, _Refusal] = {}
         self._tables: dict[int, BalancerTable] = {}
         self._seen: dict[IPv6Address, tuple[Candidate, float]] = {}
         """Candidates, and when they were there last."""
@@ -106,7 +122,7 @@ class Director:
         """
         self.see(instances)
         if self._mode is BalancerMode.DIRECTOR:
-            with self._problems.watch("director devices"):
+            with self._problems.watch(_DEVICES):
                 await self._attach()
 
     def see(self, instances: Mapping[str, IPv6Address]) -> None:
@@ -143,8 +159,9 @@ class Director:
             return RETRY_SECONDS
         with self._problems.watch(_PROBLEM):
             await self._follow()
-            await self._attach()
-            # Only a pass that came to its end may say that the tables are right.
+            with self._problems.watch(_DEVICES):
+                await self._attach()
+            # Tables are right, or are there no more: only then may this be said.
             self._world.balancer.beat()
         return BEAT_SECONDS
 
@@ -160,7 +177,7 @@ class Director:
             self._mode, self._detail = BalancerMode.KERNEL, str(error)
             return False
         self._mode, self._detail = BalancerMode.DIRECTOR, how
-        self._known, self._tables = {}, {}
+        self._forget_all()
         self._say("director started", how)
         return True
 
@@ -170,8 +187,12 @@ class Director:
         with self._problems.watch(_PROBLEM):
             await self._world.balancer.stop()
             self._mode, self._detail = BalancerMode.KERNEL, "the platform says director: false"
-            self._known, self._tables = {}, {}
+            self._forget_all()
             self._say("director stopped", self._detail)
+
+    def _forget_all(self) -> None:
+        self._known, self._tables, self._refused = {}, {}, {}
+        self._problems.set(_SERVICES, "")
 
     async def _attach(self) -> None:
         async with self._busy:
@@ -180,8 +201,12 @@ class Director:
                 return
             hooks = hooks_of(target.platform, target.machine, instances)
             sentences = await self._world.balancer.attach(hooks)
-            absent = {word.split()[1] for word in sentences if word.startswith("missing ")}
+            not_done = [word for word in sentences if word.startswith(("missing ", "refused "))]
+            absent = {word.split()[1].removesuffix(":") for word in not_done}
             self._attached = frozenset(instances) - absent
+            refused = [word for word in not_done if word.startswith("refused ")]
+            if refused:
+                raise UnavailableError("; ".join(refused[:_NAMED]))
 
     # ---- following -------------------------------------------------------------------------
 
@@ -270,17 +295,40 @@ class Director:
             for number, some in found.items()
             if number in self._services
         }
-        for number in self._world.balancer.installed() - wanted.keys():
+        gone = self._world.balancer.installed() - wanted.keys()
+        for number in gone:
             self._forget(number)
-        changed = [number for number in wanted if wanted[number] != self._known.get(number)]
+        self._refused = {n: each for n, each in self._refused.items() if n in wanted}
+        changed = self._changed(wanted, has_room=bool(gone))
+        try:
+            await self._put_all(wanted, changed)
+        finally:
+            self._problems.set(_SERVICES, self._refusals)
+
+    def _changed(self, wanted: Mapping[int, _Wanted], *, has_room: bool) -> list[int]:
+        """Return whose table is to be made; of the refused ones, if it may go well now."""
+        now = self._world.clock.monotonic()
+        return [
+            number
+            for number in wanted
+            if wanted[number] != self._known.get(number)
+            and (
+                (refusal := self._refused.get(number)) is None
+                or has_room
+                or refusal.wanted != wanted[number]
+                or now >= refusal.again_at
+            )
+        ]
+
+    async def _put_all(self, wanted: Mapping[int, _Wanted], changed: list[int]) -> None:
         new = [number for number in changed if self._is_new(number, wanted[number][1])]
         # What only takes somebody away is done at once, and it is what is urgent.
         for number in sorted(set(changed) - set(new)):
-            self._put(number, *wanted[number])
+            self._try_to_put(number, wanted[number])
             await self._world.clock.sleep(0)
         started = self._world.clock.monotonic()
         for number in sorted(new):
-            self._put(number, *wanted[number])
+            self._try_to_put(number, wanted[number])
             await self._world.clock.sleep(0)
             if self._hint.is_set() or self._world.clock.monotonic() > started + SLICE_SECONDS:
                 self._hint.set()
@@ -296,6 +344,33 @@ class Director:
         ranking = self._rankings.get(number)
         members = {(each.address, each.weight) for each in some}
         return ranking is None or not members <= set(ranking.members)
+
+    def _try_to_put(self, number: int, wanted: _Wanted) -> None:
+        """Make a table; a service that cannot have one is left to the kernel's routes.
+
+        It must not take the others along, which go stale if this does not come to its end.
+        """
+        try:
+            self._put(number, *wanted)
+        except Exception as error:  # noqa: BLE001 - as in Problems.watch: also a bug of ours
+            if not isinstance(error, UnavailableError):
+                _log.error("table not made", service=wanted[0].name, exc_info=True)
+            self._forget(number)  # rather no table than one that is not right any more
+            again_at = self._world.clock.monotonic() + RETRY_SECONDS
+            why = str(error) or type(error).__name__
+            self._refused[number] = _Refusal(wanted, why, again_at)
+        else:
+            self._refused.pop(number, None)
+
+    @property
+    def _refusals(self) -> str:
+        """Say which services have no table, and why; `` if all have theirs."""
+        if not self._refused:
+            return ""
+        every = [self._refused[number] for number in sorted(self._refused)]
+        names = ", ".join(each.wanted[0].name for each in every[:_NAMED])
+        more = f" and {len(every) - _NAMED} more" if len(every) > _NAMED else ""
+        return f"{names}{more}: left to the kernel's routes, as {every[0].why}"
 
     def _put(self, number: int, service: BalancedService, some: tuple[Candidate, ...]) -> None:
         table, ranking = make_table(service, some, self._rankings.get(number))
@@ -331,7 +406,7 @@ class Director:
         return BalancerView(
             machine=target.machine,
             mode=self._mode,
-            detail=self._detail,
+            detail="; ".join(filter(None, (self._detail, self._refusals))),
             heartbeat_age_ms=self._world.balancer.beat_age_ms(),
             devices=hooks_of(target.platform, target.machine, self._instances or {}),
             tables=tuple(

@@ -1,6 +1,7 @@
 """What only a kernel does: packets, programs that outlive us, namespaces, other versions."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -334,6 +336,47 @@ def test_tables_and_numbers_are_used_again() -> None:
         await world.kernel.attach([INSIDE])
         for one in maps.values():
             one.close()
+
+    in_machine(scenario)
+
+
+def test_a_device_that_refuses_a_program_is_named_and_the_others_get_theirs() -> None:
+    async def scenario() -> None:
+        world = KernelWorld()
+        for name in ("e1", "e2", "i1"):
+            world.add_device(name)
+        await world.kernel.start(SETTINGS)
+        attach = bpf.attach
+
+        def full(program: Program, index: int, side: Side, *before: Program) -> None:
+            if index == socket.if_nametoindex("e1"):
+                raise OSError(errno.E2BIG, "bpf PROG_ATTACH: Argument list too long")
+            attach(program, index, side, *before)
+
+        with mock.patch.object(bpf, "attach", full):
+            sentences = await world.kernel.attach([OUTSIDE, INSIDE, HERE])
+        assert "refused e1: bpf PROG_ATTACH: Argument list too long" in sentences
+        assert len(sentences) == 4
+        (attached,) = await world.kernel.attach([OUTSIDE, INSIDE, HERE])
+        assert attached == "attached outside at e1"
+
+    in_machine(scenario)
+
+
+def test_numbers_that_are_used_up_refuse_one_service_and_leave_the_others() -> None:
+    async def scenario() -> None:
+        mock.patch("pltfrms.drivers.balancer.tables.INSTANCES", 6).start()
+        world = KernelWorld()
+        await world.kernel.start(SETTINGS)
+        first, second = table(1, 3), table(2, 3)
+        world.kernel.put(first)
+        with pytest.raises(UnavailableError, match="no more than 5 instances"):
+            world.kernel.put(second)
+        assert world.kernel.installed() == {1}
+        assert world.kernel.row(1, 9) == expected(first, 9)
+        world.kernel.remove(1)
+        world.kernel.put(second)
+        assert world.kernel.row(2, 9) == expected(second, 9)
 
     in_machine(scenario)
 

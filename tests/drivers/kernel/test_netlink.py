@@ -1,13 +1,15 @@
 """What only a kernel does: carrier, lost hints, speed."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
 import socket
 import subprocess
 import time
-from ipaddress import ip_interface
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Address, ip_interface
 from typing import cast
 
 import pytest
@@ -183,6 +185,43 @@ def test_an_answer_from_before_a_change_is_not_remembered() -> None:
         remembered.close()
 
     in_machine(scenario)
+
+
+def test_who_stays_is_never_missed_while_others_of_its_table_come_and_go() -> None:
+    """The kernel answers in parts, and finds its place again by counting."""
+    here = [f"2001:db8:1:{number:x}::1" for number in range(700)]
+    gone = [f"2001:db8::{number:x}" for number in range(500)]
+
+    async def scenario() -> None:
+        batch("link add fab-a type veth peer name wire\nlink set fab-a up\nlink set wire up\n")
+        batch("".join(f"route add {each}/128 dev fab-a table 105\n" for each in here))
+        network = KernelNetwork()
+        with flapping(each + "/128 dev fab-a table 105" for each in gone):
+            wanted = {IPv6Address(each) for each in here}
+            for _ in range(60):
+                hosts = await network.host_routes(105)
+                assert wanted <= {each.address for each in hosts}
+            for _ in range(5):
+                routes = await network.routes(105)
+                assert wanted <= {route.prefix.network_address for route in routes}
+        await network.close()
+
+    in_machine(scenario)
+
+
+@contextlib.contextmanager
+def flapping(routes: Iterable[str]) -> Iterator[None]:
+    """Let these IPv6 routes come and go as fast as the kernel can, meanwhile."""
+    every = list(routes)
+    child = os.fork()
+    if not child:
+        while True:
+            for verb in ("add", "del"):
+                batch("".join(f"route {verb} {each}\n" for each in every))
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_refusal_does_not_stop_the_others() -> None:

@@ -186,11 +186,13 @@ class Hooks:
         for name, hook in wanted.items():
             try:
                 sentences += await self._attach(_found(there, name), hook, hold=hold)
-                present[there[name]] = hook
             except OSError as error:
-                if error.errno not in _GONE:
-                    raise
-                sentences.append(f"missing {name}")
+                if error.errno in _GONE:
+                    sentences.append(f"missing {name}")
+                    continue
+                # What is there already stays, and the other devices get theirs.
+                sentences.append(f"refused {name}: {error.strerror or error}")
+            present[there[name]] = hook
         for device in sorted(self._known & set(there.values()) - present.keys()):
             sentences += [await self._take(device, side) for side in _SIDES]
         self._known = set(present)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from ipaddress import IPv6Address
 
+from pltfrms.drivers.balancer.maps import TABLES
 from pltfrms.drivers.balancer.tables import check_table
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import UnavailableError
@@ -27,6 +28,9 @@ class MemoryBalancer:
         self._devices = devices
         self.refusal = ""
         """Why the kernel cannot run it; `` if it can."""
+        self.most_tables = TABLES
+        self.refused_devices: dict[str, str] = {}
+        """Why the kernel lets us not at a device, by its name."""
         self.settings: BalancerSettings | None = None
         """None until started, and after `stop`."""
         self.hooks: dict[str, Hook] = {}
@@ -53,7 +57,11 @@ class MemoryBalancer:
             wanted.setdefault(hook.device, hook)
         present = set(self._devices())
         before = {name: hook for name, hook in self.hooks.items() if name in present}
-        self.hooks = {name: hook for name, hook in wanted.items() if name in present}
+        self.hooks = {
+            name: before[name] if name in self.refused_devices else hook
+            for name, hook in wanted.items()
+            if name in present and (name not in self.refused_devices or name in before)
+        }
         for hook in self.hooks.values():
             if hook.address is not None:
                 self._seen[hook.address] = None
@@ -61,17 +69,17 @@ class MemoryBalancer:
         return tuple(
             sentence
             for name in devices
-            for sentence in (
-                _changes(name, before.get(name), self.hooks.get(name))
-                if name in present
-                else (f"missing {name}",)
-            )
+            for sentence in self._told(name, present, before.get(name))
         )
 
     def put(self, table: BalancerTable) -> None:
         """See `ports.Balancer`."""
         self._check()
         check_table(table)
+        if len(self.tables.keys() | {table.service.id}) > self.most_tables:
+            raise UnavailableError(
+                f"the director balances no more than {self.most_tables} services"
+            )
         self.tables[table.service.id] = table
         self._seen |= dict.fromkeys(table.addresses)
 
@@ -119,6 +127,14 @@ class MemoryBalancer:
         """See `ports.Balancer`."""
         self.settings = self._beat_at = None
         self.hooks, self.tables, self._seen = {}, {}, {}
+
+    def _told(self, name: str, present: Collection[str], before: Hook | None) -> Iterator[str]:
+        if name not in present:
+            yield f"missing {name}"
+        elif name in self.refused_devices:
+            yield f"refused {name}: {self.refused_devices[name]}"
+        else:
+            yield from _changes(name, before, self.hooks.get(name))
 
     def _check(self) -> None:
         if self.settings is None:

@@ -27,12 +27,16 @@ class Balancer(Protocol):
         """Let packets of exactly these devices pass the program.
 
         Returns one sentence per change. A device that is not there is skipped, and named in
-        a sentence that starts with `missing `.
+        a sentence that starts with `missing `; one at which the kernel does not let us, in
+        `refused NAME: why`.
         """
         ...
 
     def put(self, table: BalancerTable) -> None:
-        """Make this the table of its service, for both of its prefixes."""
+        """Make this the table of its service, for both of its prefixes.
+
+        UnavailableError also if there are too many services or instances; all others stay.
+        """
         ...
 
     def remove(self, service_id: int) -> None:

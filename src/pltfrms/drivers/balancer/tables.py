@@ -120,9 +120,11 @@ class Tables:
 
     def _set_keys(self, service: BalancedService, index: int) -> None:
         wanted = {key_of(prefix) for prefix in service.prefixes}
+        # First of all: `remove` must find also what is put before the kernel refuses the rest.
+        self._keys.setdefault(service.id, set()).update(wanted)
         for key in wanted:
             self._maps["services"].put(key, struct.pack("=2I", index, service.id))
-        for key in self._keys.get(service.id, set()) - wanted:
+        for key in self._keys[service.id] - wanted:
             # Unless it is another service's by now.
             value = self._maps["services"].get(key)
             if value is not None and struct.unpack("=2I", value)[1] == service.id:

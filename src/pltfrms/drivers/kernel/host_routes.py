@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 from typing import Final
 
+from pltfrms.drivers.kernel.whole import read_whole
 from pltfrms.model.machine import HostRoute
 
 _GET_ROUTE, _NEW_ROUTE = 26, 24
 _ERROR, _DONE = 2, 3
-_REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
+_REQUEST, _DUMP = 0x1, 0x300
 _STRICT: Final = (270, 12)
 """SOL_NETLINK, NETLINK_GET_STRICT_CHK: the kernel itself leaves out other tables."""
 _HEADER: Final = struct.Struct("=IHHII")
@@ -25,52 +26,52 @@ _ROUTE: Final = struct.Struct("=8BI")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _DESTINATION, _PRIORITY = 1, 6
 _HOST_LENGTH = 128
-_ATTEMPTS = 5
 _BUFFER_BYTES = 1 << 16
 
 
-def read_host_routes(table: int) -> tuple[HostRoute, ...]:
+async def read_host_routes(table: int) -> tuple[HostRoute, ...]:
     """Return the host routes of a table (1..251) of this network namespace. Blocks shortly.
 
-    Raises:
-        OSError: the kernel refuses, or the table never stays the same while it is read.
+    For a table that changes meanwhile see `whole`. OSError if the kernel refuses.
     """
+
+    async def ask() -> tuple[HostRoute, ...]:
+        return _ask(table)
+
+    return tuple(await read_whole(table, ask))
+
+
+def _ask(table: int) -> tuple[HostRoute, ...]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as asker:
         asker.setsockopt(*_STRICT, 1)
-        for _ in range(_ATTEMPTS):
-            found = _dump(asker, table)
-            if found is not None:
-                return tuple(found)
-    raise OSError(errno.EINTR, f"routes of table {table} change faster than they can be read")
+        return tuple(_dump(asker, table))
 
 
-def _dump(asker: socket.socket, table: int) -> list[HostRoute] | None:
-    """Ask and read all answers; None if a change came between them."""
+def _dump(asker: socket.socket, table: int) -> list[HostRoute]:
+    """Ask and read all answers."""
     question = _ROUTE.pack(socket.AF_INET6, 0, 0, 0, table, 0, 0, 0, 0)
     length = _HEADER.size + len(question)
     asker.send(_HEADER.pack(length, _GET_ROUTE, _REQUEST | _DUMP, 1, 0) + question)
     found: list[HostRoute] = []
-    is_whole = True
     while True:
-        for kind, flags, body in _messages(asker.recv(_BUFFER_BYTES)):
-            is_whole = is_whole and not flags & _INTERRUPTED
+        for kind, body in _messages(asker.recv(_BUFFER_BYTES)):
             if kind == _ERROR:
                 code = -struct.unpack_from("=i", body)[0]
                 if code == errno.ENOENT:  # no such table
                     return []
                 raise OSError(code, os.strerror(code))
             if kind == _DONE:
-                return found if is_whole else None
+                return found
             if kind == _NEW_ROUTE:
                 found += _host_route(body, table)
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield kind, flags and body."""
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and body."""
     at = 0
     while at + _HEADER.size <= len(data):
-        length, kind, flags, _, _ = _HEADER.unpack_from(data, at)
-        yield kind, flags, data[at + _HEADER.size : at + length]
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        yield kind, data[at + _HEADER.size : at + length]
         at += (max(length, _HEADER.size) + 3) & ~3
 
 

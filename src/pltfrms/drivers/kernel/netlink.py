@@ -25,6 +25,7 @@ from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hint
 from pltfrms.drivers.kernel.host_routes import read_host_routes
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe
+from pltfrms.drivers.kernel.whole import read_whole
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
 from pltfrms.model.balancer import OUTER_BYTES
@@ -99,24 +100,26 @@ class KernelNetwork:
         return await self._look(("routes", table), lambda: self._read_routes(table))
 
     async def _read_routes(self, table: int) -> tuple[Route, ...]:
-        found: list[Route] = []
-        for family in _FAMILIES.values():
-            # Without a `dump_filter` of pyroute2 the kernel itself leaves out other tables
-            # (an edge's main table may have a million routes), and says so if there is none.
-            words = {"family": family, "table": table, "dump_filter": None}
-            try:
-                messages = await self._ask("route", "dump", **words)
-            except NetlinkError as error:
-                if error.code != errno.ENOENT:
-                    raise
-            else:
-                found += [_route(message, table, family) for message in messages]
-        return tuple(found)
+        four, six = _FAMILIES.values()
+        found = await self._read_family(table, four)
+        return (*found, *await read_whole(table, lambda: self._read_family(table, six)))
+
+    async def _read_family(self, table: int, family: int) -> list[Route]:
+        # Without a `dump_filter` of pyroute2 the kernel itself leaves out other tables
+        # (an edge's main table may have a million routes), and says so if there is none.
+        words = {"family": family, "table": table, "dump_filter": None}
+        try:
+            messages = await self._ask("route", "dump", **words)
+        except NetlinkError as error:
+            if error.code != errno.ENOENT:
+                raise
+            return []
+        return [_route(message, table, family) for message in messages]
 
     async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
         """See `ports.Network`."""
         try:
-            return read_host_routes(table)
+            return await read_host_routes(table)
         except OSError as error:
             raise UnavailableError(f"routes of table {table}: {error.strerror}") from error
 
