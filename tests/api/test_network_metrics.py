@@ -13,6 +13,7 @@ from pltfrms.model.state import (
     AggregateStatus,
     Contact,
     MachineStatus,
+    OutsideTable,
     RoutingState,
     RoutingStatus,
     SessionStatus,
@@ -55,6 +56,10 @@ def edge(name: str) -> MachineStatus:
             ),
         ),
         routing=RoutingStatus(state=RoutingState.TRYING),
+        outside=(
+            OutsideTable(version=4, default=False, routes=0),
+            OutsideTable(version=6, default=True, routes=0),
+        ),
     )
 
 
@@ -79,6 +84,9 @@ def test_sessions_announcements_and_routing() -> None:
         'pltfrms_routing_state{machine="fra-e1",state="trying"} 1.0',
         'pltfrms_routing_state{machine="fra-e1",state="confirmed"} 0.0',
         "pltfrms_frozen 0.0",
+        'pltfrms_way_back{family="ipv4",machine="fra-e1"} 0.0',
+        'pltfrms_way_back{family="ipv6",machine="fra-e1"} 1.0',
+        'pltfrms_outside_routes{family="ipv4",machine="fra-e1"} 0.0',
     }
 
 

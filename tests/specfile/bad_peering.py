@@ -41,6 +41,18 @@ _SESSIONS = (
         "x-ixp of ams-e1 has 20000 Mbit/s already",
     ),
     _swap(
+        "a default route of somebody who does not carry us",
+        "asn: 64702",
+        "asn: 64702\n    default: accept",
+        "a pni does not carry us everywhere",
+    ),
+    _swap(
+        "a default route in other words",
+        "default: accept",
+        "default: allow",
+        "is not a known word (known: accept, refuse)",
+    ),
+    _swap(
         "capacity without unit",
         _MEMBER,
         _MEMBER.replace("x-ixp", "x-ixp, capacity: 10"),

@@ -8,6 +8,7 @@ from tests.specfile.bad_specs import Bad
 _TIMERS = "timers: {flap_half_life: 4m, drain_wait: 5s, confirm: 30s}"
 _GUARDS = (
     "guards: {announce_floor: 2, shrink_percent: 50, headroom_percent: 80, vantage_floor: 3,\n"
+    "         table_floor: {ipv4: 600000},\n"
     "         node_prefixes: placed, two_people: [drains, overrides]}"
 )
 _BOB = "bob: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJvYi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4u]"
@@ -116,6 +117,9 @@ _TIMERS_AND_GUARDS = (
     _guards("share of nothing", "{shrink_percent: 0}", "0 is outside 1..100"),
     _guards("share of more than all", "{shrink_percent: 101}", "101 is outside 1..100"),
     _guards("no headroom to speak of", "{headroom_percent: 101}", "101 is outside 1..100"),
+    _guards("negative table", "{table_floor: -1}", "must not be negative"),
+    _guards("negative IPv6 table", "{table_floor: {ipv6: -1}}", "must not be negative"),
+    _guards("a table in words", "{table_floor: full}", "table_floor"),
     _guards("negative floor", "{vantage_floor: -1}", "must not be negative"),
     _guards("prefixes nobody knows", "{node_prefixes: place}", "did you mean placed?"),
     _guards("unknown guard", "{announce_flor: 1}", "did you mean announce_floor?"),

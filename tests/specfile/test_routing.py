@@ -16,7 +16,15 @@ from ruamel.yaml import YAML
 
 from pltfrms.codec import decode, encode
 from pltfrms.errors import Problem, SpecError
-from pltfrms.model.peering import Allowed, OriginValidation, Peer, PeerKind, RtrCache, Session
+from pltfrms.model.peering import (
+    Allowed,
+    DefaultRoute,
+    OriginValidation,
+    Peer,
+    PeerKind,
+    RtrCache,
+    Session,
+)
 from pltfrms.model.topology import (
     Guards,
     Link,
@@ -93,7 +101,9 @@ def test_a_transit_is_read(platform: Platform) -> None:
         max_prefixes4=1_200_000,
         max_prefixes6=300_000,
         blackhole=True,
+        default=DefaultRoute.ACCEPT,
     )
+    assert peer_of(platform, "private").default is DefaultRoute.REFUSE
 
 
 def test_sessions_behind_one_port_share_it(platform: Platform) -> None:
@@ -210,6 +220,7 @@ def test_tunnels_guards_and_timers_are_read(platform: Platform) -> None:
         shrink_percent=50,
         headroom_percent=80,
         vantage_floor=3,
+        table_floor4=600_000,
         node_prefixes=NodePrefixes.PLACED,
         two_people=(TwoPeople.DRAINS, TwoPeople.OVERRIDES),
     )

@@ -27,6 +27,7 @@ from pltfrms.agent.routing.permits import Permits
 from pltfrms.agent.routing.routing import Around, Routing
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.routing.underlay import Underlay
+from pltfrms.agent.routing.way_back import WayBack
 from pltfrms.agent.world import World
 from pltfrms.model.api import HeartbeatReply
 from pltfrms.model.state import MachineStatus
@@ -71,6 +72,7 @@ class Agent:
             controller_at=lambda: self._reporter.answered_at,
         )
         self._routing = Routing(around, machine)
+        self._way_back = WayBack(around, self._about, lambda: self._routing.platform)
         self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
         self._underlay = Underlay(world, problems, frost)
         self._filter = EdgeFilter(
@@ -119,6 +121,7 @@ class Agent:
                 tasks.create_task(self._keep("packet filter", self._filter.run))
                 tasks.create_task(self._keep("costs", self._costs.run))
                 tasks.create_task(self._keep("loads", self._loads.run))
+                tasks.create_task(self._keep("way back", self._way_back.run))
 
     @property
     def status(self) -> MachineStatus:
@@ -135,6 +138,7 @@ class Agent:
             limits=self._world.workload.limits() if self._role is Role.NODE else "",
             problems=self._problems.sentences,
             loads=self._loads.loads,
+            outside=self._way_back.tables,
         )
 
     @property

@@ -10,8 +10,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from pltfrms.model.interventions import DrainPhase
 from pltfrms.model.state import Contact, MachineStatus, RoutingState, Snapshot
+from pltfrms.model.topology import Platform
 from pltfrms.planner.routing.expiry import ending_overrides
 from pltfrms.planner.routing.visibility import present_statuses, visibility
+from pltfrms.planner.routing.way_back import has_way_back
 
 
 def network_metrics(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
@@ -24,6 +26,7 @@ def network_metrics(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
     yield from _sessions(statuses)
     yield _rejects(statuses)
     yield _aggregates(statuses)
+    yield from _ways_back(snapshot.platform, statuses)
     yield from _visibility(snapshot, now_ms)
     yield _routing(statuses)
     yield from _interventions(snapshot, now_ms)
@@ -73,6 +76,25 @@ def _aggregates(statuses: list[MachineStatus]) -> Metric:
             labels = [status.machine, each.prefix, each.reason.value]
             family.add_metric(labels, each.announced)
     return family
+
+
+def _ways_back(platform: Platform, statuses: list[MachineStatus]) -> Iterator[Metric]:
+    ways = _family(
+        "way_back",
+        "Whether an edge has a default route or a full table; 0 is an alarm.",
+        *("machine", "family"),
+    )
+    routes = _family(
+        "outside_routes",
+        "Routes to the outside that an edge has in use, without a default route.",
+        *("machine", "family"),
+    )
+    for status in statuses:
+        for table in status.outside:
+            labels = [status.machine, f"ipv{table.version}"]
+            ways.add_metric(labels, has_way_back(platform, table))
+            routes.add_metric(labels, table.routes)
+    yield from (ways, routes)
 
 
 def _visibility(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:

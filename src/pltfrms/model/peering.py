@@ -20,6 +20,14 @@ class PeerKind(StrEnum):
     """A network that we carry, for money."""
 
 
+class DefaultRoute(StrEnum):
+    """What becomes of a default route (0.0.0.0/0, ::/0) that a peer announces."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+    """What no other route leads to goes to this peer; only a transit takes that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
     """A prefix that a customer may announce, and how long its parts may be."""
@@ -70,6 +78,8 @@ class Peer:
     blackhole: bool = False
     """Blackhole routes (RFC 7999) are spoken here: accepted from customers for addresses of
     theirs, announced to others for addresses of ours."""
+    default: DefaultRoute = DefaultRoute.REFUSE
+    """Transit: whether its default route is taken."""
 
     @property
     def role(self) -> str:

@@ -65,6 +65,17 @@ class SessionStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideTable:
+    """What an edge knows of ways to the outside in one address family (4 or 6)."""
+
+    version: int
+    default: bool
+    """Whether a default route is in use, wherever it was learned."""
+    routes: int
+    """Other routes to the outside in use; rounded, so that small changes stay at home."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """The traffic of a network interface, as an average over half a minute.
 
@@ -134,6 +145,8 @@ class MachineStatus:
     loads: Mapping[str, Load] = field(default_factory=dict)
     """Edges: by interface, of ports of external sessions and of backbone links. One that is
     missing here is not known."""
+    outside: tuple[OutsideTable, ...] = ()
+    """Edges: what they know of the outside. A family that is missing here is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

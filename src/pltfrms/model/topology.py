@@ -199,6 +199,10 @@ class Guards:
     vantage_floor: int = 2
     """An aggregate that the outside hears on fewer sessions is a problem; it forbids nothing.
     Where there are fewer sessions at all, it is all of them."""
+    table_floor4: int | None = None
+    table_floor6: int | None = None
+    """An edge without a default route that knows fewer routes to the outside has no way back
+    to everybody: a problem, which forbids nothing. None: half of a full table."""
     headroom_percent: int = 90
     """Ports and links may be loaded up to this share of their capacity by a change."""
     node_prefixes: NodePrefixes = NodePrefixes.ANY

@@ -21,7 +21,7 @@ from pltfrms.model.topology import (
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
 from pltfrms.render.mesh import managed_edges, mesh, ospf_ports
-from pltfrms.render.outside import outside
+from pltfrms.render.outside import outside, takes_defaults
 from pltfrms.render.text import fill
 
 _DATACENTER_LENGTH = 64
@@ -44,6 +44,8 @@ class _Family:
     to_machines: tuple[Prefix, ...]
     """What edges announce to nodes and controllers: a default route. Beside external edges,
     which may not know the other datacenters, also our infrastructure."""
+    floor: tuple[Prefix, ...]
+    """What edges drop if they know no better way."""
 
     @property
     def to_machines_only(self) -> str:
@@ -134,6 +136,7 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
         neighbors=_neighbors(platform, me, inside, conditions),
         placed_only=platform.guards.node_prefixes is NodePrefixes.PLACED,
         mesh=mesh(platform, me),
+        defaults=takes_defaults(platform),
         outside=outside(platform, me, conditions),
         edges_elsewhere=tuple(
             f"{platform.loopback4(edge)}/32"
@@ -177,6 +180,9 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
         default=default,
         to_machines=(default, inside)
         if platform.has_external_edges(me.datacenter)
+        else (default,),
+        floor=(default, inside)
+        if platform.has_external_edges(me.datacenter) or takes_defaults(platform)
         else (default,),
     )
 

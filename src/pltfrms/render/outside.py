@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.announcements import Announcement, announcements_of, preference_of
 from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.peering import Allowed, Peer, PeerKind, Reject, RtrCache, Session
+from pltfrms.model.peering import (
+    Allowed,
+    DefaultRoute,
+    Peer,
+    PeerKind,
+    Reject,
+    RtrCache,
+    Session,
+)
 from pltfrms.model.topology import Machine, Platform
 from pltfrms.model.traffic import Community
 from pltfrms.render.conditions import Conditions
@@ -101,6 +109,11 @@ class Outside:
     closed: bool
     """The sessions are configured and stay down."""
     archive: str
+
+
+def takes_defaults(platform: Platform) -> bool:
+    """Return whether any edge takes a default route from outside."""
+    return any(peer.default is DefaultRoute.ACCEPT for peer in platform.peers)
 
 
 def outside(platform: Platform, me: Machine, conditions: Conditions) -> Outside:

@@ -76,6 +76,8 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
             announce_floor=shape.guards.announce_floor,
             shrink_percent=shape.guards.shrink_percent,
             vantage_floor=shape.guards.vantage_floor,
+            table_floor4=shape.guards.table_floor.ipv4,
+            table_floor6=shape.guards.table_floor.ipv6,
             headroom_percent=shape.guards.headroom_percent,
             node_prefixes=NodePrefixes(shape.guards.node_prefixes),
             two_people=tuple(TwoPeople(word) for word in shape.guards.two_people),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from pltfrms.model.peering import Allowed, Peer, PeerKind, Session
+from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind, Session
 from pltfrms.specfile.findings import MAX_LENGTH, Finding, Where
 from pltfrms.specfile.notes import Notes
 from pltfrms.specfile.peering_shapes import PeerShape, SessionShape
@@ -59,6 +59,7 @@ def _peer(name: str, shape: PeerShape, said: _PeeringDb | None, notes: Notes) ->
         allowed=_allowed(where, shape, notes),
         allowed_asns=tuple(shape.asns),
         blackhole=shape.blackhole,
+        default=DefaultRoute(shape.default),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.peering import Allowed, Peer, PeerKind
+from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind
 from pltfrms.model.topology import Platform
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
@@ -54,6 +54,10 @@ def _check_peer(platform: Platform, where: Where, peer: Peer) -> Iterator[Findin
         # It would look like protection: the flood comes from elsewhere, over other peers.
         what = "a pni carries its own traffic alone and drops no floods of others for us"
         yield Finding((*where, "blackhole"), what, "ask transits and route servers for it")
+    if peer.default is DefaultRoute.ACCEPT and peer.kind is not PeerKind.TRANSIT:
+        what = f"a {peer.kind} does not carry us everywhere"
+        hint = "leave it out: only a transit's default route is taken"
+        yield Finding((*where, "default"), what, hint)
 
 
 # ---- customers -----------------------------------------------------------------------------

@@ -204,5 +204,8 @@ def _check_guards(platform: Platform) -> Iterator[Finding]:
         yield Finding(("guards", "announce_floor"), what, absent=("peers",))
     if platform.guards.vantage_floor < 0:
         yield Finding(("guards", "vantage_floor"), "must not be negative", "0 means none")
+    floors = (platform.guards.table_floor4, platform.guards.table_floor6)
+    if any(floor is not None and floor < 0 for floor in floors):
+        yield Finding(("guards", "table_floor"), "must not be negative", "0 means none")
     for name in ("shrink_percent", "headroom_percent"):
         yield from check_range(("guards", name), getattr(platform.guards, name), 1, 100)

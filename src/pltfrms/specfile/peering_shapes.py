@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.peering import OriginValidation, PeerKind, RtrCache
+from pltfrms.model.peering import DefaultRoute, OriginValidation, PeerKind, RtrCache
 from pltfrms.specfile.shapes import Shape, SparseShape
 from pltfrms.specfile.units import (
     AddressText,
@@ -127,6 +127,9 @@ class PeerShape(Shape):
     blackhole: bool = False
     """True: blackhole routes (RFC 7999) are spoken here. They are accepted from a customer
     for its own addresses, and announced to others for addresses of ours. Not for a pni."""
+    default: Annotated[str, *one_of(*DefaultRoute)] = DefaultRoute.REFUSE.value
+    """Transit: accept takes its default route, beside whatever else it sends. Needed of a
+    transit that sends no full table. By default refuse."""
     prefixes: list[AllowedEntry] = Field(default_factory=list)
     """Customer: what it may announce, such as 192.0.2.0/24 or {prefix: 192.0.2.0/23,
     max_length: 24}."""

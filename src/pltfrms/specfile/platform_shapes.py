@@ -14,7 +14,7 @@ from pltfrms.model.topology import (
     TwoPeople,
 )
 from pltfrms.specfile.peering_shapes import OverrideShape, PeerShape, RpkiShape
-from pltfrms.specfile.shapes import Shape
+from pltfrms.specfile.shapes import Shape, SparseShape
 from pltfrms.specfile.units import (
     AddressText,
     Bytes,
@@ -183,6 +183,27 @@ class LinkShape(Shape):
     takes 60 bytes (IPv4 endpoints) or 80 (IPv6) for itself."""
 
 
+class TableFloorShape(SparseShape):
+    """How many routes to the outside a table has that leads to everybody."""
+
+    ipv4: int | None = None
+    """Fewest IPv4 routes."""
+    ipv6: int | None = None
+    """Fewest IPv6 routes."""
+
+
+def _as_table_floor(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"ipv4": value, "ipv6": value}
+    return value
+
+
+TableFloor = Annotated[
+    TableFloorShape,
+    BeforeValidator(_as_table_floor, json_schema_input_type=int | TableFloorShape),
+]
+
+
 class GuardsShape(Shape):
     """What no change may do unless the operator names the guard that forbids it."""
 
@@ -193,6 +214,11 @@ class GuardsShape(Shape):
     vantage_floor: int = _GUARDS.vantage_floor
     """An aggregate that the outside hears on fewer sessions than this is shown as a problem; 0
     for none. It forbids nothing."""
+    table_floor: TableFloor = Field(default_factory=TableFloorShape)
+    """An edge without a default route that knows fewer routes to the outside than this has no
+    way back to everybody, which is shown as a problem: a number for each family, or {ipv4: …,
+    ipv6: …}; 0 for none. By default half of a full table: 500000 and 100000, and 1 where all
+    aggregates of the family are for documentation, as in labs. It forbids nothing."""
     headroom_percent: int = _GUARDS.headroom_percent
     """A change may load what is left at most to this share of its capacity, 1..100."""
     node_prefixes: Annotated[str, *one_of(*NodePrefixes)] = _GUARDS.node_prefixes.value

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from pltfrms.model.announcements import announcements
 from pltfrms.model.guards import Effect
 from pltfrms.model.interventions import Blackhole, Interventions
-from pltfrms.model.peering import Allowed, OriginValidation, Peer, PeerKind, RtrCache
+from pltfrms.model.peering import (
+    Allowed,
+    DefaultRoute,
+    OriginValidation,
+    Peer,
+    PeerKind,
+    RtrCache,
+)
 from pltfrms.model.topology import (
     Aggregate,
     AnnouncePolicy,
@@ -98,6 +105,13 @@ def test_a_preference_moves_traffic() -> None:
     assert _diff(_with(Override(edge="fra-e1", preference=50))) == [
         ("transit1@fra-e1", "preference 100 -> 50", Effect.MOVES)
     ]
+
+
+def test_what_becomes_of_a_default_route_moves_traffic() -> None:
+    accepting = with_peer(NETWORK, replace(TRANSIT, default=DefaultRoute.ACCEPT))
+    seen = _diff(accepting)
+    assert ("transit1@fra-e1", "default refuse -> accept", Effect.MOVES) in seen
+    assert len(seen) == len(TRANSIT.sessions)
 
 
 def test_sessions_come_and_go_with_their_prefixes() -> None:

@@ -15,6 +15,7 @@ from pltfrms.drivers.bird.words import protocol_states, routes_counted
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
 from pltfrms.model.machine import BgpState
 from pltfrms.model.peering import Reject
+from pltfrms.model.state import OutsideTable
 
 _KEPT_GENERATIONS = 5
 _STAMP = "PLTFRMS_TEXT"
@@ -187,6 +188,25 @@ class BirdDaemon:
     async def _protocols(self, kind: str) -> tuple[BgpState, ...]:
         async with bird_connection(self._socket) as connection:
             return protocol_states(await connection.ask("show protocols all"), kind)
+
+    async def outside(self, own_asn: int) -> tuple[OutsideTable, ...]:
+        """Let BIRD count the ways to the outside; see `ports.Bird.outside`."""
+        everything = ((4, "0.0.0.0/0"), (6, "::/0"))
+        return tuple([await self._outside(own_asn, *family) for family in everything])
+
+    async def _outside(self, own_asn: int, version: int, default: str) -> OutsideTable:
+        table = f"table master{version} primary where"
+        usable = "source = RTS_BGP && dest = RTD_UNICAST"
+        learned = f"net.len > 0 && bgp_large_community ~ [({own_asn}, 1, 3..7)]"
+        async with bird_connection(self._socket) as connection:
+            # Of a single prefix BIRD shows routes, and does not count.
+            shown = await connection.ask(f"show route {default} {table} {usable}")
+            counted = await connection.ask(f"show route {table} {usable} && {learned} count")
+        return OutsideTable(
+            version=version,
+            default=any(text.startswith(f"{default} ") for _, text in shown.lines),
+            routes=routes_counted(counted),
+        )
 
     async def rejects(self, own_asn: int) -> Mapping[str, Mapping[int, int]]:
         """Count the refused routes of sessions with the outside; see `ports.Bird.rejects`.

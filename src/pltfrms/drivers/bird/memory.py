@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
 from pltfrms.model.machine import BgpState
+from pltfrms.model.state import OutsideTable
 
 
 class MemoryBird:
     """A BIRD that only remembers what it was given, and keeps to the rules of a trial.
 
     Tests set `refusal` (BIRD's complaint about any new text), `alive`, `states`,
-    `cache_states` and `refused`. With `on_trial_states` it has other sessions while a text is
-    on trial. Without a clock nothing ever expires.
+    `cache_states`, `tables` and `refused`. With `on_trial_states` it has other sessions while
+    a text is on trial. Without a clock nothing ever expires.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -31,6 +32,9 @@ class MemoryBird:
         self.bfd: frozenset[str] = frozenset()
         self.ways_found = 0
         self.refused: Mapping[str, Mapping[int, int]] = {}
+        self.tables = tuple(
+            OutsideTable(version=version, default=False, routes=0) for version in (4, 6)
+        )
         self._clock = clock
         self._trial = ""
         """What our side thinks is on trial."""
@@ -108,6 +112,12 @@ class MemoryBird:
         """Count."""
         self._answer()
         self.ways_found += 1
+
+    async def outside(self, own_asn: int) -> tuple[OutsideTable, ...]:
+        """Return `tables`, whoever asks."""
+        del own_asn
+        self._answer()
+        return self.tables
 
     async def rejects(self, own_asn: int) -> Mapping[str, Mapping[int, int]]:
         """Return `refused`, whoever asks."""

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from pltfrms.model.machine import (
-    BgpState,
-)
+from pltfrms.model.machine import BgpState
+from pltfrms.model.state import OutsideTable
 
 
 class Bird(Protocol):
@@ -59,6 +58,14 @@ class Bird(Protocol):
 
     async def find_ways(self) -> None:
         """Let OSPF compute its routes anew; UnavailableError if BIRD is silent."""
+        ...
+
+    async def outside(self, own_asn: int) -> tuple[OutsideTable, ...]:
+        """Return what is known of ways to the outside, in IPv4 and IPv6, exactly counted.
+
+        Of routes it counts those in use that lead somewhere and bear large community
+        `own_asn:1:3` to `own_asn:1:7`. UnavailableError if BIRD is silent.
+        """
         ...
 
     async def rejects(self, own_asn: int) -> Mapping[str, Mapping[int, int]]:

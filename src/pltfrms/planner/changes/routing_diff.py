@@ -18,6 +18,8 @@ _GUARDS: Final = (
     "shrink_percent",
     "headroom_percent",
     "vantage_floor",
+    "table_floor4",
+    "table_floor6",
     "node_prefixes",
 )
 
@@ -168,6 +170,9 @@ def _other_settings(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
     preference = _moved("preference", old.preference, new.preference)
     if preference:
         yield preference, Effect.MOVES
+    default = _moved("default", old.peer.default, new.peer.default)
+    if default:
+        yield default, Effect.MOVES
     yield from _allowed_lines(old.peer, new.peer)
     words = [
         _moved("max_prefixes ipv4", old.peer.max_prefixes4, new.peer.max_prefixes4),
