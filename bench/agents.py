@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from pltfrms.agent.control.fetching import RETRY_SECONDS, WAIT_MS
-from pltfrms.drivers.controlplane.clients import HttpControlPlane
+from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.api import Heartbeat
 from pltfrms.model.plan import Target

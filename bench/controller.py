@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.agents import Agents, Seen
 from bench.rig import machine_words
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.api import Change
 from pltfrms.model.service import ServiceSpec

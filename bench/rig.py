@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError, UnavailableError
 from pltfrms.lab.client import LabClient, start_lab
 from pltfrms.lab.ready import ReadyReport, apply_services, missing_parts, wait_ready

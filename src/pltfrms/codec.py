@@ -1,18 +1,31 @@
-"""JSON text <-> words of the model. The one door through which documents are decoded."""
+"""JSON text <-> words of the model. The one door through which documents are decoded.
+
+`decode` judges what others wrote. `read` takes what a program of ours has just encoded, and
+starts ten times as fast: pydantic is imported by those alone who encode or decode.
+"""
 
 import functools
-from collections.abc import Hashable
-from typing import Any, TypeVar, cast
-
-from pydantic import TypeAdapter, ValidationError
+import json
+import types
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import EnumType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pltfrms.errors import UsageError
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 _T = TypeVar("_T")
+_Reader = Callable[[Any], Any]
 
 
 @functools.cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+def _adapter(kind: Hashable) -> "TypeAdapter[Any]":
+    # 0.2 s: not for who only reads.
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
     return TypeAdapter(cast("type[Any]", kind))
 
 
@@ -33,7 +46,106 @@ def decode(kind: type[_T], text: bytes | str) -> _T:
     Raises:
         UsageError: the text is not such a document.
     """
+    adapter = _adapter(cast("Hashable", kind))
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
     try:
-        return cast("_T", _adapter(cast("Hashable", kind)).validate_json(text))
+        return cast("_T", adapter.validate_json(text))
     except ValidationError as error:
         raise UsageError(f"not a valid {kind}: {error}") from error
+
+
+def read(kind: type[_T], text: bytes | str) -> _T:
+    """Return the word of type `kind` that a program of ours has encoded, as `decode` does.
+
+    Raises:
+        UsageError: the text is not such a document; only the first fault is told.
+    """
+    try:
+        return cast("_T", _reader(cast("Hashable", kind))(json.loads(text)))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"not a valid {kind}: {error}") from error
+
+
+# ---- reading without pydantic --------------------------------------------------------------
+
+
+@functools.cache
+def _reader(kind: Hashable) -> _Reader:
+    """Return what makes a value of type `kind` of parsed JSON, or raises ValueError."""
+    if is_dataclass(kind):
+        return _read_dataclass(cast("type[Any]", kind))
+    if arguments := get_args(kind):
+        return _read_generic(get_origin(kind), arguments)
+    wanted = _PLAIN.get(kind)
+    if wanted:
+        return lambda value: _checked(value, type(value) in wanted)
+    make = cast("_Reader", kind)
+    if isinstance(kind, EnumType):
+        return make
+    return lambda text: make(_checked(text, isinstance(text, str)))
+
+
+def _read_generic(origin: Any, arguments: tuple[Any, ...]) -> _Reader:
+    if origin in {Union, types.UnionType}:
+        return _read_union([_reader(each) for each in arguments])
+    if origin is Literal:
+        return lambda value: _checked(value, value in arguments)
+    if origin in {tuple, list}:
+        return _read_sequence(origin, arguments)
+    return _read_mapping(arguments[0], _reader(arguments[1]))
+
+
+_PLAIN: Mapping[Hashable, tuple[type[Any], ...]] = {
+    str: (str,),
+    int: (int,),
+    bool: (bool,),
+    float: (float, int),
+    cast("Hashable", types.NoneType): (types.NoneType,),
+}
+
+
+def _checked(value: Any, good: bool) -> Any:  # noqa: FBT001 - reads like `assert`
+    if not good:
+        raise ValueError(f"{value!r} is not of the right type")
+    return value
+
+
+def _read_dataclass(kind: type[Any]) -> _Reader:
+    readers = {each.name: _reader(cast("Hashable", each.type)) for each in fields(kind)}
+
+    def take(value: Any) -> Any:
+        said = _checked(value, isinstance(value, dict)).items()
+        return kind(**{name: readers[name](each) for name, each in said if name in readers})
+
+    return take
+
+
+def _read_union(readers: list[_Reader]) -> _Reader:
+    def take(value: Any) -> Any:
+        for reader in readers:
+            try:
+                return reader(value)
+            except (ValueError, TypeError):
+                continue
+        raise ValueError(f"{value!r} is of none of the right types")
+
+    return take
+
+
+def _read_sequence(origin: type[Any], arguments: tuple[Any, ...]) -> _Reader:
+    if origin is list or arguments[-1] is ...:
+        each = _reader(arguments[0])
+        return lambda value: origin(map(each, _checked(value, isinstance(value, list))))
+    readers = [_reader(argument) for argument in arguments]
+    return lambda value: tuple(
+        reader(said) for reader, said in zip(readers, value, strict=True)
+    )
+
+
+def _read_mapping(key_kind: type[Any], reader: _Reader) -> _Reader:
+    """Return the reader of a mapping; JSON writes every key as a text."""
+    return lambda value: {
+        key_kind(key): reader(said)
+        for key, said in _checked(value, isinstance(value, dict)).items()
+    }

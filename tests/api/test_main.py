@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.api.main import main
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Change, SnapshotView
 from pltfrms.model.topology import CONTROLLER_PORT

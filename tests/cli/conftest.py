@@ -50,7 +50,7 @@ def controller(
 ) -> FakeController:
     fake = FakeController()
 
-    def make(where: tuple[str, ...]) -> FakeController:
+    def make(where: tuple[str, ...], *_how: object) -> FakeController:
         endpoints.append(tuple(where))
         return fake
 

@@ -100,7 +100,7 @@ class BalancerController(FakeController):
 def balancers(monkeypatch: pytest.MonkeyPatch) -> BalancerController:
     views = {each.machine: each for each in (view("fra-e1"), view("fra-n1"), KERNEL)}
     fake = BalancerController(snapshots=[HEALTHY], views=views)
-    monkeypatch.setattr(connecting, "OperatorClient", lambda _where: fake)
+    monkeypatch.setattr(connecting, "OperatorClient", lambda *_how: fake)
     monkeypatch.setattr(connecting, "running_labs", tuple)
     return fake
 

@@ -7,9 +7,11 @@ import sys
 import click
 import pytest
 
+from pltfrms import __version__
 from pltfrms.cli.lab import lab as lab_module
 from pltfrms.cli.main import ENTRIES, cli
 from pltfrms.cli.platform import status as status_module
+from pltfrms.cli.shared import connect as connecting
 from pltfrms.cli.shared.options import Entry, LazyGroup
 from pltfrms.errors import (
     ConflictError,
@@ -20,7 +22,7 @@ from pltfrms.errors import (
     UsageError,
 )
 from tests.cli.conftest import Run
-from tests.cli.world import FakeController, FakeLab
+from tests.cli.world import EXAMPLE, FakeController, FakeLab
 
 ALL_ENTRIES = {**ENTRIES, **{f"lab {n}": e for n, e in lab_module.ENTRIES.items()}}
 HEAVY = ("pydantic", "rich", "httpx2", "fastapi", "pltfrms.codec", "pltfrms.lab.client")
@@ -192,6 +194,43 @@ def test_the_lab_may_be_named_by_the_environment(
     monkeypatch.setenv("PLTFRMS_LAB", "other")
     assert run("lab", "heal").code == 2
     assert run("lab", "heal", "--lab", "example").code == 0
+
+
+def test_the_version_is_an_option_too(run: Run) -> None:
+    assert run("--version").out == run("version").out == f"pltfrms {__version__}\n"
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        (("status",), 10.0),
+        (("--timeout", "3s", "status"), 3.0),
+        (("status", "--timeout", "500ms"), 0.5),
+        (("--timeout", "3s", "plan", EXAMPLE / "web.yaml", "--timeout", "4s"), 4.0),
+    ],
+)
+def test_how_long_to_wait_for_controllers_may_be_said_anywhere(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[object, ...],
+    seconds: float,
+) -> None:
+    waits: list[float] = []
+
+    def make(_where: object, wait: float, _say: object) -> FakeController:
+        waits.append(wait)
+        return FakeController()
+
+    monkeypatch.setattr(connecting, "OperatorClient", make)
+    run(*arguments)
+    assert waits == [seconds]
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_command_that_waits_for_something_else_keeps_its_own_timeout(run: Run) -> None:
+    waiting = ("apply", EXAMPLE / "web.yaml", "--yes", "--timeout", "1ms")
+    assert run("--timeout", "3s", *waiting).code == 0
 
 
 def test_clients_are_closed(run: Run, controller: FakeController) -> None:

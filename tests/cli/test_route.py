@@ -92,7 +92,7 @@ def glass(monkeypatch: pytest.MonkeyPatch) -> GlassController:
     status = replace(HEALTHY.statuses["fra-e1"], sessions=(SESSION,))
     snapshot = replace(HEALTHY, statuses={**HEALTHY.statuses, "fra-e1": status})
     fake = GlassController(snapshots=[snapshot])
-    monkeypatch.setattr(connecting, "OperatorClient", lambda _where: fake)
+    monkeypatch.setattr(connecting, "OperatorClient", lambda *_how: fake)
     monkeypatch.setattr(connecting, "running_labs", tuple)
     return fake
 

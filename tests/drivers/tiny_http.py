@@ -78,8 +78,10 @@ async def _serve(
             with contextlib.suppress(asyncio.CancelledError):
                 await _connection(server, reader, writer)
         finally:
-            connections.discard(task)
             writer.close()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                await writer.wait_closed()
+            connections.discard(task)
 
     if unix:
         listener: asyncio.Server = await asyncio.start_unix_server(connected, unix)
@@ -89,9 +91,10 @@ async def _serve(
         begin(listener.sockets[0].getsockname()[1])
     await stop.wait()
     listener.close()
-    for task in connections:
+    left = tuple(connections)
+    for task in left:
         task.cancel()
-    await asyncio.gather(*connections, return_exceptions=True)
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _connection(server: TinyServer, reader: StreamReader, writer: StreamWriter) -> None:

@@ -18,7 +18,7 @@ from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.bird.archive import MrtArchive
 from pltfrms.drivers.bird.daemon import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.controlplane.clients import HttpControlPlane
+from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.disk import DirectoryDisk
 from pltfrms.drivers.kernel.counters import byte_counts
 from pltfrms.drivers.kernel.echo import IcmpPinger

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from pltfrms import __version__
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings
 from pltfrms.errors import PltfrmsError, SpecError
 
@@ -70,9 +71,9 @@ ENTRIES = {
         "pltfrms.cli.platform.offline", "render", "Write every machine's BIRD configuration"
     ),
     "completion": Entry(
-        "pltfrms.cli.platform.offline", "completion", "Print shell completion code"
+        "pltfrms.cli.platform.shell", "completion", "Print shell completion code"
     ),
-    "version": Entry("pltfrms.cli.platform.offline", "version", "Print the version"),
+    "version": Entry("pltfrms.cli.platform.shell", "version", "Print the version"),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
 }
@@ -84,6 +85,7 @@ The options above may stand before or after a command."""
 
 
 @click.group(cls=LazyGroup, entries=ENTRIES, root=True, epilog=EPILOG)
+@click.version_option(__version__, message="pltfrms %(version)s", help="Print the version.")
 def cli() -> None:
     """High availability over several datacenters with your own ASN.
 

@@ -23,7 +23,6 @@ from pltfrms.errors import (
     UnavailableError,
     UsageError,
 )
-from pltfrms.lab.assembly import make_parts
 from pltfrms.lab.parts import LabParts
 from pltfrms.lab.protocol import (
     SOCKET,
@@ -37,7 +36,6 @@ from pltfrms.lab.protocol import (
 )
 from pltfrms.lab.rundir import LabInfo, directory_of, read_labs, remove_if_dead
 from pltfrms.model.topology import Role
-from pltfrms.specfile import load_lab, load_platform
 
 __all__ = [
     "FaultInfo",
@@ -111,6 +109,10 @@ def start_lab(
         ConflictError: a lab of that name is running.
         UnavailableError: something does not come up; nothing of it is left.
     """
+    # 0.2 s: who uses a lab does not start one.
+    from pltfrms.lab.assembly import make_parts  # noqa: PLC0415
+    from pltfrms.specfile import load_lab, load_platform  # noqa: PLC0415
+
     platform_file = directory / "platform.yaml"
     platform = load_platform(platform_file)
     lab = load_lab(directory / "lab.yaml", platform)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pltfrms.codec import decode, encode
+from pltfrms.codec import encode, read
 from pltfrms.errors import (
     ConflictError,
     InvariantError,
@@ -129,7 +129,7 @@ def read_reply(kind: type[_T], line: bytes) -> _T:
         raise UnavailableError("the lab's daemon went away; see its lab.log") from error
     if "error" in reply:
         raise_error(reply["error"], reply["message"])
-    return decode(kind, json.dumps(reply["value"]))
+    return read(kind, json.dumps(reply["value"]))
 
 
 def raise_error(kind: str, message: str) -> None:

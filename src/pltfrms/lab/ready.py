@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.client import LabClient
 from pltfrms.model.api import Change
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
 from pltfrms.model.topology import Role
-from pltfrms.specfile import load_directory
 
 _POLL_SECONDS = 0.2
 
@@ -78,6 +77,8 @@ def apply_services(
         SpecError: a file is wrong.
         UnavailableError: no controller answered in time.
     """
+    from pltfrms.specfile import load_directory  # noqa: PLC0415 - 0.2 s, for one command
+
     _, services, _ = load_directory(directory)
     deadline = time.monotonic() + timeout_seconds
     on_progress("waiting for a controller")

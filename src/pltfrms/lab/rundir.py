@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pltfrms.codec import decode, encode
+from pltfrms.codec import encode, read
 from pltfrms.errors import ConflictError
 
 LABS = Path("/run/pltfrms/labs")
@@ -74,7 +74,7 @@ def read_labs() -> Iterator[LabInfo]:
     for path in paths:
         remove_if_dead(path)
         with suppress(FileNotFoundError):
-            yield decode(LabInfo, (path / "lab.json").read_bytes())
+            yield read(LabInfo, (path / "lab.json").read_bytes())
 
 
 def remove_if_dead(path: Path) -> None:

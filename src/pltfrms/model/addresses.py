@@ -7,7 +7,11 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
+    ip_network,
 )
+
+from pltfrms.errors import UsageError
 
 Prefix = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -20,3 +24,14 @@ def contains(outer: Prefix, inner: Prefix) -> bool:
         return False
     shift = outer.max_prefixlen - outer.prefixlen
     return int(inner.network_address) >> shift == int(outer.network_address) >> shift
+
+
+def read_prefix(text: str) -> Prefix:
+    """Return the prefix, or the address as a prefix; UsageError if it is neither."""
+    try:
+        return ip_network(text) if "/" in text else ip_network(ip_address(text))
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is neither an address nor a prefix: {error}; "
+            "write it such as 198.51.100.7 or 198.51.100.0/24"
+        ) from error

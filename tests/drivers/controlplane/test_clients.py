@@ -13,8 +13,9 @@ from typing import TypeVar
 import pytest
 
 from pltfrms import codec
-from pltfrms.drivers.controlplane import clients
-from pltfrms.drivers.controlplane.clients import HttpControlPlane, OperatorClient
+from pltfrms.drivers.controlplane import agent_client
+from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import (
     ConflictError,
     InvariantError,
@@ -66,7 +67,8 @@ def _dead() -> str:
 
 
 def _error(kind: type[PltfrmsError], message: str, name: str = "") -> Answer:
-    body = ErrorBody(error=name or kind.__name__, message=message)
+    sure = kind is not UnclearError
+    body = ErrorBody(error=name or kind.__name__, message=message, nothing_done=sure)
     return Answer(status=kind.status_code, body=codec.encode(body))
 
 
@@ -120,7 +122,7 @@ def test_a_hung_controller_costs_an_agent_one_short_wait() -> None:
 
 
 def test_an_agent_returns_to_the_nearest_controller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "_HOME_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(agent_client, "_HOME_AFTER_SECONDS", 0.2)
     reply = codec.encode(HeartbeatReply(generation=3))
     with serving(DROP) as near, serving(reply) as far:
 
@@ -185,7 +187,7 @@ def test_the_operator_asks_over_a_unix_socket(tmp_path: Path) -> None:
         server.answer = Answer(body=codec.encode([EVENT], list[Event]))
         assert client.events(after=8, wait_ms=10, limit=3) == [EVENT]
         assert [seen.target for seen in server.seen] == [
-            "/v1/snapshot",
+            "/v1/snapshot?stale=true",
             "/v1/events?after=8&wait_ms=10&limit=3",
         ]
 
@@ -268,8 +270,88 @@ def test_no_controller_at_all_names_them_and_what_to_do() -> None:
         assert "no store" in str(caught.value)
         assert dead in str(caught.value)
         assert "may or may not" not in str(caught.value)
-        with pytest.raises(UnavailableError, match="may or may not"):
-            client.apply(Change())
+
+
+def _failure(client: OperatorClient) -> UnavailableError:
+    with pytest.raises(UnavailableError) as caught:
+        client.apply(Change())
+    return caught.value
+
+
+def test_a_write_that_no_controller_did_is_not_perhaps_done() -> None:
+    with (
+        serving(_error(UnavailableError, "no store")) as first,
+        OperatorClient([first.endpoint, _dead()]) as client,
+    ):
+        assert "Nothing is done" in str(_failure(client))
+
+
+@pytest.mark.parametrize(
+    "answer", [DROP, _error(UnclearError, "no answer"), Answer(502, b"<html>")]
+)
+def test_a_write_that_nobody_saw_the_end_of_is_perhaps_done(answer: Answer) -> None:
+    with serving(answer) as first, OperatorClient([first.endpoint, _dead()]) as client:
+        failure = _failure(client)
+    assert isinstance(failure, UnclearError)
+    assert "may or may not be done" in str(failure)
+
+
+def test_the_sentence_that_ends_a_command_is_short_and_its_notes_say_all() -> None:
+    long = "x" * 900
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(serving(_error(UnavailableError, long))) for _ in range(5)
+        ]
+        endpoints = [_dead(), *(server.endpoint for server in servers)]
+        client = stack.enter_context(OperatorClient(endpoints))
+        with pytest.raises(UnavailableError) as caught:
+            client.snapshot()
+    assert len(str(caught.value)) < 350
+    assert "(5 of them)" in str(caught.value)
+    assert len(caught.value.__notes__) == 6
+
+
+def test_waiting_is_bounded_however_many_controllers_hang_and_is_told() -> None:
+    said: list[str] = []
+    with ExitStack() as stack:
+        hung = [stack.enter_context(serving(HANG)).endpoint for _ in range(3)]
+        client = stack.enter_context(OperatorClient(hung, 2.4, said.append))
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(UnavailableError, match="no answer within"):
+                client.snapshot()
+            assert time.monotonic() - began < 2.9
+    assert hung[0] in said[0]
+
+
+def test_one_that_hangs_leaves_time_for_the_next_and_is_asked_last_then() -> None:
+    with (
+        serving(HANG) as hung,
+        serving(codec.encode(PREVIEW)) as good,
+        OperatorClient([hung.endpoint, good.endpoint], 1.0) as client,
+    ):
+        assert client.plan(Change()) == PREVIEW
+        began = time.monotonic()
+        assert client.plan(Change()) == PREVIEW
+        assert time.monotonic() - began < 0.4
+
+
+def test_what_was_known_last_is_the_youngest_that_anybody_knows() -> None:
+    def view(name: str, seconds: float) -> bytes:
+        snapshot = Snapshot(revision=5, platform=PLATFORM)
+        known = SnapshotView(controller=name, snapshot=snapshot, stale_seconds=seconds)
+        return codec.encode(known)
+
+    with (
+        serving(view("a", 30)) as old,
+        serving(_error(UnavailableError, "never")) as ignorant,
+        serving(view("b", 20)) as younger,
+        OperatorClient([old.endpoint, ignorant.endpoint, younger.endpoint, _dead()]) as client,
+    ):
+        assert client.snapshot().controller == "b"
+        younger.answer = Answer(body=view("b", 0))
+        old.answer = Answer(body=view("a", 0))
+        assert client.snapshot().stale_seconds == 0
 
 
 def test_a_controller_that_did_nothing_leaves_no_doubt_and_an_older_one_does() -> None:

@@ -18,7 +18,7 @@ from pltfrms.cli.shared.glass_look import ask_balancer, ask_balancer_row, ask_ba
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, write_json, write_table
 from pltfrms.cli.shared.values import read_endpoint, read_port
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.balancer import BalancerMode, BalancerView
 from pltfrms.model.glass import BalancerAnswers

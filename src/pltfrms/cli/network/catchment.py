@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from pltfrms.cli.shared.compare import read_change
 from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, write_json, write_table
+from pltfrms.cli.shared.specs import load_lab, load_platform, read_change
 from pltfrms.lab.client import LabClient
 from pltfrms.lab.probing import Measurement, find_service, probe_service
 from pltfrms.model.lab import Lab
@@ -21,7 +21,6 @@ from pltfrms.model.state import Snapshot
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.routing.catchment import catchments
 from pltfrms.planner.routing.serving import announced_now, serving_datacenters
-from pltfrms.specfile import load_lab, load_platform
 
 _ASK_MS = 1000
 _RATE = 40.0

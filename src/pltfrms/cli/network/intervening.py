@@ -21,7 +21,7 @@ from pltfrms.cli.shared.routing import (
 )
 from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
 from pltfrms.cli.shared.values import DURATION, MOMENT, short_duration
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, TwoPeopleError, UnavailableError
 from pltfrms.model.api import InterventionChange, InterventionReply, SnapshotView, Verb
 from pltfrms.model.guards import Guard

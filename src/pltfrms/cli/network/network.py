@@ -29,7 +29,7 @@ _HERE = click.option(
 )
 
 
-_ENTRIES = {
+ENTRIES = {
     "audit": Entry(
         "pltfrms.cli.network.registry",
         "audit_network",
@@ -48,7 +48,7 @@ _ENTRIES = {
 }
 
 
-@click.group(cls=LazyGroup, entries=_ENTRIES)
+@click.group(cls=LazyGroup, entries=ENTRIES)
 def network() -> None:
     """Freeze the network, drop attacks, see what is going on.
 

@@ -8,13 +8,12 @@ from pltfrms.cli.shared.connect import read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, unix_ms, write_json, write_table
 from pltfrms.cli.shared.roas import read_roas
-from pltfrms.drivers.operators.irr import expand_as_set
+from pltfrms.cli.shared.specs import load_platform
 from pltfrms.errors import ConflictError
 from pltfrms.model.guards import Guard
 from pltfrms.model.interventions import Interventions
 from pltfrms.planner.routing.audit import Grade, Remark, audit
 from pltfrms.planner.routing.visibility import present_statuses
-from pltfrms.specfile import load_platform
 
 _REFUSED = 4
 _SHRINK_PERCENT = 50
@@ -91,6 +90,8 @@ def prefixes(
 
     Example: pltfrms network prefixes AS-SHOP --output customers/shop.txt
     """
+    from pltfrms.drivers.operators.irr import expand_as_set  # noqa: PLC0415 - asyncio: 20 ms
+
     found = [str(prefix) for prefix in expand_as_set(as_set, server, sources)]
     before = output.read_text().split("\n") if output and output.exists() else []
     had = sum(bool(line.partition("#")[0].strip()) for line in before)

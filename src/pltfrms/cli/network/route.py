@@ -11,10 +11,9 @@ from pltfrms.cli.shared.connect import connect, read_view
 from pltfrms.cli.shared.glass_look import ask_routes, merged
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_table
-from pltfrms.drivers.controlplane.clients import OperatorClient
-from pltfrms.drivers.glass.client import read_prefix
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
-from pltfrms.model.addresses import Prefix
+from pltfrms.model.addresses import Prefix, read_prefix
 from pltfrms.model.glass import RouteAnswers, RouteView
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Platform

@@ -8,7 +8,7 @@ from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import write_json
 from pltfrms.codec import encode
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.model.api import Event
 
 _WAIT_MS = 10_000

@@ -1,19 +1,15 @@
-"""Commands that talk to nobody: `schema`, `render`, `completion`, `version`."""
+"""Commands that talk to nobody and read spec files: `schema`, `render`."""
 
 import json
 from pathlib import Path
 from typing import Literal, cast
 
 import click
-from click.shell_completion import get_completion_class
 
-from pltfrms import __version__
 from pltfrms.cli.shared.options import Command
+from pltfrms.cli.shared.specs import load_directory, load_platform
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.topology import Platform
-from pltfrms.render.bird import render_bird
-from pltfrms.render.external import render_external
-from pltfrms.specfile import json_schema, load_directory, load_platform
 
 
 @click.command(cls=Command)
@@ -25,6 +21,8 @@ def schema(kind: str) -> None:
 
     Example: pltfrms schema service > service.schema.json
     """
+    from pltfrms.specfile import json_schema  # noqa: PLC0415 - 0.2 s, not for its help
+
     known = cast("Literal['platform', 'service', 'lab']", kind)
     click.echo(json.dumps(json_schema(known), indent=2))
 
@@ -47,6 +45,9 @@ def render(path: Path, machine: str, output: Path | None) -> None:
 
     Example: pltfrms render examples/three-datacenters --output /tmp/bird
     """
+    from pltfrms.render.bird import render_bird  # noqa: PLC0415 - as above
+    from pltfrms.render.external import render_external  # noqa: PLC0415
+
     platform = _platform(path)
     machines = [m for m in platform.machines if machine in {"", m.name}]
     if not machines:
@@ -69,26 +70,3 @@ def _platform(path: Path) -> Platform:
     if platform is None:
         raise UsageError(f"{path} has no file that starts with `platform:`")
     return platform
-
-
-@click.command(cls=Command)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print shell completion code.
-
-    Example: eval "$(pltfrms completion bash)"
-    """
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise UsageError(f"no completion for {shell}")
-    root = click.get_current_context().find_root().command
-    click.echo(kind(root, {}, "pltfrms", "_PLTFRMS_COMPLETE").source())
-
-
-@click.command(cls=Command)
-def version() -> None:
-    """Print the version.
-
-    Example: pltfrms version
-    """
-    click.echo(f"pltfrms {__version__}")

@@ -10,11 +10,10 @@ from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, unix_ms, write_json, write_table
 from pltfrms.cli.shared.routing import asking_user, show_routing
-from pltfrms.cli.shared.signing import approving, key_of
+from pltfrms.cli.shared.signing import approving, key_of, signed
 from pltfrms.cli.shared.values import short_duration
 from pltfrms.codec import decode
-from pltfrms.drivers.controlplane.clients import OperatorClient
-from pltfrms.drivers.operators.signatures import sign
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError
 from pltfrms.model.requests import (
     Approval,
@@ -111,7 +110,7 @@ def approve_request(settings: Settings, request: str, *, yes: bool, as_json: boo
         click.confirm("Approve?", abort=True)
     text = found.request.text
     key = key_of(settings, client.snapshot().snapshot.platform.operators)
-    reply = client.approve(request, Approval(signature=sign(text, key)))
+    reply = client.approve(request, Approval(signature=signed(text, key)))
     if as_json:
         write_json(reply)
         return

@@ -5,33 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from pltfrms.cli.shared.output import unix_ms
+from pltfrms.cli.shared.specs import load_service, read_change
 from pltfrms.errors import UsageError
-from pltfrms.model.api import Change, PlanPreview
+from pltfrms.model.api import PlanPreview
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.peering import Roa
 from pltfrms.model.plan import Plan
 from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Platform
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
 from pltfrms.planner.changes.routing_diff import routing_changes
-from pltfrms.specfile import load_directory, load_file, load_service
-
-
-def read_change(path: Path) -> Change:
-    """Return the change that a file or a directory of files says.
-
-    Raises:
-        SpecError: every problem of the files.
-    """
-    if path.is_dir():
-        platform, services, _ = load_directory(path)
-        return Change(platform=platform, services=services)
-    document = load_file(path)
-    if isinstance(document, Platform):
-        return Change(platform=document)
-    return Change(services=(document,))
 
 
 def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPreview:

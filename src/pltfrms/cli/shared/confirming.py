@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from pltfrms.cli.shared.output import timed_progress
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import Contact, RoutingState, Snapshot
 from pltfrms.model.topology import Role

@@ -3,7 +3,7 @@
 import click
 
 from pltfrms.cli.shared.options import Settings
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.lab.client import LabClient, find_lab, running_labs
 from pltfrms.model.api import SnapshotView
 
@@ -31,7 +31,11 @@ def controller_endpoints(settings: Settings) -> tuple[str, ...]:
 
 def connect(settings: Settings) -> OperatorClient:
     """Return a client of the controllers that are meant; closed when the command ends."""
-    client = OperatorClient(controller_endpoints(settings))
+    client = OperatorClient(
+        controller_endpoints(settings),
+        settings.timeout_ms / 1000,
+        lambda line: click.echo(line, err=True),
+    )
     context = click.get_current_context(silent=True)
     if context:
         context.call_on_close(client.close)

@@ -3,7 +3,7 @@
 from ipaddress import IPv6Address
 from urllib.parse import quote
 
-from pltfrms.drivers.controlplane.clients import OperatorClient
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.model.balancer import BalancerView
 from pltfrms.model.glass import BalancerAnswers, RouteAnswers, SessionText
 

@@ -11,6 +11,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from pltfrms.cli.shared.values import DURATION
+
 
 @dataclass(slots=True)
 class Settings:
@@ -22,6 +24,8 @@ class Settings:
     """Base URLs of controllers; empty means those of the lab, or this machine's own."""
     key: str = ""
     """File of the operator's key; empty: the first of ~/.ssh that the platform knows."""
+    timeout_ms: int = 10_000
+    """How long a question to controllers may take."""
     debug: bool = False
     """Show a traceback with every error."""
 
@@ -68,6 +72,15 @@ def _global_options(*, root: bool) -> list[click.Parameter]:
             hidden=not root,
         ),
         _shared(
+            "--timeout",
+            "timeout_ms",
+            metavar="DURATION",
+            type=DURATION,
+            envvar="PLTFRMS_TIMEOUT" if root else None,
+            help="Wait so long for controllers.  [default: 10s]  Environment: PLTFRMS_TIMEOUT.",
+            hidden=not root,
+        ),
+        _shared(
             "--debug",
             is_flag=True,
             envvar="PLTFRMS_DEBUG" if root else None,
@@ -84,8 +97,10 @@ class Command(click.Command):
     """A command that also takes the global options."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the command's own parameters and the global ones."""
-        return [*super().get_params(ctx), *_AFTER_COMMAND]
+        """Return the command's own parameters and the global ones that it does not replace."""
+        own = super().get_params(ctx)
+        taken = {name for parameter in own for name in parameter.opts}
+        return [*own, *(each for each in _AFTER_COMMAND if not taken.intersection(each.opts))]
 
 
 @dataclass(frozen=True, slots=True)

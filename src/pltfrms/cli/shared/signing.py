@@ -8,8 +8,7 @@ import click
 from pltfrms.cli.shared.options import Settings
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.codec import encode
-from pltfrms.drivers.controlplane.clients import OperatorClient
-from pltfrms.drivers.operators.signatures import sign
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UsageError
 from pltfrms.model.api import Change, InterventionChange
 from pltfrms.model.requests import RequestReply, Signed, Wanted
@@ -43,7 +42,7 @@ def ask_second(
     )
     text = encode(wanted).decode()
     key = key_of(settings, platform.operators)
-    return client.request(Signed(text=text, signature=sign(text, key)))
+    return client.request(Signed(text=text, signature=signed(text, key)))
 
 
 def key_of(settings: Settings, operators: Sequence[Operator]) -> Path:
@@ -63,6 +62,13 @@ def key_of(settings: Settings, operators: Sequence[Operator]) -> Path:
         f"two people are needed, and no key in {_SSH} is one of the operators' ({names}); "
         "name yours with --key"
     )
+
+
+def signed(text: str, key: Path) -> str:
+    """Return the signature of a text; UsageError if the key cannot sign."""
+    from pltfrms.drivers.operators.signatures import sign  # noqa: PLC0415 - asyncio: 20 ms
+
+    return sign(text, key)
 
 
 def say_waiting(reply: RequestReply, why: str) -> None:

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address
 from typing import Protocol, TypeVar
 
 from pltfrms.codec import decode
 from pltfrms.drivers.bird.control_socket import BirdReply, remote_connection
 from pltfrms.drivers.bird.routes import parse_routes
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
-from pltfrms.model.addresses import Prefix
+from pltfrms.model.addresses import read_prefix
 from pltfrms.model.balancer import BalancerView
 from pltfrms.model.glass import RouteView, SessionText
 from pltfrms.model.topology import GLASS_PORT
@@ -164,17 +164,6 @@ def route_commands(question: RouteQuestion) -> tuple[str, ...]:
         f"show route {prefix.supernet(new_prefix=length)} filtered {ending}"
         for length in range(prefix.prefixlen, -1, -1)
     )
-
-
-def read_prefix(text: str) -> Prefix:
-    """Return the prefix, or the address as a prefix; UsageError if it is neither."""
-    try:
-        return ip_network(text) if "/" in text else ip_network(ip_address(text))
-    except ValueError as error:
-        raise UsageError(
-            f"{text!r} is neither an address nor a prefix: {error}; "
-            "write it such as 198.51.100.7 or 198.51.100.0/24"
-        ) from error
 
 
 def _quoted(name: str) -> str:

@@ -1,0 +1,58 @@
+"""Spec files, read by what is imported only then: two commands in three need none."""
+
+from pathlib import Path
+
+from pltfrms.model.api import Change
+from pltfrms.model.lab import Lab
+from pltfrms.model.service import ServiceSpec
+from pltfrms.model.topology import Platform
+
+
+def load_platform(path: Path) -> Platform:
+    """Return the platform of a file; SpecError with every problem."""
+    from pltfrms import specfile  # noqa: PLC0415 - 0.2 s
+
+    return specfile.load_platform(path)
+
+
+def load_service(path: Path, platform: Platform) -> ServiceSpec:
+    """Return the service of a file, checked against the platform; SpecError."""
+    from pltfrms import specfile  # noqa: PLC0415 - as above
+
+    return specfile.load_service(path, platform)
+
+
+def load_lab(path: Path, platform: Platform) -> Lab:
+    """Return the lab of a file, checked against the platform; SpecError."""
+    from pltfrms import specfile  # noqa: PLC0415 - as above
+
+    return specfile.load_lab(path, platform)
+
+
+def load_file(path: Path) -> Platform | ServiceSpec:
+    """Return the platform or the service of a file; SpecError."""
+    from pltfrms import specfile  # noqa: PLC0415 - as above
+
+    return specfile.load_file(path)
+
+
+def load_directory(path: Path) -> tuple[Platform | None, tuple[ServiceSpec, ...], Lab | None]:
+    """Return everything that the files of a directory say; SpecError."""
+    from pltfrms import specfile  # noqa: PLC0415 - as above
+
+    return specfile.load_directory(path)
+
+
+def read_change(path: Path) -> Change:
+    """Return the change that a file or a directory of files says.
+
+    Raises:
+        SpecError: every problem of the files.
+    """
+    if path.is_dir():
+        platform, services, _ = load_directory(path)
+        return Change(platform=platform, services=services)
+    document = load_file(path)
+    if isinstance(document, Platform):
+        return Change(platform=document)
+    return Change(services=(document,))

@@ -1,0 +1,363 @@
+"""The operator's client of the controllers' HTTP API (`model.api`).
+
+Made of the standard library alone, because every command starts with it: importing an HTTP
+library and pydantic takes longer than the question.
+"""
+
+import select
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from types import TracebackType
+from typing import Final, Self, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from pltfrms import codec
+from pltfrms.drivers.controlplane.asking import (
+    CONNECT_SECONDS,
+    LONG_POLL_MARGIN_SECONDS,
+    Attempts,
+    Request,
+    base_url,
+    not_understood,
+    said_of,
+    socket_of,
+)
+from pltfrms.drivers.failover import Failover
+from pltfrms.errors import UnavailableError, UsageError
+from pltfrms.model.api import (
+    Change,
+    Event,
+    InterventionChange,
+    InterventionReply,
+    PlanPreview,
+    SnapshotView,
+)
+from pltfrms.model.requests import (
+    Approval,
+    ChangeRequest,
+    RequestReply,
+    Signed,
+    Withdrawal,
+)
+
+TIMEOUT_SECONDS: Final = 10.0
+"""How long a question may take, over all controllers."""
+_SLOW_SECONDS: Final = 1.0
+"""One that did not answer in time before gets only so long, and is asked last."""
+_SAY_AFTER_SECONDS: Final = 1.0
+_SAY_EVERY_SECONDS: Final = 2.0
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    where: str
+    status: int
+    content: bytes
+
+    @property
+    def good(self) -> bool:
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+class _SilentError(Exception):
+    """A controller did not answer; `sent`: it may have heard the question."""
+
+    def __init__(self, problem: str, *, sent: bool) -> None:
+        super().__init__(problem)
+        self.sent = sent
+
+
+class OperatorClient:
+    """What the CLI asks controllers; synchronous.
+
+    An endpoint is `http://[ADDRESS]:7480` or `unix:/path/to/controller.sock`. An error that
+    a controller answers is raised here as the same class (a SpecError as UsageError), except
+    UnavailableError: then the next one is asked. A question takes no longer than
+    `timeout_seconds` (and the time that it asks to wait for): of what is left, each controller
+    but the last gets half.
+
+    All methods raise UnavailableError when no endpoint answers. After that, the outcome of
+    `apply`, `delete_service` and `intervene` is unknown if the message says so.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        on_wait: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """Connect when asked; UsageError if an endpoint is not one.
+
+        `on_wait` is told, now and then, whom the client is waiting for.
+        """
+        for endpoint in endpoints:
+            base_url(endpoint)
+        self._failover = Failover(endpoints, monotonic=time.monotonic)
+        self._endpoints = tuple(dict.fromkeys(endpoints))
+        self._timeout_seconds = timeout_seconds
+        self._on_wait = on_wait
+        self._slow: set[str] = set()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Keep nothing."""
+
+    # ---- the verbs of the API --------------------------------------------------------------
+
+    def snapshot(self) -> SnapshotView:
+        """Return the whole state; what was known last if no controller reaches the store."""
+        request = self._request("GET", "/v1/snapshot", parameters={"stale": "true"})
+        return self._ask(request, SnapshotView, lambda view: view.stale_seconds)
+
+    def plan(self, change: Change) -> PlanPreview:
+        """Return what a change would do."""
+        request = self._request("POST", "/v1/plan", body=codec.encode(change))
+        return self._ask(request, PlanPreview)
+
+    def apply(self, change: Change) -> PlanPreview:
+        """Make a change; ConflictError if `change.revision` is not the last one any more."""
+        request = self._request("POST", "/v1/apply", body=codec.encode(change), writes=True)
+        return self._ask(request, PlanPreview)
+
+    def delete_service(self, name: str) -> PlanPreview:
+        """Delete a service; NotFoundError if there is none of that name."""
+        path = f"/v1/services/{quote(name, safe='')}"
+        return self._ask(self._request("DELETE", path, writes=True), PlanPreview)
+
+    def intervene(self, change: InterventionChange) -> InterventionReply:
+        """Do something to the network for a while, or only look if it is a dry run.
+
+        NotFoundError if what it names is not there, ConflictError if a guard forbids it.
+        """
+        body = codec.encode(change)
+        path = "/v1/interventions"
+        request = self._request("POST", path, body=body, writes=not change.dry_run)
+        return self._ask(request, InterventionReply)
+
+    def request(self, asked: Signed) -> RequestReply:
+        """Ask for a change that a second operator must approve."""
+        body = codec.encode(asked)
+        request = self._request("POST", "/v1/requests", body=body, writes=True)
+        return self._ask(request, RequestReply)
+
+    def requests(self) -> list[ChangeRequest]:
+        """Return the change requests that have not expired, oldest first."""
+        return self._ask(self._request("GET", "/v1/requests"), list[ChangeRequest])
+
+    def requested(self, request: str) -> RequestReply:
+        """Return a change request, and what it would do now; NotFoundError."""
+        path = f"/v1/requests/{quote(request, safe='')}"
+        return self._ask(self._request("GET", path), RequestReply)
+
+    def approve(self, request: str, approval: Approval) -> RequestReply:
+        """Have a change done that another operator asked for."""
+        return self._close(request, "approval", approval, RequestReply)
+
+    def withdraw(self, request: str, withdrawal: Withdrawal) -> ChangeRequest:
+        """Close a request without doing it."""
+        return self._close(request, "withdrawal", withdrawal, ChangeRequest)
+
+    def events(
+        self, after: int, wait_ms: int = 0, limit: int = 1000, *, stale: bool = False
+    ) -> list[Event]:
+        """Return events of a sequence > `after`, oldest first, waiting up to `wait_ms`.
+
+        With `stale` also while no controller reaches the store: what was known last.
+        """
+        wanted = {"after": str(after), "wait_ms": str(wait_ms), "limit": str(limit)}
+        parameters = {**wanted, **({"stale": "true"} if stale else {})}
+        request = self._request("GET", "/v1/events", parameters=parameters)
+        seconds = request.answer_seconds + wait_ms / 1000
+        return self._ask(replace(request, answer_seconds=seconds), list[Event])
+
+    def get(self, path: str, parameters: Mapping[str, str], kind: type[_T]) -> _T:
+        """Return the word of type `kind` that a controller answers to a question."""
+        return self._ask(self._request("GET", path, parameters=parameters), kind)
+
+    def health(self) -> dict[str, str]:
+        """Return, for every endpoint, `` while it is healthy, else one sentence why not."""
+        request = self._request("GET", "/healthz")
+        return {endpoint: self._health(endpoint, request) for endpoint in self._endpoints}
+
+    def close(self) -> None:
+        """Keep nothing; every question has a connection of its own."""
+
+    # ---- one question over several controllers ---------------------------------------------
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        writes: bool = False,
+    ) -> Request:
+        return Request(
+            method=method,
+            path=path,
+            parameters=parameters or {},
+            body=body,
+            answer_seconds=self._timeout_seconds,
+            writes=writes,
+        )
+
+    def _close(self, request: str, how: str, word: object, kind: type[_T]) -> _T:
+        path = f"/v1/requests/{quote(request, safe='')}/{how}"
+        asked = self._request("POST", path, body=codec.encode(word), writes=True)
+        return self._ask(asked, kind)
+
+    def _health(self, endpoint: str, request: Request) -> str:
+        try:
+            answer = self._send(endpoint, request, LONG_POLL_MARGIN_SECONDS)
+        except _SilentError as error:
+            return str(error)
+        return "" if answer.good else str(said_of(endpoint, answer.status, answer.content))
+
+    def _ask(
+        self, request: Request, kind: type[_T], age: Callable[[_T], float] = lambda _: 0.0
+    ) -> _T:
+        """Return the first answer of age 0, else the youngest.
+
+        Raises:
+            UnavailableError: nobody answers in time.
+            PltfrmsError: what a controller answers, and no other one would mend.
+        """
+        attempts = Attempts(self._failover, request)
+        deadline = time.monotonic() + request.answer_seconds
+        found: list[_T] = []
+        order = sorted(self._failover.order(), key=lambda endpoint: endpoint in self._slow)
+        for number, endpoint in enumerate(order):
+            seconds = self._share(deadline, len(order) - number, hurry=bool(found))
+            answer = self._try(endpoint, request, seconds, attempts)
+            if answer is None:
+                continue
+            word = _decoded(kind, answer)
+            if not age(word):
+                return word
+            found.append(word)
+        if not found:
+            raise attempts.failure()
+        return min(found, key=age)
+
+    def _share(self, deadline: float, left: int, *, hurry: bool) -> float:
+        """Return how long the next of `left` controllers may take."""
+        remaining = max(deadline - time.monotonic(), _SAY_AFTER_SECONDS / 10)
+        share = remaining / 2 if left > 1 else remaining
+        return min(share, _SLOW_SECONDS) if hurry else share
+
+    def _try(
+        self, endpoint: str, request: Request, seconds: float, attempts: Attempts
+    ) -> _Answer | None:
+        """Return the good answer of one controller; None if the next one is to be asked."""
+        if endpoint in self._slow:
+            seconds = min(seconds, _SLOW_SECONDS)
+        try:
+            answer = self._send(endpoint, request, seconds)
+        except _SilentError as error:
+            if error.sent:
+                self._slow.add(endpoint)
+            attempts.broke(endpoint, str(error), sent=error.sent)
+            return None
+        self._slow.discard(endpoint)
+        if answer.good:
+            self._failover.answered(endpoint)
+            return answer
+        said = said_of(answer.where, answer.status, answer.content)
+        if isinstance(said, UnavailableError):
+            attempts.refused(endpoint, said)
+            return None
+        self._failover.answered(endpoint)
+        raise attempts.final(said)
+
+    def _send(self, endpoint: str, request: Request, seconds: float) -> _Answer:
+        connection = _connect(endpoint)
+        try:
+            path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.path}"
+            query = f"?{urlencode(request.parameters)}" if request.parameters else ""
+            headers = {"Content-Type": "application/json"} if request.body else {}
+            connection.sock.settimeout(seconds)
+            connection.request(request.method, path + query, request.body, headers)
+            self._await(endpoint, connection.sock, seconds)
+            with connection.getresponse() as response:
+                return _Answer(
+                    where=f"{endpoint}{path}", status=response.status, content=response.read()
+                )
+        except TimeoutError as error:
+            raise _SilentError(f"no answer within {seconds:.3g} s", sent=True) from error
+        except (OSError, HTTPException) as error:
+            raise _SilentError(_sentence(error), sent=True) from error
+        finally:
+            connection.close()
+
+    def _await(self, endpoint: str, sock: socket.socket, seconds: float) -> None:
+        """Return when the answer begins; TimeoutError if it does not in time."""
+        started = time.monotonic()
+        say_at = _SAY_AFTER_SECONDS
+        while True:
+            waited = time.monotonic() - started
+            if waited >= seconds:
+                raise TimeoutError
+            if waited >= say_at:
+                say_at += _SAY_EVERY_SECONDS
+                self._on_wait(f"waiting for {endpoint}: {waited:.0f} s of {seconds:.3g} s")
+            if select.select((sock,), (), (), min(seconds, say_at) - waited)[0]:
+                return
+
+
+# ---- connections ---------------------------------------------------------------------------
+
+
+class _UnixConnection(HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("controller", timeout=CONNECT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(CONNECT_SECONDS)
+        self.sock.connect(self._path)
+
+
+def _connect(endpoint: str) -> HTTPConnection:
+    path = socket_of(endpoint)
+    parts = urlsplit(base_url(endpoint))
+    connection = (
+        _UnixConnection(path)
+        if path
+        else HTTPConnection(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
+    )
+    try:
+        connection.connect()
+    except OSError as error:
+        connection.close()
+        raise _SilentError(f"nobody to connect to ({_sentence(error)})", sent=False) from error
+    return connection
+
+
+def _sentence(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
+def _decoded(kind: type[_T], answer: _Answer) -> _T:
+    try:
+        return codec.read(kind, answer.content)
+    except UsageError as error:
+        raise not_understood(answer.where, error) from error
