@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,9 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UsageError
 from pltfrms.model.machine import Instance, InstanceSpec
 
-_KEPT_LOGS: Final = 3
+KEPT_LOGS: Final = 3
+_REST_SECONDS: Final = 600
+"""Longer than anybody who is to be started again waits for it."""
 _DEAD_STATES: Final = {"Z", "X"}
 _START_TICKS_FIELD = 22
 _log = structlog.get_logger()
@@ -154,44 +157,66 @@ class InstanceFiles:
         except FileNotFoundError:
             return "killed together with its init process"
 
+    def log_file(self, allocation: str) -> Path:
+        """Return where the instance's init writes what the command says."""
+        return self._log / f"{allocation}.log"
+
     def open_log(self, allocation: str) -> int:
-        """Return a descriptor that appends to the instance's log."""
-        path = self._log / f"{allocation}.log"
+        """Return a descriptor that appends to the instance's log, for what its init says."""
+        path = self.log_file(allocation)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     # ---- housekeeping ----------------------------------------------------------------------
 
-    def rotate_logs(self, max_bytes: int) -> None:
-        """Move what is in logs longer than `max_bytes` to `.1`, `.1` to `.2`, and so on.
+    def rotate_log(self, allocation: str, max_bytes: int) -> None:
+        """If a log is longer than `max_bytes`, move the end of it to `.1`, `.1` to `.2`, ...
 
-        By copying and truncating, because the instance has the file open for good. Its
+        By copying and truncating, because an instance may have the file open for good. Its
         writes go to the end, wherever that is by then (O_APPEND); what it writes between
         the copy and the truncation is lost.
         """
-        for path in self._log.glob("*.log"):
-            if path.stat().st_size <= max_bytes:
-                continue
-            for number in range(_KEPT_LOGS - 1, 0, -1):
-                with contextlib.suppress(FileNotFoundError):
-                    _older(path, number).replace(_older(path, number + 1))
-            shutil.copyfile(path, _older(path, 1))
-            os.truncate(path, 0)
+        path = self.log_file(allocation)
+        try:
+            with path.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                if size <= max_bytes:
+                    return
+                for number in range(KEPT_LOGS - 1, 0, -1):
+                    with contextlib.suppress(FileNotFoundError):
+                        _older(path, number).replace(_older(path, number + 1))
+                log.seek(size - max_bytes)
+                _older(path, 1).write_bytes(log.read(max_bytes))
+        except FileNotFoundError:
+            return
+        finally:
+            # Also if there is no room for the copy: then it is all the more urgent.
+            if path.exists() and path.stat().st_size > max_bytes:
+                os.truncate(path, 0)
 
-    def remove_leftovers(self, running: Iterable[str], older_than: float) -> None:
+    def remove_leftovers(
+        self, running: Collection[str], older_than: float, max_bytes: int
+    ) -> None:
         """Remove all of allocations that do not run and last said something long ago.
 
-        `older_than` is in seconds since 1970. Allocation ids are never used again, so nobody
-        misses their files; they are kept for a while for those who ask what happened.
+        `older_than` is in seconds since 1970; of the others, the logs of the newest stay, up
+        to `max_bytes`. Allocation ids are never used again, so nobody misses their files; they
+        are kept for a while for those who ask what happened.
         """
-        for path in self._log.glob("*.log"):
+        logs = [(path.stat().st_mtime, path) for path in self._log.glob("*.log")]
+        kept = 0
+        for said_at, path in sorted(logs, reverse=True):
             allocation = path.name.removesuffix(".log")
-            if allocation in running or path.stat().st_mtime > older_than:
+            if allocation in running:
+                continue
+            parts = [path, *(_older(path, number) for number in range(1, KEPT_LOGS + 1))]
+            kept += sum(part.stat().st_size for part in parts if part.exists())
+            may_start_again = said_at > time.time() - _REST_SECONDS
+            if said_at > older_than and (kept <= max_bytes or may_start_again):
                 continue
             shutil.rmtree(self._state / allocation, ignore_errors=True)
             self.exit_file(allocation).unlink(missing_ok=True)
-            for number in range(1, _KEPT_LOGS + 1):
-                _older(path, number).unlink(missing_ok=True)
-            path.unlink()
+            for part in reversed(parts):
+                part.unlink(missing_ok=True)
 
 
 def _older(path: Path, number: int) -> Path:

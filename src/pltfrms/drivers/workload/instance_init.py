@@ -12,14 +12,17 @@ It talks with the agent over its standard input and output, in lines:
     init:  error WHAT     at any time instead: nothing runs, and nothing is left
 
 When the agent's end is closed before `go`, the instance ends without having started. After
-that nothing depends on the agent any more. When pid 1 ends, the kernel ends all processes of
-the instance, then its network namespace with both ends of the veth and the routes through it.
+that nothing depends on the agent any more: what the command says comes to its log through
+here, so that the log has a bound also while there is no agent. When pid 1 ends, the kernel
+ends all processes of the instance, then its network namespace with both ends of the veth and
+the routes through it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 
 TYPE_CHECKING = False
@@ -35,6 +38,12 @@ if TYPE_CHECKING:
         directory: str
         exit_file: str
         """Gets one sentence how the command ended."""
+        log_file: str
+        """Gets what the command says; older parts are `.1` (newest), `.2`, ..."""
+        log_bytes: int
+        """Longest of these files."""
+        older_logs: int
+        """How many older parts there are."""
         ip_commands: list[str]
         """Lines for `ip -batch`, run inside."""
 
@@ -44,6 +53,10 @@ _NEWPID, _NEWNET = 0x20000000, 0x40000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _RESTORED = (*_FORWARDED, signal.SIGPIPE, signal.SIGXFSZ)
+_CHUNK = 1 << 16
+"""As much as a pipe holds."""
+_LAST_WORDS = 200
+"""Of the last line, in characters."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -72,15 +85,16 @@ def _be_init() -> Never:
         _run_ip(wishes["ip_commands"])
         os.chdir(wishes["directory"])
         forwarder = _Forwarder()
-        child = _start(wishes)
+        log = _Log(wishes["log_file"], wishes["log_bytes"], wishes["older_logs"])
+        child, output = _start(wishes)
         forwarder.forward_to(child)
     except OSError as error:
         _say(f"error {error.strerror or error}")
         os._exit(1)
     _say("started")
     _let_go_of_agent()
-    status = _reap_until_end_of(child)
-    _write_exit_file(wishes["exit_file"], status)
+    status = _serve_until_end_of(child, output, log, forwarder.bell)
+    _write_exit_file(wishes["exit_file"], status, log.last_words)
     os._exit(status if status >= 0 else 128 - status)
 
 
@@ -118,12 +132,80 @@ def _run_ip(commands: list[str]) -> None:
         raise OSError(f"cannot configure the network inside: {said}")
 
 
+class _Log:
+    """Files of bounded size; what the disk does not take is lost, and nobody waits for it."""
+
+    def __init__(self, path: str, most_bytes: int, older: int) -> None:
+        self._path, self._most, self._older = path, most_bytes, older
+        self._tail = b""
+        self._open()
+
+    @property
+    def last_words(self) -> str:
+        """The last line that was said, without what a terminal would obey."""
+        lines = self._tail.decode(errors="replace").splitlines()
+        said = [line.strip() for line in lines if line.strip()]
+        clean = (c if c.isprintable() else " " for c in said[-1]) if said else ()
+        words = " ".join("".join(clean).split())
+        return words if len(words) <= _LAST_WORDS else words[: _LAST_WORDS - 3] + "..."
+
+    def write(self, data: bytes) -> None:
+        self._tail = (self._tail + data[-_CHUNK:])[-8 * _LAST_WORDS :]
+        while data:
+            room = self._most - self._size
+            part = data if len(data) <= room else self._lines_of(data, room)
+            if part:
+                self._put(part)
+                data = data[len(part) :]
+            else:
+                self._rotate()
+
+    def _lines_of(self, data: bytes, room: int) -> bytes:
+        """Return the lines that still fit; of one that fits nowhere, a part."""
+        if room <= 0:
+            return b""
+        lines = data[: data.rfind(b"\n", 0, room) + 1]
+        return lines or (b"" if self._size else data[:room])
+
+    def _put(self, part: bytes) -> None:
+        self._size += len(part)
+        try:
+            while part:
+                part = part[os.write(self._fd, part) :]
+        except OSError:
+            return  # such as a full disk
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._size = os.fstat(self._fd).st_size
+
+    def _rotate(self) -> None:
+        try:
+            for number in range(self._older - 1, 0, -1):
+                _move(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+            _move(self._path, f"{self._path}.1")
+            full = self._fd
+            self._open()
+            os.close(full)
+        except OSError:
+            _empty(self._fd)
+            self._size = 0
+
+
 class _Forwarder:
-    """Passes signals on to the command, also those that come before it runs."""
+    """Passes signals on to the command, also those that come before it runs.
+
+    `bell` becomes readable when there is somebody to reap.
+    """
 
     def __init__(self) -> None:
         self._child = 0
         self._early: list[int] = []
+        self.bell, ring = os.pipe()
+        for end in (self.bell, ring):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         for number in _FORWARDED:
             signal.signal(number, self._forward)
 
@@ -142,28 +224,35 @@ class _Forwarder:
             return
 
 
-def _start(wishes: Wishes) -> int:
-    """Fork and execute the command; OSError with a sentence if it cannot be executed."""
+def _start(wishes: Wishes) -> tuple[int, int]:
+    """Fork and execute the command; return its pid, and the end of a pipe with what it says.
+
+    OSError with a sentence if it cannot be executed.
+    """
     failure, failure_end = os.pipe()
+    output, output_end = os.pipe()
     child = os.fork()
     if not child:
-        _execute(wishes, failure_end)
+        _execute(wishes, failure_end, output_end)
     os.close(failure_end)
+    os.close(output_end)
     with os.fdopen(failure) as pipe:
         words = pipe.read()
     if words:
         os.waitpid(child, 0)
         raise OSError(words)
-    return child
+    os.set_blocking(output, False)
+    return child, output
 
 
-def _execute(wishes: Wishes, failure_end: int) -> Never:
+def _execute(wishes: Wishes, failure_end: int, output_end: int) -> Never:
     """Become the command. The pipe closes by itself when that succeeds."""
     command = wishes["process"]
     try:
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)
+        os.dup2(output_end, 1)
+        os.dup2(output_end, 2)
         for number in _RESTORED:
             signal.signal(number, signal.SIG_DFL)
         os.execvpe(command[0], command, wishes["environment"])  # noqa: S606 - our job
@@ -179,16 +268,61 @@ def _let_go_of_agent() -> None:
     os.close(nowhere)
 
 
-def _reap_until_end_of(child: int) -> int:
+def _serve_until_end_of(child: int, output: int, log: _Log, bell: int) -> int:
     """Return the exit status of `child` (negative: signal); orphans are reaped as they end."""
+    ears = select.poll()
+    for end in (output, bell):
+        ears.register(end, select.POLLIN)
     while True:
-        pid, status = os.wait()
-        if pid == child:
-            return os.waitstatus_to_exitcode(status)
+        for end, _ in ears.poll():
+            said = _read(end)
+            if end == output:
+                log.write(said)
+                if not said:  # nobody has the other end any more
+                    ears.unregister(output)
+        status = _reap(child)
+        if status is not None:
+            log.write(_read(output))
+            return status
 
 
-def _write_exit_file(path: str, status: int) -> None:
+def _reap(child: int) -> int | None:
+    """Reap who has ended; return the exit status of `child` if it has."""
+    ended = None
+    try:
+        while (one := os.waitpid(-1, os.WNOHANG))[0]:
+            if one[0] == child:
+                ended = os.waitstatus_to_exitcode(one[1])
+    except ChildProcessError:
+        return ended
+    return ended
+
+
+def _read(end: int) -> bytes:
+    try:
+        return os.read(end, _CHUNK)
+    except BlockingIOError:
+        return b""
+
+
+def _move(old: str, new: str) -> None:
+    try:
+        os.rename(old, new)  # noqa: PTH104 - pathlib would double our start
+    except FileNotFoundError:
+        return
+
+
+def _empty(fd: int) -> None:
+    try:
+        os.ftruncate(fd, 0)
+    except OSError:
+        return
+
+
+def _write_exit_file(path: str, status: int, last_words: str) -> None:
     how = f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
+    if last_words and status:
+        how += f", and said last: {last_words}"
     with open(path + ".new", "w") as file:  # noqa: PTH123 - pathlib would double our start
         file.write(how)
     os.rename(path + ".new", path)  # noqa: PTH104 - as above

@@ -25,6 +25,7 @@ from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.workload import instance_init
 from pltfrms.drivers.workload.instance_files import (
+    KEPT_LOGS,
     InstanceFiles,
     Record,
     fingerprint_of,
@@ -59,13 +60,19 @@ class ProcessRuntime:
         cgroup_root: Path = Path("/sys/fs/cgroup"),
         log_bytes: int = 10 * 1024 * 1024,
         keep_seconds: int = 86_400,
+        keep_bytes: int = 256 * 1024 * 1024,
     ) -> None:
-        """Prepare limits; `keep_seconds` is how long files of ended instances stay."""
+        """Prepare limits.
+
+        Files of ended instances stay for `keep_seconds`, and for less if their logs have more
+        than `keep_bytes` in all.
+        """
         self._files = InstanceFiles(directories)
         self._network = network
         self._limits = CgroupLimits(cgroup_root)
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
+        self._keep_bytes = keep_bytes
         self._lingering: set[asyncio.Task[None]] = set()
 
     async def running(self) -> Mapping[str, Instance]:
@@ -93,7 +100,8 @@ class ProcessRuntime:
             if present.fingerprint == fingerprint_of(spec):
                 return present
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
-        wishes = _wishes(spec, self._files)
+        wishes = _wishes(spec, self._files, self._log_bytes)
+        await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
         init = _Init(spec.allocation, self._files.open_log(spec.allocation))
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
@@ -143,9 +151,19 @@ class ProcessRuntime:
         return self._files.how_it_ended(instance.allocation)
 
     async def rotate_logs(self) -> None:
-        """See `ports.Workload`. Also removes files of instances that ended long ago."""
-        self._files.rotate_logs(self._log_bytes)
-        self._files.remove_leftovers(await self.running(), time.time() - self._keep_seconds)
+        """See `ports.Workload`. Also removes files of instances that ended long ago.
+
+        What an instance says is bounded by its own init; here it is for those that a version
+        of us without that has started.
+        """
+        running = frozenset(await self.running())
+        await asyncio.to_thread(self._keep_house, running)
+
+    def _keep_house(self, running: frozenset[str]) -> None:
+        for allocation in running:
+            self._files.rotate_log(allocation, self._log_bytes)
+        before = time.time() - self._keep_seconds
+        self._files.remove_leftovers(running, before, self._keep_bytes)
 
     def limits(self) -> str:
         """See `ports.Workload`."""
@@ -273,7 +291,7 @@ def _open_namespace(record: Record) -> int:
     return os.open(f"/proc/{record.pid}/ns/net", os.O_RDONLY)
 
 
-def _wishes(spec: InstanceSpec, files: InstanceFiles) -> "Wishes":
+def _wishes(spec: InstanceSpec, files: InstanceFiles, log_bytes: int) -> "Wishes":
     directory = files.prepare(spec)
     return {
         "allocation": spec.allocation,
@@ -281,6 +299,9 @@ def _wishes(spec: InstanceSpec, files: InstanceFiles) -> "Wishes":
         "environment": {"PATH": _PATH, "HOME": str(directory)} | dict(spec.environment),
         "directory": str(directory),
         "exit_file": str(files.exit_file(spec.allocation)),
+        "log_file": str(files.log_file(spec.allocation)),
+        "log_bytes": log_bytes,
+        "older_logs": KEPT_LOGS,
         "ip_commands": list(_ip_commands(spec)),
     }
 
