@@ -11,7 +11,7 @@ from pltfrms.lab.assembly import make_parts
 from pltfrms.lab.parts import LabParts, SegmentKind, Wiring
 from pltfrms.lab.wiring import make_wiring
 from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit
-from pltfrms.model.topology import LinkKind
+from pltfrms.model.topology import LinkKind, Role
 from pltfrms.specfile import load_lab, load_platform
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "three-datacenters"
@@ -180,3 +180,14 @@ def test_a_tunnel_has_a_wire_between_its_endpoints_and_a_secret() -> None:
     assert secret == dict(there.files)["/etc/pltfrms/backbone.secret"]
     assert len(secret) >= 32
     assert parts.machine("fra-e2").network == ()
+
+
+def test_store_controllers_and_agents_do_not_wait_for_what_else_a_busy_machine_does(
+    parts: LabParts,
+) -> None:
+    for machine in PLATFORM.managed:
+        units = {unit.name: unit for unit in parts.machine(machine.name).units}
+        assert units["agent"].nice < 0
+        if machine.role is Role.CONTROLLER:
+            assert units["etcd"].nice < 0
+            assert units["controller"].nice < 0

@@ -42,6 +42,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def stall(self, seconds: float) -> None:
+        """Let time pass in which no task runs, as without a processor."""
+        self._jumping.now += seconds
+
 
 class VirtualClock:
     """`ports.Clock` of the running VirtualLoop; `skew_ms` is how wrong its wall clock is."""

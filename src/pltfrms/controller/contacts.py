@@ -5,7 +5,9 @@ heartbeat, and so does the contact. Absence alone is no proof, though: a control
 has just begun to look, or has just found the store again, sees keys missing of machines that
 had nobody to tell that they live. So LOST takes two things: the controller has watched
 without a gap for 2 x TTL + 1 s, and has seen the key absent twice, 0.5 s or more apart.
-Until then a machine that was not LOST already is UNKNOWN.
+Until then a machine that was not LOST already is UNKNOWN. Time in which the store failed, or
+kept a heartbeat waiting, or in which the controller itself was late, is not watched time: who
+could not be heard then is given as long again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,6 +35,11 @@ class Contacts:
         self._tracks: dict[str, _Track] = {}
         self._watching_since: float | None = None
         self._last_at = 0.0
+
+    def doubt(self, at: float) -> None:
+        """Begin to watch anew: until time `at` heartbeats may not have come through."""
+        if self._watching_since is not None:
+            self._watching_since = max(self._watching_since, at)
 
     def observe(
         self, at: float, ttl_seconds: int, machines: Iterable[str], leases: Mapping[str, int]

@@ -53,10 +53,11 @@ class Controller:
         self.name = name
         self.clock = clock
         self.counters = Counters()
-        self.store: Store = MeasuredStore(store, clock, self.counters)
+        measured = MeasuredStore(store, clock, self.counters)
+        self.store: Store = measured
         self.journal = Journal(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
-        self.view = View(self.store, clock, self._mirror)
+        self.view = View(measured, clock, self._mirror)
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
         self._bootstrap = bootstrap
@@ -71,6 +72,7 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._mirror.run())
             group.create_task(self.journal.run())
+            group.create_task(self.view.feel_lateness())
             group.create_task(self._cycles())
 
     async def _cycles(self) -> None:

@@ -1,4 +1,4 @@
-"""The store, with a stopwatch."""
+"""The store, with a stopwatch, which also tells when heartbeats could not reach it."""
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
@@ -10,6 +10,10 @@ from pltfrms.errors import UnavailableError
 
 _T = TypeVar("_T")
 
+SLOW_SECONDS = 1.0
+"""A call as small as a keep-alive that takes longer has met a store without a leader, or us
+without a processor: meanwhile machines could not say in time that they live."""
+
 
 class MeasuredStore:
     """`ports.Store` that counts its calls, their time and their failures."""
@@ -19,10 +23,13 @@ class MeasuredStore:
         self._store = store
         self._clock = clock
         self._counters = counters
+        self.troubled_at: float | None = None
+        """When (monotonic) it last failed us, or kept a heartbeat waiting; None: never.
+        Commits do not count: one that is refused for its own sake says nothing of others."""
 
     async def list(self, prefix: str, after: int = 0) -> Listing:
         """Return all entries whose key starts with `prefix`, written after a revision."""
-        return await self._timed(self._store.list(prefix, after))
+        return await self._vital(self._store.list(prefix, after), float("inf"))
 
     async def commit(
         self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
@@ -36,11 +43,11 @@ class MeasuredStore:
 
     async def grant(self, ttl_seconds: int) -> int:
         """Make a lease."""
-        return await self._timed(self._store.grant(ttl_seconds))
+        return await self._vital(self._store.grant(ttl_seconds))
 
     async def keep_alive(self, lease: int) -> bool:
         """Renew a lease."""
-        return await self._timed(self._store.keep_alive(lease))
+        return await self._vital(self._store.keep_alive(lease))
 
     async def revoke(self, lease: int) -> None:
         """End a lease."""
@@ -49,6 +56,20 @@ class MeasuredStore:
     async def close(self) -> None:
         """Release connections."""
         await self._store.close()
+
+    async def _vital(self, call: Awaitable[_T], slow_seconds: float = SLOW_SECONDS) -> _T:
+        """Make a call that contact depends on."""
+        began = self._clock.monotonic()
+        failed = False
+        try:
+            return await self._timed(call)
+        except UnavailableError:
+            failed = True
+            raise
+        finally:  # also when whoever asked has given up waiting
+            now = self._clock.monotonic()
+            if failed or now - began > slow_seconds:
+                self.troubled_at = now
 
     async def _timed(self, call: Awaitable[_T]) -> _T:
         began = self._clock.monotonic()

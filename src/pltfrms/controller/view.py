@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from random import Random
 
 from pltfrms.controller.contacts import Contacts
+from pltfrms.controller.measured import MeasuredStore
 from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Listing, Store
@@ -15,12 +16,15 @@ from pltfrms.model.topology import Role
 STALE_SECONDS = 5.0
 """A store that answered no list for so long counts as not answering. It is listed every 2 s."""
 _RESYNC_SECONDS = 2.0
+_TICK_SECONDS = 0.25
+_LATE_SECONDS = 0.7
+"""Who wakes up so much later than asked for had no processor, nor time for heartbeats."""
 
 
 class View:
     """Turns what the mirror holds into snapshots; decides nothing."""
 
-    def __init__(self, store: Store, clock: Clock, mirror: Mirror) -> None:
+    def __init__(self, store: MeasuredStore, clock: Clock, mirror: Mirror) -> None:
         """Look through `mirror`, and at `store` itself where a mirror is not enough."""
         self._store = store
         self._clock = clock
@@ -98,6 +102,15 @@ class View:
         revision = self._listing.revision if self._listing else 0
         await self._mirror.wait(revision, seconds)
 
+    async def feel_lateness(self) -> None:
+        """Notice, for ever, when we had no processor."""
+        while True:
+            due = self._clock.monotonic() + _TICK_SECONDS
+            await self._clock.sleep(_TICK_SECONDS)
+            now = self._clock.monotonic()
+            if now - due > _LATE_SECONDS:
+                self._contacts.doubt(now)
+
     def _snapshot(self, stored: Stored) -> Snapshot:
         contacts = self._contacts.views(self._clock.monotonic())
         snapshot = stored.snapshot(contacts, self._clock.unix_ms())
@@ -124,6 +137,8 @@ class View:
         platform = self._stored.platform if self._stored else None
         if platform:
             names = [machine.name for machine in platform.managed]
+            if self._store.troubled_at is not None:
+                self._contacts.doubt(self._store.troubled_at)
             self._contacts.observe(at, platform.timers.contact_ttl_seconds, names, leases)
 
     def is_first(self, name: str) -> bool:

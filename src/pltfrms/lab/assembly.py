@@ -27,8 +27,11 @@ ETCD_DATA = Path("/var/lib/pltfrms/etcd")
 PLATFORM_FILE = "/etc/pltfrms/platform.yaml"
 MACHINE_FILE = "/etc/pltfrms/machine"
 
-_AGENT = Unit(name="agent", entry="pltfrms.agent.main:main")
-_CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main")
+_NICE = -10
+"""On machines of their own, these would not wait for other machines' work. Late heartbeats and
+elections would be faults that nobody asked for."""
+_AGENT = Unit(name="agent", entry="pltfrms.agent.main:main", nice=_NICE)
+_CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main", nice=_NICE)
 
 
 def make_parts(platform: Platform, lab: Lab, platform_text: str) -> LabParts:
@@ -51,7 +54,7 @@ def _machine(
     files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
     if machine.role is Role.CONTROLLER:
         command = etcd_command(platform, machine.name, ETCD_DATA)
-        units += [Unit(name="etcd", command=command), _CONTROLLER]
+        units += [Unit(name="etcd", command=command, nice=_NICE), _CONTROLLER]
     cache = cache_of(platform, machine)
     if cache is not None:
         units.append(rtr_unit(cache))

@@ -103,6 +103,8 @@ class Unit:
     """Path that must exist before the unit is started."""
     runs_first: bool = False
     """It need not wait for the processor while other machines use it."""
+    nice: int = 0
+    """As of nice(1): below 0 it gets more than its share of a busy processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

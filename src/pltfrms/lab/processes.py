@@ -82,6 +82,23 @@ def run_before_others() -> None:
         os.sched_setscheduler(0, policy, os.sched_param(1))
 
 
+def share_processor(nice: int, *, alone: bool) -> None:
+    """Give this process a share of the processors, as nice(1) counts.
+
+    With `alone` not what it forks (to the kernel, its threads are forks, too).
+
+    Where the kernel weighs sessions (autogroup) it is ours that gets it: be its leader. Where
+    it refuses, we share like everybody.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+        if alone:
+            policy = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+
+
 def start_unit(unit: Unit) -> int:
     """Start a unit of the machine whose init this process is; return its pid."""
     return fork(lambda: _become(unit))
@@ -126,6 +143,8 @@ def _become(unit: Unit) -> None:
     os.environ.update(_ENVIRONMENT)
     if unit.runs_first:
         run_before_others()
+    elif unit.nice:
+        share_processor(unit.nice, alone=not unit.command)
     if unit.command:
         os.execvp(unit.command[0], unit.command)  # noqa: S606 - no shell is the point
     _call(unit)
