@@ -7,7 +7,7 @@ starts ten times as fast: pydantic is imported by those alone who encode or deco
 import functools
 import json
 import types
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import EnumType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -16,9 +16,13 @@ from pltfrms.errors import UsageError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
 
 _T = TypeVar("_T")
 _Reader = Callable[[Any], Any]
+_UNKNOWN_FIELD = frozenset({"unexpected_keyword_argument", "extra_forbidden"})
+_ERRORS_SAID = 3
+"""A wrong document may have thousands."""
 
 
 @functools.cache
@@ -40,6 +44,19 @@ def encode(value: object, kind: Hashable | None = None) -> bytes:
     return _adapter(kind or cast("Hashable", type(value))).dump_json(value)
 
 
+def first_that_fits(words: Iterable[_T], most: int) -> tuple[_T, bytes]:
+    """Return the first of some words whose JSON has at most `most` bytes, and that JSON.
+
+    If none has, it is the last one.
+    """
+    word, text = None, b""
+    for word in words:
+        text = encode(word)
+        if len(text) <= most:
+            break
+    return cast("_T", word), text
+
+
 def decode(kind: type[_T], text: bytes | str) -> _T:
     """Return the word of type `kind` that `text` says. Unknown fields are ignored.
 
@@ -52,7 +69,53 @@ def decode(kind: type[_T], text: bytes | str) -> _T:
     try:
         return cast("_T", adapter.validate_json(text))
     except ValidationError as error:
-        raise UsageError(f"not a valid {kind}: {error}") from error
+        raise _refusal(kind, error.errors(include_url=False)) from error
+
+
+def decode_fully(kind: type[_T], text: bytes | str) -> _T:
+    """Return the word of type `kind` that `text` says, if this version knows all that it says.
+
+    For what is wanted: who leaves out a part of it does something else. An unknown field is
+    ignored only if it is null, false, 0 or empty, which says nothing.
+
+    Raises:
+        UsageError: the text is not such a document, or says what this version does not know.
+    """
+    adapter = _adapter(cast("Hashable", kind))
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
+    try:
+        return cast("_T", adapter.validate_json(text, extra="forbid"))
+    except ValidationError as error:
+        wrong = [each for each in error.errors(include_url=False) if not _says_nothing(each)]
+        if wrong:
+            raise _refusal(kind, wrong) from error
+    return decode(kind, text)
+
+
+def _says_nothing(error: "ErrorDetails") -> bool:
+    return error["type"] in _UNKNOWN_FIELD and _is_empty(error["input"])
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_empty, value.values()))
+    return not value
+
+
+def _refusal(kind: object, errors: Sequence["ErrorDetails"]) -> UsageError:
+    said = [_sentence(error) for error in errors[:_ERRORS_SAID]]
+    more = [f"and {len(errors) - _ERRORS_SAID} more"] if len(errors) > _ERRORS_SAID else []
+    return UsageError(
+        f"not a valid {getattr(kind, '__name__', kind)}: {'; '.join(said + more)}"
+    )
+
+
+def _sentence(error: "ErrorDetails") -> str:
+    where = ".".join(map(str, error["loc"]))
+    unknown = error["type"] in _UNKNOWN_FIELD
+    what = "this version does not know this field" if unknown else error["msg"]
+    return f"{where}: {what}" if where else what
 
 
 def read(kind: type[_T], text: bytes | str) -> _T:

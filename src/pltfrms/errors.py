@@ -8,6 +8,7 @@ PltfrmsError                 exit  HTTP
 │   └── TwoPeopleError          4   409   a second operator must approve it
 ├── UnavailableError            5   503   somebody we need does not answer; nothing was changed
 │   └── UnclearError            5   503   nobody knows whether it is done
+│       └── VersionError        5   503   somebody answers in words of another version
 └── InvariantError             70   500   a bug of ours
 """
 
@@ -86,6 +87,10 @@ class UnavailableError(PltfrmsError):
 
 class UnclearError(UnavailableError):
     """What was asked for may be done or not: look at the present state before repeating it."""
+
+
+class VersionError(UnclearError):
+    """Somebody we need answers what this version does not understand."""
 
 
 class InvariantError(PltfrmsError):

@@ -18,7 +18,7 @@ from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.memory_filter import MemoryFilter
 from pltfrms.drivers.wireguard.memory import MemoryWireGuard
 from pltfrms.drivers.workload.memory import MemoryProber, MemoryWorkload
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, VersionError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.machine import SERVICE_TABLE, Instance, InstanceSpec, Route
 from pltfrms.model.plan import Allocation, Target
@@ -53,6 +53,8 @@ class Controllers:
     heartbeats: list[Heartbeat] = field(default_factory=list)
     bug: str = ""
     """What a heartbeat raises, as our own code might."""
+    strange: str = ""
+    """What is not understood of the newest target."""
     deaf: bool = False
     """Long polls hear of nothing new."""
     turn: str = ""
@@ -74,6 +76,8 @@ class Controllers:
         for _ in range(wait_ms // 10):
             latest = self.latest
             if not deaf and latest is not None and latest.generation != after:
+                if self.strange:
+                    raise VersionError(self.strange)
                 return latest
             await self.clock.sleep(0.01)
         return None

@@ -9,6 +9,7 @@ from pltfrms.model.topology import Aggregate
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_allocation
+from tests.versions import with_unknown_fields, with_unknown_values
 
 
 def test_a_lower_generation_is_refused_and_said() -> None:
@@ -41,6 +42,61 @@ def test_a_target_for_another_machine_or_without_this_one_is_refused() -> None:
                 assert bench.status.generation == 7
                 assert await devices(bench.network) == {"i1"}
                 assert any("refused" in each for each in bench.status.problems)
+
+    run_virtual(story())
+
+
+def test_an_agent_keeps_what_it_has_and_says_that_it_does_not_understand_what_is_newer() -> (
+    None
+):
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(7, ONE))
+            bench.controllers.strange = "reason: of another version"
+            await bench.order(make_target(8), 15.0)
+            assert set(await bench.workload.running()) == {ONE.id}
+            assert await devices(bench.network) == {"i1"}
+            assert bench.status.generation == 7
+            (said,) = bench.status.problems
+            assert "what is in force stays" in said
+            assert "reason: of another version" in said
+            assert bench.controllers.heartbeats[-1].status.problems == (said,)
+            bench.controllers.strange = ""
+            await bench.passes(3.0)
+            assert bench.status.generation == 8
+            assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_an_agent_starts_from_what_the_next_release_left_on_its_disk() -> None:
+    async def story() -> None:
+        target = make_target(7, ONE)
+        for name, text in with_unknown_fields(target):
+            bench = Bench()
+            bench.disk.documents["target.json"] = text
+            async with bench.life(5.0):
+                assert bench.status.generation == 7, name
+                assert await devices(bench.network) == {"i1"}
+
+    run_virtual(story())
+
+
+def test_an_agent_that_understands_nothing_on_its_disk_lets_all_run_and_says_so() -> None:
+    async def story() -> None:
+        target = make_target(7, ONE)
+        texts = [text for _, text in with_unknown_values(target)]
+        assert texts
+        for text in texts:
+            bench = Bench()
+            async with bench.life():
+                await bench.order(target)
+            bench.disk.documents["target.json"] = text
+            bench.controllers.alive = False
+            async with bench.life(60.0):
+                assert set(await bench.workload.running()) == {ONE.id}
+                assert any("target.json cannot be used" in p for p in bench.status.problems)
 
     run_virtual(story())
 

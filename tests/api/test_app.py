@@ -1,6 +1,7 @@
 """The API over HTTP (in memory), with a real controller behind it, in virtual time."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
@@ -10,7 +11,7 @@ import httpx2
 from pltfrms.api.app import make_app
 from pltfrms.api.hiding import HIDDEN
 from pltfrms.codec import decode, encode
-from pltfrms.controller.state import PLATFORM_KEY, commit_mark
+from pltfrms.controller.state import PLATFORM_KEY, commit_mark, status_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.model.api import (
     Change,
@@ -30,6 +31,7 @@ from pltfrms.model.state import Contact, MachineStatus
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform, make_spec
+from tests.versions import make_rich_status, with_unknown_fields, with_unknown_values
 
 WEB = make_spec()
 
@@ -176,6 +178,48 @@ def test_without_the_store_a_change_says_that_nothing_was_done() -> None:
         store.unknown_outcome = lambda: True
         unclear = await said()
         assert (unclear.error, unclear.nothing_done) == ("UnavailableError", False)
+
+    serve(story)
+
+
+def test_a_machine_of_the_next_release_is_heard_and_how_it_is_is_kept_as_it_says_it() -> None:
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        cluster.agents["fra-n1"].dead = True
+        await cluster.until(lambda: "fra-n1" not in cluster.stored().leases, 20)
+        event = Event(at_ms=1, source="fra-n1", about="machine/fra-n1", what="agent started")
+        beat = Heartbeat(status=make_rich_status("fra-n1"), events=(event,))
+        key = status_key("fra-n1")
+        for name, text in with_unknown_values(beat):
+            answer = await client.post("/v1/heartbeats", content=text)
+            assert answer.status_code == 200, (name, answer.text)
+            assert decode(HeartbeatReply, answer.content).generation > 0
+            (entry,) = cluster.state.list(key).entries
+            assert json.loads(entry.value) == json.loads(text)["status"]
+            await client.post("/v1/heartbeats", content=text.replace(encode(event), b""))
+            assert cluster.state.list(key).entries == (entry,)
+        assert "fra-n1" in cluster.stored().leases
+        events = await cluster.operations.events(0, 0, 1000)
+        assert "agent started" in {each.what for each in events}
+        nameless = await client.post("/v1/heartbeats", content=b'{"status": {}}')
+        assert nameless.status_code == 400
+
+    serve(story)
+
+
+def test_an_operator_of_the_next_release_is_told_what_would_not_be_done() -> None:
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        asked: tuple[tuple[str, object], ...] = (
+            ("/v1/apply", Change(services=(WEB,))),
+            ("/v1/plan", Change(services=(WEB,))),
+            ("/v1/interventions", InterventionChange(verb=Verb.FREEZE)),
+        )
+        before = cluster.stored().commit
+        for path, word in asked:
+            for name, text in (*with_unknown_fields(word), *with_unknown_values(word)):
+                answer = await client.post(path, content=text)
+                assert answer.status_code == 400, (path, name)
+                assert "of_the_next_release" in answer.text or "should be" in answer.text
+        assert cluster.stored().commit == before
 
     serve(story)
 

@@ -8,6 +8,7 @@ import structlog
 
 from pltfrms.drivers.ports import Clock
 from pltfrms.model.api import Event
+from pltfrms.model.texts import with_short_texts
 
 MAX_EVENTS: Final = 1000
 """While no controller answers, the oldest events beyond this are forgotten."""
@@ -40,7 +41,7 @@ class Journal:
 
     def emit(self, event: Event) -> None:
         """See `ports.EventSink`."""
-        self._events.append(event)
+        self._events.append(with_short_texts(event))
         self._poke()
 
     def oldest(self, limit: int) -> tuple[Event, ...]:

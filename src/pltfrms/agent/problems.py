@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from pltfrms.errors import PltfrmsError
+from pltfrms.model.texts import shortened
 
 MAX_SENTENCES: Final = 50
 _log = structlog.get_logger()
@@ -36,6 +37,7 @@ class Problems:
 
     def set(self, part: str, sentence: str) -> None:
         """Say what is wrong with a part; an empty sentence means nothing is."""
+        sentence = shortened(sentence)
         if sentence == self._sentences.get(part, ""):
             return
         if sentence:

@@ -9,12 +9,12 @@ from fastapi.exceptions import RequestValidationError
 
 from pltfrms import __version__
 from pltfrms.api.balancer import add_balancer_routes
-from pltfrms.api.bodies import JSON, body_of, json_of
+from pltfrms.api.bodies import JSON, body_of, json_of, text_of
 from pltfrms.api.glass import add_glass_routes
 from pltfrms.api.hiding import without_passwords
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.requests import add_request_routes
-from pltfrms.codec import encode
+from pltfrms.codec import decode, encode
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass.client import Glass
@@ -27,7 +27,14 @@ from pltfrms.errors import (
     UnclearError,
     UsageError,
 )
-from pltfrms.model.api import Change, ErrorBody, Event, Heartbeat, InterventionChange
+from pltfrms.model.api import (
+    Change,
+    ErrorBody,
+    Event,
+    Heartbeat,
+    InterventionChange,
+    UnreadHeartbeat,
+)
 
 WAIT_MS_MAX = 60_000
 """Longest long poll: longer ones only keep dead connections."""
@@ -64,7 +71,12 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
     @app.post("/v1/heartbeats")
     async def heartbeat(request: Request) -> Response:
         """Note that a machine lives."""
-        return json_of(await operations.heartbeat(await body_of(Heartbeat, request)))
+        text = await text_of(request)
+        try:
+            taken = await operations.heartbeat(decode(Heartbeat, text))
+        except UsageError:
+            taken = await operations.heartbeat_unread(decode(UnreadHeartbeat, text))
+        return json_of(taken)
 
     @app.get("/v1/targets/{machine}")
     async def target(machine: str, after: After = 0, wait_ms: WaitMs = 0) -> Response:

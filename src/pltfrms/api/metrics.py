@@ -35,6 +35,8 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield counts, and the state while the store answers (it is not known otherwise)."""
         yield from self._counts()
+        problems = len(self._controller.problems)
+        yield _gauge("unreadable_documents", "Documents that it cannot read.", problems)
         try:
             snapshot = self._controller.view.snapshot()
         except UnavailableError:

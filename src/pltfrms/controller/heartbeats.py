@@ -4,21 +4,25 @@ In the steady state this is one keep-alive and no write.
 """
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pltfrms.codec import encode
+from pltfrms.codec import encode, first_that_fits
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.journal import Journal
 from pltfrms.controller.state import Stored, contact_key, status_key
 from pltfrms.controller.view import View
 from pltfrms.drivers.store.ports import Put, Store
-from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.api import Event, Heartbeat, HeartbeatReply
+from pltfrms.drivers.store.transaction import batches
+from pltfrms.errors import NotFoundError, UnavailableError, UsageError
+from pltfrms.model.api import Event, Heartbeat, HeartbeatReply, UnreadHeartbeat
 from pltfrms.model.state import MachineStatus
+from pltfrms.model.texts import STATUS_BYTES_MAX, smaller_statuses
 
 TIMEOUT_SECONDS = 1.2
 """An agent that waits longer than this had better ask another controller."""
-_EVENTS_PER_WRITE = 40
+_Report = MachineStatus | Mapping[str, object]
+"""How a machine is, understood or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class _Own:
 
     revision: int
     lease: int
-    status: MachineStatus | None
+    report: _Report | None
 
 
 class Heartbeats:
@@ -48,8 +52,25 @@ class Heartbeats:
             NotFoundError: the platform has no such machine.
             UnavailableError: the store does not answer (in time).
         """
+        status = heartbeat.status
+        return await self._take(status.machine, status, heartbeat.events)
+
+    async def take_unread(self, heartbeat: UnreadHeartbeat) -> HeartbeatReply:
+        """Note that a machine lives, and keep how it is for those who understand it.
+
+        Raises:
+            UsageError: not even its name is understood.
+            NotFoundError, UnavailableError: see `take`.
+        """
+        machine = heartbeat.status.get("machine")
+        if not isinstance(machine, str):
+            raise UsageError("the heartbeat does not say of which machine it is")
+        return await self._take(machine, heartbeat.status, heartbeat.events)
+
+    async def _take(
+        self, machine: str, report: _Report, events: Iterable[Event]
+    ) -> HeartbeatReply:
         stored = self._view.stored()
-        machine = heartbeat.status.machine
         if stored.platform is None:
             raise UnavailableError("the store holds no platform yet; try again soon")
         if machine not in {known.name for known in stored.platform.managed}:
@@ -58,32 +79,45 @@ class Heartbeats:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 ttl_seconds = stored.platform.timers.contact_ttl_seconds
-                await self._store_news(stored, heartbeat, ttl_seconds)
+                await self._store_news(
+                    self._before(stored, machine), machine, report, events, ttl_seconds
+                )
         except TimeoutError:
             raise UnavailableError("the store is slow; try another controller") from None
         return HeartbeatReply(generation=stored.commit)
 
-    async def _store_news(self, stored: Stored, heartbeat: Heartbeat, ttl_seconds: int) -> None:
-        machine = heartbeat.status.machine
-        own = self._own.get(machine)
-        if own is None or own.revision <= stored.revision:
-            before = stored.statuses.get(machine)
-            own = _Own(stored.revision, stored.leases.get(machine, 0), before)
+    async def _store_news(
+        self,
+        own: _Own,
+        machine: str,
+        report: _Report,
+        events: Iterable[Event],
+        ttl_seconds: int,
+    ) -> None:
         lease = own.lease if own.lease and await self._store.keep_alive(own.lease) else 0
         writes: list[Put] = []
-        events = [*self._phase_events(own.status, heartbeat), *heartbeat.events]
+        told = [*self._phase_events(own.report, report, events), *events]
         if not lease:
             lease = await self._store.grant(ttl_seconds)
             writes.append(Put(key=contact_key(machine), value=b"present", lease=lease))
-            events.insert(0, self._journal.tell(f"machine/{machine}", "machine in contact"))
-        if heartbeat.status != own.status:
-            writes.append(Put(key=status_key(machine), value=encode(heartbeat.status)))
-        puts = [self._journal.put(event) for event in events]
-        while writes or puts:
-            batch = [*writes, *puts[:_EVENTS_PER_WRITE]]
+            told.insert(0, self._journal.tell(f"machine/{machine}", "machine in contact"))
+        if report != own.report:
+            report, text = _fitted(report)
+            if report != own.report:
+                writes.append(Put(key=status_key(machine), value=text))
+        for batch in batches([*writes, *map(self._journal.put, told)]):
             revision = await self._write(machine, batch)
-            writes, puts = [], puts[_EVENTS_PER_WRITE:]
-            self._own[machine] = _Own(revision, lease, heartbeat.status)
+            self._own[machine] = _Own(revision, lease, report)
+
+    def _before(self, stored: Stored, machine: str) -> _Own:
+        """Return what the store has of a machine now, of which the mirror may not know yet."""
+        own = self._own.get(machine)
+        if own and own.revision > stored.revision:
+            return own
+        report: _Report | None = stored.statuses.get(machine)
+        if own and status_key(machine) in stored.unread:
+            report = own.report
+        return _Own(stored.revision, stored.leases.get(machine, 0), report)
 
     async def _write(self, machine: str, batch: list[Put]) -> int:
         try:
@@ -93,16 +127,32 @@ class Heartbeats:
             raise UnavailableError(f"the lease of {machine} just ended: {error}") from error
         return revision or 0
 
-    def _phase_events(self, before: MachineStatus | None, heartbeat: Heartbeat) -> list[Event]:
+    def _phase_events(
+        self, before: _Report | None, after: _Report, events: Iterable[Event]
+    ) -> list[Event]:
         """Tell of instances whose phase changed, unless the agent tells of it itself."""
-        known = {i.allocation: i.phase for i in before.instances} if before else {}
-        told = {(event.about, event.what) for event in heartbeat.events}
+        if not isinstance(after, MachineStatus):
+            return []
+        instances = before.instances if isinstance(before, MachineStatus) else ()
+        known = {i.allocation: i.phase for i in instances}
+        told = {(event.about, event.what) for event in events}
         return [
             replace(
                 self._journal.tell(i.allocation, f"instance {i.phase}", detail=i.detail),
-                source=heartbeat.status.machine,
+                source=after.machine,
             )
-            for i in heartbeat.status.instances
+            for i in after.instances
             if known.get(i.allocation) is not i.phase
             and (i.allocation, f"instance {i.phase}") not in told
         ]
+
+
+def _fitted(report: _Report) -> tuple[_Report, bytes]:
+    """Return a report as it can be kept, and as JSON: a machine is not lost for its words."""
+    if isinstance(report, MachineStatus):
+        return first_that_fits(smaller_statuses(report), STATUS_BYTES_MAX)
+    text = encode(report, Mapping[str, object])
+    if len(text) <= STATUS_BYTES_MAX:
+        return report, text
+    *_, bare = smaller_statuses(MachineStatus(machine=str(report["machine"])))
+    return bare, encode(bare)

@@ -9,14 +9,16 @@ from typing import NoReturn
 
 import structlog
 
-from pltfrms.codec import encode
+from pltfrms.codec import first_that_fits
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.state import EVENTS
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Delete, Entry, Put, Store
+from pltfrms.drivers.store.transaction import batches
 from pltfrms.drivers.store.watching import Tail
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
+from pltfrms.model.texts import EVENT_BYTES_MAX, shortened, with_short_texts
 
 KEPT_COUNT = 1000
 """Events that stay after pruning."""
@@ -80,8 +82,9 @@ class Journal:
         """Return the write that stores an event."""
         source = event.source.rpartition("/")[2]
         number = next(self._numbers)
-        key = f"{EVENTS}{event.at_ms:013d}-{source}-{self._name}-{number:06d}"
-        return Put(key=key, value=encode(event))
+        key = f"{EVENTS}{event.at_ms:013d}-{shortened(source, 64)}-{self._name}-{number:06d}"
+        _, value = first_that_fits((event, with_short_texts(event)), EVENT_BYTES_MAX)
+        return Put(key=key, value=value)
 
     async def write(self, events: Iterable[Event]) -> None:
         """Store events, oldest first.
@@ -89,9 +92,8 @@ class Journal:
         Raises:
             UnavailableError: no answer from the store; some may not be stored.
         """
-        puts = [self.put(event) for event in events]
-        for start in range(0, len(puts), BATCH_COUNT):
-            await self._store.commit(puts[start : start + BATCH_COUNT])
+        for batch in batches(map(self.put, events)):
+            await self._store.commit(batch)
 
     async def read(
         self, after: int, wait_ms: int, limit: int, *, stale: bool = False

@@ -67,6 +67,11 @@ class Controller:
         self._problems: tuple[str, ...] = ()
         self._pruned_at = clock.monotonic()
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps this controller from deciding, or from knowing all; one sentence each."""
+        return self._problems
+
     async def run(self) -> None:
         """Keep the platform as it is wanted, until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -100,9 +105,11 @@ class Controller:
             return 0.0
         await self.view.confirm_contacts()
         await self._tell_problems(stored.problems)
-        snapshot = self.view.snapshot()
-        await self._tell_contacts(snapshot)
+        await self._tell_contacts()
         await self._prune()
+        if stored.unreadable:
+            return IDLE_SECONDS
+        snapshot = self.view.snapshot()
         plan = decide(snapshot)
         await self._tell_notes(plan.notes)
         undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
@@ -180,10 +187,10 @@ class Controller:
 
     # ---- telling ---------------------------------------------------------------------------
 
-    async def _tell_contacts(self, snapshot: Snapshot) -> None:
+    async def _tell_contacts(self) -> None:
         """Say which machines were lost; who finds one again says so at its heartbeat."""
         before = self._contacts
-        self._contacts = {name: view.contact for name, view in snapshot.machines.items()}
+        self._contacts = {name: view.contact for name, view in self.view.contacts().items()}
         lost = [
             self.journal.tell(f"machine/{name}", "machine lost", reason="node-lost")
             for name, contact in self._contacts.items()
@@ -192,7 +199,9 @@ class Controller:
         await self._tell(lost)
 
     async def _tell_problems(self, problems: tuple[str, ...]) -> None:
+        """Say what cannot be read; each controller for itself, as versions may differ."""
         new = [problem for problem in problems if problem not in self._problems]
+        solved = self._problems and not problems
         self._problems = problems
         for problem in new:
             _log.error("document cannot be read", problem=problem)
@@ -200,7 +209,11 @@ class Controller:
             self.journal.tell("store", "document cannot be read", detail=problem)
             for problem in new
         ]
-        await self._tell(events)
+        if solved:
+            _log.info("all documents can be read again")
+            events.append(self.journal.tell("store", "all documents can be read again"))
+        if events:
+            await self.journal.write(events)
 
     async def _tell_notes(self, notes: tuple[Note, ...]) -> None:
         known = {(note.about, note.reason) for note in self.notes}

@@ -35,6 +35,7 @@ from pltfrms.model.api import (
     InterventionReply,
     PlanPreview,
     SnapshotView,
+    UnreadHeartbeat,
 )
 from pltfrms.model.plan import Target
 from pltfrms.model.state import Snapshot
@@ -76,17 +77,23 @@ class Operations:
         reply = await self._heartbeats.take(heartbeat)
         return replace(reply, turn=self._turns.turn(heartbeat.status))
 
+    async def heartbeat_unread(self, heartbeat: UnreadHeartbeat) -> HeartbeatReply:
+        """Note that a machine lives whose report this version does not understand."""
+        return await self._heartbeats.take_unread(heartbeat)
+
     async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
         """Return the machine's target if it is newer than generation `after`.
 
         Waits up to `wait_ms` for it; None if nothing newer came. NotFoundError if the
-        platform has no such machine.
+        platform has no such machine. UnavailableError if there may be a newer one that is
+        made of what cannot be read here: another controller may know it.
         """
         deadline = self._clock.monotonic() + wait_ms / 1000
         while True:
-            target = make_target(self._view.snapshot(), machine)
+            target = make_target(self._view.serving(), machine)
             if target.generation > after:
                 return target
+            self._view.snapshot()
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
                 return None
@@ -101,19 +108,22 @@ class Operations:
     def snapshot(self, *, stale: bool = False) -> SnapshotView:
         """Return the whole state, and what cannot be done now.
 
-        While the store does not answer: with `stale` what was known last, else
-        UnavailableError.
+        While the store does not answer, or holds what cannot be read: with `stale` what was
+        known last, else UnavailableError.
         """
         name = self.controller.name
+        problems = self.controller.problems
         try:
             snapshot = self._view.snapshot()
         except UnavailableError:
             if not stale:
                 raise
             snapshot, seconds = self._view.last_known()
-            return SnapshotView(controller=name, snapshot=snapshot, stale_seconds=seconds)
+            return SnapshotView(
+                controller=name, snapshot=snapshot, stale_seconds=seconds, problems=problems
+            )
         notes = decide(snapshot).notes
-        return SnapshotView(controller=name, snapshot=snapshot, notes=notes)
+        return SnapshotView(controller=name, snapshot=snapshot, notes=notes, problems=problems)
 
     async def events(
         self, after: int, wait_ms: int, limit: int, *, stale: bool = False

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.codec import decode, encode
+from pltfrms.codec import decode, decode_fully, encode
 from pltfrms.controller.journal import BATCH_COUNT
 from pltfrms.controller.judging import Approved, basis_of, require_allowed, signed
 from pltfrms.controller.operations import Operations
@@ -88,7 +88,7 @@ class Requests:
         found, _ = await self._found(request)
         if found.state is not RequestState.OPEN:
             return RequestReply(request=found)
-        return await self._tried(found, decode(Wanted, found.text))
+        return await self._tried(found, decode_fully(Wanted, found.text))
 
     async def approve(self, request: str, signature: str) -> RequestReply:
         """Do what an operator asked for, because another one says yes too.
@@ -107,7 +107,7 @@ class Requests:
         first = await self._signatures.signer(found.text, found.signature, operators)
         if second == first:
             raise UsageError(f"{first} has asked for it: somebody else must approve it")
-        wanted = decode(Wanted, found.text)
+        wanted = decode_fully(Wanted, found.text)
         closed = replace(found, by=first, state=RequestState.APPROVED, closed_by=second)
         approved = Approved(request=closed, wanted=wanted, mod_revision=entry.mod_revision)
         reply = await self._done(wanted, approved)
@@ -135,7 +135,7 @@ class Requests:
     def _read(self, text: str) -> Wanted:
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise UsageError(f"the request is larger than {TEXT_BYTES_MAX} bytes")
-        wanted = decode(Wanted, text)
+        wanted = decode_fully(Wanted, text)
         if (wanted.change is None) == (wanted.intervention is None):
             raise UsageError("a request has either a change or an intervention")
         if wanted.change and wanted.change.revision is not None:

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
-from pltfrms.codec import decode
+from pltfrms.codec import decode, decode_fully
 from pltfrms.drivers.store.ports import Condition, Entry, Listing, Put
 from pltfrms.errors import UsageError
 from pltfrms.model.interventions import Interventions
@@ -94,8 +94,11 @@ class Stored:
     problems: tuple[str, ...] = ()
     """One sentence per document that cannot be read."""
     unreadable: tuple[str, ...] = ()
-    """Keys of intent that cannot be read and were never read before. While there is one,
-    nothing may be decided: what is missing here is not unwanted."""
+    """Keys of intent that cannot be read. While there is one, nothing may be decided: whoever
+    can read it decides otherwise, and what is missing here is not unwanted."""
+
+    unread: frozenset[str] = frozenset()
+    """Keys of statuses that cannot be read: how those machines are is not known here."""
 
     def snapshot(self, machines: Mapping[str, MachineView], now_ms: int) -> Snapshot | None:
         """Return it as a snapshot; None if there is no platform, or intent is unreadable."""
@@ -129,7 +132,12 @@ class _Good(Generic[_T]):
 
 
 class Reader:
-    """Decodes listings. A poisoned document costs itself only: its last good word stays."""
+    """Decodes listings, of which a newer version may have written a part.
+
+    Intent is read fully or not at all. While a document of it cannot be read, its last good
+    word stands in for it, which suffices to hear machines, and not to decide. A status that
+    cannot be read is not known: an older one may say that what has failed is ready.
+    """
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -146,6 +154,7 @@ class Reader:
         services = self._words(entries, SERVICES, "", Service, problems)
         allocations = self._words(entries, ALLOCATIONS, "", Allocation, problems)
         statuses = self._words(entries, MACHINES, _STATUS, MachineStatus, problems)
+        problems |= {key: f"{key} is of a kind not known here" for key in filter(_odd, entries)}
         return Stored(
             revision=listing.revision,
             commit=commit.mod_revision if commit else 0,
@@ -157,11 +166,8 @@ class Reader:
             statuses=statuses,
             leases=leases_of(listing),
             problems=tuple(problems.values()),
-            unreadable=tuple(
-                key
-                for key in problems
-                if key not in self._good and not key.startswith(MACHINES)
-            ),
+            unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
+            unread=frozenset(key for key in problems if key.startswith(MACHINES)),
         )
 
     def _single(
@@ -197,14 +203,26 @@ class Reader:
         good = self._good.get(entry.key)
         if good is None or good.mod_revision != entry.mod_revision:
             try:
-                word = decode(cast("type[_T]", cast("Hashable", kind)), entry.value)
-                _check_name(word, name)
-                good = _Good(entry.mod_revision, cast("object", word))
+                good = _Good(entry.mod_revision, cast("object", _decoded(kind, entry, name)))
                 self._good[entry.key] = good
             except UsageError as error:
-                kept = "its last good word stays in force" if good else "it was never read"
-                problems[entry.key] = f"{entry.key} cannot be read, {kept}: {error}"
+                problems[entry.key] = f"{entry.key} cannot be read: {error}"
+                if kind is MachineStatus:
+                    return None
         return cast("_T", good.word) if good else None
+
+
+def _odd(key: str) -> bool:
+    """Return whether a key is of a kind that this version does not know."""
+    single = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY)
+    return key not in single and not key.startswith((SERVICES, ALLOCATIONS, MACHINES))
+
+
+def _decoded(kind: type[_T], entry: Entry, name: str) -> _T:
+    read = decode if kind is MachineStatus else decode_fully
+    word = read(cast("type[_T]", cast("Hashable", kind)), entry.value)
+    _check_name(word, name)
+    return word
 
 
 def _check_name(word: object, name: str) -> None:

@@ -10,7 +10,7 @@ from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Listing, Store
 from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
-from pltfrms.model.state import Snapshot
+from pltfrms.model.state import MachineView, Snapshot
 from pltfrms.model.topology import Role
 
 STALE_SECONDS = 5.0
@@ -33,6 +33,8 @@ class View:
         self._contacts = Contacts()
         self._listing: Listing | None = None
         self._stored: Stored | None = None
+        self._readable: Stored | None = None
+        """The newest of which all intent could be read."""
         self._observed_at: float | None = None
 
     @property
@@ -62,20 +64,37 @@ class View:
         """
         return self._snapshot(self.stored())
 
+    def serving(self) -> Snapshot:
+        """Return what targets are made of: while intent cannot be read, the last that could.
+
+        Raises:
+            UnavailableError: see `snapshot`; or intent could never be read.
+        """
+        stored = self.stored()
+        return self._snapshot(self._readable or stored)
+
     def last_known(self) -> tuple[Snapshot, float]:
         """Return what was known last, and for how many seconds the store has been away.
 
-        Every machine's contact is UNKNOWN then: nobody can have told us of it.
+        While it is away every machine's contact is UNKNOWN: nobody can have told us of it.
 
         Raises:
             UnavailableError: nothing was ever known.
         """
         self._update()
         last = self._mirror.last_success_at
-        snapshot = self._stored.snapshot({}, self._clock.unix_ms()) if self._stored else None
-        if snapshot is None or last is None:
-            raise UnavailableError("the store does not answer, and never did; try later")
+        if self._readable is None or last is None:
+            return self.snapshot(), 0.0
+        if self.fresh:
+            return self._snapshot(self._readable), 0.0
+        snapshot = self._readable.snapshot({}, self._clock.unix_ms())
+        if snapshot is None:
+            raise UnavailableError("the store held no platform when it answered last")
         return snapshot, self._clock.monotonic() - last
+
+    def contacts(self) -> Mapping[str, MachineView]:
+        """Return the contact of every machine now."""
+        return self._contacts.views(self._clock.monotonic())
 
     async def linearized(self) -> Snapshot:
         """Return a snapshot that contains every write finished before this call.
@@ -112,12 +131,11 @@ class View:
                 self._contacts.doubt(now)
 
     def _snapshot(self, stored: Stored) -> Snapshot:
-        contacts = self._contacts.views(self._clock.monotonic())
-        snapshot = stored.snapshot(contacts, self._clock.unix_ms())
+        snapshot = stored.snapshot(self.contacts(), self._clock.unix_ms())
         if stored.unreadable:
             raise UnavailableError(
-                "nothing is decided while the store holds what cannot be read: "
-                + "; ".join(stored.problems)
+                "this controller decides nothing, for it cannot read what is wanted; ask one "
+                f"of a newer version: {'; '.join(stored.problems)}"
             )
         if snapshot is None:
             raise UnavailableError("the store holds no platform yet; try again soon")
@@ -129,6 +147,8 @@ class View:
             return
         if listing is not self._listing:
             self._stored = self._reader.read(listing)
+            if not self._stored.unreadable:
+                self._readable = self._stored
             self._listing = listing
         self._observed_at = at
         self._observe(at, self._stored.leases if self._stored else {})

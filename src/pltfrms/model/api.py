@@ -17,6 +17,7 @@ GET  /healthz (200 while the store answers, else 503) and /metrics (Prometheus)
 Errors: the status code of `pltfrms.errors` with a body ErrorBody.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,6 +52,15 @@ class Heartbeat:
     """An agent lives, and this is how it is."""
 
     status: MachineStatus
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadHeartbeat:
+    """A heartbeat of an agent of another version, as far as it is understood."""
+
+    status: Mapping[str, object]
+    """`MachineStatus` as JSON; its `machine` is understood by every version."""
     events: tuple[Event, ...] = ()
 
 
@@ -167,6 +177,8 @@ class SnapshotView:
     stale_seconds: float = 0.0
     """How long the store has not answered; 0 while it does. While it does not, all but the
     contact of machines, which is UNKNOWN, is what was known last."""
+    problems: tuple[str, ...] = ()
+    """What keeps this controller from deciding, or from knowing all; one sentence each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

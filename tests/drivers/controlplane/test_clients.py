@@ -24,6 +24,7 @@ from pltfrms.errors import (
     UnavailableError,
     UnclearError,
     UsageError,
+    VersionError,
 )
 from pltfrms.model.api import (
     Change,
@@ -44,6 +45,7 @@ from pltfrms.model.state import MachineStatus, Snapshot
 from pltfrms.model.topology import Platform
 from tests.contracts.etcd import free_ports
 from tests.drivers.tiny_http import DROP, HANG, Answer, Seen, serving
+from tests.versions import intent, with_unknown_fields, with_unknown_values
 
 _T = TypeVar("_T")
 
@@ -58,6 +60,14 @@ PLATFORM = Platform(
 )
 HEARTBEAT = Heartbeat(status=MachineStatus(machine="fra-n1"))
 TARGET = Target(machine="fra-n1", generation=7, platform=PLATFORM)
+RICH_TARGET = Target(
+    machine="fra-n1",
+    generation=7,
+    platform=intent()[0],
+    interventions=intent()[1],
+    services=(intent()[2],),
+    allocations=(intent()[3],),
+)
 PREVIEW = PlanPreview(revision=5, changes=(), plan=Plan(revision=5))
 EVENT = Event(sequence=9, at_ms=1, source="fra-n1", about="web.fra.1-1", what="instance ready")
 
@@ -167,6 +177,31 @@ def test_an_answer_of_another_version_is_not_an_answer() -> None:
         pytest.raises(UnavailableError, match="same version"),
     ):
         _with_agent([strange.endpoint], lambda client: client.heartbeat(HEARTBEAT))
+
+
+@pytest.mark.parametrize(
+    "newer", [*with_unknown_fields(RICH_TARGET), *with_unknown_values(RICH_TARGET)]
+)
+def test_a_target_of_the_next_release_is_not_taken_for_one_that_says_less(
+    newer: tuple[str, bytes],
+) -> None:
+    _, text = newer
+    with serving(text) as next_release, serving(codec.encode(TARGET)) as ours:
+
+        async def scenario(client: HttpControlPlane) -> Target | None:
+            return await client.target("fra-n1", 6, 0)
+
+        with pytest.raises(VersionError, match="same version"):
+            _with_agent([next_release.endpoint, _dead()], scenario)
+        assert _with_agent([next_release.endpoint, ours.endpoint], scenario) == TARGET
+
+
+def test_a_reply_of_the_next_release_is_an_answer() -> None:
+    reply = HeartbeatReply(generation=3)
+    for _, text in with_unknown_fields(reply):
+        with serving(text) as server:
+            said = _with_agent([server.endpoint], lambda client: client.heartbeat(HEARTBEAT))
+        assert said == reply
 
 
 # ---- the operator --------------------------------------------------------------------------

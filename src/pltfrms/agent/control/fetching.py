@@ -7,7 +7,7 @@ from typing import Final
 from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, VersionError
 from pltfrms.model.plan import Target
 
 WAIT_MS: Final = 10_000
@@ -52,6 +52,10 @@ class Fetcher:
     async def _fetch(self) -> None:
         try:
             target = await self._poll()
+        except VersionError as error:
+            raise VersionError(
+                f"what is in force stays, as no newer one is understood: {error}"
+            ) from error
         except UnavailableError:
             self._failures += 1
             await self._world.clock.sleep(RETRY_SECONDS[min(self._failures, 3) - 1])

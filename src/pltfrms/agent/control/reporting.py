@@ -8,10 +8,12 @@ import structlog
 
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.world import World
+from pltfrms.codec import first_that_fits
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.state import MachineStatus
+from pltfrms.model.texts import STATUS_BYTES_MAX, smaller_statuses
 
 COALESCE_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = (0.25, 0.5, 1.0)
@@ -57,6 +59,7 @@ class Reporter:
 
     async def _send(self, status: MachineStatus) -> bool:
         events = self._journal.oldest(EVENTS_PER_HEARTBEAT)
+        status, _ = first_that_fits(smaller_statuses(status), STATUS_BYTES_MAX)
         heartbeat = Heartbeat(status=status, events=events)
         sent_at = self._world.clock.monotonic()
         try:

@@ -145,6 +145,7 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
         f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
         for note in view.notes
     )
+    problems = (*(f"{view.controller}: {each}" for each in view.problems), *problems)
     if view.stale_seconds:
         away = f"the store does not answer for {view.stale_seconds:.0f} s"
         problems = (f"{away}: this is what was known last; nothing is decided", *problems)

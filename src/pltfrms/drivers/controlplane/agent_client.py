@@ -5,7 +5,7 @@ Any controller can answer. The client asks the one that answered last, else the 
 
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ from pltfrms.drivers.controlplane.asking import (
     socket_of,
 )
 from pltfrms.drivers.failover import Failover
-from pltfrms.errors import UsageError
+from pltfrms.errors import UsageError, VersionError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.plan import Target
 
@@ -40,8 +40,8 @@ _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 class HttpControlPlane:
     """`ports.ControlPlane` of an agent.
 
-    Whatever a controller answers but a success means "ask the next one"; UnavailableError
-    says what each of them said.
+    Whatever a controller answers but a success means "ask the next one", and so does what
+    this version does not understand; UnavailableError says what each of them said.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -59,42 +59,46 @@ class HttpControlPlane:
             body=codec.encode(heartbeat),
             answer_seconds=_HEARTBEAT_SECONDS,
         )
-        return _decoded(HeartbeatReply, await self._ask(request))
+        return await self._ask(request, lambda response: _decoded(HeartbeatReply, response))
 
     async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
-        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None."""
+        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None.
+
+        Raises:
+            VersionError: there is a newer one, which this version does not understand fully.
+            UnavailableError: no controller answers.
+        """
         request = Request(
             method="GET",
             path=f"/v1/targets/{quote(machine, safe='')}",
             parameters={"after": str(after), "wait_ms": str(wait_ms)},
             answer_seconds=wait_ms / 1000 + LONG_POLL_MARGIN_SECONDS,
         )
-        response = await self._ask(request)
-        if response.status_code == httpx2.codes.NO_CONTENT:
-            return None
-        return _decoded(Target, response)
+        return await self._ask(request, _target)
 
     async def close(self) -> None:
         """Release connections."""
         for client in self._clients.values():
             await client.aclose()
 
-    async def _ask(self, request: Request) -> httpx2.Response:
+    async def _ask(self, request: Request, read: Callable[[httpx2.Response], _T]) -> _T:
         attempts = Attempts(self._failover, request)
         for endpoint in self._failover.order():
             try:
                 client = self._clients[endpoint]
                 response = await client.send(_built(client, request))
+                if response.is_success:
+                    answer = read(response)
+                    self._failover.answered(endpoint)
+                    return answer
+                said = said_of(str(response.url), response.status_code, response.content)
+                attempts.refused(endpoint, said)
             except httpx2.RequestError as error:
                 attempts.broke(
                     endpoint, _sentence(error), sent=not isinstance(error, _NOT_SENT)
                 )
-                continue
-            if response.is_success:
-                self._failover.answered(endpoint)
-                return response
-            said = said_of(str(response.url), response.status_code, response.content)
-            attempts.refused(endpoint, said)
+            except VersionError as error:
+                attempts.refused(endpoint, error)
         raise attempts.failure()
 
 
@@ -112,9 +116,20 @@ def _built(client: httpx2.AsyncClient, request: Request) -> httpx2.Request:
     )
 
 
-def _decoded(kind: type[_T], response: httpx2.Response) -> _T:
+def _target(response: httpx2.Response) -> Target | None:
+    """Return a target; who understands a part of it only would do something else."""
+    if response.status_code == httpx2.codes.NO_CONTENT:
+        return None
+    return _decoded(Target, response, codec.decode_fully)
+
+
+def _decoded(
+    kind: type[_T],
+    response: httpx2.Response,
+    decode: Callable[[type[_T], bytes], _T] = codec.decode,
+) -> _T:
     try:
-        return codec.decode(kind, response.content)
+        return decode(kind, response.content)
     except UsageError as error:
         raise not_understood(str(response.url), error) from error
 

@@ -16,6 +16,7 @@ from pltfrms.errors import (
     UnavailableError,
     UnclearError,
     UsageError,
+    VersionError,
 )
 from pltfrms.model.api import ErrorBody
 
@@ -53,6 +54,7 @@ class Attempts:
         self._problems: list[tuple[str, str]] = []
         self._perhaps_done_by = ""
         self._silent = False
+        self._not_understood: list[str] = []
 
     def broke(self, endpoint: str, problem: str, *, sent: bool) -> None:
         """Note that `endpoint` did not answer; `sent`: it may have heard the question."""
@@ -60,7 +62,12 @@ class Attempts:
         self._failed(endpoint, problem, perhaps_done=sent)
 
     def refused(self, endpoint: str, error: PltfrmsError) -> None:
-        """Note that `endpoint` cannot do it; nothing is done, unless it cannot tell."""
+        """Note that `endpoint` cannot do it, or says what this version does not understand.
+
+        Nothing is done, unless it cannot tell.
+        """
+        if isinstance(error, VersionError):
+            self._not_understood.append(str(error))
         perhaps_done = isinstance(error, UnclearError | InvariantError)
         self._failed(endpoint, str(error), perhaps_done=perhaps_done)
 
@@ -78,7 +85,12 @@ class Attempts:
         return error
 
     def failure(self) -> UnavailableError:
-        """Return what to raise when nobody could do it: one sentence, and a note of each."""
+        """Return what to raise when nobody could do it: one sentence, and a note of each.
+
+        It is a VersionError if somebody could, and was not understood.
+        """
+        if self._not_understood:
+            return VersionError("; ".join(sorted(self._not_understood)))
         counts = Counter(problem for _, problem in self._problems)
         first = {problem: endpoint for endpoint, problem in reversed(self._problems)}
         said = "; ".join(
@@ -127,9 +139,9 @@ def said_of(where: str, status: int, content: bytes) -> PltfrmsError:
     return InvariantError(f"{body.error}: {body.message}")
 
 
-def not_understood(where: str, error: UsageError) -> UnavailableError:
+def not_understood(where: str, error: UsageError) -> VersionError:
     """Return what to raise for an answer that this version cannot read."""
-    return UnavailableError(
+    return VersionError(
         f"{where} answers what this version does not understand: {error}. "
         "Run the same version everywhere"
     )

@@ -119,9 +119,9 @@ class OperatorClient:
     # ---- the verbs of the API --------------------------------------------------------------
 
     def snapshot(self) -> SnapshotView:
-        """Return the whole state; what was known last if no controller reaches the store."""
+        """Return the whole state; if no controller knows all of it, what was known last."""
         request = self._request("GET", "/v1/snapshot", parameters={"stale": "true"})
-        return self._ask(request, SnapshotView, lambda view: view.stale_seconds)
+        return self._ask(request, SnapshotView, _age)
 
     def plan(self, change: Change) -> PlanPreview:
         """Return what a change would do."""
@@ -354,6 +354,11 @@ def _connect(endpoint: str) -> HTTPConnection:
 
 def _sentence(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
+def _age(view: SnapshotView) -> float:
+    """Return how far it is from what is; 0 if nothing is missing or old."""
+    return view.stale_seconds + len(view.problems)
 
 
 def _decoded(kind: type[_T], answer: _Answer) -> _T:

@@ -14,7 +14,11 @@ class ControlPlane(Protocol):
         ...
 
     async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
-        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None."""
+        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None.
+
+        Raises:
+            VersionError: there is a newer one, and this version does not understand it fully.
+        """
         ...
 
     async def close(self) -> None:

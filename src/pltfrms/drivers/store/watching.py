@@ -25,8 +25,9 @@ class Mirror:
           next one, so a watch that loses, repeats or invents changes costs time, not truth.
         - Lists happen on every hint (at most one per 20 ms), and every `resync_seconds`
           (+-20 %) without one.
-        - A list or a watch that breaks begins a new session (list, then watch) after a
-          back-off of 0.2 s that doubles to 1 s, jittered; a session of 1 s resets it.
+        - A list or a watch that breaks, or that we do not understand, begins a new session
+          (list, then watch) after a back-off of 0.2 s that doubles to 1 s, jittered; a
+          session of 1 s resets it.
         - A listing with a lower revision than ours is not believed at once: it may come from
           one confused member. A second list decides. If it is not lower, the first was
           stale, and only the second is taken. If it is lower too, the store was really set
@@ -67,6 +68,8 @@ class Mirror:
                 await self._session()
             except UnavailableError as error:
                 _log.warning("store not answering", prefix=self._prefix, error=str(error))
+            except Exception:  # noqa: BLE001 - who does not understand asks again
+                _log.exception("store not understood", prefix=self._prefix)
             if self._clock.monotonic() - began >= _BACKOFF_MAX_SECONDS:
                 backoff = _BACKOFF_MIN_SECONDS
             await self._clock.sleep(backoff * self._random.uniform(0.5, 1.0))

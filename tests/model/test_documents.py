@@ -1,0 +1,43 @@
+"""What the release before wrote must be read: to the store, to disks, and over HTTP.
+
+`documents.json` has one document of each kind as that release wrote it. It is written anew for
+each release, and never changed between two.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pltfrms.codec import decode, decode_fully
+from pltfrms.model.api import (
+    Change,
+    Event,
+    Heartbeat,
+    HeartbeatReply,
+    InterventionChange,
+    SnapshotView,
+)
+from pltfrms.model.interventions import Interventions
+from pltfrms.model.plan import Allocation, Permit, Target
+from pltfrms.model.requests import ChangeRequest, Wanted
+from pltfrms.model.service import Service
+from pltfrms.model.state import MachineStatus
+from pltfrms.model.topology import Platform
+
+DOCUMENTS = json.loads((Path(__file__).parent / "documents.json").read_text())
+WANTED = (Platform, Interventions, Service, Allocation, Change, InterventionChange, Wanted)
+TOLD = (MachineStatus, Event, Heartbeat, HeartbeatReply, ChangeRequest, Permit, SnapshotView)
+
+
+@pytest.mark.parametrize("kind", [*WANTED, *TOLD, Target])
+def test_what_the_release_before_wrote_is_read(kind: type[Any]) -> None:
+    text = json.dumps(DOCUMENTS[kind.__name__])
+    assert isinstance(decode(kind, text), kind)
+    if kind in WANTED or kind is Target:
+        assert decode_fully(kind, text) == decode(kind, text)
+
+
+def test_every_kind_has_a_document() -> None:
+    assert DOCUMENTS.keys() == {kind.__name__ for kind in (*WANTED, *TOLD, Target)}
