@@ -138,7 +138,12 @@ class Rig:
 
     def roas(self, *more: tuple[str, int, int]) -> None:
         """Have the RPKI cache say what it always says, and (prefix, longest, ASN) of each."""
-        always = (("31.64.0.0/16", 16, 3320), ("31.65.0.0/16", 24, 1299))
+        always = (
+            ("31.64.0.0/16", 16, 3320),
+            ("31.65.0.0/16", 24, 1299),
+            ("31.18.0.0/24", 24, 64500),
+            ("31.18.4.0/24", 24, 1299),
+        )
         listed = [
             {"prefix": prefix, "maxLength": longest, "asn": asn}
             for prefix, longest, asn in (*always, *more)

@@ -65,6 +65,12 @@ CUSTOMER = replace(
     allowed_asns=(64506,),
     blackhole=True,
 )
+PRIVATE = replace(
+    _peer("cust2", PeerKind.CUSTOMER, 65010, _session(3, "x-cust")),
+    allowed=(Allowed(prefix=ip_network("31.18.0.0/20"), max_length=24),),
+    allowed_asns=(65011,),
+)
+"""Brings addresses, and has no ASN that others may see."""
 PLATFORM = Platform(
     name="outside",
     asn=64500,
@@ -84,6 +90,7 @@ PLATFORM = Platform(
         _peer("pni1", PeerKind.PNI, 64504, SECURED),
         _peer("odd", PeerKind.PNI, 64509, _session(7)),
         CUSTOMER,
+        PRIVATE,
         replace(_peer("leaky", PeerKind.PNI, 64507, _session(2, "x-leaky")), max_prefixes4=20),
     ),
     origin_validation=OriginValidation(caches=(RtrCache(address=ip_address("::1")),)),
@@ -183,6 +190,20 @@ SAYINGS = (
         tags=((1, 3), (2, 1)),
         preference=300,
     ),
+    Said(
+        peer="cust2",
+        prefix="31.18.0.0/24",
+        path=(),
+        tags=((1, 3), (2, 1), (20, 1)),
+        preference=300,
+    ),
+    Said(
+        peer="cust2",
+        prefix="31.18.1.0/24",
+        path=(65011,),
+        tags=((1, 3), (2, 1), (20, 2)),
+        preference=300,
+    ),
     Said(peer="transit1", prefix="2a00:2::/32", tags=((1, 7), (2, 1), (20, 2)), preference=100),
     Said(
         peer="cust1",
@@ -202,7 +223,14 @@ SAYINGS = (
     Said(peer="transit1", prefix="2001:db8:100::/48", reason=3),
     Said(peer="transit1", prefix="31.7.0.0/24", path=(3320,) * 61, reason=4),
     Said(peer="transit1", prefix="31.7.1.0/24", path=(65000, 3320), reason=5),
+    Said(peer="transit1", prefix="31.7.4.0/24", path=(65010, 3320), reason=5),
+    Said(peer="transit2", prefix="31.7.5.0/24", path=(4_200_000_000,), reason=5),
+    Said(peer="rs1", prefix="31.7.6.0/24", path=(65010,), reason=5),
+    Said(peer="pni1", prefix="31.7.8.0/24", path=(65011,), reason=5),
+    Said(peer="cust1", prefix="31.16.6.0/24", path=(65010, 64506), reason=5),
+    Said(peer="cust2", prefix="31.18.2.0/24", path=(65012, 65011), reason=5),
     Said(peer="transit1", prefix="31.65.0.0/24", reason=6),
+    Said(peer="cust2", prefix="31.18.4.0/24", path=(), reason=6),
     Said(peer="cust1", prefix="31.99.0.0/24", path=(), reason=7),
     Said(peer="cust1", prefix="31.16.0.0/19", path=(), reason=7),
     Said(peer="cust1", prefix="31.16.1.0/24", reason=8),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pltfrms.model.asns import reserved_asns
 from pltfrms.model.interventions import Blackhole, Drain, Interventions
 from pltfrms.model.peering import (
     Allowed,
@@ -22,7 +23,7 @@ from pltfrms.model.traffic import Override
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import NORMAL, Conditions
 from pltfrms.render.outside import outside
-from pltfrms.render.outside_bogons import bogons, reserved_asns
+from pltfrms.render.outside_bogons import bogons
 from tests.render.outside_world import EDGE, PLATFORM
 from tests.render.platforms import TRANSIT
 from tests.render.test_bird import complaints
@@ -53,7 +54,7 @@ def test_a_platform_in_the_real_world_refuses_everything_reserved() -> None:
     assert "198.18.0.0/15+" in bogons(REAL, 4)
     assert "2001:db8::/32+" in bogons(REAL, 6)
     refused, spared = reserved_asns(REAL)
-    assert "64512..65534" in refused
+    assert (64512, 65534) in refused
     assert spared == ()
 
 
@@ -61,8 +62,8 @@ def test_a_laboratory_may_use_what_it_lives_on(tmp_path: Path) -> None:
     assert "198.18.0.0/15+" not in bogons(PLATFORM, 4)
     assert "10.0.0.0/8+" in bogons(PLATFORM, 4)
     refused, spared = reserved_asns(PLATFORM)
-    assert spared == ("64496..64511",)
-    assert "64512..65534" in refused
+    assert spared == ((64496, 64511),)
+    assert (64512, 65534) in refused
     text = render_bird(PLATFORM, EDGE)
     assert "#   64496..64511" in text
     assert complaints(text, tmp_path) == ""
@@ -135,17 +136,17 @@ def test_a_customer_without_prefixes_of_a_family_may_announce_none(tmp_path: Pat
 
 
 def test_export_limits_know_what_may_be_announced() -> None:
-    # /20 up to /24 has 31 prefixes, /32 up to /48 more than the 400 000 that are accepted.
-    assert limits(PLATFORM)["peer.transit1.ipv4"] == 1 + 31
+    # Two /20 up to /24 have 62 prefixes, /32 up to /48 more than the 400 000 accepted.
+    assert limits(PLATFORM)["peer.transit1.ipv4"] == 1 + 62
     assert limits(PLATFORM)["peer.transit1.ipv6"] == 1 + 131_071
     assert limits(PLATFORM)["peer.cust1.ipv4"] is None
     hole = Blackhole(prefix=IPv4Network("198.51.100.9/32"), until_ms=10)
     conditions = Conditions(interventions=Interventions(blackholes=(hole,)))
-    assert limits(PLATFORM, conditions)["peer.transit1.ipv4"] == 1 + 31 + 1
-    assert limits(PLATFORM, conditions)["peer.transit2.ipv4"] == 1 + 31
+    assert limits(PLATFORM, conditions)["peer.transit1.ipv4"] == 1 + 62 + 1
+    assert limits(PLATFORM, conditions)["peer.transit2.ipv4"] == 1 + 62
     few = replace(PLATFORM.peers[6], max_prefixes4=7)
     peers = tuple(few if peer.name == few.name else peer for peer in PLATFORM.peers)
-    assert limits(replace(PLATFORM, peers=peers))["peer.transit1.ipv4"] == 1 + 7
+    assert limits(replace(PLATFORM, peers=peers))["peer.transit1.ipv4"] == 1 + 7 + 31
     assert limits(replace(PLATFORM, peers=(TRANSIT,), aggregates=())) == {
         "peer.transit1.ipv4": 1,
         "peer.transit1.ipv6": 1,

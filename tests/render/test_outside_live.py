@@ -25,7 +25,8 @@ pytestmark = [
 
 NEVER_UP = {"peer.odd.ipv4", "peer.leaky.ipv4"}
 """One says the wrong role, and one does not speak yet."""
-FROM_CUSTOMER = {"31.16.0.0/24", "31.16.3.0/24"}
+FROM_HIDDEN = {"31.18.0.0/24", "31.18.1.0/24"}
+FROM_CUSTOMER = {"31.16.0.0/24", "31.16.3.0/24"} | FROM_HIDDEN
 NOT_TO_PNI, ONLY_ELSEWHERE, NOT_TO_TRANSIT = "31.16.8.0/24", "31.16.9.0/24", "31.16.10.0/24"
 WISHING = {NOT_TO_PNI, ONLY_ELSEWHERE, NOT_TO_TRANSIT}
 ACCEPTED = {said.prefix for said in SAYINGS if not said.reason and ":" not in said.prefix}
@@ -122,9 +123,11 @@ def test_who_hears_what(net: Rig) -> None:
         assert net.seen(peer).keys() == every | {NOT_TO_PNI}
     assert net.seen("pni1").keys() == every | {NOT_TO_TRANSIT}
     assert net.seen("member1").keys() == every | {NOT_TO_PNI, NOT_TO_TRANSIT}
-    wished = {AGGREGATE, "31.16.0.0/24", NOT_TO_PNI, NOT_TO_TRANSIT}
+    wished = {AGGREGATE, "31.16.0.0/24", NOT_TO_PNI, NOT_TO_TRANSIT} | FROM_HIDDEN
     assert net.seen("rs1").keys() == wished, "as the customer wishes"
-    everything = ACCEPTED - FROM_CUSTOMER - WISHING - {"31.16.4.7/32"} | {AGGREGATE}
+    everything = (
+        ACCEPTED - FROM_CUSTOMER - WISHING - {"31.16.4.7/32"} | {AGGREGATE} | FROM_HIDDEN
+    )
     assert net.seen("cust1").keys() == everything
     assert net.seen("transit1", 6).keys() == {"2001:db8:100::/48", "2a00:1::/48"}
     assert net.seen("cust1", 6).keys() == {"2001:db8:100::/48", "2a00:2::/32"}
@@ -138,6 +141,16 @@ def test_paths_are_as_customers_wish_and_communities_of_ours_stay_in(net: Rig) -
     foreign = net.seen("cust1")["31.2.0.0/16"]
     assert "(64501, 1, 1)" in foreign
     assert "(64501,7)" in foreign
+
+
+def test_a_private_asn_behind_a_customer_is_never_seen_by_anybody_outside(net: Rig) -> None:
+    for peer in ("transit1", "transit2", "rs1", "member1", "pni1", "cust1"):
+        seen = net.seen(peer)
+        for prefix in FROM_HIDDEN:
+            assert path(seen[prefix]) == [64500], peer
+        assert not re.search(r"\b(650\d\d|42\d{8})\b", "".join(seen.values()))
+    for prefix in FROM_HIDDEN:
+        assert 65010 in path(net.routes("edge", prefix)[prefix]), "we know whose it is"
 
 
 def test_wishes_for_datacenters_are_obeyed_wherever_the_route_is_heard(net: Rig) -> None:
@@ -307,7 +320,7 @@ def test_too_many_routes_close_a_session_that_comes_back_by_itself(net: Rig) -> 
 def test_sessions_wait_while_the_outside_is_held(net: Rig) -> None:
     net.apply(Conditions(hold_outside=True))
     assert eventually(
-        lambda: net.birdc("edge", 'show protocols "peer.*"').count(" down ") == 10
+        lambda: net.birdc("edge", 'show protocols "peer.*"').count(" down ") == 11
     )
     assert eventually(lambda: not net.seen("transit1"), 3)
     net.apply()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.announcements import Announcement, announcements_of, preference_of
+from pltfrms.model.asns import AsnRange, hidden_asns, reserved_asns
 from pltfrms.model.interventions import DrainPhase
 from pltfrms.model.peering import (
     Allowed,
@@ -21,7 +22,7 @@ from pltfrms.model.peering import (
 from pltfrms.model.topology import Machine, Platform
 from pltfrms.model.traffic import Community
 from pltfrms.render.conditions import Conditions
-from pltfrms.render.outside_bogons import bogons, reserved_asns
+from pltfrms.render.outside_bogons import bogons
 
 _NO_EXPORT = (65535, 65281)
 _LONGEST = {4: 24, 6: 48}
@@ -78,6 +79,8 @@ class OutsideSession:
     transits: tuple[int, ...]
     """ASNs of our transits, through which its paths must not lead."""
     deviations: tuple[Deviation, ...]
+    hidden: tuple[int, ...]
+    """Reserved ASNs of the neighbour, which may be in its paths alone and never leave us."""
 
     @property
     def customer(self) -> bool:
@@ -103,7 +106,7 @@ class Outside:
     rejects: tuple[Reject, ...]
     reserved_asns: tuple[str, ...]
     spared_asns: tuple[str, ...]
-    """Ranges of reserved ASNs that the platform itself lives in."""
+    """Ranges of reserved ASNs that a laboratory lives in."""
     caches: tuple[RtrCache, ...]
     sessions: tuple[OutsideSession, ...]
     closed: bool
@@ -122,13 +125,17 @@ def outside(platform: Platform, me: Machine, conditions: Conditions) -> Outside:
     return Outside(
         families=tuple(_family(platform, conditions, number) for number in (4, 6)),
         rejects=tuple(Reject),
-        reserved_asns=refused,
-        spared_asns=spared,
+        reserved_asns=_ranges(refused),
+        spared_asns=_ranges(spared),
         caches=platform.origin_validation.caches,
         sessions=tuple(_sessions(platform, me, conditions)),
         closed=conditions.hold_outside,
         archive=conditions.archive,
     )
+
+
+def _ranges(ranges: tuple[AsnRange, ...]) -> tuple[str, ...]:
+    return tuple(str(first) if first == last else f"{first}..{last}" for first, last in ranges)
 
 
 def _family(platform: Platform, conditions: Conditions, number: int) -> OutsideFamily:
@@ -175,6 +182,7 @@ def _sessions(
                 allowed=_allowed(peer, number),
                 blackholes=_allowed_blackholes(peer, number),
                 transits=_foreign_transits(platform, peer),
+                hidden=hidden_asns(platform, peer),
                 deviations=tuple(
                     deviation
                     for deviation in changed.get(f"{name}@{me.name}", ())

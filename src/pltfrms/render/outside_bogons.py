@@ -1,7 +1,7 @@
-"""What must not be on the internet: reserved prefixes and reserved ASNs.
+"""Reserved prefixes, which must not be on the internet.
 
-Laboratories live on documentation ranges and private ASNs. What a platform uses itself is
-therefore not refused: its own words say that it is in such a place.
+Laboratories live on documentation ranges. What a platform uses itself is therefore not refused:
+its own words say that it is in such a place.
 """
 
 from collections.abc import Iterator
@@ -41,18 +41,6 @@ _LABORATORY = {
 }
 """For documentation and benchmarks."""
 
-_RESERVED_ASNS = (
-    (0, 0),  # RFC 7607
-    (23456, 23456),  # AS_TRANS, RFC 6793
-    (64496, 64511),  # documentation, RFC 5398
-    (64512, 65534),  # private, RFC 6996
-    (65535, 65535),  # RFC 7300
-    (65536, 65551),  # documentation, RFC 5398
-    (65552, 131071),  # reserved by IANA
-    (4_200_000_000, 4_294_967_294),  # private, RFC 6996
-    (4_294_967_295, 4_294_967_295),  # RFC 7300
-)
-
 
 def bogons(platform: Platform, version: int) -> tuple[str, ...]:
     """Return the reserved prefixes of an address family (4 or 6), in BIRD's words.
@@ -66,22 +54,6 @@ def bogons(platform: Platform, version: int) -> tuple[str, ...]:
         for prefix in _used(platform, version)
     )
     return tuple(f"{prefix}+" for prefix in _ALWAYS[version] + (() if used else laboratory))
-
-
-def reserved_asns(platform: Platform) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the reserved ASNs as ranges in BIRD's words: those to refuse, those in use."""
-    used = {
-        platform.asn,
-        *(peer.asn for peer in platform.peers),
-        *(asn for peer in platform.peers for asn in peer.allowed_asns),
-    }
-    refused: list[str] = []
-    spared: list[str] = []
-    for first, last in _RESERVED_ASNS:
-        words = str(first) if first == last else f"{first}..{last}"
-        in_use = any(first <= asn <= last for asn in used)
-        (spared if in_use else refused).append(words)
-    return tuple(refused), tuple(spared)
 
 
 def _used(platform: Platform, version: int) -> Iterator[Prefix]:

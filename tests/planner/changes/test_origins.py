@@ -76,6 +76,13 @@ def test_what_a_customer_may_announce_is_asked_about_when_it_changes() -> None:
     assert len(claimed(replace(NETWORK, peers=(*NETWORK.peers, other)), WITH_SHOP)) == 1
 
 
+def test_of_a_customer_that_nobody_sees_the_roa_must_name_us() -> None:
+    real = replace(NETWORK, asn=8283)
+    after = replace(real, peers=(*real.peers, CUSTOMER))
+    (claim,) = claimed(after, real)
+    assert claim.origins == (8283,)
+
+
 # ---- what is said --------------------------------------------------------------------------
 
 

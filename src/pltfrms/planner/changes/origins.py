@@ -10,8 +10,9 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, contains
+from pltfrms.model.asns import visible_origins
 from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
+from pltfrms.model.peering import Allowed, OriginQuestion, PeerKind, Roa, Validity
 from pltfrms.planner.changes.guards import Proposal
 
 Answers = Mapping[OriginQuestion, Validity]
@@ -62,10 +63,10 @@ def _customer_claims(proposal: Proposal) -> Iterator[Claim]:
     old = {peer.name: peer for peer in proposal.before.peers}
     for peer in proposal.after.peers:
         if peer.kind is PeerKind.CUSTOMER:
-            origins = _origins(peer)
+            origins = visible_origins(proposal.after, peer)
             before = old.get(peer.name)
             known: tuple[Allowed, ...] = ()
-            if before is not None and set(_origins(before)) == set(origins):
+            if before and set(visible_origins(proposal.before, before)) == set(origins):
                 known = before.allowed
             yield from (
                 Claim(
@@ -77,10 +78,6 @@ def _customer_claims(proposal: Proposal) -> Iterator[Claim]:
                 for allowed in peer.allowed
                 if allowed not in known
             )
-
-
-def _origins(peer: Peer) -> tuple[int, ...]:
-    return tuple(dict.fromkeys((peer.asn, *peer.allowed_asns)))
 
 
 # ---- questions -----------------------------------------------------------------------------
