@@ -2,11 +2,11 @@
 
 import json
 import socket
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pltfrms.errors import PltfrmsError, UnavailableError
+from pltfrms.lab.patience import Patience
 
 Message = dict[str, Any]
 
@@ -17,6 +17,9 @@ class GoneError(UnavailableError):
 
 _MESSAGE_BYTES = 256 * 1024
 _PATIENCE_SECONDS = 10.0
+"""On a quiet machine."""
+_LOOK_SECONDS = 1.0
+"""How often to look whether the load has grown."""
 
 
 class Channel:
@@ -26,6 +29,10 @@ class Channel:
         """Take over `end`, an AF_UNIX SOCK_SEQPACKET socket."""
         self._end = end
         self._asked = 0
+        self.other = "a process of the lab"
+        """Who is at the other end, for messages."""
+        self._question = ""
+        self._last = "it has never answered"
 
     @classmethod
     def pair(cls) -> tuple["Channel", "Channel"]:
@@ -51,7 +58,7 @@ class Channel:
         try:
             socket.send_fds(self._end, [json.dumps(message).encode()], descriptors)
         except OSError as error:
-            raise GoneError(f"the process at the other end is gone: {error}") from error
+            raise GoneError(f"{self.other} is gone: {error}; {self._last}") from error
 
     def receive(self) -> tuple[Message, list[int]]:
         """Wait for a message and return it with its descriptors.
@@ -75,35 +82,50 @@ class Channel:
             GoneError: the other end is gone.
         """
         self._asked += 1
+        self._question = str(question.get("do", ""))
         self.send({**question, "number": self._asked}, descriptors)
 
     def answer(self) -> Message:
-        """Wait up to 10 s for the answer to the last question; late ones to others are dropped.
+        """Wait for the answer to the last question; late ones to others are dropped.
+
+        Up to 10 s, and longer where many processes want the processors.
 
         Raises:
-            GoneError: no answer.
+            GoneError: no answer; says who was asked what, and answered what last.
             UnavailableError: the answer is an error.
         """
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        patience = Patience(_PATIENCE_SECONDS)
         try:
-            while True:
-                self._end.settimeout(max(0.001, deadline - time.monotonic()))
-                reply, _ = self.receive()
-                if reply["number"] == self._asked:
-                    break
-        except (EOFError, TimeoutError) as error:
-            raise GoneError("a process of the lab does not answer") from error
+            reply = self._await_reply(patience)
+        except EOFError as error:
+            raise GoneError(
+                f"{self.other} has ended before it answered {self._question!r}; {self._last}"
+            ) from error
         finally:
             self._end.settimeout(None)
+        self._last = f"it last answered {self._question!r}"
         if "error" in reply:
             raise UnavailableError(reply["error"])
         return reply
+
+    def _await_reply(self, patience: Patience) -> Message:
+        while left := patience.left():
+            self._end.settimeout(min(left, _LOOK_SECONDS))
+            try:
+                reply, _ = self.receive()
+            except TimeoutError:
+                continue
+            if reply["number"] == self._asked:
+                return reply
+        raise GoneError(
+            f"{self.other} does not answer {self._question!r} {patience.sentence}; {self._last}"
+        )
 
     def ask(self, question: Message, descriptors: Sequence[int] = ()) -> Message:
         """Send a question and return its answer.
 
         Raises:
-            GoneError: no answer within 10 s.
+            GoneError: no answer in time; see `answer`.
             UnavailableError: the answer is an error.
         """
         self.put(question, descriptors)

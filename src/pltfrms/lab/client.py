@@ -4,11 +4,9 @@ import json
 import os
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +21,9 @@ from pltfrms.errors import (
     UnavailableError,
     UsageError,
 )
+from pltfrms.lab.ending import end_lab
 from pltfrms.lab.parts import LabParts
+from pltfrms.lab.patience import Patience
 from pltfrms.lab.protocol import (
     SOCKET,
     FaultInfo,
@@ -34,7 +34,7 @@ from pltfrms.lab.protocol import (
     read_reply,
     request_line,
 )
-from pltfrms.lab.rundir import LabInfo, directory_of, read_labs, remove_if_dead
+from pltfrms.lab.rundir import LabInfo, directory_of, read_labs
 from pltfrms.model.topology import Role
 
 __all__ = [
@@ -65,7 +65,8 @@ _PACKAGES = {
 _NAME_LENGTH = 40
 """The path of a socket must be short."""
 _START_SECONDS = 60.0
-_DOWN_SECONDS = 10.0
+"""Without a word from the lab that starts, on a quiet machine."""
+_LOOK_SECONDS = 1.0
 _ANSWER_SECONDS = 60.0
 _INTO = ("--mount", "--uts", "--ipc", "--net", "--pid")
 _T = TypeVar("_T")
@@ -269,24 +270,9 @@ class LabClient:
         """End the lab; return the seconds until nothing of it was left.
 
         Raises:
-            UnavailableError: the kernel does not let go of it.
+            UnavailableError: the kernel does not let go of it; names the processes.
         """
-        started = time.monotonic()
-        path = directory_of(self.name)
-        with suppress(ProcessLookupError):
-            watch = os.pidfd_open(self._info.root_pid)
-            try:
-                if path.exists():  # else the lab is gone, and the pid may be another's
-                    signal.pidfd_send_signal(watch, signal.SIGKILL)
-                    select.select((watch,), (), (), _DOWN_SECONDS)
-            finally:
-                os.close(watch)
-        while path.exists():
-            remove_if_dead(path)
-            if time.monotonic() - started > _DOWN_SECONDS:
-                raise UnavailableError(f"the lab {self.name} does not end; see {path}")
-            time.sleep(0.002)
-        return time.monotonic() - started
+        return end_lab(self._info)
 
     def _ask(self, shape: type[_T], verb: str, **arguments: object) -> _T:
         path = directory_of(self.name) / SOCKET
@@ -309,18 +295,24 @@ _SENTENCES = tuple[str, ...]
 
 def _await_ready(reports: int, on_progress: Callable[[str], None]) -> bool:
     """Return whether the lab is ready; False if the keeper ended without a word."""
-    deadline = time.monotonic() + _START_SECONDS
-    rest = b""
+    patience, rest, last = Patience(_START_SECONDS), b"", "it has said nothing yet"
+
+    def pass_on(sentence: str) -> None:
+        nonlocal patience, last
+        patience, last = Patience(_START_SECONDS), f"it last said: {sentence}"
+        on_progress(sentence)
+
     while True:
-        readable, _, _ = select.select((reports,), (), (), max(0, deadline - time.monotonic()))
-        if not readable:
-            raise UnavailableError(f"the lab did not start within {_START_SECONDS:.0f} s")
+        if not select.select((reports,), (), (), _LOOK_SECONDS)[0]:
+            if not patience.left():
+                raise UnavailableError(f"the lab did not go on {patience.sentence}; {last}")
+            continue
         block = os.read(reports, 65_536)
         if not block:
             return False
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
-            if _read_report(json.loads(line), on_progress):
+            if _read_report(json.loads(line), pass_on):
                 return True
 
 

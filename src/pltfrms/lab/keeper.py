@@ -21,9 +21,9 @@ from pltfrms.codec import decode
 from pltfrms.errors import PltfrmsError
 from pltfrms.lab.namespaces import NEW_PID, set_process_name, unshare
 from pltfrms.lab.parts import LabParts
-from pltfrms.lab.processes import close_descriptors, fork
+from pltfrms.lab.processes import OWN_NICE, close_descriptors, fork, share_processor
 from pltfrms.lab.root import run_root
-from pltfrms.lab.rundir import LabInfo, claim, directory_of, write_info
+from pltfrms.lab.rundir import KEEPER_NAME, LabInfo, claim, directory_of, write_info
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
@@ -32,7 +32,8 @@ def main(name: str, directory: str) -> None:
     """Read the parts, then go to the background and be the keeper."""
     if os.fork():
         os._exit(0)  # the starter waits for this: it shall not have us as a child
-    set_process_name("lab-keeper")
+    set_process_name(KEEPER_NAME)
+    share_processor(OWN_NICE, alone=True)
     try:
         text = _read_line()
         parts = decode(LabParts, text)
@@ -57,6 +58,7 @@ def _keep(name: str, directory: str, parts: LabParts) -> None:
         name=name,
         directory=directory,
         root_pid=pid,
+        keeper_pid=os.getpid(),
         started_at=time.time(),
         machines=len(parts.machines),
     )

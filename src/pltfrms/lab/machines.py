@@ -51,6 +51,7 @@ class Machines:
             question = {"do": "machine", "name": name}
             pid = self._root.ask(question, [theirs.fileno()])["pid"]
             theirs.close()
+            ours.other = f"process 1 of {name} (pid {pid} in the lab)"
             self._powered[name] = _Powered(pid, ours)
             ours.put({"do": "status"})
         for name in names:

@@ -19,6 +19,8 @@ LOG_DIRECTORY = "/var/log/pltfrms"
 LOG_BYTES = 16 * 1024 * 1024
 """A unit's log longer than this moves to `UNIT.log.1`."""
 
+OWN_NICE = -10
+"""Of the lab's own processes: who begins or ends a lab waits for them."""
 _FIRST_FREE_DESCRIPTOR = 3
 _MOST_DESCRIPTORS = 65_536
 _ENVIRONMENT = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.client import LabClient
+from pltfrms.lab.patience import Patience
 from pltfrms.model.api import Change
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
@@ -73,6 +74,8 @@ def apply_services(
 ) -> None:
     """Apply every service file of `directory` once a controller answers.
 
+    Waits longer where many processes want the processors.
+
     Raises:
         SpecError: a file is wrong.
         UnavailableError: no controller answered in time.
@@ -80,14 +83,14 @@ def apply_services(
     from pltfrms.specfile import load_directory  # noqa: PLC0415 - 0.2 s, for one command
 
     _, services, _ = load_directory(directory)
-    deadline = time.monotonic() + timeout_seconds
+    patience = Patience(timeout_seconds)
     on_progress("waiting for a controller")
     while True:
         try:
             with OperatorClient(client.controller_endpoints()) as operator:
                 operator.apply(Change(services=services))
         except UnavailableError:
-            if time.monotonic() > deadline:
+            if not patience.left():
                 raise
             time.sleep(_POLL_SECONDS)
         else:
@@ -100,11 +103,13 @@ def wait_ready(
 ) -> ReadyReport:
     """Wait until the platform is ready and every eyeball was answered.
 
+    Waits longer where many processes want the processors.
+
     Raises:
         UnavailableError: not ready in time; the message says what is missing.
     """
     started = time.monotonic()
-    deadline = started + timeout_seconds
+    patience = Patience(timeout_seconds)
     snapshot, said = None, ""
     while True:
         snapshot = _snapshot(client)
@@ -114,10 +119,10 @@ def wait_ready(
             on_progress(missing or "all sessions up, all replicas ready")
         if snapshot and not missing:
             break
-        if time.monotonic() > deadline:
-            raise UnavailableError(f"not ready after {timeout_seconds:.0f} s: {missing}")
+        if not patience.left():
+            raise UnavailableError(f"not ready {patience.sentence}: {missing}")
         time.sleep(_POLL_SECONDS)
-    answers = ask_all(client, tuple(snapshot.services.values()), deadline - time.monotonic())
+    answers = ask_all(client, tuple(snapshot.services.values()), patience.left())
     return ReadyReport(
         seconds=time.monotonic() - started,
         sessions=sum(len(status.sessions) for status in snapshot.statuses.values()),

@@ -35,10 +35,12 @@ from pltfrms.lab.namespaces import (
 )
 from pltfrms.lab.parts import LabParts
 from pltfrms.lab.processes import (
+    OWN_NICE,
     close_descriptors,
     fork,
     reap,
     run_before_others,
+    share_processor,
     watch_children,
 )
 from pltfrms.lab.relay import run_relay
@@ -58,6 +60,7 @@ def run_root(parts: LabParts, run_directory: Path, report: int) -> None:
     `report` is a pipe to the keeper, which the daemon will use.
     """
     die_with_parent()
+    share_processor(OWN_NICE, alone=True)  # everybody waits for it
     unshare(NEW_MOUNT | NEW_NET | NEW_IPC | NEW_UTS)
     set_hostname(f"lab-{run_directory.name}"[:63])
     set_process_name("lab-root")
@@ -69,6 +72,7 @@ def run_root(parts: LabParts, run_directory: Path, report: int) -> None:
     _quiet_wire_room()
     requests, daemon_requests = Channel.pair()
     events, daemon_events = Channel.pair()
+    daemon_requests.other = "the lab's root process"
     wakeup = watch_children()
     daemon = fork(lambda: _daemon(parts, run_directory, report, daemon_requests, daemon_events))
     for inherited in (daemon_requests, daemon_events):

@@ -20,6 +20,8 @@ from pltfrms.codec import encode, read
 from pltfrms.errors import ConflictError
 
 LABS = Path("/run/pltfrms/labs")
+KEEPER_NAME = "lab-keeper"
+"""What the process that outlives a capsule calls itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class LabInfo:
     started_at: float
     """Unix time, seconds."""
     machines: int
+    keeper_pid: int = 0
+    """Of the process that removes what the capsule leaves; 0: not known."""
 
 
 def directory_of(name: str) -> Path:

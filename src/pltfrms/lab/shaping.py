@@ -151,6 +151,7 @@ class RelayShaper:
         ours, theirs = Channel.pair()
         pid = self._start(theirs)
         theirs.close()
+        ours.other = f"a relay of links (pid {pid} in the lab)"
         return _RelayProcess(pid, ours, ports)
 
 

@@ -28,7 +28,7 @@ from pltfrms.model.topology import Role
     type=DURATION,
     default="60s",
     show_default=True,
-    help="How long to wait until everything answers.",
+    help="How long to wait until everything answers; longer on a busy machine.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
 @pass_settings
