@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pltfrms.controller.journal import FOLLOWERS_MAX, KEPT_COUNT, READERS_MAX
+from pltfrms.controller.documents import read_documents
+from pltfrms.controller.journal import (
+    FOLLOWERS_MAX,
+    KEPT_COUNT,
+    READERS_MAX,
+    SURPLUS_COUNT,
+)
+from pltfrms.controller.loop import PRUNE_SECONDS
 from pltfrms.controller.state import EVENTS
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.drivers.store.ports import Listing
@@ -159,3 +166,82 @@ def test_without_the_store_who_waits_is_told_so_and_what_is_known_can_be_asked_f
         assert cluster.clock.monotonic() == began
 
     simulate(story)
+
+
+def _events_of(cluster: Cluster, what: str) -> list[str]:
+    words = read_documents(Event, cluster.state.list(EVENTS).entries).words.values()
+    return [event.about for event in words if event.what == what]
+
+
+def test_without_the_first_controller_another_one_tells_and_prunes() -> None:
+    """Its machine's agent goes on: what counts is the controller itself."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(PRUNE_SECONDS)
+        await cluster.seats["ams-c1"].crash()
+        await cluster.clock.sleep(5)
+        journal = cluster.seats["fra-c1"].controller.journal
+        await journal.write(journal.tell("test", str(n)) for n in range(1500))
+        cluster.agents["lon-n1"].cut = True
+        await cluster.clock.sleep(PRUNE_SECONDS + 5)
+        assert "ams-c1" in cluster.stored().leases
+        assert len(cluster.state.list(EVENTS).entries) <= KEPT_COUNT + SURPLUS_COUNT
+        assert _events_of(cluster, "machine lost") == ["machine/lon-n1"]
+
+    simulate(story)
+
+
+def test_each_loss_is_told_once_whoever_is_first() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(5)
+        for number, name in enumerate(("ams-c1", "fra-c1"), start=1):
+            await cluster.seats[name].crash()
+            await cluster.clock.sleep(5)
+            cluster.agents[f"lon-n{number}"].cut = True
+            await cluster.clock.sleep(10)
+        cluster.seats["ams-c1"].start()
+        cluster.seats["fra-c1"].start()
+        await cluster.clock.sleep(20)
+        cluster.agents["lon-n3"].cut = True
+        await cluster.clock.sleep(10)
+        lost = _events_of(cluster, "machine lost")
+        assert sorted(lost) == ["machine/lon-n1", "machine/lon-n2", "machine/lon-n3"]
+
+    simulate(story)
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 1000, 125))
+def test_the_loss_of_the_first_controllers_datacenter_is_told(milliseconds: int) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(20 + milliseconds / 1000)
+        await cluster.seats["ams-c1"].crash()
+        machines = [name for name in cluster.agents if name.startswith("ams-")]
+        for name in machines:
+            cluster.agents[name].dead = True
+        await cluster.clock.sleep(20)
+        lost = _events_of(cluster, "machine lost")
+        assert sorted(lost) == sorted(f"machine/{name}" for name in machines)
+
+    simulate(story)
+
+
+def test_a_loss_is_told_although_the_first_controller_ends_at_that_moment() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(20)
+        cluster.agents["lon-n1"].cut = True
+        await cluster.clock.sleep(2.5)
+        await cluster.seats["ams-c1"].crash()
+        await cluster.clock.sleep(20)
+        assert _events_of(cluster, "machine lost") == ["machine/lon-n1"]
+
+    simulate(story)
+
+
+def test_a_machine_that_was_never_heard_of_is_not_told_as_lost() -> None:
+    async def story(cluster: Cluster) -> None:
+        cluster.agents["lon-n1"].cut = True
+        await cluster.clock.sleep(30)
+        assert _events_of(cluster, "machine in contact")
+        assert _events_of(cluster, "machine lost") == []
+
+    simulate(story, apply=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pltfrms.codec import encode, first_that_fits
 from pltfrms.controller.counters import Counters
-from pltfrms.controller.journal import Journal
+from pltfrms.controller.journal import MACHINE_IN_CONTACT, Journal
 from pltfrms.controller.state import Stored, contact_key, status_key
 from pltfrms.controller.view import View
 from pltfrms.drivers.store.ports import Put, Store
@@ -100,7 +100,7 @@ class Heartbeats:
         if not lease:
             lease = await self._store.grant(ttl_seconds)
             writes.append(Put(key=contact_key(machine), value=b"present", lease=lease))
-            told.insert(0, self._journal.tell(f"machine/{machine}", "machine in contact"))
+            told.insert(0, self._journal.tell(f"machine/{machine}", MACHINE_IN_CONTACT))
         if report != own.report:
             report, text = _fitted(report)
             if report != own.report:

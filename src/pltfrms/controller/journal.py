@@ -1,7 +1,7 @@
 """Events in the store: how they are written, read and pruned."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
@@ -20,6 +20,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
 from pltfrms.model.texts import EVENT_BYTES_MAX, shortened, with_short_texts
 
+MACHINE_IN_CONTACT = "machine in contact"
 KEPT_COUNT = 1000
 """Events that stay after pruning."""
 SURPLUS_COUNT = 200
@@ -85,6 +86,15 @@ class Journal:
         key = f"{EVENTS}{event.at_ms:013d}-{shortened(source, 64)}-{self._name}-{number:06d}"
         _, value = first_that_fits((event, with_short_texts(event)), EVENT_BYTES_MAX)
         return Put(key=key, value=value)
+
+    def last(self, about: str, whats: Container[str]) -> str:
+        """Return which of `whats` was told last about something; empty: none is remembered."""
+        needle = about.encode()
+        for entry in reversed(self._newer(0)):
+            for event in _events([entry]) if needle in entry.value else ():
+                if event.about == about and event.what in whats:
+                    return event.what
+        return ""
 
     async def write(self, events: Iterable[Event]) -> None:
         """Store events, oldest first.

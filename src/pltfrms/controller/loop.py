@@ -14,10 +14,12 @@ import structlog
 from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.deciding import decide
-from pltfrms.controller.journal import Journal
+from pltfrms.controller.journal import MACHINE_IN_CONTACT, Journal
 from pltfrms.controller.measured import MeasuredStore
+from pltfrms.controller.presence import Presence, presence_ttl_seconds
 from pltfrms.controller.state import (
     PLATFORM_KEY,
+    Stored,
     allocation_key,
     commit_mark,
     unchanged_since,
@@ -39,6 +41,7 @@ IDLE_SECONDS = 1.0
 """Longest time between two looks: some decisions are due by time alone."""
 RETRY_SECONDS = 0.5
 PRUNE_SECONDS = 60.0
+_LOST = "machine lost"
 
 _log = structlog.get_logger(__name__)
 
@@ -58,12 +61,13 @@ class Controller:
         self.journal = Journal(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
         self.view = View(measured, clock, self._mirror)
+        self._presence = Presence(self.store, clock, name, self._presence_ttl_seconds)
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
         self._bootstrap = bootstrap
         self._random = random
         self._waiting: tuple[int, float] | None = None
-        self._contacts: dict[str, Contact] = {}
+        self._told_lost: set[str] = set()
         self._problems: tuple[str, ...] = ()
         self._pruned_at = clock.monotonic()
 
@@ -78,7 +82,12 @@ class Controller:
             group.create_task(self._mirror.run())
             group.create_task(self.journal.run())
             group.create_task(self.view.feel_lateness())
+            group.create_task(self._presence.run())
             group.create_task(self._cycles())
+
+    def _presence_ttl_seconds(self) -> int:
+        platform = self.view.platform or self._bootstrap
+        return presence_ttl_seconds(platform.timers.contact_ttl_seconds)
 
     async def _cycles(self) -> None:
         while True:
@@ -105,7 +114,7 @@ class Controller:
             return 0.0
         await self.view.confirm_contacts()
         await self._tell_problems(stored.problems)
-        await self._tell_contacts()
+        await self._tell_contacts(stored)
         await self._prune()
         if stored.unreadable:
             return IDLE_SECONDS
@@ -187,16 +196,33 @@ class Controller:
 
     # ---- telling ---------------------------------------------------------------------------
 
-    async def _tell_contacts(self) -> None:
-        """Say which machines were lost; who finds one again says so at its heartbeat."""
-        before = self._contacts
-        self._contacts = {name: view.contact for name, view in self.view.contacts().items()}
-        lost = [
-            self.journal.tell(f"machine/{name}", "machine lost", reason="node-lost")
-            for name, contact in self._contacts.items()
-            if contact is Contact.LOST and before.get(name, Contact.LOST) is not Contact.LOST
-        ]
-        await self._tell(lost)
+    async def _tell_contacts(self, stored: Stored) -> None:
+        """Say which machines were lost; who finds one again says so at its heartbeat.
+
+        What is told already, by whomever, is in the journal: so that each loss is told once,
+        also when the controller that should have told it is gone. What was never heard of is
+        not lost.
+        """
+        lost = {
+            name
+            for name, view in self.view.contacts().items()
+            if view.contact is Contact.LOST and stored.has_heard_of(name)
+        }
+        self._told_lost &= lost
+        self._told_lost |= {
+            name
+            for name in lost - self._told_lost
+            if self.journal.last(f"machine/{name}", {_LOST, MACHINE_IN_CONTACT}) == _LOST
+        }
+        if self.view.is_first(self.name):
+            untold = sorted(lost - self._told_lost)
+            await self._tell(
+                [
+                    self.journal.tell(f"machine/{name}", _LOST, reason="node-lost")
+                    for name in untold
+                ]
+            )
+            self._told_lost |= lost
 
     async def _tell_problems(self, problems: tuple[str, ...]) -> None:
         """Say what cannot be read; each controller for itself, as versions may differ."""

@@ -7,6 +7,7 @@
 /pltfrms/commit                     who wrote last; every change of the keys above writes it
 /pltfrms/machines/NAME/status       MachineStatus
 /pltfrms/machines/NAME/contact      attached to the machine's lease
+/pltfrms/controllers/NAME           attached to the lease of the controller itself
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
 """
@@ -31,6 +32,7 @@ COMMIT_KEY = f"{PREFIX}commit"
 SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 MACHINES = f"{PREFIX}machines/"
+CONTROLLERS = f"{PREFIX}controllers/"
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
 
@@ -64,6 +66,11 @@ def contact_key(machine: str) -> str:
     return f"{MACHINES}{machine}{_CONTACT}"
 
 
+def presence_key(controller: str) -> str:
+    """Return the key that lives as long as a controller does."""
+    return f"{CONTROLLERS}{controller}"
+
+
 def commit_mark(name: str, now_ms: int) -> Put:
     """Return the write that every change of intent has in it: who writes, and when."""
     return Put(key=COMMIT_KEY, value=f"{name} at {now_ms}".encode())
@@ -91,6 +98,8 @@ class Stored:
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     leases: Mapping[str, int] = field(default_factory=dict)
     """Lease by machine, of the machines in contact."""
+    controllers: frozenset[str] = frozenset()
+    """Controllers that live; one of a release before this key was written is not here."""
     problems: tuple[str, ...] = ()
     """One sentence per document that cannot be read."""
     unreadable: tuple[str, ...] = ()
@@ -99,6 +108,10 @@ class Stored:
 
     unread: frozenset[str] = frozenset()
     """Keys of statuses that cannot be read: how those machines are is not known here."""
+
+    def has_heard_of(self, machine: str) -> bool:
+        """Whether a machine has ever reported, also what cannot be read here."""
+        return machine in self.statuses or status_key(machine) in self.unread
 
     def snapshot(self, machines: Mapping[str, MachineView], now_ms: int) -> Snapshot | None:
         """Return it as a snapshot; None if there is no platform, or intent is unreadable."""
@@ -165,6 +178,9 @@ class Reader:
             allocations=allocations,
             statuses=statuses,
             leases=leases_of(listing),
+            controllers=frozenset(
+                key.removeprefix(CONTROLLERS) for key in entries if key.startswith(CONTROLLERS)
+            ),
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
             unread=frozenset(key for key in problems if key.startswith(MACHINES)),

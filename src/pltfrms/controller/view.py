@@ -11,7 +11,7 @@ from pltfrms.drivers.store.ports import Listing, Store
 from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import MachineView, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.topology import Platform, Role
 
 STALE_SECONDS = 5.0
 """A store that answered no list for so long counts as not answering. It is listed every 2 s."""
@@ -41,6 +41,11 @@ class View:
     def fresh(self) -> bool:
         """Whether the store has answered lately."""
         return self._mirror.answered_within(STALE_SECONDS)
+
+    @property
+    def platform(self) -> Platform | None:
+        """The platform as it was known last."""
+        return self._stored.platform if self._stored else None
 
     def stored(self) -> Stored:
         """Return what the mirror holds, decoded.
@@ -162,7 +167,7 @@ class View:
             self._contacts.observe(at, platform.timers.contact_ttl_seconds, names, leases)
 
     def is_first(self, name: str) -> bool:
-        """Return whether no controller before `name` is in contact.
+        """Return whether no controller before `name` lives.
 
         It decides who does what any controller could do, and nobody needs to do twice.
         """
@@ -171,7 +176,7 @@ class View:
             return False
         controllers = [machine.name for machine in stored.platform.machines_of(Role.CONTROLLER)]
         before = controllers[: controllers.index(name)] if name in controllers else []
-        return not any(other in stored.leases for other in before)
+        return stored.controllers.isdisjoint(before)
 
 
 def make_mirror(store: Store, clock: Clock, random: Random) -> Mirror:
