@@ -8,7 +8,9 @@ import pytest
 
 from pltfrms.codec import encode
 from pltfrms.controller.requests import Requests
+from pltfrms.controller.state import request_key
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
+from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import (
     ConflictError,
     NotFoundError,
@@ -241,6 +243,33 @@ def test_a_request_ends_and_is_forgotten() -> None:
         store = office.cluster.operations.controller.store
         keys = [entry.key for entry in (await store.list("/pltfrms-requests/")).entries]
         assert keys == [f"/pltfrms-requests/{new.request.id}"]
+
+    simulate(story)
+
+
+def test_a_request_that_cannot_be_read_stops_no_other_and_is_named() -> None:
+    async def story(office: Office) -> None:
+        store = office.cluster.operations.controller.store
+        poison = "0123456789ab"
+        await store.commit([Put(key=request_key(poison), value=b'{"id": "newer"')])
+        first = await office.ask(DRAIN)
+        every = await office.requests().all()
+        states = {each.id: each.state for each in every}
+        assert states == {
+            poison: RequestState.UNREADABLE,
+            first.request.id: RequestState.OPEN,
+        }
+        assert any(f"{request_key(poison)} cannot be read" in each.about for each in every)
+        await office.approve(first)
+        assert office.cluster.stored().interventions.drains
+        with pytest.raises(ConflictError, match="cannot be read"):
+            await office.requests().approve(poison, "x")
+        with pytest.raises(ConflictError, match="cannot be read"):
+            await office.requests().show(poison)
+        with pytest.raises(NotFoundError, match=poison):
+            await office.requests().show("nothing")
+        await office.requests().withdraw(poison, "ada")
+        assert [each.id for each in await office.requests().all()] == [first.request.id]
 
     simulate(story)
 

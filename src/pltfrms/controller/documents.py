@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-from pltfrms.codec import decode
+from pltfrms.codec import decode, decode_fully
 from pltfrms.drivers.store.ports import Entry
 from pltfrms.errors import UsageError
 
@@ -21,12 +21,19 @@ class Documents(Generic[_T]):
     """One sentence by key, of those that cannot be read."""
 
 
-def read_documents(kind: type[_T], entries: Iterable[Entry]) -> Documents[_T]:
-    """Return the words of type `kind` that the entries hold, and which hold none."""
+def read_documents(
+    kind: type[_T], entries: Iterable[Entry], *, fully: bool = False
+) -> Documents[_T]:
+    """Return the words of type `kind` that the entries hold, and which hold none.
+
+    With `fully` one that says what this version does not know cannot be read: for what is
+    wanted, of which no part may be left out.
+    """
+    read = decode_fully if fully else decode
     words, problems = {}, {}
     for entry in entries:
         try:
-            words[entry.key] = decode(cast("type[_T]", cast("Hashable", kind)), entry.value)
+            words[entry.key] = read(cast("type[_T]", cast("Hashable", kind)), entry.value)
         except UsageError as error:
             problems[entry.key] = f"{entry.key} cannot be read: {error}"
     return Documents(words=words, problems=problems)

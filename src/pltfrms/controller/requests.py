@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from pltfrms.codec import decode, decode_fully, encode
+from pltfrms.codec import decode_fully, encode
+from pltfrms.controller.documents import read_documents
 from pltfrms.controller.journal import BATCH_COUNT
 from pltfrms.controller.judging import Approved, basis_of, require_allowed, signed
 from pltfrms.controller.operations import Operations
@@ -55,7 +56,7 @@ class Requests:
         entries = await self._entries()
         known = entries.get(request_id(asked.text))
         if known:
-            request = _decoded(known)
+            request = _request(known)
             self._require_open(request)
             return await self._tried(request, wanted)
         request = ChangeRequest(
@@ -77,15 +78,22 @@ class Requests:
         """Return all that have not expired, oldest first, without their texts.
 
         A text may have passwords of sessions in it: only who asks for a request gets it.
+        What cannot be read is UNREADABLE, and hides no other.
         """
-        now_ms = self._clock.unix_ms()
-        requests = map(_decoded, (await self._entries()).values())
-        left = [replace(each, text="") for each in requests if now_ms < each.expires_ms]
+        requests = map(_request, (await self._entries()).values())
+        left = [replace(each, text="") for each in requests if not self._is_over(each)]
         return tuple(sorted(left, key=lambda each: each.at_ms))
 
     async def show(self, request: str) -> RequestReply:
-        """Return a request, and while it is open what it would do now; NotFoundError."""
+        """Return a request, and while it is open what it would do now.
+
+        Raises:
+            NotFoundError: there is no such request; it may have expired.
+            ConflictError: it cannot be read.
+        """
         found, _ = await self._found(request)
+        if found.state is RequestState.UNREADABLE:
+            self._require_open(found)
         if found.state is not RequestState.OPEN:
             return RequestReply(request=found)
         return await self._tried(found, decode_fully(Wanted, found.text))
@@ -116,15 +124,21 @@ class Requests:
         return reply
 
     async def withdraw(self, request: str, by: str) -> ChangeRequest:
-        """Close a request without doing it; ConflictError if it is closed already."""
+        """Close a request without doing it; ConflictError if it is closed already.
+
+        One that cannot be read is removed.
+        """
         found, entry = await self._found(request)
-        self._require_open(found)
+        unreadable = found.state is RequestState.UNREADABLE
+        if not unreadable:
+            self._require_open(found)
         closed = replace(found, state=RequestState.WITHDRAWN, closed_by=by)
         event = self._journal.tell(
             f"request/{found.id}", "request withdrawn", detail=signed(found.about, by)
         )
         key = request_key(found.id)
-        writes = [Put(key=key, value=encode(closed)), self._journal.put(event)]
+        close = Delete(key=key) if unreadable else Put(key=key, value=encode(closed))
+        writes = [close, self._journal.put(event)]
         condition = Condition(key=key, mod_revision=entry.mod_revision)
         if await self._store.commit(writes, (condition,)) is None:
             raise ConflictError("somebody closed it at the same time; look at it again")
@@ -154,13 +168,22 @@ class Requests:
     async def _found(self, request: str) -> tuple[ChangeRequest, Entry]:
         entries = await self._entries()
         entry = entries.get(request)
-        found = _decoded(entry) if entry else None
-        if not entry or not found or found.expires_ms <= self._clock.unix_ms():
+        found = _request(entry) if entry else None
+        if not entry or not found or self._is_over(found):
             there = ", ".join(each.id for each in await self.all()) or "none"
             raise NotFoundError(f"there is no request {request!r} any more; there are: {there}")
         return found, entry
 
+    def _is_over(self, request: ChangeRequest) -> bool:
+        """Whether a request has expired; of one that cannot be read nobody knows."""
+        readable = request.state is not RequestState.UNREADABLE
+        return readable and request.expires_ms <= self._clock.unix_ms()
+
     def _require_open(self, request: ChangeRequest) -> None:
+        if request.state is RequestState.UNREADABLE:
+            raise ConflictError(
+                f"{request.about}. Ask a controller of another release, or withdraw it"
+            )
         if request.state is not RequestState.OPEN:
             raise ConflictError(
                 f"request {request.id} is closed: {request.closed_by} has "
@@ -186,7 +209,6 @@ class Requests:
         return RequestReply(request=approved.request, reply=reply)
 
     async def _keep(self, request: ChangeRequest, entries: dict[str, Entry]) -> None:
-        now_ms = self._clock.unix_ms()
         key = request_key(request.id)
         event = self._journal.tell(
             f"request/{request.id}", "request opened", detail=signed(request.about, request.by)
@@ -194,15 +216,29 @@ class Requests:
         expired = [
             Delete(key=entry.key)
             for entry in entries.values()
-            if _decoded(entry).expires_ms <= now_ms
+            if self._is_over(_request(entry))
         ]
         kept = (Put(key=key, value=encode(request)), self._journal.put(event))
         writes: list[Put | Delete] = [*kept, *expired[:BATCH_COUNT]]
         await self._store.commit(writes, (Condition(key=key, mod_revision=0),))
 
 
-def _decoded(entry: Entry) -> ChangeRequest:
-    return decode(ChangeRequest, entry.value)
+def _request(entry: Entry) -> ChangeRequest:
+    """Return the request that an entry holds; one that cannot be read is UNREADABLE."""
+    documents = read_documents(ChangeRequest, (entry,), fully=True)
+    for problem in documents.problems.values():
+        return ChangeRequest(
+            id=entry.key.removeprefix(REQUESTS),
+            text="",
+            signature="",
+            by="",
+            about=problem,
+            basis="",
+            at_ms=0,
+            expires_ms=0,
+            state=RequestState.UNREADABLE,
+        )
+    return documents.words[entry.key]
 
 
 def _intervention(wanted: Wanted) -> InterventionChange:

@@ -35,6 +35,9 @@ class RequestState(StrEnum):
     OPEN = "open"
     APPROVED = "approved"
     WITHDRAWN = "withdrawn"
+    UNREADABLE = "unreadable"
+    """What is stored cannot be read by the controller that was asked: another release may. It
+    says nothing but the id; nobody can approve it there, and anybody can withdraw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

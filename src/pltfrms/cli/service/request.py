@@ -59,9 +59,9 @@ def list_requests(settings: Settings, *, as_json: bool) -> None:
         (
             each.id,
             each.state.value,
-            each.by,
+            each.by or "-",
             each.closed_by or "-",
-            short_duration((each.expires_ms - now_ms) / 1000),
+            short_duration((each.expires_ms - now_ms) / 1000) if each.expires_ms else "-",
             each.about,
         )
         for each in requests
