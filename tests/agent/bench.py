@@ -55,6 +55,7 @@ class Controllers:
     """What a heartbeat raises, as our own code might."""
     strange: str = ""
     """What is not understood of the newest target."""
+    clock_ahead_ms: int = 0
     deaf: bool = False
     """Long polls hear of nothing new."""
     turn: str = ""
@@ -66,7 +67,12 @@ class Controllers:
         if self.bug:
             raise IndexError(self.bug)
         self.heartbeats.append(heartbeat)
-        return HeartbeatReply(generation=self.known, turn=self.turn)
+        return HeartbeatReply(
+            generation=self.known,
+            turn=self.turn,
+            controller="fra-c1",
+            unix_ms=self.clock.unix_ms() + self.clock_ahead_ms,
+        )
 
     async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
         assert machine

@@ -49,6 +49,7 @@ def edge(name: str) -> MachineStatus:
     )
     return MachineStatus(
         machine=name,
+        clock_ahead_seconds=86_400,
         sessions=(session, SessionStatus(name="edge.ams-e1", up=False)),
         aggregates=(
             AggregateStatus(
@@ -70,6 +71,7 @@ def test_sessions_announcements_and_routing() -> None:
     assert lines(snapshot) >= {
         f"pltfrms_session_up{{{transit}}} 1.0",
         'pltfrms_session_up{machine="fra-e1",session="edge.ams-e1"} 0.0',
+        'pltfrms_clock_ahead_seconds{machine="fra-e1"} 86400.0',
         f'pltfrms_session_routes{{direction="imported",{transit}}} 900.0',
         f'pltfrms_session_routes{{direction="exported",{transit}}} 1.0',
         f'pltfrms_session_routes{{direction="filtered",{transit}}} 3.0',

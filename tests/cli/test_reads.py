@@ -1,6 +1,8 @@
 """Commands that read: words for people, JSON for scripts."""
 
+import datetime as dt
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +113,18 @@ def test_events_shows_the_last_ones(run: Run, controller: FakeController) -> Non
     lines = run("events", "--limit", "1").out.splitlines()
     assert len(lines) == 1
     assert lines[0].endswith("web.fra.1-1: instance ended: probes succeed [new-replica]")
+
+
+def test_an_event_of_another_day_has_its_date_and_order_is_the_stores(
+    run: Run, controller: FakeController
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    ahead = replace(event(1), at_ms=now_ms + 2 * 86_400_000)
+    controller.stored = [ahead, replace(event(2), at_ms=now_ms)]
+    first, second = run("events").out.splitlines()
+    day = dt.datetime.fromtimestamp(ahead.at_ms / 1000, tz=dt.UTC).astimezone().date()
+    assert first.startswith(f"{day} ")
+    assert second[2] == ":"
 
 
 def test_events_reads_page_after_page(run: Run, controller: FakeController) -> None:

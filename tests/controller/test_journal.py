@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -245,3 +246,19 @@ def test_a_machine_that_was_never_heard_of_is_not_told_as_lost() -> None:
         assert _events_of(cluster, "machine lost") == []
 
     simulate(story, apply=False)
+
+
+def test_a_clock_that_is_a_day_ahead_costs_nobody_his_events() -> None:
+    async def story(cluster: Cluster) -> None:
+        journal = cluster.seats["fra-c1"].controller.journal
+        wrong = journal.tell("test", "of a wrong clock")
+        wrong = replace(wrong, source="lon-n1", at_ms=wrong.at_ms + 86_400_000)
+        await journal.write([wrong] * (KEPT_COUNT + SURPLUS_COUNT))
+        await journal.write(journal.tell("test", str(number)) for number in range(100))
+        await cluster.clock.sleep(PRUNE_SECONDS + 5)
+        kept = await cluster.operations.events(0, 0, 2 * KEPT_COUNT)
+        assert len(kept) <= KEPT_COUNT + SURPLUS_COUNT
+        assert {str(number) for number in range(100)} <= {event.what for event in kept}
+        assert list(kept) == sorted(kept, key=lambda event: event.sequence)
+
+    simulate(story)

@@ -11,6 +11,7 @@ import structlog
 
 from pltfrms.agent.control.fetching import Fetcher
 from pltfrms.agent.control.reporting import Reporter
+from pltfrms.agent.control.skew import ClockSkew
 from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.director import Director
 from pltfrms.agent.freeze import Frost
@@ -91,6 +92,7 @@ class Agent:
             world, journal, problems, self._about, sources.get(self._role), frost
         )
         self._fetcher = Fetcher(world, problems, targets, self._follow)
+        self._skew = ClockSkew(problems)
         self._reporter = Reporter(world, journal, self._poked, self._report, self._hear)
 
     async def run(self) -> None:
@@ -136,6 +138,7 @@ class Agent:
             routing=self._routing.status,
             balancer=self._director.complaint,
             limits=self._world.workload.limits() if self._role is Role.NODE else "",
+            clock_ahead_seconds=self._skew.ahead_seconds,
             problems=self._problems.sentences,
             loads=self._loads.loads,
             outside=self._way_back.tables,
@@ -177,7 +180,8 @@ class Agent:
         self._poked.set()
         _log.info("target applied", generation=target.generation)
 
-    def _hear(self, reply: HeartbeatReply) -> None:
+    def _hear(self, reply: HeartbeatReply, sent_ms: int) -> None:
+        self._skew.hear(reply, sent_ms, self._world.clock.unix_ms())
         self._routing.hear_turn(reply.turn)
         self._fetcher.hear(reply.generation)
 

@@ -26,6 +26,7 @@ def network_metrics(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
     yield from _sessions(statuses)
     yield _rejects(statuses)
     yield _aggregates(statuses)
+    yield _clocks(statuses)
     yield from _ways_back(snapshot.platform, statuses)
     yield from _visibility(snapshot, now_ms)
     yield _routing(statuses)
@@ -50,6 +51,17 @@ def _sessions(statuses: list[MachineStatus]) -> Iterator[Metric]:
                 routes.add_metric([status.machine, session.name, direction], count)
     yield up
     yield routes
+
+
+def _clocks(statuses: list[MachineStatus]) -> Metric:
+    family = _family(
+        "clock_ahead_seconds",
+        "How far a machine's clock is ahead of a controller's; 0 within 2 seconds.",
+        "machine",
+    )
+    for status in statuses:
+        family.add_metric([status.machine], status.clock_ahead_seconds)
+    return family
 
 
 def _rejects(statuses: list[MachineStatus]) -> Metric:

@@ -75,7 +75,12 @@ class Operations:
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Note that a machine lives; NotFoundError if the platform has none of its name."""
         reply = await self._heartbeats.take(heartbeat)
-        return replace(reply, turn=self._turns.turn(heartbeat.status))
+        return replace(
+            reply,
+            turn=self._turns.turn(heartbeat.status),
+            controller=self.controller.name,
+            unix_ms=self._clock.unix_ms(),
+        )
 
     async def heartbeat_unread(self, heartbeat: UnreadHeartbeat) -> HeartbeatReply:
         """Note that a machine lives whose report this version does not understand."""

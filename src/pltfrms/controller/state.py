@@ -33,6 +33,7 @@ SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 MACHINES = f"{PREFIX}machines/"
 CONTROLLERS = f"{PREFIX}controllers/"
+_KINDS = (SERVICES, ALLOCATIONS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
 
@@ -231,7 +232,7 @@ class Reader:
 def _odd(key: str) -> bool:
     """Return whether a key is of a kind that this version does not know."""
     single = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY)
-    return key not in single and not key.startswith((SERVICES, ALLOCATIONS, MACHINES))
+    return key not in single and not key.startswith(_KINDS)
 
 
 def _decoded(kind: type[_T], entry: Entry, name: str) -> _T:

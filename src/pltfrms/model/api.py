@@ -73,6 +73,10 @@ class HeartbeatReply:
     turn: str = ""
     """Fingerprint of the routing policy that this machine may put in force now; empty: none.
     Edges change one after the other."""
+    controller: str = ""
+    """Who answers."""
+    unix_ms: int = 0
+    """Its clock; 0: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

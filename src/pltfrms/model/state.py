@@ -140,6 +140,9 @@ class MachineStatus:
     """Why the director does not work on this machine; empty if it does, or is not wanted."""
     limits: str = ""
     """How resource limits are enforced, or why they are not."""
+    clock_ahead_seconds: int = 0
+    """How far its clock is ahead of a controller's; negative: behind; 0: they agree, or nobody
+    knows."""
     problems: tuple[str, ...] = ()
     """What the agent could not do, one sentence each."""
     loads: Mapping[str, Load] = field(default_factory=dict)

@@ -30,12 +30,12 @@ class Reporter:
         journal: Journal,
         poked: asyncio.Event,
         status: Callable[[], tuple[MachineStatus, float]],
-        heard: Callable[[HeartbeatReply], None],
+        heard: Callable[[HeartbeatReply, int], None],
     ) -> None:
         """Report soon after `poked` is set.
 
         `status` returns what to report and the heartbeat interval in seconds; `heard` is
-        called with every answer of a controller.
+        called with every answer of a controller, and the Unix time when it was asked.
         """
         self._world = world
         self._journal = journal
@@ -61,7 +61,8 @@ class Reporter:
         events = self._journal.oldest(EVENTS_PER_HEARTBEAT)
         status, _ = first_that_fits(smaller_statuses(status), STATUS_BYTES_MAX)
         heartbeat = Heartbeat(status=status, events=events)
-        sent_at = self._world.clock.monotonic()
+        clock = self._world.clock
+        sent_at, sent_ms = clock.monotonic(), clock.unix_ms()
         try:
             reply = await self._world.control_plane.heartbeat(heartbeat)
         except (PltfrmsError, OSError) as error:
@@ -76,5 +77,5 @@ class Reporter:
         self._journal.confirm(events)
         if self._journal.oldest(1):
             self._poked.set()
-        self._heard(reply)
+        self._heard(reply, sent_ms)
         return True

@@ -39,7 +39,7 @@ def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> No
     last = 0
     while True:
         for event in found:
-            click.echo(encode(event).decode() if as_json else event_line(event))
+            click.echo(encode(event).decode() if as_json else event_line(event, _today()))
             last = max(last, event.sequence)
         if not follow:
             return
@@ -56,10 +56,18 @@ def stored_events(client: OperatorClient) -> list[Event]:
             return found
 
 
-def event_line(event: Event) -> str:
-    """Return one event on one line, in local time."""
+def event_line(event: Event, today: dt.date) -> str:
+    """Return one event on one line, in local time: its sender's, which may be wrong.
+
+    So an event of another day than `today` has its date.
+    """
     at = dt.datetime.fromtimestamp(event.at_ms / 1000, tz=dt.UTC).astimezone()
     detail = f": {event.detail}" if event.detail else ""
     reason = f" [{event.reason}]" if event.reason else ""
-    clock = at.strftime("%H:%M:%S.%f")[:-3]
+    day = "" if at.date() == today else f"{at.date()} "
+    clock = day + at.strftime("%H:%M:%S.%f")[:-3]
     return f"{clock}  {event.source:<18} {event.about}: {event.what}{detail}{reason}"
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(tz=dt.UTC).astimezone().date()
