@@ -236,6 +236,7 @@ def test_health_and_metrics_tell_when_the_store_is_away() -> None:
             'pltfrms_machines{contact="present"} 5.0',
             'pltfrms_instances{phase="ready"} 2.0',
             "pltfrms_store_up 1.0",
+            "pltfrms_controllers 1.0",
         ):
             assert line in text
         cluster.seats["fra-c1"].store.unavailable = True

@@ -71,6 +71,16 @@ def test_problems_and_notes_say_whose_they_are() -> None:
     )
 
 
+def test_a_machine_in_contact_whose_controller_is_not_is_a_problem() -> None:
+    healthy = replace(view(HEALTHY), controllers=("ams-c1", "fra-c1", "lon-c1"))
+    assert summarize(healthy, NOW_MS).problems == ()
+    silent = summarize(replace(healthy, controllers=("ams-c1", "lon-c1")), NOW_MS)
+    assert silent.problems == (
+        "fra-c1: its controller does not run, or does not reach the store",
+    )
+    assert not silent.fine
+
+
 def test_a_machine_without_its_director_is_a_problem() -> None:
     status = replace(HEALTHY.statuses["fra-e1"], balancer="no TCX and no clsact here")
     snapshot = replace(HEALTHY, statuses={**HEALTHY.statuses, "fra-e1": status})

@@ -186,6 +186,7 @@ def test_without_the_first_controller_another_one_tells_and_prunes() -> None:
         cluster.agents["lon-n1"].cut = True
         await cluster.clock.sleep(PRUNE_SECONDS + 5)
         assert "ams-c1" in cluster.stored().leases
+        assert cluster.operations.snapshot().controllers == ("fra-c1", "lon-c1")
         assert len(cluster.state.list(EVENTS).entries) <= KEPT_COUNT + SURPLUS_COUNT
         assert _events_of(cluster, "machine lost") == ["machine/lon-n1"]
 

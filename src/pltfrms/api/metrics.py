@@ -43,6 +43,8 @@ class _Collector(Collector):
             yield _gauge("store_up", "Whether the store answers and can be read.", 0)
             return
         yield _gauge("store_up", "Whether the store answers and can be read.", 1)
+        alive = len(self._controller.view.controllers)
+        yield _gauge("controllers", "Controllers that live.", alive)
         yield from _state(snapshot)
         yield from network_metrics(snapshot, self._controller.clock.unix_ms())
         notes = Counter(note.reason.value for note in self._controller.notes)

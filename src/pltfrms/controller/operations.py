@@ -128,7 +128,13 @@ class Operations:
                 controller=name, snapshot=snapshot, stale_seconds=seconds, problems=problems
             )
         notes = decide(snapshot).notes
-        return SnapshotView(controller=name, snapshot=snapshot, notes=notes, problems=problems)
+        return SnapshotView(
+            controller=name,
+            snapshot=snapshot,
+            notes=notes,
+            problems=problems,
+            controllers=self._view.controllers,
+        )
 
     async def events(
         self, after: int, wait_ms: int, limit: int, *, stale: bool = False

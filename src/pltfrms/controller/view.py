@@ -47,6 +47,11 @@ class View:
         """The platform as it was known last."""
         return self._stored.platform if self._stored else None
 
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers that lived when the store answered last."""
+        return tuple(sorted(self._stored.controllers)) if self._stored else ()
+
     def stored(self) -> Stored:
         """Return what the mirror holds, decoded.
 

@@ -183,6 +183,8 @@ class SnapshotView:
     contact of machines, which is UNKNOWN, is what was known last."""
     problems: tuple[str, ...] = ()
     """What keeps this controller from deciding, or from knowing all; one sentence each."""
+    controllers: tuple[str, ...] | None = None
+    """Controllers that live, as the store says; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ from pltfrms.model.state import AggregateStatus, Contact, MachineStatus, Phase, 
 from pltfrms.model.topology import AnnouncePolicy, Datacenter, Machine, Role
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 
+_NO_CONTROLLER = "its controller does not run, or does not reach the store"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaRow:
@@ -138,6 +140,7 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
     managed = tuple(row for row in machines if not row.external)
     services = tuple(service_row(snapshot, s) for s in ordered_services(snapshot))
     problems = (
+        *(f"{name}: {_NO_CONTROLLER}" for name in _silent_controllers(view)),
         *(f"{m.name}: {problem}" for m in machines for problem in m.problems),
         *_unheard(snapshot, now_ms),
     )
@@ -161,6 +164,16 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
         frozen=freeze_sentence(freeze, now_ms) if freeze else "",
         network=network_lines(network, now_ms),
     )
+
+
+def _silent_controllers(view: SnapshotView) -> Iterator[str]:
+    """Yield the controller machines that are in contact while their controller is not."""
+    if view.controllers is None:
+        return
+    for machine in view.snapshot.platform.machines_of(Role.CONTROLLER):
+        present = view.snapshot.contact(machine.name) is Contact.PRESENT
+        if present and machine.name not in view.controllers:
+            yield machine.name
 
 
 def _verdict(
