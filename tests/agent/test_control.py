@@ -4,6 +4,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network, ip_network
 
 from pltfrms.agent.journal import MAX_EVENTS
+from pltfrms.api.bodies import BODY_BYTES_MAX
+from pltfrms.codec import encode
 from pltfrms.model.machine import PROTO_ACTIVE, Route
 from pltfrms.model.topology import Aggregate
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target, routes
@@ -250,6 +252,26 @@ def test_our_own_changes_are_not_called_restored() -> None:
             await bench.order(replace(make_target(2, TWO), platform=changed))
             for what in ("route restored", "rule restored", "network restored"):
                 assert bench.controllers.events(what) == []
+
+    run_virtual(story())
+
+
+def test_a_heartbeat_is_taken_however_much_there_is_to_say() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life() as agent:
+            await bench.order(make_target(1, ONE))
+            bench.controllers.bug = "\x01" * 50_000
+            await bench.passes(3.0)
+            bench.controllers.bug = ""
+            for number in range(200):
+                agent._journal.say(f"n/{number}", "said", "\x01" * 99_999)
+            heard = len(bench.controllers.heartbeats)
+            await bench.passes(5.0)
+            beats = bench.controllers.heartbeats[heard:]
+            assert max(len(encode(beat)) for beat in beats) < BODY_BYTES_MAX
+            said = [e.about for beat in beats for e in beat.events if e.what == "said"]
+            assert said == [f"n/{number}" for number in range(200)]
 
     run_virtual(story())
 

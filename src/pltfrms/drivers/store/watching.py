@@ -58,6 +58,7 @@ class Mirror:
         self._random = random
         self._resync_seconds = resync_seconds
         self._taken = asyncio.Event()
+        self._bug = ""
 
     async def run(self) -> None:
         """Keep `listing` up to date until cancelled."""
@@ -68,12 +69,19 @@ class Mirror:
                 await self._session()
             except UnavailableError as error:
                 _log.warning("store not answering", prefix=self._prefix, error=str(error))
-            except Exception:  # noqa: BLE001 - who does not understand asks again
-                _log.exception("store not understood", prefix=self._prefix)
+            except Exception as error:  # noqa: BLE001 - who does not understand asks again
+                self._say_bug(error)
             if self._clock.monotonic() - began >= _BACKOFF_MAX_SECONDS:
                 backoff = _BACKOFF_MIN_SECONDS
             await self._clock.sleep(backoff * self._random.uniform(0.5, 1.0))
             backoff = min(backoff * 2, _BACKOFF_MAX_SECONDS)
+
+    def _say_bug(self, error: Exception) -> None:
+        """Log what nobody has foreseen; where it came from only once, as it may last."""
+        sentence = repr(error)
+        trace = None if sentence == self._bug else error
+        _log.error("store not understood", prefix=self._prefix, bug=sentence, exc_info=trace)
+        self._bug = sentence
 
     async def wait_newer(self, revision: int) -> Listing:
         """Return the listing once its revision is > `revision`.

@@ -10,6 +10,7 @@ from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.api import InterventionChange, Verb
 from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.texts import TEXT_MAX
 from pltfrms.model.topology import Platform, Role
 
 MAX_BLACKHOLE_MS: Final = 30 * 24 * 3600 * 1000
@@ -29,6 +30,8 @@ def apply_intervention(
         UsageError: the words make no sense.
         NotFoundError: what they name is not there; says what is.
     """
+    if max(len(change.why), len(change.by)) > TEXT_MAX:
+        raise UsageError(f"a reason and a name have at most {TEXT_MAX} characters each")
     standing = replace(
         interventions,
         drains=tuple(each for each in interventions.drains if not each.is_over(now_ms)),
