@@ -58,6 +58,21 @@ async def bring_up(cluster: Cluster) -> None:
     await cluster.until(lambda: cluster.settled("web"), 10)
 
 
+def test_a_service_that_comes_again_has_no_name_from_before() -> None:
+    async def story(cluster: Cluster) -> None:
+        before = set(cluster.stored().allocations)
+        await cluster.operations.delete("web")
+        await cluster.until(lambda: not cluster.stored().allocations, 10)
+        await cluster.until(
+            lambda: not any(each.instances for each in cluster.stored().statuses.values()), 10
+        )
+        await cluster.operations.apply(Change(services=(WEB,)))
+        await cluster.until(lambda: cluster.settled("web"), 10)
+        assert not before & set(cluster.stored().allocations)
+
+    simulate(story)
+
+
 def test_an_empty_store_becomes_a_running_service() -> None:
     async def story(cluster: Cluster) -> None:
         await cluster.clock.sleep(2)

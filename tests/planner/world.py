@@ -1,6 +1,6 @@
 """A platform in miniature: plans are committed, agents obey, nodes come and go."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -18,6 +18,7 @@ from pltfrms.model.state import (
     Snapshot,
 )
 from pltfrms.planner.changes.change import apply_change, delete_service
+from pltfrms.planner.placement.numbers import numbers_left
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import make_platform, make_spec, with_all_ready
 
@@ -30,7 +31,9 @@ def execute(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
             allocations[step.allocation.id] = step.allocation
         else:
             del allocations[step.allocation.id]
-    return replace(snapshot, allocations=allocations, revision=snapshot.revision + 1)
+    numbers = {**snapshot.numbers, **numbers_left(snapshot.numbers, steps)}
+    revision = snapshot.revision + 1
+    return replace(snapshot, allocations=allocations, numbers=numbers, revision=revision)
 
 
 def settle(snapshot: Snapshot) -> Snapshot:
@@ -59,8 +62,8 @@ def histories() -> st.SearchStrategy[Snapshot]:
     return st.builds(walk, st.integers(0, 2**32), st.integers(0, 40))
 
 
-def walk(seed: int, length: int) -> Snapshot:
-    """Return the snapshot after so many random things happened."""
+def walk(seed: int, length: int, see: Callable[[Snapshot], None] = lambda _: None) -> Snapshot:
+    """Return the snapshot after so many random things happened; `see` sees each in between."""
     random = Random(seed)  # noqa: S311 - a simulation, no secret
     nodes = {name: random.randint(1, 5) for name in random.choice((["fra"], ["fra", "ams"]))}
     platform = make_platform(
@@ -74,6 +77,7 @@ def walk(seed: int, length: int) -> Snapshot:
     for _ in range(length):
         (what,) = random.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))
         snapshot = act(snapshot, what, random)
+        see(snapshot)
     return snapshot
 
 

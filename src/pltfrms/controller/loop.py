@@ -6,7 +6,7 @@ makes them start one after the other, which saves work. It is not needed for cor
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import structlog
@@ -22,6 +22,7 @@ from pltfrms.controller.state import (
     Stored,
     allocation_key,
     commit_mark,
+    number_key,
     unchanged_since,
 )
 from pltfrms.controller.view import View, make_mirror
@@ -29,12 +30,13 @@ from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
-from pltfrms.model.plan import Note, Place, Plan, Step
+from pltfrms.model.plan import LastNumber, Note, Place, Plan, Step
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
+from pltfrms.planner.placement.numbers import numbers_left
 
 BATCH_STEPS = 40
-"""Steps of one transaction; each is two writes (the allocation and an event)."""
+"""Steps of one transaction; each is three writes: an allocation, an event, maybe a number."""
 RANK_SECONDS = 0.7
 """What a controller waits, times its rank, before it commits what others should have."""
 IDLE_SECONDS = 1.0
@@ -129,7 +131,7 @@ class Controller:
         patience = self._patience(snapshot)
         if patience > 0:
             return min(patience, idle)
-        return 0.0 if await self._commit(plan) else RETRY_SECONDS
+        return 0.0 if await self._commit(plan, snapshot.numbers) else RETRY_SECONDS
 
     def _patience(self, snapshot: Snapshot) -> float:
         """Return how long controllers before us still have to commit what is needed."""
@@ -150,7 +152,7 @@ class Controller:
             _log.info("platform stored", platform=self._bootstrap.name)
         await self.view.wait(RETRY_SECONDS)
 
-    async def _commit(self, plan: Plan) -> bool:
+    async def _commit(self, plan: Plan, numbers: Mapping[str, int]) -> bool:
         """Commit the plan in batches; False if somebody else committed in between."""
         revision = plan.revision
         for start in range(0, len(plan.steps), BATCH_STEPS):
@@ -158,6 +160,7 @@ class Controller:
             writes: list[Put | Delete] = [self._commit_mark()]
             for step in steps:
                 writes += (_write(step), self.journal.put(self._event(step)))
+            writes += [_remember(*left) for left in numbers_left(numbers, steps).items()]
             committed = await self.store.commit(writes, (unchanged_since(revision),))
             if committed is None:
                 self.counters.conflicts += 1
@@ -262,6 +265,12 @@ class Controller:
         if due and self.view.is_first(self.name):
             self._pruned_at = self.clock.monotonic()
             await self.journal.prune()
+
+
+def _remember(replica: str, number: int) -> Put:
+    return Put(
+        key=number_key(replica), value=encode(LastNumber(replica=replica, number=number))
+    )
 
 
 def _write(step: Step) -> Put | Delete:

@@ -4,6 +4,7 @@
 /pltfrms/interventions              Interventions; absent: none
 /pltfrms/services/NAME              Service
 /pltfrms/allocations/ID             Allocation
+/pltfrms/numbers/REPLICA             LastNumber
 /pltfrms/commit                     who wrote last; every change of the keys above writes it
 /pltfrms/machines/NAME/status       MachineStatus
 /pltfrms/machines/NAME/contact      attached to the machine's lease
@@ -20,7 +21,7 @@ from pltfrms.codec import decode, decode_fully
 from pltfrms.drivers.store.ports import Condition, Entry, Listing, Put
 from pltfrms.errors import UsageError
 from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation
+from pltfrms.model.plan import Allocation, LastNumber
 from pltfrms.model.service import Service
 from pltfrms.model.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.topology import Platform
@@ -31,9 +32,10 @@ INTERVENTIONS_KEY = f"{PREFIX}interventions"
 COMMIT_KEY = f"{PREFIX}commit"
 SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
+NUMBERS = f"{PREFIX}numbers/"
 MACHINES = f"{PREFIX}machines/"
 CONTROLLERS = f"{PREFIX}controllers/"
-_KINDS = (SERVICES, ALLOCATIONS, MACHINES, CONTROLLERS)
+_KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
 
@@ -50,6 +52,11 @@ def service_key(name: str) -> str:
 def allocation_key(allocation: str) -> str:
     """Return the key of an allocation."""
     return f"{ALLOCATIONS}{allocation}"
+
+
+def number_key(replica: str) -> str:
+    """Return the key of the last number of a replica, such as `web.fra.1`."""
+    return f"{NUMBERS}{replica}"
 
 
 def request_key(request: str) -> str:
@@ -96,6 +103,7 @@ class Stored:
     interventions: Interventions = field(default_factory=Interventions)
     services: Mapping[str, Service] = field(default_factory=dict)
     allocations: Mapping[str, Allocation] = field(default_factory=dict)
+    numbers: Mapping[str, LastNumber] = field(default_factory=dict)
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     leases: Mapping[str, int] = field(default_factory=dict)
     """Lease by machine, of the machines in contact."""
@@ -127,6 +135,7 @@ class Stored:
             statuses=self.statuses,
             machines=machines,
             now_ms=now_ms,
+            numbers={name: last.number for name, last in self.numbers.items()},
         )
 
 
@@ -167,6 +176,7 @@ class Reader:
         interventions = self._single(entries, INTERVENTIONS_KEY, Interventions, problems)
         services = self._words(entries, SERVICES, "", Service, problems)
         allocations = self._words(entries, ALLOCATIONS, "", Allocation, problems)
+        numbers = self._words(entries, NUMBERS, "", LastNumber, problems)
         statuses = self._words(entries, MACHINES, _STATUS, MachineStatus, problems)
         problems |= {key: f"{key} is of a kind not known here" for key in filter(_odd, entries)}
         return Stored(
@@ -177,6 +187,7 @@ class Reader:
             interventions=interventions or Interventions(),
             services=services,
             allocations=allocations,
+            numbers=numbers,
             statuses=statuses,
             leases=leases_of(listing),
             controllers=frozenset(
@@ -247,6 +258,7 @@ def _check_name(word: object, name: str) -> None:
     said = {
         Service: lambda: cast("Service", word).name,
         Allocation: lambda: cast("Allocation", word).id,
+        LastNumber: lambda: cast("LastNumber", word).replica,
         MachineStatus: lambda: cast("MachineStatus", word).machine,
     }.get(type(word), lambda: name)()
     if said != name:

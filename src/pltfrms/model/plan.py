@@ -105,6 +105,15 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastNumber:
+    """What is left of the allocations of a replica: no later one may have their number."""
+
+    replica: str
+    """`SERVICE.DATACENTER.REPLICA`."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Start an allocation."""
 

@@ -173,6 +173,8 @@ class Snapshot:
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     machines: Mapping[str, MachineView] = field(default_factory=dict)
     """A machine that is missing here is UNKNOWN."""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """Highest number, by replica (`web.fra.1`), of allocations that are recorded no more."""
     now_ms: int = 0
     """Unix time of the controller that made it: what holds for a while is judged by it."""
 

@@ -1,15 +1,19 @@
 """What holds for every snapshot that any history may lead to."""
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pltfrms.model.api import Change
 from pltfrms.model.plan import Place, Reason, Stop
 from pltfrms.model.state import Contact, Snapshot
+from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
-from tests.planner.world import describe, execute, heal, histories, settle
+from tests.planner.world import describe, execute, heal, histories, settle, walk
 
 deep = settings(max_examples=250, deadline=None)
 
@@ -27,6 +31,32 @@ def test_a_plan_interrupted_anywhere_is_continued_the_same_way(snapshot: Snapsho
     for done in range(len(plan.steps) + 1):
         rest = make_plan(execute(snapshot, plan.steps[:done]))
         assert describe(rest) == describe(plan)[done:]
+
+
+@deep
+@given(st.integers(0, 2**32), st.integers(0, 60))
+def test_a_name_means_one_allocation_for_ever(seed: int, length: int) -> None:
+    known: dict[str, tuple[str, int, int]] = {}
+
+    def see(snapshot: Snapshot) -> None:
+        for each in snapshot.allocations.values():
+            bound = (each.node, each.slot, each.version)
+            assert known.setdefault(each.id, bound) == bound
+
+    walk(seed, length, see)
+
+
+@deep
+@given(histories())
+def test_no_name_comes_back_with_a_service_that_was_gone(snapshot: Snapshot) -> None:
+    before = settle(heal(snapshot))
+    gone = before
+    for name in before.services:
+        gone = delete_service(gone, name).snapshot
+    gone = replace(settle(gone), statuses={})  # nobody knows of it any more
+    specs = tuple(each.spec for each in before.services.values())
+    after = settle(apply_change(gone, Change(services=specs)).snapshot)
+    assert not before.allocations.keys() & after.allocations.keys()
 
 
 @deep

@@ -13,6 +13,7 @@ from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
 from pltfrms.model.service import Run, Service
 from pltfrms.model.state import Contact, Phase, Snapshot
 from pltfrms.model.topology import Machine, Role
+from pltfrms.planner.placement.numbers import highest_numbers, replica_of
 
 SLOTS_MAX = 254
 """Instances that the addresses of one node suffice for."""
@@ -55,7 +56,7 @@ class Draft:
         self._replicas: defaultdict[tuple[str, str], dict[int, list[Allocation]]] = defaultdict(
             dict
         )
-        self._numbers = _highest_numbers(snapshot)
+        self._numbers = highest_numbers(snapshot)
         self._phases = {
             (machine, instance.allocation): instance.phase
             for machine, status in snapshot.statuses.items()
@@ -161,7 +162,7 @@ class Draft:
         return next((slot for slot in range(1, SLOTS_MAX + 1) if slot not in taken), 0)
 
     def next_number(self, service: str, datacenter: str, replica: int) -> int:
-        """Return a number that no known allocation or instance of the replica has."""
+        """Return a number that no allocation of the replica ever had."""
         return self._numbers.get(f"{service}.{datacenter}.{replica}", 0) + 1
 
     def plan(self) -> Plan:
@@ -175,7 +176,7 @@ class Draft:
     def place(self, allocation: Allocation) -> None:
         """Take the step of starting an allocation."""
         self.steps.append(Place(allocation=allocation, reason=allocation.reason))
-        self._numbers[_replica_of(allocation.id)[0]] = allocation.number
+        self._numbers[replica_of(allocation.id)[0]] = allocation.number
         self._add(allocation)
 
     def stop(self, allocation: Allocation, reason: Reason) -> None:
@@ -214,26 +215,3 @@ class Draft:
 
 def _run(service: Service | None) -> Run | None:
     return service.spec.run if service else None
-
-
-def _replica_of(allocation: str) -> tuple[str, int]:
-    """Split an allocation id into its replica and its number (0 if it has none)."""
-    replica, _, number = allocation.rpartition("-")
-    return (replica, int(number)) if number.isdecimal() else (allocation, 0)
-
-
-def _highest_numbers(snapshot: Snapshot) -> dict[str, int]:
-    """Return the highest number known by replica.
-
-    Instances that still run count too: an id must not come back while its namesake is alive.
-    """
-    highest: dict[str, int] = {}
-    reported = (
-        instance.allocation
-        for status in snapshot.statuses.values()
-        for instance in status.instances
-    )
-    for allocation in (*snapshot.allocations, *reported):
-        replica, number = _replica_of(allocation)
-        highest[replica] = max(number, highest.get(replica, 0))
-    return highest
