@@ -10,7 +10,7 @@ from typing import Any
 
 from pltfrms.codec import encode
 from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.plan import Allocation
+from pltfrms.model.plan import Allocation, LastNumber
 from pltfrms.model.service import Service
 from pltfrms.model.state import (
     AggregateStatus,
@@ -55,13 +55,14 @@ def make_rich_status(machine: str = "fra-n1") -> MachineStatus:
     )
 
 
-def intent() -> tuple[Platform, Interventions, Service, Allocation]:
+def intent() -> tuple[Platform, Interventions, Service, Allocation, LastNumber]:
     """Return a word of every kind by which controllers decide what is wanted."""
     return (
         make_rich_platform(),
         make_rich_interventions(),
         make_service(make_spec()),
         make_allocation("web.fra.1-1", "fra-n1"),
+        LastNumber(replica="web.fra.1", number=1),
     )
 
 

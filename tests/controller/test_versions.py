@@ -17,6 +17,7 @@ from pltfrms.controller.state import (
     Stored,
     allocation_key,
     commit_mark,
+    number_key,
     service_key,
     status_key,
 )
@@ -24,7 +25,7 @@ from pltfrms.drivers.store.ports import Entry, Listing, Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Change, Event, InterventionChange, Verb
 from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation
+from pltfrms.model.plan import Allocation, LastNumber
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact
 from pltfrms.model.topology import Platform
@@ -41,7 +42,7 @@ from tests.versions import (
     without_fields,
 )
 
-Intent = Platform | Interventions | Service | Allocation
+Intent = Platform | Interventions | Service | Allocation | LastNumber
 
 
 class NextReader(Reader):
@@ -183,6 +184,8 @@ def key_of(word: Intent) -> str:
             return service_key(word.name)
         case Allocation():
             return allocation_key(word.id)
+        case LastNumber():
+            return number_key(word.replica)
 
 
 def listing_of(*values: tuple[str, bytes], revision: int = 7) -> Listing:
