@@ -127,6 +127,16 @@ def test_an_event_of_another_day_has_its_date_and_order_is_the_stores(
     assert second[2] == ":"
 
 
+def test_without_the_store_events_are_what_was_known_last(
+    run: Run, controller: FakeController
+) -> None:
+    controller.stored, controller.store_away = [event(1)], True
+    result = run("events")
+    assert result.out.count("instance ready") == 1
+    assert result.err.startswith("warning: the store does not answer")
+    assert run("events", "--follow").code == 5
+
+
 def test_events_reads_page_after_page(run: Run, controller: FakeController) -> None:
     controller.stored = [event(number) for number in range(1, 1003)]
     shown = json.loads(run("events", "--limit", "3", "--json").out)

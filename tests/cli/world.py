@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pltfrms.codec import decode
-from pltfrms.errors import ConflictError, NotFoundError, TwoPeopleError
+from pltfrms.errors import ConflictError, NotFoundError, TwoPeopleError, UnavailableError
 from pltfrms.lab.client import FaultInfo, LabInfo, LabReport, MachineInfo
 from pltfrms.lab.protocol import LinkReport, Substitute
 from pltfrms.model.api import (
@@ -142,6 +142,7 @@ class FakeController:
     changes: tuple[ChangeLine, ...] = ()
     notes: tuple[Note, ...] = ()
     stored: list[Event] = field(default_factory=list)
+    store_away: bool = False
     conflict: bool = False
     asked: list[str] = field(default_factory=list)
     planned: list[Change] = field(default_factory=list)
@@ -228,8 +229,12 @@ class FakeController:
         self.asked.append(f"delete {name}")
         return self._preview()
 
-    def events(self, after: int, wait_ms: int = 0, limit: int = 1000) -> list[Event]:
+    def events(
+        self, after: int, wait_ms: int = 0, limit: int = 1000, *, stale: bool = False
+    ) -> list[Event]:
         self.asked.append(f"events {after} {wait_ms}")
+        if self.store_away and not stale:
+            raise UnavailableError("the store does not answer")
         if wait_ms:
             raise KeyboardInterrupt
         return [event for event in self.stored if event.sequence > after][:limit]

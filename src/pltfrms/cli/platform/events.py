@@ -9,6 +9,7 @@ from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import write_json
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
 
 _WAIT_MS = 10_000
@@ -32,7 +33,15 @@ def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> No
     Example: pltfrms events --follow
     """
     client = connect(settings)
-    found = stored_events(client)[-limit:]
+    try:
+        found = stored_events(client)[-limit:]
+    except UnavailableError:
+        if follow:
+            raise
+        found = stored_events(client, stale=True)[-limit:]
+        click.echo(
+            "warning: the store does not answer; this is what a controller knew last", err=True
+        )
     if as_json and not follow:
         write_json(found, list[Event])
         return
@@ -46,11 +55,12 @@ def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> No
         found = client.events(after=last, wait_ms=_WAIT_MS, limit=_PAGE)
 
 
-def stored_events(client: OperatorClient) -> list[Event]:
-    """Return all events that controllers still keep, oldest first."""
+def stored_events(client: OperatorClient, *, stale: bool = False) -> list[Event]:
+    """Return all events that controllers still keep, oldest first; see `client.events`."""
     found: list[Event] = []
     while True:
-        page = client.events(after=found[-1].sequence if found else 0, limit=_PAGE)
+        after = found[-1].sequence if found else 0
+        page = client.events(after=after, limit=_PAGE, stale=stale)
         found += page
         if len(page) < _PAGE:
             return found
