@@ -249,6 +249,7 @@ def test_health_and_metrics_tell_when_the_store_is_away() -> None:
         assert old.stale_seconds >= 5
         assert "web" in old.snapshot.services
         assert old.snapshot.contact("fra-n1") is Contact.UNKNOWN
+        assert old.last_known.contact("fra-n1") is Contact.PRESENT
         assert "pltfrms_store_up 0.0" in (await client.get("/metrics")).text
 
     serve(story)

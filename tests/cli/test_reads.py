@@ -127,14 +127,57 @@ def test_an_event_of_another_day_has_its_date_and_order_is_the_stores(
     assert second[2] == ":"
 
 
+LOOKS = (
+    ("status",),
+    ("service", "list"),
+    ("service", "show", "web"),
+    ("node", "list"),
+    ("datacenter", "list"),
+    ("peer", "list"),
+    ("edge", "list"),
+    ("edge", "show", "fra-e1"),
+    ("session", "list"),
+    ("network", "show"),
+    ("explain", "service/web"),
+    ("events",),
+)
+
+
+@pytest.mark.parametrize("arguments", LOOKS)
+def test_without_the_store_looking_shows_what_was_known_last_and_calls_nothing_down(
+    run: Run, controller: FakeController, arguments: tuple[str, ...]
+) -> None:
+    controller.stale_seconds = 23.0
+    controller.stored = [event(1)]
+    result = run(*arguments)
+    assert result.code == 0
+    assert "known last" in result.err + result.out
+    for wrong in ("never heard of", "not announced", "  nothing", "lost", "cannot be placed"):
+        assert wrong not in result.out
+
+
 def test_without_the_store_events_are_what_was_known_last(
     run: Run, controller: FakeController
 ) -> None:
-    controller.stored, controller.store_away = [event(1)], True
+    controller.stored, controller.stale_seconds = [event(1)], 23.0
     result = run("events")
     assert result.out.count("instance ready") == 1
     assert result.err.startswith("warning: the store does not answer")
-    assert run("events", "--follow").code == 5
+
+
+def test_followed_events_go_on_when_the_store_comes_back(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller.stored = [event(1)]
+    controller.stale_seconds = 23.0
+
+    def come_back(_seconds: float) -> None:
+        controller.stale_seconds = 0.0
+
+    monkeypatch.setattr(time, "sleep", come_back)
+    result = run("events", "--follow")
+    assert result.code == 130
+    assert "asking again" in result.err
 
 
 def test_events_reads_page_after_page(run: Run, controller: FakeController) -> None:

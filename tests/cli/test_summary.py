@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+from pltfrms.cli.platform.announced import aggregate_sentence
+from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.platform.summary import missing_replicas, service_row, summarize
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.interventions import Drain, Freeze, Interventions
 from pltfrms.model.plan import Note, Reason
 from pltfrms.model.state import (
+    InstanceStatus,
     MachineStatus,
     Phase,
     RoutingState,
@@ -15,7 +18,7 @@ from pltfrms.model.state import (
     Snapshot,
 )
 from pltfrms.model.traffic import Override
-from tests.cli.world import HEALTHY, NOW_MS, WEB, with_lost, with_phase
+from tests.cli.world import HEALTHY, NOW_MS, WEB, known_last, with_lost, with_phase
 
 
 def view(snapshot: Snapshot, *notes: Note) -> SnapshotView:
@@ -45,7 +48,125 @@ def test_what_a_lost_node_last_said_is_unknown_not_ready() -> None:
 def test_a_lost_edge_announces_nothing_that_we_know_of() -> None:
     fra = summarize(view(with_lost(HEALTHY, "fra-e1")), NOW_MS).datacenters[0]
     assert fra.aggregates[0].announced_by == ("fra-e2",)
-    assert "not known" in fra.aggregates[0].reasons
+    row = fra.aggregates[0]
+    assert [(word.edge, word.state) for word in row.edges] == [
+        ("fra-e1", "unknown"),
+        ("fra-e2", "announced"),
+    ]
+
+
+def test_each_reason_stands_beside_the_edge_that_it_is_about() -> None:
+    quiet = HEALTHY.statuses["fra-e2"]
+    aggregates = tuple(
+        replace(each, announced=False, reason=Reason.ISOLATED) for each in quiet.aggregates
+    )
+    statuses = {**HEALTHY.statuses, "fra-e2": replace(quiet, aggregates=aggregates)}
+    snapshot = replace(HEALTHY, statuses=statuses)
+
+    def sentence(snapshot: Snapshot) -> str:
+        rows = summarize(view(snapshot), NOW_MS).datacenters[0].aggregates
+        return aggregate_sentence(rows[0])
+
+    local, isolated = Reason.LOCAL_SERVICE.sentence, Reason.ISOLATED.sentence
+    prefix = "198.51.100.0/24"
+    assert sentence(HEALTHY) == f"{prefix} announced by every edge: {local}"
+    assert sentence(snapshot) == (
+        f"{prefix} announced by fra-e1: {local}; not announced by fra-e2: {isolated}"
+    )
+    assert sentence(with_lost(snapshot, "fra-e1")) == (
+        f"{prefix} unknown of fra-e1: it is out of contact; it said last: announced; "
+        f"not announced by fra-e2: {isolated}"
+    )
+    lost = with_lost(with_lost(HEALTHY, "fra-e1"), "fra-e2")
+    assert "unknown of every edge: it is out of contact; it said last: announced" in (
+        sentence(lost)
+    )
+
+
+def test_without_the_store_everything_is_what_was_known_last_with_its_age() -> None:
+    snapshot = with_lost(HEALTHY, "fra-n1")
+    summary = summarize(known_last(snapshot, 23.0), NOW_MS)
+    assert not summary.fine
+    assert summary.verdict == (
+        "example: known last, 23 s ago: 3 datacenters, 17/18 machines in contact, "
+        "36/36 sessions up, web 5/6 ready (1 unknown)"
+    )
+    for row in summary.datacenters:
+        for aggregate in row.aggregates:
+            assert len(aggregate.announced_by) == 2
+    cells = {row.name: machine_cells(row) for row in summary.machines}
+    assert cells["fra-e1"][1:4] == ("was present", "23 s ago", "2/2 up (last known)")
+    assert cells["fra-n1"][1] == "was lost"
+    assert not summary.network
+
+
+def test_a_contact_that_is_not_judged_yet_is_neither_lost_nor_never_heard_of() -> None:
+    summary = summarize(view(replace(HEALTHY, machines={})), NOW_MS)
+    assert "0/18 machines in contact (18 not known)" in summary.verdict
+    cells = machine_cells(summary.machines[0])
+    assert cells[1:4] == ("unknown", "-", "2/2 up (last known)")
+
+
+# ---- rollouts ------------------------------------------------------------------------------
+
+
+def rolled(phase: Phase | None, detail: str = "", restarts: int = 0) -> Snapshot:
+    """Return a platform on which version 2 of `web` was begun in each datacenter."""
+    newer = replace(WEB, version=2, changed_ms=NOW_MS - 60_000)
+    snapshot = replace(HEALTHY, services={"web": newer})
+    for dc in ("fra", "ams", "lon"):
+        old = HEALTHY.allocations[f"web.{dc}.1-1"]
+        new = replace(old, id=f"web.{dc}.1-2", number=2, version=2, node=f"{dc}-n3", slot=7)
+        said = snapshot.statuses[new.node]
+        if phase:
+            instance = InstanceStatus(
+                allocation=new.id, phase=phase, restarts=restarts, detail=detail
+            )
+            said = replace(said, instances=(instance,))
+        snapshot = replace(
+            snapshot,
+            allocations={**snapshot.allocations, new.id: new},
+            statuses={**snapshot.statuses, new.node: said},
+        )
+    return snapshot
+
+
+def failing(datacenter: str) -> str:
+    where = f"web.{datacenter}.1-2 on {datacenter}-n3"
+    return f"{where}, restarted 4 times: exit code 1: no such file"
+
+
+def test_a_rollout_that_fails_while_all_replicas_serve_is_in_the_verdict_and_says_why() -> None:
+    summary = summarize(view(rolled(Phase.BACKOFF, "exit code 1: no such file", 4)), NOW_MS)
+    assert not summary.fine
+    assert "web 6/6 ready, rollout of web version 2 fails (0/6)" in summary.verdict
+    assert summary.rollouts == (
+        "; ".join(
+            [
+                "web: version 2 is being rolled out for 60 s: 0/6 replicas run it",
+                f"it fails: {failing('ams')}",
+                failing("fra"),
+                failing("lon"),
+            ]
+        ),
+    )
+    starting_anew = summarize(view(rolled(Phase.STARTING, "started", 4)), NOW_MS)
+    assert "fails" in starting_anew.verdict
+
+
+def test_a_rollout_under_way_is_told_and_is_fine() -> None:
+    for phase, done in ((None, 0), (Phase.STARTING, 0), (Phase.READY, 3)):
+        summary = summarize(view(rolled(phase)), NOW_MS)
+        assert summary.fine
+        assert f"rollout of web version 2 ({done}/6)" in summary.verdict
+        assert summary.rollouts == (
+            f"web: version 2 is being rolled out for 60 s: {done}/6 replicas run it",
+        )
+
+
+def test_without_a_rollout_nothing_is_said_of_one() -> None:
+    assert summarize(view(HEALTHY), NOW_MS).rollouts == ()
+    assert "rollout" not in summarize(view(HEALTHY), NOW_MS).verdict
 
 
 def test_anything_amiss_is_not_fine() -> None:

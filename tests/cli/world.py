@@ -133,6 +133,16 @@ def with_phase(snapshot: Snapshot, wanted: str, phase: Phase) -> Snapshot:
     )
 
 
+def known_last(snapshot: Snapshot, seconds: float) -> SnapshotView:
+    """Return what a controller answers whose store has been away for so long."""
+    return SnapshotView(
+        controller="fra-c1",
+        snapshot=replace(snapshot, machines={}),
+        stale_seconds=seconds,
+        last_contacts=snapshot.machines,
+    )
+
+
 @dataclass
 class FakeController:
     """What `OperatorClient` is to the CLI."""
@@ -142,7 +152,8 @@ class FakeController:
     changes: tuple[ChangeLine, ...] = ()
     notes: tuple[Note, ...] = ()
     stored: list[Event] = field(default_factory=list)
-    store_away: bool = False
+    stale_seconds: float = 0.0
+    """How long the store has been away."""
     conflict: bool = False
     asked: list[str] = field(default_factory=list)
     planned: list[Change] = field(default_factory=list)
@@ -162,6 +173,8 @@ class FakeController:
     def snapshot(self) -> SnapshotView:
         self.asked.append("snapshot")
         answer = self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
+        if self.stale_seconds:
+            return known_last(answer, self.stale_seconds)
         return SnapshotView(controller="fra-c1", snapshot=answer, notes=self.notes)
 
     def plan(self, change: Change) -> PlanPreview:
@@ -233,8 +246,8 @@ class FakeController:
         self, after: int, wait_ms: int = 0, limit: int = 1000, *, stale: bool = False
     ) -> list[Event]:
         self.asked.append(f"events {after} {wait_ms}")
-        if self.store_away and not stale:
-            raise UnavailableError("the store does not answer")
+        if self.stale_seconds and not stale:
+            raise UnavailableError("no controller can do it: the store does not answer")
         if wait_ms:
             raise KeyboardInterrupt
         return [event for event in self.stored if event.sequence > after][:limit]

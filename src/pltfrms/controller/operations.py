@@ -125,7 +125,11 @@ class Operations:
                 raise
             snapshot, seconds = self._view.last_known()
             return SnapshotView(
-                controller=name, snapshot=snapshot, stale_seconds=seconds, problems=problems
+                controller=name,
+                snapshot=snapshot,
+                stale_seconds=seconds,
+                last_contacts=self._view.last_contacts() if seconds else {},
+                problems=problems,
             )
         notes = decide(snapshot).notes
         return SnapshotView(

@@ -87,6 +87,7 @@ class View:
         """Return what was known last, and for how many seconds the store has been away.
 
         While it is away every machine's contact is UNKNOWN: nobody can have told us of it.
+        `last_contacts` says what it was.
 
         Raises:
             UnavailableError: nothing was ever known.
@@ -101,6 +102,10 @@ class View:
         if snapshot is None:
             raise UnavailableError("the store held no platform when it answered last")
         return snapshot, self._clock.monotonic() - last
+
+    def last_contacts(self) -> Mapping[str, MachineView]:
+        """Return the contact of every machine when the store answered last."""
+        return self._contacts.views(self._mirror.last_success_at or 0.0)
 
     def contacts(self) -> Mapping[str, MachineView]:
         """Return the contact of every machine now."""

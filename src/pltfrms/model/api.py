@@ -18,14 +18,14 @@ Errors: the status code of `pltfrms.errors` with a body ErrorBody.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Note, Plan
 from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import MachineStatus, Snapshot
+from pltfrms.model.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.topology import Platform
 
 
@@ -181,10 +181,19 @@ class SnapshotView:
     stale_seconds: float = 0.0
     """How long the store has not answered; 0 while it does. While it does not, all but the
     contact of machines, which is UNKNOWN, is what was known last."""
+    last_contacts: Mapping[str, MachineView] = field(default_factory=dict)
+    """While the store does not answer: the contact of machines when it last did."""
     problems: tuple[str, ...] = ()
     """What keeps this controller from deciding, or from knowing all; one sentence each."""
     controllers: tuple[str, ...] | None = None
     """Controllers that live, as the store says; None: not known."""
+
+    @property
+    def last_known(self) -> Snapshot:
+        """The state for people: while the store does not answer, as it was when it last did."""
+        if not self.stale_seconds:
+            return self.snapshot
+        return replace(self.snapshot, machines=self.last_contacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,8 @@ class Service:
     """Counts accepted changes of `spec.run` and `spec.probe`, from 1."""
     prefix4: IPv4Network
     prefix6: IPv6Network
+    changed_ms: int = 0
+    """Unix time at which this version was accepted; 0: not known."""
 
     @property
     def name(self) -> str:

@@ -49,6 +49,17 @@ def test_the_same_change_twice_is_no_change() -> None:
     assert again.snapshot == once.snapshot
 
 
+def test_a_version_knows_when_it_was_accepted_and_scaling_is_none() -> None:
+    now = replace(EMPTY, now_ms=5000)
+    first = apply_change(now, Change(services=(make_spec(),))).snapshot
+    later = replace(first, now_ms=9000)
+    scaled = apply_change(later, Change(services=(make_spec(replicas=3),)))
+    changed = apply_change(later, Change(services=(make_spec(cpu=0.5),)))
+    assert first.services["web"].changed_ms == 5000
+    assert scaled.services[0].changed_ms == 5000
+    assert changed.services[0].changed_ms == 9000
+
+
 def test_only_run_and_probe_make_a_new_version() -> None:
     snapshot = apply_change(EMPTY, Change(services=(make_spec(),))).snapshot
     scaled = apply_change(snapshot, Change(services=(make_spec(replicas=3),)))

@@ -9,7 +9,7 @@ from pltfrms.cli.network.words import drain_word
 from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.platform.summary import DatacenterRow, MachineRow, datacenter_row, machine_row
 from pltfrms.cli.shared.complete import complete_datacenters, complete_nodes
-from pltfrms.cli.shared.connect import read_view
+from pltfrms.cli.shared.connect import look, read_view
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_table
 from pltfrms.model.api import InterventionChange, Verb
@@ -39,10 +39,12 @@ def list_nodes(settings: Settings, datacenter: str, *, as_json: bool) -> None:
 
     Example: pltfrms node list --datacenter fra
     """
-    snapshot, now_ms = read_view(settings).snapshot, unix_ms()
+    view, now_ms = read_view(settings), unix_ms()
+    snapshot = view.snapshot if as_json else view.last_known
     rows = tuple(
         replace(
             machine_row(snapshot, node),
+            last_seconds=view.stale_seconds or None,
             drain=drain_word(snapshot.interventions, f"node/{node.name}", now_ms),
         )
         for node in snapshot.platform.machines_of(Role.NODE, datacenter)
@@ -105,7 +107,7 @@ def list_datacenters(settings: Settings, *, as_json: bool) -> None:
 
     Example: pltfrms datacenter list
     """
-    snapshot, now_ms = read_view(settings).snapshot, unix_ms()
+    snapshot, now_ms = look(settings, as_json=as_json), unix_ms()
     rows = tuple(
         replace(
             datacenter_row(snapshot, each),
@@ -151,13 +153,19 @@ def undrain_datacenter(settings: Settings, datacenter: str, wish: Wish) -> None:
 
 
 def _cells(row: DatacenterRow) -> tuple[str, ...]:
-    announced = [aggregate.prefix for aggregate in row.aggregates if aggregate.announced_by]
+    unknown = f" ({row.unknown} unknown)" if row.unknown else ""
     return (
         row.name,
         row.city or "-",
-        f"{row.in_contact}/{row.machines} in contact",
+        f"{row.in_contact}/{row.machines} in contact{unknown}",
         f"{row.sessions_up}/{row.sessions} up",
         f"{row.instances_ready}/{row.instances} ready",
-        " ".join(announced) or "nothing",
+        _announces(row),
         row.drain,
     )
+
+
+def _announces(row: DatacenterRow) -> str:
+    announced = [each.prefix for each in row.aggregates if each.announced_by]
+    known = all(word.state != "unknown" for each in row.aggregates for word in each.edges)
+    return " ".join(announced) or ("nothing" if known else "not known")

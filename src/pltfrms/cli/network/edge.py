@@ -6,7 +6,7 @@ from pltfrms.cli.network.intervening import JSON, Wish, intervene, wished
 from pltfrms.cli.network.peer import show_announcements, show_sessions
 from pltfrms.cli.network.rows import EXTERNAL, EdgeDetail, EdgeRow, edge_detail, edge_rows
 from pltfrms.cli.shared.complete import complete_edges, complete_ports
-from pltfrms.cli.shared.connect import read_view
+from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_table
 from pltfrms.model.api import InterventionChange, Verb
@@ -39,7 +39,7 @@ def list_edges(settings: Settings, *, as_json: bool) -> None:
 
     Example: pltfrms edge list
     """
-    rows = edge_rows(read_view(settings).snapshot, unix_ms())
+    rows = edge_rows(look(settings, as_json=as_json), unix_ms())
     if as_json:
         write_json(rows, tuple[EdgeRow, ...])
     else:
@@ -55,7 +55,7 @@ def show_edge(settings: Settings, edge: str, *, as_json: bool) -> None:
 
     Example: pltfrms edge show fra-e1
     """
-    detail = edge_detail(read_view(settings).snapshot, edge, unix_ms())
+    detail = edge_detail(look(settings, as_json=as_json), edge, unix_ms())
     if as_json:
         write_json(detail)
     else:
@@ -97,12 +97,13 @@ def _place(edge: str, port: str) -> str:
 
 
 def _cells(row: EdgeRow) -> tuple[str, ...]:
+    unknown = f" ({row.unknown} unknown)" if row.unknown else ""
     return (
         row.name,
         row.datacenter,
         "-" if row.routing == EXTERNAL else row.contact.value,
         row.routing,
-        f"{row.sessions_up}/{row.sessions} up",
+        f"{row.sessions_up}/{row.sessions} up{unknown}",
         "-" if row.drain == DrainPhase.NONE else row.drain,
         row.detail,
     )

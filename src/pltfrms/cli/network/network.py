@@ -10,7 +10,7 @@ from pltfrms.cli.network.load_rows import load_words
 from pltfrms.cli.network.rows import NetworkDetail, network_detail, unsettled_sentence
 from pltfrms.cli.network.words import blackhole_sentence, drain_sentence, freeze_sentence
 from pltfrms.cli.shared.complete import complete_blackholes
-from pltfrms.cli.shared.connect import read_view
+from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, unix_ms, write_json
 from pltfrms.cli.shared.routing import asking_user
@@ -67,7 +67,7 @@ def show_network(settings: Settings, *, as_json: bool) -> None:
     Example: pltfrms network show
     """
     now = unix_ms()
-    detail = network_detail(read_view(settings).snapshot, now)
+    detail = network_detail(look(settings, as_json=as_json), now)
     if as_json:
         write_json(detail)
     else:

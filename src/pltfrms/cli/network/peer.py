@@ -12,7 +12,7 @@ from pltfrms.cli.network.rows import (
     peer_rows,
 )
 from pltfrms.cli.shared.complete import complete_drainable, complete_edges, complete_peers
-from pltfrms.cli.shared.connect import read_view
+from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_table
 from pltfrms.model.api import InterventionChange, Verb
@@ -44,7 +44,7 @@ def list_peers(settings: Settings, *, as_json: bool) -> None:
 
     Example: pltfrms peer list
     """
-    rows = peer_rows(read_view(settings).snapshot, unix_ms())
+    rows = peer_rows(look(settings, as_json=as_json), unix_ms())
     if as_json:
         write_json(rows, tuple[PeerRow, ...])
     elif rows:
@@ -63,7 +63,7 @@ def show_peer(settings: Settings, name: str, *, as_json: bool) -> None:
 
     Example: pltfrms peer show transit1
     """
-    detail = peer_detail(read_view(settings).snapshot, name, unix_ms())
+    detail = peer_detail(look(settings, as_json=as_json), name, unix_ms())
     if as_json:
         write_json(detail)
     else:

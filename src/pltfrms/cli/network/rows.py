@@ -114,6 +114,8 @@ class EdgeRow:
     """Fingerprint of the policy in force."""
     wanted: str
     sessions_up: int
+    unknown: int
+    """Sessions of which it is not known."""
     sessions: int
     drain: str
 
@@ -349,6 +351,7 @@ def _edge_row(snapshot: Snapshot, edge: Machine, now_ms: int) -> EdgeRow:
         running=status.routing.running if status else "",
         wanted=status.routing.wanted if status else "",
         sessions_up=sum(row.state == "up" for row in rows),
+        unknown=sum(row.state == UNKNOWN for row in rows),
         sessions=len(rows),
         drain=_drain_word(rows),
     )

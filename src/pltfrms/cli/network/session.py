@@ -7,7 +7,7 @@ import click
 
 from pltfrms.cli.network.load_rows import LoadRow, load_rows, load_words
 from pltfrms.cli.shared.complete import complete_platform_machines, complete_sessions
-from pltfrms.cli.shared.connect import connect, read_view
+from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.glass_look import ask_session
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, write_json, write_table
@@ -73,7 +73,7 @@ def list_sessions(settings: Settings, machine: str, *, down: bool, as_json: bool
 
     Example: pltfrms session list --machine fra-e1
     """
-    snapshot = read_view(settings).snapshot
+    snapshot = look(settings, as_json=as_json)
     _check_machine(snapshot, machine)
     rows = tuple(row for row in _rows(snapshot, machine) if not down or row.state != _UP)
     if as_json:
@@ -101,7 +101,7 @@ def show_session(settings: Settings, where: str, name: str, *, as_json: bool) ->
     if not wanted or not machine:
         raise click.UsageError(f"{where!r} says no session; say NAME@MACHINE")
     client = connect(settings)
-    snapshot = read_view(settings).snapshot
+    snapshot = look(settings, as_json=as_json)
     _check_machine(snapshot, machine)
     details = []
     for row in _named(tuple(_rows(snapshot, machine)), wanted, machine):

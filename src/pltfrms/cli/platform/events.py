@@ -1,6 +1,7 @@
 """`events`: what happened, and why."""
 
 import datetime as dt
+import time
 
 import click
 
@@ -14,6 +15,7 @@ from pltfrms.model.api import Event
 
 _WAIT_MS = 10_000
 _PAGE = 1000
+_AGAIN_SECONDS = 1.0
 
 
 @click.command(cls=Command)
@@ -33,15 +35,7 @@ def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> No
     Example: pltfrms events --follow
     """
     client = connect(settings)
-    try:
-        found = stored_events(client)[-limit:]
-    except UnavailableError:
-        if follow:
-            raise
-        found = stored_events(client, stale=True)[-limit:]
-        click.echo(
-            "warning: the store does not answer; this is what a controller knew last", err=True
-        )
+    found = stored_events(client)[-limit:]
     if as_json and not follow:
         write_json(found, list[Event])
         return
@@ -52,15 +46,37 @@ def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> No
             last = max(last, event.sequence)
         if not follow:
             return
-        found = client.events(after=last, wait_ms=_WAIT_MS, limit=_PAGE)
+        found = _next(client, last)
 
 
-def stored_events(client: OperatorClient, *, stale: bool = False) -> list[Event]:
-    """Return all events that controllers still keep, oldest first; see `client.events`."""
+def _next(client: OperatorClient, last: int) -> list[Event]:
+    """Return newer events, however long nobody answers."""
+    while True:
+        try:
+            return client.events(after=last, wait_ms=_WAIT_MS, limit=_PAGE)
+        except UnavailableError as error:
+            click.echo(f"warning: {error}; asking again", err=True)
+            time.sleep(_AGAIN_SECONDS)
+
+
+def stored_events(client: OperatorClient) -> list[Event]:
+    """Return all events that controllers still keep, oldest first.
+
+    While no controller reaches the store: those that were known last, and a word on stderr.
+    """
+    try:
+        return _pages(client, stale=False)
+    except UnavailableError:
+        found = _pages(client, stale=True)
+    click.echo("warning: the store does not answer; this is what was known last", err=True)
+    return found
+
+
+def _pages(client: OperatorClient, *, stale: bool) -> list[Event]:
     found: list[Event] = []
     while True:
         after = found[-1].sequence if found else 0
-        page = client.events(after=after, limit=_PAGE, stale=stale)
+        page = client.events(after, limit=_PAGE, stale=stale)
         found += page
         if len(page) < _PAGE:
             return found

@@ -2,8 +2,8 @@
 
 import click
 
+from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.summary import (
-    AggregateRow,
     DatacenterRow,
     MachineRow,
     ServiceRow,
@@ -46,6 +46,7 @@ def show_summary(summary: Summary) -> None:
         click.echo()
         show_services(summary.services)
     for title, lines in (
+        ("rollouts", summary.rollouts),
         ("network", summary.network),
         (bad("problems"), summary.problems),
         (bad("not fulfilled"), summary.notes),
@@ -72,31 +73,34 @@ def machine_cells(machine: MachineRow) -> tuple[str, ...]:
     """Return the cells of a machine's line, after its name."""
     if machine.external:
         return (machine.role.value, "external", "-", "-", "-")
-    since = machine.since_seconds
     instances = f"{machine.instances_ready}/{machine.instances} ready"
     return (
         machine.role.value,
-        machine.contact.value,
-        short_duration(since) if since is not None else "never heard of",
+        _contact_word(machine),
+        _since_words(machine),
         f"{machine.sessions_up}/{machine.sessions} up{_last_known(machine)}",
         instances if machine.instances else "-",
     )
 
 
+def _contact_word(machine: MachineRow) -> str:
+    if machine.last_seconds is None or machine.contact is Contact.UNKNOWN:
+        return machine.contact.value
+    return f"was {machine.contact.value}"
+
+
+def _since_words(machine: MachineRow) -> str:
+    if not machine.heard and machine.contact is not Contact.PRESENT:
+        return "never heard of"
+    if machine.last_seconds is not None:
+        return f"{short_duration(machine.last_seconds)} ago"
+    return "-" if machine.since_seconds is None else short_duration(machine.since_seconds)
+
+
 def _last_known(machine: MachineRow) -> str:
     """Say that the numbers are old, where they are."""
-    return "" if machine.contact is Contact.PRESENT else " (last known)"
-
-
-def aggregate_sentence(aggregate: AggregateRow) -> str:
-    """Return which edges announce an aggregate and why, in words."""
-    why = "; ".join(aggregate.reasons)
-    count = len(aggregate.announced_by)
-    if count and count == aggregate.edges:
-        return f"{aggregate.prefix} announced by every edge: {why}"
-    if count:
-        return f"{aggregate.prefix} announced by {', '.join(aggregate.announced_by)}: {why}"
-    return f"{aggregate.prefix} not announced: {why or 'no edge of ours'}"
+    new = machine.contact is Contact.PRESENT and machine.last_seconds is None
+    return "" if new else " (last known)"
 
 
 def show_services(services: tuple[ServiceRow, ...]) -> None:

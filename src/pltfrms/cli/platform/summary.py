@@ -5,19 +5,26 @@ counted as `unknown`, neither ready nor failed.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pltfrms.cli.network.rows import network_detail, network_lines
 from pltfrms.cli.network.words import freeze_sentence
+from pltfrms.cli.platform.announced import AggregateRow, aggregate_rows
+from pltfrms.cli.platform.rollouts import Rollout, rollout_sentence, rollouts
+from pltfrms.cli.shared.values import short_duration
 from pltfrms.model.addresses import contains
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
-from pltfrms.model.state import AggregateStatus, Contact, MachineStatus, Phase, Snapshot
+from pltfrms.model.state import Contact, MachineStatus, Phase, Snapshot
 from pltfrms.model.topology import AnnouncePolicy, Datacenter, Machine, Role
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 
 _NO_CONTROLLER = "its controller does not run, or does not reach the store"
+_NOT_PRESENT = {
+    Contact.LOST: "its node is out of contact",
+    Contact.UNKNOWN: "contact with its node is not known",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +86,14 @@ class MachineRow:
     instances_ready: int
     instances: int
     problems: tuple[str, ...]
+    heard: bool = True
+    """Whether its agent has ever told how it is."""
+    last_seconds: float | None = None
+    """While the store does not answer: how old all this is."""
     drain: str = "-"
     """How far the drain of a node is, in lists of nodes."""
     external: bool = False
     """Others manage it: nothing of it is known, and nothing is missing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AggregateRow:
-    """An aggregate in one datacenter: which edges of ours announce it, and why (not)."""
-
-    prefix: str
-    announced_by: tuple[str, ...]
-    edges: int
-    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,8 @@ class DatacenterRow:
     city: str
     machines: int
     in_contact: int
+    unknown: int
+    """Machines whose contact is not known."""
     sessions_up: int
     sessions: int
     instances_ready: int
@@ -122,6 +125,8 @@ class Summary:
     datacenters: tuple[DatacenterRow, ...]
     machines: tuple[MachineRow, ...]
     services: tuple[ServiceRow, ...]
+    rollouts: tuple[str, ...]
+    """Rollouts under way: since when, how far, and why they fail if they do."""
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     frozen: str
@@ -132,33 +137,35 @@ class Summary:
 
 
 def summarize(view: SnapshotView, now_ms: int) -> Summary:
-    """Return the whole platform in rows; `now_ms` is Unix time."""
-    snapshot = view.snapshot
+    """Return the whole platform in rows; `now_ms` is Unix time.
+
+    While the store does not answer, they are what was known last.
+    """
+    snapshot = view.last_known
     network = network_detail(snapshot, now_ms)
     freeze = snapshot.interventions.freeze
-    machines = tuple(machine_row(snapshot, m) for m in snapshot.platform.machines)
+    age = view.stale_seconds or None
+    machines = tuple(
+        replace(machine_row(snapshot, each), last_seconds=age)
+        for each in snapshot.platform.machines
+    )
     managed = tuple(row for row in machines if not row.external)
     services = tuple(service_row(snapshot, s) for s in ordered_services(snapshot))
-    problems = (
-        *(f"{name}: {_NO_CONTROLLER}" for name in _silent_controllers(view)),
-        *(f"{m.name}: {problem}" for m in machines for problem in m.problems),
-        *_unheard(snapshot, now_ms),
-    )
+    rolling = rollouts(snapshot, {service.name: service.wanted for service in services})
+    failing = any(each.failures for each in rolling)
+    problems = tuple(_problem_lines(view, snapshot, machines, now_ms))
     notes = tuple(
         f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
         for note in view.notes
     )
-    problems = (*(f"{view.controller}: {each}" for each in view.problems), *problems)
-    if view.stale_seconds:
-        away = f"the store does not answer for {view.stale_seconds:.0f} s"
-        problems = (f"{away}: this is what was known last; nothing is decided", *problems)
     return Summary(
-        verdict=_verdict(snapshot, managed, services),
+        verdict=_verdict(view, managed, services, rolling),
         fine=_fine(managed, services)
-        and not (problems or notes or freeze or network.unsettled),
+        and not (problems or notes or freeze or network.unsettled or failing),
         datacenters=tuple(datacenter_row(snapshot, d) for d in snapshot.platform.datacenters),
         machines=machines,
         services=services,
+        rollouts=tuple(rollout_sentence(each, now_ms) for each in rolling),
         problems=problems,
         notes=notes,
         frozen=freeze_sentence(freeze, now_ms) if freeze else "",
@@ -176,23 +183,51 @@ def _silent_controllers(view: SnapshotView) -> Iterator[str]:
             yield machine.name
 
 
+def _problem_lines(
+    view: SnapshotView, snapshot: Snapshot, machines: tuple[MachineRow, ...], now_ms: int
+) -> Iterator[str]:
+    if view.stale_seconds:
+        yield (
+            f"the store does not answer for {short_duration(view.stale_seconds)}: this is what "
+            "was known last; nothing is decided, and what runs goes on"
+        )
+    yield from (f"{view.controller}: {problem}" for problem in view.problems)
+    yield from (f"{name}: {_NO_CONTROLLER}" for name in _silent_controllers(view))
+    yield from (f"{m.name}: {problem}" for m in machines for problem in m.problems)
+    yield from _unheard(snapshot, now_ms)
+
+
 def _verdict(
-    snapshot: Snapshot, machines: tuple[MachineRow, ...], services: tuple[ServiceRow, ...]
+    view: SnapshotView,
+    machines: tuple[MachineRow, ...],
+    services: tuple[ServiceRow, ...],
+    rolling: tuple[Rollout, ...],
 ) -> str:
-    present = sum(m.contact is Contact.PRESENT for m in machines)
+    platform = view.snapshot.platform
     up, sessions = sum(m.sessions_up for m in machines), sum(m.sessions for m in machines)
-    everyone = "machines in contact"
     parts = [
-        f"{len(snapshot.platform.datacenters)} datacenters",
-        f"{present} {everyone}"
-        if present == len(machines)
-        else f"{present}/{len(machines)} {everyone}",
+        f"{len(platform.datacenters)} datacenters",
+        _contact_verdict(machines),
         f"{up}/{sessions} sessions up",
         *(_service_verdict(service) for service in services),
+        *(_rollout_verdict(each) for each in rolling),
     ]
-    return (
-        f"{snapshot.platform.name}: {', '.join(parts if services else [*parts, 'no service'])}"
-    )
+    age = short_duration(view.stale_seconds)
+    last = f"known last, {age} ago: " if view.stale_seconds else ""
+    return f"{platform.name}: {last}{', '.join(parts if services else [*parts, 'no service'])}"
+
+
+def _contact_verdict(machines: tuple[MachineRow, ...]) -> str:
+    present = sum(m.contact is Contact.PRESENT for m in machines)
+    unknown = sum(m.contact is Contact.UNKNOWN for m in machines)
+    count = str(present) if present == len(machines) else f"{present}/{len(machines)}"
+    return f"{count} machines in contact{f' ({unknown} not known)' if unknown else ''}"
+
+
+def _rollout_verdict(rollout: Rollout) -> str:
+    fails = " fails" if rollout.failures else ""
+    far = f"{rollout.done}/{rollout.wanted}"
+    return f"rollout of {rollout.service} version {rollout.version}{fails} ({far})"
 
 
 def _service_verdict(service: ServiceRow) -> str:
@@ -246,6 +281,7 @@ def machine_row(snapshot: Snapshot, machine: Machine) -> MachineRow:
         instances_ready=sum(instance.phase is Phase.READY for instance in instances),
         instances=len(instances),
         problems=_problems(status) if status else (),
+        heard=status is not None,
     )
 
 
@@ -284,43 +320,13 @@ def datacenter_row(snapshot: Snapshot, datacenter: Datacenter) -> DatacenterRow:
         city=datacenter.city,
         machines=len(rows),
         in_contact=sum(row.contact is Contact.PRESENT for row in rows),
+        unknown=sum(row.contact is Contact.UNKNOWN for row in rows),
         sessions_up=sum(row.sessions_up for row in rows),
         sessions=sum(row.sessions for row in rows),
         instances_ready=sum(row.instances_ready for row in rows),
         instances=sum(row.instances for row in rows),
-        aggregates=_aggregate_rows(snapshot, datacenter),
+        aggregates=aggregate_rows(snapshot, datacenter),
     )
-
-
-def _aggregate_rows(snapshot: Snapshot, datacenter: Datacenter) -> tuple[AggregateRow, ...]:
-    edges = tuple(
-        edge
-        for edge in snapshot.platform.machines_of(Role.EDGE, datacenter.name)
-        if not edge.external
-    )
-    return tuple(
-        _aggregate_row(snapshot, str(aggregate.prefix), edges)
-        for aggregate in snapshot.platform.aggregates
-    )
-
-
-def _aggregate_row(snapshot: Snapshot, prefix: str, edges: tuple[Machine, ...]) -> AggregateRow:
-    said = {edge.name: _said_of(snapshot, edge, prefix) for edge in edges}
-    reasons = [s.reason.sentence if s else "not known" for s in said.values()]
-    return AggregateRow(
-        prefix=prefix,
-        announced_by=tuple(name for name, s in said.items() if s and s.announced),
-        edges=len(edges),
-        reasons=tuple(dict.fromkeys(reasons)),
-    )
-
-
-def _said_of(snapshot: Snapshot, edge: Machine, prefix: str) -> AggregateStatus | None:
-    """Return what an edge says of an aggregate; None if it is out of contact or silent."""
-    status = snapshot.statuses.get(edge.name)
-    if status is None or snapshot.contact(edge.name) is not Contact.PRESENT:
-        return None
-    return next((a for a in status.aggregates if a.prefix == prefix), None)
 
 
 # ---- services ------------------------------------------------------------------------------
@@ -400,7 +406,8 @@ def _allocations(
 
 def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -> ReplicaRow:
     instance = snapshot.instance(allocation.id)
-    present = snapshot.contact(allocation.node) is Contact.PRESENT
+    contact = snapshot.contact(allocation.node)
+    present = contact is Contact.PRESENT
     state = instance.phase.value if instance else "waiting"
     node = next((m for m in snapshot.platform.machines if m.name == allocation.node), None)
     addresses = (
@@ -422,9 +429,7 @@ def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -
         restarts=instance.restarts if instance else 0,
         address4=addresses[0],
         address6=addresses[1],
-        detail=(instance.detail if instance else "")
-        if present
-        else "its node is out of contact",
+        detail=(instance.detail if instance else "") if present else _NOT_PRESENT[contact],
     )
 
 

@@ -34,7 +34,7 @@ def explain(settings: Settings, about: str, *, as_json: bool) -> None:
     kind, _, name = about.partition("/")
     if kind != "service" or not name:
         raise click.UsageError(f"{about!r} cannot be explained; say service/NAME")
-    sentences = explain_service(read_view(settings).snapshot, name)
+    sentences = explain_service(read_view(settings).last_known, name)
     if as_json:
         write_json(Explanation(about=about, sentences=sentences))
         return

@@ -15,7 +15,7 @@ from pltfrms.cli.platform.summary import (
 )
 from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.shared.complete import complete_services
-from pltfrms.cli.shared.connect import connect, read_view
+from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, write_json, write_table
 from pltfrms.errors import NotFoundError
@@ -41,7 +41,7 @@ def list_services(settings: Settings, *, as_json: bool) -> None:
 
     Example: pltfrms service list
     """
-    snapshot = read_view(settings).snapshot
+    snapshot = look(settings, as_json=as_json)
     rows = tuple(service_row(snapshot, service) for service in ordered_services(snapshot))
     if as_json:
         write_json(rows, tuple[ServiceRow, ...])
@@ -60,7 +60,7 @@ def show_service(settings: Settings, name: str, *, as_json: bool) -> None:
 
     Example: pltfrms service show web
     """
-    detail = _detail(read_view(settings).snapshot, name)
+    detail = _detail(look(settings, as_json=as_json), name)
     if as_json:
         write_json(detail)
         return

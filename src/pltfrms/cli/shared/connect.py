@@ -6,6 +6,7 @@ from pltfrms.cli.shared.options import Settings
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.lab.client import LabClient, find_lab, running_labs
 from pltfrms.model.api import SnapshotView
+from pltfrms.model.state import Snapshot
 
 LOCAL_CONTROLLER = "unix:/run/pltfrms/controller.sock"
 """Of a controller on this very machine."""
@@ -40,6 +41,16 @@ def connect(settings: Settings) -> OperatorClient:
     if context:
         context.call_on_close(client.close)
     return client
+
+
+def look(settings: Settings, *, as_json: bool) -> Snapshot:
+    """Return the whole state, as scripts or people want it; see `read_view`.
+
+    While the store does not answer, people see what was known last. Scripts see no warning:
+    for them, the contact of machines is unknown then.
+    """
+    view = read_view(settings)
+    return view.snapshot if as_json else view.last_known
 
 
 def read_view(settings: Settings) -> SnapshotView:

@@ -77,7 +77,10 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
     before = snapshot.services.get(spec.name)
     if before:
         same = (before.spec.run, before.spec.probe) == (spec.run, spec.probe)
-        return replace(before, spec=spec, version=before.version + (not same))
+        if same:
+            return replace(before, spec=spec)
+        version = before.version + 1
+        return replace(before, spec=spec, version=version, changed_ms=snapshot.now_ms)
     taken = {service.id for service in snapshot.services.values()}
     service_id = next(number for number in range(1, len(taken) + 2) if number not in taken)
     prefix4, prefix6 = _prefixes(snapshot.platform, spec.name, service_id)
@@ -89,6 +92,7 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
         version=1 + max(namesakes, default=0),
         prefix4=prefix4,
         prefix6=prefix6,
+        changed_ms=snapshot.now_ms,
     )
 
 

@@ -1,0 +1,117 @@
+"""Rollouts that are under way: since when, how far, and whether they fail. Pure.
+
+All replicas of a service can serve while its new version fails wherever it is tried.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pltfrms.cli.shared.values import short_duration
+from pltfrms.model.plan import Allocation
+from pltfrms.model.service import Service
+from pltfrms.model.state import Contact, InstanceStatus, Phase, Snapshot
+
+_TROUBLED = (Phase.UNHEALTHY, Phase.BACKOFF)
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An instance of the new version that does not come up."""
+
+    allocation: str
+    node: str
+    restarts: int
+    detail: str
+    """The last thing that happened to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A service some of whose replicas still run an old version."""
+
+    service: str
+    version: int
+    since_ms: int
+    """Unix time at which the version was accepted; 0: not known."""
+    done: int
+    """Replicas that are ready in the new version."""
+    wanted: int
+    failures: tuple[Failure, ...]
+
+
+def rollouts(snapshot: Snapshot, wanted: dict[str, int]) -> tuple[Rollout, ...]:
+    """Return the rollouts under way, by name; `wanted` is the number of replicas by service."""
+    return tuple(
+        _rollout(snapshot, service, wanted[name], recorded)
+        for name, service in sorted(snapshot.services.items())
+        if (recorded := _recorded(snapshot, name))
+        and any(each.version != service.version for each in recorded)
+    )
+
+
+def rollout_sentence(rollout: Rollout, now_ms: int) -> str:
+    """Return how far a rollout is, and why it fails if it does, in words."""
+    since = (
+        f" for {short_duration(max(now_ms - rollout.since_ms, 0) / 1000)}"
+        if rollout.since_ms
+        else ""
+    )
+    far = f"{rollout.done}/{rollout.wanted} replicas run it"
+    head = f"{rollout.service}: version {rollout.version} is being rolled out{since}: {far}"
+    if not rollout.failures:
+        return head
+    shown = [_failure_sentence(each) for each in rollout.failures[:_SHOWN]]
+    more = len(rollout.failures) - _SHOWN
+    shown += [f"and {more} more"] if more > 0 else []
+    return f"{head}; it fails: {'; '.join(shown)}"
+
+
+def _rollout(
+    snapshot: Snapshot, service: Service, wanted: int, recorded: Iterable[Allocation]
+) -> Rollout:
+    new = [each for each in recorded if each.version == service.version]
+    said = {each.id: snapshot.instance(each.id) for each in new}
+    done = {
+        (each.datacenter, each.replica)
+        for each in new
+        if _is_ready(said[each.id]) and snapshot.contact(each.node) is Contact.PRESENT
+    }
+    return Rollout(
+        service=service.name,
+        version=service.version,
+        since_ms=service.changed_ms,
+        done=len(done),
+        wanted=wanted,
+        failures=tuple(
+            Failure(
+                allocation=each.id,
+                node=each.node,
+                restarts=instance.restarts,
+                detail=instance.detail,
+            )
+            for each in new
+            if (instance := said[each.id]) and _fails(instance)
+        ),
+    )
+
+
+def _recorded(snapshot: Snapshot, service: str) -> list[Allocation]:
+    found = [each for each in snapshot.allocations.values() if each.service == service]
+    return sorted(found, key=lambda each: each.id)
+
+
+def _is_ready(instance: InstanceStatus | None) -> bool:
+    return instance is not None and instance.phase is Phase.READY
+
+
+def _fails(instance: InstanceStatus) -> bool:
+    """Return whether it was tried and did not come up; one that starts anew still fails."""
+    starts_again = instance.phase is Phase.STARTING and instance.restarts > 0
+    return instance.phase in _TROUBLED or starts_again
+
+
+def _failure_sentence(failure: Failure) -> str:
+    restarts = f", restarted {failure.restarts} times" if failure.restarts else ""
+    detail = f": {failure.detail}" if failure.detail else ""
+    return f"{failure.allocation} on {failure.node}{restarts}{detail}"
