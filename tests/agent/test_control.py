@@ -241,6 +241,21 @@ def test_foreign_changes_of_the_kernel_are_undone_within_a_second_and_said() -> 
     run_virtual(story())
 
 
+def test_a_route_that_cannot_be_put_names_the_instance_that_it_is_for() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(1, ONE, TWO))
+            del bench.network.addresses["i2"]
+            await bench.passes(1.5)
+            (problem,) = [each for each in bench.status.problems if "missing" in each]
+            assert problem.startswith(f"routes incomplete: {TWO.id} gets no packets: ")
+            assert "missing i2 (no such device) for " in problem
+            assert problem.endswith(" and 3 more routes")
+
+    run_virtual(story())
+
+
 def test_our_own_changes_are_not_called_restored() -> None:
     async def story() -> None:
         bench = Bench()

@@ -8,10 +8,18 @@ import pytest
 
 from pltfrms.cli.service import apply as applying
 from pltfrms.model.api import ChangeLine
-from pltfrms.model.plan import Note, Reason
+from pltfrms.model.plan import Note, Place, Reason
 from pltfrms.model.state import Phase
 from tests.cli.conftest import Run
-from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, WEB, FakeController, with_phase
+from tests.cli.world import (
+    EXAMPLE,
+    HEALTHY,
+    PLATFORM,
+    WEB,
+    FakeController,
+    allocation,
+    with_phase,
+)
 
 WEB_FILE = EXAMPLE / "web.yaml"
 CREATE = (ChangeLine(about="service/web", action="create", detail="2 per datacenter"),)
@@ -37,6 +45,22 @@ def test_plan_with_changes_exits_3_and_says_why(run: Run, controller: FakeContro
     document = run("plan", WEB_FILE, "--json")
     assert document.code == 3
     assert json.loads(document.out)["changes"][0]["action"] == "create"
+
+
+def test_plan_tells_the_steps_of_the_change_from_those_that_go_on_anyway(
+    run: Run, controller: FakeController
+) -> None:
+    anyway = Place(allocation=allocation("lon-n3", 2), reason=Reason.NODE_LOST)
+    controller.under_way = (anyway,)
+    controller.changes = CREATE
+    assert run("plan", WEB_FILE).out.splitlines() == [
+        "+ create service/web: 2 per datacenter",
+        "  place web.fra.1-1 on fra-n1: the spec wants this replica and nothing runs it",
+        "under way anyway, not because of this change:",
+        "  place web.lon.2-1 on lon-n3: its node is out of contact",
+    ]
+    controller.changes = ()
+    assert run("plan", WEB_FILE).code == 0
 
 
 def test_a_directory_is_one_change(run: Run, controller: FakeController) -> None:

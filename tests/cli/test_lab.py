@@ -134,7 +134,7 @@ def started(
 
 
 def test_up_ends_with_a_status_and_three_things_to_try(run: Run, started: list[object]) -> None:
-    result = run("lab", "up", EXAMPLE, "--name", "x", "--timeout", "30s")
+    result = run("lab", "up", EXAMPLE, "--lab", "x", "--timeout", "30s")
     assert result.code == 0
     assert started == [("start", EXAMPLE, "x"), "apply", ("wait", 30.0)]
     assert "machines started" in result.err
@@ -145,6 +145,19 @@ def test_up_ends_with_a_status_and_three_things_to_try(run: Run, started: list[o
         "pltfrms"
     ] * 3
     assert "pltfrms lab probe web --from berlin --fault edge/fra-e1:silent" in result.out
+
+
+@pytest.mark.usefixtures("started")
+def test_a_lab_is_named_by_one_option_everywhere(run: Run) -> None:
+    wrong = run("lab", "up", EXAMPLE, "--name", "x")
+    assert (wrong.code, "No such option" in wrong.err) == (2, True)
+
+
+@pytest.mark.usefixtures("lab")
+def test_the_end_of_a_lab_is_told_to_scripts_too(run: Run) -> None:
+    document = json.loads(run("lab", "down", "--json").out)
+    assert document == {"lab": "example", "seconds": 0.25}
+    assert run("lab", "down").out == "example is gone (250 ms)\n"
 
 
 def test_up_may_apply_nothing(run: Run, started: list[object]) -> None:

@@ -20,7 +20,7 @@ from pltfrms.model.api import (
 )
 from pltfrms.model.guards import RoutingChange, Verdict
 from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason
+from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step
 from pltfrms.model.requests import (
     Approval,
     ChangeRequest,
@@ -151,6 +151,8 @@ class FakeController:
     """Answered one after the other; the last one for ever."""
     changes: tuple[ChangeLine, ...] = ()
     notes: tuple[Note, ...] = ()
+    under_way: tuple[Step, ...] = ()
+    """Steps of every plan that have nothing to do with a change."""
     stored: list[Event] = field(default_factory=list)
     stale_seconds: float = 0.0
     """How long the store has been away."""
@@ -258,11 +260,12 @@ class FakeController:
     def _preview(self) -> PlanPreview:
         place = Place(allocation=ALLOCATIONS["web.fra.1-1"], reason=Reason.NEW_REPLICA)
         steps = (place,) if self.changes else ()
-        plan = Plan(revision=7, steps=steps, notes=self.notes)
+        plan = Plan(revision=7, steps=(*steps, *self.under_way), notes=self.notes)
         return PlanPreview(
             revision=7,
             changes=self.changes,
             plan=plan,
+            under_way=Plan(revision=7, steps=self.under_way),
             routing=self.routing,
             verdicts=self.verdicts,
             two_people=self.two_people,

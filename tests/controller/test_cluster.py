@@ -247,6 +247,19 @@ def test_while_there_is_poison_nothing_is_decided_and_machines_are_heard() -> No
     simulate(remember)
 
 
+def test_a_plan_tells_what_goes_on_without_the_change() -> None:
+    async def story(cluster: Cluster) -> None:
+        newer = replace(WEB, run=replace(WEB.run, cpu=0.3))
+        committed = await cluster.operations.apply(Change(services=(newer,)))
+        assert committed.plan.steps
+        assert committed.under_way.steps == ()
+        preview = await cluster.operations.plan(Change(services=(make_spec("api"),)))
+        assert {step.allocation.service for step in preview.under_way.steps} == {"web"}
+        assert {step.allocation.service for step in preview.plan.steps} == {"web", "api"}
+
+    simulate(story)
+
+
 def test_apply_is_bound_to_the_revision_it_was_planned_at() -> None:
     async def story(cluster: Cluster) -> None:
         three = Change(services=(replace(WEB, per_datacenter=3),))

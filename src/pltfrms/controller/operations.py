@@ -41,6 +41,7 @@ from pltfrms.model.plan import Target
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
 from pltfrms.planner.placement.target import make_target
+from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
 ATTEMPTS = 5
@@ -158,7 +159,7 @@ class Operations:
         outcome = self._outcome(snapshot, change)
         judgement = await self._judge(snapshot, outcome.snapshot)
         two = why_two_people(snapshot, outcome.snapshot, judgement.verdicts, change.despite)
-        return _preview(outcome, judgement, snapshot.revision, two)
+        return _preview(snapshot, outcome, judgement, snapshot.revision, two)
 
     async def apply(self, change: Change, approved: Approved | None = None) -> PlanPreview:
         """Make a change the platform's intent, as one transaction.
@@ -182,7 +183,7 @@ class Operations:
             unchanged = conditions(snapshot, approved)
             committed = await self._commit(outcome, unchanged, change.by, beside)
             if committed is not None:
-                return _preview(outcome, judgement, committed, two)
+                return _preview(snapshot, outcome, judgement, committed, two)
             if change.revision is not None:
                 raise ConflictError("somebody committed at the same time; plan and apply again")
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
@@ -194,7 +195,7 @@ class Operations:
             outcome = delete_service(snapshot, name)
             committed = await self._commit(outcome, conditions(snapshot, None))
             if committed is not None:
-                return _preview(outcome, Judgement(), committed)
+                return _preview(snapshot, outcome, Judgement(), committed)
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
 
     async def intervene(
@@ -270,12 +271,18 @@ def _located(about: str, problem: Problem) -> Problem:
 
 
 def _preview(
-    outcome: Outcome, judgement: Judgement, revision: int, two_people: str = ""
+    before: Snapshot,
+    outcome: Outcome,
+    judgement: Judgement,
+    revision: int,
+    two_people: str = "",
 ) -> PlanPreview:
+    plan = decide(replace(outcome.snapshot, revision=revision))
     return PlanPreview(
         revision=revision,
         changes=outcome.lines,
-        plan=decide(replace(outcome.snapshot, revision=revision)),
+        plan=plan,
+        under_way=under_way(decide(before), plan),
         routing=judgement.routing,
         verdicts=judgement.verdicts,
         doubts=judgement.doubts,

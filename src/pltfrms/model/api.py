@@ -112,6 +112,8 @@ class PlanPreview:
     changes: tuple[ChangeLine, ...]
     plan: Plan
     """What the planner would do at once, were the change applied, and what it could not."""
+    under_way: Plan = field(default_factory=lambda: Plan(revision=0))
+    """Of `plan`, what is done without the change as well."""
     routing: tuple[RoutingChange, ...] = ()
     """What the neighbours will see."""
     verdicts: tuple[Verdict, ...] = ()

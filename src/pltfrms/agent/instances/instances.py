@@ -15,7 +15,7 @@ from pltfrms.model.machine import SERVICE_TABLE, Instance, Route
 from pltfrms.model.plan import Allocation, Target
 from pltfrms.model.service import Service
 from pltfrms.model.state import InstanceStatus
-from pltfrms.planner.instances.instances import instance_spec
+from pltfrms.planner.instances.instances import instance_device, instance_spec
 from pltfrms.planner.instances.routes import service_routes
 
 _ADOPT_RETRY_SECONDS = 0.5
@@ -122,6 +122,14 @@ class Instances:
             {runner.name for runner in runners if runner.draining},
             balanced,
         )
+
+    def owners(self) -> Mapping[str, str]:
+        """Return the allocation of every device, also of one that has just gone."""
+        return {
+            instance_device(runner.allocation.slot): runner.name
+            for runner in self._runners.values()
+            if runner.allocation
+        }
 
     def addresses(self) -> Mapping[str, IPv6Address]:
         """Return the unicast address of every instance that has its network, by device."""

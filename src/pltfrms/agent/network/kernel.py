@@ -1,7 +1,8 @@
 """Keep the kernel's network as it is wanted, whoever changes it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -22,6 +23,7 @@ STATE_SECONDS: Final = 0.5
 """Shortest time between two looks at addresses, rules and sysctls, which cost the most."""
 _log = structlog.get_logger()
 _NOT_DONE: Final = ("missing", "refused")
+_MISSING: Final = "missing "
 _SHOWN = 5
 
 
@@ -39,6 +41,10 @@ class RouteSource(Protocol):
 
     def routes(self) -> tuple[Route, ...] | None:
         """Return the wanted routes; None = not known, touch nothing."""
+        ...
+
+    def owners(self) -> Mapping[str, str]:
+        """Return whom a device of these routes belongs to, in the words of operators."""
         ...
 
 
@@ -152,7 +158,8 @@ class Kernel:
         done = tuple(sentence for sentence in sentences if sentence not in left)
         if done:
             _log.info("network reconciled", part=part, sentence=_shown(done))
-        self._problems.set(f"{part} incomplete", _shown(left))
+        owners = self._source.owners() if self._source and left else {}
+        self._problems.set(f"{part} incomplete", _shown(_with_owners(left, owners)))
         return done
 
     async def _listen(self) -> None:
@@ -161,6 +168,23 @@ class Kernel:
                 async for _ in self._world.network.changes():
                     self._hint.set()
             await self._world.clock.sleep(RECONCILE_SECONDS)
+
+
+def _with_owners(sentences: Iterable[str], owners: Mapping[str, str]) -> Iterator[str]:
+    """Yield sentences about routes; those about the device of an owner once, and his."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for sentence in sentences:
+        device = sentence.removeprefix(_MISSING).partition(" ")[0]
+        owner = owners.get(device) if sentence.startswith(_MISSING) else None
+        if owner is None:
+            yield sentence
+            continue
+        counts[owner] += 1
+        first.setdefault(owner, sentence)
+    for owner, sentence in first.items():
+        more = f" and {counts[owner] - 1} more routes" if counts[owner] > 1 else ""
+        yield f"{owner} gets no packets: {sentence}{more}"
 
 
 def _shown(sentences: Iterable[str]) -> str:

@@ -100,6 +100,10 @@ class Announcer:
             self._tell(before)
         return _WAITING_SECONDS if decision.waiting else _LOOK_AGAIN_SECONDS
 
+    def owners(self) -> Mapping[str, str]:
+        """See `kernel.RouteSource`: aggregates are routes to nowhere."""
+        return {}
+
     def routes(self) -> tuple[Route, ...] | None:
         """See `kernel.RouteSource`."""
         if self._states is None:

@@ -1,6 +1,7 @@
 """`lab up`, `lab down`, `lab list`."""
 
 import datetime as dt
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -20,7 +21,6 @@ from pltfrms.model.topology import Role
 
 @click.command(cls=Command)
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--name", help="Name of the lab.  [default: the directory's name]")
 @click.option("--no-apply", is_flag=True, help="Do not apply the directory's services.")
 @click.option(
     "--timeout",
@@ -35,7 +35,6 @@ from pltfrms.model.topology import Role
 def up(
     settings: Settings,
     directory: Path,
-    name: str | None,
     *,
     no_apply: bool,
     timeout_ms: int,
@@ -44,12 +43,13 @@ def up(
     """Start a lab and apply its services.
 
     DIRECTORY holds platform.yaml, lab.yaml and services. Every machine of the platform
-    becomes a set of namespaces with its own BIRD, etcd, controller and agent.
+    becomes a set of namespaces with its own BIRD, etcd, controller and agent. The lab is
+    called as --lab says, else as the directory.
 
     Example: pltfrms lab up examples/three-datacenters
     """
     say = timed_progress()
-    client = start_lab(directory, name or settings.lab or None, say)
+    client = start_lab(directory, settings.lab or None, say)
     if not no_apply:
         apply_services(client, directory, say)
     report = wait_ready(client, timeout_ms / 1000, say)
@@ -105,16 +105,29 @@ def three_things_to_try(client: LabClient, view: SnapshotView) -> str:
     return "\n".join([good("\nThree things to try:"), *lines])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """A lab of which nothing is left."""
+
+    lab: str
+    seconds: float
+    """How long that took."""
+
+
 @click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 @pass_settings
-def down(settings: Settings) -> None:
+def down(settings: Settings, *, as_json: bool) -> None:
     """End a lab; nothing of it stays.
 
     Example: pltfrms lab down --lab three-datacenters
     """
     client = current_lab(settings)
-    seconds = client.down()
-    click.echo(f"{client.name} is gone ({short_duration(seconds)})")
+    gone = Gone(lab=client.name, seconds=client.down())
+    if as_json:
+        write_json(gone)
+        return
+    click.echo(f"{gone.lab} is gone ({short_duration(gone.seconds)})")
 
 
 @click.command("list", cls=Command)

@@ -13,7 +13,7 @@ from pltfrms.cli.platform.summary import ReplicaRow, missing_replicas
 from pltfrms.cli.shared.confirming import wait_for_edges
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, paint, timed_progress, write_json
+from pltfrms.cli.shared.output import bad, dim, good, paint, timed_progress, write_json
 from pltfrms.cli.shared.roas import read_roas
 from pltfrms.cli.shared.routing import (
     DESPITE,
@@ -31,7 +31,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Change, PlanPreview
 from pltfrms.model.guards import Guard
 from pltfrms.model.peering import Roa
-from pltfrms.model.plan import Place, Step
+from pltfrms.model.plan import Note, Place, Step
 
 _POLL_SECONDS = 0.25
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
@@ -207,12 +207,34 @@ def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
         click.echo(f"{paint(sign, 'cyan')} {line.action} {line.about}{detail}")
     if preview.two_people:
         click.echo(paint(f"two people are needed, because {preview.two_people}", "yellow"))
-    for step in preview.plan.steps:
-        click.echo(f"  {step_sentence(step)}")
-    for note in preview.plan.notes:
-        detail = f" ({note.detail})" if note.detail else ""
-        click.echo(f"{bad('!')} {note.about}: {note.reason.sentence}{detail}")
+    _show_steps(preview)
     show_routing(preview.routing, preview.verdicts, despite, preview.doubts)
+
+
+def _show_steps(preview: PlanPreview) -> None:
+    """Write the steps of the change, and apart from them what goes on anyway."""
+    anyway = preview.under_way
+    for line in _plan_lines(
+        [step for step in preview.plan.steps if step not in anyway.steps],
+        [note for note in preview.plan.notes if note not in anyway.notes],
+    ):
+        click.echo(line)
+    others = _plan_lines(anyway.steps, anyway.notes)
+    if others:
+        click.echo("under way anyway, not because of this change:")
+    for line in others:
+        click.echo(dim(line))
+
+
+def _plan_lines(steps: Sequence[Step], notes: Sequence[Note]) -> list[str]:
+    return [
+        *(f"  {step_sentence(step)}" for step in steps),
+        *(
+            f"{bad('!')} {note.about}: {note.reason.sentence}"
+            f"{f' ({note.detail})' if note.detail else ''}"
+            for note in notes
+        ),
+    ]
 
 
 def step_sentence(step: Step) -> str:
