@@ -346,6 +346,21 @@ def test_the_sentence_that_ends_a_command_is_short_and_its_notes_say_all() -> No
     assert len(caught.value.__notes__) == 6
 
 
+def test_controllers_that_say_the_same_but_for_details_are_counted() -> None:
+    with ExitStack() as stack:
+        endpoints = [
+            stack.enter_context(
+                serving(_error(UnavailableError, f"the store does not answer ({each * 200})"))
+            ).endpoint
+            for each in "abc"
+        ]
+        client = stack.enter_context(OperatorClient(endpoints))
+        error = _failure(client)
+    assert str(error) == (
+        "no controller can do it: the store does not answer (3 of them). Nothing is done"
+    )
+
+
 def test_waiting_is_bounded_however_many_controllers_hang_and_is_told() -> None:
     said: list[str] = []
     with ExitStack() as stack:

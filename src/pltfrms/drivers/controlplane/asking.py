@@ -91,10 +91,10 @@ class Attempts:
         """
         if self._not_understood:
             return VersionError("; ".join(sorted(self._not_understood)))
-        counts = Counter(problem for _, problem in self._problems)
-        first = {problem: endpoint for endpoint, problem in reversed(self._problems)}
+        counts = Counter(_cut(problem) for _, problem in self._problems)
+        first = {_cut(problem): endpoint for endpoint, problem in reversed(self._problems)}
         said = "; ".join(
-            f"{_cut(problem)} ({f'{count} of them' if count > 1 else first[problem]})"
+            f"{problem} ({f'{count} of them' if count > 1 else first[problem]})"
             for problem, count in counts.most_common(_SHOWN)
         )
         verb = "answers" if self._silent else "can do it"
@@ -174,4 +174,7 @@ def _not_an_endpoint(endpoint: str) -> UsageError:
 
 
 def _cut(problem: str) -> str:
+    """Return a problem that is not too long, if need be without its details in brackets."""
+    if len(problem) > _LETTERS:
+        problem = problem.partition(" (")[0]
     return problem if len(problem) <= _LETTERS else f"{problem[:_LETTERS]}…"
