@@ -1,4 +1,4 @@
-"""How fast plans are made: empty platform to full, one lost node, nothing to do.
+"""How fast plans are made and checked: all new, one lost node, a new version, nothing to do.
 
 python bench/planner.py [--json]
 """
@@ -9,7 +9,7 @@ import os
 import platform as host
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pltfrms.model.plan import Place
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, MachineView, Snapshot
+from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import (
     make_platform,
@@ -42,6 +43,8 @@ class Result:
     steps: int
     seconds: float
     steps_per_second: float
+    check_seconds: float
+    """Of `check_plan`, which a controller runs before it commits a plan."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,11 +62,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.json:
         print(json.dumps({"ran_on": ran_on, "results": [asdict(r) for r in results]}, indent=2))
         return
-    print(f"{'case':<16}{'nodes':>7}{'replicas':>10}{'steps':>8}{'seconds':>10}{'steps/s':>10}")
+    print(f"{'case':<16}{'nodes':>7}{'replicas':>10}{'steps':>8}{'seconds':>10}", end="")
+    print(f"{'steps/s':>10}{'check s':>10}")
     for r in results:
         print(
             f"{r.case:<16}{r.nodes:>7}{r.replicas:>10}{r.steps:>8}{r.seconds:>10.4f}"
-            f"{r.steps_per_second:>10.0f}"
+            f"{r.steps_per_second:>10.0f}{r.check_seconds:>10.4f}"
         )
     print("on " + ", ".join(f"{name} {value}" for name, value in ran_on.items()))
 
@@ -77,7 +81,13 @@ def _cases(nodes: int, datacenters: int, services: int) -> list[Result]:
     full = with_all_ready(replace(empty, allocations=allocations))
     lost = MachineView(contact=Contact.LOST, since_seconds=9.0)
     one_lost = replace(full, machines={**full.machines, platform.machines[0].name: lost})
-    cases = (("all new", empty), ("one node lost", one_lost), ("nothing to do", full))
+    newer = {name: replace(service, version=2) for name, service in full.services.items()}
+    cases = (
+        ("all new", empty),
+        ("one node lost", one_lost),
+        ("new versions", replace(full, services=newer)),
+        ("nothing to do", full),
+    )
     return [_measure(name, snapshot, nodes, len(allocations)) for name, snapshot in cases]
 
 
@@ -88,13 +98,9 @@ def _service(number: int) -> Service:
 
 
 def _measure(case: str, snapshot: Snapshot, nodes: int, replicas: int) -> Result:
-    step_count = len(make_plan(snapshot).steps)
-    seconds = []
-    for _ in range(_REPETITIONS):
-        began = time.perf_counter()
-        make_plan(snapshot)
-        seconds.append(time.perf_counter() - began)
-    best = min(seconds)
+    plan = make_plan(snapshot)
+    step_count = len(plan.steps)
+    best = _best_seconds(lambda: make_plan(snapshot))
     return Result(
         case=case,
         nodes=nodes,
@@ -102,7 +108,17 @@ def _measure(case: str, snapshot: Snapshot, nodes: int, replicas: int) -> Result
         steps=step_count,
         seconds=round(best, 5),
         steps_per_second=round(step_count / best, 1),
+        check_seconds=round(_best_seconds(lambda: check_plan(snapshot, plan)), 5),
     )
+
+
+def _best_seconds(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(_REPETITIONS):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 if __name__ == "__main__":

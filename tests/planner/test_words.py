@@ -90,6 +90,13 @@ def test_the_lint_sees_a_bad_step(step: Place | Stop, words: str) -> None:
     assert any(words in problem for problem in problems), problems
 
 
+def test_the_lint_sees_a_number_that_was_given_before() -> None:
+    step = Place(allocation=SECOND, reason=SECOND.reason)
+    snapshot = replace(one_of_two(), numbers={"web.fra.2": 1})
+    problems = check_plan(snapshot, Plan(revision=7, steps=(step,)))
+    assert problems == ("web.fra.2-1: the number does not rise",)
+
+
 def test_the_lint_accepts_a_good_step_and_sees_a_stale_plan() -> None:
     step = Place(allocation=SECOND, reason=SECOND.reason)
     assert check_plan(one_of_two(), Plan(revision=7, steps=(step,))) == ()

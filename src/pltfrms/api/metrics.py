@@ -35,8 +35,8 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield counts, and the state while the store answers (it is not known otherwise)."""
         yield from self._counts()
-        problems = len(self._controller.problems)
-        yield _gauge("unreadable_documents", "Documents that it cannot read.", problems)
+        count = self._controller.unreadable_count
+        yield _gauge("unreadable_documents", "Documents that it cannot read.", count)
         try:
             snapshot = self._controller.view.snapshot()
         except UnavailableError:
@@ -60,6 +60,7 @@ class _Collector(Collector):
         yield steps
         for name, text, value in (
             ("commits", "Committed batches of plans.", counters.commits),
+            ("broken_plans", "Plans not done: they broke a rule.", counters.broken_plans),
             ("conflicts", "Batches refused: somebody else was faster.", counters.conflicts),
             ("heartbeats", "Heartbeats taken.", counters.heartbeats),
             ("store_calls", "Calls of the store.", counters.store_calls),

@@ -13,6 +13,8 @@ class Counters:
     steps: Counter[Reason] = field(default_factory=Counter)
     """Committed steps by reason."""
     commits: int = 0
+    broken_plans: int = 0
+    """Plans of which nothing was done, because they broke a rule."""
     conflicts: int = 0
     """Commits refused because somebody else committed first."""
     heartbeats: int = 0

@@ -7,6 +7,7 @@ makes them start one after the other, which saves work. It is not needed for cor
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
 import structlog
@@ -33,6 +34,7 @@ from pltfrms.model.api import Event
 from pltfrms.model.plan import LastNumber, Note, Place, Plan, Step
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
+from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.numbers import numbers_left
 
 BATCH_STEPS = 40
@@ -44,6 +46,8 @@ IDLE_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 PRUNE_SECONDS = 60.0
 _LOST = "machine lost"
+_BROKEN = "nothing of the plan is done, for it breaks rules (a bug, please report it)"
+_RULES_SAID = 3
 
 _log = structlog.get_logger(__name__)
 
@@ -71,12 +75,19 @@ class Controller:
         self._waiting: tuple[int, float] | None = None
         self._told_lost: set[str] = set()
         self._problems: tuple[str, ...] = ()
+        self._broken = ""
+        """Which rules the last plan broke, one sentence; empty: none."""
         self._pruned_at = clock.monotonic()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps this controller from deciding, or from knowing all; one sentence each."""
-        return self._problems
+        return (*self._problems, self._broken) if self._broken else self._problems
+
+    @property
+    def unreadable_count(self) -> int:
+        """How many documents cannot be read here."""
+        return len(self._problems)
 
     async def run(self) -> None:
         """Keep the platform as it is wanted, until cancelled."""
@@ -121,8 +132,7 @@ class Controller:
         if stored.unreadable:
             return IDLE_SECONDS
         snapshot = self.view.snapshot()
-        plan = decide(snapshot)
-        await self._tell_notes(plan.notes)
+        plan = await self._sound_plan(snapshot)
         undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
         idle = RETRY_SECONDS if undecided else IDLE_SECONDS
         if not plan.steps:
@@ -132,6 +142,13 @@ class Controller:
         if patience > 0:
             return min(patience, idle)
         return 0.0 if await self._commit(plan, snapshot.numbers) else RETRY_SECONDS
+
+    async def _sound_plan(self, snapshot: Snapshot) -> Plan:
+        """Return what to do now: nothing if the plan breaks a rule, which is a bug of ours."""
+        plan = decide(snapshot)
+        await self._tell_notes(plan.notes)
+        await self._tell_broken(check_plan(snapshot, plan))
+        return replace(plan, steps=()) if self._broken else plan
 
     def _patience(self, snapshot: Snapshot) -> float:
         """Return how long controllers before us still have to commit what is needed."""
@@ -243,6 +260,18 @@ class Controller:
             events.append(self.journal.tell("store", "all documents can be read again"))
         if events:
             await self.journal.write(events)
+
+    async def _tell_broken(self, rules: tuple[str, ...]) -> None:
+        before, self._broken = self._broken, ""
+        if not rules:
+            return
+        self.counters.broken_plans += 1
+        more = f"; and {len(rules) - _RULES_SAID} more" if len(rules) > _RULES_SAID else ""
+        self._broken = f"{_BROKEN}: {'; '.join(rules[:_RULES_SAID])}{more}"
+        if self._broken != before:
+            _log.error("plan breaks a rule", problem=self._broken)
+            event = self.journal.tell("plan", "plan breaks a rule", detail=self._broken)
+            await self.journal.write((event,))
 
     async def _tell_notes(self, notes: tuple[Note, ...]) -> None:
         known = {(note.about, note.reason) for note in self.notes}

@@ -1,8 +1,10 @@
 """Lint of a plan: the rules that no plan may break, written a second time.
 
 It shares no code with the modules that make plans, so that one mistake cannot hide in both.
-Slow and plain on purpose; used by tests, and by anybody who wants to judge a plan.
+A controller commits no plan that breaks a rule.
 """
+
+from collections import defaultdict
 
 from pltfrms.model.plan import Allocation, Place, Plan, Reason, Step, Stop
 from pltfrms.model.service import Service
@@ -15,52 +17,92 @@ _PLANNED = {Reason.NEW_VERSION, Reason.SPREAD, Reason.NODE_DRAINED}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
 
 
+class _World:
+    """A snapshot after some steps, with what the rules ask for at hand."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.machines = {machine.name: machine for machine in snapshot.platform.machines}
+        self.alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
+        self.ready = {
+            (node, instance.allocation)
+            for node, status in snapshot.statuses.items()
+            for instance in status.instances
+            if instance.phase is Phase.READY
+        }
+        self.recorded: dict[str, Allocation] = {}
+        self.on_node: dict[str, dict[str, Allocation]] = defaultdict(dict)
+        self.in_site: dict[tuple[str, str], dict[str, Allocation]] = defaultdict(dict)
+        for allocation in snapshot.allocations.values():
+            self.add(allocation)
+
+    def add(self, allocation: Allocation) -> None:
+        self.recorded[allocation.id] = allocation
+        self.on_node[allocation.node][allocation.id] = allocation
+        self.in_site[allocation.service, allocation.datacenter][allocation.id] = allocation
+
+    def remove(self, name: str) -> None:
+        gone = self.recorded.pop(name, None)
+        if gone:
+            self.on_node[gone.node].pop(name, None)
+            self.in_site[gone.service, gone.datacenter].pop(name, None)
+
+    def of_replica(self, one: Allocation) -> list[Allocation]:
+        site = self.in_site[one.service, one.datacenter].values()
+        return [other for other in site if other.replica == one.replica]
+
+
 def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
     """Return one sentence per broken rule; nothing if the plan is sound."""
     problems: list[str] = []
     if plan.revision != snapshot.revision:
         problems.append(f"plan is for revision {plan.revision}, not {snapshot.revision}")
-    recorded = dict(snapshot.allocations)
+    if not plan.steps:
+        return tuple(problems)
+    world = _World(snapshot)
     for step in plan.steps:
-        found = _check_step(snapshot, recorded, step)
+        found = _check_step(world, step)
         problems += [f"{step.allocation.id}: {problem}" for problem in found]
         if isinstance(step, Place):
-            recorded[step.allocation.id] = step.allocation
+            world.add(step.allocation)
         else:
-            recorded.pop(step.allocation.id, None)
-    return (*problems, *_check_moves(snapshot, plan, recorded))
+            world.remove(step.allocation.id)
+    return (*problems, *_check_moves(world, plan))
 
 
-def _check_step(snapshot: Snapshot, recorded: dict[str, Allocation], step: Step) -> list[str]:
+def _check_step(world: _World, step: Step) -> list[str]:
     if isinstance(step, Stop):
-        return _check_stop(snapshot, recorded, step)
+        return _check_stop(world, step)
     new = step.allocation
-    service = snapshot.services.get(new.service)
-    node = next((m for m in snapshot.platform.machines if m.name == new.node), None)
+    service = world.snapshot.services.get(new.service)
+    node = world.machines.get(new.node)
     if service is None:
         return ["there is no such service"]
     if node is None or node.role is not Role.NODE or node.datacenter != new.datacenter:
         return [f"{new.node} is not a node of {new.datacenter}"]
     return [
-        *_check_name(snapshot, recorded, new),
-        *_check_wish(snapshot, service, new),
-        *_check_room(snapshot, recorded, new, node),
-        *_check_spread(recorded, new, service),
-        *_check_reason(snapshot, recorded, new),
+        *_check_name(world, new),
+        *_check_wish(world.snapshot, service, new),
+        *_check_room(world, new, node),
+        *_check_spread(world, new, service),
+        *_check_reason(world, new),
     ]
 
 
-def _check_name(
-    snapshot: Snapshot, recorded: dict[str, Allocation], new: Allocation
-) -> list[str]:
+def _check_name(world: _World, new: Allocation) -> list[str]:
     replica = f"{new.service}.{new.datacenter}.{new.replica}"
     problems = []
     if new.id != f"{replica}-{new.number}":
         problems.append("the id does not say what it is")
-    alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
-    if new.id in recorded or new.id in snapshot.allocations or new.id in alive:
+    if (
+        new.id in world.recorded
+        or new.id in world.snapshot.allocations
+        or new.id in world.alive
+    ):
         problems.append("the id is in use")
-    if any(_same_replica(new, old) and old.number >= new.number for old in recorded.values()):
+    given = [world.snapshot.numbers.get(replica, 0)]
+    given += [old.number for old in world.of_replica(new)]
+    if new.number <= max(given):
         problems.append("the number does not rise")
     return problems
 
@@ -80,14 +122,13 @@ def _check_wish(snapshot: Snapshot, service: Service, new: Allocation) -> list[s
     return problems
 
 
-def _check_room(
-    snapshot: Snapshot, recorded: dict[str, Allocation], new: Allocation, node: Machine
-) -> list[str]:
-    here = [old for old in recorded.values() if old.node == new.node]
+def _check_room(world: _World, new: Allocation, node: Machine) -> list[str]:
+    here = list(world.on_node[new.node].values())
+    services = world.snapshot.services
     runs = [
-        snapshot.services[allocation.service].spec.run
+        services[allocation.service].spec.run
         for allocation in (*here, new)
-        if allocation.service in snapshot.services
+        if allocation.service in services
     ]
     problems = []
     if sum(run.cpu for run in runs) > node.cpu + 0.001 * len(runs):
@@ -99,35 +140,32 @@ def _check_room(
     return problems
 
 
-def _check_spread(
-    recorded: dict[str, Allocation], new: Allocation, service: Service
-) -> list[str]:
+def _check_spread(world: _World, new: Allocation, service: Service) -> list[str]:
     others = [
         old
-        for old in recorded.values()
-        if old.node == new.node and old.service == new.service and old.id != new.replaces
+        for old in world.on_node[new.node].values()
+        if old.service == new.service and old.id != new.replaces
     ]
     if len(others) >= service.spec.max_per_node:
         return [f"{new.node} already has {len(others)} of the service"]
     return []
 
 
-def _check_reason(
-    snapshot: Snapshot, recorded: dict[str, Allocation], new: Allocation
-) -> list[str]:
-    old = recorded.get(new.replaces)
-    siblings = [other for other in recorded.values() if _same_replica(new, other)]
+def _check_reason(world: _World, new: Allocation) -> list[str]:
+    snapshot, old = world.snapshot, world.recorded.get(new.replaces)
     if new.reason is Reason.NEW_REPLICA:
-        return ["the replica has an allocation already"] if siblings else []
+        taken = world.of_replica(new)
+        return ["the replica has an allocation already"] if taken else []
     if old is None or not _same_replica(new, old):
         return [f"it replaces {new.replaces!r}, which is not of its replica"]
     contact = snapshot.contact(old.node)
-    nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
+    machine = world.machines.get(old.node)
+    there = machine is not None and machine.role is Role.NODE
     rescheduled = new.reason in {Reason.NODE_LOST, Reason.SPREAD, Reason.NODE_DRAINED}
     drained = _is_drained(snapshot, old.node)
     rules = (
         (new.reason is Reason.NODE_LOST and contact is not Contact.LOST, "it is not lost"),
-        (new.reason is Reason.NODE_REMOVED and old.node in nodes, "it is not removed"),
+        (new.reason is Reason.NODE_REMOVED and there, "it is not removed"),
         (new.reason is Reason.NODE_DRAINED and not drained, "it is not drained"),
         (new.reason in _PLANNED and contact is not Contact.PRESENT, "it is not in contact"),
         (rescheduled and _mass_loss(snapshot, old), "this is a mass loss"),
@@ -135,16 +173,14 @@ def _check_reason(
     return [f"{new.reason} from {old.node}, but {rule}" for broken, rule in rules if broken]
 
 
-def _check_stop(snapshot: Snapshot, recorded: dict[str, Allocation], step: Stop) -> list[str]:
+def _check_stop(world: _World, step: Stop) -> list[str]:
     old = step.allocation
-    if recorded.get(old.id) != old:
+    if world.recorded.get(old.id) != old:
         return ["stopped, but not recorded"]
     if step.reason in _BY_SPEC:
-        return _check_spec_stop(snapshot, step)
+        return _check_spec_stop(world.snapshot, step)
     left = [
-        other
-        for other in recorded.values()
-        if other.id != old.id and _same_replica(old, other) and _serves(snapshot, other)
+        other for other in world.of_replica(old) if other.id != old.id and _serves(world, other)
     ]
     return [] if left else ["stopped, but no other copy of the replica serves"]
 
@@ -165,7 +201,7 @@ def _check_spec_stop(snapshot: Snapshot, step: Stop) -> list[str]:
     return []
 
 
-def _check_moves(snapshot: Snapshot, plan: Plan, recorded: dict[str, Allocation]) -> list[str]:
+def _check_moves(world: _World, plan: Plan) -> list[str]:
     """One planned move at a time per service and datacenter, counting what is under way."""
     problems = []
     for step in plan.steps:
@@ -174,13 +210,12 @@ def _check_moves(snapshot: Snapshot, plan: Plan, recorded: dict[str, Allocation]
             continue
         others = [
             other.id
-            for other in recorded.values()
+            for other in world.in_site[new.service, new.datacenter].values()
             if other.id != new.id
-            and (other.service, other.datacenter) == (new.service, new.datacenter)
             and other.reason in _PLANNED
             and other.version == new.version
-            and other.replaces in recorded
-            and snapshot.contact(recorded[other.replaces].node) is Contact.PRESENT
+            and other.replaces in world.recorded
+            and world.snapshot.contact(world.recorded[other.replaces].node) is Contact.PRESENT
         ]
         problems += [f"{new.id}: moved at the same time as {other}" for other in others]
     return problems
@@ -194,13 +229,9 @@ def _same_replica(one: Allocation, other: Allocation) -> bool:
     )
 
 
-def _serves(snapshot: Snapshot, allocation: Allocation) -> bool:
-    status = snapshot.statuses.get(allocation.node)
-    instances = status.instances if status else ()
-    return snapshot.contact(allocation.node) is Contact.PRESENT and any(
-        instance.allocation == allocation.id and instance.phase is Phase.READY
-        for instance in instances
-    )
+def _serves(world: _World, allocation: Allocation) -> bool:
+    present = world.snapshot.contact(allocation.node) is Contact.PRESENT
+    return present and (allocation.node, allocation.id) in world.ready
 
 
 def _is_drained(snapshot: Snapshot, node: str) -> bool:

@@ -1,0 +1,49 @@
+"""A plan that breaks a rule is not done, whatever mistake made it."""
+
+from dataclasses import replace
+
+import pytest
+
+from pltfrms.api.metrics import Metrics
+from pltfrms.controller import deciding
+from pltfrms.model.api import Change
+from pltfrms.model.plan import Plan, Reason, Stop
+from pltfrms.model.state import Snapshot
+from pltfrms.planner.placement.plan import make_plan
+from tests.controller.cluster import Cluster
+from tests.controller.test_cluster import WEB, simulate
+
+
+def stop_everything(snapshot: Snapshot) -> Plan:
+    """Return what a bug of the planner might: the end of every copy that serves."""
+    steps = tuple(
+        Stop(allocation=allocation, reason=Reason.REPLACEMENT_READY)
+        for allocation in snapshot.allocations.values()
+    )
+    return Plan(revision=snapshot.revision, steps=steps)
+
+
+def test_a_plan_that_breaks_a_rule_is_not_done_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        before = cluster.stored().allocations
+        monkeypatch.setattr(deciding, "make_plan", stop_everything)
+        await cluster.clock.sleep(60)
+        assert cluster.stored().allocations == before
+        assert cluster.stored().leases.keys() == cluster.agents.keys()
+        (problem,) = cluster.operations.snapshot().problems
+        assert "no other copy of the replica serves" in problem
+        assert "and 3 more" in problem
+        controller = cluster.operations.controller
+        assert "pltfrms_broken_plans_total" in Metrics(controller).text().decode()
+        assert controller.counters.broken_plans > 10
+        events = await cluster.operations.events(0, 0, 1000)
+        said = [event.source for event in events if event.what == "plan breaks a rule"]
+        assert sorted(said) == [f"controller/{name}" for name in sorted(cluster.seats)]
+        monkeypatch.setattr(deciding, "make_plan", make_plan)
+        await cluster.operations.apply(Change(services=(replace(WEB, per_datacenter=3),)))
+        await cluster.until(lambda: cluster.settled("web"), 10)
+        assert cluster.operations.snapshot().problems == ()
+
+    simulate(story)
