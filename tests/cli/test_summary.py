@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.status import machine_cells
-from pltfrms.cli.platform.summary import missing_replicas, service_row, summarize
+from pltfrms.cli.platform.summary import missing_replicas, replica_rows, service_row, summarize
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.interventions import Drain, Freeze, Interventions
 from pltfrms.model.plan import Note, Reason
@@ -18,6 +18,7 @@ from pltfrms.model.state import (
     Snapshot,
 )
 from pltfrms.model.traffic import Override
+from pltfrms.planner.placement.explain import explain_service
 from tests.cli.world import HEALTHY, NOW_MS, WEB, known_last, with_lost, with_phase
 
 
@@ -200,6 +201,34 @@ def test_a_machine_in_contact_whose_controller_is_not_is_a_problem() -> None:
         "fra-c1: its controller does not run, or does not reach the store",
     )
     assert not silent.fine
+
+
+def with_failure(snapshot: Snapshot, name: str, failure: str, restarts: int) -> Snapshot:
+    node = snapshot.allocations[name].node
+    status = snapshot.statuses[node]
+    instances = tuple(
+        replace(each, failure=failure, restarts=restarts, detail="first probe succeeded")
+        if each.allocation == name
+        else each
+        for each in status.instances
+    )
+    statuses = {**snapshot.statuses, node: replace(status, instances=instances)}
+    return replace(snapshot, statuses=statuses)
+
+
+def test_a_service_that_crashes_is_named_also_while_it_is_ready_for_a_moment() -> None:
+    how = "exited with status 3, and said last: no config"
+    once = with_failure(HEALTHY, "web.fra.1-1", how, 7)
+    summary = summarize(view(once), NOW_MS)
+    assert summary.problems == (f"web: web.fra.1-1 on fra-n1 (restarted 7 times): {how}",)
+    assert not summary.fine
+    twice = with_failure(once, "web.ams.2-1", "killed by signal 9", 2)
+    (line,) = summarize(view(twice), NOW_MS).problems
+    assert line.startswith("web: 2 instances fail, such as web.fra.1-1 on fra-n1")
+    assert summarize(view(with_lost(once, "fra-n1")), NOW_MS).problems == ()
+    row = next(r for r in replica_rows(once, WEB) if r.allocation == "web.fra.1-1")
+    assert row.detail == f"first probe succeeded; failed before: {how}"
+    assert any(f"it failed before: {how}" in each for each in explain_service(once, "web"))
 
 
 def test_a_machine_without_its_director_is_a_problem() -> None:

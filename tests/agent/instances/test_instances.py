@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.agent.instances.runner import SPREAD_SECONDS
+from pltfrms.agent.instances.runner import FAILURE_MAX, SPREAD_SECONDS
 from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.model.state import Phase
+from pltfrms.planner.instances.health import FORGIVE_AFTER_SECONDS
 from tests.agent.bench import ONE, TWO, WEB, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_allocation
@@ -87,6 +88,26 @@ def test_an_instance_that_keeps_dying_is_restarted_ever_later() -> None:
             assert bench.instances[ONE.id].phase is Phase.BACKOFF
 
     run_virtual(story())
+
+
+def test_how_an_instance_failed_is_told_until_it_has_proved_itself() -> None:
+    how = "exited with status 3, and said last: " + "x" * 5000
+
+    async def scenario() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(make_target(5, ONE))
+            assert bench.instances[ONE.id].failure == ""
+            await bench.workload.crash(ONE.id, how)
+            await bench.passes(FORGIVE_AFTER_SECONDS / 2)
+            status = bench.instances[ONE.id]
+            assert status.phase is Phase.READY
+            assert status.failure.startswith(how[:100])
+            assert len(status.failure) <= FAILURE_MAX
+            await bench.passes(FORGIVE_AFTER_SECONDS)
+            assert bench.instances[ONE.id].failure == ""
+
+    run_virtual(scenario())
 
 
 def test_an_instance_that_cannot_be_started_is_reported_with_the_reason() -> None:

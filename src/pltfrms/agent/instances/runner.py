@@ -20,10 +20,12 @@ from pltfrms.model.machine import Instance, InstanceSpec
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
 from pltfrms.model.state import InstanceStatus, Phase
+from pltfrms.model.texts import shortened
 from pltfrms.planner.instances.health import (
     adopted,
     draining,
     ended,
+    failure_of,
     first_start,
     probe_delay_seconds,
     probed,
@@ -37,6 +39,8 @@ SPREAD_SECONDS: Final = 0.3
 """From our withdrawal until every edge has stopped sending."""
 HURRY_MS: Final = 1000
 """Longest grace of an instance that does not answer: nothing is served while it lasts."""
+FAILURE_MAX: Final = 300
+"""Characters of how an instance failed: a line of `status`."""
 _ORPHAN_GRACE_MS = 5000
 _COUNT_SECONDS = 0.25
 """A draining instance is asked for its connections this often."""
@@ -121,12 +125,14 @@ class Runner:
     @property
     def status(self) -> InstanceStatus:
         """What to report."""
+        now = self._world.clock.monotonic()
         return InstanceStatus(
             allocation=self.name,
             phase=self.health.phase,
             restarts=self.health.restarts,
             slot=self.allocation.slot if self.allocation else 0,
             detail=self.health.sentence,
+            failure=shortened(failure_of(self.health, now), FAILURE_MAX),
         )
 
     def revise(self, order: Order | None) -> None:

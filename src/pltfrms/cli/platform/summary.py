@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pltfrms.cli.network.rows import network_detail, network_lines
 from pltfrms.cli.network.words import freeze_sentence
 from pltfrms.cli.platform.announced import AggregateRow, aggregate_rows
+from pltfrms.cli.platform.failing import failing_lines, with_failure
 from pltfrms.cli.platform.rollouts import Rollout, rollout_sentence, rollouts
 from pltfrms.cli.shared.values import short_duration
 from pltfrms.model.addresses import contains
@@ -194,6 +195,7 @@ def _problem_lines(
     yield from (f"{view.controller}: {problem}" for problem in view.problems)
     yield from (f"{name}: {_NO_CONTROLLER}" for name in _silent_controllers(view))
     yield from (f"{m.name}: {problem}" for m in machines for problem in m.problems)
+    yield from failing_lines(snapshot)
     yield from _unheard(snapshot, now_ms)
 
 
@@ -429,7 +431,7 @@ def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -
         restarts=instance.restarts if instance else 0,
         address4=addresses[0],
         address6=addresses[1],
-        detail=(instance.detail if instance else "") if present else _NOT_PRESENT[contact],
+        detail=with_failure(instance) if present else _NOT_PRESENT[contact],
     )
 
 

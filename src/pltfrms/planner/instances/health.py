@@ -35,6 +35,8 @@ class Health:
     """In UNHEALTHY and BACKOFF: when to restart."""
     sentence: str = ""
     """The last thing that happened to it."""
+    failure: str = ""
+    """How it failed last; see `failure_of` for whether that still counts."""
 
 
 def first_start(now: float) -> Health:
@@ -82,6 +84,7 @@ def restarted(health: Health, now: float) -> Health:
         restarts=health.restarts + 1,
         streak=health.streak + 1,
         sentence=f"restarted: {health.sentence}",
+        failure=health.failure,
     )
 
 
@@ -103,6 +106,13 @@ def wanted_again(health: Health, now: float) -> Health:
 def restart_due(health: Health, now: float) -> bool:
     """Return whether the instance is to be restarted now."""
     return health.phase in {Phase.UNHEALTHY, Phase.BACKOFF} and now >= health.resume_at
+
+
+def failure_of(health: Health, now: float) -> str:
+    """Return how an instance failed that has not proved itself since; `` if there is none."""
+    going = health.phase in {Phase.DRAINING, Phase.STOPPING}
+    proven = health.phase is Phase.READY and now - health.since >= FORGIVE_AFTER_SECONDS
+    return "" if going or proven else health.failure
 
 
 def probe_delay_seconds(health: Health, probe: Probe) -> float:
@@ -149,4 +159,5 @@ def _failed(health: Health, phase: Phase, now: float, sentence: str) -> Health:
         streak=streak,
         resume_at=resume_at,
         sentence=sentence,
+        failure=sentence,
     )

@@ -77,7 +77,9 @@ def _state(snapshot: Snapshot, allocation: Allocation) -> str:
         return "its agent has not reported it yet"
     restarts = f", restarted {instance.restarts} times" if instance.restarts else ""
     detail = f" ({instance.detail})" if instance.detail else ""
-    return f"{instance.phase}{restarts}{detail}"
+    is_new = instance.failure and instance.failure not in instance.detail
+    failure = f"; it failed before: {instance.failure}" if is_new else ""
+    return f"{instance.phase}{restarts}{detail}{failure}"
 
 
 def _note(note: Note) -> str:
