@@ -3,10 +3,10 @@
     .venv/bin/python bench/reaction.py [--repeat 6] [--json]
 
 Starts its own lab of examples/three-datacenters (as root). One eyeball sends packets of ever
-new flows to `web`; the edges of its datacenter note, with the kernel's time stamps, when a
-packet left for which instance. The figure is the time from the order to end an instance, or
-to silence a node, to the last packet that an edge sent there. All is well again before the
-next one.
+new flows to `web`; the edges note, with the kernel's time stamps, when a packet left for which
+instance. What fails is an instance that gets packets, or its node. The figure is the time from
+the order to end an instance, or to silence a node, to the last packet that an edge sent there.
+All is well again before the next one.
 """
 
 import argparse
@@ -29,13 +29,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import Rig, machine_words, running_rig
+from pltfrms.model.plan import Allocation
+from pltfrms.model.topology import Role
 
 PACKETS_PER_SECOND = 250
 """In each address family; half of them for an instance. More would slow down what is measured:
 all machines share the cores of this one."""
 SECONDS = 4.0
 """How long packets are sent; the fault comes after the first of them."""
-CLIENT, EDGES = "berlin", ("fra-e1", "fra-e2")
+LOOK_SECONDS = 1.0
+"""How long packets are sent before that, to see who gets them."""
+CLIENT = "berlin"
 PORT = 80
 SILENCE_SECONDS = 0.2
 """No packet for so long: the edges know. A replica that comes back has the same address."""
@@ -51,47 +55,86 @@ class Case:
     """One fault, and what to measure."""
 
     name: str
-    fault: Callable[[Rig], tuple[str, str]]
+    fault: Callable[[Allocation], tuple[str, str]]
+    """Of an instance that gets packets."""
     bound_ms: float
     """The median that we promise."""
 
 
+def instance_target(one: Allocation) -> str:
+    """Return an instance in the words of the lab."""
+    return f"instance/{one.service}/{one.datacenter}/{one.replica}"
+
+
 CASES = (
-    Case("instance kill", lambda _: ("instance/web/fra/1", "kill"), 50),
-    Case("node silent", lambda rig: (f"node/{rig.node_of('fra')}", "silent"), 350),
+    Case("instance kill", lambda one: (instance_target(one), "kill"), 50),
+    Case("node silent", lambda one: (f"node/{one.node}", "silent"), 350),
 )
+
+
+def _nothing() -> None:
+    """Do not do anything meanwhile."""
 
 
 def measure(rig: Rig, case: Case) -> float:
     """Let it fail once; return milliseconds to the last packet. RuntimeError: too few seen."""
     rig.restore()
-    target, kind = case.fault(rig)
-    node = rig.node_of("fra")
-    victims = _addresses_on(rig, node)
-    service = rig.snapshot().services["web"]
-    prefixes = [str(prefix.network_address) for prefix in service.prefixes]
-    watchers = [_start(rig, edge, "watch", *victims) for edge in EDGES]
-    sender = _start(rig, CLIENT, "send", *prefixes)
-    time.sleep(1.0)
-    at = time.time()
-    rig.client.fault(target, kind)
-    sender.communicate(timeout=60)
-    seen = [json.loads(watcher.communicate(timeout=60)[0]) for watcher in watchers]
-    times = sorted(t for one in seen for t in one)
+    addresses = _addresses(rig)
+    seen = _watched(rig, LOOK_SECONDS, addresses)
+    if not seen:
+        raise RuntimeError(f"no packet from {CLIENT} to any of {sorted(addresses)}")
+    chosen = addresses[max(seen, key=lambda address: len(seen[address]))]
+    victims = [address for address, one in addresses.items() if one.node == chosen.node]
+    at = 0.0
+
+    def fail() -> None:
+        nonlocal at
+        time.sleep(1.0)
+        at = time.time()
+        rig.client.fault(*case.fault(chosen))
+
+    seen = _watched(rig, SECONDS, victims, chosen.datacenter, fail)
+    times = sorted(t for some in seen.values() for t in some)
     before = [t for t in times if t < at]
     if len(before) < PACKETS_PER_SECOND / 4:
         raise RuntimeError(f"{len(before)} packets to {victims} before the fault: too few")
     return 1000 * max(0.0, _last_before_silence(times, at) - at)
 
 
-def _addresses_on(rig: Rig, node: str) -> list[str]:
+def _addresses(rig: Rig) -> dict[str, Allocation]:
+    """Return who has the unicast address of every instance of web."""
     snapshot = rig.snapshot()
-    machine, service = snapshot.platform.machine(node), snapshot.services["web"]
-    return [
-        str(snapshot.platform.instance6(machine, service.id, each.slot))
+    platform, service = snapshot.platform, snapshot.services["web"]
+    return {
+        str(platform.instance6(platform.machine(each.node), service.id, each.slot)): each
         for each in snapshot.allocations.values()
-        if each.node == node and each.service == "web"
-    ]
+        if each.service == service.name
+    }
+
+
+def _watched(
+    rig: Rig,
+    seconds: float,
+    targets: Iterable[str],
+    datacenter: str = "",
+    meanwhile: Callable[[], None] = _nothing,
+) -> dict[str, list[float]]:
+    """Return when packets went out to each target, in seconds since 1970.
+
+    At the edges of a datacenter, or at all of them.
+    """
+    snapshot = rig.snapshot()
+    prefixes = [str(each.network_address) for each in snapshot.services["web"].prefixes]
+    edges = [each.name for each in snapshot.platform.machines_of(Role.EDGE, datacenter)]
+    watchers = [_start(rig, edge, "watch", str(seconds), *targets) for edge in edges]
+    sender = _start(rig, CLIENT, "send", str(seconds), *prefixes)
+    meanwhile()
+    sender.communicate(timeout=60)
+    found: dict[str, list[float]] = {}
+    for watcher in watchers:
+        for address, times in json.loads(watcher.communicate(timeout=60)[0]).items():
+            found.setdefault(address, []).extend(times)
+    return found
 
 
 def _last_before_silence(times: Sequence[float], at: float) -> float:
@@ -117,8 +160,12 @@ def _start(rig: Rig, machine: str, *words: str) -> subprocess.Popen[str]:
 # ---- in the machines -----------------------------------------------------------------------
 
 
-def send(targets: Sequence[str]) -> None:
-    """Send SYNs of ever new flows; without a checksum, so that instances do not answer."""
+def send(words: Sequence[str]) -> None:
+    """For so many seconds, send SYNs of ever new flows to prefixes.
+
+    Without a checksum, so that instances do not answer.
+    """
+    seconds, targets = float(words[0]), words[1:]
     ways = []
     for target in targets:
         family = socket.AF_INET6 if ":" in target else socket.AF_INET
@@ -127,7 +174,7 @@ def send(targets: Sequence[str]) -> None:
     print("at work", flush=True)
     dice = random.Random(1)  # noqa: S311 - ports of a test
     started, sent = time.monotonic(), 0
-    while (passed := time.monotonic() - started) < SECONDS:
+    while (passed := time.monotonic() - started) < seconds:
         while sent < passed * PACKETS_PER_SECOND:
             for raw, target in ways:
                 ports = (dice.randrange(1024, 1 << 16), PORT)
@@ -146,10 +193,10 @@ def _only_to(addresses: Iterable[bytes]) -> bytes:
     return b"".join(struct.pack("=HBBI", *each) for each in instructions)
 
 
-def watch(targets: Sequence[str]) -> None:
-    """Print when packets to instances went out, in seconds since 1970."""
-    wanted = {IPv6Address(each).packed for each in targets}
-    found: list[float] = []
+def watch(words: Sequence[str]) -> None:
+    """Print when packets to each instance went out, in seconds since 1970."""
+    wanted = {IPv6Address(each).packed: each for each in words[1:]}
+    found: dict[str, list[float]] = {}
     code = _only_to(wanted)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL)) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
@@ -159,7 +206,9 @@ def watch(targets: Sequence[str]) -> None:
         raw.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
         raw.settimeout(1.0)
         print("at work", flush=True)
-        until = time.monotonic() + SECONDS + 4.0  # longer than the sender, which starts later
+        until = (
+            time.monotonic() + float(words[0]) + 4.0
+        )  # longer than the sender, which starts later
         while time.monotonic() < until:
             try:
                 frame, extra, _, sender = raw.recvmsg(64, 64)
@@ -169,7 +218,8 @@ def watch(targets: Sequence[str]) -> None:
                 kind, destination = _OUTER.unpack_from(frame)
                 if kind == _IPV6 and destination in wanted:
                     seconds, nanoseconds = struct.unpack("=qq", extra[0][2][:16])
-                    found.append(seconds + nanoseconds / 1e9)
+                    times = found.setdefault(wanted[destination], [])
+                    times.append(seconds + nanoseconds / 1e9)
     json.dump(found, sys.stdout)
 
 
