@@ -20,14 +20,15 @@ from pltfrms.model.api import (
     SnapshotView,
 )
 from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation, Permit, Target
+from pltfrms.model.plan import Allocation, LastNumber, Permit, Target
 from pltfrms.model.requests import ChangeRequest, Wanted
 from pltfrms.model.service import Service
 from pltfrms.model.state import MachineStatus
 from pltfrms.model.topology import Platform
 
 DOCUMENTS = json.loads((Path(__file__).parent / "documents.json").read_text())
-WANTED = (Platform, Interventions, Service, Allocation, Change, InterventionChange, Wanted)
+STORED = (Platform, Interventions, Service, Allocation, LastNumber)
+WANTED = (*STORED, Change, InterventionChange, Wanted)
 TOLD = (MachineStatus, Event, Heartbeat, HeartbeatReply, ChangeRequest, Permit, SnapshotView)
 
 
