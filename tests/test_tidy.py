@@ -165,3 +165,52 @@ def test_long_functions_are_found() -> None:
     function = ast.parse(source).body[0]
     assert isinstance(function, ast.FunctionDef)
     assert body_lines(function) == FUNCTION_LINES + 1
+
+
+STARTS_PROCESSES = {
+    "src/pltfrms/drivers/tool.py": "the one place: `run_tool` has a timeout",
+    "src/pltfrms/drivers/descriptors.py": "`run` has a timeout",
+    "src/pltfrms/drivers/workload/process.py": "instances; their start has a timeout",
+    "src/pltfrms/lab/client.py": "the keeper, which outlives us; its start has a timeout",
+    "src/pltfrms/lab/doctor.py": "asks for versions, with a timeout",
+    "src/pltfrms/lab/probing.py": "the prober, which gets its duration and is waited for",
+    "src/pltfrms/lab/ready.py": "the asker, which gets its timeout",
+}
+"""Who starts a process and goes on while it runs, and why that ends."""
+_RUNS_TO_ITS_END = {"run", "call", "check_call", "check_output"}
+_GOES_ON = {
+    *("Popen", "create_subprocess_exec", "create_subprocess_shell", "subprocess_exec"),
+    *("system", "popen", "getoutput", "getstatusoutput"),
+}
+
+
+def starters(path: Path) -> Iterator[tuple[ast.Call, str]]:
+    """Yield the calls that start a process, and the name of what is called."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            module, name = ast.unparse(node.func.value), node.func.attr
+            if module.rpartition(".")[2] in {"subprocess", "asyncio", "os"} and (
+                name in _GOES_ON or (module == "subprocess" and name in _RUNS_TO_ITS_END)
+            ):
+                yield node, name
+
+
+def test_no_tool_that_we_run_can_keep_us_for_ever() -> None:
+    """Tools are run by `run_tool`, or with a timeout; `timeout=None` says: on purpose."""
+    for path in SOURCES:
+        for call, name in starters(path):
+            where = f"{name_of(path)}:{call.lineno}"
+            if name in _RUNS_TO_ITS_END:
+                assert any(word.arg == "timeout" for word in call.keywords), where
+            else:
+                assert name_of(path) in STARTS_PROCESSES, where
+    found = {name_of(path) for path in SOURCES if any(starters(path))}
+    assert found >= STARTS_PROCESSES.keys(), "no longer true"
+
+
+def test_processes_are_started_by_their_modules_names() -> None:
+    """Else the test above would not see it."""
+    for path in SOURCES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module not in {"subprocess", "asyncio.subprocess"}, name_of(path)

@@ -71,7 +71,7 @@ def test_a_service_from_plan_to_delete() -> None:
     serve(story)
 
 
-def test_readers_see_no_password_and_agents_get_them() -> None:
+def test_readers_see_no_password_and_an_agent_gets_those_of_its_own_sessions() -> None:
     session = Session(
         edge="fra-e1",
         ours=(ip_interface("203.0.113.1/31"),),
@@ -93,8 +93,9 @@ def test_readers_see_no_password_and_agents_get_them() -> None:
         platform = decode(SnapshotView, text.encode()).snapshot.platform
         hidden = replace(peer, sessions=(replace(session, password=HIDDEN), plain))
         assert platform == replace(secret, peers=(hidden,))
-        answer = await client.get("/v1/targets/fra-n1?after=0")
+        answer = await client.get("/v1/targets/fra-e1?after=0")
         assert decode(Target, answer.content).platform == secret
+        assert "so-secret" not in (await client.get("/v1/targets/fra-n1?after=0")).text
 
     serve(story)
 

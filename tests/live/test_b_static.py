@@ -103,3 +103,21 @@ def test_shell_words(healthy: Rig) -> None:
     assert "fra" in healthy.cli("datacenter", "list")
     assert "web.fra.1" in healthy.cli("explain", "service/web")
     assert healthy.client.name in healthy.cli("lab", "list")
+
+
+def test_no_machine_shows_its_state_to_anybody_else(healthy: Rig) -> None:
+    """Directories of instances are theirs, BIRD's are BIRD's: nobody else may write or look."""
+    look = (
+        "[ ! -e /etc/pltfrms/machine ] || find /var/lib/pltfrms /etc/pltfrms"
+        " -path /var/lib/pltfrms/instances -prune"
+        " -o ! -type l -perm /077 -printf '%M %u:%g %p\\n'"
+    )
+    passed = {"/var/lib/pltfrms": "drwx--x--x root:root"}
+    for machine in healthy.client.machines():
+        for line in healthy.run(machine.name, "sh", "-c", look).splitlines():
+            mode, owner, path = line.split(maxsplit=2)
+            if f"{mode} {owner}" == passed.get(path):
+                continue
+            assert path.startswith(("/var/lib/pltfrms/bird", "/var/lib/pltfrms/mrt")), line
+            assert owner == "root:bird" or path.endswith(".mrt"), line
+            assert mode.endswith("---") or path.endswith(".mrt"), line

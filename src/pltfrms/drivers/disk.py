@@ -1,17 +1,18 @@
 """What an agent remembers across restarts and reboots."""
 
-import os
 from pathlib import Path
 
+from pltfrms.drivers.private import PASSED_DIRECTORY, hide_files, make_directory, replace_file
 from pltfrms.errors import UsageError
 
 
 class DirectoryDisk:
-    """`ports.Disk` as files of one directory."""
+    """`ports.Disk` as files of one directory, for us alone."""
 
     def __init__(self, path: Path) -> None:
-        """Make the directory if it is not there."""
-        path.mkdir(parents=True, exist_ok=True)
+        """Make the directory if it is not there; hide what others may read there."""
+        make_directory(path, PASSED_DIRECTORY)
+        hide_files(path)
         self._path = path
 
     def read(self, name: str) -> bytes | None:
@@ -23,18 +24,7 @@ class DirectoryDisk:
 
     def write(self, name: str, value: bytes) -> None:
         """See `ports.Disk`. After a power cut either the old or the new document is there."""
-        path = self._path / _checked(name)
-        fresh = path.with_name(f".{name}.new")
-        with fresh.open("wb") as file:
-            file.write(value)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)  # else the rename itself may be lost
-        finally:
-            os.close(directory)
+        replace_file(self._path / _checked(name), value)
 
 
 class MemoryDisk:

@@ -1,41 +1,57 @@
-"""Run a tool of the operating system."""
+"""Run a tool of the operating system. None of them may keep us for ever."""
 
 import asyncio
+import contextlib
+import os
+import signal
+from typing import Final
 
 from pltfrms.errors import UnavailableError
 
-_TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS: Final = 5.0
 
 
 class ToolFailedError(UnavailableError):
     """The tool ran, and said no."""
 
+    def __init__(self, command: tuple[str, ...], said: str) -> None:
+        """`said` is what it printed, or its exit code."""
+        super().__init__(f"`{' '.join(command)}`: {said}")
+        self.said = said
 
-async def run_tool(*command: str, text: str = "") -> str:
+
+async def run_tool(*command: str, text: str = "", seconds: float = TIMEOUT_SECONDS) -> str:
     """Run a tool to its end and return what it printed.
+
+    Whatever ends us before that ends the tool, and what it has started, too.
 
     Raises:
         ToolFailedError: it says no.
-        UnavailableError: it is not installed, or takes longer than five seconds.
+        UnavailableError: it is not installed, or takes longer than `seconds`.
     """
+    pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
     except FileNotFoundError as error:
         raise UnavailableError(f"{command[0]} is not installed") from error
     try:
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
+        async with asyncio.timeout(seconds):
             output, complaint = await process.communicate(text.encode())
     except TimeoutError as error:
-        process.kill()
-        await process.wait()
-        raise UnavailableError(f"no answer from `{' '.join(command)}`") from error
+        why = f"`{' '.join(command)}` was ended: it took longer than {seconds:g} s"
+        raise UnavailableError(why) from error
+    finally:
+        await _end(process)
     if process.returncode:
-        why = complaint.decode().strip() or f"exit code {process.returncode}"
-        raise ToolFailedError(f"`{' '.join(command)}`: {why}")
-    return output.decode()
+        said = (complaint.strip() or output.strip()).decode(errors="replace")
+        raise ToolFailedError(command, said or f"exit code {process.returncode}")
+    return output.decode(errors="replace")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()

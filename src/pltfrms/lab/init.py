@@ -9,13 +9,13 @@ import os
 import select
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
+from pltfrms.drivers.private import hide_files, make_directory
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.channel import Channel, Message
-from pltfrms.lab.links import run_batch, set_up
+from pltfrms.lab.links import run_batch, run_now, set_up
 from pltfrms.lab.namespaces import (
     NEW_IPC,
     NEW_MOUNT,
@@ -44,7 +44,9 @@ from pltfrms.lab.supervisor import Supervisor
 DISK_DIRECTORIES = ("/etc", "/var", "/tmp")  # noqa: S108 - a layer over it, seen by one machine
 """What of a machine survives its power loss: a layer over the host's directory of that name.
 An empty /tmp would hide a clone of this repository that lives there from its own daemons."""
-_OWN_DIRECTORIES = ("/etc/pltfrms", "/var/lib/pltfrms", LOG_DIRECTORY)
+_CONFIG_DIRECTORY = "/etc/pltfrms"
+"""Has passwords and keys in it, so it is for root alone."""
+_OWN_DIRECTORIES = (_CONFIG_DIRECTORY, "/var/lib/pltfrms", LOG_DIRECTORY)
 """Start empty on a new disk, whatever the host has there."""
 _FAST_ORPHANS = ("net/ipv4/tcp_orphan_retries", "4")
 """Closed connections with a silent far end go after 6 s instead of minutes: until then they
@@ -79,6 +81,7 @@ def _mount(disk: Path) -> None:
     mount_kernel_views()
     for directory in ("/run/pltfrms", *_OWN_DIRECTORIES):
         Path(directory).mkdir(parents=True, exist_ok=True)
+    make_directory(Path(_CONFIG_DIRECTORY))
 
 
 def _format(directory: str, upper: Path) -> None:
@@ -144,6 +147,7 @@ class _Init:
         for path, text in self._parts.files:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text)
+        hide_files(Path(_CONFIG_DIRECTORY))
         for path, value in (_FAST_ORPHANS, *self._parts.sysctls):
             Path("/proc/sys", path).write_text(value)
         set_up("lo")
@@ -157,7 +161,7 @@ class _Init:
 
 
 def _prepare(command: tuple[str, ...]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_now(command)
     if done.returncode:
         raise UnavailableError(f"{' '.join(command)} failed: {done.stderr.strip()[:500]}")
 

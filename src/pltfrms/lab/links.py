@@ -14,6 +14,8 @@ from pltfrms.errors import UnavailableError
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _SIOCBRADDIF, _SIOCBRDELIF = 0x89A2, 0x89A3
 _IFF_UP = 1
+_TOOL_SECONDS = 60
+"""Longer than any tool takes on a machine that is busy with many labs."""
 
 
 def set_up(interface: str) -> None:
@@ -60,15 +62,30 @@ def run_batch(lines: list[str] | tuple[str, ...], *, tool: str = "ip") -> None:
     """
     if not lines:
         return
-    done = subprocess.run(
-        [tool, "-batch", "-"],
-        input="\n".join(lines) + "\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_now((tool, "-batch", "-"), "\n".join(lines) + "\n")
     if done.returncode:
         raise UnavailableError(f"{tool} -batch failed: {done.stderr.strip()[:500]}")
+
+
+def run_now(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a tool to its end, and wait for it, but not for ever.
+
+    Raises:
+        UnavailableError: it takes longer than a minute, and was killed.
+        OSError: there is no such tool.
+    """
+    try:
+        return subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TOOL_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        why = f"`{' '.join(command)}` took longer than {_TOOL_SECONDS} s"
+        raise UnavailableError(why) from error
 
 
 def _change_flags(interface: str, *, on: int, off: int) -> None:

@@ -1,6 +1,5 @@
 """Who gives wires their delay and loss: netem where the kernel has it, else our relays."""
 
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Protocol
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.channel import Channel, GoneError
 from pltfrms.lab.impairment import Impairment, Shape
-from pltfrms.lab.links import run_batch
+from pltfrms.lab.links import run_batch, run_now
 
 PORTS_PER_RELAY = 16
 _NETEM_FRAMES = 20_000
@@ -164,12 +163,8 @@ def choose_shaper(start_relay: Callable[[Channel], int]) -> Shaper:
 
 
 def _try_netem() -> str:
-    done = subprocess.run(
-        ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1us"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("qdisc", "add", "dev", "lo", "root", "netem", "delay", "1us")
+    done = run_now(("tc", *words))
     if done.returncode == 0:
         run_batch(["qdisc del dev lo root"], tool="tc")
     return done.stderr.strip()

@@ -25,7 +25,6 @@ def with_tunnels(platform: Platform, parts: MachineParts) -> MachineParts:
     return replace(
         parts,
         files=(*parts.files, (SECRET_PATH, f"{secret}\n")),
-        prepare=(*parts.prepare, ("chmod", "600", SECRET_PATH)),
         network=(*parts.network, *_wire_lines(platform, parts.name)),
     )
 

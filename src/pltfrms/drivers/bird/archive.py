@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from pltfrms.drivers.bird.sharing import share_directory
+
 MOST_FILES: Final = 48
 MOST_BYTES: Final = 1024**3
 
@@ -30,7 +32,7 @@ class MrtArchive:
         Raises:
             OSError: there can be no such directory.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
+        share_directory(self._directory, written=True)
         hour = datetime.fromtimestamp(now_ms / 1000, UTC)
         return str(self._directory / f"{hour:%Y-%m-%dT%H}.mrt")
 

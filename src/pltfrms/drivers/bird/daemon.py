@@ -1,24 +1,21 @@
 """The routing daemon: its configuration files on disk and its control socket."""
 
 import asyncio
-import contextlib
-import grp
-import hashlib
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pltfrms.drivers.bird.control_socket import BirdReply, bird_connection
+from pltfrms.drivers.bird.generations import STAMP, Generations, stamped
 from pltfrms.drivers.bird.words import protocol_states, routes_counted
+from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
 from pltfrms.model.machine import BgpState
 from pltfrms.model.peering import Reject
 from pltfrms.model.state import OutsideTable
 
-_KEPT_GENERATIONS = 5
-_STAMP = "PLTFRMS_TEXT"
+_CHECK_SECONDS = 30.0
+"""For `bird -p`, which reads long prefix lists on a busy machine."""
 _RECONFIGURED = 3
 _IN_PROGRESS = 4
 _QUEUED = 5
@@ -45,7 +42,7 @@ class BirdDaemon:
         socket: Path = Path("/run/pltfrms/bird.ctl"),
     ) -> None:
         """Remember where things are; nothing is opened."""
-        self._directory = directory
+        self._files = Generations(directory)
         self._socket = socket
         self._turn = asyncio.Lock()
         self._trial: _Trial | None = None
@@ -53,7 +50,7 @@ class BirdDaemon:
     @property
     def config(self) -> Path:
         """The configuration in force."""
-        return self._directory / "current" / "bird.conf"
+        return self._files.config
 
     @property
     def start_config(self) -> Path:
@@ -78,20 +75,37 @@ class BirdDaemon:
             return sentence
 
     async def _apply(self, config: str) -> str:
-        text, name = _stamped(config)
-        if await asyncio.to_thread(self._read) == text:
+        text, name = stamped(config)
+        if await asyncio.to_thread(self._files.text) == text:
             return await self._tell_if_stale(name)
-        previous = await asyncio.to_thread(self._target)
-        generation = await asyncio.to_thread(self._write, text)
-        await self._check(generation)
-        await asyncio.to_thread(self._point_to, generation.name)
+        previous = await asyncio.to_thread(self._files.current)
+        generation = await self._new(text)
+        try:
+            await asyncio.to_thread(self._files.point_to, generation.name)
+        except OSError:
+            self._files.forget([generation])
+            raise
         try:
             done = await self._configure()
         except InvariantError:
-            await asyncio.to_thread(self._undo, previous)
+            await asyncio.to_thread(self._files.undo, previous)
             raise
-        await asyncio.to_thread(self._forget_old)
+        await asyncio.to_thread(self._files.forget_old)
         return f"{generation.name}: {done}"
+
+    async def _new(self, text: str) -> Path:
+        """Return a new generation that BIRD's own parser takes; else nothing is left of it."""
+        generation = await asyncio.to_thread(self._files.write, text)
+        command = ("bird", "-p", "-c", str(generation / "bird.conf"))
+        try:
+            await run_tool(*command, seconds=_CHECK_SECONDS)
+        except UnavailableError as error:
+            self._files.forget([generation])
+            if isinstance(error, ToolFailedError):
+                why = f"BIRD refuses the configuration: {error.said}"
+                raise InvariantError(why) from error
+            raise UnavailableError(f"BIRD cannot check the configuration: {error}") from error
+        return generation
 
     # ---- trials ----------------------------------------------------------------------------
 
@@ -101,18 +115,17 @@ class BirdDaemon:
         So whatever ends now (we, BIRD, the machine), the old one comes back: BIRD's own timer
         undoes the trial, and a BIRD that starts again reads `current`.
         """
-        text, name = _stamped(config)
+        text, name = stamped(config)
         runs = await self._stamp()  # before anything is written: is there a BIRD to try it?
-        if runs == name and await asyncio.to_thread(self._read) == text:
+        if runs == name and await asyncio.to_thread(self._files.text) == text:
             return "unchanged"
-        generation = await asyncio.to_thread(self._write, text)
         # A text that BIRD refuses would cost it the memory of the one to go back to.
-        await self._check(generation)
+        generation = await self._new(text)
         command = f'configure "{generation / "bird.conf"}" timeout {seconds}'
         try:
             await self._reconfigure(command)
         except InvariantError:
-            await asyncio.to_thread(shutil.rmtree, generation)
+            self._files.forget([generation])
             raise
         self._trial = _Trial(generation, name)
         return f"{generation.name}: on trial for {seconds} s"
@@ -127,14 +140,16 @@ class BirdDaemon:
             trial = self._trial
             if trial is None:
                 return
+            # A disk that refuses shall do so while BIRD still goes back.
+            await asyncio.to_thread(self._files.prepare, trial.generation.name)
             async with bird_connection(self._socket) as connection:
                 await connection.ask("configure confirm")
-                stamp = _stamp_in(await connection.ask(f"eval {_STAMP}"))
+                stamp = _stamp_in(await connection.ask(f"eval {STAMP}"))
             self._trial = None
             if stamp != trial.name:
                 raise ConflictError(f"{trial.generation.name} was reverted by BIRD itself")
-            await asyncio.to_thread(self._point_to, trial.generation.name)
-            await asyncio.to_thread(self._forget_old)
+            await asyncio.to_thread(self._files.point_to, trial.generation.name)
+            await asyncio.to_thread(self._files.forget_old)
 
     async def revert(self) -> str:
         """Go back to what ran before the trial; see `ports.Bird.revert`."""
@@ -162,7 +177,7 @@ class BirdDaemon:
             name = await self._stamp()
         except UnavailableError:
             return ""
-        return await asyncio.to_thread(self._text_called, name) if name else ""
+        return await asyncio.to_thread(self._files.text_called, name) if name else ""
 
     # ---- what BIRD knows -------------------------------------------------------------------
 
@@ -243,20 +258,6 @@ class BirdDaemon:
 
     # ---- BIRD ------------------------------------------------------------------------------
 
-    async def _check(self, generation: Path) -> None:
-        """Let BIRD's own parser judge the file; remove the generation if it says no."""
-        command = ("bird", "-p", "-c", str(generation / "bird.conf"))
-        pipe, out = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
-        try:
-            process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=out)
-        except FileNotFoundError as error:
-            await asyncio.to_thread(shutil.rmtree, generation)
-            raise UnavailableError("BIRD is not installed: there is no `bird`") from error
-        output, _ = await process.communicate()
-        if process.returncode:
-            await asyncio.to_thread(shutil.rmtree, generation)
-            raise InvariantError(f"BIRD refuses the configuration: {output.decode().strip()}")
-
     async def _tell_if_stale(self, name: str) -> str:
         try:
             stamp = await self._stamp()
@@ -269,7 +270,7 @@ class BirdDaemon:
     async def _stamp(self) -> str:
         """Return the name of the text that BIRD runs; empty if it is none of ours."""
         async with bird_connection(self._socket) as connection:
-            return _stamp_in(await connection.ask(f"eval {_STAMP}"))
+            return _stamp_in(await connection.ask(f"eval {STAMP}"))
 
     async def _configure(self) -> str:
         """Tell BIRD to read its file again; InvariantError if it refuses."""
@@ -290,72 +291,6 @@ class BirdDaemon:
             raise UnavailableError("it is shutting down")
         raise InvariantError(f"BIRD refuses to reconfigure: {reply.last}")
 
-    # ---- files -----------------------------------------------------------------------------
-
-    def _read(self) -> str | None:
-        try:
-            return self.config.read_text()
-        except FileNotFoundError:
-            return None
-
-    def _text_called(self, name: str) -> str:
-        for generation in reversed(self._generations()):
-            config = (generation / "bird.conf").read_text().removesuffix(_ending(name))
-            if _stamped(config)[1] == name:
-                return config
-        return ""
-
-    def _target(self) -> str | None:
-        try:
-            return str((self._directory / "current").readlink())
-        except FileNotFoundError:
-            return None
-
-    def _generations(self) -> list[Path]:
-        numbered = {
-            int(path.name.removeprefix("gen-")): path
-            for path in self._directory.glob("gen-*")
-            if path.name.removeprefix("gen-").isdecimal()
-        }
-        return [numbered[number] for number in sorted(numbered)]
-
-    def _write(self, text: str) -> Path:
-        """Write the text durably as a new generation, which nothing points to yet."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        last = self._generations()[-1:]
-        number = int(last[0].name.removeprefix("gen-")) + 1 if last else 1
-        generation = self._directory / f"gen-{number}"
-        generation.mkdir()
-        with os.fdopen(_open_private(generation / "bird.conf"), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        _sync(generation)
-        return generation
-
-    def _point_to(self, name: str) -> None:
-        new = self._directory / "current.new"
-        new.unlink(missing_ok=True)
-        new.symlink_to(name)
-        new.replace(self._directory / "current")
-        _sync(self._directory)
-
-    def _undo(self, previous: str | None) -> None:
-        """Point to what was there before, and remove the generation that was refused."""
-        refused = self._target()
-        if previous is None:
-            (self._directory / "current").unlink()
-        else:
-            self._point_to(previous)
-        if refused is not None:
-            shutil.rmtree(self._directory / refused)
-
-    def _forget_old(self) -> None:
-        current = self._target()
-        for generation in self._generations()[:-_KEPT_GENERATIONS]:
-            if generation.name != current:  # a row of failed trials must not take it
-                shutil.rmtree(generation)
-
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
@@ -363,34 +298,8 @@ class _Trial:
 
     generation: Path
     name: str
-    """Of its text; see `_stamped`."""
-
-
-def _stamped(config: str) -> tuple[str, str]:
-    """Return the text to write, and the name of it that the text itself contains."""
-    name = hashlib.sha256(config.encode()).hexdigest()[:16]
-    return config + _ending(name), name
-
-
-def _ending(name: str) -> str:
-    return f'\n# Which text this is, for the agent to ask.\ndefine {_STAMP} = "{name}";\n'
+    """Of its text; see `generations.stamped`."""
 
 
 def _stamp_in(reply: BirdReply) -> str:
     return reply.last if reply.code == _VALUE else ""
-
-
-def _open_private(path: Path) -> int:
-    """Make a file that only we and the user of BIRD can read: it may have passwords."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-    with contextlib.suppress(KeyError, PermissionError):
-        os.fchown(file, -1, grp.getgrnam("bird").gr_gid)  # as distributions call it
-    return file
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -64,7 +64,10 @@ def sign(text: str, key: Path) -> str:
     """
     command = (_PROGRAM, "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE)
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        # A person may be asked for a passphrase, and may take any time for it.
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, check=False, timeout=None
+        )
     except FileNotFoundError as error:
         raise UnavailableError(f"{_PROGRAM} is not installed") from error
     if done.returncode:

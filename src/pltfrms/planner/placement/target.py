@@ -1,14 +1,20 @@
 """Snapshot -> target: what one machine is to be made."""
 
+from dataclasses import replace
+
 from pltfrms.errors import NotFoundError
 from pltfrms.model.balancer import BalancedService
+from pltfrms.model.peering import Peer
 from pltfrms.model.plan import Placed, Target
 from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Machine, NodePrefixes, Role
+from pltfrms.model.topology import Machine, NodePrefixes, Platform, Role
 
 
 def make_target(snapshot: Snapshot, machine: str) -> Target:
     """Return the target of a machine; its generation is the snapshot's revision.
+
+    Of the passwords of sessions it has only the machine's own: who gets into one machine shall
+    not have those of all.
 
     Raises:
         NotFoundError: the platform has no such machine, or others manage it.
@@ -33,7 +39,7 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
     return Target(
         machine=machine,
         generation=snapshot.revision,
-        platform=snapshot.platform,
+        platform=_with_own_passwords(snapshot.platform, machine),
         interventions=snapshot.interventions,
         services=services,
         allocations=allocations,
@@ -46,6 +52,18 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
         ),
         placed=_placed(snapshot, me),
     )
+
+
+def _with_own_passwords(platform: Platform, machine: str) -> Platform:
+    return replace(platform, peers=tuple(_seen_by(peer, machine) for peer in platform.peers))
+
+
+def _seen_by(peer: Peer, machine: str) -> Peer:
+    sessions = tuple(
+        session if session.edge == machine else replace(session, password="")
+        for session in peer.sessions
+    )
+    return replace(peer, sessions=sessions)
 
 
 def _placed(snapshot: Snapshot, me: Machine) -> tuple[Placed, ...]:
