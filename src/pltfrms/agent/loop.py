@@ -6,6 +6,7 @@ enough to route. Losing controllers changes nothing but what can be reported.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
@@ -21,6 +22,7 @@ from pltfrms.agent.network.filter import EdgeFilter
 from pltfrms.agent.network.kernel import Kernel, RouteSource
 from pltfrms.agent.network.loads import Loads
 from pltfrms.agent.network.tunnels import Tunnels
+from pltfrms.agent.patience import PatientDisk
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.routing.announcer import Announcer
 from pltfrms.agent.routing.costs import Costs
@@ -46,13 +48,14 @@ class Agent:
         """Prepare for the machine of `targets`."""
         machine = targets.machine
         self._about = f"machine/{machine}"
-        self._world = world
         self._targets = targets
         self._generation = 0
         self._role = targets.current.platform.machine(machine).role
         self._poked = asyncio.Event()
         self._journal = journal = Journal(machine, world.clock, self._poked.set)
         self._problems = problems = Problems(self._poked.set)
+        self._disk = PatientDisk(world.disk, problems)
+        self._world = world = self._remembering(world)
         self._frost = frost = Frost(world.frozen_here)
         self._costs = Costs(world, journal, problems, machine, frost)
         self._permits = Permits(world.clock, world.disk, problems)
@@ -84,13 +87,7 @@ class Agent:
         self._instances = Instances(
             world, journal, problems, self._settle, lambda: self._director.reachable
         )
-        sources: dict[Role, RouteSource] = {
-            Role.NODE: self._instances,
-            Role.EDGE: self._announcer,
-        }
-        self._kernel = Kernel(
-            world, journal, problems, self._about, sources.get(self._role), frost
-        )
+        self._kernel = Kernel(world, journal, problems, self._about, self._source(), frost)
         self._fetcher = Fetcher(world, problems, targets, self._follow)
         self._skew = ClockSkew(problems)
         self._reporter = Reporter(world, journal, self._poked, self._report, self._hear)
@@ -113,6 +110,7 @@ class Agent:
             tasks.create_task(self._keep("archive", self._routing.keep_archive))
             tasks.create_task(self._keep("heartbeats", self._reporter.run))
             tasks.create_task(self._keep("targets", self._fetcher.run))
+            tasks.create_task(self._keep("disk", lambda: self._disk.run(self._world.clock)))
             if self._role is not Role.CONTROLLER:
                 tasks.create_task(self._keep("director", self._director.run))
             if self._role is Role.NODE:
@@ -124,6 +122,18 @@ class Agent:
                 tasks.create_task(self._keep("costs", self._costs.run))
                 tasks.create_task(self._keep("loads", self._loads.run))
                 tasks.create_task(self._keep("way back", self._way_back.run))
+
+    def _source(self) -> RouteSource | None:
+        sources: dict[Role, RouteSource] = {
+            Role.NODE: self._instances,
+            Role.EDGE: self._announcer,
+        }
+        return sources.get(self._role)
+
+    def _remembering(self, world: World) -> World:
+        """Return the world with the disk that never fails us."""
+        self._targets.remember_on(self._disk)
+        return replace(world, disk=self._disk)
 
     @property
     def status(self) -> MachineStatus:

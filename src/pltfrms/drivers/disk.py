@@ -1,5 +1,6 @@
 """What an agent remembers across restarts and reboots."""
 
+import os
 from pathlib import Path
 
 from pltfrms.drivers.private import PASSED_DIRECTORY, hide_files, make_directory, replace_file
@@ -28,18 +29,27 @@ class DirectoryDisk:
 
 
 class MemoryDisk:
-    """The twin of `DirectoryDisk`, for tests and simulation."""
+    """The twin of `DirectoryDisk`, for tests and simulation.
+
+    Tests set `refuses_writing` and `refuses_reading` to the error (`errno`) that all calls get.
+    """
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Start empty, and well."""
         self.documents: dict[str, bytes] = {}
+        self.refuses_writing = 0
+        self.refuses_reading = 0
 
     def read(self, name: str) -> bytes | None:
         """See `ports.Disk`."""
+        if self.refuses_reading and name in self.documents:
+            raise OSError(self.refuses_reading, os.strerror(self.refuses_reading))
         return self.documents.get(_checked(name))
 
     def write(self, name: str, value: bytes) -> None:
         """See `ports.Disk`."""
+        if self.refuses_writing:
+            raise OSError(self.refuses_writing, os.strerror(self.refuses_writing))
         self.documents[_checked(name)] = value
 
 

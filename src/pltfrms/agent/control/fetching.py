@@ -64,11 +64,8 @@ class Fetcher:
         if target is None:
             await self._world.clock.sleep(_BREATH_SECONDS)
             return
-        try:
-            self._targets.accept(target)
-        finally:
-            if self._targets.current is target:  # also when only the disk refused it
-                await self._follow()
+        self._targets.accept(target)
+        await self._follow()
 
     async def _poll(self) -> Target | None:
         """Return the controllers' answer; None also when a hint says to ask anew."""

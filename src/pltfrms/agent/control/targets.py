@@ -34,14 +34,19 @@ class Targets:
         self.versions = service_versions(stored, self._stored_versions())
         """Services in the versions that run here; see `planner.instances`."""
 
+    def remember_on(self, disk: Disk) -> None:
+        """Write to this disk from now on.
+
+        It must not fail: a full disk must not hold back what controllers decide.
+        """
+        self._disk = disk
+
     def accept(self, target: Target) -> None:
         """Make `target` the current one, in memory and on disk.
 
         Raises:
             ConflictError: it is not newer than the current one.
             UsageError: it is not for this machine.
-            OSError: the disk refuses; the target is the current one all the same, because
-                a full disk must not hold back what controllers decide.
         """
         if target.generation <= self.current.generation:
             raise ConflictError(
@@ -65,23 +70,23 @@ class Targets:
         self._disk.write(TARGET_FILE, codec.encode(target))
 
     def _stored(self) -> Target | None:
-        text = self._disk.read(TARGET_FILE)
-        if text is None:
-            return None
         try:
+            text = self._disk.read(TARGET_FILE)
+            if text is None:
+                return None
             target = codec.decode(Target, text)
             if target.machine == self.machine:
                 target.platform.machine(self.machine)
                 return target
             self.loss = f"{TARGET_FILE} is of {target.machine}, not of {self.machine}"
-        except (UsageError, KeyError) as error:
+        except (UsageError, KeyError, OSError) as error:
             self.loss = f"{TARGET_FILE} cannot be used: {error}"
         return None
 
     def _stored_versions(self) -> tuple[Service, ...]:
-        text = self._disk.read(VERSIONS_FILE)
         try:
+            text = self._disk.read(VERSIONS_FILE)
             return codec.decode(tuple[Service, ...], text) if text else ()
-        except UsageError:
+        except (UsageError, OSError):
             self.loss = f"{VERSIONS_FILE} cannot be read; old versions are not remembered"
             return ()

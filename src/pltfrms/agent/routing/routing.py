@@ -48,6 +48,9 @@ QUIET_SECONDS: Final = 6.0
 """After its start an agent takes no turn for so long. One of a new version may want something
 else of BIRD, of which no controller knew; another edge may just have been given its turn."""
 PRUNE_SECONDS: Final = 60.0
+PAUSE_SECONDS: Final = 10.0
+"""After a disk has refused a trial."""
+_DISK: Final = "trial of a configuration"
 _log = structlog.get_logger()
 
 
@@ -96,6 +99,8 @@ class Routing:
         """The text that BIRD's own parser refused: offering it again is no use."""
         self._cold_until = 0.0
         """Monotonic seconds."""
+        self._again_at = 0.0
+        """Before that (monotonic seconds) no trial: the disk has refused one."""
         self._turn = ""
         self._turn_at = 0.0
         self._answered_at: float | None = None
@@ -249,7 +254,10 @@ class Routing:
             self._policy.keep(wish)
             self._say(RoutingState.CONFIRMED)
         else:
-            self._say(RoutingState.WAITING, "BIRD refuses the configuration, see the problems")
+            self._say(
+                RoutingState.WAITING,
+                "BIRD does not get the configuration, see the problems",
+            )
 
     async def _apply(self, text: str) -> bool:
         if text == self._refused:
@@ -279,6 +287,8 @@ class Routing:
             self._wake.set()
 
     def _why_not_now(self, wish: Wish, sight: _Sight) -> str:
+        if self._world.clock.monotonic() < self._again_at:
+            return self._detail
         if sight.states is None:
             return "BIRD does not answer, so nobody could see whether it is good"
         if sight.cold:
@@ -311,14 +321,18 @@ class Routing:
         self._say(RoutingState.TRYING)
         try:
             why = await try_out(self._world, attempt)
-        except UnavailableError as error:
+        except (UnavailableError, OSError) as error:
             self._policy.drop(wish, "")
             self._say(RoutingState.WAITING, str(error))
+            if isinstance(error, OSError):
+                self._again_at = self._world.clock.monotonic() + PAUSE_SECONDS
+                self._around.problems.set(_DISK, str(error))
             return
         except InvariantError as error:
             why = str(error)
         finally:
             self._on_trial = None
+        self._around.problems.set(_DISK, "")
         self._judge(wish, why)
 
     def _judge(self, wish: Wish, why: str) -> None:

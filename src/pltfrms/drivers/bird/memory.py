@@ -1,5 +1,6 @@
 """The in-memory twin of the routing daemon."""
 
+import os
 from collections.abc import Mapping
 
 from pltfrms.drivers.ports import Clock
@@ -11,7 +12,8 @@ from pltfrms.model.state import OutsideTable
 class MemoryBird:
     """A BIRD that only remembers what it was given, and keeps to the rules of a trial.
 
-    Tests set `refusal` (BIRD's complaint about any new text), `alive`, `states`,
+    Tests set `refusal` (BIRD's complaint about any new text), `disk_fault` (the number of the
+    error with which the disk refuses every new text), `alive`, `states`,
     `cache_states`, `tables` and `refused`. With `on_trial_states` it has other sessions while
     a text is on trial. Without a clock nothing ever expires.
     """
@@ -26,6 +28,7 @@ class MemoryBird:
         """Every text that was tried, oldest first."""
         self.alive = True
         self.refusal = ""
+        self.disk_fault = 0
         self.states: tuple[BgpState, ...] = ()
         self.on_trial_states: tuple[BgpState, ...] | None = None
         self.cache_states: tuple[BgpState, ...] = ()
@@ -69,6 +72,7 @@ class MemoryBird:
         if not self._trial:
             return
         self._answer()
+        self._write()
         tried, self._trial = self._trial, ""
         if self._before is None:
             raise ConflictError("the trial was reverted by BIRD itself")
@@ -144,7 +148,12 @@ class MemoryBird:
         """Run it; a plain reconfiguration ends the daemon's own way back."""
         self.loaded, self._before = config, None
 
+    def _write(self) -> None:
+        if self.disk_fault:
+            raise OSError(self.disk_fault, os.strerror(self.disk_fault))
+
     def _check(self) -> None:
+        self._write()
         if self.refusal:
             raise InvariantError(f"BIRD refuses the configuration: {self.refusal}")
 
