@@ -63,6 +63,17 @@ def test_plan_tells_the_steps_of_the_change_from_those_that_go_on_anyway(
     assert run("plan", WEB_FILE).code == 0
 
 
+@pytest.mark.usefixtures("controller")
+def test_what_may_be_a_mistake_is_noted_and_stops_nothing(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(WEB_FILE.read_text().replace("ports: [80/tcp]\n", ""))
+    result = run("plan", path, "--json")
+    assert result.code == 0
+    what = "nothing says what it listens on (such as ports: [80/tcp])"
+    assert result.err == f"note: {path}:2: ports: {what}\n"
+    assert json.loads(result.out)
+
+
 def test_a_directory_is_one_change(run: Run, controller: FakeController) -> None:
     controller.changes = CREATE
     assert run("apply", EXAMPLE, "--yes").code == 0

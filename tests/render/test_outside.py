@@ -1,7 +1,7 @@
 """What the outside part of an edge's configuration says, and BIRD's opinion of it."""
 
 from dataclasses import replace
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,22 @@ def session_text(text: str, name: str) -> str:
 def limits(platform: Platform, conditions: Conditions = NORMAL) -> dict[str, int | None]:
     made = outside(platform, platform.machine(EDGE), conditions)
     return {each.name: each.export_limit for each in made.sessions}
+
+
+def test_bird_takes_the_same_link_local_addresses_on_two_ports(tmp_path: Path) -> None:
+    sessions = tuple(
+        replace(
+            TRANSIT.sessions[0],
+            ours=(ip_interface("fe80::2/64"),),
+            theirs=(ip_address("fe80::1"),),
+            interface=port,
+        )
+        for port in ("x-one", "x-two")
+    )
+    platform = replace(PLATFORM, peers=(replace(TRANSIT, sessions=sessions),))
+    text = render_bird(platform, EDGE)
+    assert text.count("neighbor fe80::1 as") == 2
+    assert complaints(text, tmp_path) == ""
 
 
 # ---- what is reserved ----------------------------------------------------------------------

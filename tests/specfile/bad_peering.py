@@ -53,6 +53,12 @@ _SESSIONS = (
         "is not a known word (known: accept, refuse)",
     ),
     _swap(
+        "port without capacity",
+        "capacity: 20Gbit",
+        "capacity: 0Gbit",
+        "must be more than 0",
+    ),
+    _swap(
         "capacity without unit",
         _MEMBER,
         _MEMBER.replace("x-ixp", "x-ixp, capacity: 10"),
@@ -251,6 +257,12 @@ _PEERS = (
     _swap("ASN 0 of a customer", "asns: [64802, 64803]", "asns: [0]", "0 is not an ASN"),
     _swap(
         "its own ASN again", "asns: [64802, 64803]", "asns: [64801]", "64801 is said already"
+    ),
+    _swap(
+        "an ASN behind a customer that stands for others",
+        "asns: [64802, 64803]",
+        "asns: [23456]",
+        "23456 stands for",
     ),
     _swap("an ASN twice", "asns: [64802, 64803]", "asns: [64802, 64802]", "is said already"),
     _swap(

@@ -273,6 +273,30 @@ PLATFORMS = (
         says="'wiregard' is not a known word (did you mean wireguard?)",
     ),
     Bad(
+        name="no capacity",
+        old=_LINK,
+        new="- {link: [fra-e1, ams-e2], kind: direct, capacity: 0Gbit} # <-",
+        says="must be more than 0 (leave it out if it is not known)",
+    ),
+    Bad(
+        name="an ASN that stands for others",
+        old="asn: 64601",
+        new="asn: 23456 # <-",
+        says="23456 stands for any ASN of more than 16 bits",
+    ),
+    Bad(
+        name="our ASN stands for others",
+        old="asn: 64500",
+        new="asn: 23456 # <-",
+        says="23456 stands for any ASN of more than 16 bits",
+    ),
+    Bad(
+        name="the last ASN",
+        old="asn: 64602",
+        new="asn: 4294967295 # <-",
+        says="4294967295 is nobody's (RFC 7300)",
+    ),
+    Bad(
         name="capacity without unit",
         old=_LINK,
         new="- {link: [fra-e1, ams-e2], kind: direct, capacity: 10} # <-",
@@ -371,116 +395,5 @@ PLATFORMS = (
         old=_TIMERS,
         new="timers: # <-",
         says="must be a mapping, not empty",
-    ),
-)
-
-_PROBE = "probe: {http: /healthz, port: 80, interval: 500ms, timeout: 300ms, rise: 2, fall: 2}"
-_REPLICAS = "replicas: {per_datacenter: 2}"
-
-
-def _probe(name: str, new: str, says: str) -> Bad:
-    return Bad(name=name, old=_PROBE, new=f"{new} # <-", says=says)
-
-
-def _replicas(name: str, new: str, says: str) -> Bad:
-    return Bad(name=name, old=_REPLICAS, new=f"replicas: {new} # <-", says=says)
-
-
-SERVICES = (
-    _probe("no probe", "", "probe: is missing"),
-    _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
-    _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),
-    _probe("http without port", "probe: {http: /}", "http needs a port in 1..65535"),
-    _probe("bad http path", 'probe: {http: "/ x", port: 80}', "is not a path"),
-    _probe("bad tcp port", "probe: {tcp: 70000}", "70000 is outside 1..65535"),
-    _probe("port for tcp", "probe: {tcp: 80, port: 80}", "port belongs to http"),
-    _probe("no exec command", "probe: {exec: []}", "there is no command"),
-    _probe("interval too short", "probe: {tcp: 80, interval: 5ms}", "5ms is outside 10ms"),
-    _probe("number as interval", "probe: {tcp: 80, interval: 500}", "500 has no unit"),
-    _probe(
-        "grace shorter than a timeout",
-        "probe: {tcp: 80, timeout: 2s, grace: 1s}",
-        "shorter than one timeout",
-    ),
-    _replicas("zero replicas", "{per_datacenter: 0}", "must be at least 1"),
-    _replicas("true as number", "{per_datacenter: true}", "must be a whole number, not true"),
-    _replicas(
-        "impossible spread",
-        "{per_datacenter: 4}",
-        "4 replicas do not fit in fra: 3 nodes x 1 per node = 3"
-        " (per_datacenter: 3, or max_per_node: 2)",
-    ),
-    _replicas(
-        "unknown datacenter",
-        "{per_datacenter: 1, datacenters: [frb]}",
-        "there is no datacenter 'frb' (did you mean fra?)",
-    ),
-    _replicas(
-        "a datacenter twice",
-        "{per_datacenter: 1, datacenters: [fra, fra]}",
-        "fra is in the list twice",
-    ),
-    _replicas("no count", "{max_per_node: 1}", "replicas.per_datacenter: is missing"),
-    Bad(
-        name="an instance larger than every node",
-        old="cpu: 0.2",
-        new="cpu: 4.5 # <-",
-        says="one instance needs 4.5, the largest node of fra has 4",
-    ),
-    Bad(name="no cpu", old="cpu: 0.2", new="cpu: 0 # <-", says="must be more than 0"),
-    Bad(name="endless cpu", old="cpu: 0.2", new="cpu: .inf # <-", says="a finite number"),
-    Bad(
-        name="unknown variable in a text of several lines",
-        old="worker_processes 1;",
-        new="worker_processes ${pltfrms.nod}; # <-",
-        says="unknown variable ${pltfrms.nod} (did you mean node?)",
-    ),
-    Bad(
-        name="file name that leads outside",
-        old="    nginx.conf: |",
-        new="    ../nginx.conf: | # <-",
-        says="is not a name below the working directory",
-    ),
-    Bad(
-        name="absolute file name",
-        old="    nginx.conf: |",
-        new="    /etc/nginx.conf: | # <-",
-        says="is not a name below the working directory",
-    ),
-    Bad(
-        name="number in a command",
-        old="process: [nginx, -p, ., -c, nginx.conf, -e, error.log]",
-        new="process: [sleep, 5] # <-",
-        says="must be text, not the number 5 (write it in quotes)",
-    ),
-    Bad(
-        name="port without protocol",
-        old="ports: [80/tcp]",
-        new="ports: [80] # <-",
-        says="write 80/tcp or 80/udp",
-    ),
-    Bad(
-        name="port with another protocol",
-        old="ports: [80/tcp]",
-        new="ports: [80/sctp] # <-",
-        says="'80/sctp' is not a port",
-    ),
-    Bad(
-        name="weight out of range",
-        old="ports: [80/tcp]",
-        new="weight: 65 # <-",
-        says="65 is outside 1..64",
-    ),
-    Bad(
-        name="drain too long",
-        old="ports: [80/tcp]",
-        new="drain: 61m # <-",
-        says="is outside 0s..1h",
-    ),
-    Bad(
-        name="BIRD syntax in a service's name",
-        old="service: web",
-        new='service: "web; }" # <-',
-        says="is not a name",
     ),
 )

@@ -1,5 +1,6 @@
 """Every mistake is found, in its line, in words that say what to do."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from pltfrms.errors import Problem, SpecError
 from pltfrms.specfile import load_lab, load_platform, load_service
 from tests.specfile.bad_labs import LABS
-from tests.specfile.bad_specs import PLATFORMS, SERVICES, Bad
+from tests.specfile.bad_services import SERVICES
+from tests.specfile.bad_specs import PLATFORMS, Bad
 
 EXAMPLE = Path("examples/three-datacenters")
 MARK = "# <-"
@@ -143,7 +145,7 @@ def test_several_duplicate_keys_are_all_said(tmp_path: Path) -> None:
         (b"~", "must be a mapping, not empty"),
         (b"- a\n- b\n", "must be a mapping, not a list"),
         (b"platform: a\x07\n", "not YAML"),
-        (b"[" * 2000, "not YAML"),
+        (b"[" * 2000, "nested too deeply"),
         (b"a: &a [*a]\n", "anchors"),
         (b"? [a]\n: b\n", "a key must be text"),
         (b"platform: !!python/object:os.system x\n", "is not supported"),
@@ -156,6 +158,28 @@ def test_what_is_no_spec_at_all_is_refused(text: bytes, says: str, tmp_path: Pat
     path.write_bytes(text)
     problems = problems_of(lambda: load_platform(path))
     assert any(says in str(problem) for problem in problems), list(map(str, problems))
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[ {b: "])
+def test_a_deeply_nested_document_is_refused_before_its_depth_costs_time(
+    opening: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text(f"platform: {opening * (900_000 // len(opening))}")
+    begun = time.process_time()
+    (problem,) = problems_of(lambda: load_platform(path))
+    assert time.process_time() - begun < 1.0
+    assert "more than 20 levels" in problem.what or "not YAML" in problem.what
+
+
+def test_a_document_that_is_too_large_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text((EXAMPLE / "web.yaml").read_text() + "# " + "x" * 1_000_000)
+    begun = time.process_time()
+    (problem,) = problems_of(lambda: load_service(path))
+    assert time.process_time() - begun < 0.5
+    assert (problem.file, problem.line) == (str(path), 0)
+    assert "has more than 1000000 characters" in problem.what
 
 
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:

@@ -90,6 +90,40 @@ def test_the_example_lab_is_read(platform: Platform) -> None:
     assert lab.eyeballs[0].upstreams == {"transit1": 3000, "transit2": 12000}
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("ports: [80/tcp]\n", "", 2, "nothing says what it listens on"),
+        ("[80/tcp]", "[443/tcp, 80/udp]", 30, "it is asked on 80/tcp, which is not in ports"),
+        ("http: /healthz, port: 80", "tcp: 81", 30, "it is asked on 81/tcp, which is not in"),
+    ],
+)
+def test_ports_that_do_not_fit_the_probe_deserve_a_note_and_are_no_mistake(
+    old: str, new: str, line: int, says: str, tmp_path: Path
+) -> None:
+    text = (EXAMPLE / "web.yaml").read_text()
+    assert old in text
+    path = write(tmp_path, "web.yaml", text.replace(old, new))
+    notes: list[Problem] = []
+    spec = load_file(path, notes)
+    assert isinstance(spec, ServiceSpec)
+    (note,) = notes
+    assert says in note.what
+    assert (note.file, note.line) == (str(path), line)
+    several: list[Problem] = []
+    load_directory(tmp_path, several)
+    assert several == notes
+
+
+def test_what_is_usual_deserves_no_note(tmp_path: Path) -> None:
+    notes: list[Problem] = []
+    load_directory(EXAMPLE, notes)
+    text = (EXAMPLE / "web.yaml").read_text()
+    asked = text.replace("{http: /healthz, port: 80,", "{exec: [pg_isready],")
+    load_file(write(tmp_path, "web.yaml", asked.replace("80/tcp", "5432/tcp")), notes)
+    assert notes == []
+
+
 def test_delays_that_are_not_said_are_zero(platform: Platform, tmp_path: Path) -> None:
     text = (EXAMPLE / "lab.yaml").read_text()
     text = text.replace("  ams-e1--lon-e2: 8ms\n", "").replace(", ams-e2: 9ms", "")

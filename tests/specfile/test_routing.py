@@ -398,3 +398,29 @@ def test_the_schema_fits_every_word() -> None:
     data["traffic"][0]["until"] = "2031-01-31"  # JSON has no dates
     validator = Draft202012Validator(json_schema("platform"))
     assert [error.message for error in validator.iter_errors(data)] == []
+
+
+def test_a_link_local_address_may_be_on_every_port(directory: Path) -> None:
+    """Neighbours on two ports, of one edge or of two, may all call themselves fe80::1."""
+    addresses = 'ours: ["fe80::2/64"], theirs: ["fe80::1"]'
+    before = "  private:\n    kind: pni\n    asn: 64702\n    sessions:\n"
+    more = "".join(
+        f"      - {{edge: {edge}, {addresses}, interface: {port}}}\n"
+        for edge, port in (("fra-e1", "x-one"), ("fra-e2", "x-one"), ("fra-e2", "x-two"))
+    )
+    path = change(directory, (before, before + more))
+    sessions = [each for _, each in load_platform(path).sessions_of("fra-e2")]
+    assert [str(each.ours[0].ip) for each in sessions[:2]] == ["fe80::2", "fe80::2"]
+    twice = change(directory, ("interface: x-two", "interface: x-one"))
+    (problem,) = problems_of(lambda: load_platform(twice))
+    assert "fra-e2 already has a session with fe80::1" in problem.what
+
+
+def test_a_platform_that_the_store_cannot_take_is_refused_and_the_limit_is_told(
+    directory: Path,
+) -> None:
+    many = (f"45.{n // 256}.{n % 256}.0/24\n" for n in range(24_000))
+    (directory / "customer.txt").write_text("".join(many))
+    (problem,) = problems_of(lambda: load_platform(directory / "platform.yaml"))
+    assert "at most 900000 fit into the store" in problem.what
+    assert problem.line == 2

@@ -10,6 +10,8 @@ AsnRange = tuple[int, int]
 """First and last."""
 AS_TRANS: Final = 23456
 """Stands for an ASN of 32 bits where only 16 fit (RFC 6793); nobody has it."""
+LAST_ASNS: Final = frozenset({65535, 4_294_967_295})
+"""The last of 16 and of 32 bits, which nobody has (RFC 7300)."""
 _RESERVED: Final[tuple[AsnRange, ...]] = (
     (0, 0),  # RFC 7607
     (AS_TRANS, AS_TRANS),

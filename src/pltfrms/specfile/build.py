@@ -69,7 +69,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
             for name, entry in shape.datacenters.items()
             for machine in _machines(name, entry)
         ),
-        links=tuple(_link(entry) for entry in shape.backbone),
+        links=tuple(_link(index, entry, notes) for index, entry in enumerate(shape.backbone)),
         peers=build_peers(shape, notes),
         traffic=tuple(build_override(entry) for entry in shape.traffic),
         guards=Guards(
@@ -144,7 +144,8 @@ def _machine(datacenter: str, role: Role, name: str, shape: MachineShape) -> Mac
     )
 
 
-def _link(shape: LinkShape) -> Link:
+def _link(index: int, shape: LinkShape, notes: Notes) -> Link:
+    notes.check_capacity(("backbone", index), shape)
     # Without two ends it keeps its place, for the indexes of the others; the checks say so.
     a, b = shape.link if len(shape.link) == 2 else ("", "")  # noqa: PLR2004 (as it says)
     return Link(

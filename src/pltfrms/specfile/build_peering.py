@@ -67,6 +67,7 @@ def _peer(name: str, shape: PeerShape, said: _PeeringDb | None, notes: Notes) ->
 
 
 def _session(peer: str, where: Where, shape: SessionShape, notes: Notes) -> Session:
+    notes.check_capacity(where, shape)
     return Session(
         edge=shape.edge,
         ours=tuple(shape.ours),

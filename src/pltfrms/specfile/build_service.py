@@ -8,6 +8,10 @@ from pltfrms.specfile.service_shapes import ProbeShape, ServiceShape
 def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
     """Return the service, and what is wrong with its text."""
     probe, findings = _probe(shape.probe)
+    if "datacenters" in shape.replicas.model_fields_set and not shape.replicas.datacenters:
+        hint = "leave it out: then it runs wherever there are nodes"
+        where = ("replicas", "datacenters")
+        findings.append(Finding(where, "there is none in the list", hint, ""))
     spec = ServiceSpec(
         name=shape.service,
         run=Run(

@@ -263,16 +263,19 @@ def _own_interfaces(platform: Platform, edge: str, datacenter: str) -> Iterator[
 
 
 def _check_addresses(platform: Platform) -> Iterator[Finding]:
-    users: dict[Address, tuple[str, str]] = {}
-    far_ends: dict[tuple[str, Address], Where] = {}
+    """Find addresses that are not unique; link-local ones need only be so on their port."""
+    users: dict[tuple[Address, tuple[str, str] | None], tuple[str, str]] = {}
+    far_ends: dict[tuple[str, Address, str], Where] = {}
     for where, session in _sessions(platform):
         port = (session.edge, session.interface)
         for index, ours in enumerate(session.ours):
-            edge, interface = users.setdefault(ours.ip, port)
+            link = port if ours.ip.is_link_local else None
+            edge, interface = users.setdefault((ours.ip, link), port)
             if (edge, interface) != port:
                 what = f"{ours.ip} is already an address of {edge} ({interface})"
                 yield Finding((*where, "ours", index), what, "addresses are unique")
         for index, theirs in enumerate(session.theirs):
-            if far_ends.setdefault((session.edge, theirs), where) != where:
+            interface = session.interface if theirs.is_link_local else ""
+            if far_ends.setdefault((session.edge, theirs, interface), where) != where:
                 what = f"{session.edge} already has a session with {theirs}"
                 yield Finding((*where, "theirs", index), what, "keep one of them")

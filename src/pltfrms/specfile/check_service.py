@@ -1,5 +1,6 @@
 """What makes no sense in a service, alone and on a platform, whoever wrote it."""
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)\Z")
 _HTTP_PATH = re.compile(r"/[!-~]*\Z")
 _MAX_PORT = 65_535
 _MIB = 1024 * 1024
+_LONGEST_NAME = 255
+"""Of a file or directory, in bytes: what Linux takes."""
+_LONGEST_PATH = 1000
+"""In bytes: what Linux takes, and room for the directories above."""
+_MOST_BYTES = 500_000
+"""Of one service: half of what the store takes at once."""
 _ROUNDING = 1e-9
 """Cores are decimal fractions; 0.3 / 0.1 must count as 3."""
 
@@ -41,6 +48,17 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
         yield Finding(("drain",), "is outside 0s..1h")
     yield from _check_ports(spec.ports)
     yield from _check_probe(spec.probe)
+
+
+def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
+    """Yield what is no mistake, but may be one."""
+    kind, port = spec.probe.kind, spec.probe.port
+    if not spec.ports:
+        yield Finding(("ports",), "nothing says what it listens on", "such as ports: [80/tcp]")
+    elif kind is not ProbeKind.EXEC and f"{port}/tcp" not in spec.ports:
+        where = ("probe", "port" if kind is ProbeKind.HTTP else "tcp")
+        what = f"it is asked on {port}/tcp, which is not in ports"
+        yield Finding(where, what, "right if clients do not use that port")
 
 
 def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
@@ -70,6 +88,8 @@ def _check_run(run: Run) -> Iterator[Finding]:
     for index, argument in enumerate(run.process):
         yield from _check_text(("run", "process", index), argument)
     yield from _check_unique(("run", "files"), [name for name, _ in run.files])
+    yield from _check_below(frozenset(name for name, _ in run.files))
+    yield from _check_size(run)
     for name, text in run.files:
         yield from _check_file_name(("run", "files", name), name)
         yield from _check_text(("run", "files", name), text)
@@ -103,10 +123,40 @@ def _check_text(where: Where, text: str) -> Iterator[Finding]:
 
 def _check_file_name(where: Where, name: str) -> Iterator[Finding]:
     path = PurePosixPath(name)
+    sizes = [len(part.encode(errors="replace")) for part in (name, *path.parts)]
+    if max(sizes[1:], default=0) > _LONGEST_NAME or sizes[0] > _LONGEST_PATH:
+        what = f"{name[:20]}… is too long: at most {_LONGEST_NAME} bytes between two /, and"
+        yield Finding(where, f"{what} {_LONGEST_PATH} in all", "give it a shorter name")
+        return
     plain = name.isprintable() and str(path) == name and name != "."
     if not plain or path.is_absolute() or ".." in path.parts:
         what = f"{name!r} is not a name below the working directory"
         yield Finding(where, what, "relative, without .., such as conf/nginx.conf")
+
+
+def _check_below(names: frozenset[str]) -> Iterator[Finding]:
+    """Find files that would need another file to be a directory."""
+    for name in sorted(names):
+        above = [str(path) for path in PurePosixPath(name).parents if str(path) in names]
+        if above:
+            what = f"{above[0]} is a file, so nothing can be below it"
+            yield Finding(("run", "files", name), what, "give one of them another name")
+
+
+def _check_size(run: Run) -> Iterator[Finding]:
+    """Find what is too much for the store, which keeps commands and files as JSON."""
+    sizes = {name: _size(text) for name, text in run.files}
+    others = (*run.process, *(text for _, text in run.environment))
+    size = sum(sizes.values()) + sum(map(_size, others))
+    if size > _MOST_BYTES:
+        largest = max(sizes, key=sizes.__getitem__, default="")
+        where = ("run", "files", largest) if largest else ("run",)
+        what = f"files, command and environment have {size} bytes, at most {_MOST_BYTES} fit"
+        yield Finding(where, what, "the store keeps them; fetch what is large from elsewhere")
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
 
 
 def _check_unique(where: Where, names: list[str]) -> Iterator[Finding]:

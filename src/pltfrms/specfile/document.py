@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import Scanner, ScannerError
 
 from pltfrms.errors import Problem
 from pltfrms.specfile.findings import Finding, Where
@@ -19,6 +20,8 @@ _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?[0-9]{1,30}\Z")
 _MAX_DEPTH = 20
 """Deeper than any spec; keeps hostile files from exhausting the stack."""
+MOST_CHARACTERS = 1_000_000
+"""Of a spec file. Twice as much as the largest service, and about what the store takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,25 @@ class Document:
 def read(path: Path) -> Document:
     """Read a YAML file; what cannot be read is in the document's problems."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, MOST_CHARACTERS)
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem(str(path), 0, "", f"cannot be read: {error}", "is the path right?")
         return Document(str(path), None, problems=(problem,))
+    if text is None:
+        what = f"has more than {MOST_CHARACTERS} characters, the most that a spec may have"
+        problem = Problem(str(path), 0, "", what, "is it the right file?")
+        return Document(str(path), None, problems=(problem,))
     return parse(text, str(path))
+
+
+def read_bounded(path: Path, most: int) -> str | None:
+    """Return the text of a file; None if it has more than `most` characters.
+
+    OSError or UnicodeDecodeError if it cannot be read.
+    """
+    with path.open(encoding="utf-8") as file:
+        text = file.read(most + 1)
+    return text if len(text) <= most else None
 
 
 def parse(text: str, file: str) -> Document:
@@ -67,7 +84,9 @@ def parse(text: str, file: str) -> Document:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # legal: the last one counts
-            root = YAML(typ="safe", pure=True).compose(text)
+            yaml = YAML(typ="safe", pure=True)
+            yaml.Scanner = _ShallowScanner
+            root = yaml.compose(text)
     except (YAMLError, RecursionError, ValueError) as error:
         problem = Problem(file, _error_line(text, error), "", _error_words(error))
         return Document(file, None, problems=(problem,))
@@ -78,6 +97,24 @@ def parse(text: str, file: str) -> Document:
     walk.lines[()] = root.start_mark.line + 1
     data = walk.value(root, ())
     return Document(file, data, walk.lines, walk.text_lines, tuple(walk.problems))
+
+
+class _ShallowScanner(Scanner):
+    """Stops where a document is deeper than any spec; else it takes time for every level."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 (ruamel's name)
+        super().fetch_flow_collection_start(TokenClass, to_push)
+        self._refuse_depth()
+
+    def add_indent(self, column: int) -> bool:
+        added = super().add_indent(column)
+        self._refuse_depth()
+        return bool(added)
+
+    def _refuse_depth(self) -> None:
+        if len(self.flow_context) + len(self.indents) > _MAX_DEPTH + 2:
+            what = f"nested too deeply, more than {_MAX_DEPTH} levels"
+            raise ScannerError(None, None, what, self.reader.get_mark())
 
 
 def _error_line(text: str, error: Exception) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pltfrms.errors import Problem
 from pltfrms.model.addresses import Address
+from pltfrms.model.asns import AS_TRANS, LAST_ASNS
 
 Where = tuple[str | int, ...]
 """Path inside a document: keys and list indexes from 0."""
@@ -86,9 +87,14 @@ def check_range(where: Where, value: int, low: int, high: int) -> Iterator[Findi
 
 
 def check_asn(where: Where, asn: int) -> Iterator[Finding]:
-    """Find a number that is no ASN."""
+    """Find a number that is no ASN, or that no network can have."""
     if not 1 <= asn <= 4_294_967_295:  # noqa: PLR2004 (the size of an ASN)
         yield Finding(where, f"{asn} is not an ASN", "ASNs are 1..4294967295")
+    elif asn == AS_TRANS:
+        what = f"{asn} stands for any ASN of more than 16 bits (RFC 6793)"
+        yield Finding(where, what, "say the network's own ASN")
+    elif asn in LAST_ASNS:
+        yield Finding(where, f"{asn} is nobody's (RFC 7300)", "say the network's own ASN")
 
 
 def check_unicast(where: Where, address: Address) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from pltfrms.codec import encode
 from pltfrms.errors import InvariantError, Problem, SpecError
 from pltfrms.model.lab import Lab
 from pltfrms.model.service import ServiceSpec
@@ -14,7 +15,11 @@ from pltfrms.specfile.build_lab import build_lab
 from pltfrms.specfile.build_service import build_service
 from pltfrms.specfile.check_lab import lab_findings
 from pltfrms.specfile.check_platform import platform_findings
-from pltfrms.specfile.check_service import placement_findings, service_findings
+from pltfrms.specfile.check_service import (
+    placement_findings,
+    service_findings,
+    service_notes,
+)
 from pltfrms.specfile.document import Document, read
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.lab_shapes import LabShape
@@ -32,6 +37,9 @@ _SHAPES: dict[Kind, type[Shape]] = {
     "service": ServiceShape,
     "lab": LabShape,
 }
+_MOST_BYTES = 900_000
+"""Of a platform as the store keeps it, with the prefixes out of other files; the store takes
+1 000 000 at once."""
 _TOP_KEYS: dict[str, Kind] = {
     "platform": "platform",
     "service": "service",
@@ -46,6 +54,8 @@ class _Outcome(Generic[_T]):
 
     word: _T | None
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
+    """What is no problem, but may be a mistake."""
 
 
 # ---- files ---------------------------------------------------------------------------------
@@ -78,8 +88,10 @@ def load_lab(path: Path, platform: Platform) -> Lab:
     return _word(_lab(read(path), platform))
 
 
-def load_file(path: Path) -> Platform | ServiceSpec:
+def load_file(path: Path, notes: list[Problem] | None = None) -> Platform | ServiceSpec:
     """Return what a file says, by its first word: `platform:` or `service:`.
+
+    What is no problem, but may be a mistake, is added to `notes`.
 
     Raises:
         SpecError: every problem of the file, or it is neither.
@@ -89,12 +101,19 @@ def load_file(path: Path) -> Platform | ServiceSpec:
     if kind == "platform":
         return _word(_platform(document))
     if kind == "service":
-        return _word(_service(document, None))
+        outcome = _service(document, None)
+        spec = _word(outcome)
+        _note(notes, outcome)
+        return spec
     raise SpecError(document.problems or (_unknown_kind(document),))
 
 
-def load_directory(path: Path) -> tuple[Platform | None, tuple[ServiceSpec, ...], Lab | None]:
+def load_directory(
+    path: Path, notes: list[Problem] | None = None
+) -> tuple[Platform | None, tuple[ServiceSpec, ...], Lab | None]:
     """Return what all `*.yaml` and `*.yml` files of a directory say; services by file name.
+
+    What is no problem, but may be a mistake, is added to `notes`.
 
     Raises:
         SpecError: every problem of every file.
@@ -121,6 +140,7 @@ def load_directory(path: Path) -> tuple[Platform | None, tuple[ServiceSpec, ...]
     for found in (platforms, services, labs):
         problems += [problem for outcome in found for problem in outcome.problems]
     _refuse(problems)
+    _note(notes, *services)
     specs = tuple(outcome.word for outcome in services if outcome.word is not None)
     return platform, specs, labs[0].word if labs else None
 
@@ -155,7 +175,18 @@ def _platform(document: Document) -> _Outcome[Platform]:
     platform, notes = build_platform(reading.shape, Path(document.file).parent)
     reading = replace(reading, short=frozenset(notes.short))
     findings = [*notes.findings, *map(notes.located, platform_findings(platform))]
+    findings += _oversize(platform)
     return _Outcome(platform, _all_problems(document, reading, findings))
+
+
+def _oversize(platform: Platform) -> Iterator[Finding]:
+    try:
+        size = len(encode(platform))
+    except ValueError:  # characters that JSON cannot have are said already
+        return
+    if size > _MOST_BYTES:
+        what = f"takes {size} bytes, at most {_MOST_BYTES} fit into the store"
+        yield Finding((), what, "customers' prefixes take most: aggregate them (bgpq4 -A)")
 
 
 def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceSpec]:
@@ -166,7 +197,8 @@ def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceS
     findings += service_findings(spec)
     if platform is not None:
         findings += placement_findings(spec, platform)
-    return _Outcome(spec, _all_problems(document, reading, findings))
+    notes = tuple(document.problem(note) for note in service_notes(spec))
+    return _Outcome(spec, _all_problems(document, reading, findings), notes)
 
 
 def _lab(document: Document, platform: Platform | None) -> _Outcome[Lab]:
@@ -206,6 +238,11 @@ def _word(outcome: _Outcome[_T]) -> _T:
     if outcome.word is None:
         raise InvariantError("a spec without problems gave no word")
     return outcome.word
+
+
+def _note(notes: list[Problem] | None, *outcomes: _Outcome[ServiceSpec]) -> None:
+    if notes is not None:
+        notes += [note for outcome in outcomes for note in outcome.notes]
 
 
 def _refuse(problems: Iterable[Problem]) -> None:

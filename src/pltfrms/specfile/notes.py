@@ -3,7 +3,13 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pltfrms.specfile.document import read_bounded
 from pltfrms.specfile.findings import Finding, Where
+from pltfrms.specfile.peering_shapes import SessionShape
+from pltfrms.specfile.platform_shapes import LinkShape
+
+MOST_NAMED = 64_000_000
+"""Characters of a file that a spec names: PeeringDB's whole answer fits."""
 
 
 @dataclass(slots=True)
@@ -23,13 +29,24 @@ class Notes:
         path = self.directory / name
         try:
             if path.is_file():
-                return path.read_text(encoding="utf-8")
-            reason = "there is no such file"
+                text = read_bounded(path, MOST_NAMED)
+                if text is not None:
+                    return text
+                reason = f"it has more than {MOST_NAMED} characters"
+            else:
+                reason = "there is no such file"
         except (OSError, ValueError) as error:
             reason = str(error)
         hint = "is the path right? it is relative to this file"
         self.findings.append(Finding(where, f"{path} cannot be read: {reason}", hint))
         return None
+
+    def check_capacity(self, where: Where, shape: LinkShape | SessionShape) -> None:
+        """Note a capacity of nothing that somebody has written; left out, it is not known."""
+        if "capacity" in shape.model_fields_set and shape.capacity == 0:
+            what = "must be more than 0"
+            hint = "leave it out if it is not known"
+            self.findings.append(Finding((*where, "capacity"), what, hint))
 
     def located(self, finding: Finding) -> Finding:
         """Return the finding about a word with the file and line from which the word came."""

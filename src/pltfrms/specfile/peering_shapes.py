@@ -52,8 +52,8 @@ class SessionShape(Shape):
     require_role: bool = False
     """True: refuse a neighbour that does not say its BGP role (RFC 9234)."""
     capacity: Mbps = default(0, "0Mbit")
-    """Of the port, such as 10Gbit; 0Mbit if not said. Sessions that share a port need to say
-    it once."""
+    """Of the port, such as 10Gbit; leave it out if it is not known. Sessions that share a port
+    need to say it once."""
 
 
 class AllowedShape(SparseShape):

@@ -172,7 +172,7 @@ class LinkShape(Shape):
     kind: Annotated[str, *one_of(*LinkKind)]
     """What it is made of: direct (a circuit) or wireguard (a tunnel)."""
     capacity: Mbps = default(0, "0Mbit")
-    """Such as 10Gbit; 0Mbit if not said."""
+    """Such as 10Gbit; leave it out if it is not known."""
     endpoints: list[AddressText] = Field(default_factory=list)
     """WireGuard: the addresses of the two ends, in the order of `link`, of one family. They
     must reach each other without our backbone."""
