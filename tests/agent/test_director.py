@@ -10,6 +10,7 @@ from pltfrms.agent.director import (
     ALONE_SECONDS,
     BEAT_SECONDS,
     GONE_SECONDS,
+    GUESTS_SECONDS,
     RETRY_SECONDS,
     REUNION_SECONDS,
     Director,
@@ -467,5 +468,28 @@ def test_the_view_shows_shares_states_and_devices() -> None:
             assert [each.state.name for each in table.candidates] == ["ACTIVE", "DRAINING"]
             assert {hook.device for hook in view.devices} >= {"fab-a", "fab-b"}
             assert machine.director.row(WEB.id, 0) == (instance(1), instance(2))
+
+    run_virtual(scenario())
+
+
+def test_guests_stay_for_a_while_after_the_drain_that_brought_them() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        guest = instance(7, "ams-n1")
+        async with machine.running():
+            machine.network.set_route(ready(1))
+            machine.director.want(replace(machine.target(), guests=(guest,)))
+            await machine.clock.sleep(0.05)
+            assert machine.served() == {instance(1), guest}
+            assert machine.director.row(WEB.id, 0) == (instance(1),)
+            machine.director.want(machine.target())
+            await machine.clock.sleep(GUESTS_SECONDS - 2)
+            assert machine.served() == {instance(1), guest}
+            machine.network.delete_route(ready(1))
+            await machine.clock.sleep(0.5)
+            assert machine.kernel.tables == {}, "guests alone make no table"
+            machine.network.set_route(ready(1))
+            await machine.clock.sleep(4)
+            assert machine.served() == {instance(1)}
 
     run_virtual(scenario())

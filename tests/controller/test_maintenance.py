@@ -56,7 +56,8 @@ def test_incident_6_two_datacenters_are_never_drained_at_once() -> None:
             with pytest.raises(ConflictError) as refused:
                 await seat.operations.intervene(AMS)
             assert (
-                "maintenance_lock: datacenter/ams: datacenter/fra is drained by ada@ops since "
+                "maintenance_lock: datacenter/ams: datacenter/fra is to be "
+                "drained by ada@ops from "
                 "2026-01-01 00:00:"
             ) in str(refused.value)
             assert str(refused.value).endswith("--yes-i-mean maintenance_lock")
@@ -97,7 +98,7 @@ def test_the_lock_is_overridden_by_name_and_that_is_told() -> None:
         assert (await cluster.operations.intervene(meant)).changed
         (event,) = await told(cluster, "guard overridden")
         assert event.about == "guard/maintenance_lock"
-        assert "datacenter/fra is drained by ada@ops" in event.detail
+        assert "datacenter/fra is to be drained by ada@ops" in event.detail
         assert event.detail.endswith("; by bob@ops")
         third = InterventionChange(verb=Verb.DRAIN, datacenter="lon")
         with pytest.raises(ConflictError, match="last_announcer"):

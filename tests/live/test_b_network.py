@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,38 @@ def test_a_drained_edge_session_loses_nothing(healthy: Rig) -> None:
         ),
         20,
     )
+
+
+@pytest.mark.parametrize(("eyeball", "datacenter"), NEAREST.items())
+def test_a_drained_datacenter_loses_nothing_neither_when_it_begins_nor_when_it_ends(
+    healthy: Rig, eyeball: str, datacenter: str
+) -> None:
+    """Connections that are open while their clients move find their instance from elsewhere."""
+
+    def measured() -> str:
+        rows = json.loads(healthy.cli("catchment", "web", "--json"))
+        return str(next(row["measured"] for row in rows if row["client"] == eyeball))
+
+    def watched(*verb: str) -> dict[str, Any]:
+        report: dict[str, Any] = {}
+        words = ("--rate", "200", "--duration", "20s")
+        watcher = threading.Thread(target=lambda: report.update(healthy.probe(eyeball, *words)))
+        watcher.start()
+        time.sleep(2)
+        healthy.cli("datacenter", *verb, datacenter, *despite)
+        watcher.join()
+        return report
+
+    despite: tuple[str, ...] = ("--wait", "3s", "--detach", "--yes-i-mean", "headroom")
+    try:
+        report = watched("drain")
+        assert report["lost"] == 0, report
+        healthy.wait("its clients have moved", lambda: measured() != datacenter, 20)
+    finally:
+        despite = ()
+        report = watched("undrain")
+    assert report["lost"] == 0, report
+    healthy.wait("they are back", lambda: measured() == datacenter, 30)
 
 
 def test_a_drain_that_would_leave_nobody_is_refused(healthy: Rig) -> None:

@@ -31,8 +31,14 @@ from pltfrms.model.balancer import (
 from pltfrms.model.machine import INSTANCE_TABLE, LOCAL_TABLE, REMOTE_TABLE
 from pltfrms.model.plan import Target
 from pltfrms.model.topology import Role
-from pltfrms.planner.balancing.balancing import candidates_of, hooks_of, settings_of, with_kept
-from pltfrms.planner.balancing.rendezvous import Ranking, make_table, shares
+from pltfrms.planner.balancing.balancing import (
+    candidates_of,
+    hooks_of,
+    service_id_of,
+    settings_of,
+    with_kept,
+)
+from pltfrms.planner.balancing.rendezvous import Ranking, make_table, shares, with_guests
 
 BEAT_SECONDS: Final = 1.0
 """Longest time between two looks, each of which ends in a heartbeat."""
@@ -50,6 +56,8 @@ RECENT_SECONDS: Final = 5.0
 REUNION_SECONDS: Final = 3.0
 """After we are not cut off any more, until all that is there has been told to us."""
 RETRY_SECONDS: Final = 30.0
+GUESTS_SECONDS: Final = 60.0
+"""After the end of a drain, connections that come back are still brought to where they were."""
 _MAIN_TABLE: Final = 254
 _PROBLEM: Final = "director"
 _DEVICES: Final = "director devices"
@@ -59,7 +67,8 @@ _NAMED: Final = 3
 
 _log = structlog.get_logger()
 _Candidates = Mapping[int, tuple[Candidate, ...]]
-_Wanted = tuple[BalancedService, tuple[Candidate, ...]]
+_Wanted = tuple[BalancedService, tuple[Candidate, ...], tuple[IPv6Address, ...]]
+"""Whose table, who of this datacenter is in it, and who of others may be asked after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,9 @@ class Director:
         self._kept: frozenset[Candidate] = frozenset()
         """Those that are believed in because we cannot know: see `_fill_in`."""
         self._reunited_at: float | None = None
+        self._guests: tuple[IPv6Address, ...] = ()
+        self._guests_until = 0.0
+        """Monotonic seconds."""
         self._hint = asyncio.Event()
         self._busy = asyncio.Lock()
 
@@ -289,9 +301,23 @@ class Director:
             return False
         return any(each.up and each.name.startswith("node.") for each in sessions)
 
+    def _guests_now(self) -> Mapping[int, tuple[IPv6Address, ...]]:
+        """Return the guests of each service: now wanted, or until lately."""
+        now, wanted = self._world.clock.monotonic(), self._target.guests if self._target else ()
+        if wanted:
+            self._guests, self._guests_until = wanted, now + GUESTS_SECONDS
+        elif now >= self._guests_until:
+            self._guests = ()
+        found: dict[int, tuple[IPv6Address, ...]] = {}
+        for address in self._guests:
+            number = service_id_of(address)
+            found[number] = (*found.get(number, ()), address)
+        return found
+
     async def _make(self, found: _Candidates) -> None:
+        guests = self._guests_now()
         wanted = {
-            number: (self._services[number], some)
+            number: (self._services[number], some, guests.get(number, ()))
             for number, some in found.items()
             if number in self._services
         }
@@ -321,7 +347,7 @@ class Director:
         ]
 
     async def _put_all(self, wanted: Mapping[int, _Wanted], changed: list[int]) -> None:
-        new = [number for number in changed if self._is_new(number, wanted[number][1])]
+        new = [number for number in changed if self._is_new(number, wanted[number])]
         # What only takes somebody away is done at once, and it is what is urgent.
         for number in sorted(set(changed) - set(new)):
             self._try_to_put(number, wanted[number])
@@ -337,10 +363,13 @@ class Director:
     def _misses(self, found: _Candidates) -> bool:
         return any(
             {each.address for each in some} - {each.address for each in found.get(number, ())}
-            for number, (_, some) in self._known.items()
+            for number, (_, some, _) in self._known.items()
         )
 
-    def _is_new(self, number: int, some: tuple[Candidate, ...]) -> bool:
+    def _is_new(self, number: int, wanted: _Wanted) -> bool:
+        _, some, guests = wanted
+        if guests and guests != self._known.get(number, wanted)[2]:
+            return True
         ranking = self._rankings.get(number)
         members = {(each.address, each.weight) for each in some}
         return ranking is None or not members <= set(ranking.members)
@@ -351,7 +380,7 @@ class Director:
         It must not take the others along, which go stale if this does not come to its end.
         """
         try:
-            self._put(number, *wanted)
+            self._put(number, wanted)
         except Exception as error:  # noqa: BLE001 - as in Problems.watch: also a bug of ours
             if not isinstance(error, UnavailableError):
                 _log.error("table not made", service=wanted[0].name, exc_info=True)
@@ -372,12 +401,13 @@ class Director:
         more = f" and {len(every) - _NAMED} more" if len(every) > _NAMED else ""
         return f"{names}{more}: left to the kernel's routes, as {every[0].why}"
 
-    def _put(self, number: int, service: BalancedService, some: tuple[Candidate, ...]) -> None:
+    def _put(self, number: int, wanted: _Wanted) -> None:
+        service, some, guests = wanted
         table, ranking = make_table(service, some, self._rankings.get(number))
-        self._world.balancer.put(table)
-        before = self._known.get(number, (service, ()))[1]
+        self._world.balancer.put(with_guests(table, guests))
+        before = self._known.get(number, (service, (), ()))[1]
         self._rankings[number] = ranking
-        self._known[number] = (service, some)
+        self._known[number] = wanted
         self._tables[number] = table
         # Said in the log alone: every machine does the same, and routes are the news.
         _log.info("table changed", service=service.name, change=_difference(before, some))
@@ -426,10 +456,16 @@ class Director:
         )
 
     def row(self, service_id: int, row: int) -> tuple[IPv6Address, ...]:
-        """Return what the kernel has in a row; UnavailableError if it does not tell."""
+        """Return what the kernel has in a row, without guests.
+
+        Raises:
+            UnavailableError: it does not tell.
+        """
         if self._mode is not BalancerMode.DIRECTOR:
             return ()
-        return self._world.balancer.row(service_id, row)
+        kernel = self._world.balancer.row(service_id, row)
+        guests = frozenset(self._guests)
+        return tuple(address for address in kernel if address not in guests)
 
 
 def _difference(before: tuple[Candidate, ...], after: tuple[Candidate, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
 from pltfrms.model.balancer import BalancedService
@@ -197,6 +197,9 @@ class Target:
     """Of this machine."""
     balanced: tuple[BalancedService, ...] = ()
     """All services, as far as the director must know them; on edges and nodes."""
+    guests: tuple[IPv6Address, ...] = ()
+    """On nodes, while clients are led from one datacenter to another: all instances of other
+    datacenters, which have the connections that clients bring with them."""
     placed: tuple[Placed, ...] = ()
     """All nodes of the datacenter, on edges whose nodes may announce only what is placed on
     them; else, and if nobody has said it yet, empty."""

@@ -17,7 +17,14 @@ from pltfrms.model.balancer import (
     Candidate,
     CandidateState,
 )
-from pltfrms.planner.balancing.rendezvous import columns, make_table, rank, row_of, shares
+from pltfrms.planner.balancing.rendezvous import (
+    columns,
+    make_table,
+    rank,
+    row_of,
+    shares,
+    with_guests,
+)
 
 A, D, B = CandidateState
 WEB = BalancedService(
@@ -208,3 +215,37 @@ def test_the_table_of_these_never_changes() -> None:
     some = table("aadb", (1, 10, 64, 3))
     digest = hashlib.sha256(b"".join(some.columns)).hexdigest()
     assert digest[:16] == "3772e8d62403e77a"
+
+
+def elsewhere(datacenter: int, count: int) -> list[IPv6Address]:
+    return [
+        IPv6Address(f"fd00:0:0:{0x1000 + datacenter:x}:{n:x}:0:1:{n:x}") for n in range(count)
+    ]
+
+
+def test_a_row_has_one_guest_of_each_other_datacenter_the_one_that_it_prefers_there() -> None:
+    guests = {number: elsewhere(number, 3) for number in (2, 3)}
+    there = {
+        number: make_table(WEB, [Candidate(address=each) for each in some])[0]
+        for number, some in guests.items()
+    }
+    ours = table("aad")
+    full = with_guests(ours, [each for some in guests.values() for each in some])
+    for row in range(0, ROWS, 97):
+        wanted = (*row_of(ours, row), *(row_of(there[number], row)[0] for number in (2, 3)))
+        assert row_of(full, row) == wanted
+
+
+def test_guests_take_no_place_from_those_of_the_own_datacenter() -> None:
+    ours = table("aaaadddd")
+    assert with_guests(ours, elsewhere(2, 1)).columns == ours.columns
+    assert with_guests(table(""), elsewhere(2, 1)) == table("")
+    own = table("aa")
+    assert with_guests(own, own.addresses) == own
+
+
+def test_of_too_many_datacenters_those_that_follow_in_the_circle_are_asked() -> None:
+    many = [each for number in (0, 2, 3, 4, 5, 6, 7, 8) for each in elsewhere(number, 1)]
+    ours = table("aaaa")
+    guests = row_of(with_guests(ours, many), 0)[4:]
+    assert guests == tuple(elsewhere(number, 1)[0] for number in (2, 3, 4, 5))

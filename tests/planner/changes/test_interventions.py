@@ -9,7 +9,7 @@ import pytest
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import InterventionChange, Verb
 from pltfrms.model.interventions import Blackhole, Freeze, Interventions
-from pltfrms.planner.changes.interventions import MAX_BLACKHOLE_MS, apply_intervention
+from pltfrms.planner.changes.interventions import LEAD_MS, MAX_BLACKHOLE_MS, apply_intervention
 from tests.planner.networks import NETWORK, NOTHING, NOW_MS
 
 FREEZE = InterventionChange(verb=Verb.FREEZE, why="storm", by="ada")
@@ -52,7 +52,7 @@ def _hole(prefix: str, until_ms: int = NOW_MS + HOUR_MS) -> InterventionChange:
 def test_a_drain_is_written_down(change: InterventionChange, about: str) -> None:
     (drain,) = _after(change).drains
     assert (drain.about, drain.why, drain.by) == (about, "cable", "ada")
-    assert (drain.since_ms, drain.wait_ms) == (NOW_MS, 60_000)
+    assert (drain.since_ms, drain.wait_ms) == (NOW_MS + LEAD_MS, 60_000)
     undrain = replace(change, verb=Verb.UNDRAIN)
     assert _after(undrain, _after(change)) == NOTHING
 
@@ -67,7 +67,7 @@ def test_the_same_drain_again_changes_nothing() -> None:
 def test_a_drain_can_be_hurried_up() -> None:
     once = _after(_drain("transit1"))
     (drain,) = _after(_drain("transit1", wait_ms=0), once, NOW_MS + 5000).drains
-    assert (drain.since_ms, drain.wait_ms) == (NOW_MS, 0)
+    assert (drain.since_ms, drain.wait_ms) == (NOW_MS + LEAD_MS, 0)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_plan_can_be_moved_begun_at_once_and_given_an_end() -> None:
     (moved,) = _after(_place(datacenter="fra", since_ms=LATER_MS + 1), planned).drains
     assert (moved.since_ms, moved.until_ms) == (LATER_MS + 1, LATER_MS + HOUR_MS)
     (begun,) = _after(_place(datacenter="fra"), planned, NOW_MS + 7).drains
-    assert begun.since_ms == NOW_MS + 7
+    assert begun.since_ms == NOW_MS + 7 + LEAD_MS
     with pytest.raises(UsageError, match="over before it begins"):
         _after(_place(datacenter="fra", since_ms=LATER_MS + HOUR_MS), planned)
     with pytest.raises(UsageError, match="is drained already"):
@@ -216,3 +216,12 @@ def test_a_drain_that_has_ended_by_itself_is_dropped() -> None:
     once = _after(_place(node="fra-n1", until_ms=LATER_MS))
     assert len(_after(FREEZE, once, LATER_MS - 1).drains) == 1
     assert _after(FREEZE, once, LATER_MS).drains == ()
+
+
+def test_a_drain_lets_nodes_learn_of_their_guests_first_unless_it_is_urgent() -> None:
+    once = _after(_drain("transit1"))
+    assert once.drains[0].since_ms == NOW_MS + LEAD_MS
+    assert _after(_drain("transit1"), once, NOW_MS + 1) == once
+    (urgent,) = _after(_drain("transit1", wait_ms=0), once, NOW_MS + 1).drains
+    assert urgent.since_ms == NOW_MS + 1
+    assert _after(_drain("transit1", wait_ms=0)).drains[0].since_ms == NOW_MS

@@ -14,8 +14,8 @@ import hashlib
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from ipaddress import IPv6Address
 from itertools import chain
 from sys import byteorder
@@ -34,6 +34,8 @@ from pltfrms.model.balancer import (
 _NOBODY: Final = bytes(ROWS)
 _DRAWS: Final = 1 << 16
 _PRECISION: Final = 1 << 24
+_NEAR: Final = 8
+"""Bytes of an address that instances of one datacenter share."""
 _DRAINING: Final = 4
 """Places for draining instances, right after the first; the rest is for active ones."""
 
@@ -117,6 +119,31 @@ def make_table(
     return table, before if before is not None and is_in_it else ranking
 
 
+def with_guests(table: BalancerTable, guests: Iterable[IPv6Address]) -> BalancerTable:
+    """Return a table that also knows who gets the flows of its rows in other datacenters.
+
+    Of each other datacenter the one whom a row there prefers, as far as rows have free places;
+    of more, those whose addresses follow ours in a circle. `guests` are all instances there.
+    """
+    if not table.addresses:
+        return table
+    here = table.addresses[0].packed[:_NEAR]
+    found: dict[bytes, list[IPv6Address]] = {}
+    for address in sorted(set(guests)):
+        found.setdefault(address.packed[:_NEAR], []).append(address)
+    circle = sorted(found.keys() - {here}, key=lambda each: (each < here, each))
+    addresses, filled = list(table.addresses), [c for c in table.columns if c != _NOBODY]
+    for datacenter in circle[: CHANCES - len(filled)]:
+        some = tuple(found[datacenter])
+        if len(addresses) + len(some) > MAX_CANDIDATES:
+            break
+        shift = bytes((number + len(addresses)) % 256 for number in range(256))
+        filled.append(_preferred(some).translate(shift))
+        addresses += some
+    empty = [_NOBODY] * (CHANCES - len(filled))
+    return replace(table, addresses=tuple(addresses), columns=(*filled, *empty))
+
+
 def shares(table: BalancerTable) -> tuple[float, ...]:
     """Return the part of the rows, hence of new flows, that each address gets."""
     first = table.columns[0]
@@ -162,6 +189,12 @@ def _costs(number: int, address: IPv6Address, weight: int) -> Iterable[int]:
     if byteorder == "big":
         draws.byteswap()
     return map(number.__add__, map(_logarithms(weight).__getitem__, draws))
+
+
+@lru_cache(256)
+def _preferred(addresses: tuple[IPv6Address, ...]) -> bytes:
+    """Return whom each row prefers among active instances of one weight: 1 + index."""
+    return columns([Candidate(address=address) for address in addresses])[0]
 
 
 @cache

@@ -15,6 +15,9 @@ from pltfrms.model.topology import Platform, Role
 
 MAX_BLACKHOLE_MS: Final = 30 * 24 * 3600 * 1000
 """Thirty days: a blackhole is a remedy for a while, not a filter."""
+LEAD_MS: Final = 2000
+"""From the order of a drain to its beginning: first all nodes learn who has the connections
+that will come to them (see `Target.guests`)."""
 
 
 def apply_intervention(
@@ -53,8 +56,9 @@ def _drain(
         if drain.place == named(change).place:
             same = _again(drain, change, now_ms)
             return replace(interventions, drains=(*drains[:index], same, *drains[index + 1 :]))
-    new = replace(named(change), since_ms=change.since_ms or now_ms, why=change.why)
     wait_ms = _wait_ms(platform, change)
+    since_ms = change.since_ms or _begins_ms(wait_ms, now_ms)
+    new = replace(named(change), since_ms=since_ms, why=change.why)
     new = replace(new, wait_ms=wait_ms, until_ms=change.until_ms, by=change.by)
     return replace(interventions, drains=(*drains, new))
 
@@ -66,6 +70,11 @@ def _wait_ms(platform: Platform, change: InterventionChange) -> int:
     return default_ms if change.wait_ms is None else change.wait_ms
 
 
+def _begins_ms(wait_ms: int, now_ms: int) -> int:
+    """Return when a drain begins that is wanted now; one without a first phase is urgent."""
+    return now_ms + LEAD_MS if wait_ms else now_ms
+
+
 def _again(drain: Drain, change: InterventionChange, now_ms: int) -> Drain:
     """Return a drain that is asked for again: what is not said stays as it is.
 
@@ -73,11 +82,12 @@ def _again(drain: Drain, change: InterventionChange, now_ms: int) -> Drain:
     """
     if drain.holds(now_ms) and change.since_ms:
         raise UsageError(f"{drain.about} is drained already; undrain it before another time")
-    since_ms = drain.since_ms if drain.holds(now_ms) else change.since_ms or now_ms
+    wait_ms = drain.wait_ms if change.wait_ms is None else change.wait_ms
+    soon_ms = min(drain.since_ms, _begins_ms(wait_ms, now_ms))
+    since_ms = drain.since_ms if drain.holds(now_ms) else change.since_ms or soon_ms
     until_ms = change.until_ms or drain.until_ms
     if 0 < until_ms <= since_ms:
         raise UsageError(f"{drain.about} would be over before it begins: set a later end")
-    wait_ms = drain.wait_ms if change.wait_ms is None else change.wait_ms
     return replace(drain, since_ms=since_ms, wait_ms=wait_ms, until_ms=until_ms)
 
 

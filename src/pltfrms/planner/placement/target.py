@@ -1,6 +1,7 @@
 """Snapshot -> target: what one machine is to be made."""
 
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 from pltfrms.errors import NotFoundError
 from pltfrms.model.balancer import BalancedService
@@ -51,6 +52,26 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
             if me.role is not Role.CONTROLLER
         ),
         placed=_placed(snapshot, me),
+        guests=_guests(snapshot, me),
+    )
+
+
+def _guests(snapshot: Snapshot, me: Machine) -> tuple[IPv6Address, ...]:
+    """Return the instances of other datacenters, while a drain moves clients or is about to."""
+    drains = snapshot.interventions.drains
+    moving = any(not each.node and not each.is_over(snapshot.now_ms) for each in drains)
+    if me.role is not Role.NODE or not moving:
+        return ()
+    platform, services = snapshot.platform, snapshot.services
+    nodes = {node.name: node for node in platform.machines_of(Role.NODE)}
+    return tuple(
+        sorted(
+            platform.instance6(nodes[each.node], services[each.service].id, each.slot)
+            for each in snapshot.allocations.values()
+            if each.datacenter != me.datacenter
+            and each.node in nodes
+            and each.service in services
+        )
     )
 
 

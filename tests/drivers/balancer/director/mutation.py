@@ -117,7 +117,8 @@ def _payload(dice: random.Random, depth: int, *, v6: bool) -> tuple[int, bytes]:
 def _enclosed(dice: random.Random, packet: bytes) -> bytes:
     """Return an outer packet, genuine or forged, with what a frame has in it."""
     source = dice.choice((EDGE, EDGE, EDGE, CLIENT6, "fd00:1:3::1"))
-    label = dice.choice((LABEL, LABEL, LABEL, LABEL, 0, 0xD1E08, 0xD1DF8))
+    moves = (LABEL, LABEL | 0x08, LABEL | 0x10, LABEL | 0x38)
+    label = dice.choice((LABEL, LABEL, LABEL, *moves, 0, 0xD1E40, 0xD1DF8))
     return outer(packet[14:], dice.choice((1, 1, 1, 2)), dice.randrange(8), source, label)
 
 

@@ -36,11 +36,13 @@ def test_counters_have_the_names_that_the_program_has() -> None:
     assert [name.lower() for name in names] == [*COUNTERS, "counters"]
 
 
-ADDRESSES = {number: bytes([number]) * 16 for number in range(1, 12)}
+ADDRESSES = {number: bytes(8) + bytes([number]) * 8 for number in range(1, 12)}
+ADDRESSES |= {number: bytes([number]) * 16 for number in range(20, 24)}
+"""From 20 on, each is in a datacenter of its own."""
 
 
 @pytest.mark.parametrize(
-    ("row", "me", "hops", "following"),
+    ("row", "me", "label", "following"),
     [
         ((1, 2, 3, 4), 1, 0, 2),
         ((4, 2, 1, 3), 1, 0, 2),
@@ -55,11 +57,18 @@ ADDRESSES = {number: bytes([number]) * 16 for number in range(1, 12)}
         ((1, 4, 2, 0), 3, 0, 4),
         ((0, 0, 0, 0), 1, 0, 0),
         ((1, 99, 99, 0), 1, 0, 0),
+        ((1, 2, 20, 21), 2, 1, 1),
+        ((1, 2, 20, 21), 1, 3, 20),
+        ((1, 20, 21, 0), 1, 0, 20),
+        ((20, 1, 21, 0), 20, 0o10, 21),
+        ((21, 1, 20, 0), 21, 0o10, 1),
+        ((21, 1, 20, 0), 21, 0o20, 0),
+        ((1, 20, 0, 0), 1, 0o70, 0),
     ],
 )
-def test_who_is_asked_next(row: tuple[int, ...], me: int, hops: int, following: int) -> None:
-    """99 has no address."""
-    assert next_candidate(row, ADDRESSES[me], hops, ADDRESSES) == following
+def test_who_is_asked_next(row: tuple[int, ...], me: int, label: int, following: int) -> None:
+    """99 has no address; a label in octal is moves, then hops."""
+    assert next_candidate(row, ADDRESSES[me], label, ADDRESSES) == following
 
 
 @given(

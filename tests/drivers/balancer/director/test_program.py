@@ -44,7 +44,7 @@ NAMESPACE = 7
 SEED, FRAMES = 20_261_123, 100_000
 AROUND = {2: "fd00:1:2::5", 3: instance(0x100), 4: instance(0x20), 5: "fd00:1:1:ffff::1"}
 """Addresses of instances by id, on both sides of that of `ME`."""
-LIMIT = 3300
+LIMIT = 4000
 """Instructions of a program: ours are small, and the verifier quick."""
 
 

@@ -35,9 +35,11 @@
 
 char terms[] SEC("license") = "GPL v2";
 
-#define LABEL 0xd1e00	  /* flow label of the outer header; its last 3 bits: hops so far */
+#define LABEL 0xd1e00	  /* flow label of the outer header; its last 6 bits: */
 #define LABEL_MASK 0xfffff
-#define HOPS_MASK 0x7
+#define HOPS_MASK 0x7	  /* hops so far in this datacenter, ... */
+#define MOVES_MASK 0x38	  /* ... and from one datacenter to another */
+#define ONE_MOVE 0x8
 #define MAX_HOPS 7
 #define REDIRECTED 0xd1e0 /* mark from instance_out to instance_in of the same device */
 #define ENCAPSULATED 0xd1e1 /* mark for the packet filter, which judges the packet inside */
@@ -110,13 +112,23 @@ INLINE bool is_below(const struct address *a, const struct address *b)
 	return false;
 }
 
+/* Whether two instances are in one datacenter. */
+INLINE bool is_near(const struct address *a, const struct address *b)
+{
+	return a->half[0] == b->half[0];
+}
+
 /*
  * Who is to be asked after `me`, which was reached after `hops` hops: the one of the row with
  * the next higher address, in a circle; 0 if everybody has been asked. Tables of machines may
  * differ for a moment, above all in who is the first of a row. They agree on the order of
  * addresses, so nobody who is in all of these rows is left out; some are asked twice.
+ *
+ * With `near` only those of this datacenter count. Without it only the guests, one of each
+ * other datacenter, which then asks its own; `hops` are the moves between datacenters.
  */
-INLINE __u32 next_candidate(const struct row *row, const struct address *me, __u32 hops)
+INLINE __u32 next_candidate(const struct row *row, const struct address *me, __u32 hops,
+			    bool near)
 {
 	const struct address *lowest = 0, *above = 0;
 	__u32 lowest_id = 0, above_id = 0, others = 0;
@@ -126,7 +138,7 @@ INLINE __u32 next_candidate(const struct row *row, const struct address *me, __u
 		__u32 id = row->candidate[i];
 		const struct address *address = address_of(id);
 
-		if (!address || same(address, me))
+		if (!address || same(address, me) || is_near(address, me) != near)
 			continue;
 		others++;
 		if (!lowest || is_below(address, lowest)) {
@@ -138,7 +150,7 @@ INLINE __u32 next_candidate(const struct row *row, const struct address *me, __u
 			above_id = id;
 		}
 	}
-	if (!others || hops >= others + 2 || hops >= MAX_HOPS)
+	if (!others || hops >= (near ? others + 2 : others) || hops >= MAX_HOPS)
 		return 0;
 	return above_id ? above_id : lowest_id;
 }
@@ -319,7 +331,7 @@ INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packe
 
 /* Who should be asked for the packet in the outer one; 0 if it may stay here. */
 INLINE __u32 second_chance(struct __sk_buff *skb, const struct home *home,
-			   const struct address *me, bool v6, __u32 hops)
+			   const struct address *me, bool v6, __u32 label)
 {
 	const __u32 at = ETHERNET + sizeof(struct ip6);
 	const struct service *service;
@@ -340,7 +352,9 @@ INLINE __u32 second_chance(struct __sk_buff *skb, const struct home *home,
 	if (!table)
 		return 0;
 	row = table->row[flow_hash(&flow, service->seed) % ROWS];
-	next = next_candidate(&row, me, hops);
+	next = next_candidate(&row, me, label & HOPS_MASK, true);
+	if (!next)
+		next = next_candidate(&row, me, (label & MOVES_MASK) / ONE_MOVE, false);
 	if (!next)
 		count(LAST_HOP);
 	return next;
@@ -349,8 +363,11 @@ INLINE __u32 second_chance(struct __sk_buff *skb, const struct home *home,
 /* Send an outer packet on to another instance. */
 INLINE bool readdress(struct __sk_buff *skb, struct ip6 *outer, const struct address *to)
 {
-	/* No carry: second_chance() has made sure that the hops are below MAX_HOPS. */
-	outer->version_class_label = NET32(HOST32(outer->version_class_label) + 1);
+	__u32 word = HOST32(outer->version_class_label);
+
+	/* No carry: second_chance() has made sure that hops and moves are below MAX_HOPS. */
+	word = is_near(to, &outer->destination) ? word + 1 : (word & ~HOPS_MASK) + ONE_MOVE;
+	outer->version_class_label = NET32(word);
 	outer->destination = *to;
 	return !bpf_skb_store_bytes(skb, ETHERNET, outer, sizeof(*outer), BPF_F_RECOMPUTE_CSUM);
 }
@@ -379,7 +396,7 @@ INLINE bool is_from_director(const struct ip6 *outer)
 {
 	__u32 label = HOST32(outer->version_class_label) & LABEL_MASK;
 
-	return (label & ~HOPS_MASK) == LABEL && is_infrastructure(&outer->source);
+	return (label & ~(HOPS_MASK | MOVES_MASK)) == LABEL && is_infrastructure(&outer->source);
 }
 
 enum arrival { STAYS, MOVES_ON, DROPPED };
@@ -398,7 +415,7 @@ INLINE enum arrival arrive(struct __sk_buff *skb, const struct home *home, struc
 		return DROPPED;
 	}
 	next = second_chance(skb, home, &me, v6,
-			     HOST32(outer->version_class_label) & HOPS_MASK);
+			     HOST32(outer->version_class_label) & LABEL_MASK);
 	to = next ? address_of(next) : 0;
 	if (to ? !readdress(skb, outer, to) : !decapsulate(skb, v6)) {
 		count(FAILED);

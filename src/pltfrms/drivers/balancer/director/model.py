@@ -16,12 +16,15 @@ from pltfrms.model.balancer import ENCAPSULATED_MARK, ROWS, HookKind
 
 MAX_EXTENSIONS: Final = 4
 LABEL: Final = 0xD1E00
-"""Flow label of outer packets; the last three bits count hops."""
+"""Flow label of outer packets; the last bits count hops: see `next_candidate`."""
 REDIRECTED: Final = 0xD1E0
 """Mark of a packet on its way from `instance_out` to `instance_in`."""
 HOP_LIMIT: Final = 64
 _LABEL_MASK: Final = 0xFFFFF
 _HOPS_MASK: Final = 0x7
+_MOVES_MASK: Final = 0x38
+_ONE_MOVE: Final = 0x8
+_NEAR: Final = 8  # bytes of an address that instances of one datacenter share
 MAX_HOPS: Final = 7
 _MAX_PAYLOAD: Final = 0xFFFF
 
@@ -433,18 +436,19 @@ def deliver(
     if comes_in and first >> 28 != 6:  # noqa: PLR2004 - the version
         return _leave(frame)
     label = first & _LABEL_MASK
-    if label & ~_HOPS_MASK != LABEL or not _is_in(source, maps.infrastructure):
+    if label & ~(_HOPS_MASK | _MOVES_MASK) != LABEL or not _is_in(source, maps.infrastructure):
         return Verdict(action=Action.SHOT, frame=frame, counters=("forged",))
     flow = _inner_flow(frame, v6=protocol == _IPV6_IN_IP)
     row = _row_to_ask(flow, maps, flow_hash) if _is_strange(flow, home, socket_of) else ()
-    hops = label & _HOPS_MASK
-    following = next_candidate(row, home.address, hops, maps.instances) if row else 0
+    following = next_candidate(row, home.address, label, maps.instances) if row else 0
     to = maps.instances.get(following)
     if to is None:
         why = ("last_hop",) if row and not following else ()
         return _decapsulate(frame, why, Action.REDIRECT if comes_in else Action.OK)
     link = frame[:_ETHERNET] if comes_in else frame[6:12] + frame[:6] + _IPV6
-    outer = struct.pack(">I", first + 1) + frame[_ETHERNET + 4 : _ETHERNET + 24] + to
+    moves = to[:_NEAR] != home.address[:_NEAR]
+    word = (first & ~_HOPS_MASK) + _ONE_MOVE if moves else first + 1
+    outer = struct.pack(">I", word) + frame[_ETHERNET + 4 : _ETHERNET + 24] + to
     return Verdict(
         action=Action.OK if comes_in else Action.REDIRECT,
         frame=link + outer + frame[_INNER:],
@@ -496,15 +500,21 @@ def _row_to_ask(flow: Flow, maps: Maps, flow_hash: FlowHash) -> tuple[int, ...]:
 
 
 def next_candidate(
-    row: Sequence[int], me: bytes, hops: int, instances: Mapping[int, bytes]
+    row: Sequence[int], me: bytes, label: int, instances: Mapping[int, bytes]
 ) -> int:
-    """Return who is asked after the address `me`, reached after `hops` hops; 0 for nobody.
+    """Return who is asked after the address `me`; 0 for nobody.
 
-    The one of the row with the next higher address, in a circle, which is an order on which
-    machines agree whose tables differ for a moment.
+    The one of the row with the next higher address, in a circle: of this datacenter, then of
+    the guests. `label` counts the hops among the former, and those to the latter.
     """
     others = [one for one in row if instances.get(one, me) != me]
-    if not others or hops >= len(others) + 2 or hops >= MAX_HOPS:
+    near = [one for one in others if instances[one][:_NEAR] == me[:_NEAR]]
+    guests = [one for one in others if one not in near]
+    if near and label & _HOPS_MASK < min(len(near) + 2, MAX_HOPS):
+        asked = near
+    elif (label & _MOVES_MASK) // _ONE_MOVE < min(len(guests), MAX_HOPS):
+        asked = guests
+    else:
         return 0
-    above = [one for one in others if instances[one] > me]
-    return min(above or others, key=lambda one: instances[one])
+    above = [one for one in asked if instances[one] > me]
+    return min(above or asked, key=lambda one: instances[one])
