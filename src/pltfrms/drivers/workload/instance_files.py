@@ -20,7 +20,8 @@ import structlog
 
 from pltfrms import codec
 from pltfrms.drivers.ports import Directories
-from pltfrms.errors import UsageError
+from pltfrms.drivers.private import replace_file
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.machine import Instance, InstanceSpec
 
 KEPT_LOGS: Final = 3
@@ -91,16 +92,30 @@ class InstanceFiles:
         for path in sorted(self._runtime.glob("*.json")):
             try:
                 found.append(codec.decode(Record, path.read_bytes()))
-            except UsageError as error:
+            except (UsageError, OSError) as error:
                 _log.warning("instance_record_unreadable", path=str(path), why=str(error))
         return tuple(found)
 
     def remember(self, record: Record) -> None:
         """Keep a record, atomically."""
-        path = self._runtime / f"{record.allocation}.json"
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(codec.encode(record))
-        fresh.replace(path)
+        replace_file(self._runtime / f"{record.allocation}.json", codec.encode(record))
+
+    def check(self, allocation: str) -> None:
+        """Make sure that we can know whether an allocation runs.
+
+        Raises:
+            UnavailableError: its record is there and cannot be read.
+        """
+        path = self._runtime / f"{allocation}.json"
+        try:
+            codec.decode(Record, path.read_bytes())
+        except FileNotFoundError:
+            return
+        except (UsageError, OSError) as error:
+            raise UnavailableError(
+                f"{allocation} is not started, because it may run already: its record {path}"
+                " cannot be read; end what runs of it, and remove that file"
+            ) from error
 
     def recall(self, instance: Instance) -> Record | None:
         """Return the record of exactly this instance, running or not."""

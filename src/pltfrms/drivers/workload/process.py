@@ -95,6 +95,7 @@ class ProcessRuntime:
             UsageError: a file of the spec would be outside its directory.
             UnavailableError: it did not start; says why. Nothing of it is left.
         """
+        self._files.check(spec.allocation)
         present = (await self.running()).get(spec.allocation)
         if present is not None:
             if present.fingerprint == fingerprint_of(spec):
