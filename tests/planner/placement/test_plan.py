@@ -76,6 +76,13 @@ def test_what_runs_as_wanted_is_left_alone() -> None:
     assert make_plan(two_on_three()) == Plan(revision=7)
 
 
+def test_two_that_were_placed_on_one_node_part_when_only_one_may_be_there() -> None:
+    placed = tuple(make_allocation(f"web.fra.{replica}-1", "fra-n1") for replica in (1, 2))
+    snapshot = make_snapshot(make_platform({"fra": 2}), (WEB,), placed)
+    assert WEB.spec.max_per_node == 1
+    assert told(make_plan(snapshot)) == ["start web.fra.2-2 fra-n2 spread"]
+
+
 def test_replica_of_a_lost_node_is_replaced_but_stays_recorded() -> None:
     snapshot = two_on_three(n1=Contact.LOST)
     plan = make_plan(snapshot)

@@ -24,8 +24,6 @@ def spread_out(draft: Draft) -> None:
 
 def _has_pile(draft: Draft, service: Service, datacenter: str) -> bool:
     """Return whether a node may have so many that another one could have too few."""
-    if service.spec.max_per_node < UNEVEN_BY:
-        return False
     nodes = [
         allocation.node
         for allocations in draft.replicas(service.name, datacenter).values()
