@@ -11,14 +11,13 @@ import pytest
 
 from pltfrms.codec import decode, encode, read
 from pltfrms.errors import UsageError
-from pltfrms.lab.protocol import FaultInfo, LabReport, MachineInfo, Place
+from pltfrms.lab.protocol import Entrance, FaultInfo, LabReport, MachineInfo
 from pltfrms.lab.rundir import LabInfo
 from pltfrms.model.api import ErrorBody, Event, InterventionReply, PlanPreview, SnapshotView
 from pltfrms.model.balancer import BalancerView
 from pltfrms.model.glass import BalancerAnswers, RouteAnswers, SessionText
 from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.plan import Place as PlaceStep
-from pltfrms.model.plan import Plan, Reason, Stop
+from pltfrms.model.plan import Place, Plan, Reason, Stop
 from pltfrms.model.requests import ChangeRequest, RequestReply
 from pltfrms.model.state import Load, MachineStatus
 from tests.cli.world import ALLOCATIONS, HEALTHY
@@ -41,7 +40,7 @@ ANSWERED: tuple[Any, ...] = (
     tuple[str, ...],
     LabReport,
     LabInfo,
-    Place,
+    Entrance,
 )
 
 FIRST = next(iter(ALLOCATIONS.values()))
@@ -54,7 +53,7 @@ PREVIEW = PlanPreview(
     plan=Plan(
         revision=5,
         steps=(
-            PlaceStep(allocation=FIRST, reason=Reason.SPREAD),
+            Place(allocation=FIRST, reason=Reason.SPREAD),
             Stop(allocation=FIRST, reason=Reason.SPREAD),
         ),
     ),

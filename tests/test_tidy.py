@@ -139,6 +139,16 @@ def test_words_are_those_of_the_glossary() -> None:
     assert found == []
 
 
+def test_no_two_public_classes_of_the_source_share_a_name() -> None:
+    """One word, one class: a reader must not have to ask which one is meant."""
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in parsed(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name_of(path))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def test_nothing_is_left_over() -> None:
     checked = [path for path in ALL_TEXT if path != Path(__file__)]
     assert [f for path in checked for f in findings(path, LEFTOVERS, 0)] == []

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from pltfrms.agent.glass import SOCKET_NAME, run_glass
-from pltfrms.drivers.glass.client import GlassClient, Place, RouteQuestion
+from pltfrms.drivers.glass.client import GlassClient, GlassMachine, RouteQuestion
 from pltfrms.errors import UnavailableError
 from pltfrms.model.topology import GLASS_PORT
 from tests.namespaces import in_machine
 
 OURS = IPv6Network("2001:db8:f000::/48")
 ADDRESS = IPv6Address("2001:db8:f000::1:e:1")
-PLACE = Place(machine="fra-e1", address=ADDRESS, asn=64500)
+PLACE = GlassMachine(machine="fra-e1", address=ADDRESS, asn=64500)
 CONFIG = """
 router id 192.0.2.1;
 protocol device {}

@@ -8,7 +8,7 @@ import httpx2
 
 from pltfrms.api.app import make_app
 from pltfrms.codec import decode
-from pltfrms.drivers.glass.client import Place, RouteQuestion
+from pltfrms.drivers.glass.client import GlassMachine, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.api import ErrorBody
 from pltfrms.model.balancer import BalancerMode, BalancerView
@@ -24,27 +24,29 @@ class FakeGlass:
 
     def __init__(self) -> None:
         self.silent: set[str] = set()
-        self.asked: list[tuple[Place, RouteQuestion]] = []
+        self.asked: list[tuple[GlassMachine, RouteQuestion]] = []
 
-    async def routes(self, place: Place, question: RouteQuestion) -> tuple[RouteView, ...]:
+    async def routes(
+        self, place: GlassMachine, question: RouteQuestion
+    ) -> tuple[RouteView, ...]:
         self.asked.append((place, question))
         if place.machine in self.silent:
             raise UnavailableError(f"no answer from {place.machine}")
         route = RouteView(machine=place.machine, prefix=question.prefix, session="s", best=True)
         return (route,)
 
-    async def session(self, place: Place, name: str) -> SessionText:
+    async def session(self, place: GlassMachine, name: str) -> SessionText:
         if name != "s":
             raise NotFoundError("no such session")
         return SessionText(machine=place.machine, session=name, text="BGP state: up")
 
-    async def balancer(self, place: Place) -> BalancerView:
+    async def balancer(self, place: GlassMachine) -> BalancerView:
         if place.machine in self.silent:
             raise UnavailableError(f"no answer from {place.machine}")
         return BalancerView(machine=place.machine, mode=BalancerMode.DIRECTOR)
 
     async def balancer_row(
-        self, place: Place, service_id: int, row: int
+        self, place: GlassMachine, service_id: int, row: int
     ) -> tuple[IPv6Address, ...]:
         if place.machine in self.silent:
             raise UnavailableError(f"no answer from {place.machine}")

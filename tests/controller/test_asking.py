@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from pltfrms.controller.operations import Operations
-from pltfrms.drivers.glass.client import Place
+from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.api import Change, Heartbeat, InterventionChange, Verb
 from pltfrms.model.guards import Guard
@@ -72,7 +72,7 @@ class FakeOrigins:
         self.asked: list[str] = []
 
     async def validities(
-        self, place: Place, questions: Sequence[OriginQuestion]
+        self, place: GlassMachine, questions: Sequence[OriginQuestion]
     ) -> Mapping[OriginQuestion, Validity]:
         self.asked.append(place.machine)
         if place.machine in self.silent:

@@ -84,10 +84,11 @@ def test_all_events_of_a_heartbeat_are_kept_however_long_they_are() -> None:
 
 def test_words_that_the_store_cannot_take_are_the_callers_and_no_bug() -> None:
     async def story(cluster: Cluster) -> None:
-        run = replace(WEB.run, files=(("page", LONG),))
+        run = replace(WEB.run, files=(("page", LONG[:400_000]),))  # each alone would fit
+        services = tuple(replace(WEB, name=f"web{number}", run=run) for number in range(3))
         before = cluster.stored()
         with pytest.raises(UsageError, match="at most 1000000 bytes at once"):
-            await cluster.operations.apply(Change(services=(replace(WEB, run=run),)))
+            await cluster.operations.apply(Change(services=services))
         freeze = InterventionChange(verb=Verb.FREEZE)
         for change in (replace(freeze, why="x" * 1001), replace(freeze, by="x" * 1001)):
             with pytest.raises(UsageError, match="at most 1000 characters"):

@@ -21,7 +21,7 @@ from pltfrms.controller.state import (
     service_key,
     status_key,
 )
-from pltfrms.drivers.store.ports import Entry, Listing, Put
+from pltfrms.drivers.store.ports import KeyValue, Listing, Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Change, Event, InterventionChange, Verb
 from pltfrms.model.interventions import Interventions
@@ -189,7 +189,7 @@ def key_of(word: Intent) -> str:
 
 
 def listing_of(*values: tuple[str, bytes], revision: int = 7) -> Listing:
-    entries = [Entry(key=key, value=value, mod_revision=revision) for key, value in values]
+    entries = [KeyValue(key=key, value=value, mod_revision=revision) for key, value in values]
     return Listing(revision=revision, entries=tuple(entries))
 
 

@@ -13,7 +13,7 @@ from pltfrms.lab.faults import (
     find_target,
     parse_kind,
 )
-from pltfrms.lab.impairment import MILLION, Condition, Impairment, Shape
+from pltfrms.lab.impairment import MILLION, Impairment, PortCondition, PortShape
 from pltfrms.lab.parts import PortKey, UnitGrip
 from tests.lab.labs import CABLE, CABLE_DELAY_US, FABRIC, PARTS, WIRING
 
@@ -26,7 +26,7 @@ def fault(target: str, kind: str) -> Fault:
     return Fault(find_target(PARTS, target), parse_kind(kind))
 
 
-def conditions(*faults: Fault, off: tuple[str, ...] = ()) -> dict[PortKey, Condition]:
+def conditions(*faults: Fault, off: tuple[str, ...] = ()) -> dict[PortKey, PortCondition]:
     return decide_conditions(WIRING, faults, off)
 
 
@@ -68,8 +68,8 @@ def test_what_cannot_happen_is_refused_with_what_can() -> None:
 
 def test_without_faults_ports_have_just_their_own_delay() -> None:
     own = conditions()
-    assert own["fra-n1", "x-out"] == Condition(shape=Shape(outward=OWN, inward=OWN))
-    assert own["out", "to-fra-n1"] == own["fra-n1", "fab-a"] == Condition()
+    assert own["fra-n1", "x-out"] == PortCondition(shape=PortShape(outward=OWN, inward=OWN))
+    assert own["out", "to-fra-n1"] == own["fra-n1", "fab-a"] == PortCondition()
 
 
 def test_a_machine_without_power_takes_carrier_from_cables_only() -> None:
@@ -103,9 +103,11 @@ def test_a_datacenter_keeps_its_inside() -> None:
 def test_loss_crosses_a_segment_once_per_direction() -> None:
     lost = conditions(fault(CABLE, "loss=5%"), fault(FABRIC, "loss=5%"))
     five = Impairment(loss_ppm=50_000)
-    assert lost["fra-n1", "x-out"].shape == Shape(outward=OWN.plus(five), inward=OWN.plus(five))
+    assert lost["fra-n1", "x-out"].shape == PortShape(
+        outward=OWN.plus(five), inward=OWN.plus(five)
+    )
     assert lost["out", "to-fra-n1"].shape.plain
-    assert lost["fra-n2", "fab-a"].shape == Shape(outward=five)
+    assert lost["fra-n2", "fab-a"].shape == PortShape(outward=five)
 
 
 @given(st.lists(st.tuples(st.sampled_from(TARGETS), st.sampled_from(KINDS)), max_size=6))

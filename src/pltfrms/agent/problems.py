@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Outcome:
+class Tried:
     """Whether what was tried has failed; valid after the `with`."""
 
     failed: bool = False
@@ -48,13 +48,13 @@ class Problems:
         self._poke()
 
     @contextmanager
-    def watch(self, part: str) -> Iterator[Outcome]:
+    def watch(self, part: str) -> Iterator[Tried]:
         """Turn any failure inside into the problem of `part`; success removes it.
 
         An agent must outlive its own bugs and every input: what already works stays as it is
         (fail static), and the operator reads here what does not.
         """
-        outcome = Outcome()
+        outcome = Tried()
         try:
             yield outcome
         except Exception as error:  # noqa: BLE001 - this is the fence; see above

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Query, Response
 from pltfrms.api.glass import place_of, platform_of
 from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
-from pltfrms.drivers.glass.client import Glass, Place
+from pltfrms.drivers.glass.client import Glass, GlassMachine
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import ROWS, BalancerView
 from pltfrms.model.glass import BalancerAnswers
@@ -65,7 +65,9 @@ def add_balancer_routes(app: FastAPI, operations: Operations, glass: Glass) -> N
         return Response(encode(found, tuple[IPv6Address, ...]), media_type=_JSON)
 
 
-async def _ask(glass: Glass, place: Place, turns: asyncio.Semaphore) -> BalancerView | str:
+async def _ask(
+    glass: Glass, place: GlassMachine, turns: asyncio.Semaphore
+) -> BalancerView | str:
     try:
         async with turns:
             return await glass.balancer(place)

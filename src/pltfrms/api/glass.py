@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, Query, Response
 
 from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
-from pltfrms.drivers.glass.client import Glass, Place, RouteQuestion, route_commands
+from pltfrms.drivers.glass.client import Glass, GlassMachine, RouteQuestion, route_commands
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.glass import RouteAnswers, RouteView
 from pltfrms.model.topology import Platform, Role
@@ -59,7 +59,7 @@ def _edges(platform: Platform) -> Iterable[str]:
     return (edge.name for edge in platform.machines_of(Role.EDGE) if not edge.external)
 
 
-def place_of(platform: Platform, name: str) -> Place:
+def place_of(platform: Platform, name: str) -> GlassMachine:
     """Return where to look into a machine; NotFoundError if it has no looking glass of ours."""
     try:
         machine = platform.machine(name)
@@ -68,13 +68,13 @@ def place_of(platform: Platform, name: str) -> Place:
         raise NotFoundError(f"there is no machine {name!r}; there are: {known}") from None
     if machine.external:
         raise NotFoundError(f"others manage {name}: it has no looking glass of ours")
-    return Place(machine=name, address=platform.loopback6(machine), asn=platform.asn)
+    return GlassMachine(machine=name, address=platform.loopback6(machine), asn=platform.asn)
 
 
 async def _ask_all(
-    glass: Glass, places: Iterable[Place], question: RouteQuestion
+    glass: Glass, places: Iterable[GlassMachine], question: RouteQuestion
 ) -> RouteAnswers:
-    async def ask(place: Place) -> tuple[RouteView, ...] | str:
+    async def ask(place: GlassMachine) -> tuple[RouteView, ...] | str:
         try:
             return await glass.routes(place, question)
         except (NotFoundError, UnavailableError) as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from pltfrms.codec import decode, decode_fully
-from pltfrms.drivers.store.ports import Entry
+from pltfrms.drivers.store.ports import KeyValue
 from pltfrms.errors import UsageError
 
 _T = TypeVar("_T")
@@ -22,7 +22,7 @@ class Documents(Generic[_T]):
 
 
 def read_documents(
-    kind: type[_T], entries: Iterable[Entry], *, fully: bool = False
+    kind: type[_T], entries: Iterable[KeyValue], *, fully: bool = False
 ) -> Documents[_T]:
     """Return the words of type `kind` that the entries hold, and which hold none.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pltfrms.codec import encode, first_that_fits
 from pltfrms.controller.counters import Counters
-from pltfrms.controller.journal import MACHINE_IN_CONTACT, Journal
+from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.state import Stored, contact_key, status_key
 from pltfrms.controller.view import View
 from pltfrms.drivers.store.ports import Put, Store
@@ -37,7 +37,7 @@ class _Own:
 class Heartbeats:
     """Takes the heartbeats of all machines."""
 
-    def __init__(self, store: Store, view: View, journal: Journal, counters: Counters) -> None:
+    def __init__(self, store: Store, view: View, journal: EventLog, counters: Counters) -> None:
         """Remember no machine."""
         self._store = store
         self._view = view

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pltfrms.codec import encode
-from pltfrms.controller.journal import Journal
+from pltfrms.controller.journal import EventLog
 from pltfrms.controller.judging import (
     Approved,
     Judgement,
@@ -129,7 +129,7 @@ def _reply(
     )
 
 
-def _event(journal: Journal, change: InterventionChange) -> Event:
+def _event(journal: EventLog, change: InterventionChange) -> Event:
     planned = change.verb is Verb.DRAIN and change.since_ms
     what = "drain planned" if planned else _TOLD[change.verb]
     return journal.tell(_about(change), what, detail=signed(change.why, change.by))

@@ -13,7 +13,7 @@ from pltfrms.codec import first_that_fits
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.state import EVENTS
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Delete, Entry, Put, Store
+from pltfrms.drivers.store.ports import Delete, KeyValue, Put, Store
 from pltfrms.drivers.store.transaction import batches
 from pltfrms.drivers.store.watching import Tail
 from pltfrms.errors import UnavailableError
@@ -40,7 +40,7 @@ _SLICE_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-class Journal:
+class EventLog:
     """Writes events as `controller/NAME`, and reads everybody's.
 
     The newest events are kept in memory by one watch, from which all who wait for events are
@@ -164,7 +164,7 @@ class Journal:
         finally:
             self._followers -= 1
 
-    def _newer(self, after: int) -> list[Entry]:
+    def _newer(self, after: int) -> list[KeyValue]:
         listing = self._tail.listing
         entries = listing.entries if listing else ()
         return [entry for entry in entries if entry.mod_revision > after]
@@ -185,11 +185,11 @@ class Journal:
             await self._store.commit(surplus[start : start + BATCH_COUNT])
 
 
-def _by_revision(entries: Iterable[Entry]) -> list[Entry]:
+def _by_revision(entries: Iterable[KeyValue]) -> list[KeyValue]:
     return sorted(entries, key=lambda entry: (entry.mod_revision, entry.key))
 
 
-def _events(entries: Sequence[Entry]) -> list[Event]:
+def _events(entries: Sequence[KeyValue]) -> list[Event]:
     """Return the events of some entries; what cannot be read is logged and left out."""
     documents = read_documents(Event, entries)
     for problem in documents.problems.values():

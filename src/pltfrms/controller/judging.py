@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pltfrms.codec import encode
-from pltfrms.controller.journal import Journal
+from pltfrms.controller.journal import EventLog
 from pltfrms.controller.state import request_key, unchanged_since
 from pltfrms.drivers.store.ports import Condition, Put
 from pltfrms.errors import ConflictError, TwoPeopleError
@@ -150,7 +150,7 @@ def require_approved(two_people: str, approved: Approved | None, snapshot: Snaps
 
 
 def audit(
-    journal: Journal,
+    journal: EventLog,
     verdicts: Iterable[Verdict],
     change: Change | InterventionChange,
     approved: Approved | None,

@@ -15,7 +15,7 @@ import structlog
 from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.deciding import decide
-from pltfrms.controller.journal import MACHINE_IN_CONTACT, Journal
+from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.measured import MeasuredStore
 from pltfrms.controller.presence import Presence, presence_ttl_seconds
 from pltfrms.controller.state import (
@@ -64,7 +64,7 @@ class Controller:
         self.counters = Counters()
         measured = MeasuredStore(store, clock, self.counters)
         self.store: Store = measured
-        self.journal = Journal(self.store, clock, name, random)
+        self.journal = EventLog(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
         self.view = View(measured, clock, self._mirror)
         self._presence = Presence(self.store, clock, name, self._presence_ttl_seconds)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pltfrms.drivers.glass.client import Place
+from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.drivers.glass.origins import Origins
 from pltfrms.errors import UnavailableError
 from pltfrms.model.peering import OriginQuestion, Validity
@@ -34,7 +34,7 @@ async def ask_origins(
     return {}, silence
 
 
-def _places(snapshot: Snapshot) -> Iterator[Place]:
+def _places(snapshot: Snapshot) -> Iterator[GlassMachine]:
     platform = snapshot.platform
     here = [
         edge
@@ -44,11 +44,11 @@ def _places(snapshot: Snapshot) -> Iterator[Place]:
     ]
     for edge in here[:TRIES]:
         address = platform.loopback6(edge)
-        yield Place(machine=edge.name, address=address, asn=platform.asn)
+        yield GlassMachine(machine=edge.name, address=address, asn=platform.asn)
 
 
 async def _ask_one(
-    origins: Origins, place: Place, claims: Sequence[Claim]
+    origins: Origins, place: GlassMachine, claims: Sequence[Claim]
 ) -> tuple[Answers, str]:
     first = questions(claims)
     answers = dict(await origins.validities(place, first[:QUESTIONS_MAX]))
@@ -58,6 +58,6 @@ async def _ask_one(
 
 
 async def _more(
-    origins: Origins, place: Place, more: Sequence[OriginQuestion]
+    origins: Origins, place: GlassMachine, more: Sequence[OriginQuestion]
 ) -> dict[OriginQuestion, Validity]:
     return dict(await origins.validities(place, more)) if more else {}

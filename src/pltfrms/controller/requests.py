@@ -9,7 +9,7 @@ from pltfrms.controller.judging import Approved, basis_of, require_allowed, sign
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import REQUESTS, request_key
 from pltfrms.drivers.operators.ports import Signatures
-from pltfrms.drivers.store.ports import Condition, Delete, Entry, Put
+from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.api import Change, InterventionChange, InterventionReply, PlanPreview
 from pltfrms.model.requests import (
@@ -161,11 +161,11 @@ class Requests:
             raise UsageError(f"a request expires within {LONGEST_MS // 3_600_000} hours")
         return wanted
 
-    async def _entries(self) -> dict[str, Entry]:
+    async def _entries(self) -> dict[str, KeyValue]:
         listing = await self._store.list(REQUESTS)
         return {entry.key.removeprefix(REQUESTS): entry for entry in listing.entries}
 
-    async def _found(self, request: str) -> tuple[ChangeRequest, Entry]:
+    async def _found(self, request: str) -> tuple[ChangeRequest, KeyValue]:
         entries = await self._entries()
         entry = entries.get(request)
         found = _request(entry) if entry else None
@@ -208,7 +208,7 @@ class Requests:
         reply = await self._operations.intervene(intervention, approved)
         return RequestReply(request=approved.request, reply=reply)
 
-    async def _keep(self, request: ChangeRequest, entries: dict[str, Entry]) -> None:
+    async def _keep(self, request: ChangeRequest, entries: dict[str, KeyValue]) -> None:
         key = request_key(request.id)
         event = self._journal.tell(
             f"request/{request.id}", "request opened", detail=signed(request.about, request.by)
@@ -223,7 +223,7 @@ class Requests:
         await self._store.commit(writes, (Condition(key=key, mod_revision=0),))
 
 
-def _request(entry: Entry) -> ChangeRequest:
+def _request(entry: KeyValue) -> ChangeRequest:
     """Return the request that an entry holds; one that cannot be read is UNREADABLE."""
     documents = read_documents(ChangeRequest, (entry,), fully=True)
     for problem in documents.problems.values():

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from pltfrms.codec import decode, decode_fully
-from pltfrms.drivers.store.ports import Condition, Entry, Listing, Put
+from pltfrms.drivers.store.ports import Condition, KeyValue, Listing, Put
 from pltfrms.errors import UsageError
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation, LastNumber
@@ -200,7 +200,7 @@ class Reader:
 
     def _single(
         self,
-        entries: Mapping[str, Entry],
+        entries: Mapping[str, KeyValue],
         key: str,
         kind: type[_T],
         problems: dict[str, str],
@@ -210,7 +210,7 @@ class Reader:
 
     def _words(
         self,
-        entries: Mapping[str, Entry],
+        entries: Mapping[str, KeyValue],
         prefix: str,
         suffix: str,
         kind: type[_T],
@@ -226,7 +226,7 @@ class Reader:
         return words
 
     def _word(
-        self, entry: Entry, kind: type[_T], name: str, problems: dict[str, str]
+        self, entry: KeyValue, kind: type[_T], name: str, problems: dict[str, str]
     ) -> _T | None:
         good = self._good.get(entry.key)
         if good is None or good.mod_revision != entry.mod_revision:
@@ -246,7 +246,7 @@ def _odd(key: str) -> bool:
     return key not in single and not key.startswith(_KINDS)
 
 
-def _decoded(kind: type[_T], entry: Entry, name: str) -> _T:
+def _decoded(kind: type[_T], entry: KeyValue, name: str) -> _T:
     read = decode if kind is MachineStatus else decode_fully
     word = read(cast("type[_T]", cast("Hashable", kind)), entry.value)
     _check_name(word, name)

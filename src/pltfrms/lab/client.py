@@ -26,10 +26,10 @@ from pltfrms.lab.parts import LabParts
 from pltfrms.lab.patience import Patience
 from pltfrms.lab.protocol import (
     SOCKET,
+    Entrance,
     FaultInfo,
     LabReport,
     MachineInfo,
-    Place,
     raise_error,
     read_reply,
     request_line,
@@ -237,7 +237,7 @@ class LabClient:
         Raises:
             NotFoundError: there is no such thing, or it does not run.
         """
-        place = self._ask(Place, "place", target=machine_or_instance)
+        place = self._ask(Entrance, "place", target=machine_or_instance)
         command = list(argv)
         for pid in reversed(place.pids):
             command = ["nsenter", f"--target={pid}", *_INTO, "--", *command]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pltfrms.lab.impairment import MILLION, Condition
+from pltfrms.lab.impairment import MILLION, PortCondition
 from pltfrms.lab.parts import Port, PortKey, Segment, Wiring
 from pltfrms.lab.protocol import LinkReport, Substitute
 from pltfrms.lab.shaping import Shaper
@@ -17,7 +17,7 @@ _AT_ONCE = 16
 
 
 async def measure_links(
-    wiring: Wiring, conditions: Mapping[PortKey, Condition], pids: Mapping[str, int]
+    wiring: Wiring, conditions: Mapping[PortKey, PortCondition], pids: Mapping[str, int]
 ) -> tuple[LinkReport, ...]:
     """Ping from the first powered port of every segment to each other one.
 
@@ -67,7 +67,7 @@ def _pairs(wiring: Wiring, pids: Mapping[str, int]) -> Iterator[tuple[Segment, P
             yield segment, powered[0], other
 
 
-def _asked(hub: Condition, other: Condition) -> tuple[int, bool]:
+def _asked(hub: PortCondition, other: PortCondition) -> tuple[int, bool]:
     """Return the mean one-way delay (microseconds), and whether faults stop or lose frames."""
     ways = (hub.shape.outward, other.shape.inward, other.shape.outward, hub.shape.inward)
     broken = any(one.cut or one.silent for one in (hub, other))

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.lab.impairment import Condition, Impairment, Shape
+from pltfrms.lab.impairment import Impairment, PortCondition, PortShape
 from pltfrms.lab.parts import (
     LabParts,
     Port,
@@ -149,7 +149,7 @@ def find_target(parts: LabParts, text: str) -> FaultTarget:
 
 def decide_conditions(
     wiring: Wiring, faults: Iterable[Fault], off: Collection[str]
-) -> dict[PortKey, Condition]:
+) -> dict[PortKey, PortCondition]:
     """Return how every port is to be, given the acting faults and the machines without power.
 
     Loss and delay of a cable act once per direction, at its first port; those of a switch on
@@ -198,10 +198,10 @@ def _condition(
     port: Port,
     faults: tuple[Fault, ...],
     off: Collection[str],
-) -> Condition:
+) -> PortCondition:
     own_delay = Impairment(delay_us=port.delay_us)
     cut = segment.point_to_point and any(other.machine in off for other in segment.ports)
-    silent, shape = False, Shape(outward=own_delay, inward=own_delay)
+    silent, shape = False, PortShape(outward=own_delay, inward=own_delay)
     for fault in faults:
         touched = _touches(wiring, fault.target, segment, port)
         match fault.kind.word:
@@ -212,7 +212,7 @@ def _condition(
             case _:
                 if touched:
                     shape = shape.plus(_extra(fault, segment, port))
-    return Condition(cut=cut, silent=silent, shape=shape)
+    return PortCondition(cut=cut, silent=silent, shape=shape)
 
 
 def _touches(wiring: Wiring, target: FaultTarget, segment: Segment, port: Port) -> bool:
@@ -235,15 +235,15 @@ def _far_end_cut(wiring: Wiring, target: FaultTarget, segment: Segment) -> bool:
     )
 
 
-def _extra(fault: Fault, segment: Segment, port: Port) -> Shape:
+def _extra(fault: Fault, segment: Segment, port: Port) -> PortShape:
     impairment = fault.kind.impairment
     if fault.target.kind is not TargetKind.SEGMENT:
-        return Shape(outward=impairment, inward=impairment)
+        return PortShape(outward=impairment, inward=impairment)
     if not segment.point_to_point:
-        return Shape(outward=impairment)
+        return PortShape(outward=impairment)
     if port == segment.ports[0]:
-        return Shape(outward=impairment, inward=impairment)
-    return Shape()
+        return PortShape(outward=impairment, inward=impairment)
+    return PortShape()
 
 
 def _targets(parts: LabParts) -> dict[str, FaultTarget]:

@@ -20,7 +20,7 @@ class Impairment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class PortShape:
     """Both directions of a port."""
 
     outward: Impairment = Impairment()
@@ -31,21 +31,21 @@ class Shape:
     @property
     def plain(self) -> bool:
         """Whether frames just pass."""
-        return self == Shape()
+        return self == PortShape()
 
-    def plus(self, other: "Shape") -> "Shape":
+    def plus(self, other: "PortShape") -> "PortShape":
         """Return what both do together."""
-        return Shape(
+        return PortShape(
             outward=self.outward.plus(other.outward), inward=self.inward.plus(other.inward)
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class PortCondition:
     """How a port is to be: the sum of its own delay and all faults on it."""
 
     cut: bool = False
     """No carrier."""
     silent: bool = False
     """Carrier, but no frame passes."""
-    shape: Shape = Shape()
+    shape: PortShape = PortShape()

@@ -28,12 +28,12 @@ from pltfrms.lab.faults import (
     find_target,
     parse_kind,
 )
-from pltfrms.lab.impairment import Condition
+from pltfrms.lab.impairment import PortCondition
 from pltfrms.lab.instances import FoundInstance, find_instances, pids_of
 from pltfrms.lab.links import run_batch
 from pltfrms.lab.machines import Machines
 from pltfrms.lab.parts import LabParts, PortKey
-from pltfrms.lab.protocol import FaultInfo, MachineInfo, Place
+from pltfrms.lab.protocol import Entrance, FaultInfo, MachineInfo
 from pltfrms.lab.shaping import choose_shaper
 from pltfrms.lab.wires import WireRoom
 
@@ -306,7 +306,7 @@ class LabOperations:
 
     # ---- what there is ---------------------------------------------------------------------
 
-    def conditions(self) -> dict[PortKey, Condition]:
+    def conditions(self) -> dict[PortKey, PortCondition]:
         """Return how every port is to be now."""
         faults = [one.fault for one in self._acting]
         return decide_conditions(self._parts.wiring, faults, self._machines.off)
@@ -351,7 +351,7 @@ class LabOperations:
         """The wires."""
         return self._room
 
-    def place(self, text: str) -> Place:
+    def place(self, text: str) -> Entrance:
         """Return how to enter a machine (by name or as a target) or an instance.
 
         Raises:
@@ -365,13 +365,13 @@ class LabOperations:
             if not found:
                 raise NotFoundError(f"{target.name} does not run; running: {self._running()}")
             machine, instance = found[0]
-            return Place(pids=(pids[machine], instance.pid))
+            return Entrance(pids=(pids[machine], instance.pid))
         if target.kind is not TargetKind.MACHINE:
             raise NotFoundError(f"{text} is no machine and no instance: nothing to enter")
         (machine,) = target.machines
         if machine not in pids:
             raise NotFoundError(f"{machine} has no power; `boot {target.name}` starts it")
-        return Place(pids=(pids[machine],))
+        return Entrance(pids=(pids[machine],))
 
     def capture_interface(self, text: str) -> str:
         """Return an interface of the wire room through which a segment's frames pass.

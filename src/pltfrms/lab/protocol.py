@@ -93,7 +93,7 @@ class LabReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Entrance:
     """How to enter a machine or instance: a process at each level of namespaces."""
 
     pids: tuple[int, ...]

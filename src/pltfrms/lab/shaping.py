@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.channel import Channel, GoneError
-from pltfrms.lab.impairment import Impairment, Shape
+from pltfrms.lab.impairment import Impairment, PortShape
 from pltfrms.lab.links import run_batch, run_now
 
 PORTS_PER_RELAY = 16
@@ -21,7 +21,7 @@ class Shaper(Protocol):
     why: str
     """One sentence for `doctor`."""
 
-    def set(self, near: str, far: str, shape: Shape) -> None:
+    def set(self, near: str, far: str, shape: PortShape) -> None:
         """Join `near` with `far`, or change how they are joined."""
         ...
 
@@ -44,7 +44,7 @@ class NetemShaper:
         """Start with no joined ports."""
         self._joined: set[str] = set()
 
-    def set(self, near: str, far: str, shape: Shape) -> None:
+    def set(self, near: str, far: str, shape: PortShape) -> None:
         """Join `near` with `far`, or change how they are joined."""
         if near not in self._joined:
             run_batch(_joint_lines(near, far))
@@ -62,7 +62,7 @@ class NetemShaper:
         return False
 
 
-def netem_lines(near: str, far: str, shape: Shape) -> list[str]:
+def netem_lines(near: str, far: str, shape: PortShape) -> list[str]:
     """Return the lines of `tc -batch`: frames leave the machine through `far`."""
     return [
         f"qdisc replace dev {interface} root netem limit {_NETEM_FRAMES}"
@@ -89,7 +89,7 @@ def _joint_lines(near: str, far: str) -> list[str]:
 class _RelayProcess:
     pid: int
     channel: Channel
-    ports: dict[str, tuple[str, Shape]] = field(default_factory=dict)
+    ports: dict[str, tuple[str, PortShape]] = field(default_factory=dict)
     """Near end -> (far end, shape)."""
 
 
@@ -109,7 +109,7 @@ class RelayShaper:
         """The relay processes."""
         return tuple(relay.pid for relay in self._relays)
 
-    def set(self, near: str, far: str, shape: Shape) -> None:
+    def set(self, near: str, far: str, shape: PortShape) -> None:
         """Join `near` with `far`, or change how they are joined."""
         relay = self._relay_of(near) or self._roomy()
         relay.ports[near] = (far, shape)
@@ -146,7 +146,7 @@ class RelayShaper:
         self._relays.append(self._new({}))
         return self._relays[-1]
 
-    def _new(self, ports: dict[str, tuple[str, Shape]]) -> _RelayProcess:
+    def _new(self, ports: dict[str, tuple[str, PortShape]]) -> _RelayProcess:
         ours, theirs = Channel.pair()
         pid = self._start(theirs)
         theirs.close()

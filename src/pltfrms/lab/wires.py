@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from pltfrms.lab.impairment import Condition, Shape
+from pltfrms.lab.impairment import PortCondition, PortShape
 from pltfrms.lab.links import join_bridge, leave_bridge, run_batch, set_down, set_up
 from pltfrms.lab.parts import Port, PortKey, Segment, Wiring
 from pltfrms.lab.shaping import Shaper
@@ -26,7 +26,7 @@ class _Wire:
     number: int
     bridge: str
     segment: Segment
-    condition: Condition = field(default_factory=Condition)
+    condition: PortCondition = field(default_factory=PortCondition)
     pair: int = 0
     """Number of the interfaces behind the shaper; 0 if frames just pass."""
 
@@ -67,7 +67,7 @@ class WireRoom:
         self,
         ports: Sequence[tuple[Segment, Port]],
         pids: Mapping[str, int],
-        conditions: Mapping[PortKey, Condition],
+        conditions: Mapping[PortKey, PortCondition],
     ) -> None:
         """Make the wires of `ports`; `pids` has a process of each of their machines.
 
@@ -111,7 +111,7 @@ class WireRoom:
         lines, self._rubbish = self._rubbish, []
         return lines
 
-    def apply(self, key: PortKey, condition: Condition) -> None:
+    def apply(self, key: PortKey, condition: PortCondition) -> None:
         """Make a port as `condition` says; a port of a powered-off machine is left alone.
 
         The fast things (carrier, silence) come first.
@@ -143,7 +143,7 @@ class WireRoom:
         self._made += 1  # never the same name twice: the kernel may still hold the old one
         return self._made
 
-    def _reshape(self, wire: _Wire, shape: Shape, *, in_bridge: bool) -> None:
+    def _reshape(self, wire: _Wire, shape: PortShape, *, in_bridge: bool) -> None:
         moves = in_bridge and shape.plain == bool(wire.pair)
         if moves:
             leave_bridge(wire.bridge, wire.door)

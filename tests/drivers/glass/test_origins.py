@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.glass.client import Place
+from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.drivers.glass.origins import AT_ONCE, OriginClient
 from pltfrms.drivers.glass.server import LookingGlass
 from pltfrms.errors import UnavailableError
 from pltfrms.model.peering import OriginQuestion, Validity
 
-PLACE = Place(machine="fra-e1", address=IPv6Address("::1"), asn=64500)
+PLACE = GlassMachine(machine="fra-e1", address=IPv6Address("::1"), asn=64500)
 TABLES = """
 router id 192.0.2.1;
 roa4 table rpki4;

@@ -13,12 +13,17 @@ from pathlib import Path
 import pytest
 
 from pltfrms.agent.glass import BalancerEye, look_at_balancer
-from pltfrms.drivers.glass.client import GlassClient, Place, RouteQuestion, route_commands
+from pltfrms.drivers.glass.client import (
+    GlassClient,
+    GlassMachine,
+    RouteQuestion,
+    route_commands,
+)
 from pltfrms.drivers.glass.server import GlassLimits, LookingGlass, may_ask
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.balancer import BalancerMode, BalancerView
 
-PLACE = Place(machine="fra-e1", address=IPv6Address("::1"), asn=64500)
+PLACE = GlassMachine(machine="fra-e1", address=IPv6Address("::1"), asn=64500)
 CONFIG = """
 router id 192.0.2.1;
 protocol device {}

@@ -21,7 +21,7 @@ from pltfrms.planner.routing.aggregates import (
 from pltfrms.planner.routing.remembering import (
     GAP_SECONDS,
     AggregateMemory,
-    Moment,
+    Instant,
     forgotten,
     is_old,
     recalled,
@@ -52,9 +52,9 @@ class Edge:
     wall_seconds: float = 0.0
     """How wrong its wall clock is."""
 
-    def moment(self, now: float) -> Moment:
+    def moment(self, now: float) -> Instant:
         unix_ms = int((now + self.wall_seconds) * 1000) + 1_767_225_600_000
-        return Moment(boot=self.boot, monotonic=now - self.boot_at, unix_ms=unix_ms)
+        return Instant(boot=self.boot, monotonic=now - self.boot_at, unix_ms=unix_ms)
 
     def lives(self, now: float, reachable: Reachable, *, writes: bool = True) -> None:
         moment = self.moment(now)

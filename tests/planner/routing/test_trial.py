@@ -15,9 +15,9 @@ from pltfrms.model.traffic import Override
 from pltfrms.planner.routing.trial import (
     Before,
     Expectation,
-    Judgement,
     Observation,
     Trial,
+    TrialAction,
     expect,
     judge,
 )
@@ -60,7 +60,7 @@ def _trial(expectation: Expectation) -> Trial:
 
 def _look(
     trial: Trial, at: float, states: Sequence[BgpState] | None = STATES, *, heard: bool = True
-) -> tuple[Trial, Judgement]:
+) -> tuple[Trial, TrialAction]:
     sessions = None if states is None else tuple(states)
     controller_at = at if heard else 99.0
     return judge(trial, Observation(at=at, sessions=sessions, controller_at=controller_at))
@@ -75,14 +75,14 @@ def _changed(name: str, **changes: object) -> tuple[BgpState, ...]:
 
 def test_what_stays_as_it_was_is_good_after_two_seconds_in_a_row() -> None:
     trial, judgement = _look(_trial(_expect(PLATFORM)), 101.5)
-    assert (judgement, trial.lack) == (Judgement.WAITING, "")
+    assert (judgement, trial.lack) == (TrialAction.WAITING, "")
     trial, judgement = _look(trial, 103.0, _changed(T4, up=False))
-    assert (judgement, trial.lack) == (Judgement.WAITING, f"{T4} is not up")
+    assert (judgement, trial.lack) == (TrialAction.WAITING, f"{T4} is not up")
     trial, judgement = _look(trial, 103.5)
-    assert judgement is Judgement.WAITING
+    assert judgement is TrialAction.WAITING
     trial, judgement = _look(trial, 105.4)
-    assert judgement is Judgement.WAITING
-    assert _look(trial, 105.5)[1] is Judgement.GOOD
+    assert judgement is TrialAction.WAITING
+    assert _look(trial, 105.5)[1] is TrialAction.GOOD
 
 
 def test_each_loss_has_its_words_and_is_bad_in_the_end() -> None:
@@ -95,16 +95,16 @@ def test_each_loss_has_its_words_and_is_bad_in_the_end() -> None:
     }
     for sentence, states in losses.items():
         trial, judgement = _look(_trial(_expect(PLATFORM)), 118.9, states)
-        assert (judgement, trial.lack) == (Judgement.WAITING, sentence)
-        assert _look(trial, 119.0, states)[1] is Judgement.BAD
+        assert (judgement, trial.lack) == (TrialAction.WAITING, sentence)
+        assert _look(trial, 119.0, states)[1] is TrialAction.BAD
 
 
 def test_controllers_count_only_if_one_answered_before() -> None:
     trial, judgement = _look(_trial(_expect(PLATFORM)), 119.0, heard=False)
-    assert (judgement, trial.lack) == (Judgement.BAD, "no controller has answered since")
+    assert (judgement, trial.lack) == (TrialAction.BAD, "no controller has answered since")
     alone = replace(BEFORE, controller=False)
     trial, _ = _look(_trial(_expect(PLATFORM, alone)), 110.0, heard=False)
-    assert _look(trial, 112.0, heard=False)[1] is Judgement.GOOD
+    assert _look(trial, 112.0, heard=False)[1] is TrialAction.GOOD
     early = Observation(at=100.6, sessions=STATES, controller_at=100.5)
     assert judge(_trial(_expect(PLATFORM)), early)[0].lack
 
@@ -161,6 +161,6 @@ def test_good_and_bad_keep_their_promises(
         well = up and exports and heard
         good_since = (at if good_since is None else good_since) if well else None
         long_enough = good_since is not None and at - good_since >= 2.0
-        assert (judgement is Judgement.GOOD) == long_enough
-        assert (judgement is Judgement.WAITING) == (not long_enough and at < 119.0)
-        assert bool(trial.lack) == (not well or judgement is Judgement.BAD)
+        assert (judgement is TrialAction.GOOD) == long_enough
+        assert (judgement is TrialAction.WAITING) == (not long_enough and at < 119.0)
+        assert bool(trial.lack) == (not well or judgement is TrialAction.BAD)

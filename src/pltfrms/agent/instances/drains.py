@@ -18,7 +18,7 @@ _PROBLEM: Final = "memory of drains"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drain:
+class InstanceDrain:
     """An instance that keeps serving the connections it has, and gets no new ones."""
 
     instance: Instance
@@ -47,27 +47,27 @@ class Drains:
         """Read nothing yet."""
         self._disk = disk
         self._problems = problems
-        self._drains: dict[str, Drain] = {}
+        self._drains: dict[str, InstanceDrain] = {}
 
     def read(self, running: Collection[Instance]) -> None:
         """Recall what an agent before us knew of instances that still run."""
         with self._problems.watch(_PROBLEM):
             text = self._disk.read(DRAINS_FILE)
-            known = codec.decode(tuple[Drain, ...], text) if text else ()
+            known = codec.decode(tuple[InstanceDrain, ...], text) if text else ()
             self._drains = {each.instance.allocation: each for each in known}
         self._drains = {n: each for n, each in self._drains.items() if each.instance in running}
 
-    def of(self, instance: Instance) -> Drain | None:
+    def of(self, instance: Instance) -> InstanceDrain | None:
         """Return the drain of exactly this instance."""
         drain = self._drains.get(instance.allocation)
         return drain if drain is not None and drain.instance == instance else None
 
-    def keep(self, drain: Drain) -> None:
+    def keep(self, drain: InstanceDrain) -> None:
         """Remember a drain. A disk that refuses is a problem, and no reason not to drain."""
         self._drains[drain.instance.allocation] = drain
         self._write()
 
-    def forget(self, drain: Drain) -> None:
+    def forget(self, drain: InstanceDrain) -> None:
         """Remember a drain no longer."""
         self._drains.pop(drain.instance.allocation, None)
         self._write()
@@ -75,7 +75,7 @@ class Drains:
     def _write(self) -> None:
         with self._problems.watch(_PROBLEM):
             drains = tuple(self._drains.values())
-            self._disk.write(DRAINS_FILE, codec.encode(drains, tuple[Drain, ...]))
+            self._disk.write(DRAINS_FILE, codec.encode(drains, tuple[InstanceDrain, ...]))
 
 
 def connections_left(count: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pltfrms.agent.instances.drains import Drain, Drains, connections_left
+from pltfrms.agent.instances.drains import Drains, InstanceDrain, connections_left
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -256,14 +256,14 @@ class Runner:
         if not self._around.drainable(service, instance):
             return
         now = self._world.clock.monotonic()
-        self._drain = Drain(
+        self._drain = InstanceDrain(
             instance=instance, allocation=allocation, service=service, why=why, begun_at=now
         )
         self._around.drains.keep(self._drain)
         self.health = draining(self.health, now, why)
         await self._around.settle()
 
-    async def _wait_for_connections(self, drain: Drain) -> None:
+    async def _wait_for_connections(self, drain: InstanceDrain) -> None:
         """Return when an instance has none left, or has had time enough."""
         clock = self._world.clock
         next_words_at = clock.monotonic()

@@ -11,7 +11,7 @@ from pltfrms.model.machine import Route
 from pltfrms.planner.routing.aggregates import AggregateState
 from pltfrms.planner.routing.remembering import (
     AggregateMemory,
-    Moment,
+    Instant,
     announced_before,
     forgotten,
     is_old,
@@ -61,6 +61,6 @@ class Memory:
             self._world.disk.write(AGGREGATES_FILE, codec.encode(fresh))
             self._written = fresh
 
-    def _now(self) -> Moment:
+    def _now(self) -> Instant:
         clock, boot = self._world.clock, self._world.boot
-        return Moment(boot=boot, monotonic=clock.monotonic(), unix_ms=clock.unix_ms())
+        return Instant(boot=boot, monotonic=clock.monotonic(), unix_ms=clock.unix_ms())

@@ -33,7 +33,7 @@ class PolicyMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WantedPolicy:
     """A platform, and the fingerprint of what it wants of this machine."""
 
     platform: Platform
@@ -46,7 +46,7 @@ class Policy:
 
     machine: str
     disk: Disk
-    wish: Wish | None = None
+    wish: WantedPolicy | None = None
     interrupted: bool = False
     """Whether a trial was going on when an agent before us ended."""
     _memory: PolicyMemory = field(default_factory=PolicyMemory)
@@ -92,12 +92,12 @@ class Policy:
             return f"the agent ended during its trial, {memory.tries} times"
         return memory.refused
 
-    def keep(self, wish: Wish) -> None:
+    def keep(self, wish: WantedPolicy) -> None:
         """Confirm a policy."""
         self._usable = True
         self._remember(PolicyMemory(platform=wish.platform, fingerprint=wish.fingerprint))
 
-    def begin(self, wish: Wish) -> None:
+    def begin(self, wish: WantedPolicy) -> None:
         """Count a trial before it begins."""
         memory = self._memory
         tries = memory.tries if memory.tried == wish.fingerprint else 0
@@ -105,7 +105,7 @@ class Policy:
             replace(memory, tried=wish.fingerprint, tries=tries + 1, on_trial=True, refused="")
         )
 
-    def drop(self, wish: Wish, why: str) -> None:
+    def drop(self, wish: WantedPolicy, why: str) -> None:
         """End a trial: because of `why`, or (empty) without a judgement."""
         self._remember(
             replace(self._memory, tried=wish.fingerprint, tries=0, on_trial=False, refused=why)

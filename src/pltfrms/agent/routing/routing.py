@@ -20,7 +20,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.routing.costs import Costs
 from pltfrms.agent.routing.permits import Permits
-from pltfrms.agent.routing.policy import Policy, Wish
+from pltfrms.agent.routing.policy import Policy, WantedPolicy
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.routing.trial import Attempt, try_out
 from pltfrms.agent.routing.validation import Validation
@@ -94,7 +94,7 @@ class Routing:
         self._policy = Policy(machine, around.world.disk)
         self._validation = Validation(around.world, around.problems)
         self._interventions = Interventions()
-        self._on_trial: Wish | None = None
+        self._on_trial: WantedPolicy | None = None
         self._refused = ""
         """The text that BIRD's own parser refused: offering it again is no use."""
         self._cold_until = 0.0
@@ -132,7 +132,7 @@ class Routing:
             and before.fingerprint != fingerprint
         ):
             self._say(RoutingState.WAITING, "something else is wanted now")
-        self._policy.wish = Wish(platform, fingerprint)
+        self._policy.wish = WantedPolicy(platform, fingerprint)
         self._at_a_loss = False
         self._interventions = interventions
         self._around.sessions.own_asn = platform.asn
@@ -220,7 +220,7 @@ class Routing:
         soon = sight.hold or sight.states is None
         return min(SOON_SECONDS if soon else APPLY_SECONDS, self._seconds_left(wish, sight))
 
-    async def _look(self, wish: Wish) -> _Sight:
+    async def _look(self, wish: WantedPolicy) -> _Sight:
         try:
             states: tuple[BgpState, ...] | None = await self._around.sessions.look()
         except UnavailableError:
@@ -234,7 +234,7 @@ class Routing:
             self._around.frost.starting = False
         return _Sight(states=states, hold=hold, cold=cold)
 
-    async def _is_confirmed(self, wish: Wish, sight: _Sight) -> bool:
+    async def _is_confirmed(self, wish: WantedPolicy, sight: _Sight) -> bool:
         """Return whether the wanted policy needs no trial.
 
         It is the confirmed one; or none was ever confirmed, and BIRD runs no text of ours, or
@@ -248,7 +248,7 @@ class Routing:
 
     # ---- following what is confirmed ---------------------------------------------------------
 
-    async def _follow(self, wish: Wish, sight: _Sight) -> None:
+    async def _follow(self, wish: WantedPolicy, sight: _Sight) -> None:
         """Follow the conditions; what is wanted differs in nothing else."""
         if await self._apply(self._text(wish.platform, sight)):
             self._policy.keep(wish)
@@ -274,7 +274,7 @@ class Routing:
 
     # ---- changing the policy -----------------------------------------------------------------
 
-    async def _change(self, wish: Wish, sight: _Sight) -> None:
+    async def _change(self, wish: WantedPolicy, sight: _Sight) -> None:
         confirmed = self._policy.confirmed
         if confirmed is not None:
             await self._apply(self._text(confirmed, sight))
@@ -286,7 +286,7 @@ class Routing:
             await self._try(wish, sight)
             self._wake.set()
 
-    def _why_not_now(self, wish: Wish, sight: _Sight) -> str:
+    def _why_not_now(self, wish: WantedPolicy, sight: _Sight) -> str:
         if self._world.clock.monotonic() < self._again_at:
             return self._detail
         if sight.states is None:
@@ -299,7 +299,7 @@ class Routing:
             return ""
         return self._why_no_turn(wish)
 
-    def _why_no_turn(self, wish: Wish) -> str:
+    def _why_no_turn(self, wish: WantedPolicy) -> str:
         now = self._world.clock.monotonic()
         if now - self._turn_at > TURN_SECONDS:
             return "no controller says whose turn it is"
@@ -307,7 +307,7 @@ class Routing:
             return "this agent has just started, and controllers first hear what it wants"
         return "" if self._turn == wish.fingerprint else "it is not the turn of this machine"
 
-    async def _try(self, wish: Wish, sight: _Sight) -> None:
+    async def _try(self, wish: WantedPolicy, sight: _Sight) -> None:
         attempt = Attempt(
             machine=self._machine,
             platforms=(self._policy.confirmed or wish.platform, wish.platform),
@@ -335,7 +335,7 @@ class Routing:
         self._around.problems.set(_DISK, "")
         self._judge(wish, why)
 
-    def _judge(self, wish: Wish, why: str) -> None:
+    def _judge(self, wish: WantedPolicy, why: str) -> None:
         about = f"machine/{self._machine}"
         if why:
             self._policy.drop(wish, why)
@@ -382,7 +382,7 @@ class Routing:
             return self._world.archive.file(self._world.clock.unix_ms())
         return ""
 
-    def _seconds_left(self, wish: Wish, sight: _Sight) -> float:
+    def _seconds_left(self, wish: WantedPolicy, sight: _Sight) -> float:
         """Return until when time alone changes nothing."""
         now_ms = self._world.clock.unix_ms()
         platform = self._policy.confirmed or wish.platform

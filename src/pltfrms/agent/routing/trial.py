@@ -11,7 +11,7 @@ from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.topology import Platform
-from pltfrms.planner.routing.trial import Before, Judgement, Observation, Trial, expect, judge
+from pltfrms.planner.routing.trial import Before, Observation, Trial, TrialAction, expect, judge
 
 LOOK_SECONDS: Final = 0.5
 ANSWERED_SECONDS: Final = 10.0
@@ -70,9 +70,9 @@ async def try_out(world: World, attempt: Attempt) -> str:
 async def _watch(world: World, attempt: Attempt, trial: Trial) -> str:
     while True:
         trial, judgement = judge(trial, await _observe(world, attempt))
-        if judgement is Judgement.BAD:
+        if judgement is TrialAction.BAD:
             return f"{trial.lack} ({await world.bird.revert()})"
-        if judgement is Judgement.GOOD:
+        if judgement is TrialAction.GOOD:
             try:
                 await world.bird.confirm()
             except ConflictError as error:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import click
 
-from pltfrms.cli.network.intervening import JSON, Wish, intervene, wished
+from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
 from pltfrms.cli.network.words import drain_word
 from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.platform.summary import DatacenterRow, MachineRow, datacenter_row, machine_row
@@ -61,7 +61,7 @@ def list_nodes(settings: Settings, datacenter: str, *, as_json: bool) -> None:
 @_NODE
 @wished(drains=True, phases=False)
 @pass_settings
-def drain_node(settings: Settings, node: str, wish: Wish) -> None:
+def drain_node(settings: Settings, node: str, wish: InterventionWish) -> None:
     """Move the replicas away from a node.
 
     Nothing is placed there any more. One replica of a service after the other is started on
@@ -79,7 +79,7 @@ def drain_node(settings: Settings, node: str, wish: Wish) -> None:
 @_NODE
 @wished()
 @pass_settings
-def undrain_node(settings: Settings, node: str, wish: Wish) -> None:
+def undrain_node(settings: Settings, node: str, wish: InterventionWish) -> None:
     """End the drain of a node.
 
     Example: pltfrms node undrain fra-n1
@@ -126,7 +126,7 @@ def list_datacenters(settings: Settings, *, as_json: bool) -> None:
 @_DATACENTER
 @wished(drains=True)
 @pass_settings
-def drain_datacenter(settings: Settings, datacenter: str, wish: Wish) -> None:
+def drain_datacenter(settings: Settings, datacenter: str, wish: InterventionWish) -> None:
     """Have clients go to other datacenters.
 
     All sessions of all its edges with the outside are drained, and stay up; `peer drain` says
@@ -143,7 +143,7 @@ def drain_datacenter(settings: Settings, datacenter: str, wish: Wish) -> None:
 @_DATACENTER
 @wished()
 @pass_settings
-def undrain_datacenter(settings: Settings, datacenter: str, wish: Wish) -> None:
+def undrain_datacenter(settings: Settings, datacenter: str, wish: InterventionWish) -> None:
     """End the drain of a datacenter, or a plan of one.
 
     Example: pltfrms datacenter undrain fra

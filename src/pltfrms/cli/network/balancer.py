@@ -38,7 +38,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON doc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class FlowExplanation:
     """Who gets a flow that comes by a machine."""
 
     machine: str
@@ -135,7 +135,7 @@ def explain_flow(
     if not found:
         raise UnavailableError("; ".join(silent) or "there is no edge of ours")
     if as_json:
-        write_json(tuple(found), tuple[Explanation, ...])
+        write_json(tuple(found), tuple[FlowExplanation, ...])
     else:
         for each in found:
             _show_explanation(each)
@@ -239,7 +239,7 @@ def _edges(snapshot: Snapshot) -> tuple[tuple[str, ...], ...]:
 
 def _explain_by_one(
     client: OperatorClient, snapshot: Snapshot, machines: tuple[str, ...], flow: Flow
-) -> Explanation:
+) -> FlowExplanation:
     """Explain by the first of these machines that answers; UnavailableError if none does."""
     silent = []
     for machine in machines:
@@ -252,7 +252,7 @@ def _explain_by_one(
 
 def _explain(
     client: OperatorClient, snapshot: Snapshot, machine: str, flow: Flow
-) -> Explanation:
+) -> FlowExplanation:
     view = ask_balancer(client, machine)
     path = flow_path(snapshot, view, flow)
     sentences = path.sentences
@@ -260,7 +260,7 @@ def _explain(
     if path.row is not None:
         kernel = ask_balancer_row(client, machine, flow.service.id, path.row)
         sentences = (*sentences, kernel_sentence(path, kernel))
-    return Explanation(
+    return FlowExplanation(
         machine=machine,
         mode=view.mode,
         flow=flow.words,
@@ -271,7 +271,7 @@ def _explain(
     )
 
 
-def _show_explanation(each: Explanation) -> None:
+def _show_explanation(each: FlowExplanation) -> None:
     click.echo(f"{each.machine}: {each.flow}")
     for sentence in each.sentences:
         click.echo(f"  {sentence}")

@@ -2,7 +2,7 @@
 
 import click
 
-from pltfrms.cli.network.intervening import JSON, Wish, intervene, wished
+from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
 from pltfrms.cli.network.peer import show_announcements, show_sessions
 from pltfrms.cli.network.rows import EXTERNAL, EdgeDetail, EdgeRow, edge_detail, edge_rows
 from pltfrms.cli.shared.complete import complete_edges, complete_ports
@@ -67,7 +67,7 @@ def show_edge(settings: Settings, edge: str, *, as_json: bool) -> None:
 @_PORT
 @wished(drains=True)
 @pass_settings
-def drain_edge(settings: Settings, edge: str, port: str, wish: Wish) -> None:
+def drain_edge(settings: Settings, edge: str, port: str, wish: InterventionWish) -> None:
     """Take the outside traffic away from an edge or a port.
 
     Its sessions with the outside stay up; `peer drain` says what happens to them.
@@ -83,7 +83,7 @@ def drain_edge(settings: Settings, edge: str, port: str, wish: Wish) -> None:
 @_PORT
 @wished()
 @pass_settings
-def undrain_edge(settings: Settings, edge: str, port: str, wish: Wish) -> None:
+def undrain_edge(settings: Settings, edge: str, port: str, wish: InterventionWish) -> None:
     """End the drain of an edge or a port.
 
     Example: pltfrms edge undrain lon-e1 --port x-ixp1

@@ -56,7 +56,7 @@ _DETACH = click.option("--detach", is_flag=True, help="Do not wait until it is d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class InterventionWish:
     """What the options say that all interventions share."""
 
     why: str
@@ -82,9 +82,11 @@ def wished(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def collected(*arguments: Any, **values: Any) -> None:
-            shared = {f.name: values.pop(f.name) for f in fields(Wish) if f.name in values}
+            shared = {
+                f.name: values.pop(f.name) for f in fields(InterventionWish) if f.name in values
+            }
             shared["despite"] = guards_of(shared["despite"])
-            command(*arguments, wish=Wish(**shared), **values)
+            command(*arguments, wish=InterventionWish(**shared), **values)
 
         decorated: Callable[..., None] = collected
         for option in reversed(options):
@@ -94,7 +96,9 @@ def wished(
     return decorate
 
 
-def intervene(settings: Settings, change: InterventionChange, title: str, wish: Wish) -> None:
+def intervene(
+    settings: Settings, change: InterventionChange, title: str, wish: InterventionWish
+) -> None:
     """Do it and show what it does; a drain is followed until it is done.
 
     `title` names it in the last line. A dry run ends the command with its exit code.
@@ -133,7 +137,10 @@ def intervene(settings: Settings, change: InterventionChange, title: str, wish: 
 
 
 def _request(
-    settings: Settings, client: OperatorClient, change: InterventionChange, wish: Wish
+    settings: Settings,
+    client: OperatorClient,
+    change: InterventionChange,
+    wish: InterventionWish,
 ) -> NoReturn:
     """Ask for what a second operator must approve, and end the command."""
     asked = ask_second(settings, client, intervention=change)
@@ -145,11 +152,11 @@ def _request(
     click.get_current_context().exit(EXIT_WAITS)
 
 
-def _until_ms(wish: Wish) -> int:
+def _until_ms(wish: InterventionWish) -> int:
     return (wish.since_ms or unix_ms()) + wish.lasts_ms if wish.lasts_ms else 0
 
 
-def _show(reply: InterventionReply, title: str, wish: Wish) -> None:
+def _show(reply: InterventionReply, title: str, wish: InterventionWish) -> None:
     show_routing(reply.routing, reply.verdicts, wish.despite, reply.doubts)
     if reply.two_people and wish.dry_run:
         click.echo(f"two people are needed, because {reply.two_people}")

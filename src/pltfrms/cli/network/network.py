@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pltfrms.cli.network.intervening import JSON, Wish, intervene, wished
+from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
 from pltfrms.cli.network.load_rows import load_words
 from pltfrms.cli.network.rows import NetworkDetail, network_detail, unsettled_sentence
 from pltfrms.cli.network.words import blackhole_sentence, drain_sentence, freeze_sentence
@@ -78,7 +78,7 @@ def show_network(settings: Settings, *, as_json: bool) -> None:
 @_HERE
 @wished()
 @pass_settings
-def freeze(settings: Settings, wish: Wish, *, here: bool) -> None:
+def freeze(settings: Settings, wish: InterventionWish, *, here: bool) -> None:
     """Stop everything of ours that changes a route.
 
     Controllers plan nothing, agents leave routes as they are, until somebody says
@@ -96,7 +96,7 @@ def freeze(settings: Settings, wish: Wish, *, here: bool) -> None:
 @_HERE
 @wished()
 @pass_settings
-def unfreeze(settings: Settings, wish: Wish, *, here: bool) -> None:
+def unfreeze(settings: Settings, wish: InterventionWish, *, here: bool) -> None:
     """End a freeze: what is wanted is done again.
 
     Example: pltfrms network unfreeze
@@ -120,7 +120,7 @@ def blackhole() -> None:
 @click.option("--for", "for_ms", type=DURATION, required=True, help="It ends by itself then.")
 @wished()
 @pass_settings
-def add_blackhole(settings: Settings, prefix: str, for_ms: int, wish: Wish) -> None:
+def add_blackhole(settings: Settings, prefix: str, for_ms: int, wish: InterventionWish) -> None:
     """Ask the peers that speak blackhole (RFC 7999) to drop.
 
     PREFIX is one address of an aggregate.
@@ -136,7 +136,7 @@ def add_blackhole(settings: Settings, prefix: str, for_ms: int, wish: Wish) -> N
 @click.argument("prefix", shell_complete=complete_blackholes)
 @wished()
 @pass_settings
-def remove_blackhole(settings: Settings, prefix: str, wish: Wish) -> None:
+def remove_blackhole(settings: Settings, prefix: str, wish: InterventionWish) -> None:
     """End a blackhole before its time.
 
     Example: pltfrms network blackhole remove 198.51.100.7
@@ -157,7 +157,7 @@ def _prefix(text: str) -> str:
 # ---- this machine alone --------------------------------------------------------------------
 
 
-def _freeze_here(wish: Wish) -> None:
+def _freeze_here(wish: InterventionWish) -> None:
     text = f"{wish.why or 'no reason given'}; by {asking_user()}\n"
     if not wish.dry_run:
         try:
@@ -168,7 +168,7 @@ def _freeze_here(wish: Wish) -> None:
     _say_here(f"this machine is frozen by {FROZEN_HERE}", wish)
 
 
-def _unfreeze_here(wish: Wish) -> None:
+def _unfreeze_here(wish: InterventionWish) -> None:
     if not wish.dry_run:
         try:
             FROZEN_HERE.unlink(missing_ok=True)
@@ -177,7 +177,7 @@ def _unfreeze_here(wish: Wish) -> None:
     _say_here("this machine is not frozen by itself any more", wish)
 
 
-def _say_here(sentence: str, wish: Wish) -> None:
+def _say_here(sentence: str, wish: InterventionWish) -> None:
     if wish.as_json:
         write_json({"here": sentence, "dry_run": wish.dry_run}, dict[str, str | bool])
     else:

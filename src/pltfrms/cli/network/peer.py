@@ -2,7 +2,7 @@
 
 import click
 
-from pltfrms.cli.network.intervening import JSON, Wish, intervene, wished
+from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
 from pltfrms.cli.network.rows import (
     AnnouncementRow,
     PeerDetail,
@@ -75,7 +75,7 @@ def show_peer(settings: Settings, name: str, *, as_json: bool) -> None:
 @_EDGE
 @wished(drains=True)
 @pass_settings
-def drain_peer(settings: Settings, where: str, edge: str, wish: Wish) -> None:
+def drain_peer(settings: Settings, where: str, edge: str, wish: InterventionWish) -> None:
     """Take the traffic away from a peer; its sessions stay up.
 
     First both sides are told to prefer other paths (RFC 8326); after --wait nothing is
@@ -93,7 +93,7 @@ def drain_peer(settings: Settings, where: str, edge: str, wish: Wish) -> None:
 @_EDGE
 @wished()
 @pass_settings
-def undrain_peer(settings: Settings, where: str, edge: str, wish: Wish) -> None:
+def undrain_peer(settings: Settings, where: str, edge: str, wish: InterventionWish) -> None:
     """End the drain of a peer.
 
     Example: pltfrms peer undrain transit1@fra-e1

@@ -21,7 +21,7 @@ _UP = "up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRow:
+class ReportedSession:
     """One session as its machine reported it last."""
 
     machine: str
@@ -42,7 +42,7 @@ class SessionRow:
 class SessionDetail:
     """A session, and what its BIRD says now."""
 
-    session: SessionRow
+    session: ReportedSession
     text: str = ""
     """In BIRD's words."""
     silent: str = ""
@@ -77,7 +77,7 @@ def list_sessions(settings: Settings, machine: str, *, down: bool, as_json: bool
     _check_machine(snapshot, machine)
     rows = tuple(row for row in _rows(snapshot, machine) if not down or row.state != _UP)
     if as_json:
-        write_json(rows, tuple[SessionRow, ...])
+        write_json(rows, tuple[ReportedSession, ...])
     elif rows:
         _show_rows(rows)
     else:
@@ -118,7 +118,7 @@ def show_session(settings: Settings, where: str, name: str, *, as_json: bool) ->
         _show_detail(detail)
 
 
-def _rows(snapshot: Snapshot, machine: str) -> Iterator[SessionRow]:
+def _rows(snapshot: Snapshot, machine: str) -> Iterator[ReportedSession]:
     loads = _by_session(snapshot)
     for each in snapshot.platform.machines:
         status = snapshot.statuses.get(each.name)
@@ -126,7 +126,7 @@ def _rows(snapshot: Snapshot, machine: str) -> Iterator[SessionRow]:
             continue
         known = snapshot.contact(each.name) is Contact.PRESENT
         for one in status.sessions:
-            yield SessionRow(
+            yield ReportedSession(
                 machine=each.name,
                 session=one.name,
                 state=(_UP if one.up else "down") if known else "unknown",
@@ -154,7 +154,9 @@ def _by_session(snapshot: Snapshot) -> dict[tuple[str, str], LoadRow]:
     }
 
 
-def _named(rows: tuple[SessionRow, ...], name: str, machine: str) -> tuple[SessionRow, ...]:
+def _named(
+    rows: tuple[ReportedSession, ...], name: str, machine: str
+) -> tuple[ReportedSession, ...]:
     found = tuple(
         row
         for row in rows
@@ -172,7 +174,7 @@ def _check_machine(snapshot: Snapshot, name: str) -> None:
         raise NotFoundError(f"there is no machine {name!r}; there are: {', '.join(known)}")
 
 
-def _show_rows(rows: tuple[SessionRow, ...]) -> None:
+def _show_rows(rows: tuple[ReportedSession, ...]) -> None:
     columns = ("machine", "session", "state", "in", "out", "refused", "port", "last")
     cells = [
         (

@@ -61,7 +61,7 @@ class Device(NamedTuple):
     name: str
 
 
-class Way(Protocol):
+class Attacher(Protocol):
     """A way to attach programs."""
 
     async def put(self, device: Device, side: Side, entry: str, *, hold: bool) -> str:
@@ -86,7 +86,7 @@ class Tcx:
         self._ids = {program.id: entry for entry, program in programs.items()}
 
     async def put(self, device: Device, side: Side, entry: str, *, hold: bool) -> str:
-        """See `Way`."""
+        """See `Attacher`."""
         index, program = device.ifindex, self._programs[entry]
         have = self._ours(index, side)
         if [self._ids.get(number) for number in have] == [entry]:
@@ -106,7 +106,7 @@ class Tcx:
         return "replaced"
 
     async def take(self, device: Device, side: Side) -> str:
-        """See `Way`."""
+        """See `Attacher`."""
         try:
             have = self._ours(device.ifindex, side)
             _take_off(have, device.ifindex, side)
@@ -140,7 +140,7 @@ class Clsact:
         self._done: dict[tuple[Device, Side], str] = {}
 
     async def put(self, device: Device, side: Side, entry: str, *, hold: bool) -> str:
-        """See `Way`."""
+        """See `Attacher`."""
         name = self._names[entry]
         have = await self._look(device, side)
         if have == name or (have and hold and have not in self._names.values()):
@@ -151,7 +151,7 @@ class Clsact:
         return "replaced" if have else "attached"
 
     async def take(self, device: Device, side: Side) -> str:
-        """See `Way`."""
+        """See `Attacher`."""
         have = await self._look(device, side)
         if have:
             await self._devices.delete_filter(device.name, side)
@@ -166,7 +166,7 @@ class Clsact:
 class Hooks:
     """The devices that the program watches. Methods raise OSError if the kernel refuses."""
 
-    def __init__(self, maps: Maps, devices: Devices, way: Way) -> None:
+    def __init__(self, maps: Maps, devices: Devices, way: Attacher) -> None:
         """Whatever is attached now is another agent's, before us."""
         self._maps = maps
         self._devices = devices
@@ -177,7 +177,7 @@ class Hooks:
         """Devices of instances, by address; None: not from us."""
 
     async def attach(self, hooks: Sequence[Hook], *, hold: bool) -> tuple[str, ...]:
-        """See `ports.Balancer`; for `hold` see `Way`. The first hook of a device counts."""
+        """See `ports.Balancer`; for `hold` see `Attacher`. A device's first hook counts."""
         wanted: dict[str, Hook] = {}
         for hook in hooks:
             wanted.setdefault(hook.device, hook)
@@ -254,7 +254,7 @@ def has_tcx() -> bool:
 
 async def take_all(devices: Devices) -> None:
     """Take off all that is ours from all devices of this network namespace."""
-    ways: tuple[Way, ...] = (Clsact({}, devices), *([Tcx({})] if has_tcx() else []))
+    ways: tuple[Attacher, ...] = (Clsact({}, devices), *([Tcx({})] if has_tcx() else []))
     for device in _devices().values():
         for way in ways:
             for side in _SIDES:

@@ -26,7 +26,7 @@ _NAME_EXPECTED = "CF_SYM_KNOWN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class GlassMachine:
     """A machine with a looking glass."""
 
     machine: str
@@ -52,7 +52,9 @@ class RouteQuestion:
 class Glass(Protocol):
     """Somebody who can look into machines. Every method raises UnavailableError."""
 
-    async def routes(self, place: Place, question: RouteQuestion) -> tuple[RouteView, ...]:
+    async def routes(
+        self, place: GlassMachine, question: RouteQuestion
+    ) -> tuple[RouteView, ...]:
         """Return the paths of the longest match, none if there is no match.
 
         Raises:
@@ -61,16 +63,16 @@ class Glass(Protocol):
         """
         ...
 
-    async def session(self, place: Place, name: str) -> SessionText:
+    async def session(self, place: GlassMachine, name: str) -> SessionText:
         """Return what BIRD says of a session; UsageError and NotFoundError as `routes`."""
         ...
 
-    async def balancer(self, place: Place) -> BalancerView:
+    async def balancer(self, place: GlassMachine) -> BalancerView:
         """Return the balancer of a machine."""
         ...
 
     async def balancer_row(
-        self, place: Place, service_id: int, row: int
+        self, place: GlassMachine, service_id: int, row: int
     ) -> tuple[IPv6Address, ...]:
         """Return what the kernel has in a row of a service's table; () if it has no table."""
         ...
@@ -84,7 +86,9 @@ class GlassClient:
         self._port = port
         self._seconds = seconds
 
-    async def routes(self, place: Place, question: RouteQuestion) -> tuple[RouteView, ...]:
+    async def routes(
+        self, place: GlassMachine, question: RouteQuestion
+    ) -> tuple[RouteView, ...]:
         """Return the paths of the longest match; see `Glass.routes`."""
         commands = route_commands(question)
         for reply in await self._ask(place, commands):
@@ -101,25 +105,25 @@ class GlassClient:
                 return found
         return ()
 
-    async def session(self, place: Place, name: str) -> SessionText:
+    async def session(self, place: GlassMachine, name: str) -> SessionText:
         """Return what BIRD says of a session; see `Glass.session`."""
         (reply,) = await self._ask(place, [f"show protocols all {_quoted(name)}"])
         text = "\n".join(line for _, line in reply.lines).strip()
         return SessionText(machine=place.machine, session=name, text=text)
 
-    async def balancer(self, place: Place) -> BalancerView:
+    async def balancer(self, place: GlassMachine) -> BalancerView:
         """Return the balancer of a machine; see `Glass.balancer`."""
         view = await self._ask_agent(place, "show balancer", BalancerView)
         return replace(view, machine=place.machine)
 
     async def balancer_row(
-        self, place: Place, service_id: int, row: int
+        self, place: GlassMachine, service_id: int, row: int
     ) -> tuple[IPv6Address, ...]:
         """Return a row of a table; see `Glass.balancer_row`."""
         command = f"show balancer row {service_id} {row}"
         return await self._ask_agent(place, command, tuple[IPv6Address, ...])
 
-    async def _ask_agent(self, place: Place, command: str, kind: type[_T]) -> _T:
+    async def _ask_agent(self, place: GlassMachine, command: str, kind: type[_T]) -> _T:
         (reply,) = await self._say(place, [command])
         if reply.code != _OK:
             raise UnavailableError(
@@ -131,13 +135,13 @@ class GlassClient:
         except UsageError as error:
             raise UnavailableError(f"{place.machine}: not understood: {error}") from error
 
-    async def _ask(self, place: Place, commands: Sequence[str]) -> tuple[BirdReply, ...]:
+    async def _ask(self, place: GlassMachine, commands: Sequence[str]) -> tuple[BirdReply, ...]:
         replies = await self._say(place, commands)
         for reply in replies:
             _check(reply, place.machine)
         return replies
 
-    async def _say(self, place: Place, commands: Sequence[str]) -> tuple[BirdReply, ...]:
+    async def _say(self, place: GlassMachine, commands: Sequence[str]) -> tuple[BirdReply, ...]:
         async with remote_connection(place.address, self._port, self._seconds) as bird:
             return await bird.ask_all(commands)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from pltfrms.drivers.bird.control_socket import BirdReply, remote_connection
-from pltfrms.drivers.glass.client import Place
+from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.errors import UnavailableError
 from pltfrms.model.peering import OriginQuestion, Validity
 from pltfrms.model.topology import GLASS_PORT
@@ -24,7 +24,7 @@ class Origins(Protocol):
     """Somebody who can ask machines what RPKI says."""
 
     async def validities(
-        self, place: Place, questions: Sequence[OriginQuestion]
+        self, place: GlassMachine, questions: Sequence[OriginQuestion]
     ) -> Mapping[OriginQuestion, Validity]:
         """Return an answer to each question.
 
@@ -43,7 +43,7 @@ class OriginClient:
         self._seconds = seconds
 
     async def validities(
-        self, place: Place, questions: Sequence[OriginQuestion]
+        self, place: GlassMachine, questions: Sequence[OriginQuestion]
     ) -> Mapping[OriginQuestion, Validity]:
         """Return an answer to each question; see `Origins.validities`."""
         families = {question.prefix.version for question in questions}
@@ -61,7 +61,7 @@ class OriginClient:
                 found[question] = _validity(reply, place.machine)
         return found
 
-    async def _ask(self, place: Place, commands: Sequence[str]) -> tuple[BirdReply, ...]:
+    async def _ask(self, place: GlassMachine, commands: Sequence[str]) -> tuple[BirdReply, ...]:
         async with remote_connection(place.address, self._port, self._seconds) as bird:
             return await bird.ask_all(commands)
 

@@ -83,7 +83,7 @@ class MapShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ProgramRun:
     """What a program did with one packet."""
 
     verdict: int
@@ -382,7 +382,7 @@ class Program(_Owned):
         """The name it was loaded by, at most 15 characters."""
         return _info(self.fd)[64:80].split(b"\0")[0].decode(errors="replace")
 
-    def test_run(self, data: bytes, context: bytes = b"", repeat: int = 1) -> Outcome:
+    def test_run(self, data: bytes, context: bytes = b"", repeat: int = 1) -> ProgramRun:
         """Run it on a packet (from its Ethernet header on) that goes nowhere.
 
         `context` is a `struct __sk_buff`, see `packet_context`. The packet is the same one
@@ -401,7 +401,7 @@ class Program(_Owned):
         _, answer = _call(_Command.PROG_TEST_RUN, attribute)
         verdict, _, size = struct.unpack_from("=3I", answer, 4)
         duration_ns, _, context_size = struct.unpack_from("=3I", answer, 36)
-        return Outcome(
+        return ProgramRun(
             verdict=verdict,
             data=data_out.raw[:size],
             context=context_out.raw[:context_size] if context_out else b"",

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from pltfrms.drivers.failover import Failover
-from pltfrms.drivers.store.ports import Condition, Delete, Entry, Listing, Put
+from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError, UnclearError
 
@@ -277,8 +277,8 @@ def _operation(write: Put | Delete) -> dict[str, dict[str, str]]:
     }
 
 
-def _entry(kv: Mapping[str, str]) -> Entry:
-    return Entry(
+def _entry(kv: Mapping[str, str]) -> KeyValue:
+    return KeyValue(
         key=b64decode(kv["key"]).decode(),
         value=b64decode(kv.get("value", "")),
         mod_revision=int(kv["mod_revision"]),

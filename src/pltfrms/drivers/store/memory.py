@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Condition, Delete, Entry, Listing, Put
+from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
 
@@ -42,7 +42,7 @@ class Backup:
     """The data of a store at one moment."""
 
     revision: int
-    entries: tuple[Entry, ...]
+    entries: tuple[KeyValue, ...]
     leases: tuple[tuple[int, int], ...]
     """(id, TTL in seconds)."""
 
@@ -59,7 +59,7 @@ class MemoryStoreState:
     def __init__(self, clock: Clock) -> None:
         """Begin empty; leases expire by `clock`."""
         self._clock = clock
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, KeyValue] = {}
         self._leases: dict[int, _Lease] = {}
         self._last_lease = 0
         self._log: list[tuple[int, str]] = []
@@ -188,7 +188,7 @@ class MemoryStoreState:
         for write in effective:
             self._log.append((self.revision, write.key))
             if isinstance(write, Put):
-                self._entries[write.key] = Entry(
+                self._entries[write.key] = KeyValue(
                     key=write.key,
                     value=write.value,
                     mod_revision=self.revision,

@@ -13,7 +13,7 @@ from typing import Final
 
 from pltfrms.drivers.kernel.nftables import NftTable
 from pltfrms.drivers.tool import run_tool
-from pltfrms.drivers.wireguard.ports import Peer, Sight
+from pltfrms.drivers.wireguard.ports import Sight, TunnelPeer
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.addresses import Address
 from pltfrms.model.tunnels import FRESH_SECONDS, MIN_SECRET_BYTES, Tunnel, TunnelKeys
@@ -144,7 +144,7 @@ def _sight(dump: str) -> Sight:
         key="" if ours[0] == "(none)" else ours[0],
         port=int(ours[2]),
         peers=tuple(
-            Peer(
+            TunnelPeer(
                 public_key=words[0],
                 endpoint=words[2],
                 allowed=frozenset(words[3].split(",")),

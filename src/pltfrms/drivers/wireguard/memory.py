@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from pltfrms.drivers.wireguard.ports import Peer, Sight
+from pltfrms.drivers.wireguard.ports import Sight, TunnelPeer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.tunnels import Tunnel, TunnelKeys
 
@@ -62,7 +62,7 @@ class MemoryWireGuard:
 
 
 def _sight(tunnel: Tunnel, keys: TunnelKeys) -> Sight:
-    peer = Peer(
+    peer = TunnelPeer(
         public_key=f"of {keys.theirs}",
         endpoint=str(tunnel.far_endpoint),
         allowed=frozenset(),

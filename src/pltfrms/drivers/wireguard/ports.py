@@ -8,7 +8,7 @@ from pltfrms.model.tunnels import Tunnel, TunnelKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class TunnelPeer:
     """The far end, as WireGuard knows it."""
 
     public_key: str
@@ -25,7 +25,7 @@ class Sight:
     key: str = field(repr=False)
     """Its private key in base64; empty if it has none yet."""
     port: int
-    peers: tuple[Peer, ...]
+    peers: tuple[TunnelPeer, ...]
 
     @property
     def handshake_at(self) -> int:

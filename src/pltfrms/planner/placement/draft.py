@@ -20,7 +20,7 @@ SLOTS_MAX = 254
 
 
 @dataclass(slots=True)
-class Load:
+class NodeLoad:
     """What is promised on one node. Whole thousandths of a core: sums must be exact."""
 
     cpu_milli: int = 0
@@ -51,7 +51,7 @@ class Draft:
         }
         self.cpu_milli_of = {name: cpu_milli(node.cpu) for name, node in self.nodes.items()}
         """What each node has, by name."""
-        self.loads: defaultdict[str, Load] = defaultdict(Load)
+        self.loads: defaultdict[str, NodeLoad] = defaultdict(NodeLoad)
         self._racks: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._replicas: defaultdict[tuple[str, str], dict[int, list[Allocation]]] = defaultdict(
             dict

@@ -21,7 +21,7 @@ RENEW_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Instant:
     """Now, in all ways of saying it."""
 
     boot: str
@@ -33,7 +33,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class RememberedAggregate:
     """One aggregate."""
 
     prefix: Prefix
@@ -45,17 +45,19 @@ class Remembered:
 class AggregateMemory:
     """What must survive an agent."""
 
-    written: Moment
+    written: Instant
     outside: bool
     """Whether anybody outside could be told."""
-    aggregates: tuple[Remembered, ...]
+    aggregates: tuple[RememberedAggregate, ...]
 
 
 def remembered(
-    states: Mapping[Prefix, AggregateState], written: Moment, *, outside: bool
+    states: Mapping[Prefix, AggregateState], written: Instant, *, outside: bool
 ) -> AggregateMemory:
     """Return the memory of these states."""
-    found = tuple(Remembered(prefix=prefix, state=state) for prefix, state in states.items())
+    found = tuple(
+        RememberedAggregate(prefix=prefix, state=state) for prefix, state in states.items()
+    )
     return AggregateMemory(written=written, outside=outside, aggregates=found)
 
 
@@ -70,7 +72,7 @@ def is_old(memory: AggregateMemory | None, fresh: AggregateMemory) -> bool:
 
 
 def recalled(
-    memory: AggregateMemory, now: Moment, announced: Collection[Route]
+    memory: AggregateMemory, now: Instant, announced: Collection[Route]
 ) -> Mapping[Prefix, AggregateState]:
     """Return the states to go on with; `announced` are our routes of table 101.
 
@@ -98,7 +100,7 @@ def announced_before(announced: Collection[Route]) -> dict[Prefix, AggregateStat
 
 
 def forgotten(
-    prefixes: Collection[Prefix], now: Moment, announced: Collection[Route]
+    prefixes: Collection[Prefix], now: Instant, announced: Collection[Route]
 ) -> Mapping[Prefix, AggregateState]:
     """Return the states when there is a memory, and it cannot be read.
 
@@ -109,7 +111,7 @@ def forgotten(
     return {**dict.fromkeys(prefixes, lost), **announced_before(announced)}
 
 
-def _shift_seconds(written: Moment, now: Moment) -> float:
+def _shift_seconds(written: Instant, now: Instant) -> float:
     """Return what to add to the memory's monotonic seconds to have those of now."""
     if written.boot == now.boot and written.monotonic <= now.monotonic:
         return 0.0

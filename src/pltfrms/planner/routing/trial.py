@@ -27,7 +27,7 @@ SETTLE_SECONDS: Final = 1.0
 _SHOWN = 3
 
 
-class Judgement(StrEnum):
+class TrialAction(StrEnum):
     """What is to be done about a trial now."""
 
     GOOD = "good"
@@ -122,16 +122,16 @@ def expect(
     )
 
 
-def judge(trial: Trial, seen: Observation) -> tuple[Trial, Judgement]:
+def judge(trial: Trial, seen: Observation) -> tuple[Trial, TrialAction]:
     """Return the trial after an observation, and what is to be done; `lack` says why."""
     lack = _lack(trial, seen)
     since = None if lack else trial.good_since if trial.good_since is not None else seen.at
     trial = replace(trial, good_since=since, lack=lack)
     if since is not None and seen.at - since >= GOOD_SECONDS:
-        return trial, Judgement.GOOD
+        return trial, TrialAction.GOOD
     if seen.at < trial.deadline_at - MARGIN_SECONDS:
-        return trial, Judgement.WAITING
-    return replace(trial, lack=lack or "it was not good for long enough"), Judgement.BAD
+        return trial, TrialAction.WAITING
+    return replace(trial, lack=lack or "it was not good for long enough"), TrialAction.BAD
 
 
 def _lack(trial: Trial, seen: Observation) -> str:

@@ -11,14 +11,14 @@ from ipaddress import IPv6Network
 from pathlib import Path
 
 from pltfrms.drivers.balancer import director
-from pltfrms.drivers.balancer.director.model import Home, Maps, Verdict
+from pltfrms.drivers.balancer.director.model import Fate, Home, Maps
 from pltfrms.drivers.balancer.hooks import has_tcx
 from pltfrms.drivers.balancer.maps import COUNTERS, SHAPES
 from pltfrms.drivers.kernel import bpf
 from pltfrms.drivers.kernel.bpf import (
     Map,
-    Outcome,
     Program,
+    ProgramRun,
     Side,
     packet_context,
     possible_cpus,
@@ -79,7 +79,7 @@ class Kernel:
         """Say behind which device an instance is, and the id of its network namespace."""
         self.maps["homes"].put(home.address, struct.pack("=Ii", device, namespace))
 
-    def run(self, program: str, frame: bytes, mark: int = 0) -> Outcome:
+    def run(self, program: str, frame: bytes, mark: int = 0) -> ProgramRun:
         """Let a frame pass a program, at the loopback device."""
         return self.programs[program].test_run(frame, packet_context(mark=mark))
 
@@ -110,13 +110,13 @@ def packed_table(rows: Sequence[Sequence[int]]) -> bytes:
     return firsts + b"".join(packed)
 
 
-def mark_of(outcome: Outcome) -> int:
+def mark_of(outcome: ProgramRun) -> int:
     """Return the mark of the packet after the run."""
     (mark,) = struct.unpack_from("=I", outcome.context, 8)
     return int(mark)
 
 
-def counted(verdict: Verdict) -> Counts:
+def counted(verdict: Fate) -> Counts:
     """Return what a verdict of the model counts, as `Kernel.counts` has it."""
     found: Counts = Counter()
     for name in verdict.counters:

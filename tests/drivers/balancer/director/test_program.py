@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.drivers.balancer.director.model import Maps, Verdict
+from pltfrms.drivers.balancer.director.model import Fate, Maps
 from pltfrms.model.balancer import CHANCES, ROWS
 from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.kernel import (
@@ -48,7 +48,7 @@ LIMIT = 4000
 """Instructions of a program: ours are small, and the verifier quick."""
 
 
-def difference(kernel: Kernel, program: str, packet: bytes, mark: int, said: Verdict) -> str:
+def difference(kernel: Kernel, program: str, packet: bytes, mark: int, said: Fate) -> str:
     """Return what the kernel does otherwise than the model says."""
     outcome = kernel.run(program, packet, mark)
     found = (outcome.verdict, outcome.data, mark_of(outcome))

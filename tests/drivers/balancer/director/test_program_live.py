@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.balancer.director.model import Home, Service, encapsulate
+from pltfrms.drivers.balancer.director.model import Home, Served, encapsulate
 from pltfrms.drivers.balancer.maps import COUNTERS
 from pltfrms.drivers.kernel.bpf import Side
 from pltfrms.model.balancer import ROWS, HookKind
@@ -149,7 +149,7 @@ def make_director(kernel: Kernel) -> None:
     kernel.fill(
         replace(
             machine(),
-            services={key(each): Service(1, TEAM) for each in SERVICES},
+            services={key(each): Served(1, TEAM) for each in SERVICES},
             tables={1: [(1, 2, 0, 0)] * ROWS},
         )
     )

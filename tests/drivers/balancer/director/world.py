@@ -8,12 +8,12 @@ from ipaddress import IPv6Network, ip_address
 from pltfrms.drivers.balancer.director.model import (
     REDIRECTED,
     Action,
-    Flow,
+    Fate,
     Home,
     Maps,
-    Service,
+    PacketFlow,
+    Served,
     Socket,
-    Verdict,
     deliver,
     encapsulate,
 )
@@ -63,19 +63,19 @@ def machine() -> Maps:
         source=IPv6Network(SOURCE),
         infrastructure=IPv6Network(INFRASTRUCTURE),
         services={
-            key(WEB4): Service(0, WEB),
-            key(WEB6): Service(0, WEB),
-            key(TEAM4): Service(1, TEAM),
-            key(TEAM6): Service(1, TEAM),
-            key(BARE4): Service(2, BARE),
-            key(IDLE6): Service(3, IDLE),
+            key(WEB4): Served(0, WEB),
+            key(WEB6): Served(0, WEB),
+            key(TEAM4): Served(1, TEAM),
+            key(TEAM6): Served(1, TEAM),
+            key(BARE4): Served(2, BARE),
+            key(IDLE6): Served(3, IDLE),
         },
         tables={0: web_rows(), 1: [(1, 2, 3, 0)] * ROWS, 3: [(0, 0, 0, 0)] * ROWS},
         instances={number: packed(instance(number)) for number in range(1, INSTANCES + 1)},
     )
 
 
-def socket_of(flow: Flow) -> Socket:
+def socket_of(flow: PacketFlow) -> Socket:
     """Return what instance 1 has: one connection per address of the team, and a listener."""
     if flow.service not in {key(TEAM4), key(TEAM6)}:
         return Socket.NONE
@@ -86,7 +86,7 @@ def socket_of(flow: Flow) -> Socket:
     return Socket.FLOW if known else Socket.LISTENER
 
 
-def model(program: str, packet: bytes, maps: Maps, mark: int = 0, me: Home = ME) -> Verdict:
+def model(program: str, packet: bytes, maps: Maps, mark: int = 0, me: Home = ME) -> Fate:
     """Return what the model says."""
     comes_in = program == "inside"
     if program == "instance_out" or (comes_in and packet[:6] == OUR_MAC):
@@ -109,7 +109,7 @@ class Alone:
 
     counter: str = ""
 
-    def holds(self, verdict: Verdict, packet: bytes) -> bool:
+    def holds(self, verdict: Fate, packet: bytes) -> bool:
         names = (self.counter,) if self.counter else ()
         is_same = verdict.action is Action.OK and verdict.frame == packet and not verdict.mark
         return is_same and verdict.counters == names
@@ -119,7 +119,7 @@ class Alone:
 class Nobody:
     """It goes on as it is, for lack of an instance."""
 
-    def holds(self, verdict: Verdict, packet: bytes) -> bool:
+    def holds(self, verdict: Fate, packet: bytes) -> bool:
         is_counted = verdict.service is not None and verdict.service.added == (0, 0, 0, 1)
         return Alone().holds(verdict, packet) and is_counted
 
@@ -132,7 +132,7 @@ class Sent:
     counter: str = ""
     new: int = 0
 
-    def holds(self, verdict: Verdict, packet: bytes) -> bool:
+    def holds(self, verdict: Fate, packet: bytes) -> bool:
         first, size = 1 + self.row % INSTANCES, len(packet) - 14
         header = int.from_bytes(verdict.frame[14:18])
         added = verdict.service.added if verdict.service else ()
@@ -158,7 +158,7 @@ class Dropped:
 
     counter: str = "forged"
 
-    def holds(self, verdict: Verdict, _: bytes) -> bool:
+    def holds(self, verdict: Fate, _: bytes) -> bool:
         return verdict.action is Action.SHOT and verdict.counters == (self.counter,)
 
 
@@ -169,7 +169,7 @@ class Taken:
     counter: str = ""
     action: Action = Action.OK
 
-    def holds(self, verdict: Verdict, packet: bytes) -> bool:
+    def holds(self, verdict: Fate, packet: bytes) -> bool:
         names = (self.counter, "decapsulated") if self.counter else ("decapsulated",)
         kind = b"\x86\xdd" if packet[20] == 41 else b"\x08\x00"
         inner = packet[:12] + kind + packet[54:]
@@ -186,7 +186,7 @@ class PassedOn:
     back: bool = True
     """Out of the device where it would go; else it goes on to the kernel's routing."""
 
-    def holds(self, verdict: Verdict, packet: bytes) -> bool:
+    def holds(self, verdict: Fate, packet: bytes) -> bool:
         there = packet[:12]
         back = packet[6:12] + packet[:6]
         return (

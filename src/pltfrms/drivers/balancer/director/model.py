@@ -87,7 +87,7 @@ class Fragment(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class PacketFlow:
     """Whose packet it is, as its client sees it; for an ICMP error the flow it is about."""
 
     client: bytes
@@ -118,7 +118,7 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class Served:
     """A service address."""
 
     table: int
@@ -133,7 +133,7 @@ class Maps:
     infrastructure: IPv6Network
     fresh: bool = True
     """Whether the heartbeat is recent enough."""
-    services: Mapping[bytes, Service] = field(default_factory=dict)
+    services: Mapping[bytes, Served] = field(default_factory=dict)
     tables: Mapping[int, Sequence[tuple[int, ...]]] = field(default_factory=dict)
     """Rows of CHANCES ids, 0 = nobody."""
     instances: Mapping[int, bytes] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Stat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Fate:
     """What becomes of a packet, and what is counted."""
 
     action: Action
@@ -253,12 +253,12 @@ def _ports(frame: bytes, packet: _Packet) -> bytes:
     return _take(frame, packet.payload, 4)
 
 
-def _quoted_flow(frame: bytes, error: _Packet) -> Flow:
+def _quoted_flow(frame: bytes, error: _Packet) -> PacketFlow:
     """Return the flow of which an ICMP error quotes a packet: that went the other way."""
     quoted = _read_ip(frame, error.payload + _ICMP_BYTES, v6=error.v6)
     _skip_extensions(frame, quoted)
     ports = _NO_PORTS if quoted.fragment is Fragment.LATER else _ports(frame, quoted)
-    return Flow(
+    return PacketFlow(
         client=quoted.destination,
         service=error.destination,
         ports=ports[2:] + ports[:2],
@@ -269,7 +269,7 @@ def _quoted_flow(frame: bytes, error: _Packet) -> Flow:
     )
 
 
-def _flow(frame: bytes, packet: _Packet) -> Flow | None:
+def _flow(frame: bytes, packet: _Packet) -> PacketFlow | None:
     _skip_extensions(frame, packet)
     whole = packet.fragment is Fragment.WHOLE
     if whole and packet.protocol == (_ICMP6 if packet.v6 else _ICMP):
@@ -281,7 +281,7 @@ def _flow(frame: bytes, packet: _Packet) -> Flow | None:
     ports = _ports(frame, packet) if whole else _NO_PORTS
     tcp = frame[packet.payload : packet.payload + _TCP_BYTES]
     has_flags = packet.protocol == _TCP and ports != _NO_PORTS and len(tcp) == _TCP_BYTES
-    return Flow(
+    return PacketFlow(
         client=packet.source,
         service=packet.destination,
         ports=ports,
@@ -293,7 +293,7 @@ def _flow(frame: bytes, packet: _Packet) -> Flow | None:
     )
 
 
-def flow_of(packet: bytes) -> Flow | None:
+def flow_of(packet: bytes) -> PacketFlow | None:
     """Return the flow that an IP packet (without a link header) belongs to.
 
     None for neighbour discovery, which the director leaves alone.
@@ -316,7 +316,7 @@ def encapsulate(
     hook: HookKind,
     mark: int = 0,
     link: int = _ETHERNET,
-) -> Verdict:
+) -> Fate:
     """Say what a program does with a frame that comes in from a device.
 
     For outer packets that come to an instance's node see `deliver`. `link` is 0 for devices
@@ -327,7 +327,7 @@ def encapsulate(
     packet = _ip_of(frame, link)
     service = maps.services.get(packet.destination) if packet else None
     if packet and hook is not HookKind.INSIDE and _is_tunnel_to(packet, maps):
-        verdict = Verdict(action=Action.SHOT, frame=frame, counters=("forged",))
+        verdict = Fate(action=Action.SHOT, frame=frame, counters=("forged",))
     elif packet and service and not _is_tunnel_to(packet, maps):
         verdict = _serve(frame, maps, flow_hash, (packet, service), link)
     else:
@@ -335,13 +335,13 @@ def encapsulate(
     return verdict if verdict.mark else replace(verdict, mark=mark)
 
 
-def _leave(frame: bytes, *why: str) -> Verdict:
-    return Verdict(action=Action.OK, frame=frame, counters=why)
+def _leave(frame: bytes, *why: str) -> Fate:
+    return Fate(action=Action.OK, frame=frame, counters=why)
 
 
 def _serve(
-    frame: bytes, maps: Maps, flow_hash: FlowHash, what: tuple[_Packet, Service], link: int
-) -> Verdict:
+    frame: bytes, maps: Maps, flow_hash: FlowHash, what: tuple[_Packet, Served], link: int
+) -> Fate:
     packet, service = what
     if not maps.fresh:
         return _leave(frame, "stale")
@@ -373,8 +373,8 @@ def _is_tunnel_to(packet: _Packet, maps: Maps) -> bool:
 
 
 def _send(
-    frame: bytes, maps: Maps, flow: Flow, chosen_by: tuple[Service, int], link: int
-) -> Verdict:
+    frame: bytes, maps: Maps, flow: PacketFlow, chosen_by: tuple[Served, int], link: int
+) -> Fate:
     service, number = chosen_by
     rows = maps.tables.get(service.table)
     if rows is None:
@@ -383,7 +383,7 @@ def _send(
     to = maps.instances.get(chosen) if chosen else None
     if to is None:
         nobody = Stat(service.table, (0, 0, 0, 1))
-        return Verdict(action=Action.OK, frame=frame, service=nobody)
+        return Fate(action=Action.OK, frame=frame, service=nobody)
     size = len(frame) - link
     if size > _MAX_PAYLOAD:
         return _leave(frame, "failed")
@@ -392,7 +392,7 @@ def _send(
     outer = _IP6.pack(6 << 28 | LABEL, size, protocol, HOP_LIMIT, source, to)
     head = frame[: link - 2] + _IPV6 if link else b""
     names = {"fragment": flow.fragment, "icmp_error": flow.quoted}
-    return Verdict(
+    return Fate(
         action=Action.OK,
         frame=head + outer + frame[link:],
         mark=ENCAPSULATED_MARK,
@@ -402,7 +402,7 @@ def _send(
     )
 
 
-def _hash(flow: Flow, flow_hash: FlowHash, seed: int) -> int:
+def _hash(flow: PacketFlow, flow_hash: FlowHash, seed: int) -> int:
     client = flow.client if flow.v6 else flow.client[12:]
     return flow_hash(client, flow.ports, flow.protocol, seed)
 
@@ -419,10 +419,10 @@ def deliver(
     maps: Maps,
     flow_hash: FlowHash,
     home: Home,
-    socket_of: Callable[[Flow], Socket],
+    socket_of: Callable[[PacketFlow], Socket],
     *,
     comes_in: bool,
-) -> Verdict:
+) -> Fate:
     """Say what becomes of an outer packet to an instance, in a frame at its node.
 
     `socket_of` says what the instance has for a packet of a flow. The frame comes in from
@@ -437,7 +437,7 @@ def deliver(
         return _leave(frame)
     label = first & _LABEL_MASK
     if label & ~(_HOPS_MASK | _MOVES_MASK) != LABEL or not _is_in(source, maps.infrastructure):
-        return Verdict(action=Action.SHOT, frame=frame, counters=("forged",))
+        return Fate(action=Action.SHOT, frame=frame, counters=("forged",))
     flow = _inner_flow(frame, v6=protocol == _IPV6_IN_IP)
     row = _row_to_ask(flow, maps, flow_hash) if _is_strange(flow, home, socket_of) else ()
     following = next_candidate(row, home.address, label, maps.instances) if row else 0
@@ -449,7 +449,7 @@ def deliver(
     moves = to[:_NEAR] != home.address[:_NEAR]
     word = (first & ~_HOPS_MASK) + _ONE_MOVE if moves else first + 1
     outer = struct.pack(">I", word) + frame[_ETHERNET + 4 : _ETHERNET + 24] + to
-    return Verdict(
+    return Fate(
         action=Action.OK if comes_in else Action.REDIRECT,
         frame=link + outer + frame[_INNER:],
         mark=0 if comes_in else REDIRECTED,
@@ -458,18 +458,18 @@ def deliver(
     )
 
 
-def _decapsulate(frame: bytes, counters: tuple[str, ...], action: Action) -> Verdict:
+def _decapsulate(frame: bytes, counters: tuple[str, ...], action: Action) -> Fate:
     v6 = frame[_ETHERNET + 6] == _IPV6_IN_IP
     if len(frame) - _INNER < (_IP6.size if v6 else _IP4.size):  # the kernel refuses
-        return Verdict(action=Action.SHOT, frame=frame, counters=(*counters, "failed"))
-    return Verdict(
+        return Fate(action=Action.SHOT, frame=frame, counters=(*counters, "failed"))
+    return Fate(
         action=action,
         frame=frame[:12] + (_IPV6 if v6 else _IPV4) + frame[_INNER:],
         counters=(*counters, "decapsulated"),
     )
 
 
-def _inner_flow(frame: bytes, *, v6: bool) -> Flow | None:
+def _inner_flow(frame: bytes, *, v6: bool) -> PacketFlow | None:
     try:
         return _flow(frame, _read_ip(frame, _INNER, v6=v6))
     except CutOffError:
@@ -477,8 +477,8 @@ def _inner_flow(frame: bytes, *, v6: bool) -> Flow | None:
 
 
 def _is_strange(
-    flow: Flow | None, home: Home, socket_of: Callable[[Flow], Socket]
-) -> TypeGuard[Flow]:
+    flow: PacketFlow | None, home: Home, socket_of: Callable[[PacketFlow], Socket]
+) -> TypeGuard[PacketFlow]:
     """Return whether the instance does not know the TCP flow of a packet."""
     if flow is None or flow.protocol != _TCP or flow.ports == _NO_PORTS or not home.can_look:
         return False
@@ -490,7 +490,7 @@ def _is_strange(
     return found is Socket.NONE or (found is Socket.COOKIE and flow.quoted)
 
 
-def _row_to_ask(flow: Flow, maps: Maps, flow_hash: FlowHash) -> tuple[int, ...]:
+def _row_to_ask(flow: PacketFlow, maps: Maps, flow_hash: FlowHash) -> tuple[int, ...]:
     """Return the row of a flow; () if its service has no table."""
     service = maps.services.get(flow.service)
     rows = maps.tables.get(service.table) if service else None
