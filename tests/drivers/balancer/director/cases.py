@@ -2,11 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.drivers.balancer.director.model import (
-    REDIRECTED,
-    Action,
-    Home,
-)
+from pltfrms.drivers.balancer.director.model import REDIRECTED, Action, Home
 from pltfrms.model.balancer import ROWS
 from tests.drivers.balancer.director.packets import (
     ACK,
@@ -16,6 +12,7 @@ from tests.drivers.balancer.director.packets import (
     CLIENT6,
     ELSEWHERE4,
     ELSEWHERE6,
+    FIN,
     ICMP,
     ICMP6,
     IDLE6,
@@ -41,6 +38,7 @@ from tests.drivers.balancer.director.packets import (
     with_options,
 )
 from tests.drivers.balancer.director.world import (
+    CLOSED_PORT,
     KNOWN_PORT,
     ME,
     OPEN_PORT,
@@ -254,6 +252,12 @@ _ARRIVING: list[_Row] = [
     ("a flow that is known is taken", outer(_KNOWN), Taken()),
     ("also over IPv6", outer(_team6(tcp(KNOWN_PORT))), Taken()),
     ("also with options", outer(_team6(extension(TCP, tcp(KNOWN_PORT)), 60)), Taken()),
+    ("what ends a closed flow is taken", outer(_team4(tcp(CLOSED_PORT, flags=FIN))), Taken()),
+    ("also an acknowledgement", outer(_team6(tcp(CLOSED_PORT))), Taken()),
+    ("also a SYN of the next flow", outer(_team4(tcp(CLOSED_PORT, flags=SYN))), Taken()),
+    ("also an ICMP error", outer(_quoted4(CLOSED_PORT)), Taken()),
+    ("data is of another flow", outer(_team4(tcp(CLOSED_PORT, more=9))), PassedOn(2, 1)),
+    ("also over IPv6", outer(_team6(tcp(CLOSED_PORT, more=9))), PassedOn(2, 1)),
     ("a SYN is taken where somebody listens", outer(_team4(tcp(flags=SYN))), Taken()),
     ("also over IPv6", outer(_team6(tcp(flags=SYN))), Taken()),
     ("where nobody does it is passed on", outer(_team4(tcp(9, 9, SYN))), PassedOn(2, 1)),

@@ -8,12 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.drivers.balancer import director
-from pltfrms.drivers.balancer.director.model import (
-    MAX_HOPS,
-    CutOffError,
-    flow_of,
-    next_candidate,
-)
+from pltfrms.drivers.balancer.director.model import MAX_HOPS, next_candidate
+from pltfrms.drivers.balancer.director.packet import CutOffError, flow_of
 from pltfrms.drivers.balancer.maps import COUNTERS
 from pltfrms.model.balancer import CHANCES
 from tests.drivers.balancer.director.cases import CASES

@@ -30,6 +30,7 @@ from tests.drivers.balancer.director.packets import (
     packed,
 )
 from tests.drivers.balancer.director.world import (
+    CLOSED_PORT,
     KNOWN_PORT,
     ME,
     OPEN_PORT,
@@ -74,6 +75,11 @@ def sockets(stack: ExitStack) -> None:
         flow.bind((client, KNOWN_PORT))
         flow.connect((service, OPEN_PORT))
         stack.enter_context(listener.accept()[0])
+        with socket.socket(family) as closed:  # ours goes first: it is left in TIME_WAIT
+            closed.bind((client, CLOSED_PORT))
+            closed.connect((service, OPEN_PORT))
+            listener.accept()[0].close()
+            closed.recv(1)
 
 
 def checked(case: Case, kernel: Kernel, maps: Maps) -> str:

@@ -11,12 +11,12 @@ from pltfrms.drivers.balancer.director.model import (
     Fate,
     Home,
     Maps,
-    PacketFlow,
     Served,
     Socket,
     deliver,
     encapsulate,
 )
+from pltfrms.drivers.balancer.director.packet import PacketFlow
 from pltfrms.model.balancer import ENCAPSULATED_MARK, ROWS, HookKind
 from pltfrms.planner.balancing.flow_hash import flow_hash, flow_row
 from tests.drivers.balancer.director.packets import (
@@ -40,7 +40,7 @@ from tests.drivers.balancer.director.packets import (
 WEB, TEAM, BARE, IDLE = 7, 8, 9, 10
 """Ids of services: their seeds."""
 ME = Home(packed(instance(1)))
-KNOWN_PORT, OPEN_PORT = 40_001, 80
+KNOWN_PORT, CLOSED_PORT, OPEN_PORT = 40_001, 40_002, 80
 """A client's port with a connection to the team, and the port it is to."""
 INSTANCES = 300
 HOOKS = {
@@ -76,14 +76,19 @@ def machine() -> Maps:
 
 
 def socket_of(flow: PacketFlow) -> Socket:
-    """Return what instance 1 has: one connection per address of the team, and a listener."""
+    """Return what instance 1 has: a listener, and per address of the team two connections.
+
+    One of them has been closed.
+    """
     if flow.service not in {key(TEAM4), key(TEAM6)}:
         return Socket.NONE
     client, service = (int.from_bytes(part) for part in (flow.ports[:2], flow.ports[2:]))
     if service != OPEN_PORT:
         return Socket.NONE
-    known = flow.client in {key(CLIENT4), key(CLIENT6)} and client == KNOWN_PORT
-    return Socket.FLOW if known else Socket.LISTENER
+    if flow.client not in {key(CLIENT4), key(CLIENT6)}:
+        return Socket.LISTENER
+    known = {KNOWN_PORT: Socket.FLOW, CLOSED_PORT: Socket.CLOSED}
+    return known.get(client, Socket.LISTENER)
 
 
 def model(program: str, packet: bytes, maps: Maps, mark: int = 0, me: Home = ME) -> Fate:

@@ -296,6 +296,16 @@ INLINE bool returns_cookie(const struct __sk_buff *skb, __u32 at, struct bpf_soc
 }
 
 /*
+ * Whether a packet cannot be of the connection that a socket in TIME_WAIT is left of: both ends
+ * have ended that one, so who sends data uses its ports again, and has its connection elsewhere.
+ */
+INLINE bool is_of_another(const struct __sk_buff *skb, const struct packet *packet,
+			  const struct tcphdr *tcp)
+{
+	return !tcp->syn && !tcp->fin && skb->len > packet->payload + tcp->doff * 4;
+}
+
+/*
  * Whether the instance should take a packet of a TCP flow, whose IP header is at `at`: it has
  * a socket for it. For the beginning of a flow that is a listener, which goes with its process:
  * who begins a flow after that meets the next instance before any table has changed.
@@ -323,8 +333,11 @@ INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packe
 	}
 	if (!sock)
 		return false;
-	known = sock->state != BPF_TCP_LISTEN || (tcp.syn && !tcp.ack) ||
-		(!flow->quoted && returns_cookie(skb, at, sock, &tcp));
+	if (sock->state == BPF_TCP_TIME_WAIT)
+		known = flow->quoted || !is_of_another(skb, packet, &tcp);
+	else
+		known = sock->state != BPF_TCP_LISTEN || (tcp.syn && !tcp.ack) ||
+			(!flow->quoted && returns_cookie(skb, at, sock, &tcp));
 	bpf_sk_release(sock);
 	return known;
 }

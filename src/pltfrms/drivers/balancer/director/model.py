@@ -12,9 +12,24 @@ from enum import Enum, IntEnum
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final, TypeGuard
 
+from pltfrms.drivers.balancer.director.packet import (
+    ETHERNET,
+    FIN,
+    IP4,
+    IP6,
+    IPIP,
+    IPV6_IN_IP,
+    NO_PORTS,
+    SYN,
+    TCP,
+    CutOffError,
+    Packet,
+    PacketFlow,
+    read_flow,
+    read_ip,
+)
 from pltfrms.model.balancer import ENCAPSULATED_MARK, ROWS, HookKind
 
-MAX_EXTENSIONS: Final = 4
 LABEL: Final = 0xD1E00
 """Flow label of outer packets; the last bits count hops: see `next_candidate`."""
 REDIRECTED: Final = 0xD1E0
@@ -28,28 +43,11 @@ _NEAR: Final = 8  # bytes of an address that instances of one datacenter share
 MAX_HOPS: Final = 7
 _MAX_PAYLOAD: Final = 0xFFFF
 
-_ETHERNET: Final = 14
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
-_IP4: Final = struct.Struct(">BBHHHBBH4s4s")
-_IP6: Final = struct.Struct(">IHBB16s16s")
-_INNER: Final = _ETHERNET + _IP6.size
+_INNER: Final = ETHERNET + IP6.size
 """Where the packet in an outer packet begins."""
-_EXTENSION: Final = struct.Struct(">BBH")
-_MAPPED: Final = bytes(10) + b"\xff\xff"
-_NO_PORTS: Final = bytes(4)
-_TCP_BYTES: Final = 20
-_SYN, _ACK = 0x02, 0x10
 
-_HOP_OPTIONS, _ICMP, _IPIP, _TCP, _IPV6_IN_IP = 0, 1, 4, 6, 41
-_ROUTING, _FRAGMENT, _ICMP6, _DESTINATION_OPTIONS = 43, 44, 58, 60
-_EXTENSIONS: Final = frozenset({_HOP_OPTIONS, _ROUTING, _FRAGMENT, _DESTINATION_OPTIONS})
-_WITH_PORTS: Final = frozenset({_TCP, 17, 33, 132, 136})
-"""TCP, UDP, DCCP, SCTP, UDP-Lite."""
-_TUNNELS: Final = frozenset({_IPIP, _IPV6_IN_IP})
-_ICMP_BYTES: Final = 8
-_ICMP_ERRORS: Final = frozenset({3, 11, 12})
-_ICMP6_ERRORS: Final = range(128)
-_DISCOVERY: Final = range(133, 138)
+_TUNNELS: Final = frozenset({IPIP, IPV6_IN_IP})
 
 FlowHash = Callable[[bytes, bytes, int, int], int]
 """Of client (4 or 16 bytes), ports (4 bytes), protocol and seed: `planner.flow_hash.flow_hash`.
@@ -72,40 +70,12 @@ class Socket(Enum):
 
     NONE = "none"
     FLOW = "flow"
-    """A connection, also one that opens or has just closed."""
+    """A connection, also one that opens or closes."""
+    CLOSED = "closed"
+    """What is left of one that both ends have closed (TIME_WAIT)."""
     LISTENER = "listener"
     COOKIE = "cookie"
     """A listener, and the packet returns one of its SYN cookies."""
-
-
-class Fragment(Enum):
-    """Which part of a packet this is."""
-
-    WHOLE = "whole"
-    FIRST = "first"
-    LATER = "later"
-
-
-@dataclass(frozen=True, slots=True)
-class PacketFlow:
-    """Whose packet it is, as its client sees it; for an ICMP error the flow it is about."""
-
-    client: bytes
-    service: bytes
-    ports: bytes
-    """The client's, then the service's; zeros if the client alone counts."""
-    protocol: int
-    v6: bool
-    quoted: bool
-    """By an ICMP error."""
-    fragment: bool
-    tcp_flags: int | None = None
-    """Of a packet with a whole TCP header."""
-
-    @property
-    def begins(self) -> bool:
-        """Whether this packet opens a TCP connection."""
-        return self.tcp_flags is not None and self.tcp_flags & (_SYN | _ACK) == _SYN
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,149 +132,6 @@ class Fate:
     """packets, bytes, second_chances"""
 
 
-class CutOffError(Exception):
-    """A packet ends before what its headers promise, or has too many of them."""
-
-
-# ---- reading -------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Packet:
-    source: bytes
-    destination: bytes
-    payload: int
-    protocol: int
-    hop_limit: int
-    fragment: Fragment
-    v6: bool
-
-
-def _take(frame: bytes, at: int, size: int) -> bytes:
-    part = frame[at : at + size]
-    if len(part) < size:
-        raise CutOffError
-    return part
-
-
-def _fragment(offset: int, more: int) -> Fragment:
-    if offset:
-        return Fragment.LATER
-    return Fragment.FIRST if more else Fragment.WHOLE
-
-
-def _read_ip4(frame: bytes, at: int) -> _Packet:
-    first, _, _, _, part, ttl, protocol, _, source, destination = _IP4.unpack(
-        _take(frame, at, _IP4.size)
-    )
-    words = first & 0xF
-    if first >> 4 != 4 or words * 4 < _IP4.size:  # noqa: PLR2004 - the version
-        raise CutOffError
-    return _Packet(
-        source=_MAPPED + source,
-        destination=_MAPPED + destination,
-        payload=at + words * 4,
-        protocol=protocol,
-        hop_limit=ttl,
-        fragment=_fragment(part & 0x1FFF, part & 0x2000),
-        v6=False,
-    )
-
-
-def _read_ip6(frame: bytes, at: int) -> _Packet:
-    first, _, protocol, hop_limit, source, destination = _IP6.unpack(
-        _take(frame, at, _IP6.size)
-    )
-    if first >> 28 != 6:  # noqa: PLR2004 - the version
-        raise CutOffError
-    return _Packet(
-        source=source,
-        destination=destination,
-        payload=at + _IP6.size,
-        protocol=protocol,
-        hop_limit=hop_limit,
-        fragment=Fragment.WHOLE,
-        v6=True,
-    )
-
-
-def _read_ip(frame: bytes, at: int, *, v6: bool) -> _Packet:
-    return _read_ip6(frame, at) if v6 else _read_ip4(frame, at)
-
-
-def _skip_extensions(frame: bytes, packet: _Packet) -> None:
-    """Go on to what follows the extension headers, or the one that makes it a fragment."""
-    skipped = 0
-    while packet.v6 and packet.protocol in _EXTENSIONS and packet.fragment is Fragment.WHOLE:
-        if skipped == MAX_EXTENSIONS:
-            raise CutOffError
-        following, length, part = _EXTENSION.unpack(_take(frame, packet.payload, 4))
-        if packet.protocol == _FRAGMENT:
-            packet.fragment = _fragment(part & 0xFFF8, part & 1)
-            length = 0
-        packet.payload += 8 + length * 8
-        packet.protocol = following
-        skipped += 1
-
-
-def _ports(frame: bytes, packet: _Packet) -> bytes:
-    if packet.protocol not in _WITH_PORTS:
-        return _NO_PORTS
-    return _take(frame, packet.payload, 4)
-
-
-def _quoted_flow(frame: bytes, error: _Packet) -> PacketFlow:
-    """Return the flow of which an ICMP error quotes a packet: that went the other way."""
-    quoted = _read_ip(frame, error.payload + _ICMP_BYTES, v6=error.v6)
-    _skip_extensions(frame, quoted)
-    ports = _NO_PORTS if quoted.fragment is Fragment.LATER else _ports(frame, quoted)
-    return PacketFlow(
-        client=quoted.destination,
-        service=error.destination,
-        ports=ports[2:] + ports[:2],
-        protocol=quoted.protocol,
-        v6=error.v6,
-        quoted=True,
-        fragment=False,
-    )
-
-
-def _flow(frame: bytes, packet: _Packet) -> PacketFlow | None:
-    _skip_extensions(frame, packet)
-    whole = packet.fragment is Fragment.WHOLE
-    if whole and packet.protocol == (_ICMP6 if packet.v6 else _ICMP):
-        kind = _take(frame, packet.payload, 1)[0]
-        if packet.v6 and kind in _DISCOVERY:
-            return None
-        if kind in (_ICMP6_ERRORS if packet.v6 else _ICMP_ERRORS):
-            return _quoted_flow(frame, packet)
-    ports = _ports(frame, packet) if whole else _NO_PORTS
-    tcp = frame[packet.payload : packet.payload + _TCP_BYTES]
-    has_flags = packet.protocol == _TCP and ports != _NO_PORTS and len(tcp) == _TCP_BYTES
-    return PacketFlow(
-        client=packet.source,
-        service=packet.destination,
-        ports=ports,
-        protocol=packet.protocol,
-        v6=packet.v6,
-        quoted=False,
-        fragment=not whole,
-        tcp_flags=tcp[13] if has_flags else None,
-    )
-
-
-def flow_of(packet: bytes) -> PacketFlow | None:
-    """Return the flow that an IP packet (without a link header) belongs to.
-
-    None for neighbour discovery, which the director leaves alone.
-
-    Raises:
-        CutOffError: the packet cannot be read.
-    """
-    v6 = packet[:1] >= b"\x60"
-    return _flow(packet, _read_ip(packet, 0, v6=v6))
-
-
 # ---- towards an instance -------------------------------------------------------------------
 
 
@@ -315,7 +142,7 @@ def encapsulate(
     *,
     hook: HookKind,
     mark: int = 0,
-    link: int = _ETHERNET,
+    link: int = ETHERNET,
 ) -> Fate:
     """Say what a program does with a frame that comes in from a device.
 
@@ -340,7 +167,7 @@ def _leave(frame: bytes, *why: str) -> Fate:
 
 
 def _serve(
-    frame: bytes, maps: Maps, flow_hash: FlowHash, what: tuple[_Packet, Served], link: int
+    frame: bytes, maps: Maps, flow_hash: FlowHash, what: tuple[Packet, Served], link: int
 ) -> Fate:
     packet, service = what
     if not maps.fresh:
@@ -348,7 +175,7 @@ def _serve(
     if packet.hop_limit <= 1:
         return _leave(frame, "ttl")
     try:
-        flow = _flow(frame, packet)
+        flow = read_flow(frame, packet)
     except CutOffError:
         return _leave(frame, "unreadable")
     if flow is None or packet.protocol in _TUNNELS:
@@ -356,19 +183,19 @@ def _serve(
     return _send(frame, maps, flow, (service, _hash(flow, flow_hash, service.seed)), link)
 
 
-def _ip_of(frame: bytes, link: int) -> _Packet | None:
+def _ip_of(frame: bytes, link: int) -> Packet | None:
     v6 = {_IPV4: False, _IPV6: True}.get(frame[link - 2 : link])
     if not link:
         v6 = frame[:1] >= b"\x60"
     if v6 is None:
         return None
     try:
-        return _read_ip(frame, link, v6=v6)
+        return read_ip(frame, link, v6=v6)
     except CutOffError:
         return None
 
 
-def _is_tunnel_to(packet: _Packet, maps: Maps) -> bool:
+def _is_tunnel_to(packet: Packet, maps: Maps) -> bool:
     return packet.protocol in _TUNNELS and _is_in(packet.destination, maps.infrastructure)
 
 
@@ -388,8 +215,8 @@ def _send(
     if size > _MAX_PAYLOAD:
         return _leave(frame, "failed")
     source = maps.source.network_address.packed[:12] + number.to_bytes(4, "big")
-    protocol = _IPV6_IN_IP if flow.v6 else _IPIP
-    outer = _IP6.pack(6 << 28 | LABEL, size, protocol, HOP_LIMIT, source, to)
+    protocol = IPV6_IN_IP if flow.v6 else IPIP
+    outer = IP6.pack(6 << 28 | LABEL, size, protocol, HOP_LIMIT, source, to)
     head = frame[: link - 2] + _IPV6 if link else b""
     names = {"fragment": flow.fragment, "icmp_error": flow.quoted}
     return Fate(
@@ -428,9 +255,9 @@ def deliver(
     `socket_of` says what the instance has for a packet of a flow. The frame comes in from
     another machine, at `inside`; or it goes out to the instance, at `instance_out`.
     """
-    if frame[12:_ETHERNET] != _IPV6 or len(frame) < _INNER:
+    if frame[12:ETHERNET] != _IPV6 or len(frame) < _INNER:
         return _leave(frame)
-    first, _, protocol, _, source, destination = _IP6.unpack_from(frame, _ETHERNET)
+    first, _, protocol, _, source, destination = IP6.unpack_from(frame, ETHERNET)
     if protocol not in _TUNNELS or destination != home.address:
         return _leave(frame)
     if comes_in and first >> 28 != 6:  # noqa: PLR2004 - the version
@@ -438,17 +265,17 @@ def deliver(
     label = first & _LABEL_MASK
     if label & ~(_HOPS_MASK | _MOVES_MASK) != LABEL or not _is_in(source, maps.infrastructure):
         return Fate(action=Action.SHOT, frame=frame, counters=("forged",))
-    flow = _inner_flow(frame, v6=protocol == _IPV6_IN_IP)
+    flow = _inner_flow(frame, v6=protocol == IPV6_IN_IP)
     row = _row_to_ask(flow, maps, flow_hash) if _is_strange(flow, home, socket_of) else ()
     following = next_candidate(row, home.address, label, maps.instances) if row else 0
     to = maps.instances.get(following)
     if to is None:
         why = ("last_hop",) if row and not following else ()
         return _decapsulate(frame, why, Action.REDIRECT if comes_in else Action.OK)
-    link = frame[:_ETHERNET] if comes_in else frame[6:12] + frame[:6] + _IPV6
+    link = frame[:ETHERNET] if comes_in else frame[6:12] + frame[:6] + _IPV6
     moves = to[:_NEAR] != home.address[:_NEAR]
     word = (first & ~_HOPS_MASK) + _ONE_MOVE if moves else first + 1
-    outer = struct.pack(">I", word) + frame[_ETHERNET + 4 : _ETHERNET + 24] + to
+    outer = struct.pack(">I", word) + frame[ETHERNET + 4 : ETHERNET + 24] + to
     return Fate(
         action=Action.OK if comes_in else Action.REDIRECT,
         frame=link + outer + frame[_INNER:],
@@ -459,8 +286,8 @@ def deliver(
 
 
 def _decapsulate(frame: bytes, counters: tuple[str, ...], action: Action) -> Fate:
-    v6 = frame[_ETHERNET + 6] == _IPV6_IN_IP
-    if len(frame) - _INNER < (_IP6.size if v6 else _IP4.size):  # the kernel refuses
+    v6 = frame[ETHERNET + 6] == IPV6_IN_IP
+    if len(frame) - _INNER < (IP6.size if v6 else IP4.size):  # the kernel refuses
         return Fate(action=Action.SHOT, frame=frame, counters=(*counters, "failed"))
     return Fate(
         action=action,
@@ -471,7 +298,7 @@ def _decapsulate(frame: bytes, counters: tuple[str, ...], action: Action) -> Fat
 
 def _inner_flow(frame: bytes, *, v6: bool) -> PacketFlow | None:
     try:
-        return _flow(frame, _read_ip(frame, _INNER, v6=v6))
+        return read_flow(frame, read_ip(frame, _INNER, v6=v6))
     except CutOffError:
         return None
 
@@ -480,13 +307,15 @@ def _is_strange(
     flow: PacketFlow | None, home: Home, socket_of: Callable[[PacketFlow], Socket]
 ) -> TypeGuard[PacketFlow]:
     """Return whether the instance does not know the TCP flow of a packet."""
-    if flow is None or flow.protocol != _TCP or flow.ports == _NO_PORTS or not home.can_look:
+    if flow is None or flow.protocol != TCP or flow.ports == NO_PORTS or not home.can_look:
         return False
     if not flow.quoted and flow.tcp_flags is None:
         return False
     found = socket_of(flow)
     if found is Socket.LISTENER:
         return not flow.begins
+    if found is Socket.CLOSED and flow.tcp_flags is not None:
+        return flow.has_data and not flow.tcp_flags & (SYN | FIN)
     return found is Socket.NONE or (found is Socket.COOKIE and flow.quoted)
 
 
