@@ -298,7 +298,8 @@ def test_an_outer_packet_counts_only_if_it_is_from_us() -> None:
         ours = made.platform.balancer_source(made.edges[0]).network_address
         for inner in inner_packets(33_000):
             packet = packets.outer(ours, target, inner)
-            assert heard(made, "edge1", target, packet, 5)
+            # The first packet of a new way may be lost.
+            assert any(heard(made, "edge1", target, packet, 1) for _ in range(5))
             forged = made.total("forged")
             assert not heard(made, "client", target, packet)
             assert made.total("forged") == forged + 1

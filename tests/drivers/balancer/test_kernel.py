@@ -172,7 +172,7 @@ def test_no_packet_is_lost_while_agents_and_programs_change(
         got, dropped = way.received() - before, way.overrun() - full
         assert got + dropped == count, (got, dropped, changes)
         assert dropped < count / 100
-        assert changes > 3
+        assert changes > 1
         counts = world.kernel.counts()
         assert counts.services[1].packets >= got
         assert counts.instances[str(INSTANCE)].packets >= got
