@@ -77,6 +77,11 @@ def _instance_ready_again(rig: Rig, _target: str) -> bool:
     return rig.ready_replicas("fra") == 2
 
 
+def _failed_lately(rig: Rig) -> bool:
+    statuses = rig.snapshot().statuses.values()
+    return any(instance.failure for status in statuses for instance in status.instances)
+
+
 def _elsewhere(rig: Rig, target: str) -> bool:
     node = target.partition("/")[2].partition(":")[0]
     return rig.ready_replicas("fra", besides=node) == 2
@@ -101,6 +106,8 @@ CASES = (
 def measure(rig: Rig, case: Case, result: Result) -> None:
     """Inject the fault once under load and add what was seen to `result`."""
     rig.restore()
+    if case.repaired:  # else it would be the back-off of a service that crashes often
+        rig.wait("no instance has failed lately", lambda: not _failed_lately(rig), 90)
     first, *others = case.faults(rig)
     for other in others:
         rig.client.fault(*_split(other))

@@ -161,6 +161,27 @@ def test_a_reused_pid_is_not_our_instance(tmp_path: Path) -> None:
     in_machine(scenario)
 
 
+def test_the_next_agent_knows_an_instance_whose_record_was_torn(tmp_path: Path) -> None:
+    async def first_agent() -> None:
+        await real_machine(tmp_path).workload.start(spec())
+
+    async def scenario() -> None:
+        assert as_another_agent(first_agent) == 0
+        [record] = (tmp_path / "run/instances").glob("*.json")
+        whole = record.read_bytes()
+        record.write_bytes(whole[:20])
+        machine = real_machine(tmp_path)
+        [instance] = (await machine.workload.running()).values()
+        assert record.read_bytes() == whole
+        assert await machine.workload.start(spec()) == instance
+        await machine.workload.stop(instance, 1000)
+        record.write_bytes(whole[:20])
+        assert await machine.workload.running() == {}
+        assert not record.exists()
+
+    in_machine(scenario)
+
+
 def test_a_failed_start_leaks_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         machine = real_machine(tmp_path)

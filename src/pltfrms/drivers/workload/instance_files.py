@@ -21,6 +21,7 @@ import structlog
 from pltfrms import codec
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
+from pltfrms.drivers.workload.found import find_init
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.machine import Instance, InstanceSpec
 
@@ -88,13 +89,41 @@ class InstanceFiles:
 
     def records(self) -> tuple[Record, ...]:
         """Return all records, sorted by allocation; some may be of instances that ended."""
-        found: list[Record] = []
-        for path in sorted(self._runtime.glob("*.json")):
-            try:
-                found.append(codec.decode(Record, path.read_bytes()))
-            except (UsageError, OSError) as error:
-                _log.warning("instance_record_unreadable", path=str(path), why=str(error))
-        return tuple(found)
+        paths = sorted(self._runtime.glob("*.json"))
+        return tuple(record for path in paths if (record := self._read(path)))
+
+    def _read(self, path: Path) -> Record | None:
+        """Read a record, or make one of what the instance's own init says.
+
+        None if it is not there, or is of nothing that runs, or its init does not say enough.
+        """
+        try:
+            return codec.decode(Record, path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (UsageError, OSError) as error:
+            words = {"path": str(path), "why": str(error)}
+        allocation = path.name.removesuffix(".json")
+        init = find_init(allocation)
+        ticks = start_ticks(init.pid) if init else None
+        if init is None or ticks is None:
+            _log.warning("instance_record_removed", **words)  # nothing of it runs
+            path.unlink(missing_ok=True)
+            return None
+        if not init.device:
+            _log.warning("instance_record_unreadable", **words)
+            return None
+        record = Record(
+            allocation=allocation,
+            pid=init.pid,
+            start_ticks=ticks,
+            device=init.device,
+            fingerprint=init.fingerprint,
+        )
+        _log.warning("instance_record_made_anew", **words)
+        with contextlib.suppress(OSError):  # it is made again when it is asked for
+            self.remember(record)
+        return record
 
     def remember(self, record: Record) -> None:
         """Keep a record, atomically."""
@@ -107,24 +136,16 @@ class InstanceFiles:
             UnavailableError: its record is there and cannot be read.
         """
         path = self._runtime / f"{allocation}.json"
-        try:
-            codec.decode(Record, path.read_bytes())
-        except FileNotFoundError:
-            return
-        except (UsageError, OSError) as error:
+        if self._read(path) is None and path.exists():
             raise UnavailableError(
                 f"{allocation} is not started, because it may run already: its record {path}"
                 " cannot be read; end what runs of it, and remove that file"
-            ) from error
+            )
 
     def recall(self, instance: Instance) -> Record | None:
         """Return the record of exactly this instance, running or not."""
-        try:
-            text = (self._runtime / f"{instance.allocation}.json").read_bytes()
-            record = codec.decode(Record, text)
-        except (FileNotFoundError, UsageError):
-            return None
-        return record if record.pid == instance.pid else None
+        record = self._read(self._runtime / f"{instance.allocation}.json")
+        return record if record and record.pid == instance.pid else None
 
     def forget(self, record: Record) -> bool:
         """Drop a record, unless it is not there or the allocation has a newer one."""

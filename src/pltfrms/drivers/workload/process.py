@@ -103,7 +103,7 @@ class ProcessRuntime:
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
         wishes = _wishes(spec, self._files, self._log_bytes)
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
-        init = _Init(spec.allocation, self._files.open_log(spec.allocation))
+        init = _Init(spec, self._files.open_log(spec.allocation))
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 return await self._start(spec, wishes, init)
@@ -210,16 +210,21 @@ class ProcessRuntime:
             await self._network.detach_instance(record.device)
 
 
+def _words(spec: InstanceSpec) -> tuple[str, str, str]:
+    """Return what the init does not read, but `found` does if the record is lost."""
+    return spec.allocation, spec.device, fingerprint_of(spec)
+
+
 class _Init:
     """Our end of the conversation with an `instance_init.py`."""
 
-    def __init__(self, allocation: str, log: int) -> None:
+    def __init__(self, spec: InstanceSpec, log: int) -> None:
         self.started = False
         self._pidfd = -1
         self._heard = b""
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _INIT, allocation],
+                [sys.executable, "-I", "-S", _INIT, *_words(spec)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
