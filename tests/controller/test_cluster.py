@@ -14,6 +14,7 @@ from pltfrms.drivers.store.memory import WatchFault
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.api import Change
+from pltfrms.model.topology import Platform
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform, make_spec
@@ -23,12 +24,16 @@ WEB = make_spec()
 
 
 def simulate(
-    story: Callable[[Cluster], Awaitable[None]], seed: int = 1, *, apply: bool = True
+    story: Callable[[Cluster], Awaitable[None]],
+    seed: int = 1,
+    *,
+    apply: bool = True,
+    platform: Platform = PLATFORM,
 ) -> None:
     """Run a story in a cluster whose store is looked at all the time."""
 
     async def run() -> None:
-        cluster = Cluster(PLATFORM, seed)
+        cluster = Cluster(platform, seed)
         cluster.start()
         guard = asyncio.create_task(watch(cluster))
         if apply:
@@ -71,6 +76,18 @@ def test_a_service_that_comes_again_has_no_name_from_before() -> None:
         assert not before & set(cluster.stored().allocations)
 
     simulate(story)
+
+
+def test_more_replicas_than_one_transaction_takes_are_stopped_together() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(5)
+        await cluster.operations.apply(Change(services=(make_spec(replicas=40),)))
+        await cluster.until(lambda: cluster.settled("web"), 10)
+        await cluster.operations.delete("web")
+        await cluster.until(lambda: not cluster.stored().allocations, 10)
+        assert len(cluster.stored().numbers) == 40
+
+    simulate(story, apply=False, platform=make_platform({"ams": 40}))
 
 
 def test_an_empty_store_becomes_a_running_service() -> None:

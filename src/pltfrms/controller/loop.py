@@ -29,6 +29,7 @@ from pltfrms.controller.state import (
 from pltfrms.controller.view import View, make_mirror
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
+from pltfrms.drivers.store.transaction import MAX_OPERATIONS
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
 from pltfrms.model.plan import LastNumber, Note, Place, Plan, Step
@@ -37,8 +38,9 @@ from pltfrms.model.topology import Platform, Role
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.numbers import numbers_left
 
-BATCH_STEPS = 40
-"""Steps of one transaction; each is three writes: an allocation, an event, maybe a number."""
+BATCH_STEPS = (MAX_OPERATIONS - 2) // 3
+"""Steps of one transaction; each is three writes: an allocation, an event, maybe a number. Of
+the other two operations, one marks the commit, and one is the condition."""
 RANK_SECONDS = 0.7
 """What a controller waits, times its rank, before it commits what others should have."""
 IDLE_SECONDS = 1.0
