@@ -20,6 +20,7 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.balancer.memory import MemoryBalancer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable
+from pltfrms.model.interventions import Drain, Interventions
 from pltfrms.model.machine import (
     INSTANCE_TABLE,
     REMOTE_TABLE,
@@ -46,6 +47,7 @@ def ready(slot: int, metric: int = 1010) -> Route:
     )
 
 
+DRAIN = Drain(datacenter="ams", since_ms=0, wait_ms=0)
 OTHERS = Route(prefix=ip_network("198.51.100.9/32"), table=REMOTE_TABLE, proto=12, metric=32)
 """Another datacenter tells an edge of its services: it is not cut off."""
 
@@ -478,7 +480,9 @@ def test_guests_stay_for_a_while_after_the_drain_that_brought_them() -> None:
         guest = instance(7, "ams-n1")
         async with machine.running():
             machine.network.set_route(ready(1))
-            machine.director.want(replace(machine.target(), guests=(guest,)))
+            moving = Interventions(drains=(DRAIN,))
+            target = replace(machine.target(), guests=(guest,), interventions=moving)
+            machine.director.want(target)
             await machine.clock.sleep(0.05)
             assert machine.served() == {instance(1), guest}
             assert machine.director.row(WEB.id, 0) == (instance(1),)
@@ -489,6 +493,25 @@ def test_guests_stay_for_a_while_after_the_drain_that_brought_them() -> None:
             await machine.clock.sleep(0.5)
             assert machine.kernel.tables == {}, "guests alone make no table"
             machine.network.set_route(ready(1))
+            await machine.clock.sleep(4)
+            assert machine.served() == {instance(1)}
+
+    run_virtual(scenario())
+
+
+def test_guests_go_after_a_drain_that_ends_by_itself() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        guest = instance(7, "ams-n1")
+        until_ms = machine.clock.unix_ms() + 10_000
+        drain = replace(DRAIN, until_ms=until_ms)
+        drained = Interventions(drains=(drain,))
+        async with machine.running():
+            machine.network.set_route(ready(1))
+            target = replace(machine.target(), guests=(guest,), interventions=drained)
+            machine.director.want(target)
+            await machine.clock.sleep(10 + GUESTS_SECONDS - 2)
+            assert machine.served() == {instance(1), guest}
             await machine.clock.sleep(4)
             assert machine.served() == {instance(1)}
 

@@ -302,10 +302,14 @@ class Director:
         return any(each.up and each.name.startswith("node.") for each in sessions)
 
     def _guests_now(self) -> Mapping[int, tuple[IPv6Address, ...]]:
-        """Return the guests of each service: now wanted, or until lately."""
-        now, wanted = self._world.clock.monotonic(), self._target.guests if self._target else ()
-        if wanted:
-            self._guests, self._guests_until = wanted, now + GUESTS_SECONDS
+        """Return the guests of each service: now wanted, or until lately.
+
+        No new target says that a drain has ended by itself.
+        """
+        now, target = self._world.clock.monotonic(), self._target
+        moving = target and target.interventions.moves_clients(self._world.clock.unix_ms())
+        if target and target.guests and moving:
+            self._guests, self._guests_until = target.guests, now + GUESTS_SECONDS
         elif now >= self._guests_until:
             self._guests = ()
         found: dict[int, tuple[IPv6Address, ...]] = {}

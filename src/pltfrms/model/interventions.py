@@ -138,6 +138,10 @@ class Interventions:
             return DrainPhase.WITHDRAWN
         return DrainPhase.SHUTDOWN if DrainPhase.SHUTDOWN in phases else DrainPhase.NONE
 
+    def moves_clients(self, now_ms: int) -> bool:
+        """Return whether a drain leads clients elsewhere, or is about to."""
+        return any(not drain.node and not drain.is_over(now_ms) for drain in self.drains)
+
     def drained_nodes(self, now_ms: int) -> frozenset[str]:
         """Return the nodes that are drained."""
         return frozenset(

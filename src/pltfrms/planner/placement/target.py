@@ -58,8 +58,7 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
 
 def _guests(snapshot: Snapshot, me: Machine) -> tuple[IPv6Address, ...]:
     """Return the instances of other datacenters, while a drain moves clients or is about to."""
-    drains = snapshot.interventions.drains
-    moving = any(not each.node and not each.is_over(snapshot.now_ms) for each in drains)
+    moving = snapshot.interventions.moves_clients(snapshot.now_ms)
     if me.role is not Role.NODE or not moving:
         return ()
     platform, services = snapshot.platform, snapshot.services
