@@ -103,12 +103,19 @@ class InstanceFiles:
             return None
         except (UsageError, OSError) as error:
             words = {"path": str(path), "why": str(error)}
+            is_torn = isinstance(error, UsageError)
         allocation = path.name.removesuffix(".json")
-        init = find_init(allocation)
-        ticks = start_ticks(init.pid) if init else None
-        if init is None or ticks is None:
-            _log.warning("instance_record_removed", **words)  # nothing of it runs
-            path.unlink(missing_ok=True)
+        try:
+            init = find_init(allocation)
+            ticks = start_ticks(init.pid) if init else None
+            known = init == find_init(allocation)  # else the pid may be another's by now
+        except OSError as error:
+            _log.warning("instance_record_unreadable", processes=str(error), **words)
+            return None
+        if init is None or ticks is None or not known:
+            if is_torn and init is None:
+                _log.warning("instance_record_removed", **words)  # nothing of it runs
+                path.unlink(missing_ok=True)
             return None
         if not init.device:
             _log.warning("instance_record_unreadable", **words)
