@@ -5,8 +5,6 @@ python bench/planner.py [--json]
 
 import argparse
 import json
-import os
-import platform as host
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.rig import machine_words
 from pltfrms.model.plan import Place
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, MachineView, Snapshot
@@ -53,14 +52,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
     results = [result for size in _SIZES for result in _cases(*size)]
-    ran_on = {
-        "python": host.python_version(),
-        "machine": host.machine(),
-        "cpus": os.cpu_count(),
-        "kernel": host.release(),
-    }
     if arguments.json:
-        print(json.dumps({"ran_on": ran_on, "results": [asdict(r) for r in results]}, indent=2))
+        print(
+            json.dumps(
+                {"ran_on": machine_words(), "results": [asdict(r) for r in results]}, indent=2
+            )
+        )
         return
     print(f"{'case':<16}{'nodes':>7}{'replicas':>10}{'steps':>8}{'seconds':>10}", end="")
     print(f"{'steps/s':>10}{'check s':>10}")
@@ -69,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{r.case:<16}{r.nodes:>7}{r.replicas:>10}{r.steps:>8}{r.seconds:>10.4f}"
             f"{r.steps_per_second:>10.0f}{r.check_seconds:>10.4f}"
         )
-    print("on " + ", ".join(f"{name} {value}" for name, value in ran_on.items()))
+    print(f"on {machine_words()}")
 
 
 def _cases(nodes: int, datacenters: int, services: int) -> list[Result]:

@@ -8,7 +8,6 @@ python bench/start.py [--json]
 import argparse
 import json
 import os
-import platform as host
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.rig import machine_words
 from pltfrms.cli.lab.lab import ENTRIES as LAB
 from pltfrms.cli.main import ENTRIES
 from pltfrms.codec import encode
@@ -46,20 +46,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
     results = list(_measured())
-    ran_on = {
-        "python": host.python_version(),
-        "machine": host.machine(),
-        "cpus": os.cpu_count(),
-        "kernel": host.release(),
-    }
     if arguments.json:
-        print(json.dumps({"ran_on": ran_on, "results": [asdict(r) for r in results]}, indent=2))
+        print(
+            json.dumps(
+                {"ran_on": machine_words(), "results": [asdict(r) for r in results]}, indent=2
+            )
+        )
     else:
         print(f"{'command':<32}{'seconds':>9}{'cpu':>7}{'wanted':>8}")
         for r in results:
             name = f"{r.command:<32}"
             print(f"{name}{r.seconds:>9.2f}{r.cpu_seconds:>7.2f}{r.wanted_seconds:>8.2f}")
-        print("on " + ", ".join(f"{name} {value}" for name, value in ran_on.items()))
+        print(f"on {machine_words()}")
     sys.exit(any(r.cpu_seconds > r.wanted_seconds for r in results))
 
 
