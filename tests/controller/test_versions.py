@@ -23,7 +23,7 @@ from pltfrms.controller.state import (
 )
 from pltfrms.drivers.store.ports import KeyValue, Listing, Put
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Change, Event, InterventionChange, Verb
+from pltfrms.model.api import Change, Event, InterventionChange, UnreadHeartbeat, Verb
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation, LastNumber
 from pltfrms.model.service import Service
@@ -170,6 +170,20 @@ def test_decisions_go_on_when_everything_can_be_read_again() -> None:
     simulate(story)
 
 
+def test_the_last_report_wins_though_another_controller_took_one_in_between() -> None:
+    async def story(cluster: Cluster, old: Seat, new: Seat) -> None:
+        cluster.agents["fra-n1"].dead = True
+        for seat, mood in ((old, "good"), (new, "bad"), (old, "good")):
+            assert seat.operations
+            said = {"machine": "fra-n1", "generation": {"mood": mood}}
+            await seat.operations.heartbeat_unread(UnreadHeartbeat(status=said))
+            await cluster.clock.sleep(1)
+        (entry,) = cluster.state.list(status_key("fra-n1")).entries
+        assert b"good" in entry.value
+
+    simulate(story)
+
+
 # ---- every kind of document ----------------------------------------------------------------
 
 
@@ -238,7 +252,7 @@ def test_a_status_that_is_not_understood_is_not_known_and_stops_nothing() -> Non
         assert reader.read(listing_of(platform, (key, encode(status)))).statuses
         stored = reader.read(listing_of(platform, (key, text), revision=8))
         assert stored.statuses == {}, name
-        assert stored.unread == {key}
+        assert stored.unread == {key: 8}
         assert stored.snapshot({}, 0)
     for name, text in with_unknown_fields(status):
         stored = Reader().read(listing_of(platform, (key, text)))

@@ -32,6 +32,8 @@ class _Own:
     revision: int
     lease: int
     report: _Report | None
+    reported_at: int = 0
+    """Revision of our write of `report`; 0: another controller wrote it, or nobody did."""
 
 
 class Heartbeats:
@@ -105,19 +107,26 @@ class Heartbeats:
             report, text = _fitted(report)
             if report != own.report:
                 writes.append(Put(key=status_key(machine), value=text))
+        reported_at = own.reported_at
         for batch in batches([*writes, *map(self._journal.put, told)]):
             revision = await self._write(machine, batch)
-            self._own[machine] = _Own(revision, lease, report)
+            if any(write.key == status_key(machine) for write in batch):
+                reported_at = revision
+            self._own[machine] = _Own(revision, lease, report, reported_at)
 
     def _before(self, stored: Stored, machine: str) -> _Own:
-        """Return what the store has of a machine now, of which the mirror may not know yet."""
+        """Return what the store has of a machine now, of which the mirror may not know yet.
+
+        A report that cannot be read there is known only if it is the one that we wrote.
+        """
         own = self._own.get(machine)
         if own and own.revision > stored.revision:
             return own
-        report: _Report | None = stored.statuses.get(machine)
-        if own and status_key(machine) in stored.unread:
-            report = own.report
-        return _Own(stored.revision, stored.leases.get(machine, 0), report)
+        lease = stored.leases.get(machine, 0)
+        unread_at = stored.unread.get(status_key(machine))
+        if own and unread_at == own.reported_at:
+            return replace(own, revision=stored.revision, lease=lease)
+        return _Own(stored.revision, lease, stored.statuses.get(machine))
 
     async def _write(self, machine: str, batch: list[Put]) -> int:
         try:

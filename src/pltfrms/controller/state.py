@@ -115,8 +115,9 @@ class Stored:
     """Keys of intent that cannot be read. While there is one, nothing may be decided: whoever
     can read it decides otherwise, and what is missing here is not unwanted."""
 
-    unread: frozenset[str] = frozenset()
-    """Keys of statuses that cannot be read: how those machines are is not known here."""
+    unread: Mapping[str, int] = field(default_factory=dict)
+    """Revision by key, of the statuses that cannot be read: how those machines are is not known
+    here."""
 
     def has_heard_of(self, machine: str) -> bool:
         """Whether a machine has ever reported, also what cannot be read here."""
@@ -195,7 +196,9 @@ class Reader:
             ),
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
-            unread=frozenset(key for key in problems if key.startswith(MACHINES)),
+            unread={
+                key: entries[key].mod_revision for key in problems if key.startswith(MACHINES)
+            },
         )
 
     def _single(
