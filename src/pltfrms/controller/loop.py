@@ -179,7 +179,9 @@ class Controller:
             writes: list[Put | Delete] = [self._commit_mark()]
             for step in steps:
                 writes += (_write(step), self.journal.put(self._event(step)))
-            writes += [_remember(*left) for left in numbers_left(numbers, steps).items()]
+            left = numbers_left(numbers, steps)
+            numbers = {**numbers, **left}
+            writes += [_remember(*each) for each in left.items()]
             committed = await self.store.commit(writes, (unchanged_since(revision),))
             if committed is None:
                 self.counters.conflicts += 1

@@ -1,0 +1,41 @@
+"""Numbers of replicas in the store: no name of an allocation comes back. In virtual time."""
+
+from dataclasses import replace
+
+import pytest
+
+from pltfrms.codec import encode
+from pltfrms.controller import deciding
+from pltfrms.controller.loop import BATCH_STEPS
+from pltfrms.controller.state import allocation_key, commit_mark
+from pltfrms.drivers.store.ports import Put
+from pltfrms.model.plan import Plan
+from pltfrms.model.state import Snapshot
+from pltfrms.planner.placement.plan import make_plan
+from tests.controller.cluster import Cluster
+from tests.controller.test_cluster import simulate
+
+
+def last_first(snapshot: Snapshot) -> Plan:
+    """Return a plan whose steps come in another order than ours."""
+    plan = make_plan(snapshot)
+    return replace(plan, steps=plan.steps[::-1])
+
+
+def test_copies_that_stop_in_two_batches_leave_the_highest_number_in_any_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        monkeypatch.setattr(deciding, "make_plan", last_first)
+        one, *_ = cluster.stored().allocations.values()
+        replica = f"api.{one.datacenter}.1"
+        copies = [
+            replace(one, id=f"{replica}-{n}", service="api", replica=1, number=n, slot=100 + n)
+            for n in range(9, 10 + BATCH_STEPS)
+        ]
+        writes = [Put(key=allocation_key(copy.id), value=encode(copy)) for copy in copies]
+        cluster.state.commit((*writes, commit_mark("test", 0)), ())
+        await cluster.until(lambda: len(cluster.stored().allocations) == 6, 10)
+        assert cluster.stored().numbers[replica].number == copies[-1].number
+
+    simulate(story)
