@@ -6,6 +6,8 @@ import pytest
 
 from pltfrms.api.metrics import Metrics
 from pltfrms.controller import deciding
+from pltfrms.controller.state import service_key
+from pltfrms.drivers.store.ports import Delete, Put
 from pltfrms.model.api import Change
 from pltfrms.model.plan import Plan, Reason, Stop
 from pltfrms.model.state import Snapshot
@@ -45,5 +47,26 @@ def test_a_plan_that_breaks_a_rule_is_not_done_and_said(
         await cluster.operations.apply(Change(services=(replace(WEB, per_datacenter=3),)))
         await cluster.until(lambda: cluster.settled("web"), 10)
         assert cluster.operations.snapshot().problems == ()
+
+    simulate(story)
+
+
+def test_while_nothing_can_be_planned_no_broken_plan_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        monkeypatch.setattr(deciding, "make_plan", stop_everything)
+        await cluster.clock.sleep(5)
+        poison = service_key("bad")
+        cluster.state.commit((Put(key=poison, value=b"{"),), ())
+        await cluster.clock.sleep(5)
+        (problem,) = cluster.operations.controller.problems
+        assert poison in problem
+        cluster.state.commit((Delete(key=poison),), ())
+        await cluster.clock.sleep(5)
+        (problem,) = cluster.operations.controller.problems
+        assert "breaks rules" in problem
+        events = await cluster.operations.events(0, 0, 1000)
+        assert sum(event.what == "plan breaks a rule" for event in events) == 6
 
     simulate(story)

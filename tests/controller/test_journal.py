@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from pltfrms.controller import deciding
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.journal import (
     FOLLOWERS_MAX,
@@ -15,13 +16,16 @@ from pltfrms.controller.journal import (
     SURPLUS_COUNT,
 )
 from pltfrms.controller.loop import PRUNE_SECONDS
-from pltfrms.controller.state import EVENTS
+from pltfrms.controller.state import EVENTS, service_key
 from pltfrms.drivers.store.memory import MemoryStore
-from pltfrms.drivers.store.ports import Listing
+from pltfrms.drivers.store.ports import Condition, Delete, Listing, Put
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Event
+from pltfrms.model.api import Change, Event
+from pltfrms.model.plan import Plan, Reason, Stop
+from pltfrms.model.state import Snapshot
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
+from tests.strategies import make_spec
 
 
 class _Counted(MemoryStore):
@@ -208,6 +212,104 @@ def test_each_loss_is_told_once_whoever_is_first() -> None:
         await cluster.clock.sleep(10)
         lost = _events_of(cluster, "machine lost")
         assert sorted(lost) == ["machine/lon-n1", "machine/lon-n2", "machine/lon-n3"]
+
+    simulate(story)
+
+
+def test_a_loss_is_told_once_however_many_events_came_since() -> None:
+    async def story(cluster: Cluster) -> None:
+        cluster.agents["lon-n1"].cut = True
+        await cluster.until(lambda: _events_of(cluster, "machine lost") != [], 10)
+        journal = cluster.seats["fra-c1"].controller.journal
+        await journal.write(journal.tell("test", str(n)) for n in range(1500))
+        await cluster.clock.sleep(PRUNE_SECONDS + 5)
+        assert _events_of(cluster, "machine lost") == []
+        for seat in cluster.seats.values():
+            await seat.crash()
+        for seat in cluster.seats.values():
+            seat.start()
+        await cluster.clock.sleep(30)
+        assert _events_of(cluster, "machine lost") == []
+        for cut in (False, True):
+            cluster.agents["lon-n1"].cut = cut
+            await cluster.clock.sleep(20)
+        assert _events_of(cluster, "machine lost") == ["machine/lon-n1"]
+
+    simulate(story)
+
+
+class _Forgetful(MemoryStore):
+    """Fails the first commit that tells of something, before it is done."""
+
+    what = b""
+    failed = False
+
+    async def commit(
+        self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
+    ) -> int | None:
+        told = any(self.what in write.value for write in writes if isinstance(write, Put))
+        if told and not self.failed:
+            self.failed = True
+            raise UnavailableError("not now")
+        return await super().commit(writes, conditions)
+
+
+async def _cut(cluster: Cluster) -> None:
+    cluster.agents["lon-n1"].cut = True
+
+
+async def _want_too_much(cluster: Cluster) -> None:
+    await cluster.operations.apply(Change(services=(make_spec("api", cpu=3.9),)))
+
+
+async def _store_poison(cluster: Cluster) -> None:
+    cluster.state.commit((Put(key=service_key("bad"), value=b"{"),), ())
+
+
+async def _store_poison_for_a_while(cluster: Cluster) -> None:
+    await _store_poison(cluster)
+    await cluster.clock.sleep(5)
+    cluster.state.commit((Delete(key=service_key("bad")),), ())
+
+
+def _stop_all(snapshot: Snapshot) -> Plan:
+    steps = [Stop(allocation=a, reason=Reason.SPREAD) for a in snapshot.allocations.values()]
+    return Plan(revision=snapshot.revision, steps=tuple(steps))
+
+
+@pytest.mark.parametrize(
+    ("what", "happens", "tellers", "count"),
+    [
+        ("machine lost", _cut, 1, 1),
+        ("cannot be done now", _want_too_much, 1, 3),
+        ("document cannot be read", _store_poison, 3, 3),
+        ("all documents can be read again", _store_poison_for_a_while, 3, 3),
+        ("plan breaks a rule", None, 3, 3),
+    ],
+)
+def test_what_the_store_did_not_take_is_told_again(
+    what: str,
+    happens: Callable[[Cluster], Awaitable[None]] | None,
+    tellers: int,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        stores = []
+        for seat in cluster.seats.values():
+            await seat.crash()
+            seat.store = store = _Forgetful(cluster.clock, cluster.state)
+            store.what = what.encode()
+            stores.append(store)
+            seat.start()
+        await cluster.clock.sleep(20)
+        if happens:
+            await happens(cluster)
+        else:
+            monkeypatch.setattr(deciding, "make_plan", _stop_all)
+        await cluster.clock.sleep(20)
+        assert sum(store.failed for store in stores) == tellers
+        assert len(_events_of(cluster, what)) == count
 
     simulate(story)
 

@@ -23,16 +23,17 @@ from pltfrms.controller.state import (
     Stored,
     allocation_key,
     commit_mark,
+    lost_key,
     number_key,
     unchanged_since,
 )
 from pltfrms.controller.view import View, make_mirror
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
-from pltfrms.drivers.store.transaction import MAX_OPERATIONS
+from pltfrms.drivers.store.transaction import MAX_OPERATIONS, batches
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
-from pltfrms.model.plan import LastNumber, Note, Place, Plan, Step
+from pltfrms.model.plan import LastNumber, Note, Place, Plan, Reason, Step
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
 from pltfrms.planner.placement.checks import check_plan
@@ -76,9 +77,12 @@ class Controller:
         self._random = random
         self._waiting: tuple[int, float] | None = None
         self._told_lost: set[str] = set()
+        self._told_notes: frozenset[tuple[str, Reason]] = frozenset()
         self._problems: tuple[str, ...] = ()
+        self._told_problems: tuple[str, ...] = ()
         self._broken = ""
-        """Which rules the last plan broke, one sentence; empty: none."""
+        """Which rules the last plan broke, one sentence; empty: none, or no plan is made."""
+        self._told_broken = ""
         self._pruned_at = clock.monotonic()
 
     @property
@@ -132,6 +136,7 @@ class Controller:
         await self._tell_contacts(stored)
         await self._prune()
         if stored.unreadable:
+            self._broken = self._told_broken = ""
             return IDLE_SECONDS
         snapshot = self.view.snapshot()
         plan = await self._sound_plan(snapshot)
@@ -223,71 +228,84 @@ class Controller:
     async def _tell_contacts(self, stored: Stored) -> None:
         """Say which machines were lost; who finds one again says so at its heartbeat.
 
-        What is told already, by whomever, is in the journal: so that each loss is told once,
-        also when the controller that should have told it is gone. What was never heard of is
-        not lost.
+        That it is told stands beside the machine in the store while it is lost: so that each
+        loss is told once, also when the controller that should have told it is gone. One of
+        the release before writes it to the journal alone. What was never heard of is not lost.
         """
+        contacts = self.view.contacts()
         lost = {
             name
-            for name, view in self.view.contacts().items()
+            for name, view in contacts.items()
             if view.contact is Contact.LOST and stored.has_heard_of(name)
         }
-        self._told_lost &= lost
+        self._told_lost = lost & (self._told_lost | stored.told_lost)
         self._told_lost |= {
             name
             for name in lost - self._told_lost
             if self.journal.last(f"machine/{name}", {_LOST, MACHINE_IN_CONTACT}) == _LOST
         }
-        if self.view.is_first(self.name):
-            untold = sorted(lost - self._told_lost)
-            await self._tell(
-                [
-                    self.journal.tell(f"machine/{name}", _LOST, reason="node-lost")
-                    for name in untold
-                ]
+        if not self.view.is_first(self.name):
+            return
+        untold = sorted(lost - self._told_lost)
+        writes: list[Put | Delete] = [
+            self.journal.put(
+                self.journal.tell(f"machine/{name}", _LOST, reason=Reason.NODE_LOST)
             )
-            self._told_lost |= lost
+            for name in untold
+        ]
+        writes += [
+            Put(key=lost_key(name), value=b"told") for name in sorted(lost - stored.told_lost)
+        ]
+        gone = {name for name, view in contacts.items() if view.contact is not Contact.PRESENT}
+        writes += [Delete(key=lost_key(name)) for name in sorted(stored.told_lost - gone)]
+        for batch in batches(writes):
+            await self.store.commit(batch)
+        self._told_lost |= lost
 
     async def _tell_problems(self, problems: tuple[str, ...]) -> None:
-        """Say what cannot be read; each controller for itself, as versions may differ."""
-        new = [problem for problem in problems if problem not in self._problems]
-        solved = self._problems and not problems
+        """Say what cannot be read; each controller for itself, as versions may differ.
+
+        Like all that is told here, it counts as told when it is stored, not before.
+        """
         self._problems = problems
+        new = [problem for problem in problems if problem not in self._told_problems]
         for problem in new:
             _log.error("document cannot be read", problem=problem)
         events = [
             self.journal.tell("store", "document cannot be read", detail=problem)
             for problem in new
         ]
-        if solved:
+        if self._told_problems and not problems:
             _log.info("all documents can be read again")
             events.append(self.journal.tell("store", "all documents can be read again"))
         if events:
             await self.journal.write(events)
+        self._told_problems = problems
 
     async def _tell_broken(self, rules: tuple[str, ...]) -> None:
-        before, self._broken = self._broken, ""
-        if not rules:
-            return
-        self.counters.broken_plans += 1
-        more = f"; and {len(rules) - _RULES_SAID} more" if len(rules) > _RULES_SAID else ""
-        self._broken = f"{_BROKEN}: {'; '.join(rules[:_RULES_SAID])}{more}"
-        if self._broken != before:
+        self._broken = ""
+        if rules:
+            self.counters.broken_plans += 1
+            left = len(rules) - _RULES_SAID
+            more = f"; and {left} more" if left > 0 else ""
+            self._broken = f"{_BROKEN}: {'; '.join(rules[:_RULES_SAID])}{more}"
+        if self._broken and self._broken != self._told_broken:
             _log.error("plan breaks a rule", problem=self._broken)
             event = self.journal.tell("plan", "plan breaks a rule", detail=self._broken)
             await self.journal.write((event,))
+        self._told_broken = self._broken
 
     async def _tell_notes(self, notes: tuple[Note, ...]) -> None:
-        known = {(note.about, note.reason) for note in self.notes}
         self.notes = notes
         events = [
             self.journal.tell(
                 note.about, "cannot be done now", reason=note.reason, detail=note.detail
             )
             for note in notes
-            if (note.about, note.reason) not in known
+            if (note.about, note.reason) not in self._told_notes
         ]
         await self._tell(events)
+        self._told_notes = frozenset((note.about, note.reason) for note in notes)
 
     async def _tell(self, events: Sequence[Event]) -> None:
         if events and self.view.is_first(self.name):

@@ -8,6 +8,7 @@
 /pltfrms/commit                     who wrote last; every change of the keys above writes it
 /pltfrms/machines/NAME/status       MachineStatus
 /pltfrms/machines/NAME/contact      attached to the machine's lease
+/pltfrms/machines/NAME/lost         while it is lost, and that has been told
 /pltfrms/controllers/NAME           attached to the lease of the controller itself
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
@@ -42,6 +43,7 @@ REQUESTS = "/pltfrms-requests/"
 _T = TypeVar("_T")
 _STATUS = "/status"
 _CONTACT = "/contact"
+_LOST = "/lost"
 
 
 def service_key(name: str) -> str:
@@ -72,6 +74,11 @@ def status_key(machine: str) -> str:
 def contact_key(machine: str) -> str:
     """Return the key that lives as long as the machine's lease."""
     return f"{MACHINES}{machine}{_CONTACT}"
+
+
+def lost_key(machine: str) -> str:
+    """Return the key that says that the loss of a machine has been told."""
+    return f"{MACHINES}{machine}{_LOST}"
 
 
 def presence_key(controller: str) -> str:
@@ -107,6 +114,8 @@ class Stored:
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     leases: Mapping[str, int] = field(default_factory=dict)
     """Lease by machine, of the machines in contact."""
+    told_lost: frozenset[str] = frozenset()
+    """Machines of which it has been told that they are lost."""
     controllers: frozenset[str] = frozenset()
     """Controllers that live; one of a release before this key was written is not here."""
     problems: tuple[str, ...] = ()
@@ -142,10 +151,16 @@ class Stored:
 
 def leases_of(listing: Listing) -> dict[str, int]:
     """Return the lease of each machine in contact."""
+    entries = {entry.key: entry for entry in listing.entries}
+    return {name: entry.lease for name, entry in _of_machines(entries, _CONTACT).items()}
+
+
+def _of_machines(entries: Mapping[str, KeyValue], suffix: str) -> dict[str, KeyValue]:
+    """Return the entries of one kind that machines have, by machine."""
     return {
-        entry.key[len(MACHINES) : -len(_CONTACT)]: entry.lease
-        for entry in listing.entries
-        if entry.key.startswith(MACHINES) and entry.key.endswith(_CONTACT)
+        key[len(MACHINES) : -len(suffix)]: entry
+        for key, entry in entries.items()
+        if key.startswith(MACHINES) and key.endswith(suffix)
     }
 
 
@@ -191,6 +206,7 @@ class Reader:
             numbers=numbers,
             statuses=statuses,
             leases=leases_of(listing),
+            told_lost=frozenset(_of_machines(entries, _LOST)),
             controllers=frozenset(
                 key.removeprefix(CONTROLLERS) for key in entries if key.startswith(CONTROLLERS)
             ),
