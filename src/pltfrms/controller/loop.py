@@ -100,6 +100,7 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._mirror.run())
             group.create_task(self.journal.run())
+            group.create_task(self.view.follow())
             group.create_task(self.view.feel_lateness())
             group.create_task(self._presence.run())
             group.create_task(self._cycles())

@@ -40,7 +40,7 @@ from pltfrms.model.api import (
 from pltfrms.model.plan import Target
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
-from pltfrms.planner.placement.target import make_target
+from pltfrms.planner.placement.target import make_target, managed_machine
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
@@ -48,6 +48,8 @@ ATTEMPTS = 5
 """How often an apply that is not bound to a revision looks again after a conflict."""
 SERVICES_MAX = 40
 """Services of one change: it is one transaction."""
+_LOOK_SECONDS = 5.0
+"""Longest time in which who waits for a target does not hear that the store is away."""
 
 
 class Operations:
@@ -96,14 +98,21 @@ class Operations:
         """
         deadline = self._clock.monotonic() + wait_ms / 1000
         while True:
-            target = make_target(self._view.serving(), machine)
-            if target.generation > after:
-                return target
-            self._view.snapshot()
+            commit = self._view.served_commit()
+            if commit > after:
+                return make_target(self._view.serving(), machine)
+            self._view.require_readable()
+            self._require_managed(machine)
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
                 return None
-            await self._view.wait(min(remaining, 1.0))
+            await self._view.wait_commit(commit, min(remaining, _LOOK_SECONDS))
+
+    def _require_managed(self, machine: str) -> None:
+        platform = self._view.platform
+        if platform is None:
+            raise UnavailableError("the store holds no platform yet; try again soon")
+        managed_machine(platform, machine)
 
     # ---- readers ---------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
 """What one controller knows now: the store's documents and the contact of the machines."""
 
+import asyncio
 from collections.abc import Mapping
 from random import Random
 
 from pltfrms.controller.contacts import Contacts
 from pltfrms.controller.measured import MeasuredStore
 from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
+from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Listing, Store
 from pltfrms.drivers.store.watching import Mirror
@@ -36,6 +38,8 @@ class View:
         self._readable: Stored | None = None
         """The newest of which all intent could be read."""
         self._observed_at: float | None = None
+        self._committed = asyncio.Event()
+        """Set, and replaced by the next one, when there is another last commit."""
 
     @property
     def fresh(self) -> bool:
@@ -82,6 +86,21 @@ class View:
         """
         stored = self.stored()
         return self._snapshot(self._readable or stored)
+
+    def served_commit(self) -> int:
+        """Return the revision of what targets are made of; see `serving`.
+
+        Raises:
+            UnavailableError: see `snapshot`.
+        """
+        stored = self.stored()
+        return (self._readable or stored).commit
+
+    def require_readable(self) -> None:
+        """Raise UnavailableError while there is intent that cannot be read here."""
+        stored = self.stored()
+        if stored.unreadable:
+            raise _unreadable(stored)
 
     def last_known(self) -> tuple[Snapshot, float]:
         """Return what was known last, and for how many seconds the store has been away.
@@ -136,6 +155,21 @@ class View:
         revision = self._listing.revision if self._listing else 0
         await self._mirror.wait(revision, seconds)
 
+    async def wait_commit(self, commit: int, seconds: float) -> None:
+        """Return when the last commit is another one than `commit`, or after some time."""
+        self._update()
+        if self._stored is None or self._stored.commit == commit:
+            await wait_event(self._committed, self._clock, seconds)
+
+    async def follow(self) -> None:
+        """Decode what the mirror holds at once, for ever: who waits for a commit hears of it.
+
+        One task looks at each listing, so that those who wait are woken by commits alone.
+        """
+        while True:
+            await self._mirror.wait_newer(self._listing.revision if self._listing else 0)
+            self._update()
+
     async def feel_lateness(self) -> None:
         """Notice, for ever, when we had no processor."""
         while True:
@@ -148,10 +182,7 @@ class View:
     def _snapshot(self, stored: Stored) -> Snapshot:
         snapshot = stored.snapshot(self.contacts(), self._clock.unix_ms())
         if stored.unreadable:
-            raise UnavailableError(
-                "this controller decides nothing, for it cannot read what is wanted; ask one "
-                f"of a newer version: {'; '.join(stored.problems)}"
-            )
+            raise _unreadable(stored)
         if snapshot is None:
             raise UnavailableError("the store holds no platform yet; try again soon")
         return snapshot
@@ -161,7 +192,10 @@ class View:
         if listing is None or at is None or at == self._observed_at:
             return
         if listing is not self._listing:
-            self._stored = self._reader.read(listing)
+            before, self._stored = self._stored, self._reader.read(listing)
+            if before is None or before.commit != self._stored.commit:
+                self._committed.set()
+                self._committed = asyncio.Event()
             if not self._stored.unreadable:
                 self._readable = self._stored
             self._listing = listing
@@ -187,6 +221,13 @@ class View:
         controllers = [machine.name for machine in stored.platform.machines_of(Role.CONTROLLER)]
         before = controllers[: controllers.index(name)] if name in controllers else []
         return stored.controllers.isdisjoint(before)
+
+
+def _unreadable(stored: Stored) -> UnavailableError:
+    return UnavailableError(
+        "this controller decides nothing, for it cannot read what is wanted; ask one "
+        f"of a newer version: {'; '.join(stored.problems)}"
+    )
 
 
 def make_mirror(store: Store, clock: Clock, random: Random) -> Mirror:

@@ -20,12 +20,7 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
     Raises:
         NotFoundError: the platform has no such machine, or others manage it.
     """
-    try:
-        me = snapshot.platform.machine(machine)
-    except KeyError:
-        raise NotFoundError(f"the platform has no machine {machine!r}") from None
-    if me.external:
-        raise NotFoundError(f"others manage {machine}: it has no target")
+    me = managed_machine(snapshot.platform, machine)
     allocations = tuple(
         allocation
         for _, allocation in sorted(snapshot.allocations.items())
@@ -54,6 +49,17 @@ def make_target(snapshot: Snapshot, machine: str) -> Target:
         placed=_placed(snapshot, me),
         guests=_guests(snapshot, me),
     )
+
+
+def managed_machine(platform: Platform, machine: str) -> Machine:
+    """Return a machine that has a target; NotFoundError if it has none."""
+    try:
+        me = platform.machine(machine)
+    except KeyError:
+        raise NotFoundError(f"the platform has no machine {machine!r}") from None
+    if me.external:
+        raise NotFoundError(f"others manage {machine}: it has no target")
+    return me
 
 
 def _guests(snapshot: Snapshot, me: Machine) -> tuple[IPv6Address, ...]:
