@@ -216,3 +216,23 @@ def test_a_disk_that_fills_while_a_policy_is_on_trial_brings_back_what_was() -> 
             assert _state(bench) is RoutingState.CONFIRMED
 
     run_virtual(story())
+
+
+@pytest.mark.parametrize("code", ERRNOS)
+def test_a_trial_that_the_disk_does_not_count_does_not_begin(code: int) -> None:
+    async def story() -> None:
+        bench = _edge()
+        async with bench.life(5.0):
+            bench.disk.refuses_writing = code
+            await bench.order(replace(make_target(1, machine="fra-e1"), platform=NEW), 60.0)
+            assert _state(bench) is RoutingState.WAITING
+            assert "the disk" in bench.status.routing.detail
+            assert any(ERRNOS[code] in problem for problem in bench.status.problems)
+            assert not bench.bird.trials
+            bench.disk.refuses_writing = 0
+            await bench.passes(30.0)
+            assert _state(bench) is RoutingState.CONFIRMED
+            assert len(bench.bird.trials) == 1
+            assert not any(ERRNOS[code] in problem for problem in bench.status.problems)
+
+    run_virtual(story())

@@ -22,6 +22,7 @@ def test_the_last_write_is_read(disk: Disk) -> None:
     disk.write("other", b"")
     assert disk.read("target.json") == b"two"
     assert disk.read("other") == b""
+    assert not disk.late("target.json")
 
 
 @pytest.mark.parametrize("name", ["", "../target", "/etc/passwd", ".hidden", "a/b"])
@@ -30,6 +31,8 @@ def test_a_name_is_not_a_path(disk: Disk, name: str) -> None:
         disk.write(name, b"")
     with pytest.raises(UsageError):
         disk.read(name)
+    with pytest.raises(UsageError):
+        disk.late(name)
 
 
 def test_a_document_outlives_the_disk_that_wrote_it(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ class PatientDisk:
         self._late[name] = value
         self._try(name)
 
+    def late(self, name: str) -> bool:
+        """See `ports.Disk`."""
+        return name in self._late
+
     async def run(self, clock: Clock) -> None:
         """Write what is late as soon as it can be, for ever."""
         while True:

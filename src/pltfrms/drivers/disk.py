@@ -27,6 +27,11 @@ class DirectoryDisk:
         """See `ports.Disk`. After a power cut either the old or the new document is there."""
         replace_file(self._path / _checked(name), value)
 
+    def late(self, name: str) -> bool:
+        """See `ports.Disk`: a write is done or refused."""
+        _checked(name)
+        return False
+
 
 class MemoryDisk:
     """The twin of `DirectoryDisk`, for tests and simulation.
@@ -51,6 +56,11 @@ class MemoryDisk:
         if self.refuses_writing:
             raise OSError(self.refuses_writing, os.strerror(self.refuses_writing))
         self.documents[_checked(name)] = value
+
+    def late(self, name: str) -> bool:
+        """See `ports.Disk`."""
+        _checked(name)
+        return False
 
 
 def _checked(name: str) -> str:

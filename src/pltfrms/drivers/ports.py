@@ -36,6 +36,10 @@ class Disk(Protocol):
         """Replace a document atomically and durably (write, fsync, rename)."""
         ...
 
+    def late(self, name: str) -> bool:
+        """Return whether a write of a document was taken, and is not durable yet."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directories:

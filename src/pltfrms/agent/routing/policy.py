@@ -5,7 +5,7 @@ from typing import Final
 
 from pltfrms import codec
 from pltfrms.drivers.ports import Disk
-from pltfrms.errors import UsageError
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.topology import Platform
 from pltfrms.render.bird import policy_fingerprint
 
@@ -98,12 +98,20 @@ class Policy:
         self._remember(PolicyMemory(platform=wish.platform, fingerprint=wish.fingerprint))
 
     def begin(self, wish: WantedPolicy) -> None:
-        """Count a trial before it begins."""
+        """Count a trial before it begins.
+
+        Raises:
+            UnavailableError: the disk does not take it, so the trial must not begin: one that
+                ended us would be repeated for ever.
+        """
         memory = self._memory
         tries = memory.tries if memory.tried == wish.fingerprint else 0
         self._remember(
             replace(memory, tried=wish.fingerprint, tries=tries + 1, on_trial=True, refused="")
         )
+        if self.disk.late(POLICY_FILE):
+            self._remember(memory)
+            raise UnavailableError("the disk cannot note that a trial begins: see the problems")
 
     def drop(self, wish: WantedPolicy, why: str) -> None:
         """End a trial: because of `why`, or (empty) without a judgement."""

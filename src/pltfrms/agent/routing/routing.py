@@ -316,17 +316,22 @@ class Routing:
             announced=self._around.announced(),
             controller_at=self._around.controller_at,
         )
-        self._policy.begin(wish)
+        try:
+            self._policy.begin(wish)
+        except UnavailableError as error:
+            self._put_off(error)
+            return
         self._on_trial = wish
         self._say(RoutingState.TRYING)
         try:
             why = await try_out(self._world, attempt)
         except (UnavailableError, OSError) as error:
             self._policy.drop(wish, "")
-            self._say(RoutingState.WAITING, str(error))
             if isinstance(error, OSError):
-                self._again_at = self._world.clock.monotonic() + PAUSE_SECONDS
+                self._put_off(error)
                 self._around.problems.set(_DISK, str(error))
+            else:
+                self._say(RoutingState.WAITING, str(error))
             return
         except InvariantError as error:
             why = str(error)
@@ -334,6 +339,11 @@ class Routing:
             self._on_trial = None
         self._around.problems.set(_DISK, "")
         self._judge(wish, why)
+
+    def _put_off(self, error: Exception) -> None:
+        """Wait with the trial until there may be space."""
+        self._say(RoutingState.WAITING, str(error))
+        self._again_at = self._world.clock.monotonic() + PAUSE_SECONDS
 
     def _judge(self, wish: WantedPolicy, why: str) -> None:
         about = f"machine/{self._machine}"
