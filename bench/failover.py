@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import NEAREST, Rig, machine_words, running_rig
-from pltfrms.lab.probing import LEAD_SECONDS, Measurement, PlannedFault, probe_service
+from pltfrms.lab.client.probing import LEAD_SECONDS, Measurement, PlannedFault, probe_service
 
 FAULT_AT_MS = 2000
 

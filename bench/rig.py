@@ -14,8 +14,8 @@ from typing import Any
 
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError, UnavailableError
-from pltfrms.lab.client import LabClient, start_lab
-from pltfrms.lab.ready import ReadyReport, apply_services, missing_parts, wait_ready
+from pltfrms.lab.client.client import LabClient, start_lab
+from pltfrms.lab.client.ready import ReadyReport, apply_services, missing_parts, wait_ready
 from pltfrms.model.state import Phase, Snapshot
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "three-datacenters"

@@ -181,10 +181,10 @@ STARTS_PROCESSES = {
     "src/pltfrms/drivers/tool.py": "the one place: `run_tool` has a timeout",
     "src/pltfrms/drivers/descriptors.py": "`run` has a timeout",
     "src/pltfrms/drivers/workload/process.py": "instances; their start has a timeout",
-    "src/pltfrms/lab/client.py": "the keeper, which outlives us; its start has a timeout",
-    "src/pltfrms/lab/doctor.py": "asks for versions, with a timeout",
-    "src/pltfrms/lab/probing.py": "the prober, which gets its duration and is waited for",
-    "src/pltfrms/lab/ready.py": "the asker, which gets its timeout",
+    "src/pltfrms/lab/capsule/doctor.py": "asks for versions, with a timeout",
+    "src/pltfrms/lab/client/client.py": "the keeper outlives us; its start has a timeout",
+    "src/pltfrms/lab/client/probing.py": "the prober gets its duration and is waited for",
+    "src/pltfrms/lab/client/ready.py": "the asker, which gets its timeout",
 }
 """Who starts a process and goes on while it runs, and why that ends."""
 _RUNS_TO_ITS_END = {"run", "call", "check_call", "check_output"}

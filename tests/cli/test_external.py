@@ -11,7 +11,7 @@ from pltfrms.cli.network.rows import edge_rows, network_detail
 from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.platform.summary import summarize
-from pltfrms.lab.ready import missing_parts
+from pltfrms.lab.client.ready import missing_parts
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.state import (
     MachineStatus,

@@ -8,9 +8,9 @@ import pytest
 
 from pltfrms.cli.lab import life
 from pltfrms.cli.lab import probe as lab_probe_module
-from pltfrms.lab.prober import ProbeReport
-from pltfrms.lab.probing import Measurement, PlannedFault
-from pltfrms.lab.ready import Answer, ReadyReport
+from pltfrms.lab.client.prober import ProbeReport
+from pltfrms.lab.client.probing import Measurement, PlannedFault
+from pltfrms.lab.client.ready import Answer, ReadyReport
 from pltfrms.model.service import Service
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, WEB, FakeController, FakeLab, lab_info

@@ -25,7 +25,7 @@ from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, FakeController, FakeLab
 
 ALL_ENTRIES = {**ENTRIES, **{f"lab {n}": e for n, e in lab_module.ENTRIES.items()}}
-HEAVY = ("pydantic", "rich", "httpx2", "fastapi", "pltfrms.codec", "pltfrms.lab.client")
+HEAVY = ("pydantic", "rich", "httpx2", "fastapi", "pltfrms.codec", "pltfrms.lab.client.client")
 HELP_CPU_SECONDS = 0.2
 
 

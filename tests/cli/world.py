@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pltfrms.codec import decode
 from pltfrms.errors import ConflictError, NotFoundError, TwoPeopleError, UnavailableError
-from pltfrms.lab.client import FaultInfo, LabInfo, LabReport, MachineInfo
+from pltfrms.lab.client.client import FaultInfo, LabInfo, LabReport, MachineInfo
 from pltfrms.lab.protocol import LinkReport, Substitute
 from pltfrms.model.api import (
     Change,

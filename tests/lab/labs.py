@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from pltfrms.lab.client import LabClient
+from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.parts import (
     LabParts,
     MachineParts,

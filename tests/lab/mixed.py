@@ -3,9 +3,9 @@
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
-from pltfrms.lab.assembly import make_parts, network_lines
+from pltfrms.lab.layout.assembly import make_parts, network_lines
+from pltfrms.lab.layout.speakers import BIRD, BIRD_CONFIG
 from pltfrms.lab.parts import LabParts, MachineParts
-from pltfrms.lab.speakers import BIRD, BIRD_CONFIG
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.interventions import Blackhole, Interventions
 from pltfrms.model.lab import (

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
-from pltfrms.lab.client import LabClient, find_lab, running_labs, start_capsule
+from pltfrms.lab.client.client import LabClient, find_lab, running_labs, start_capsule
 from pltfrms.lab.parts import LabParts, MachineParts
 from pltfrms.lab.rundir import directory_of
 from tests.lab.labs import (

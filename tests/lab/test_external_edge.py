@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.lab.assembly import make_parts, network_lines
-from pltfrms.lab.client import LabClient, start_capsule
+from pltfrms.lab.client.client import LabClient, start_capsule
+from pltfrms.lab.layout.assembly import make_parts, network_lines
+from pltfrms.lab.layout.speakers import BIRD, BIRD_CONFIG
 from pltfrms.lab.parts import LabParts, MachineParts
-from pltfrms.lab.speakers import BIRD, BIRD_CONFIG
 from pltfrms.model.lab import Lab
 from pltfrms.render.bird import render_bird
 from pltfrms.render.external import render_external

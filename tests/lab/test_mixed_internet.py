@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pltfrms.lab.client import LabClient, start_capsule
+from pltfrms.lab.client.client import LabClient, start_capsule
 from tests.lab.labs import inside
 from tests.lab.mixed import (
     AGGREGATES,

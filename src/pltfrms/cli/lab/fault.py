@@ -9,7 +9,7 @@ from pltfrms.cli.shared.connect import current_lab
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import write_json, write_table
 from pltfrms.cli.shared.values import DURATION, short_duration
-from pltfrms.lab.client import FaultInfo
+from pltfrms.lab.client.client import FaultInfo
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 

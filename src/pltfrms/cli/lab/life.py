@@ -13,8 +13,8 @@ from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json, write_table
 from pltfrms.cli.shared.values import DURATION, short_duration
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.lab.client import LabClient, LabInfo, running_labs, start_lab
-from pltfrms.lab.ready import Answer, ReadyReport, apply_services, wait_ready
+from pltfrms.lab.client.client import LabClient, LabInfo, running_labs, start_lab
+from pltfrms.lab.client.ready import Answer, ReadyReport, apply_services, wait_ready
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.topology import Role
 

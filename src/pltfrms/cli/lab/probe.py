@@ -9,8 +9,8 @@ from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, write_json, write_table
 from pltfrms.cli.shared.values import DURATION, split_fault
-from pltfrms.lab.prober import ProbeReport
-from pltfrms.lab.probing import Measurement, PlannedFault, find_service, probe_service
+from pltfrms.lab.client.prober import ProbeReport
+from pltfrms.lab.client.probing import Measurement, PlannedFault, find_service, probe_service
 
 
 @click.command(cls=Command)

@@ -13,8 +13,8 @@ from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, write_json, write_table
 from pltfrms.cli.shared.specs import load_lab, load_platform, read_change
-from pltfrms.lab.client import LabClient
-from pltfrms.lab.probing import Measurement, find_service, probe_service
+from pltfrms.lab.client.client import LabClient
+from pltfrms.lab.client.probing import Measurement, find_service, probe_service
 from pltfrms.model.lab import Lab
 from pltfrms.model.service import Service
 from pltfrms.model.state import Snapshot

@@ -4,7 +4,7 @@ import click
 
 from pltfrms.cli.shared.options import Settings
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.lab.client import LabClient, find_lab, running_labs
+from pltfrms.lab.client.client import LabClient, find_lab, running_labs
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.state import Snapshot
 

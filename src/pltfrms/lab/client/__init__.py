@@ -1,0 +1,1 @@
+"""A lab as seen from outside: started, found, asked, measured, ended."""

@@ -1,0 +1,104 @@
+"""From the operator's platform and lab to the parts of every machine."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pltfrms.lab.layout.speakers import (
+    BIRD,
+    ROAS_FILE,
+    external_files,
+    roas_text,
+    rtr_unit,
+    speaker_files,
+    speaker_preparations,
+    speaker_units,
+)
+from pltfrms.lab.layout.tunnels import with_tunnels
+from pltfrms.lab.layout.wiring import make_wiring
+from pltfrms.lab.parts import LabParts, MachineParts, Unit
+from pltfrms.model.addresses import Interface
+from pltfrms.model.lab import Daemon, Lab, cache_of
+from pltfrms.model.machine import NetworkState
+from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.render.etcd import etcd_command
+from pltfrms.render.kernel import internet_network_state, network_state
+
+ETCD_DATA = Path("/var/lib/pltfrms/etcd")
+PLATFORM_FILE = "/etc/pltfrms/platform.yaml"
+MACHINE_FILE = "/etc/pltfrms/machine"
+
+_NICE = -10
+"""On machines of their own, these would not wait for other machines' work. Late heartbeats and
+elections would be faults that nobody asked for."""
+_AGENT = Unit(name="agent", entry="pltfrms.agent.main:main", nice=_NICE)
+_CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main", nice=_NICE)
+
+
+def make_parts(platform: Platform, lab: Lab, platform_text: str) -> LabParts:
+    """Return the parts of the whole lab; `platform_text` is the operator's platform.yaml."""
+    return LabParts(
+        wiring=make_wiring(platform, lab),
+        machines=(
+            *(_machine(platform, lab, machine, platform_text) for machine in platform.machines),
+            *(_internet_machine(platform, lab, name) for name in lab.machines),
+        ),
+    )
+
+
+def _machine(
+    platform: Platform, lab: Lab, machine: Machine, platform_text: str
+) -> MachineParts:
+    if machine.external:
+        return _external_edge(platform, machine)
+    units = [_AGENT, BIRD]
+    files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
+    if machine.role is Role.CONTROLLER:
+        command = etcd_command(platform, machine.name, ETCD_DATA)
+        units += [Unit(name="etcd", command=command, nice=_NICE), _CONTROLLER]
+    cache = cache_of(platform, machine)
+    if cache is not None:
+        units.append(rtr_unit(cache))
+        files.append((ROAS_FILE, roas_text(lab.roas)))
+    parts = MachineParts(name=machine.name, units=tuple(units), files=tuple(files))
+    return with_tunnels(platform, parts)
+
+
+def _external_edge(platform: Platform, edge: Machine) -> MachineParts:
+    """Return a router of others: FRR with the text that we would give them."""
+    state = network_state(platform, edge.name)
+    return MachineParts(
+        name=edge.name,
+        units=speaker_units(Daemon.FRR),
+        files=external_files(platform, edge.name),
+        sysctls=state.sysctls,
+        network=tuple(network_lines(state)),
+        prepare=speaker_preparations(Daemon.FRR),
+    )
+
+
+def _internet_machine(platform: Platform, lab: Lab, name: str) -> MachineParts:
+    state = internet_network_state(platform, lab, name)
+    daemon = lab.daemon(name)
+    return MachineParts(
+        name=name,
+        units=speaker_units(daemon),
+        files=speaker_files(platform, lab, name),
+        sysctls=state.sysctls,
+        network=tuple(network_lines(state)),
+        prepare=speaker_preparations(daemon),
+    )
+
+
+def network_lines(state: NetworkState) -> Iterable[str]:
+    """Yield the lines of `ip -batch` that make a machine's network as it must look."""
+    for device in state.devices:
+        yield f"link set {device.name} up"
+        for address in device.addresses:
+            yield f"address add {address} dev {device.name}{_address_options(address)}"
+    for rule in state.rules:
+        for family in ("-4", "-6"):
+            yield f"{family} rule add pref {rule.preference} lookup {rule.table}"
+
+
+def _address_options(address: Interface) -> str:
+    return " nodad" if address.version == 6 else ""  # noqa: PLR2004 - of IP

@@ -1,0 +1,1 @@
+"""Machines: their first process, their units, their power."""

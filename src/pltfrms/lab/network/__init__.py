@@ -1,0 +1,1 @@
+"""Wires between machines: bridges, veths, delay and loss."""
