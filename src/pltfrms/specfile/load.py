@@ -10,23 +10,23 @@ from pltfrms.errors import InvariantError, Problem, SpecError
 from pltfrms.model.lab import Lab
 from pltfrms.model.service import ServiceSpec
 from pltfrms.model.topology import Platform
-from pltfrms.specfile.build import build_platform
-from pltfrms.specfile.build_lab import build_lab
-from pltfrms.specfile.build_service import build_service
-from pltfrms.specfile.check_lab import lab_findings
-from pltfrms.specfile.check_platform import platform_findings
-from pltfrms.specfile.check_service import (
+from pltfrms.specfile.building.lab import build_lab
+from pltfrms.specfile.building.platform import build_platform
+from pltfrms.specfile.building.service import build_service
+from pltfrms.specfile.checking.lab import lab_findings
+from pltfrms.specfile.checking.platform import platform_findings
+from pltfrms.specfile.checking.service import (
     placement_findings,
     service_findings,
     service_notes,
 )
 from pltfrms.specfile.document import Document, read
 from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.lab_shapes import LabShape
-from pltfrms.specfile.platform_shapes import PlatformShape
 from pltfrms.specfile.reading import Reading, read_shape
-from pltfrms.specfile.service_shapes import ServiceShape
-from pltfrms.specfile.shapes import Shape
+from pltfrms.specfile.shapes.lab import LabShape
+from pltfrms.specfile.shapes.platform import PlatformShape
+from pltfrms.specfile.shapes.service import ServiceShape
+from pltfrms.specfile.shapes.shapes import Shape
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=Shape)

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from pltfrms.errors import Problem
 from pltfrms.specfile.document import Document
 from pltfrms.specfile.findings import Finding, Where, nearest
-from pltfrms.specfile.shapes import Shape
+from pltfrms.specfile.shapes.shapes import Shape
 
 _T = TypeVar("_T", bound=Shape)
 

@@ -13,9 +13,9 @@ from pltfrms.model.topology import (
     Timers,
     TwoPeople,
 )
-from pltfrms.specfile.peering_shapes import OverrideShape, PeerShape, RpkiShape
-from pltfrms.specfile.shapes import Shape, SparseShape
-from pltfrms.specfile.units import (
+from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape
+from pltfrms.specfile.shapes.shapes import Shape, SparseShape
+from pltfrms.specfile.shapes.units import (
     AddressText,
     Bytes,
     FileText,

@@ -10,7 +10,7 @@ from pltfrms.model.lab import Daemon, Lab, LabRoa
 from pltfrms.model.peering import OriginValidation
 from pltfrms.model.topology import Platform
 from pltfrms.specfile import load_lab, load_platform
-from pltfrms.specfile.check_lab import lab_findings
+from pltfrms.specfile.checking.lab import lab_findings
 
 EXAMPLE = Path("examples/mixed-internet")
 PLATFORM = load_platform(EXAMPLE / "platform.yaml")

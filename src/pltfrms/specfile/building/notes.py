@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pltfrms.specfile.document import read_bounded
 from pltfrms.specfile.findings import Finding, Where
-from pltfrms.specfile.peering_shapes import SessionShape
-from pltfrms.specfile.platform_shapes import LinkShape
+from pltfrms.specfile.shapes.peering import SessionShape
+from pltfrms.specfile.shapes.platform import LinkShape
 
 MOST_NAMED = 64_000_000
 """Characters of a file that a spec names: PeeringDB's whole answer fits."""

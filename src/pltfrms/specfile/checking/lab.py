@@ -17,7 +17,7 @@ from pltfrms.model.lab import (
 )
 from pltfrms.model.peering import Peer, PeerKind
 from pltfrms.model.topology import Platform
-from pltfrms.specfile.check_lab_daemons import check_daemons
+from pltfrms.specfile.checking.lab_daemons import check_daemons
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
     Finding,

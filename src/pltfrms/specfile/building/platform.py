@@ -26,11 +26,11 @@ from pltfrms.model.topology import (
     Timers,
     TwoPeople,
 )
-from pltfrms.specfile.build_peering import build_peers
-from pltfrms.specfile.build_traffic import build_override, build_validation
+from pltfrms.specfile.building.notes import Notes
+from pltfrms.specfile.building.peering import build_peers
+from pltfrms.specfile.building.traffic import build_override, build_validation
 from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.notes import Notes
-from pltfrms.specfile.platform_shapes import (
+from pltfrms.specfile.shapes.platform import (
     DatacenterShape,
     EdgeShape,
     LinkShape,

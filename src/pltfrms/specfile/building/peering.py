@@ -8,11 +8,11 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind, Session
+from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import MAX_LENGTH, Finding, Where
-from pltfrms.specfile.notes import Notes
-from pltfrms.specfile.peering_shapes import PeerShape, SessionShape
-from pltfrms.specfile.platform_shapes import PlatformShape
-from pltfrms.specfile.units import prefix, wrong
+from pltfrms.specfile.shapes.peering import PeerShape, SessionShape
+from pltfrms.specfile.shapes.platform import PlatformShape
+from pltfrms.specfile.shapes.units import prefix, wrong
 
 _LIMITS = {
     PeerKind.TRANSIT: {4: 1_500_000, 6: 400_000},

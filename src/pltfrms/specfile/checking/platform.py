@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role, Timers
-from pltfrms.specfile.check_operators import check_operators
-from pltfrms.specfile.check_peering import check_peering
-from pltfrms.specfile.check_routing import check_routing
-from pltfrms.specfile.check_traffic import check_traffic
+from pltfrms.specfile.checking.operators import check_operators
+from pltfrms.specfile.checking.peering import check_peering
+from pltfrms.specfile.checking.routing import check_routing
+from pltfrms.specfile.checking.traffic import check_traffic
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
     Finding,

@@ -2,7 +2,7 @@
 
 from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.service_shapes import ProbeShape, ServiceShape
+from pltfrms.specfile.shapes.service import ProbeShape, ServiceShape
 
 
 def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:

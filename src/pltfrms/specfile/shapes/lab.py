@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pltfrms.model.lab import Daemon
-from pltfrms.specfile.shapes import Shape
-from pltfrms.specfile.units import Microseconds, PrefixText, one_of
+from pltfrms.specfile.shapes.shapes import Shape
+from pltfrms.specfile.shapes.units import Microseconds, PrefixText, one_of
 
 
 class TransitShape(Shape):

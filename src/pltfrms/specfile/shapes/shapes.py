@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from pltfrms.specfile.units import wrong
+from pltfrms.specfile.shapes.units import wrong
 
 
 class Shape(BaseModel):

@@ -10,7 +10,7 @@ from pltfrms.model.lab import (
     LabTransit,
 )
 from pltfrms.model.topology import Platform
-from pltfrms.specfile.lab_shapes import LabShape, NetworkShape, RoaShape
+from pltfrms.specfile.shapes.lab import LabShape, NetworkShape, RoaShape
 
 
 def build_lab(shape: LabShape, platform: Platform) -> Lab:

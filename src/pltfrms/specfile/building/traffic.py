@@ -6,9 +6,9 @@ from pltfrms.model.addresses import Address
 from pltfrms.model.peering import OriginValidation, PeerKind, RtrCache
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.model.traffic import Override
+from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import Finding, Where, nearest
-from pltfrms.specfile.notes import Notes
-from pltfrms.specfile.peering_shapes import OverrideShape, RpkiShape
+from pltfrms.specfile.shapes.peering import OverrideShape, RpkiShape
 
 
 def build_override(shape: OverrideShape) -> Override:

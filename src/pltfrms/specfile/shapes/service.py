@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
-from pltfrms.specfile.shapes import Shape
-from pltfrms.specfile.units import Bytes, Milliseconds, default, wrong
+from pltfrms.specfile.shapes.shapes import Shape
+from pltfrms.specfile.shapes.units import Bytes, Milliseconds, default, wrong
 
 _RUN = Run(process=())
 _PROBE = Probe(kind=ProbeKind.TCP)

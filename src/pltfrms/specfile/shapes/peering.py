@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from pltfrms.model.peering import DefaultRoute, OriginValidation, PeerKind, RtrCache
-from pltfrms.specfile.shapes import Shape, SparseShape
-from pltfrms.specfile.units import (
+from pltfrms.specfile.shapes.shapes import Shape, SparseShape
+from pltfrms.specfile.shapes.units import (
     AddressText,
     AsSetText,
     CommunityText,

@@ -1,0 +1,1 @@
+"""Shapes become words of the model, with what is noticed on the way."""

@@ -1,0 +1,1 @@
+"""What makes no sense in words of the model, whoever wrote them."""

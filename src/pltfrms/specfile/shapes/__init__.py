@@ -1,0 +1,1 @@
+"""What may stand in a spec file: fields, types, units, and what editors show of them."""
