@@ -4,14 +4,17 @@ import asyncio
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
+from pltfrms.api.main import LEASE_SECONDS
+from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError, UnclearError
 from tests.contracts.etcd import EtcdCluster, free_ports
-from tests.drivers.tiny_http import Answer, serving
+from tests.drivers.tiny_http import HANG, Answer, serving
 
 
 def _run(endpoints: tuple[str, ...], scenario: Callable[[EtcdStore], Awaitable[None]]) -> None:
@@ -192,3 +195,39 @@ def test_an_error_in_the_stream_of_keep_alive_is_not_a_lost_lease() -> None:
 
     with serving(error) as server:
         _run((server.endpoint,), scenario)
+
+
+def test_a_hung_member_costs_a_machine_one_heartbeat_at_most() -> None:
+    async def scenario(store: EtcdStore) -> None:
+        for heartbeat in range(3):
+            with suppress(TimeoutError, UnavailableError):
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    assert await store.keep_alive(7)
+                    continue
+            assert heartbeat == 0
+
+    async def run(endpoints: tuple[str, ...]) -> None:
+        store = EtcdStore(endpoints, request_timeout_seconds=LEASE_SECONDS)
+        await scenario(store)
+        await store.close()
+
+    with serving(HANG) as hung, serving(b'{"result": {"TTL": "3"}}') as sound:
+        asyncio.run(run((hung.endpoint, sound.endpoint)))
+
+
+def test_a_store_that_is_slow_with_lists_alone_is_read_all_the_same() -> None:
+    async def scenario(endpoint: str) -> None:
+        store = EtcdStore([endpoint], request_timeout_seconds=0.5)
+        revision = 0
+        for _ in range(5):
+            with suppress(UnavailableError):
+                revision = (await store.list("/a")).revision
+                break
+        assert revision == 5
+        with pytest.raises(UnavailableError):
+            await store.keep_alive(7)
+        await store.close()
+
+    body = b'{"header": {"revision": "5"}}'
+    with serving(Answer(body=body, after_seconds=1.0)) as server:
+        asyncio.run(scenario(server.endpoint))

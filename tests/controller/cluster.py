@@ -64,6 +64,8 @@ class Agent:
         self.dead = False
         self.generation = 0
         self.ready_at: dict[str, float] = {}
+        self.refused = 0
+        """Heartbeats that a controller did not take."""
 
     async def run(self) -> None:
         await self.cluster.clock.sleep(self.cluster.random.random())
@@ -87,11 +89,14 @@ class Agent:
             operations = seat.operations
             if operations is None:
                 continue
-            with suppress(UnavailableError):
+            try:
                 reply = await operations.heartbeat(Heartbeat(status=self._status()))
+            except UnavailableError:
+                self.refused += 1
+                continue
+            with suppress(UnavailableError):
                 if reply.generation > self.generation:
-                    target = await operations.target(self.name, self.generation, 0)
-                    self._obey(target)
+                    self._obey(await operations.target(self.name, self.generation, 0))
                 return
 
     def _obey(self, target: Target | None) -> None:

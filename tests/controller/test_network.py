@@ -439,8 +439,10 @@ def test_a_bug_about_turns_harms_no_heartbeat(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(turns_module, "routing_turn", broken)
 
     async def story(cluster: Cluster) -> None:
-        await cluster.clock.sleep(10)
+        for _ in range(3):
+            assert await beat(cluster, "fra-e1", "old", RoutingState.WAITING, "new") == ""
         assert asked > 1
+        await cluster.clock.sleep(10)
         assert len(cluster.stored().leases) == 15
 
     simulate(story)

@@ -20,10 +20,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to answer; DROP closes the connection instead, HANG keeps it open."""
+    """What to answer, and after how long; DROP closes the connection, HANG keeps it open."""
 
     status: int = 200
     body: bytes = b""
+    after_seconds: float = 0.0
 
 
 DROP = Answer(status=-1)
@@ -107,6 +108,7 @@ async def _connection(server: TinyServer, reader: StreamReader, writer: StreamWr
             return
         if server.answer is HANG:
             await asyncio.Event().wait()
+        await asyncio.sleep(server.answer.after_seconds)
         writer.write(_response(server.answer))
         await writer.drain()
 

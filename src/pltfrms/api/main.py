@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 
 from pltfrms.api.app import make_app
+from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
 from pltfrms.drivers.clock import SystemClock
@@ -33,6 +34,9 @@ from pltfrms.specfile import load_platform
 
 SOCKET_NAME = "controller.sock"
 BIND_RETRY_SECONDS = 0.5
+LEASE_SECONDS = 1.8 * TIMEOUT_SECONDS
+"""For one call of a heartbeat's client: half of it is for one member of the store, so that the
+next one is asked before the heartbeat's own time is over."""
 _SHUTDOWN_SECONDS = 1
 """Long polls are cut off after this time; their agents ask another controller."""
 _BACKLOG = 256
@@ -75,9 +79,13 @@ def _read_config(config: Path) -> tuple[Platform, str]:
 
 async def _serve(platform: Platform, name: str, runtime: Path) -> None:
     """Run the loop and the API until a signal, or until the loop breaks."""
-    store = EtcdStore(etcd_endpoints(platform, name))
+    endpoints = etcd_endpoints(platform, name)
+    store = EtcdStore(endpoints)
+    lease_store = EtcdStore(endpoints, request_timeout_seconds=LEASE_SECONDS)
     jitter = Random()  # noqa: S311 - spreads retries, no secret
-    controller = Controller(store, SystemClock(), name, platform, jitter)
+    controller = Controller(
+        store, SystemClock(), name, platform, jitter, lease_store=lease_store
+    )
     server = _make_server(Operations(controller, OriginClient()))
     address = str(platform.loopback6(platform.machine(name)))
     with _stopped_by_signals(server), _unix_socket(runtime / SOCKET_NAME) as local:
@@ -90,6 +98,7 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
         loop.cancel()
         (outcome,) = await asyncio.gather(loop, return_exceptions=True)
         await store.close()
+        await lease_store.close()
     if broken and isinstance(outcome, Exception):
         raise outcome
     _log.info("controller ends", name=name)

@@ -16,7 +16,7 @@ from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.deciding import decide
 from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
-from pltfrms.controller.measured import MeasuredStore
+from pltfrms.controller.measured import MeasuredStore, Trouble
 from pltfrms.controller.presence import Presence, presence_ttl_seconds
 from pltfrms.controller.state import (
     PLATFORM_KEY,
@@ -59,18 +59,32 @@ class Controller:
     """One controller's loop. `name` is the machine it runs on."""
 
     def __init__(
-        self, store: Store, clock: Clock, name: str, bootstrap: Platform, random: Random
+        self,
+        store: Store,
+        clock: Clock,
+        name: str,
+        bootstrap: Platform,
+        random: Random,
+        *,
+        lease_store: Store | None = None,
     ) -> None:
-        """Start with `bootstrap` as the platform if the store is empty."""
+        """Start with `bootstrap` as the platform if the store is empty.
+
+        `lease_store` is a second client of the same store, of which heartbeats alone make use:
+        they wait for nothing that anybody else asks. Without it they share `store`.
+        """
         self.name = name
         self.clock = clock
         self.counters = Counters()
-        measured = MeasuredStore(store, clock, self.counters)
-        self.store: Store = measured
+        trouble = Trouble()
+        self.store: Store = MeasuredStore(store, clock, self.counters, trouble)
+        self.lease_store: Store = MeasuredStore(
+            lease_store or store, clock, self.counters, trouble
+        )
         self.journal = EventLog(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
-        self.view = View(measured, clock, self._mirror)
-        self._presence = Presence(self.store, clock, name, self._presence_ttl_seconds)
+        self.view = View(self.store, clock, self._mirror, trouble)
+        self._presence = Presence(self.lease_store, clock, name, self._presence_ttl_seconds)
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
         self._bootstrap = bootstrap

@@ -1,6 +1,7 @@
 """The store, with a stopwatch, which also tells when heartbeats could not reach it."""
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pltfrms.controller.counters import Counters
@@ -15,17 +16,26 @@ SLOW_SECONDS = 1.0
 without a processor: meanwhile machines could not say in time that they live."""
 
 
+@dataclass(slots=True)
+class Trouble:
+    """What all clients of one store together know of its trouble."""
+
+    at: float | None = None
+    """When (monotonic) it last failed us, or kept a heartbeat waiting; None: never.
+    Commits do not count: one that is refused for its own sake says nothing of others."""
+
+
 class MeasuredStore:
     """`ports.Store` that counts its calls, their time and their failures."""
 
-    def __init__(self, store: Store, clock: Clock, counters: Counters) -> None:
-        """Pass everything on to `store`."""
+    def __init__(
+        self, store: Store, clock: Clock, counters: Counters, trouble: Trouble
+    ) -> None:
+        """Pass everything on to `store`; note in `trouble` when it failed."""
         self._store = store
         self._clock = clock
         self._counters = counters
-        self.troubled_at: float | None = None
-        """When (monotonic) it last failed us, or kept a heartbeat waiting; None: never.
-        Commits do not count: one that is refused for its own sake says nothing of others."""
+        self._trouble = trouble
 
     async def list(self, prefix: str, after: int = 0) -> Listing:
         """Return all entries whose key starts with `prefix`, written after a revision."""
@@ -69,7 +79,7 @@ class MeasuredStore:
         finally:  # also when whoever asked has given up waiting
             now = self._clock.monotonic()
             if failed or now - began > slow_seconds:
-                self.troubled_at = now
+                self._trouble.at = now
 
     async def _timed(self, call: Awaitable[_T]) -> _T:
         began = self._clock.monotonic()

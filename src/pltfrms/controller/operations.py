@@ -68,7 +68,7 @@ class Operations:
         self._view = controller.view
         self._journal = controller.journal
         self._heartbeats = Heartbeats(
-            controller.store, controller.view, controller.journal, controller.counters
+            controller.lease_store, controller.view, controller.journal, controller.counters
         )
         self._turns = Turns(controller.view)
         self._intervening = Intervening(controller)

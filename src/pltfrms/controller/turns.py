@@ -5,7 +5,8 @@ import structlog
 from pltfrms.controller.view import View
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import MachineStatus
-from pltfrms.planner.routing.turns import routing_turn
+from pltfrms.model.topology import Role
+from pltfrms.planner.routing.turns import routing_turn, wants_turn
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +26,9 @@ class Turns:
         known: while the store does not answer, and while the network is frozen. Never raises:
         a heartbeat must not fail by it.
         """
+        machine = self._view.machine(status.machine)
+        if machine is None or machine.role is not Role.EDGE or not wants_turn(status.routing):
+            return ""  # at once: nearly all heartbeats are of this kind
         try:
             needed = self._view.stored().platform_revision
             snapshot = self._view.snapshot()

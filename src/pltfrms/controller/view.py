@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from random import Random
 
 from pltfrms.controller.contacts import Contacts
-from pltfrms.controller.measured import MeasuredStore
+from pltfrms.controller.measured import Trouble
 from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
@@ -13,7 +13,7 @@ from pltfrms.drivers.store.ports import Listing, Store
 from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import MachineView, Snapshot
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.topology import Machine, Platform, Role
 
 STALE_SECONDS = 5.0
 """A store that answered no list for so long counts as not answering. It is listed every 2 s."""
@@ -26,11 +26,12 @@ _LATE_SECONDS = 0.7
 class View:
     """Turns what the mirror holds into snapshots; decides nothing."""
 
-    def __init__(self, store: MeasuredStore, clock: Clock, mirror: Mirror) -> None:
+    def __init__(self, store: Store, clock: Clock, mirror: Mirror, trouble: Trouble) -> None:
         """Look through `mirror`, and at `store` itself where a mirror is not enough."""
         self._store = store
         self._clock = clock
         self._mirror = mirror
+        self._trouble = trouble
         self._reader = Reader()
         self._contacts = Contacts()
         self._listing: Listing | None = None
@@ -40,6 +41,8 @@ class View:
         self._observed_at: float | None = None
         self._committed = asyncio.Event()
         """Set, and replaced by the next one, when there is another last commit."""
+        self._indexed: Platform | None = None
+        self._managed: Mapping[str, Machine] = {}
 
     @property
     def fresh(self) -> bool:
@@ -68,6 +71,23 @@ class View:
                 "the store does not answer; try another controller, or later"
             )
         return self._stored
+
+    def last_stored(self) -> Stored:
+        """Return what the mirror held last, however long ago: enough to hear machines.
+
+        Raises:
+            UnavailableError: the store has never answered.
+        """
+        self._update()
+        return self._stored or self.stored()
+
+    def machine(self, name: str) -> Machine | None:
+        """Return a machine with an agent of ours, as the platform was known last."""
+        if self.platform is not self._indexed:
+            self._indexed = self.platform
+            managed = self._indexed.managed if self._indexed else ()
+            self._managed = {machine.name: machine for machine in managed}
+        return self._managed.get(name)
 
     def snapshot(self) -> Snapshot:
         """Return the present snapshot.
@@ -206,8 +226,8 @@ class View:
         platform = self._stored.platform if self._stored else None
         if platform:
             names = [machine.name for machine in platform.managed]
-            if self._store.troubled_at is not None:
-                self._contacts.doubt(self._store.troubled_at)
+            if self._trouble.at is not None:
+                self._contacts.doubt(self._trouble.at)
             self._contacts.observe(at, platform.timers.contact_ttl_seconds, names, leases)
 
     def is_first(self, name: str) -> bool:

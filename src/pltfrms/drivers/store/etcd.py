@@ -25,6 +25,8 @@ _READ_ATTEMPT_SHARE = 0.5
 """Part of the whole time that one endpoint may use for a request that can be repeated."""
 _CONNECTIONS = 100
 """Requests that are asked at the same time; further ones wait."""
+_LISTS = 20
+"""Lists that are asked at the same time; further ones wait."""
 _NO_LEADER = "etcdserver: no leader"
 """The one refusal after which nothing was done for sure: it is checked before proposing."""
 _LEASE_NOT_FOUND = "etcdserver: requested lease not found"
@@ -37,6 +39,29 @@ class _NotSentError(Exception):
 
 class _PerhapsDoneError(Exception):
     """The endpoint may have done what was asked."""
+
+
+class _Patience:
+    """How long a list may take: it is as large as the platform, and slow is not dead.
+
+    It begins with the time of any other call, so that a hung member is passed over soon, and
+    doubles each time when nobody answered in it. What answers makes it as long as is needed.
+    """
+
+    def __init__(self, shortest_seconds: float, longest_seconds: float) -> None:
+        self.seconds = shortest_seconds
+        self._shortest_seconds = shortest_seconds
+        self._longest_seconds = longest_seconds
+
+    def answered_after(self, seconds: float) -> None:
+        self._set(4 * seconds)
+
+    def failed_after(self, seconds: float) -> None:
+        if seconds >= _READ_ATTEMPT_SHARE * self.seconds:
+            self._set(2 * self.seconds)
+
+    def _set(self, seconds: float) -> None:
+        self.seconds = min(max(seconds, self._shortest_seconds), self._longest_seconds)
 
 
 class EtcdStore:
@@ -53,11 +78,13 @@ class EtcdStore:
         *,
         connect_timeout_seconds: float = 0.5,
         request_timeout_seconds: float = 2.5,
+        list_timeout_seconds: float = 30.0,
         watch_silence_seconds: float = 30.0,
     ) -> None:
         """Take base URLs such as `http://[fd00::1]:2379`; connects when first used.
 
-        `request_timeout_seconds` bounds one call over all endpoints. A watch that is silent
+        `request_timeout_seconds` bounds one call over all endpoints; a list gets more, up to
+        `list_timeout_seconds`, while the store is slow. A watch that is silent
         for `watch_silence_seconds` ends, because its peer may be dead; the caller lists
         again (etcd 3.4's own progress notifications come every ten minutes only).
         """
@@ -67,6 +94,11 @@ class EtcdStore:
         self._watch_silence_seconds = watch_silence_seconds
         timeout = httpx2.Timeout(request_timeout_seconds, connect=connect_timeout_seconds)
         self._client = _client(timeout, httpx2.Limits(max_connections=_CONNECTIONS))
+        self._patience = _Patience(request_timeout_seconds, list_timeout_seconds)
+        self._lists = _client(
+            httpx2.Timeout(list_timeout_seconds, connect=connect_timeout_seconds),
+            httpx2.Limits(max_connections=_LISTS),
+        )
         # Each watch has a connection for as long as it lasts: none may be missing for leases.
         self._watches = _client(timeout, httpx2.Limits(max_connections=None))
 
@@ -75,7 +107,15 @@ class EtcdStore:
     async def list(self, prefix: str, after: int = 0) -> Listing:
         """Return all entries whose key starts with `prefix`, written after a revision."""
         request = _range(prefix) | {"min_mod_revision": str(after + 1)}
-        answer = await self._call("/v3/kv/range", request, repeatable=True)
+        began = time.monotonic()
+        try:
+            answer = await self._call(
+                "/v3/kv/range", request, repeatable=True, seconds=self._patience.seconds
+            )
+        except UnavailableError:
+            self._patience.failed_after(time.monotonic() - began)
+            raise
+        self._patience.answered_after(time.monotonic() - began)
         return Listing(
             revision=_revision(answer),
             entries=tuple(_entry(kv) for kv in answer.get("kvs", ())),
@@ -138,23 +178,25 @@ class EtcdStore:
     async def close(self) -> None:
         """Release connections."""
         await self._client.aclose()
+        await self._lists.aclose()
         await self._watches.aclose()
 
     # ---- one request over several endpoints ------------------------------------------------
 
     async def _call(
-        self, path: str, request: Mapping[str, Any], *, repeatable: bool
+        self, path: str, request: Mapping[str, Any], *, repeatable: bool, seconds: float = 0.0
     ) -> Mapping[str, Any]:
-        deadline = time.monotonic() + self._request_timeout_seconds
-        share = _READ_ATTEMPT_SHARE if repeatable else 1.0
-        longest_seconds = share * self._request_timeout_seconds
+        client = self._lists if seconds else self._client
+        whole_seconds = seconds or self._request_timeout_seconds
+        deadline = time.monotonic() + whole_seconds
+        longest_seconds = (_READ_ATTEMPT_SHARE if repeatable else 1.0) * whole_seconds
         problems: dict[str, str] = {}
         for endpoint in self._failover.order():
             seconds = min(longest_seconds, deadline - time.monotonic())
             if seconds <= 0:
                 break
             try:
-                answer = await self._ask(endpoint + path, request, seconds)
+                answer = await _ask(client, endpoint + path, request, seconds)
             except _NotSentError as error:
                 problems[endpoint] = str(error)
             except _PerhapsDoneError as error:
@@ -170,23 +212,6 @@ class EtcdStore:
                 return answer
             self._failover.failed(endpoint)
         raise _unavailable(problems)
-
-    async def _ask(
-        self, url: str, request: Mapping[str, Any], seconds: float
-    ) -> Mapping[str, Any]:
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._client.post(url, json=request)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            raise _NotSentError(_sentence(error)) from error
-        except (httpx2.RequestError, TimeoutError) as error:
-            raise _PerhapsDoneError(_sentence(error)) from error
-        if response.status_code != httpx2.codes.OK:
-            raise _refusal(response.status_code, response.text)
-        answer = _document(response.text)
-        if "error" in answer:  # a streaming method (keep_alive) says errors after the headers
-            raise _refusal(response.status_code, response.text)
-        return answer
 
     async def _open_watch(
         self, stack: contextlib.AsyncExitStack, request: Mapping[str, Any]
@@ -233,6 +258,24 @@ class EtcdStore:
             return None
         except httpx2.RequestError as error:
             raise UnavailableError(f"the watch broke: {_sentence(error)}") from error
+
+
+async def _ask(
+    client: httpx2.AsyncClient, url: str, request: Mapping[str, Any], seconds: float
+) -> Mapping[str, Any]:
+    try:
+        async with asyncio.timeout(seconds):
+            response = await client.post(url, json=request)
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+        raise _NotSentError(_sentence(error)) from error
+    except (httpx2.RequestError, TimeoutError) as error:
+        raise _PerhapsDoneError(_sentence(error)) from error
+    if response.status_code != httpx2.codes.OK:
+        raise _refusal(response.status_code, response.text)
+    answer = _document(response.text)
+    if "error" in answer:  # a streaming method (keep_alive) says errors after the headers
+        raise _refusal(response.status_code, response.text)
+    return answer
 
 
 def _client(timeout: httpx2.Timeout, limits: httpx2.Limits) -> httpx2.AsyncClient:

@@ -215,6 +215,7 @@ class MemoryStore:
             UnclearError is raised.
         watch_fault: asked at every notification of a watch.
         delay_seconds: asked twice per call, for the way there and the way back.
+        list_seconds: asked at every list; how much longer it takes than anything else.
     """
 
     def __init__(self, clock: Clock, state: MemoryStoreState | None = None) -> None:
@@ -223,6 +224,7 @@ class MemoryStore:
         self.unknown_outcome: Callable[[], bool] = lambda: False
         self.watch_fault: Callable[[], WatchFault] = lambda: WatchFault.NONE
         self.delay_seconds: Callable[[], float] = lambda: 0.0
+        self.list_seconds: Callable[[], float] = lambda: 0.0
         self._clock = clock
         self._unavailable = False
 
@@ -240,6 +242,7 @@ class MemoryStore:
         """Return all entries whose key starts with `prefix`, written after a revision."""
         await self._travel()
         listing = self.state.list(prefix, after)
+        await self._clock.sleep(self.list_seconds())
         await self._travel()
         return listing
 

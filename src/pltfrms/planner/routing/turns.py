@@ -37,6 +37,12 @@ class _Standing(StrEnum):
     """Out of contact for so long that it is not trying anything any more."""
 
 
+def wants_turn(routing: RoutingStatus) -> bool:
+    """Return whether an edge that says so may be given a turn at all, whatever others say."""
+    done = routing.state is RoutingState.CONFIRMED and routing.running == routing.wanted
+    return bool(routing.wanted) and not done
+
+
 def routing_turn(
     snapshot: Snapshot, statuses: Mapping[str, MachineStatus], needed: int
 ) -> Turn:
