@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from pltfrms.agent.control.targets import TARGET_FILE, Targets
+from pltfrms.drivers.workload.ports import MendedRecord, RecordReport
 from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, Nexthop, Route
 from pltfrms.model.plan import Target
 from pltfrms.model.state import RoutingState
@@ -159,6 +160,23 @@ def test_a_target_that_is_cut_at_any_byte_is_not_taken_for_another_one() -> None
 async def _filled(bench: Bench) -> None:
     async with bench.life():
         await bench.order(make_target(5, ONE))
+
+
+def test_a_record_that_cannot_be_read_is_a_problem_and_mending_it_is_told_once() -> None:
+    async def story() -> None:
+        bench = Bench()
+        workload = bench.workload
+        mended = MendedRecord(allocation=ONE.id, detail="written anew")
+        workload.record_report = RecordReport(wrong="remove x.json", mended=(mended,))
+        async with bench.life(12.0):
+            assert "instance records: remove x.json" in bench.status.problems
+            workload.record_report = RecordReport()
+            await bench.passes(6.0)
+            assert not any("instance records" in each for each in bench.status.problems)
+            events = bench.controllers.events("instance record mended")
+            assert events == [f"{ONE.id}: written anew"]
+
+    run_virtual(story())
 
 
 def _edge() -> Bench:

@@ -41,6 +41,7 @@ class Instances:
         `reachable` says which devices take packets of directors; None: not known yet.
         """
         self._world = world
+        self._journal = journal
         self._problems = problems
         self._drains = Drains(world.disk, problems)
         self._around = Surroundings(
@@ -82,6 +83,7 @@ class Instances:
         while self._found is None:
             with self._problems.watch("looking for running instances"):
                 await self._look()
+            self._hear_of_records()
             if self._found is None:
                 await self._world.clock.sleep(_ADOPT_RETRY_SECONDS)
         async with asyncio.TaskGroup() as tasks:
@@ -93,6 +95,7 @@ class Instances:
                 await self._world.clock.sleep(_ROTATE_SECONDS)
                 with self._problems.watch("instance logs"):
                     await self._world.workload.rotate_logs()
+                self._hear_of_records()
 
     # ---- routes ----------------------------------------------------------------------------
 
@@ -155,6 +158,12 @@ class Instances:
         )
         self._drains.read(tuple(running.values()))
         self._found = dict(running)
+
+    def _hear_of_records(self) -> None:
+        said = self._world.workload.records()
+        self._problems.set("instance records", said.wrong)
+        for each in said.mended:
+            self._journal.say(each.allocation, "instance record mended", each.detail)
 
     def _follow(
         self, target: Target, tasks: asyncio.TaskGroup, found: dict[str, Instance]

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pltfrms.model.machine import InstanceSpec
+
 INIT: Final = "instance_init.py"
 _FLAGS: Final = ["-I", "-S"]
 _LEVELS: Final = 2
 """Pid namespaces that the init is in, from ours on."""
+_SHAPES: Final = {1, 3, 4}
+"""How many words an init has after its path, by the version of us that started it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +24,17 @@ class FoundInit:
     fingerprint: str
 
 
-def find_init(allocation: str, proc: Path = Path("/proc")) -> FoundInit | None:
+def init_words(spec: InstanceSpec, fingerprint: str, runtime: Path) -> tuple[str, ...]:
+    """Return what an init does not read, but `find_init` does if the record is lost."""
+    return spec.allocation, spec.device, fingerprint, str(runtime.absolute())
+
+
+def find_init(allocation: str, runtime: Path, proc: Path = Path("/proc")) -> FoundInit | None:
     """Return the init of an allocation's instance; None if none runs.
+
+    It is of the agent with this runtime directory: others, with instances of the same names,
+    may be in our pid namespace. An init that does not say whose it is, is ours unless it has
+    another file system there.
 
     Raises:
         OSError: a process cannot be looked at, so that it is not known.
@@ -31,12 +44,20 @@ def find_init(allocation: str, proc: Path = Path("/proc")) -> FoundInit | None:
             continue
         try:
             words = _words(directory) if _is_first(directory) else []
+            if words[:1] != [allocation] or not _is_ours(directory, words, runtime):
+                continue
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
-        if words[:1] == [allocation]:
-            device, fingerprint = words[1:] or ("", "")
-            return FoundInit(pid=int(directory.name), device=device, fingerprint=fingerprint)
+        device, fingerprint = words[1:3] or ("", "")
+        return FoundInit(pid=int(directory.name), device=device, fingerprint=fingerprint)
     return None
+
+
+def _is_ours(process: Path, words: list[str], runtime: Path) -> bool:
+    """Return whether it was started with this runtime directory, and sees the same there."""
+    own = runtime.absolute()
+    theirs = process / "root" / own.relative_to("/")
+    return words[3:] in ([], [str(own)]) and theirs.samefile(own)
 
 
 def _is_first(process: Path) -> bool:
@@ -47,9 +68,9 @@ def _is_first(process: Path) -> bool:
 
 
 def _words(process: Path) -> list[str]:
-    """Return what an init of ours was started with: one word or three; [] if it is none."""
+    """Return what an init of ours was started with, as `init_words`; [] if it is none."""
     text = (process / "cmdline").read_bytes().decode(errors="replace")
     _, *flags_and_path = text.removesuffix("\0").split("\0")
     flags, path, words = flags_and_path[:2], flags_and_path[2:3], flags_and_path[3:]
     ours = flags == _FLAGS and [Path(each).name for each in path] == [INIT]
-    return words if ours and len(words) in {1, 3} else []
+    return words if ours and len(words) in _SHAPES else []

@@ -1,6 +1,5 @@
-"""What the `process` runtime keeps in files: records of instances, how they ended, logs.
+"""What the `process` runtime keeps in files beside records: how instances ended, logs.
 
-<runtime>/instances/ALLOCATION.json   Record, from before the command runs until the end
 <runtime>/instances/ALLOCATION.exit   one sentence how the last instance ended
 <state>/instances/ALLOCATION/         working directory with the files of the spec
 <log>/instances/ALLOCATION.log        output; older parts are .log.1 (newest) to .log.3
@@ -9,71 +8,28 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from pltfrms import codec
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.private import replace_file
-from pltfrms.drivers.workload.found import find_init
-from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.machine import Instance, InstanceSpec
+from pltfrms.errors import UsageError
+from pltfrms.model.machine import InstanceSpec
 
 KEPT_LOGS: Final = 3
+_LOG_NAME: Final = re.compile(r"(.+)\.log(\.\w+)?")
 _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
-_DEAD_STATES: Final = {"Z", "X"}
-_START_TICKS_FIELD = 22
-_log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """A started instance, as the next agent finds it."""
-
-    allocation: str
-    pid: int
-    start_ticks: int
-    """When the process started, in clock ticks since boot: tells a reused pid."""
-    device: str
-    fingerprint: str
-
-    @property
-    def instance(self) -> Instance:
-        """The instance in the words of the model."""
-        return Instance(
-            allocation=self.allocation,
-            pid=self.pid,
-            device=self.device,
-            fingerprint=self.fingerprint,
-        )
-
-    @property
-    def alive(self) -> bool:
-        """Whether that very process still runs."""
-        return start_ticks(self.pid) == self.start_ticks
 
 
 def fingerprint_of(spec: InstanceSpec) -> str:
     """Return what `Instance.fingerprint` is for instances started from `spec`."""
     return hashlib.sha256(codec.encode(spec)).hexdigest()[:16]
-
-
-def start_ticks(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None if it does not run."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The name, in parentheses, may contain anything; field 3 follows its last one.
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in _DEAD_STATES else int(fields[_START_TICKS_FIELD - 3])
 
 
 class InstanceFiles:
@@ -84,86 +40,6 @@ class InstanceFiles:
         self._runtime = directories.runtime / "instances"
         self._state = directories.state / "instances"
         self._log = directories.log / "instances"
-
-    # ---- records ---------------------------------------------------------------------------
-
-    def records(self) -> tuple[Record, ...]:
-        """Return all records, sorted by allocation; some may be of instances that ended."""
-        paths = sorted(self._runtime.glob("*.json"))
-        return tuple(record for path in paths if (record := self._read(path)))
-
-    def _read(self, path: Path) -> Record | None:
-        """Read a record, or make one of what the instance's own init says.
-
-        None if it is not there, or is of nothing that runs, or its init does not say enough.
-        """
-        try:
-            return codec.decode(Record, path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (UsageError, OSError) as error:
-            words = {"path": str(path), "why": str(error)}
-            is_torn = isinstance(error, UsageError)
-        allocation = path.name.removesuffix(".json")
-        try:
-            init = find_init(allocation)
-            ticks = start_ticks(init.pid) if init else None
-            known = init == find_init(allocation)  # else the pid may be another's by now
-        except OSError as error:
-            _log.warning("instance_record_unreadable", processes=str(error), **words)
-            return None
-        if init is None or ticks is None or not known:
-            if is_torn and init is None:
-                _log.warning("instance_record_removed", **words)  # nothing of it runs
-                path.unlink(missing_ok=True)
-            return None
-        if not init.device:
-            _log.warning("instance_record_unreadable", **words)
-            return None
-        record = Record(
-            allocation=allocation,
-            pid=init.pid,
-            start_ticks=ticks,
-            device=init.device,
-            fingerprint=init.fingerprint,
-        )
-        _log.warning("instance_record_made_anew", **words)
-        with contextlib.suppress(OSError):  # it is made again when it is asked for
-            self.remember(record)
-        return record
-
-    def remember(self, record: Record) -> None:
-        """Keep a record, atomically."""
-        replace_file(self._runtime / f"{record.allocation}.json", codec.encode(record))
-
-    def check(self, allocation: str) -> None:
-        """Make sure that we can know whether an allocation runs.
-
-        Raises:
-            UnavailableError: its record is there and cannot be read.
-        """
-        path = self._runtime / f"{allocation}.json"
-        if self._read(path) is None and path.exists():
-            raise UnavailableError(
-                f"{allocation} is not started, because it may run already: its record {path}"
-                " cannot be read; end what runs of it, and remove that file"
-            )
-
-    def recall(self, instance: Instance) -> Record | None:
-        """Return the record of exactly this instance, running or not."""
-        record = self._read(self._runtime / f"{instance.allocation}.json")
-        return record if record and record.pid == instance.pid else None
-
-    def forget(self, record: Record) -> bool:
-        """Drop a record, unless it is not there or the allocation has a newer one."""
-        if self.recall(record.instance) != record:
-            return False
-        self.forget_allocation(record.allocation)
-        return True
-
-    def forget_allocation(self, allocation: str) -> None:
-        """Drop the record of an allocation that failed to start."""
-        (self._runtime / f"{allocation}.json").unlink(missing_ok=True)
 
     # ---- one instance ----------------------------------------------------------------------
 
@@ -233,8 +109,9 @@ class InstanceFiles:
             return
         finally:
             # Also if there is no room for the copy: then it is all the more urgent.
-            if path.exists() and path.stat().st_size > max_bytes:
-                os.truncate(path, 0)
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size > max_bytes:
+                    os.truncate(path, 0)
 
     def remove_leftovers(
         self, running: Collection[str], older_than: float, max_bytes: int
@@ -245,21 +122,44 @@ class InstanceFiles:
         to `max_bytes`. Allocation ids are never used again, so nobody misses their files; they
         are kept for a while for those who ask what happened.
         """
-        logs = [(path.stat().st_mtime, path) for path in self._log.glob("*.log")]
         kept = 0
-        for said_at, path in sorted(logs, reverse=True):
-            allocation = path.name.removesuffix(".log")
-            if allocation in running:
-                continue
-            parts = [path, *(_older(path, number) for number in range(1, KEPT_LOGS + 1))]
-            kept += sum(part.stat().st_size for part in parts if part.exists())
-            may_start_again = said_at > time.time() - _REST_SECONDS
-            if said_at > older_than and (kept <= max_bytes or may_start_again):
+        ended = self._logs(besides=running)
+        for allocation in sorted(ended, key=lambda name: ended[name].said_at, reverse=True):
+            logs = ended[allocation]
+            kept += logs.bytes
+            may_start_again = logs.said_at > time.time() - _REST_SECONDS
+            if logs.said_at > older_than and (kept <= max_bytes or may_start_again):
                 continue
             shutil.rmtree(self._state / allocation, ignore_errors=True)
             self.exit_file(allocation).unlink(missing_ok=True)
-            for part in reversed(parts):
+            for part in logs.paths:
                 part.unlink(missing_ok=True)
+
+    def _logs(self, *, besides: Collection[str]) -> dict[str, "_Logs"]:
+        """Return all logs by allocation, except of those: theirs are renamed at any time."""
+        found: dict[str, _Logs] = {}
+        for path in self._log.glob("*.log*"):
+            name = _LOG_NAME.fullmatch(path.name)
+            if name is None or name[1] in besides:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                found.setdefault(name[1], _Logs()).add(path, path.stat())
+        return {allocation: logs for allocation, logs in found.items() if logs.paths}
+
+
+@dataclass(slots=True)
+class _Logs:
+    """All parts of the log of one allocation."""
+
+    paths: list[Path] = field(default_factory=list)
+    said_at: float = 0.0
+    """Seconds since 1970."""
+    bytes: int = 0
+
+    def add(self, path: Path, found: os.stat_result) -> None:
+        self.paths.append(path)
+        self.said_at = max(self.said_at, found.st_mtime)
+        self.bytes += found.st_size
 
 
 def _older(path: Path, number: int) -> Path:

@@ -85,7 +85,7 @@ def _be_init() -> Never:
         _run_ip(wishes["ip_commands"])
         os.chdir(wishes["directory"])
         forwarder = _Forwarder()
-        log = _Log(wishes["log_file"], wishes["log_bytes"], wishes["older_logs"])
+        log = BoundedLog(wishes["log_file"], wishes["log_bytes"], wishes["older_logs"])
         child, output = _start(wishes)
         forwarder.forward_to(child)
     except OSError as error:
@@ -132,10 +132,11 @@ def _run_ip(commands: list[str]) -> None:
         raise OSError(f"cannot configure the network inside: {said}")
 
 
-class _Log:
+class BoundedLog:
     """Files of bounded size; what the disk does not take is lost, and nobody waits for it."""
 
     def __init__(self, path: str, most_bytes: int, older: int) -> None:
+        """Go on with the file at `path`; of `older` parts, none has more than `most_bytes`."""
         self._path, self._most, self._older = path, most_bytes, older
         self._tail = b""
         self._open()
@@ -150,6 +151,7 @@ class _Log:
         return words if len(words) <= _LAST_WORDS else words[: _LAST_WORDS - 3] + "..."
 
     def write(self, data: bytes) -> None:
+        """Add what was said; never fail."""
         self._tail = (self._tail + data[-_CHUNK:])[-8 * _LAST_WORDS :]
         while data:
             room = self._most - self._size
@@ -180,16 +182,18 @@ class _Log:
         self._size = os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
+        """Begin a new part; where there cannot be one, lose what is in the full one."""
+        parts = [self._path, *(f"{self._path}.{n}" for n in range(1, self._older + 1))]
+        spare = f"{self._path}.new"
         try:
-            for number in range(self._older - 1, 0, -1):
-                _move(f"{self._path}.{number}", f"{self._path}.{number + 1}")
-            _move(self._path, f"{self._path}.1")
-            full = self._fd
-            self._open()
-            os.close(full)
+            fresh = _in_place_of_oldest(parts, spare)
         except OSError:
             _empty(self._fd)
-            self._size = 0
+        else:
+            self._fd, full = fresh, self._fd
+            os.close(full)
+            _shift([spare, *parts])
+        self._size = 0
 
 
 class _Forwarder:
@@ -268,7 +272,7 @@ def _let_go_of_agent() -> None:
     os.close(nowhere)
 
 
-def _serve_until_end_of(child: int, output: int, log: _Log, bell: int) -> int:
+def _serve_until_end_of(child: int, output: int, log: BoundedLog, bell: int) -> int:
     """Return the exit status of `child` (negative: signal); orphans are reaped as they end."""
     ears = select.poll()
     for end in (output, bell):
@@ -303,6 +307,31 @@ def _read(end: int) -> bytes:
         return os.read(end, _CHUNK)
     except BlockingIOError:
         return b""
+
+
+def _in_place_of_oldest(parts: list[str], spare: str) -> int:
+    """Return an empty file called `spare`: what was the oldest part, if no other can be had.
+
+    OSError if there is no older part either, and nothing has changed.
+    """
+    why = OSError("there are no older parts")
+    for oldest in reversed(parts[1:]):
+        _move(oldest, spare)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+            return os.open(spare, flags, 0o644)
+        except OSError as error:
+            why = error
+    raise why
+
+
+def _shift(parts: list[str]) -> None:
+    """Give every part the name of the next older one; what cannot be renamed stays."""
+    try:
+        for newer, older in zip(parts[-2::-1], parts[:0:-1], strict=True):
+            _move(newer, older)
+    except OSError:
+        return
 
 
 def _move(old: str, new: str) -> None:

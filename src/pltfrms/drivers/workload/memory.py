@@ -6,12 +6,12 @@ life. Time is the clock's, so that a virtual one works.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.workload.instance_files import fingerprint_of
-from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
+from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.machine import Instance, InstanceSpec
@@ -63,6 +63,7 @@ class MemoryWorkload:
         self._network = network
         self._pid = 1000
         self._running: dict[str, MemoryInstance] = {}
+        self.record_report = RecordReport()
         self._last_words: dict[str, str] = {}
         self._crashes: set[asyncio.Task[None]] = set()
 
@@ -121,6 +122,11 @@ class MemoryWorkload:
 
     async def rotate_logs(self) -> None:
         """See `ports.Workload`; there are no logs."""
+
+    def records(self) -> RecordReport:
+        """See `ports.Workload`; what tests have set as `record_report`."""
+        said, self.record_report = self.record_report, replace(self.record_report, mended=())
+        return said
 
     def limits(self) -> str:
         """See `ports.Workload`."""

@@ -1,6 +1,7 @@
 """The seams to instances: run them, and ask whether they can serve."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pltfrms.model.addresses import Address
@@ -9,6 +10,25 @@ from pltfrms.model.machine import (
     InstanceSpec,
 )
 from pltfrms.model.service import Probe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MendedRecord:
+    """A record of an instance could not be read, and now there is an answer to that."""
+
+    allocation: str
+    detail: str
+    """One sentence what was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordReport:
+    """What is wrong with the records of instances."""
+
+    wrong: str = ""
+    """Which cannot be read now, and what to do; empty if none is."""
+    mended: tuple[MendedRecord, ...] = ()
+    """Since the last report, oldest first."""
 
 
 class Workload(Protocol):
@@ -32,6 +52,10 @@ class Workload(Protocol):
 
     async def rotate_logs(self) -> None:
         """Bound the size of every instance's log (call it every few seconds)."""
+        ...
+
+    def records(self) -> RecordReport:
+        """Say what the last look at `running` found wrong with records, and what was mended."""
         ...
 
     def limits(self) -> str:

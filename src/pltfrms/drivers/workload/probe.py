@@ -13,7 +13,7 @@ from typing import Final
 
 from pltfrms.drivers.descriptors import run
 from pltfrms.drivers.workload.connections import count_connections
-from pltfrms.drivers.workload.instance_files import start_ticks
+from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.errors import InvariantError
 from pltfrms.model.addresses import Address
 from pltfrms.model.machine import Instance

@@ -24,14 +24,11 @@ from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.workload import instance_init
-from pltfrms.drivers.workload.instance_files import (
-    KEPT_LOGS,
-    InstanceFiles,
-    Record,
-    fingerprint_of,
-    start_ticks,
-)
+from pltfrms.drivers.workload.found import init_words
+from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
 from pltfrms.drivers.workload.limits import CgroupLimits
+from pltfrms.drivers.workload.ports import RecordReport
+from pltfrms.drivers.workload.records import Record, Records, start_ticks
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.machine import Instance, InstanceSpec
 
@@ -67,6 +64,8 @@ class ProcessRuntime:
         Files of ended instances stay for `keep_seconds`, and for less if their logs have more
         than `keep_bytes` in all.
         """
+        self._runtime = directories.runtime
+        self._records = Records(directories.runtime)
         self._files = InstanceFiles(directories)
         self._network = network
         self._limits = CgroupLimits(cgroup_root)
@@ -78,7 +77,7 @@ class ProcessRuntime:
     async def running(self) -> Mapping[str, Instance]:
         """See `ports.Workload`."""
         found: dict[str, Instance] = {}
-        for record in self._files.records():
+        for record in self._records.every():
             if record.alive:
                 found[record.allocation] = record.instance
             else:
@@ -95,7 +94,7 @@ class ProcessRuntime:
             UsageError: a file of the spec would be outside its directory.
             UnavailableError: it did not start; says why. Nothing of it is left.
         """
-        self._files.check(spec.allocation)
+        self._records.check(spec.allocation)
         present = (await self.running()).get(spec.allocation)
         if present is not None:
             if present.fingerprint == fingerprint_of(spec):
@@ -103,7 +102,8 @@ class ProcessRuntime:
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
         wishes = _wishes(spec, self._files, self._log_bytes)
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
-        init = _Init(spec, self._files.open_log(spec.allocation))
+        words = init_words(spec, fingerprint_of(spec), self._runtime)
+        init = _Init(words, self._files.open_log(spec.allocation))
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 return await self._start(spec, wishes, init)
@@ -118,9 +118,14 @@ class ProcessRuntime:
             init.close()
 
     async def stop(self, instance: Instance, grace_ms: int) -> None:
-        """See `ports.Workload`. Stopping what does not run any more is not an error."""
-        record = self._files.recall(instance)
+        """See `ports.Workload`. Stopping what does not run any more is not an error.
+
+        Raises:
+            UnavailableError: it is not known whether it runs.
+        """
+        record = self._records.recall(instance)
         if record is None:
+            self._records.check(instance.allocation)
             return
         with contextlib.suppress(ProcessLookupError):
             pidfd = _open(record)
@@ -137,7 +142,7 @@ class ProcessRuntime:
 
     async def wait(self, instance: Instance) -> str:
         """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
-        record = self._files.recall(instance)
+        record = self._records.recall(instance)
         if record is not None:
             with ExitStack() as held:
                 with contextlib.suppress(ProcessLookupError):
@@ -166,6 +171,10 @@ class ProcessRuntime:
         before = time.time() - self._keep_seconds
         self._files.remove_leftovers(running, before, self._keep_bytes)
 
+    def records(self) -> RecordReport:
+        """See `ports.Workload`."""
+        return self._records.report()
+
     def limits(self) -> str:
         """See `ports.Workload`."""
         return self._limits.sentence()
@@ -182,7 +191,7 @@ class ProcessRuntime:
         )
         self._limits.confine(spec, pid)
         await self._network.attach_instance(spec.device, pid)
-        self._files.remember(record)
+        self._records.remember(record)
         init.say("go")
         await init.hear("started")
         init.started = True
@@ -193,7 +202,7 @@ class ProcessRuntime:
         await init.kill()
         await self._network.detach_instance(spec.device)
         self._limits.release(spec.allocation)
-        self._files.forget_allocation(spec.allocation)
+        self._records.forget_allocation(spec.allocation)
 
     async def _linger(self, record: Record, held: ExitStack) -> None:
         with held:
@@ -202,29 +211,25 @@ class ProcessRuntime:
 
     async def _clean_up(self, record: Record) -> None:
         """Remove what an ended instance leaves, once: `stop` and `wait` both come here."""
-        if not self._files.forget(record):
+        if not self._records.forget(record):
             return
         self._limits.release(record.allocation)
         # The kernel does this too, a little later. Not if the name is somebody else's by now.
-        if record.device not in {r.device for r in self._files.records() if r.alive}:
+        used = {each.device for each in self._records.every() if each.alive}
+        if record.device and record.device not in used:
             await self._network.detach_instance(record.device)
-
-
-def _words(spec: InstanceSpec) -> tuple[str, str, str]:
-    """Return what the init does not read, but `found` does if the record is lost."""
-    return spec.allocation, spec.device, fingerprint_of(spec)
 
 
 class _Init:
     """Our end of the conversation with an `instance_init.py`."""
 
-    def __init__(self, spec: InstanceSpec, log: int) -> None:
+    def __init__(self, words: tuple[str, ...], log: int) -> None:
         self.started = False
         self._pidfd = -1
         self._heard = b""
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _INIT, *_words(spec)],
+                [sys.executable, "-I", "-S", _INIT, *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
