@@ -1,5 +1,6 @@
 """What the shell completes from the running platform. Best effort: silent on every error."""
 
+import functools
 from collections.abc import Callable, Iterable
 
 import click
@@ -13,180 +14,46 @@ _DAEMONS = ("bird", "agent", "etcd", "controller")
 _KINDS = ("kill", "hang", "cut", "silent", "loss=5%", "delay=50ms")
 
 
-def _guarded(
-    find: Callable[[Settings], Iterable[str]], context: click.Context, incomplete: str
-) -> list[str]:
-    try:
-        settings = context.find_object(Settings) or Settings()
-        return [name for name in find(settings) if name.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 - a completion must never disturb who is typing
-        return []
+Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
-def complete_services(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the name of a service."""
-    return _guarded(lambda settings: sorted(_snapshot(settings).services), context, incomplete)
+def _completer(find: Callable[[Settings], Iterable[str]]) -> Completer:
+    """Make what click asks for of what finds all names."""
+
+    @functools.wraps(find)
+    def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            settings = context.find_object(Settings) or Settings()
+            return [name for name in find(settings) if name.startswith(incomplete)]
+        except Exception:  # noqa: BLE001 - a completion must never disturb who is typing
+            return []
+
+    return complete
 
 
-def complete_service_targets(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete `service/NAME`."""
-    return _guarded(
-        lambda settings: [f"service/{name}" for name in sorted(_snapshot(settings).services)],
-        context,
-        incomplete,
-    )
+def _of_snapshot(find: Callable[[Snapshot], Iterable[str]]) -> Completer:
+    """Make a completer of what finds all names in what controllers know."""
+
+    @functools.wraps(find)
+    def look(settings: Settings) -> Iterable[str]:
+        return find(connect(settings).snapshot().snapshot)
+
+    return _completer(look)
 
 
-def complete_machines(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
+# ---- of the lab ----------------------------------------------------------------------------
+
+
+@_completer
+def complete_machines(settings: Settings) -> Iterable[str]:
     """Complete the name of a machine of the lab."""
-    return _guarded(_machines, context, incomplete)
+    return [machine.name for machine in current_lab(settings).machines()]
 
 
-def complete_requests(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the id of a change request."""
-    return _guarded(
-        lambda settings: [each.id for each in connect(settings).requests()],
-        context,
-        incomplete,
-    )
-
-
-def complete_peers(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the name of a peer."""
-    return _guarded(
-        lambda settings: [peer.name for peer in _snapshot(settings).platform.peers],
-        context,
-        incomplete,
-    )
-
-
-def complete_drainable(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete `PEER` or `PEER@EDGE`."""
-    return _guarded(lambda s: drainable(_snapshot(s).platform), context, incomplete)
-
-
-def complete_edges(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the name of an edge."""
-    return _guarded(
-        lambda settings: [
-            edge.name for edge in _snapshot(settings).platform.machines_of(Role.EDGE)
-        ],
-        context,
-        incomplete,
-    )
-
-
-def complete_nodes(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the name of a node."""
-    return _guarded(
-        lambda settings: [
-            node.name for node in _snapshot(settings).platform.machines_of(Role.NODE)
-        ],
-        context,
-        incomplete,
-    )
-
-
-def complete_datacenters(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the name of a datacenter."""
-    return _guarded(
-        lambda settings: [each.name for each in _snapshot(settings).platform.datacenters],
-        context,
-        incomplete,
-    )
-
-
-def complete_ports(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the interface of an edge's sessions with the outside."""
-    edge = context.params.get("edge") or ""
-    return _guarded(
-        lambda settings: sorted(
-            {
-                session.interface
-                for peer in _snapshot(settings).platform.peers
-                for session in peer.sessions
-                if edge in {"", session.edge}
-            }
-        ),
-        context,
-        incomplete,
-    )
-
-
-def complete_sessions(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete `NAME@MACHINE` of a BGP session, or the machine alone."""
-    return _guarded(lambda settings: _sessions(_snapshot(settings)), context, incomplete)
-
-
-def complete_platform_machines(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the name of a machine of the platform."""
-    return _guarded(
-        lambda settings: [machine.name for machine in _snapshot(settings).platform.managed],
-        context,
-        incomplete,
-    )
-
-
-def complete_blackholes(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the prefix of a blackhole."""
-    return _guarded(
-        lambda settings: [
-            str(each.prefix) for each in _snapshot(settings).interventions.blackholes
-        ],
-        context,
-        incomplete,
-    )
-
-
-def drainable(platform: Platform) -> list[str]:
-    """Return what `peer drain` takes: peers, and peers at one edge."""
-    names = [peer.name for peer in platform.peers]
-    places = [f"{peer.name}@{s.edge}" for peer in platform.peers for s in peer.sessions]
-    return [*names, *dict.fromkeys(places)]
-
-
-def complete_links(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """Complete the name of a backbone link, `A--B`."""
-    return _guarded(
-        lambda settings: [link.name for link in _snapshot(settings).platform.links],
-        context,
-        incomplete,
-    )
-
-
-def complete_faults(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
+@_of_snapshot
+def complete_faults(snapshot: Snapshot) -> Iterable[str]:
     """Complete the target of a fault."""
-    return _guarded(lambda s: fault_targets(_snapshot(s)), context, incomplete)
+    return fault_targets(snapshot)
 
 
 def complete_kinds(
@@ -194,6 +61,116 @@ def complete_kinds(
 ) -> list[str]:
     """Complete the kind of a fault."""
     return [kind for kind in _KINDS if kind.startswith(incomplete)]
+
+
+# ---- of services ---------------------------------------------------------------------------
+
+
+@_of_snapshot
+def complete_services(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a service."""
+    return sorted(snapshot.services)
+
+
+@_of_snapshot
+def complete_service_targets(snapshot: Snapshot) -> Iterable[str]:
+    """Complete `service/NAME`."""
+    return [f"service/{name}" for name in sorted(snapshot.services)]
+
+
+@_completer
+def complete_requests(settings: Settings) -> Iterable[str]:
+    """Complete the id of a change request."""
+    return [each.id for each in connect(settings).requests()]
+
+
+# ---- of the platform -----------------------------------------------------------------------
+
+
+@_of_snapshot
+def complete_datacenters(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a datacenter."""
+    return [each.name for each in snapshot.platform.datacenters]
+
+
+@_of_snapshot
+def complete_platform_machines(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a machine of the platform."""
+    return [machine.name for machine in snapshot.platform.managed]
+
+
+@_of_snapshot
+def complete_nodes(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a node."""
+    return [node.name for node in snapshot.platform.machines_of(Role.NODE)]
+
+
+@_of_snapshot
+def complete_edges(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of an edge."""
+    return [edge.name for edge in snapshot.platform.machines_of(Role.EDGE)]
+
+
+@_of_snapshot
+def complete_links(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a backbone link, `A--B`."""
+    return [link.name for link in snapshot.platform.links]
+
+
+# ---- of the outside ------------------------------------------------------------------------
+
+
+@_of_snapshot
+def complete_peers(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a peer."""
+    return [peer.name for peer in snapshot.platform.peers]
+
+
+@_of_snapshot
+def complete_drainable(snapshot: Snapshot) -> Iterable[str]:
+    """Complete `PEER` or `PEER@EDGE`."""
+    return drainable(snapshot.platform)
+
+
+def complete_ports(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the interface of an edge's sessions with the outside."""
+    edge = context.params.get("edge") or ""
+
+    @_of_snapshot
+    def ports(snapshot: Snapshot) -> Iterable[str]:
+        sessions = [each for peer in snapshot.platform.peers for each in peer.sessions]
+        return sorted({each.interface for each in sessions if edge in {"", each.edge}})
+
+    return ports(context, parameter, incomplete)
+
+
+@_of_snapshot
+def complete_sessions(snapshot: Snapshot) -> Iterable[str]:
+    """Complete `NAME@MACHINE` of a BGP session, or the machine alone."""
+    names = [
+        f"{session.name}@{machine}"
+        for machine, status in snapshot.statuses.items()
+        for session in status.sessions
+    ]
+    return [*names, *(machine.name for machine in snapshot.platform.machines)]
+
+
+@_of_snapshot
+def complete_blackholes(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the prefix of a blackhole."""
+    return [str(each.prefix) for each in snapshot.interventions.blackholes]
+
+
+# ---- all names of a kind -------------------------------------------------------------------
+
+
+def drainable(platform: Platform) -> list[str]:
+    """Return what `peer drain` takes: peers, and peers at one edge."""
+    names = [peer.name for peer in platform.peers]
+    places = [f"{peer.name}@{s.edge}" for peer in platform.peers for s in peer.sessions]
+    return [*names, *dict.fromkeys(places)]
 
 
 def fault_targets(snapshot: Snapshot) -> list[str]:
@@ -226,20 +203,3 @@ def _network_targets(platform: Platform) -> list[str]:
     ]
     datacenters = [f"datacenter/{dc.name}" for dc in platform.datacenters]
     return [*datacenters, *(f"link/{link.name}" for link in platform.links), *fabrics]
-
-
-def _sessions(snapshot: Snapshot) -> list[str]:
-    names = [
-        f"{session.name}@{machine}"
-        for machine, status in snapshot.statuses.items()
-        for session in status.sessions
-    ]
-    return [*names, *(machine.name for machine in snapshot.platform.machines)]
-
-
-def _snapshot(settings: Settings) -> Snapshot:
-    return connect(settings).snapshot().snapshot
-
-
-def _machines(settings: Settings) -> list[str]:
-    return [machine.name for machine in current_lab(settings).machines()]
