@@ -39,53 +39,54 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
         setattr(context.ensure_object(Settings), parameter.name, value)
 
 
-def _shared(*names: str, hidden: bool, **attributes: Any) -> click.Option:
-    return click.Option(
-        names, hidden=hidden, expose_value=False, is_eager=True, callback=_keep, **attributes
-    )
-
-
 def _global_options(*, root: bool) -> list[click.Parameter]:
-    """Return the global options; only those of the root read the environment."""
-    return [
-        _shared(
-            "--lab",
-            metavar="NAME",
-            envvar="PLTFRMS_LAB" if root else None,
-            help="Talk to this lab, when several run. Environment: PLTFRMS_LAB.",
+    """Return the global options; only those of the root are shown and read the environment."""
+
+    def option(*names: str, variable: str, **attributes: Any) -> click.Option:
+        return click.Option(
+            names,
+            envvar=variable if root else None,
             hidden=not root,
+            expose_value=False,
+            is_eager=True,
+            callback=_keep,
+            **attributes,
+        )
+
+    return [
+        option(
+            "--lab",
+            variable="PLTFRMS_LAB",
+            metavar="NAME",
+            help="Talk to this lab, when several run. Environment: PLTFRMS_LAB.",
         ),
-        _shared(
+        option(
             "--controller",
             "controllers",
+            variable="PLTFRMS_CONTROLLERS",
             metavar="URL",
             multiple=True,
-            envvar="PLTFRMS_CONTROLLERS" if root else None,
             help="Talk to this controller; repeatable. Environment: PLTFRMS_CONTROLLERS.",
-            hidden=not root,
         ),
-        _shared(
+        option(
             "--key",
+            variable="PLTFRMS_KEY",
             metavar="FILE",
-            envvar="PLTFRMS_KEY" if root else None,
             help="Sign with this SSH key what needs two people. Environment: PLTFRMS_KEY.",
-            hidden=not root,
         ),
-        _shared(
+        option(
             "--timeout",
             "timeout_ms",
+            variable="PLTFRMS_TIMEOUT",
             metavar="DURATION",
             type=DURATION,
-            envvar="PLTFRMS_TIMEOUT" if root else None,
             help="Wait so long for controllers.  [default: 10s]  Environment: PLTFRMS_TIMEOUT.",
-            hidden=not root,
         ),
-        _shared(
+        option(
             "--debug",
+            variable="PLTFRMS_DEBUG",
             is_flag=True,
-            envvar="PLTFRMS_DEBUG" if root else None,
             help="Show a traceback with every error. Environment: PLTFRMS_DEBUG=1.",
-            hidden=not root,
         ),
     ]
 
