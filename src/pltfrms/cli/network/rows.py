@@ -6,6 +6,7 @@ What an edge out of contact said last is `unknown`, neither up nor down.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pltfrms.cli.network.load_rows import LoadRow, load_rows
 from pltfrms.cli.network.words import (
@@ -18,8 +19,8 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.announcements import Announcement, announcements_of, overrides_of
 from pltfrms.model.interventions import DrainPhase, Interventions
 from pltfrms.model.peering import Peer, PeerKind, Reject
-from pltfrms.model.state import Contact, RoutingState, SessionStatus, Snapshot
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.state import Contact, MachineStatus, RoutingState, SessionStatus, Snapshot
+from pltfrms.model.topology import Machine, Role
 from pltfrms.planner.routing.expiry import ending_overrides
 
 UNKNOWN = "unknown"
@@ -184,10 +185,14 @@ def _edge_sessions(snapshot: Snapshot, edge: Machine, now_ms: int) -> Iterable[S
 
 def _said(snapshot: Snapshot, edge: str) -> dict[str, SessionStatus]:
     """Return what an edge says of its sessions; nothing while it is out of contact."""
-    status = snapshot.statuses.get(edge)
-    if status is None or snapshot.contact(edge) is not Contact.PRESENT:
-        return {}
-    return {session.name: session for session in status.sessions}
+    status = _heard(snapshot, edge)
+    return {session.name: session for session in status.sessions} if status else {}
+
+
+def _heard(snapshot: Snapshot, edge: str) -> MachineStatus | None:
+    """Return what an edge says; None while it is out of contact."""
+    present = snapshot.contact(edge) is Contact.PRESENT
+    return snapshot.statuses.get(edge) if present else None
 
 
 def _state(status: SessionStatus | None) -> str:
@@ -231,7 +236,7 @@ def _peer_row(peer: Peer, sessions: Iterable[SessionRow]) -> PeerRow:
 
 def peer_detail(snapshot: Snapshot, name: str, now_ms: int) -> PeerDetail:
     """Return all of one peer; NotFoundError if there is none of that name."""
-    peer = find_peer(snapshot.platform, name)
+    peer = _find("peer", name, snapshot.platform.peers)
     rows = tuple(row for row in session_rows(snapshot, now_ms) if row.peer == name)
     announced = [
         _announcement_row(snapshot, each)
@@ -253,15 +258,6 @@ def peer_detail(snapshot: Snapshot, name: str, now_ms: int) -> PeerDetail:
             )
         ),
     )
-
-
-def find_peer(platform: Platform, name: str) -> Peer:
-    """Return the peer called `name`; NotFoundError with the known ones if there is none."""
-    for peer in platform.peers:
-        if peer.name == name:
-            return peer
-    known = ", ".join(peer.name for peer in platform.peers) or "none"
-    raise NotFoundError(f"there is no peer {name!r}; there are: {known}")
 
 
 def _reject_rows(rows: Iterable[SessionRow]) -> tuple[RejectRow, ...]:
@@ -297,8 +293,8 @@ def _announced(snapshot: Snapshot, each: Announcement) -> tuple[str, str]:
     """Return whether an announcement is out, and why (not)."""
     if not each.announce:
         return "not announced", "an override says so"
-    status = snapshot.statuses.get(each.edge)
-    if status is None or snapshot.contact(each.edge) is not Contact.PRESENT:
+    status = _heard(snapshot, each.edge)
+    if status is None:
         return UNKNOWN, "the edge is out of contact"
     if each.drain is DrainPhase.WITHDRAWN:
         return "withdrawn", "the session is drained"
@@ -320,23 +316,13 @@ def edge_rows(snapshot: Snapshot, now_ms: int) -> tuple[EdgeRow, ...]:
 
 def edge_detail(snapshot: Snapshot, name: str, now_ms: int) -> EdgeDetail:
     """Return all of one edge; NotFoundError if there is none of that name."""
-    edge = find_edge(snapshot.platform, name)
+    edge = _find("edge", name, snapshot.platform.machines_of(Role.EDGE))
     announced = announcements_of(snapshot.platform, name, snapshot.interventions, now_ms)
     return EdgeDetail(
         edge=_edge_row(snapshot, edge, now_ms),
         sessions=tuple(_edge_sessions(snapshot, edge, now_ms)),
         announcements=tuple(_announcement_row(snapshot, each) for each in announced),
     )
-
-
-def find_edge(platform: Platform, name: str) -> Machine:
-    """Return the edge called `name`; NotFoundError with the known ones if there is none."""
-    edges = platform.machines_of(Role.EDGE)
-    for edge in edges:
-        if edge.name == name:
-            return edge
-    known = ", ".join(edge.name for edge in edges) or "none"
-    raise NotFoundError(f"there is no edge {name!r}; there are: {known}")
 
 
 def _edge_row(snapshot: Snapshot, edge: Machine, now_ms: int) -> EdgeRow:
@@ -360,10 +346,8 @@ def _edge_row(snapshot: Snapshot, edge: Machine, now_ms: int) -> EdgeRow:
 def _routing_word(snapshot: Snapshot, edge: Machine) -> str:
     if edge.external:
         return EXTERNAL
-    status = snapshot.statuses.get(edge.name)
-    if status is None or snapshot.contact(edge.name) is not Contact.PRESENT:
-        return UNKNOWN
-    return status.routing.state.value
+    status = _heard(snapshot, edge.name)
+    return status.routing.state.value if status else UNKNOWN
 
 
 def network_detail(snapshot: Snapshot, now_ms: int) -> NetworkDetail:
@@ -395,3 +379,15 @@ def network_lines(detail: NetworkDetail, now_ms: int) -> tuple[str, ...]:
 def unsettled_sentence(edge: EdgeRow) -> str:
     """Return where an edge is with its routing."""
     return f"{edge.name}: {edge.routing}{f': {edge.detail}' if edge.detail else ''}"
+
+
+_Named = TypeVar("_Named", Peer, Machine)
+
+
+def _find(noun: str, name: str, among: Iterable[_Named]) -> _Named:
+    """Return the one called `name`; NotFoundError with the known ones if there is none."""
+    there = {each.name: each for each in among}
+    if name in there:
+        return there[name]
+    known = ", ".join(there) or "none"
+    raise NotFoundError(f"there is no {noun} {name!r}; there are: {known}")
