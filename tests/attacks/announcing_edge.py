@@ -36,7 +36,7 @@ async def be_edge(socket: Path, directory: Path) -> None:
     journal = Journal(EDGE, clock, lambda: None)
     problems = Problems(lambda: None)
     frost = Frost(lambda: False)
-    sessions = Sessions(world, problems, lambda: None)
+    sessions = Sessions(world, problems, lambda: None, is_edge=True)
     announcer = Announcer(world, journal, problems, sessions, frost, lambda: FLAPPED)
     announcer.apply(Target(machine=EDGE, generation=1, platform=FLAPPED, services=(WEB,)))
     kernel = Kernel(world, journal, problems, "machine", announcer, frost)

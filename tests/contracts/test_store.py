@@ -195,6 +195,27 @@ def test_a_lease_ends_by_time_unless_kept_alive_and_watchers_hear_of_it(check: C
     check(scenario)
 
 
+def test_a_lease_says_how_long_it_still_has(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        del prefix
+        lease = await store.grant(9)
+        fresh = await store.lease_time(lease)
+        assert fresh
+        assert (fresh.remaining_seconds, fresh.granted_seconds) in {(8, 9), (9, 9)}
+        await asyncio.sleep(1.1)
+        older = await store.lease_time(lease)
+        assert older
+        assert older.remaining_seconds == 7
+        assert await store.keep_alive(lease)
+        again = await store.lease_time(lease)
+        assert again
+        assert again.remaining_seconds >= 8
+        await store.revoke(lease)
+        assert await store.lease_time(lease) is None
+
+    check(scenario)
+
+
 def test_a_watch_tells_of_old_and_new_changes_under_its_prefix_only(check: Check) -> None:
     async def scenario(store: Store, prefix: str) -> None:
         start = (await store.list(prefix)).revision

@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
 
+from pltfrms.agent.routing.witness import Witness
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import PREFIX, Reader, Stored
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Heartbeat
+from pltfrms.model.machine import BgpState
 from pltfrms.model.plan import Target
-from pltfrms.model.state import InstanceStatus, MachineStatus, Phase
+from pltfrms.model.state import InstanceStatus, MachineStatus, Phase, SessionStatus
 from pltfrms.model.topology import Platform, Role
 from tests.simulation.virtual import VirtualClock
 
@@ -62,10 +64,15 @@ class Agent:
         self.cut = False
         """No controller can be reached; instances go on."""
         self.dead = False
+        self.bird = True
+        """Its routing daemon runs."""
+        self.says_missed = True
+        """Its release says which nodes it misses."""
         self.generation = 0
         self.ready_at: dict[str, float] = {}
         self.refused = 0
         """Heartbeats that a controller did not take."""
+        self.edge = platform_edge(cluster.platform, name)
 
     async def run(self) -> None:
         await self.cluster.clock.sleep(self.cluster.random.random())
@@ -75,7 +82,17 @@ class Agent:
                 self.generation = 0
             elif not self.cut:
                 await self._talk()
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for the next heartbeat; an edge reports at once when its sessions change."""
+        if self.edge is None:
             await self.cluster.clock.sleep(0.5 if self._starting() else 1.0)
+            return
+        for _ in range(10):
+            await self.cluster.clock.sleep(0.1)
+            if self.edge.look(self):
+                return
 
     def running(self) -> Iterator[str]:
         now = self.cluster.clock.monotonic()
@@ -116,7 +133,60 @@ class Agent:
                 )
                 for name in sorted(self.ready_at)
             ),
+            sessions=self.edge.sessions if self.edge else (),
+            missed=self.edge.absences.missed if self.edge and self.says_missed else None,
+            vanished=self.edge.absences.vanished if self.edge else (),
         )
+
+
+class EdgeSessions:
+    """The sessions of an edge with the nodes of its datacenter, as BIRD has them."""
+
+    def __init__(self, nodes: tuple[str, ...]) -> None:
+        self._nodes = nodes
+        self.deaf_to: tuple[str, ...] | str = ()
+        """Nodes that only this edge does not hear."""
+        self._details: dict[str, str] = {}
+        self.witness = Witness()
+        self.absences = self.witness.see((), 0.0)
+        self.sessions: tuple[SessionStatus, ...] = ()
+
+    def restart(self) -> None:
+        """Forget all, as a BIRD and an agent do that start together."""
+        self._details.clear()
+        self.witness.forget()
+
+    def look(self, edge: Agent) -> bool:
+        """See how the nodes are; return whether that is news."""
+        agents = edge.cluster.agents
+        for name in self._nodes:
+            node = agents[name]
+            silent = node.dead or name in self.deaf_to
+            if node.bird and not silent:
+                self._details[name] = "Established"
+            elif self._details.get(name) == "Established":
+                lost = "Error: BFD session down" if silent else "Socket: Connection closed"
+                self._details[name] = f"Active {lost}"
+        states = [
+            BgpState(name=f"node.{name}.a", up=detail == "Established", detail=detail)
+            for name in self._nodes
+            if (detail := self._details.get(name, "Active"))
+        ]
+        before = (self.absences, self.sessions)
+        self.absences = self.witness.see(states, edge.cluster.clock.monotonic())
+        self.sessions = tuple(
+            SessionStatus(name=state.name, up=state.up, detail=state.detail) for state in states
+        )
+        return before != (self.absences, self.sessions)
+
+
+def platform_edge(platform: Platform, name: str) -> EdgeSessions | None:
+    """Return the sessions of an edge of ours; None if the machine is none."""
+    machine = platform.machine(name)
+    if machine.role is not Role.EDGE or machine.external:
+        return None
+    nodes = platform.machines_of(Role.NODE, machine.datacenter)
+    return EdgeSessions(tuple(node.name for node in nodes))
 
 
 class Cluster:

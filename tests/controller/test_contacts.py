@@ -2,18 +2,21 @@
 
 from pltfrms.controller.contacts import Contacts
 from pltfrms.model.state import Contact
+from pltfrms.planner.placement.evidence import Evidence
 
 TTL = 4
 
 
 class Story:
-    """Observations of one machine, `a`."""
+    """Observations of one machine, `a`, and what edges say of it."""
 
     def __init__(self) -> None:
         self.contacts = Contacts()
+        self.evidence = Evidence()
 
     def see(self, at: float, lease: int = 0) -> Contact:
-        self.contacts.observe(at, TTL, ["a"], {"a": lease} if lease else {})
+        leases = {"a": lease} if lease else {}
+        self.contacts.observe(at, TTL, ["a"], leases, {"a": self.evidence})
         return self.contacts.views(at)["a"].contact
 
     def watch(self, since: float, until: float, lease: int = 0) -> Contact:

@@ -59,7 +59,9 @@ class Agent:
         self._frost = frost = Frost(world.frozen_here)
         self._costs = Costs(world, journal, problems, machine, frost)
         self._permits = Permits(world.clock, world.disk, problems)
-        self._sessions = Sessions(world, problems, self._poked.set)
+        self._sessions = Sessions(
+            world, problems, self._poked.set, is_edge=self._role is Role.EDGE
+        )
         self._announcer = Announcer(
             world, journal, problems, self._sessions, frost, lambda: self._routing.platform
         )
@@ -138,6 +140,7 @@ class Agent:
     @property
     def status(self) -> MachineStatus:
         """How the machine is now."""
+        absences = self._sessions.absences
         return MachineStatus(
             machine=self._targets.machine,
             boot=self._world.boot,
@@ -152,6 +155,8 @@ class Agent:
             problems=self._problems.sentences,
             loads=self._loads.loads,
             outside=self._way_back.tables,
+            missed=absences.missed if self._role is Role.EDGE else None,
+            vanished=absences.vanished,
         )
 
     @property

@@ -63,6 +63,11 @@ class _Collector(Collector):
             ("broken_plans", "Plans not done: they broke a rule.", counters.broken_plans),
             ("conflicts", "Batches refused: somebody else was faster.", counters.conflicts),
             ("heartbeats", "Heartbeats taken.", counters.heartbeats),
+            (
+                "vanished_machines",
+                "Machines lost before their lease ended: edges and one late heartbeat say so.",
+                self._controller.view.suspicions.confirmed_count,
+            ),
             ("store_calls", "Calls of the store.", counters.store_calls),
             ("store_errors", "Calls that the store did not answer.", counters.store_errors),
             ("store_seconds", "Time that calls of the store took.", counters.store_seconds),

@@ -83,7 +83,7 @@ class Controller:
         )
         self.journal = EventLog(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
-        self.view = View(self.store, clock, self._mirror, trouble)
+        self.view = View(self.store, self.lease_store, clock, self._mirror, trouble)
         self._presence = Presence(self.lease_store, clock, name, self._presence_ttl_seconds)
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
@@ -116,6 +116,7 @@ class Controller:
             group.create_task(self.journal.run())
             group.create_task(self.view.follow())
             group.create_task(self.view.feel_lateness())
+            group.create_task(self.view.suspicions.run())
             group.create_task(self._presence.run())
             group.create_task(self._cycles())
 

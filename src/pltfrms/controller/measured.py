@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pltfrms.controller.counters import Counters
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Condition, Delete, Listing, Put, Store
+from pltfrms.drivers.store.ports import Condition, Delete, LeaseTime, Listing, Put, Store
 from pltfrms.errors import UnavailableError
 
 _T = TypeVar("_T")
@@ -58,6 +58,10 @@ class MeasuredStore:
     async def keep_alive(self, lease: int) -> bool:
         """Renew a lease."""
         return await self._vital(self._store.keep_alive(lease))
+
+    async def lease_time(self, lease: int) -> LeaseTime | None:
+        """Return how long a lease still has; None if it does not exist any more."""
+        return await self._vital(self._store.lease_time(lease))
 
     async def revoke(self, lease: int) -> None:
         """End a lease."""

@@ -217,6 +217,11 @@ class Reader:
             },
         )
 
+    def statuses(self, listing: Listing) -> Mapping[str, MachineStatus]:
+        """Return what machines report, of a listing of machines alone."""
+        entries = {entry.key: entry for entry in listing.entries}
+        return self._words(entries, MACHINES, _STATUS, MachineStatus, {})
+
     def _single(
         self,
         entries: Mapping[str, KeyValue],

@@ -7,13 +7,15 @@ from random import Random
 from pltfrms.controller.contacts import Contacts
 from pltfrms.controller.measured import Trouble
 from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
+from pltfrms.controller.suspicions import Suspicions
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Listing, Store
 from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
-from pltfrms.model.state import MachineView, Snapshot
+from pltfrms.model.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.planner.placement.evidence import judge
 
 STALE_SECONDS = 5.0
 """A store that answered no list for so long counts as not answering. It is listed every 2 s."""
@@ -26,14 +28,20 @@ _LATE_SECONDS = 0.7
 class View:
     """Turns what the mirror holds into snapshots; decides nothing."""
 
-    def __init__(self, store: Store, clock: Clock, mirror: Mirror, trouble: Trouble) -> None:
-        """Look through `mirror`, and at `store` itself where a mirror is not enough."""
+    def __init__(
+        self, store: Store, lease_store: Store, clock: Clock, mirror: Mirror, trouble: Trouble
+    ) -> None:
+        """Look through `mirror`, and at the store itself where a mirror is not enough.
+
+        Of leases `lease_store` is asked, which answers them at once.
+        """
         self._store = store
         self._clock = clock
         self._mirror = mirror
         self._trouble = trouble
         self._reader = Reader()
         self._contacts = Contacts()
+        self.suspicions = Suspicions(lease_store, clock, self._contacts)
         self._listing: Listing | None = None
         self._stored: Stored | None = None
         self._readable: Stored | None = None
@@ -168,7 +176,8 @@ class View:
         self._update()
         if self._contacts.undecided and self._stored and self._stored.platform:
             listing = await self._store.list(MACHINES)
-            self._observe(self._clock.monotonic(), leases_of(listing))
+            statuses = self._reader.statuses(listing)
+            self._observe(self._clock.monotonic(), leases_of(listing), statuses)
 
     async def wait(self, seconds: float) -> None:
         """Return when the store has changed, or after some time."""
@@ -220,15 +229,25 @@ class View:
                 self._readable = self._stored
             self._listing = listing
         self._observed_at = at
-        self._observe(at, self._stored.leases if self._stored else {})
+        if self._stored:
+            self._observe(at, self._stored.leases, self._stored.statuses)
 
-    def _observe(self, at: float, leases: Mapping[str, int]) -> None:
+    def _observe(
+        self, at: float, leases: Mapping[str, int], statuses: Mapping[str, MachineStatus]
+    ) -> None:
         platform = self._stored.platform if self._stored else None
-        if platform:
-            names = [machine.name for machine in platform.managed]
-            if self._trouble.at is not None:
-                self._contacts.doubt(self._trouble.at)
-            self._contacts.observe(at, platform.timers.contact_ttl_seconds, names, leases)
+        if platform is None:
+            return
+        if self._trouble.at is not None:
+            self._contacts.doubt(self._trouble.at)
+        names = [machine.name for machine in platform.managed]
+        edges = (statuses.get(edge.name) for edge in platform.machines_of(Role.EDGE))
+        vanished = {node for edge in edges if edge for node in edge.vanished}
+        asked = vanished.union(name for name in names if name not in leases)
+        evidence = judge(platform, statuses, leases.keys(), asked)
+        ttl_seconds = platform.timers.contact_ttl_seconds
+        self._contacts.observe(at, ttl_seconds, names, leases, evidence)
+        self.suspicions.follow(platform.timers, at)
 
     def is_first(self, name: str) -> bool:
         """Return whether no controller before `name` lives.

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NO_NODE_IN_CONTACT = "no-node-in-contact"
     ALL_DRAINED = "all-drained"
     MASS_LOSS = "mass-loss"
+    NODE_UNHEARD = "node-unheard"
     # aggregates
     LOCAL_SERVICE = "local-service"
     NO_LOCAL_SERVICE = "no-local-service"
@@ -68,6 +69,7 @@ _SENTENCES = {
     Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
     Reason.ALL_DRAINED: "every node of the datacenter that is in contact is drained",
     Reason.MASS_LOSS: "more than half of the datacenter's nodes are out of contact at once",
+    Reason.NODE_UNHEARD: "whether a node lives is not known, so nothing of it is moved",
     Reason.LOCAL_SERVICE: "services are healthy in this datacenter",
     Reason.NO_LOCAL_SERVICE: "too few services are healthy in this datacenter",
     Reason.REMOTE_SERVICE: "services are reachable in another datacenter",

@@ -30,9 +30,10 @@ class Contact(StrEnum):
 
     PRESENT = "present"
     LOST = "lost"
-    """No heartbeat for longer than the contact TTL. Not the same as dead."""
+    """No heartbeat, and no edge has a session with it any more. Not the same as dead."""
     UNKNOWN = "unknown"
-    """Not heard of yet by this controller, which has not watched long enough to judge."""
+    """No heartbeat, and nothing else that says whether it lives; or this controller has not
+    watched long enough to judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,12 @@ class MachineStatus:
     missing here is not known."""
     outside: tuple[OutsideTable, ...] = ()
     """Edges: what they know of the outside. A family that is missing here is not known."""
+    missed: tuple[str, ...] | None = None
+    """Edges: the nodes with which they had a session, or waited for one for long enough, and
+    have none now. None: the agent is of a release that does not say it."""
+    vanished: tuple[str, ...] = ()
+    """Edges: those of `missed` that fell silent. Where a machine goes on, its kernel closes
+    what a daemon leaves behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +168,8 @@ class MachineView:
 
     contact: Contact
     since_seconds: float
+    why: str = ""
+    """Why it is UNKNOWN, if that has been judged; one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

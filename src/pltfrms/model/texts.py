@@ -58,6 +58,8 @@ def smaller_statuses(status: MachineStatus) -> Iterator[MachineStatus]:
         generation=status.generation,
         instances=instances,
         routing=short.routing,
+        missed=short.missed,
+        vanished=short.vanished,
         problems=(f"{said}: only instances and routing are known",),
     )
     yield bare

@@ -6,13 +6,17 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from pltfrms.agent.problems import Problems
+from pltfrms.agent.routing.witness import Absences, Witness
 from pltfrms.agent.world import World
+from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import BgpState
+from pltfrms.model.machine import INSTANCE_TABLE, BgpState
 from pltfrms.model.peering import Reject
 from pltfrms.model.state import SessionStatus
 
 SESSIONS_SECONDS: Final = 2.0
+COALESCE_SECONDS: Final = 0.05
+"""The sessions of all fabrics with a node end at nearly the same time."""
 REJECTS_SECONDS: Final = 30.0
 _EXACT_BELOW = 101
 _INSIDE = ("node.", "edge.", "controller.")
@@ -22,26 +26,49 @@ _OUTSIDE = ("peer.",)
 class Sessions:
     """What BIRD said about its sessions when it was asked last."""
 
-    def __init__(self, world: World, problems: Problems, poke: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        problems: Problems,
+        poke: Callable[[], None],
+        *,
+        is_edge: bool,
+    ) -> None:
         """Call `poke` (which must not block) when what is to be reported changes."""
         self._world = world
+        self._is_edge = is_edge
         self._problems = problems
         self._poke = poke
         self._rejects: Mapping[str, Mapping[int, int]] = {}
+        self._witness = Witness()
+        self._hint = asyncio.Event()
         self.own_asn = 0
         """Whose reasons of refusal are read; 0: not known yet."""
         self.answers = False
         """Whether BIRD answered when it was asked last."""
         self.statuses: tuple[SessionStatus, ...] = ()
+        self.absences = Absences()
+        """What an edge says of its nodes."""
 
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watch for ever; edges look at once when routes say that a node may be gone."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_rejects())
+            if self._is_edge:
+                tasks.create_task(self._listen())
             while True:
+                self._hint.clear()
                 with self._problems.watch("BIRD"):
                     await self.look()
-                await self._world.clock.sleep(SESSIONS_SECONDS)
+                if await wait_event(self._hint, self._world.clock, SESSIONS_SECONDS):
+                    await self._world.clock.sleep(COALESCE_SECONDS)
+
+    async def _listen(self) -> None:
+        while True:
+            with self._problems.watch("routes of instances"):
+                async for _ in self._world.network.table_changes(INSTANCE_TABLE):
+                    self._hint.set()
+            await self._world.clock.sleep(SESSIONS_SECONDS)
 
     async def look(self) -> tuple[BgpState, ...]:
         """Ask BIRD now; UnavailableError if it does not answer."""
@@ -49,16 +76,21 @@ class Sessions:
             states = await self._world.bird.sessions()
         except UnavailableError as error:
             self.answers = False
+            self._witness.forget()
             self._report(
+                Absences(),
                 tuple(
                     SessionStatus(name=session.name, up=False, detail=f"unknown: {error}")
                     for session in self.statuses
-                )
+                ),
             )
             raise
         self.answers = True
         before = {session.name: session for session in self.statuses}
-        self._report(tuple(self._status(state, before.get(state.name)) for state in states))
+        self._report(
+            self._witness.see(states, self._world.clock.monotonic()),
+            tuple(self._status(state, before.get(state.name)) for state in states),
+        )
         return states
 
     @property
@@ -94,9 +126,9 @@ class Sessions:
             },
         )
 
-    def _report(self, statuses: tuple[SessionStatus, ...]) -> None:
-        if statuses != self.statuses:
-            self.statuses = statuses
+    def _report(self, absences: Absences, statuses: tuple[SessionStatus, ...]) -> None:
+        if (absences, statuses) != (self.absences, self.statuses):
+            self.absences, self.statuses = absences, statuses
             self._poke()
 
     async def _watch_rejects(self) -> None:

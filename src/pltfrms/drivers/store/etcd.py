@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from pltfrms.drivers.failover import Failover
-from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Listing, Put
+from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError, UnclearError
 
@@ -67,9 +67,9 @@ class _Patience:
 class EtcdStore:
     """A client of one etcd cluster.
 
-    Asks the endpoint that answered last, else the next. What may be repeated (list, grant,
-    keep_alive, revoke) goes on to the next endpoint after any failure; a commit only while it
-    is certain that nothing was done, for a repeated one would fail its own conditions.
+    Asks the endpoint that answered last, else the next. All but a commit may be
+    repeated, and goes on to the next endpoint after any failure; a commit only while it is
+    certain that nothing was done, for a repeated one would fail its own conditions.
     """
 
     def __init__(
@@ -169,6 +169,15 @@ class EtcdStore:
         request = {"ID": str(lease)}
         answer = await self._call("/v3/lease/keepalive", request, repeatable=True)
         return int(answer.get("result", {}).get("TTL", 0)) > 0
+
+    async def lease_time(self, lease: int) -> LeaseTime | None:
+        """Return how long a lease still has, as its leader says; None if it does not exist."""
+        answer = await self._call("/v3/lease/timetolive", {"ID": str(lease)}, repeatable=True)
+        remaining = int(answer.get("TTL", 0))
+        granted = int(answer.get("grantedTTL", 0))
+        if remaining < 0 or not granted:
+            return None
+        return LeaseTime(remaining_seconds=remaining, granted_seconds=granted)
 
     async def revoke(self, lease: int) -> None:
         """End a lease and delete its keys; one that does not exist is not an error."""

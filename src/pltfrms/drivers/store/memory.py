@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Listing, Put
+from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
 
@@ -132,6 +132,15 @@ class MemoryStoreState:
         if found:
             found.expires_at = self._clock.monotonic() + found.ttl_seconds
         return found is not None
+
+    def lease_time(self, lease: int) -> LeaseTime | None:
+        """Return how long a lease still has, if it is there."""
+        self._expire()
+        found = self._leases.get(lease)
+        if found is None:
+            return None
+        remaining = int(found.expires_at - self._clock.monotonic())
+        return LeaseTime(remaining_seconds=remaining, granted_seconds=found.ttl_seconds)
 
     def revoke(self, lease: int) -> None:
         """End a lease, if it is there, and delete its keys at one revision."""
@@ -286,6 +295,13 @@ class MemoryStore:
         alive = self.state.keep_alive(lease)
         await self._travel_back_from_write()
         return alive
+
+    async def lease_time(self, lease: int) -> LeaseTime | None:
+        """Return how long a lease still has; None if it does not exist any more."""
+        await self._travel()
+        time = self.state.lease_time(lease)
+        await self._travel()
+        return time
 
     async def revoke(self, lease: int) -> None:
         """End a lease and delete its keys."""

@@ -40,6 +40,15 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTime:
+    """How long a lease has and had; whole seconds."""
+
+    remaining_seconds: int
+    """Rounded down."""
+    granted_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """A condition of a transaction: the key has this `mod_revision` (0 = absent)."""
 
@@ -86,6 +95,10 @@ class Store(Protocol):
 
     async def keep_alive(self, lease: int) -> bool:
         """Renew a lease; False if it does not exist any more."""
+        ...
+
+    async def lease_time(self, lease: int) -> LeaseTime | None:
+        """Return how long a lease still has; None if it does not exist any more."""
         ...
 
     async def revoke(self, lease: int) -> None:

@@ -67,8 +67,15 @@ def _explain_allocation(snapshot: Snapshot, allocation: Allocation) -> str:
     return (
         f"{allocation.id}: on {allocation.node} because {allocation.reason.sentence}"
         f"{replaces}; version {allocation.version}; {_state(snapshot, allocation)}"
-        f"{_CONTACT_SENTENCES[snapshot.contact(allocation.node)]}."
+        f"{_contact(snapshot, allocation.node)}."
     )
+
+
+def _contact(snapshot: Snapshot, machine: str) -> str:
+    view = snapshot.machines.get(machine)
+    if view and view.contact is Contact.UNKNOWN and view.why:
+        return f"; whether the node lives is not known: {view.why}"
+    return _CONTACT_SENTENCES[snapshot.contact(machine)]
 
 
 def _state(snapshot: Snapshot, allocation: Allocation) -> str:

@@ -1,0 +1,126 @@
+"""Whether a node that is not heard of is lost: evidence of two kinds. Pure.
+
+A heartbeat that is missing says that a controller does not hear the machine, and no more. What
+a node is for is served over its sessions with the edges of its datacenter, so they are asked
+too: an edge that hears a node proves that it lives, and a node is lost only when an edge that
+could hear it does not.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pltfrms.model.state import MachineStatus
+from pltfrms.model.topology import Machine, Platform, Role
+
+
+class Word(Enum):
+    """What one edge in contact says of one node."""
+
+    HEARS = auto()
+    """They have a session."""
+    MISSES = auto()
+    """Theirs ended, or has not come for long."""
+    VANISHED = auto()
+    """It ended in silence, as a dead machine ends it."""
+    NOTHING = auto()
+    """The edge, or its BIRD, has just begun, or its BIRD does not answer."""
+    AS_BEFORE = auto()
+    """Its agent is of a release that does not say what it misses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What there is beside a machine's heartbeats."""
+
+    lives: str = ""
+    """Who proves that it lives, one sentence; empty: nobody."""
+    unknown: str = ""
+    """Why nobody can say; empty: it is lost if its heartbeats are missing."""
+    vanished: bool = False
+    """Whether all who could hear it have heard it fall silent."""
+
+    @property
+    def why_not_lost(self) -> str:
+        """Why a missing heartbeat does not say that it is lost; empty: it does."""
+        return self.lives or self.unknown
+
+
+def judge(
+    platform: Platform,
+    statuses: Mapping[str, MachineStatus],
+    present: AbstractSet[str],
+    names: Iterable[str],
+) -> dict[str, Evidence]:
+    """Return the evidence on machines, of which `present` are in contact.
+
+    A machine without workload, or whose datacenter has no edge with our agent, has no witness:
+    its heartbeats alone count. An edge that is not in contact says nothing: what it said last
+    may be older than the silence of the node.
+    """
+    machines = {machine.name: machine for machine in platform.managed}
+    edges: dict[str, list[str]] = {}
+    for machine in platform.managed:
+        if machine.role is Role.EDGE:
+            edges.setdefault(machine.datacenter, []).append(machine.name)
+    heard = _Heard(statuses)
+    return {
+        name: _evidence(machines[name], edges, present, heard)
+        for name in names
+        if name in machines
+    }
+
+
+class _Heard:
+    """What edges say, each status read once."""
+
+    def __init__(self, statuses: Mapping[str, MachineStatus]) -> None:
+        self._statuses = statuses
+        self._hears: dict[str, frozenset[str]] = {}
+
+    def word(self, edge: str, node: str) -> Word:
+        status = self._statuses.get(edge)
+        if status is None:
+            return Word.NOTHING
+        if edge not in self._hears:
+            self._hears[edge] = frozenset(_nodes_heard(status))
+        if node in self._hears[edge]:
+            return Word.HEARS
+        if status.missed is None:
+            return Word.AS_BEFORE
+        if node not in status.missed:
+            return Word.NOTHING
+        return Word.VANISHED if node in status.vanished else Word.MISSES
+
+
+def _nodes_heard(status: MachineStatus) -> Iterable[str]:
+    """Yield the nodes with which an edge has a session, such as `node.fra-n1.a`."""
+    for session in status.sessions:
+        role, _, rest = session.name.partition(".")
+        if session.up and role == Role.NODE:
+            yield rest.partition(".")[0]
+
+
+def _evidence(
+    machine: Machine, edges: Mapping[str, list[str]], present: AbstractSet[str], heard: _Heard
+) -> Evidence:
+    witnesses = edges.get(machine.datacenter, [])
+    if machine.role is not Role.NODE or not witnesses:
+        return Evidence()
+    words = {edge: heard.word(edge, machine.name) for edge in witnesses if edge in present}
+    hearing = [edge for edge, word in words.items() if word is Word.HEARS]
+    if hearing:
+        verb = "has" if len(hearing) == 1 else "have"
+        return Evidence(lives=f"{_edges(hearing)} still {verb} a session with it")
+    if not words:
+        unknown = f"no edge of {machine.datacenter} is in contact, which could say if it lives"
+        return Evidence(unknown=unknown)
+    if all(word is Word.NOTHING for word in words.values()):
+        mute = _edges(list(words))
+        return Evidence(unknown=f"{mute} cannot say (yet) if it lives")
+    return Evidence(vanished=all(word is Word.VANISHED for word in words.values()))
+
+
+def _edges(names: list[str]) -> str:
+    return f"edge{'s' if len(names) > 1 else ''} {', '.join(names)}"
