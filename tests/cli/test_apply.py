@@ -194,3 +194,30 @@ def test_delete(run: Run, controller: FakeController) -> None:
     assert "delete web" not in controller.asked
     assert run("service", "delete", "web", "--yes").code == 0
     assert "delete web" in controller.asked
+
+
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes")])
+def test_a_directory_without_spec_files_is_not_what_the_platform_is(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "web.yaml").write_text((EXAMPLE / "web.yaml").read_text())
+    result = run(*command, tmp_path)
+    assert result.code == 2
+    assert f"{tmp_path}:0: has no spec file" in result.err
+
+
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize("against", [(), ("--against", EXAMPLE)])
+def test_services_of_a_directory_without_a_platform_are_checked_with_their_lines(
+    run: Run, tmp_path: Path, against: tuple[object, ...]
+) -> None:
+    text = (EXAMPLE / "web.yaml").read_text()
+    (tmp_path / "web.yaml").write_text(text)
+    assert run("plan", tmp_path, *against).code == 0
+    (tmp_path / "web.yaml").write_text(text.replace("per_datacenter: 2", "per_datacenter: 30"))
+    result = run("plan", tmp_path, *against)
+    assert result.code == 2
+    line = 1 + text[: text.index("replicas:")].count("\n")
+    assert f"{tmp_path}/web.yaml:{line}: replicas.per_datacenter: 30 replicas" in result.err

@@ -243,3 +243,15 @@ def test_endpoints() -> None:
     assert read_endpoint("[2001:db8::1]:65535") == (ip_address("2001:db8::1"), 65535)
     with pytest.raises(UsageError, match="such as"):
         read_endpoint("[::1]")
+
+
+@pytest.mark.usefixtures("balancers")
+@pytest.mark.parametrize(
+    "words", [("show", "fra-c1"), ("explain", "203.0.113.7:1", "web", "--from", "fra-c1")]
+)
+def test_a_controller_has_no_balancer_that_could_be_starting(
+    run: Run, words: tuple[str, ...]
+) -> None:
+    result = run("balancer", *words)
+    assert result.code == 2
+    assert "fra-c1 is a controller: only edges and nodes have a balancer" in result.err

@@ -82,7 +82,12 @@ def test_pcap_and_shell(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr("os.execvp", lambda _file, argv: became.append(argv))
     assert run("lab", "pcap", "a--b", "-w", tmp_path / "x.pcap").code == 0
     assert run("lab", "shell", "berlin").code == 0
-    assert became == [["tcpdump", "-i", "a--b", "-w", f"{tmp_path}/x.pcap"], ["bash", "-i"]]
+    assert run("lab", "pcap", "fabric/fra/a", "-w", "-").code == 0
+    assert became == [
+        ["tcpdump", "-i", "link/a--b", "-w", f"{tmp_path}/x.pcap"],
+        ["bash", "-i"],
+        ["tcpdump", "-i", "fabric/fra/a", "-w", "-"],
+    ]
     assert run("lab", "pcap", "a--b").code == 2
 
 

@@ -363,6 +363,15 @@ def test_a_planned_drain_is_not_waited_for(run: Run, controller: FakeController)
     assert "snapshot" not in controller.asked
 
 
+def test_a_drain_for_no_time_is_not_one_without_an_end(
+    run: Run, controller: FakeController
+) -> None:
+    begin = "2030-01-31T22:00:00+00:00"
+    run("datacenter", "drain", "fra", "--at", begin, "--for", "0s")
+    (asked,) = controller.intervened
+    assert asked.until_ms == asked.since_ms  # which controllers refuse
+
+
 @pytest.mark.parametrize("moment", ["22:00", "2030-01-31T22:00", "tomorrow"])
 def test_times_need_a_day_and_a_zone(run: Run, moment: str) -> None:
     result = run("datacenter", "drain", "fra", "--at", moment)

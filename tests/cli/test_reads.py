@@ -92,6 +92,21 @@ def test_unknown_services_are_refused_with_the_known(
 
 
 @pytest.mark.usefixtures("controller")
+def test_an_unknown_datacenter_is_refused_with_the_known(run: Run) -> None:
+    result = run("node", "list", "--datacenter", "nope")
+    assert result.code == 2
+    assert "there is no datacenter 'nope'; there are: fra, ams, lon" in result.err
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_disk_that_refuses_is_no_bug_of_ours(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "full").write_text("")
+    result = run("render", EXAMPLE, "--output", tmp_path / "full" / "deeper")
+    assert result.code == 5
+    assert f"error: {tmp_path}/full/deeper: Not a directory" in result.err
+
+
+@pytest.mark.usefixtures("controller")
 def test_only_services_are_explained(run: Run) -> None:
     assert run("explain", "web").code == 2
 

@@ -90,7 +90,7 @@ def test_without_the_store_everything_is_what_was_known_last_with_its_age() -> N
     assert not summary.fine
     assert summary.verdict == (
         "example: known last, 23 s ago: 3 datacenters, 17/18 machines in contact, "
-        "36/36 sessions up, web 5/6 ready (1 unknown)"
+        "34/36 sessions up (2 unknown), web 5/6 ready (1 unknown)"
     )
     for row in summary.datacenters:
         for aggregate in row.aggregates:
@@ -292,3 +292,11 @@ def test_interventions_and_unsettled_edges_are_told() -> None:
         "override prepend x2 to transit1: ends in 60 min (2023-11-14 23:13 UTC) (congestion)",
         "routing of fra-e1: reverted: peer.transit1.ipv4 is not up",
     )
+
+
+def test_what_a_lost_node_said_last_of_its_instances_is_called_so() -> None:
+    summary = summarize(view(with_lost(HEALTHY, "fra-n1")), NOW_MS)
+    cells = {row.name: machine_cells(row) for row in summary.machines}
+    assert "34/36 sessions up (2 unknown)" in summary.verdict
+    assert cells["fra-n1"][3:5] == ("2/2 up (last known)", "1/1 ready (last known)")
+    assert cells["fra-n2"][3:5] == ("2/2 up", "1/1 ready")

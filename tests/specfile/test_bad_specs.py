@@ -141,7 +141,7 @@ def test_several_duplicate_keys_are_all_said(tmp_path: Path) -> None:
     ("text", "says"),
     [
         (b"", "the file is empty"),
-        (b"\xff\xfe\xfd", "cannot be read"),
+        (b"\xff\xfe\xfd", "is not text in UTF-8"),
         (b"~", "must be a mapping, not empty"),
         (b"- a\n- b\n", "must be a mapping, not a list"),
         (b"platform: a\x07\n", "not YAML"),

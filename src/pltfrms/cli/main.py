@@ -9,7 +9,7 @@ import click
 
 from pltfrms import __version__
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings
-from pltfrms.errors import PltfrmsError, SpecError
+from pltfrms.errors import PltfrmsError, SpecError, UnavailableError
 
 _EXIT_BUG = 70
 _EXIT_INTERRUPTED = 130
@@ -108,11 +108,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PltfrmsError as error:
         _complain(str(error), error, settings)
         return error.exit_code
+    except OSError as error:
+        _complain(_os_words(error), error, settings)
+        return UnavailableError.exit_code
     except Exception as error:  # noqa: BLE001 - the last door: every bug ends as exit code 70
         what = f"bug: {type(error).__name__}: {error} (--debug shows where)"
         _complain(what, error, settings)
         return _EXIT_BUG
     return code if isinstance(code, int) else 0
+
+
+def _os_words(error: OSError) -> str:
+    """Say what the machine refused: a full disk, a file that may not be written."""
+    about = f"{error.filename}: " if error.filename else ""
+    return f"{about}{error.strerror or error} (--debug shows where)"
 
 
 def _complain(message: str, error: BaseException, settings: Settings) -> None:

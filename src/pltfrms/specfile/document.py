@@ -59,8 +59,12 @@ def read(path: Path) -> Document:
     """Read a YAML file; what cannot be read is in the document's problems."""
     try:
         text = read_bounded(path, MOST_CHARACTERS)
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem(str(path), 0, "", f"cannot be read: {error}", "is the path right?")
+    except UnicodeDecodeError:
+        problem = Problem(str(path), 0, "", "is not text in UTF-8", "is it the right file?")
+        return Document(str(path), None, problems=(problem,))
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        problem = Problem(str(path), 0, "", what, "is the path right?")
         return Document(str(path), None, problems=(problem,))
     if text is None:
         what = f"has more than {MOST_CHARACTERS} characters, the most that a spec may have"

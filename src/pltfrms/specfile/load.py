@@ -88,8 +88,12 @@ def load_lab(path: Path, platform: Platform) -> Lab:
     return _word(_lab(read(path), platform))
 
 
-def load_file(path: Path, notes: list[Problem] | None = None) -> Platform | ServiceSpec:
+def load_file(
+    path: Path, notes: list[Problem] | None = None, platform: Platform | None = None
+) -> Platform | ServiceSpec:
     """Return what a file says, by its first word: `platform:` or `service:`.
+
+    With `platform`, a service is refused that cannot run there.
 
     What is no problem, but may be a mistake, is added to `notes`.
 
@@ -101,7 +105,7 @@ def load_file(path: Path, notes: list[Problem] | None = None) -> Platform | Serv
     if kind == "platform":
         return _word(_platform(document))
     if kind == "service":
-        outcome = _service(document, None)
+        outcome = _service(document, platform)
         spec = _word(outcome)
         _note(notes, outcome)
         return spec
@@ -109,10 +113,11 @@ def load_file(path: Path, notes: list[Problem] | None = None) -> Platform | Serv
 
 
 def load_directory(
-    path: Path, notes: list[Problem] | None = None
+    path: Path, notes: list[Problem] | None = None, around: Platform | None = None
 ) -> tuple[Platform | None, tuple[ServiceSpec, ...], Lab | None]:
     """Return what all `*.yaml` and `*.yml` files of a directory say; services by file name.
 
+    Services must be able to run on the directory's platform; if it has none, on `around`.
     What is no problem, but may be a mistake, is added to `notes`.
 
     Raises:
@@ -132,7 +137,8 @@ def load_directory(
     ]
     platforms = [_platform(document) for document in by_kind["platform"]]
     platform = platforms[0].word if platforms and not platforms[0].problems else None
-    services = [_service(document, platform) for document in by_kind["service"]]
+    place = platform if platforms else around
+    services = [_service(document, place) for document in by_kind["service"]]
     labs = [_lab(document, platform) for document in by_kind["lab"]]
     if labs and not platforms:
         problems.append(_homeless(by_kind["lab"][0]))

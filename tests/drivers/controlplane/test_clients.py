@@ -374,6 +374,17 @@ def test_waiting_is_bounded_however_many_controllers_hang_and_is_told() -> None:
     assert hung[0] in said[0]
 
 
+def test_what_is_asked_to_wait_is_not_told_to_be_waited_for() -> None:
+    said: list[str] = []
+    with (
+        serving(HANG) as server,
+        OperatorClient([server.endpoint], 0.3, said.append) as client,
+        pytest.raises(UnavailableError, match="no answer within"),
+    ):
+        client.events(0, wait_ms=1500)
+    assert not said
+
+
 def test_one_that_hangs_leaves_time_for_the_next_and_is_asked_last_then() -> None:
     with (
         serving(HANG) as hung,

@@ -9,7 +9,12 @@ import pytest
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import InterventionChange, Verb
 from pltfrms.model.interventions import Blackhole, Freeze, Interventions
-from pltfrms.planner.changes.interventions import LEAD_MS, MAX_BLACKHOLE_MS, apply_intervention
+from pltfrms.planner.changes.interventions import (
+    LEAD_MS,
+    MAX_AHEAD_MS,
+    MAX_BLACKHOLE_MS,
+    apply_intervention,
+)
 from tests.planner.networks import NETWORK, NOTHING, NOW_MS
 
 FREEZE = InterventionChange(verb=Verb.FREEZE, why="storm", by="ada")
@@ -179,6 +184,9 @@ def test_a_datacenter_and_a_node_are_drained_and_undrained() -> None:
         ({"node": "fra-n1", "since_ms": NOW_MS - 5000}, "would have begun 5 s ago"),
         ({"node": "fra-n1", "until_ms": NOW_MS}, "over before it begins"),
         ({"node": "fra-n1", "since_ms": LATER_MS, "until_ms": LATER_MS}, "over before"),
+        ({"node": "fra-n1", "until_ms": NOW_MS + MAX_AHEAD_MS + 1}, "within ten years"),
+        ({"node": "fra-n1", "since_ms": NOW_MS + MAX_AHEAD_MS + 1}, "within ten years"),
+        ({"datacenter": "fra", "wait_ms": MAX_AHEAD_MS + 1}, "within ten years"),
     ],
 )
 def test_places_and_times_that_make_no_sense(

@@ -26,7 +26,7 @@ def execute(settings: Settings, machine: str, command: tuple[str, ...]) -> None:
     MACHINE is a machine of the platform or of the internet around it, or an instance as
     `instance/web/fra/1`. The exit code is the command's.
 
-    Example: pltfrms lab exec fra-e1 -- birdc show protocols
+    Example: pltfrms lab exec fra-e1 -- birdc -s /run/pltfrms/bird.ctl show route
     """
     argv = command[1:] if command[0] == "--" else command
     if not argv:
@@ -94,9 +94,13 @@ def _link_cells(link: LinkReport) -> tuple[str, ...]:
 def pcap(settings: Settings, link: str, file: Path) -> None:
     """Write the packets of a link to a file, until interrupted.
 
+    LINK is a backbone link A--B, or any segment as `lab fault` names it: fabric/fra/a,
+    lan/ixp1, link/transit1--fra-e1.
+
     Example: pltfrms lab pcap fra-e1--ams-e2 -w /tmp/backbone.pcap
     """
-    become(current_lab(settings).pcap_argv(link, str(file)))
+    segment = link if "/" in link else f"link/{link}"
+    become(current_lab(settings).pcap_argv(segment, str(file)))
 
 
 def become(argv: Sequence[str]) -> None:

@@ -12,7 +12,9 @@ from pltfrms.cli.shared.complete import complete_datacenters, complete_nodes
 from pltfrms.cli.shared.connect import look, read_view
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_table
+from pltfrms.errors import NotFoundError
 from pltfrms.model.api import InterventionChange, Verb
+from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Role
 
 _DATACENTER = click.argument("datacenter", shell_complete=complete_datacenters)
@@ -41,6 +43,7 @@ def list_nodes(settings: Settings, datacenter: str, *, as_json: bool) -> None:
     """
     view, now_ms = read_view(settings), unix_ms()
     snapshot = view.snapshot if as_json else view.last_known
+    _check_datacenter(snapshot, datacenter)
     rows = tuple(
         replace(
             machine_row(snapshot, node),
@@ -55,6 +58,12 @@ def list_nodes(settings: Settings, datacenter: str, *, as_json: bool) -> None:
     cells = [(row.datacenter, row.name, *machine_cells(row), row.drain) for row in rows]
     columns = ("datacenter", "node", "role", "contact", "since", "sessions", "instances")
     write_table((*columns, "drained"), cells)
+
+
+def _check_datacenter(snapshot: Snapshot, name: str) -> None:
+    known = [datacenter.name for datacenter in snapshot.platform.datacenters]
+    if name and name not in known:
+        raise NotFoundError(f"there is no datacenter {name!r}; there are: {', '.join(known)}")
 
 
 @node_commands.command("drain")

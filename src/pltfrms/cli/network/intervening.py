@@ -50,7 +50,7 @@ _AT = click.option(
     help="Begin then, such as 2030-01-31T22:00Z, and not now.",
 )
 _FOR = click.option(
-    "--for", "lasts_ms", type=DURATION, default=0, help="It ends by itself after so long."
+    "--for", "lasts_ms", type=DURATION, default=None, help="It ends by itself after so long."
 )
 _DETACH = click.option("--detach", is_flag=True, help="Do not wait until it is done.")
 
@@ -65,7 +65,7 @@ class InterventionWish:
     as_json: bool
     wait_ms: int | None = None
     since_ms: int = 0
-    lasts_ms: int = 0
+    lasts_ms: int | None = None
     detach: bool = False
 
 
@@ -153,7 +153,8 @@ def _request(
 
 
 def _until_ms(wish: InterventionWish) -> int:
-    return (wish.since_ms or unix_ms()) + wish.lasts_ms if wish.lasts_ms else 0
+    """Return when it ends, 0: never; what lasts no time at all is over when it begins."""
+    return 0 if wish.lasts_ms is None else (wish.since_ms or unix_ms()) + wish.lasts_ms
 
 
 def _show(reply: InterventionReply, title: str, wish: InterventionWish) -> None:

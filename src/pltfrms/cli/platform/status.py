@@ -73,12 +73,13 @@ def machine_cells(machine: MachineRow) -> tuple[str, ...]:
     """Return the cells of a machine's line, after its name."""
     if machine.external:
         return (machine.role.value, "external", "-", "-", "-")
-    instances = f"{machine.instances_ready}/{machine.instances} ready"
+    last = _last_known(machine)
+    instances = f"{machine.instances_ready}/{machine.instances} ready{last}"
     return (
         machine.role.value,
         _contact_word(machine),
         _since_words(machine),
-        f"{machine.sessions_up}/{machine.sessions} up{_last_known(machine)}",
+        f"{machine.sessions_up}/{machine.sessions} up{last}",
         instances if machine.instances else "-",
     )
 

@@ -206,11 +206,10 @@ def _verdict(
     rolling: tuple[Rollout, ...],
 ) -> str:
     platform = view.snapshot.platform
-    up, sessions = sum(m.sessions_up for m in machines), sum(m.sessions for m in machines)
     parts = [
         f"{len(platform.datacenters)} datacenters",
         _contact_verdict(machines),
-        f"{up}/{sessions} sessions up",
+        _session_verdict(machines),
         *(_service_verdict(service) for service in services),
         *(_rollout_verdict(each) for each in rolling),
     ]
@@ -224,6 +223,14 @@ def _contact_verdict(machines: tuple[MachineRow, ...]) -> str:
     unknown = sum(m.contact is Contact.UNKNOWN for m in machines)
     count = str(present) if present == len(machines) else f"{present}/{len(machines)}"
     return f"{count} machines in contact{f' ({unknown} not known)' if unknown else ''}"
+
+
+def _session_verdict(machines: tuple[MachineRow, ...]) -> str:
+    """Count as up only what a machine in contact says: others may have lost theirs since."""
+    present = [m for m in machines if m.contact is Contact.PRESENT]
+    up, all_of_them = sum(m.sessions_up for m in present), sum(m.sessions for m in machines)
+    unknown = all_of_them - sum(m.sessions for m in present)
+    return f"{up}/{all_of_them} sessions up{f' ({unknown} unknown)' if unknown else ''}"
 
 
 def _rollout_verdict(rollout: Rollout) -> str:

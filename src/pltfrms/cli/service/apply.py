@@ -24,7 +24,7 @@ from pltfrms.cli.shared.routing import (
     show_routing,
 )
 from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
-from pltfrms.cli.shared.specs import load_service, read_change
+from pltfrms.cli.shared.specs import read_change, services_for
 from pltfrms.cli.shared.values import DURATION
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
@@ -184,13 +184,13 @@ def _wait(client: OperatorClient, change: Change, revision: int, timeout_ms: int
 
 
 def checked_against(client: OperatorClient, path: Path, change: Change) -> Change:
-    """Return the change; a lone service file is checked against the present platform.
+    """Return the change; services without a platform are checked against the present one.
 
     So that a service that cannot run there is refused with file and line.
     """
-    if path.is_file() and change.services:
+    if change.platform is None and change.services:
         platform = client.snapshot().snapshot.platform
-        return replace(change, services=(load_service(path, platform),))
+        return replace(change, services=services_for(path, platform))
     return change
 
 

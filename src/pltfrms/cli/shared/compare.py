@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pltfrms.cli.shared.output import unix_ms
-from pltfrms.cli.shared.specs import load_service, read_change
+from pltfrms.cli.shared.specs import read_change, services_for
 from pltfrms.errors import UsageError
 from pltfrms.model.api import PlanPreview
 from pltfrms.model.interventions import Interventions
@@ -31,8 +31,7 @@ def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPrev
     before = _snapshot(old)
     change = read_change(new)
     if change.platform is None:
-        services = tuple(load_service(new, before.platform) for _ in change.services)
-        change = replace(change, services=services)
+        change = replace(change, services=services_for(new, before.platform))
     outcome = apply_change(before, change)
     now_ms = unix_ms()
     none = Interventions()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pltfrms.errors import Problem
+from pltfrms.errors import Problem, SpecError
 from pltfrms.model.api import Change
 from pltfrms.model.lab import Lab
 from pltfrms.model.service import ServiceSpec
@@ -18,13 +18,6 @@ def load_platform(path: Path) -> Platform:
     return specfile.load_platform(path)
 
 
-def load_service(path: Path, platform: Platform) -> ServiceSpec:
-    """Return the service of a file, checked against the platform; SpecError."""
-    from pltfrms import specfile  # noqa: PLC0415 - as above
-
-    return specfile.load_service(path, platform)
-
-
 def load_lab(path: Path, platform: Platform) -> Lab:
     """Return the lab of a file, checked against the platform; SpecError."""
     from pltfrms import specfile  # noqa: PLC0415 - as above
@@ -32,20 +25,31 @@ def load_lab(path: Path, platform: Platform) -> Lab:
     return specfile.load_lab(path, platform)
 
 
-def load_file(path: Path, notes: list[Problem] | None = None) -> Platform | ServiceSpec:
-    """Return the platform or the service of a file; SpecError."""
+def load_file(
+    path: Path, notes: list[Problem], platform: Platform | None
+) -> Platform | ServiceSpec:
+    """Return the platform or the service of a file, see specfile.load_file; SpecError."""
     from pltfrms import specfile  # noqa: PLC0415 - as above
 
-    return specfile.load_file(path, notes)
+    return specfile.load_file(path, notes, platform)
 
 
 def load_directory(
-    path: Path, notes: list[Problem] | None = None
+    path: Path, notes: list[Problem] | None = None, around: Platform | None = None
 ) -> tuple[Platform | None, tuple[ServiceSpec, ...], Lab | None]:
     """Return everything that the files of a directory say; SpecError."""
     from pltfrms import specfile  # noqa: PLC0415 - as above
 
-    return specfile.load_directory(path, notes)
+    return specfile.load_directory(path, notes, around)
+
+
+def services_for(path: Path, platform: Platform) -> tuple[ServiceSpec, ...]:
+    """Return the services of a file, or of a directory without a platform of its own.
+
+    Raises:
+        SpecError: every problem of the files; a service that cannot run on `platform` is one.
+    """
+    return _read_change(path, [], platform).services
 
 
 def read_change(path: Path) -> Change:
@@ -57,17 +61,20 @@ def read_change(path: Path) -> Change:
         SpecError: every problem of the files.
     """
     notes: list[Problem] = []
-    change = _read_change(path, notes)
+    change = _read_change(path, notes, None)
     for note in notes:
         click.echo(f"note: {note}", err=True)
     return change
 
 
-def _read_change(path: Path, notes: list[Problem]) -> Change:
+def _read_change(path: Path, notes: list[Problem], around: Platform | None) -> Change:
     if path.is_dir():
-        platform, services, _ = load_directory(path, notes)
+        platform, services, _ = load_directory(path, notes, around)
+        if platform is None and not services:
+            what = "has no spec file: no *.yaml or *.yml that says platform: or service:"
+            raise SpecError((Problem(str(path), 0, "", what, "is the path right?"),))
         return Change(platform=platform, services=services)
-    document = load_file(path, notes)
+    document = load_file(path, notes, around)
     if isinstance(document, Platform):
         return Change(platform=document)
     return Change(services=(document,))

@@ -40,6 +40,8 @@ class Request:
     body: bytes | None = None
     answer_seconds: float
     """How long one controller may take; the operator's client: how long all may take."""
+    holds_seconds: float = 0.0
+    """How long of that a controller is asked to wait before it says that there is nothing."""
     writes: bool = False
     """Doing it twice can be told from doing it once."""
 

@@ -181,8 +181,10 @@ class OperatorClient:
         wanted = {"after": str(after), "wait_ms": str(wait_ms), "limit": str(limit)}
         parameters = {**wanted, **({"stale": "true"} if stale else {})}
         request = self._request("GET", "/v1/events", parameters=parameters)
-        seconds = request.answer_seconds + wait_ms / 1000
-        return self._ask(replace(request, answer_seconds=seconds), list[Event])
+        holds = wait_ms / 1000
+        seconds = request.answer_seconds + holds
+        asked = replace(request, answer_seconds=seconds, holds_seconds=holds)
+        return self._ask(asked, list[Event])
 
     def get(self, path: str, parameters: Mapping[str, str], kind: type[_T]) -> _T:
         """Return the word of type `kind` that a controller answers to a question."""
@@ -292,7 +294,7 @@ class OperatorClient:
             headers = {"Content-Type": "application/json"} if request.body else {}
             connection.sock.settimeout(seconds)
             connection.request(request.method, path + query, request.body, headers)
-            self._await(endpoint, connection.sock, seconds)
+            self._await(endpoint, connection.sock, seconds, request.holds_seconds)
             with connection.getresponse() as response:
                 return _Answer(
                     where=f"{endpoint}{path}", status=response.status, content=response.read()
@@ -304,10 +306,10 @@ class OperatorClient:
         finally:
             connection.close()
 
-    def _await(self, endpoint: str, sock: socket.socket, seconds: float) -> None:
+    def _await(self, endpoint: str, sock: socket.socket, seconds: float, holds: float) -> None:
         """Return when the answer begins; TimeoutError if it does not in time."""
         started = time.monotonic()
-        say_at = _SAY_AFTER_SECONDS
+        say_at = holds + _SAY_AFTER_SECONDS
         while True:
             waited = time.monotonic() - started
             if waited >= seconds:

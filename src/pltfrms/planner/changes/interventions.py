@@ -15,6 +15,8 @@ from pltfrms.model.topology import Platform, Role
 
 MAX_BLACKHOLE_MS: Final = 30 * 24 * 3600 * 1000
 """Thirty days: a blackhole is a remedy for a while, not a filter."""
+MAX_AHEAD_MS: Final = 10 * 366 * 24 * 3600 * 1000
+"""Ten years: nobody plans a drain for later, and every clock and calendar can say it."""
 LEAD_MS: Final = 2000
 """From the order of a drain to its beginning: first all nodes learn who has the connections
 that will come to them (see `Target.guests`)."""
@@ -143,6 +145,11 @@ def _check_times(change: InterventionChange, now_ms: int) -> None:
         raise UsageError(f"the drain would have begun {late_s:.0f} s ago: set a later time")
     if change.until_ms and change.until_ms <= max(now_ms, change.since_ms):
         raise UsageError("the drain would be over before it begins: set a later end")
+    last_ms = max(change.since_ms or now_ms, change.until_ms) + (change.wait_ms or 0)
+    if last_ms > now_ms + MAX_AHEAD_MS:
+        raise UsageError(
+            "a drain begins, withdraws and ends within ten years: set earlier times, or no end"
+        )
 
 
 def _check_drain(platform: Platform, change: InterventionChange) -> None:
