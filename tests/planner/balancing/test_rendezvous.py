@@ -1,6 +1,8 @@
 """Properties of the director's tables."""
 
 import hashlib
+import math
+import struct
 from collections import Counter
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
@@ -215,6 +217,48 @@ def test_the_table_of_these_never_changes() -> None:
     some = table("aadb", (1, 10, 64, 3))
     digest = hashlib.sha256(b"".join(some.columns)).hexdigest()
     assert digest[:16] == "3772e8d62403e77a"
+
+
+def slow_order(members: list[tuple[IPv6Address, int]]) -> bytes:
+    """What `rank` did until it compared all rows at once: a sort of each row."""
+    costs = []
+    for number, (member, weight) in enumerate(sorted(members), 1):
+        drawn = struct.unpack(f"<{ROWS}H", hashlib.shake_128(member.packed).digest(2 * ROWS))
+        logs = [-math.log((draw + 0.5) / 65536) for draw in drawn]
+        costs.append([(int(log * (1 << 24)) // weight, number) for log in logs])
+    return bytes(number for row in zip(*costs, strict=True) for _, number in sorted(row))
+
+
+some_members = st.integers(1, 9).flatmap(
+    lambda count: st.lists(
+        st.tuples(
+            st.integers(0, (1 << 128) - 1).map(IPv6Address),
+            st.sampled_from([(10,), (64,), (999,), (1, 10, 11, 64), (255, 256, 999)]).flatmap(
+                st.sampled_from
+            ),
+        ),
+        min_size=count,
+        max_size=count,
+        unique_by=lambda member: member[0],
+    )
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(some_members, st.sampled_from([None, 10, 255, 256, 999]))
+def test_a_ranking_is_bit_by_bit_that_of_a_sort_of_each_row(
+    members: list[tuple[IPv6Address, int]], one_weight: int | None
+) -> None:
+    if one_weight:
+        members = [(member, one_weight) for member, _ in members]
+    assert rank(members).order == slow_order(members)
+
+
+@pytest.mark.parametrize("count", [48, 49])
+@pytest.mark.parametrize("weights", [(10,), (10, 20)])
+def test_few_and_many_are_ranked_alike(count: int, weights: tuple[int, ...]) -> None:
+    members = [(address(number), weights[number % len(weights)]) for number in range(count)]
+    assert rank(members).order == slow_order(members)
 
 
 def elsewhere(datacenter: int, count: int) -> list[IPv6Address]:
