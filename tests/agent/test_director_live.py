@@ -14,13 +14,14 @@ from typing import Final
 
 import pytest
 
-from pltfrms.agent.director import Director
+from pltfrms.agent.director.director import Director
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.network.kernel import Kernel
 from pltfrms.agent.problems import Problems
 from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.kernel.hints import Hints
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.model.plan import Target
 from pltfrms.render.kernel import network_state
@@ -60,7 +61,11 @@ def flapping() -> Iterator[None]:
         os.kill(child, signal.SIGKILL)
 
 
-def test_external_routes_that_flap_delay_neither_heartbeats_nor_tables() -> None:
+def test_external_routes_that_flap_reach_no_director_and_delay_no_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = counting(monkeypatch)
+
     async def scenario() -> None:
         run(["mount", "-t", "tmpfs", "tmpfs", "/run"])
         batch("link set lo up\nlink add fab-a type veth peer name wire\nlink set wire up\n")
@@ -78,17 +83,17 @@ def test_external_routes_that_flap_delay_neither_heartbeats_nor_tables() -> None
         kernel.want(network_state(PLATFORM, EDGE))
         await director.begin()
         await kernel.reconcile()
-        for slot in range(1, 11):
-            batch(f"route add {instance(slot)}/128 dev fab-a table 105 metric 1010\n")
-        batch("route add 2001:db8:1::9/128 dev fab-a table 103\n")
+        put_routes()
         tasks = [asyncio.ensure_future(part.run()) for part in (director, kernel)]
         await asyncio.sleep(2)
+        heard.clear()
         with flapping():
-            oldest_ms, slowest_seconds = await followed(balancer)
+            changes, oldest_ms, slowest_seconds = await followed(balancer)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await network.close()
+        assert sum(heard) <= changes + 1, "the kernel tells of other tables, too"
         assert oldest_ms < 3000, "stale after 15 000"
         assert slowest_seconds < 1
         assert not [each for each in problems.sentences if "director" in each]
@@ -96,8 +101,29 @@ def test_external_routes_that_flap_delay_neither_heartbeats_nor_tables() -> None
     in_machine(scenario)
 
 
-async def followed(balancer: KernelBalancer) -> tuple[int, float]:
-    """Return the age of the oldest heartbeat, and how long a change took at most."""
+def put_routes() -> None:
+    for slot in range(1, 11):
+        batch(f"route add {instance(slot)}/128 dev fab-a table 105 metric 1010\n")
+    batch("route add 2001:db8:1::9/128 dev fab-a table 103\n")
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list of how many messages each follower took at once; lost ones are many."""
+    heard, take = list[int](), Hints.take
+
+    def counted(hints: Hints) -> tuple[list[bytes], bool]:
+        messages, lost = take(hints)
+        heard.append(len(messages) + 1_000_000 * lost)
+        return messages, lost
+
+    monkeypatch.setattr(Hints, "take", counted)
+    return heard
+
+
+async def followed(balancer: KernelBalancer) -> tuple[int, int, float]:
+    """Return how many changes were made, the age of the oldest heartbeat in milliseconds, and
+    how long a change took at most, in seconds.
+    """
     oldest_ms, slowest, begun = 0, 0.0, time.monotonic()
     turn = 0
     while time.monotonic() < begun + LOOKED_SECONDS:
@@ -112,7 +138,7 @@ async def followed(balancer: KernelBalancer) -> tuple[int, float]:
         oldest_ms = max(oldest_ms, balancer.beat_age_ms())
         turn += 1
         await asyncio.sleep(0.1)
-    return oldest_ms, slowest
+    return turn, oldest_ms, slowest
 
 
 def members(balancer: KernelBalancer) -> set[IPv6Address]:

@@ -1,8 +1,9 @@
 """What every `ports.Network` does: the kernel's, and its twin in memory."""
 
 import asyncio
+import contextlib
 import subprocess
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.drivers.kernel.ports import Network
+from pltfrms.drivers.kernel.ports import HostRoutes, Network
 from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 from tests.namespaces import in_machine
 
@@ -82,7 +83,8 @@ class KernelWorld:
         ip(f"-{route.prefix.version} route replace {_words(route)}")
 
     def delete_route(self, route: Route) -> None:
-        ip(f"-{route.prefix.version} route del {_words(route)}")
+        key = _words(replace(route, nexthops=())).removeprefix("unreachable ")
+        ip(f"-{route.prefix.version} route del {key}")
 
     def add_instance(self) -> int:
         ours = Path("/proc/self/ns/net").readlink()
@@ -112,7 +114,8 @@ def ip(words: str) -> str:
 
 
 def _words(route: Route) -> str:
-    where = [f"via inet6 {hop.via} dev {hop.device}" for hop in route.nexthops]
+    kind = "nexthop " if len(route.nexthops) > 1 else ""
+    where = [f"{kind}via inet6 {hop.via} dev {hop.device}" for hop in route.nexthops]
     kind = "" if where else "unreachable "
     return (
         f"{kind}{route.prefix} table {route.table} proto {route.proto}"
@@ -347,31 +350,18 @@ def test_every_change_is_hinted(play: Play) -> None:
     play(scenario)
 
 
-def test_one_table_is_hinted_alone(play: Play) -> None:
+ADDRESS = IPv6Address("2001:db8:100::1")
+MINE = replace(V6, table=105, metric=1010)
+
+
+def test_the_first_audit_says_all_that_is_there(play: Play) -> None:
     async def scenario(world: World) -> None:
         await with_two_devices(world)
-        hints = world.network.table_changes(105)
-        mine = replace(V6, table=105, metric=1010)
-        world.set_route(mine)
-        await hint(hints)
-        await quiet(hints)
-        others = world.network.table_changes(105)
-        for other in (V6, replace(V4, table=105), replace(V6, table=1105)):
-            world.set_route(other)
-        world.delete_route(V6)
-        await hint(others, expected=False)
-        once_more = world.network.table_changes(105)
-        world.delete_route(mine)
-        await hint(once_more)
-
-    play(scenario)
-
-
-def test_host_routes_of_a_table_say_address_and_metric(play: Play) -> None:
-    async def scenario(world: World) -> None:
-        await with_two_devices(world)
-        assert await world.network.host_routes(105) == ()
-        unreachable = replace(V6, table=105, metric=1010, nexthops=())
+        routes = world.network.follow(105)
+        await routes.audit()
+        assert routes.news() == {}
+        routes.close()
+        unreachable = replace(MINE, nexthops=())
         many = [
             replace(unreachable, prefix=ip_network(f"2001:db8:9::{number:x}/128"))
             for number in range(1, 900)
@@ -385,27 +375,98 @@ def test_host_routes_of_a_table_say_address_and_metric(play: Play) -> None:
         twice = replace(unreachable, metric=2020)
         for route in (replace(V6, table=105, metric=7), unreachable, twice, *many, *others):
             world.set_route(route)
-        found = await world.network.host_routes(105)
-        address = V6.prefix.network_address
-        assert {each.metric for each in found if each.address == address} == {7, 1010, 2020}
-        assert {each.address for each in found} == {
-            address,
-            *(route.prefix.network_address for route in many),
-        }
-        assert len(found) == 3 + len(many)
+        routes = world.network.follow(105)
+        assert routes.news() == {}
+        await routes.audit()
+        news = dict(routes.news())
+        assert sorted(news.pop(ADDRESS)) == [7, 1010, 2020]
+        assert news == {IPv6Address(str(route.prefix)[:-4]): (1010,) for route in many}
+        await routes.audit()
+        assert routes.news() == {}
+        routes.close()
 
     play(scenario)
 
 
-def test_a_route_that_goes_with_its_device_is_hinted(play: Play) -> None:
+def test_changes_of_one_table_alone_are_told(play: Play) -> None:
     async def scenario(world: World) -> None:
         await with_two_devices(world)
-        world.set_route(replace(V6, table=105))
-        hints = world.network.table_changes(105)
-        world.remove_device("i1")
-        await hint(hints)
+        routes = world.network.follow(105)
+        await routes.audit()
+        world.set_route(MINE)
+        assert await told(routes) == {ADDRESS: (1010,)}
+        for other in (V6, replace(V4, table=105), replace(V6, table=1105)):
+            world.set_route(other)
+        world.delete_route(V6)
+        await not_told(routes)
+        better = replace(MINE, metric=2010)
+        world.set_route(better)
+        assert await told(routes) == {ADDRESS: (1010, 2010)}
+        world.delete_route(MINE)
+        assert await told(routes) == {ADDRESS: (2010,)}
+        world.delete_route(better)
+        world.set_route(better)
+        assert await told(routes) == {ADDRESS: (2010,)}
+        world.delete_route(better)
+        assert await told(routes) == {ADDRESS: ()}
+        assert not routes.unsure
+        await routes.audit()
+        assert routes.news() == {}
+        routes.close()
 
     play(scenario)
+
+
+def test_a_route_of_two_ways_is_there_until_the_last_of_them_goes(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        await with_two_devices(world)
+        routes = world.network.follow(105)
+        await routes.audit()
+        both = replace(MINE, nexthops=(ONE, TWO))
+        world.set_route(both)
+        await told(routes)
+        world.remove_device("i1")
+        await asyncio.sleep(0.1)
+        news = routes.news()
+        assert news.get(ADDRESS) in {None, (1010,)}, "only a look at the table says more"
+        await routes.audit()
+        assert routes.news().get(ADDRESS, (1010,)) == (1010,)
+        assert not routes.unsure
+        world.remove_device("i2")
+        news = await told(routes)
+        assert news == {ADDRESS: ()}
+        routes.close()
+
+    play(scenario)
+
+
+def test_a_route_of_two_ways_goes_at_once_when_it_is_deleted(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        await with_two_devices(world)
+        both = replace(MINE, nexthops=(ONE, TWO))
+        world.set_route(both)
+        routes = world.network.follow(105)
+        await routes.audit()
+        assert routes.news() == {ADDRESS: (1010,)}
+        world.delete_route(both)
+        assert await told(routes) == {ADDRESS: ()}
+        assert not routes.unsure
+        routes.close()
+
+    play(scenario)
+
+
+async def told(routes: HostRoutes) -> Mapping[IPv6Address, tuple[int, ...]]:
+    async with asyncio.timeout(2):
+        await routes.wait()
+    return {address: tuple(sorted(metrics)) for address, metrics in routes.news().items()}
+
+
+async def not_told(routes: HostRoutes) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await routes.wait()
+    assert routes.news() == {}
 
 
 async def hint(hints: AsyncIterator[None], *, expected: bool = True) -> None:

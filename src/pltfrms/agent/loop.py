@@ -14,7 +14,7 @@ from pltfrms.agent.control.fetching import Fetcher
 from pltfrms.agent.control.reporting import Reporter
 from pltfrms.agent.control.skew import ClockSkew
 from pltfrms.agent.control.targets import Targets
-from pltfrms.agent.director import Director
+from pltfrms.agent.director.director import Director
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.instances.instances import Instances
 from pltfrms.agent.journal import Journal

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import NamedTuple
 
 from pltfrms.model.addresses import Interface, Prefix
 
@@ -46,13 +45,6 @@ class Route:
     proto: int
     metric: int
     nexthops: tuple[Nexthop, ...] = ()
-
-
-class HostRoute(NamedTuple):
-    """What a kernel route to a single IPv6 address says, but for where it leads."""
-
-    address: IPv6Address
-    metric: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

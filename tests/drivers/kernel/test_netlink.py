@@ -198,12 +198,43 @@ def test_who_stays_is_never_missed_while_others_of_its_table_come_and_go() -> No
         network = KernelNetwork()
         with flapping(each + "/128 dev fab-a table 105" for each in gone):
             wanted = {IPv6Address(each) for each in here}
-            for _ in range(60):
-                hosts = await network.host_routes(105)
-                assert wanted <= {each.address for each in hosts}
+            followed, known = network.follow(105), dict[IPv6Address, tuple[int, ...]]()
+            for turn in range(60):
+                await followed.audit()
+                known |= followed.news()
+                assert all(known.get(each) for each in wanted), turn
+            followed.close()
             for _ in range(5):
                 routes = await network.routes(105)
                 assert wanted <= {route.prefix.network_address for route in routes}
+        await network.close()
+
+    in_machine(scenario)
+
+
+def test_routes_told_to_a_listener_that_is_full_are_found_by_an_audit() -> None:
+    many = [f"2001:db8::{number:x}" for number in range(1, 2000)]
+
+    async def scenario() -> None:
+        batch("link add fab-a type veth peer name wire\nlink set fab-a up\nlink set wire up\n")
+        network = KernelNetwork()
+        followed = network.follow(105)
+        await followed.audit()
+        batch("".join(f"route add {each}/128 dev fab-a table 105\n" for each in many[:3]))
+        assert len(followed.news()) == 3
+        followed._hints._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        batch("".join(f"route add {each}/128 dev fab-a table 105\n" for each in many[3:]))
+        batch("".join(f"route del {each}/128 dev fab-a table 105\n" for each in many[:3]))
+        known = dict(followed.news())
+        assert followed.unsure
+        await followed.audit()
+        known |= followed.news()
+        assert not followed.unsure
+        assert {each for each, metrics in known.items() if metrics} == {
+            IPv6Address(each) for each in many[3:]
+        }
+        assert known.keys() >= {IPv6Address(each) for each in many[:3]}
+        followed.close()
         await network.close()
 
     in_machine(scenario)

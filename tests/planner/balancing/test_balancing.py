@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.model.balancer import Candidate, CandidateState, HookKind
-from pltfrms.model.machine import HostRoute
 from pltfrms.model.topology import Link
 from pltfrms.planner.balancing.balancing import (
-    candidates_of,
+    candidate_of,
     hooks_of,
     service_id_of,
     settings_of,
@@ -21,23 +20,23 @@ NODE = PLATFORM.machine("fra-n1")
 
 def test_a_route_says_who_with_which_weight_and_state() -> None:
     web, api = PLATFORM.instance6(NODE, 7, 1), PLATFORM.instance6(NODE, 300, 2)
-    found = candidates_of([HostRoute(web, 1010), HostRoute(api, 2001)])
-    assert found == {
-        7: (Candidate(address=web, weight=10),),
-        300: (Candidate(address=api, weight=1, state=CandidateState.DRAINING),),
-    }
+    assert candidate_of(web, [1010]) == Candidate(address=web, weight=10)
+    draining = Candidate(address=api, weight=1, state=CandidateState.DRAINING)
+    assert candidate_of(api, [2001]) == draining
+    assert candidate_of(api, []) is None
     assert service_id_of(api) == 300
 
 
 @pytest.mark.parametrize("metric", [0, 10, 1000, 4010, 9001])
 def test_a_metric_that_says_nothing_is_no_candidate(metric: int) -> None:
-    assert not candidates_of([HostRoute(PLATFORM.instance6(NODE, 7, 1), metric)])
+    assert candidate_of(PLATFORM.instance6(NODE, 7, 1), [metric]) is None
 
 
 def test_while_a_route_changes_the_better_state_counts() -> None:
     address = PLATFORM.instance6(NODE, 7, 1)
-    for routes in ([1010, 2010], [2010, 1010]):
-        (one,) = candidates_of([HostRoute(address, metric) for metric in routes])[7]
+    for metrics in ([7, 1010, 2010], [2010, 1010]):
+        one = candidate_of(address, metrics)
+        assert one is not None
         assert one.state is CandidateState.ACTIVE
 
 

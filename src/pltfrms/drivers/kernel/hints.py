@@ -1,4 +1,4 @@
-"""Netlink sockets that say when to look again; what they say is not read.
+"""Netlink sockets that say when to look again; few read what they say.
 
 Raw sockets, because a message that nobody parses costs nothing but a wake-up.
 """
@@ -57,6 +57,14 @@ class Hints:
         """Return at once whether something happened since it was asked last."""
         return drain(self._socket)
 
+    def take(self) -> tuple[list[bytes], bool]:
+        """Return at once what was said since last time, and whether some of it was lost."""
+        return take(self._socket)
+
+    def fileno(self) -> int:
+        """Return what is readable when there is something to take."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the socket. An iteration must have been ended by its owner."""
         self._socket.close()
@@ -64,16 +72,22 @@ class Hints:
 
 def drain(listener: socket.socket) -> bool:
     """Take all that is there; return whether it was any. Lost ones (ENOBUFS) are, too."""
-    found = False
+    messages, lost = take(listener)
+    return lost or bool(messages)
+
+
+def take(listener: socket.socket) -> tuple[list[bytes], bool]:
+    """Take all that is there; return it, and whether the kernel had no room for more."""
+    messages, lost = list[bytes](), False
     with contextlib.suppress(BlockingIOError):
         while True:
             try:
-                listener.recv(65536)
+                messages.append(listener.recv(65536))
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-            found = True
-    return found
+                lost = True
+    return messages, lost
 
 
 def _only(listener: socket.socket, table: int) -> None:

@@ -1,13 +1,15 @@
 """The twin of the kernel's network in memory, for tests and simulation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
+from pltfrms.drivers.kernel.followed import HostRoute, RouteBook
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe, normal
+from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
-from pltfrms.model.machine import DeviceState, HostRoute, NetworkState, Route, Rule
+from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
 
 _MTU = 1500
 _IPV6 = 6
@@ -28,8 +30,12 @@ class MemoryNetwork:
         self.rules: set[Rule] = set()
         self.sysctls: dict[str, str] = dict.fromkeys(sysctls, "")
         self._routes: set[Route] = set()
-        self._listeners: dict[asyncio.Event, int] = {}
-        """Which table each listens to; 0: to everything."""
+        self._listeners: set[asyncio.Event] = set()
+        self._followers: set[MemoryHostRoutes] = set()
+        self.deaf = False
+        """Whether followers are told of nothing, and do not know."""
+        self.silence = ""
+        """Why an audit gets no answer; `` if it does."""
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
         """See `ports.Network`."""
@@ -51,10 +57,10 @@ class MemoryNetwork:
         changes = compare(have, routes, self._why_unusable)
         for route in changes.put:
             self._put(route)
-        self._routes.difference_update(changes.delete)
-        changed = (*changes.put, *changes.delete)
-        if changed:
-            self._tell(changed)
+        for route in changes.delete:
+            self._delete(route)
+        if changes.put or changes.delete:
+            self._tell()
         return (
             *changes.missing,
             *(f"put {describe(route)}" for route in changes.put),
@@ -65,15 +71,6 @@ class MemoryNetwork:
         """See `ports.Network`."""
         found = (route for route in self._routes if route.table == table)
         return tuple(sorted(found, key=describe))
-
-    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
-        """See `ports.Network`."""
-        return tuple(
-            HostRoute(route.prefix.network_address, route.metric)
-            for route in await self.routes(table)
-            if isinstance(route.prefix, IPv6Network)
-            and route.prefix.prefixlen == route.prefix.max_prefixlen
-        )
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`."""
@@ -89,11 +86,19 @@ class MemoryNetwork:
 
     def changes(self) -> AsyncIterator[None]:
         """See `ports.Network`."""
-        return self._listen(0)
+        listener = asyncio.Event()
+        self._listeners.add(listener)
+        return self._hints(listener)
 
-    def table_changes(self, table: int) -> AsyncIterator[None]:
+    def follow(self, table: int) -> "MemoryHostRoutes":
         """See `ports.Network`."""
-        return self._listen(table)
+        follower = MemoryHostRoutes(self, table)
+        self._followers.add(follower)
+        return follower
+
+    def forget(self, follower: "MemoryHostRoutes") -> None:
+        """Tell a follower nothing any more."""
+        self._followers.discard(follower)
 
     async def close(self) -> None:
         """Release nothing: what was made stays, as in the kernel."""
@@ -118,21 +123,27 @@ class MemoryNetwork:
         self.instances.pop(device, None)
         gone = [r for r in self._routes if device in {h.device for h in r.nexthops}]
         for route in gone:
-            self._routes.discard(route)
+            hops = tuple(hop for hop in route.nexthops if hop.device == device)
             rest = tuple(hop for hop in route.nexthops if hop.device != device)
+            self._delete(route, normal(replace(route, nexthops=hops)))
             if rest and route.prefix.version == _IPV6:
                 self._routes.add(normal(replace(route, nexthops=rest)))
-        self._tell(gone)
+        self._tell()
 
     def set_route(self, route: Route) -> None:
         """Let somebody else put a route."""
         self._put(normal(route))
-        self._tell([route])
+        self._tell()
 
     def delete_route(self, route: Route) -> None:
         """Let somebody else delete a route."""
-        self._routes.discard(normal(route))
-        self._tell([route])
+        self._delete(normal(route))
+        self._tell()
+
+    def overrun(self) -> None:
+        """Let followers lose what they have not heard yet, and know that they have."""
+        for follower in self._followers:
+            follower.lose()
 
     # ---- inside ----------------------------------------------------------------------------
 
@@ -140,6 +151,18 @@ class MemoryNetwork:
         key = (route.table, route.prefix, route.metric)
         self._routes = {r for r in self._routes if (r.table, r.prefix, r.metric) != key}
         self._routes.add(route)
+        for follower in self._told_of(route):
+            follower.hear(route, there=True)
+
+    def _delete(self, route: Route, told: Route | None = None) -> None:
+        """Delete a route; `told` of it is what goes, if that is not all."""
+        if route in self._routes:
+            self._routes.discard(route)
+            for follower in self._told_of(route):
+                follower.hear(told or route, there=False)
+
+    def _told_of(self, route: Route) -> Iterable["MemoryHostRoutes"]:
+        return () if self.deaf else [f for f in self._followers if f.table == route.table]
 
     def _why_unusable(self, device: str) -> str:
         if device not in self.addresses:
@@ -193,17 +216,9 @@ class MemoryNetwork:
             self._tell()
         return done
 
-    def _tell(self, routes: Iterable[Route] = ()) -> None:
-        """Wake those who listen to everything, or to the tables of these routes."""
-        tables = {route.table for route in routes if route.prefix.version == _IPV6}
-        for listener, table in self._listeners.items():
-            if not table or table in tables:
-                listener.set()
-
-    def _listen(self, table: int) -> AsyncIterator[None]:
-        listener = asyncio.Event()
-        self._listeners[listener] = table
-        return self._hints(listener)
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener.set()
 
     async def _hints(self, listener: asyncio.Event) -> AsyncIterator[None]:
         try:
@@ -212,4 +227,62 @@ class MemoryNetwork:
                 listener.clear()
                 yield
         finally:
-            del self._listeners[listener]
+            self._listeners.discard(listener)
+
+
+class MemoryHostRoutes:
+    """`ports.HostRoutes` of a `MemoryNetwork`."""
+
+    def __init__(self, network: MemoryNetwork, table: int) -> None:
+        """Know of no route."""
+        self.table = table
+        self._network = network
+        self._book = RouteBook()
+        self._heard = asyncio.Event()
+
+    @property
+    def unsure(self) -> bool:
+        """See `ports.HostRoutes`."""
+        return self._book.unsure
+
+    async def wait(self) -> None:
+        """See `ports.HostRoutes`."""
+        await self._heard.wait()
+        self._heard.clear()
+
+    def news(self) -> Mapping[IPv6Address, tuple[int, ...]]:
+        """See `ports.HostRoutes`."""
+        return self._book.news()
+
+    async def audit(self) -> None:
+        """See `ports.HostRoutes`."""
+        if self._network.silence:
+            raise UnavailableError(self._network.silence)
+        self._book.begin_audit()
+        routes = map(_host_route, await self._network.routes(self.table))
+        found = [route for route in routes if route]
+        self._book.settle({route[:2] for route in found}, found)
+
+    def close(self) -> None:
+        """See `ports.HostRoutes`."""
+        self._network.forget(self)
+
+    def hear(self, route: Route, *, there: bool) -> None:
+        """Be told of a route, or of what is gone of it."""
+        found = _host_route(route)
+        if found is not None:
+            (self._book.put if there else self._book.delete)(found)
+            self._heard.set()
+
+    def lose(self) -> None:
+        """Be told that something was lost."""
+        self._book.lose()
+        self._heard.set()
+
+
+def _host_route(route: Route) -> HostRoute | None:
+    prefix = route.prefix
+    if not isinstance(prefix, IPv6Network) or prefix.prefixlen != prefix.max_prefixlen:
+        return None
+    hops = frozenset(f"{hop.device} {hop.via}".encode() for hop in route.nexthops)
+    return HostRoute(prefix.network_address.packed, route.metric, hops)

@@ -21,15 +21,15 @@ from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from pltfrms.drivers.kernel.bpf import Side
-from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
-from pltfrms.drivers.kernel.host_routes import read_host_routes
+from pltfrms.drivers.kernel.hints import ROUTING_GROUPS, Hints
+from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe
 from pltfrms.drivers.kernel.whole import read_whole
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
 from pltfrms.model.balancer import OUTER_BYTES
-from pltfrms.model.machine import DeviceState, HostRoute, NetworkState, Nexthop, Route, Rule
+from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 
 _T = TypeVar("_T")
 NEAR_END: Final = "fe80::1"
@@ -116,13 +116,6 @@ class KernelNetwork:
             return []
         return [_route(message, table, family) for message in messages]
 
-    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
-        """See `ports.Network`."""
-        try:
-            return await read_host_routes(table)
-        except OSError as error:
-            raise UnavailableError(f"routes of table {table}: {error.strerror}") from error
-
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`.
 
@@ -155,9 +148,12 @@ class KernelNetwork:
         """See `ports.Network`. Nothing that happens after this call is missed."""
         return self._listen(Hints(ROUTING_GROUPS))
 
-    def table_changes(self, table: int) -> AsyncIterator[None]:
-        """See `ports.Network`. Nothing that happens after this call is missed."""
-        return self._listen(Hints(IPV6_ROUTES_GROUP, table))
+    def follow(self, table: int) -> KernelHostRoutes:
+        """See `ports.Network`."""
+        try:
+            return KernelHostRoutes(table)
+        except OSError as error:
+            raise UnavailableError(f"routes of table {table}: {error.strerror}") from error
 
     async def peer_namespace(self, device: str) -> int | None:
         """Return the kernel's number for the network namespace of a veth's far end.

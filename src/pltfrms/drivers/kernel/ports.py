@@ -1,14 +1,43 @@
 """The seams to the kernel's network: addresses, routes, packet filter, echoes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from pltfrms.model.machine import (
-    HostRoute,
-    NetworkState,
-    Route,
-)
+from pltfrms.model.machine import NetworkState, Route
+
+
+class HostRoutes(Protocol):
+    """The IPv6 routes of a table that lead to one address, followed as they change."""
+
+    @property
+    def unsure(self) -> bool:
+        """Whether only an `audit` can say what is there: something that was told is lost."""
+        ...
+
+    async def wait(self) -> None:
+        """Return when something was told that `news` may not have returned yet."""
+        ...
+
+    def news(self) -> Mapping[IPv6Address, tuple[int, ...]]:
+        """Return at once whose routes may have changed since this was asked last.
+
+        With the metrics that each address has now; () if it has no route any more. All that
+        was there before we listened is news of the first audit.
+        """
+        ...
+
+    async def audit(self) -> None:
+        """Read the whole table: what nobody has told is news. Others have turns meanwhile.
+
+        Raises:
+            UnavailableError: the kernel does not answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Listen no more. Nobody may `wait`."""
+        ...
 
 
 class Network(Protocol):
@@ -35,10 +64,6 @@ class Network(Protocol):
         """Return all routes of a table (any protocol number), IPv4 and IPv6."""
         ...
 
-    async def host_routes(self, table: int) -> tuple[HostRoute, ...]:
-        """Return the IPv6 routes of a table that lead to one address; quick also for many."""
-        ...
-
     async def attach_instance(self, device: str, pid: int) -> None:
         """Make a veth whose near end is `device` (up, fe80::1/64).
 
@@ -55,8 +80,12 @@ class Network(Protocol):
         """Yield whenever anybody changes routes, rules, addresses or links: a hint."""
         ...
 
-    def table_changes(self, table: int) -> AsyncIterator[None]:
-        """Yield whenever an IPv6 route of one table changes: a hint, and nothing else is."""
+    def follow(self, table: int) -> HostRoutes:
+        """Follow the host routes of one table from now on, whatever others do.
+
+        Raises:
+            UnavailableError: the kernel does not let us.
+        """
         ...
 
     async def close(self) -> None:

@@ -12,7 +12,6 @@ from pltfrms.model.balancer import (
     Hook,
     HookKind,
 )
-from pltfrms.model.machine import HostRoute
 from pltfrms.model.topology import (
     Platform,
     backbone_interface,
@@ -29,32 +28,16 @@ def service_id_of(instance: IPv6Address) -> int:
     return int(instance) >> _ID_SHIFT & _ID_MASK
 
 
-def candidates_of(routes: Iterable[HostRoute]) -> Mapping[int, tuple[Candidate, ...]]:
-    """Return the candidates by service id, sorted, from the routes of table 105.
+def candidate_of(address: IPv6Address, metrics: Iterable[int]) -> Candidate | None:
+    """Return what routes with these metrics to an address of table 105 say; None: nothing.
 
-    A route with a metric that says no state is left out: it is not from our BIRD.
+    A metric that says no state is left out: it is not from our BIRD.
     """
-    found: dict[int, dict[IPv6Address, Candidate]] = {}
-    for address, metric in routes:
-        state, weight = divmod(metric, STATE_FACTOR)
-        if state not in _STATES or not weight:
-            continue
-        one = Candidate(address=address, weight=weight, state=CandidateState(state))
-        # While BIRD changes a route there may be two of it: the better state counts.
-        others = found.setdefault(service_id_of(address), {})
-        if address not in others or one.state < others[address].state:
-            others[address] = one
-    return {number: tuple(sorted(some.values())) for number, some in found.items()}
-
-
-def with_kept(
-    found: Mapping[int, tuple[Candidate, ...]], kept: Iterable[Candidate]
-) -> Mapping[int, tuple[Candidate, ...]]:
-    """Return the candidates found, and of those kept the ones that were not found."""
-    merged = {number: {each.address: each for each in some} for number, some in found.items()}
-    for one in kept:
-        merged.setdefault(service_id_of(one.address), {}).setdefault(one.address, one)
-    return {number: tuple(sorted(some.values())) for number, some in merged.items()}
+    # While BIRD changes a route there may be two of it: the better state counts.
+    for state, weight in sorted(divmod(metric, STATE_FACTOR) for metric in metrics):
+        if state in _STATES and weight:
+            return Candidate(address=address, weight=weight, state=CandidateState(state))
+    return None
 
 
 def settings_of(platform: Platform, machine: str) -> BalancerSettings:
