@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 
-from pltfrms.agent.director.candidates import GONE_SECONDS
 from pltfrms.agent.director.director import (
     ALONE_SECONDS,
     AUDIT_SECONDS,
@@ -30,7 +29,6 @@ from pltfrms.model.machine import (
     Route,
 )
 from pltfrms.model.plan import Target
-from pltfrms.planner.balancing.rendezvous import row_of
 from tests.agent.bench import PLATFORM, WEB, Bench
 from tests.simulation.virtual import run_virtual
 
@@ -109,40 +107,6 @@ def test_a_route_becomes_a_candidate_and_goes_with_it() -> None:
             assert machine.kernel.tables == {}
 
     run_virtual(scenario())
-
-
-def test_a_route_that_is_only_replaced_is_never_missed() -> None:
-    async def scenario() -> None:
-        machine = Directed()
-        machine.network.set_route(ready(1))
-        machine.network.set_route(ready(2))
-        async with machine.running():
-            tables = [machine.kernel.tables[WEB.id]]
-            put = machine.kernel.put
-
-            def watched(table: BalancerTable) -> None:
-                tables.append(table)
-                put(table)
-
-            machine.kernel.put = watched  # type: ignore[method-assign]
-            machine.network.delete_route(ready(2))
-            await machine.clock.sleep(GONE_SECONDS / 2)
-            assert firsts(tables[-1]) == {instance(1)}, "nothing new for who may be gone"
-            machine.network.set_route(ready(2, metric=1010))
-            await machine.clock.sleep(GONE_SECONDS / 2)
-            assert tables[-1] == tables[0]
-            machine.network.delete_route(ready(2))
-            machine.network.set_route(ready(2, metric=2010))
-            await machine.clock.sleep(0.05)
-            assert all(set(table.addresses) == {instance(1), instance(2)} for table in tables)
-            assert len(tables) == 4, "both parts were heard at once"
-            assert firsts(tables[-1]) == {instance(1)}
-
-    run_virtual(scenario())
-
-
-def firsts(table: BalancerTable) -> set[IPv6Address]:
-    return {row_of(table, row)[0] for row in range(100)}
 
 
 def test_who_goes_does_not_wait_until_all_who_are_new_have_come() -> None:

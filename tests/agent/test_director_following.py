@@ -3,7 +3,7 @@
 import asyncio
 import tracemalloc
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 
 import pytest
 
@@ -13,9 +13,9 @@ from pltfrms.agent.director.director import AUDIT_SECONDS, BEAT_SECONDS, REST_SE
 from pltfrms.drivers.kernel.memory import MemoryHostRoutes
 from pltfrms.model.balancer import BalancedService, BalancerTable, Candidate
 from pltfrms.model.machine import Nexthop, Route
-from pltfrms.planner.balancing.rendezvous import make_table
+from pltfrms.planner.balancing.rendezvous import make_table, row_of
 from tests.agent.bench import PLATFORM
-from tests.agent.test_director import SERVICE, Directed, firsts, instance, ready
+from tests.agent.test_director import SERVICE, Directed, instance, ready
 from tests.simulation.virtual import run_virtual
 
 AT_ONCE = 0.001
@@ -48,6 +48,40 @@ def slow_audits(monkeypatch: pytest.MonkeyPatch, machine: Directed, seconds: flo
         await audit(routes)
 
     monkeypatch.setattr(MemoryHostRoutes, "audit", slow)
+
+
+def firsts(table: BalancerTable) -> set[IPv6Address]:
+    return {row_of(table, row)[0] for row in range(100)}
+
+
+def test_a_route_that_is_only_replaced_is_never_missed() -> None:
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        machine.network.set_route(ready(2))
+        async with machine.running():
+            tables = [machine.kernel.tables[SERVICE.id]]
+            put = machine.kernel.put
+
+            def watched(table: BalancerTable) -> None:
+                tables.append(table)
+                put(table)
+
+            machine.kernel.put = watched  # type: ignore[method-assign]
+            machine.network.delete_route(ready(2))
+            await machine.clock.sleep(GONE_SECONDS / 2)
+            assert firsts(tables[-1]) == {instance(1)}, "nothing new for who may be gone"
+            machine.network.set_route(ready(2, metric=1010))
+            await machine.clock.sleep(GONE_SECONDS / 2)
+            assert tables[-1] == tables[0]
+            machine.network.delete_route(ready(2))
+            machine.network.set_route(ready(2, metric=2010))
+            await machine.clock.sleep(0.05)
+            assert all(set(table.addresses) == {instance(1), instance(2)} for table in tables)
+            assert len(tables) == 4, "both parts were heard at once"
+            assert firsts(tables[-1]) == {instance(1)}
+
+    run_virtual(scenario())
 
 
 def test_a_change_is_followed_while_the_table_is_being_read(

@@ -350,6 +350,37 @@ def test_every_change_is_hinted(play: Play) -> None:
     play(scenario)
 
 
+def test_one_table_is_hinted_alone(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        await with_two_devices(world)
+        hints = world.network.table_changes(105)
+        mine = replace(V6, table=105, metric=1010)
+        world.set_route(mine)
+        await hint(hints)
+        await quiet(hints)
+        others = world.network.table_changes(105)
+        for other in (V6, replace(V4, table=105), replace(V6, table=1105)):
+            world.set_route(other)
+        world.delete_route(V6)
+        await hint(others, expected=False)
+        once_more = world.network.table_changes(105)
+        world.delete_route(mine)
+        await hint(once_more)
+
+    play(scenario)
+
+
+def test_a_route_that_goes_with_its_device_is_hinted(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        await with_two_devices(world)
+        world.set_route(replace(V6, table=105))
+        hints = world.network.table_changes(105)
+        world.remove_device("i1")
+        await hint(hints)
+
+    play(scenario)
+
+
 ADDRESS = IPv6Address("2001:db8:100::1")
 MINE = replace(V6, table=105, metric=1010)
 

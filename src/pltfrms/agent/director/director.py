@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from pltfrms.agent.director.candidates import Candidates
-from pltfrms.agent.director.tables import RETRY_SECONDS, Tables, Wanted
+from pltfrms.agent.director.tables import RETRY_SECONDS, PutTables, Wanted
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -73,7 +73,7 @@ class Director:
         self._mode = BalancerMode.STARTING
         self._detail = ""
         self._attached: frozenset[str] | None = None
-        self._tables = Tables(world.balancer, world.clock)
+        self._tables = PutTables(world.balancer, world.clock)
         self._candidates = Candidates()
         self._dirty: set[int] = set()
         """Services of which something has changed."""

@@ -40,7 +40,7 @@ class _Refusal:
     again_at: float
 
 
-class Tables:
+class PutTables:
     """What the kernel has been told to do with packets to each service."""
 
     def __init__(self, balancer: Balancer, clock: Clock) -> None:

@@ -30,7 +30,8 @@ class MemoryNetwork:
         self.rules: set[Rule] = set()
         self.sysctls: dict[str, str] = dict.fromkeys(sysctls, "")
         self._routes: set[Route] = set()
-        self._listeners: set[asyncio.Event] = set()
+        self._listeners: dict[asyncio.Event, int] = {}
+        """Which table each listens to; 0: to everything."""
         self._followers: set[MemoryHostRoutes] = set()
         self.deaf = False
         """Whether followers are told of nothing, and do not know."""
@@ -59,8 +60,6 @@ class MemoryNetwork:
             self._put(route)
         for route in changes.delete:
             self._delete(route)
-        if changes.put or changes.delete:
-            self._tell()
         return (
             *changes.missing,
             *(f"put {describe(route)}" for route in changes.put),
@@ -86,9 +85,11 @@ class MemoryNetwork:
 
     def changes(self) -> AsyncIterator[None]:
         """See `ports.Network`."""
-        listener = asyncio.Event()
-        self._listeners.add(listener)
-        return self._hints(listener)
+        return self._listen(0)
+
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """See `ports.Network`."""
+        return self._listen(table)
 
     def follow(self, table: int) -> "MemoryHostRoutes":
         """See `ports.Network`."""
@@ -133,12 +134,10 @@ class MemoryNetwork:
     def set_route(self, route: Route) -> None:
         """Let somebody else put a route."""
         self._put(normal(route))
-        self._tell()
 
     def delete_route(self, route: Route) -> None:
         """Let somebody else delete a route."""
         self._delete(normal(route))
-        self._tell()
 
     def overrun(self) -> None:
         """Let followers lose what they have not heard yet, and know that they have."""
@@ -151,6 +150,7 @@ class MemoryNetwork:
         key = (route.table, route.prefix, route.metric)
         self._routes = {r for r in self._routes if (r.table, r.prefix, r.metric) != key}
         self._routes.add(route)
+        self._tell(route.table if route.prefix.version == _IPV6 else 0)
         for follower in self._told_of(route):
             follower.hear(route, there=True)
 
@@ -158,6 +158,7 @@ class MemoryNetwork:
         """Delete a route; `told` of it is what goes, if that is not all."""
         if route in self._routes:
             self._routes.discard(route)
+            self._tell(route.table if route.prefix.version == _IPV6 else 0)
             for follower in self._told_of(route):
                 follower.hear(told or route, there=False)
 
@@ -216,9 +217,16 @@ class MemoryNetwork:
             self._tell()
         return done
 
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener.set()
+    def _tell(self, table: int = 0) -> None:
+        """Wake those who listen to everything, or to a table whose IPv6 routes changed."""
+        for listener, listened in self._listeners.items():
+            if listened in {0, table}:
+                listener.set()
+
+    def _listen(self, table: int) -> AsyncIterator[None]:
+        listener = asyncio.Event()
+        self._listeners[listener] = table
+        return self._hints(listener)
 
     async def _hints(self, listener: asyncio.Event) -> AsyncIterator[None]:
         try:
@@ -227,7 +235,7 @@ class MemoryNetwork:
                 listener.clear()
                 yield
         finally:
-            self._listeners.discard(listener)
+            del self._listeners[listener]
 
 
 class MemoryHostRoutes:

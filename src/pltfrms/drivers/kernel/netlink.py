@@ -21,7 +21,7 @@ from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from pltfrms.drivers.kernel.bpf import Side
-from pltfrms.drivers.kernel.hints import ROUTING_GROUPS, Hints
+from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe
@@ -147,6 +147,10 @@ class KernelNetwork:
     def changes(self) -> AsyncIterator[None]:
         """See `ports.Network`. Nothing that happens after this call is missed."""
         return self._listen(Hints(ROUTING_GROUPS))
+
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """See `ports.Network`. Nothing that happens after this call is missed."""
+        return self._listen(Hints(IPV6_ROUTES_GROUP, table))
 
     def follow(self, table: int) -> KernelHostRoutes:
         """See `ports.Network`."""

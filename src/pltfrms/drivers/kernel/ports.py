@@ -80,6 +80,10 @@ class Network(Protocol):
         """Yield whenever anybody changes routes, rules, addresses or links: a hint."""
         ...
 
+    def table_changes(self, table: int) -> AsyncIterator[None]:
+        """Yield whenever an IPv6 route of one table changes: a hint, and nothing else is."""
+        ...
+
     def follow(self, table: int) -> HostRoutes:
         """Follow the host routes of one table from now on, whatever others do.
 
