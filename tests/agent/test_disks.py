@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pltfrms.agent.control.targets import TARGET_FILE, Targets
+from pltfrms.agent.control.targets import TARGET_FILE
 from pltfrms.drivers.workload.ports import MendedRecord, RecordReport
 from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, Nexthop, Route
 from pltfrms.model.plan import Target
@@ -112,8 +112,7 @@ def test_an_agent_that_starts_on_a_disk_that_cannot_be_read_takes_nothing_away(
         bench.controllers.alive = False
         bench.disk.refuses_reading = bench.disk.refuses_writing = errno.EIO
         async with bench.life(10.0):
-            found = await _outcome(bench)
-            assert replace(found, text="") == replace(expected, text="")
+            assert await _outcome(bench) == expected
             assert any("Input/output" in problem for problem in bench.status.problems)
 
     run_virtual(story())
@@ -139,27 +138,11 @@ def test_a_document_that_is_torn_anywhere_takes_nothing_away(machine: str) -> No
                 bench.disk.documents = {**documents, name: text[:size]}
                 async with bench.life(4.0):
                     found = await _outcome(bench)
-                    assert replace(found, text="") == replace(expected, text=""), (name, size)
+                    if name == TARGET_FILE:  # nobody tells an edge what it has for others
+                        found = replace(found, text=expected.text)
+                    assert found == expected, (name, size)
 
     run_virtual(story())
-
-
-def test_a_target_that_is_cut_at_any_byte_is_not_taken_for_another_one() -> None:
-    bench = Bench()
-    run_virtual(_filled(bench))
-    text = bench.disk.documents[TARGET_FILE]
-    for size in range(len(text)):
-        bench.disk.documents[TARGET_FILE] = text[:size]
-        targets = Targets("fra-n1", bench.disk, lambda: PLATFORM)
-        assert targets.current.generation == 0
-        assert TARGET_FILE in targets.loss
-    bench.disk.documents[TARGET_FILE] = text
-    assert Targets("fra-n1", bench.disk, lambda: PLATFORM).current.generation == 5
-
-
-async def _filled(bench: Bench) -> None:
-    async with bench.life():
-        await bench.order(make_target(5, ONE))
 
 
 def test_a_record_that_cannot_be_read_is_a_problem_and_mending_it_is_told_once() -> None:

@@ -17,6 +17,7 @@ from pltfrms import codec
 from pltfrms.agent.main import boot_word, controller_urls, main
 from pltfrms.model.plan import Allocation, Reason, Target
 from pltfrms.specfile import load_platform, load_service
+from tests.faulty_disk import ERRNOS, FaultyDisk
 from tests.namespaces import in_machine
 from tests.strategies import make_service
 
@@ -50,7 +51,7 @@ class Node:
 
     def build(self) -> None:
         for name in ("config", "state", "runtime", "log"):
-            (self.root / name).mkdir()
+            (self.root / name).mkdir(exist_ok=True)
         (self.root / "config" / "machine").write_text("fra-n1\n")
         (self.root / "config" / "platform.yaml").write_text(
             (EXAMPLE / "platform.yaml").read_text()
@@ -96,7 +97,7 @@ class Node:
             if wanted():
                 return
             await asyncio.sleep(0.02)
-        raise AssertionError(f"{_routes()}\n{self.log[-5000:]}")
+        raise AssertionError(f"{routes()}\n{self.log[-5000:]}")
 
 
 def _ip(*words: str) -> str:
@@ -110,12 +111,12 @@ def _umount(directory: Path) -> None:
     subprocess.run(("umount", directory), check=True)
 
 
-def _routes() -> str:
+def routes() -> str:
     return _ip("route", "show", "table", "100") + _ip("-6", "route", "show", "table", "100")
 
 
-def _announced() -> bool:
-    return "198.51.100.1 via" in _routes() and "2001:db8:100::1 via" in _routes()
+def announced() -> bool:
+    return "198.51.100.1 via" in routes() and "2001:db8:100::1 via" in routes()
 
 
 async def _life_of_a_node() -> None:
@@ -123,26 +124,26 @@ async def _life_of_a_node() -> None:
         node = Node(Path(directory))
         node.build()
         node.start()
-        await node.until(_announced)
-        assert "10.1.1.7 via inet6 fe80::2 dev i7" in _routes()
+        await node.until(announced)
+        assert "10.1.1.7 via inet6 fe80::2 dev i7" in routes()
         assert "lookup 100" in _ip("rule") + _ip("-6", "rule")
         assert (node.root / "state" / "bird" / "current" / "bird.conf").exists()
         first = node.init_pid
 
         os.kill(first, signal.SIGKILL)
-        await node.until(lambda: node.init_pid not in {0, first} and _announced())
+        await node.until(lambda: node.init_pid not in {0, first} and announced())
 
-        before, second = _routes(), node.init_pid
+        before, second = routes(), node.init_pid
         node.stop()
-        assert (_routes(), node.init_pid) == (before, second)
+        assert (routes(), node.init_pid) == (before, second)
         node.start()
         await node.until(lambda: '"instance adopted"' in node.log)
         await asyncio.sleep(1.5)
-        assert (_routes(), node.init_pid) == (before, second)
+        assert (routes(), node.init_pid) == (before, second)
 
         _ip(*["route", "flush", "table", "100"])
         _ip(*["rule", "del", "pref", "100"])
-        await node.until(lambda: _routes() == before and "lookup 100" in _ip("rule"), 1.0)
+        await node.until(lambda: routes() == before and "lookup 100" in _ip("rule"), 1.0)
         await node.until(lambda: '"route restored"' in node.log, 1.0)
         node.stop()
         assert "failure" not in node.log
@@ -170,6 +171,20 @@ def test_a_machine_without_a_name_is_told_what_to_write(
 def test_the_boot_word_lasts_as_long_as_the_runtime_directory(tmp_path: Path) -> None:
     assert boot_word(tmp_path / "one") == boot_word(tmp_path / "one")
     assert boot_word(tmp_path / "one") != boot_word(tmp_path / "two")
+
+
+@pytest.mark.parametrize("code", ERRNOS)
+def test_a_runtime_directory_without_room_keeps_no_agent_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    disk = FaultyDisk(monkeypatch, tmp_path)
+    for after in range(4):
+        with disk.failing(after, code):
+            assert len(boot_word(tmp_path)) == 12
+    (tmp_path / "boot").write_text("")  # torn by a version of us that wrote it in place
+    word = boot_word(tmp_path)
+    assert len(word) == 12
+    assert boot_word(tmp_path) == (tmp_path / "boot").read_text() == word
 
 
 def test_the_controller_of_the_own_datacenter_is_asked_first() -> None:

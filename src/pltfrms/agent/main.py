@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.freeze import FROZEN_FILE
 from pltfrms.agent.glass import BalancerEye, run_glass
@@ -26,6 +28,7 @@ from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.nftables import NftTable
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.wireguard.kernel import WireGuard
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
@@ -38,6 +41,7 @@ from pltfrms.specfile import load_platform
 MACHINE_FILE = "machine"
 PLATFORM_FILE = "platform.yaml"
 BOOT_FILE = "boot"
+_log = structlog.get_logger()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,12 +70,21 @@ def controller_urls(platform: Platform, machine: str) -> tuple[str, ...]:
 
 
 def boot_word(runtime: Path) -> str:
-    """Return a word that stays the same until the machine boots, which empties `runtime`."""
+    """Return a word that stays the same until the machine boots, which empties `runtime`.
+
+    On a disk that does not keep it, every agent has another: as if the machine had booted.
+    """
     path = runtime / BOOT_FILE
-    runtime.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError), path.open("x") as file:
-        file.write(uuid.uuid4().hex[:12])
-    return path.read_text()
+    with contextlib.suppress(FileNotFoundError):
+        if word := path.read_text():
+            return word
+    word = uuid.uuid4().hex[:12]
+    try:
+        runtime.mkdir(parents=True, exist_ok=True)
+        replace_file(path, word.encode())
+    except OSError as error:
+        _log.warning("boot not remembered", path=str(path), why=str(error))
+    return word
 
 
 async def _run(directories: Directories) -> None:

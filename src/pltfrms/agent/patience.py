@@ -25,10 +25,14 @@ class PatientDisk:
         if name in self._late:
             return self._late[name]
         try:
-            return self._disk.read(name)
+            text = self._disk.read(name)
         except OSError as error:
+            text = b""
             self._problems.set(_part(name), f"cannot be read: {error}")
-            return b""
+        else:
+            if text == b"":  # we never write that
+                self._problems.set(_part(name), "is empty: what was in it is lost")
+        return text
 
     def write(self, name: str, value: bytes) -> None:
         """See `ports.Disk`; but it may be done later."""

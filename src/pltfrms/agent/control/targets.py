@@ -86,7 +86,7 @@ class Targets:
     def _stored_versions(self) -> tuple[Service, ...]:
         try:
             text = self._disk.read(VERSIONS_FILE)
-            return codec.decode(tuple[Service, ...], text) if text else ()
+            return codec.decode(tuple[Service, ...], text) if text is not None else ()
         except (UsageError, OSError):
             self.loss = f"{VERSIONS_FILE} cannot be read; old versions are not remembered"
             return ()

@@ -54,19 +54,27 @@ class Policy:
     """Whether the confirmed policy renders as it did when it was confirmed."""
 
     def recall(self) -> None:
-        """Read the disk. What cannot be read was never there: then BIRD is asked."""
+        """Read the disk.
+
+        Raises:
+            UsageError: what is there cannot be used. All is as if it had never been there:
+                then BIRD is asked.
+        """
         text = self.disk.read(POLICY_FILE)
+        if text is None:
+            return
         try:
-            self._memory = codec.decode(PolicyMemory, text) if text else PolicyMemory()
-            platform = self._memory.platform
+            memory = codec.decode(PolicyMemory, text)
+            platform = memory.platform
             self._usable = (
                 platform is not None
-                and policy_fingerprint(platform, self.machine) == self._memory.fingerprint
+                and policy_fingerprint(platform, self.machine) == memory.fingerprint
             )
-        except (UsageError, KeyError):
-            self._memory = PolicyMemory()
-        self.interrupted = self._memory.on_trial
-        self._remember(replace(self._memory, on_trial=False))
+        except (UsageError, KeyError) as error:
+            raise UsageError(f"{POLICY_FILE} cannot be used: {error}") from error
+        self._memory = memory
+        self.interrupted = memory.on_trial
+        self._remember(replace(memory, on_trial=False))
 
     @property
     def confirmed(self) -> Platform | None:
