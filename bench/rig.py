@@ -16,6 +16,7 @@ from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError, UnavailableError
 from pltfrms.lab.client.client import LabClient, start_lab
 from pltfrms.lab.client.ready import ReadyReport, apply_services, missing_parts, wait_ready
+from pltfrms.model.api import Event
 from pltfrms.model.state import Phase, Snapshot
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "three-datacenters"
@@ -36,6 +37,11 @@ class Rig:
         """Return the state as any controller sees it."""
         with OperatorClient(self.client.controller_endpoints()) as operator:
             return operator.snapshot().snapshot
+
+    def events(self, since_ms: int) -> list[Event]:
+        """Return what happened from a Unix time (milliseconds) on, oldest first."""
+        with OperatorClient(self.client.controller_endpoints()) as operator:
+            return [event for event in operator.events(0) if event.at_ms >= since_ms]
 
     def run(self, machine: str, *argv: str, check: bool = True) -> str:
         """Run a command in a machine and return what it printed."""

@@ -9,8 +9,10 @@ from pltfrms.model.api import SnapshotView
 from pltfrms.model.interventions import Drain, Freeze, Interventions
 from pltfrms.model.plan import Note, Reason
 from pltfrms.model.state import (
+    Contact,
     InstanceStatus,
     MachineStatus,
+    MachineView,
     Phase,
     RoutingState,
     RoutingStatus,
@@ -37,6 +39,15 @@ def test_a_healthy_platform_in_one_sentence() -> None:
     assert summary.verdict == (
         "example: 3 datacenters, 18 machines in contact, 36/36 sessions up, web 6/6 ready"
     )
+
+
+def test_a_node_of_which_nothing_is_decided_says_why() -> None:
+    node = next(iter(HEALTHY.allocations.values())).node
+    why = "no heartbeat for 8 s; edge fra-e1 still has a session with it"
+    silent = MachineView(contact=Contact.UNKNOWN, since_seconds=3.0, why=why)
+    snapshot = replace(HEALTHY, machines={**HEALTHY.machines, node: silent})
+    rows = replica_rows(snapshot, snapshot.services["web"])
+    assert {(row.state, row.detail) for row in rows if row.node == node} == {("unknown", why)}
 
 
 def test_what_a_lost_node_last_said_is_unknown_not_ready() -> None:

@@ -415,8 +415,7 @@ def _allocations(
 
 def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -> ReplicaRow:
     instance = snapshot.instance(allocation.id)
-    contact = snapshot.contact(allocation.node)
-    present = contact is Contact.PRESENT
+    present = snapshot.contact(allocation.node) is Contact.PRESENT
     state = instance.phase.value if instance else "waiting"
     node = next((m for m in snapshot.platform.machines if m.name == allocation.node), None)
     addresses = (
@@ -438,8 +437,13 @@ def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -
         restarts=instance.restarts if instance else 0,
         address4=addresses[0],
         address6=addresses[1],
-        detail=with_failure(instance) if present else _NOT_PRESENT[contact],
+        detail=with_failure(instance) if present else _why_not_known(snapshot, allocation.node),
     )
+
+
+def _why_not_known(snapshot: Snapshot, node: str) -> str:
+    view = snapshot.machines.get(node)
+    return (view.why if view else "") or _NOT_PRESENT[snapshot.contact(node)]
 
 
 def missing_replicas(snapshot: Snapshot, names: Iterable[str]) -> tuple[ReplicaRow, ...]:
