@@ -16,7 +16,7 @@ from pltfrms.controller.journal import (
     SURPLUS_COUNT,
 )
 from pltfrms.controller.loop import PRUNE_SECONDS
-from pltfrms.controller.state import EVENTS, service_key
+from pltfrms.controller.state import EVENTS, commit_mark, service_key
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.drivers.store.ports import Condition, Delete, Listing, Put
 from pltfrms.errors import UnavailableError
@@ -307,6 +307,7 @@ def test_what_the_store_did_not_take_is_told_again(
             await happens(cluster)
         else:
             monkeypatch.setattr(deciding, "make_plan", _stop_all)
+            cluster.state.commit((commit_mark("test", 0),), ())  # something new to plan
         await cluster.clock.sleep(20)
         assert sum(store.failed for store in stores) == tellers
         assert len(_events_of(cluster, what)) == count

@@ -3,13 +3,19 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
 import pytest
 
+from pltfrms.controller import deciding
+from pltfrms.controller.loop import AUDIT_SECONDS
 from pltfrms.model.api import Heartbeat
-from pltfrms.model.state import MachineStatus, RoutingStatus
+from pltfrms.model.plan import Note, Reason
+from pltfrms.model.state import Load, MachineStatus, RoutingStatus
+from pltfrms.planner.placement.plan import make_plan
 from tests.controller.cluster import Cluster
+from tests.controller.test_cluster import simulate
 from tests.controller.test_fair_contact import nobody_is_lost
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform
@@ -73,3 +79,42 @@ def steps_of_a_heartbeat(nodes: int, status: MachineStatus) -> int:
 def test_a_heartbeat_costs_the_same_however_many_machines_there_are() -> None:
     few, many = (steps_of_a_heartbeat(nodes, STATUS) for nodes in (20, 200))
     assert many <= 1.2 * few, (few, many)
+
+
+def test_nothing_is_planned_while_nothing_new_is_to_be_planned() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(30)  # nodes become stable
+        counters = [seat.controller.counters for seat in cluster.seats.values()]
+        before = [each.plans for each in counters]
+        for number in range(30):
+            loads = {"eth0": Load(received_bps=number, sent_bps=0)}
+            status = MachineStatus(machine="fra-e1", loads=loads)
+            await cluster.operations.heartbeat(Heartbeat(status=status))
+            await cluster.clock.sleep(4)
+        assert [each.plans for each in counters] == before
+        assert min(each.audits for each in counters) > 0
+        assert max(each.missed for each in counters) == 0
+
+    simulate(story)
+
+
+def test_an_audit_finds_a_change_that_planning_missed_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(30)
+        note = Note(about="test", reason=Reason.NO_CAPACITY, detail="what nobody looks at")
+        monkeypatch.setattr(
+            deciding, "make_plan", lambda each: replace(make_plan(each), notes=(note,))
+        )
+        await cluster.clock.sleep(AUDIT_SECONDS + 10)
+        controller = cluster.operations.controller
+        assert controller.counters.missed == 1
+        assert "planning missed a change" in controller.problems[0]
+        assert controller.notes == (note,)
+        events = await cluster.operations.events(0, 0, 1000)
+        assert "plan missed a change" in {event.what for event in events}
+        await cluster.clock.sleep(2 * AUDIT_SECONDS)
+        assert controller.problems == ()
+
+    simulate(story)

@@ -89,7 +89,12 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
-        return json_of(without_passwords(operations.snapshot(stale=stale)))
+        view = operations.snapshot(stale=stale)
+        size = len(view.snapshot.allocations) + len(view.snapshot.statuses)
+        text = await operations.controller.aside.run(
+            size, lambda: encode(without_passwords(view))
+        )
+        return Response(text, media_type=JSON)
 
     @app.post("/v1/plan")
     async def plan(request: Request) -> Response:

@@ -17,8 +17,9 @@ import uvicorn
 
 from pltfrms.api.app import make_app
 from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
-from pltfrms.controller.loop import Controller
+from pltfrms.controller.loop import Apart, Controller
 from pltfrms.controller.operations import Operations
+from pltfrms.drivers.aside import Forked
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass.client import GlassClient
 from pltfrms.drivers.glass.origins import OriginClient
@@ -84,7 +85,12 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
     lease_store = EtcdStore(endpoints, request_timeout_seconds=LEASE_SECONDS)
     jitter = Random()  # noqa: S311 - spreads retries, no secret
     controller = Controller(
-        store, SystemClock(), name, platform, jitter, lease_store=lease_store
+        store,
+        SystemClock(),
+        name,
+        platform,
+        jitter,
+        apart=Apart(lease_store=lease_store, aside=Forked()),
     )
     server = _make_server(Operations(controller, OriginClient()))
     address = str(platform.loopback6(platform.machine(name)))

@@ -60,6 +60,9 @@ class _Collector(Collector):
         yield steps
         for name, text, value in (
             ("commits", "Committed batches of plans.", counters.commits),
+            ("plans", "Plans made: there was something new to plan.", counters.plans),
+            ("audits", "Plans made to see whether a change was missed.", counters.audits),
+            ("missed_changes", "Changes that only an audit found.", counters.missed),
             ("broken_plans", "Plans not done: they broke a rule.", counters.broken_plans),
             ("conflicts", "Batches refused: somebody else was faster.", counters.conflicts),
             ("heartbeats", "Heartbeats taken.", counters.heartbeats),

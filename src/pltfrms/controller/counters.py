@@ -13,6 +13,11 @@ class Counters:
     steps: Counter[Reason] = field(default_factory=Counter)
     """Committed steps by reason."""
     commits: int = 0
+    plans: int = 0
+    """Plans made, because there was something new to plan."""
+    audits: int = 0
+    missed: int = 0
+    """Plans made to see whether a change was missed, and how often one was."""
     broken_plans: int = 0
     """Plans of which nothing was done, because they broke a rule."""
     conflicts: int = 0

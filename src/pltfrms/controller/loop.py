@@ -7,14 +7,14 @@ makes them start one after the other, which saves work. It is not needed for cor
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import structlog
 
 from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
-from pltfrms.controller.deciding import decide
+from pltfrms.controller.deciding import Deciding
 from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.measured import MeasuredStore, Trouble
 from pltfrms.controller.presence import Presence, presence_ttl_seconds
@@ -28,7 +28,8 @@ from pltfrms.controller.state import (
     unchanged_since,
 )
 from pltfrms.controller.view import View, make_mirror
-from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.aside import Here
+from pltfrms.drivers.ports import Aside, Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
 from pltfrms.drivers.store.transaction import MAX_OPERATIONS, batches
 from pltfrms.errors import UnavailableError
@@ -36,7 +37,6 @@ from pltfrms.model.api import Event
 from pltfrms.model.plan import LastNumber, Note, Place, Plan, Reason, Step
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
-from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.numbers import numbers_left
 
 BATCH_STEPS = (MAX_OPERATIONS - 2) // 3
@@ -48,11 +48,24 @@ IDLE_SECONDS = 1.0
 """Longest time between two looks: some decisions are due by time alone."""
 RETRY_SECONDS = 0.5
 PRUNE_SECONDS = 60.0
+AUDIT_SECONDS = 60.0
+"""So often a plan is made although there is nothing new to plan."""
 _LOST = "machine lost"
 _BROKEN = "nothing of the plan is done, for it breaks rules (a bug, please report it)"
+_MISSED = "planning missed a change and was done late (a bug, please report it)"
 _RULES_SAID = 3
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apart:
+    """What has means of its own, so that it waits for nothing else, or nothing for it."""
+
+    lease_store: Store
+    """Another client of the same store, of which heartbeats alone make use."""
+    aside: Aside = field(default_factory=Here)
+    """Where what takes long is computed."""
 
 
 class Controller:
@@ -66,20 +79,20 @@ class Controller:
         bootstrap: Platform,
         random: Random,
         *,
-        lease_store: Store | None = None,
+        apart: Apart | None = None,
     ) -> None:
         """Start with `bootstrap` as the platform if the store is empty.
 
-        `lease_store` is a second client of the same store, of which heartbeats alone make use:
-        they wait for nothing that anybody else asks. Without it they share `store`.
+        Without `apart` heartbeats share `store`, and all is computed here.
         """
         self.name = name
         self.clock = clock
         self.counters = Counters()
         trouble = Trouble()
         self.store: Store = MeasuredStore(store, clock, self.counters, trouble)
+        apart = apart or Apart(lease_store=store)
         self.lease_store: Store = MeasuredStore(
-            lease_store or store, clock, self.counters, trouble
+            apart.lease_store, clock, self.counters, trouble
         )
         self.journal = EventLog(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
@@ -87,6 +100,8 @@ class Controller:
         self._presence = Presence(self.lease_store, clock, name, self._presence_ttl_seconds)
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
+        self.aside = apart.aside
+        self.deciding = Deciding(self.aside, self.counters)
         self._bootstrap = bootstrap
         self._random = random
         self._waiting: tuple[int, float] | None = None
@@ -98,11 +113,14 @@ class Controller:
         """Which rules the last plan broke, one sentence; empty: none, or no plan is made."""
         self._told_broken = ""
         self._pruned_at = clock.monotonic()
+        self._audited_at = clock.monotonic()
+        self._missed = ""
+        """What the last audit found that should have been planned, one sentence."""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps this controller from deciding, or from knowing all; one sentence each."""
-        return (*self._problems, self._broken) if self._broken else self._problems
+        return (*self._problems, *filter(None, (self._broken, self._missed)))
 
     @property
     def unreadable_count(self) -> int:
@@ -160,6 +178,7 @@ class Controller:
         idle = RETRY_SECONDS if undecided else IDLE_SECONDS
         if not plan.steps:
             self._waiting = None
+            await self._audit(snapshot)
             return idle
         patience = self._patience(snapshot)
         if patience > 0:
@@ -168,10 +187,25 @@ class Controller:
 
     async def _sound_plan(self, snapshot: Snapshot) -> Plan:
         """Return what to do now: nothing if the plan breaks a rule, which is a bug of ours."""
-        plan = decide(snapshot)
-        await self._tell_notes(plan.notes)
-        await self._tell_broken(check_plan(snapshot, plan))
-        return replace(plan, steps=()) if self._broken else plan
+        decision = await self.deciding.decide(snapshot)
+        await self._tell_notes(decision.plan.notes)
+        await self._tell_broken(decision.broken)
+        return replace(decision.plan, steps=()) if self._broken else decision.plan
+
+    async def _audit(self, snapshot: Snapshot) -> None:
+        """Now and then, plan although nothing new is known: it must be the same plan."""
+        now = self.clock.monotonic()
+        if now - self._audited_at < AUDIT_SECONDS:
+            return
+        self._audited_at = now
+        missed = await self.deciding.audit(snapshot)
+        self._missed = f"{_MISSED}: {missed}" if missed else ""
+        if missed:
+            self.counters.missed += 1
+            _log.error("an audit found a change that was missed", problem=missed)
+            await self.journal.write(
+                (self.journal.tell("plan", "plan missed a change", detail=missed),)
+            )
 
     def _patience(self, snapshot: Snapshot) -> float:
         """Return how long controllers before us still have to commit what is needed."""

@@ -141,11 +141,10 @@ class Operations:
                 last_contacts=self._view.last_contacts() if seconds else {},
                 problems=problems,
             )
-        notes = decide(snapshot).notes
         return SnapshotView(
             controller=name,
             snapshot=snapshot,
-            notes=notes,
+            notes=self.controller.notes,
             problems=problems,
             controllers=self._view.controllers,
         )
@@ -168,7 +167,7 @@ class Operations:
         outcome = self._outcome(snapshot, change)
         judgement = await self._judge(snapshot, outcome.snapshot)
         two = why_two_people(snapshot, outcome.snapshot, judgement.verdicts, change.despite)
-        return _preview(snapshot, outcome, judgement, snapshot.revision, two)
+        return await self._preview(snapshot, outcome, judgement, snapshot.revision, two)
 
     async def apply(self, change: Change, approved: Approved | None = None) -> PlanPreview:
         """Make a change the platform's intent, as one transaction.
@@ -192,7 +191,7 @@ class Operations:
             unchanged = conditions(snapshot, approved)
             committed = await self._commit(outcome, unchanged, change.by, beside)
             if committed is not None:
-                return _preview(snapshot, outcome, judgement, committed, two)
+                return await self._preview(snapshot, outcome, judgement, committed, two)
             if change.revision is not None:
                 raise ConflictError("somebody committed at the same time; plan and apply again")
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
@@ -204,7 +203,7 @@ class Operations:
             outcome = delete_service(snapshot, name)
             committed = await self._commit(outcome, conditions(snapshot, None))
             if committed is not None:
-                return _preview(snapshot, outcome, Judgement(), committed)
+                return await self._preview(snapshot, outcome, Judgement(), committed)
         raise ConflictError(f"{ATTEMPTS} others were faster; try again")
 
     async def intervene(
@@ -255,6 +254,29 @@ class Operations:
         writes += [*map(self._journal.put, accepted), *beside]
         return await self._store.commit(writes, conditions)
 
+    async def _preview(
+        self,
+        before: Snapshot,
+        outcome: Outcome,
+        judgement: Judgement,
+        revision: int,
+        two_people: str = "",
+    ) -> PlanPreview:
+        after = replace(outcome.snapshot, revision=revision)
+        plan, going_on = await self.controller.aside.run(
+            len(after.allocations), lambda: (decide(after), decide(before))
+        )
+        return PlanPreview(
+            revision=revision,
+            changes=outcome.lines,
+            plan=plan,
+            under_way=under_way(going_on, plan),
+            routing=judgement.routing,
+            verdicts=judgement.verdicts,
+            doubts=judgement.doubts,
+            two_people=two_people,
+        )
+
 
 def _check(snapshot: Snapshot, change: Change) -> None:
     """Refuse what the spec files' own rules refuse, whoever sent it."""
@@ -277,23 +299,3 @@ def _check(snapshot: Snapshot, change: Change) -> None:
 def _located(about: str, problem: Problem) -> Problem:
     """Say which word a problem is in, as there is no file any more."""
     return problem if problem.file else replace(problem, file=about)
-
-
-def _preview(
-    before: Snapshot,
-    outcome: Outcome,
-    judgement: Judgement,
-    revision: int,
-    two_people: str = "",
-) -> PlanPreview:
-    plan = decide(replace(outcome.snapshot, revision=revision))
-    return PlanPreview(
-        revision=revision,
-        changes=outcome.lines,
-        plan=plan,
-        under_way=under_way(decide(before), plan),
-        routing=judgement.routing,
-        verdicts=judgement.verdicts,
-        doubts=judgement.doubts,
-        two_people=two_people,
-    )

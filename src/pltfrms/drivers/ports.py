@@ -4,9 +4,12 @@ Controllers and agents take these as parameters, so that the same code runs in p
 the lab, and under a virtual clock with injected faults. All methods of effect are idempotent.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+_T = TypeVar("_T")
 
 
 class Clock(Protocol):
@@ -22,6 +25,17 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        ...
+
+
+class Aside(Protocol):
+    """Computing beside the event loop."""
+
+    async def run(self, size: int, work: Callable[[], _T]) -> _T:
+        """Return what `work` returns, or raise what it raises; small work is done at once.
+
+        `work` has no effect, and `size` is in things to look at.
+        """
         ...
 
 

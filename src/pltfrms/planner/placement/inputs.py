@@ -1,0 +1,52 @@
+"""What planning looks at, and nothing else: while it is the same, so is the plan."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pltfrms.model.state import InstanceStatus, MachineStatus, Snapshot
+
+
+def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapshot:
+    """Return a snapshot that has of another one only what a plan is made of.
+
+    `bare` has the `bare_status` of each of its statuses. `make_plan` and `check_plan` say the
+    same of both snapshots. Time is in it only by what it decides: whether a machine is stable,
+    and which drain began or ended last. So two of them are equal until there is something new
+    to plan, whatever it comes from.
+    """
+    stable_seconds = float(snapshot.platform.timers.stable_after_seconds)
+    return replace(
+        snapshot,
+        statuses=bare,
+        machines={
+            name: replace(
+                view, since_seconds=stable_seconds * (view.since_seconds >= stable_seconds)
+            )
+            for name, view in snapshot.machines.items()
+        },
+        now_ms=_last_instant_ms(snapshot),
+    )
+
+
+def bare_status(status: MachineStatus) -> MachineStatus:
+    """Return of a status what planning looks at: instances, their phases and slots."""
+    return MachineStatus(
+        machine=status.machine,
+        instances=tuple(
+            InstanceStatus(allocation=each.allocation, phase=each.phase, slot=each.slot)
+            for each in status.instances
+        ),
+    )
+
+
+def _last_instant_ms(snapshot: Snapshot) -> int:
+    """Return the last Unix time until now at which a drain changed; 0: there was none."""
+    return max(
+        (
+            instant
+            for drain in snapshot.interventions.drains
+            for instant in drain.instants_ms
+            if instant <= snapshot.now_ms
+        ),
+        default=0,
+    )

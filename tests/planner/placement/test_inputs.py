@@ -1,0 +1,98 @@
+"""A plan depends on its inputs alone: who plans only when they change misses nothing."""
+
+from dataclasses import replace
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltfrms.model.interventions import Drain, Interventions
+from pltfrms.model.state import (
+    Load,
+    MachineStatus,
+    OutsideTable,
+    RoutingStatus,
+    SessionStatus,
+    Snapshot,
+)
+from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.inputs import bare_status, planned_by
+from pltfrms.planner.placement.plan import make_plan
+from tests.planner.world import histories
+
+deep = settings(max_examples=250, deadline=None)
+
+
+def inputs_of(snapshot: Snapshot) -> Snapshot:
+    bare = {name: bare_status(status) for name, status in snapshot.statuses.items()}
+    return planned_by(snapshot, bare)
+
+
+def with_times(snapshot: Snapshot, random: Random) -> Snapshot:
+    """Return it at some time, with drains around that time, and contacts of various ages."""
+    drains = tuple(
+        Drain(
+            node=name,
+            since_ms=random.randint(0, 100),
+            wait_ms=0,
+            until_ms=random.choice((0, random.randint(1, 100))),
+        )
+        for name in snapshot.machines
+        if random.random() < 0.3
+    )
+    machines = {
+        name: replace(view, since_seconds=random.choice((0.0, 14.9, 15.0, 15.1, 99.0)))
+        for name, view in snapshot.machines.items()
+    }
+    interventions = Interventions(drains=drains)
+    return replace(
+        snapshot,
+        machines=machines,
+        interventions=interventions,
+        now_ms=random.randint(0, 100),
+    )
+
+
+@deep
+@given(histories(), st.randoms(use_true_random=False))
+def test_a_plan_is_made_of_its_inputs_alone(snapshot: Snapshot, random: Random) -> None:
+    snapshot = with_times(snapshot, random)
+    plan = make_plan(snapshot)
+    assert make_plan(inputs_of(snapshot)) == plan
+    assert check_plan(inputs_of(snapshot), plan) == check_plan(snapshot, plan)
+
+
+@deep
+@given(histories(), st.randoms(use_true_random=False), st.integers(0, 50))
+def test_what_time_changes_in_a_plan_it_changes_in_its_inputs(
+    snapshot: Snapshot, random: Random, seconds: int
+) -> None:
+    before = with_times(snapshot, random)
+    after = replace(
+        before,
+        now_ms=before.now_ms + seconds,
+        machines={
+            name: replace(view, since_seconds=view.since_seconds + seconds / 10)
+            for name, view in before.machines.items()
+        },
+    )
+    same = inputs_of(before) == inputs_of(after)
+    assert not same or make_plan(before) == make_plan(after)
+
+
+def test_what_no_plan_looks_at_is_no_input() -> None:
+    quiet = MachineStatus(machine="fra-n1")
+    noisy = replace(
+        quiet,
+        boot="b",
+        generation=7,
+        sessions=(SessionStatus(name="edge.fra-e1", up=True),),
+        routing=RoutingStatus(wanted="a", running="b"),
+        balancer="no",
+        limits="none",
+        clock_ahead_seconds=3,
+        problems=("disk",),
+        loads={"eth0": Load(received_bps=1, sent_bps=1)},
+        outside=(OutsideTable(version=4, default=True, routes=1),),
+    )
+    assert bare_status(quiet) == bare_status(noisy)
