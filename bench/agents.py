@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
-from pltfrms.agent.control.fetching import RETRY_SECONDS, WAIT_MS
+from pltfrms.agent.control.fetching import WAIT_MS
+from pltfrms.agent.control.retrying import retry_seconds
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.api import Heartbeat
@@ -173,7 +174,7 @@ class _Agent:
             except (PltfrmsError, OSError):
                 self.seen.refused += 1
                 failures += 1
-                await asyncio.sleep(RETRY_SECONDS[min(failures, 3) - 1])
+                await asyncio.sleep(retry_seconds(self.status.machine, failures))
                 continue
             failures = 0
             self._note_taken(began)
@@ -199,7 +200,7 @@ class _Agent:
                 target = await self._client.target(machine, generation, WAIT_MS)
             except (PltfrmsError, OSError):
                 failures += 1
-                await asyncio.sleep(RETRY_SECONDS[min(failures, 3) - 1])
+                await asyncio.sleep(retry_seconds(self.status.machine, failures))
                 continue
             failures = 0
             if target is not None:

@@ -1,15 +1,19 @@
 """Overload never looks like loss, and what is asked all the time costs little."""
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pltfrms.controller import deciding
-from pltfrms.controller.loop import AUDIT_SECONDS
+from pltfrms.controller.contacts import why_nobody_is_judged
+from pltfrms.controller.loop import AUDIT_SECONDS, Controller
 from pltfrms.model.api import Heartbeat
 from pltfrms.model.plan import Note, Reason
 from pltfrms.model.state import Load, MachineStatus, RoutingStatus
@@ -17,7 +21,7 @@ from pltfrms.planner.placement.plan import make_plan
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.controller.test_fair_contact import nobody_is_lost
-from tests.simulation.virtual import run_virtual
+from tests.simulation.virtual import VirtualLoop, run_virtual
 from tests.strategies import make_platform
 
 STATUS = MachineStatus(machine="fra-n1", routing=RoutingStatus(wanted="a", running="a"))
@@ -118,3 +122,65 @@ def test_an_audit_finds_a_change_that_planning_missed_and_says_so(
         assert controller.problems == ()
 
     simulate(story)
+
+
+def slow_store(seconds: float) -> Callable[[Cluster], Awaitable[None]]:
+    """Let every answer of the store take so long, for a while."""
+
+    async def disturb(cluster: Cluster) -> None:
+        for seat in cluster.seats.values():
+            seat.store.delay_seconds = lambda: seconds / 2
+        await cluster.clock.sleep(25)
+        for seat in cluster.seats.values():
+            assert_says_why(seat.controller)
+            seat.store.delay_seconds = lambda: 0.0
+
+    return disturb
+
+
+async def stopped_leader(cluster: Cluster) -> None:
+    """Let nothing be answered for 20 s, and then everything at once."""
+    end = cluster.clock.monotonic() + 20
+    for seat in cluster.seats.values():
+        seat.store.delay_seconds = lambda: max(end - cluster.clock.monotonic(), 0.0)
+    await cluster.clock.sleep(19)
+    for seat in cluster.seats.values():
+        assert_says_why(seat.controller)
+    await cluster.clock.sleep(1)
+
+
+async def starved(cluster: Cluster) -> None:
+    """Leave the controllers a tenth of their processor for 20 s."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    for _ in range(18):
+        loop.stall(1.0)
+        await cluster.clock.sleep(0.1)
+    for seat in cluster.seats.values():
+        assert_says_why(seat.controller)
+
+
+def assert_says_why(controller: Controller) -> None:
+    """A store that has not answered at all lately is said as such, by all who read."""
+    said = any("no machine is called lost" in problem for problem in controller.problems)
+    assert said or not controller.view.fresh
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    [slow_store(1.2), slow_store(3.0), slow_store(10.0), stopped_leader, starved],
+    ids=["1.2 s", "3 s", "10 s", "leader stopped", "starved"],
+)
+def test_a_slow_controller_or_store_judges_nobody_and_says_why(
+    disturb: Callable[[Cluster], Awaitable[None]],
+) -> None:
+    nobody_is_lost(disturb)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 200), st.integers(1, 60))
+def test_slowness_is_said_for_as_long_as_nobody_is_judged(
+    slow_at: int, ago: int, ttl_seconds: int
+) -> None:
+    said = why_nobody_is_judged(slow_at + ago, slow_at, "the store took 3.0 s", ttl_seconds)
+    assert bool(said) == (ago < 2 * ttl_seconds + 1)
+    assert not said or "the store took 3.0 s" in said

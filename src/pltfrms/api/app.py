@@ -1,6 +1,7 @@
 """The HTTP API of a controller, as `pltfrms.model.api` documents it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated
 
@@ -39,6 +40,9 @@ from pltfrms.model.api import (
 WAIT_MS_MAX = 60_000
 """Longest long poll: longer ones only keep dead connections."""
 EVENTS_MAX = 1000
+READERS_MAX = 16
+"""Who may ask for something large at once; one more is sent away: heartbeats come first."""
+RETRY_AFTER_SECONDS = 1
 
 After = Annotated[int, Query(ge=0)]
 WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX)]
@@ -85,21 +89,47 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         return json_of(found) if found else Response(status_code=HTTPStatus.NO_CONTENT)
 
 
+class _Readers:
+    """A bounded queue of those who ask for what is large."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Have one reader more meanwhile; UnavailableError if there are too many."""
+        if self._count >= READERS_MAX:
+            raise UnavailableError(
+                f"{READERS_MAX} others read from this controller just now; ask another one, "
+                "or again in a second"
+            )
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
 def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
+    readers = _Readers()
+
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
         view = operations.snapshot(stale=stale)
         size = len(view.snapshot.allocations) + len(view.snapshot.statuses)
-        text = await operations.controller.aside.run(
-            size, lambda: encode(without_passwords(view))
-        )
+        with readers.one_more():
+            text = await operations.controller.aside.run(
+                size, lambda: encode(without_passwords(view))
+            )
         return Response(text, media_type=JSON)
 
     @app.post("/v1/plan")
     async def plan(request: Request) -> Response:
         """Say what a change would do."""
-        return json_of(await operations.plan(await body_of(Change, request)))
+        change = await body_of(Change, request)
+        with readers.one_more():
+            return json_of(await operations.plan(change))
 
     @app.post("/v1/apply")
     async def apply(request: Request) -> Response:
@@ -154,7 +184,13 @@ def _handler(
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(_request: Request, error: Exception) -> Response:
         known = judge(error)
-        return Response(encode(_body(known)), status_code=known.status_code, media_type=JSON)
+        busy = known.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        return Response(
+            encode(_body(known)),
+            status_code=known.status_code,
+            media_type=JSON,
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if busy else {},
+        )
 
     return handle
 

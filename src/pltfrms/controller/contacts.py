@@ -23,7 +23,25 @@ from pltfrms.planner.placement.evidence import Evidence
 
 CONFIRM_SECONDS = 0.5
 """Time between first seeing a key absent and calling the machine lost."""
+_STEPS_SECONDS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86_400)
+"""In which a silence is told: what is said of it is a part of plans, which time alone should
+not change each second."""
 _NO_EVIDENCE = Evidence()
+
+
+def why_nobody_is_judged(at: float, slow_at: float, what: str, ttl_seconds: int) -> str:
+    """Return why a controller that was slow itself calls no machine lost at time `at`.
+
+    `slow_at` is when it was slow last, and `what` how. Who could not be heard by then has as
+    long to be heard as after a start. Empty: it judges.
+    """
+    left = slow_at + _sure_after(ttl_seconds) - at
+    return f"no machine is called lost for {left:.0f} s more: {what}" if left > 0 else ""
+
+
+def _sure_after(ttl_seconds: int) -> int:
+    """Return for how many seconds contacts are watched before anybody is called lost."""
+    return 2 * ttl_seconds + 1
 
 
 @dataclass(slots=True)
@@ -148,13 +166,14 @@ class Contacts:
 
     def _is_sure(self, at: float) -> bool:
         began = self._watching_since
-        return began is not None and at - began >= 2 * self._ttl_seconds + 1
+        return began is not None and at - began >= _sure_after(self._ttl_seconds)
 
     def _view(self, track: _Track, at: float) -> MachineView:
         why = ""
         if track.contact is Contact.UNKNOWN and track.why and track.absent_since is not None:
             seconds = at - track.absent_since + self._ttl_seconds
-            why = f"no heartbeat for {seconds:.0f} s; {track.why}"
+            passed = max((step for step in _STEPS_SECONDS if step <= seconds), default=0)
+            why = f"no heartbeat for {passed} s or more; {track.why}"
         since_seconds = max(at - track.since, 0.0)
         return MachineView(contact=track.contact, since_seconds=since_seconds, why=why)
 

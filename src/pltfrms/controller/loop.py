@@ -120,7 +120,8 @@ class Controller:
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps this controller from deciding, or from knowing all; one sentence each."""
-        return (*self._problems, *filter(None, (self._broken, self._missed)))
+        own = (self._broken, self._missed, self.view.slowness)
+        return (*self._problems, *filter(None, own))
 
     @property
     def unreadable_count(self) -> int:

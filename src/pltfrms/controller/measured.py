@@ -14,6 +14,8 @@ _T = TypeVar("_T")
 SLOW_SECONDS = 1.0
 """A call as small as a keep-alive that takes longer has met a store without a leader, or us
 without a processor: meanwhile machines could not say in time that they live."""
+SLOW_LIST_SECONDS = 3.0
+"""A list is larger, and nobody's heartbeat waits for it; but what takes so long is not well."""
 
 
 @dataclass(slots=True)
@@ -23,6 +25,8 @@ class Trouble:
     at: float | None = None
     """When (monotonic) it last failed us, or kept a heartbeat waiting; None: never.
     Commits do not count: one that is refused for its own sake says nothing of others."""
+    what: str = ""
+    """How it was, one sentence."""
 
 
 class MeasuredStore:
@@ -39,7 +43,7 @@ class MeasuredStore:
 
     async def list(self, prefix: str, after: int = 0) -> Listing:
         """Return all entries whose key starts with `prefix`, written after a revision."""
-        return await self._vital(self._store.list(prefix, after), float("inf"))
+        return await self._vital(self._store.list(prefix, after), SLOW_LIST_SECONDS)
 
     async def commit(
         self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
@@ -83,7 +87,9 @@ class MeasuredStore:
         finally:  # also when whoever asked has given up waiting
             now = self._clock.monotonic()
             if failed or now - began > slow_seconds:
+                seconds = f"{now - began:.1f} s"
                 self._trouble.at = now
+                self._trouble.what = f"the store {_how(seconds, failed=failed)}"
 
     async def _timed(self, call: Awaitable[_T]) -> _T:
         began = self._clock.monotonic()
@@ -95,3 +101,7 @@ class MeasuredStore:
         finally:
             self._counters.store_calls += 1
             self._counters.store_seconds += self._clock.monotonic() - began
+
+
+def _how(seconds: str, *, failed: bool) -> str:
+    return f"gave no answer for {seconds}" if failed else f"took {seconds} for an answer"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from random import Random
 
-from pltfrms.controller.contacts import Contacts
+from pltfrms.controller.contacts import Contacts, why_nobody_is_judged
 from pltfrms.controller.measured import Trouble
 from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
 from pltfrms.controller.suspicions import Suspicions
@@ -66,6 +66,15 @@ class View:
     def controllers(self) -> tuple[str, ...]:
         """The controllers that lived when the store answered last."""
         return tuple(sorted(self._stored.controllers)) if self._stored else ()
+
+    @property
+    def slowness(self) -> str:
+        """Why nobody is called lost now: we or the store were slow; empty: somebody may be."""
+        platform, slow_at = self.platform, self._trouble.at
+        if platform is None or slow_at is None:
+            return ""
+        now, ttl_seconds = self._clock.monotonic(), platform.timers.contact_ttl_seconds
+        return why_nobody_is_judged(now, slow_at, self._trouble.what, ttl_seconds)
 
     def stored(self) -> Stored:
         """Return what the mirror holds, decoded.
@@ -206,6 +215,8 @@ class View:
             await self._clock.sleep(_TICK_SECONDS)
             now = self._clock.monotonic()
             if now - due > _LATE_SECONDS:
+                self._trouble.at = now
+                self._trouble.what = f"this controller had no processor for {now - due:.1f} s"
                 self._contacts.doubt(now)
 
     def _snapshot(self, stored: Stored) -> Snapshot:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from pltfrms.agent.control.retrying import retry_seconds
 from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -11,7 +12,6 @@ from pltfrms.errors import UnavailableError, VersionError
 from pltfrms.model.plan import Target
 
 WAIT_MS: Final = 10_000
-RETRY_SECONDS: Final = (0.25, 0.5, 1.0)
 _REFUSED_SECONDS = 1.0
 _BREATH_SECONDS = 0.05
 """After an empty answer, which should have taken WAIT_MS and may have taken nothing."""
@@ -58,7 +58,7 @@ class Fetcher:
             ) from error
         except UnavailableError:
             self._failures += 1
-            await self._world.clock.sleep(RETRY_SECONDS[min(self._failures, 3) - 1])
+            await self._world.clock.sleep(retry_seconds(self._targets.machine, self._failures))
             return
         self._failures = 0
         if target is None:

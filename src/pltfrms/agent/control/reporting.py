@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from pltfrms.agent.control.retrying import retry_seconds
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.world import World
 from pltfrms.codec import first_that_fits
@@ -16,7 +17,6 @@ from pltfrms.model.state import MachineStatus
 from pltfrms.model.texts import STATUS_BYTES_MAX, smaller_statuses
 
 COALESCE_SECONDS: Final = 0.05
-RETRY_SECONDS: Final = (0.25, 0.5, 1.0)
 EVENTS_PER_HEARTBEAT: Final = 100
 _log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class Reporter:
                 if await wait_event(self._poked, self._world.clock, interval_seconds):
                     await self._world.clock.sleep(COALESCE_SECONDS)
             else:
-                await self._world.clock.sleep(RETRY_SECONDS[min(self._failures, 3) - 1])
+                await self._world.clock.sleep(retry_seconds(status.machine, self._failures))
 
     async def _send(self, status: MachineStatus) -> bool:
         events = self._journal.oldest(EVENTS_PER_HEARTBEAT)

@@ -1,0 +1,20 @@
+"""Machines that were sent away together come back one after the other, and soon."""
+
+from itertools import pairwise
+
+from pltfrms.agent.control.retrying import retry_seconds
+
+TTL_SECONDS = 3
+
+
+def test_machines_sent_away_together_come_back_one_after_the_other() -> None:
+    waits = sorted(retry_seconds(f"fra-n{number}", 3) for number in range(1000))
+    gaps = [after - before for before, after in pairwise(waits)]
+    assert max(gaps) < 0.02
+    assert max(gaps) < (waits[-1] - waits[0]) / 50
+
+
+def test_whoever_is_sent_away_once_is_back_long_before_its_lease_ends() -> None:
+    for failures in range(1, 20):
+        waits = [retry_seconds(f"fra-n{number}", failures) for number in range(100)]
+        assert 0.1 < min(waits) <= max(waits) < TTL_SECONDS / 2
