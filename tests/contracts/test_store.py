@@ -80,6 +80,19 @@ def test_what_was_written_after_a_revision_is_listed_alone(check: Check) -> None
     check(scenario)
 
 
+def test_how_many_keys_there_are_is_said_whatever_is_listed(check: Check) -> None:
+    async def scenario(store: Store, prefix: str) -> None:
+        first = await _committed(store, *(Put(key=f"{prefix}{n}", value=b"") for n in range(5)))
+        await _committed(store, Put(key=f"{prefix}1", value=b"new"))
+        assert (await store.list(prefix)).total == 5
+        newer = await store.list(prefix, first)
+        assert (len(newer.entries), newer.total) == (1, 5)
+        await _committed(store, Delete(key=f"{prefix}2"))
+        assert (await store.list(prefix, newer.revision)).total == 4
+
+    check(scenario)
+
+
 def test_the_empty_prefix_is_everything(check: Check) -> None:
     async def scenario(store: Store, prefix: str) -> None:
         await _committed(store, Put(key=f"{prefix}a", value=b""))

@@ -63,6 +63,11 @@ class _Collector(Collector):
             ("plans", "Plans made: there was something new to plan.", counters.plans),
             ("audits", "Plans made to see whether a change was missed.", counters.audits),
             ("missed_changes", "Changes that only an audit found.", counters.missed),
+            (
+                "mirror_divergences",
+                "Keys that were not as they were known.",
+                self._controller.view.divergences,
+            ),
             ("broken_plans", "Plans not done: they broke a rule.", counters.broken_plans),
             ("conflicts", "Batches refused: somebody else was faster.", counters.conflicts),
             ("heartbeats", "Heartbeats taken.", counters.heartbeats),

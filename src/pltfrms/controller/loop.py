@@ -112,8 +112,8 @@ class Controller:
         self._broken = ""
         """Which rules the last plan broke, one sentence; empty: none, or no plan is made."""
         self._told_broken = ""
-        self._pruned_at = clock.monotonic()
-        self._audited_at = clock.monotonic()
+        self._told_divergences = 0
+        self._pruned_at = self._audited_at = clock.monotonic()
         self._missed = ""
         """What the last audit found that should have been planned, one sentence."""
 
@@ -169,6 +169,7 @@ class Controller:
         await self.view.confirm_contacts()
         await self._tell_problems(stored.problems)
         await self._tell_contacts(stored)
+        await self._tell_divergences()
         await self._prune()
         if stored.unreadable:
             self._broken = self._told_broken = ""
@@ -332,6 +333,15 @@ class Controller:
         if events:
             await self.journal.write(events)
         self._told_problems = problems
+
+    async def _tell_divergences(self) -> None:
+        """Say that what we decided by was not what the store held."""
+        count = self.view.divergences
+        if count > self._told_divergences:
+            detail = f"{count - self._told_divergences} keys; the store is believed"
+            event = self.journal.tell("store", "known otherwise than stored", detail=detail)
+            await self.journal.write((event,))
+        self._told_divergences = count
 
     async def _tell_broken(self, rules: tuple[str, ...]) -> None:
         self._broken = ""

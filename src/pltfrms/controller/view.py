@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 
 from pltfrms.controller.contacts import Contacts, why_nobody_is_judged
@@ -139,6 +140,11 @@ class View:
         if stored.unreadable:
             raise _unreadable(stored)
 
+    @property
+    def divergences(self) -> int:
+        """How many entries of the mirror a whole list has found to be wrong."""
+        return self._mirror.divergences
+
     def last_known(self) -> tuple[Snapshot, float]:
         """Return what was known last, and for how many seconds the store has been away.
 
@@ -231,7 +237,10 @@ class View:
         listing, at = self._mirror.listing, self._mirror.last_success_at
         if listing is None or at is None or at == self._observed_at:
             return
-        if listing is not self._listing:
+        if self._listing and self._stored and listing.entries is self._listing.entries:
+            self._stored = replace(self._stored, revision=listing.revision)
+            self._listing = listing
+        elif listing is not self._listing:
             before, self._stored = self._stored, self._reader.read(listing)
             if before is None or before.commit != self._stored.commit:
                 self._committed.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.drivers.store.memory import Backup, MemoryStore, WatchFault
-from pltfrms.drivers.store.ports import Listing, Put
+from pltfrms.drivers.store.ports import Delete, Listing, Put
 from pltfrms.drivers.store.watching import Mirror, Tail
 from tests.simulation.virtual import VirtualClock, run_beside, run_virtual
 
@@ -208,7 +209,7 @@ class _StaleStore(MemoryStore):
 @settings(max_examples=40, deadline=None)
 @given(random=st.randoms(use_true_random=True))
 def test_after_any_faults_it_converges(random: Random) -> None:
-    """Faults of every kind for a minute, then none: equal to the store within a resync."""
+    """Faults of every kind for a minute, then none: equal to the store within an audit."""
 
     async def scenario() -> tuple[Listing | None, Listing]:
         clock = VirtualClock()
@@ -216,7 +217,8 @@ def test_after_any_faults_it_converges(random: Random) -> None:
         store = MemoryStore(clock, writer.state)
         store.watch_fault = lambda: random.choice(list(WatchFault))
         store.delay_seconds = lambda: random.expovariate(20)
-        mirror = _mirror(store)
+        jitter = Random(1)  # noqa: S311 - jitter, not a secret
+        mirror = Mirror(store, "/a/", clock, random=jitter, audit_seconds=15.0)
 
         async def main() -> tuple[Listing | None, Listing]:
             backups = [writer.state.backup()]
@@ -225,7 +227,7 @@ def test_after_any_faults_it_converges(random: Random) -> None:
                 await clock.sleep(random.expovariate(2))
             store.unavailable = False
             store.watch_fault = lambda: WatchFault.NONE
-            await clock.sleep(20)
+            await clock.sleep(40)
             return mirror.listing, await writer.list("/a/")
 
         return await run_beside(main(), mirror.run())
@@ -244,7 +246,71 @@ async def _disturb(
     ]
     if random.random() < 0.2:
         random.choice(actions)()
-    await _put(writer, f"/a/{random.randrange(5)}")
+    key = f"/a/{random.randrange(5)}"
+    write = Delete(key=key) if random.random() < 0.3 else Put(key=key, value=b"")
+    await writer.commit([write, Put(key="/b", value=b"")])
+
+
+class _ListingStore(MemoryStore):
+    """Counts what it lists; `hides` is a key that lists of what is new leave out."""
+
+    listed = 0
+    hides = ""
+
+    async def list(self, prefix: str, after: int = 0) -> Listing:
+        listing = await super().list(prefix, after)
+        shown = tuple(each for each in listing.entries if not after or each.key != self.hides)
+        self.listed += len(shown)
+        return replace(listing, entries=shown)
+
+
+def test_a_change_costs_what_changes_and_a_deletion_is_seen_too() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = _ListingStore(clock)
+        for number in range(100):
+            await _put(store, f"/a/{number:03d}")
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            await mirror.wait_newer(0)
+            store.listed = 0
+            for number in range(10):
+                await mirror.wait_newer(await _put(store, f"/a/{number:03d}") - 1)
+            await clock.sleep(30)
+            assert store.listed == 10
+            revision = await store.commit([Delete(key="/a/050")])
+            assert revision
+            assert len((await mirror.wait_newer(revision - 1)).entries) == 99
+            assert mirror.listing == await store.list("/a/")
+            assert mirror.divergences == 0
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+def test_what_was_known_otherwise_than_stored_is_found_counted_and_believed() -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = _ListingStore(clock)
+        await _put(store)
+        mirror = _mirror(store)
+
+        async def main() -> None:
+            await mirror.wait_newer(0)
+            store.hides = "/a/x"
+            await _put(store)
+            await clock.sleep(30)
+            assert mirror.listing
+            assert mirror.listing.entries != (await store.list("/a/")).entries
+            await clock.sleep(60)
+            assert mirror.listing.entries == (await store.list("/a/")).entries
+            assert mirror.divergences == 1
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
 
 
 def _tail(store: MemoryStore, kept: int) -> Tail:

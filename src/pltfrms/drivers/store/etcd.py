@@ -119,6 +119,7 @@ class EtcdStore:
         return Listing(
             revision=_revision(answer),
             entries=tuple(_entry(kv) for kv in answer.get("kvs", ())),
+            total=int(answer.get("count", 0)),
         )
 
     async def commit(

@@ -72,13 +72,10 @@ class MemoryStoreState:
     def list(self, prefix: str, after: int = 0) -> Listing:
         """Return what is there now and was written after a revision, sorted by key."""
         self._expire()
-        found = (
-            entry
-            for key, entry in self._entries.items()
-            if entry.mod_revision > after and key.startswith(prefix)
-        )
-        entries = sorted(found, key=lambda entry: entry.key)
-        return Listing(revision=self.revision, entries=tuple(entries))
+        found = [entry for key, entry in self._entries.items() if key.startswith(prefix)]
+        written = (entry for entry in found if entry.mod_revision > after)
+        entries = sorted(written, key=lambda entry: entry.key)
+        return Listing(revision=self.revision, entries=tuple(entries), total=len(found))
 
     def changed_after(self, prefix: str, after: int) -> Sequence[int] | None:
         """Return the revisions > `after` that touched `prefix`; None if too long ago."""

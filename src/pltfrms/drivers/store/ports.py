@@ -21,6 +21,8 @@ class Listing:
 
     revision: int
     entries: tuple[KeyValue, ...]
+    total: int = 0
+    """How many keys there are under the prefix, also those that are not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

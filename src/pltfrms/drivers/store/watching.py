@@ -1,6 +1,8 @@
 """An up-to-date copy of a part of the store: list, with watch as a hint to list again."""
 
 import asyncio
+from dataclasses import replace
+from operator import attrgetter
 from random import Random
 
 import structlog
@@ -14,6 +16,8 @@ _COALESCE_SECONDS = 0.02
 _BACKOFF_MIN_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 1.0
 
+_KEYS_SAID = 5
+
 _log = structlog.get_logger(__name__)
 
 
@@ -23,6 +27,10 @@ class Mirror:
     Rules:
         - Data comes from linearizable lists only. A watch merely shortens the wait for the
           next one, so a watch that loses, repeats or invents changes costs time, not truth.
+        - A session begins with a whole list. After that only what was written since is listed,
+          and how many keys there are: as many as we know then means that none was deleted.
+          If not, and every `audit_seconds`, all is listed. What a whole list has otherwise than
+          we do, although we should have known it, is counted in `divergences`; the list wins.
         - Lists happen on every hint (at most one per 20 ms), and every `resync_seconds`
           (+-20 %) without one.
         - A list or a watch that breaks, or that we do not understand, begins a new session
@@ -44,6 +52,7 @@ class Mirror:
         *,
         random: Random,
         resync_seconds: float = 10.0,
+        audit_seconds: float = 60.0,
     ) -> None:
         """Know nothing until `run` runs."""
         self.listing: Listing | None = None
@@ -52,6 +61,11 @@ class Mirror:
         """Monotonic time at which the store last answered a list; None: never."""
         self.regressions = 0
         """How often the store was really set back."""
+        self.divergences = 0
+        """How many entries a whole list showed otherwise than they were known."""
+        self._audit_seconds = audit_seconds
+        self._whole_at: float | None = None
+        """When the last whole list was asked for; None: the next one is whole."""
         self._store = store
         self._prefix = prefix
         self._clock = clock
@@ -115,6 +129,7 @@ class Mirror:
 
     async def _session(self) -> None:
         """List, then watch and list until the watch ends or the store is set back."""
+        self._whole_at = None
         first = await self._relist()
         hint = asyncio.Event()
         watch = asyncio.create_task(self._follow(first.revision, hint))
@@ -153,9 +168,52 @@ class Mirror:
         self._taken = asyncio.Event()
         return listing
 
-    async def _look(self, _known: Listing | None) -> Listing:
-        """Return what the store holds, for somebody who knows `_known` of it."""
-        return await self._store.list(self._prefix)
+    async def _look(self, known: Listing | None) -> Listing:
+        """Return what the store holds, for somebody who knows `known` of it."""
+        now = self._clock.monotonic()
+        due = self._whole_at is None or now - self._whole_at >= self._audit_seconds
+        if known is None or due:
+            return await self._look_at_all(known)
+        newer = await self._store.list(self._prefix, known.revision)
+        if newer.revision < known.revision:
+            return newer
+        merged = _merged(known, newer)
+        if len(merged.entries) == newer.total:
+            return merged
+        return await self._look_at_all(known)
+
+    async def _look_at_all(self, known: Listing | None) -> Listing:
+        asked_at = self._clock.monotonic()
+        whole = await self._store.list(self._prefix)
+        self._whole_at = asked_at
+        if known and whole.revision >= known.revision:
+            differing = _differing(known, whole)
+            if differing:
+                _log.error("mirror differs from the store", keys=differing[:_KEYS_SAID])
+                self.divergences += len(differing)
+        return whole
+
+
+def _merged(known: Listing, newer: Listing) -> Listing:
+    """Return what is known with what was written since; the same entries if nothing was."""
+    if not newer.entries:
+        return replace(known, revision=newer.revision)
+    by_key = {entry.key: entry for entry in known.entries}
+    by_key |= {entry.key: entry for entry in newer.entries}
+    entries = tuple(by_key.values())
+    if len(entries) != len(known.entries):
+        entries = tuple(sorted(entries, key=attrgetter("key")))
+    return Listing(revision=newer.revision, entries=entries, total=len(entries))
+
+
+def _differing(known: Listing, whole: Listing) -> list[str]:
+    """Return the keys that are otherwise than known, and were not written since."""
+    before = {entry.key: entry for entry in known.entries}
+    return [
+        entry.key
+        for entry in whole.entries
+        if entry.mod_revision <= known.revision and before.get(entry.key) != entry
+    ]
 
 
 class Tail(Mirror):
@@ -190,4 +248,4 @@ class Tail(Mirror):
         surplus, kept = entries[: -self._kept], entries[-self._kept :]
         before = self.complete_after if known else 0
         self.complete_after = surplus[-1].mod_revision if surplus else before
-        return Listing(revision=newer.revision, entries=kept)
+        return Listing(revision=newer.revision, entries=kept, total=newer.total)
