@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pltfrms.codec import encode
 from pltfrms.controller import deciding
 from pltfrms.controller.contacts import why_nobody_is_judged
 from pltfrms.controller.loop import AUDIT_SECONDS, Controller
+from pltfrms.controller.state import PREFIX, Reader, allocation_key, service_key
+from pltfrms.drivers.store.ports import Delete, KeyValue, Listing, Put
 from pltfrms.model.api import Heartbeat
 from pltfrms.model.plan import Note, Reason
 from pltfrms.model.state import Load, MachineStatus, RoutingStatus
@@ -22,7 +25,7 @@ from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.controller.test_fair_contact import nobody_is_lost
 from tests.simulation.virtual import VirtualLoop, run_virtual
-from tests.strategies import make_platform
+from tests.strategies import make_allocation, make_platform
 
 STATUS = MachineStatus(machine="fra-n1", routing=RoutingStatus(wanted="a", running="a"))
 
@@ -184,3 +187,47 @@ def test_slowness_is_said_for_as_long_as_nobody_is_judged(
     said = why_nobody_is_judged(slow_at + ago, slow_at, "the store took 3.0 s", ttl_seconds)
     assert bool(said) == (ago < 2 * ttl_seconds + 1)
     assert not said or "the store took 3.0 s" in said
+
+
+def test_a_reader_that_reads_only_what_changed_reads_as_one_that_begins() -> None:
+    async def story(cluster: Cluster) -> None:
+        known = Reader()
+        for second in range(40):
+            if second == 20:
+                cluster.agents["fra-n1"].dead = True
+            listing = cluster.state.list(PREFIX)
+            assert known.read(listing) == Reader().read(listing)
+            await cluster.clock.sleep(1)
+        poison = service_key("bad")
+        for value in (b"{", b"}"):
+            cluster.state.commit((Put(key=poison, value=value),), ())
+            listing = cluster.state.list(PREFIX)
+            assert known.read(listing) == Reader().read(listing)
+            assert known.read(listing).unreadable == (poison,)
+        cluster.state.commit((Delete(key=poison),), ())
+        listing = cluster.state.list(PREFIX)
+        assert known.read(listing) == Reader().read(listing)
+
+    simulate(story)
+
+
+def steps_of_reading_again(count: int) -> int:
+    names = [f"web.fra.{number}-1" for number in range(1, count + 1)]
+    entries = [
+        KeyValue(
+            key=allocation_key(name),
+            value=encode(make_allocation(name, "fra-n1")),
+            mod_revision=1,
+        )
+        for name in sorted(names)
+    ]
+    reader = Reader()
+    listing = Listing(revision=1, entries=tuple(entries))
+    reader.read(listing)
+    with counted_steps() as steps:
+        reader.read(replace(listing, revision=2))
+        return steps()
+
+
+def test_reading_again_costs_little_however_much_there_is() -> None:
+    assert steps_of_reading_again(1000) <= 1.5 * steps_of_reading_again(20)

@@ -14,8 +14,10 @@
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
 """
 
-from collections.abc import Hashable, Mapping
+from bisect import bisect_left
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Generic, TypeVar, cast
 
 from pltfrms.codec import decode, decode_fully
@@ -41,6 +43,7 @@ EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
 
 _T = TypeVar("_T")
+_KEY = attrgetter("key")
 _STATUS = "/status"
 _CONTACT = "/contact"
 _LOST = "/lost"
@@ -151,23 +154,45 @@ class Stored:
 
 def leases_of(listing: Listing) -> dict[str, int]:
     """Return the lease of each machine in contact."""
-    entries = {entry.key: entry for entry in listing.entries}
-    return {name: entry.lease for name, entry in _of_machines(entries, _CONTACT).items()}
+    return _leases(_under(listing.entries, MACHINES))
 
 
-def _of_machines(entries: Mapping[str, KeyValue], suffix: str) -> dict[str, KeyValue]:
+def _leases(machines: Iterable[KeyValue]) -> dict[str, int]:
+    return {name: entry.lease for name, entry in _of_machines(machines, _CONTACT).items()}
+
+
+def _of_machines(entries: Iterable[KeyValue], suffix: str) -> dict[str, KeyValue]:
     """Return the entries of one kind that machines have, by machine."""
     return {
-        key[len(MACHINES) : -len(suffix)]: entry
-        for key, entry in entries.items()
-        if key.startswith(MACHINES) and key.endswith(suffix)
+        entry.key[len(MACHINES) : -len(suffix)]: entry
+        for entry in entries
+        if entry.key.endswith(suffix)
     }
+
+
+def _under(entries: tuple[KeyValue, ...], prefix: str) -> tuple[KeyValue, ...]:
+    """Return the entries under a prefix, of entries sorted by key."""
+    begin = bisect_left(entries, prefix, key=_KEY)
+    return entries[begin : bisect_left(entries, f"{prefix}\U0010ffff", begin, key=_KEY)]
 
 
 @dataclass(slots=True)
 class _Good(Generic[_T]):
     mod_revision: int
     word: _T
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What was read of one kind: it is not read again while its entries are the same."""
+
+    entries: tuple[KeyValue, ...]
+    words: Mapping[str, object]
+    whole: bool = True
+    """Whether all of it could be read; what could not is looked at, and said, each time."""
+
+
+_NOTHING = _Group((), {})
 
 
 class Reader:
@@ -181,72 +206,85 @@ class Reader:
     def __init__(self) -> None:
         """Remember nothing yet."""
         self._good: dict[str, _Good[object]] = {}
+        self._groups: dict[str, _Group] = {}
 
     def read(self, listing: Listing) -> Stored:
         """Return what a listing says; a document is decoded only if it changed."""
-        entries = {entry.key: entry for entry in listing.entries}
-        self._good = {key: good for key, good in self._good.items() if key in entries}
+        entries = tuple(sorted(listing.entries, key=_KEY))
+        of = {prefix: _under(entries, prefix) for prefix in _KINDS}
         problems: dict[str, str] = {}
-        commit = entries.get(COMMIT_KEY)
-        platform = self._single(entries, PLATFORM_KEY, Platform, problems)
-        interventions = self._single(entries, INTERVENTIONS_KEY, Interventions, problems)
-        services = self._words(entries, SERVICES, "", Service, problems)
-        allocations = self._words(entries, ALLOCATIONS, "", Allocation, problems)
-        numbers = self._words(entries, NUMBERS, "", LastNumber, problems)
-        statuses = self._words(entries, MACHINES, _STATUS, MachineStatus, problems)
-        problems |= {key: f"{key} is of a kind not known here" for key in filter(_odd, entries)}
+        commit = _entry_of(entries, COMMIT_KEY)
+        stored_platform = _entry_of(entries, PLATFORM_KEY)
+        platform = self._single(PLATFORM_KEY, stored_platform, Platform, problems)
+        interventions = self._single(
+            INTERVENTIONS_KEY, _entry_of(entries, INTERVENTIONS_KEY), Interventions, problems
+        )
+        services = self._words(of[SERVICES], SERVICES, "", Service, problems)
+        allocations = self._words(of[ALLOCATIONS], ALLOCATIONS, "", Allocation, problems)
+        numbers = self._words(of[NUMBERS], NUMBERS, "", LastNumber, problems)
+        statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
+        problems |= {key: f"{key} is of a kind not known here" for key in _odd(entries, of)}
         return Stored(
             revision=listing.revision,
             commit=commit.mod_revision if commit else 0,
             platform=platform,
-            platform_revision=entries[PLATFORM_KEY].mod_revision if platform else 0,
+            platform_revision=stored_platform.mod_revision
+            if platform and stored_platform
+            else 0,
             interventions=interventions or Interventions(),
             services=services,
             allocations=allocations,
             numbers=numbers,
             statuses=statuses,
-            leases=leases_of(listing),
-            told_lost=frozenset(_of_machines(entries, _LOST)),
+            leases=_leases(of[MACHINES]),
+            told_lost=frozenset(_of_machines(of[MACHINES], _LOST)),
             controllers=frozenset(
-                key.removeprefix(CONTROLLERS) for key in entries if key.startswith(CONTROLLERS)
+                entry.key.removeprefix(CONTROLLERS) for entry in of[CONTROLLERS]
             ),
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
             unread={
-                key: entries[key].mod_revision for key in problems if key.startswith(MACHINES)
+                entry.key: entry.mod_revision
+                for entry in (of[MACHINES] if problems else ())
+                if entry.key in problems
             },
         )
 
     def statuses(self, listing: Listing) -> Mapping[str, MachineStatus]:
         """Return what machines report, of a listing of machines alone."""
-        entries = {entry.key: entry for entry in listing.entries}
-        return self._words(entries, MACHINES, _STATUS, MachineStatus, {})
+        machines = _under(listing.entries, MACHINES)
+        return self._words(machines, MACHINES, _STATUS, MachineStatus, {})
 
     def _single(
-        self,
-        entries: Mapping[str, KeyValue],
-        key: str,
-        kind: type[_T],
-        problems: dict[str, str],
+        self, key: str, entry: KeyValue | None, kind: type[_T], problems: dict[str, str]
     ) -> _T | None:
-        entry = entries.get(key)
-        return self._word(entry, kind, "", problems) if entry else None
+        if entry is None:
+            self._good.pop(key, None)
+            return None
+        return self._word(entry, kind, "", problems)
 
     def _words(
         self,
-        entries: Mapping[str, KeyValue],
+        entries: tuple[KeyValue, ...],
         prefix: str,
         suffix: str,
         kind: type[_T],
         problems: dict[str, str],
-    ) -> dict[str, _T]:
-        words = {}
-        for key, entry in entries.items():
-            if key.startswith(prefix) and key.endswith(suffix):
-                name = key[len(prefix) : len(key) - len(suffix)]
-                word = self._word(entry, kind, name, problems)
+    ) -> Mapping[str, _T]:
+        known = self._groups.get(prefix, _NOTHING)
+        if known.whole and known.entries == entries:
+            return cast("Mapping[str, _T]", known.words)
+        for gone in {each.key for each in known.entries} - {each.key for each in entries}:
+            self._good.pop(gone, None)
+        words, found = {}, dict[str, str]()
+        for entry in entries:
+            if entry.key.endswith(suffix):
+                name = entry.key[len(prefix) : len(entry.key) - len(suffix)]
+                word = self._word(entry, kind, name, found)
                 if word is not None:
                     words[name] = word
+        problems |= found
+        self._groups[prefix] = _Group(entries, words, whole=not found)
         return words
 
     def _word(
@@ -264,10 +302,24 @@ class Reader:
         return cast("_T", good.word) if good else None
 
 
-def _odd(key: str) -> bool:
-    """Return whether a key is of a kind that this version does not know."""
+def _odd(
+    entries: tuple[KeyValue, ...], of: Mapping[str, tuple[KeyValue, ...]]
+) -> Iterator[str]:
+    """Yield the keys that are of a kind that this version does not know."""
     single = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY)
-    return key not in single and not key.startswith(_KINDS)
+    known = sum(map(len, of.values())) + sum(
+        _entry_of(entries, key) is not None for key in single
+    )
+    if known < len(entries):
+        for entry in entries:
+            if entry.key not in single and not entry.key.startswith(_KINDS):
+                yield entry.key
+
+
+def _entry_of(entries: tuple[KeyValue, ...], key: str) -> KeyValue | None:
+    """Return the entry of a key, of entries sorted by key."""
+    at = bisect_left(entries, key, key=_KEY)
+    return entries[at] if at < len(entries) and entries[at].key == key else None
 
 
 def _decoded(kind: type[_T], entry: KeyValue, name: str) -> _T:
