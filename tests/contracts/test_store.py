@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.store import etcd as etcd_module
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
@@ -89,6 +90,22 @@ def test_how_many_keys_there_are_is_said_whatever_is_listed(check: Check) -> Non
         assert (len(newer.entries), newer.total) == (1, 5)
         await _committed(store, Delete(key=f"{prefix}2"))
         assert (await store.list(prefix, newer.revision)).total == 4
+
+    check(scenario)
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 14])
+def test_a_long_list_is_read_in_pages_of_one_revision(
+    check: Check, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd_module, "PAGE_KEYS", 5)
+
+    async def scenario(store: Store, prefix: str) -> None:
+        keys = [f"{prefix}{number:02d}" for number in range(count)]
+        revision = await _committed(store, *(Put(key=key, value=b"") for key in keys))
+        listing = await store.list(prefix)
+        assert [entry.key for entry in listing.entries] == keys
+        assert (listing.revision, listing.total) == (revision, count)
 
     check(scenario)
 

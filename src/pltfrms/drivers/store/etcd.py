@@ -11,6 +11,7 @@ import ssl
 import time
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -27,8 +28,11 @@ _CONNECTIONS = 100
 """Requests that are asked at the same time; further ones wait."""
 _LISTS = 20
 """Lists that are asked at the same time; further ones wait."""
+PAGE_KEYS = 1000
+"""Keys of one answer to a list, all at one revision: what is read at once must not be long."""
 _NO_LEADER = "etcdserver: no leader"
 """The one refusal after which nothing was done for sure: it is checked before proposing."""
+_COMPACTED = "mvcc: required revision has been compacted"
 _LEASE_NOT_FOUND = "etcdserver: requested lease not found"
 _INVALID_ARGUMENT_CODES = {400}
 
@@ -106,7 +110,20 @@ class EtcdStore:
 
     async def list(self, prefix: str, after: int = 0) -> Listing:
         """Return all entries whose key starts with `prefix`, written after a revision."""
-        request = _range(prefix) | {"min_mod_revision": str(after + 1)}
+        request = _range(prefix)
+        if after:  # etcd looks at all of them before it leaves any out: one page
+            return _listing(await self._page(request | {"min_mod_revision": str(after + 1)}))
+        request |= {"limit": str(PAGE_KEYS)}
+        answer = await self._page(request)
+        first = _listing(answer)
+        entries = list(first.entries)
+        while answer.get("more"):
+            begin = _encode(f"{entries[-1].key}\0".encode())
+            answer = await self._page(request | {"key": begin, "revision": str(first.revision)})
+            entries += _listing(answer).entries
+        return replace(first, entries=tuple(entries))
+
+    async def _page(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         began = time.monotonic()
         try:
             answer = await self._call(
@@ -116,11 +133,7 @@ class EtcdStore:
             self._patience.failed_after(time.monotonic() - began)
             raise
         self._patience.answered_after(time.monotonic() - began)
-        return Listing(
-            revision=_revision(answer),
-            entries=tuple(_entry(kv) for kv in answer.get("kvs", ())),
-            total=int(answer.get("count", 0)),
-        )
+        return answer
 
     async def commit(
         self, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
@@ -339,6 +352,14 @@ def _entry(kv: Mapping[str, str]) -> KeyValue:
     )
 
 
+def _listing(answer: Mapping[str, Any]) -> Listing:
+    return Listing(
+        revision=_revision(answer),
+        entries=tuple(_entry(kv) for kv in answer.get("kvs", ())),
+        total=int(answer.get("count", 0)),
+    )
+
+
 def _events(answer: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     events: Sequence[Mapping[str, Any]] = answer.get("events", ())
     return events
@@ -365,6 +386,8 @@ def _refusal(status_code: int, text: str) -> Exception:
     """Return the error that an answer other than 200 means."""
     if _NO_LEADER in text:
         return _NotSentError(_NO_LEADER)
+    if _COMPACTED in text:  # between two pages of a list, which is begun anew
+        return _PerhapsDoneError(_COMPACTED)
     if _LEASE_NOT_FOUND in text:
         return NotFoundError("the lease does not exist any more; grant a new one")
     if status_code in _INVALID_ARGUMENT_CODES:
