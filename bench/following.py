@@ -140,10 +140,14 @@ async def measure(services: int, replicas: int, repeat: int) -> dict[str, Any]:
     prepare()
     loading = time.monotonic()
     await director.begin()
-    begun = time.monotonic()
+    begun, used = time.monotonic(), time.process_time()
     task = asyncio.ensure_future(director.run())
     all_right = await puts.all_of(services)
-    figures = {"load_s": round(begun - loading, 2), "all_right_s": round(all_right - begun, 2)}
+    figures = {
+        "load_s": round(begun - loading, 2),
+        "all_right_s": round(all_right - begun, 2),
+        "of_it_cpu_s": round(time.process_time() - used, 2),
+    }
     figures |= await _reactions(puts, addresses, repeat)
     figures |= await _at_rest()
     task.cancel()

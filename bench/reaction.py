@@ -1,12 +1,17 @@
 """Measure how long packets still go to an instance that is gone, from packet to packet.
 
-    .venv/bin/python bench/reaction.py [--repeat 6] [--json]
+    .venv/bin/python bench/reaction.py [--repeat 6] [--services 1] [--json]
 
 Starts its own lab of examples/three-datacenters (as root). One eyeball sends packets of ever
 new flows to `web`; the edges note, with the kernel's time stamps, when a packet left for which
 instance. What fails is an instance that gets packets, or its node. The figure is the time from
 the order to end an instance, or to silence a node, to the last packet that an edge sent there.
 All is well again before the next one.
+
+`web` is the only service that runs. With `--services N`, directors follow the routes of N: in
+table 105 of every edge and node the bench puts those of four instances of each other service,
+with BIRD's metric, but not its protocol number, since it would delete what it does not know. No
+target names these services, so they have no tables; for those see `bench/following.py`.
 """
 
 import argparse
@@ -48,6 +53,11 @@ _ALL, _IPV6 = 3, 0x86DD
 _SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
 _OUTER = struct.Struct("!12xH24x16s")
 """Of a frame with an outer packet: Ethernet type, destination."""
+
+
+OTHERS_FROM = 10_000
+"""Ids of services that are routes alone."""
+OTHERS_SLOTS = range(60, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,22 @@ def measure(rig: Rig, case: Case) -> float:
     if len(before) < PACKETS_PER_SECOND / 4:
         raise RuntimeError(f"{len(before)} packets to {victims} before the fault: too few")
     return 1000 * max(0.0, _last_before_silence(times, at) - at)
+
+
+def put_others(rig: Rig, count: int) -> None:
+    """Put routes to instances of so many services that do not run, at every director."""
+    platform = rig.snapshot().platform
+    nodes = platform.machines_of(Role.NODE)
+    addresses = [
+        platform.instance6(nodes[slot % len(nodes)], OTHERS_FROM + number, slot)
+        for number in range(count)
+        for slot in OTHERS_SLOTS
+    ]
+    words = "dev fab-a table 105 proto static metric 1010"
+    lines = "".join(f"route replace {address}/128 {words}\n" for address in addresses)
+    for machine in (*nodes, *platform.machines_of(Role.EDGE)):
+        command = rig.client.exec_argv(machine.name, ("ip", "-batch", "-"))
+        subprocess.run(command, input=lines, text=True, check=True, timeout=120)
 
 
 def _addresses(rig: Rig) -> dict[str, Allocation]:
@@ -226,9 +252,10 @@ def watch(words: Sequence[str]) -> None:
 # ---- all of it -----------------------------------------------------------------------------
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
+def show(rows: Sequence[dict[str, Any]], services: int) -> None:
     """Print the table for people."""
-    print(f"ran on: {machine_words()}\n")
+    print(f"ran on: {machine_words()}")
+    print(f"directors follow {services} services\n")
     print(f"{'fault':16}{'median':>10}{'longest':>10}{'promised median':>18}{'runs':>6}")
     for row in rows:
         median, longest = f"{row['median_ms']} ms", f"{max(row['last_packet_ms'])} ms"
@@ -243,10 +270,12 @@ def main() -> None:
         return parts[sys.argv[1]](sys.argv[2:])
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeat", type=int, default=6)
+    parser.add_argument("--services", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     rows = []
     with running_rig(f"bench-{os.getpid()}") as rig:
+        put_others(rig, asked.services - 1)
         for case in CASES:
             took = [round(measure(rig, case), 1) for _ in range(asked.repeat)]
             median = round(statistics.median(took), 1)
@@ -259,9 +288,10 @@ def main() -> None:
                 }
             )
     if asked.json:
-        print(json.dumps({"ran_on": machine_words(), "rows": rows}, indent=2))
+        what = {"ran_on": machine_words(), "services": asked.services}
+        print(json.dumps({**what, "rows": rows}, indent=2))
     else:
-        show(rows)
+        show(rows, asked.services)
     return None
 
 
