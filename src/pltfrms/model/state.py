@@ -66,6 +66,9 @@ class SessionStatus:
     """Routes accepted, announced, and refused; rounded, so that small changes stay at home."""
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Refused routes by reason (a `Reject`); sessions with the outside only."""
+    counted: bool = True
+    """Whether that is of now. Not while BIRD is silent, and not before it was asked anew since
+    the session came up, or since what the machine announces has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

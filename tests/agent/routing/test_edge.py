@@ -77,6 +77,26 @@ def test_an_aggregate_follows_the_services_with_hysteresis() -> None:
     run_virtual(story())
 
 
+def test_counts_of_before_an_announcement_are_not_told_as_those_of_after_it() -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        bench.bird.states = (BgpState(name="peer.ix.ipv4", up=True, detail="Established"),)
+        _announce_elsewhere(bench)
+        async with bench.life():
+            await bench.order(make_target(1, machine="fra-e1"))
+            await bench.passes(5.0)
+            _serve(bench)
+            counted = []
+            for _ in range(60):
+                await bench.passes(0.1)
+                if any(each.announced for each in bench.status.aggregates):
+                    counted += [bench.status.sessions[0].counted]
+            assert counted[:10] == [False] * 10
+            assert counted[-10:] == [True] * 10
+
+    run_virtual(story())
+
+
 @pytest.mark.parametrize("name", ["fra-e1", "fra-e4"])
 def test_what_nobody_announces_any_more_is_repaired_also_by_a_client_of_reflectors(
     name: str,

@@ -419,6 +419,27 @@ def test_counts_are_reported_so_that_they_rarely_change() -> None:
     run_virtual(story())
 
 
+def test_counts_are_of_now_only_when_bird_was_asked_since_the_session_came_up() -> None:
+    async def story() -> None:
+        bench = _bench()
+        silent = tuple(replace(state, exported=0) for state in UP)
+        bench.bird.states = tuple(replace(state, up=False) for state in silent)
+        async with bench.life(5.0):
+            assert all(session.counted for session in bench.status.sessions)
+            bench.bird.states = silent
+            seen = []
+            for _ in range(50):
+                await bench.passes(0.1)
+                seen += [{each.counted for each in bench.status.sessions if each.up}]
+            assert seen.index({False}) < seen.index({True})
+            assert seen[-1] == {True}
+            bench.bird.alive = False
+            await bench.passes(5.0)
+            assert not any(session.counted for session in bench.status.sessions)
+
+    run_virtual(story())
+
+
 def test_a_new_version_of_the_agent_lets_controllers_hear_first_what_it_wants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

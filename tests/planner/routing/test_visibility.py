@@ -76,6 +76,20 @@ def test_what_edges_have_not_told_is_unknown_and_no_problem_by_itself() -> None:
     assert look(statuses={}).unknown == 9
 
 
+def test_counts_of_before_an_announcement_are_not_known_and_no_problem() -> None:
+    said = {edge: say(edge, exported=0) for edge in EDGES}
+    early = {
+        edge: replace(
+            status, sessions=tuple(replace(each, counted=False) for each in status.sessions)
+        )
+        for edge, status in said.items()
+    }
+    assert look(statuses=said).shortfalls(NETWORK) != ()
+    seen = look(statuses=early)
+    assert (seen.sessions, seen.unknown) == (0, 9)
+    assert seen.shortfalls(NETWORK) == ()
+
+
 def test_floors_are_said_with_numbers() -> None:
     withheld = {edge: say(edge, announced=edge == "fra-e1") for edge in EDGES}
     floored = replace(NETWORK, guards=Guards(announce_floor=2))

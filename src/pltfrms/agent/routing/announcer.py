@@ -98,6 +98,8 @@ class Announcer:
         if decision.statuses != self.statuses:
             self.statuses = decision.statuses
             self._tell(before)
+        if _announced(decision.states) != _announced(before):
+            self._sessions.doubt_counts()
         return _WAITING_SECONDS if decision.waiting else _LOOK_AGAIN_SECONDS
 
     def owners(self) -> Mapping[str, str]:
@@ -112,8 +114,7 @@ class Announcer:
 
     def announced(self) -> AbstractSet[Prefix]:
         """Return the aggregates that this edge means to announce now."""
-        states = self._states or {}
-        return {prefix for prefix, state in states.items() if state.announced}
+        return _announced(self._states or {})
 
     def _telling(self, target: Target, platform: Platform) -> AbstractSet[str]:
         """Return the sessions with the outside that are not drained until they are silent."""
@@ -172,3 +173,7 @@ class Announcer:
                     detail=status.reason.sentence,
                     reason=status.reason,
                 )
+
+
+def _announced(states: Mapping[Prefix, AggregateState]) -> AbstractSet[Prefix]:
+    return {prefix for prefix, state in states.items() if state.announced}

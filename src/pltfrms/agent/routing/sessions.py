@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Final
 
 from pltfrms.agent.problems import Problems
@@ -18,6 +19,8 @@ SESSIONS_SECONDS: Final = 2.0
 COALESCE_SECONDS: Final = 0.05
 """The sessions of all fabrics with a node end at nearly the same time."""
 REJECTS_SECONDS: Final = 30.0
+SETTLE_SECONDS: Final = 1.0
+"""BIRD hears of a route in the kernel at once, and tells its peers soon after."""
 _EXACT_BELOW = 101
 _INSIDE = ("node.", "edge.", "controller.")
 _OUTSIDE = ("peer.",)
@@ -49,6 +52,8 @@ class Sessions:
         self.statuses: tuple[SessionStatus, ...] = ()
         self.absences = Absences()
         """What an edge says of its nodes."""
+        self._settled_at = 0.0
+        """Before that (monotonic seconds) BIRD may not have followed what we announce."""
 
     async def run(self) -> None:
         """Watch for ever; edges look at once when routes say that a node may be gone."""
@@ -72,6 +77,7 @@ class Sessions:
 
     async def look(self) -> tuple[BgpState, ...]:
         """Ask BIRD now; UnavailableError if it does not answer."""
+        settled = self._world.clock.monotonic() >= self._settled_at
         try:
             states = await self._world.bird.sessions()
         except UnavailableError as error:
@@ -80,18 +86,28 @@ class Sessions:
             self._report(
                 Absences(),
                 tuple(
-                    SessionStatus(name=session.name, up=False, detail=f"unknown: {error}")
-                    for session in self.statuses
+                    SessionStatus(
+                        name=each.name, up=False, detail=f"unknown: {error}", counted=False
+                    )
+                    for each in self.statuses
                 ),
             )
             raise
         self.answers = True
         before = {session.name: session for session in self.statuses}
+        statuses = [self._status(state, before.get(state.name)) for state in states]
         self._report(
             self._witness.see(states, self._world.clock.monotonic()),
-            tuple(self._status(state, before.get(state.name)) for state in states),
+            tuple(each if settled else replace(each, counted=False) for each in statuses),
         )
         return states
+
+    def doubt_counts(self) -> None:
+        """Hear that what we announce has changed: counts of before say nothing of it."""
+        self._settled_at = self._world.clock.monotonic() + SETTLE_SECONDS
+        self._report(
+            self.absences, tuple(replace(each, counted=False) for each in self.statuses)
+        )
 
     @property
     def inside(self) -> bool | None:
@@ -124,6 +140,7 @@ class Sessions:
                 for number, count in rejects.items()
                 if number in words
             },
+            counted=old.up or not state.up or state.exported > 0,
         )
 
     def _report(self, absences: Absences, statuses: tuple[SessionStatus, ...]) -> None:

@@ -95,7 +95,7 @@ def _is_heard(each: Announcement, status: MachineStatus | None) -> bool | None:
     name = f"peer.{each.session.partition('@')[0]}.ipv{each.prefix.version}"
     session = _named(status.sessions, name)
     said = next((a for a in status.aggregates if a.prefix == str(each.prefix)), None)
-    if session is None or said is None:
+    if session is None or said is None or (said.announced and not session.counted):
         return None
     return said.announced and session.up and session.exported > 0
 
