@@ -12,7 +12,7 @@ import httpx2
 from pltfrms.api.app import READERS_MAX, make_app
 from pltfrms.api.hiding import HIDDEN
 from pltfrms.codec import decode, encode
-from pltfrms.controller.state import PLATFORM_KEY, commit_mark, status_key
+from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key, status_key
 from pltfrms.drivers.aside import Here
 from pltfrms.drivers.store.ports import Put
 from pltfrms.model.api import (
@@ -229,6 +229,24 @@ def test_an_operator_of_the_next_release_is_told_what_would_not_be_done() -> Non
     serve(story)
 
 
+def test_who_decides_nothing_is_alive_and_not_ready() -> None:
+    async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
+        await cluster.clock.sleep(3)
+        for path in ("/healthz", "/readyz"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.text) == (200, "ok\n")
+        assert "pltfrms_deciding 1.0" in (await client.get("/metrics")).text
+        poison = service_key("bad")
+        cluster.state.commit((Put(key=poison, value=b"{"),), ())
+        await cluster.clock.sleep(3)
+        alive, ready = await client.get("/healthz"), await client.get("/readyz")
+        assert (alive.status_code, ready.status_code) == (200, 503)
+        assert all("decides nothing" in a.text and poison in a.text for a in (alive, ready))
+        assert "pltfrms_deciding 0.0" in (await client.get("/metrics")).text
+
+    serve(story)
+
+
 def test_health_and_metrics_tell_when_the_store_is_away() -> None:
     async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
         await client.post("/v1/apply", content=encode(Change(services=(WEB,))))
@@ -247,7 +265,7 @@ def test_health_and_metrics_tell_when_the_store_is_away() -> None:
         cluster.seats["fra-c1"].store.unavailable = True
         await cluster.clock.sleep(6)
         began = cluster.clock.monotonic()
-        for path in ("/healthz", "/v1/snapshot", "/v1/targets/fra-n1", "/v1/events"):
+        for path in ("/healthz", "/readyz", "/v1/snapshot", "/v1/targets/fra-n1", "/v1/events"):
             assert (await client.get(path)).status_code == 503
         assert cluster.clock.monotonic() - began < 1
         old = decode(SnapshotView, (await client.get("/v1/snapshot?stale=true")).content)

@@ -127,7 +127,25 @@ def test_who_cannot_read_what_is_wanted_changes_nothing_and_says_so() -> None:
         assert f"{old.name}: {view.problems[0]}" in shown
         metrics = Metrics(operations.controller).text().decode()
         assert "pltfrms_unreadable_documents 1.0" in metrics
+        assert "pltfrms_deciding 0.0" in metrics
         assert len(cluster.stored().allocations) == 6
+
+    simulate(story)
+
+
+def test_others_show_who_cannot_read_what_is_wanted_until_it_can() -> None:
+    async def story(cluster: Cluster, old: Seat, new: Seat) -> None:
+        assert new.operations
+        good = Put(key=service_key("web"), value=encode(cluster.stored().services["web"]))
+        say_news(cluster)
+        await cluster.clock.sleep(5)
+        (problem,) = old.controller.problems
+        view = new.operations.snapshot()
+        assert view.problems == ()
+        assert f"{old.name}: {problem}" in summarize(view, cluster.clock.unix_ms()).problems
+        cluster.state.commit((good, commit_mark("fra-c1", 0)), ())
+        await cluster.clock.sleep(5)
+        assert new.operations.snapshot().controller_problems == {}
 
     simulate(story)
 

@@ -162,6 +162,15 @@ def _add_health_routes(app: FastAPI, operations: Operations) -> None:
     async def healthz() -> Response:
         """Answer 200 while the store answers."""
         operations.require_store()
+        idle = operations.controller.why_idle
+        text = f"ok; but {idle}\n" if idle else "ok\n"
+        return Response(text, media_type="text/plain")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Answer 200 while this controller decides."""
+        if idle := operations.controller.why_idle:
+            raise UnavailableError(idle)
         return Response("ok\n", media_type="text/plain")
 
     @app.get("/metrics")

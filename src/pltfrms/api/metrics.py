@@ -37,6 +37,8 @@ class _Collector(Collector):
         yield from self._counts()
         count = self._controller.unreadable_count
         yield _gauge("unreadable_documents", "Documents that it cannot read.", count)
+        deciding = not self._controller.why_idle
+        yield _gauge("deciding", "Whether this controller decides.", deciding)
         try:
             snapshot = self._controller.view.snapshot()
         except UnavailableError:

@@ -97,7 +97,13 @@ class Controller:
         self.journal = EventLog(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
         self.view = View(self.store, self.lease_store, clock, self._mirror, trouble)
-        self._presence = Presence(self.lease_store, clock, name, self._presence_ttl_seconds)
+        self._presence = Presence(
+            self.lease_store,
+            clock,
+            name,
+            self._presence_ttl_seconds,
+            lambda: "; ".join(self.problems),
+        )
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
         self.aside = apart.aside
@@ -127,6 +133,15 @@ class Controller:
     def unreadable_count(self) -> int:
         """How many documents cannot be read here."""
         return len(self._problems)
+
+    @property
+    def why_idle(self) -> str:
+        """Why nothing is decided here now, one sentence; empty: it is."""
+        try:
+            self.view.snapshot()
+        except UnavailableError as error:
+            return str(error)
+        return self._broken
 
     async def run(self) -> None:
         """Keep the platform as it is wanted, until cancelled."""

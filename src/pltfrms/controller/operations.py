@@ -140,6 +140,7 @@ class Operations:
                 stale_seconds=seconds,
                 last_contacts=self._view.last_contacts() if seconds else {},
                 problems=problems,
+                controller_problems=self._view.controller_problems,
             )
         return SnapshotView(
             controller=name,
@@ -147,6 +148,7 @@ class Operations:
             notes=self.controller.notes,
             problems=problems,
             controllers=self._view.controllers,
+            controller_problems=self._view.controller_problems,
         )
 
     async def events(

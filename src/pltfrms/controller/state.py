@@ -9,7 +9,8 @@
 /pltfrms/machines/NAME/status       MachineStatus
 /pltfrms/machines/NAME/contact      attached to the machine's lease
 /pltfrms/machines/NAME/lost         while it is lost, and that has been told
-/pltfrms/controllers/NAME           attached to the lease of the controller itself
+/pltfrms/controllers/NAME           attached to the lease of the controller itself; says what
+                                    keeps it from deciding, mostly nothing
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
 """
@@ -121,6 +122,8 @@ class Stored:
     """Machines of which it has been told that they are lost."""
     controllers: frozenset[str] = frozenset()
     """Controllers that live; one of a release before this key was written is not here."""
+    controller_problems: Mapping[str, str] = field(default_factory=dict)
+    """What keeps a controller from deciding or from knowing all, of those who say so."""
     problems: tuple[str, ...] = ()
     """One sentence per document that cannot be read."""
     unreadable: tuple[str, ...] = ()
@@ -241,6 +244,11 @@ class Reader:
             controllers=frozenset(
                 entry.key.removeprefix(CONTROLLERS) for entry in of[CONTROLLERS]
             ),
+            controller_problems={
+                entry.key.removeprefix(CONTROLLERS): entry.value.decode(errors="replace")
+                for entry in of[CONTROLLERS]
+                if entry.value
+            },
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
             unread={

@@ -77,6 +77,11 @@ class View:
         now, ttl_seconds = self._clock.monotonic(), platform.timers.contact_ttl_seconds
         return why_nobody_is_judged(now, slow_at, self._trouble.what, ttl_seconds)
 
+    @property
+    def controller_problems(self) -> Mapping[str, str]:
+        """What keeps controllers from deciding, as each has said of itself."""
+        return self._stored.controller_problems if self._stored else {}
+
     def stored(self) -> Stored:
         """Return what the mirror holds, decoded.
 

@@ -13,7 +13,8 @@ GET  /v1/balancers/{machine} -> BalancerView
 GET  /v1/balancers/{machine}/row?service=ID&row=N     -> list of addresses, as the kernel has it
 GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N&stale=BOOL -> list[Event], oldest first;
      503 when too many wait already
-GET  /healthz (200 while the store answers, else 503) and /metrics (Prometheus)
+GET  /healthz (200 while the store answers, else 503; its text says if nothing is decided)
+GET  /readyz  (200 while this controller decides, else 503) and /metrics (Prometheus)
 Errors: the status code of `pltfrms.errors` with a body ErrorBody.
 """
 
@@ -189,6 +190,8 @@ class SnapshotView:
     """What keeps this controller from deciding, or from knowing all; one sentence each."""
     controllers: tuple[str, ...] | None = None
     """Controllers that live, as the store says; None: not known."""
+    controller_problems: Mapping[str, str] = field(default_factory=dict)
+    """What keeps other controllers from deciding, by name, as each has said of itself."""
 
     @property
     def last_known(self) -> Snapshot:

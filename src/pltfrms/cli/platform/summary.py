@@ -193,6 +193,11 @@ def _problem_lines(
             "was known last; nothing is decided, and what runs goes on"
         )
     yield from (f"{view.controller}: {problem}" for problem in view.problems)
+    yield from (
+        f"{name}: {problem}"
+        for name, problem in sorted(view.controller_problems.items())
+        if name != view.controller
+    )
     yield from (f"{name}: {_NO_CONTROLLER}" for name in _silent_controllers(view))
     yield from (f"{m.name}: {problem}" for m in machines for problem in m.problems)
     yield from failing_lines(snapshot)
