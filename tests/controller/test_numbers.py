@@ -6,14 +6,16 @@ import pytest
 
 from pltfrms.codec import encode
 from pltfrms.controller import deciding
-from pltfrms.controller.loop import BATCH_STEPS
+from pltfrms.controller.loop import BATCH_STEPS, PRUNE_SECONDS
 from pltfrms.controller.state import allocation_key, commit_mark
 from pltfrms.drivers.store.ports import Put
+from pltfrms.model.api import Change
 from pltfrms.model.plan import Plan
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.placement.plan import make_plan
 from tests.controller.cluster import Cluster
-from tests.controller.test_cluster import simulate
+from tests.controller.test_cluster import WEB, simulate
+from tests.strategies import make_spec
 
 
 def last_first(snapshot: Snapshot) -> Plan:
@@ -37,5 +39,36 @@ def test_copies_that_stop_in_two_batches_leave_the_highest_number_in_any_order(
         cluster.state.commit((*writes, commit_mark("test", 0)), ())
         await cluster.until(lambda: len(cluster.stored().allocations) == 6, 10)
         assert cluster.stored().numbers[replica].number == copies[-1].number
+
+    simulate(story)
+
+
+def test_numbers_of_a_deleted_service_are_forgotten_when_no_node_can_run_it() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.operations.apply(Change(services=(make_spec("api"),)))
+        await cluster.until(lambda: cluster.settled("api"), 10)
+        away = next(a.node for a in cluster.stored().allocations.values() if a.service == "api")
+        cluster.agents[away].cut = True
+        await cluster.clock.sleep(1)
+        await cluster.operations.delete("api")
+        await cluster.clock.sleep(3 * PRUNE_SECONDS)
+        kept = set(cluster.stored().numbers)
+        assert {f"api.{name}.{n}" for name in ("ams", "fra", "lon") for n in (1, 2)} <= kept
+        cluster.agents[away].cut = False
+        await cluster.clock.sleep(2 * PRUNE_SECONDS)
+        assert not any(name.startswith("api.") for name in cluster.stored().numbers)
+        assert cluster.settled("web")
+
+    simulate(story)
+
+
+def test_numbers_of_a_service_that_is_wanted_are_kept() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.operations.apply(Change(services=(replace(WEB, per_datacenter=1),)))
+        await cluster.clock.sleep(3 * PRUNE_SECONDS)
+        assert set(cluster.stored().numbers) == {"web.ams.2", "web.fra.2", "web.lon.2"}
+        revision = cluster.stored().commit
+        await cluster.clock.sleep(3 * PRUNE_SECONDS)
+        assert cluster.stored().commit == revision
 
     simulate(story)

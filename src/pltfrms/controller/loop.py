@@ -19,6 +19,7 @@ from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.measured import MeasuredStore, Trouble
 from pltfrms.controller.presence import Presence, presence_ttl_seconds
 from pltfrms.controller.state import (
+    NUMBERS,
     PLATFORM_KEY,
     Stored,
     allocation_key,
@@ -37,7 +38,7 @@ from pltfrms.model.api import Event
 from pltfrms.model.plan import LastNumber, Note, Place, Plan, Reason, Step
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
-from pltfrms.planner.placement.numbers import numbers_left
+from pltfrms.planner.placement.numbers import numbers_left, unneeded_numbers
 
 BATCH_STEPS = (MAX_OPERATIONS - 2) // 3
 """Steps of one transaction; each is three writes: an allocation, an event, maybe a number. Of
@@ -185,11 +186,13 @@ class Controller:
         await self._tell_problems(stored.problems)
         await self._tell_contacts(stored)
         await self._tell_divergences()
-        await self._prune()
+        pruned = await self._prune()
         if stored.unreadable:
             self._broken = self._told_broken = ""
             return IDLE_SECONDS
         snapshot = self.view.snapshot()
+        if pruned and not stored.unread and await self._forget_numbers(snapshot):
+            return 0.0
         plan = await self._sound_plan(snapshot)
         undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
         idle = RETRY_SECONDS if undecided else IDLE_SECONDS
@@ -387,11 +390,29 @@ class Controller:
         if events and self.view.is_first(self.name):
             await self.journal.write(events)
 
-    async def _prune(self) -> None:
+    # ---- cleaning --------------------------------------------------------------------------
+
+    async def _prune(self) -> bool:
         due = self.clock.monotonic() - self._pruned_at >= PRUNE_SECONDS
-        if due and self.view.is_first(self.name):
-            self._pruned_at = self.clock.monotonic()
-            await self.journal.prune()
+        if not due or not self.view.is_first(self.name):
+            return False
+        self._pruned_at = self.clock.monotonic()
+        await self.journal.prune()
+        return True
+
+    async def _forget_numbers(self, snapshot: Snapshot) -> bool:
+        """Forget some numbers that nobody needs; return whether there were any."""
+        if not unneeded_numbers(snapshot, dict.fromkeys(snapshot.numbers, 0)):
+            return False
+        listing = await self.store.list(NUMBERS)
+        written_at = {e.key.removeprefix(NUMBERS): e.mod_revision for e in listing.entries}
+        unneeded = unneeded_numbers(snapshot, written_at)[: MAX_OPERATIONS - 2]
+        if unneeded:
+            writes: list[Put | Delete] = [self._commit_mark()]
+            writes += [Delete(key=number_key(replica)) for replica in unneeded]
+            committed = await self.store.commit(writes, (unchanged_since(snapshot.revision),))
+            await self._wait_until_seen(committed or 0)
+        return bool(unneeded)
 
 
 def _remember(replica: str, number: int) -> Put:

@@ -1,13 +1,16 @@
 """Numbers of allocations: none comes back, on whatever node, or its name would mean two things.
 
 What is recorded or still runs has its number; of what is neither, the store remembers the
-highest one of each replica.
+highest one of each replica. It may forget those of a deleted service once no node can run a
+copy of it any more: else they would grow for ever where services come and go by name.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pltfrms.model.plan import Step, Stop
 from pltfrms.model.state import Snapshot
+from pltfrms.model.topology import Role
 
 
 def replica_of(allocation: str) -> tuple[str, int]:
@@ -41,6 +44,27 @@ def numbers_left(known: Mapping[str, int], steps: Iterable[Step]) -> dict[str, i
     return {
         replica: number for replica, number in left.items() if number > known.get(replica, 0)
     }
+
+
+def unneeded_numbers(snapshot: Snapshot, written_at: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the replicas, sorted, whose last number may be forgotten.
+
+    `written_at` is the revision of the commit that wrote the number, by replica. A copy that
+    ended with that commit is in no later target, and agents refuse older ones: so whoever has
+    followed a later one, and reports no copy, will run none. A node that was never heard of
+    never got any; one that is away keeps what was written meanwhile.
+    """
+    platform, statuses = snapshot.platform, snapshot.statuses
+    nodes = (node.name for node in platform.machines_of(Role.NODE) if not node.external)
+    heard = min((statuses[n].generation for n in nodes if n in statuses), default=0)
+    living = highest_numbers(replace(snapshot, numbers={}))
+    return tuple(
+        replica
+        for replica, revision in sorted(written_at.items())
+        if revision <= heard
+        and replica not in living
+        and replica.rsplit(".", 2)[0] not in snapshot.services
+    )
 
 
 def _raise_to(highest: dict[str, int], allocation: str) -> None:
