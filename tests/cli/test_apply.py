@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pltfrms.cli.service import apply as applying
-from pltfrms.model.api import ChangeLine
+from pltfrms.errors import ConflictError
+from pltfrms.model.api import Change, ChangeLine, PlanPreview
 from pltfrms.model.plan import Note, Place, Reason
 from pltfrms.model.state import Phase
 from tests.cli.conftest import Run
@@ -23,6 +24,7 @@ from tests.cli.world import (
 
 WEB_FILE = EXAMPLE / "web.yaml"
 CREATE = (ChangeLine(about="service/web", action="create", detail="2 per datacenter"),)
+UPDATE = (replace(CREATE[0], action="update"),)
 
 
 def test_plan_without_change_exits_0(run: Run, controller: FakeController) -> None:
@@ -142,6 +144,30 @@ def test_apply_asks(
 def test_no_change_applies_nothing(run: Run, controller: FakeController) -> None:
     assert run("apply", WEB_FILE, "--yes").code == 0
     assert controller.applied == []
+
+
+@pytest.mark.parametrize(("other", "code", "applied"), [(False, 0, 1), (True, 4, 0)])
+def test_what_was_shown_is_applied_though_somebody_was_faster_and_nothing_else(
+    run: Run,
+    controller: FakeController,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    other: bool,
+    code: int,
+    applied: int,
+) -> None:
+    controller.changes = CREATE
+    apply, conflicts = controller.apply, iter((True, True))
+
+    def late(change: Change) -> PlanPreview:
+        if next(conflicts, False):
+            controller.changes = UPDATE if other else CREATE
+            raise ConflictError("the last commit is another one")
+        return apply(change)
+
+    monkeypatch.setattr(controller, "apply", late)
+    assert run("apply", WEB_FILE, "--yes").code == code
+    assert len(controller.applied) == applied
 
 
 def test_somebody_else_was_faster(run: Run, controller: FakeController) -> None:

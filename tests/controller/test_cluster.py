@@ -9,7 +9,9 @@ from random import Random
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.controller.state import service_key
+from pltfrms.controller import loop
+from pltfrms.controller.insisting import GIVE_WAY_SECONDS
+from pltfrms.controller.state import WAITING_KEY, service_key
 from pltfrms.drivers.store.memory import WatchFault
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
@@ -294,6 +296,52 @@ def test_apply_is_bound_to_the_revision_it_was_planned_at() -> None:
         assert (again.changes, again.plan.steps) == ((), ())
         await cluster.operations.delete("web")
         await cluster.until(lambda: cluster.serving("web") == [], 10)
+
+    simulate(story)
+
+
+async def busy(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a plan of 160 commits under way, each far faster than an operator is."""
+    monkeypatch.setattr(loop, "BATCH_STEPS", 1)
+    await cluster.clock.sleep(5)
+    cluster.seats["ams-c1"].store.delay_seconds = lambda: 0.004
+    cluster.seats["fra-c1"].store.delay_seconds = lambda: 0.06
+    await cluster.operations.apply(Change(services=(make_spec(replicas=80, max_per_node=4),)))
+    await cluster.clock.sleep(0.1)
+    assert 0 < len(cluster.stored().allocations) < 30
+
+
+MANY = make_platform({"ams": 20, "fra": 20})
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_an_operator_gets_between_the_commits_of_a_large_plan(
+    monkeypatch: pytest.MonkeyPatch, *, bound: bool
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        await busy(cluster, monkeypatch)
+        operations = cluster.seats["fra-c1"].operations
+        assert operations
+        change = Change(services=(make_spec("api"),))
+        for _ in range(3 if bound else 1):
+            shown = await operations.plan(change)
+            with suppress(ConflictError):
+                asked = replace(change, revision=shown.revision) if bound else change
+                await operations.apply(asked)
+        assert "api" in cluster.stored().services
+        assert len(cluster.stored().allocations) < 160
+        await cluster.until(lambda: len(cluster.stored().allocations) > 160, 30)
+
+    simulate(story, apply=False, platform=MANY)
+
+
+def test_plans_do_not_wait_for_ever_for_operators() -> None:
+    async def story(cluster: Cluster) -> None:
+        cluster.state.commit((Put(key=WAITING_KEY, value=b""),), ())
+        cluster.agents["fra-n1"].dead = True
+        cluster.agents["ams-n1"].dead = True
+        await cluster.clock.sleep(12)
+        await cluster.until(lambda: cluster.settled("web"), GIVE_WAY_SECONDS)
 
     simulate(story)
 

@@ -18,14 +18,12 @@ from pltfrms.controller.judging import (
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.state import INTERVENTIONS_KEY, commit_mark
 from pltfrms.drivers.store.ports import Put
-from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.errors import NotFoundError
 from pltfrms.model.api import Event, InterventionChange, InterventionReply, Verb
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.changes.interventions import apply_intervention, named
 
-ATTEMPTS = 5
-"""How often an intervention looks again after a conflict."""
 _TOLD = {
     Verb.DRAIN: "drain begun",
     Verb.UNDRAIN: "drain ended",
@@ -46,6 +44,7 @@ class Intervening:
         self._clock = controller.clock
         self._view = controller.view
         self._journal = controller.journal
+        self._insisting = controller.insisting
 
     async def take(
         self, change: InterventionChange, approved: Approved | None = None
@@ -59,7 +58,8 @@ class Intervening:
             ConflictError: a guard forbids it that `change` does not name.
             UnavailableError: the store does not answer; UnclearError if it may be done.
         """
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> InterventionReply | None:
             snapshot = await self._view.linearized()
             now_ms = self._clock.unix_ms()
             after = _intervened(snapshot, change, now_ms)
@@ -75,7 +75,9 @@ class Intervening:
             committed = await self._store.commit(writes, conditions(snapshot, approved))
             if committed is not None:
                 return replace(reply, revision=committed)
-        raise ConflictError(f"{ATTEMPTS} others were faster; try again")
+            return None
+
+        return await self._insisting.until_done(attempt)
 
     def _writes(self, interventions: Interventions, change: InterventionChange) -> list[Put]:
         return [

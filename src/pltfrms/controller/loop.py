@@ -15,6 +15,7 @@ import structlog
 from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.deciding import Deciding
+from pltfrms.controller.insisting import GIVE_WAY_SECONDS, Insisting, nobody_waits
 from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.measured import MeasuredStore, Trouble
 from pltfrms.controller.presence import Presence, presence_ttl_seconds
@@ -40,9 +41,9 @@ from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
 from pltfrms.planner.placement.numbers import numbers_left, unneeded_numbers
 
-BATCH_STEPS = (MAX_OPERATIONS - 2) // 3
+BATCH_STEPS = (MAX_OPERATIONS - 3) // 3
 """Steps of one transaction; each is three writes: an allocation, an event, maybe a number. Of
-the other two operations, one marks the commit, and one is the condition."""
+the other three operations, one marks the commit, and two are conditions."""
 RANK_SECONDS = 0.7
 """What a controller waits, times its rank, before it commits what others should have."""
 IDLE_SECONDS = 1.0
@@ -67,6 +68,17 @@ class Apart:
     """Another client of the same store, of which heartbeats alone make use."""
     aside: Aside = field(default_factory=Here)
     """Where what takes long is computed."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was written into the journal, and is not told again while it is so."""
+
+    lost: set[str] = field(default_factory=set)
+    notes: frozenset[tuple[str, Reason]] = frozenset()
+    problems: tuple[str, ...] = ()
+    broken: str = ""
+    divergences: int = 0
 
 
 class Controller:
@@ -111,15 +123,14 @@ class Controller:
         self.deciding = Deciding(self.aside, self.counters)
         self._bootstrap = bootstrap
         self._random = random
+        self.insisting = Insisting(self.store, clock, random)
         self._waiting: tuple[int, float] | None = None
-        self._told_lost: set[str] = set()
-        self._told_notes: frozenset[tuple[str, Reason]] = frozenset()
+        self._refused_since: float | None = None
+        """Since when (monotonic) no batch of ours was committed; None: the last one was."""
+        self._told = _Told()
         self._problems: tuple[str, ...] = ()
-        self._told_problems: tuple[str, ...] = ()
         self._broken = ""
         """Which rules the last plan broke, one sentence; empty: none, or no plan is made."""
-        self._told_broken = ""
-        self._told_divergences = 0
         self._pruned_at = self._audited_at = clock.monotonic()
         self._missed = ""
         """What the last audit found that should have been planned, one sentence."""
@@ -188,7 +199,7 @@ class Controller:
         await self._tell_divergences()
         pruned = await self._prune()
         if stored.unreadable:
-            self._broken = self._told_broken = ""
+            self._broken = self._told.broken = ""
             return IDLE_SECONDS
         snapshot = self.view.snapshot()
         if pruned and not stored.unread and await self._forget_numbers(snapshot):
@@ -257,16 +268,24 @@ class Controller:
             left = numbers_left(numbers, steps)
             numbers = {**numbers, **left}
             writes += [_remember(*each) for each in left.items()]
-            committed = await self.store.commit(writes, (unchanged_since(revision),))
+            committed = await self.store.commit(writes, self._conditions(revision))
             if committed is None:
                 self.counters.conflicts += 1
+                self._refused_since = self._refused_since or self.clock.monotonic()
                 _log.info("plan refused", revision=revision)
                 return False
             self._count(steps, committed)
             revision = committed
+            self._refused_since = None
         self._waiting = None
         await self._wait_until_seen(revision)
         return True
+
+    def _conditions(self, revision: int) -> tuple[Condition, ...]:
+        """Return under which conditions a batch may be committed: operators come first."""
+        since = self._refused_since
+        patient = since is None or self.clock.monotonic() - since < GIVE_WAY_SECONDS
+        return (unchanged_since(revision), *((nobody_waits(),) if patient else ()))
 
     async def _wait_until_seen(self, revision: int) -> None:
         """Give the mirror a moment to show our own commit, instead of planning it again."""
@@ -308,15 +327,15 @@ class Controller:
             for name, view in contacts.items()
             if view.contact is Contact.LOST and stored.has_heard_of(name)
         }
-        self._told_lost = lost & (self._told_lost | stored.told_lost)
-        self._told_lost |= {
+        self._told.lost = lost & (self._told.lost | stored.told_lost)
+        self._told.lost |= {
             name
-            for name in lost - self._told_lost
+            for name in lost - self._told.lost
             if self.journal.last(f"machine/{name}", {_LOST, MACHINE_IN_CONTACT}) == _LOST
         }
         if not self.view.is_first(self.name):
             return
-        untold = sorted(lost - self._told_lost)
+        untold = sorted(lost - self._told.lost)
         writes: list[Put | Delete] = [
             self.journal.put(
                 self.journal.tell(f"machine/{name}", _LOST, reason=Reason.NODE_LOST)
@@ -330,7 +349,7 @@ class Controller:
         writes += [Delete(key=lost_key(name)) for name in sorted(stored.told_lost - gone)]
         for batch in batches(writes):
             await self.store.commit(batch)
-        self._told_lost |= lost
+        self._told.lost |= lost
 
     async def _tell_problems(self, problems: tuple[str, ...]) -> None:
         """Say what cannot be read; each controller for itself, as versions may differ.
@@ -338,28 +357,28 @@ class Controller:
         Like all that is told here, it counts as told when it is stored, not before.
         """
         self._problems = problems
-        new = [problem for problem in problems if problem not in self._told_problems]
+        new = [problem for problem in problems if problem not in self._told.problems]
         for problem in new:
             _log.error("document cannot be read", problem=problem)
         events = [
             self.journal.tell("store", "document cannot be read", detail=problem)
             for problem in new
         ]
-        if self._told_problems and not problems:
+        if self._told.problems and not problems:
             _log.info("all documents can be read again")
             events.append(self.journal.tell("store", "all documents can be read again"))
         if events:
             await self.journal.write(events)
-        self._told_problems = problems
+        self._told.problems = problems
 
     async def _tell_divergences(self) -> None:
         """Say that what we decided by was not what the store held."""
         count = self.view.divergences
-        if count > self._told_divergences:
-            detail = f"{count - self._told_divergences} keys; the store is believed"
+        if count > self._told.divergences:
+            detail = f"{count - self._told.divergences} keys; the store is believed"
             event = self.journal.tell("store", "known otherwise than stored", detail=detail)
             await self.journal.write((event,))
-        self._told_divergences = count
+        self._told.divergences = count
 
     async def _tell_broken(self, rules: tuple[str, ...]) -> None:
         self._broken = ""
@@ -368,11 +387,11 @@ class Controller:
             left = len(rules) - _RULES_SAID
             more = f"; and {left} more" if left > 0 else ""
             self._broken = f"{_BROKEN}: {'; '.join(rules[:_RULES_SAID])}{more}"
-        if self._broken and self._broken != self._told_broken:
+        if self._broken and self._broken != self._told.broken:
             _log.error("plan breaks a rule", problem=self._broken)
             event = self.journal.tell("plan", "plan breaks a rule", detail=self._broken)
             await self.journal.write((event,))
-        self._told_broken = self._broken
+        self._told.broken = self._broken
 
     async def _tell_notes(self, notes: tuple[Note, ...]) -> None:
         self.notes = notes
@@ -381,10 +400,10 @@ class Controller:
                 note.about, "cannot be done now", reason=note.reason, detail=note.detail
             )
             for note in notes
-            if (note.about, note.reason) not in self._told_notes
+            if (note.about, note.reason) not in self._told.notes
         ]
         await self._tell(events)
-        self._told_notes = frozenset((note.about, note.reason) for note in notes)
+        self._told.notes = frozenset((note.about, note.reason) for note in notes)
 
     async def _tell(self, events: Sequence[Event]) -> None:
         if events and self.view.is_first(self.name):

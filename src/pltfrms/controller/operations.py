@@ -44,8 +44,6 @@ from pltfrms.planner.placement.target import make_target, managed_machine
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
-ATTEMPTS = 5
-"""How often an apply that is not bound to a revision looks again after a conflict."""
 SERVICES_MAX = 40
 """Services of one change: it is one transaction."""
 _LOOK_SECONDS = 5.0
@@ -71,6 +69,7 @@ class Operations:
             controller.lease_store, controller.view, controller.journal, controller.counters
         )
         self._turns = Turns(controller.view)
+        self._insisting = controller.insisting
         self._intervening = Intervening(controller)
 
     # ---- agents ----------------------------------------------------------------------------
@@ -181,8 +180,11 @@ class Operations:
             ConflictError: `change.revision` is not the last commit any more, or a guard
                 forbids it that `change.despite` does not name.
         """
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
+            if change.revision not in {None, snapshot.revision}:
+                await self._insisting.say_so()
             outcome = self._outcome(snapshot, change)
             judgement = await self._judge(snapshot, outcome.snapshot)
             verdicts = judgement.verdicts
@@ -195,18 +197,24 @@ class Operations:
             if committed is not None:
                 return await self._preview(snapshot, outcome, judgement, committed, two)
             if change.revision is not None:
+                await self._insisting.say_so()
                 raise ConflictError("somebody committed at the same time; plan and apply again")
-        raise ConflictError(f"{ATTEMPTS} others were faster; try again")
+            return None
+
+        return await self._insisting.until_done(attempt)
 
     async def delete(self, name: str) -> PlanPreview:
         """Remove a service; NotFoundError if there is none of that name."""
-        for _ in range(ATTEMPTS):
+
+        async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
             outcome = delete_service(snapshot, name)
             committed = await self._commit(outcome, conditions(snapshot, None))
             if committed is not None:
                 return await self._preview(snapshot, outcome, Judgement(), committed)
-        raise ConflictError(f"{ATTEMPTS} others were faster; try again")
+            return None
+
+        return await self._insisting.until_done(attempt)
 
     async def intervene(
         self, change: InterventionChange, approved: Approved | None = None

@@ -13,6 +13,7 @@
                                     keeps it from deciding, mostly nothing
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
+/pltfrms-waiting                    while an operator waits for plans to pause; has a lease
 """
 
 from bisect import bisect_left
@@ -42,6 +43,7 @@ CONTROLLERS = f"{PREFIX}controllers/"
 _KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
+WAITING_KEY = "/pltfrms-waiting"
 
 _T = TypeVar("_T")
 _KEY = attrgetter("key")

@@ -1,5 +1,6 @@
 """`plan` and `apply`: from spec files to a change, shown before it is done."""
 
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -27,13 +28,15 @@ from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
 from pltfrms.cli.shared.specs import read_change, services_for
 from pltfrms.cli.shared.values import DURATION
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.api import Change, PlanPreview
 from pltfrms.model.guards import Guard
 from pltfrms.model.peering import Roa
-from pltfrms.model.plan import Note, Place, Step
+from pltfrms.model.plan import Note, Place, Plan, Step
 
 _POLL_SECONDS = 0.25
+_ATTEMPTS = 5
+"""How often a change is tried: after the first time, plans of controllers wait for us."""
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
 _SPEC_PATH = click.Path(exists=True, path_type=Path)
@@ -161,7 +164,31 @@ def _show_and_apply(
         _request(settings, client, change, wish, preview.two_people)
     if not wish.yes:
         click.confirm("Apply?", abort=True)
+    return _apply_as_shown(client, change, preview)
+
+
+def _apply_as_shown(client: OperatorClient, change: Change, shown: PlanPreview) -> PlanPreview:
+    """Apply what was shown, though controllers commit in between, but nothing else.
+
+    Raises:
+        ConflictError: the change would not do any more what was shown, or a guard forbids it.
+    """
+    preview = shown
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return client.apply(replace(change, revision=preview.revision))
+        except ConflictError:
+            time.sleep(_POLL_SECONDS * random.random())  # noqa: S311 - no secret
+            preview = client.plan(change)
+            if _meaning(preview) != _meaning(shown):
+                raise
     return client.apply(replace(change, revision=preview.revision))
+
+
+def _meaning(preview: PlanPreview) -> PlanPreview:
+    """Return what a change does to what is wanted, whatever is placed at that moment."""
+    nothing = Plan(revision=0)
+    return replace(preview, revision=0, plan=nothing, under_way=nothing)
 
 
 def _request(
