@@ -216,6 +216,12 @@ def test_how_long_to_wait_for_controllers_may_be_said_anywhere(
     arguments: tuple[object, ...],
     seconds: float,
 ) -> None:
+    waits = _note_waits(monkeypatch)
+    run(*arguments)
+    assert waits == [seconds]
+
+
+def _note_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
 
     def make(_where: object, wait: float, _say: object) -> FakeController:
@@ -223,14 +229,16 @@ def test_how_long_to_wait_for_controllers_may_be_said_anywhere(
         return FakeController()
 
     monkeypatch.setattr(connecting, "OperatorClient", make)
-    run(*arguments)
-    assert waits == [seconds]
+    return waits
 
 
-@pytest.mark.usefixtures("controller")
-def test_a_command_that_waits_for_something_else_keeps_its_own_timeout(run: Run) -> None:
+def test_a_command_that_waits_for_something_else_keeps_its_own_timeout(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = _note_waits(monkeypatch)
     waiting = ("apply", EXAMPLE / "web.yaml", "--yes", "--timeout", "1ms")
     assert run("--timeout", "3s", *waiting).code == 0
+    assert waits == [3.0]
 
 
 def test_clients_are_closed(run: Run, controller: FakeController) -> None:

@@ -25,6 +25,7 @@ def test_a_shortened_text_is_short_and_says_so(text: str, most: int) -> None:
     short = shortened(text, most)
     assert short == text or len(short) <= max(most, len(f"... ({len(text)} characters)"))
     assert (short == text) == (len(text) <= most)
+    assert short == text or short.endswith(f"... ({len(text)} characters)")
 
 
 def test_every_text_of_a_word_is_cut_and_nothing_else_is_changed() -> None:

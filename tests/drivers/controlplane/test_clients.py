@@ -385,16 +385,33 @@ def test_what_is_asked_to_wait_is_not_told_to_be_waited_for() -> None:
     assert not said
 
 
-def test_one_that_hangs_leaves_time_for_the_next_and_is_asked_last_then() -> None:
+def test_one_that_hangs_leaves_time_for_the_next() -> None:
     with (
         serving(HANG) as hung,
         serving(codec.encode(PREVIEW)) as good,
         OperatorClient([hung.endpoint, good.endpoint], 1.0) as client,
     ):
+        began = time.monotonic()
         assert client.plan(Change()) == PREVIEW
+        assert time.monotonic() - began < 0.9
         began = time.monotonic()
         assert client.plan(Change()) == PREVIEW
         assert time.monotonic() - began < 0.4
+
+
+def test_one_that_hung_is_given_a_short_time_from_then_on() -> None:
+    with (
+        serving(HANG) as hung,
+        serving(_error(UnavailableError, "never")) as ignorant,
+        OperatorClient([hung.endpoint, ignorant.endpoint], 4.0) as client,
+    ):
+        took = []
+        for _ in range(2):
+            began = time.monotonic()
+            _failure(client)
+            took.append(time.monotonic() - began)
+        assert took[0] >= 2.0
+        assert took[1] < 1.5
 
 
 def test_what_was_known_last_is_the_youngest_that_anybody_knows() -> None:
