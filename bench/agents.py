@@ -147,6 +147,8 @@ class _Agent:
         self._interval_seconds = platform.timers.heartbeat_ms / 1000
         self._poked = asyncio.Event()
         self._taken_at = 0.0
+        self._target = Target(machine=me.name, generation=0, platform=platform)
+        self._as_of = 0
         self.status = MachineStatus(machine=me.name, boot="bench")
         self.seen = Seen([])
 
@@ -170,13 +172,15 @@ class _Agent:
             self._poked.clear()
             began = time.monotonic()
             try:
-                await self._client.heartbeat(Heartbeat(status=self.status))
+                reply = await self._client.heartbeat(Heartbeat(status=self.status))
             except (PltfrmsError, OSError):
                 self.seen.refused += 1
                 failures += 1
                 await asyncio.sleep(retry_seconds(self.status.machine, failures))
                 continue
             failures = 0
+            if reply.made_of and reply.made_of == self._target.made_of:
+                self._as_of = max(self._as_of, reply.generation)
             self._note_taken(began)
             try:
                 async with asyncio.timeout(self._interval_seconds):
@@ -195,9 +199,8 @@ class _Agent:
     async def _fetch(self) -> None:
         failures = 0
         while True:
-            machine, generation = self.status.machine, self.status.generation
             try:
-                target = await self._client.target(machine, generation, WAIT_MS)
+                target = await self._client.target(self._target, self._as_of, WAIT_MS)
             except (PltfrmsError, OSError):
                 failures += 1
                 await asyncio.sleep(retry_seconds(self.status.machine, failures))
@@ -209,10 +212,12 @@ class _Agent:
     def _follow(self, target: Target) -> None:
         """Say that all of the target is so."""
         self.seen.targets += 1
+        self._target, self._as_of = target, target.generation
         known = {each.allocation: each for each in self.status.instances}
         self.status = replace(
             self.status,
             generation=target.generation,
+            made_of=target.made_of,
             routing=RoutingStatus(wanted="bench", running="bench"),
             instances=tuple(
                 known.get(each.id)

@@ -50,6 +50,10 @@ class Controllers:
     latest: Target | None = None
     known: int = 0
     """What heartbeats are told to be the newest generation."""
+    made_of: str = ""
+    """What heartbeats are told that it is made of."""
+    asked: int = 0
+    """How often a target was asked for."""
     heartbeats: list[Heartbeat] = field(default_factory=list)
     bug: str = ""
     """What a heartbeat raises, as our own code might."""
@@ -69,13 +73,15 @@ class Controllers:
         self.heartbeats.append(heartbeat)
         return HeartbeatReply(
             generation=self.known,
+            made_of=self.made_of,
             turn=self.turn,
             controller="fra-c1",
             unix_ms=self.clock.unix_ms() + self.clock_ahead_ms,
         )
 
-    async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
-        assert machine
+    async def target(self, current: Target, after: int, wait_ms: int) -> Target | None:
+        assert current.machine
+        self.asked += 1
         if not self.alive:
             raise UnavailableError("no controller answers")
         deaf = self.deaf

@@ -215,6 +215,39 @@ def test_a_newer_generation_in_a_reply_ends_the_long_poll() -> None:
     run_virtual(story())
 
 
+def test_a_later_commit_that_wants_nothing_else_is_not_asked_for() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(replace(make_target(5, ONE), made_of="abc"))
+            assert bench.status.made_of == "abc"
+            bench.controllers.known, bench.controllers.made_of = 9, "abc"
+            await bench.passes(1.5)
+            asked = bench.controllers.asked
+            await bench.passes(5.0)
+            assert bench.controllers.asked <= asked + 1  # its long poll ends now and then
+            assert bench.status.generation == 5
+
+    run_virtual(story())
+
+
+def test_who_has_heard_that_a_later_commit_wants_nothing_else_takes_none_from_before() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(replace(make_target(5, ONE), made_of="abc"))
+            bench.controllers.known, bench.controllers.made_of = 9, "abc"
+            await bench.passes(1.5)
+            bench.controllers.latest = replace(make_target(7, TWO), made_of="of a laggard")
+            await bench.passes(1.5)
+            assert bench.status.generation == 5
+            assert any("generation 7 refused" in each for each in bench.status.problems)
+            await bench.order(replace(make_target(10, TWO), made_of="def"), 1.5)
+            assert (bench.status.generation, bench.status.made_of) == (10, "def")
+
+    run_virtual(story())
+
+
 def test_foreign_changes_of_the_kernel_are_undone_within_a_second_and_said() -> None:
     async def story() -> None:
         bench = Bench()

@@ -12,10 +12,10 @@ from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, Nexthop, Route
 from pltfrms.model.plan import Target
 from pltfrms.model.state import RoutingState
 from pltfrms.model.topology import Guards, NodePrefixes
-from pltfrms.planner.placement.target import make_target as target_of
 from pltfrms.render.bird import policy_fingerprint
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target
 from tests.agent.routing.test_routing import NEW, OLD, UP
+from tests.planner.targets import make_target as target_of
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_snapshot
 

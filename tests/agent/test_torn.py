@@ -18,8 +18,8 @@ from pltfrms.agent.routing.policy import POLICY_FILE, Policy
 from pltfrms.model.machine import Instance
 from pltfrms.model.plan import Target
 from pltfrms.model.topology import Guards, NodePrefixes
-from pltfrms.planner.placement.target import make_target as target_of
 from tests.agent.bench import ONE, PLATFORM, WEB, Bench, make_target
+from tests.planner.targets import make_target as target_of
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_snapshot
 
@@ -79,6 +79,7 @@ def test_a_target_that_is_cut_is_not_taken_for_another_one(node: Machine) -> Non
     for _ in node.cuts(TARGET_FILE):
         targets = Targets("fra-n1", node.bench.disk, lambda: PLATFORM)
         assert targets.current.generation == 0
+        assert targets.current.platform_revision == 0  # it asks for the whole
         assert TARGET_FILE in targets.loss
     assert Targets("fra-n1", node.bench.disk, lambda: PLATFORM).current.generation == 5
 

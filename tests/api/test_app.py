@@ -11,7 +11,7 @@ import httpx2
 
 from pltfrms.api.app import READERS_MAX, make_app
 from pltfrms.api.hiding import HIDDEN
-from pltfrms.codec import decode, encode
+from pltfrms.codec import decode, decode_fully, encode
 from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key, status_key
 from pltfrms.drivers.aside import Here
 from pltfrms.drivers.store.ports import Put
@@ -28,7 +28,7 @@ from pltfrms.model.api import (
     Verb,
 )
 from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.plan import Place, Stop, Target
+from pltfrms.model.plan import Place, Stop, Target, TargetNews
 from pltfrms.model.state import Contact, MachineStatus
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
@@ -114,6 +114,15 @@ def test_agents_are_answered() -> None:
         assert (target.machine, target.generation) == ("fra-n1", reply.generation)
         answer = await client.get(f"/v1/targets/fra-n1?after={target.generation}&wait_ms=100")
         assert (answer.status_code, answer.content) == (204, b"")
+        answer = await client.get("/v1/targets/fra-n1?after=0&made_of=&platform=0")
+        whole = decode_fully(TargetNews, answer.content)
+        assert (whole.made_of, whole.platform) == (reply.made_of, target.platform)
+        has = f"after=0&platform={whole.platform_revision}"
+        answer = await client.get(f"/v1/targets/fra-n1?{has}&made_of={whole.made_of}")
+        assert answer.status_code == 204
+        answer = await client.get(f"/v1/targets/fra-n1?{has}&made_of=older")
+        assert len(answer.content) < len(encode(target)) / 2
+        assert decode_fully(TargetNews, answer.content) == replace(whole, platform=None)
         events = decode(list[Event], (await client.get("/v1/events?limit=3")).content)
         assert events[0].what == "machine in contact"
         last = events[-1].sequence

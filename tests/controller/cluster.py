@@ -69,6 +69,9 @@ class Agent:
         self.says_missed = True
         """Its release says which nodes it misses."""
         self.generation = 0
+        self.made_of = ""
+        self.fetched = 0
+        """Targets that it took."""
         self.ready_at: dict[str, float] = {}
         self.refused = 0
         """Heartbeats that a controller did not take."""
@@ -79,7 +82,7 @@ class Agent:
         while True:
             if self.dead:
                 self.ready_at.clear()
-                self.generation = 0
+                self.generation, self.made_of = 0, ""
             elif not self.cut:
                 await self._talk()
             await self._rest()
@@ -112,13 +115,15 @@ class Agent:
                 self.refused += 1
                 continue
             with suppress(UnavailableError):
-                if reply.generation > self.generation:
-                    self._obey(await operations.target(self.name, self.generation, 0))
+                if reply.generation > self.generation and reply.made_of != self.made_of:
+                    known = (self.generation, 0, self.made_of)
+                    self._obey(await operations.target(self.name, *known))
                 return
 
     def _obey(self, target: Target | None) -> None:
         if target and target.generation > self.generation:
-            self.generation = target.generation
+            self.fetched += 1
+            self.generation, self.made_of = target.generation, target.made_of
             ready = self.cluster.clock.monotonic() + START_SECONDS
             self.ready_at = {a.id: self.ready_at.get(a.id, ready) for a in target.allocations}
 
@@ -127,6 +132,7 @@ class Agent:
         return MachineStatus(
             machine=self.name,
             generation=self.generation,
+            made_of=self.made_of,
             instances=tuple(
                 InstanceStatus(
                     allocation=name, phase=Phase.READY if name in running else Phase.STARTING

@@ -10,9 +10,9 @@ from pltfrms.model.state import MachineStatus, RoutingState, RoutingStatus
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.target import make_target
 from pltfrms.render.bird import policy_fingerprint
 from tests.controller.cluster import Cluster
+from tests.planner.targets import make_target
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform, make_spec
 

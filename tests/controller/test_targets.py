@@ -1,27 +1,34 @@
 """What agents fetch costs what has changed."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from pltfrms.model.api import Change, Heartbeat
 from pltfrms.model.plan import Target
-from pltfrms.model.state import MachineStatus, Snapshot
-from pltfrms.planner.placement.target import make_target
+from pltfrms.model.state import MachineStatus
+from pltfrms.planner.placement.target import Makings
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
-from tests.strategies import make_spec
+from tests.strategies import make_platform, make_spec
+
+PLATFORM = make_platform({f"d{number}": 18 for number in range(5)})
+MACHINES = 100
+ONE = replace(make_spec("one"), datacenters=("d1",))
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the machines of all targets that are made from now on."""
     made: list[str] = []
 
-    def count(snapshot: Snapshot, machine: str) -> Target:
-        made.append(machine)
-        return make_target(snapshot, machine)
+    make = Makings.target
 
-    monkeypatch.setattr("pltfrms.controller.operations.make_target", count)
+    def count(makings: Makings, machine: str, now_ms: int) -> Target:
+        made.append(machine)
+        return make(makings, machine, now_ms)
+
+    monkeypatch.setattr(Makings, "target", count)
     return made
 
 
@@ -54,5 +61,70 @@ def test_no_target_is_made_before_there_is_a_newer_one(monkeypatch: pytest.Monke
         targets = await asyncio.gather(*polls)
         assert cluster.clock.monotonic() - began < 0.5
         assert all(targets)
+
+    simulate(story)
+
+
+def test_a_service_that_changes_lets_few_machines_fetch() -> None:
+    """Of a hundred: those on which it is replaced, and nobody else."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.until(lambda: len(cluster.stored().leases) == MACHINES, 10)
+        await cluster.operations.apply(Change(services=(ONE,)))
+        await cluster.until(lambda: len(cluster.serving("one")) == ONE.per_datacenter, 20)
+        await cluster.clock.sleep(5)
+        before = {name: agent.fetched for name, agent in cluster.agents.items()}
+        changed = replace(ONE, run=replace(ONE.run, process=("serve", "again")))
+        await cluster.operations.apply(Change(services=(changed,)))
+        await cluster.until(lambda: _replaced(cluster, 2), 60)
+        await cluster.clock.sleep(5)
+        fetching = [
+            name for name, each in cluster.agents.items() if each.fetched > before[name]
+        ]
+        assert 1 <= len(fetching) <= 8
+        view = cluster.operations.snapshot().snapshot
+        generations = {status.generation for status in view.statuses.values()}
+        assert generations == {view.revision}  # nobody is behind
+
+    simulate(story, apply=False, platform=PLATFORM)
+
+
+def _replaced(cluster: Cluster, version: int) -> bool:
+    allocations = cluster.stored().allocations.values()
+    return [each.version for each in allocations] == [version] * ONE.per_datacenter
+
+
+def test_any_controller_also_one_that_has_just_begun_has_the_same_fingerprints() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.operations.delete("web")
+        await cluster.operations.apply(Change(services=(make_spec("api"),)))
+        await cluster.until(lambda: cluster.settled("api"), 20)
+        first, *_, last = cluster.seats.values()
+        await last.crash()
+        last.start()
+        await cluster.clock.sleep(5)
+        for machine in cluster.platform.managed:
+            targets = [
+                await seat.operations.target(machine.name, 0, 0)
+                for seat in (first, last)
+                if seat.operations
+            ]
+            assert targets[0] == targets[1]
+
+    simulate(story)
+
+
+def test_an_agent_that_says_no_fingerprint_hears_of_every_commit() -> None:
+    async def story(cluster: Cluster) -> None:
+        now = await cluster.operations.target("fra-c1", 0, 0)
+        assert now
+        ask = cluster.operations.target
+        waiting = asyncio.ensure_future(ask("fra-c1", now.generation, 30_000))
+        told = asyncio.ensure_future(ask("fra-c1", now.generation, 3_000, now.made_of))
+        await cluster.operations.apply(Change(services=(make_spec("api"),)))
+        newer = await waiting
+        assert newer
+        assert newer.generation > now.generation
+        assert await told is None
 
     simulate(story)

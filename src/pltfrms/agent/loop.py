@@ -49,7 +49,8 @@ class Agent:
         machine = targets.machine
         self._about = f"machine/{machine}"
         self._targets = targets
-        self._generation = 0
+        self._applied = (0, "")
+        """Generation of the target that is applied, and what it is made of."""
         self._role = targets.current.platform.machine(machine).role
         self._poked = asyncio.Event()
         self._journal = journal = Journal(machine, world.clock, self._poked.set)
@@ -144,7 +145,8 @@ class Agent:
         return MachineStatus(
             machine=self._targets.machine,
             boot=self._world.boot,
-            generation=self._generation,
+            generation=self._applied[0],
+            made_of=self._applied[1],
             instances=self._instances.statuses,
             sessions=self._sessions.statuses,
             aggregates=self._announcer.statuses,
@@ -191,14 +193,14 @@ class Agent:
         self._announcer.apply(target)
         self._director.want(target)
         await self._kernel.reconcile()
-        self._generation = target.generation
+        self._applied = (target.generation, target.made_of)
         self._poked.set()
         _log.info("target applied", generation=target.generation)
 
     def _hear(self, reply: HeartbeatReply, sent_ms: int) -> None:
         self._skew.hear(reply, sent_ms, self._world.clock.unix_ms())
         self._routing.hear_turn(reply.turn)
-        self._fetcher.hear(reply.generation)
+        self._fetcher.hear(reply.generation, reply.made_of)
 
     async def _settle(self) -> None:
         self._poked.set()

@@ -83,10 +83,22 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         return json_of(taken)
 
     @app.get("/v1/targets/{machine}")
-    async def target(machine: str, after: After = 0, wait_ms: WaitMs = 0) -> Response:
-        """Return a target newer than generation `after`, or 204."""
-        found = await operations.target(machine, after, wait_ms)
-        return json_of(found) if found else Response(status_code=HTTPStatus.NO_CONTENT)
+    async def target(
+        machine: str,
+        after: After = 0,
+        wait_ms: WaitMs = 0,
+        made_of: str | None = None,
+        platform: After = 0,
+    ) -> Response:
+        """Return a target newer than generation `after`, or 204.
+
+        Who says what it has (`made_of`, and `platform`, a revision) gets `TargetNews`, and
+        only if its target is another one; else `Target`.
+        """
+        found = await operations.target(machine, after, wait_ms, made_of or "")
+        if found is None:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        return json_of(found.plain() if made_of is None else found.news(platform))
 
 
 class _Readers:

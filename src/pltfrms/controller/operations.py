@@ -25,7 +25,14 @@ from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key
 from pltfrms.controller.turns import Turns
 from pltfrms.drivers.glass.origins import Origins
 from pltfrms.drivers.store.ports import Condition, Delete, Put
-from pltfrms.errors import ConflictError, Problem, SpecError, UnavailableError, UsageError
+from pltfrms.errors import (
+    ConflictError,
+    NotFoundError,
+    Problem,
+    SpecError,
+    UnavailableError,
+    UsageError,
+)
 from pltfrms.model.api import (
     Change,
     Event,
@@ -40,7 +47,6 @@ from pltfrms.model.api import (
 from pltfrms.model.plan import Target
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
-from pltfrms.planner.placement.target import make_target, managed_machine
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
@@ -79,6 +85,7 @@ class Operations:
         reply = await self._heartbeats.take(heartbeat)
         return replace(
             reply,
+            made_of=self._made_of(heartbeat.status.machine, reply.generation),
             turn=self._turns.turn(heartbeat.status),
             controller=self.controller.name,
             unix_ms=self._clock.unix_ms(),
@@ -86,10 +93,16 @@ class Operations:
 
     async def heartbeat_unread(self, heartbeat: UnreadHeartbeat) -> HeartbeatReply:
         """Note that a machine lives whose report this version does not understand."""
-        return await self._heartbeats.take_unread(heartbeat)
+        reply = await self._heartbeats.take_unread(heartbeat)
+        machine = str(heartbeat.status.get("machine"))
+        return replace(reply, made_of=self._made_of(machine, reply.generation))
 
-    async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
+    async def target(
+        self, machine: str, after: int, wait_ms: int, made_of: str = ""
+    ) -> Target | None:
         """Return the machine's target if it is newer than generation `after`.
+
+        With `made_of`, the fingerprint of what the machine has, only if it is another one.
 
         Waits up to `wait_ms` for it; None if nothing newer came. NotFoundError if the
         platform has no such machine. UnavailableError if there may be a newer one that is
@@ -97,21 +110,32 @@ class Operations:
         """
         deadline = self._clock.monotonic() + wait_ms / 1000
         while True:
-            commit = self._view.served_commit()
-            if commit > after:
-                return make_target(self._view.serving(), machine)
+            makings, now_ms = self._view.makings(), self._clock.unix_ms()
+            if makings.revision > after and makings.made_of(machine, now_ms) != made_of:
+                return makings.target(machine, now_ms)
+            makings.require(machine)
             self._view.require_readable()
-            self._require_managed(machine)
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
                 return None
-            await self._view.wait_commit(commit, min(remaining, _LOOK_SECONDS))
+            await self._view.wait_commit(makings.revision, min(remaining, _LOOK_SECONDS))
 
-    def _require_managed(self, machine: str) -> None:
-        platform = self._view.platform
-        if platform is None:
-            raise UnavailableError("the store holds no platform yet; try again soon")
-        managed_machine(platform, machine)
+    def _made_of(self, machine: str, generation: int) -> str:
+        """Return the fingerprint of a machine's target of that generation; empty: not known."""
+        try:
+            makings = self._view.makings()
+            same = makings.revision == generation
+            return makings.made_of(machine, self._clock.unix_ms()) if same else ""
+        except (UnavailableError, NotFoundError):
+            return ""
+
+    def _with_generations(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot in which machines have the generation that they need not fetch."""
+        makings = self._view.makings()
+        if makings.revision != snapshot.revision:
+            return snapshot
+        statuses = makings.up_to_date(snapshot.statuses, snapshot.now_ms)
+        return replace(snapshot, statuses=statuses)
 
     # ---- readers ---------------------------------------------------------------------------
 
@@ -143,7 +167,7 @@ class Operations:
             )
         return SnapshotView(
             controller=name,
-            snapshot=snapshot,
+            snapshot=self._with_generations(snapshot),
             notes=self.controller.notes,
             problems=problems,
             controllers=self._view.controllers,

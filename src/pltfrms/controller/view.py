@@ -17,6 +17,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.planner.placement.evidence import judge
+from pltfrms.planner.placement.target import Makings
 
 STALE_SECONDS = 5.0
 """A store that answered no list for so long counts as not answering. It is listed every 2 s."""
@@ -48,6 +49,7 @@ class View:
         self._readable: Stored | None = None
         """The newest of which all intent could be read."""
         self._observed_at: float | None = None
+        self._makings: Makings | None = None
         self._committed = asyncio.Event()
         """Set, and replaced by the next one, when there is another last commit."""
         self._indexed: Platform | None = None
@@ -121,23 +123,20 @@ class View:
         """
         return self._snapshot(self.stored())
 
-    def serving(self) -> Snapshot:
+    def makings(self) -> Makings:
         """Return what targets are made of: while intent cannot be read, the last that could.
+
+        Made once for each commit.
 
         Raises:
             UnavailableError: see `snapshot`; or intent could never be read.
         """
         stored = self.stored()
-        return self._snapshot(self._readable or stored)
-
-    def served_commit(self) -> int:
-        """Return the revision of what targets are made of; see `serving`.
-
-        Raises:
-            UnavailableError: see `snapshot`.
-        """
-        stored = self.stored()
-        return (self._readable or stored).commit
+        served, made = self._readable or stored, self._makings
+        if made is None or made.revision != served.commit:
+            snapshot = self._snapshot(served)
+            made = self._makings = Makings(snapshot, served.platform_revision, made)
+        return made
 
     def require_readable(self) -> None:
         """Raise UnavailableError while there is intent that cannot be read here."""

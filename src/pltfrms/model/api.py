@@ -71,6 +71,9 @@ class HeartbeatReply:
 
     generation: int
     """Newest generation the controller knows; a hint to fetch the target."""
+    made_of: str = ""
+    """Fingerprint of the machine's target of that generation: the same as of the one that it
+    has says that there is nothing to fetch. Empty: the controller does not say."""
     turn: str = ""
     """Fingerprint of the routing policy that this machine may put in force now; empty: none.
     Edges change one after the other."""

@@ -1,9 +1,9 @@
 """What is decided: allocations, steps, and the reason of each decision."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from typing import Literal
+from typing import Any, Literal
 
 from pltfrms.model.balancer import BalancedService
 from pltfrms.model.interventions import Interventions
@@ -184,17 +184,22 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What one machine is to be made, now. An agent refuses a lower generation."""
+class TargetParts:
+    """A target without its platform, which is most of it and changes least."""
 
     machine: str
     generation: int
     """The commit revision it was made from; 0 for the bootstrap target of a machine that has
     never met a controller."""
-    platform: Platform
+    made_of: str = ""
+    """Fingerprint of all that it is made of: while it stays the same, so does what the machine
+    is to be, whatever was committed. Empty: not known."""
+    platform_revision: int = 0
+    """Of the last commit that changed the platform; 0: not known."""
     interventions: Interventions = field(default_factory=Interventions)
     services: tuple[Service, ...] = ()
-    """All services on edges; on nodes those that have an allocation here."""
+    """On nodes those that have an allocation here; on edges all, without what only nodes need
+    to know of them."""
     allocations: tuple[Allocation, ...] = ()
     """Of this machine."""
     balanced: tuple[BalancedService, ...] = ()
@@ -205,3 +210,39 @@ class Target:
     placed: tuple[Placed, ...] = ()
     """All nodes of the datacenter, on edges whose nodes may announce only what is placed on
     them; else, and if nobody has said it yet, empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(TargetParts):
+    """What one machine is to be made, now. An agent refuses a lower generation."""
+
+    platform: Platform
+
+    def news(self, known: int) -> "TargetNews":
+        """Return it for a machine that has the platform of revision `known`; 0: it has none."""
+        whole = not known or known != self.platform_revision
+        platform = self.platform if whole else None
+        return TargetNews(**_parts(self), platform=platform)
+
+    def plain(self) -> "Target":
+        """Return it for an agent of a release that had no fingerprints."""
+        return replace(self, made_of="", platform_revision=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetNews(TargetParts):
+    """A target on its way to a machine that said what it has."""
+
+    platform: Platform | None = None
+    """None: as the machine has it already."""
+
+    def target(self, current: Target) -> Target | None:
+        """Return the target for who has `current`; None if it has another platform."""
+        platform = self.platform
+        if platform is None and self.platform_revision == current.platform_revision:
+            platform = current.platform
+        return Target(**_parts(self), platform=platform) if platform else None
+
+
+def _parts(parts: TargetParts) -> dict[str, Any]:
+    return {each.name: getattr(parts, each.name) for each in fields(TargetParts)}

@@ -138,7 +138,10 @@ class MachineStatus:
     boot: str = ""
     """Changes when the machine reboots."""
     generation: int = 0
-    """Of the target that is applied now; 0 is the bootstrap target."""
+    """Of the target that is applied now; 0 is the bootstrap target. Readers of the state see
+    the last commit's while nothing since has changed what the target is made of."""
+    made_of: str = ""
+    """Fingerprint of what that target is made of; empty: not known."""
     instances: tuple[InstanceStatus, ...] = ()
     sessions: tuple[SessionStatus, ...] = ()
     aggregates: tuple[AggregateStatus, ...] = ()

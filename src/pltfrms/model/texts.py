@@ -56,6 +56,7 @@ def smaller_statuses(status: MachineStatus) -> Iterator[MachineStatus]:
         machine=status.machine,
         boot=short.boot,
         generation=status.generation,
+        made_of=status.made_of,
         instances=instances,
         routing=short.routing,
         missed=short.missed,

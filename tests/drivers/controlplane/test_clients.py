@@ -60,6 +60,7 @@ PLATFORM = Platform(
 )
 HEARTBEAT = Heartbeat(status=MachineStatus(machine="fra-n1"))
 TARGET = Target(machine="fra-n1", generation=7, platform=PLATFORM)
+CURRENT = replace(TARGET, generation=6, made_of="abc", platform_revision=5)
 RICH_TARGET = Target(
     machine="fra-n1",
     generation=7,
@@ -152,15 +153,36 @@ def test_targets_are_fetched_with_generation_and_wait() -> None:
     with serving(codec.encode(TARGET)) as server:
 
         async def scenario(client: HttpControlPlane) -> None:
-            assert await client.target("fra-n1", after=6, wait_ms=500) == TARGET
+            assert await client.target(CURRENT, after=6, wait_ms=500) == TARGET
             server.answer = Answer(status=204)
-            assert await client.target("fra-n1", after=7, wait_ms=0) is None
+            assert await client.target(TARGET, after=7, wait_ms=0) is None
 
         _with_agent([server.endpoint], scenario)
         assert [seen.target for seen in server.seen] == [
-            "/v1/targets/fra-n1?after=6&wait_ms=500",
-            "/v1/targets/fra-n1?after=7&wait_ms=0",
+            "/v1/targets/fra-n1?after=6&wait_ms=500&made_of=abc&platform=5",
+            "/v1/targets/fra-n1?after=7&wait_ms=0&made_of=&platform=0",
         ]
+
+
+def test_a_platform_that_the_agent_has_need_not_travel() -> None:
+    newer = replace(CURRENT, generation=7, made_of="def")
+    news = newer.news(CURRENT.platform_revision)
+    assert news.platform is None
+    with serving(codec.encode(news)) as server:
+
+        async def scenario(client: HttpControlPlane) -> None:
+            assert await client.target(CURRENT, 6, 0) == newer
+
+        _with_agent([server.endpoint], scenario)
+
+
+def test_a_target_without_a_platform_that_the_agent_has_not_got_is_not_taken() -> None:
+    other = replace(CURRENT, generation=7, platform_revision=6).news(6)
+    with (
+        serving(codec.encode(other)) as server,
+        pytest.raises(VersionError, match="without its platform"),
+    ):
+        _with_agent([server.endpoint], lambda client: client.target(CURRENT, 6, 0))
 
 
 def test_an_agent_without_any_controller_gets_told_what_each_said() -> None:
@@ -189,7 +211,7 @@ def test_a_target_of_the_next_release_is_not_taken_for_one_that_says_less(
     with serving(text) as next_release, serving(codec.encode(TARGET)) as ours:
 
         async def scenario(client: HttpControlPlane) -> Target | None:
-            return await client.target("fra-n1", 6, 0)
+            return await client.target(CURRENT, 6, 0)
 
         with pytest.raises(VersionError, match="same version"):
             _with_agent([next_release.endpoint, _dead()], scenario)

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 import pytest
 
 from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.planner.placement.target import make_target
+from tests.planner.targets import make_target
 from tests.strategies import (
     make_allocation,
     make_platform,

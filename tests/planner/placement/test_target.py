@@ -7,10 +7,10 @@ import pytest
 
 from pltfrms import codec
 from pltfrms.model.topology import Platform, Role
-from pltfrms.planner.placement.target import make_target
 from pltfrms.render.bird import policy_fingerprint, render_bird
 from pltfrms.render.conditions import Conditions
 from pltfrms.specfile import load_platform
+from tests.planner.targets import make_target
 from tests.strategies import make_snapshot
 
 EXAMPLE = Path(__file__).parents[3] / "examples/three-datacenters/platform.yaml"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pltfrms.model.plan import Permit, Placed, Target
 from pltfrms.model.topology import Guards, NodePrefixes
-from pltfrms.planner.placement.target import make_target
 from pltfrms.planner.routing.permits import permits_of, renewed
+from tests.planner.targets import make_target
 from tests.strategies import (
     make_allocation,
     make_platform,

@@ -35,9 +35,9 @@ class Fetcher:
         self._newer = asyncio.Event()
         self._failures = 0
 
-    def hear(self, generation: int) -> None:
-        """Hear that a controller knows this generation: ask again at once if it is newer."""
-        if generation > self._targets.current.generation:
+    def hear(self, generation: int, made_of: str) -> None:
+        """Hear that a controller knows this generation: ask again at once if it is news."""
+        if not self._targets.confirm(generation, made_of):
             self._newer.set()
 
     async def run(self) -> None:
@@ -71,7 +71,7 @@ class Fetcher:
         """Return the controllers' answer; None also when a hint says to ask anew."""
         asking = asyncio.ensure_future(
             self._world.control_plane.target(
-                self._targets.machine, self._targets.current.generation, WAIT_MS
+                self._targets.current, self._targets.as_of, WAIT_MS
             )
         )
         hinted = asyncio.ensure_future(self._newer.wait())

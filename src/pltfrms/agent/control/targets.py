@@ -31,6 +31,8 @@ class Targets:
         if stored is None:
             stored = Target(machine=machine, generation=0, platform=bootstrap())
         self.current = stored
+        self.as_of = stored.generation
+        """Of the last commit that is known to want nothing else of this machine."""
         self.versions = service_versions(stored, self._stored_versions())
         """Services in the versions that run here; see `planner.instances`."""
 
@@ -45,13 +47,13 @@ class Targets:
         """Make `target` the current one, in memory and on disk.
 
         Raises:
-            ConflictError: it is not newer than the current one.
+            ConflictError: it is not newer than what the current one was confirmed for.
             UsageError: it is not for this machine.
         """
-        if target.generation <= self.current.generation:
+        if target.generation <= self.as_of:
             raise ConflictError(
                 f"target of generation {target.generation} refused: generation"
-                f" {self.current.generation} is in force; if the store was rebuilt on purpose,"
+                f" {self.as_of} is in force; if the store was rebuilt on purpose,"
                 f" remove {TARGET_FILE} from the agent's state directory and restart the agent"
             )
         if target.machine != self.machine:
@@ -65,9 +67,16 @@ class Targets:
             ) from None
         versions = service_versions(target, self.versions)
         changed, self.versions, self.current = versions != self.versions, versions, target
+        self.as_of = target.generation
         if changed:
             self._disk.write(VERSIONS_FILE, codec.encode(versions, tuple[Service, ...]))
         self._disk.write(TARGET_FILE, codec.encode(target))
+
+    def confirm(self, generation: int, made_of: str) -> bool:
+        """Hear what the target of a generation is made of; return whether it is no news."""
+        if made_of and made_of == self.current.made_of:
+            self.as_of = max(self.as_of, generation)
+        return generation <= self.as_of
 
     def _stored(self) -> Target | None:
         try:

@@ -25,7 +25,7 @@ from pltfrms.drivers.controlplane.asking import (
 from pltfrms.drivers.failover import Failover
 from pltfrms.errors import UsageError, VersionError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
-from pltfrms.model.plan import Target
+from pltfrms.model.plan import Target, TargetNews
 
 _T = TypeVar("_T")
 
@@ -61,8 +61,10 @@ class HttpControlPlane:
         )
         return await self._ask(request, lambda response: _decoded(HeartbeatReply, response))
 
-    async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
-        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None.
+    async def target(self, current: Target, after: int, wait_ms: int) -> Target | None:
+        """Return another target than `current`, of a newer generation than `after`.
+
+        Waits up to `wait_ms` for it; else None. The platform travels only if it is another.
 
         Raises:
             VersionError: there is a newer one, which this version does not understand fully.
@@ -70,11 +72,16 @@ class HttpControlPlane:
         """
         request = Request(
             method="GET",
-            path=f"/v1/targets/{quote(machine, safe='')}",
-            parameters={"after": str(after), "wait_ms": str(wait_ms)},
+            path=f"/v1/targets/{quote(current.machine, safe='')}",
+            parameters={
+                "after": str(after),
+                "wait_ms": str(wait_ms),
+                "made_of": current.made_of,
+                "platform": str(current.platform_revision),
+            },
             answer_seconds=wait_ms / 1000 + LONG_POLL_MARGIN_SECONDS,
         )
-        return await self._ask(request, _target)
+        return await self._ask(request, lambda response: _target(response, current))
 
     async def close(self) -> None:
         """Release connections."""
@@ -116,11 +123,18 @@ def _built(client: httpx2.AsyncClient, request: Request) -> httpx2.Request:
     )
 
 
-def _target(response: httpx2.Response) -> Target | None:
-    """Return a target; who understands a part of it only would do something else."""
+def _target(response: httpx2.Response, current: Target) -> Target | None:
+    """Return a target; who understands a part of it only would do something else.
+
+    A controller of a release that sent whole targets only says the same as news.
+    """
     if response.status_code == httpx2.codes.NO_CONTENT:
         return None
-    return _decoded(Target, response, codec.decode_fully)
+    target = _decoded(TargetNews, response, codec.decode_fully).target(current)
+    if target is None:
+        wrong = UsageError("a target without its platform, which is not the one here")
+        raise not_understood(str(response.url), wrong)
+    return target
 
 
 def _decoded(

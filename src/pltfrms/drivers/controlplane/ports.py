@@ -13,8 +13,10 @@ class ControlPlane(Protocol):
         """Say that the machine lives."""
         ...
 
-    async def target(self, machine: str, after: int, wait_ms: int) -> Target | None:
-        """Return a target newer than generation `after`, waiting up to `wait_ms`; else None.
+    async def target(self, current: Target, after: int, wait_ms: int) -> Target | None:
+        """Return another target than `current`, of a newer generation than `after`.
+
+        Waits up to `wait_ms` for it; else None.
 
         Raises:
             VersionError: there is a newer one, and this version does not understand it fully.

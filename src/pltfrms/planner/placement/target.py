@@ -1,81 +1,253 @@
-"""Snapshot -> target: what one machine is to be made."""
+"""Snapshot -> target: what one machine is to be made, and what that is made of."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
 from ipaddress import IPv6Address
 
+from pltfrms import __version__
 from pltfrms.errors import NotFoundError
 from pltfrms.model.balancer import BalancedService
 from pltfrms.model.peering import Peer
-from pltfrms.model.plan import Placed, Target
-from pltfrms.model.state import Snapshot
+from pltfrms.model.plan import Allocation, Placed, Target
+from pltfrms.model.service import Probe, ProbeKind, Run, Service, ServiceSpec
+from pltfrms.model.state import MachineStatus, Snapshot
 from pltfrms.model.topology import Machine, NodePrefixes, Platform, Role
 
 
-def make_target(snapshot: Snapshot, machine: str) -> Target:
-    """Return the target of a machine; its generation is the snapshot's revision.
+@dataclass(slots=True)
+class Fingerprints:
+    """Fingerprints of words, from snapshot to snapshot: most words stay the same."""
 
-    Of the passwords of sessions it has only the machine's own: who gets into one machine shall
-    not have those of all.
+    services: dict[str, tuple[Service, str]] = field(default_factory=dict)
+    allocations: dict[str, tuple[tuple[Allocation, ...], str]] = field(default_factory=dict)
+    """By node."""
 
-    Raises:
-        NotFoundError: the platform has no such machine, or others manage it.
+
+class Makings:
+    """What the targets of all machines are made of: a snapshot, sorted once for all of them.
+
+    Fingerprints follow from the snapshot alone: every controller gives the same, also after a
+    restart. What was made of an earlier snapshot only saves work.
     """
-    me = managed_machine(snapshot.platform, machine)
-    allocations = tuple(
-        allocation
-        for _, allocation in sorted(snapshot.allocations.items())
-        if allocation.node == machine
-    )
-    here = {allocation.service for allocation in allocations}
-    services = tuple(
-        service
-        for name, service in sorted(snapshot.services.items())
-        if me.role is Role.EDGE or name in here
-    )
-    return Target(
-        machine=machine,
-        generation=snapshot.revision,
-        platform=_with_own_passwords(snapshot.platform, machine),
-        interventions=snapshot.interventions,
-        services=services,
-        allocations=allocations,
-        balanced=tuple(
+
+    def __init__(
+        self, snapshot: Snapshot, platform_revision: int, before: "Makings | None" = None
+    ) -> None:
+        """Sort a snapshot, whose platform is of that revision; contact does not matter."""
+        self.revision = snapshot.revision
+        self.platform_revision = platform_revision
+        self._snapshot = snapshot
+        self.known: Fingerprints = (
+            _still_here(before.known, snapshot) if before else Fingerprints()
+        )
+        """For who makes the next one of this."""
+        self._machines = {machine.name: machine for machine in snapshot.platform.machines}
+        self._services = tuple(service for _, service in sorted(snapshot.services.items()))
+        self._allocations = _by_node(snapshot.allocations)
+        self._made_of: dict[tuple[str, bool], str] = {}
+        self._guests: dict[str, tuple[IPv6Address, ...]] = {}
+
+    def made_of(self, machine: str, now_ms: int) -> str:
+        """Return the fingerprint of all that a machine's target is made of at a Unix time.
+
+        It changes when the target does, but for its generation. Every change of the platform
+        changes it for all machines: that all have heard of one is waited for.
+
+        Raises:
+            NotFoundError: the platform has no such machine, or others manage it.
+        """
+        moving = self._snapshot.interventions.moves_clients(now_ms)
+        found = self._made_of.get((machine, moving))
+        if found is None:
+            me = self.require(machine)
+            found = self._made_of[machine, moving] = _digest(*self._parts(me, moving=moving))
+        return found
+
+    def target(self, machine: str, now_ms: int) -> Target:
+        """Return the target of a machine; its generation is the snapshot's revision.
+
+        Of the passwords of sessions it has only the machine's own: who gets into one machine
+        shall not have those of all.
+
+        Raises:
+            NotFoundError: the platform has no such machine, or others manage it.
+        """
+        me, snapshot = self.require(machine), self._snapshot
+        moving = snapshot.interventions.moves_clients(now_ms)
+        return Target(
+            machine=machine,
+            generation=snapshot.revision,
+            made_of=self.made_of(machine, now_ms),
+            platform_revision=self.platform_revision,
+            platform=_with_own_passwords(snapshot.platform, machine),
+            interventions=snapshot.interventions,
+            services=self._services_of(me),
+            allocations=self._allocations.get(machine, ()),
+            balanced=self._balanced if me.role is not Role.CONTROLLER else (),
+            placed=self._placed_for(me),
+            guests=self._guests_of(me) if moving else (),
+        )
+
+    def up_to_date(
+        self, statuses: Mapping[str, MachineStatus], now_ms: int
+    ) -> dict[str, MachineStatus]:
+        """Return statuses with this generation where a machine has all that is in its target.
+
+        Whoever waits until a machine has what was committed need not know what that concerns.
+        """
+        return {name: self._up_to_date(status, now_ms) for name, status in statuses.items()}
+
+    def _up_to_date(self, status: MachineStatus, now_ms: int) -> MachineStatus:
+        known = self._machines.get(status.machine)
+        if not status.made_of or status.generation >= self.revision:
+            return status
+        if known is None or self.made_of(status.machine, now_ms) != status.made_of:
+            return status
+        return replace(status, generation=self.revision)
+
+    def require(self, machine: str) -> Machine:
+        """Return a machine that has a target; NotFoundError if it has none."""
+        me = self._machines.get(machine)
+        if me is None:
+            raise NotFoundError(f"the platform has no machine {machine!r}")
+        if me.external:
+            raise NotFoundError(f"others manage {machine}: it has no target")
+        return me
+
+    def _parts(self, me: Machine, *, moving: bool) -> tuple[object, ...]:
+        """Return what tells one target of a machine from another."""
+        if me.role is Role.CONTROLLER:
+            return (self._common,)
+        shared = (self._common, self._balanced_digest)
+        if me.role is Role.EDGE:
+            return (*shared, self._plain_digest, self._placed_for(me))
+        services = [self._digest_of(service) for service in self._services_of(me)]
+        guests = self._guests_of(me) if moving else ()
+        here = self._digest_here(me.name)
+        return (*shared, here, services, guests)
+
+    # ---- what machines share ---------------------------------------------------------------
+
+    @cached_property
+    def _common(self) -> str:
+        """The release is in it: another one may say more of the same snapshot."""
+        return _digest(__version__, self.platform_revision, self._snapshot.interventions)
+
+    @cached_property
+    def _balanced(self) -> tuple[BalancedService, ...]:
+        return tuple(
             BalancedService(
-                id=service.id, name=name, prefix4=service.prefix4, prefix6=service.prefix6
+                id=each.id, name=each.name, prefix4=each.prefix4, prefix6=each.prefix6
             )
-            for name, service in sorted(snapshot.services.items())
-            if me.role is not Role.CONTROLLER
-        ),
-        placed=_placed(snapshot, me),
-        guests=_guests(snapshot, me),
+            for each in self._services
+        )
+
+    @cached_property
+    def _balanced_digest(self) -> str:
+        return _digest(self._balanced)
+
+    @cached_property
+    def _plain(self) -> tuple[Service, ...]:
+        return tuple(map(_as_edges_know_it, self._services))
+
+    @cached_property
+    def _plain_digest(self) -> str:
+        return _digest(self._plain)
+
+    @cached_property
+    def _placed(self) -> Mapping[str, tuple[Placed, ...]]:
+        """What is placed on each node, by datacenter; empty if edges are not to know it."""
+        if self._snapshot.platform.guards.node_prefixes is not NodePrefixes.PLACED:
+            return {}
+        found: dict[str, list[Placed]] = {}
+        for node in self._snapshot.platform.machines_of(Role.NODE):
+            services = map(self._service_of, self._allocations.get(node.name, ()))
+            ids = sorted({service.id for service in services if service})
+            found.setdefault(node.datacenter, []).append(
+                Placed(node=node.name, services=tuple(ids))
+            )
+        return {name: tuple(placed) for name, placed in found.items()}
+
+    def _service_of(self, allocation: Allocation) -> Service | None:
+        return self._snapshot.services.get(allocation.service)
+
+    # ---- what is one machine's own ---------------------------------------------------------
+
+    def _services_of(self, me: Machine) -> tuple[Service, ...]:
+        if me.role is Role.EDGE:
+            return self._plain
+        names = {allocation.service for allocation in self._allocations.get(me.name, ())}
+        services = self._snapshot.services
+        return tuple(services[name] for name in sorted(names) if name in services)
+
+    def _placed_for(self, me: Machine) -> tuple[Placed, ...]:
+        return self._placed.get(me.datacenter, ()) if me.role is Role.EDGE else ()
+
+    def _guests_of(self, me: Machine) -> tuple[IPv6Address, ...]:
+        """Return the instances of other datacenters, for which clients may come here."""
+        if me.role is not Role.NODE:
+            return ()
+        found = self._guests.get(me.datacenter)
+        if found is None:
+            found = self._guests[me.datacenter] = _guests(self._snapshot, me.datacenter)
+        return found
+
+    def _digest_of(self, service: Service) -> str:
+        known = self.known.services.get(service.name)
+        if known is None or known[0] is not service:
+            known = self.known.services[service.name] = (service, _digest(service))
+        return known[1]
+
+    def _digest_here(self, node: str) -> str:
+        here = self._allocations.get(node, ())
+        known = self.known.allocations.get(node)
+        if known is None or known[0] != here:
+            known = self.known.allocations[node] = (here, _digest(here))
+        return known[1]
+
+
+def _still_here(known: Fingerprints, snapshot: Snapshot) -> Fingerprints:
+    services, machines = snapshot.services, {each.name for each in snapshot.platform.machines}
+    return Fingerprints(
+        services={key: each for key, each in known.services.items() if key in services},
+        allocations={key: each for key, each in known.allocations.items() if key in machines},
     )
 
 
-def managed_machine(platform: Platform, machine: str) -> Machine:
-    """Return a machine that has a target; NotFoundError if it has none."""
-    try:
-        me = platform.machine(machine)
-    except KeyError:
-        raise NotFoundError(f"the platform has no machine {machine!r}") from None
-    if me.external:
-        raise NotFoundError(f"others manage {machine}: it has no target")
-    return me
+def _digest(*parts: object) -> str:
+    """Return a fingerprint of words: the same in every process."""
+    return blake2b(repr(parts).encode(), digest_size=12).hexdigest()
 
 
-def _guests(snapshot: Snapshot, me: Machine) -> tuple[IPv6Address, ...]:
-    """Return the instances of other datacenters, while a drain moves clients or is about to."""
-    moving = snapshot.interventions.moves_clients(snapshot.now_ms)
-    if me.role is not Role.NODE or not moving:
-        return ()
+def _by_node(allocations: Mapping[str, Allocation]) -> dict[str, tuple[Allocation, ...]]:
+    found: dict[str, list[Allocation]] = {}
+    for _, allocation in sorted(allocations.items()):
+        found.setdefault(allocation.node, []).append(allocation)
+    return {node: tuple(here) for node, here in found.items()}
+
+
+def _as_edges_know_it(service: Service) -> Service:
+    """Return a service without how it runs: an edge has no use for that, nor for a change."""
+    spec = ServiceSpec(
+        name=service.name,
+        run=Run(process=()),
+        probe=Probe(kind=ProbeKind.EXEC),
+        per_datacenter=0,
+        drain_ms=service.spec.drain_ms,
+    )
+    return replace(service, spec=spec, version=0, changed_ms=0)
+
+
+def _guests(snapshot: Snapshot, datacenter: str) -> tuple[IPv6Address, ...]:
     platform, services = snapshot.platform, snapshot.services
     nodes = {node.name: node for node in platform.machines_of(Role.NODE)}
     return tuple(
         sorted(
             platform.instance6(nodes[each.node], services[each.service].id, each.slot)
             for each in snapshot.allocations.values()
-            if each.datacenter != me.datacenter
-            and each.node in nodes
-            and each.service in services
+            if each.datacenter != datacenter and each.node in nodes and each.service in services
         )
     )
 
@@ -90,18 +262,3 @@ def _seen_by(peer: Peer, machine: str) -> Peer:
         for session in peer.sessions
     )
     return replace(peer, sessions=sessions)
-
-
-def _placed(snapshot: Snapshot, me: Machine) -> tuple[Placed, ...]:
-    """Return what is placed on each node of an edge's datacenter, if the edge is to know it."""
-    guard = snapshot.platform.guards.node_prefixes
-    if me.role is not Role.EDGE or guard is not NodePrefixes.PLACED:
-        return ()
-    found: dict[str, set[int]] = {
-        node.name: set() for node in snapshot.platform.machines_of(Role.NODE, me.datacenter)
-    }
-    for allocation in snapshot.allocations.values():
-        service = snapshot.services.get(allocation.service)
-        if service is not None and allocation.node in found:
-            found[allocation.node].add(service.id)
-    return tuple(Placed(node=node, services=tuple(sorted(ids))) for node, ids in found.items())
