@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from pltfrms import __version__
+from pltfrms.api.answers import SnapshotAnswers
 from pltfrms.api.balancer import add_balancer_routes
 from pltfrms.api.bodies import JSON, body_of, json_of, text_of
 from pltfrms.api.glass import add_glass_routes
@@ -124,16 +125,14 @@ class _Readers:
 
 def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     readers = _Readers()
+    answers = SnapshotAnswers()
 
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
-        view = operations.snapshot(stale=stale)
-        size = len(view.snapshot.allocations) + len(view.snapshot.statuses)
         with readers.one_more():
-            text = await operations.controller.aside.run(
-                size, lambda: encode(without_passwords(view))
-            )
+            view = without_passwords(operations.snapshot(stale=stale))
+            text = await answers.text_of(view, operations.controller.aside)
         return Response(text, media_type=JSON)
 
     @app.post("/v1/plan")

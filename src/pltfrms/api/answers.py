@@ -1,0 +1,63 @@
+"""The answer to who reads the whole state: made once for each change, not for each reader."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, cast, get_type_hints
+
+from pltfrms.codec import encode
+from pltfrms.drivers.ports import Aside
+from pltfrms.model.api import SnapshotView
+from pltfrms.model.state import Snapshot
+
+_SHORT = frozenset({"now_ms", "machines"})
+"""Of a snapshot: what passes with time, and is short."""
+
+
+class SnapshotAnswers:
+    """Encodes the state. What is equal to what was encoded before is not encoded again."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._ready: dict[str, tuple[object, bytes]] = {}
+
+    async def text_of(self, view: SnapshotView, aside: Aside) -> bytes:
+        """Return the state as JSON, as `codec.encode` would; encode in `aside`."""
+        snapshot = view.snapshot
+        names = [each.name for each in fields(snapshot) if each.name not in _SHORT]
+        words = {name: getattr(snapshot, name) for name in names}
+        new = {name: word for name, word in words.items() if not self._knows(name, word)}
+        texts = {name: self._ready[name][1] for name in words.keys() - new.keys()}
+        if new:
+            size = len(snapshot.allocations) + len(snapshot.statuses)
+            made = await aside.run(size, lambda: _encode_all(new))
+            texts |= made
+            self._ready |= {name: (new[name], text) for name, text in made.items()}
+        return _encode_rest(view, {"snapshot": _encode_rest(snapshot, texts)})
+
+    def _knows(self, name: str, word: object) -> bool:
+        known = self._ready.get(name)
+        return known is not None and known[0] == word
+
+
+@cache
+def _kinds(of: Hashable) -> dict[str, Hashable]:
+    return cast("dict[str, Hashable]", get_type_hints(of))
+
+
+def _encode_all(words: Mapping[str, object]) -> dict[str, bytes]:
+    return {name: encode(word, _kinds(Snapshot)[name]) for name, word in words.items()}
+
+
+def _encode_rest(word: Any, ready: Mapping[str, bytes]) -> bytes:
+    """Return a dataclass as JSON, of which some fields are JSON already."""
+    kinds = _kinds(cast("Hashable", type(word)))
+    texts = (
+        b'"%s":%s'
+        % (
+            each.name.encode(),
+            ready.get(each.name) or encode(getattr(word, each.name), kinds[each.name]),
+        )
+        for each in fields(word)
+    )
+    return b"{%s}" % b",".join(texts)
