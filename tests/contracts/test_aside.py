@@ -108,3 +108,14 @@ def test_work_holds_no_connection_of_ours_open() -> None:
 
     run(Forked, story)
     os.close(source)
+
+
+def test_work_that_hangs_is_ended_and_holds_up_nothing_after_it() -> None:
+    async def story() -> None:
+        aside = Forked(patience_seconds=0.3)
+        for _ in range(3):
+            with pytest.raises(UnavailableError, match="ended"):
+                await aside.run(LARGE, lambda: time.sleep(60))
+        assert no_child_is_left()
+
+    asyncio.run(asyncio.wait_for(story(), 20))

@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn, TypeVar, cast
 
 from pltfrms.errors import UnavailableError
@@ -36,20 +37,24 @@ class Here:
 class Forked:
     """`ports.Aside` in a process of its own; at most two at once, others wait."""
 
-    def __init__(self) -> None:
-        """Run nothing yet."""
+    def __init__(self, patience_seconds: float = 60.0) -> None:
+        """End what takes longer: a copy may hang on a lock that it inherited."""
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._patience_seconds = patience_seconds
 
     async def run(self, size: int, work: Callable[[], _T]) -> _T:
         """Return what `work` returns, which must be a value that can be pickled.
 
         Raises:
-            UnavailableError: the process ended without an answer.
+            UnavailableError: the process ended without an answer, or took too long.
         """
         if size <= SMALL:
             return work()
         async with self._turns:
-            answer = await _computed(work)
+            answer = b""
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience_seconds):
+                    answer = await _computed(work)
         if not answer:
             raise UnavailableError("a computation was ended by the system; it is tried again")
         failed, value = pickle.loads(answer)  # noqa: S301 - of our own process
