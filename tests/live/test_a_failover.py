@@ -102,7 +102,10 @@ def test_datacenter_killed_and_back(healthy: Rig) -> None:
         "berlin", "--duration", "8s", "--fault", "datacenter/fra", "--at", "2s"
     )
     assert report["gap_max_ms"] <= 4500
-    assert answered(report, "before") == {"fra"}
+    answers = report["answered_by"]["before"]
+    before = {name: sum(counts.values()) for name, counts in answers.items()}
+    # What was on its way in that moment may have been led elsewhere.
+    assert before.pop("fra") > 50 * sum(before.values()), before
     assert "ams" in answered(report, "after")
     # The aggregate is gone from that datacenter only.
     paths = healthy.aggregate_paths("transit1")
