@@ -163,18 +163,13 @@ def test_a_drained_edge_session_loses_nothing(healthy: Rig) -> None:
     )
 
 
-LOST_MAX = 3
-"""Of 4000 requests around the begin or the end of a drain. Usually it is none."""
-
-
 @pytest.mark.parametrize(("eyeball", "datacenter"), NEAREST.items())
 def test_a_drain_breaks_no_connection_neither_when_it_begins_nor_when_it_ends(
     healthy: Rig, eyeball: str, datacenter: str
 ) -> None:
     """Connections that are open while their clients move find their instance from elsewhere.
 
-    A packet may still be lost while routers change their routes. TCP sends it again, but the
-    first of a connection only after a second, when the client has given up.
+    Also clients that use their ports again, of connections whose end nobody has heard.
     """
 
     def measured() -> str:
@@ -192,8 +187,7 @@ def test_a_drain_breaks_no_connection_neither_when_it_begins_nor_when_it_ends(
         return report
 
     def check(report: dict[str, Any]) -> None:
-        assert report["lost"] <= LOST_MAX, report
-        assert report["errors"].keys() <= {"timeout"}, report
+        assert report["lost"] == 0, report
 
     despite: tuple[str, ...] = ("--wait", "3s", "--detach", "--yes-i-mean", "headroom")
     try:

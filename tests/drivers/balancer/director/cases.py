@@ -2,7 +2,13 @@
 
 from dataclasses import replace
 
-from pltfrms.drivers.balancer.director.model import REDIRECTED, Action, Home
+from pltfrms.drivers.balancer.director.model import (
+    ACK_SLACK,
+    REDIRECTED,
+    WINDOW_MAX,
+    Action,
+    Home,
+)
 from pltfrms.model.balancer import ROWS
 from tests.drivers.balancer.director.packets import (
     ACK,
@@ -39,6 +45,7 @@ from tests.drivers.balancer.director.packets import (
 )
 from tests.drivers.balancer.director.world import (
     CLOSED_PORT,
+    CONNECTION,
     KNOWN_PORT,
     ME,
     OPEN_PORT,
@@ -246,12 +253,32 @@ def _quoted6(port: int) -> bytes:
     return ip6(icmp(2, 0, answer), ICMP6, ELSEWHERE6, TEAM6)
 
 
+def _numbered(received: int, sent: int, flags: int = ACK) -> bytes:
+    """Return a packet of the known flow whose numbers are so far from what is next."""
+    numbers = ((CONNECTION.receives + received) % 2**32, (CONNECTION.sends + sent) % 2**32)
+    return _team4(tcp(KNOWN_PORT, flags=flags, numbers=numbers))
+
+
 _STRANGE = _team4(tcp())
 _KNOWN = _team4(tcp(KNOWN_PORT))
 _ARRIVING: list[_Row] = [
     ("a flow that is known is taken", outer(_KNOWN), Taken()),
     ("also over IPv6", outer(_team6(tcp(KNOWN_PORT))), Taken()),
     ("also with options", outer(_team6(extension(TCP, tcp(KNOWN_PORT)), 60)), Taken()),
+    ("also what a window ago was next", outer(_numbered(-WINDOW_MAX, -ACK_SLACK)), Taken()),
+    ("also what is next a window later", outer(_numbered(WINDOW_MAX - 1, ACK_SLACK)), Taken()),
+    ("also a reset without ACK", outer(_numbered(0, 1 << 30, RST)), Taken()),
+    ("also who begins anew", outer(_numbered(WINDOW_MAX, 0, SYN)), Taken()),
+    ("further away it is of another", outer(_numbered(WINDOW_MAX, 0)), PassedOn(2, 1)),
+    ("also before", outer(_numbered(-WINDOW_MAX - 1, 0)), PassedOn(2, 1)),
+    ("also a reset", outer(_numbered(WINDOW_MAX, 0, RST)), PassedOn(2, 1)),
+    (
+        "also an ACK of what was not sent",
+        outer(_numbered(0, ACK_SLACK + 1)),
+        PassedOn(2, 1),
+    ),
+    ("also what is long ago", outer(_numbered(0, -ACK_SLACK - 1)), PassedOn(2, 1)),
+    ("also a SYN-ACK", outer(_numbered(0, 1 << 30, SYN | ACK)), PassedOn(2, 1)),
     ("what ends a closed flow is taken", outer(_team4(tcp(CLOSED_PORT, flags=FIN))), Taken()),
     ("also an acknowledgement", outer(_team6(tcp(CLOSED_PORT))), Taken()),
     ("also a SYN of the next flow", outer(_team4(tcp(CLOSED_PORT, flags=SYN))), Taken()),

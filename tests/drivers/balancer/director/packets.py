@@ -40,10 +40,16 @@ def key(address: str) -> bytes:
     return raw if len(raw) == 16 else bytes(10) + b"\xff\xff" + raw
 
 
-def tcp(source: int = 40_000, destination: int = 80, flags: int = ACK, more: int = 0) -> bytes:
-    return struct.pack(">HHIIBBHHH", source, destination, 1, 1, 0x50, flags, 0, 0, 0) + (
-        bytes(more)
-    )
+def tcp(
+    source: int = 40_000,
+    destination: int = 80,
+    flags: int = ACK,
+    more: int = 0,
+    numbers: tuple[int, int] = (1, 1),
+) -> bytes:
+    """Return a segment with `more` bytes; `numbers` are its own and what it acknowledges."""
+    header = struct.pack(">HHIIBBHHH", source, destination, *numbers, 0x50, flags, 0, 0, 0)
+    return header + bytes(more)
 
 
 def udp(source: int = 40_000, destination: int = 53, payload: bytes = b"question") -> bytes:

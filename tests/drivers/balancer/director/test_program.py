@@ -31,6 +31,7 @@ from tests.drivers.balancer.director.packets import (
 )
 from tests.drivers.balancer.director.world import (
     CLOSED_PORT,
+    CONNECTION,
     KNOWN_PORT,
     ME,
     OPEN_PORT,
@@ -45,6 +46,8 @@ NAMESPACE = 7
 SEED, FRAMES = 20_261_123, 100_000
 AROUND = {2: "fd00:1:2::5", 3: instance(0x100), 4: instance(0x20), 5: "fd00:1:1:ffff::1"}
 """Addresses of instances by id, on both sides of that of `ME`."""
+_TCP_REPAIR, _TCP_REPAIR_QUEUE, _TCP_QUEUE_SEQ = 19, 20, 21
+"""tcp(7); Python does not name them."""
 LIMIT = 4000
 """Instructions of a program: ours are small, and the verifier quick."""
 
@@ -59,6 +62,19 @@ def difference(kernel: Kernel, program: str, packet: bytes, mark: int, said: Fat
     return f"{program} mark {mark} {packet.hex()}: {found} is not {wanted} {said.counters}"
 
 
+def connection(family: int, service: str, client: str) -> socket.socket:
+    """Return one end of `CONNECTION`; the kernel asks for no other end (TCP_REPAIR)."""
+    end = socket.socket(family)
+    end.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+    for queue, number in ((1, CONNECTION.receives), (2, CONNECTION.sends)):
+        end.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR_QUEUE, queue)
+        end.setsockopt(socket.IPPROTO_TCP, _TCP_QUEUE_SEQ, number)
+    end.bind((service, OPEN_PORT))
+    end.connect((client, KNOWN_PORT))
+    end.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, -1)
+    return end
+
+
 def sockets(stack: ExitStack) -> None:
     """Make the listeners and connections that `cases.socket_of` tells of, and a MAC address."""
     subprocess.run(["ip", "link", "set", "lo", "address", OUR_MAC.hex(":")], check=True)
@@ -71,10 +87,7 @@ def sockets(stack: ExitStack) -> None:
         listener = stack.enter_context(
             socket.create_server((service, OPEN_PORT), family=family)
         )
-        flow = stack.enter_context(socket.socket(family))
-        flow.bind((client, KNOWN_PORT))
-        flow.connect((service, OPEN_PORT))
-        stack.enter_context(listener.accept()[0])
+        stack.enter_context(connection(family, service, client))
         with socket.socket(family) as closed:  # ours goes first: it is left in TIME_WAIT
             closed.bind((client, CLOSED_PORT))
             closed.connect((service, OPEN_PORT))

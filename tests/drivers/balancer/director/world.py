@@ -8,6 +8,7 @@ from ipaddress import IPv6Network, ip_address
 from pltfrms.drivers.balancer.director.model import (
     REDIRECTED,
     Action,
+    Connection,
     Fate,
     Home,
     Maps,
@@ -42,6 +43,8 @@ WEB, TEAM, BARE, IDLE = 7, 8, 9, 10
 ME = Home(packed(instance(1)))
 KNOWN_PORT, CLOSED_PORT, OPEN_PORT = 40_001, 40_002, 80
 """A client's port with a connection to the team, and the port it is to."""
+CONNECTION = Connection(receives=1000, sends=2000)
+"""What is on it: test packets have the numbers 1 and 1."""
 INSTANCES = 300
 HOOKS = {
     "outside": HookKind.OUTSIDE,
@@ -75,7 +78,7 @@ def machine() -> Maps:
     )
 
 
-def socket_of(flow: PacketFlow) -> Socket:
+def socket_of(flow: PacketFlow) -> Socket | Connection:
     """Return what instance 1 has: a listener, and per address of the team two connections.
 
     One of them has been closed.
@@ -87,8 +90,9 @@ def socket_of(flow: PacketFlow) -> Socket:
         return Socket.NONE
     if flow.client not in {key(CLIENT4), key(CLIENT6)}:
         return Socket.LISTENER
-    known = {KNOWN_PORT: Socket.FLOW, CLOSED_PORT: Socket.CLOSED}
-    return known.get(client, Socket.LISTENER)
+    if client == KNOWN_PORT:
+        return CONNECTION
+    return Socket.CLOSED if client == CLOSED_PORT else Socket.LISTENER
 
 
 def model(program: str, packet: bytes, maps: Maps, mark: int = 0, me: Home = ME) -> Fate:

@@ -49,6 +49,7 @@ static struct bpf_sock *HELPER(skc_lookup_tcp)(struct __sk_buff *skb,
 static long HELPER(tcp_check_syncookie)(struct bpf_sock *listener, const void *ip,
 					__u32 ip_length, const struct tcphdr *tcp,
 					__u32 tcp_length) = IS(tcp_check_syncookie);
+static struct bpf_tcp_sock *HELPER(tcp_sock)(struct bpf_sock *sock) = IS(tcp_sock);
 static long HELPER(sk_release)(struct bpf_sock *sock) = IS(sk_release);
 
 /* ---- maps -------------------------------------------------------------------------------- */

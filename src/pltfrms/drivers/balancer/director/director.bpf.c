@@ -45,6 +45,8 @@ char terms[] SEC("license") = "GPL v2";
 #define ENCAPSULATED 0xd1e1 /* mark for the packet filter, which judges the packet inside */
 #define HOP_LIMIT 64
 #define MAX_PAYLOAD 0xffff
+#define WINDOW_MAX (1U << 28)	/* bytes: TCP allows four times that, nobody uses it */
+#define ACK_SLACK (1U << 20)	/* bytes: more than one send, and than what is overtaken */
 #define ETHERNET ETH_HLEN /* bytes before the IP header, ... */
 #define NO_LINK_HEADER 0  /* ... also on devices without one, such as WireGuard's */
 
@@ -306,6 +308,26 @@ INLINE bool is_of_another(const struct __sk_buff *skb, const struct packet *pack
 }
 
 /*
+ * Whether a packet can be of the connection that a socket has. Where clients move to and fro,
+ * the end of a connection may never be heard, and its client uses the ports again meanwhile, for
+ * a connection that is elsewhere. What that one acknowledges was not sent here, give or take
+ * some: packets overtake each other, and on one machine an ACK comes before the sender has noted
+ * what it sent. Who begins is answered so that it begins anew (RFC 9293, 3.10.7.4). What has no
+ * numbers yet (a SYN was answered) takes all.
+ */
+INLINE bool is_of(struct bpf_sock *sock, const struct tcphdr *tcp)
+{
+	const struct bpf_tcp_sock *known = bpf_tcp_sock(sock);
+	__u32 oldest;
+
+	if (!known || (tcp->syn && !tcp->ack))
+		return true;
+	oldest = known->snd_una - ACK_SLACK;
+	return HOST32(tcp->seq) - known->rcv_nxt + WINDOW_MAX < 2 * WINDOW_MAX &&
+	       (!tcp->ack || HOST32(tcp->ack_seq) - oldest <= known->snd_nxt - oldest + ACK_SLACK);
+}
+
+/*
  * Whether the instance should take a packet of a TCP flow, whose IP header is at `at`: it has
  * a socket for it. For the beginning of a flow that is a listener, which goes with its process:
  * who begins a flow after that meets the next instance before any table has changed.
@@ -335,9 +357,11 @@ INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packe
 		return false;
 	if (sock->state == BPF_TCP_TIME_WAIT)
 		known = flow->quoted || !is_of_another(skb, packet, &tcp);
-	else
-		known = sock->state != BPF_TCP_LISTEN || (tcp.syn && !tcp.ack) ||
+	else if (sock->state == BPF_TCP_LISTEN)
+		known = (tcp.syn && !tcp.ack) ||
 			(!flow->quoted && returns_cookie(skb, at, sock, &tcp));
+	else
+		known = flow->quoted || is_of(sock, &tcp);
 	bpf_sk_release(sock);
 	return known;
 }

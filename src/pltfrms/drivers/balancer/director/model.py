@@ -13,6 +13,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Final, TypeGuard
 
 from pltfrms.drivers.balancer.director.packet import (
+    ACK,
     ETHERNET,
     FIN,
     IP4,
@@ -42,6 +43,10 @@ _ONE_MOVE: Final = 0x8
 _NEAR: Final = 8  # bytes of an address that instances of one datacenter share
 MAX_HOPS: Final = 7
 _MAX_PAYLOAD: Final = 0xFFFF
+WINDOW_MAX: Final = 1 << 28
+"""Bytes by which the number of a packet may differ from what comes next."""
+ACK_SLACK: Final = 1 << 20
+"""Bytes by which what a packet acknowledges may be beside what is on its way."""
 
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _INNER: Final = ETHERNET + IP6.size
@@ -69,13 +74,33 @@ class Socket(Enum):
     """What an instance has for a packet of a TCP flow."""
 
     NONE = "none"
-    FLOW = "flow"
-    """A connection, also one that opens or closes."""
     CLOSED = "closed"
     """What is left of one that both ends have closed (TIME_WAIT)."""
     LISTENER = "listener"
     COOKIE = "cookie"
     """A listener, and the packet returns one of its SYN cookies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection of an instance, also one that closes, of which all is acknowledged."""
+
+    receives: int
+    sends: int
+    """The numbers that come next."""
+
+    def can_have(self, flow: PacketFlow) -> bool:
+        """Return whether a packet can be of it: its client may use the ports again."""
+        acknowledges = (flow.tcp_flags or 0) & ACK
+        acknowledged = _differ(flow.acknowledged + ACK_SLACK, self.sends)
+        return flow.begins or (
+            _differ(flow.sequence + WINDOW_MAX, self.receives) < 2 * WINDOW_MAX
+            and (not acknowledges or acknowledged <= 2 * ACK_SLACK)
+        )
+
+
+def _differ(number: int, other: int) -> int:
+    return (number - other) % (1 << 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +271,7 @@ def deliver(
     maps: Maps,
     flow_hash: FlowHash,
     home: Home,
-    socket_of: Callable[[PacketFlow], Socket],
+    socket_of: Callable[[PacketFlow], Socket | Connection],
     *,
     comes_in: bool,
 ) -> Fate:
@@ -304,7 +329,7 @@ def _inner_flow(frame: bytes, *, v6: bool) -> PacketFlow | None:
 
 
 def _is_strange(
-    flow: PacketFlow | None, home: Home, socket_of: Callable[[PacketFlow], Socket]
+    flow: PacketFlow | None, home: Home, socket_of: Callable[[PacketFlow], Socket | Connection]
 ) -> TypeGuard[PacketFlow]:
     """Return whether the instance does not know the TCP flow of a packet."""
     if flow is None or flow.protocol != TCP or flow.ports == NO_PORTS or not home.can_look:
@@ -312,6 +337,8 @@ def _is_strange(
     if not flow.quoted and flow.tcp_flags is None:
         return False
     found = socket_of(flow)
+    if isinstance(found, Connection):
+        return not flow.quoted and not found.can_have(flow)
     if found is Socket.LISTENER:
         return not flow.begins
     if found is Socket.CLOSED and flow.tcp_flags is not None:

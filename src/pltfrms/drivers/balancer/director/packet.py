@@ -48,6 +48,10 @@ class PacketFlow:
     fragment: bool
     tcp_flags: int | None = None
     """Of a packet with a whole TCP header."""
+    sequence: int = 0
+    """Number of its first byte."""
+    acknowledged: int = 0
+    """Number of the byte that it asks for, if it has the flag ACK."""
     has_data: bool = False
 
     @property
@@ -183,6 +187,8 @@ def read_flow(frame: bytes, packet: Packet) -> PacketFlow | None:
         quoted=False,
         fragment=not whole,
         tcp_flags=tcp[13] if is_tcp else None,
+        sequence=int.from_bytes(tcp[4:8]) if is_tcp else 0,
+        acknowledged=int.from_bytes(tcp[8:12]) if is_tcp else 0,
         has_data=is_tcp and len(frame) > packet.payload + (tcp[12] >> 4) * 4,
     )
 
