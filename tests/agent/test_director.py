@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 
@@ -19,7 +19,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.drivers.balancer.memory import MemoryBalancer
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable
+from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable, Hook
 from pltfrms.model.interventions import Drain, Interventions
 from pltfrms.model.machine import (
     INSTANCE_TABLE,
@@ -326,6 +326,41 @@ def test_an_instance_whose_device_is_not_there_is_not_reachable() -> None:
         async with machine.running():
             await machine.director.attach({"i1": instance(1), "i2": instance(2)})
             assert machine.director.reachable == frozenset({"i1"})
+
+    run_virtual(scenario())
+
+
+def test_an_instance_is_not_reachable_because_one_before_it_had_its_device() -> None:
+    async def scenario() -> None:
+        machine = Directed("fra-n1")
+        machine.network.add_device("i1")
+        async with machine.running():
+            await machine.director.attach({"i1": instance(1)})
+            machine.director.see({})
+            assert machine.director.reachable == frozenset()
+
+    run_virtual(scenario())
+
+
+def test_an_instance_that_ends_while_devices_are_attached_is_not_reachable() -> None:
+    async def scenario() -> None:
+        machine = Directed("fra-n1")
+        machine.network.add_device("i1")
+        async with machine.running():
+            attach = machine.kernel.attach
+
+            async def slow(hooks: Sequence[Hook]) -> tuple[str, ...]:
+                done = await attach(hooks)
+                await machine.clock.sleep(0.5)
+                return done
+
+            machine.kernel.attach = slow  # type: ignore[method-assign]
+            attaching = asyncio.ensure_future(machine.director.attach({"i1": instance(1)}))
+            await machine.clock.sleep(0.2)
+            machine.director.see({})
+            machine.director.see({"i1": instance(1)})
+            await attaching
+            assert machine.director.reachable == frozenset()
 
     run_virtual(scenario())
 

@@ -73,6 +73,8 @@ class Director:
         self._mode = BalancerMode.STARTING
         self._detail = ""
         self._attached: frozenset[str] | None = None
+        self._gone: set[str] = set()
+        """Devices of instances that have ended since somebody began to attach."""
         self._tables = PutTables(world.balancer, world.clock)
         self._candidates = Candidates()
         self._dirty: set[int] = set()
@@ -123,7 +125,14 @@ class Director:
                 await self._attach()
 
     def see(self, instances: Mapping[str, IPv6Address]) -> None:
-        """See the packets of these instances from the next pass on."""
+        """See the packets of these instances from the next pass on.
+
+        Another instance may have the name of one that has ended, for a device that is new.
+        """
+        ended = (self._instances or {}).keys() - instances.keys()
+        self._gone |= ended
+        if self._attached is not None:
+            self._attached -= ended
         self._instances = dict(instances)
 
     async def begin(self) -> None:
@@ -211,11 +220,12 @@ class Director:
             target, instances = self._target, self._instances
             if target is None or instances is None:
                 return
+            self._gone.clear()
             hooks = hooks_of(target.platform, target.machine, instances)
             sentences = await self._world.balancer.attach(hooks)
             not_done = [word for word in sentences if word.startswith(("missing ", "refused "))]
             absent = {word.split()[1].removesuffix(":") for word in not_done}
-            self._attached = frozenset(instances) - absent
+            self._attached = frozenset(instances) - absent - self._gone
             refused = [word for word in not_done if word.startswith("refused ")]
             if refused:
                 raise UnavailableError("; ".join(refused[:_NAMED]))
