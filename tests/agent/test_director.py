@@ -10,10 +10,10 @@ from pltfrms.agent.director.director import (
     ALONE_SECONDS,
     AUDIT_SECONDS,
     BEAT_SECONDS,
-    GUESTS_SECONDS,
     REUNION_SECONDS,
     Director,
 )
+from pltfrms.agent.director.guests import GUESTS_SECONDS
 from pltfrms.agent.director.tables import RETRY_SECONDS
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems

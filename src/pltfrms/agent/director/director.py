@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from pltfrms.agent.director.candidates import Candidates
+from pltfrms.agent.director.guests import Guests
 from pltfrms.agent.director.tables import RETRY_SECONDS, PutTables, Wanted
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
@@ -27,7 +28,7 @@ from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerView
 from pltfrms.model.machine import INSTANCE_TABLE, LOCAL_TABLE, REMOTE_TABLE
 from pltfrms.model.plan import Target
 from pltfrms.model.topology import Role
-from pltfrms.planner.balancing.balancing import hooks_of, service_id_of, settings_of
+from pltfrms.planner.balancing.balancing import hooks_of, settings_of
 
 BEAT_SECONDS: Final = 1.0
 """Longest time between two heartbeats, and between two looks at the whole table."""
@@ -44,8 +45,6 @@ ALONE_SECONDS: Final = 0.2
 """Sessions that are lost together are not lost at the same instant."""
 REUNION_SECONDS: Final = 3.0
 """After we are not cut off any more, until all that is there has been told to us."""
-GUESTS_SECONDS: Final = 60.0
-"""After the end of a drain, connections that come back are still brought to where they were."""
 _MAIN_TABLE: Final = 254
 _PROBLEM: Final = "director"
 _DEVICES: Final = "director devices"
@@ -85,11 +84,7 @@ class Director:
         """None until we have seen the whole table once."""
         self._attached_at: float | None = None
         self._reunited_at: float | None = None
-        self._guests: tuple[IPv6Address, ...] = ()
-        self._guests_until = 0.0
-        """Monotonic seconds."""
-        self._guests_of: Mapping[int, tuple[IPv6Address, ...]] = {}
-        """By service."""
+        self._guests = Guests()
         self._unsure = asyncio.Event()
         self._hint = asyncio.Event()
         self._busy = asyncio.Lock()
@@ -338,40 +333,20 @@ class Director:
             return False
         return any(each.up and each.name.startswith("node.") for each in sessions)
 
-    def _see_guests(self) -> None:
-        """Take the guests that are now wanted, or were until lately.
-
-        No new target says that a drain has ended by itself.
-        """
-        now, target = self._world.clock.monotonic(), self._target
-        moving = target and target.interventions.moves_clients(self._world.clock.unix_ms())
-        guests = self._guests if now < self._guests_until else ()
-        if target and target.guests and moving:
-            guests, self._guests_until = target.guests, now + GUESTS_SECONDS
-        if guests == self._guests:
-            return
-        self._guests, before = guests, self._guests_of
-        found: dict[int, tuple[IPv6Address, ...]] = {}
-        for address in guests:
-            number = service_id_of(address)
-            found[number] = (*found.get(number, ()), address)
-        self._guests_of = found
-        numbers = found.keys() | before.keys()
-        self._dirty |= {n for n in numbers if found.get(n) != before.get(n)}
-
     def _wanted(self, number: int) -> Wanted | None:
         service, some = self._services.get(number), self._candidates.of(number)
         if service is None or not some:
             return None
-        return service, some, self._guests_of.get(number, ())
+        return service, some, self._guests.of(number)
 
     async def _make(self, routes: HostRoutes) -> None:
-        self._see_guests()
+        clock = self._world.clock
+        self._dirty |= self._guests.see(self._target, clock.monotonic(), clock.unix_ms())
         await self._make_urgent()
         self._dirty |= self._tables.strays() | self._tables.due()
         await self._make_urgent()
         if self._new:
-            await self._world.clock.sleep(COALESCE_SECONDS)
+            await clock.sleep(COALESCE_SECONDS)
             self._hear(routes)
             await self._make_urgent()
             await self._make_new()
@@ -437,5 +412,5 @@ class Director:
         if self._mode is not BalancerMode.DIRECTOR:
             return ()
         kernel = self._world.balancer.row(service_id, row)
-        guests = frozenset(self._guests)
+        guests = frozenset(self._guests.all)
         return tuple(address for address in kernel if address not in guests)
