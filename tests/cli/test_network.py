@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.cli.routing_world import (
 )
 from tests.cli.world import NOW_MS, PLATFORM, FakeController, with_lost
 
+ATTACKED = ip_network("198.51.100.7/32")
 GONE = RoutingChange(session="transit1@fra-e1", what="-198.51.100.0/24", effect=Effect.MOVES)
 
 
@@ -113,7 +115,7 @@ def test_network_show_says_everything_that_is_not_as_usual(
     done = Interventions(
         freeze=Freeze(since_ms=NOW_MS - 60_000, why="flaps"),
         drains=(Drain(peer="ixp1", since_ms=NOW_MS - 90_000, wait_ms=60_000),),
-        blackholes=(Blackhole(prefix=PLATFORM.aggregates[0].prefix, until_ms=NOW_MS + 60_000),),
+        blackholes=(Blackhole(prefix=ATTACKED, until_ms=NOW_MS + 60_000),),
     )
     trying = with_routing(SETTLED, "lon-e1", RoutingState.TRYING)
     platform = replace(PLATFORM, traffic=(Override(med=5, until_ms=NOW_MS - 1000),))
@@ -124,7 +126,7 @@ def test_network_show_says_everything_that_is_not_as_usual(
         "drains",
         "  ixp1: withdrawn for 30 s",
         "blackholes",
-        "  198.51.100.0/24: ends in 60 s (2023-11-14 22:14 UTC)",
+        "  198.51.100.7/32: ends in 60 s (2023-11-14 22:14 UTC); nobody is asked to drop it",
         "overrides that end soon or have ended",
         "  med 5: ended 1.0 s ago (2023-11-14 22:13 UTC)",
         "edges whose routing is not confirmed",
@@ -139,6 +141,30 @@ def test_network_show_says_everything_that_is_not_as_usual(
     status = run("status").out.splitlines()
     assert status[0].startswith("frozen for 60 s (flaps); nothing changes a route until")
     assert "  drain ixp1: withdrawn for 30 s" in status
+
+
+def test_a_blackhole_names_who_is_asked_to_drop_and_who_is_not(
+    run: Run, controller: FakeController
+) -> None:
+    peers = tuple(replace(each, blackhole=each.name == "transit1") for each in PLATFORM.peers)
+    done = Interventions(
+        drains=(Drain(peer="transit1", edge="fra-e2", since_ms=NOW_MS - 9000, wait_ms=0),),
+        blackholes=(Blackhole(prefix=ATTACKED, until_ms=NOW_MS + 60_000),),
+    )
+    taken = replace(SETTLED, platform=replace(PLATFORM, peers=peers), interventions=done)
+    controller.snapshots = [with_lost(taken, "ams-e2")]
+    asked = (
+        "asked to drop it: transit1@fra-e1; "
+        "not transit1@fra-e2 (drained), transit1@ams-e2 (unknown)"
+    )
+    added = run("network", "blackhole", "add", "198.51.100.7", "--for", "1h")
+    assert (added.code, added.out.splitlines()[-1]) == (0, asked)
+    for command in (("network", "show"), ("status",)):
+        assert asked in run(*command).out
+    document = json.loads(run("network", "show", "--json").out)
+    assert document["asked"] == {"198.51.100.7/32": asked}
+    as_json = run("network", "blackhole", "add", "198.51.100.7", "--for", "1h", "--json")
+    assert json.loads(as_json.out)["changed"]
 
 
 # ---- doing ---------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def make_peer(name: str, number: int, edges: tuple[str, ...], asn: int) -> Peer:
         name=name,
         kind=PeerKind.TRANSIT,
         asn=asn,
+        blackhole=True,
         sessions=tuple(
             Session(
                 edge=edge,

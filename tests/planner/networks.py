@@ -38,7 +38,8 @@ def make_network() -> Platform:
     """Return three datacenters of two edges, a ring of links, and three peers.
 
     transit1: fra-e1, fra-e2, ams-e2; transit2: ams-e1, ams-e2, lon-e2; ixp1: lon-e1, lon-e2,
-    fra-e2. Nine sessions, eighteen announcements, three sessions per datacenter.
+    fra-e2. Nine sessions, eighteen announcements, three sessions per datacenter. Of the
+    peers, transit1 takes blackholes.
     """
     platform = make_platform({"fra": 1, "ams": 1, "lon": 1})
     second = tuple(
@@ -56,6 +57,7 @@ def make_network() -> Platform:
             name=name,
             kind=PeerKind.IXP if name == "ixp1" else PeerKind.TRANSIT,
             asn=64601 + index,
+            blackhole=name == "transit1",
             sessions=tuple(
                 make_session(edge, next(numbers), interface=f"x-{name}") for edge in places
             ),

@@ -102,6 +102,11 @@ class Peer:
             return 5
         return _ORIGINS[self.kind]
 
+    @property
+    def takes_blackholes(self) -> bool:
+        """Whether it drops what goes to an address of ours, when we ask for it."""
+        return self.blackhole and self.kind is not PeerKind.CUSTOMER
+
     def max_prefixes(self, version: int) -> int:
         """Return the most prefixes accepted in one address family (4 or 6)."""
         return self.max_prefixes4 if version == 4 else self.max_prefixes6  # noqa: PLR2004

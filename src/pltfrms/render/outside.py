@@ -258,7 +258,7 @@ def _export_limit(
     if peer.kind is PeerKind.CUSTOMER:
         return None
     aggregates = sum(each.prefix.version == number for each in platform.aggregates)
-    blackholes = len(_blackholes(conditions, number)) if peer.blackhole else 0
+    blackholes = len(_blackholes(conditions, number)) if peer.takes_blackholes else 0
     customers = sum(
         min(each.max_prefixes(number), sum(_parts(a) for a in _of(each, number)))
         for each in platform.peers

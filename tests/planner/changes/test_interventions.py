@@ -9,6 +9,7 @@ import pytest
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import InterventionChange, Verb
 from pltfrms.model.interventions import Blackhole, Freeze, Interventions
+from pltfrms.model.peering import Peer, PeerKind
 from pltfrms.planner.changes.interventions import (
     LEAD_MS,
     MAX_AHEAD_MS,
@@ -131,6 +132,38 @@ def test_a_freeze_keeps_its_beginning() -> None:
     unfreeze = InterventionChange(verb=Verb.UNFREEZE)
     assert _after(unfreeze, once) == NOTHING
     assert _after(unfreeze) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"blackhole": False},
+        {"blackhole": True, "kind": PeerKind.CUSTOMER},
+        {"blackhole": True, "sessions": ()},
+    ],
+)
+def test_a_blackhole_that_nobody_takes_is_refused(spec: dict[str, Any]) -> None:
+    peers = tuple(replace(peer, **spec) for peer in NETWORK.peers)
+    with pytest.raises(
+        UsageError, match=r"nobody would drop 198\.51\.100\.7/32.*blackhole: true"
+    ):
+        apply_intervention(
+            NOTHING, replace(NETWORK, peers=peers), _hole("198.51.100.7"), NOW_MS
+        )
+
+
+def test_a_blackhole_is_refused_if_those_who_take_it_lack_the_address_family() -> None:
+    def of6(peer: Peer) -> Peer:
+        sessions = tuple(
+            replace(each, ours=each.ours[1:], theirs=each.theirs[1:]) for each in peer.sessions
+        )
+        return replace(peer, blackhole=True, sessions=sessions)
+
+    only6 = replace(NETWORK, peers=tuple(map(of6, NETWORK.peers)))
+    with pytest.raises(UsageError, match="no peer with an IPv4 session takes"):
+        apply_intervention(NOTHING, only6, _hole("198.51.100.7"), NOW_MS)
+    six = _hole("2001:db8:100::7")
+    assert len(apply_intervention(NOTHING, only6, six, NOW_MS).blackholes) == 1
 
 
 def test_a_blackhole_can_be_renewed_and_ended() -> None:

@@ -237,15 +237,15 @@ def test_a_drain_says_when_it_withdraws() -> None:
 def test_a_blackhole_goes_to_those_that_speak_it() -> None:
     host = ip_network("198.51.100.7/32")
     holes = Interventions(blackholes=(Blackhole(prefix=host, until_ms=NOW_MS + 1),))
-    assert _diff(NETWORK, holes) == []
-    speaks = with_peer(NETWORK, replace(TRANSIT, blackhole=True))
-    seen = _diff(speaks, holes, before=speaks)
+    mute = with_peer(NETWORK, replace(TRANSIT, blackhole=False))
+    assert _diff(mute, holes, before=mute) == []
+    seen = _diff(NETWORK, holes)
     assert seen == [
         (f"transit1@{edge}", f"+{host} blackhole", Effect.MOVES)
         for edge in ("fra-e1", "fra-e2", "ams-e2")
     ]
     over = Interventions(blackholes=(Blackhole(prefix=host, until_ms=NOW_MS),))
-    assert _diff(speaks, over, before=speaks) == []
+    assert _diff(NETWORK, over) == []
 
 
 def test_links_are_the_backbone() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.glass import RouteView
 from pltfrms.model.interventions import Blackhole, Drain, Interventions
-from pltfrms.model.peering import Reject
+from pltfrms.model.peering import PeerKind, Reject
 from pltfrms.model.plan import Reason
 from pltfrms.model.state import AggregateStatus, Contact, MachineView, SessionStatus, Snapshot
 from pltfrms.model.traffic import Override
@@ -19,6 +20,7 @@ from tests.cli.world import HEALTHY
 NOW_MS = 1_700_000_000_000
 AGGREGATE = ip_network("198.51.100.0/24")
 ELSEWHERE = ip_network("203.0.113.0/24")
+HOLE = Blackhole(prefix=ip_network("198.51.100.7/32"), until_ms=NOW_MS + 1, why="attack")
 
 
 def with_session(snapshot: Snapshot, *, up: bool = True) -> Snapshot:
@@ -96,14 +98,41 @@ def test_prefixes_that_are_no_aggregate() -> None:
     part = out(FINE, ip_network("198.51.100.7/32"))
     assert (part.so, "only as a whole" in part.because[0]) == (False, True)
     assert out(FINE, ELSEWHERE).so is None
-    hole = Blackhole(prefix=ip_network("198.51.100.7/32"), until_ms=NOW_MS + 1, why="attack")
-    peers = tuple(replace(peer, blackhole=True) for peer in FINE.platform.peers)
-    attacked = replace(
+
+
+def attacked(**peer: Any) -> Snapshot:
+    """Return the snapshot with a blackhole, and peers that are as `peer` says."""
+    peers = tuple(replace(each, **peer) for each in FINE.platform.peers)
+    return replace(
         FINE,
         platform=replace(FINE.platform, peers=peers),
-        interventions=Interventions(blackholes=(hole,)),
+        interventions=Interventions(blackholes=(HOLE,)),
     )
-    assert out(attacked, hole.prefix) == Why(so=True, because=("as a blackhole (attack)",))
+
+
+def test_a_blackhole_is_announced_to_those_who_take_it() -> None:
+    takes = attacked(blackhole=True)
+    assert out(takes, HOLE.prefix) == Why(so=True, because=("as a blackhole (attack)",))
+    down = with_session(takes, up=False)
+    assert out(down, HOLE.prefix).so is False
+    assert "is down" in out(down, HOLE.prefix).because[0]
+    drain = Drain(peer="transit1", since_ms=NOW_MS - 10, wait_ms=5)
+    drained = replace(takes, interventions=replace(takes.interventions, drains=(drain,)))
+    assert out(drained, HOLE.prefix).because == ("the session is drained: transit1",)
+    silent = replace(takes, statuses={})
+    assert out(silent, HOLE.prefix).so is None
+
+
+@pytest.mark.parametrize(
+    ("peer", "why"),
+    [
+        ({"blackhole": False}, "its spec does not say `blackhole: true`"),
+        ({"blackhole": True, "kind": PeerKind.CUSTOMER}, "it is a customer"),
+    ],
+)
+def test_who_takes_no_blackholes_is_told_of_none(peer: dict[str, Any], why: str) -> None:
+    judged = out(attacked(**peer), HOLE.prefix)
+    assert judged == Why(so=False, because=(f"transit1 takes no blackholes from us: {why}",))
 
 
 def test_peers_and_sessions_that_are_not_there() -> None:

@@ -7,10 +7,16 @@ import click
 
 from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
 from pltfrms.cli.network.load_rows import load_words
-from pltfrms.cli.network.rows import NetworkDetail, network_detail, unsettled_sentence
-from pltfrms.cli.network.words import blackhole_sentence, drain_sentence, freeze_sentence
+from pltfrms.cli.network.rows import (
+    NetworkDetail,
+    asked_sentence,
+    blackhole_lines,
+    network_detail,
+    unsettled_sentence,
+)
+from pltfrms.cli.network.words import drain_sentence, freeze_sentence
 from pltfrms.cli.shared.complete import complete_blackholes
-from pltfrms.cli.shared.connect import look
+from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, unix_ms, write_json
 from pltfrms.cli.shared.routing import asking_user
@@ -123,13 +129,17 @@ def blackhole() -> None:
 def add_blackhole(settings: Settings, prefix: str, for_ms: int, wish: InterventionWish) -> None:
     """Ask the peers that speak blackhole (RFC 7999) to drop.
 
-    PREFIX is one address of an aggregate.
+    PREFIX is one address of an aggregate. Those are asked whose spec says `blackhole: true`;
+    if there are none, it is refused.
 
     Example: pltfrms network blackhole add 198.51.100.7 --for 1h --why "attack"
     """
     whole = _prefix(prefix)
     change = InterventionChange(verb=Verb.BLACKHOLE, prefix=whole, until_ms=unix_ms() + for_ms)
     intervene(settings, change, f"blackhole {whole}", wish)
+    if not wish.as_json:
+        snapshot = connect(settings).snapshot().snapshot
+        click.echo(asked_sentence(snapshot, ip_network(whole), unix_ms()))
 
 
 @blackhole.command("remove")
@@ -196,7 +206,7 @@ def _show(detail: NetworkDetail, now: int) -> None:
     if done.freeze:
         click.echo(bad(freeze_sentence(done.freeze, now)))
     _section("drains", [drain_sentence(each, now) for each in done.drains])
-    _section("blackholes", [blackhole_sentence(each, now) for each in done.blackholes])
+    _section("blackholes", blackhole_lines(detail, now))
     _section("overrides that end soon or have ended", detail.overrides)
     edges = [unsettled_sentence(each) for each in detail.unsettled]
     _section("edges whose routing is not confirmed", edges)

@@ -16,6 +16,7 @@ from pltfrms.cli.network.words import (
     override_sentence,
 )
 from pltfrms.errors import NotFoundError
+from pltfrms.model.addresses import Prefix
 from pltfrms.model.announcements import Announcement, announcements_of, overrides_of
 from pltfrms.model.interventions import DrainPhase, Interventions
 from pltfrms.model.peering import Peer, PeerKind, Reject
@@ -136,6 +137,8 @@ class NetworkDetail:
 
     frozen: bool
     interventions: Interventions
+    asked: Mapping[str, str]
+    """Who is asked to drop what, in words, by the prefix of each blackhole."""
     unsettled: tuple[EdgeRow, ...]
     """Edges whose routing is not confirmed."""
     overrides: tuple[str, ...]
@@ -356,6 +359,10 @@ def network_detail(snapshot: Snapshot, now_ms: int) -> NetworkDetail:
     return NetworkDetail(
         frozen=snapshot.interventions.freeze is not None,
         interventions=snapshot.interventions,
+        asked={
+            str(each.prefix): asked_sentence(snapshot, each.prefix, now_ms)
+            for each in snapshot.interventions.blackholes
+        },
         unsettled=tuple(r for r in edge_rows(snapshot, now_ms) if r.routing not in settled),
         overrides=tuple(
             override_sentence(each, now_ms)
@@ -370,10 +377,40 @@ def network_lines(detail: NetworkDetail, now_ms: int) -> tuple[str, ...]:
     done = detail.interventions
     return (
         *(f"drain {drain_sentence(each, now_ms)}" for each in done.drains),
-        *(f"blackhole {blackhole_sentence(each, now_ms)}" for each in done.blackholes),
+        *(f"blackhole {sentence}" for sentence in blackhole_lines(detail, now_ms)),
         *(f"override {sentence}" for sentence in detail.overrides),
         *(f"routing of {unsettled_sentence(each)}" for each in detail.unsettled),
     )
+
+
+def blackhole_lines(detail: NetworkDetail, now_ms: int) -> tuple[str, ...]:
+    """Return each blackhole with its end and with who is asked to drop what goes there."""
+    return tuple(
+        f"{blackhole_sentence(each, now_ms)}; {detail.asked[str(each.prefix)]}"
+        for each in detail.interventions.blackholes
+    )
+
+
+def asked_sentence(snapshot: Snapshot, prefix: Prefix, now_ms: int) -> str:
+    """Return which sessions ask their peers to drop what goes to `prefix`, and which cannot."""
+    takers = {peer.name for peer in snapshot.platform.peers if peer.takes_blackholes}
+    rows = [
+        row
+        for row in session_rows(snapshot, now_ms)
+        if row.peer in takers and row.family == f"ipv{prefix.version}"
+    ]
+    troubles = {row.session: _asks_not(row) for row in rows}
+    asked = [session for session, trouble in troubles.items() if not trouble]
+    not_now = [f"{session} ({trouble})" for session, trouble in troubles.items() if trouble]
+    first = f"asked to drop it: {', '.join(asked)}" if asked else "nobody is asked to drop it"
+    return f"{first}; not {', '.join(not_now)}" if not_now else first
+
+
+def _asks_not(row: SessionRow) -> str:
+    """Return why a session asks for nothing, or is not known to; empty if it asks."""
+    if row.drain is DrainPhase.WITHDRAWN:
+        return "drained"
+    return "" if row.state == "up" else row.state
 
 
 def unsettled_sentence(edge: EdgeRow) -> str:

@@ -238,11 +238,26 @@ def _blackhole(
             f"the blackhole of {prefix} may last 30 days at most; set an earlier end, and "
             "renew it if need be"
         )
+    _check_asked(platform, prefix)
     new = Blackhole(prefix=prefix, until_ms=change.until_ms, why=change.why, by=change.by)
     standing = {each.prefix: each for each in interventions.blackholes}
     if prefix in standing and standing[prefix].until_ms == change.until_ms:
         return interventions
     return replace(interventions, blackholes=tuple({**standing, prefix: new}.values()))
+
+
+def _check_asked(platform: Platform, prefix: Prefix) -> None:
+    """Refuse a blackhole that nobody is asked for: it would look like protection."""
+    if not any(
+        peer.takes_blackholes and prefix.version in {ours.version for ours in session.ours}
+        for peer in platform.peers
+        for session in peer.sessions
+    ):
+        raise UsageError(
+            f"nobody would drop {prefix}: no peer with an IPv{prefix.version} session takes "
+            "blackholes from us. Write `blackhole: true` in platform.yaml at the transits and "
+            "route servers that take 65535:666, and apply it"
+        )
 
 
 def _unblackhole(

@@ -8,7 +8,7 @@ from pltfrms.model.addresses import Prefix
 from pltfrms.model.announcements import Announcement, announcements, preference_of
 from pltfrms.model.guards import Effect, RoutingChange
 from pltfrms.model.interventions import Drain, DrainPhase, Interventions
-from pltfrms.model.peering import Allowed, Peer, PeerKind, Session
+from pltfrms.model.peering import Allowed, Peer, Session
 from pltfrms.model.topology import Link, Platform
 
 BACKBONE: Final = "backbone"
@@ -108,8 +108,7 @@ def _blackholes(
     peer, session = at
     edge = platform.machine(session.edge)
     phase = interventions.drain_of(peer.name, edge, session.interface, now_ms)
-    asks = peer.blackhole and peer.kind is not PeerKind.CUSTOMER
-    if not asks or phase is DrainPhase.WITHDRAWN:
+    if not peer.takes_blackholes or phase is DrainPhase.WITHDRAWN:
         return ()
     families = {ours.version for ours in session.ours}
     return tuple(

@@ -8,7 +8,7 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.announcements import Announcement, announcements_of, overrides_of
 from pltfrms.model.glass import RouteView
-from pltfrms.model.interventions import DrainPhase
+from pltfrms.model.interventions import Blackhole, DrainPhase
 from pltfrms.model.peering import Peer, PeerKind, Session
 from pltfrms.model.state import AggregateStatus, Contact, SessionStatus, Snapshot
 
@@ -88,27 +88,48 @@ def _why_aggregate(
 ) -> Why:
     """Gather what forbids it; what nothing forbids is announced, if all of it is known."""
     reported = _reported(snapshot, at, announcement.prefix)
-    session = session_status(snapshot, at)
     forbids = [
-        *_wishes_against(snapshot, at, announcement, now_ms),
+        *_overridden(snapshot, at, announcement, now_ms),
+        *_drained(snapshot, at, now_ms),
         *(f"{at.edge} holds it back: {a.reason.sentence}" for a in reported if not a.announced),
-        *([_down(at, session)] if session and not session.up else []),
+        *_closed(snapshot, at),
     ]
-    contact = snapshot.contact(at.edge)
-    unknown = [
-        *(
-            [f"{at.edge} is {contact}: this is what it said last"]
-            if contact is not _HERE
-            else []
-        ),
-        *([] if reported else [f"{at.edge} has not reported whether it announces it"]),
-        *([] if session else [f"{at.edge} has not reported the session"]),
-    ]
+    silent = [] if reported else [f"{at.edge} has not reported whether it announces it"]
+    fine = [f"{at.edge} announces it: {each.reason.sentence}" for each in reported]
+    because = (*fine, *_as_it_leaves(announcement))
+    return _weighed(forbids, because, [*silent, *_unheard(snapshot, at)])
+
+
+def _why_blackhole(snapshot: Snapshot, at: Crossing, hole: Blackhole, now_ms: int) -> Why:
+    if not at.peer.takes_blackholes:
+        customer = at.peer.kind is PeerKind.CUSTOMER
+        why = "it is a customer" if customer else "its spec does not say `blackhole: true`"
+        return Why(so=False, because=(f"{at.peer.name} takes no blackholes from us: {why}",))
+    forbids = [*_drained(snapshot, at, now_ms), *_closed(snapshot, at)]
+    return _weighed(forbids, (f"as a blackhole{_why(hole.why)}",), _unheard(snapshot, at))
+
+
+def _weighed(forbids: Sequence[str], fine: Sequence[str], unknown: Sequence[str]) -> Why:
+    """Return what all of it comes to: what nothing forbids is so, if all of it is known."""
     if forbids:
         return Why(so=False, because=(*forbids, *unknown))
-    fine = [f"{at.edge} announces it: {each.reason.sentence}" for each in reported]
-    because = (*fine, *_as_it_leaves(announcement), *unknown)
-    return Why(so=None if unknown else True, because=because)
+    return Why(so=None if unknown else True, because=(*fine, *unknown))
+
+
+def _closed(snapshot: Snapshot, at: Crossing) -> list[str]:
+    session = session_status(snapshot, at)
+    return [_down(at, session)] if session and not session.up else []
+
+
+def _unheard(snapshot: Snapshot, at: Crossing) -> list[str]:
+    """Return why what the edge says of a session may be old, or says nothing."""
+    contact = snapshot.contact(at.edge)
+    old = f"{at.edge} is {contact}: this is what it said last"
+    silent = f"{at.edge} has not reported the session"
+    return [
+        *([old] if contact is not _HERE else []),
+        *([] if session_status(snapshot, at) else [silent]),
+    ]
 
 
 def _reported(snapshot: Snapshot, at: Crossing, prefix: Prefix) -> list[AggregateStatus]:
@@ -117,25 +138,26 @@ def _reported(snapshot: Snapshot, at: Crossing, prefix: Prefix) -> list[Aggregat
     return [each for each in aggregates if each.prefix == str(prefix)]
 
 
-def _wishes_against(
+def _overridden(
     snapshot: Snapshot, at: Crossing, announcement: Announcement, now_ms: int
 ) -> list[str]:
-    found = []
-    if not announcement.announce:
-        overrides = overrides_of(snapshot.platform, at.peer, at.at, now_ms)
-        last = [
-            each
-            for each in overrides
-            if each.announce is False and each.prefix in {None, announcement.prefix}
-        ][-1]
-        found.append(f"an override says so{_why(last.why)}")
-    found += [
+    if announcement.announce:
+        return []
+    last = [
+        each
+        for each in overrides_of(snapshot.platform, at.peer, at.at, now_ms)
+        if each.announce is False and each.prefix in {None, announcement.prefix}
+    ][-1]
+    return [f"an override says so{_why(last.why)}"]
+
+
+def _drained(snapshot: Snapshot, at: Crossing, now_ms: int) -> list[str]:
+    return [
         f"the session is drained{_why(drain.why)}: {drain.about}"
         for drain in snapshot.interventions.drains
         if drain.fits(at.peer.name, snapshot.platform.machine(at.edge), at.at.interface)
         and drain.phase(now_ms) is DrainPhase.WITHDRAWN
     ]
-    return found
 
 
 def _as_it_leaves(announcement: Announcement) -> list[str]:
@@ -157,8 +179,8 @@ def _as_it_leaves(announcement: Announcement) -> list[str]:
 def _why_other(snapshot: Snapshot, at: Crossing, prefix: Prefix, now_ms: int) -> Why:
     """Judge a prefix that is none of our aggregates."""
     for hole in snapshot.interventions.blackholes:
-        if hole.prefix == prefix and now_ms < hole.until_ms and at.peer.blackhole:
-            return Why(so=True, because=(f"as a blackhole{_why(hole.why)}",))
+        if hole.prefix == prefix and now_ms < hole.until_ms:
+            return _why_blackhole(snapshot, at, hole, now_ms)
     for aggregate in snapshot.platform.aggregates:
         if contains(aggregate.prefix, prefix):
             only = f"it is part of {aggregate.prefix}, which is announced only as a whole"
