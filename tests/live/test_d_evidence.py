@@ -1,8 +1,19 @@
 """Who is called lost, and who is not. Ceilings are generous; bench/losses.py is sharp."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from bench.losses import be_busy, losses_while, seconds_to_replacement
+from bench.losses import (
+    CONTROL_NICE,
+    be_busy,
+    hang,
+    losses_while,
+    members,
+    seconds_to_replacement,
+    slow_disks,
+)
 from bench.rig import Rig
 from pltfrms.model.state import Contact
 
@@ -40,5 +51,31 @@ def test_the_replacement_of_a_dead_node_begins_soon(healthy: Rig) -> None:
     assert seconds_to_replacement(healthy, "kill") <= 8
 
 
-def test_busy_processors_make_nobody_lost(healthy: Rig) -> None:
-    assert losses_while(healthy, lambda: be_busy(20)) == NOTHING
+def test_controllers_that_are_starved_of_processors_call_nobody_lost(healthy: Rig) -> None:
+    assert losses_while(healthy, lambda: be_busy(20, CONTROL_NICE)) == NOTHING
+
+
+def test_a_store_whose_leader_hangs_loses_nobody(healthy: Rig) -> None:
+    assert losses_while(healthy, lambda: hang(healthy, members(healthy)[:1])) == NOTHING
+
+
+def test_a_store_that_hangs_loses_nobody_and_status_says_why_nothing_is_decided(
+    healthy: Rig,
+) -> None:
+    statuses: list[str] = []
+
+    def hang_and_look() -> None:
+        with ThreadPoolExecutor() as pool:
+            hanging = pool.submit(hang, healthy, members(healthy), 10)
+            time.sleep(7)
+            statuses.append(healthy.cli("status"))
+            hanging.result()
+        healthy.wait("decided again", lambda: bool(healthy.snapshot()), 20)
+
+    assert losses_while(healthy, hang_and_look) == NOTHING
+    assert "the store does not answer" in statuses[0]
+    assert "nothing is decided" in statuses[0]
+
+
+def test_a_store_with_slow_disks_loses_nobody(healthy: Rig) -> None:
+    assert losses_while(healthy, lambda: slow_disks(healthy, members(healthy), 15)) == NOTHING
