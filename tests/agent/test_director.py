@@ -21,13 +21,7 @@ from pltfrms.drivers.balancer.memory import MemoryBalancer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable, Hook
 from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.machine import (
-    INSTANCE_TABLE,
-    REMOTE_TABLE,
-    BgpState,
-    Nexthop,
-    Route,
-)
+from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, BgpState, Nexthop, Route
 from pltfrms.model.plan import Target
 from tests.agent.bench import PLATFORM, WEB, Bench
 from tests.simulation.virtual import run_virtual

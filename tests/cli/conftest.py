@@ -1,7 +1,7 @@
 """The CLI, run in this process against stand-ins."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -69,5 +69,6 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> FakeLab:
         return fake
 
     monkeypatch.setattr(connecting, "find_lab", find)
-    monkeypatch.setattr(connecting, "running_labs", lambda: (lab_info(fake.name),))
+    mine = replace(lab_info(fake.name), started_by=connecting.starter())
+    monkeypatch.setattr(connecting, "running_labs", lambda: (mine,))
     return fake

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pltfrms.cli.lab import life
 from pltfrms.cli.lab import probe as lab_probe_module
+from pltfrms.cli.shared import connect as connecting
 from pltfrms.lab.client.prober import ProbeReport
 from pltfrms.lab.client.probing import Measurement, PlannedFault
 from pltfrms.lab.client.ready import Answer, ReadyReport
@@ -118,7 +120,8 @@ def started(
     """Let `lab up` start the stand-in; return what was done."""
     done: list[object] = []
 
-    def start(directory: Path, name: str | None, on_progress: Progress) -> FakeLab:
+    def start(directory: Path, name: str | None, on_progress: Progress, by: str) -> FakeLab:
+        assert by == connecting.starter()
         on_progress("machines started")
         done.append(("start", directory, name))
         return lab
@@ -163,6 +166,47 @@ def test_the_end_of_a_lab_is_told_to_scripts_too(run: Run) -> None:
     document = json.loads(run("lab", "down", "--json").out)
     assert document == {"lab": "example", "seconds": 0.25}
     assert run("lab", "down").out == "example is gone (250 ms)\n"
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        (("root@here in /elsewhere",), "no lab that runs was started here"),
+        (("",), "no lab that runs was started here"),
+        (("nobody", "root@here in /elsewhere"), "no lab that runs was started here"),
+        (("me", "me"), "several labs were started here"),
+    ],
+)
+def test_down_without_a_name_ends_nobody_elses_lab(
+    run: Run,
+    lab: FakeLab,
+    monkeypatch: pytest.MonkeyPatch,
+    others: tuple[str, ...],
+    words: str,
+) -> None:
+    labs = [
+        replace(lab_info(f"lab{at}"), started_by=by.replace("me", connecting.starter()))
+        for at, by in enumerate(others)
+    ]
+    monkeypatch.setattr(connecting, "running_labs", lambda: tuple(labs))
+    refused = run("lab", "down")
+    assert (refused.code, lab.asked) == (2, [])
+    assert words in refused.err
+    for each in labs:
+        assert f"pltfrms lab down --lab {each.name}    of /x" in refused.err
+        assert each.started_by in refused.err
+
+
+def test_down_without_a_name_ends_the_one_that_was_started_here(
+    run: Run, lab: FakeLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mine = replace(lab_info(lab.name), started_by=connecting.starter())
+    theirs = replace(lab_info("theirs"), started_by="ada@here in /srv")
+    monkeypatch.setattr(connecting, "running_labs", lambda: (mine, theirs))
+    assert (run("lab", "down").code, lab.asked) == (0, [("down",)])
+    monkeypatch.chdir(tmp_path)
+    assert (run("lab", "down").code, len(lab.asked)) == (2, 1)
+    assert (run("lab", "down", "--lab", lab.name).code, len(lab.asked)) == (0, 2)
 
 
 def test_up_may_apply_nothing(run: Run, started: list[object]) -> None:

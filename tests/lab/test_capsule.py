@@ -42,7 +42,7 @@ _PATIENCE_SECONDS = 8.0
 
 
 def start(name: str, parts: LabParts = PARTS) -> LabClient:
-    return start_capsule(name, "/somewhere", parts, lambda _text: None)
+    return start_capsule(name, "/somewhere", parts, lambda _text: None, "ada in /srv")
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -338,6 +338,7 @@ def test_labs_live_side_by_side_and_a_killed_one_leaves_nothing(lab: LabClient) 
 
 def test_down_is_quick_and_leaves_nothing() -> None:
     lab = start(f"{NAME}-c")
+    assert (lab.info().directory, lab.info().started_by) == ("/somewhere", "ada in /srv")
     members = family(lab.info().root_pid)
     assert lab.down() < 3
     assert not members & all_pids()

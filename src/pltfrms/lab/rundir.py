@@ -38,6 +38,8 @@ class LabInfo:
     machines: int
     keeper_pid: int = 0
     """Of the process that removes what the capsule leaves; 0: not known."""
+    started_by: str = ""
+    """By whom and in which directory, in words; empty: not known."""
 
 
 def directory_of(name: str) -> Path:
@@ -56,7 +58,9 @@ def claim(name: str) -> int:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock(path)
         if lock is None:
-            raise ConflictError(f"the lab {name} is running already; end it with `lab down`")
+            raise ConflictError(
+                f"the lab {name} is running already; end it with: pltfrms lab down --lab {name}"
+            )
         # Somebody may have removed the directory between our two calls.
         if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
             _empty(path)

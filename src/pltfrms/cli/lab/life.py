@@ -8,7 +8,7 @@ import click
 
 from pltfrms.cli.platform.status import show_summary
 from pltfrms.cli.platform.summary import summarize
-from pltfrms.cli.shared.connect import current_lab
+from pltfrms.cli.shared.connect import own_lab, starter
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json, write_table
 from pltfrms.cli.shared.values import DURATION, short_duration
@@ -49,7 +49,7 @@ def up(
     Example: pltfrms lab up examples/three-datacenters
     """
     say = timed_progress()
-    client = start_lab(directory, settings.lab or None, say)
+    client = start_lab(directory, settings.lab or None, say, starter())
     if not no_apply:
         apply_services(client, directory, say)
     report = wait_ready(client, timeout_ms / 1000, say)
@@ -120,9 +120,12 @@ class Gone:
 def down(settings: Settings, *, as_json: bool) -> None:
     """End a lab; nothing of it stays.
 
+    The one that --lab or PLTFRMS_LAB names, else the only one that you started in this
+    directory; never somebody else's.
+
     Example: pltfrms lab down --lab three-datacenters
     """
-    client = current_lab(settings)
+    client = own_lab(settings)
     gone = Gone(lab=client.name, seconds=client.down())
     if as_json:
         write_json(gone)

@@ -1,10 +1,14 @@
 """From the global options to somebody who answers: the chosen lab, and its controllers."""
 
+from pathlib import Path
+
 import click
 
 from pltfrms.cli.shared.options import Settings
+from pltfrms.cli.shared.routing import asking_user
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.lab.client.client import LabClient, find_lab, running_labs
+from pltfrms.errors import UsageError
+from pltfrms.lab.client.client import LabClient, LabInfo, find_lab, running_labs
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.state import Snapshot
 
@@ -19,6 +23,37 @@ def current_lab(settings: Settings) -> LabClient:
         PltfrmsError: none runs, there is none of that name, or several run and none is named.
     """
     return find_lab(settings.lab or None)
+
+
+def own_lab(settings: Settings) -> LabClient:
+    """Return the lab that is named, else the only one that was started as this command is.
+
+    Raises:
+        PltfrmsError: none runs, there is none of that name, or none is named and not exactly
+            one is of the same person in the same directory; says which there are.
+    """
+    labs = running_labs()
+    own = [each.name for each in labs if each.started_by == starter()]
+    if settings.lab or not labs:
+        return current_lab(settings)
+    if len(own) == 1:
+        return find_lab(own[0])
+    first = "several labs were started here" if own else "no lab that runs was started here"
+    lines = [f"  pltfrms lab down --lab {each.name}    {_origin(each)}" for each in labs]
+    raise UsageError("\n".join((f"{first} by {asking_user()}; say which one:", *lines)))
+
+
+def starter() -> str:
+    """Return who starts a lab, and where; the same for the same person in the same place."""
+    try:
+        return f"{asking_user()} in {Path.cwd()}"
+    except FileNotFoundError:  # the directory was removed meanwhile
+        return asking_user()
+
+
+def _origin(lab: LabInfo) -> str:
+    by = f", started by {lab.started_by}" if lab.started_by else ""
+    return f"of {lab.directory}{by}"
 
 
 def controller_endpoints(settings: Settings) -> tuple[str, ...]:

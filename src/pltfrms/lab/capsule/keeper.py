@@ -1,4 +1,4 @@
-"""`python -m pltfrms.lab.capsule.keeper NAME DIRECTORY`: start a capsule and outlive it.
+"""`python -m pltfrms.lab.capsule.keeper NAME DIRECTORY BY`: start a capsule and outlive it.
 
 The only process of a lab outside the capsule. It reads the lab's parts as one JSON line from
 stdin, forks the capsule's root, and passes the daemon's reports (JSON lines) on to stdout.
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pltfrms.codec import decode
@@ -28,7 +29,7 @@ from pltfrms.lab.rundir import KEEPER_NAME, LabInfo, claim, directory_of, write_
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 
-def main(name: str, directory: str) -> None:
+def main(name: str, directory: str, started_by: str) -> None:
     """Read the parts, then go to the background and be the keeper."""
     if os.fork():
         os._exit(0)  # the starter waits for this: it shall not have us as a child
@@ -41,12 +42,22 @@ def main(name: str, directory: str) -> None:
     except (PltfrmsError, EOFError) as error:
         _say({"error": str(error), "kind": type(error).__name__})
         return
-    _keep(name, directory, parts)
+    draft = LabInfo(
+        name=name,
+        directory=directory,
+        root_pid=0,
+        keeper_pid=os.getpid(),
+        started_at=time.time(),
+        machines=len(parts.machines),
+        started_by=started_by,
+    )
+    _keep(draft, parts)
     os.close(lock)
 
 
-def _keep(name: str, directory: str, parts: LabParts) -> None:
-    run_directory = directory_of(name)
+def _keep(draft: LabInfo, parts: LabParts) -> None:
+    """Start the capsule of the lab that `draft` describes, and stay until its end."""
+    run_directory = directory_of(draft.name)
     log = os.open(run_directory / "lab.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, _STDERR)
     os.close(log)
@@ -54,15 +65,7 @@ def _keep(name: str, directory: str, parts: LabParts) -> None:
     unshare(NEW_PID)
     pid = fork(lambda: _root(parts, run_directory, report))
     os.close(report)
-    info = LabInfo(
-        name=name,
-        directory=directory,
-        root_pid=pid,
-        keeper_pid=os.getpid(),
-        started_at=time.time(),
-        machines=len(parts.machines),
-    )
-    if not _watch_start(reports, info):
+    if not _watch_start(reports, replace(draft, root_pid=pid)):
         os.kill(pid, signal.SIGKILL)
         # The starter reads only the first error; this is for those that nobody reported.
         words = (run_directory / "lab.log").read_text(errors="replace").splitlines()
@@ -135,4 +138,4 @@ def _detach() -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -98,11 +98,15 @@ def find_lab(name: str | None) -> "LabClient":
 
 
 def start_lab(
-    directory: Path, name: str | None, on_progress: Callable[[str], None]
+    directory: Path,
+    name: str | None,
+    on_progress: Callable[[str], None],
+    started_by: str = "",
 ) -> "LabClient":
     """Start the lab of `directory` (platform.yaml, lab.yaml); by default called as it is.
 
-    Returns when every machine runs its daemons; they have not converged yet.
+    Remembers `started_by`, see `LabInfo`. Returns when every machine runs its daemons; they
+    have not converged yet.
 
     Raises:
         SpecError: a file is wrong.
@@ -119,13 +123,17 @@ def start_lab(
     lab = load_lab(directory / "lab.yaml", platform)
     parts = make_parts(platform, lab, platform_file.read_text())
     name = name or directory.resolve().name
-    return start_capsule(name, str(directory.resolve()), parts, on_progress)
+    return start_capsule(name, str(directory.resolve()), parts, on_progress, started_by)
 
 
 def start_capsule(
-    name: str, directory: str, parts: LabParts, on_progress: Callable[[str], None]
+    name: str,
+    directory: str,
+    parts: LabParts,
+    on_progress: Callable[[str], None],
+    started_by: str = "",
 ) -> "LabClient":
-    """Start a lab of any parts; `directory` is only remembered.
+    """Start a lab of any parts; `directory` and `started_by` are only remembered.
 
     Raises:
         UsageError: not root, or a program is missing, or the name cannot be one.
@@ -137,7 +145,7 @@ def start_capsule(
     # An interpreter of its own: the capsule's processes are forks, and must not inherit our
     # threads, descriptors and modules.
     starter = subprocess.Popen(
-        [sys.executable, "-m", "pltfrms.lab.capsule.keeper", name, directory],
+        [sys.executable, "-m", "pltfrms.lab.capsule.keeper", name, directory, started_by],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -333,8 +341,8 @@ def _check_name(name: str) -> None:
         )
     if any(info.name == name for info in running_labs()):
         raise ConflictError(
-            f"a lab called {name} is running already; end it with `pltfrms lab down` or"
-            " choose another name"
+            f"a lab called {name} is running already; choose another name, or end it with: "
+            f"pltfrms lab down --lab {name}"
         )
 
 
