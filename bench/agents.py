@@ -29,6 +29,8 @@ class Seen:
     """What the agents of a process saw since they were asked last."""
 
     heartbeat_ms: list[float]
+    heartbeats: int = 0
+    """How many, where not all were timed."""
     refused: int = 0
     """Heartbeats that no controller took."""
     targets: int = 0

@@ -4,11 +4,13 @@
 
 Runs as root, in a machine of its own: three etcd members, real controllers (1 or 3), and as
 many simulated agents as there are machines, 20 replicas on each node. They share the cores of
-one machine, so look at the CPU time of the controllers before anything that is wall time.
+one machine, so look at the CPU time of the controllers before anything that is wall time. How
+long heartbeats took a tenth of the machines says, in a process that has little else to do.
 
 For each step: CPU of all controllers and of all etcd members in cores, heartbeats (how long one
 took, how many nobody took, the longest silence of a machine), machines that fetched a target,
-commits of any key, and machines that were called lost and were not.
+commits of any key, the longest slice of a controller's event loop (processor time), and
+machines that were called lost and were not.
 """
 
 import argparse
@@ -28,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.agents import Agents, Seen
 from bench.rig import machine_words
+from bench.watched import longest
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.api import Change
@@ -45,6 +48,8 @@ _MEMBERS = 3
 _REPLICAS_PER_NODE = 20
 _SERVICES_PER_CHANGE = 40
 _AGENT_PROCESSES = 2
+_TIMED_SHARE = 10
+"""One in so many machines is in a process that has time to see how long heartbeats take."""
 _TICK = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 120
 _MS = 1e-3
@@ -65,6 +70,8 @@ class Row:
     silent_ms_max: float
     fetching_machines: int
     commits: int
+    slice_ms_max: float
+    slice_of: str
     false_losses: int
     note: str = ""
 
@@ -82,12 +89,13 @@ class Site:
             _run("ip", "address", "add", f"{address}/128", "dev", "lo")
         self._members = [self._start_member(name) for name in self._names]
         self.controllers = {name: self.start(name) for name in self._names[:controllers]}
-        everybody = list(self.platform.managed)
-        self._agents = [
-            Agents(self.platform, everybody[part::_AGENT_PROCESSES])
-            for part in range(_AGENT_PROCESSES)
-        ]
+        edges = self.platform.machines_of(Role.EDGE)
+        timed = [each for each in self.platform.managed if each not in edges][::_TIMED_SHARE]
+        others = [each for each in self.platform.managed if each not in timed]
+        parts = [timed, *(others[part::_AGENT_PROCESSES] for part in range(_AGENT_PROCESSES))]
+        self._agents = [Agents(self.platform, part) for part in parts]
         self.ended: set[str] = set()
+        self._slices_read: dict[str, int] = {}
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Start a controller."""
@@ -96,7 +104,20 @@ class Site:
         (config / "machine").write_text(name)
         (config / "platform.yaml").write_bytes((self._directory / "platform.yaml").read_bytes())
         words = (f"--config={config}", f"--runtime={runtime}")
-        return self._spawn(name, sys.executable, "-m", "pltfrms.api.main", *words)
+        watched = (str(Path(__file__).with_name("watched.py")), self._slices(name))
+        return self._spawn(name, sys.executable, *watched, *words)
+
+    def _slices(self, name: str) -> str:
+        return str(self._directory / f"{name}.slices")
+
+    def longest_slice(self) -> tuple[float, str]:
+        """Return the longest slice of a loop since it was asked last: seconds, what ran."""
+        found = [(0.0, "")]
+        for name in self._names:
+            at = self._slices_read.get(name, 0)
+            seconds, words, self._slices_read[name] = longest(Path(self._slices(name)), at)
+            found.append((seconds, words))
+        return max(found)
 
     def _start_member(self, name: str) -> subprocess.Popen[bytes]:
         words = etcd_command(self.platform, name, self._directory / f"{name}.etcd")
@@ -148,7 +169,8 @@ class Site:
         """Return what all agents saw since they were asked last."""
         parts = [agents.seen() for agents in self._agents]
         return Seen(
-            heartbeat_ms=[ms for part in parts for ms in part.heartbeat_ms],
+            heartbeat_ms=parts[0].heartbeat_ms,
+            heartbeats=sum(len(part.heartbeat_ms) for part in parts),
             refused=sum(part.refused for part in parts),
             targets=sum(part.targets for part in parts),
             fetching_machines=sum(part.fetching_machines for part in parts),
@@ -204,9 +226,10 @@ def running(machines: int, controllers: int) -> Iterator[Site]:
 class Bench:
     """Takes the steps and measures each."""
 
-    def __init__(self, site: Site, seconds: float) -> None:
+    def __init__(self, site: Site, seconds: float, *, rest_alone: bool = False) -> None:
         """Measure a step of no end of its own for so many seconds."""
         self._site = site
+        self._rest_alone = rest_alone
         self._seconds = seconds
         self._events = 0
         self.rows: list[Row] = []
@@ -218,6 +241,8 @@ class Bench:
         specs = _specs(site.platform)
         self._measure("place all", lambda: self._place(specs))
         self._measure("at rest", self._rest)
+        if self._rest_alone:
+            return
         for per_second in (1.0, 10.0):
             site.change(per_second)
             self._measure(f"{per_second:g} status changes/s", self._rest)
@@ -273,11 +298,13 @@ class Bench:
     def _measure(self, step: str, act: Callable[[], object]) -> None:
         site, self._note = self._site, ""
         site.seen()
+        site.longest_slice()
         self._before, began = site.cpu_seconds(), time.monotonic()
         revision = _revision(site)
         act()
         seconds = time.monotonic() - began
         after, seen = site.cpu_seconds(), site.seen()
+        slice_seconds, slice_of = site.longest_slice()
         false_losses, self._events = site.false_losses(self._events)
         heartbeats = sorted(seen.heartbeat_ms) or [0.0]
         self.rows.append(
@@ -286,13 +313,15 @@ class Bench:
                 seconds=round(seconds, 1),
                 controller_cores=round((after[0] - self._before[0]) / seconds, 3),
                 etcd_cores=round((after[1] - self._before[1]) / seconds, 3),
-                heartbeats_per_second=round(len(seen.heartbeat_ms) / seconds, 1),
+                heartbeats_per_second=round(seen.heartbeats / seconds, 1),
                 heartbeat_ms_p50=round(statistics.median(heartbeats), 1),
                 heartbeat_ms_p99=round(heartbeats[int(len(heartbeats) * 0.99)], 1),
                 refused=seen.refused,
                 silent_ms_max=round(seen.silent_ms_max),
                 fetching_machines=seen.fetching_machines,
                 commits=_revision(site) - revision,
+                slice_ms_max=round(1000 * slice_seconds, 1),
+                slice_of=slice_of,
                 false_losses=false_losses,
                 note=self._note,
             )
@@ -362,7 +391,7 @@ def _endpoint(site: Site) -> str:
 
 def _cpu_seconds(pid: int) -> float:
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / _TICK
+    return sum(map(int, words[11:15])) / _TICK  # its own, and of processes that it waited for
 
 
 def _rss_mib(pid: int) -> float:
@@ -377,14 +406,15 @@ def _run(*words: str) -> None:
 def _show(rows: Sequence[Row]) -> None:
     print(
         f"{'step':22}{'s':>7}{'controller':>12}{'etcd':>8}{'beats/s':>9}{'p50 ms':>8}"
-        f"{'p99 ms':>8}{'refused':>9}{'silent s':>10}{'fetching':>10}{'commits':>9}{'false':>7}"
+        f"{'p99 ms':>8}{'refused':>9}{'silent s':>10}{'fetching':>10}{'commits':>9}"
+        f"{'slice ms':>10}{'false':>7}"
     )
     for row in rows:
         print(
             f"{row.step:22}{row.seconds:>7}{row.controller_cores:>12}{row.etcd_cores:>8}"
             f"{row.heartbeats_per_second:>9}{row.heartbeat_ms_p50:>8}{row.heartbeat_ms_p99:>8}"
             f"{row.refused:>9}{row.silent_ms_max * _MS:>10.1f}{row.fetching_machines:>10}"
-            f"{row.commits:>9}{row.false_losses:>7}  {row.note}"
+            f"{row.commits:>9}{row.slice_ms_max:>10}{row.false_losses:>7}  {row.note}"
         )
 
 
@@ -394,13 +424,14 @@ def main() -> None:
     parser.add_argument("--machines", type=int, default=100)
     parser.add_argument("--controllers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--rest-alone", action="store_true", help="nothing after `at rest`")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
 
     async def scenario() -> None:
         _run("ip", "link", "set", "lo", "up")
         with running(asked.machines, asked.controllers) as site:
-            bench = Bench(site, asked.seconds)
+            bench = Bench(site, asked.seconds, rest_alone=asked.rest_alone)
             bench.run()
         what = {"machines": asked.machines, "controllers": asked.controllers}
         if asked.json:

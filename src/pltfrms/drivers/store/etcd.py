@@ -12,12 +12,14 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 import httpx2
 
 from pltfrms.drivers.failover import Failover
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
+from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError, UnclearError
 
@@ -35,14 +37,6 @@ _NO_LEADER = "etcdserver: no leader"
 _COMPACTED = "mvcc: required revision has been compacted"
 _LEASE_NOT_FOUND = "etcdserver: requested lease not found"
 _INVALID_ARGUMENT_CODES = {400}
-
-
-class _NotSentError(Exception):
-    """The endpoint certainly did not do what was asked."""
-
-
-class _PerhapsDoneError(Exception):
-    """The endpoint may have done what was asked."""
 
 
 class _Patience:
@@ -96,15 +90,10 @@ class EtcdStore:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._request_timeout_seconds = request_timeout_seconds
         self._watch_silence_seconds = watch_silence_seconds
-        timeout = httpx2.Timeout(request_timeout_seconds, connect=connect_timeout_seconds)
-        self._client = _client(timeout, httpx2.Limits(max_connections=_CONNECTIONS))
+        self._posts = Posts(_HEADERS, connect_timeout_seconds, _CONNECTIONS)
         self._patience = _Patience(request_timeout_seconds, list_timeout_seconds)
-        self._lists = _client(
-            httpx2.Timeout(list_timeout_seconds, connect=connect_timeout_seconds),
-            httpx2.Limits(max_connections=_LISTS),
-        )
-        # Each watch has a connection for as long as it lasts: none may be missing for leases.
-        self._watches = _client(timeout, httpx2.Limits(max_connections=None))
+        self._lists = Posts(_HEADERS, connect_timeout_seconds, _LISTS)
+        self._watches = _watch_client()
 
     # ---- ports.Store -----------------------------------------------------------------------
 
@@ -200,8 +189,8 @@ class EtcdStore:
 
     async def close(self) -> None:
         """Release connections."""
-        await self._client.aclose()
-        await self._lists.aclose()
+        await self._posts.close()
+        await self._lists.close()
         await self._watches.aclose()
 
     # ---- one request over several endpoints ------------------------------------------------
@@ -209,7 +198,8 @@ class EtcdStore:
     async def _call(
         self, path: str, request: Mapping[str, Any], *, repeatable: bool, seconds: float = 0.0
     ) -> Mapping[str, Any]:
-        client = self._lists if seconds else self._client
+        posts = self._lists if seconds else self._posts
+        body = json.dumps(request).encode()
         whole_seconds = seconds or self._request_timeout_seconds
         deadline = time.monotonic() + whole_seconds
         longest_seconds = (_READ_ATTEMPT_SHARE if repeatable else 1.0) * whole_seconds
@@ -219,10 +209,10 @@ class EtcdStore:
             if seconds <= 0:
                 break
             try:
-                answer = await _ask(client, endpoint + path, request, seconds)
-            except _NotSentError as error:
+                answer = _understood(*await posts.ask(endpoint, path, body, seconds))
+            except NotSentError as error:
                 problems[endpoint] = str(error)
-            except _PerhapsDoneError as error:
+            except BrokenError as error:
                 problems[endpoint] = str(error)
                 if not repeatable:
                     self._failover.failed(endpoint)
@@ -247,8 +237,8 @@ class EtcdStore:
             except (
                 httpx2.RequestError,
                 TimeoutError,
-                _NotSentError,
-                _PerhapsDoneError,
+                NotSentError,
+                BrokenError,
             ) as error:
                 problems[endpoint] = _sentence(error)
                 self._failover.failed(endpoint)
@@ -268,7 +258,7 @@ class EtcdStore:
         # etcd sends the headers together with its first message, `created`.
         async with asyncio.timeout(_READ_ATTEMPT_SHARE * self._request_timeout_seconds):
             response = await stack.enter_async_context(stream)
-            if response.status_code != httpx2.codes.OK:
+            if response.status_code != HTTPStatus.OK:
                 raise _refusal(response.status_code, (await response.aread()).decode())
         self._failover.answered(endpoint)
         return response
@@ -283,31 +273,13 @@ class EtcdStore:
             raise UnavailableError(f"the watch broke: {_sentence(error)}") from error
 
 
-async def _ask(
-    client: httpx2.AsyncClient, url: str, request: Mapping[str, Any], seconds: float
-) -> Mapping[str, Any]:
-    try:
-        async with asyncio.timeout(seconds):
-            response = await client.post(url, json=request)
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-        raise _NotSentError(_sentence(error)) from error
-    except (httpx2.RequestError, TimeoutError) as error:
-        raise _PerhapsDoneError(_sentence(error)) from error
-    if response.status_code != httpx2.codes.OK:
-        raise _refusal(response.status_code, response.text)
-    answer = _document(response.text)
-    if "error" in answer:  # a streaming method (keep_alive) says errors after the headers
-        raise _refusal(response.status_code, response.text)
-    return answer
-
-
-def _client(timeout: httpx2.Timeout, limits: httpx2.Limits) -> httpx2.AsyncClient:
+def _watch_client() -> httpx2.AsyncClient:
+    """Return a client in which each watch has a connection for as long as it lasts."""
     # Plain HTTP: an empty TLS context saves reading the machine's CA certificates.
     verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    limits = httpx2.Limits(max_connections=None)
     transport = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
-    return httpx2.AsyncClient(
-        transport=transport, headers=_HEADERS, timeout=timeout, trust_env=False
-    )
+    return httpx2.AsyncClient(transport=transport, headers=_HEADERS, trust_env=False)
 
 
 # ---- etcd's JSON ---------------------------------------------------------------------------
@@ -379,20 +351,31 @@ def _document(text: str) -> Mapping[str, Any]:
     return document
 
 
+def _understood(status: int, raw: bytes) -> Mapping[str, Any]:
+    """Return what etcd answered; raise what it refused with."""
+    text = raw.decode(errors="replace")
+    if status != HTTPStatus.OK:
+        raise _refusal(status, text)
+    answer = _document(text)
+    if "error" in answer:  # a streaming method (keep_alive) says errors after the headers
+        raise _refusal(status, text)
+    return answer
+
+
 # ---- failures ------------------------------------------------------------------------------
 
 
 def _refusal(status_code: int, text: str) -> Exception:
     """Return the error that an answer other than 200 means."""
     if _NO_LEADER in text:
-        return _NotSentError(_NO_LEADER)
+        return NotSentError(_NO_LEADER)
     if _COMPACTED in text:  # between two pages of a list, which is begun anew
-        return _PerhapsDoneError(_COMPACTED)
+        return BrokenError(_COMPACTED)
     if _LEASE_NOT_FOUND in text:
         return NotFoundError("the lease does not exist any more; grant a new one")
     if status_code in _INVALID_ARGUMENT_CODES:
         return InvariantError(f"etcd refuses the request: {text[:300]}")
-    return _PerhapsDoneError(f"HTTP {status_code}: {text[:300]}")
+    return BrokenError(f"HTTP {status_code}: {text[:300]}")
 
 
 def _sentence(error: Exception) -> str:
