@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from pltfrms.cli.lab import life
 from pltfrms.cli.lab import probe as lab_probe_module
 from pltfrms.cli.shared import connect as connecting
+from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.prober import ProbeReport
 from pltfrms.lab.client.probing import Measurement, PlannedFault
 from pltfrms.lab.client.ready import Answer, ReadyReport
@@ -258,3 +260,32 @@ def test_probe_as_json(run: Run, measured: list[tuple[Service, Measurement]]) ->
 @pytest.mark.usefixtures("lab", "measured")
 def test_probe_of_an_unknown_service(run: Run) -> None:
     assert run("lab", "probe", "nope", "--from", "berlin").code == 2
+
+
+@pytest.mark.parametrize("powered", [True, False])
+def test_probe_needs_no_controller(
+    run: Run,
+    lab: FakeLab,
+    controller: FakeController,
+    measured: list[tuple[Service, Measurement]],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    powered: bool,
+) -> None:
+    def nobody() -> NoReturn:
+        raise UnavailableError("no controller answers")
+
+    lab.controllers_have_power = powered
+    monkeypatch.setattr(controller, "snapshot", nobody)
+    monkeypatch.setattr(connecting, "running_labs", lambda: (lab_info(lab.name),))
+    result = run("lab", "probe", "web", "--from", "berlin", "--json")
+    assert (result.code, measured[0][0]) == (0, WEB)
+    assert json.loads(result.out)["sent"] == REPORT.sent
+    assert "what its nodes were last told" in result.err
+    assert run("lab", "probe", "nope", "--from", "berlin").code == 2
+
+
+def test_a_lab_whose_controllers_have_no_power_does_not_answer(run: Run, lab: FakeLab) -> None:
+    lab.controllers_have_power = False
+    result = run("status")
+    assert (result.code, "lab boot controller/" in result.err) == (5, True)

@@ -278,6 +278,7 @@ class FakeLab:
 
     name: str = "example"
     asked: list[tuple[object, ...]] = field(default_factory=list)
+    controllers_have_power: bool = True
 
     def info(self) -> LabInfo:
         return lab_info(self.name)
@@ -325,7 +326,10 @@ class FakeLab:
         return list(argv)
 
     def controller_endpoints(self) -> tuple[str, ...]:
-        return (f"unix:/labs/{self.name}.sock",)
+        return (f"unix:/labs/{self.name}.sock",) if self.controllers_have_power else ()
+
+    def told_services(self) -> dict[str, Service]:
+        return {WEB.name: WEB}
 
     def pcap_argv(self, link: str, file: str) -> list[str]:
         return ["tcpdump", "-i", link, "-w", file]

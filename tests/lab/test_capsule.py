@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from pltfrms.codec import encode
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient, find_lab, running_labs, start_capsule
 from pltfrms.lab.parts import LabParts, MachineParts
 from pltfrms.lab.rundir import directory_of
+from pltfrms.model.plan import Target
+from tests.cli.world import PLATFORM, WEB
 from tests.lab.labs import (
     CABLE,
     FABRIC,
@@ -310,6 +313,21 @@ def test_every_process_of_a_hung_instance_is_stopped(lab: LabClient) -> None:
     assert states() == ["S", "S"]
     with pytest.raises(NotFoundError, match=r"running: web\.fra\.1-7"):
         lab.fault("instance/web/fra/2")
+
+
+def test_services_are_known_as_nodes_were_last_told(lab: LabClient) -> None:
+    assert lab.told_services() == {}
+    newer = replace(WEB, version=2)
+    for node, generation, told in (("fra-n1", 7, newer), ("fra-n2", 6, WEB)):
+        target = Target(
+            machine=node, generation=generation, platform=PLATFORM, services=(told,)
+        )
+        script = "mkdir -p /var/lib/pltfrms && cat > /var/lib/pltfrms/target.json"
+        argv = lab.exec_argv(node, ["sh", "-c", script])
+        subprocess.run(argv, input=encode(target), check=True)
+    assert lab.told_services() == {"web": newer}
+    lab.fault("node/fra-n1")
+    assert lab.told_services() == {"web": WEB}
 
 
 # ---- whole labs ----------------------------------------------------------------------------

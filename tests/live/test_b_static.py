@@ -37,6 +37,7 @@ def test_controllers_gone_agent_restarted_node_rebooted(healthy: Rig) -> None:
         return nexthop in routes
 
     healthy.wait("the node announces from disk", announces, 30)
+    assert healthy.probe("berlin", "--duration", "1s")["lost"] == 0
     healthy.client.heal(None)
     healthy.restore()
     after = healthy.probe("berlin", "--duration", "4s")

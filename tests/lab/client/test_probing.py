@@ -133,6 +133,6 @@ def test_port_of_a_service() -> None:
 
 def test_find_service_names_the_known() -> None:
 
-    assert find_service(HEALTHY, "web") == WEB
+    assert find_service(HEALTHY.services, "web") == WEB
     with pytest.raises(NotFoundError, match="web"):
-        find_service(HEALTHY, "wob")
+        find_service(HEALTHY.services, "wob")

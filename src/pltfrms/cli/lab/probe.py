@@ -9,8 +9,11 @@ from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, write_json, write_table
 from pltfrms.cli.shared.values import DURATION, split_fault
+from pltfrms.errors import UnavailableError
+from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.prober import ProbeReport
 from pltfrms.lab.client.probing import Measurement, PlannedFault, find_service, probe_service
+from pltfrms.model.service import Service
 
 
 @click.command(cls=Command)
@@ -61,7 +64,8 @@ def probe(  # noqa: PLR0913 - one parameter per option
     """Measure a service as a client sees it.
 
     Sends on an absolute schedule, each request on a connection of its own; what was lost,
-    the longest gap, the latencies, and who answered before and after the fault.
+    the longest gap, the latencies, and who answered before and after the fault. While no
+    controller answers, the addresses are those that the lab's nodes were last told.
 
     Example: pltfrms lab probe web --from berlin --fault edge/fra-e1:silent
     """
@@ -72,12 +76,21 @@ def probe(  # noqa: PLR0913 - one parameter per option
         fault=_planned(fault, at_ms) if fault else None,
     )
     lab = current_lab(settings)
-    known = find_service(read_view(settings).snapshot, service)
+    known = find_service(_known_services(settings, lab), service)
     report = probe_service(lab, known, wanted)
     if as_json:
         write_json(report)
     else:
         show_report(report, wanted)
+
+
+def _known_services(settings: Settings, lab: LabClient) -> Mapping[str, Service]:
+    """Return the services; without controllers, as the machines were last told of them."""
+    try:
+        return read_view(settings).snapshot.services
+    except UnavailableError as error:
+        click.echo(f"warning: {error}\nasking what its nodes were last told", err=True)
+    return lab.told_services()
 
 
 def _planned(fault: str, at_ms: int) -> PlannedFault:

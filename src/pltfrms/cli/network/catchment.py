@@ -73,7 +73,7 @@ def catchment(
     """
     lab = current_lab(settings)
     snapshot = read_view(settings).snapshot
-    known = find_service(snapshot, service)
+    known = find_service(snapshot.services, service)
     directory = Path(lab.info().directory)
     words = load_lab(directory / "lab.yaml", load_platform(directory / "platform.yaml"))
     measured = _measure(lab, words, known) if measure else {}

@@ -1,13 +1,14 @@
 """From the global options to somebody who answers: the chosen lab, and its controllers."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from pltfrms.cli.shared.options import Settings
 from pltfrms.cli.shared.routing import asking_user
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.errors import UsageError
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient, LabInfo, find_lab, running_labs
 from pltfrms.model.api import SnapshotView
 from pltfrms.model.state import Snapshot
@@ -57,12 +58,24 @@ def _origin(lab: LabInfo) -> str:
 
 
 def controller_endpoints(settings: Settings) -> tuple[str, ...]:
-    """Return where controllers answer: named ones, the lab's, else this machine's own."""
+    """Return where controllers answer: named ones, the lab's, else this machine's own.
+
+    Raises:
+        UnavailableError: it is a lab, and none of its controllers has power.
+    """
     if settings.controllers:
         return settings.controllers
     if settings.lab or running_labs():
-        return current_lab(settings).controller_endpoints()
+        lab = current_lab(settings)
+        return lab.controller_endpoints() or _no_power(lab)
     return (LOCAL_CONTROLLER,)
+
+
+def _no_power(lab: LabClient) -> NoReturn:
+    raise UnavailableError(
+        f"no controller of the lab {lab.name} has power; give one power with: "
+        f"pltfrms lab boot controller/NAME --lab {lab.name}"
+    )
 
 
 def connect(settings: Settings) -> OperatorClient:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pltfrms
-from pltfrms.codec import encode
+from pltfrms.codec import encode, read
 from pltfrms.errors import (
     ConflictError,
     InvariantError,
@@ -35,6 +35,8 @@ from pltfrms.lab.protocol import (
     request_line,
 )
 from pltfrms.lab.rundir import LabInfo, directory_of, read_labs
+from pltfrms.model.plan import Target
+from pltfrms.model.service import Service
 from pltfrms.model.topology import Role
 
 __all__ = [
@@ -51,6 +53,8 @@ __all__ = [
 
 LAB_VARIABLE = "PLTFRMS_LAB"
 CONTROLLER_SOCKET = "run/pltfrms/controller.sock"
+TARGET = "var/lib/pltfrms/target.json"
+"""What an agent remembers of what its machine is to be."""
 _TOOLS = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux"}
 _PACKAGES = {
     **_TOOLS,
@@ -255,13 +259,28 @@ class LabClient:
 
     def controller_endpoints(self) -> tuple[str, ...]:
         """Return where the controllers answer: one socket per powered controller machine."""
-        wanted = [one.pid for one in self.machines() if one.role == Role.CONTROLLER and one.pid]
-        by_capsule_pid = _children(self._info.root_pid)
         return tuple(
-            f"unix:/proc/{by_capsule_pid[pid]}/root/{CONTROLLER_SOCKET}"
-            for pid in wanted
-            if pid in by_capsule_pid
+            f"unix:{root}/{CONTROLLER_SOCKET}" for root in self._roots(Role.CONTROLLER)
         )
+
+    def told_services(self) -> dict[str, Service]:
+        """Return services as the nodes with power were last told of them; asks no controller.
+
+        Of each the newest that a node has on its disk. What runs on none of them is missing.
+        """
+        targets: list[Target] = []
+        for root in self._roots(Role.NODE):
+            with suppress(OSError, UsageError):  # it was told nothing yet
+                targets.append(read(Target, Path(root, TARGET).read_bytes()))
+        targets.sort(key=lambda target: target.generation)
+        return {each.name: each for target in targets for each in target.services}
+
+    def _roots(self, role: Role) -> tuple[str, ...]:
+        """Return, as the host sees them, the file systems of the machines that have power."""
+        wanted = [one.pid for one in self.machines() if one.role == role and one.pid]
+        by_capsule_pid = _children(self._info.root_pid)
+        found = (by_capsule_pid[pid] for pid in wanted if pid in by_capsule_pid)
+        return tuple(f"/proc/{pid}/root" for pid in found)
 
     def pcap_argv(self, link: str, file: str) -> list[str]:
         """Return the host's command that captures a segment's frames into `file`.

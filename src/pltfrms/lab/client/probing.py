@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,7 +20,6 @@ from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.prober import ProbeReport, ProbeRun, summarize
 from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
 
 LEAD_SECONDS = 1.0
 """From now to the first request: enough for the prober's process to start."""
@@ -53,15 +53,15 @@ class Measurement:
     fault: PlannedFault | None = None
 
 
-def find_service(snapshot: Snapshot, name: str) -> Service:
+def find_service(services: Mapping[str, Service], name: str) -> Service:
     """Return the service called `name`.
 
     Raises:
         NotFoundError: there is none; names those that there are.
     """
-    service = snapshot.services.get(name)
+    service = services.get(name)
     if service is None:
-        known = ", ".join(sorted(snapshot.services)) or "none"
+        known = ", ".join(sorted(services)) or "none"
         raise NotFoundError(f"there is no service {name!r}; there are: {known}")
     return service
 
