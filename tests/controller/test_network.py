@@ -152,10 +152,28 @@ def test_the_same_twice_is_once_in_both_directions() -> None:
         assert (await cluster.operations.intervene(end)).changed
         assert cluster.stored().interventions == Interventions()
         assert not (await cluster.operations.intervene(end)).changed
-        assert len(await told(cluster, "drain ended")) == 1
+        assert len(await told(cluster, "drain called off")) == 1
         for verb in (Verb.UNFREEZE, Verb.UNBLACKHOLE):
             change = InterventionChange(verb=verb, prefix="198.51.100.7/32")
             assert not (await cluster.operations.intervene(change)).changed
+
+    simulate(story)
+
+
+def test_the_end_of_a_drain_is_told_as_what_it_is() -> None:
+    async def story(cluster: Cluster) -> None:
+        end = replace(DRAIN, verb=Verb.UNDRAIN)
+        for seconds, what, count in (
+            (1, "drain called off", 1),
+            (3, "drain ended", 1),
+            (9, "drain ended", 2),  # by itself
+        ):
+            until_ms = cluster.clock.unix_ms() + 8000
+            await cluster.operations.intervene(replace(DRAIN, until_ms=until_ms))
+            await cluster.clock.sleep(seconds)
+            assert (await cluster.operations.intervene(end)).changed
+            assert cluster.stored().interventions == Interventions()
+            assert len(await told(cluster, what)) == count
 
     simulate(story)
 

@@ -19,7 +19,7 @@ from pltfrms.controller.loop import Controller
 from pltfrms.controller.state import INTERVENTIONS_KEY, commit_mark
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import NotFoundError
-from pltfrms.model.api import Event, InterventionChange, InterventionReply, Verb
+from pltfrms.model.api import InterventionChange, InterventionReply, Verb
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.changes.interventions import apply_intervention, named
@@ -71,7 +71,8 @@ class Intervening:
             require_allowed(judgement.verdicts, change.despite)
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, judgement.verdicts, change, approved)
-            writes = [*self._writes(after.interventions, change), *beside]
+            event = _event(self._journal, change, snapshot.interventions, now_ms)
+            writes = [*self._writes(after.interventions), event, *beside]
             committed = await self._store.commit(writes, conditions(snapshot, approved))
             if committed is not None:
                 return replace(reply, revision=committed)
@@ -79,11 +80,10 @@ class Intervening:
 
         return await self._insisting.until_done(attempt)
 
-    def _writes(self, interventions: Interventions, change: InterventionChange) -> list[Put]:
+    def _writes(self, interventions: Interventions) -> list[Put]:
         return [
             commit_mark(self._name, self._clock.unix_ms()),
             Put(key=INTERVENTIONS_KEY, value=encode(interventions)),
-            self._journal.put(_event(self._journal, change)),
         ]
 
 
@@ -109,6 +109,7 @@ def _over_already(snapshot: Snapshot, change: InterventionChange, now_ms: int) -
     if any(
         mine == its != ""
         for drain in before.drains
+        if not drain.is_over(now_ms)
         for mine, its in zip(named(change).place, drain.place, strict=True)
     ):
         return False
@@ -131,10 +132,24 @@ def _reply(
     )
 
 
-def _event(journal: EventLog, change: InterventionChange) -> Event:
-    planned = change.verb is Verb.DRAIN and change.since_ms
-    what = "drain planned" if planned else _TOLD[change.verb]
-    return journal.tell(_about(change), what, detail=signed(change.why, change.by))
+def _event(
+    journal: EventLog, change: InterventionChange, before: Interventions, now_ms: int
+) -> Put:
+    told = journal.tell(
+        _about(change), _what(change, before, now_ms), detail=signed(change.why, change.by)
+    )
+    return journal.put(told)
+
+
+def _what(change: InterventionChange, before: Interventions, now_ms: int) -> str:
+    if change.verb is Verb.DRAIN and change.since_ms:
+        return "drain planned"
+    if change.verb is Verb.UNDRAIN and not any(
+        drain.place == named(change).place and drain.since_ms <= now_ms
+        for drain in before.drains
+    ):
+        return "drain called off"
+    return _TOLD[change.verb]
 
 
 def _about(change: InterventionChange) -> str:

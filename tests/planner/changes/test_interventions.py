@@ -185,6 +185,22 @@ def test_what_is_over_is_dropped() -> None:
     assert _after(FREEZE, once, NOW_MS + HOUR_MS).blackholes == ()
 
 
+def test_what_is_over_by_itself_can_be_ended_too() -> None:
+    """So that it is not named any more."""
+    once = _after(
+        _hole("198.51.100.7"), _after(replace(_drain("transit1"), until_ms=NOW_MS + 9))
+    )
+    late_ms = NOW_MS + HOUR_MS
+    undrain = replace(_drain("transit1"), verb=Verb.UNDRAIN)
+    end = InterventionChange(verb=Verb.UNBLACKHOLE, prefix="198.51.100.7")
+    for change in (undrain, end):
+        assert _after(change, once, late_ms) == NOTHING
+    with pytest.raises(NotFoundError, match="transit2 is not drained; nothing is"):
+        _after(replace(undrain, peer="transit2"), once, late_ms)
+    with pytest.raises(NotFoundError, match="there are: none"):
+        _after(replace(end, prefix="198.51.100.8"), once, late_ms)
+
+
 # ---- datacenters, nodes, the calendar ------------------------------------------------------
 
 LATER_MS = NOW_MS + HOUR_MS

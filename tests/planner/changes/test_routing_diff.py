@@ -234,6 +234,60 @@ def test_a_drain_says_when_it_withdraws() -> None:
     assert _diff(NETWORK, at_once, interventions_before=at_once) == []
 
 
+CALLED_OFF = "the drain that was planned is called off"
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "wait_ms", "until_ms", "words", "effect"),
+    [
+        (9000, 1000, 0, f"{FOUR} {CALLED_OFF}", Effect.COSMETIC),
+        (9000, 0, 20_000, f"{FOUR} {CALLED_OFF}", Effect.COSMETIC),
+        (-9000, 60_000, 0, f"{FOUR} graceful shutdown ends", Effect.MOVES),
+        (-9000, 1000, 0, f"+{FOUR}", Effect.MOVES),
+        (-9000, 1000, -10, "", Effect.COSMETIC),
+    ],
+    ids=["planned", "planned for a while", "begun", "withdrawn", "over"],
+)
+def test_the_end_of_a_drain_says_how_far_it_was(
+    since_ms: int, wait_ms: int, until_ms: int, words: str, effect: Effect
+) -> None:
+    was = drain(
+        "transit1",
+        "fra-e1",
+        since_ms=NOW_MS + since_ms,
+        wait_ms=wait_ms,
+        until_ms=NOW_MS + until_ms if until_ms else 0,
+    )
+    lines = _diff(NETWORK, interventions_before=was)
+    assert lines[:1] == ([("transit1@fra-e1", words, effect)] if words else [])
+
+
+def test_a_drain_that_ends_leaves_room_for_one_that_is_planned() -> None:
+    now = drain("transit1", "fra-e1", since_ms=NOW_MS - 9000, wait_ms=60_000)
+    later = drain("transit1", since_ms=NOW_MS + 80_000, wait_ms=1000)
+    both = replace(now, drains=(*now.drains, *later.drains))
+    words = "graceful shutdown ends, graceful shutdown in 80 s, withdrawn in 81 s"
+    assert _diff(NETWORK, later, interventions_before=both)[0][1] == f"{FOUR} {words}"
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "until_ms", "words"),
+    [
+        (0, 0, "withdrawn in 9 s"),
+        (0, 20_000, "withdrawn in 9 s, back in 20 s"),
+        (60_000, 20_000, "graceful shutdown in 9 s, ends in 20 s"),
+    ],
+)
+def test_a_planned_drain_names_only_the_phases_that_it_will_have(
+    wait_ms: int, until_ms: int, words: str
+) -> None:
+    until_ms = NOW_MS + until_ms if until_ms else 0
+    planned = drain(
+        "transit1", "fra-e1", since_ms=NOW_MS + 9000, wait_ms=wait_ms, until_ms=until_ms
+    )
+    assert _diff(NETWORK, planned)[0][1] == f"{FOUR} {words}"
+
+
 def test_a_blackhole_goes_to_those_that_speak_it() -> None:
     host = ip_network("198.51.100.7/32")
     holes = Interventions(blackholes=(Blackhole(prefix=host, until_ms=NOW_MS + 1),))

@@ -37,12 +37,17 @@ def apply_intervention(
     """
     if max(len(change.why), len(change.by)) > TEXT_MAX:
         raise UsageError(f"a reason and a name have at most {TEXT_MAX} characters each")
-    standing = replace(
+    ends = change.verb in {Verb.UNDRAIN, Verb.UNBLACKHOLE}  # also what is over by itself
+    before = interventions if ends else _standing(interventions, now_ms)
+    return _standing(_DO[change.verb](before, platform, change, now_ms), now_ms)
+
+
+def _standing(interventions: Interventions, now_ms: int) -> Interventions:
+    return replace(
         interventions,
         drains=tuple(each for each in interventions.drains if not each.is_over(now_ms)),
         blackholes=tuple(each for each in interventions.blackholes if now_ms < each.until_ms),
     )
-    return _DO[change.verb](standing, platform, change, now_ms)
 
 
 # ---- drains --------------------------------------------------------------------------------
@@ -96,11 +101,11 @@ def _again(drain: Drain, change: InterventionChange, now_ms: int) -> Drain:
 def _undrain(
     interventions: Interventions, platform: Platform, change: InterventionChange, now_ms: int
 ) -> Interventions:
-    del platform, now_ms
+    del platform
     _check_words(change)
     left = tuple(each for each in interventions.drains if each.place != named(change).place)
     if left == interventions.drains:
-        about = [each.about for each in left]
+        about = [each.about for each in left if not each.is_over(now_ms)]
         raise NotFoundError(f"{named(change).about} is not drained; {_drained(about)}")
     return replace(interventions, drains=left)
 
@@ -263,11 +268,12 @@ def _check_asked(platform: Platform, prefix: Prefix) -> None:
 def _unblackhole(
     interventions: Interventions, platform: Platform, change: InterventionChange, now_ms: int
 ) -> Interventions:
-    del platform, now_ms
+    del platform
     prefix = _host(change.prefix)
     left = tuple(each for each in interventions.blackholes if each.prefix != prefix)
     if left == interventions.blackholes:
-        there = ", ".join(str(each.prefix) for each in left) or "none"
+        standing = [str(each.prefix) for each in left if now_ms < each.until_ms]
+        there = ", ".join(standing) or "none"
         raise NotFoundError(f"there is no blackhole of {prefix}; there are: {there}")
     return replace(interventions, blackholes=left)
 

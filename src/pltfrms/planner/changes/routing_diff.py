@@ -41,6 +41,7 @@ class _Neighbour:
 
 
 _Line = tuple[str, Effect]
+_CALLED_OFF: Final = "the drain that was planned is called off"
 
 
 def routing_changes(
@@ -223,9 +224,11 @@ def _prefix_lines(
             yield " ".join((f"+{prefix}", *_attributes(will))), Effect.MOVES
         else:
             moved = [word for word in _moved_attributes(was, will) if word]
-            moved += _drain_words(old, new, now_ms)
-            if moved:
-                yield f"{prefix} {', '.join(moved)}", Effect.MOVES
+            drained = _drain_words(old, new, now_ms)
+            called_off = drained[-1:] == [_CALLED_OFF]
+            effect = Effect.MOVES if moved or not called_off else Effect.COSMETIC
+            if moved or drained:
+                yield f"{prefix} {', '.join((*moved, *drained))}", effect
     asked = old.blackholes if old else ()
     asks = new.blackholes if new else ()
     yield from ((f"-{p} blackhole", Effect.MOVES) for p in asked if p not in asks)
@@ -263,12 +266,28 @@ def _drain_words(old: _Neighbour | None, new: _Neighbour | None, now_ms: int) ->
     will = new.drain if new else None
     if (was and was.instants_ms) == (will and will.instants_ms):
         return []
-    if will is None:
-        return ["graceful shutdown ends"]
-    seconds = [f"{max(0, at_ms - now_ms) / 1000:.10g} s" for at_ms in will.instants_ms]
-    begins = f" in {seconds[0]}" if will.since_ms > now_ms else ""
-    back = f", back in {seconds[2]}" if will.until_ms else ""
-    return [f"graceful shutdown{begins}, withdrawn in {seconds[1]}{back}"]
+    ends = was is not None and was.holds(now_ms) and not (will and will.holds(now_ms))
+    words = ["graceful shutdown ends"] if ends else []
+    if will:
+        words += _drain_to_come(will, now_ms)
+    return words or [_CALLED_OFF]
+
+
+def _drain_to_come(drain: Drain, now_ms: int) -> Iterator[str]:
+    """Yield what a drain that has not withdrawn does from now on, in the order of time."""
+
+    def after(at_ms: int) -> str:
+        return f"in {max(0, at_ms - now_ms) / 1000:.10g} s"
+
+    withdraws_ms = drain.since_ms + drain.wait_ms
+    withdraws = not drain.is_over(withdraws_ms)
+    if drain.wait_ms:
+        begun = drain.holds(now_ms)
+        yield "graceful shutdown" if begun else f"graceful shutdown {after(drain.since_ms)}"
+    if withdraws:
+        yield f"withdrawn {after(withdraws_ms)}"
+    if drain.until_ms:
+        yield f"{'back' if withdraws else 'ends'} {after(drain.until_ms)}"
 
 
 def _communities(announcement: Announcement) -> str:
