@@ -32,6 +32,10 @@ class FakeGlass:
         self.asked.append((place, question))
         if place.machine in self.silent:
             raise UnavailableError(f"no answer from {place.machine}")
+        if question.session == "only-fra-e1" and place.machine != "fra-e1":
+            raise NotFoundError("no such session")
+        if question.session == "nope":
+            raise NotFoundError("no such session")
         route = RouteView(machine=place.machine, prefix=question.prefix, session="s", best=True)
         return (route,)
 
@@ -80,6 +84,23 @@ def test_one_machine_is_asked() -> None:
         assert question == RouteQuestion(prefix="192.0.2.1", session="s", filtered=True)
         answer = await client.get("/v1/sessions/fra-e1/s")
         assert decode(SessionText, answer.content).text == "BGP state: up"
+
+    serve(story)
+
+
+def test_who_lacks_a_session_is_not_silent_and_one_that_nobody_has_is_not_found() -> None:
+    async def story(_cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        answer = await client.get("/v1/routes?prefix=192.0.2.1&session=only-fra-e1")
+        found = decode(RouteAnswers, answer.content)
+        assert [route.machine for route in found.routes] == ["fra-e1"]
+        assert found.silent == {}
+        answer = await client.get("/v1/routes?prefix=192.0.2.1&session=nope")
+        assert (answer.status_code, "no such session" in answer.text) == (404, True)
+        glass.silent = {"ams-e1"}  # it may have it
+        answer = await client.get("/v1/routes?prefix=192.0.2.1&session=nope")
+        assert decode(RouteAnswers, answer.content).silent == {
+            "ams-e1": "no answer from ams-e1"
+        }
 
     serve(story)
 

@@ -84,3 +84,14 @@ def test_a_registry_that_fails_is_said(
     (tmp_path / "bgpq4").write_text("#!/bin/sh\necho no such host >&2; exit 1\n")
     assert main(["network", "prefixes", "AS-SHOP"]) == 5
     assert "no such host" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nope", "AS/x", "AS-;x", "-x", "AS..", "192.0.2.0/24", "AS"])
+def test_what_is_no_as_set_is_not_asked_for(
+    registry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    registry.write_text("45.1.0.0/16\n")
+    assert main(["network", "prefixes", "--", name]) == 2
+    assert "is not an AS set" in capsys.readouterr().err
+    for known in ("AS64500", "as-shop", "RIPE::AS-SHOP", "AS64500:AS-SHOP", "RS-SHOP"):
+        assert main(["network", "prefixes", known, "--output", str(tmp_path / "x.txt")]) == 0

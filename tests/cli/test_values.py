@@ -1,10 +1,18 @@
 """Durations and faults as they are typed."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.cli.shared.values import duration_ms, short_duration, split_fault
+from pltfrms.cli.shared.values import (
+    duration_ms,
+    lasting_ms,
+    short_duration,
+    split_fault,
+    timeout_ms,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,10 +30,27 @@ def test_durations(text: str, milliseconds: int) -> None:
     assert duration_ms(text) == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "10", "s", "-1s", "1 day", "1,5s", "0.5ms", "1e3s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "10", "s", "-1s", "1 day", "1,5s", "0.5ms", "1e3s"),
+        *("99999h", "9" * 400 + "s"),
+    ],
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"duration|finer"):
         duration_ms(text)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"), [(lasting_ms, "0s"), (timeout_ms, "0ms"), (timeout_ms, "25h")]
+)
+def test_a_time_in_which_nothing_can_be_done_is_refused(
+    read: Callable[[str], int], text: str
+) -> None:
+    with pytest.raises(ValueError, match="is not a duration of 1 ms to"):
+        read(text)
+    assert read("1ms") == 1
 
 
 @given(st.integers(min_value=0, max_value=10**9))

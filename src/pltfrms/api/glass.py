@@ -2,7 +2,8 @@
 
 GET /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL&exported=NAME
                                          -> list[RouteView]; 503 if the machine is silent
-GET /v1/routes?prefix=PREFIX&machine=NAME&...   -> RouteAnswers, of all edges or those named
+GET /v1/routes?prefix=PREFIX&machine=NAME&...   -> RouteAnswers, of all edges or those named;
+                                            404 if all answer and none has such a session
 GET /v1/sessions/{machine}/{name}        -> SessionText; 503 if the machine is silent
 They work also while the store is away, with the platform that was known last.
 """
@@ -74,16 +75,28 @@ def place_of(platform: Platform, name: str) -> GlassMachine:
 async def _ask_all(
     glass: Glass, places: Iterable[GlassMachine], question: RouteQuestion
 ) -> RouteAnswers:
-    async def ask(place: GlassMachine) -> tuple[RouteView, ...] | str:
+    """Ask them at once.
+
+    Raises:
+        NotFoundError: all of them answer, and none has such a session.
+    """
+
+    async def ask(
+        place: GlassMachine,
+    ) -> tuple[RouteView, ...] | NotFoundError | UnavailableError:
         try:
             return await glass.routes(place, question)
         except (NotFoundError, UnavailableError) as error:
-            return str(error)
+            return error
 
     by_name = {place.machine: place for place in places}
-    answers = await asyncio.gather(*map(ask, by_name.values()))
-    named = list(zip(by_name, answers, strict=True))
+    named = dict(zip(by_name, await asyncio.gather(*map(ask, by_name.values())), strict=True))
+    unknown = [each for each in named.values() if isinstance(each, NotFoundError)]
+    if unknown and len(unknown) == len(named):
+        raise unknown[0]
     return RouteAnswers(
-        routes=tuple(route for _, a in named if not isinstance(a, str) for route in a),
-        silent={name: answer for name, answer in named if isinstance(answer, str)},
+        routes=tuple(r for each in named.values() if isinstance(each, tuple) for r in each),
+        silent={
+            n: str(each) for n, each in named.items() if isinstance(each, UnavailableError)
+        },
     )

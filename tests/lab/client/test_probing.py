@@ -122,6 +122,18 @@ def test_what_cannot_be_measured_is_said(
         probe_service(cast("LabClient", lab), service(1), replace(SHORT, fault=fault))
 
 
+@pytest.mark.parametrize(
+    ("rate", "duration_ms"),
+    [(200, 0), (1, 999), (200, 10**9), (float("nan"), 1000), (-1, -9000)],
+)
+def test_a_schedule_that_cannot_be_kept_is_refused_before_anything_starts(
+    rate: float, duration_ms: int
+) -> None:
+    wanted = replace(SHORT, rate=rate, duration_ms=duration_ms)
+    with pytest.raises(UsageError, match="requests per second"):
+        probe_service(cast("LabClient", BrokenLab()), service(1), wanted)
+
+
 def test_port_of_a_service() -> None:
     web = service(80)
     assert service_port(web) == 80

@@ -8,7 +8,7 @@ from pltfrms.cli.shared.complete import complete_faults, complete_kinds
 from pltfrms.cli.shared.connect import current_lab
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import write_json, write_table
-from pltfrms.cli.shared.values import DURATION, short_duration
+from pltfrms.cli.shared.values import LASTING, short_duration
 from pltfrms.lab.client.client import FaultInfo
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
@@ -23,7 +23,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON doc
     shell_complete=complete_kinds,
     help="kill, hang, cut (carrier lost), silent (carrier stays), loss=5% or delay=50ms.",
 )
-@click.option("--for", "for_ms", type=DURATION, help="Heal by itself after this long.")
+@click.option("--for", "for_ms", type=LASTING, help="Heal by itself after this long.")
 @_JSON
 @pass_settings
 def fault(

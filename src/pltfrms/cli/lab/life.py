@@ -11,7 +11,7 @@ from pltfrms.cli.platform.summary import summarize
 from pltfrms.cli.shared.connect import own_lab, starter
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json, write_table
-from pltfrms.cli.shared.values import DURATION, short_duration
+from pltfrms.cli.shared.values import TIMEOUT, short_duration
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.lab.client.client import LabClient, LabInfo, running_labs, start_lab
 from pltfrms.lab.client.ready import Answer, ReadyReport, apply_services, wait_ready
@@ -25,7 +25,7 @@ from pltfrms.model.topology import Role
 @click.option(
     "--timeout",
     "timeout_ms",
-    type=DURATION,
+    type=TIMEOUT,
     default="60s",
     show_default=True,
     help="How long to wait until everything answers; longer on a busy machine.",

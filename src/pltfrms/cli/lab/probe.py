@@ -8,7 +8,7 @@ from pltfrms.cli.shared.complete import complete_faults, complete_machines, comp
 from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, write_json, write_table
-from pltfrms.cli.shared.values import DURATION, split_fault
+from pltfrms.cli.shared.values import DURATION, LASTING, split_fault
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.prober import ProbeReport
@@ -33,7 +33,7 @@ from pltfrms.model.service import Service
     show_default=True,
     help="Requests per second, IPv4 and IPv6 together.",
 )
-@click.option("--duration", "duration_ms", type=DURATION, default="10s", show_default=True)
+@click.option("--duration", "duration_ms", type=LASTING, default="10s", show_default=True)
 @click.option(
     "--fault",
     metavar="TARGET[:KIND]",

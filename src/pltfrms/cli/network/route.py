@@ -12,7 +12,7 @@ from pltfrms.cli.shared.glass_look import ask_routes, merged
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_table
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.addresses import Prefix, read_prefix
 from pltfrms.model.glass import RouteAnswers, RouteView
 from pltfrms.model.state import Snapshot
@@ -147,7 +147,7 @@ def _explain_out(
 ) -> WhyRow:
     """Return what should leave there, and what does."""
     wanted = why_announced(snapshot, at, prefix, unix_ms())
-    answers = ask_routes(client, str(prefix), machine=at.edge, exported=at.protocol)
+    answers = _ask_edge(client, at, prefix, exported=at.protocol)
     routes = tuple(each for each in answers.routes if each.prefix == str(prefix))
     seen = None if at.edge in answers.silent else bool(routes)
     because = (*wanted.because, *_seen_out(at, answers, routes))
@@ -187,10 +187,8 @@ def _explain_in(
     client: OperatorClient, snapshot: Snapshot, at: Crossing, prefix: Prefix
 ) -> WhyRow:
     """Return what came in there, and what became of it."""
-    accepted = ask_routes(client, str(prefix), machine=at.edge)
-    refused = ask_routes(
-        client, str(prefix), machine=at.edge, session=at.protocol, filtered=True
-    )
+    accepted = _ask_edge(client, at, prefix)
+    refused = _ask_edge(client, at, prefix, session=at.protocol, filtered=True)
     answers = merged(accepted, refused)
     if at.edge in answers.silent:
         found = Why(so=None, because=(_silence(at.edge, answers.silent[at.edge]),))
@@ -203,6 +201,29 @@ def _explain_in(
         because=found.because,
         routes=tuple(each for each in answers.routes if each.session == at.protocol),
     )
+
+
+def _ask_edge(
+    client: OperatorClient,
+    at: Crossing,
+    prefix: Prefix,
+    *,
+    session: str = "",
+    exported: str = "",
+    filtered: bool = False,
+) -> RouteAnswers:
+    """Return what an edge says; one that does not have the session yet cannot say it."""
+    try:
+        return ask_routes(
+            client,
+            str(prefix),
+            machine=at.edge,
+            session=session,
+            exported=exported,
+            filtered=filtered,
+        )
+    except NotFoundError as error:
+        return RouteAnswers(routes=(), silent={at.edge: str(error)})
 
 
 def _silence(edge: str, why_not: str) -> str:

@@ -26,7 +26,7 @@ from pltfrms.cli.shared.routing import (
 )
 from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
 from pltfrms.cli.shared.specs import read_change, services_for
-from pltfrms.cli.shared.values import DURATION
+from pltfrms.cli.shared.values import TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.api import Change, PlanPreview
@@ -107,7 +107,7 @@ def _ask_plan(settings: Settings, path: Path) -> PlanPreview:
 @click.option(
     "--timeout",
     "timeout_ms",
-    type=DURATION,
+    type=TIMEOUT,
     default="60s",
     show_default=True,
     help="How long --wait waits for the replicas, and for each edge.",

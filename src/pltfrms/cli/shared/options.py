@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from pltfrms.cli.shared.values import DURATION
+from pltfrms.cli.shared.values import TIMEOUT
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def _global_options(*, root: bool) -> list[click.Parameter]:
             "timeout_ms",
             variable="PLTFRMS_TIMEOUT",
             metavar="DURATION",
-            type=DURATION,
+            type=TIMEOUT,
             help="Wait so long for controllers.  [default: 10s]  Environment: PLTFRMS_TIMEOUT.",
         ),
         option(

@@ -12,6 +12,8 @@ from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Address
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_DAY_MS = 86_400_000
+_TEN_YEARS_MS = 10 * 366 * _DAY_MS
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 
@@ -19,12 +21,29 @@ def duration_ms(text: str) -> int:
     """Return a duration such as `500ms`, `10s`, `1.5s` or `1m` in milliseconds.
 
     Raises:
-        ValueError: it is none, or not a whole number of milliseconds.
+        ValueError: it is none, not a whole number of milliseconds, or more than ten years.
     """
+    return _within(0, _TEN_YEARS_MS, text)
+
+
+def lasting_ms(text: str) -> int:
+    """Return a duration that is more than nothing; otherwise as `duration_ms`."""
+    return _within(1, _TEN_YEARS_MS, text)
+
+
+def timeout_ms(text: str) -> int:
+    """Return a duration from a millisecond to a day; otherwise as `duration_ms`."""
+    return _within(1, _DAY_MS, text)
+
+
+def _within(least: int, most: int, text: str) -> int:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write it such as 500ms, 10s or 1m")
     value = float(match[1]) * _MILLISECONDS[match[2]]
+    if not least <= value <= most:
+        longest = short_duration(most / 1000)
+        raise ValueError(f"{text!r} is not a duration of {least} ms to {longest}")
     if value != int(value):
         raise ValueError(f"{text!r} is finer than a millisecond")
     return int(value)
@@ -67,6 +86,8 @@ class Milliseconds(click.ParamType[int]):
 
 
 DURATION = Milliseconds("duration", duration_ms)
+LASTING = Milliseconds("duration", lasting_ms)
+TIMEOUT = Milliseconds("duration", timeout_ms)
 MOMENT = Milliseconds("time", moment_ms)
 
 

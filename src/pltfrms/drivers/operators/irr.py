@@ -1,12 +1,15 @@
 """What the routing registries say an AS set may announce, asked with bgpq4."""
 
+import re
 import subprocess
 from ipaddress import ip_network
 
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.addresses import Prefix
 
 _TIMEOUT_SECONDS = 120
+_NAME = re.compile(r"([a-z0-9-]+::)?(as|rs)[a-z0-9_:-]+", re.ASCII | re.IGNORECASE)
+"""Of an AS set, a route set or an ASN (RFC 2622, section 2), with or without its registry."""
 
 
 def expand_as_set(as_set: str, server: str = "", sources: str = "") -> tuple[Prefix, ...]:
@@ -17,8 +20,13 @@ def expand_as_set(as_set: str, server: str = "", sources: str = "") -> tuple[Pre
     `server` and `sources` are those of bgpq4 (`rr.ntt.net`, `RIPE,ARIN`); empty: its own.
 
     Raises:
+        UsageError: that is no name of an AS set.
         UnavailableError: bgpq4 is not installed, or the server does not answer.
     """
+    if _NAME.fullmatch(as_set) is None:
+        raise UsageError(
+            f"{as_set!r} is not an AS set; say one such as AS-SHOP or RIPE::AS-SHOP"
+        )
     return tuple(
         prefix
         for family, longest in (("-4", "24"), ("-6", "48"))

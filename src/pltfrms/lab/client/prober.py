@@ -147,18 +147,27 @@ def read_config(text: str) -> ProberConfig:
         config = ProberConfig(**json.loads(text))
         for address in config.addresses:
             socket.inet_pton(_family(address), address)
+        check_load(config.rate, config.duration_ms)
         sound = (
             len(config.addresses) > 0
-            and config.rate > 0
             and config.timeout_ms > 0
-            and 1 <= config.rate * config.duration_ms / 1000 <= _MAX_REQUESTS
             and re.match(r"/[!-~]*\Z", config.path)
         )
     except (TypeError, ValueError, OSError) as error:
         raise UsageError(f"not a configuration of the prober: {error}") from error
     if not sound:
-        raise UsageError("the prober needs addresses, a path, and at least one request")
+        raise UsageError("the prober needs addresses and a path")
     return config
+
+
+def check_load(rate: float, duration_ms: float) -> None:
+    """Refuse a schedule that no prober keeps: UsageError."""
+    requests = rate * duration_ms / 1000
+    if not (rate > 0 and 1 <= requests <= _MAX_REQUESTS):
+        raise UsageError(
+            f"{rate:g} requests per second for {duration_ms / 1000:g} s are {requests:g}: "
+            f"say a rate and a duration of 1 to {_MAX_REQUESTS} requests"
+        )
 
 
 # ---- one request ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pltfrms.codec import decode
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient
-from pltfrms.lab.client.prober import ProbeReport, ProbeRun, summarize
+from pltfrms.lab.client.prober import ProbeReport, ProbeRun, check_load, summarize
 from pltfrms.model.service import Service
 
 LEAD_SECONDS = 1.0
@@ -88,9 +88,10 @@ def probe_service(lab: LabClient, service: Service, wanted: Measurement) -> Prob
 
     Raises:
         NotFoundError: no such client or fault target.
-        UsageError: the fault makes no sense, or the service has no port.
+        UsageError: the fault, or rate and duration make no sense, or the service has no port.
         UnavailableError: the client's machine, or the lab, went away.
     """
+    check_load(wanted.rate, wanted.duration_ms)
     fault = wanted.fault
     if fault and fault.at_ms >= wanted.duration_ms:
         raise UsageError("the fault comes after the end of the measurement; say a smaller --at")
