@@ -16,7 +16,7 @@ from pltfrms.cli.shared.complete import complete_platform_machines, complete_ser
 from pltfrms.cli.shared.connect import connect, read_view
 from pltfrms.cli.shared.glass_look import ask_balancer, ask_balancer_row, ask_balancers
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, write_json, write_table
+from pltfrms.cli.shared.output import bad, write_json, write_line, write_table
 from pltfrms.cli.shared.values import read_endpoint, read_port
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
@@ -177,21 +177,21 @@ def _show_one(snapshot: Snapshot, view: BalancerView) -> None:
     if view.mode is not BalancerMode.DIRECTOR:
         return
     devices = (f"{hook.device} ({hook.kind})" for hook in view.devices)
-    click.echo(f"heartbeat {heartbeat_words(view)}")
-    click.echo(f"sees packets of {', '.join(devices) or 'no device'}")
+    write_line(f"heartbeat {heartbeat_words(view)}")
+    write_line(f"sees packets of {', '.join(devices) or 'no device'}")
     for table in view.tables:
         service = table.service
         click.echo(f"\n{service.name} (id {service.id}) {service.prefix4} {service.prefix6}")
         columns = ("instance", "node", "address", "state", "weight", "share")
         rows = service_lines(snapshot, table)
         write_table((*columns, "packets", "second chances"), rows)
-        click.echo(
+        write_line(
             f"{table.counts.new_flows} new flows (TCP); {table.counts.no_instance} packets "
             "left to the kernel for want of an instance"
         )
     said = [f"{name} {count}" for name, count in view.totals.items() if count]
     if said:
-        click.echo(f"\ncounters: {', '.join(said)}")
+        write_line(f"\ncounters: {', '.join(said)}")
 
 
 # ---- explain -------------------------------------------------------------------------------
@@ -280,6 +280,6 @@ def _explain(
 
 
 def _show_explanation(each: FlowExplanation) -> None:
-    click.echo(f"{each.machine}: {each.flow}")
+    write_line(f"{each.machine}: {each.flow}")
     for sentence in each.sentences:
-        click.echo(f"  {sentence}")
+        write_line(f"  {sentence}")

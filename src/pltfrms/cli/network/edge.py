@@ -8,7 +8,7 @@ from pltfrms.cli.network.rows import EXTERNAL, EdgeDetail, EdgeRow, edge_detail,
 from pltfrms.cli.shared.complete import complete_edges, complete_ports
 from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import unix_ms, write_json, write_table
+from pltfrms.cli.shared.output import unix_ms, write_json, write_line, write_table
 from pltfrms.model.api import InterventionChange, Verb
 from pltfrms.model.interventions import DrainPhase
 
@@ -112,6 +112,6 @@ def _cells(row: EdgeRow) -> tuple[str, ...]:
 def _show_detail(detail: EdgeDetail) -> None:
     write_table(_COLUMNS, [_cells(detail.edge)])
     edge = detail.edge
-    click.echo(f"policy running {edge.running or 'unknown'}, wanted {edge.wanted or 'unknown'}")
+    write_line(f"policy running {edge.running or 'unknown'}, wanted {edge.wanted or 'unknown'}")
     show_sessions(detail.sessions)
     show_announcements(detail.announcements)

@@ -18,7 +18,7 @@ from pltfrms.cli.network.words import drain_sentence, freeze_sentence
 from pltfrms.cli.shared.complete import complete_blackholes
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, unix_ms, write_json
+from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line
 from pltfrms.cli.shared.routing import asking_user
 from pltfrms.cli.shared.values import DURATION
 from pltfrms.drivers.ports import Directories
@@ -139,7 +139,7 @@ def add_blackhole(settings: Settings, prefix: str, for_ms: int, wish: Interventi
     intervene(settings, change, f"blackhole {whole}", wish)
     if not wish.as_json:
         snapshot = connect(settings).snapshot().snapshot
-        click.echo(asked_sentence(snapshot, ip_network(whole), unix_ms()))
+        write_line(asked_sentence(snapshot, ip_network(whole), unix_ms()))
 
 
 @blackhole.command("remove")
@@ -204,14 +204,14 @@ def _cannot(path: Path, error: OSError) -> UnavailableError:
 def _show(detail: NetworkDetail, now: int) -> None:
     done = detail.interventions
     if done.freeze:
-        click.echo(bad(freeze_sentence(done.freeze, now)))
+        write_line(bad(freeze_sentence(done.freeze, now)))
     _section("drains", [drain_sentence(each, now) for each in done.drains])
     _section("blackholes", blackhole_lines(detail, now))
     _section("overrides that end soon or have ended", detail.overrides)
     edges = [unsettled_sentence(each) for each in detail.unsettled]
     _section("edges whose routing is not confirmed", edges)
     if not (done.freeze or done.drains or done.blackholes or detail.overrides or edges):
-        click.echo(good("nothing is frozen, drained or blackholed; every edge is confirmed"))
+        write_line(good("nothing is frozen, drained or blackholed; every edge is confirmed"))
     _section("traffic", [f"{each.name}: {load_words(each)}" for each in detail.loads])
 
 
@@ -219,4 +219,4 @@ def _section(title: str, lines: list[str] | tuple[str, ...]) -> None:
     if lines:
         click.echo(title)
     for line in lines:
-        click.echo(f"  {line}")
+        write_line(f"  {line}")

@@ -14,7 +14,7 @@ from pltfrms.cli.network.rows import (
 from pltfrms.cli.shared.complete import complete_drainable, complete_edges, complete_peers
 from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import unix_ms, write_json, write_table
+from pltfrms.cli.shared.output import unix_ms, write_json, write_line, write_table
 from pltfrms.model.api import InterventionChange, Verb
 from pltfrms.model.interventions import DrainPhase
 
@@ -138,7 +138,7 @@ def _show_detail(detail: PeerDetail) -> None:
     if detail.overrides:
         click.echo("\noverrides")
         for sentence in detail.overrides:
-            click.echo(f"  {sentence}")
+            write_line(f"  {sentence}")
 
 
 def show_sessions(rows: tuple[SessionRow, ...]) -> None:

@@ -10,7 +10,7 @@ from pltfrms.cli.shared.complete import complete_drainable, complete_platform_ma
 from pltfrms.cli.shared.connect import connect, read_view
 from pltfrms.cli.shared.glass_look import ask_routes, merged
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_table
+from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line, write_table
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.addresses import Prefix, read_prefix
@@ -262,9 +262,9 @@ def _cells(platform: Platform, each: RouteView) -> tuple[str, ...]:
 
 def _show_why(row: WhyRow) -> None:
     so = row.announced if row.used is None else row.used
-    click.echo(f"{row.session}: {row.prefix}: {_verdict(row, so=so)}")
+    write_line(f"{row.session}: {row.prefix}: {_verdict(row, so=so)}")
     for sentence in row.because:
-        click.echo(f"  {sentence}")
+        write_line(f"  {sentence}")
 
 
 def _verdict(row: WhyRow, *, so: bool | None) -> str:

@@ -10,7 +10,7 @@ from pltfrms.cli.shared.complete import complete_platform_machines, complete_ses
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.glass_look import ask_session
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, write_json, write_table
+from pltfrms.cli.shared.output import bad, write_json, write_line, write_table
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.peering import Reject
 from pltfrms.model.state import Contact, Snapshot
@@ -197,7 +197,7 @@ def _show_detail(detail: SessionDetail) -> None:
     _show_rows((row,))
     for reason, count in row.rejects.items():
         known = reason in set(Reject)
-        click.echo(f"  refused {count}: {Reject(reason).sentence if known else reason}")
+        write_line(f"  refused {count}: {Reject(reason).sentence if known else reason}")
     click.echo()
     if detail.silent:
         click.echo(f"{bad('no answer')} from {row.machine}: {detail.silent}", err=True)

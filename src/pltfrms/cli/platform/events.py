@@ -7,7 +7,7 @@ import click
 
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import write_json
+from pltfrms.cli.shared.output import write_json, write_line
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
@@ -42,7 +42,10 @@ def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> No
     last = 0
     while True:
         for event in found:
-            click.echo(encode(event).decode() if as_json else event_line(event, _today()))
+            if as_json:
+                click.echo(encode(event).decode())
+            else:
+                write_line(event_line(event, _today()))
             last = max(last, event.sequence)
         if not follow:
             return

@@ -12,7 +12,7 @@ from pltfrms.cli.platform.summary import (
 )
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_table
+from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line, write_table
 from pltfrms.cli.shared.values import short_duration
 from pltfrms.model.state import Contact
 
@@ -37,8 +37,8 @@ def status(settings: Settings, *, as_json: bool) -> None:
 def show_summary(summary: Summary) -> None:
     """Write verdict, datacenters, services, and whatever is not as it should be."""
     if summary.frozen:
-        click.echo(bad(f"{summary.frozen}; nothing changes a route until: {_UNFREEZE}"))
-    click.echo((good if summary.fine else bad)(summary.verdict))
+        write_line(bad(f"{summary.frozen}; nothing changes a route until: {_UNFREEZE}"))
+    write_line((good if summary.fine else bad)(summary.verdict))
     for datacenter in summary.datacenters:
         click.echo()
         show_datacenter(datacenter, summary.machines)
@@ -54,7 +54,7 @@ def show_summary(summary: Summary) -> None:
         if lines:
             click.echo(f"\n{title}")
             for line in lines:
-                click.echo(f"  {line}")
+                write_line(f"  {line}")
 
 
 def show_datacenter(datacenter: DatacenterRow, machines: tuple[MachineRow, ...]) -> None:
@@ -66,7 +66,7 @@ def show_datacenter(datacenter: DatacenterRow, machines: tuple[MachineRow, ...])
     ]
     write_table(("  machine", "role", "contact", "since", "sessions", "instances"), rows)
     for aggregate in datacenter.aggregates:
-        click.echo(f"  {aggregate_sentence(aggregate)}")
+        write_line(f"  {aggregate_sentence(aggregate)}")
 
 
 def machine_cells(machine: MachineRow) -> tuple[str, ...]:

@@ -14,7 +14,15 @@ from pltfrms.cli.platform.summary import ReplicaRow, missing_replicas
 from pltfrms.cli.shared.confirming import wait_for_edges
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, dim, good, paint, timed_progress, write_json
+from pltfrms.cli.shared.output import (
+    bad,
+    dim,
+    good,
+    paint,
+    timed_progress,
+    write_json,
+    write_line,
+)
 from pltfrms.cli.shared.roas import read_roas
 from pltfrms.cli.shared.routing import (
     DESPITE,
@@ -231,9 +239,9 @@ def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
     for line in preview.changes:
         detail = f": {line.detail}" if line.detail else ""
         sign = _SIGNS.get(line.action, "*")
-        click.echo(f"{paint(sign, 'cyan')} {line.action} {line.about}{detail}")
+        write_line(f"{paint(sign, 'cyan')} {line.action} {line.about}{detail}")
     if preview.two_people:
-        click.echo(paint(f"two people are needed, because {preview.two_people}", "yellow"))
+        write_line(paint(f"two people are needed, because {preview.two_people}", "yellow"))
     _show_steps(preview)
     show_routing(preview.routing, preview.verdicts, despite, preview.doubts)
 
@@ -245,12 +253,12 @@ def _show_steps(preview: PlanPreview) -> None:
         [step for step in preview.plan.steps if step not in anyway.steps],
         [note for note in preview.plan.notes if note not in anyway.notes],
     ):
-        click.echo(line)
+        write_line(line)
     others = _plan_lines(anyway.steps, anyway.notes)
     if others:
         click.echo("under way anyway, not because of this change:")
     for line in others:
-        click.echo(dim(line))
+        write_line(dim(line))
 
 
 def _plan_lines(steps: Sequence[Step], notes: Sequence[Note]) -> list[str]:

@@ -7,7 +7,7 @@ import click
 from pltfrms.cli.shared.complete import complete_service_targets
 from pltfrms.cli.shared.connect import read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import write_json
+from pltfrms.cli.shared.output import write_json, write_line
 from pltfrms.planner.placement.explain import explain_service
 
 
@@ -39,4 +39,4 @@ def explain(settings: Settings, about: str, *, as_json: bool) -> None:
         write_json(Explanation(about=about, sentences=sentences))
         return
     for sentence in sentences:
-        click.echo(sentence)
+        write_line(sentence)

@@ -8,7 +8,7 @@ from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.shared.complete import complete_requests
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import good, unix_ms, write_json, write_table
+from pltfrms.cli.shared.output import good, unix_ms, write_json, write_line, write_table
 from pltfrms.cli.shared.routing import asking_user, show_routing
 from pltfrms.cli.shared.signing import approving, key_of, signed
 from pltfrms.cli.shared.values import short_duration
@@ -148,11 +148,11 @@ def _checked(client: OperatorClient, request: str) -> RequestReply:
 def _show(reply: RequestReply) -> None:
     request, now_ms = reply.request, unix_ms()
     wanted = decode(Wanted, request.text)
-    click.echo(f"{request.id}: {wanted_sentence(wanted)}")
+    write_line(f"{request.id}: {wanted_sentence(wanted)}")
     ago = short_duration((now_ms - request.at_ms) / 1000)
     left = short_duration((request.expires_ms - now_ms) / 1000)
     closed = f" by {request.closed_by}" if request.closed_by else f", expires in {left}"
-    click.echo(f"asked for by {request.by} {ago} ago; {request.state.value}{closed}")
+    write_line(f"asked for by {request.by} {ago} ago; {request.state.value}{closed}")
     if reply.preview and wanted.change:
         show_preview(reply.preview, wanted.change.despite)
     if reply.reply and wanted.intervention:

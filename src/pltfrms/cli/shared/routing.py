@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from pltfrms.cli.shared.output import bad, dim, paint
+from pltfrms.cli.shared.output import bad, dim, paint, write_line
 from pltfrms.errors import ConflictError
 from pltfrms.model.guards import Doubt, Effect, Guard, RoutingChange, Verdict
 
@@ -79,17 +79,17 @@ def show_routing(
     what_width = max((len(change.what) for change in routing), default=0)
     for change in routing:
         place = f"{change.session:{session_width}}  {change.what:{what_width}}"
-        click.echo(_line(place, change.effect))
+        write_line(_line(place, change.effect))
     if verdicts or doubts:
         click.echo("Guards")
     for verdict in verdicts:
-        click.echo(bad(f"! {verdict.guard.value}: {verdict.about}: {verdict.sentence}"))
+        write_line(bad(f"! {verdict.guard.value}: {verdict.about}: {verdict.sentence}"))
     for doubt in doubts:
         line = f"? {doubt.guard.value}: {doubt.about}: {doubt.sentence}"
-        click.echo(paint(line, "yellow"))
+        write_line(paint(line, "yellow"))
     left = _unmeant(verdicts, despite)
     if left:
-        click.echo(bad(f"refused as it stands; {_say(left)}"))
+        write_line(bad(f"refused as it stands; {_say(left)}"))
 
 
 def _line(place: str, effect: Effect) -> str:
