@@ -204,7 +204,7 @@ PLATFORMS = (
         name="contact_ttl within two heartbeats",
         old=_TIMERS,
         new="timers:\n  heartbeat: 2s\n  contact_ttl: 4s # <-",
-        says="must be more than two heartbeats",
+        says="(4000ms) (else one late heartbeat ends the contact with a machine that is well)",
     ),
     Bad(
         name="a timer out of range",

@@ -69,7 +69,8 @@ class Timers:
     heartbeat_ms: int = 1000
     """An agent tells a controller that it lives this often."""
     contact_ttl_seconds: int = 3
-    """A machine silent this long is `lost`. Must exceed two heartbeats."""
+    """A machine silent this long is out of contact: a node `unknown`, and `lost` if its edges
+    miss it; another machine `lost`. Must exceed two heartbeats."""
     stable_after_seconds: int = 15
     """A machine that came back gets replicas moved to it only after this long."""
     withdraw_after_ms: int = 2000

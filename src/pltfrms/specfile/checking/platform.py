@@ -110,7 +110,7 @@ def _check_timer_sense(timers: Timers) -> Iterator[Finding]:
             f"contact_ttl {timers.contact_ttl_seconds}s must be more than two heartbeats"
             f" ({2 * timers.heartbeat_ms}ms)"
         )
-        hint = "else one late heartbeat makes a machine lost"
+        hint = "else one late heartbeat ends the contact with a machine that is well"
         yield Finding(("timers", "contact_ttl"), what, hint)
     if timers.flap_half_life_seconds < timers.flap_hold_seconds:
         what = f"must not be less than flap_hold ({timers.flap_hold_seconds}s)"

@@ -138,7 +138,8 @@ class TimersShape(Shape):
     contact_ttl: Seconds = default(
         _TIMERS.contact_ttl_seconds, f"{_TIMERS.contact_ttl_seconds}s"
     )
-    """A machine silent this long is lost. More than two heartbeats."""
+    """A machine silent this long is out of contact; a node is lost only if its edges miss it.
+    More than two heartbeats."""
     stable_after: Seconds = default(
         _TIMERS.stable_after_seconds, f"{_TIMERS.stable_after_seconds}s"
     )
