@@ -340,6 +340,7 @@ def test_tables_and_numbers_are_used_again() -> None:
     in_machine(scenario)
 
 
+@needs_tcx
 def test_a_device_that_refuses_a_program_is_named_and_the_others_get_theirs() -> None:
     async def scenario() -> None:
         world = KernelWorld()
