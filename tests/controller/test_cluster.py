@@ -9,13 +9,16 @@ from random import Random
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.controller import loop
+from pltfrms.controller import loop, operations
+from pltfrms.controller.deciding import decide
 from pltfrms.controller.insisting import GIVE_WAY_SECONDS
 from pltfrms.controller.state import WAITING_KEY, service_key
 from pltfrms.drivers.store.memory import WatchFault
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.api import Change
+from pltfrms.model.plan import Plan
+from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Platform
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
@@ -276,6 +279,26 @@ def test_a_plan_tells_what_goes_on_without_the_change() -> None:
         preview = await cluster.operations.plan(Change(services=(make_spec("api"),)))
         assert {step.allocation.service for step in preview.under_way.steps} == {"web"}
         assert {step.allocation.service for step in preview.plan.steps} == {"web", "api"}
+
+    simulate(story)
+
+
+def test_a_change_that_changes_nothing_is_planned_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planned: list[Snapshot] = []
+
+    def counted(snapshot: Snapshot) -> Plan:
+        planned.append(snapshot)
+        return decide(snapshot)
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.until(lambda: cluster.settled("web"), 20)
+        monkeypatch.setattr(operations, "decide", counted)
+        preview = await cluster.operations.plan(Change(services=(WEB,)))
+        assert (preview.changes, preview.plan.steps, len(planned)) == ((), (), 1)
+        other = await cluster.operations.plan(Change(services=(make_spec("api"),)))
+        assert (len(other.changes), len(planned)) == (1, 3)
 
     simulate(story)
 

@@ -44,7 +44,7 @@ from pltfrms.model.api import (
     SnapshotView,
     UnreadHeartbeat,
 )
-from pltfrms.model.plan import Target
+from pltfrms.model.plan import Plan, Target
 from pltfrms.model.state import Snapshot
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
 from pltfrms.planner.placement.under_way import under_way
@@ -297,9 +297,12 @@ class Operations:
         two_people: str = "",
     ) -> PlanPreview:
         after = replace(outcome.snapshot, revision=revision)
-        plan, going_on = await self.controller.aside.run(
-            len(after.allocations), lambda: (decide(after), decide(before))
-        )
+
+        def plans() -> tuple[Plan, Plan]:
+            plan = decide(after)
+            return plan, decide(before) if outcome.lines else plan
+
+        plan, going_on = await self.controller.aside.run(len(after.allocations), plans)
         return PlanPreview(
             revision=revision,
             changes=outcome.lines,
