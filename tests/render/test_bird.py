@@ -157,9 +157,7 @@ def platforms(draw: st.DrawFn) -> Platform:
     )
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(platform=platforms(), cost=st.integers(1, 60_000))
 def test_bird_accepts_any_valid_platform(platform: Platform, cost: int, tmp_path: Path) -> None:
     for one in platform.machines:

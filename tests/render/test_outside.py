@@ -252,9 +252,7 @@ def anything(draw: st.DrawFn) -> Conditions:
     )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     some=st.lists(peers(), max_size=4, unique_by=lambda peer: peer.name),
     traffic=st.lists(overrides(), max_size=3),

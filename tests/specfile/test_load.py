@@ -323,9 +323,7 @@ def mutations(draw: st.DrawFn, source: str) -> str:
     return "".join(tokens)
 
 
-_ANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+_ANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def assert_loads_or_says_where(text: str, source: str, tmp_path: Path) -> None:

@@ -326,7 +326,7 @@ _NASTY = (
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_word_in_any_place_is_read_or_refused(data: st.DataObject, directory: Path) -> None:
     text = (HERE / "platform.yaml").read_text()

@@ -107,7 +107,7 @@ def test_a_lease_expires_by_the_clock_to_the_moment() -> None:
     run_virtual(scenario())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(random=st.randoms(use_true_random=True))
 def test_it_agrees_with_the_simplest_model(random: Random) -> None:
     """Random guarded transactions against a dict of key -> (value, revision)."""

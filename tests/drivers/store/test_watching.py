@@ -206,7 +206,7 @@ class _StaleStore(MemoryStore):
         return await super().list(prefix, after)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(random=st.randoms(use_true_random=True))
 def test_after_any_faults_it_converges(random: Random) -> None:
     """Faults of every kind for a minute, then none: equal to the store within an audit."""
@@ -323,7 +323,7 @@ def _newest(listing: Listing, kept: int) -> list[str]:
     return [entry.key for entry in entries][-kept:]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(random=st.randoms(use_true_random=True), kept=st.integers(1, 60))
 def test_after_any_faults_a_tail_has_the_newest_entries(random: Random, kept: int) -> None:
     async def scenario() -> tuple[Tail, Listing]:

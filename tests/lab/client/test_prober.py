@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.codec import decode
@@ -388,7 +388,6 @@ PATTERNS = st.text(alphabet=".x", min_size=1, max_size=40)
 ADDRESSES = st.sampled_from([(IPV4,), (IPV6,), (IPV4, IPV6), (IPV6, IPV4, "127.0.0.2")])
 
 
-@settings(deadline=None)
 @given(pattern=PATTERNS, addresses=ADDRESSES)
 def test_a_gap_is_seen_exactly_when_something_is_lost(
     pattern: str, addresses: tuple[str, ...]
@@ -403,7 +402,6 @@ def test_a_gap_is_seen_exactly_when_something_is_lost(
     assert not dead or report.gap_max_ms == run.duration_ms
 
 
-@settings(deadline=None)
 @given(pattern=PATTERNS, addresses=ADDRESSES, data=st.data())
 def test_one_more_loss_never_looks_better(
     pattern: str, addresses: tuple[str, ...], data: st.DataObject
@@ -421,7 +419,6 @@ def test_one_more_loss_never_looks_better(
         assert after.lossless_after_s >= before.lossless_after_s
 
 
-@settings(deadline=None)
 @given(pattern=PATTERNS)
 def test_reports_and_runs_are_json(pattern: str) -> None:
     run = made(pattern)

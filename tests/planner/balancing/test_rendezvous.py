@@ -37,7 +37,7 @@ WEB = BalancedService(
     prefix4=IPv4Network("198.51.100.1/32"),
     prefix6=IPv6Network("2001:db8:100::1/128"),
 )
-few = settings(max_examples=8, deadline=None)
+few = settings(max_examples=8)
 
 
 def address(number: int) -> IPv6Address:
@@ -246,7 +246,7 @@ some_members = st.integers(1, 9).flatmap(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some_members, st.sampled_from([None, 10, 255, 256, 999]))
 def test_a_ranking_is_bit_by_bit_that_of_a_sort_of_each_row(
     members: list[tuple[IPv6Address, int]], one_weight: int | None

@@ -251,13 +251,13 @@ def test_one_drained_peer_edge_or_datacenter_of_three_passes() -> None:
 # ---- what holds for every change -----------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(platforms, interventions)
 def test_the_same_gives_no_verdict(platform: Platform, standing: Interventions) -> None:
     assert judge_change(platform, platform, standing, standing, NOW_MS) == ()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(platforms, platforms, interventions, interventions)
 def test_without_a_verdict_nothing_loses_its_last_announcement(
     before: Platform, after: Platform, standing: Interventions, wanted: Interventions

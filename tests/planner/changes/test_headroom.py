@@ -373,7 +373,7 @@ def test_what_is_full_already_is_no_sure_shortage_of_an_unknown_load() -> None:
     assert not any(shortage.sure for shortage in found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_CHANGED, interventions, _LOADS, _HIDDEN)
 def test_knowing_less_never_changes_an_answer_only_withholds_it(
     after: Platform, wanted: Interventions, said: dict[Where, Load], hidden: set[Where]
@@ -386,7 +386,7 @@ def test_knowing_less_never_changes_an_answer_only_withholds_it(
     assert full.keys() <= part.keys(), "silence means that there is room"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_CHANGED, interventions, _LOADS, st.sampled_from(WHERES))
 def test_more_load_never_makes_room(
     after: Platform, wanted: Interventions, said: dict[Where, Load], where: Where
@@ -399,7 +399,7 @@ def test_more_load_never_makes_room(
     assert before <= more
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(interventions, _LOADS)
 def test_nothing_is_short_when_nothing_changes(
     standing: Interventions, said: dict[Where, Load]
@@ -409,7 +409,7 @@ def test_nothing_is_short_when_nothing_changes(
     assert list(shortages(same, same, NOT_MEASURED)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_CHANGED, interventions)
 def test_without_numbers_nothing_is_refused(after: Platform, wanted: Interventions) -> None:
     assert not any(each.sure for each in find(after, wanted))

@@ -96,7 +96,7 @@ def _edges(rates: Sequence[int]) -> list[Edge]:
     return [Edge(rank=index // 2, every=rate) for index, rate in enumerate(rates)]
 
 
-@settings(max_examples=35, deadline=None)
+@settings(max_examples=35)
 @given(st.lists(st.integers(0, 120), min_size=3, max_size=3), _RATES, st.integers(0, 2**32))
 def test_all_become_unhealthy_at_any_times(
     since: list[int], rates: list[int], seed: int
@@ -109,7 +109,7 @@ def test_all_become_unhealthy_at_any_times(
     assert len({edge.rank for edge in edges if edge.announced}) == 1, "the others have left"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.lists(st.integers(1, 200), min_size=1, max_size=12), min_size=3, max_size=3),
     _RATES,

@@ -352,13 +352,13 @@ def test_what_no_neighbour_sees_comes_last() -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(platforms, interventions)
 def test_the_same_is_no_change(platform: Platform, standing: Interventions) -> None:
     assert routing_changes(platform, platform, standing, standing, NOW_MS) == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(platforms, platforms, interventions, interventions, st.booleans())
 def test_every_withdrawal_and_announcement_is_shown(
     before: Platform,

@@ -20,7 +20,7 @@ from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import histories
 
-deep = settings(max_examples=250, deadline=None)
+deep = settings(max_examples=250)
 
 
 def inputs_of(snapshot: Snapshot) -> Snapshot:

@@ -74,7 +74,7 @@ def _content(target: Target) -> Target:
     return replace(target, generation=0, made_of="")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(snapshots(), snapshots(), st.sampled_from(MOMENTS), st.sampled_from(MOMENTS))
 def test_the_fingerprint_changes_exactly_when_the_target_does(
     one: Snapshot, two: Snapshot, now: int, then: int
@@ -86,7 +86,7 @@ def test_the_fingerprint_changes_exactly_when_the_target_does(
         assert first.made_of(machine.name, now) == a.made_of
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(snapshots(), min_size=1, max_size=3), st.randoms())
 def test_the_fingerprint_is_the_same_whatever_was_known_before(
     history: list[Snapshot], random: Random

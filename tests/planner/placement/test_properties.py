@@ -15,7 +15,7 @@ from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import describe, execute, heal, histories, settle, walk
 
-deep = settings(max_examples=250, deadline=None)
+deep = settings(max_examples=250)
 
 
 @deep

@@ -285,7 +285,7 @@ _HISTORIES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_HISTORIES)
 def test_nobody_outside_sees_more_than_one_flap_per_hold(
     history: list[tuple[str, float]],
@@ -303,7 +303,7 @@ def test_nobody_outside_sees_more_than_one_flap_per_hold(
             before = announced
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from([1.0, 5.0, 10.0, 20.0, 30.0]),
     st.floats(0.0, 1.0),

@@ -134,7 +134,7 @@ _LIFE = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(_LIFE, max_size=12), st.data())
 def test_an_agent_that_restarts_between_any_two_steps_announces_the_same(
     history: list[tuple[tuple[bool, ...], int | None, int]], data: st.DataObject

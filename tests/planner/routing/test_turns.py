@@ -203,7 +203,7 @@ _ACTIONS = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_ACTIONS, max_size=60), st.sets(st.sampled_from(ORDER), max_size=2))
 def test_never_two_are_trying(actions: list[tuple[str, str, int]], lost: set[str]) -> None:
     contacts = dict.fromkeys(lost, Contact.LOST)
