@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.cli.shared.values import (
-    duration_ms,
-    lasting_ms,
-    short_duration,
-    split_fault,
-    timeout_ms,
-)
+from pltfrms.cli.shared.values import duration_ms, lasting_ms, split_fault, timeout_ms
+from pltfrms.model.durations import short_duration
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_last_announcer_sees_where_a_drain_ends() -> None:
 def test_last_announcer_sees_where_an_override_ends() -> None:
     for_a_while = Override(announce=True, until_ms=NOW_MS + 5000)
     after = _with(Override(announce=False), for_a_while)
-    assert "5 s from now" in _judge(after)[Guard.LAST_ANNOUNCER].sentence
+    assert "5.0 s from now" in _judge(after)[Guard.LAST_ANNOUNCER].sentence
 
 
 def test_last_announcer_leaves_what_is_not_announced_alone() -> None:
@@ -224,7 +224,7 @@ def test_last_announcer_sees_a_planned_drain_begin_and_end() -> None:
     later = NOW_MS + 3_600_000
     wanted = drain(datacenter="fra", since_ms=later, wait_ms=1000, until_ms=later + 5000)
     verdict = _judge(before, wanted, before=before)[Guard.LAST_ANNOUNCER]
-    assert verdict.sentence.endswith("would be announced on 0, 3601 s from now")
+    assert verdict.sentence.endswith("would be announced on 0, 60 min from now")
     short = drain(datacenter="fra", since_ms=later, wait_ms=5000, until_ms=later + 5000)
     assert Guard.LAST_ANNOUNCER not in _judge(before, short, before=before)
 

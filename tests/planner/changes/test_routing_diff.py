@@ -226,7 +226,7 @@ def test_a_drain_says_when_it_withdraws() -> None:
         datacenter="fra", since_ms=NOW_MS + 9000, wait_ms=1000, until_ms=NOW_MS + 20_000
     )
     lines = _diff(NETWORK, later)
-    words = f"{FOUR} graceful shutdown in 9 s, withdrawn in 10 s, back in 20 s"
+    words = f"{FOUR} graceful shutdown in 9.0 s, withdrawn in 10 s, back in 20 s"
     assert lines[0] == ("transit1@fra-e1", words, Effect.MOVES)
     assert {line[0].split("@")[1] for line in lines} == {"fra-e1", "fra-e2"}
     at_once = drain("transit1", "fra-e1")
@@ -234,6 +234,7 @@ def test_a_drain_says_when_it_withdraws() -> None:
     assert _diff(NETWORK, at_once, interventions_before=at_once) == []
 
 
+_SOON = "graceful shutdown in 9.0 s"
 CALLED_OFF = "the drain that was planned is called off"
 
 
@@ -273,9 +274,14 @@ def test_a_drain_that_ends_leaves_room_for_one_that_is_planned() -> None:
 @pytest.mark.parametrize(
     ("wait_ms", "until_ms", "words"),
     [
-        (0, 0, "withdrawn in 9 s"),
-        (0, 20_000, "withdrawn in 9 s, back in 20 s"),
-        (60_000, 20_000, "graceful shutdown in 9 s, ends in 20 s"),
+        (0, 0, "withdrawn in 9.0 s"),
+        (0, 20_000, "withdrawn in 9.0 s, back in 20 s"),
+        (60_000, 20_000, "graceful shutdown in 9.0 s, ends in 20 s"),
+        (
+            3_600_000,
+            7 * 86_400_000,
+            "graceful shutdown in 9.0 s, withdrawn in 60 min, back in 7 d",
+        ),
     ],
 )
 def test_a_planned_drain_names_only_the_phases_that_it_will_have(

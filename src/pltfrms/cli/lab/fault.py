@@ -8,8 +8,9 @@ from pltfrms.cli.shared.complete import complete_faults, complete_kinds
 from pltfrms.cli.shared.connect import current_lab
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import write_json, write_table
-from pltfrms.cli.shared.values import LASTING, short_duration
+from pltfrms.cli.shared.values import LASTING
 from pltfrms.lab.client.client import FaultInfo
+from pltfrms.model.durations import short_duration
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 

@@ -11,11 +11,12 @@ from pltfrms.cli.platform.summary import summarize
 from pltfrms.cli.shared.connect import own_lab, starter
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json, write_table
-from pltfrms.cli.shared.values import TIMEOUT, short_duration
+from pltfrms.cli.shared.values import TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.lab.client.client import LabClient, LabInfo, running_labs, start_lab
 from pltfrms.lab.client.ready import Answer, ReadyReport, apply_services, wait_ready
 from pltfrms.model.api import SnapshotView
+from pltfrms.model.durations import short_duration
 from pltfrms.model.topology import Role
 
 

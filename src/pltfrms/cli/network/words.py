@@ -2,8 +2,8 @@
 
 import datetime as dt
 
-from pltfrms.cli.shared.values import short_duration
 from pltfrms.model.announcements import Announcement
+from pltfrms.model.durations import short_duration
 from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
 from pltfrms.model.traffic import Community, Override
 

@@ -6,7 +6,7 @@ All replicas of a service can serve while its new version fails wherever it is t
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pltfrms.cli.shared.values import short_duration
+from pltfrms.model.durations import short_duration
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, InstanceStatus, Phase, Snapshot

@@ -13,7 +13,7 @@ from pltfrms.cli.platform.summary import (
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line, write_table
-from pltfrms.cli.shared.values import short_duration
+from pltfrms.model.durations import short_duration
 from pltfrms.model.state import Contact
 
 _UNFREEZE = "pltfrms network unfreeze"

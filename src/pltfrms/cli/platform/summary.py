@@ -12,9 +12,9 @@ from pltfrms.cli.network.words import freeze_sentence
 from pltfrms.cli.platform.announced import AggregateRow, aggregate_rows
 from pltfrms.cli.platform.failing import failing_lines, with_failure
 from pltfrms.cli.platform.rollouts import Rollout, rollout_sentence, rollouts
-from pltfrms.cli.shared.values import short_duration
 from pltfrms.model.addresses import contains
 from pltfrms.model.api import SnapshotView
+from pltfrms.model.durations import short_duration
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, MachineStatus, Phase, Snapshot

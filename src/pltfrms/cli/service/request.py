@@ -11,10 +11,10 @@ from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, unix_ms, write_json, write_line, write_table
 from pltfrms.cli.shared.routing import asking_user, show_routing
 from pltfrms.cli.shared.signing import approving, key_of, signed
-from pltfrms.cli.shared.values import short_duration
 from pltfrms.codec import decode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError
+from pltfrms.model.durations import short_duration
 from pltfrms.model.requests import (
     Approval,
     ChangeRequest,

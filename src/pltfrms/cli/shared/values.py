@@ -10,6 +10,7 @@ import click
 
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Address
+from pltfrms.model.durations import short_duration
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _DAY_MS = 86_400_000
@@ -122,15 +123,3 @@ def read_endpoint(text: str) -> tuple[Address, int]:
             "write it such as 203.0.113.7:40001 or [2001:db8::7]:40001"
         )
     return address, read_port(port)
-
-
-def short_duration(seconds: float) -> str:
-    """Return a duration as people say it: `400 ms`, `12.3 s`, `5 min`, `3 h`, `2 d`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:  # noqa: PLR2004 - up to two minutes, seconds say more
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - same
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 60:.0f} min"

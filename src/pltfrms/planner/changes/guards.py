@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.announcements import announcements
+from pltfrms.model.durations import short_duration
 from pltfrms.model.guards import Doubt, Guard, Verdict
 from pltfrms.model.interventions import DrainPhase, Interventions
 from pltfrms.model.peering import PeerKind
@@ -38,7 +39,7 @@ class Moment:
     @property
     def when(self) -> str:
         """The time in words; empty for now."""
-        return f", {self.in_ms / 1000:.10g} s from now" if self.in_ms else ""
+        return f", {short_duration(self.in_ms / 1000)} from now" if self.in_ms else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

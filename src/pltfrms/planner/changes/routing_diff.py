@@ -6,6 +6,7 @@ from typing import Final
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.announcements import Announcement, announcements, preference_of
+from pltfrms.model.durations import short_duration
 from pltfrms.model.guards import Effect, RoutingChange
 from pltfrms.model.interventions import Drain, DrainPhase, Interventions
 from pltfrms.model.peering import Allowed, Peer, Session
@@ -277,7 +278,7 @@ def _drain_to_come(drain: Drain, now_ms: int) -> Iterator[str]:
     """Yield what a drain that has not withdrawn does from now on, in the order of time."""
 
     def after(at_ms: int) -> str:
-        return f"in {max(0, at_ms - now_ms) / 1000:.10g} s"
+        return f"in {short_duration(max(0, at_ms - now_ms) / 1000)}"
 
     withdraws_ms = drain.since_ms + drain.wait_ms
     withdraws = not drain.is_over(withdraws_ms)
