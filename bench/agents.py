@@ -2,6 +2,7 @@
 
 Each has the client of a real agent (`HttpControlPlane`), sends heartbeats at the platform's
 interval, waits for its target, says that all of it is ready, and writes down what it sees.
+Edges say with which nodes they have sessions.
 """
 
 import asyncio
@@ -17,7 +18,13 @@ from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.api import Heartbeat
 from pltfrms.model.plan import Target
-from pltfrms.model.state import InstanceStatus, MachineStatus, Phase, RoutingStatus
+from pltfrms.model.state import (
+    InstanceStatus,
+    MachineStatus,
+    Phase,
+    RoutingStatus,
+    SessionStatus,
+)
 from pltfrms.model.topology import CONTROLLER_PORT, Machine, Platform, Role
 
 _START_SPREAD_SECONDS = 1.0
@@ -108,9 +115,16 @@ class _Process:
             return self._seen()
         if order == "change":
             self._changes_per_second = float(str(value))
-        elif str(value) in self._tasks:
-            self._tasks.pop(str(value)).cancel()
+        else:
+            self._end(str(value))
         return None
+
+    def _end(self, machine: str) -> None:
+        """End an agent, if it is one of these; edges of its datacenter hear that at once."""
+        if machine in self._tasks:
+            self._tasks.pop(machine).cancel()
+        for agent in self._agents.values():
+            agent.miss(machine)
 
     def _seen(self) -> Seen:
         all_seen = Seen([])
@@ -152,6 +166,10 @@ class _Agent:
         self._target = Target(machine=me.name, generation=0, platform=platform)
         self._as_of = 0
         self.status = MachineStatus(machine=me.name, boot="bench")
+        if me.role is Role.EDGE:
+            nodes = platform.machines_of(Role.NODE, me.datacenter)
+            sessions = tuple(_session(node.name, up=True) for node in nodes)
+            self.status = replace(self.status, sessions=sessions, missed=())
         self.seen = Seen([])
 
     async def run(self, delay: float) -> None:
@@ -167,6 +185,19 @@ class _Agent:
         changed = replace(first, restarts=first.restarts + 1)
         self.status = replace(self.status, instances=(changed, *others))
         self._poked.set()
+
+    def miss(self, node: str) -> None:
+        """Hear a node fall silent, if this is an edge that had a session with it."""
+        heard, status = _session(node, up=True), self.status
+        if heard in status.sessions:
+            silent = _session(node, up=False)
+            self.status = replace(
+                status,
+                sessions=tuple(silent if each == heard else each for each in status.sessions),
+                missed=(*(status.missed or ()), node),
+                vanished=(*status.vanished, node),
+            )
+            self._poked.set()
 
     async def _report(self) -> None:
         failures = 0
@@ -228,3 +259,8 @@ class _Agent:
             ),
         )
         self._poked.set()
+
+
+def _session(node: str, *, up: bool) -> SessionStatus:
+    detail = "Established" if up else "Active Error: BFD session down"
+    return SessionStatus(name=f"{Role.NODE}.{node}.a", up=up, detail=detail)

@@ -9,8 +9,8 @@ long heartbeats took a tenth of the machines says, in a process that has little 
 
 For each step: CPU of all controllers and of all etcd members in cores, heartbeats (how long one
 took, how many nobody took, the longest silence of a machine), machines that fetched a target,
-commits of any key, the longest slice of a controller's event loop (processor time), and
-machines that were called lost and were not.
+commits of any key, the longest slice of a controller's event loop (processor time; with
+`--slices`, which itself costs), and machines that were called lost and were not.
 """
 
 import argparse
@@ -79,9 +79,11 @@ class Row:
 class Site:
     """Everything that runs: members, controllers, agents."""
 
-    def __init__(self, directory: Path, machines: int, controllers: int) -> None:
-        """Start it, and wait until every machine is in contact."""
-        self._directory = directory
+    def __init__(
+        self, directory: Path, machines: int, controllers: int, *, watched: bool
+    ) -> None:
+        """Start it; `watched`: write down the longest slices of event loops, which costs."""
+        self._directory, self._watched = directory, watched
         self.platform = _make_platform(directory, machines)
         self._names = [each.name for each in self.platform.machines_of(Role.CONTROLLER)]
         for each in self.platform.machines_of(Role.CONTROLLER):
@@ -104,8 +106,10 @@ class Site:
         (config / "machine").write_text(name)
         (config / "platform.yaml").write_bytes((self._directory / "platform.yaml").read_bytes())
         words = (f"--config={config}", f"--runtime={runtime}")
-        watched = (str(Path(__file__).with_name("watched.py")), self._slices(name))
-        return self._spawn(name, sys.executable, *watched, *words)
+        program = ["-m", "pltfrms.api.main"]
+        if self._watched:
+            program = [str(Path(__file__).with_name("watched.py")), self._slices(name)]
+        return self._spawn(name, sys.executable, *program, *words)
 
     def _slices(self, name: str) -> str:
         return str(self._directory / f"{name}.slices")
@@ -213,10 +217,10 @@ class Site:
 
 
 @contextmanager
-def running(machines: int, controllers: int) -> Iterator[Site]:
+def running(machines: int, controllers: int, *, watched: bool) -> Iterator[Site]:
     """Start a site, and end it afterwards."""
     with tempfile.TemporaryDirectory(prefix="pltfrms-bench-") as directory:
-        site = Site(Path(directory), machines, controllers)
+        site = Site(Path(directory), machines, controllers, watched=watched)
         try:
             yield site
         finally:
@@ -260,7 +264,9 @@ class Bench:
     def _place(self, specs: Sequence[ServiceSpec]) -> None:
         for start in range(0, len(specs), _SERVICES_PER_CHANGE):
             self._apply(specs[start : start + _SERVICES_PER_CHANGE])
-        wanted = sum(spec.per_datacenter for spec in specs) * _DATACENTERS
+        wanted = sum(
+            spec.per_datacenter * len(spec.datacenters or range(_DATACENTERS)) for spec in specs
+        )
         self._site.wait("all ready", lambda seen: _ready_count(seen) == wanted, 600)
         time.sleep(2)
 
@@ -349,7 +355,10 @@ def _specs(platform: Platform) -> tuple[ServiceSpec, ...]:
     nodes = len(platform.machines_of(Role.NODE))
     count = nodes * _REPLICAS_PER_NODE // (2 * _DATACENTERS)
     specs = (make_spec(f"s{number:04d}", cpu=0.1) for number in range(count))
-    return tuple(replace(spec, run=replace(spec.run, memory_bytes=1 << 20)) for spec in specs)
+    first, *others = (
+        replace(spec, run=replace(spec.run, memory_bytes=1 << 20)) for spec in specs
+    )
+    return replace(first, datacenters=("d0",)), *others  # one that touches few
 
 
 def _make_platform(directory: Path, machines: int) -> Platform:
@@ -424,13 +433,14 @@ def main() -> None:
     parser.add_argument("--machines", type=int, default=100)
     parser.add_argument("--controllers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--slices", action="store_true", help="longest slices of event loops")
     parser.add_argument("--rest-alone", action="store_true", help="nothing after `at rest`")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
 
     async def scenario() -> None:
         _run("ip", "link", "set", "lo", "up")
-        with running(asked.machines, asked.controllers) as site:
+        with running(asked.machines, asked.controllers, watched=asked.slices) as site:
             bench = Bench(site, asked.seconds, rest_alone=asked.rest_alone)
             bench.run()
         what = {"machines": asked.machines, "controllers": asked.controllers}

@@ -69,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"on {machine_words()}")
 
 
-def _cases(nodes: int, datacenters: int, services: int) -> list[Result]:
+def make_cases(nodes: int, datacenters: int, services: int) -> dict[str, Snapshot]:
+    """Return what there is to plan, by name; each service has 2 replicas in each datacenter."""
     names = [f"d{number:02d}" for number in range(datacenters)]
     platform = make_platform(dict.fromkeys(names, nodes // datacenters), cpu=64.0, others=False)
     empty = make_snapshot(platform, tuple(_service(number) for number in range(services)))
@@ -79,13 +80,18 @@ def _cases(nodes: int, datacenters: int, services: int) -> list[Result]:
     lost = MachineView(contact=Contact.LOST, since_seconds=9.0)
     one_lost = replace(full, machines={**full.machines, platform.machines[0].name: lost})
     newer = {name: replace(service, version=2) for name, service in full.services.items()}
-    cases = (
-        ("all new", empty),
-        ("one node lost", one_lost),
-        ("new versions", replace(full, services=newer)),
-        ("nothing to do", full),
-    )
-    return [_measure(name, snapshot, nodes, len(allocations)) for name, snapshot in cases]
+    return {
+        "all new": empty,
+        "one node lost": one_lost,
+        "new versions": replace(full, services=newer),
+        "nothing to do": full,
+    }
+
+
+def _cases(nodes: int, datacenters: int, services: int) -> list[Result]:
+    cases = make_cases(nodes, datacenters, services)
+    replicas = len(cases["nothing to do"].allocations)
+    return [_measure(name, snapshot, nodes, replicas) for name, snapshot in cases.items()]
 
 
 def _service(number: int) -> Service:

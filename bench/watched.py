@@ -2,10 +2,12 @@
 
     python bench/watched.py FILE [options of `pltfrms controller run`]
 
-Each slice of more than 10 ms of processor time becomes a line: seconds, and what ran.
+Each slice of more than 10 ms of processor time becomes a line: seconds, and what ran. Where
+the garbage collector took most of it, it says so.
 """
 
 import asyncio
+import gc
 import sys
 import time
 from pathlib import Path
@@ -18,16 +20,34 @@ def watch(path: Path) -> None:
     """Note slices from now on. Processor time: on a busy machine others take the rest."""
     plain = asyncio.events.Handle._run  # noqa: SLF001 - there is no other way to see slices
 
+    collecting = _Collecting()
+
     def run(handle: Any) -> None:
         words = _words(handle._callback)  # noqa: SLF001 - as above
-        began = time.thread_time()
+        began, collecting.seconds = time.thread_time(), 0.0
         plain(handle)
         seconds = time.thread_time() - began
         if seconds > _LONG_SECONDS:
+            mostly = "collecting garbage" if collecting.seconds > seconds / 2 else words()
             with path.open("a") as file:
-                file.write(f"{seconds:.4f} {words()}\n")
+                file.write(f"{seconds:.4f} {mostly}\n")
 
     asyncio.events.Handle._run = run  # type: ignore[method-assign,assignment] # noqa: SLF001
+
+
+class _Collecting:
+    """How long the garbage collector took, since `seconds` was set to 0."""
+
+    def __init__(self) -> None:
+        self.seconds = self._began = 0.0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, _about: object) -> None:
+        now = time.thread_time()
+        if phase == "start":
+            self._began = now
+        else:
+            self.seconds += now - self._began
 
 
 def longest(path: Path, offset: int) -> tuple[float, str, int]:
@@ -46,7 +66,7 @@ def _words(callback: Any) -> Any:
     while inner is not None and hasattr(inner, "cr_frame") and inner.cr_frame:
         names.append(f"{inner.__qualname__}:{inner.cr_frame.f_lineno}")
         inner = inner.cr_await
-    return lambda: " > ".join(names[-6:]) or repr(callback)
+    return lambda: " > ".join((*names[-12:-8], *names[-3:])) or repr(callback)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The controller daemon as a process, over a real etcd, in a machine of its own."""
 
+import asyncio
+import gc
 import shutil
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.api.main import main
+from pltfrms.api.main import collect_garbage, main
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Change, SnapshotView
@@ -103,3 +105,25 @@ def test_a_wrong_machine_name_is_a_usage_error(
     (config / "machine").write_text("fra-n1\n")
     assert main(["--config", str(config), "--runtime", str(config)]) == 2
     assert "'fra-n1' is not a controller of example" in capfd.readouterr().err
+
+
+def test_the_garbage_collector_does_not_look_at_all_that_is_known_while_machines_report() -> (
+    None
+):
+    """That takes a tenth of a second at 300 machines, whatever is asked just then."""
+    before = gc.get_threshold()
+
+    async def scenario() -> None:
+        collecting = asyncio.create_task(collect_garbage())
+        await asyncio.sleep(0.01)
+        looked = gc.get_stats()[2]["collections"]
+        known = [[number] for number in range(1_000_000)]
+        assert len(known) == 1_000_000
+        assert gc.get_stats()[2]["collections"] == looked
+        collecting.cancel()
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

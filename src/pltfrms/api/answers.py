@@ -1,4 +1,4 @@
-"""The answer to who reads the whole state: made once for each change, not for each reader."""
+"""Answers of which most is the same for all who ask: that is made once for each change."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import fields
@@ -8,10 +8,15 @@ from typing import Any, cast, get_type_hints
 from pltfrms.codec import encode
 from pltfrms.drivers.ports import Aside
 from pltfrms.model.api import SnapshotView
+from pltfrms.model.plan import Target, TargetNews
 from pltfrms.model.state import Snapshot
 
 _SHORT = frozenset({"now_ms", "machines"})
 """Of a snapshot: what passes with time, and is short."""
+_ALIKE = frozenset({"platform", "interventions", "services", "balanced", "guests", "placed"})
+"""Of a target: what many machines are told in the same words."""
+_REMEMBERED = 16
+"""Words of each kind: there is one for all, or one for each datacenter."""
 
 
 class SnapshotAnswers:
@@ -38,6 +43,35 @@ class SnapshotAnswers:
     def _knows(self, name: str, word: object) -> bool:
         known = self._ready.get(name)
         return known is not None and known[0] == word
+
+
+class TargetAnswers:
+    """Encodes targets. What machines are told alike is one word, and is encoded once."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._ready: dict[str, list[tuple[object, bytes]]] = {}
+
+    def text_of(self, target: Target | TargetNews) -> bytes:
+        """Return a target as JSON, as `codec.encode` would."""
+        # What runs here is in the services of a node; edges are all told the same of them.
+        own = {"services"} if target.allocations else set[str]()
+        texts = {
+            name: self._text_of(name, word, cast("Hashable", type(target)))
+            for name in _ALIKE - own
+            if (word := getattr(target, name))
+        }
+        return _encode_rest(target, texts)
+
+    def _text_of(self, name: str, word: object, of: Hashable) -> bytes:
+        ready = self._ready.setdefault(name, [])
+        for known, text in ready:
+            if known is word:
+                return text
+        text = encode(word, _kinds(of)[name])
+        ready.insert(0, (word, text))
+        del ready[_REMEMBERED:]
+        return text
 
 
 @cache

@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from pltfrms import __version__
-from pltfrms.api.answers import SnapshotAnswers
+from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.balancer import add_balancer_routes
 from pltfrms.api.bodies import JSON, body_of, json_of, text_of
 from pltfrms.api.glass import add_glass_routes
@@ -73,6 +73,8 @@ def make_app(
 
 
 def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
+    answers = TargetAnswers()
+
     @app.post("/v1/heartbeats")
     async def heartbeat(request: Request) -> Response:
         """Note that a machine lives."""
@@ -99,7 +101,8 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         found = await operations.target(machine, after, wait_ms, made_of or "")
         if found is None:
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        return json_of(found.plain() if made_of is None else found.news(platform))
+        answer = found.plain() if made_of is None else found.news(platform)
+        return Response(answers.text_of(answer), media_type=JSON)
 
 
 class _Readers:

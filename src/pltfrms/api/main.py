@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -41,6 +42,10 @@ next one is asked before the heartbeat's own time is over."""
 _SHUTDOWN_SECONDS = 1
 """Long polls are cut off after this time; their agents ask another controller."""
 _BACKLOG = 256
+
+_YOUNG, _MIDDLE, _NEVER = 10_000, 10, 1_000_000_000
+"""When the garbage collector looks at what is new, at what has lasted a while, and at all."""
+_COLLECT_SECONDS = 600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -97,17 +102,32 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
     with _stopped_by_signals(server), _unix_socket(runtime / SOCKET_NAME) as local:
         loop = asyncio.create_task(controller.run())
         serving = asyncio.create_task(_answer(server, address, local))
+        collecting = asyncio.create_task(collect_garbage())
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
         broken = loop.done()
         server.should_exit = True
         await serving
         loop.cancel()
+        collecting.cancel()
         (outcome,) = await asyncio.gather(loop, return_exceptions=True)
         await store.close()
         await lease_store.close()
     if broken and isinstance(outcome, Exception):
         raise outcome
     _log.info("controller ends", name=name)
+
+
+async def collect_garbage() -> None:
+    """Let the collector look at all that we know rarely: that takes long, and finds little.
+
+    What the store holds has no cycles, and goes when nobody refers to it any more.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, _MIDDLE, _NEVER)
+    while True:
+        await asyncio.sleep(_COLLECT_SECONDS)
+        gc.collect()
 
 
 async def _answer(server: uvicorn.Server, address: str, local: socket.socket) -> None:

@@ -45,6 +45,14 @@ def decide_soundly(snapshot: Snapshot) -> Decision:
     return Decision(plan=first, broken=check_plan(snapshot, plan))
 
 
+def work_of(snapshot: Snapshot) -> int:
+    """Return how much there is to look at: replicas that run or are to run, and machines."""
+    everywhere = snapshot.platform.datacenters
+    specs = [service.spec for service in snapshot.services.values()]
+    wanted = sum(spec.per_datacenter * len(spec.datacenters or everywhere) for spec in specs)
+    return max(len(snapshot.allocations), wanted) + len(snapshot.statuses)
+
+
 class Deciding:
     """Plans when there is something new to plan, beside everything else that goes on."""
 
@@ -72,7 +80,7 @@ class Deciding:
         if known is None or self._inputs_of(snapshot) != self._inputs:
             return ""
         self._counters.audits += 1
-        found = await self._aside.run(_size(snapshot), lambda: decide_soundly(snapshot))
+        found = await self._aside.run(work_of(snapshot), lambda: decide_soundly(snapshot))
         if found == known or known is not self._decision:
             return ""
         self._inputs = self._decision = None
@@ -84,7 +92,7 @@ class Deciding:
 
     async def _made(self, inputs: Snapshot) -> Decision:
         self._counters.plans += 1
-        return await self._aside.run(_size(inputs), lambda: decide_soundly(inputs))
+        return await self._aside.run(work_of(inputs), lambda: decide_soundly(inputs))
 
     def _inputs_of(self, snapshot: Snapshot) -> Snapshot:
         """Return what planning looks at; what a machine said before is not read again."""
@@ -94,7 +102,3 @@ class Deciding:
             fresh = pair is None or pair[0] is not status
             self._bare[name] = (status, bare_status(status)) if fresh or not pair else pair
         return planned_by(snapshot, {name: bare for name, (_, bare) in self._bare.items()})
-
-
-def _size(snapshot: Snapshot) -> int:
-    return len(snapshot.allocations) + len(snapshot.statuses)

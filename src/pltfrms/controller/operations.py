@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pltfrms.codec import encode
-from pltfrms.controller.deciding import decide
+from pltfrms.controller.deciding import decide, work_of
 from pltfrms.controller.heartbeats import Heartbeats
 from pltfrms.controller.intervening import Intervening
 from pltfrms.controller.judging import (
@@ -302,7 +302,7 @@ class Operations:
             plan = decide(after)
             return plan, decide(before) if outcome.lines else plan
 
-        plan, going_on = await self.controller.aside.run(len(after.allocations), plans)
+        plan, going_on = await self.controller.aside.run(work_of(after), plans)
         return PlanPreview(
             revision=revision,
             changes=outcome.lines,

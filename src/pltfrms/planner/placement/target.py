@@ -16,11 +16,41 @@ from pltfrms.model.state import MachineStatus, Snapshot
 from pltfrms.model.topology import Machine, NodePrefixes, Platform, Role
 
 
+class _Told:
+    """A service as nodes, edges and directors are told of it, and fingerprints of that."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    @cached_property
+    def digest(self) -> str:
+        return _digest(self.service)
+
+    @cached_property
+    def plain(self) -> Service:
+        return _as_edges_know_it(self.service)
+
+    @cached_property
+    def plain_digest(self) -> str:
+        return _digest(self.plain)
+
+    @cached_property
+    def balanced(self) -> BalancedService:
+        each = self.service
+        return BalancedService(
+            id=each.id, name=each.name, prefix4=each.prefix4, prefix6=each.prefix6
+        )
+
+    @cached_property
+    def balanced_digest(self) -> str:
+        return _digest(self.balanced)
+
+
 @dataclass(slots=True)
 class Fingerprints:
     """Fingerprints of words, from snapshot to snapshot: most words stay the same."""
 
-    services: dict[str, tuple[Service, str]] = field(default_factory=dict)
+    services: dict[str, _Told] = field(default_factory=dict)
     allocations: dict[str, tuple[tuple[Allocation, ...], str]] = field(default_factory=dict)
     """By node."""
 
@@ -44,7 +74,9 @@ class Makings:
         )
         """For who makes the next one of this."""
         self._machines = {machine.name: machine for machine in snapshot.platform.machines}
-        self._services = tuple(service for _, service in sorted(snapshot.services.items()))
+        self._services = [
+            self._told(service) for _, service in sorted(snapshot.services.items())
+        ]
         self._allocations = _by_node(snapshot.allocations)
         self._made_of: dict[tuple[str, bool], str] = {}
         self._guests: dict[str, tuple[IPv6Address, ...]] = {}
@@ -81,7 +113,7 @@ class Makings:
             generation=snapshot.revision,
             made_of=self.made_of(machine, now_ms),
             platform_revision=self.platform_revision,
-            platform=_with_own_passwords(snapshot.platform, machine),
+            platform=self._platform_for(machine),
             interventions=snapshot.interventions,
             services=self._services_of(me),
             allocations=self._allocations.get(machine, ()),
@@ -123,12 +155,23 @@ class Makings:
         shared = (self._common, self._balanced_digest)
         if me.role is Role.EDGE:
             return (*shared, self._plain_digest, self._placed_for(me))
-        services = [self._digest_of(service) for service in self._services_of(me)]
+        services = [self._told(service).digest for service in self._services_of(me)]
         guests = self._guests_of(me) if moving else ()
         here = self._digest_here(me.name)
         return (*shared, here, services, guests)
 
     # ---- what machines share ---------------------------------------------------------------
+
+    @cached_property
+    def _platform(self) -> Platform:
+        """Without any password: what nearly all machines are told."""
+        return _with_own_passwords(self._snapshot.platform, "")
+
+    @cached_property
+    def _with_passwords(self) -> frozenset[str]:
+        """The machines that have a password of their own."""
+        peers = self._snapshot.platform.peers
+        return frozenset(each.edge for peer in peers for each in peer.sessions if each.password)
 
     @cached_property
     def _common(self) -> str:
@@ -137,24 +180,19 @@ class Makings:
 
     @cached_property
     def _balanced(self) -> tuple[BalancedService, ...]:
-        return tuple(
-            BalancedService(
-                id=each.id, name=each.name, prefix4=each.prefix4, prefix6=each.prefix6
-            )
-            for each in self._services
-        )
+        return tuple(each.balanced for each in self._services)
 
     @cached_property
     def _balanced_digest(self) -> str:
-        return _digest(self._balanced)
+        return _digest([each.balanced_digest for each in self._services])
 
     @cached_property
     def _plain(self) -> tuple[Service, ...]:
-        return tuple(map(_as_edges_know_it, self._services))
+        return tuple(each.plain for each in self._services)
 
     @cached_property
     def _plain_digest(self) -> str:
-        return _digest(self._plain)
+        return _digest([each.plain_digest for each in self._services])
 
     @cached_property
     def _placed(self) -> Mapping[str, tuple[Placed, ...]]:
@@ -175,6 +213,11 @@ class Makings:
 
     # ---- what is one machine's own ---------------------------------------------------------
 
+    def _platform_for(self, machine: str) -> Platform:
+        if machine not in self._with_passwords:
+            return self._platform
+        return _with_own_passwords(self._snapshot.platform, machine)
+
     def _services_of(self, me: Machine) -> tuple[Service, ...]:
         if me.role is Role.EDGE:
             return self._plain
@@ -194,11 +237,11 @@ class Makings:
             found = self._guests[me.datacenter] = _guests(self._snapshot, me.datacenter)
         return found
 
-    def _digest_of(self, service: Service) -> str:
+    def _told(self, service: Service) -> _Told:
         known = self.known.services.get(service.name)
-        if known is None or known[0] is not service:
-            known = self.known.services[service.name] = (service, _digest(service))
-        return known[1]
+        if known is None or known.service is not service:
+            known = self.known.services[service.name] = _Told(service)
+        return known
 
     def _digest_here(self, node: str) -> str:
         here = self._allocations.get(node, ())
