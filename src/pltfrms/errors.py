@@ -8,7 +8,8 @@ PltfrmsError                 exit  HTTP
 │   └── TwoPeopleError          4   409   a second operator must approve it
 ├── UnavailableError            5   503   somebody we need does not answer; nothing was changed
 │   └── UnclearError            5   503   nobody knows whether it is done
-│       └── VersionError        5   503   somebody answers in words of another version
+│       ├── VersionError        5   503   somebody answers in words of another version
+│       └── StoreFullError      5   503   the store has no room for a write
 └── InvariantError             70   500   a bug of ours
 """
 
@@ -91,6 +92,10 @@ class UnclearError(UnavailableError):
 
 class VersionError(UnclearError):
     """Somebody we need answers what this version does not understand."""
+
+
+class StoreFullError(UnclearError):
+    """The store has no room for a write, and takes none until there is."""
 
 
 class InvariantError(PltfrmsError):

@@ -22,11 +22,12 @@ def free_ports(count: int) -> list[int]:
 class EtcdCluster:
     """Three members; any can be killed, frozen and thawed."""
 
-    def __init__(self, directory: Path, size: int = 3) -> None:
+    def __init__(self, directory: Path, size: int = 3, quota_bytes: int = 0) -> None:
         ports = free_ports(2 * size)
         self.endpoints = tuple(f"http://127.0.0.1:{port}" for port in ports[:size])
         self._peers = tuple(f"http://127.0.0.1:{port}" for port in ports[size:])
         self._directory = directory
+        self._quota_bytes = quota_bytes
         self._members: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -66,6 +67,7 @@ class EtcdCluster:
             "heartbeat-interval": "50",
             "election-timeout": "500",
             "logger": "zap",
+            "quota-backend-bytes": str(self._quota_bytes),
         }
         command = ["etcd", *(f"--{name}={value}" for name, value in options.items())]
         with (self._directory / f"m{number}.log").open("wb") as log:

@@ -6,10 +6,11 @@ from contextlib import suppress
 from random import Random
 
 from pltfrms.agent.routing.witness import Witness
-from pltfrms.controller.loop import Controller
+from pltfrms.controller.loop import Apart, Controller
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import PREFIX, Reader, Stored
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
+from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Heartbeat
 from pltfrms.model.machine import BgpState
@@ -40,8 +41,14 @@ class Seat:
     def start(self) -> None:
         if self.task is None:
             random = Random(self.cluster.random.random())  # noqa: S311 - a simulation
+            members = self.cluster.members
             controller = Controller(
-                self.store, self.cluster.clock, self.name, self.cluster.platform, random
+                self.store,
+                self.cluster.clock,
+                self.name,
+                self.cluster.platform,
+                random,
+                apart=Apart(lease_store=self.store, members=members),
             )
             self.operations = Operations(controller)
             self.task = asyncio.create_task(controller.run())
@@ -203,6 +210,7 @@ class Cluster:
         self.random = Random(seed)  # noqa: S311 - a simulation, no secret
         self.clock = VirtualClock()
         self.state = MemoryStoreState(self.clock)
+        self.members = MemoryMembers(self.clock, self.state)
         names = [machine.name for machine in platform.machines_of(Role.CONTROLLER)]
         self.seats = {name: Seat(self, name) for name in names}
         self.agents = {m.name: Agent(self, m.name) for m in platform.machines}

@@ -29,6 +29,7 @@ from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.operators.signatures import SshSignatures
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.etcd import EtcdStore
+from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.topology import CONTROLLER_PORT, Platform, Role
 from pltfrms.render.etcd import etcd_endpoints
@@ -88,6 +89,7 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
     endpoints = etcd_endpoints(platform, name)
     store = EtcdStore(endpoints)
     lease_store = EtcdStore(endpoints, request_timeout_seconds=LEASE_SECONDS)
+    members = EtcdMembers(endpoints)
     jitter = Random()  # noqa: S311 - spreads retries, no secret
     controller = Controller(
         store,
@@ -95,7 +97,7 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
         name,
         platform,
         jitter,
-        apart=Apart(lease_store=lease_store, aside=Forked()),
+        apart=Apart(lease_store=lease_store, aside=Forked(), members=members),
     )
     server = _make_server(Operations(controller, OriginClient()))
     address = str(platform.loopback6(platform.machine(name)))
@@ -112,6 +114,7 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
         (outcome,) = await asyncio.gather(loop, return_exceptions=True)
         await store.close()
         await lease_store.close()
+        await members.close()
     if broken and isinstance(outcome, Exception):
         raise outcome
     _log.info("controller ends", name=name)

@@ -37,6 +37,7 @@ class _Collector(Collector):
         yield from self._counts()
         count = self._controller.unreadable_count
         yield _gauge("unreadable_documents", "Documents that it cannot read.", count)
+        yield from self._store()
         deciding = not self._controller.why_idle
         yield _gauge("deciding", "Whether this controller decides.", deciding)
         try:
@@ -51,6 +52,34 @@ class _Collector(Collector):
         yield from network_metrics(snapshot, self._controller.clock.unix_ms())
         notes = Counter(note.reason.value for note in self._controller.notes)
         yield _gauges("notes", "What cannot be done now.", "reason", notes)
+
+    def _store(self) -> Iterator[Metric]:
+        upkeep = self._controller.upkeep
+        if upkeep is None or upkeep.state is None:
+            return
+        look, kinds = upkeep.state.look, upkeep.state.kinds
+        works = CounterMetricFamily(
+            "pltfrms_store_upkeep", "Works done to keep the store small.", labels=["work"]
+        )
+        for work, count in sorted(upkeep.done.items()):
+            works.add_metric([work.value], count)
+        yield works
+        yield _gauge("store_full", "Whether the store refuses writes.", look.full)
+        sizes = GaugeMetricFamily(
+            "pltfrms_store_member_bytes", "Sizes of members.", labels=["member", "size"]
+        )
+        for member in look.members:
+            if not member.trouble:
+                sizes.add_metric([member.name, "file"], member.file_bytes)
+                sizes.add_metric([member.name, "used"], member.used_bytes)
+                sizes.add_metric([member.name, "quota"], member.quota_bytes)
+        yield sizes
+        well = Counter({member.name: int(not member.trouble) for member in look.members})
+        yield _gauges("store_member_up", "Whether a member answers.", "member", well)
+        keys = Counter({name.strip("/"): kind.keys for name, kind in kinds.items()})
+        yield _gauges("store_keys", "Keys by kind.", "kind", keys)
+        sizes_of = {n.strip("/"): k.bytes for n, k in kinds.items() if k.bytes is not None}
+        yield _gauges("store_bytes", "Keys and values by kind.", "kind", Counter(sizes_of))
 
     def _counts(self) -> Iterator[Metric]:
         counters = self._controller.counters

@@ -18,6 +18,7 @@ from pltfrms.drivers.store.transaction import batches
 from pltfrms.drivers.store.watching import Tail
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
+from pltfrms.model.store import KindSize
 from pltfrms.model.texts import EVENT_BYTES_MAX, shortened, with_short_texts
 
 MACHINE_IN_CONTACT = "machine in contact"
@@ -86,6 +87,11 @@ class EventLog:
         key = f"{EVENTS}{event.at_ms:013d}-{shortened(source, 64)}-{self._name}-{number:06d}"
         _, value = first_that_fits((event, with_short_texts(event)), EVENT_BYTES_MAX)
         return Put(key=key, value=value)
+
+    def size(self) -> dict[str, KindSize]:
+        """Return how many events the store has, as far as it is known."""
+        listing = self._tail.listing
+        return {EVENTS: KindSize(keys=listing.total)} if listing else {}
 
     def last(self, about: str, whats: Container[str]) -> str:
         """Return which of `whats` was told last about something; empty: none is remembered."""

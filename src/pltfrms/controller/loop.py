@@ -20,6 +20,7 @@ from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.measured import MeasuredStore, Trouble
 from pltfrms.controller.presence import Presence, presence_ttl_seconds
 from pltfrms.controller.state import (
+    MACHINES,
     NUMBERS,
     PLATFORM_KEY,
     Stored,
@@ -27,12 +28,15 @@ from pltfrms.controller.state import (
     commit_mark,
     lost_key,
     number_key,
+    status_key,
+    statuses_of,
     unchanged_since,
 )
+from pltfrms.controller.upkeep import Upkeep
 from pltfrms.controller.view import View, make_mirror
 from pltfrms.drivers.aside import Here
 from pltfrms.drivers.ports import Aside, Clock
-from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
+from pltfrms.drivers.store.ports import Condition, Delete, Members, Put, Store
 from pltfrms.drivers.store.transaction import MAX_OPERATIONS, batches
 from pltfrms.errors import UnavailableError
 from pltfrms.model.api import Event
@@ -40,6 +44,7 @@ from pltfrms.model.plan import LastNumber, Note, Place, Plan, Reason, Step
 from pltfrms.model.state import Contact, Snapshot
 from pltfrms.model.topology import Platform, Role
 from pltfrms.planner.placement.numbers import numbers_left, unneeded_numbers
+from pltfrms.planner.upkeep.forgetting import unneeded_machines
 
 BATCH_STEPS = (MAX_OPERATIONS - 3) // 3
 """Steps of one transaction; each is three writes: an allocation, an event, maybe a number. Of
@@ -68,6 +73,8 @@ class Apart:
     """Another client of the same store, of which heartbeats alone make use."""
     aside: Aside = field(default_factory=Here)
     """Where what takes long is computed."""
+    members: Members | None = None
+    """The members of the store; None: nobody looks how large they are."""
 
 
 @dataclass(slots=True)
@@ -121,6 +128,7 @@ class Controller:
         """What the last plan could not do."""
         self.aside = apart.aside
         self.deciding = Deciding(self.aside, self.counters)
+        self.upkeep = self._upkeep(apart.members)
         self._bootstrap = bootstrap
         self._random = random
         self.insisting = Insisting(self.store, clock, random)
@@ -153,6 +161,8 @@ class Controller:
             self.view.snapshot()
         except UnavailableError as error:
             return str(error)
+        if self.upkeep and self.upkeep.full:
+            return "the store is full and takes no writes; `pltfrms status` says more"
         return self._broken
 
     async def run(self) -> None:
@@ -165,6 +175,13 @@ class Controller:
             group.create_task(self.view.suspicions.run())
             group.create_task(self._presence.run())
             group.create_task(self._cycles())
+            if self.upkeep:
+                group.create_task(self.upkeep.run())
+
+    def _upkeep(self, members: Members | None) -> Upkeep | None:
+        if members is None:
+            return None
+        return Upkeep(members, self.clock, self.name, self.view, self.journal)
 
     def _presence_ttl_seconds(self) -> int:
         platform = self.view.platform or self._bootstrap
@@ -202,6 +219,8 @@ class Controller:
             self._broken = self._told.broken = ""
             return IDLE_SECONDS
         snapshot = self.view.snapshot()
+        if pruned:
+            await self._forget_machines(snapshot)
         if pruned and not stored.unread and await self._forget_numbers(snapshot):
             return 0.0
         plan = await self._sound_plan(snapshot)
@@ -418,6 +437,17 @@ class Controller:
         self._pruned_at = self.clock.monotonic()
         await self.journal.prune()
         return True
+
+    async def _forget_machines(self, snapshot: Snapshot) -> None:
+        """Forget how some machines were that have left the platform."""
+        if not unneeded_machines(snapshot, {}):
+            return
+        listing = await self.store.list(MACHINES)
+        written_at = {name: entry.mod_revision for name, entry in statuses_of(listing).items()}
+        unneeded = unneeded_machines(snapshot, written_at)[: MAX_OPERATIONS - 1]
+        writes = [Delete(key=status_key(name)) for name in unneeded]
+        if writes:
+            await self.store.commit(writes, (unchanged_since(snapshot.revision),))
 
     async def _forget_numbers(self, snapshot: Snapshot) -> bool:
         """Forget some numbers that nobody needs; return whether there were any."""

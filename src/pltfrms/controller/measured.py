@@ -7,7 +7,7 @@ from typing import TypeVar
 from pltfrms.controller.counters import Counters
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Condition, Delete, LeaseTime, Listing, Put, Store
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import StoreFullError, UnavailableError
 
 _T = TypeVar("_T")
 
@@ -16,6 +16,7 @@ SLOW_SECONDS = 1.0
 without a processor: meanwhile machines could not say in time that they live."""
 SLOW_LIST_SECONDS = 3.0
 """A list is larger, and nobody's heartbeat waits for it; but what takes so long is not well."""
+_FULL = "is full, and takes in no machine that was away"
 
 
 @dataclass(slots=True)
@@ -78,18 +79,19 @@ class MeasuredStore:
     async def _vital(self, call: Awaitable[_T], slow_seconds: float = SLOW_SECONDS) -> _T:
         """Make a call that contact depends on."""
         began = self._clock.monotonic()
-        failed = False
+        failed = full = False
         try:
             return await self._timed(call)
-        except UnavailableError:
-            failed = True
+        except UnavailableError as error:
+            failed, full = True, isinstance(error, StoreFullError)
             raise
         finally:  # also when whoever asked has given up waiting
             now = self._clock.monotonic()
             if failed or now - began > slow_seconds:
                 seconds = f"{now - began:.1f} s"
+                how = _FULL if full else _how(seconds, failed=failed)
                 self._trouble.at = now
-                self._trouble.what = f"the store {_how(seconds, failed=failed)}"
+                self._trouble.what = f"the store {how}"
 
     async def _timed(self, call: Awaitable[_T]) -> _T:
         began = self._clock.monotonic()

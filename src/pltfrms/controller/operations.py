@@ -151,6 +151,7 @@ class Operations:
         """
         name = self.controller.name
         problems = self.controller.problems
+        store = self.controller.upkeep.state if self.controller.upkeep else None
         try:
             snapshot = self._view.snapshot()
         except UnavailableError:
@@ -164,6 +165,7 @@ class Operations:
                 last_contacts=self._view.last_contacts() if seconds else {},
                 problems=problems,
                 controller_problems=self._view.controller_problems,
+                store=store,
             )
         return SnapshotView(
             controller=name,
@@ -172,6 +174,7 @@ class Operations:
             problems=problems,
             controllers=self._view.controllers,
             controller_problems=self._view.controller_problems,
+            store=store,
         )
 
     async def events(

@@ -1,5 +1,6 @@
 """Change requests: what one operator asks for and another one approves, kept in the store."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pltfrms.codec import decode_fully, encode
@@ -14,6 +15,7 @@ from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.api import Change, InterventionChange, InterventionReply, PlanPreview
 from pltfrms.model.requests import (
     LONGEST_MS,
+    REQUESTS_MAX,
     TEXT_BYTES_MAX,
     ChangeRequest,
     RequestReply,
@@ -59,6 +61,7 @@ class Requests:
             request = _request(known)
             self._require_open(request)
             return await self._tried(request, wanted)
+        self._require_room(entries.values())
         request = ChangeRequest(
             id=request_id(asked.text),
             text=asked.text,
@@ -178,6 +181,14 @@ class Requests:
         """Whether a request has expired; of one that cannot be read nobody knows."""
         readable = request.state is not RequestState.UNREADABLE
         return readable and request.expires_ms <= self._clock.unix_ms()
+
+    def _require_room(self, entries: Iterable[KeyValue]) -> None:
+        count = sum(not self._is_over(_request(entry)) for entry in entries)
+        if count >= REQUESTS_MAX:
+            raise ConflictError(
+                f"{count} requests are kept until they expire, within 24 hours: no more are "
+                "taken; remove those that cannot be read, or wait"
+            )
 
     def _require_open(self, request: ChangeRequest) -> None:
         if request.state is RequestState.UNREADABLE:

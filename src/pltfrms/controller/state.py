@@ -29,6 +29,7 @@ from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Allocation, LastNumber
 from pltfrms.model.service import Service
 from pltfrms.model.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.store import KindSize
 from pltfrms.model.topology import Platform
 
 PREFIX = "/pltfrms/"
@@ -162,6 +163,11 @@ def leases_of(listing: Listing) -> dict[str, int]:
     return _leases(_under(listing.entries, MACHINES))
 
 
+def statuses_of(listing: Listing) -> dict[str, KeyValue]:
+    """Return the entry that says how a machine is, of each that has one."""
+    return _of_machines(_under(listing.entries, MACHINES), _STATUS)
+
+
 def _leases(machines: Iterable[KeyValue]) -> dict[str, int]:
     return {name: entry.lease for name, entry in _of_machines(machines, _CONTACT).items()}
 
@@ -179,6 +185,17 @@ def _under(entries: tuple[KeyValue, ...], prefix: str) -> tuple[KeyValue, ...]:
     """Return the entries under a prefix, of entries sorted by key."""
     begin = bisect_left(entries, prefix, key=_KEY)
     return entries[begin : bisect_left(entries, f"{prefix}\U0010ffff", begin, key=_KEY)]
+
+
+def kind_sizes(entries: tuple[KeyValue, ...]) -> dict[str, KindSize]:
+    """Return how much there is of each kind, of entries sorted by key."""
+    of = {prefix: _under(entries, prefix) for prefix in _KINDS}
+    return {prefix: _size(some) for prefix, some in of.items()}
+
+
+def _size(entries: tuple[KeyValue, ...]) -> KindSize:
+    size = sum(len(entry.key) + len(entry.value) for entry in entries)
+    return KindSize(keys=len(entries), bytes=size)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,14 @@ from random import Random
 
 from pltfrms.controller.contacts import Contacts, why_nobody_is_judged
 from pltfrms.controller.measured import Trouble
-from pltfrms.controller.state import MACHINES, PREFIX, Reader, Stored, leases_of
+from pltfrms.controller.state import (
+    MACHINES,
+    PREFIX,
+    Reader,
+    Stored,
+    kind_sizes,
+    leases_of,
+)
 from pltfrms.controller.suspicions import Suspicions
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
@@ -15,6 +22,7 @@ from pltfrms.drivers.store.ports import Listing, Store
 from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.store import KindSize
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.planner.placement.evidence import judge
 from pltfrms.planner.placement.target import Makings
@@ -50,6 +58,7 @@ class View:
         """The newest of which all intent could be read."""
         self._observed_at: float | None = None
         self._makings: Makings | None = None
+        self._measured: tuple[object, Mapping[str, KindSize]] = ((), {})
         self._committed = asyncio.Event()
         """Set, and replaced by the next one, when there is another last commit."""
         self._indexed: Platform | None = None
@@ -272,6 +281,13 @@ class View:
         ttl_seconds = platform.timers.contact_ttl_seconds
         self._contacts.observe(at, ttl_seconds, names, leases, evidence)
         self.suspicions.follow(platform.timers, at)
+
+    def kind_sizes(self) -> Mapping[str, KindSize]:
+        """Return how much there is of each kind that is decided by; measured once."""
+        entries = self._listing.entries if self._listing else ()
+        if self._measured[0] is not entries:
+            self._measured = (entries, kind_sizes(entries))
+        return self._measured[1]
 
     def is_first(self, name: str) -> bool:
         """Return whether no controller before `name` lives.

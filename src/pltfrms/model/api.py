@@ -27,6 +27,7 @@ from pltfrms.model.interventions import Interventions
 from pltfrms.model.plan import Note, Plan
 from pltfrms.model.service import ServiceSpec
 from pltfrms.model.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.store import StoreState
 from pltfrms.model.topology import Platform
 
 
@@ -195,6 +196,8 @@ class SnapshotView:
     """Controllers that live, as the store says; None: not known."""
     controller_problems: Mapping[str, str] = field(default_factory=dict)
     """What keeps other controllers from deciding, by name, as each has said of itself."""
+    store: StoreState | None = None
+    """How large the store is; None: nobody has looked."""
 
     @property
     def last_known(self) -> Snapshot:

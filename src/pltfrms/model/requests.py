@@ -8,6 +8,8 @@ from pltfrms.model.api import Change, InterventionChange, InterventionReply, Pla
 
 LONGEST_MS = 24 * 3600 * 1000
 """No request is open for longer: who approves must know what it was about."""
+REQUESTS_MAX = 100
+"""Requests that are kept at once: one may be as large as a transaction of the store."""
 TEXT_BYTES_MAX = 700_000
 """More would not fit into one transaction of the store, inside JSON once more."""
 

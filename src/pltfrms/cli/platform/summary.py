@@ -192,6 +192,8 @@ def _problem_lines(
             f"the store does not answer for {short_duration(view.stale_seconds)}: this is what "
             "was known last; nothing is decided, and what runs goes on"
         )
+    if view.store:
+        yield from (f"store: {problem}" for problem in view.store.problems)
     yield from (f"{view.controller}: {problem}" for problem in view.problems)
     yield from (
         f"{name}: {problem}"

@@ -7,9 +7,8 @@ instead of waiting, and ends its watches instead of staying silent. Reads are li
 import asyncio
 import contextlib
 import json
-import ssl
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -18,12 +17,20 @@ from typing import Any
 import httpx2
 
 from pltfrms.drivers.failover import Failover
+from pltfrms.drivers.store.gateway import (
+    HEADERS,
+    answer_of,
+    document_of,
+    encode_bytes,
+    make_client,
+    refusal,
+    sentence_of,
+)
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
 from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
 from pltfrms.drivers.store.transaction import check_transaction
-from pltfrms.errors import InvariantError, NotFoundError, UnavailableError, UnclearError
+from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
 
-_HEADERS = {"Grpc-Metadata-hasleader": "true"}
 _READ_ATTEMPT_SHARE = 0.5
 """Part of the whole time that one endpoint may use for a request that can be repeated."""
 _CONNECTIONS = 100
@@ -32,11 +39,6 @@ _LISTS = 20
 """Lists that are asked at the same time; further ones wait."""
 PAGE_KEYS = 1000
 """Keys of one answer to a list, all at one revision: what is read at once must not be long."""
-_NO_LEADER = "etcdserver: no leader"
-"""The one refusal after which nothing was done for sure: it is checked before proposing."""
-_COMPACTED = "mvcc: required revision has been compacted"
-_LEASE_NOT_FOUND = "etcdserver: requested lease not found"
-_INVALID_ARGUMENT_CODES = {400}
 
 
 class _Patience:
@@ -90,24 +92,23 @@ class EtcdStore:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._request_timeout_seconds = request_timeout_seconds
         self._watch_silence_seconds = watch_silence_seconds
-        self._posts = Posts(_HEADERS, connect_timeout_seconds, _CONNECTIONS)
+        self._posts = Posts(HEADERS, connect_timeout_seconds, _CONNECTIONS)
         self._patience = _Patience(request_timeout_seconds, list_timeout_seconds)
-        self._lists = Posts(_HEADERS, connect_timeout_seconds, _LISTS)
-        self._watches = _watch_client()
+        self._lists = Posts(HEADERS, connect_timeout_seconds, _LISTS)
+        self._watches = make_client()
 
     # ---- ports.Store -----------------------------------------------------------------------
 
     async def list(self, prefix: str, after: int = 0) -> Listing:
         """Return all entries whose key starts with `prefix`, written after a revision."""
-        request = _range(prefix)
-        if after:  # etcd looks at all of them before it leaves any out: one page
-            return _listing(await self._page(request | {"min_mod_revision": str(after + 1)}))
-        request |= {"limit": str(PAGE_KEYS)}
+        request = _range(prefix) | {"limit": str(PAGE_KEYS)}
+        if after:  # etcd looks at all of them before it leaves any out, mostly all
+            request |= {"min_mod_revision": str(after + 1)}
         answer = await self._page(request)
         first = _listing(answer)
         entries = list(first.entries)
         while answer.get("more"):
-            begin = _encode(f"{entries[-1].key}\0".encode())
+            begin = encode_bytes(f"{entries[-1].key}\0".encode())
             answer = await self._page(request | {"key": begin, "revision": str(first.revision)})
             entries += _listing(answer).entries
         return replace(first, entries=tuple(entries))
@@ -133,7 +134,8 @@ class EtcdStore:
             InvariantError: more than 100 writes + conditions, or a key written twice.
             NotFoundError: a lease does not exist any more; nothing was done.
             UnavailableError: no member took it; nothing was done.
-            UnclearError: a member took it, and its answer was lost.
+            UnclearError: a member took it, and its answer was lost; or StoreFullError: there
+                was no room for it.
         """
         check_transaction(writes, conditions)
         request = {
@@ -155,7 +157,7 @@ class EtcdStore:
             response = await self._open_watch(stack, {"create_request": create})
             lines = response.aiter_lines()
             while (line := await self._next_line(lines)) is not None:
-                answer = _document(line).get("result")
+                answer = document_of(line).get("result")
                 if answer is None or answer.get("canceled"):
                     return
                 revisions = [int(event["kv"]["mod_revision"]) for event in _events(answer)]
@@ -209,7 +211,7 @@ class EtcdStore:
             if seconds <= 0:
                 break
             try:
-                answer = _understood(*await posts.ask(endpoint, path, body, seconds))
+                answer = answer_of(*await posts.ask(endpoint, path, body, seconds))
             except NotSentError as error:
                 problems[endpoint] = str(error)
             except BrokenError as error:
@@ -240,7 +242,7 @@ class EtcdStore:
                 NotSentError,
                 BrokenError,
             ) as error:
-                problems[endpoint] = _sentence(error)
+                problems[endpoint] = sentence_of(error)
                 self._failover.failed(endpoint)
         raise _unavailable(problems)
 
@@ -259,7 +261,7 @@ class EtcdStore:
         async with asyncio.timeout(_READ_ATTEMPT_SHARE * self._request_timeout_seconds):
             response = await stack.enter_async_context(stream)
             if response.status_code != HTTPStatus.OK:
-                raise _refusal(response.status_code, (await response.aread()).decode())
+                raise refusal(response.status_code, (await response.aread()).decode())
         self._failover.answered(endpoint)
         return response
 
@@ -270,23 +272,10 @@ class EtcdStore:
         except httpx2.ReadTimeout:
             return None
         except httpx2.RequestError as error:
-            raise UnavailableError(f"the watch broke: {_sentence(error)}") from error
-
-
-def _watch_client() -> httpx2.AsyncClient:
-    """Return a client in which each watch has a connection for as long as it lasts."""
-    # Plain HTTP: an empty TLS context saves reading the machine's CA certificates.
-    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    limits = httpx2.Limits(max_connections=None)
-    transport = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
-    return httpx2.AsyncClient(transport=transport, headers=_HEADERS, trust_env=False)
+            raise UnavailableError(f"the watch broke: {sentence_of(error)}") from error
 
 
 # ---- etcd's JSON ---------------------------------------------------------------------------
-
-
-def _encode(raw: bytes) -> str:
-    return b64encode(raw).decode()
 
 
 def _range(prefix: str) -> dict[str, str]:
@@ -294,12 +283,12 @@ def _range(prefix: str) -> dict[str, str]:
     raw = prefix.encode()
     # UTF-8 has no byte 0xff, so the last byte can always be incremented.
     end = raw[:-1] + bytes([raw[-1] + 1]) if raw else b"\0"
-    return {"key": _encode(raw or b"\0"), "range_end": _encode(end)}
+    return {"key": encode_bytes(raw or b"\0"), "range_end": encode_bytes(end)}
 
 
 def _compare(condition: Condition) -> dict[str, str]:
     return {
-        "key": _encode(condition.key.encode()),
+        "key": encode_bytes(condition.key.encode()),
         "target": "MOD",
         "result": "EQUAL",
         "mod_revision": str(condition.mod_revision),
@@ -307,11 +296,15 @@ def _compare(condition: Condition) -> dict[str, str]:
 
 
 def _operation(write: Put | Delete) -> dict[str, dict[str, str]]:
-    key = _encode(write.key.encode())
+    key = encode_bytes(write.key.encode())
     if isinstance(write, Delete):
         return {"request_delete_range": {"key": key}}
     return {
-        "request_put": {"key": key, "value": _encode(write.value), "lease": str(write.lease)}
+        "request_put": {
+            "key": key,
+            "value": encode_bytes(write.value),
+            "lease": str(write.lease),
+        }
     }
 
 
@@ -341,45 +334,7 @@ def _revision(answer: Mapping[str, Any]) -> int:
     return int(answer["header"]["revision"])
 
 
-def _document(text: str) -> Mapping[str, Any]:
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise InvariantError(f"etcd answered no JSON: {text[:200]!r}") from error
-    if not isinstance(document, dict):
-        raise InvariantError(f"etcd answered no JSON object: {text[:200]!r}")
-    return document
-
-
-def _understood(status: int, raw: bytes) -> Mapping[str, Any]:
-    """Return what etcd answered; raise what it refused with."""
-    text = raw.decode(errors="replace")
-    if status != HTTPStatus.OK:
-        raise _refusal(status, text)
-    answer = _document(text)
-    if "error" in answer:  # a streaming method (keep_alive) says errors after the headers
-        raise _refusal(status, text)
-    return answer
-
-
 # ---- failures ------------------------------------------------------------------------------
-
-
-def _refusal(status_code: int, text: str) -> Exception:
-    """Return the error that an answer other than 200 means."""
-    if _NO_LEADER in text:
-        return NotSentError(_NO_LEADER)
-    if _COMPACTED in text:  # between two pages of a list, which is begun anew
-        return BrokenError(_COMPACTED)
-    if _LEASE_NOT_FOUND in text:
-        return NotFoundError("the lease does not exist any more; grant a new one")
-    if status_code in _INVALID_ARGUMENT_CODES:
-        return InvariantError(f"etcd refuses the request: {text[:300]}")
-    return BrokenError(f"HTTP {status_code}: {text[:300]}")
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _grouped(problems: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ own faults. All waiting goes through the clock, so that it works in virtual time
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -14,7 +14,7 @@ from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
 from pltfrms.drivers.store.transaction import check_transaction
-from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
+from pltfrms.errors import NotFoundError, StoreFullError, UnavailableError, UnclearError
 
 _LOG_LENGTH = 10_000
 """Changes kept for watchers; a watch that asks for older ones ends (as after compaction)."""
@@ -53,6 +53,56 @@ class _Lease:
     expires_at: float
 
 
+class Room:
+    """How large a simulated store is: the files of its members, and what is used of them."""
+
+    def __init__(self) -> None:
+        """Begin empty, with one member and no quota."""
+        self.quota_bytes = 0
+        """0: as large as it likes."""
+        self.full = False
+        """Whether writes are refused until it is disarmed."""
+        self.file_bytes = {"only": 0}
+        """By member."""
+        self.leader = "only"
+        self._used: dict[tuple[int, str], int] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        """What is kept: what is there, and what was and is not compacted."""
+        return sum(self._used.values())
+
+    def require(self, puts: Iterable[Put]) -> None:
+        """Refuse what there is no room for; StoreFullError."""
+        size = sum(len(put.key.encode()) + len(put.value) for put in puts)
+        if size and self.quota_bytes:
+            largest = max(*self.file_bytes.values(), self.used_bytes + size)
+            self.full = self.full or largest > self.quota_bytes
+            if self.full:
+                raise StoreFullError("the store is full (simulated)")
+
+    def take(self, revision: int, write: Put | Delete) -> None:
+        """Keep a write; without a quota it is not looked at."""
+        if not self.quota_bytes:
+            return
+        size = len(write.value) if isinstance(write, Put) else 0
+        self._used[revision, write.key] = len(write.key.encode()) + size
+        self._grow()
+
+    def forget(self, revision: int, living: Container[tuple[int, str]]) -> None:
+        """Keep of what was written before a revision only what is there still."""
+        self._grow()
+        self._used = {
+            written: size
+            for written, size in self._used.items()
+            if written[0] >= revision or written in living
+        }
+
+    def _grow(self) -> None:
+        used = self.used_bytes
+        self.file_bytes = {name: max(size, used) for name, size in self.file_bytes.items()}
+
+
 class MemoryStoreState:
     """The data of a simulated cluster. Revisions begin at 1, as etcd's do."""
 
@@ -66,6 +116,7 @@ class MemoryStoreState:
         self._log_begins_after = 0
         self._changed = asyncio.Event()
         self.revision = 1
+        self.room = Room()
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -110,12 +161,14 @@ class MemoryStoreState:
         for write in writes:
             if isinstance(write, Put) and write.lease:
                 self._lease(write.lease)
+        self.room.require(write for write in writes if isinstance(write, Put))
         self._write(writes)
         return self.revision
 
     def grant(self, ttl_seconds: int) -> int:
         """Make a lease."""
         self._expire()
+        self.room.require((Put(key="lease", value=b""),))
         self._last_lease += 1
         expires_at = self._clock.monotonic() + ttl_seconds
         self._leases[self._last_lease] = _Lease(ttl_seconds, expires_at)
@@ -144,6 +197,16 @@ class MemoryStoreState:
         self._expire()
         if self._leases.pop(lease, None):
             self._write(self._deletions_of(lease))
+
+    def compact(self, revision: int) -> None:
+        """Forget changes before a revision; a watch that asks for them ends."""
+        self._expire()
+        begin = bisect_right(self._log, revision - 1, key=lambda change: change[0])
+        self._log_begins_after = max(self._log_begins_after, revision - 1)
+        del self._log[:begin]
+        living = {(entry.mod_revision, entry.key) for entry in self._entries.values()}
+        self.room.forget(revision, living)
+        self.wake()
 
     # ---- disasters -------------------------------------------------------------------------
 
@@ -193,6 +256,7 @@ class MemoryStoreState:
         self.revision += 1
         for write in effective:
             self._log.append((self.revision, write.key))
+            self.room.take(self.revision, write)
             if isinstance(write, Put):
                 self._entries[write.key] = KeyValue(
                     key=write.key,

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pltfrms.model.store import StoreLook
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyValue:
@@ -80,6 +82,7 @@ class Store(Protocol):
         Raises:
             NotFoundError: a Put names a lease that is gone; nothing was done.
             UnclearError: it may or may not be done.
+            StoreFullError: there is no room for a Put; see `Members`.
         """
         ...
 
@@ -105,6 +108,37 @@ class Store(Protocol):
 
     async def revoke(self, lease: int) -> None:
         """End a lease and delete its keys."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Members(Protocol):
+    """The members of the store, one by one: how large they are, and what is done for that.
+
+    Every method but `look` raises UnavailableError when it is not done, or not known to be.
+    """
+
+    async def look(self) -> StoreLook:
+        """Return how all members are; who does not answer has a `trouble`."""
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forget what was before a revision; that it is forgotten already is not an error."""
+        ...
+
+    async def lead(self, member: str) -> None:
+        """Have a member lead the others."""
+        ...
+
+    async def defragment(self, member: str) -> None:
+        """Make the file of a member as small as what is in use; it answers nobody meanwhile."""
+        ...
+
+    async def disarm(self) -> None:
+        """Have a full store take writes again."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,24 @@
+"""What of the store may be forgotten: how machines were that left the platform."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pltfrms.model.state import Snapshot
+
+KEPT_MACHINES: Final = 100
+"""Machines that left the platform with instances, and of which it is still known how they were:
+the names of their instances do not come back meanwhile."""
+
+
+def unneeded_machines(snapshot: Snapshot, written_at: Mapping[str, int]) -> tuple[str, ...]:
+    """Return of which machines, sorted, it may be forgotten how they were.
+
+    They are not in the platform, so that nobody hears them any more, and nothing is recorded
+    there. `written_at` is the revision of what they said last, by name.
+    """
+    known = {machine.name for machine in snapshot.platform.managed}
+    used = {allocation.node for allocation in snapshot.allocations.values()}
+    left = snapshot.statuses.keys() - known - used
+    busy = [name for name in left if snapshot.statuses[name].instances]
+    newest = sorted(busy, key=lambda name: (-written_at.get(name, 0), name))[:KEPT_MACHINES]
+    return tuple(sorted(left - set(newest)))

@@ -1,0 +1,208 @@
+"""What the members of every store promise: the same tests against memory and real etcd."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.store.etcd import EtcdStore
+from pltfrms.drivers.store.members import EtcdMembers
+from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
+from pltfrms.drivers.store.memory_members import MemoryMembers
+from pltfrms.drivers.store.ports import Delete, Members, Put, Store
+from pltfrms.errors import StoreFullError, UnavailableError
+from pltfrms.model.store import NO_SPACE, StoreLook, StoreMember
+from tests.contracts.conftest import SMALL_BYTES
+from tests.contracts.etcd import EtcdCluster
+
+Scenario = Callable[[Store, Members], Awaitable[None]]
+Check = Callable[[Scenario], None]
+PUT_BYTES = 400_000
+
+
+def memory() -> MemoryStoreState:
+    state = MemoryStoreState(SystemClock())
+    state.room.quota_bytes, state.room.leader = SMALL_BYTES, "m0"
+    state.room.file_bytes = {"m0": 0, "m1": 0, "m2": 0}
+    return state
+
+
+@asynccontextmanager
+async def opened(cluster: EtcdCluster | None) -> AsyncIterator[tuple[Store, Members]]:
+    if cluster:
+        store: Store = EtcdStore(cluster.endpoints)
+        members: Members = EtcdMembers(cluster.endpoints)
+    else:
+        state = memory()
+        store = MemoryStore(SystemClock(), state)
+        members = MemoryMembers(SystemClock(), state)
+    try:
+        yield store, members
+    finally:
+        await store.close()
+        await members.close()
+
+
+@pytest.fixture(params=["memory", "etcd"])
+def check(request: pytest.FixtureRequest) -> Check:
+    """Run a scenario with a store of three members that has room for 8 MiB."""
+    cluster = None
+    if request.param == "etcd":
+        cluster = cast("EtcdCluster", request.getfixturevalue("small_etcd"))
+
+    async def run(scenario: Scenario) -> None:
+        async with opened(cluster) as (store, members), asyncio.timeout(60):
+            await until_named(members)
+            await scenario(store, members)
+
+    return lambda scenario: asyncio.run(run(scenario))
+
+
+async def fill(store: Store) -> None:
+    """Write the same key until there is no room."""
+    for number in range(100):
+        value = b"%06d" % number + b"x" * PUT_BYTES
+        try:
+            await store.commit([Put(key="/fill", value=value)])
+        except StoreFullError:
+            return
+    pytest.fail("there is always room")
+
+
+async def until_seen(members: Members, condition: Callable[[StoreLook], bool]) -> StoreLook:
+    """Return the first look in which something is so; members say it one after the other."""
+    while True:
+        look = await members.look()
+        if condition(look):
+            return look
+        await asyncio.sleep(0.05)
+
+
+async def until_named(members: Members) -> None:
+    """Wait until each member has told the others its name, which it does after its start."""
+    await until_seen(members, lambda seen: by_name(seen).keys() == {"m0", "m1", "m2"})
+
+
+def by_name(look: StoreLook) -> dict[str, StoreMember]:
+    return {member.name: member for member in look.members}
+
+
+def test_members_say_who_leads_and_how_large_they_are(check: Check) -> None:
+    async def scenario(store: Store, members: Members) -> None:
+        revision = await store.commit([Put(key="/a", value=b"x" * PUT_BYTES)])
+        look = await until_seen(members, lambda seen: seen.revision == revision)
+        look = await until_seen(
+            members, lambda seen: all(m.file_bytes > PUT_BYTES for m in seen.members)
+        )
+        assert [m.name for m in look.members] == ["m0", "m1", "m2"]
+        assert sum(m.leader for m in look.members) == 1
+        assert {(m.quota_bytes, m.trouble) for m in look.members} == {(SMALL_BYTES, "")}
+        assert all(m.used_bytes <= m.file_bytes < SMALL_BYTES for m in look.members)
+        assert not look.alarms
+        assert not look.full
+
+    check(scenario)
+
+
+def test_a_full_store_is_read_keeps_leases_and_deletes_and_takes_nothing_new(
+    check: Check,
+) -> None:
+    async def scenario(store: Store, members: Members) -> None:
+        lease = await store.grant(30)
+        await store.commit([Put(key="/a", value=b"", lease=lease)])
+        await fill(store)
+        look = await until_seen(members, lambda seen: seen.full)
+        assert {alarm.what for alarm in look.alarms} == {NO_SPACE}
+        assert {alarm.member for alarm in look.alarms} <= {"m0", "m1", "m2"}
+        assert [entry.key for entry in (await store.list("/")).entries] == ["/a", "/fill"]
+        assert await store.keep_alive(lease)
+        with pytest.raises(StoreFullError, match="full"):
+            await store.commit([Put(key="/b", value=b"")])
+        with pytest.raises(StoreFullError, match="full"):
+            await store.grant(30)
+        assert await store.commit([Delete(key="/fill")])
+        assert [entry.key for entry in (await store.list("/")).entries] == ["/a"]
+
+    check(scenario)
+
+
+def test_a_full_store_takes_writes_again_when_room_was_made(check: Check) -> None:
+    async def scenario(store: Store, members: Members) -> None:
+        await fill(store)
+        look = await until_seen(members, lambda seen: seen.full)
+        await members.compact(look.revision)
+        await members.compact(look.revision)  # twice is once
+        for member in look.members:
+            before = by_name(await members.look())[member.name].file_bytes
+            await members.defragment(member.name)
+            after = by_name(await members.look())[member.name]
+            assert after.file_bytes < before / 2
+            assert not after.trouble
+        await members.disarm()
+        await until_seen(members, lambda seen: not seen.full)
+        assert await store.commit([Put(key="/b", value=b"")])
+        assert len((await store.list("/")).entries) == 2
+
+    check(scenario)
+
+
+def test_another_member_leads_when_it_is_told_to(check: Check) -> None:
+    async def scenario(_store: Store, members: Members) -> None:
+        look = await members.look()
+        (follower, _) = (m.name for m in look.members if not m.leader)
+        await members.lead(follower)
+        await until_seen(members, lambda seen: by_name(seen)[follower].leader)
+
+    check(scenario)
+
+
+def test_of_a_member_that_is_not_there_nothing_is_done(check: Check) -> None:
+    async def scenario(_store: Store, members: Members) -> None:
+        await members.look()
+        with pytest.raises(UnavailableError):
+            await members.defragment("nobody")
+
+    check(scenario)
+
+
+def test_a_watch_from_before_a_compaction_ends_and_a_list_goes_on(check: Check) -> None:
+    async def scenario(store: Store, members: Members) -> None:
+        last = 0
+        for number in range(5):
+            last = await store.commit([Put(key="/c", value=b"%d" % number)]) or 0
+        await members.compact(last)
+        assert [revision async for revision in store.changes("/c", 1)] == []
+        assert (await store.list("/c")).entries[0].value == b"4"
+        assert (await store.list("/c", last - 1)).entries[0].value == b"4"
+
+    check(scenario)
+
+
+def test_a_member_that_does_not_answer_is_named(mortal_etcd: EtcdCluster) -> None:
+    async def story(members: EtcdMembers) -> None:
+        await until_named(members)
+        for stop, back in ((mortal_etcd.freeze, mortal_etcd.thaw), (mortal_etcd.kill, None)):
+            stop(1)
+            look = await until_seen(members, lambda seen: bool(by_name(seen)["m1"].trouble))
+            assert [m.name for m in look.members if m.trouble] == ["m1"]
+            assert by_name(look)["m1"].file_bytes == 0
+            if back:
+                back(1)
+                await until_seen(members, lambda seen: not by_name(seen)["m1"].trouble)
+        mortal_etcd.kill(2)
+        look = await until_seen(members, lambda seen: not seen.revision)
+        assert all(member.trouble for member in look.members)
+        with pytest.raises(UnavailableError, match="not forgotten"):
+            await members.compact(1)
+
+    async def run() -> None:
+        members = EtcdMembers(mortal_etcd.endpoints)
+        try:
+            await asyncio.wait_for(story(members), 60)
+        finally:
+            await members.close()
+
+    asyncio.run(run())
