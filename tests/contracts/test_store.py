@@ -110,6 +110,30 @@ def test_a_long_list_is_read_in_pages_of_one_revision(
     check(scenario)
 
 
+@pytest.mark.parametrize("count", [5, 6, 14])
+def test_a_long_list_of_news_is_read_in_pages_of_one_revision(
+    check: Check, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd_module, "PAGE_KEYS", 5)
+    pages: list[object] = []
+    listing_of = etcd_module._listing
+    monkeypatch.setattr(
+        etcd_module, "_listing", lambda answer: pages.append(answer) or listing_of(answer)
+    )
+
+    async def scenario(store: Store, prefix: str) -> None:
+        old = await _committed(store, Put(key=f"{prefix}00-old", value=b""))
+        keys = [f"{prefix}{number:02d}" for number in range(count)]
+        revision = await _committed(store, *(Put(key=key, value=b"") for key in keys))
+        pages.clear()
+        listing = await store.list(prefix, old)
+        assert [entry.key for entry in listing.entries] == keys
+        assert (listing.revision, listing.total) == (revision, count + 1)
+        assert len(pages) in {0, -(-count // 5)}
+
+    check(scenario)
+
+
 def test_the_empty_prefix_is_everything(check: Check) -> None:
     async def scenario(store: Store, prefix: str) -> None:
         await _committed(store, Put(key=f"{prefix}a", value=b""))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.codec import encode
+from pltfrms.controller import requests
 from pltfrms.controller.requests import Requests
 from pltfrms.controller.state import request_key
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
@@ -270,6 +271,22 @@ def test_a_request_that_cannot_be_read_stops_no_other_and_is_named() -> None:
             await office.requests().show("nothing")
         await office.requests().withdraw(poison, "ada")
         assert [each.id for each in await office.requests().all()] == [first.request.id]
+
+    simulate(story)
+
+
+def test_only_so_many_requests_are_kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "REQUESTS_MAX", 2)
+
+    async def story(office: Office) -> None:
+        office.life_ms = 5000
+        for number in range(2):
+            drain = replace(DRAIN, why=f"works {number}")
+            await office.ask(drain)
+        with pytest.raises(ConflictError, match="2 requests are kept"):
+            await office.ask(replace(DRAIN, why="one more"))
+        await office.cluster.clock.sleep(7)
+        await office.ask(replace(DRAIN, why="one more"))
 
     simulate(story)
 
