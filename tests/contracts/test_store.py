@@ -3,9 +3,9 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.store import etcd as etcd_module
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.memory import MemoryStore
-from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
+from pltfrms.drivers.store.ports import Condition, Delete, Listing, Put, Store
 from pltfrms.errors import InvariantError, NotFoundError, UsageError
 from tests.contracts.etcd import EtcdCluster
 
@@ -115,11 +115,14 @@ def test_a_long_list_of_news_is_read_in_pages_of_one_revision(
     check: Check, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(etcd_module, "PAGE_KEYS", 5)
-    pages: list[object] = []
+    pages: list[int] = []
     listing_of = etcd_module._listing
-    monkeypatch.setattr(
-        etcd_module, "_listing", lambda answer: pages.append(answer) or listing_of(answer)
-    )
+
+    def counted(answer: Mapping[str, Any]) -> Listing:
+        pages.append(1)
+        return listing_of(answer)
+
+    monkeypatch.setattr(etcd_module, "_listing", counted)
 
     async def scenario(store: Store, prefix: str) -> None:
         old = await _committed(store, Put(key=f"{prefix}00-old", value=b""))

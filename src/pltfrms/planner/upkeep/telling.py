@@ -75,7 +75,7 @@ def _problems(
             )
     if look.revision:  # else nothing answers, which is said elsewhere
         for member in look.members:
-            if member.trouble:
+            if member.name in past.long_troubled:
                 yield f"member {member.name} does not answer: {member.trouble}"
     count = sum(kind.keys for kind in kinds.values())
     if count >= KEYS_WARN:

@@ -93,6 +93,10 @@ class Past:
     """When a member was last defragmented, or made to lead."""
     defragmented: Mapping[str, float] = field(default_factory=dict)
     """When, by name."""
+    troubled: frozenset[str] = frozenset()
+    """Who was not well at the last look."""
+    long_troubled: frozenset[str] = frozenset()
+    """Who was not well at the look before, either: more than an election."""
     unmovable: bool = False
     """The leader was asked to let another one lead, and did not."""
 
@@ -105,8 +109,11 @@ class Past:
             marks = (*marks, Mark(at=now, revision=look.revision))
         old = [mark for mark in marks if now - mark.at > HISTORY_SECONDS]
         since = self.full_since if self.full_since is not None else now
+        troubled = frozenset(member.name for member in look.members if member.trouble)
         return replace(
             self,
+            troubled=troubled,
+            long_troubled=troubled & self.troubled,
             marks=marks[max(len(old) - 1, 0) :],
             full_since=since if look.full else None,
         )
