@@ -14,7 +14,7 @@ PltfrmsError                 exit  HTTP
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class PltfrmsError(Exception):
@@ -59,6 +59,10 @@ class SpecError(UsageError):
         """Keep the problems and use them as the message."""
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[Problem, ...]]]:
+        """Let it travel between processes."""
+        return type(self), (self.problems,)
 
 
 class NotFoundError(PltfrmsError):

@@ -49,6 +49,16 @@ class Node:
         names = ("config", "state", "runtime", "log")
         return tuple(word for name in names for word in (f"--{name}", str(self.root / name)))
 
+    @property
+    def target(self) -> Target:
+        return Target(
+            machine="fra-n1",
+            generation=3,
+            platform=PLATFORM,
+            services=(WEB,),
+            allocations=(ONE,),
+        )
+
     def build(self) -> None:
         for name in ("config", "state", "runtime", "log"):
             (self.root / name).mkdir(exist_ok=True)
@@ -56,14 +66,7 @@ class Node:
         (self.root / "config" / "platform.yaml").write_text(
             (EXAMPLE / "platform.yaml").read_text()
         )
-        target = Target(
-            machine="fra-n1",
-            generation=3,
-            platform=PLATFORM,
-            services=(WEB,),
-            allocations=(ONE,),
-        )
-        (self.root / "state" / "target.json").write_bytes(codec.encode(target))
+        (self.root / "state" / "target.json").write_bytes(codec.encode(self.target))
         for fabric in ("a", "b"):
             _ip(*f"link add fab-{fabric} type veth peer name wire-{fabric}".split())
             _ip(*f"link set wire-{fabric} up".split())

@@ -16,6 +16,7 @@ from pltfrms.agent.freeze import FROZEN_FILE
 from pltfrms.agent.glass import BalancerEye, run_glass
 from pltfrms.agent.loop import Agent
 from pltfrms.agent.world import World
+from pltfrms.drivers.aside import SMALL, Forked
 from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.bird.archive import MrtArchive
 from pltfrms.drivers.bird.daemon import BirdDaemon
@@ -36,7 +37,6 @@ from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.topology import Platform, Role, controller_url
 from pltfrms.model.tunnels import BACKBONE_FILE
 from pltfrms.render.filter import FILTER_TABLE
-from pltfrms.specfile import load_platform
 
 MACHINE_FILE = "machine"
 PLATFORM_FILE = "platform.yaml"
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     directories = _directories(argv or ())
     log_to_stderr()
     try:
-        asyncio.run(_run(directories))
+        asyncio.run(_run(directories, _targets(directories)))
     except PltfrmsError as error:
         print(f"pltfrms agent: {error}", file=sys.stderr)  # noqa: T201 - to whoever started us
         return error.exit_code
@@ -87,8 +87,7 @@ def boot_word(runtime: Path) -> str:
     return word
 
 
-async def _run(directories: Directories) -> None:
-    targets = _targets(directories)
+async def _run(directories: Directories, targets: Targets) -> None:
     world = _world(directories, targets)
     parts = Agent(world, targets)
     eye = BalancerEye(view=parts.director.view, row=parts.director.row)
@@ -120,12 +119,23 @@ def _targets(directories: Directories) -> Targets:
         raise UsageError(f"{name_file} must have the name of this machine: {error}") from error
     platform_file = directories.config / PLATFORM_FILE
     disk = DirectoryDisk(directories.state)
-    targets = Targets(machine, disk, lambda: load_platform(platform_file))
+    targets = Targets(machine, disk, lambda: _platform(platform_file))
     try:
         targets.current.platform.machine(machine)
     except KeyError:
         raise UsageError(f"{platform_file} has no machine {machine} ({name_file})") from None
     return targets
+
+
+def _platform(path: Path) -> Platform:
+    """Read a platform file in a copy of us: what that imports would stay with us for good."""
+
+    def load() -> Platform:
+        from pltfrms.specfile import load_platform  # noqa: PLC0415
+
+        return load_platform(path)
+
+    return asyncio.run(Forked().run(SMALL + 1, load))
 
 
 def _world(directories: Directories, targets: Targets) -> World:

@@ -1,9 +1,26 @@
 """How our daemons log: one JSON object per line on stderr."""
 
+import importlib
 import logging
 import sys
+from typing import Any, cast
 
-import structlog
+
+def _import_structlog_alone() -> None:
+    """Import structlog without rich, of which it would make tracebacks for people: 7 MB."""
+    modules = cast("dict[str, Any]", sys.modules)
+    if "structlog" in modules or "rich" in modules:
+        return
+    modules["rich"] = None
+    try:
+        importlib.import_module("structlog")
+    finally:
+        del modules["rich"]
+
+
+_import_structlog_alone()
+
+import structlog  # noqa: E402 - see above
 
 
 def log_to_stderr() -> None:

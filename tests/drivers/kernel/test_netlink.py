@@ -9,8 +9,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_interface
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +20,7 @@ from pltfrms.drivers.kernel.hints import drain
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import DeviceState, NetworkState
+from pltfrms.model.machine import DeviceState, NetworkState, Rule
 from tests.contracts.test_network import AGGREGATE6, V4, V6, KernelWorld, ip
 from tests.namespaces import in_machine
 
@@ -43,6 +45,10 @@ def batch(lines: str) -> None:
     subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
 
 
+def write_sysctl(path: str, value: str) -> None:
+    Path("/proc/sys", path).write_text(value)
+
+
 def test_the_near_end_has_one_address_at_once() -> None:
     async def scenario() -> None:
         network, _ = await attached()
@@ -51,6 +57,84 @@ def test_the_near_end_has_one_address_at_once() -> None:
         assert "fe80::1/64" in lines[0]
         assert "tentative" not in lines[0]
         assert "mtu 1540" in ip("link show dev i1"), "an outer header fits in"
+        await network.close()
+
+    in_machine(scenario)
+
+
+def test_what_nobody_has_changed_is_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    ask = KernelNetwork._ask
+
+    async def counted(
+        self: KernelNetwork, subject: str, verb: str, **words: object
+    ) -> list[Any]:
+        asked.append(f"{subject} {verb}")
+        return await ask(self, subject, verb, **words)
+
+    async def scenario() -> None:
+        route = replace(AGGREGATE6, table=100, metric=10)
+        state = NetworkState(rules=(Rule(preference=100, table=100),))
+        network = KernelNetwork()
+        monkeypatch.setattr(KernelNetwork, "_ask", counted)
+        for _ in range(3):
+            await network.apply_state(state)
+            await network.apply_routes([100], [route])
+        asked.clear()
+        for _ in range(20):
+            assert await network.apply_state(state) == ()
+            assert await network.apply_routes([100], [route]) == ()
+        assert asked == []
+
+        ip("-6 route flush table 100")
+        ip("-6 rule del pref 100")
+        assert len(await network.apply_state(state)) == 1
+        assert len(await network.apply_routes([100], [route])) == 1
+        other = replace(route, metric=20)
+        assert len(await network.apply_routes([100], [other])) == 2
+        assert await network.apply_routes([100], [other]) == ()
+        await network.close()
+
+    in_machine(scenario)
+
+
+def test_what_the_kernel_refuses_is_tried_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        long = ip_interface("192.0.2.1/24")
+        state = NetworkState(devices=(DeviceState(name="lo", addresses=(long,), mtu=1),))
+        network = KernelNetwork()
+        first = await network.apply_state(replace(state, devices=()))
+        assert first == ()
+        with monkeypatch.context() as patch:
+            patch.setattr(network, "_change", refuse)
+            for _ in range(2):
+                assert any(s.startswith("refused") for s in await network.apply_state(state))
+        assert any(s.startswith("added") for s in await network.apply_state(state))
+        await network.close()
+
+    async def refuse(_subject: str, _verb: str, sentence: str, _words: object) -> str:
+        return f"refused: {sentence}: not now"
+
+    in_machine(scenario)
+
+
+def test_a_setting_of_a_device_that_came_anew_is_made_anew() -> None:
+    async def scenario() -> None:
+        path = "net/ipv6/conf/d0/accept_ra"
+        state, network = NetworkState(sysctls=((path, "0"),)), KernelNetwork()
+        for _ in range(2):
+            batch("link add d0 type veth peer name d1\n")
+            assert await network.apply_state(state) == (f"set sysctl {path} = 0",)
+            assert await network.apply_state(state) == ()
+            write_sysctl(path, "1")
+            assert await network.apply_state(state) == (f"set sysctl {path} = 0",)
+            ip("link del d0")
+            (said,) = await network.apply_state(state)
+            assert said.startswith(f"missing sysctl {path}")
         await network.close()
 
     in_machine(scenario)

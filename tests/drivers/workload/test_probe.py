@@ -23,6 +23,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/slow": time.sleep(60)
         if self.path == "/silent": return
+        if self.path == "/pieces":
+            for part in (b"HT", b"TP/1.1 20", b"4 OK\\r\\n\\r\\n"):
+                self.wfile.write(part); time.sleep(0.02)
+            return
         if self.path == "/odd": self.wfile.write(b"SSH-2.0-what\\r\\n"); return
         ours = self.headers["Host"] in ("198.51.100.1", "[2001:db8:100::1]")
         self.send_response(int(self.path[1:] or 200) if ours else 400)
@@ -58,6 +62,7 @@ def test_every_failure_is_one_sentence(tmp_path: Path) -> None:
             (HTTP, ""),
             (replace(HTTP, path="/204"), ""),
             (replace(HTTP, path="/302"), ""),
+            (replace(HTTP, path="/pieces"), ""),
             (replace(HTTP, path="/404"), "http 198.51.100.1 port 80: /404 answers 404"),
             (replace(HTTP, path="/503"), "http 198.51.100.1 port 80: /503 answers 503"),
             (replace(HTTP, port=81), "http 198.51.100.1 port 81: Connection refused"),

@@ -21,6 +21,10 @@ from pltfrms.planner.instances.routes import service_routes
 _ADOPT_RETRY_SECONDS = 0.5
 _ROTATE_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS = 1.0
+_Driven = tuple[str, Allocation | None, Service | None]
+_MadeOf = tuple[
+    Target, frozenset[str], tuple[_Driven, ...], frozenset[str], frozenset[str], frozenset[str]
+]
 
 
 class Instances:
@@ -63,6 +67,8 @@ class Instances:
         """(prefix, device) that were routed when we looked."""
         self._runners: dict[str, Runner] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._routes: tuple[_MadeOf, tuple[Route, ...]] | None = None
+        """What was wanted last, and what it was made of."""
 
     @property
     def statuses(self) -> tuple[InstanceStatus, ...]:
@@ -113,18 +119,17 @@ class Instances:
         if self._tasks is None or target is None or target.generation == 0 or balanced is None:
             return None
         runners = self._runners.values()
-        driven = tuple(each.allocation for each in runners if each.allocation is not None)
-        known = {
-            each.service.name: each.service for each in runners if each.service is not None
-        }
-        known |= {service.name: service for service in target.services}
-        return service_routes(
-            replace(target, allocations=driven, services=tuple(known.values())),
-            {runner.name for runner in runners if runner.ready},
-            {runner.name for runner in runners if runner.instance is not None},
-            {runner.name for runner in runners if runner.draining},
+        made_of = (
+            target,
             balanced,
+            tuple((each.name, each.allocation, each.service) for each in runners),
+            frozenset(each.name for each in runners if each.ready),
+            frozenset(each.name for each in runners if each.instance is not None),
+            frozenset(each.name for each in runners if each.draining),
         )
+        if self._routes is None or self._routes[0] != made_of:
+            self._routes = made_of, _routes(*made_of)
+        return self._routes[1]
 
     def owners(self) -> Mapping[str, str]:
         """Return the allocation of every device, also of one that has just gone."""
@@ -244,3 +249,18 @@ class Instances:
         held = {runner.instance.device for runner in self._runners.values() if runner.instance}
         found = {instance.device for instance in (self._found or {}).values()}
         return device not in held | found
+
+
+def _routes(
+    target: Target,
+    balanced: frozenset[str],
+    driven: tuple[_Driven, ...],
+    ready: frozenset[str],
+    attached: frozenset[str],
+    draining: frozenset[str],
+) -> tuple[Route, ...]:
+    known = {service.name: service for _, _, service in driven if service is not None}
+    known |= {service.name: service for service in target.services}
+    allocations = tuple(allocation for _, allocation, _ in driven if allocation is not None)
+    seen = replace(target, allocations=allocations, services=tuple(known.values()))
+    return service_routes(seen, ready, attached, draining, balanced)

@@ -3,25 +3,22 @@
 Any controller can answer. The client asks the one that answered last, else the next.
 """
 
-import ssl
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import quote
 
-import httpx2
-
 from pltfrms import codec
 from pltfrms.drivers.controlplane.asking import (
-    CONNECT_SECONDS,
     LONG_POLL_MARGIN_SECONDS,
     Attempts,
     Request,
-    base_url,
+    SilentError,
     not_understood,
     said_of,
-    socket_of,
 )
+from pltfrms.drivers.controlplane.lines import Lines, Reply
 from pltfrms.drivers.failover import Failover
 from pltfrms.errors import UsageError, VersionError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
@@ -32,9 +29,6 @@ _T = TypeVar("_T")
 _HEARTBEAT_SECONDS = 1.5
 _HOME_AFTER_SECONDS = 30.0
 """An agent that had to go to a farther controller tries the nearest again this often."""
-_IDLE_SECONDS = 4.0
-"""Idle connections are closed before uvicorn does it (5 s), so that no request meets that."""
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class HttpControlPlane:
@@ -49,7 +43,7 @@ class HttpControlPlane:
         self._failover = Failover(
             urls, monotonic=time.monotonic, home_after_seconds=_HOME_AFTER_SECONDS
         )
-        self._clients = {url: _async_client(url) for url in urls}
+        self._lines = {url: Lines(url) for url in urls}
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Say that the machine lives."""
@@ -59,7 +53,7 @@ class HttpControlPlane:
             body=codec.encode(heartbeat),
             answer_seconds=_HEARTBEAT_SECONDS,
         )
-        return await self._ask(request, lambda response: _decoded(HeartbeatReply, response))
+        return await self._ask(request, lambda reply: _decoded(HeartbeatReply, reply))
 
     async def target(self, current: Target, after: int, wait_ms: int) -> Target | None:
         """Return another target than `current`, of a newer generation than `after`.
@@ -81,89 +75,54 @@ class HttpControlPlane:
             },
             answer_seconds=wait_ms / 1000 + LONG_POLL_MARGIN_SECONDS,
         )
-        return await self._ask(request, lambda response: _target(response, current))
+        return await self._ask(request, lambda reply: _target(reply, current))
 
     async def close(self) -> None:
         """Release connections."""
-        for client in self._clients.values():
-            await client.aclose()
+        for lines in self._lines.values():
+            await lines.close()
 
-    async def _ask(self, request: Request, read: Callable[[httpx2.Response], _T]) -> _T:
+    async def _ask(self, request: Request, read: Callable[[Reply], _T]) -> _T:
         attempts = Attempts(self._failover, request)
         for endpoint in self._failover.order():
             try:
-                client = self._clients[endpoint]
-                response = await client.send(_built(client, request))
-                if response.is_success:
-                    answer = read(response)
+                reply = await self._lines[endpoint].ask(request)
+                if reply.good:
+                    answer = read(reply)
                     self._failover.answered(endpoint)
                     return answer
-                said = said_of(str(response.url), response.status_code, response.content)
+                said = said_of(reply.where, reply.status, reply.content)
                 attempts.refused(endpoint, said)
-            except httpx2.RequestError as error:
-                attempts.broke(
-                    endpoint, _sentence(error), sent=not isinstance(error, _NOT_SENT)
-                )
+            except SilentError as error:
+                attempts.broke(endpoint, str(error), sent=error.sent)
             except VersionError as error:
                 attempts.refused(endpoint, error)
         raise attempts.failure()
 
 
-# ---- requests and answers ------------------------------------------------------------------
+# ---- answers -------------------------------------------------------------------------------
 
 
-def _built(client: httpx2.AsyncClient, request: Request) -> httpx2.Request:
-    return client.build_request(
-        request.method,
-        request.path,
-        params=request.parameters,
-        content=request.body,
-        headers={"Content-Type": "application/json"} if request.body else {},
-        timeout=httpx2.Timeout(request.answer_seconds, connect=CONNECT_SECONDS),
-    )
-
-
-def _target(response: httpx2.Response, current: Target) -> Target | None:
+def _target(reply: Reply, current: Target) -> Target | None:
     """Return a target; who understands a part of it only would do something else.
 
     A controller of a release that sent whole targets only says the same as news.
     """
-    if response.status_code == httpx2.codes.NO_CONTENT:
+    if reply.status == HTTPStatus.NO_CONTENT:
         return None
-    target = _decoded(TargetNews, response, codec.decode_fully).target(current)
+    target = _decoded(TargetNews, reply, codec.decode_fully).target(current)
     if target is None:
         wrong = UsageError("a target without its platform, which is not the one here")
-        raise not_understood(str(response.url), wrong)
+        raise not_understood(reply.where, wrong)
     return target
 
 
 def _decoded(
     kind: type[_T],
-    response: httpx2.Response,
+    reply: Reply,
     decode: Callable[[type[_T], bytes], _T] = codec.decode,
 ) -> _T:
     try:
-        return decode(kind, response.content)
+        return decode(kind, reply.content)
     except UsageError as error:
-        raise not_understood(str(response.url), error) from error
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-# ---- connections ---------------------------------------------------------------------------
-
-
-def _no_certificates() -> ssl.SSLContext:
-    """Return a TLS context that trusts nobody: quick to make, and we speak plain HTTP."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _async_client(endpoint: str) -> httpx2.AsyncClient:
-    transport = httpx2.AsyncHTTPTransport(
-        verify=_no_certificates(),
-        uds=socket_of(endpoint),
-        limits=httpx2.Limits(keepalive_expiry=_IDLE_SECONDS),
-    )
-    return httpx2.AsyncClient(base_url=base_url(endpoint), transport=transport, trust_env=False)
+        raise not_understood(reply.where, error) from error

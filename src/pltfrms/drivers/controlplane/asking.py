@@ -46,6 +46,15 @@ class Request:
     """Doing it twice can be told from doing it once."""
 
 
+class SilentError(Exception):
+    """A controller did not answer; `sent`: it may have heard the question."""
+
+    def __init__(self, problem: str, *, sent: bool = True) -> None:
+        """Say in a sentence what went wrong."""
+        super().__init__(problem)
+        self.sent = sent
+
+
 class Attempts:
     """What became of one request at the endpoints it was sent to so far."""
 
@@ -139,6 +148,11 @@ def said_of(where: str, status: int, content: bytes) -> PltfrmsError:
     if isinstance(kind, type) and issubclass(kind, PltfrmsError):
         return kind(body.message)
     return InvariantError(f"{body.error}: {body.message}")
+
+
+def sentence_of(error: Exception) -> str:
+    """Return what went wrong with a connection."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def not_understood(where: str, error: UsageError) -> VersionError:

@@ -21,9 +21,11 @@ from pltfrms.drivers.controlplane.asking import (
     LONG_POLL_MARGIN_SECONDS,
     Attempts,
     Request,
+    SilentError,
     base_url,
     not_understood,
     said_of,
+    sentence_of,
     socket_of,
 )
 from pltfrms.drivers.failover import Failover
@@ -63,14 +65,6 @@ class _Answer:
     @property
     def good(self) -> bool:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
-
-
-class _SilentError(Exception):
-    """A controller did not answer; `sent`: it may have heard the question."""
-
-    def __init__(self, problem: str, *, sent: bool) -> None:
-        super().__init__(problem)
-        self.sent = sent
 
 
 class OperatorClient:
@@ -226,7 +220,7 @@ class OperatorClient:
     def _health(self, endpoint: str, request: Request) -> str:
         try:
             answer = self._send(endpoint, request, LONG_POLL_MARGIN_SECONDS)
-        except _SilentError as error:
+        except SilentError as error:
             return str(error)
         return "" if answer.good else str(said_of(endpoint, answer.status, answer.content))
 
@@ -270,7 +264,7 @@ class OperatorClient:
             seconds = min(seconds, _SLOW_SECONDS)
         try:
             answer = self._send(endpoint, request, seconds)
-        except _SilentError as error:
+        except SilentError as error:
             if error.sent:
                 self._slow.add(endpoint)
             attempts.broke(endpoint, str(error), sent=error.sent)
@@ -300,9 +294,9 @@ class OperatorClient:
                     where=f"{endpoint}{path}", status=response.status, content=response.read()
                 )
         except TimeoutError as error:
-            raise _SilentError(f"no answer within {seconds:.3g} s", sent=True) from error
+            raise SilentError(f"no answer within {seconds:.3g} s") from error
         except (OSError, HTTPException) as error:
-            raise _SilentError(_sentence(error), sent=True) from error
+            raise SilentError(sentence_of(error)) from error
         finally:
             connection.close()
 
@@ -350,12 +344,8 @@ def _connect(endpoint: str) -> HTTPConnection:
         connection.connect()
     except OSError as error:
         connection.close()
-        raise _SilentError(f"nobody to connect to ({_sentence(error)})", sent=False) from error
+        raise SilentError(f"nobody to connect to ({sentence_of(error)})", sent=False) from error
     return connection
-
-
-def _sentence(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _age(view: SnapshotView) -> float:

@@ -24,7 +24,8 @@ from pltfrms.drivers.kernel.bpf import Side
 from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
 from pltfrms.drivers.kernel.remembered import Remembered
-from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe
+from pltfrms.drivers.kernel.routes import OUR_PROTOS, RouteChanges, compare, describe
+from pltfrms.drivers.kernel.sysctls import Sysctls
 from pltfrms.drivers.kernel.whole import read_whole
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
@@ -60,7 +61,7 @@ class KernelNetwork:
 
     def __init__(self, sysctl_root: Path = Path("/proc/sys")) -> None:
         """Do nothing yet: sockets are opened when they are needed."""
-        self._sysctl_root = sysctl_root
+        self._sysctls = Sysctls(sysctl_root)
         self._rtnl: Any = None
         self._busy = asyncio.Lock()
         self._connected: set[int] = set()
@@ -70,30 +71,46 @@ class KernelNetwork:
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
         """See `ports.Network`. Sysctls come first: some must precede `up` to have an effect."""
-        sentences = [self._set_sysctl(path, value) for path, value in state.sysctls]
+        sentences = [self._sysctls.apply(path, value) for path, value in state.sysctls]
+        sentences += await self._memory.unless_settled(
+            "state", state, partial(self._apply_told, state), _nothing_done
+        )
+        return tuple(sentence for sentence in sentences if sentence)
+
+    async def _apply_told(self, state: NetworkState) -> list[str]:
+        """Apply that of which the kernel tells when somebody changes it."""
+        sentences: list[str] = []
         have = await self._look("addresses", self._addresses)
         for device in state.devices:
             sentences += await self._apply_device(device, have)
         for preference in sorted({rule.preference for rule in state.rules}):
             rules = [rule for rule in state.rules if rule.preference == preference]
             sentences += await self._apply_rules(preference, rules)
-        return tuple(sentence for sentence in sentences if sentence)
+        return sentences
 
     async def apply_routes(
         self, tables: Sequence[int], routes: Sequence[Route]
     ) -> tuple[str, ...]:
         """See `ports.Network`. About 1 ms per change after about 2 ms of looking per table."""
+        changes = await self._memory.unless_settled(
+            ("changes", *tables),
+            tuple(routes),
+            partial(self._changes, tables, routes),
+            lambda found: not found.put and not found.delete,
+        )
+        sentences = list(changes.missing)
+        sentences += [await self._put_route(route) for route in changes.put]
+        sentences += [await self._delete_route(route) for route in changes.delete]
+        return tuple(sentence for sentence in sentences if sentence)
+
+    async def _changes(self, tables: Sequence[int], routes: Sequence[Route]) -> RouteChanges:
         have = [
             route
             for table in tables
             for route in await self.routes(table)
             if route.proto in OUR_PROTOS
         ]
-        changes = compare(have, routes, _why_unusable)
-        sentences = list(changes.missing)
-        sentences += [await self._put_route(route) for route in changes.put]
-        sentences += [await self._delete_route(route) for route in changes.delete]
-        return tuple(sentence for sentence in sentences if sentence)
+        return compare(have, routes, _why_unusable)
 
     async def routes(self, table: int) -> tuple[Route, ...]:
         """See `ports.Network`. The nexthop of a route via an IPv4 router has no `via`."""
@@ -126,9 +143,8 @@ class KernelNetwork:
         far_end = {"ifname": "eth0", "net_ns_pid": pid}
         try:
             await self._ask("link", "add", ifname=device, kind="veth", peer=far_end)
-            self._set_sysctl(
-                f"net/ipv6/conf/{device}/addr_gen_mode", str(_NO_AUTOMATIC_ADDRESS)
-            )
+            mode = f"net/ipv6/conf/{device}/addr_gen_mode"
+            self._sysctls.apply(mode, str(_NO_AUTOMATIC_ADDRESS))
             index = socket.if_nametoindex(device)
             await self._ask("link", "set", index=index, mtu=_NEAR_MTU, state="up")
             await self._ask("addr", "add", **_address_words(index, f"{NEAR_END}/64"))
@@ -217,6 +233,7 @@ class KernelNetwork:
         if self._remembered is not None:
             self._remembered.close()
             self._remembered = None
+        self._sysctls.close()
         self._forget_socket()
 
     def _listen(self, hints: Hints) -> AsyncIterator[None]:
@@ -227,9 +244,13 @@ class KernelNetwork:
 
     async def _look(self, question: object, ask: Callable[[], Awaitable[_T]]) -> _T:
         """Ask about routes, rules or addresses, unless nothing changed since last time."""
+        return await self._memory.answer(question, ask)
+
+    @property
+    def _memory(self) -> Remembered:
         if self._remembered is None:
             self._remembered = Remembered()
-        return await self._remembered.answer(question, ask)
+        return self._remembered
 
     async def _ask(self, subject: str, verb: str, **words: Any) -> list[Any]:
         """Do one request and return all answers; NetlinkError if the kernel refuses."""
@@ -383,17 +404,10 @@ class KernelNetwork:
         attributes = [pair for pair in message["attrs"] if pair[0] != "FRA_PROTOCOL"]
         return await self._change("rule", "del", sentence, words | {"attrs": attributes})
 
-    def _set_sysctl(self, path: str, value: str) -> str:
-        file = self._sysctl_root / path
-        try:
-            if file.read_text().split() == value.split():
-                return ""
-            file.write_text(value)
-        except FileNotFoundError:
-            return f"missing sysctl {path}: this kernel or machine does not have it"
-        except OSError as error:
-            return f"refused: sysctl {path} = {value}: {error.strerror}"
-        return f"set sysctl {path} = {value}"
+
+def _nothing_done(sentences: Iterable[str]) -> bool:
+    """Whether there was nothing to do, but for what must come from elsewhere."""
+    return all(sentence.startswith("missing ") for sentence in sentences if sentence)
 
 
 def _why(error: NetlinkError | OSError) -> str:

@@ -38,6 +38,29 @@ class Remembered:
             self._answers[question] = answer
         return answer
 
+    async def unless_settled(
+        self,
+        question: object,
+        wanted: object,
+        make: Callable[[], Awaitable[_T]],
+        settled: Callable[[_T], bool],
+    ) -> _T:
+        """Return what came of it when the same was wanted last, or see to it now.
+
+        That is asked for only if what came of it was `settled`: there was nothing to be done.
+        """
+
+        async def once() -> tuple[object, _T]:
+            return wanted, await make()
+
+        for_what, came = await self.answer(question, once)
+        if for_what != wanted:
+            del self._answers[question]
+            _, came = await self.answer(question, once)
+        if not settled(came):
+            self._answers.pop(question, None)
+        return came
+
     def close(self) -> None:
         """Close the socket."""
         self._hints.close()

@@ -4,16 +4,17 @@ The question travels over the instance's `lo`, so it needs no route and no addre
 the answer is about the instance alone.
 """
 
-import asyncio
 import ctypes
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from pltfrms.drivers.descriptors import run
 from pltfrms.drivers.workload.connections import count_connections
 from pltfrms.drivers.workload.records import start_ticks
+from pltfrms.drivers.workload.rounds import Answers, Question, ask_all
 from pltfrms.errors import InvariantError
 from pltfrms.model.addresses import Address
 from pltfrms.model.machine import Instance
@@ -22,10 +23,7 @@ from pltfrms.model.service import Probe, ProbeKind
 _CLONE_NEWNET = 0x40000000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
-_HTTP_PORT = 80
 _GONE: Final = "cannot ask the instance: it is gone"
-_STATUS_LINE_BYTES = 1024
-_OK_STATUS: Final = range(200, 400)
 
 
 class NamespaceProber:
@@ -34,10 +32,12 @@ class NamespaceProber:
     def __init__(self) -> None:
         """Remember our own network namespace, to come back to it."""
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._answers = Answers()
 
     def close(self) -> None:
         """Forget our own network namespace."""
         os.close(self._home)
+        self._answers.close()
 
     async def probe(
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
@@ -45,32 +45,30 @@ class NamespaceProber:
         """See `ports.Prober`. All addresses are asked at once; takes `timeout_ms` at most."""
         if probe.kind is ProbeKind.EXEC:
             return await _run_inside(instance, probe)
-        answers = await asyncio.gather(
-            *(self._ask(instance, probe, address) for address in addresses)
-        )
-        return next(filter(None, answers), "")
+        with ExitStack() as held:
+            try:
+                sockets = self._sockets(instance.pid, addresses, held)
+            except OSError:
+                return _GONE
+            pairs = zip(sockets, addresses, strict=True)
+            questions = [Question(connection, probe, address) for connection, address in pairs]
+            if not await ask_all(self._answers, questions, probe.timeout_ms / 1000):
+                for question in questions:
+                    if question.events:
+                        question.end(f"no answer within {probe.timeout_ms} ms")
+        for question, address in zip(questions, addresses, strict=True):
+            if question.failure:
+                return f"{probe.kind} {address} port {probe.port}: {question.failure}"
+        return ""
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""
         return await count_connections(instance.pid, addresses)
 
-    async def _ask(self, instance: Instance, probe: Probe, address: Address) -> str:
-        try:
-            connection = self._socket(instance.pid, _FAMILIES[address.version])
-        except OSError:
-            return _GONE
-        with connection:
-            try:
-                async with asyncio.timeout(probe.timeout_ms / 1000):
-                    failure = await _talk(connection, probe, address)
-            except TimeoutError:
-                failure = f"no answer within {probe.timeout_ms} ms"
-            except OSError as error:
-                failure = os.strerror(error.errno or 0)
-        return failure and f"{probe.kind} {address} port {probe.port}: {failure}"
-
-    def _socket(self, pid: int, family: int) -> socket.socket:
-        """Make a socket in the network namespace of `pid`; OSError when that is gone.
+    def _sockets(
+        self, pid: int, addresses: Sequence[Address], held: ExitStack
+    ) -> list[socket.socket]:
+        """Make sockets in the network namespace of `pid`; OSError when that is gone.
 
         A socket stays where it was made. Nothing else runs in between: no `await`, no threads.
         """
@@ -78,7 +76,7 @@ class NamespaceProber:
         try:
             _enter(away)
             try:
-                return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                return [held.enter_context(_socket(each)) for each in addresses]
             finally:
                 self._go_home()
         finally:
@@ -105,27 +103,6 @@ async def _run_inside(instance: Instance, probe: Probe) -> str:
     return failure and f"{probe.command[0]}: {failure}"
 
 
-async def _talk(connection: socket.socket, probe: Probe, address: Address) -> str:
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(connection, (str(address), probe.port))
-    return await _get(connection, probe, address) if probe.kind is ProbeKind.HTTP else ""
-
-
-async def _get(connection: socket.socket, probe: Probe, address: Address) -> str:
-    loop = asyncio.get_running_loop()
-    host = f"[{address}]" if ":" in str(address) else str(address)
-    port = "" if probe.port == _HTTP_PORT else f":{probe.port}"
-    request = f"GET {probe.path} HTTP/1.1\r\nHost: {host}{port}\r\nConnection: close\r\n\r\n"
-    await loop.sock_sendall(connection, request.encode())
-    answer = b""
-    while b"\r\n" not in answer and len(answer) < _STATUS_LINE_BYTES:
-        part = await loop.sock_recv(connection, _STATUS_LINE_BYTES)
-        if not part:
-            return "closed without an answer"
-        answer += part
-    line = answer.partition(b"\r\n")[0].decode(errors="replace")
-    version, _, rest = line.partition(" ")
-    status = rest[:3]
-    if not version.startswith("HTTP/1.") or not status.isdecimal():
-        return f"not an HTTP answer: {line[:60]!r}"
-    return "" if int(status) in _OK_STATUS else f"{probe.path} answers {status}"
+def _socket(address: Address) -> socket.socket:
+    kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+    return socket.socket(_FAMILIES[address.version], kind)
