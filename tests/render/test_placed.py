@@ -34,10 +34,16 @@ def test_a_node_speaks_for_what_is_placed_there(tmp_path: Path) -> None:
     text = render_bird(ONLY_PLACED, "fra-e1", PLACED)
     assert complaints(text, tmp_path) == ""
     some, nothing = session(text, "fra-n1"), session(text, "fra-n2")
-    assert "[ 198.51.100.1/32, 198.51.100.32/32 ]" in some
-    assert "[ 2001:db8:100::1/128, 2001:db8:100::20/128 ]" in some
     pool = "fd00:77:0:1001:1"
-    assert f"[ {pool}:1::/96{{128,128}}, {pool}:20::/96{{128,128}} ]" in some
+    for kind, members in (
+        ("ipv4", "198.51.100.1/32, 198.51.100.32/32"),
+        ("ipv6", "2001:db8:100::1/128, 2001:db8:100::20/128"),
+        ("instances", f"{pool}:1::/96{{128,128}}, {pool}:20::/96{{128,128}}"),
+    ):
+        name = f"'placed.{kind}.fra-n1'"
+        assert f"define {name} = [ {members} ];\n" in text
+        assert f"net !~ {name} then" in some
+        assert text.count(members) == 1, "it has two sessions with that node"
     assert nothing.count("not placed there") == 3
     assert "!~" not in nothing
 

@@ -63,9 +63,11 @@ class _Family:
 class _Permitted:
     """The services that are accepted from a node, and their instances there.
 
-    What is in a set of BIRD, as text: there may be many thousands.
+    What is in a set of BIRD, as text: there may be many thousands, so each is said once,
+    however many sessions with the node there are.
     """
 
+    node: str
     four: str
     six: str
     instances: str
@@ -125,6 +127,7 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
         *platform.machines_of(Role.CONTROLLER, me.datacenter),
     )
     sessions = platform.sessions_of(me.name)
+    neighbors = _neighbors(platform, me, inside, conditions)
     return fill(
         "edge.j2",
         **_common(platform, me),
@@ -133,7 +136,8 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
         bfd_interfaces=_unique(session.interface for _, session in sessions if session.bfd),
         ospf_ports=ospf_ports(platform, me, conditions.costs),
         cold_routes=cold_routes(platform, me) if conditions.cold else (),
-        neighbors=_neighbors(platform, me, inside, conditions),
+        neighbors=neighbors,
+        permitted=tuple(dict.fromkeys(each.permitted for each in neighbors if each.permitted)),
         placed_only=platform.guards.node_prefixes is NodePrefixes.PLACED,
         mesh=mesh(platform, me),
         defaults=takes_defaults(platform),
@@ -238,6 +242,7 @@ def _permitted(
         return None
     permits = conditions.permits.get(machine.name, ())
     return _Permitted(
+        node=machine.name,
         four=", ".join(str(permit.prefix4) for permit in permits),
         six=", ".join(str(permit.prefix6) for permit in permits),
         instances=", ".join(

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from pltfrms.agent.routing import routing as routing_module
+from pltfrms.agent.routing import rendered
 from pltfrms.agent.routing.policy import POLICY_FILE
 from pltfrms.agent.routing.routing import QUIET_SECONDS
 from pltfrms.errors import InvariantError
@@ -452,7 +452,7 @@ def test_a_new_version_of_the_agent_lets_controllers_hear_first_what_it_wants(
         def other(platform: Platform, machine: str) -> str:
             return f"2 {policy_fingerprint(platform, machine)}"
 
-        monkeypatch.setattr(routing_module, "policy_fingerprint", other)
+        monkeypatch.setattr(rendered, "policy_fingerprint", other)
         bench.controllers.turn = other(OLD, "fra-e1")
         async with bench.life(QUIET_SECONDS - 1):
             waiting = bench.status.routing
@@ -473,7 +473,7 @@ def test_what_cannot_be_rendered_is_nothing_that_is_wanted(
         bench = _bench()
         async with bench.life():
             with monkeypatch.context() as broken:
-                broken.setattr(routing_module, "policy_fingerprint", _not_rendered)
+                broken.setattr(rendered, "policy_fingerprint", _not_rendered)
                 await bench.order(_target(1, NEW), seconds=5.0)
                 assert bench.status.generation == 1
                 assert bench.status.routing.wanted == ""

@@ -21,6 +21,7 @@ from pltfrms.agent.problems import Problems
 from pltfrms.agent.routing.costs import Costs
 from pltfrms.agent.routing.permits import Permits
 from pltfrms.agent.routing.policy import Policy, WantedPolicy
+from pltfrms.agent.routing.rendered import Rendered
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.routing.trial import Attempt, try_out
 from pltfrms.agent.routing.validation import Validation
@@ -33,7 +34,7 @@ from pltfrms.model.machine import BgpState
 from pltfrms.model.state import RoutingState, RoutingStatus
 from pltfrms.model.topology import Platform, Role
 from pltfrms.planner.routing.instants import next_instant_ms
-from pltfrms.render.bird import policy_fingerprint, render_bird
+from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions
 
 APPLY_SECONDS: Final = 10.0
@@ -92,6 +93,7 @@ class Routing:
         self._world = around.world
         self._machine = machine
         self._policy = Policy(machine, around.world.disk)
+        self._rendered = Rendered(machine)
         self._validation = Validation(around.world, around.problems)
         self._interventions = Interventions()
         self._on_trial: WantedPolicy | None = None
@@ -123,9 +125,13 @@ class Routing:
         """
         self._at_a_loss = True
         conditions = Conditions(interventions=interventions, now_ms=self._world.clock.unix_ms())
-        render_bird(platform, self._machine, conditions)
-        fingerprint = policy_fingerprint(platform, self._machine)
         before = self._policy.wish
+        if before is None or (before.platform, self._interventions) != (
+            platform,
+            interventions,
+        ):
+            render_bird(platform, self._machine, conditions)
+        fingerprint = self._rendered.fingerprint(platform)
         if (
             self._state is RoutingState.REVERTED
             and before
@@ -371,9 +377,8 @@ class Routing:
         return self._policy.fingerprint or self._unconfirmed
 
     def _text(self, platform: Platform, sight: _Sight) -> str:
-        return render_bird(
+        return self._rendered.text(
             platform,
-            self._machine,
             Conditions(
                 costs=self._around.costs.by_link(),
                 permits=self._around.permits.by_node(),

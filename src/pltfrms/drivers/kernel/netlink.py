@@ -7,9 +7,7 @@ word to anybody, so BIRD would announce them until its next scan.
 import asyncio
 import contextlib
 import errno
-import fcntl
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +19,7 @@ from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from pltfrms.drivers.kernel.bpf import Side
+from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, mtu_of, why_unusable
 from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
 from pltfrms.drivers.kernel.remembered import Remembered
@@ -44,8 +43,6 @@ _UNICAST, _BLACKHOLE, _PROHIBIT = 1, 6, 8
 _TO_TABLE = 1
 _NODAD = 0x02
 _NO_AUTOMATIC_ADDRESS = 1
-_SIOCGIFFLAGS, _UP, _RUNNING = 0x8913, 0x1, 0x40
-_SIOCGIFMTU = 0x8921
 _CLSACT: Final = {Side.INGRESS: 0xFFFFFFF2, Side.EGRESS: 0xFFFFFFF3}
 """Parents of filters (`struct tcmsg`)."""
 _FILTER_PREFERENCE, _FILTER_HANDLE = 53, 1
@@ -110,7 +107,7 @@ class KernelNetwork:
             for route in await self.routes(table)
             if route.proto in OUR_PROTOS
         ]
-        return compare(have, routes, _why_unusable)
+        return compare(have, routes, why_unusable)
 
     async def routes(self, table: int) -> tuple[Route, ...]:
         """See `ports.Network`. The nexthop of a route via an IPv4 router has no `via`."""
@@ -309,8 +306,8 @@ class KernelNetwork:
     ) -> list[str]:
         try:
             index = socket.if_nametoindex(device.name)
-            up = _flags(device.name) & _UP
-            mtu = _interface_word(device.name, _SIOCGIFMTU, "i")
+            up = flags_of(device.name) & UP
+            mtu = mtu_of(device.name)
         except OSError:
             return [f"missing device {device.name}"]
         sentences = [
@@ -343,7 +340,7 @@ class KernelNetwork:
         Without carrier at the wrong instant the kernel keeps an address and forgets its route.
         """
         addresses = [address for address in device.addresses if address.ip.is_link_local]
-        if not addresses or index in self._connected or not _flags(device.name) & _RUNNING:
+        if not addresses or index in self._connected or not flags_of(device.name) & RUNNING:
             return []
         try:
             await self._ask("route", "get", dst=str(addresses[0].ip + 1), oif=index)
@@ -414,30 +411,6 @@ def _why(error: NetlinkError | OSError) -> str:
     if isinstance(error, NetlinkError):
         return str(error.args[-1])
     return str(error.strerror or error)
-
-
-def _flags(device: str) -> int:
-    return _interface_word(device, _SIOCGIFFLAGS, "H")
-
-
-def _interface_word(device: str, question: int, code: str) -> int:
-    """Return one number that the kernel knows of a device, of this `struct` code."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        request = struct.pack("16s16x", device.encode())
-        answer = fcntl.ioctl(asker.fileno(), question, request)
-    word: int = struct.unpack_from(code, answer, 16)[0]
-    return word
-
-
-def _why_unusable(device: str) -> str:
-    """Return why no packet can leave through a device; an ioctl, because it is the fastest."""
-    try:
-        flags = _flags(device)
-    except OSError:
-        return "no such device"
-    if not flags & _UP:
-        return "down"
-    return "" if flags & _RUNNING else "no carrier"
 
 
 def _route_words(route: Route) -> dict[str, Any]:
