@@ -36,7 +36,9 @@ def _accepted(bench: Bench, node: str = "fra-n1") -> set[int] | None:
     text = bench.bird.loaded.split(f"protocol bgp 'node.{node}.a'")[1].split("ipv6")[0]
     if "not placed there" not in text:
         return ANY
-    return {int(number) for number in re.findall(r"198\.51\.100\.(\d+)/32", text)}
+    name = f"'placed.ipv4.{node}'"
+    members = re.findall(rf"define {name} = (.*);", bench.bird.loaded) if name in text else [""]
+    return {int(number) for number in re.findall(r"198\.51\.100\.(\d+)/32", members[0])}
 
 
 def test_it_grows_at_once_and_shrinks_slowly_without_turn_or_trial() -> None:

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from pltfrms.model.addresses import Address
@@ -20,7 +21,6 @@ from pltfrms.model.service import Probe, ProbeKind
 _HTTP_PORT: Final = 80
 _STATUS_LINE_BYTES: Final = 1024
 _OK_STATUS: Final = range(200, 400)
-_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EALREADY})
 _NEVER: Final = 0
 """No epoll event: the question has its answer."""
 
@@ -47,6 +47,11 @@ class Answers:
         """Wait no more; to be called before the socket is closed."""
         if self._waiting.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+
+    @property
+    def waiting(self) -> int:
+        """For how many sockets somebody waits."""
+        return len(self._waiting)
 
     def close(self) -> None:
         """Release what the kernel keeps for us."""
@@ -81,15 +86,17 @@ class Question:
         self._asks = _request(_text(address), probe) if self._http else b""
         self._where = (_text(address), probe.port)
         self._heard = b""
-        self.go_on()
-        if self.events:  # over `lo` it is connected by now, or refused
-            self.go_on()
+        code = connection.connect_ex(self._where)
+        if code in {0, errno.EINPROGRESS}:
+            self.go_on()  # over `lo` it is connected by now
+        else:
+            self.end(os.strerror(code))
 
     def go_on(self) -> None:
         """Do what can be done now."""
         try:
             if self.events == select.EPOLLOUT:
-                self._connect()
+                self._ask()
             if self.events == select.EPOLLIN:
                 self._read()
         except OSError as error:
@@ -99,17 +106,15 @@ class Question:
         """Have the answer."""
         self.events, self.failure = _NEVER, failure
 
-    def _connect(self) -> None:
-        code = self.connection.connect_ex(self._where)
-        if code in _UNDER_WAY:
-            return
-        if code not in {0, errno.EISCONN}:
-            raise OSError(code, os.strerror(code))
+    def _ask(self) -> None:
         if self._http:
-            self.connection.send(self._asks)
-            self.events = select.EPOLLIN
-        else:
+            with suppress(BlockingIOError):  # not connected yet
+                self.connection.send(self._asks)
+                self.events = select.EPOLLIN
+        elif (code := self.connection.connect_ex(self._where)) in {0, errno.EISCONN}:
             self.end()
+        elif code != errno.EALREADY:
+            self.end(os.strerror(code))
 
     def _read(self) -> None:
         try:
