@@ -181,17 +181,44 @@ def test_a_watch_from_before_a_compaction_ends_and_a_list_goes_on(check: Check) 
     check(scenario)
 
 
+def test_a_member_that_is_away_is_not_forgotten_when_nobody_says_who_there_is(
+    mortal_etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(_self: EtcdMembers) -> dict[str, str]:
+        return {}
+
+    async def run() -> None:
+        known, new = (EtcdMembers(mortal_etcd.endpoints) for _ in range(2))
+        try:
+            await until_named(known)
+            monkeypatch.setattr(EtcdMembers, "_names", nobody)
+            mortal_etcd.kill(1)
+            for members, name in ((known, "m1"), (new, mortal_etcd.endpoints[1])):
+                look = await until_seen(members, lambda seen: seen.revision > 0)
+                assert len(look.members) == 3
+                assert [m.name for m in look.members if m.trouble] == [name]
+        finally:
+            await known.close()
+            await new.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_a_member_that_does_not_answer_is_named(mortal_etcd: EtcdCluster) -> None:
     async def story(members: EtcdMembers) -> None:
         await until_named(members)
         for stop, back in ((mortal_etcd.freeze, mortal_etcd.thaw), (mortal_etcd.kill, None)):
             stop(1)
-            look = await until_seen(members, lambda seen: bool(by_name(seen)["m1"].trouble))
+            look = await until_seen(
+                members, lambda seen: seen.revision > 0 and bool(by_name(seen)["m1"].trouble)
+            )
             assert [m.name for m in look.members if m.trouble] == ["m1"]
             assert by_name(look)["m1"].file_bytes == 0
             if back:
                 back(1)
-                await until_seen(members, lambda seen: not by_name(seen)["m1"].trouble)
+                await until_seen(
+                    members, lambda seen: seen.revision > 0 and not by_name(seen)["m1"].trouble
+                )
         mortal_etcd.kill(2)
         look = await until_seen(members, lambda seen: not seen.revision)
         assert all(member.trouble for member in look.members)

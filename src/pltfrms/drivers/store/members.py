@@ -75,12 +75,15 @@ class EtcdMembers:
                     StoreMember(name=each.endpoint, trouble=each.trouble) for each in said
                 ),
             )
-        names = names or {number: self._name_of(number) for number in statuses}
+        names = names or {number: name for name, number in self._ids.items()}
+        nameless = [] if names else [each for each in said if not each.status]
+        names = names or {number: number for number in statuses}
         self._ids = {name: number for number, name in names.items()}
         self._endpoint_of = {
             names[number]: each.endpoint for number, each in statuses.items() if number in names
         }
         members = [_member(name, statuses.get(number)) for number, name in names.items()]
+        members += [StoreMember(name=each.endpoint, trouble=each.trouble) for each in nameless]
         self._leader = next((member.name for member in members if member.leader), "")
         return StoreLook(
             revision=max(_revision(each.status) for each in statuses.values()),
@@ -148,9 +151,6 @@ class EtcdMembers:
         if endpoint is None:
             raise UnavailableError(f"no member {member!r} of the store has answered")
         return endpoint
-
-    def _name_of(self, number: str) -> str:
-        return next((name for name, known in self._ids.items() if known == number), number)
 
     async def _hear(self, endpoint: str) -> _Said:
         """Ask a member for its state, and for a key: who is being defragmented has none."""
