@@ -3,9 +3,10 @@
     .venv/bin/python bench/controller.py [--machines 100] [--controllers 1] [--json]
 
 Runs as root, in a machine of its own: three etcd members, real controllers (1 or 3), and as
-many simulated agents as there are machines, 20 replicas on each node. They share the cores of
-one machine, so look at the CPU time of the controllers before anything that is wall time. How
-long heartbeats took a tenth of the machines says, in a process that has little else to do.
+many simulated agents as there are machines, 20 replicas on each node unless told otherwise.
+They share the cores of one machine, so look at the CPU time of the controllers before anything
+that is wall time. How long heartbeats took a tenth of the machines says, in a process that has
+little else to do.
 
 For each step: CPU of all controllers and of all etcd members in cores, heartbeats (how long one
 took, how many nobody took, the longest silence of a machine), machines that fetched a target,
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -45,7 +47,6 @@ from tests.strategies import make_spec
 _DATACENTERS = 5
 _EDGES = 2
 _MEMBERS = 3
-_REPLICAS_PER_NODE = 20
 _SERVICES_PER_CHANGE = 40
 _AGENT_PROCESSES = 2
 _TIMED_SHARE = 10
@@ -230,9 +231,12 @@ def running(machines: int, controllers: int, *, watched: bool) -> Iterator[Site]
 class Bench:
     """Takes the steps and measures each."""
 
-    def __init__(self, site: Site, seconds: float, *, rest_alone: bool = False) -> None:
+    def __init__(
+        self, site: Site, seconds: float, replicas_per_node: int, *, rest_alone: bool
+    ) -> None:
         """Measure a step of no end of its own for so many seconds."""
         self._site = site
+        self._replicas_per_node = replicas_per_node
         self._rest_alone = rest_alone
         self._seconds = seconds
         self._events = 0
@@ -242,7 +246,7 @@ class Bench:
         """Take all steps."""
         site, agents = self._site, len(self._site.platform.managed)
         self._measure("cold start", lambda: site.wait("contact", _all_present, _START_SECONDS))
-        specs = _specs(site.platform)
+        specs = _specs(site.platform, self._replicas_per_node)
         self._measure("place all", lambda: self._place(specs))
         self._measure("at rest", self._rest)
         if self._rest_alone:
@@ -262,12 +266,16 @@ class Bench:
         time.sleep(self._seconds)
 
     def _place(self, specs: Sequence[ServiceSpec]) -> None:
+        """Apply one change after the other, each when what was wanted before is ready."""
+        wanted = 0
         for start in range(0, len(specs), _SERVICES_PER_CHANGE):
-            self._apply(specs[start : start + _SERVICES_PER_CHANGE])
-        wanted = sum(
-            spec.per_datacenter * len(spec.datacenters or range(_DATACENTERS)) for spec in specs
-        )
-        self._site.wait("all ready", lambda seen: _ready_count(seen) == wanted, 600)
+            some = specs[start : start + _SERVICES_PER_CHANGE]
+            self._apply(some)
+            wanted += sum(
+                spec.per_datacenter * len(spec.datacenters or range(_DATACENTERS))
+                for spec in some
+            )
+            self._site.wait("all ready", partial(_are_ready, wanted), 600)
         time.sleep(2)
 
     def _change(self, spec: ServiceSpec) -> None:
@@ -339,6 +347,10 @@ def _all_present(seen: Snapshot) -> bool:
     return all(seen.contact(name) is Contact.PRESENT for name in names)
 
 
+def _are_ready(wanted: int, seen: Snapshot) -> bool:
+    return _ready_count(seen) == wanted
+
+
 def _ready_count(seen: Snapshot) -> int:
     return sum(
         instance.phase is Phase.READY and instance.allocation in seen.allocations
@@ -351,9 +363,9 @@ def _is_replaced(seen: Snapshot, node: str) -> bool:
     return not any(each.node == node for each in seen.allocations.values())
 
 
-def _specs(platform: Platform) -> tuple[ServiceSpec, ...]:
+def _specs(platform: Platform, replicas_per_node: int) -> tuple[ServiceSpec, ...]:
     nodes = len(platform.machines_of(Role.NODE))
-    count = nodes * _REPLICAS_PER_NODE // (2 * _DATACENTERS)
+    count = nodes * replicas_per_node // (2 * _DATACENTERS)
     specs = (make_spec(f"s{number:04d}", cpu=0.1) for number in range(count))
     first, *others = (
         replace(spec, run=replace(spec.run, memory_bytes=1 << 20)) for spec in specs
@@ -433,6 +445,7 @@ def main() -> None:
     parser.add_argument("--machines", type=int, default=100)
     parser.add_argument("--controllers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--replicas-per-node", type=int, default=20)
     parser.add_argument("--slices", action="store_true", help="longest slices of event loops")
     parser.add_argument("--rest-alone", action="store_true", help="nothing after `at rest`")
     parser.add_argument("--json", action="store_true")
@@ -441,7 +454,9 @@ def main() -> None:
     async def scenario() -> None:
         _run("ip", "link", "set", "lo", "up")
         with running(asked.machines, asked.controllers, watched=asked.slices) as site:
-            bench = Bench(site, asked.seconds, rest_alone=asked.rest_alone)
+            bench = Bench(
+                site, asked.seconds, asked.replicas_per_node, rest_alone=asked.rest_alone
+            )
             bench.run()
         what = {"machines": asked.machines, "controllers": asked.controllers}
         if asked.json:

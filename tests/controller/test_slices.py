@@ -1,14 +1,28 @@
 """Nothing long is computed in the loop that takes heartbeats."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from bench.planner import make_cases
+from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.deciding import Deciding
+from pltfrms.controller.state import (
+    ALLOCATIONS,
+    PLATFORM_KEY,
+    SERVICES,
+    Reader,
+    Stored,
+    status_key,
+)
 from pltfrms.drivers.aside import SMALL
+from pltfrms.drivers.store.ports import KeyValue, Listing
+from pltfrms.drivers.store.watching import merged
 from pltfrms.model.api import Change
+from pltfrms.model.state import Snapshot
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec
@@ -17,6 +31,10 @@ _T = TypeVar("_T")
 
 MANY = tuple(replace(make_spec(f"s{number}"), per_datacenter=3) for number in range(40))
 """They run nowhere yet, and are to run at 360 places."""
+
+
+AT_MOST_MS = 60
+"""Of one status change: three times what is promised."""
 
 
 class _Sizes:
@@ -50,3 +68,41 @@ def test_a_preview_of_many_new_replicas_is_not_made_in_the_loop() -> None:
         assert min(sizes.seen) > SMALL
 
     simulate(story)
+
+
+def _listing(snapshot: Snapshot) -> Listing:
+    words = {
+        PLATFORM_KEY: snapshot.platform,
+        **{SERVICES + name: each for name, each in snapshot.services.items()},
+        **{ALLOCATIONS + name: each for name, each in snapshot.allocations.items()},
+        **{status_key(name): each for name, each in snapshot.statuses.items()},
+    }
+    entries = tuple(
+        KeyValue(key=key, value=encode(words[key]), mod_revision=1) for key in sorted(words)
+    )
+    return Listing(revision=1, entries=entries, total=len(entries))
+
+
+def test_a_status_change_costs_little_at_1000_nodes_and_20000_replicas() -> None:
+    """From what was written since to knowing that there is nothing new to plan."""
+    full = make_cases(1000, 20, 500)["nothing to do"]
+    reader, deciding = Reader(), Deciding(_Sizes(), Counters())
+    listing = _listing(full)
+    taken = []
+
+    async def plan(stored: Stored) -> None:
+        snapshot = stored.snapshot(full.machines, 5)
+        assert snapshot
+        await deciding.decide(snapshot)
+
+    asyncio.run(plan(reader.read(listing)))
+    for revision, (name, status) in enumerate(list(full.statuses.items())[:4], start=2):
+        said = replace(status, problems=(f"at {revision}",))
+        newer = KeyValue(key=status_key(name), value=encode(said), mod_revision=revision)
+        began = time.thread_time()
+        listing = merged(listing, Listing(revision=revision, entries=(newer,), total=1))
+        stored = reader.read(listing)
+        asyncio.run(plan(stored))
+        taken.append(1000 * (time.thread_time() - began))
+        assert stored.statuses[name] == said
+    assert min(taken) <= AT_MOST_MS

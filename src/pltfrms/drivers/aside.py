@@ -18,7 +18,7 @@ from pltfrms.errors import UnavailableError
 SMALL = 300
 """Work of this size is done at once: it takes less time than to copy a process."""
 _AT_ONCE = 2
-_LESS_URGENT = 5
+_LESS_URGENT = 10
 _FIRST_DESCRIPTOR = 3
 _DESCRIPTORS = 65_536
 _CHUNK_BYTES = 1 << 20

@@ -177,9 +177,9 @@ class Mirror:
         newer = await self._store.list(self._prefix, known.revision)
         if newer.revision < known.revision:
             return newer
-        merged = _merged(known, newer)
-        if len(merged.entries) == newer.total:
-            return merged
+        found = merged(known, newer)
+        if len(found.entries) == newer.total:
+            return found
         return await self._look_at_all(known)
 
     async def _look_at_all(self, known: Listing | None) -> Listing:
@@ -194,7 +194,7 @@ class Mirror:
         return whole
 
 
-def _merged(known: Listing, newer: Listing) -> Listing:
+def merged(known: Listing, newer: Listing) -> Listing:
     """Return what is known with what was written since; the same entries if nothing was."""
     if not newer.entries:
         return replace(known, revision=newer.revision)
