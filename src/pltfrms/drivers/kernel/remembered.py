@@ -55,7 +55,7 @@ class Remembered:
 
         for_what, came = await self.answer(question, once)
         if for_what != wanted:
-            del self._answers[question]
+            self._answers.pop(question, None)
             _, came = await self.answer(question, once)
         if not settled(came):
             self._answers.pop(question, None)
