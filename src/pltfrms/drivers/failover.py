@@ -1,8 +1,22 @@
-"""Which endpoint to ask first, and which next. No I/O."""
+"""Which endpoint to ask first, and which next; and that one did not answer. No I/O."""
 
 from collections.abc import Callable, Sequence
 
 from pltfrms.errors import UsageError
+
+
+class SilentError(Exception):
+    """An endpoint did not answer; `sent`: it may have heard the question."""
+
+    def __init__(self, problem: str, *, sent: bool = True) -> None:
+        """Say in a sentence what went wrong."""
+        super().__init__(problem)
+        self.sent = sent
+
+
+def sentence_of(error: Exception) -> str:
+    """Return what went wrong with a connection."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 class Failover:

@@ -11,15 +11,18 @@ from urllib.parse import quote
 
 from pltfrms import codec
 from pltfrms.drivers.controlplane.asking import (
+    CONNECT_SECONDS,
     LONG_POLL_MARGIN_SECONDS,
     Attempts,
+    ControllerAnswer,
     Request,
-    SilentError,
+    base_url,
     not_understood,
     said_of,
+    socket_of,
 )
-from pltfrms.drivers.controlplane.lines import Lines, Reply
-from pltfrms.drivers.failover import Failover
+from pltfrms.drivers.failover import Failover, SilentError
+from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp
 from pltfrms.errors import UsageError, VersionError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
 from pltfrms.model.plan import Target, TargetNews
@@ -43,7 +46,9 @@ class HttpControlPlane:
         self._failover = Failover(
             urls, monotonic=time.monotonic, home_after_seconds=_HOME_AFTER_SECONDS
         )
-        self._lines = {url: Lines(url) for url in urls}
+        self._controllers = {
+            url: KeptHttp(base_url(url), CONNECT_SECONDS, socket=socket_of(url)) for url in urls
+        }
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Say that the machine lives."""
@@ -79,14 +84,14 @@ class HttpControlPlane:
 
     async def close(self) -> None:
         """Release connections."""
-        for lines in self._lines.values():
-            await lines.close()
+        for controller in self._controllers.values():
+            await controller.close()
 
-    async def _ask(self, request: Request, read: Callable[[Reply], _T]) -> _T:
+    async def _ask(self, request: Request, read: Callable[[ControllerAnswer], _T]) -> _T:
         attempts = Attempts(self._failover, request)
         for endpoint in self._failover.order():
             try:
-                reply = await self._lines[endpoint].ask(request)
+                reply = await self._reply(endpoint, request)
                 if reply.good:
                     answer = read(reply)
                     self._failover.answered(endpoint)
@@ -99,11 +104,19 @@ class HttpControlPlane:
                 attempts.refused(endpoint, error)
         raise attempts.failure()
 
+    async def _reply(self, endpoint: str, request: Request) -> ControllerAnswer:
+        question = HttpQuestion(request.method, request.target, request.body or b"")
+        seconds = request.answer_seconds  # and as long again for what may be a long target
+        status, content = await self._controllers[endpoint].ask(question, seconds, seconds)
+        return ControllerAnswer(
+            where=f"{base_url(endpoint)}{request.path}", status=status, content=content
+        )
+
 
 # ---- answers -------------------------------------------------------------------------------
 
 
-def _target(reply: Reply, current: Target) -> Target | None:
+def _target(reply: ControllerAnswer, current: Target) -> Target | None:
     """Return a target; who understands a part of it only would do something else.
 
     A controller of a release that sent whole targets only says the same as news.
@@ -119,7 +132,7 @@ def _target(reply: Reply, current: Target) -> Target | None:
 
 def _decoded(
     kind: type[_T],
-    reply: Reply,
+    reply: ControllerAnswer,
     decode: Callable[[type[_T], bytes], _T] = codec.decode,
 ) -> _T:
     try:

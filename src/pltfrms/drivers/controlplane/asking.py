@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit
 
 from pltfrms import codec, errors
 from pltfrms.drivers.failover import Failover
@@ -45,14 +46,25 @@ class Request:
     writes: bool = False
     """Doing it twice can be told from doing it once."""
 
+    @property
+    def target(self) -> str:
+        """The path, with the parameters behind it."""
+        return self.path + (f"?{urlencode(self.parameters)}" if self.parameters else "")
 
-class SilentError(Exception):
-    """A controller did not answer; `sent`: it may have heard the question."""
 
-    def __init__(self, problem: str, *, sent: bool = True) -> None:
-        """Say in a sentence what went wrong."""
-        super().__init__(problem)
-        self.sent = sent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerAnswer:
+    """What a controller answered."""
+
+    where: str
+    """The URL that was asked."""
+    status: int
+    content: bytes
+
+    @property
+    def good(self) -> bool:
+        """Whether it is a success."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 class Attempts:
@@ -148,11 +160,6 @@ def said_of(where: str, status: int, content: bytes) -> PltfrmsError:
     if isinstance(kind, type) and issubclass(kind, PltfrmsError):
         return kind(body.message)
     return InvariantError(f"{body.error}: {body.message}")
-
-
-def sentence_of(error: Exception) -> str:
-    """Return what went wrong with a connection."""
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def not_understood(where: str, error: UsageError) -> VersionError:

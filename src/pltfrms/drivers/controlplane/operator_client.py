@@ -8,27 +8,25 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from http import HTTPStatus
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 from typing import Final, Self, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 from pltfrms import codec
 from pltfrms.drivers.controlplane.asking import (
     CONNECT_SECONDS,
     LONG_POLL_MARGIN_SECONDS,
     Attempts,
+    ControllerAnswer,
     Request,
-    SilentError,
     base_url,
     not_understood,
     said_of,
-    sentence_of,
     socket_of,
 )
-from pltfrms.drivers.failover import Failover
+from pltfrms.drivers.failover import Failover, SilentError, sentence_of
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.api import (
     Change,
@@ -54,17 +52,6 @@ _SAY_AFTER_SECONDS: Final = 1.0
 _SAY_EVERY_SECONDS: Final = 2.0
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    where: str
-    status: int
-    content: bytes
-
-    @property
-    def good(self) -> bool:
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 class OperatorClient:
@@ -258,7 +245,7 @@ class OperatorClient:
 
     def _try(
         self, endpoint: str, request: Request, seconds: float, attempts: Attempts
-    ) -> _Answer | None:
+    ) -> ControllerAnswer | None:
         """Return the good answer of one controller; None if the next one is to be asked."""
         if endpoint in self._slow:
             seconds = min(seconds, _SLOW_SECONDS)
@@ -280,18 +267,19 @@ class OperatorClient:
         self._failover.answered(endpoint)
         raise attempts.final(said)
 
-    def _send(self, endpoint: str, request: Request, seconds: float) -> _Answer:
+    def _send(self, endpoint: str, request: Request, seconds: float) -> ControllerAnswer:
         connection = _connect(endpoint)
         try:
-            path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.path}"
-            query = f"?{urlencode(request.parameters)}" if request.parameters else ""
+            path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.target}"
             headers = {"Content-Type": "application/json"} if request.body else {}
             connection.sock.settimeout(seconds)
-            connection.request(request.method, path + query, request.body, headers)
+            connection.request(request.method, path, request.body, headers)
             self._await(endpoint, connection.sock, seconds, request.holds_seconds)
             with connection.getresponse() as response:
-                return _Answer(
-                    where=f"{endpoint}{path}", status=response.status, content=response.read()
+                return ControllerAnswer(
+                    where=f"{endpoint}{request.path}",
+                    status=response.status,
+                    content=response.read(),
                 )
         except TimeoutError as error:
             raise SilentError(f"no answer within {seconds:.3g} s") from error
@@ -353,7 +341,7 @@ def _age(view: SnapshotView) -> float:
     return view.stale_seconds + len(view.problems)
 
 
-def _decoded(kind: type[_T], answer: _Answer) -> _T:
+def _decoded(kind: type[_T], answer: ControllerAnswer) -> _T:
     try:
         return codec.read(kind, answer.content)
     except UsageError as error:

@@ -1,10 +1,10 @@
-"""HTTP as far as our controllers speak it, and what is none."""
+"""HTTP as far as our controllers and etcd speak it, and what is none."""
 
 import asyncio
 from contextlib import closing, suppress
 
-from pltfrms.drivers.controlplane.asking import Request, SilentError
-from pltfrms.drivers.controlplane.lines import Lines
+from pltfrms.drivers.failover import SilentError
+from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp
 
 
 def _with_raw(answers: list[bytes], questions: int) -> tuple[int, list[str]]:
@@ -24,14 +24,15 @@ def _with_raw(answers: list[bytes], questions: int) -> tuple[int, list[str]]:
                         await asyncio.sleep(0.01)
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        lines = Lines(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        at = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = KeptHttp(at, connect_seconds=0.5)
         for _ in range(questions):
             try:
-                reply = await lines.ask(Request(method="GET", path="/", answer_seconds=0.5))
-                said.append(reply.content.decode())
+                _, content = await client.ask(HttpQuestion("GET", "/"), 0.5)
+                said.append(content.decode())
             except SilentError as error:
                 said.append(str(error))
-        await lines.close()
+        await client.close()
         server.close()
         return connections, said
 
