@@ -68,7 +68,7 @@ class KernelNetwork:
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
         """See `ports.Network`. Sysctls come first: some must precede `up` to have an effect."""
-        sentences = [self._sysctls.apply(path, value) for path, value in state.sysctls]
+        sentences = self._sysctls.apply_all(state.sysctls)
         sentences += await self._memory.unless_settled(
             "state", state, partial(self._apply_told, state), _nothing_done
         )
