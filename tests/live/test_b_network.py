@@ -187,7 +187,7 @@ def test_a_drain_breaks_no_connection_neither_when_it_begins_nor_when_it_ends(
         return report
 
     def check(report: dict[str, Any]) -> None:
-        assert report["lost"] == 0, report
+        assert report["lost"] == 0, json.dumps(report)
 
     despite: tuple[str, ...] = ("--wait", "3s", "--detach", "--yes-i-mean", "headroom")
     try:
