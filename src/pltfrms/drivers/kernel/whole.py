@@ -12,7 +12,7 @@ from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, Hints
 
 _T = TypeVar("_T")
 ATTEMPTS: Final = 16
-"""Each may leave out the same half again: five were too few, once in six runs of a test."""
+"""Each may leave out the same half again, so few are not enough."""
 _BUFFER_BYTES: Final = 4096
 """One message says enough; that others were lost says the same."""
 

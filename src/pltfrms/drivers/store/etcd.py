@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx2
 
-from pltfrms.drivers.failover import Failover
+from pltfrms.drivers.failover import Failover, sentence_of
 from pltfrms.drivers.store.gateway import (
     HEADERS,
     answer_of,
@@ -24,7 +24,6 @@ from pltfrms.drivers.store.gateway import (
     encode_bytes,
     make_client,
     refusal,
-    sentence_of,
 )
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
 from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts

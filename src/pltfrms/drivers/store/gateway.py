@@ -73,8 +73,3 @@ def refusal(status_code: int, text: str) -> Exception:
     if status_code in _INVALID_ARGUMENT_CODES:
         return InvariantError(f"etcd refuses the request: {text[:300]}")
     return BrokenError(f"HTTP {status_code}: {text[:300]}")
-
-
-def sentence_of(error: Exception) -> str:
-    """Return an error in words."""
-    return str(error) or type(error).__name__

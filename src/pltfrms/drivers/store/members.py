@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from pltfrms.drivers.failover import sentence_of
 from pltfrms.drivers.store.gateway import (
     HEADERS,
     answer_of,
     encode_bytes,
-    sentence_of,
 )
 from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
