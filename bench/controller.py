@@ -340,6 +340,7 @@ class Bench:
                 note=self._note,
             )
         )
+        print(f"{step}: {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def _all_present(seen: Snapshot) -> bool:

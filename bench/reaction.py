@@ -46,8 +46,9 @@ LOOK_SECONDS = 1.0
 """How long packets are sent before that, to see who gets them."""
 CLIENT = "berlin"
 PORT = 80
-SILENCE_SECONDS = 0.2
-"""No packet for so long: the edges know. A replica that comes back has the same address."""
+SILENCE_SECONDS = 0.06
+"""No packet for so long: the edges know. A replica that comes back has the same address, and
+first comes back after 0.2 s."""
 _ALL, _IPV6 = 3, 0x86DD
 """Ethernet types."""
 _SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
