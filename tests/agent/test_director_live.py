@@ -79,7 +79,7 @@ def test_external_routes_that_flap_reach_no_director_and_delay_no_table(
         director.want(
             Target(machine=EDGE, generation=1, platform=PLATFORM, balanced=(SERVICE,))
         )
-        kernel = Kernel(world, journal, problems, "test", None, Frost(lambda: False))
+        kernel = Kernel(world, journal, problems, "test", (), Frost(lambda: False))
         kernel.want(network_state(PLATFORM, EDGE))
         await director.begin()
         await kernel.reconcile()

@@ -39,7 +39,7 @@ async def be_edge(socket: Path, directory: Path) -> None:
     sessions = Sessions(world, problems, lambda: None, is_edge=True)
     announcer = Announcer(world, journal, problems, sessions, frost, lambda: FLAPPED)
     announcer.apply(Target(machine=EDGE, generation=1, platform=FLAPPED, services=(WEB,)))
-    kernel = Kernel(world, journal, problems, "machine", announcer, frost)
+    kernel = Kernel(world, journal, problems, "machine", (announcer,), frost)
     running = [asyncio.create_task(sessions.run()), asyncio.create_task(kernel.run())]
     before: tuple[Route, ...] | None = None
     while not any(task.done() for task in running):

@@ -286,7 +286,15 @@ class FakeLab:
     def machines(self) -> tuple[MachineInfo, ...]:
         places = (("fra-e1", "edge"), ("berlin", "eyeball"))
         return tuple(
-            MachineInfo(name=name, role=role, datacenter="", running=True, pid=1, units={})
+            MachineInfo(
+                name=name,
+                role=role,
+                roles=(role,),
+                datacenter="",
+                running=True,
+                pid=1,
+                units={},
+            )
             for name, role in places
         )
 

@@ -51,7 +51,7 @@ class Agent:
         self._targets = targets
         self._applied = (0, "")
         """Generation of the target that is applied, and what it is made of."""
-        self._role = targets.current.platform.machine(machine).role
+        self._me = targets.current.platform.machine(machine)
         self._poked = asyncio.Event()
         self._journal = journal = Journal(machine, world.clock, self._poked.set)
         self._problems = problems = Problems(self._poked.set)
@@ -61,7 +61,7 @@ class Agent:
         self._costs = Costs(world, journal, problems, machine, frost)
         self._permits = Permits(world.clock, world.disk, problems)
         self._sessions = Sessions(
-            world, problems, self._poked.set, is_edge=self._role is Role.EDGE
+            world, problems, self._poked.set, is_edge=self._me.has(Role.EDGE)
         )
         self._announcer = Announcer(
             world, journal, problems, self._sessions, frost, lambda: self._routing.platform
@@ -90,20 +90,20 @@ class Agent:
         self._instances = Instances(
             world, journal, problems, self._settle, lambda: self._director.reachable
         )
-        self._kernel = Kernel(world, journal, problems, self._about, self._source(), frost)
+        self._kernel = Kernel(world, journal, problems, self._about, self._sources(), frost)
         self._fetcher = Fetcher(world, problems, targets, self._follow)
         self._skew = ClockSkew(problems)
         self._reporter = Reporter(world, journal, self._poked, self._report, self._hear)
 
     async def run(self) -> None:
         """Be the agent until cancelled, which leaves everything running as it is."""
-        self._journal.say(self._about, "agent started", f"role {self._role}")
+        self._journal.say(self._about, "agent started", f"role {'+'.join(self._me.roles)}")
         self._problems.set("target on disk", self._targets.loss)
         await self._routing.begin()
         self._director.want(self._targets.current)
-        if self._role is not Role.CONTROLLER:
+        if self._me.forwards:
             await self._director.begin()
-        if self._role is Role.EDGE:
+        if self._me.forwards and not self._me.has(Role.NODE):
             await self._director.attach({})
         await self._follow()
         async with asyncio.TaskGroup() as tasks:
@@ -114,11 +114,11 @@ class Agent:
             tasks.create_task(self._keep("heartbeats", self._reporter.run))
             tasks.create_task(self._keep("targets", self._fetcher.run))
             tasks.create_task(self._keep("disk", lambda: self._disk.run(self._world.clock)))
-            if self._role is not Role.CONTROLLER:
+            if self._me.forwards:
                 tasks.create_task(self._keep("director", self._director.run))
-            if self._role is Role.NODE:
+            if self._me.has(Role.NODE):
                 tasks.create_task(self._instances.run())
-            if self._role is Role.EDGE:
+            if self._me.has(Role.EDGE):
                 tasks.create_task(self._keep("tunnels", self._tunnels.run))
                 tasks.create_task(self._keep("underlay", self._underlay.run))
                 tasks.create_task(self._keep("packet filter", self._filter.run))
@@ -126,12 +126,12 @@ class Agent:
                 tasks.create_task(self._keep("loads", self._loads.run))
                 tasks.create_task(self._keep("way back", self._way_back.run))
 
-    def _source(self) -> RouteSource | None:
+    def _sources(self) -> tuple[RouteSource, ...]:
         sources: dict[Role, RouteSource] = {
             Role.NODE: self._instances,
             Role.EDGE: self._announcer,
         }
-        return sources.get(self._role)
+        return tuple(source for role, source in sources.items() if self._me.has(role))
 
     def _remembering(self, world: World) -> World:
         """Return the world with the disk that never fails us."""
@@ -152,12 +152,14 @@ class Agent:
             aggregates=self._announcer.statuses,
             routing=self._routing.status,
             balancer=self._director.complaint,
-            limits=self._world.workload.limits() if self._role is Role.NODE else "",
+            limits=self._world.workload.limits() if self._me.has(Role.NODE) else "",
             clock_ahead_seconds=self._skew.ahead_seconds,
             problems=self._problems.sentences,
             loads=self._loads.loads,
             outside=self._way_back.tables,
-            missed=absences.missed if self._role is Role.EDGE else None,
+            missed=(*absences.missed, *self._announcer.far_witness.missed)
+            if self._me.has(Role.EDGE)
+            else None,
             vanished=absences.vanished,
         )
 

@@ -20,7 +20,6 @@ from pltfrms.drivers.glass.client import Glass, GlassMachine
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import ROWS, BalancerView
 from pltfrms.model.glass import BalancerAnswers
-from pltfrms.model.topology import Role
 
 _JSON = "application/json"
 _AT_ONCE = 64
@@ -39,9 +38,7 @@ def add_balancer_routes(app: FastAPI, operations: Operations, glass: Glass) -> N
         """Return the balancers of all edges and nodes, and who is silent."""
         platform = platform_of(operations)
         places = [
-            place_of(platform, machine.name)
-            for machine in platform.managed
-            if machine.role is not Role.CONTROLLER
+            place_of(platform, machine.name) for machine in platform.managed if machine.forwards
         ]
         asked = await asyncio.gather(*(_ask(glass, place, turns) for place in places))
         named = {place.machine: said for place, said in zip(places, asked, strict=True)}

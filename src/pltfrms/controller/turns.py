@@ -27,7 +27,7 @@ class Turns:
         a heartbeat must not fail by it.
         """
         machine = self._view.machine(status.machine)
-        if machine is None or machine.role is not Role.EDGE or not wants_turn(status.routing):
+        if machine is None or not machine.has(Role.EDGE) or not wants_turn(status.routing):
             return ""  # at once: nearly all heartbeats are of this kind
         try:
             needed = self._view.stored().platform_revision

@@ -64,6 +64,13 @@ class WiredMachine:
     `network`."""
     datacenter: str = ""
     """Empty in the emulated internet."""
+    further: tuple[str, ...] = ()
+    """What it is beside its role."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All that it is."""
+        return (self.role, *self.further)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ class MachineInfo:
     """`edge`, `node`, `controller`; in the emulated internet `transit`, `ixp`, `eyeball`."""
     datacenter: str
     """Empty in the emulated internet."""
+    roles: tuple[str, ...]
+    """All that it is, `role` first."""
     running: bool
     """Whether it has power."""
     pid: int

@@ -38,6 +38,10 @@ class Role(StrEnum):
     CONTROLLER = "controller"
 
 
+ROLES_IN_ORDER = (Role.EDGE, Role.NODE, Role.CONTROLLER)
+"""The first one that a machine has is its main role: its addresses are made from that."""
+SECTIONS = {Role.EDGE: "edges", Role.NODE: "nodes", Role.CONTROLLER: "controllers"}
+"""Where the spec has the machines of a role."""
 _ROLE_DIGIT = {Role.EDGE: 0xE, Role.NODE: 0xA, Role.CONTROLLER: 0xC}
 
 
@@ -88,14 +92,29 @@ class Timers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FurtherRole:
+    """What a machine is for beside its main role."""
+
+    role: Role
+    id: int
+    """As that of a machine with this main role."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A host with our agent, or an edge that others manage (`external`)."""
+    """A host with our agent, or an edge that others manage (`external`).
+
+    Ask `has`: `role` alone does not say what else it is for.
+    """
 
     name: str
     datacenter: str
     role: Role
+    """Its main role, the first of `ROLES_IN_ORDER` that it has."""
     id: int
     """Unique per datacenter and role, 1..250."""
+    further: tuple[FurtherRole, ...] = ()
+    """In the same order."""
     cpu: float = 0.0
     """Cores that instances may be promised; nodes only."""
     memory_bytes: int = 0
@@ -103,6 +122,24 @@ class Machine:
     rack: str = ""
     external: bool = False
     """An edge that others manage: we speak BGP with it and run nothing on it."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """All that it is for, the main one first."""
+        return (self.role, *(each.role for each in self.further))
+
+    def has(self, role: Role) -> bool:
+        """Return whether it is for this, too."""
+        return role in self.roles
+
+    @property
+    def forwards(self) -> bool:
+        """Whether packets of clients pass it: it is an edge, a node, or both."""
+        return self.has(Role.EDGE) or self.has(Role.NODE)
+
+    def id_as(self, role: Role) -> int:
+        """Return its id in a role; that of its main role if it has not this one."""
+        return next((each.id for each in self.further if each.role is role), self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,12 +285,18 @@ class Platform:
         """The machines that run our agent: all but external edges."""
         return tuple(machine for machine in self.machines if not machine.external)
 
+    def behind_edges(self, datacenter: str) -> tuple[Machine, ...]:
+        """Return with whom the edges of a datacenter speak: nodes, then other controllers."""
+        nodes = self.machines_of(Role.NODE, datacenter)
+        controllers = self.machines_of(Role.CONTROLLER, datacenter)
+        return (*nodes, *(each for each in controllers if not each.forwards))
+
     def machines_of(self, role: Role, datacenter: str = "") -> tuple[Machine, ...]:
-        """Return the machines of a role, in one datacenter or everywhere, in spec order."""
+        """Return the machines with a role, in one datacenter or everywhere, in spec order."""
         return tuple(
             machine
             for machine in self.machines
-            if machine.role is role and datacenter in {"", machine.datacenter}
+            if machine.has(role) and datacenter in {"", machine.datacenter}
         )
 
     def links_of(self, machine: str) -> tuple[Link, ...]:
@@ -298,12 +341,13 @@ class Platform:
 
     def pool4(self, node: Machine) -> IPv4Network:
         """Return the /24 from which a node's instances are numbered."""
-        return IPv4Network((self.loopback4(node), 24))
+        dc = self.datacenter(node.datacenter)
+        return IPv4Network((self._infrastructure4(dc.id, node.id_as(Role.NODE), 0), 24))
 
     def pool6(self, node: Machine) -> IPv6Network:
         """Return the /80 from which a node's instances are numbered."""
         dc = self.datacenter(node.datacenter)
-        high = ((0x1000 + dc.id) << 64) | (node.id << 48)
+        high = ((0x1000 + dc.id) << 64) | (node.id_as(Role.NODE) << 48)
         return IPv6Network((int(self.infrastructure6.network_address) | high, 80))
 
     def instance4(self, node: Machine, slot: int) -> IPv4Address:
@@ -346,8 +390,8 @@ class Platform:
     def private_asn(self, machine: Machine) -> int:
         """Return the private ASN of a node or controller (RFC 6996, 32-bit range)."""
         dc = self.datacenter(machine.datacenter)
-        extra = 500 if machine.role is Role.CONTROLLER else 0
-        return 4_200_000_000 + dc.id * 1000 + extra + machine.id
+        own = 500 + machine.id if machine.role is Role.CONTROLLER else machine.id_as(Role.NODE)
+        return 4_200_000_000 + dc.id * 1000 + own
 
     def _infrastructure4(self, second: int, third: int, fourth: int) -> IPv4Address:
         low = (second << 16) | (third << 8) | fourth

@@ -84,8 +84,10 @@ class _Neighbor:
     asn: int
     local: str
     """Our address, where it is not the usual one."""
+    as_node: bool
+    """It is an edge and we are an edge and a node: here we speak as a node."""
     accepts: str
-    """The function of the template that judges its routes."""
+    """The function of the template that judges its routes; empty: all are refused."""
     own: tuple[tuple[int, tuple[Prefix, ...]], ...]
     """Per family, the prefixes that are the machine's own."""
     instances: str
@@ -100,14 +102,12 @@ def render_bird(platform: Platform, machine: str, conditions: Conditions = NORMA
     KeyError if the platform has no such machine.
     """
     me = platform.machine(machine)
-    if me.role is Role.EDGE:
+    if me.has(Role.EDGE):
         return _render_edge(platform, me, conditions)
     return fill(
         "machine.j2",
         **_common(platform, me),
-        serves=me.role is Role.NODE,
-        link_local=link_local(me),
-        own_asn=platform.private_asn(me),
+        edge=False,
         neighbors=_neighbors(platform, me, platform.machines_of(Role.EDGE, me.datacenter)),
     )
 
@@ -122,16 +122,16 @@ def policy_fingerprint(platform: Platform, machine: str) -> str:
 
 
 def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str:
-    inside = (
-        *platform.machines_of(Role.NODE, me.datacenter),
-        *platform.machines_of(Role.CONTROLLER, me.datacenter),
-    )
     sessions = platform.sessions_of(me.name)
-    neighbors = _neighbors(platform, me, inside, conditions)
+    inside = [each for each in platform.behind_edges(me.datacenter) if each != me]
+    if me.has(Role.NODE):  # other edges hear of us as of a node
+        edges = managed_edges(platform, me.datacenter)
+        inside += [each for each in edges if each not in (me, *inside)]
+    neighbors = _neighbors(platform, me, tuple(inside), conditions)
     return fill(
         "edge.j2",
         **_common(platform, me),
-        link_local=link_local(me),
+        edge=True,
         external_bfd_interval_ms=platform.timers.external_bfd_interval_ms,
         bfd_interfaces=_unique(session.interface for _, session in sessions if session.bfd),
         ospf_ports=ospf_ports(platform, me, conditions.costs),
@@ -151,12 +151,15 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
 
 
 def _common(platform: Platform, me: Machine) -> dict[str, object]:
-    place = f"{me.role} of datacenter {me.datacenter}"
+    place = f"{' and '.join(me.roles)} of datacenter {me.datacenter}"
     return {
         "title": f"BIRD on {me.name}: {place}, platform {platform.name}",
         "router_id": platform.loopback4(me),
         "asn": platform.asn,
         "datacenter": platform.datacenter(me.datacenter),
+        "serves": me.has(Role.NODE),
+        "link_local": link_local(me),
+        "own_asn": platform.private_asn(me),
         # Every machine's pool would be in here; only nodes have one.
         "instances": platform.pool6(me).supernet(new_prefix=_DATACENTER_LENGTH),
         "families": (_family(platform, me, 4), _family(platform, me, 6)),
@@ -202,7 +205,7 @@ def _own(platform: Platform, machine: Machine, number: int) -> tuple[Prefix, ...
         ip_network(platform.loopback4(machine)),
         ip_network(platform.loopback6(machine)),
     )
-    if machine.role is not Role.NODE:
+    if not machine.has(Role.NODE):
         return (loopback,)
     return (loopback, _pick(number, platform.pool4(machine), platform.pool6(machine)))
 
@@ -216,29 +219,39 @@ def _neighbors(
     fabrics = platform.datacenter(me.datacenter).fabrics
     return tuple(
         _Neighbor(
-            name=f"{machine.role}.{machine.name}.{fabric}",
+            name=f"{_role_there(me, machine)}.{machine.name}.{fabric}",
             address=link_local(machine),
             interface=fabric_interface(fabric),
-            asn=platform.private_asn(machine),
+            asn=platform.private_asn(machine) if accepts else platform.asn,
             local=str(platform.fabric_link_local(me, fabric)) if machine.external else "",
-            accepts="from_node" if machine.role is Role.NODE else "from_machine",
+            as_node=me.has(Role.EDGE) and me.has(Role.NODE) and machine.has(Role.EDGE),
+            accepts=accepts,
             own=((4, _own(platform, machine, 4)), (6, _own(platform, machine, 6))),
-            instances=f"{platform.pool6(machine)}{{128,128}}"
-            if machine.role is Role.NODE
-            else "",
+            instances=f"{platform.pool6(machine)}{{128,128}}" if machine.has(Role.NODE) else "",
             permitted=permitted,
         )
         for machine in machines
+        for accepts in (_JUDGES[_role_there(me, machine)],)
         for permitted in (_permitted(platform, machine, conditions),)
         for fabric in fabrics
     )
+
+
+def _role_there(me: Machine, machine: Machine) -> Role:
+    """Return as what we speak with another machine of our datacenter."""
+    if not me.has(Role.EDGE):
+        return Role.EDGE
+    return Role.NODE if machine.has(Role.NODE) else machine.role
+
+
+_JUDGES = {Role.NODE: "from_node", Role.CONTROLLER: "from_machine", Role.EDGE: ""}
 
 
 def _permitted(
     platform: Platform, machine: Machine, conditions: Conditions
 ) -> _Permitted | None:
     any_service = platform.guards.node_prefixes is NodePrefixes.ANY
-    if any_service or machine.role is not Role.NODE or conditions.permits is None:
+    if any_service or not machine.has(Role.NODE) or conditions.permits is None:
         return None
     permits = conditions.permits.get(machine.name, ())
     return _Permitted(

@@ -48,7 +48,9 @@ def render_external_daemons(platform: Platform, machine: str) -> Mapping[str, st
         "loopbacks": (platform.loopback4(me), platform.loopback6(me)),
         "link_local": link_local(me),
         "interfaces": tuple(map(fabric_interface, _fabrics(platform, me))),
-        "members": tuple(_member(platform, me, each) for each in _inside(platform, me)),
+        "members": tuple(
+            _member(platform, me, each) for each in platform.behind_edges(me.datacenter)
+        ),
     }
     return {
         daemon: fill(f"external-{daemon}.j2", **values) for daemon in ("zebra", "bfdd", "bgpd")
@@ -57,13 +59,6 @@ def render_external_daemons(platform: Platform, machine: str) -> Mapping[str, st
 
 def _fabrics(platform: Platform, me: Machine) -> tuple[str, ...]:
     return platform.datacenter(me.datacenter).fabrics
-
-
-def _inside(platform: Platform, me: Machine) -> tuple[Machine, ...]:
-    return (
-        *platform.machines_of(Role.NODE, me.datacenter),
-        *platform.machines_of(Role.CONTROLLER, me.datacenter),
-    )
 
 
 def _member(platform: Platform, me: Machine, member: Machine) -> _Member:
@@ -84,7 +79,7 @@ def _may_announce(platform: Platform, member: Machine, number: int) -> tuple[str
     longest = _LONGEST[number]
     loopbacks = (platform.loopback4(member), platform.loopback6(member))
     own = (f"{_of(loopbacks, number)}/{longest}",)
-    if member.role is not Role.NODE:
+    if not member.has(Role.NODE):
         return own
     pool = _of((platform.pool4(member), platform.pool6(member)), number)
     services = tuple(

@@ -74,7 +74,7 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
         fabric_interface(fabric): (*fixed, *_towards_external_edges(platform, me, fabric))
         for fabric in fabrics
     }
-    balanced = platform.director and me.role is not Role.CONTROLLER
+    balanced = platform.director and me.forwards
     needed_mtus = dict.fromkeys(inside, _ETHERNET_MTU + OUTER_BYTES) if balanced else {}
     mtus = {
         backbone_interface(link.far_end(machine)): _mtu(link)
@@ -83,12 +83,12 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
     inside |= {name: (_link_local(platform.backbone_link_local(me)),) for name in mtus}
     outside = {session.interface: session.ours for _, session in platform.sessions_of(machine)}
     devices = {"lo": _loopbacks(platform, me)} | inside | outside
-    forwards = me.role is not Role.CONTROLLER
+    forwards = me.forwards
     return NetworkState(
         devices=_devices(devices, mtus, needed_mtus),
         rules=(
             (Rule(preference=_RULE_PREFERENCE, table=SERVICE_TABLE),)
-            if me.role is Role.NODE
+            if me.has(Role.NODE)
             else ()
         ),
         sysctls=(
@@ -121,7 +121,7 @@ def _loopbacks(platform: Platform, me: Machine) -> tuple[Interface, ...]:
 def _towards_external_edges(
     platform: Platform, me: Machine, fabric: str
 ) -> tuple[Interface, ...]:
-    if me.role is Role.EDGE or not platform.has_external_edges(me.datacenter):
+    if me.has(Role.EDGE) or not platform.has_external_edges(me.datacenter):
         return ()
     return (_link_local(platform.fabric_link_local(me, fabric)),)
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from pltfrms import codec
+from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Platform, Role
 from pltfrms.render.bird import policy_fingerprint, render_bird
 from pltfrms.render.conditions import Conditions
 from pltfrms.specfile import load_platform
 from tests.planner.targets import make_target
-from tests.strategies import make_snapshot
+from tests.render.roles import THREE
+from tests.strategies import make_allocation, make_service, make_snapshot, make_spec
 
 EXAMPLE = Path(__file__).parents[3] / "examples/three-datacenters/platform.yaml"
 
@@ -56,3 +58,37 @@ def test_a_machine_makes_of_its_target_what_it_would_make_of_the_whole_platform(
 def test_there_are_edges_with_and_without_secrets() -> None:
     edges = PLATFORM.machines_of(Role.EDGE)
     assert sum(bool(PLATFORM.sessions_of(edge.name)) for edge in edges) > 1
+
+
+def test_a_server_is_told_of_all_services_and_how_those_run_that_run_on_it() -> None:
+    services = {
+        name: make_service(make_spec(name), number)
+        for number, name in enumerate(("here", "there"), 1)
+    }
+    here = make_allocation("here.fra.1-1", "fra1")
+    there = make_allocation("there.ams.1-1", "ams1")
+    snapshot = make_snapshot(THREE, tuple(services.values()), (here, there))
+    target = make_target(snapshot, "fra1")
+    told = {service.name: service.spec for service in target.services}
+    assert told["here"] == services["here"].spec
+    assert told["there"].run.process == ()
+    assert told["there"].drain_ms == services["there"].spec.drain_ms
+    assert target.allocations == (here,)
+    assert [each.name for each in target.balanced] == ["here", "there"]
+
+
+def test_a_server_fetches_what_changes_of_an_edge_and_what_changes_of_a_node() -> None:
+    web, far = (make_service(make_spec(name), n) for n, name in ((1, "web"), (2, "far")))
+    here = make_allocation("web.fra.1-1", "fra1")
+    snapshot = make_snapshot(THREE, (web, far), (here,))
+
+    def made_of(changed: Snapshot) -> str:
+        return make_target(changed, "fra1").made_of
+
+    before = made_of(snapshot)
+    other_run = replace(web, version=2, spec=replace(web.spec, weight=2))
+    assert made_of(replace(snapshot, services={"web": other_run, "far": far})) != before
+    assert made_of(replace(snapshot, services={"web": web})) != before
+    assert made_of(replace(snapshot, allocations={})) != before
+    far_run = replace(far, version=2, spec=replace(far.spec, weight=2))
+    assert made_of(replace(snapshot, services={"web": web, "far": far_run})) == before

@@ -88,12 +88,19 @@ class Candidates:
         """Return whether there is nobody but these."""
         return all(address in own for some in self._found.values() for address in some)
 
-    def keep(self, now: float) -> bool:
-        """Believe in those that are or were here lately; return whether there are any."""
+    def keep(self, now: float, own: Collection[IPv6Address] | None = None) -> bool:
+        """Believe in those that are or were here lately; return whether there are any.
+
+        With `own`, these serve here, and nothing new is sent to the others.
+        """
         if not self._kept:
             recent = [one for one, at in self._left.values() if at >= now - RECENT_SECONDS]
             every = {one.address: one for one in recent}
             every |= {a: one for some in self._found.values() for a, one in some.items()}
+            if own is not None:
+                others = [one for address, one in every.items() if address not in own]
+                draining = [replace(one, state=CandidateState.DRAINING) for one in others]
+                every = {one.address: one for one in draining}
             for one in every.values():
                 number = service_id_of(one.address)
                 self._kept[number] = (*self._kept.get(number, ()), one)

@@ -51,6 +51,8 @@ _DEVICES: Final = "director devices"
 _SERVICES: Final = "director services"
 _LISTENING: Final = "director listening"
 _AUDIT: Final = "director audit"
+_INSIDE: Final = ("node.", "edge.")
+"""How sessions with machines of ours begin that know of instances."""
 _NAMED: Final = 3
 """Devices in one sentence."""
 
@@ -289,7 +291,8 @@ class Director:
             await self._world.clock.sleep(ALONE_SECONDS)
             self._hear(routes)
             still_alone = self._is_alone() and await self._is_cut_off()
-            if still_alone and not await self._hears_a_node() and not self._keep(now):
+            unheard = still_alone and not await self._hears_a_node()
+            if unheard and not self._keep(now) and not self._serves_itself:
                 return False
         if self._candidates.keeps and self._reunited_at is not None:
             if now - self._reunited_at >= REUNION_SECONDS:
@@ -304,7 +307,8 @@ class Director:
     def _keep(self, now: float) -> bool:
         self._reunited_at = None
         before = self._candidates.keeps
-        kept = self._candidates.keep(now)
+        own = (self._instances or {}).values() if self._serves_itself else None
+        kept = self._candidates.keep(now, own)
         if kept and not before:
             _log.warning("cut off from all others", candidates_kept=self._candidates.keeps)
         return kept
@@ -315,15 +319,38 @@ class Director:
     async def _is_cut_off(self) -> bool:
         """Whether no other machine of ours tells us anything.
 
-        Nodes have default routes from edges; edges hear of services from anywhere.
+        Nodes have default routes from edges; edges hear of services from anywhere. Where an
+        edge is a node, its own services hide those of others: it asks for its sessions.
         """
         network, target = self._world.network, self._target
         if target is None:
             return False
-        if target.platform.machine(target.machine).role is Role.NODE:
+        if self._serves_itself:
+            return await self._hears_nobody(target)
+        if target.platform.machine(target.machine).has(Role.NODE):
             routes = await network.routes(_MAIN_TABLE)
             return not any(route.prefix.prefixlen == 0 and route.nexthops for route in routes)
         return not (await network.routes(LOCAL_TABLE) or await network.routes(REMOTE_TABLE))
+
+    @property
+    def _serves_itself(self) -> bool:
+        """Whether what comes in from outside may stay on this machine."""
+        if self._target is None:
+            return False
+        me = self._target.platform.machine(self._target.machine)
+        return me.has(Role.EDGE) and me.has(Role.NODE)
+
+    async def _hears_nobody(self, target: Target) -> bool:
+        """Whether there are others in this datacenter, and no session with any machine."""
+        home = target.platform.machine(target.machine).datacenter
+        here = [each for each in target.platform.machines if each.datacenter == home]
+        if sum(each.forwards for each in here) == 1:
+            return False
+        try:
+            sessions = await self._world.bird.sessions()
+        except UnavailableError:
+            return False
+        return not any(each.up and each.name.startswith(_INSIDE) for each in sessions)
 
     async def _hears_a_node(self) -> bool:
         """Whether a node has a session with this edge: by that it says that nobody is ready."""

@@ -260,7 +260,9 @@ def _routes(
     draining: frozenset[str],
 ) -> tuple[Route, ...]:
     known = {service.name: service for _, _, service in driven if service is not None}
-    known |= {service.name: service for service in target.services}
+    # An edge is told of services that do not run here, too, and not how they do.
+    here = {allocation.service for allocation in target.allocations}
+    known |= {service.name: service for service in target.services if service.name in here}
     allocations = tuple(allocation for _, allocation, _ in driven if allocation is not None)
     seen = replace(target, allocations=allocations, services=tuple(known.values()))
     return service_routes(seen, ready, attached, draining, balanced)

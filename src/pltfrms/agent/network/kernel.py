@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -28,7 +28,7 @@ _SHOWN = 5
 
 
 class RouteSource(Protocol):
-    """Who decides the routes of this machine's own table."""
+    """Who decides the routes of a table that is this machine's own."""
 
     @property
     def table(self) -> int:
@@ -49,7 +49,7 @@ class RouteSource(Protocol):
 
 
 class Kernel:
-    """Addresses, rules, sysctls and the routes of one table, reconciled."""
+    """Addresses, rules, sysctls and the routes of our tables, reconciled."""
 
     def __init__(
         self,
@@ -57,20 +57,21 @@ class Kernel:
         journal: Journal,
         problems: Problems,
         about: str,
-        source: RouteSource | None,
+        sources: Sequence[RouteSource],
         frost: Frost,
     ) -> None:
-        """Call `about` the machine in events; a controller machine has no `source`."""
+        """Call `about` the machine in events; one that is only a controller has no source."""
         self._world = world
         self._journal = journal
         self._problems = problems
         self._about = about
-        self._source = source
+        self._sources = sources
         self._frost = frost
         self._state: NetworkState | None = None
         self._applied_state: NetworkState | None = None
         self._state_due_at = 0.0
-        self._applied_routes: tuple[Route, ...] | None = None
+        self._applied_routes: Mapping[int, tuple[Route, ...]] | None = None
+        """By table."""
         self._hint = asyncio.Event()
         self._pass_busy = asyncio.Lock()
         self._routes_busy = asyncio.Lock()
@@ -94,9 +95,9 @@ class Kernel:
         """Make one pass; return in how many seconds to make the next."""
         async with self._pass_busy:
             seconds = RECONCILE_SECONDS
-            if self._source is not None:
-                with self._problems.watch("observing routes"):
-                    seconds = await self._source.observe()
+            for source in self._sources:
+                with self._problems.watch(f"observing routes of table {source.table}"):
+                    seconds = min(seconds, await source.observe())
             await self.apply_routes()
             due_seconds = RECONCILE_SECONDS
             if not self._frost.reason:
@@ -105,7 +106,7 @@ class Kernel:
         return min(seconds, due_seconds)
 
     async def apply_routes(self) -> None:
-        """Make the routes of our table the wanted ones; never fails, and ends what it began.
+        """Make the routes of our tables the wanted ones; never fails, and ends what it began.
 
         While frozen they stay as they are.
         """
@@ -117,10 +118,12 @@ class Kernel:
                 await self._apply_routes()
 
     async def _apply_routes(self) -> None:
-        wanted = self._source.routes() if self._source is not None else None
-        if self._source is None or wanted is None or self._frost.reason:
+        found = {source.table: source.routes() for source in self._sources}
+        wanted = {table: routes for table, routes in found.items() if routes is not None}
+        if not wanted or self._frost.reason:
             return
-        sentences = await self._world.network.apply_routes([self._source.table], wanted)
+        every = [route for routes in wanted.values() for route in routes]
+        sentences = await self._world.network.apply_routes(tuple(wanted), every)
         done = self._sort_out("routes", sentences)
         # A device that comes or goes is no foreign change, nor what a later pass makes of it.
         complete = len(done) == len(sentences)
@@ -158,7 +161,9 @@ class Kernel:
         done = tuple(sentence for sentence in sentences if sentence not in left)
         if done:
             _log.info("network reconciled", part=part, sentence=_shown(done))
-        owners = self._source.owners() if self._source and left else {}
+        owners: dict[str, str] = {}
+        for source in self._sources if left else ():
+            owners |= source.owners()
         self._problems.set(f"{part} incomplete", _shown(_with_owners(left, owners)))
         return done
 

@@ -8,6 +8,7 @@ from typing import Final
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
+from pltfrms.agent.routing.far_witness import FarWitness
 from pltfrms.agent.routing.memory import Memory
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.world import World
@@ -64,6 +65,7 @@ class Announcer:
         self._frost = frost
         self._in_force = in_force
         self._memory = Memory(world, problems)
+        self.far_witness = FarWitness()
         self._outside = True
         """Whether anybody outside could be told when BIRD answered last."""
         self._target: Target | None = None
@@ -145,6 +147,7 @@ class Announcer:
             ip_network(platform.loopback4(edge)) for edge in edges if edge.datacenter != home
         }
         elsewhere = await self._prefixes(ELSEWHERE_TABLE) if known else None
+        self.far_witness.see(platform, home, elsewhere, self._world.clock.monotonic())
         mesh = self._sessions.any_up({f"edge.{edge.name}" for edge in edges})
         return Reachable(
             # The bootstrap target has no services because nobody has told us of any.

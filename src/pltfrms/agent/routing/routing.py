@@ -301,7 +301,7 @@ class Routing:
             return "BIRD has just been started"
         if sight.hold:
             return "the sessions with the outside still wait for origin validation"
-        if wish.platform.machine(self._machine).role is not Role.EDGE:
+        if not wish.platform.machine(self._machine).has(Role.EDGE):
             return ""
         return self._why_no_turn(wish)
 

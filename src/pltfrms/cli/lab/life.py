@@ -83,7 +83,7 @@ def three_things_to_try(client: LabClient, view: SnapshotView) -> str:
     service = min(view.snapshot.services, default="")
     eyeball = next((m.name for m in client.machines() if m.role == "eyeball"), "")
     choose = f" --lab {client.name}" if len(running_labs()) > 1 else ""
-    edge = next(each for each in platform.managed if each.role is Role.EDGE)
+    edge = next(each for each in platform.managed if each.has(Role.EDGE))
     tries = [
         (
             f"pltfrms lab fault datacenter/{edge.datacenter}{choose}",

@@ -71,12 +71,13 @@ def show_datacenter(datacenter: DatacenterRow, machines: tuple[MachineRow, ...])
 
 def machine_cells(machine: MachineRow) -> tuple[str, ...]:
     """Return the cells of a machine's line, after its name."""
+    roles = "+".join(machine.roles)
     if machine.external:
-        return (machine.role.value, "external", "-", "-", "-")
+        return (roles, "external", "-", "-", "-")
     last = _last_known(machine)
     instances = f"{machine.instances_ready}/{machine.instances} ready{last}"
     return (
-        machine.role.value,
+        roles,
         _contact_word(machine),
         _since_words(machine),
         f"{machine.sessions_up}/{machine.sessions} up{last}",

@@ -78,6 +78,8 @@ class MachineRow:
     name: str
     datacenter: str
     role: Role
+    """The main one."""
+    roles: tuple[Role, ...]
     contact: Contact
     since_seconds: float | None
     """How long the contact has been so; None if no controller ever heard of it."""
@@ -289,6 +291,7 @@ def machine_row(snapshot: Snapshot, machine: Machine) -> MachineRow:
         name=machine.name,
         datacenter=machine.datacenter,
         role=machine.role,
+        roles=machine.roles,
         contact=snapshot.contact(machine.name),
         since_seconds=view.since_seconds if view else None,
         generation=status.generation if status else 0,
@@ -312,6 +315,7 @@ def _external_row(machine: Machine) -> MachineRow:
         name=machine.name,
         datacenter=machine.datacenter,
         role=machine.role,
+        roles=machine.roles,
         contact=Contact.UNKNOWN,
         since_seconds=None,
         generation=0,

@@ -192,7 +192,7 @@ def _machine_targets(platform: Platform) -> list[str]:
         f"daemon/{m.name}/{daemon}"
         for m in platform.managed
         for daemon in _DAEMONS
-        if daemon in {"bird", "agent"} or m.role is Role.CONTROLLER
+        if daemon in {"bird", "agent"} or m.has(Role.CONTROLLER)
     ]
     return [*nodes, *edges, *daemons]
 

@@ -251,7 +251,9 @@ def _targets(parts: LabParts) -> dict[str, FaultTarget]:
     targets = {target.name: target for target in _plain_targets(parts)}
     wiring = parts.wiring
     for machine in wiring.machines:
-        targets[f"machine/{machine.name}"] = targets[_machine_name(wiring, machine.name)]
+        for kind in ("machine", *machine.further):
+            other_way = f"{kind}/{machine.name}"
+            targets[other_way] = targets[_machine_name(wiring, machine.name)]
     for segment in wiring.segments:
         if segment.kind is SegmentKind.LINK:
             first, second = segment.ports
@@ -295,7 +297,7 @@ def _instance(parts: LabParts, text: str) -> FaultTarget | None:
     nodes = tuple(
         machine.name
         for machine in parts.wiring.machines
-        if machine.datacenter == datacenter and machine.role == "node"
+        if machine.datacenter == datacenter and "node" in machine.roles
     )
     if not nodes:
         return None

@@ -333,6 +333,7 @@ class LabOperations:
             MachineInfo(
                 name=machine.name,
                 role=machine.role,
+                roles=machine.roles,
                 datacenter=machine.datacenter,
                 running=machine.name in pids,
                 pid=pids.get(machine.name, 0),

@@ -277,7 +277,7 @@ class LabClient:
 
     def _roots(self, role: Role) -> tuple[str, ...]:
         """Return, as the host sees them, the file systems of the machines that have power."""
-        wanted = [one.pid for one in self.machines() if one.role == role and one.pid]
+        wanted = [one.pid for one in self.machines() if role in one.roles and one.pid]
         by_capsule_pid = _children(self._info.root_pid)
         found = (by_capsule_pid[pid] for pid in wanted if pid in by_capsule_pid)
         return tuple(f"/proc/{pid}/root" for pid in found)

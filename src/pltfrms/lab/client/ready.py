@@ -198,7 +198,7 @@ def _sessions_of(snapshot: Snapshot, machine: str) -> int:
 
 
 def _wanted(snapshot: Snapshot, service: Service) -> int:
-    with_nodes = {m.datacenter for m in snapshot.platform.machines if m.role is Role.NODE}
+    with_nodes = {m.datacenter for m in snapshot.platform.machines if m.has(Role.NODE)}
     return service.spec.per_datacenter * len(service.spec.datacenters or with_nodes)
 
 

@@ -52,7 +52,7 @@ def _machine(
         return _external_edge(platform, machine)
     units = [_AGENT, BIRD]
     files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
-    if machine.role is Role.CONTROLLER:
+    if machine.has(Role.CONTROLLER):
         command = etcd_command(platform, machine.name, ETCD_DATA)
         units += [Unit(name="etcd", command=command, nice=_NICE), _CONTROLLER]
     cache = cache_of(platform, machine)

@@ -65,7 +65,10 @@ def _machines(platform: Platform, lab: Lab) -> tuple[WiredMachine, ...]:
     return (
         *(
             WiredMachine(
-                name=machine.name, role=machine.role.value, datacenter=machine.datacenter
+                name=machine.name,
+                role=machine.role.value,
+                datacenter=machine.datacenter,
+                further=tuple(role.value for role in machine.roles[1:]),
             )
             for machine in platform.machines
         ),

@@ -155,7 +155,8 @@ def _check_identities(before: Platform, after: Platform) -> None:
 
 def _identity(item: Machine | Datacenter) -> str:
     if isinstance(item, Machine):
-        return f"{item.role} {item.id} of {item.datacenter}"
+        roles = " and ".join(f"{role} {item.id_as(role)}" for role in item.roles)
+        return f"{roles} of {item.datacenter}"
     return f"id {item.id}"
 
 

@@ -78,7 +78,7 @@ def _check_step(world: _World, step: Step) -> list[str]:
     node = world.machines.get(new.node)
     if service is None:
         return ["there is no such service"]
-    if node is None or node.role is not Role.NODE or node.datacenter != new.datacenter:
+    if node is None or not node.has(Role.NODE) or node.datacenter != new.datacenter:
         return [f"{new.node} is not a node of {new.datacenter}"]
     return [
         *_check_name(world, new),
@@ -160,7 +160,7 @@ def _check_reason(world: _World, new: Allocation) -> list[str]:
         return [f"it replaces {new.replaces!r}, which is not of its replica"]
     contact = snapshot.contact(old.node)
     machine = world.machines.get(old.node)
-    there = machine is not None and machine.role is Role.NODE
+    there = machine is not None and machine.has(Role.NODE)
     rescheduled = new.reason in {Reason.NODE_LOST, Reason.SPREAD, Reason.NODE_DRAINED}
     drained = _is_drained(snapshot, old.node)
     rules = (

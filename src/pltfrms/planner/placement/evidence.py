@@ -57,12 +57,13 @@ def judge(
 
     A machine without workload, or whose datacenter has no edge with our agent, has no witness:
     its heartbeats alone count. An edge that is not in contact says nothing: what it said last
-    may be older than the silence of the node.
+    may be older than the silence of the node. Of a node that is an edge, too, the edges of
+    other datacenters tell when no other edge of its own can.
     """
     machines = {machine.name: machine for machine in platform.managed}
     edges: dict[str, list[str]] = {}
     for machine in platform.managed:
-        if machine.role is Role.EDGE:
+        if machine.has(Role.EDGE):
             edges.setdefault(machine.datacenter, []).append(machine.name)
     heard = _Heard(statuses)
     return {
@@ -79,7 +80,21 @@ class _Heard:
         self._statuses = statuses
         self._hears: dict[str, frozenset[str]] = {}
 
+    def word_from_afar(self, edge: str, node: str) -> Word:
+        """Return what an edge of another datacenter says of a node that is an edge, too.
+
+        Their session may be up for long after its death, but the way to it is gone at once.
+        """
+        status = self._statuses.get(edge)
+        if status is None:
+            return Word.NOTHING
+        if node in (status.missed or ()):
+            return Word.MISSES
+        up = any(each.up and each.name == f"{Role.EDGE}.{node}" for each in status.sessions)
+        return Word.HEARS if up else Word.NOTHING
+
     def word(self, edge: str, node: str) -> Word:
+        """Return what an edge says of a node of its datacenter."""
         status = self._statuses.get(edge)
         if status is None:
             return Word.NOTHING
@@ -105,16 +120,21 @@ def _nodes_heard(status: MachineStatus) -> Iterable[str]:
 def _evidence(
     machine: Machine, edges: Mapping[str, list[str]], present: AbstractSet[str], heard: _Heard
 ) -> Evidence:
-    witnesses = edges.get(machine.datacenter, [])
-    if machine.role is not Role.NODE or not witnesses:
+    name, is_edge = machine.name, machine.has(Role.EDGE)
+    near = [edge for edge in edges.get(machine.datacenter, ()) if edge != name]
+    if not machine.has(Role.NODE) or not (near or is_edge):
         return Evidence()
-    words = {edge: heard.word(edge, machine.name) for edge in witnesses if edge in present}
+    words = {edge: heard.word(edge, name) for edge in near if edge in present}
+    if is_edge and not words:
+        far = (edge for here in edges.values() for edge in here if edge not in (name, *near))
+        words = {edge: heard.word_from_afar(edge, name) for edge in far if edge in present}
     hearing = [edge for edge, word in words.items() if word is Word.HEARS]
     if hearing:
         verb = "has" if len(hearing) == 1 else "have"
         return Evidence(lives=f"{_edges(hearing)} still {verb} a session with it")
     if not words:
-        unknown = f"no edge of {machine.datacenter} is in contact, which could say if it lives"
+        where = "other edge" if is_edge else f"edge of {machine.datacenter}"
+        unknown = f"no {where} is in contact, which could say if it lives"
         return Evidence(unknown=unknown)
     if all(word is Word.NOTHING for word in words.values()):
         mute = _edges(list(words))

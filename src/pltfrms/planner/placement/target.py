@@ -117,7 +117,7 @@ class Makings:
             interventions=snapshot.interventions,
             services=self._services_of(me),
             allocations=self._allocations.get(machine, ()),
-            balanced=self._balanced if me.role is not Role.CONTROLLER else (),
+            balanced=self._balanced if me.forwards else (),
             placed=self._placed_for(me),
             guests=self._guests_of(me) if moving else (),
         )
@@ -150,15 +150,16 @@ class Makings:
 
     def _parts(self, me: Machine, *, moving: bool) -> tuple[object, ...]:
         """Return what tells one target of a machine from another."""
-        if me.role is Role.CONTROLLER:
+        if not me.forwards:
             return (self._common,)
-        shared = (self._common, self._balanced_digest)
-        if me.role is Role.EDGE:
-            return (*shared, self._plain_digest, self._placed_for(me))
-        services = [self._told(service).digest for service in self._services_of(me)]
-        guests = self._guests_of(me) if moving else ()
-        here = self._digest_here(me.name)
-        return (*shared, here, services, guests)
+        parts: tuple[object, ...] = (self._common, self._balanced_digest)
+        if me.has(Role.EDGE):
+            parts += (self._plain_digest, self._placed_for(me))
+        if me.has(Role.NODE):
+            services = [self._told(service).digest for service in self._run_on(me)]
+            guests = self._guests_of(me) if moving else ()
+            parts += (self._digest_here(me.name), services, guests)
+        return parts
 
     # ---- what machines share ---------------------------------------------------------------
 
@@ -219,18 +220,26 @@ class Makings:
         return _with_own_passwords(self._snapshot.platform, machine)
 
     def _services_of(self, me: Machine) -> tuple[Service, ...]:
-        if me.role is Role.EDGE:
+        """Return all for an edge; how they run is said of those that run on the machine."""
+        here = self._run_on(me)
+        if not me.has(Role.EDGE):
+            return here
+        if not here:
             return self._plain
+        known = {service.name: service for service in here}
+        return tuple(known.get(service.name, service) for service in self._plain)
+
+    def _run_on(self, me: Machine) -> tuple[Service, ...]:
         names = {allocation.service for allocation in self._allocations.get(me.name, ())}
         services = self._snapshot.services
         return tuple(services[name] for name in sorted(names) if name in services)
 
     def _placed_for(self, me: Machine) -> tuple[Placed, ...]:
-        return self._placed.get(me.datacenter, ()) if me.role is Role.EDGE else ()
+        return self._placed.get(me.datacenter, ()) if me.has(Role.EDGE) else ()
 
     def _guests_of(self, me: Machine) -> tuple[IPv6Address, ...]:
         """Return the instances of other datacenters, for which clients may come here."""
-        if me.role is not Role.NODE:
+        if not me.has(Role.NODE):
             return ()
         found = self._guests.get(me.datacenter)
         if found is None:

@@ -10,6 +10,8 @@ from pltfrms.specfile.shapes.platform import LinkShape
 
 MOST_NAMED = 64_000_000
 """Characters of a file that a spec names: PeeringDB's whole answer fits."""
+_MACHINE = 4
+"""Words in the path of a machine: datacenters, its datacenter, a section, its name."""
 
 
 @dataclass(slots=True)
@@ -21,6 +23,8 @@ class Notes:
     findings: list[Finding] = field(default_factory=list)
     sources: dict[Where, tuple[Where, tuple[str, int]]] = field(default_factory=dict)
     """Words that came from a file: path of the word -> path of the file's name, file, line."""
+    places: dict[Where, Where] = field(default_factory=dict)
+    """Where machines stand in the file that are not in the section of their main role."""
     short: set[Where] = field(default_factory=set)
     """Lists that lack entries because a file that has more of them could not be read."""
 
@@ -49,7 +53,10 @@ class Notes:
             self.findings.append(Finding((*where, "capacity"), what, hint))
 
     def located(self, finding: Finding) -> Finding:
-        """Return the finding about a word with the file and line from which the word came."""
+        """Return the finding about a word with the place from which the word came."""
+        place = self.places.get(finding.where[:_MACHINE])
+        if place is not None:
+            return replace(finding, where=(*place, *finding.where[_MACHINE:]))
         for length in range(len(finding.where), 0, -1):
             if finding.where[:length] in self.sources:
                 where, source = self.sources[finding.where[:length]]

@@ -5,16 +5,19 @@ What can only be seen in the text, or in files that it names, is found here.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.topology import (
+    ROLES_IN_ORDER,
+    SECTIONS,
     Aggregate,
     AnnouncePolicy,
     Datacenter,
+    FurtherRole,
     Guards,
     Link,
     LinkKind,
@@ -29,7 +32,7 @@ from pltfrms.model.topology import (
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.building.peering import build_peers
 from pltfrms.specfile.building.traffic import build_override, build_validation
-from pltfrms.specfile.findings import Finding
+from pltfrms.specfile.findings import Finding, Where
 from pltfrms.specfile.shapes.platform import (
     DatacenterShape,
     EdgeShape,
@@ -37,6 +40,7 @@ from pltfrms.specfile.shapes.platform import (
     MachineShape,
     NodeShape,
     PlatformShape,
+    ServerShape,
     TimersShape,
 )
 
@@ -67,7 +71,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         machines=tuple(
             machine
             for name, entry in shape.datacenters.items()
-            for machine in _machines(name, entry)
+            for machine in _machines(name, entry, notes)
         ),
         links=tuple(_link(index, entry, notes) for index, entry in enumerate(shape.backbone)),
         peers=build_peers(shape, notes),
@@ -114,34 +118,66 @@ def _infrastructure(shape: PlatformShape, notes: Notes) -> tuple[IPv4Network, IP
     return IPv4Network(str(ipv4)), IPv6Network(str(ipv6))
 
 
-def _machines(datacenter: str, shape: DatacenterShape) -> list[Machine]:
-    roles: Iterable[tuple[Role, Mapping[str, MachineShape]]] = (
-        (Role.EDGE, shape.edges),
-        (Role.NODE, shape.nodes),
-        (Role.CONTROLLER, shape.controllers),
-    )
-    return [
-        _machine(datacenter, role, name, entry)
-        for role, entries in roles
-        for name, entry in entries.items()
-    ]
+def _machines(datacenter: str, shape: DatacenterShape, notes: Notes) -> list[Machine]:
+    """Return the machines of a datacenter: a name that stands in several sections is one."""
+    sections: Mapping[Role, Mapping[str, MachineShape]] = {
+        Role.EDGE: shape.edges,
+        Role.NODE: shape.nodes,
+        Role.CONTROLLER: shape.controllers,
+    }
+    said: dict[str, dict[Role, MachineShape]] = {}
+    for role in ROLES_IN_ORDER:
+        for name, server in shape.machines.items():
+            if role in server.roles:
+                said.setdefault(name, {})[role] = server
+        for name, entry in sections[role].items():
+            said.setdefault(name, {})[role] = entry
+    for name, server in shape.machines.items():
+        _note_server(("datacenters", datacenter), name, server, said, notes)
+    return [_machine(datacenter, name, roles) for name, roles in said.items()]
 
 
-def _machine(datacenter: str, role: Role, name: str, shape: MachineShape) -> Machine:
-    digits = _TRAILING_DIGITS.search(name)
-    by_name = int(digits.group()) if digits else 0
-    node = shape if isinstance(shape, NodeShape) else None
+def _note_server(
+    where: Where,
+    name: str,
+    server: ServerShape,
+    said: Mapping[str, Mapping[Role, MachineShape]],
+    notes: Notes,
+) -> None:
+    here = (*where, "machines", name)
+    roles = said.get(name, {})
+    if not server.roles:
+        notes.findings.append(Finding((*here, "roles"), "there is none", "roles: [node]"))
+    if any(each is not server for each in roles.values()):
+        what = f"{name} also stands in another section"
+        notes.findings.append(Finding(here, what, "say all of its roles in one place"))
+    for role in roles:
+        notes.places[*where, SECTIONS[role], name] = here
+
+
+def _machine(datacenter: str, name: str, said: Mapping[Role, MachineShape]) -> Machine:
+    """Return a machine of which this is said in the order of roles."""
+    main, *others = said
+    node, edge = said.get(Role.NODE), said.get(Role.EDGE)
+    sized = node if isinstance(node, NodeShape | ServerShape) else None
     return Machine(
         name=name,
         datacenter=datacenter,
-        role=role,
-        # 0 is no id: the checks of the words say so.
-        id=by_name if shape.id is None else shape.id,
-        cpu=node.cpu if node else 0.0,
-        memory_bytes=node.memory if node else 0,
-        rack=shape.rack,
-        external=isinstance(shape, EdgeShape) and shape.external,
+        role=main,
+        id=_id(name, said[main]),
+        further=tuple(FurtherRole(role=each, id=_id(name, said[each])) for each in others),
+        cpu=sized.cpu if sized else 0.0,
+        memory_bytes=sized.memory if sized else 0,
+        rack=next((shape.rack for shape in said.values() if shape.rack), ""),
+        external=isinstance(edge, EdgeShape) and edge.external,
     )
+
+
+def _id(name: str, shape: MachineShape) -> int:
+    digits = _TRAILING_DIGITS.search(name)
+    by_name = int(digits.group()) if digits else 0
+    # 0 is no id: the checks of the words say so.
+    return by_name if shape.id is None else shape.id
 
 
 def _link(index: int, shape: LinkShape, notes: Notes) -> Link:

@@ -69,11 +69,11 @@ def _why_no_cache(
 ) -> tuple[str, str] | None:
     """Return why a machine is no cache, and what to do; None if it may be one."""
     known = [
-        one.name for one in platform.machines if one.role is not Role.NODE and not one.external
+        one.name for one in platform.machines if one.roles != (Role.NODE,) and not one.external
     ]
     if machine is None:
         return f"{said!r} is neither an address nor a machine", nearest(said, known)
-    if machine.role is Role.NODE:
+    if machine.roles == (Role.NODE,):
         hint = nearest(said, known)
         return f"{said} is a node: caches run on controllers or edges", hint
     if machine.external:

@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import Datacenter, Machine, Platform, Role, Timers
+from pltfrms.model.topology import (
+    ROLES_IN_ORDER,
+    SECTIONS,
+    Datacenter,
+    Machine,
+    Platform,
+    Role,
+    Timers,
+)
 from pltfrms.specfile.checking.operators import check_operators
 from pltfrms.specfile.checking.peering import check_peering
 from pltfrms.specfile.checking.routing import check_routing
@@ -21,7 +29,6 @@ from pltfrms.specfile.findings import (
     check_range,
 )
 
-_SECTION = {Role.EDGE: "edges", Role.NODE: "nodes", Role.CONTROLLER: "controllers"}
 _RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
 _INFRASTRUCTURE_LENGTH = {4: 8, 6: 48}
 _DAY_MS = 24 * 3600 * 1000
@@ -156,8 +163,10 @@ def _check_datacenter(
     yield from check_range((*where, "id"), datacenter.id, 1, 200)
     if not datacenter.city.isprintable():
         yield Finding((*where, "city"), "has characters that cannot be printed")
-    if not datacenter.fabrics:
-        yield Finding((*where, "fabrics"), "there is none", "fabrics: [a, b]")
+    machines = [each for each in platform.machines if each.datacenter == datacenter.name]
+    if not datacenter.fabrics and len(machines) > 1:
+        what = f"there is none: {machines[0].name} and {machines[1].name} need one between them"
+        yield Finding((*where, "fabrics"), what, "fabrics: [a, b]", "")
     for index, fabric in enumerate(datacenter.fabrics):
         here = (*where, "fabrics", index)
         yield from check_name(here, fabric)
@@ -171,7 +180,7 @@ def _check_datacenter(
 
 def where_of(machine: Machine) -> Where:
     """Return the path of a machine in the spec."""
-    return ("datacenters", machine.datacenter, _SECTION[machine.role], machine.name)
+    return ("datacenters", machine.datacenter, SECTIONS[machine.role], machine.name)
 
 
 def _check_machines(platform: Platform) -> Iterator[Finding]:
@@ -188,12 +197,26 @@ def _check_machines(platform: Platform) -> Iterator[Finding]:
         if not _RACK.match(machine.rack):
             what = f"{machine.rack!r} is not a rack's name"
             yield Finding((*where, "rack"), what, "letters, digits, . _ -")
-        if machine.role is Role.NODE:
-            yield from _check_size(where, machine)
-        if machine.external and machine.role is not Role.EDGE:
-            what = f"a {machine.role} cannot be external: our agent runs on it"
-            yield Finding((*where, "external"), what)
+        if machine.has(Role.NODE):
+            section = ("datacenters", machine.datacenter, SECTIONS[Role.NODE], machine.name)
+            yield from _check_size(section, machine)
+        yield from _check_roles(platform, where, machine)
     yield from _check_ids(platform)
+
+
+def _check_roles(platform: Platform, where: Where, machine: Machine) -> Iterator[Finding]:
+    in_order = [role for role in ROLES_IN_ORDER if machine.has(role)]
+    if list(machine.roles) != in_order:
+        said, right = (" and ".join(roles) for roles in (machine.roles, in_order))
+        yield Finding(where, f"its roles are {said}", f"each once, in this order: {right}")
+    other = next((role for role in machine.roles if role is not Role.EDGE), None)
+    if machine.external and other:
+        what = f"a {other} cannot be external: our agent runs on it"
+        yield Finding((*where, "external"), what)
+    both = machine.has(Role.EDGE) and machine.has(Role.NODE)
+    if both and not machine.external and platform.has_external_edges(machine.datacenter):
+        what = f"it is edge and node, and others manage an edge of {machine.datacenter}"
+        yield Finding(where, what, "let it be a node alone there, or all edges be ours")
 
 
 def _check_size(where: Where, node: Machine) -> Iterator[Finding]:
@@ -205,17 +228,18 @@ def _check_size(where: Where, node: Machine) -> Iterator[Finding]:
 
 def _check_ids(platform: Platform) -> Iterator[Finding]:
     owners: dict[tuple[str, Role, int], str] = {}
-    for machine in platform.machines:
-        where = (*where_of(machine), "id")
-        if not 1 <= machine.id <= 250:  # noqa: PLR2004 (as the message says)
-            what = f"id {machine.id} is outside 1..250"
+    for machine, role in ((each, role) for each in platform.machines for role in each.roles):
+        where = ("datacenters", machine.datacenter, SECTIONS[role], machine.name, "id")
+        number = machine.id_as(role)
+        if not 1 <= number <= 250:  # noqa: PLR2004 (as the message says)
+            what = f"id {number} is outside 1..250"
             hint = "end the name with its number (fra-e1) or give an id: fra-edge: {id: 1}"
             yield Finding(where, what, hint)
             continue
-        key = (machine.datacenter, machine.role, machine.id)
+        key = (machine.datacenter, role, number)
         owner = owners.setdefault(key, machine.name)
         if owner != machine.name:
-            what = f"id {machine.id} is already that of {owner}"
+            what = f"id {number} is already that of {owner}"
             hint = "ids are unique per datacenter and role; give one of them another id:"
             yield Finding(where, what, hint)
     yield from _check_private_asn(platform)

@@ -156,7 +156,7 @@ def check_edge(platform: Platform, where: Where, name: str) -> Iterator[Finding]
             what = f"{name} is managed by others: we configure nothing on it"
             yield Finding(where, what, "remove external:, or take another edge")
         return
-    others = {machine.name: machine.role for machine in platform.machines}
+    others = {machine.name: " and ".join(machine.roles) for machine in platform.machines}
     if name in others:
         yield Finding(where, f"{name} is a {others[name]}, not an edge", nearest(name, edges))
     else:

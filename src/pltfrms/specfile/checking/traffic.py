@@ -40,7 +40,7 @@ def check_traffic(platform: Platform) -> Iterator[Finding]:
 
 def _check_names(platform: Platform, where: Where, override: Override) -> Iterator[Finding]:
     aggregates = [str(aggregate.prefix) for aggregate in platform.aggregates]
-    edges = [machine.name for machine in platform.machines if machine.role is Role.EDGE]
+    edges = [machine.name for machine in platform.machines if machine.has(Role.EDGE)]
     for field, said, known in (
         ("peer", override.peer, [peer.name for peer in platform.peers]),
         ("datacenter", override.datacenter, [dc.name for dc in platform.datacenters]),

@@ -10,6 +10,7 @@ from pltfrms.model.topology import (
     Link,
     LinkKind,
     NodePrefixes,
+    Role,
     Timers,
     TwoPeople,
 )
@@ -60,6 +61,17 @@ class NodeShape(MachineShape):
     """Memory that instances may be promised, such as 8GiB."""
 
 
+class ServerShape(MachineShape):
+    """A machine with several roles, each with the id of the machine."""
+
+    roles: list[Annotated[str, *one_of(*Role)]] = Field(default_factory=lambda: [*Role])
+    """What it is: edge, node, controller; all three if nothing is said."""
+    cpu: float = 0.0
+    """Of a node: cores that instances may be promised."""
+    memory: Bytes = default(0, "0B")
+    """Of a node: memory that instances may be promised, such as 8GiB."""
+
+
 def _by_name(value: object) -> object:
     """Accept `[fra-e1, fra-e2]` for `{fra-e1: {}, fra-e2: {}}`."""
     if not isinstance(value, list):
@@ -90,8 +102,12 @@ class DatacenterShape(Shape):
     change it."""
     city: str = ""
     """Where it is, for people."""
-    fabrics: list[str]
-    """Names of its L2 segments; each machine has a port `fab-NAME` in each. Two are best."""
+    fabrics: list[str] = Field(default_factory=list)
+    """Names of its L2 segments; each machine has a port `fab-NAME` in each. Two are best; one
+    machine alone needs none."""
+    machines: dict[str, ServerShape] = Field(default_factory=dict)
+    """Machines that are edge, node and controller at once, or what `roles` says. A name that
+    stands in several of the lists below is such a machine, too."""
     edges: Edges = Field(default_factory=dict)
     """Our routers with external BGP: a list of names, or a mapping from names to details."""
     nodes: dict[str, NodeShape] = Field(default_factory=dict)
