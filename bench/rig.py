@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError, UnavailableError
-from pltfrms.lab.client.client import LabClient, start_lab
+from pltfrms.lab.client.client import LabClient, find_lab, start_lab
 from pltfrms.lab.client.ready import ReadyReport, apply_services, missing_parts, wait_ready
 from pltfrms.model.api import Event
 from pltfrms.model.state import Phase, Snapshot
@@ -131,13 +131,31 @@ class Rig:
 def running_rig(name: str) -> Iterator[Rig]:
     """Start a lab of the example, wait until it is ready, and end it afterwards."""
     started = time.monotonic()
-    client = start_lab(EXAMPLE, name, _silent)
-    try:
-        apply_services(client, EXAMPLE, _silent)
-        ready = wait_ready(client, 90, _silent)
+    with running_lab(EXAMPLE, name) as (client, ready):
         yield Rig(client, ready, time.monotonic() - started)
-    finally:
-        client.down()
+
+
+@contextmanager
+def running_lab(directory: Path, name: str) -> Iterator[tuple[LabClient, ReadyReport]]:
+    """Start a lab with its services, wait until it is ready, and end it afterwards.
+
+    It also ends when this process is killed.
+    """
+    client = start_lab(directory, name, _silent)
+    words = (sys.executable, str(Path(__file__).resolve()), name)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True):
+        try:
+            apply_services(client, directory, _silent)
+            yield client, wait_ready(client, 90, _silent)
+        finally:
+            client.down()
+
+
+def _end_with_starter(name: str) -> None:
+    """End a lab once stdin is closed, which the kernel does when its starter is gone."""
+    sys.stdin.read()
+    with suppress(PltfrmsError):
+        find_lab(name).down()
 
 
 def _silent(_sentence: str) -> None:
@@ -148,3 +166,7 @@ def machine_words() -> str:
     """Say in one line what a bench ran on."""
     python = platform.python_version()
     return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {python}"
+
+
+if __name__ == "__main__":
+    _end_with_starter(sys.argv[1])

@@ -1,37 +1,33 @@
 """The platforms of this directory as labs: clients are answered, and nothing private leaves."""
 
+import os
 import re
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 
 import pytest
 
-from pltfrms.lab.client.client import LabClient, start_lab
-from pltfrms.lab.client.ready import ReadyReport, apply_services, wait_ready
+from bench.rig import running_lab
+from pltfrms.errors import NotFoundError
+from pltfrms.lab.client.client import LabClient, find_lab
+from pltfrms.lab.client.ready import ReadyReport
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.lab import Daemon
-from tests.shapes.shapes import WITH_LABS, Shape, read
+from tests.shapes.shapes import DIRECTORY, WITH_LABS, Shape, read
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
 _BIRDC = ("birdc", "-s", "/run/pltfrms/bird.ctl")
-_READY_SECONDS = 90.0
 
 
 @pytest.fixture(params=WITH_LABS)
 def started(request: pytest.FixtureRequest) -> Iterator[tuple[Shape, LabClient, ReadyReport]]:
     shape = read(request.param)
-    client = start_lab(shape.directory, f"shape-{request.param}", _silent)
-    try:
-        apply_services(client, shape.directory, _silent)
-        yield shape, client, wait_ready(client, _READY_SECONDS, _silent)
-    finally:
-        client.down()
-
-
-def _silent(_sentence: str) -> None:
-    """Progress is for people."""
+    with running_lab(shape.directory, f"shape-{os.getpid()}") as (client, ready):
+        yield shape, client, ready
 
 
 def test_every_client_is_answered_by_its_nearest_and_hears_only_what_is_ours(
@@ -51,6 +47,34 @@ def test_every_client_is_answered_by_its_nearest_and_hears_only_what_is_ours(
     }
     customers = {each.prefix for peer in shape.platform.peers for each in peer.allowed}
     assert ours <= heard <= ours | customers
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+from bench.rig import running_lab
+with running_lab(Path(sys.argv[1]), sys.argv[2]):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lab_ends_with_who_started_it_however_that_ends() -> None:
+    name = f"killed-{os.getpid()}"
+    words = (sys.executable, "-c", _KILLED, str(DIRECTORY / "one-site"), name)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == b"up\n"
+        assert find_lab(name).machines()
+        starter.kill()
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            find_lab(name)
+        except NotFoundError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("it runs on")
 
 
 def _heard_of_us(client: LabClient, machine: str, asn: int) -> set[Prefix]:
