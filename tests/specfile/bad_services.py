@@ -15,6 +15,17 @@ def _replicas(name: str, new: str, says: str) -> Bad:
 
 
 SERVICES = (
+    _replicas("unknown egress", "{per_datacenter: 2}\negress: all", "egress.mode"),
+    _replicas(
+        "egress without a prefix for it",
+        "{per_datacenter: 2}\negress: datacenter",
+        "fra has no unicast prefix: nothing there can be answered",
+    ),
+    _replicas(
+        "egress to no place",
+        "{per_datacenter: 2}\negress: {allow: [example.com]}",
+        "'example.com' is neither a prefix nor a port",
+    ),
     _probe("no probe", "", "probe: is missing"),
     _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
     _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),

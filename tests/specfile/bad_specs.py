@@ -36,6 +36,34 @@ def _session(name: str, new: str, says: str) -> Bad:
 
 PLATFORMS = (
     Bad(
+        name="unicast prefix of nowhere",
+        old=_AGGREGATES,
+        new='aggregates: [198.51.100.0/24, "2001:db8:100::/48", '
+        "{prefix: 192.0.2.0/24, unicast: frb}] # <-",
+        says="there is no datacenter 'frb' (did you mean fra?)",
+    ),
+    Bad(
+        name="unicast prefix without room",
+        old=_AGGREGATES,
+        new='aggregates: [198.51.100.0/24, "2001:db8:100::/48", '
+        "{prefix: 192.0.2.0/24, unicast: fra, per_node: 256}] # <-",
+        says="192.0.2.0/24 is too small: fra-n1 has id 1, and each node takes 256 addresses",
+    ),
+    Bad(
+        name="addresses for nodes in no power of two",
+        old=_AGGREGATES,
+        new='aggregates: [198.51.100.0/24, "2001:db8:100::/48", '
+        "{prefix: 192.0.2.0/24, unicast: fra, per_node: 3}] # <-",
+        says="3 is not a power of two in 1..256",
+    ),
+    Bad(
+        name="policy of a unicast prefix",
+        old=_AGGREGATES,
+        new='aggregates: [198.51.100.0/24, "2001:db8:100::/48", '
+        "{prefix: 192.0.2.0/24, unicast: fra, announce: any-healthy}] # <-",
+        says="a unicast prefix is always announced by its datacenter, and nowhere else",
+    ),
+    Bad(
         name="unknown field at the top",
         old="asn: 64500",
         new="asn: 64500\naggregate: [] # <-",

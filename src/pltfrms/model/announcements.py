@@ -61,7 +61,7 @@ def announcements_of(
         families = {ours.version for ours in session.ours}
         drain = interventions.drain_of(peer.name, me, session.interface, now_ms)
         overrides = overrides_of(platform, peer, session, now_ms)
-        for aggregate in platform.aggregates:
+        for aggregate in platform.aggregates_of(me.datacenter):
             if aggregate.prefix.version not in families:
                 continue
             fitting = [each for each in overrides if each.prefix in {None, aggregate.prefix}]

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     REMOTE_SERVICE = "remote-service"
     NO_SERVICE = "no-service"
     POLICY_ALWAYS = "policy-always"
+    UNICAST = "unicast"
     WAITING = "waiting"
     UNKNOWN_KEEP = "unknown-keep"
     LAST_ANNOUNCER = "last-announcer"
@@ -75,6 +76,7 @@ _SENTENCES = {
     Reason.REMOTE_SERVICE: "services are reachable in another datacenter",
     Reason.NO_SERVICE: "no service is reachable anywhere",
     Reason.POLICY_ALWAYS: "the policy says always",
+    Reason.UNICAST: "instances here speak with the internet from it",
     Reason.WAITING: "the condition has not lasted long enough to act on",
     Reason.UNKNOWN_KEEP: "the condition is not known now, so nothing is changed",
     Reason.LAST_ANNOUNCER: "no other datacenter announces it, so it stays whatever the health",

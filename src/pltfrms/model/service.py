@@ -58,6 +58,38 @@ class Run:
     """Time between SIGTERM and SIGKILL."""
 
 
+class EgressMode(StrEnum):
+    """From which address instances speak with the internet."""
+
+    NONE = "none"
+    """They do not."""
+    DATACENTER = "datacenter"
+    """IPv6: an own one; IPv4: their node's, by translation. Only answers come in."""
+    OWN = "own"
+    """An own one in both families, to which everybody may speak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressRule:
+    """What instances may reach in the internet; all that is said must fit."""
+
+    prefix: Prefix | None = None
+    protocol: str = ""
+    """tcp or udp; empty: any."""
+    port: int = 0
+    """0: any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Egress:
+    """How instances reach the internet."""
+
+    mode: EgressMode | None = None
+    """None: `datacenter` where there is a unicast prefix, else `none`."""
+    allow: tuple[EgressRule, ...] = ()
+    """Empty: everything."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """A service as `service.yaml` says it."""
@@ -78,6 +110,8 @@ class ServiceSpec:
     goes as soon as there are none."""
     ports: tuple[str, ...] = ()
     """What it listens on, such as `80/tcp`; for people and for later filters."""
+    egress: Egress = Egress()
+    """What its instances may reach in the internet, and from which address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

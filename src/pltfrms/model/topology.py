@@ -59,6 +59,12 @@ class Aggregate:
 
     prefix: Prefix
     announce: AnnouncePolicy = AnnouncePolicy.HEALTHY_LOCAL
+    unicast: str = ""
+    """The datacenter whose addresses are in it: instances there speak with the internet from
+    them. Only its edges announce it, whatever services do, and no service has an address of it.
+    Empty: it is for services."""
+    per_node: int = 0
+    """IPv4 unicast: so many addresses belong to each node, a power of two; 0: one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +285,15 @@ class Platform:
     def machine(self, name: str) -> Machine:
         """Return the machine called `name`; KeyError if there is none."""
         return _named(self.machines, name)
+
+    def aggregates_of(self, datacenter: str) -> tuple[Aggregate, ...]:
+        """Return the aggregates that edges of a datacenter may announce, in spec order."""
+        return tuple(each for each in self.aggregates if each.unicast in {"", datacenter})
+
+    @property
+    def service_aggregates(self) -> tuple[Aggregate, ...]:
+        """The aggregates that services have addresses of, in spec order."""
+        return tuple(each for each in self.aggregates if not each.unicast)
 
     @property
     def managed(self) -> tuple[Machine, ...]:

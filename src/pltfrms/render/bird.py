@@ -181,7 +181,11 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
     return _Family(
         number=number,
         aggregates=aggregates,
-        services=tuple(f"{prefix}{{{length},{length}}}" for prefix in aggregates),
+        services=tuple(
+            f"{each.prefix}{{{length},{length}}}"
+            for each in platform.service_aggregates
+            if each.prefix.version == number
+        ),
         loopback_address=own[0].network_address,
         pool=own[1] if len(own) > 1 else None,
         default=default,

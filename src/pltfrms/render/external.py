@@ -84,7 +84,7 @@ def _may_announce(platform: Platform, member: Machine, number: int) -> tuple[str
     pool = _of((platform.pool4(member), platform.pool6(member)), number)
     services = tuple(
         _hosts(aggregate.prefix, longest)
-        for aggregate in platform.aggregates
+        for aggregate in platform.service_aggregates
         if aggregate.prefix.version == number
     )
     return (*own, str(pool), *services)

@@ -334,3 +334,28 @@ def test_the_hold_has_an_end(penalty: float) -> None:
         <= hold_seconds(timers, penalty + 1)
         <= MAX_HOLD_SECONDS
     )
+
+
+def test_a_unicast_prefix_is_announced_whatever_services_do_and_not_by_who_is_cut_off() -> None:
+    aggregates = (Aggregate(prefix=FOUR, unicast="fra"),)
+    platform = replace(PLATFORM, aggregates=aggregates)
+    states: Mapping[Prefix, AggregateState] = {}
+    said: list[tuple[bool, Reason]] = []
+    cut_off = replace(BAD, inside=False, elsewhere=NONE, backbone=False)
+    for now in range(200):
+        reachable = BAD if now < 100 else cut_off
+        decision = decide_aggregates(platform, reachable, states, now / 5)
+        states = decision.states
+        said.append((states[FOUR].announced, decision.statuses[0].reason))
+    assert said[5:100] == [(True, Reason.UNICAST)] * 95
+    assert said[100 + 45][0], "a short cut changes nothing"
+    assert said[-1] == (False, Reason.ISOLATED)
+
+
+def test_a_site_of_one_machine_keeps_its_unicast_prefix_when_it_is_cut_off_and_serves() -> None:
+    platform = replace(PLATFORM, aggregates=(Aggregate(prefix=FOUR, unicast="fra"),))
+    alone = replace(GOOD, inside=False, elsewhere=NONE, backbone=False)
+    states: Mapping[Prefix, AggregateState] = {}
+    for now in range(200):
+        states = decide_aggregates(platform, alone, states, now / 5).states
+    assert states[FOUR].announced

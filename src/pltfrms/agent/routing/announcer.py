@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Final
 
@@ -81,7 +82,9 @@ class Announcer:
         """Look at the tables that BIRD fills and decide; see `kernel.RouteSource`."""
         if self._target is None:
             return _LOOK_AGAIN_SECONDS
-        platform = self._in_force() or self._target.platform
+        platform = _with_its_own(
+            self._in_force() or self._target.platform, self._target.machine
+        )
         if self._states is None:
             self._states = await self._before_us(platform)
         outside = self._sessions.any_up(self._telling(self._target, platform))
@@ -176,6 +179,12 @@ class Announcer:
                     detail=status.reason.sentence,
                     reason=status.reason,
                 )
+
+
+def _with_its_own(platform: Platform, machine: str) -> Platform:
+    """Return the platform with no aggregates but those that the machine may announce."""
+    mine = platform.aggregates_of(platform.machine(machine).datacenter)
+    return replace(platform, aggregates=mine) if mine != platform.aggregates else platform
 
 
 def _announced(states: Mapping[Prefix, AggregateState]) -> AbstractSet[Prefix]:

@@ -40,7 +40,7 @@ def aggregate_rows(snapshot: Snapshot, datacenter: Datacenter) -> tuple[Aggregat
     )
     return tuple(
         _aggregate_row(snapshot, str(aggregate.prefix), edges)
-        for aggregate in snapshot.platform.aggregates
+        for aggregate in snapshot.platform.aggregates_of(datacenter.name)
     )
 
 

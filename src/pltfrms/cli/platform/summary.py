@@ -259,9 +259,13 @@ def _unheard(snapshot: Snapshot, now_ms: int) -> Iterator[str]:
     One that no service needs yet may be silent.
     """
     platform, statuses = snapshot.platform, present_statuses(snapshot)
-    policies = {each.prefix: each.announce for each in platform.aggregates}
+    always = {
+        each.prefix
+        for each in platform.aggregates
+        if each.unicast or each.announce is AnnouncePolicy.ALWAYS
+    }
     for each in visibility(platform, snapshot.interventions, statuses, now_ms):
-        needed = policies[each.prefix] is AnnouncePolicy.ALWAYS or any(
+        needed = each.prefix in always or any(
             contains(each.prefix, prefix)
             for service in snapshot.services.values()
             for prefix in service.prefixes

@@ -99,7 +99,7 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
 def _prefixes(
     platform: Platform, name: str, service_id: int
 ) -> tuple[IPv4Network, IPv6Network]:
-    prefixes = [aggregate.prefix for aggregate in platform.aggregates]
+    prefixes = [aggregate.prefix for aggregate in platform.service_aggregates]
     aggregate4 = next((p for p in prefixes if isinstance(p, IPv4Network)), None)
     aggregate6 = next((p for p in prefixes if isinstance(p, IPv6Network)), None)
     if aggregate4 is None or aggregate6 is None:
@@ -161,7 +161,7 @@ def _identity(item: Machine | Datacenter) -> str:
 
 
 def _check_aggregates(snapshot: Snapshot, after: Platform) -> None:
-    kept = [aggregate.prefix for aggregate in after.aggregates]
+    kept = [aggregate.prefix for aggregate in after.service_aggregates]
     for name, service in sorted(snapshot.services.items()):
         for prefix in service.prefixes:
             if not any(_contains(aggregate, prefix) for aggregate in kept):

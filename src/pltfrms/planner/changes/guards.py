@@ -297,8 +297,14 @@ def _lost_unnamed(proposal: Proposal, moment: Moment) -> frozenset[_Key]:
 
 
 def _places(proposal: Proposal, moment: Moment) -> Iterator[tuple[Prefix, int, int]]:
-    """Yield each aggregate with the datacenters that announce it before and after."""
+    """Yield each aggregate with the datacenters that announce it before and after.
+
+    Who drains a datacenter by name means the addresses of its instances, too.
+    """
+    at_ms, drains = proposal.now_ms + moment.in_ms, proposal.interventions_after
     for aggregate in proposal.before.aggregates:
+        if aggregate.unicast and _is_drained(drains, aggregate.unicast, at_ms):
+            continue
         prefix = aggregate.prefix
         was = sum(other == prefix for _, other in moment.places_before)
         yield prefix, was, sum(other == prefix for _, other in moment.places_after)

@@ -334,10 +334,16 @@ def _endpoints(link: Link) -> str:
 
 def _aggregate_lines(before: Platform, after: Platform) -> Iterator[_Line]:
     old = {aggregate.prefix: aggregate.announce for aggregate in before.aggregates}
+    homes = {aggregate.prefix: aggregate.unicast for aggregate in before.aggregates}
     for aggregate in after.aggregates:
         word = _moved("announce", old.get(aggregate.prefix), aggregate.announce)
         if aggregate.prefix in old and word:
             yield f"{aggregate.prefix} {word}", Effect.MOVES
+        moved = _moved(
+            "unicast", homes.get(aggregate.prefix) or None, aggregate.unicast or None
+        )
+        if aggregate.prefix in old and moved:
+            yield f"{aggregate.prefix} {moved}", Effect.MOVES
 
 
 def _validation_lines(before: Platform, after: Platform) -> Iterator[_Line]:

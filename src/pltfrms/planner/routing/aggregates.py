@@ -123,7 +123,8 @@ def decide_aggregates(
 
     `healthy-local` wants at least half of the aggregate's services served in this
     datacenter, `any-healthy` one service served anywhere, `always` nothing. An aggregate
-    without services is not announced unless `always`. What is not known changes nothing,
+    without services is not announced unless `always`. A unicast prefix wants a machine of ours
+    that the edge reaches. What is not known changes nothing,
     and neither does anything while `frozen`. `rank` is that of the edge's datacenter.
     """
     if frozen:
@@ -218,6 +219,10 @@ def _decide_frozen(
 def _condition(aggregate: Aggregate, reachable: Reachable) -> tuple[bool | None, Reason]:
     if aggregate.announce is AnnouncePolicy.ALWAYS:
         return True, Reason.POLICY_ALWAYS
+    if aggregate.unicast:
+        # Who reaches nobody inside, and runs nothing, could not bring answers home.
+        home = True if reachable.local else reachable.inside
+        return home, Reason.UNKNOWN_KEEP if home is None else Reason.UNICAST
     if reachable.services is None:
         return None, Reason.UNKNOWN_KEEP
     inside = _prefixes_inside(aggregate.prefix, reachable.services)

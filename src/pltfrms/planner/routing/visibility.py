@@ -27,7 +27,9 @@ class Visibility:
     unknown: int
     """Sessions of edges that are out of contact or have not told."""
     possible: int
-    """Sessions of its address family in the spec."""
+    """Sessions of its address family in the spec, where it may be announced."""
+    places: int
+    """Datacenters that have one of these."""
 
     def shortfalls(self, platform: Platform) -> tuple[str, ...]:
         """Return what is less than the platform's floors, whatever the unknown ones do."""
@@ -38,11 +40,10 @@ class Visibility:
         if self.sessions + self.unknown < floor:
             heard = f"{self.sessions} of {self.possible} sessions{unknown}"
             found.append(f"announced on {heard}; vantage_floor is {floor}")
-        if not self.unknown and len(self.datacenters) < guards.announce_floor:
+        places = min(guards.announce_floor, max(self.places, 1))
+        if not self.unknown and len(self.datacenters) < places:
             count = len(self.datacenters)
-            found.append(
-                f"announced from {count} datacenters; announce_floor is {guards.announce_floor}"
-            )
+            found.append(f"announced from {count} datacenters; announce_floor is {places}")
         return tuple(found)
 
 
@@ -83,6 +84,7 @@ def _visibility(
         datacenters=frozenset(each.datacenter for each, known in heard if known),
         unknown=sum(known is None for _, known in heard),
         possible=len(heard),
+        places=len({each.datacenter for each, _ in heard}),
     )
 
 

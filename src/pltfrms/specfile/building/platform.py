@@ -59,7 +59,12 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         name=shape.platform,
         asn=shape.asn,
         aggregates=tuple(
-            Aggregate(prefix=entry.prefix, announce=AnnouncePolicy(entry.announce))
+            Aggregate(
+                prefix=entry.prefix,
+                announce=AnnouncePolicy(entry.announce),
+                unicast=entry.unicast,
+                per_node=entry.per_node,
+            )
             for entry in shape.aggregates
         ),
         infrastructure4=infrastructure4,

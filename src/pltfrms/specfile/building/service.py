@@ -1,6 +1,7 @@
 """Shape of `service.yaml` -> words of the model."""
 
 from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.specfile.building.egress import build_egress
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.shapes.service import ProbeShape, ServiceShape
 
@@ -8,6 +9,8 @@ from pltfrms.specfile.shapes.service import ProbeShape, ServiceShape
 def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
     """Return the service, and what is wrong with its text."""
     probe, findings = _probe(shape.probe)
+    egress, wrong = build_egress(shape.egress)
+    findings += wrong
     if "datacenters" in shape.replicas.model_fields_set and not shape.replicas.datacenters:
         hint = "leave it out: then it runs wherever there are nodes"
         where = ("replicas", "datacenters")
@@ -29,6 +32,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         weight=shape.weight,
         drain_ms=shape.drain,
         ports=tuple(shape.ports),
+        egress=egress,
     )
     return spec, findings
 

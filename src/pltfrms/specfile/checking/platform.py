@@ -15,6 +15,7 @@ from pltfrms.model.topology import (
     Role,
     Timers,
 )
+from pltfrms.specfile.checking.egress import check_unicast
 from pltfrms.specfile.checking.operators import check_operators
 from pltfrms.specfile.checking.peering import check_peering
 from pltfrms.specfile.checking.routing import check_routing
@@ -63,8 +64,10 @@ def _check_prefixes(platform: Platform) -> Iterator[Finding]:
         where = ("aggregates", index)
         yield from _check_aggregate(where, prefix)
         yield from _check_overlaps(where, prefix, (*infrastructure, *prefixes[:index]))
+        yield from check_unicast(where, platform, platform.aggregates[index])
+    served = [aggregate.prefix for aggregate in platform.service_aggregates]
     for version in (4, 6):
-        if all(prefix.version != version for prefix in prefixes):
+        if all(prefix.version != version for prefix in served):
             what = f"there is no IPv{version} prefix, services need one of each family"
             yield Finding(("aggregates",), what, absent="")
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.findings import Finding, Where, check_name, check_range, nearest
 
 VARIABLES = (
@@ -47,6 +48,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     if not 0 <= spec.drain_ms <= 3_600_000:  # noqa: PLR2004 (as the message says)
         yield Finding(("drain",), "is outside 0s..1h")
     yield from _check_ports(spec.ports)
+    yield from check_egress(spec)
     yield from _check_probe(spec.probe)
 
 
@@ -72,6 +74,7 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
         elif not platform.machines_of(Role.NODE, name):
             what = f"{name} has no nodes"
             yield Finding((*here, index), what, "leave it out; its edges bring traffic anyway")
+    yield from check_egress_here(spec, platform)
     for name in known:
         nodes = platform.machines_of(Role.NODE, name)
         if nodes and (not spec.datacenters or name in spec.datacenters):

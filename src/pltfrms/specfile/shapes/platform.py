@@ -124,6 +124,12 @@ class AggregateShape(Shape):
     announce: Annotated[str, *one_of(*AnnouncePolicy)] = AnnouncePolicy.HEALTHY_LOCAL.value
     """When an edge announces it: healthy-local (a service is healthy in its datacenter),
     any-healthy (anywhere), or always."""
+    unicast: str = ""
+    """A datacenter: its instances speak with the internet from addresses of this prefix. Only
+    its edges announce it, and always; services get no addresses from it."""
+    per_node: int = 0
+    """With unicast, for IPv4: so many of its addresses belong to each node, a power of two up
+    to 256; by default one. More are needed for services with `egress: own`."""
 
 
 def _as_aggregate(value: object) -> object:

@@ -4,9 +4,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.shapes.shapes import Shape
-from pltfrms.specfile.shapes.units import Bytes, Milliseconds, default, wrong
+from pltfrms.specfile.shapes.units import Bytes, Milliseconds, default, one_of, wrong
 
 _RUN = Run(process=())
 _PROBE = Probe(kind=ProbeKind.TCP)
@@ -68,6 +68,28 @@ class ProbeShape(Shape):
     """A starting instance that has not succeeded once after this long is restarted."""
 
 
+class EgressShape(Shape):
+    """How instances reach the internet."""
+
+    mode: Annotated[str, *one_of(*EgressMode)] | None = None
+    """none, datacenter (IPv6 from an own address; IPv4 from their node's, by translation; only
+    answers come in), or own (an own address in both families, to which everybody may speak).
+    By default datacenter where the platform has a unicast prefix, else none."""
+    allow: list[str] = Field(default_factory=list)
+    """All that they may reach: prefixes (198.18.0.0/15), ports (443/tcp), or both with a space
+    between them. By default everything."""
+
+
+def _as_egress(value: object) -> object:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+EgressEntry = Annotated[
+    EgressShape,
+    BeforeValidator(_as_egress, json_schema_input_type=str | EgressShape),
+]
+
+
 def _port(value: object) -> object:
     if isinstance(value, int):
         raise wrong(f"{value} has no protocol", f"write {value}/tcp or {value}/udp")
@@ -85,6 +107,9 @@ class ServiceShape(Shape):
     """How many instances, and where they run."""
     ports: list[Annotated[str, BeforeValidator(_port)]] = Field(default_factory=list)
     """What it listens on, such as 80/tcp."""
+    egress: EgressEntry = Field(default_factory=EgressShape)
+    """What its instances may reach in the internet, and from which address: none, datacenter,
+    own, or {mode: ..., allow: [...]}. Services and infrastructure they always reach."""
     weight: int = _SERVICE.weight
     """Share of the traffic one instance gets, 1..64."""
     drain: Milliseconds = default(_SERVICE.drain_ms, f"{_SERVICE.drain_ms // 1000}s")

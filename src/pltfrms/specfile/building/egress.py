@@ -1,0 +1,49 @@
+"""What a service may reach in the internet: text -> words of the model."""
+
+import re
+from ipaddress import ip_network
+
+from pltfrms.model.service import Egress, EgressMode, EgressRule
+from pltfrms.specfile.findings import Finding
+from pltfrms.specfile.shapes.service import EgressShape
+
+_PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)\Z")
+_MAX_PORT = 65_535
+_HINT = 'such as 198.18.0.0/15, 443/tcp, or "198.18.0.0/15 443/tcp"'
+
+
+def build_egress(shape: EgressShape) -> tuple[Egress, list[Finding]]:
+    """Return it, and what is wrong with its text."""
+    rules, findings = [], []
+    if "allow" in shape.model_fields_set and not shape.allow:
+        what = "there is none in the list"
+        findings.append(Finding(("egress", "allow"), what, "to allow nothing: egress: none"))
+    for index, text in enumerate(shape.allow):
+        rule = _rule(text)
+        if rule is None:
+            what = f"{text!r} is neither a prefix nor a port"
+            findings.append(Finding(("egress", "allow", index), what, _HINT))
+        else:
+            rules.append(rule)
+    mode = EgressMode(shape.mode) if shape.mode is not None else None
+    return Egress(mode=mode, allow=tuple(rules)), findings
+
+
+def _rule(text: str) -> EgressRule | None:
+    """Read `[PREFIX] [PORT/PROTOCOL]`; None if it is not that."""
+    words = text.split()
+    port = _PORT.match(words[-1]) if words else None
+    if port and int(port[1]) > _MAX_PORT:
+        return None
+    rest = words[:-1] if port else words
+    try:
+        prefix = ip_network(rest[0]) if rest else None
+    except ValueError:
+        return None
+    if len(rest) > 1 or not words:
+        return None
+    return EgressRule(
+        prefix=prefix,
+        protocol=port[2] if port else "",
+        port=int(port[1]) if port else 0,
+    )

@@ -1,0 +1,78 @@
+"""What makes no sense in how instances reach the internet."""
+
+from collections.abc import Iterator
+
+from pltfrms.model.addresses import contains
+from pltfrms.model.egress import addresses_per_node, node_egress, unicast_of
+from pltfrms.model.service import EgressMode, ServiceSpec
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role
+from pltfrms.specfile.findings import Finding, Where, nearest
+
+_MOST_PER_NODE = 256
+
+
+def check_unicast(where: Where, platform: Platform, aggregate: Aggregate) -> Iterator[Finding]:
+    """Find what is wrong with an aggregate as the unicast prefix of a datacenter."""
+    per_node = addresses_per_node(aggregate)
+    if not 1 <= per_node <= _MOST_PER_NODE or per_node & (per_node - 1):
+        what = f"{per_node} is not a power of two in 1..{_MOST_PER_NODE}"
+        yield Finding((*where, "per_node"), what)
+        return
+    if per_node > 1 and (not aggregate.unicast or aggregate.prefix.version != 4):  # noqa: PLR2004
+        what = "is for IPv4 prefixes with unicast: other addresses are not counted by node"
+        yield Finding((*where, "per_node"), what, "leave it out")
+    if not aggregate.unicast:
+        return
+    known = [datacenter.name for datacenter in platform.datacenters]
+    here = (*where, "unicast")
+    if aggregate.unicast not in known:
+        what = f"there is no datacenter {aggregate.unicast!r}"
+        yield Finding(here, what, nearest(aggregate.unicast, known), aggregate.unicast)
+        return
+    if aggregate.announce is not AnnouncePolicy.HEALTHY_LOCAL:
+        what = "a unicast prefix is always announced by its datacenter, and nowhere else"
+        yield Finding((*where, "announce"), what, "leave it out")
+    yield from _check_room(here, platform, aggregate)
+
+
+def _check_room(where: Where, platform: Platform, aggregate: Aggregate) -> Iterator[Finding]:
+    version = aggregate.prefix.version
+    if unicast_of(platform, aggregate.unicast, version) is not aggregate:
+        return  # the first one numbers the nodes
+    for node in platform.machines_of(Role.NODE, aggregate.unicast):
+        for each in node_egress(platform, node):
+            if each.version == version and not contains(aggregate.prefix, each):
+                what = f"{aggregate.prefix} is too small: {node.name} has id {node.id}"
+                if version == 4:  # noqa: PLR2004
+                    what += f", and each node takes {addresses_per_node(aggregate)} addresses"
+                yield Finding(where, what, "a shorter prefix, or smaller ids")
+
+
+def check_egress(spec: ServiceSpec) -> Iterator[Finding]:
+    """Find what is wrong with a service's egress by itself."""
+    if spec.egress.mode is EgressMode.NONE and spec.egress.allow:
+        what = "none of it leaves, so nothing can be allowed"
+        yield Finding(("egress", "allow"), what, "leave out allow, or say another mode")
+    for index, rule in enumerate(spec.egress.allow):
+        if rule in spec.egress.allow[:index]:
+            yield Finding(("egress", "allow", index), "is in the list twice", "keep one")
+
+
+def check_egress_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Find what a service asks for that the platform has not got."""
+    mode, where = spec.egress.mode, ("egress", "mode")
+    if mode in {None, EgressMode.NONE}:
+        return
+    names = [datacenter.name for datacenter in platform.datacenters]
+    for name in spec.datacenters or names:
+        if name not in names or not platform.machines_of(Role.NODE, name):
+            continue
+        found = [unicast_of(platform, name, version) for version in (4, 6)]
+        if not any(found):
+            what = f"{name} has no unicast prefix: nothing there can be answered"
+            hint = f"aggregates: [{{prefix: ..., unicast: {name}}}], or egress: none"
+            yield Finding(where, what, hint)
+        elif mode is EgressMode.OWN and found[0] and addresses_per_node(found[0]) == 1:
+            what = f"{found[0].prefix} has one address for each node of {name}"
+            hint = "per_node: 16 beside it gives each node 15 instances with an own one"
+            yield Finding(where, what, hint)
