@@ -128,10 +128,10 @@ class Rig:
 
 
 @contextmanager
-def running_rig(name: str) -> Iterator[Rig]:
-    """Start a lab of the example, wait until it is ready, and end it afterwards."""
+def running_rig(name: str, directory: Path = EXAMPLE) -> Iterator[Rig]:
+    """Start a lab of an example, wait until it is ready, and end it afterwards."""
     started = time.monotonic()
-    with running_lab(EXAMPLE, name) as (client, ready):
+    with running_lab(directory, name) as (client, ready):
         yield Rig(client, ready, time.monotonic() - started)
 
 
