@@ -55,7 +55,7 @@ SERVED = tuple(
 
 
 def loopback(name: str) -> Route:
-    prefix = ip_network(THREE.loopback4(THREE.machine(name)))
+    prefix = THREE.mesh_mark(THREE.machine(name))
     return Route(prefix=prefix, table=ELSEWHERE_TABLE, proto=12, metric=32)
 
 

@@ -302,13 +302,15 @@ class Rig:
 
     def _make_instance(self, node: Machine, service: BalancedService, weight: int) -> Instance:
         number = len(self.instances) + 1
+        address4 = self.platform.instance4(node, number)
+        assert address4, "this platform has IPv4"
         instance = Instance(
             name=f"{service.name}{number}",
             service=service,
             node=node,
             slot=number,
             address=self.platform.instance6(node, service.id, number),
-            address4=self.platform.instance4(node, number),
+            address4=address4,
             weight=weight,
         )
         self._start_instance(instance)

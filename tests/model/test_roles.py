@@ -42,7 +42,9 @@ def test_no_address_is_in_a_pool_of_another_machine() -> None:
     for one in machines:
         for node in MIXED.machines_of(Role.NODE):
             if one != node:
-                assert MIXED.loopback4(one) not in MIXED.pool4(node)
+                pool4 = MIXED.pool4(node)
+                assert pool4
+                assert MIXED.loopback4(one) not in pool4
                 assert MIXED.loopback6(one) not in MIXED.pool6(node)
 
 

@@ -14,6 +14,8 @@ class Bad:
     old: str
     new: str
     says: str
+    also: tuple[str, str] = ("", "")
+    """A change that is right, and makes this one wrong."""
 
 
 _T1_FIRST = (
@@ -127,10 +129,74 @@ PLATFORMS = (
         says="did you mean",
     ),
     Bad(
-        name="infrastructure that is no /8",
+        name="infrastructure that is too small",
         old=_TIMERS,
-        new="infrastructure: [10.0.0.0/16] # <-",
-        says="10.0.0.0/16 must be a /8",
+        new="infrastructure: [10.0.0.0/23] # <-",
+        says="10.0.0.0/23 must be a /8 to /22: each node has a part of it",
+    ),
+    Bad(
+        name="infrastructure that is no /48",
+        old=_TIMERS,
+        new='infrastructure: ["fd00::/47"] # <-',
+        says="fd00::/47 must be a /48",
+    ),
+    Bad(
+        name="infrastructure for groups",
+        old=_TIMERS,
+        new="infrastructure: [224.0.0.0/12] # <-",
+        says="224.0.0.0/12 cannot be addresses of machines",
+    ),
+    Bad(
+        name="an IPv4 prefix and none",
+        old=_TIMERS,
+        new="infrastructure:\n- 10.0.0.0/8\n- no-ipv4 # <-",
+        says="a prefix and no-ipv4",
+    ),
+    Bad(
+        name="infrastructure that is no prefix",
+        old=_TIMERS,
+        new="infrastructure: [no-ipv6] # <-",
+        says="must be an address with its length",
+    ),
+    Bad(
+        name="more nodes and instances than fit",
+        old=_TIMERS,
+        new="infrastructure: [172.16.0.0/14]\nnumbering: {nodes: 4000, instances: 254} # <-",
+        says="4000 nodes in each, and 254 instances on a node do not fit into 172.16.0.0/14",
+    ),
+    Bad(
+        name="more nodes than there can be",
+        old=_TIMERS,
+        new="numbering: {nodes: 4001} # <-",
+        says="4001 is outside 1..4000",
+    ),
+    Bad(
+        name="a numbering for nothing",
+        old=_TIMERS,
+        new="infrastructure: [no-ipv4]\nnumbering: {nodes: 400} # <-",
+        says="there is no IPv4 prefix to number",
+    ),
+    Bad(
+        name="a datacenter that does not fit",
+        old="    id: 2\n",
+        new="    id: 50 # <-\n",
+        says="id 50 is outside 1..32: 172.16.0.0/12 has room for no more",
+        also=(_TIMERS, "infrastructure: [172.16.0.0/12]"),
+    ),
+    Bad(
+        name="a node that does not fit",
+        old=_FRA_NODES,
+        new="      fra-n251: {cpu: 4, memory: 8GiB} # <-\n",
+        says="outside 1..250: 10.0.0.0/8 has room for no more (give another id:, or say "
+        "numbering: {nodes: 251}",
+    ),
+    Bad(
+        name="an edge that does not fit",
+        old="edges: [ams-e1, ams-e2]",
+        new="edges: {ams-e1: {}, ams-e2: {id: 70}} # <-",
+        says="outside 1..62: 192.168.0.0/16 has room for no more (give another id:, or say "
+        "numbering: {instances: 70}",
+        also=(_TIMERS, "infrastructure: [192.168.0.0/16]"),
     ),
     Bad(
         name="two infrastructure prefixes of one family",

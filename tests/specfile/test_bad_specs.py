@@ -25,7 +25,7 @@ def problems_of(load: Callable[[], object]) -> tuple[Problem, ...]:
 def changed(source: str, bad: Bad, directory: Path) -> tuple[Path, int]:
     text = (EXAMPLE / source).read_text()
     assert bad.old in text, "the table does not fit the example any more"
-    text = text.replace(bad.old, bad.new, 1)
+    text = text.replace(*bad.also, 1).replace(bad.old, bad.new, 1)
     path = directory / source
     path.write_text(text)
     marked = [number for number, line in enumerate(text.splitlines(), 1) if MARK in line]

@@ -50,11 +50,7 @@ def unicast_of(platform: Platform, datacenter: str, version: int) -> Aggregate |
 
 def ours(platform: Platform, version: int) -> tuple[Prefix, ...]:
     """Return what is no internet: infrastructure and aggregates of one family."""
-    every = (
-        platform.infrastructure4,
-        platform.infrastructure6,
-        *(each.prefix for each in platform.aggregates),
-    )
+    every = (*platform.infrastructure, *(each.prefix for each in platform.aggregates))
     return tuple(each for each in every if each.version == version)
 
 

@@ -6,7 +6,8 @@ spec and never change for a machine's life, so neither do its addresses.
 IPv6 infrastructure prefix `I` (a /48):
     I:0:0:DC:ROLE:ID          loopback of a machine; ROLE is e (edge), a (node), c (controller)
     I:(1000+DC):NODE::/80     pool of a node; I:(1000+DC):NODE:SERVICE:0:SLOT is an instance
-IPv4 infrastructure prefix (a /8, here 10.0.0.0/8):
+    I:(3000+DC):ROLE:ID::     what only iBGP tells of an edge where there is no IPv4
+IPv4 infrastructure prefix (10.0.0.0/8; others and none at all: `model.numbering`):
     10.DC.NODE.0/24           pool of a node; .0 is the node's loopback, .SLOT an instance
     10.DC.254.ID, 10.DC.255.ID   loopbacks of edges and controllers
 Link-local addresses on fabrics: fe80::ROLE:ID; on backbone links: fe80::DC:ROLE:ID; towards
@@ -15,10 +16,17 @@ external edges, on the fabric that is number F in the spec's list: fe80::F:ROLE:
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TypeVar
 
 from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.numbering import (
+    CONTROLLERS,
+    EDGES,
+    Numbering,
+    numbering_of,
+    stand_in_router_id,
+)
 from pltfrms.model.peering import OriginValidation, Peer, Session
 from pltfrms.model.traffic import Override
 
@@ -118,7 +126,7 @@ class Machine:
     role: Role
     """Its main role, the first of `ROLES_IN_ORDER` that it has."""
     id: int
-    """Unique per datacenter and role, 1..250."""
+    """Unique per datacenter and role: nodes 1..4000, others 1..250."""
     further: tuple[FurtherRole, ...] = ()
     """In the same order."""
     cpu: float = 0.0
@@ -262,10 +270,13 @@ class Platform:
     name: str
     asn: int
     aggregates: tuple[Aggregate, ...]
-    infrastructure4: IPv4Network
+    infrastructure4: IPv4Network | None
+    """None: our machines and instances have IPv6 addresses only; services have both."""
     infrastructure6: IPv6Network
     datacenters: tuple[Datacenter, ...]
     machines: tuple[Machine, ...]
+    numbering4: Numbering | None = None
+    """How `infrastructure4` is shared out; None: as suits its length."""
     links: tuple[Link, ...] = ()
     peers: tuple[Peer, ...] = ()
     traffic: tuple[Override, ...] = ()
@@ -343,21 +354,30 @@ class Platform:
     def loopback6(self, machine: Machine) -> IPv6Address:
         """Return the machine's own IPv6 address."""
         dc = self.datacenter(machine.datacenter)
-        low = (dc.id << 32) | (_ROLE_DIGIT[machine.role] << 16) | machine.id
+        low = (dc.id << 32) | _digits(machine)
         return IPv6Address(int(self.infrastructure6.network_address) | low)
 
-    def loopback4(self, machine: Machine) -> IPv4Address:
-        """Return the machine's own IPv4 address."""
-        dc = self.datacenter(machine.datacenter)
-        if machine.role is Role.NODE:
-            return self._infrastructure4(dc.id, machine.id, 0)
-        third = 254 if machine.role is Role.EDGE else 255
-        return self._infrastructure4(dc.id, third, machine.id)
+    @property
+    def infrastructure(self) -> tuple[Prefix, ...]:
+        """The prefixes of our machines and instances: IPv4, if there is one, and IPv6."""
+        four = () if self.infrastructure4 is None else (self.infrastructure4,)
+        return (*four, self.infrastructure6)
 
-    def pool4(self, node: Machine) -> IPv4Network:
-        """Return the /24 from which a node's instances are numbered."""
-        dc = self.datacenter(node.datacenter)
-        return IPv4Network((self._infrastructure4(dc.id, node.id_as(Role.NODE), 0), 24))
+    @property
+    def numbering(self) -> Numbering:
+        """How many nodes and instances there may be, and where their IPv4 addresses are."""
+        return numbering_of(self.infrastructure4, self.numbering4)
+
+    def loopback4(self, machine: Machine) -> IPv4Address | None:
+        """Return the machine's own IPv4 address; None where there is no IPv4."""
+        if machine.role is Role.NODE:
+            return _at(self.pool4(machine), 0)
+        others = EDGES if machine.role is Role.EDGE else CONTROLLERS
+        return _at(self._block4(machine, others), machine.id)
+
+    def pool4(self, node: Machine) -> IPv4Network | None:
+        """Return the prefix from which a node's instances are numbered, if there is IPv4."""
+        return self._block4(node, node.id_as(Role.NODE))
 
     def pool6(self, node: Machine) -> IPv6Network:
         """Return the /80 from which a node's instances are numbered."""
@@ -365,9 +385,9 @@ class Platform:
         high = ((0x1000 + dc.id) << 64) | (node.id_as(Role.NODE) << 48)
         return IPv6Network((int(self.infrastructure6.network_address) | high, 80))
 
-    def instance4(self, node: Machine, slot: int) -> IPv4Address:
-        """Return the unicast IPv4 address of the instance in `slot` (1..254) of a node."""
-        return self.pool4(node).network_address + slot
+    def instance4(self, node: Machine, slot: int) -> IPv4Address | None:
+        """Return the unicast IPv4 address of the instance in `slot`, if there is IPv4."""
+        return _at(self.pool4(node), slot)
 
     def instance6(self, node: Machine, service_id: int, slot: int) -> IPv6Address:
         """Return the unicast IPv6 address of an instance; it contains the service id."""
@@ -376,8 +396,7 @@ class Platform:
     def balancer_source(self, machine: Machine) -> IPv6Network:
         """Return the /96 from which a machine sends the outer packets of its director."""
         dc = self.datacenter(machine.datacenter)
-        digits = (_ROLE_DIGIT[machine.role] << 16) | machine.id
-        high = ((0x2000 + dc.id) << 64) | (digits << 32)
+        high = ((0x2000 + dc.id) << 64) | (_digits(machine) << 32)
         return IPv6Network((int(self.infrastructure6.network_address) | high, 96))
 
     def backbone_link_local(self, edge: Machine) -> IPv6Address:
@@ -405,17 +424,41 @@ class Platform:
     def private_asn(self, machine: Machine) -> int:
         """Return the private ASN of a node or controller (RFC 6996, 32-bit range)."""
         dc = self.datacenter(machine.datacenter)
-        own = 500 + machine.id if machine.role is Role.CONTROLLER else machine.id_as(Role.NODE)
-        return 4_200_000_000 + dc.id * 1000 + own
+        if machine.role is Role.CONTROLLER:
+            return 4_200_000_000 + dc.id * 1000 + 500 + machine.id
+        number = machine.id_as(Role.NODE)
+        if number <= 250:  # noqa: PLR2004 (as many as there once could be)
+            return 4_200_000_000 + dc.id * 1000 + number
+        return 4_201_000_000 + dc.id * 10_000 + number
 
-    def _infrastructure4(self, second: int, third: int, fourth: int) -> IPv4Address:
-        low = (second << 16) | (third << 8) | fourth
-        return IPv4Address(int(self.infrastructure4.network_address) | low)
+    def router_id(self, machine: Machine) -> IPv4Address:
+        """Return the number by which BGP and OSPF know a machine: its IPv4 loopback, if any."""
+        dc, digit = self.datacenter(machine.datacenter), _ROLE_DIGIT[machine.role]
+        return self.loopback4(machine) or stand_in_router_id(dc.id, digit, machine.id)
+
+    def mesh_mark(self, edge: Machine) -> Prefix:
+        """Return what only iBGP tells of an edge of ours, so that one sees who is heard of.
+
+        Its IPv4 loopback; the IPv6 one is in OSPF. Where there is no IPv4 it is a /128 for this
+        alone.
+        """
+        loopback4 = self.loopback4(edge)
+        if loopback4:
+            return ip_network(loopback4)
+        dc = self.datacenter(edge.datacenter)
+        high = ((0x3000 + dc.id) << 64) | (_digits(edge) << 32)
+        return IPv6Network((int(self.infrastructure6.network_address) | high, 128))
+
+    def _block4(self, machine: Machine, number: int) -> IPv4Network | None:
+        if self.infrastructure4 is None:
+            return None
+        dc = self.datacenter(machine.datacenter)
+        return self.numbering.block(self.infrastructure4, dc.id, number)
 
 
 def link_local(machine: Machine) -> IPv6Address:
     """Return the fixed link-local address of a machine on its fabrics."""
-    return IPv6Address((0xFE80 << 112) | (_ROLE_DIGIT[machine.role] << 16) | machine.id)
+    return IPv6Address((0xFE80 << 112) | _digits(machine))
 
 
 def fabric_interface(fabric: str) -> str:
@@ -431,6 +474,15 @@ def backbone_interface(far_end: str) -> str:
 def controller_url(platform: Platform, machine: Machine) -> str:
     """Return the base URL of the controller on `machine`."""
     return f"http://[{platform.loopback6(machine)}]:{CONTROLLER_PORT}"
+
+
+def _digits(machine: Machine) -> int:
+    """Return what tells a machine from others of its datacenter: 32 bits `ROLE:ID`."""
+    return (_ROLE_DIGIT[machine.role] << 16) | machine.id
+
+
+def _at(block: IPv4Network | None, number: int) -> IPv4Address | None:
+    return None if block is None else block.network_address + number
 
 
 _T = TypeVar("_T", Datacenter, Machine)

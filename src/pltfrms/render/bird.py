@@ -38,7 +38,7 @@ class _Family:
     aggregates: tuple[Prefix, ...]
     services: tuple[str, ...]
     """Prefix patterns that every service prefix matches."""
-    loopback_address: Address
+    loopback_address: Address | None
     pool: Prefix | None
     default: Prefix
     to_machines: tuple[Prefix, ...]
@@ -55,8 +55,8 @@ class _Family:
         return f"~ [ {', '.join(map(str, self.to_machines))} ]"
 
     @property
-    def loopback(self) -> Prefix:
-        return ip_network(self.loopback_address)
+    def loopback(self) -> Prefix | None:
+        return ip_network(self.loopback_address) if self.loopback_address else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +142,9 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
         mesh=mesh(platform, me),
         defaults=takes_defaults(platform),
         outside=outside(platform, me, conditions),
+        mark=platform.mesh_mark(me),
         edges_elsewhere=tuple(
-            f"{platform.loopback4(edge)}/32"
+            platform.mesh_mark(edge)
             for edge in managed_edges(platform)
             if edge.datacenter != me.datacenter
         ),
@@ -154,7 +155,7 @@ def _common(platform: Platform, me: Machine) -> dict[str, object]:
     place = f"{' and '.join(me.roles)} of datacenter {me.datacenter}"
     return {
         "title": f"BIRD on {me.name}: {place}, platform {platform.name}",
-        "router_id": platform.loopback4(me),
+        "router_id": platform.router_id(me),
         "asn": platform.asn,
         "datacenter": platform.datacenter(me.datacenter),
         "serves": me.has(Role.NODE),
@@ -176,7 +177,7 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
         if aggregate.prefix.version == number
     )
     default = _pick(number, ip_network("0.0.0.0/0"), ip_network("::/0"))
-    inside = _pick(number, platform.infrastructure4, platform.infrastructure6)
+    inside = tuple(each for each in platform.infrastructure if each.version == number)
     length = 32 if number == 4 else 128  # noqa: PLR2004 (address families)
     return _Family(
         number=number,
@@ -186,13 +187,13 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
             for each in platform.service_aggregates
             if each.prefix.version == number
         ),
-        loopback_address=own[0].network_address,
+        loopback_address=own[0].network_address if own else None,
         pool=own[1] if len(own) > 1 else None,
         default=default,
-        to_machines=(default, inside)
+        to_machines=(default, *inside)
         if platform.has_external_edges(me.datacenter)
         else (default,),
-        floor=(default, inside)
+        floor=(default, *inside)
         if platform.has_external_edges(me.datacenter) or takes_defaults(platform)
         else (default,),
     )
@@ -203,15 +204,14 @@ def _pick(number: int, four: Prefix, six: Prefix) -> Prefix:
 
 
 def _own(platform: Platform, machine: Machine, number: int) -> tuple[Prefix, ...]:
-    """Return the loopback and, of a node, the pool."""
-    loopback = _pick(
-        number,
-        ip_network(platform.loopback4(machine)),
-        ip_network(platform.loopback6(machine)),
-    )
-    if not machine.has(Role.NODE):
-        return (loopback,)
-    return (loopback, _pick(number, platform.pool4(machine), platform.pool6(machine)))
+    """Return the loopback and, of a node, the pool; nothing of a family that it has not got."""
+    four = number == 4  # noqa: PLR2004 (address families)
+    loopback = platform.loopback4(machine) if four else platform.loopback6(machine)
+    pool = platform.pool4(machine) if four else platform.pool6(machine)
+    if loopback is None or pool is None:
+        return ()
+    own = ip_network(loopback)
+    return (own, pool) if machine.has(Role.NODE) else (own,)
 
 
 def _neighbors(

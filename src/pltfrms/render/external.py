@@ -45,7 +45,8 @@ def render_external_daemons(platform: Platform, machine: str) -> Mapping[str, st
     values = {
         "platform": platform,
         "me": me,
-        "loopbacks": (platform.loopback4(me), platform.loopback6(me)),
+        "router_id": platform.router_id(me),
+        "loopbacks": tuple(filter(None, (platform.loopback4(me), platform.loopback6(me)))),
         "link_local": link_local(me),
         "interfaces": tuple(map(fabric_interface, _fabrics(platform, me))),
         "members": tuple(
@@ -78,16 +79,18 @@ def _may_announce(platform: Platform, member: Machine, number: int) -> tuple[str
     """Return a machine's loopback and, of a node, its pool and every service."""
     longest = _LONGEST[number]
     loopbacks = (platform.loopback4(member), platform.loopback6(member))
-    own = (f"{_of(loopbacks, number)}/{longest}",)
+    loopback = _of(loopbacks, number)
+    own = (f"{loopback}/{longest}",) if loopback else ()
     if not member.has(Role.NODE):
         return own
     pool = _of((platform.pool4(member), platform.pool6(member)), number)
+    pools = (str(pool),) if pool else ()
     services = tuple(
         _hosts(aggregate.prefix, longest)
         for aggregate in platform.service_aggregates
         if aggregate.prefix.version == number
     )
-    return (*own, str(pool), *services)
+    return (*own, *pools, *services)
 
 
 def _hosts(prefix: Prefix, longest: int) -> str:

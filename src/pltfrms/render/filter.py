@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import IPv4Network, collapse_addresses, ip_network
 from typing import Final, cast
 
 from pltfrms.model.addresses import Address, Prefix
@@ -98,12 +98,12 @@ def _family(
 ) -> _Family:
     platform, word = platforms[0], _WORDS[number]
     aggregates = [a.prefix for a in platform.aggregates if a.prefix.version == number]
-    infrastructure = _pick(number, platform.infrastructure4, platform.infrastructure6)
+    infrastructure = [each for each in platform.infrastructure if each.version == number]
     ports = [session for peer in platform.peers for session in peer.sessions]
     here = _addresses((port for port in ports if port.edge == machine), number)
     elsewhere = _addresses((port for port in ports if port.edge != machine), number)
     ends = [each for each in _tunnel_ends(platforms, machine) if each[0].version == number]
-    never_from = (*aggregates, infrastructure, *_LOCAL[number])
+    never_from = (*aggregates, *infrastructure, *_LOCAL[number])
     links = [
         link
         for link in _link_networks(sessions, number)
@@ -115,8 +115,8 @@ def _family(
         word=word,
         links=_networks(links),
         never_from=_networks(never_from),
-        never_to=_networks((infrastructure, *elsewhere)),
-        ours=_networks((*aggregates, infrastructure, *here)),
+        never_to=_networks((*infrastructure, *elsewhere)),
+        ours=_networks((*aggregates, *infrastructure, *here)),
         inner=_INNER[number],
         inner_links=_ranges(links),
         inner_never_from=_ranges((*never_from, *_NEVER_BALANCED[number])),
@@ -164,10 +164,6 @@ def _tunnel_ends(platforms: Iterable[Platform], machine: str) -> Iterator[_Ends]
             if link.kind is LinkKind.WIREGUARD:
                 far = endpoint_of(link, link.far_end(machine))
                 yield far, endpoint_of(link, machine), link.port
-
-
-def _pick(number: int, four: IPv4Network, six: IPv6Network) -> Prefix:
-    return four if number == 4 else six  # noqa: PLR2004 (address families)
 
 
 def _networks(prefixes: Iterable[Prefix]) -> str:

@@ -115,7 +115,8 @@ def internet_network_state(platform: Platform, lab: Lab, machine: str) -> Networ
 
 
 def _loopbacks(platform: Platform, me: Machine) -> tuple[Interface, ...]:
-    return (ip_interface(platform.loopback4(me)), ip_interface(platform.loopback6(me)))
+    addresses = (platform.loopback4(me), platform.loopback6(me))
+    return tuple(ip_interface(address) for address in addresses if address)
 
 
 def _towards_external_edges(

@@ -139,14 +139,17 @@ def _ranges(ranges: tuple[AsnRange, ...]) -> tuple[str, ...]:
 
 
 def _family(platform: Platform, conditions: Conditions, number: int) -> OutsideFamily:
-    infrastructure = (platform.infrastructure4, platform.infrastructure6)
     lans = (
         ours.network
         for peer in platform.peers
         for session in peer.sessions
         for ours in session.ours
     )
-    everything = (*(each.prefix for each in platform.aggregates), *infrastructure, *lans)
+    everything = (
+        *(each.prefix for each in platform.aggregates),
+        *platform.infrastructure,
+        *lans,
+    )
     return OutsideFamily(
         number=number,
         shortest=8 if number == 4 else 12,  # noqa: PLR2004 (address families)

@@ -112,7 +112,7 @@ def test_what_nobody_announces_any_more_is_repaired_also_by_a_client_of_reflecto
         target = replace(make_target(1, machine=name), platform=TWELVE)
         heard = tuple(
             Route(
-                prefix=ip_network(TWELVE.loopback4(TWELVE.machine(edge))),
+                prefix=TWELVE.mesh_mark(TWELVE.machine(edge)),
                 table=ELSEWHERE_TABLE,
                 proto=12,
                 metric=32,
@@ -143,7 +143,7 @@ def test_what_nobody_announces_any_more_is_repaired_also_by_a_client_of_reflecto
 def test_routes_of_before_prove_nothing_while_no_edge_is_heard() -> None:
     async def story() -> None:
         bench = Bench("fra-e1")
-        far = ip_network(PLATFORM.loopback4(PLATFORM.machine("ams-e1")))
+        far = PLATFORM.mesh_mark(PLATFORM.machine("ams-e1"))
         bench.network.set_route(Route(prefix=far, table=ELSEWHERE_TABLE, proto=12, metric=32))
         session = BgpState(name="edge.ams-e1", up=True, detail="Established")
         bench.bird.states = (session,)
@@ -184,7 +184,7 @@ def test_a_new_agent_takes_over_what_is_announced_without_a_flap() -> None:
 
 
 def _hear_ams(bench: Bench) -> None:
-    far = ip_network(PLATFORM.loopback4(PLATFORM.machine("ams-e1")))
+    far = PLATFORM.mesh_mark(PLATFORM.machine("ams-e1"))
     bench.network.set_route(Route(prefix=far, table=ELSEWHERE_TABLE, proto=12, metric=32))
     bench.bird.states = (BgpState(name="edge.ams-e1", up=True, detail="Established"),)
 

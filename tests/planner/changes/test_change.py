@@ -7,6 +7,7 @@ import pytest
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
+from pltfrms.model.numbering import Numbering
 from pltfrms.model.topology import Aggregate, Operator, Role
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.strategies import (
@@ -89,6 +90,18 @@ def test_a_full_aggregate_is_refused() -> None:
         apply_change(full, Change(services=(make_spec("c"),)))
 
 
+def test_a_service_that_needs_an_ipv4_address_of_its_own_is_refused_where_there_is_none() -> (
+    None
+):
+    spec = make_spec()
+    run = replace(spec.run, environment=(("LISTEN", "${pltfrms.address4}"),))
+    change = Change(services=(replace(spec, run=run),))
+    assert apply_change(EMPTY, change).services
+    platform = replace(EMPTY.platform, infrastructure4=None)
+    with pytest.raises(UsageError, match=r"service web: .*address4.*the infrastructure has no"):
+        apply_change(replace(EMPTY, platform=platform), change)
+
+
 def test_nodes_come_and_go() -> None:
     machines = tuple(m for m in EMPTY.platform.machines if m.name != "fra-n3")
     platform = replace(EMPTY.platform, machines=(*machines, make_node("fra-n4", 4)))
@@ -103,6 +116,14 @@ def test_nodes_come_and_go() -> None:
         ({"asn": 64501}, "asn cannot change from 64500 to 64501"),
         ({"name": "other"}, "name cannot change"),
         ({"infrastructure4": IPv4Network("11.0.0.0/8")}, "infrastructure4 cannot change"),
+        (
+            {"infrastructure4": None},
+            "cannot change from 10.0.0.0/8 to no-ipv4: .* new platform",
+        ),
+        (
+            {"numbering4": Numbering(nodes=400, instances=254)},
+            "numbering cannot change from nodes: 250, instances: 254 to nodes: 400",
+        ),
         ({"aggregates": (Aggregate(prefix=ip_network("203.0.113.0/24")),)}, "has it for life"),
     ],
 )

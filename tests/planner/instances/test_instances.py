@@ -82,3 +82,10 @@ def test_the_version_that_still_runs_here_is_remembered() -> None:
     assert service_versions(target, (WEB,)) == (WEB, newer)
     assert service_versions(target, ()) == (newer,)
     assert service_versions(replace(target, allocations=(fresh,)), (WEB,)) == (newer,)
+
+
+def test_without_ipv4_an_instance_has_that_of_the_service_alone() -> None:
+    platform = replace(PLATFORM, infrastructure4=None)
+    spec = instance_spec(platform, WEB, ALLOCATION)
+    assert spec.service_addresses[0] == ip_interface("198.51.100.7/32")
+    assert spec.unicast_addresses == (ip_interface("fd00:0:1:1001:2:7:0:9/128"),)

@@ -116,3 +116,13 @@ def proto_of(name: str, ready: set[str], draining: set[str]) -> int:
     if name in ready:
         return PROTO_ACTIVE
     return PROTO_DRAINING if name in draining else PROTO_REACHABLE
+
+
+def test_without_ipv4_an_instance_is_reached_by_ipv6_alone_and_the_service_by_both() -> None:
+    platform = replace(TARGET.platform, infrastructure4=None)
+    routes = service_routes(replace(TARGET, platform=platform), {IDS[0]}, {IDS[0]})
+    assert [str(route.prefix) for route in routes] == [
+        "198.51.100.1/32",
+        "2001:db8:100::1/128",
+        "fd00:0:1:1001:1:1:0:1/128",
+    ]

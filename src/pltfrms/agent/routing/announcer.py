@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.agent.freeze import Frost
@@ -146,9 +145,7 @@ class Announcer:
         known = self._sessions.answers
         home = platform.machine(target.machine).datacenter
         edges = [edge for edge in platform.machines_of(Role.EDGE) if not edge.external]
-        others = {
-            ip_network(platform.loopback4(edge)) for edge in edges if edge.datacenter != home
-        }
+        others = {platform.mesh_mark(edge) for edge in edges if edge.datacenter != home}
         elsewhere = await self._prefixes(ELSEWHERE_TABLE) if known else None
         self.far_witness.see(platform, home, elsewhere, self._world.clock.monotonic())
         mesh = self._sessions.any_up({f"edge.{edge.name}" for edge in edges})

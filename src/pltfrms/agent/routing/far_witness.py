@@ -1,12 +1,11 @@
 """Which machines of other datacenters an edge does not reach any more.
 
 A node that is an edge, too, may have no other edge beside it that could tell of its life. That
-a far edge has no way to it says so: OSPF with BFD takes the way away, and with it the machine's
-IPv4 loopback, which iBGP alone tells of, leaves kernel table 104.
+a far edge has no way to it says so: OSPF with BFD takes the way away, and with it what
+iBGP alone tells of the machine (`Platform.mesh_mark`) leaves kernel table 104.
 """
 
 from collections.abc import Set as AbstractSet
-from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
@@ -27,18 +26,14 @@ class FarWitness:
         """Names, sorted."""
 
     def see(
-        self, platform: Platform, home: str, loopbacks: AbstractSet[Prefix] | None, at: float
+        self, platform: Platform, home: str, marks: AbstractSet[Prefix] | None, at: float
     ) -> None:
         """Take what table 104 has at a time (monotonic seconds); None: it is not known."""
-        if loopbacks is None:
+        if marks is None:
             self._reached, self._away_since, self.missed = set(), {}, ()
             return
         there = {each.name: each for each in platform.managed if _is_told_of(each, home)}
-        here = {
-            name
-            for name, each in there.items()
-            if ip_network(platform.loopback4(each)) in loopbacks
-        }
+        here = {name for name, each in there.items() if platform.mesh_mark(each) in marks}
         away = there.keys() - here
         self._away_since = {name: self._away_since.get(name, at) for name in away}
         self._reached = (self._reached | here) & there.keys()

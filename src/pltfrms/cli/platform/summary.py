@@ -433,14 +433,9 @@ def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -
     present = snapshot.contact(allocation.node) is Contact.PRESENT
     state = instance.phase.value if instance else "waiting"
     node = next((m for m in snapshot.platform.machines if m.name == allocation.node), None)
-    addresses = (
-        (
-            str(snapshot.platform.instance4(node, allocation.slot)),
-            str(snapshot.platform.instance6(node, service.id, allocation.slot)),
-        )
-        if node
-        else ("", "")
-    )
+    platform = snapshot.platform
+    four = platform.instance4(node, allocation.slot) if node else None
+    six = platform.instance6(node, service.id, allocation.slot) if node else None
     return ReplicaRow(
         service=service.name,
         datacenter=allocation.datacenter,
@@ -450,8 +445,8 @@ def _replica_row(snapshot: Snapshot, service: Service, allocation: Allocation) -
         version=allocation.version,
         state=state if present else "unknown",
         restarts=instance.restarts if instance else 0,
-        address4=addresses[0],
-        address6=addresses[1],
+        address4=str(four or ""),
+        address6=str(six or ""),
         detail=with_failure(instance) if present else _why_not_known(snapshot, allocation.node),
     )
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
+from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
 from pltfrms.model.service import Service, ServiceSpec
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role
+
+_ADDRESS4: Final = "${pltfrms.address4}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
 
 
 def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
+    _check_words(snapshot.platform, spec)
     before = snapshot.services.get(spec.name)
     if before:
         same = (before.spec.run, before.spec.probe) == (spec.run, spec.probe)
@@ -94,6 +98,15 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
         prefix6=prefix6,
         changed_ms=snapshot.now_ms,
     )
+
+
+def _check_words(platform: Platform, spec: ServiceSpec) -> None:
+    texts = (*spec.run.process, *(text for _, text in (*spec.run.files, *spec.run.environment)))
+    if platform.infrastructure4 is None and any(_ADDRESS4 in text for text in texts):
+        raise UsageError(
+            f"service {spec.name}: {_ADDRESS4} has no value: the infrastructure has no IPv4; "
+            "take ${pltfrms.address6}, or ${pltfrms.prefix4} of the service"
+        )
 
 
 def _prefixes(
@@ -120,8 +133,8 @@ def _prefixes(
 
 def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
     before = snapshot.platform
-    for field in ("name", "asn", "infrastructure4", "infrastructure6"):
-        old, new = getattr(before, field), getattr(after, field)
+    for field in ("name", "asn", "infrastructure4", "infrastructure6", "numbering"):
+        old, new = (getattr(each, field) or "no-ipv4" for each in (before, after))
         if old != new:
             raise UsageError(
                 f"platform: {field} cannot change from {old} to {new}: every address and "

@@ -53,9 +53,8 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         "replica": str(allocation.replica),
         "prefix4": str(service.prefix4),
         "prefix6": str(service.prefix6),
-        "address4": str(address4),
         "address6": str(address6),
-    }
+    } | ({"address4": str(address4)} if address4 else {})
     return InstanceSpec(
         allocation=allocation.id,
         process=tuple(_fill(word, words) for word in run.process),
@@ -63,7 +62,7 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         environment=tuple((name, _fill(text, words)) for name, text in run.environment),
         device=instance_device(allocation.slot),
         service_addresses=_interfaces(prefix.network_address for prefix in service.prefixes),
-        unicast_addresses=_interfaces((address4, address6)),
+        unicast_addresses=_interfaces(filter(None, (address4, address6))),
         cpu=run.cpu,
         memory_bytes=run.memory_bytes,
         stop_grace_ms=run.stop_grace_ms,

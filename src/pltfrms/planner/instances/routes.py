@@ -83,7 +83,8 @@ def _unicast_routes(
     address4 = target.platform.instance4(node, allocation.slot)
     address6 = target.platform.instance6(node, service.id, allocation.slot)
     weight, nexthops = service.spec.weight, (_nexthop(allocation, 1),)
-    yield _route(ip_network(address4), PROTO_REACHABLE, weight, nexthops)
+    if address4:
+        yield _route(ip_network(address4), PROTO_REACHABLE, weight, nexthops)
     yield _route(ip_network(address6), proto, weight, nexthops)
 
 

@@ -11,7 +11,6 @@ from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
 from pltfrms.model.topology import Machine, Role
 
-_SLOTS_MAX = 254
 _MASS_MIN = 2
 _PLANNED = {Reason.NEW_VERSION, Reason.SPREAD, Reason.NODE_DRAINED}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
@@ -135,7 +134,8 @@ def _check_room(world: _World, new: Allocation, node: Machine) -> list[str]:
         problems.append(f"too much cpu on {node.name}")
     if sum(run.memory_bytes for run in runs) > node.memory_bytes:
         problems.append(f"too much memory on {node.name}")
-    if not 1 <= new.slot <= _SLOTS_MAX or new.slot in {old.slot for old in here}:
+    slots = world.snapshot.platform.numbering.instances
+    if not 1 <= new.slot <= slots or new.slot in {old.slot for old in here}:
         problems.append(f"slot {new.slot} of {node.name} is not free")
     return problems
 

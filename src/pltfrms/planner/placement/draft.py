@@ -15,9 +15,6 @@ from pltfrms.model.state import Contact, Phase, Snapshot
 from pltfrms.model.topology import Machine, Role
 from pltfrms.planner.placement.numbers import highest_numbers, replica_of
 
-SLOTS_MAX = 254
-"""Instances that the addresses of one node suffice for."""
-
 
 @dataclass(slots=True)
 class NodeLoad:
@@ -159,7 +156,12 @@ class Draft:
     def free_slot(self, node: str) -> int:
         """Return the lowest free slot of a node, or 0."""
         taken = self.loads[node].slots
-        return next((slot for slot in range(1, SLOTS_MAX + 1) if slot not in taken), 0)
+        return next((slot for slot in range(1, self.slots + 1) if slot not in taken), 0)
+
+    @property
+    def slots(self) -> int:
+        """Instances that the addresses of one node suffice for."""
+        return self.snapshot.platform.numbering.instances
 
     def next_number(self, service: str, datacenter: str, replica: int) -> int:
         """Return a number that no allocation of the replica ever had."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pltfrms.model.plan import Allocation, Reason
 from pltfrms.model.service import Service
 from pltfrms.model.topology import Machine
-from pltfrms.planner.placement.draft import SLOTS_MAX, Draft, cpu_milli
+from pltfrms.planner.placement.draft import Draft, cpu_milli
 
 _NAMED_MAX = 3
 """Full nodes that a note names."""
@@ -79,7 +79,7 @@ def _fitting(draft: Draft, wish: Wish, nodes: list[Machine]) -> list[Machine]:
         for load in (draft.loads[node.name],)
         if load.cpu_milli + cpu <= draft.cpu_milli_of[node.name]
         and load.memory_bytes + memory_bytes <= node.memory_bytes
-        and len(load.slots) < SLOTS_MAX
+        and len(load.slots) < draft.slots
     ]
 
 
@@ -133,7 +133,7 @@ def _room(draft: Draft, node: Machine) -> str:
     return (
         f"{node.name} has {(draft.cpu_milli_of[node.name] - load.cpu_milli) / 1000:g} cpu"
         f" and {_mib(node.memory_bytes - load.memory_bytes)} MiB"
-        f" and {SLOTS_MAX - len(load.slots)} slots free"
+        f" and {draft.slots - len(load.slots)} slots free"
     )
 
 

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pltfrms.model.addresses import Prefix
+from pltfrms.model.numbering import Numbering, numbering_of
 from pltfrms.model.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
@@ -39,6 +40,7 @@ from pltfrms.specfile.shapes.platform import (
     LinkShape,
     MachineShape,
     NodeShape,
+    NumberingShape,
     PlatformShape,
     ServerShape,
     TimersShape,
@@ -69,6 +71,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         ),
         infrastructure4=infrastructure4,
         infrastructure6=infrastructure6,
+        numbering4=_numbering(infrastructure4, shape.numbering),
         datacenters=tuple(
             Datacenter(name=name, id=entry.id, fabrics=tuple(entry.fabrics), city=entry.city)
             for name, entry in shape.datacenters.items()
@@ -108,19 +111,33 @@ def unique_local_prefix(name: str) -> IPv6Network:
     return IPv6Network((bytes([0xFD]) + digest[:5] + bytes(10), 48))
 
 
-def _infrastructure(shape: PlatformShape, notes: Notes) -> tuple[IPv4Network, IPv6Network]:
-    chosen: dict[int, Prefix] = {}
+def _infrastructure(
+    shape: PlatformShape, notes: Notes
+) -> tuple[IPv4Network | None, IPv6Network]:
+    chosen: dict[int, Prefix | None] = {}
     for index, prefix in enumerate(shape.infrastructure):
-        if prefix.version in chosen:
-            what = f"a second IPv{prefix.version} prefix"
+        version = prefix.version if prefix else 4
+        if version in chosen:
+            both = prefix and chosen[version]
+            what = f"a second IPv{version} prefix" if both else "a prefix and no-ipv4"
             notes.findings.append(
                 Finding(("infrastructure", index), what, "keep one per family")
             )
-        chosen.setdefault(prefix.version, prefix)
+        chosen.setdefault(version, prefix)
     ipv4 = chosen.get(4, _DEFAULT_IPV4)
     ipv6 = chosen.get(6, unique_local_prefix(shape.platform))
     # The version chose them, which a type checker cannot see.
-    return IPv4Network(str(ipv4)), IPv6Network(str(ipv6))
+    return (IPv4Network(str(ipv4)) if ipv4 else None), IPv6Network(str(ipv6))
+
+
+def _numbering(prefix: IPv4Network | None, shape: NumberingShape) -> Numbering | None:
+    """Return what is said, if it is other than what holds anyway."""
+    usual = numbering_of(prefix, None)
+    said = Numbering(
+        nodes=usual.nodes if shape.nodes is None else shape.nodes,
+        instances=usual.instances if shape.instances is None else shape.instances,
+    )
+    return None if said == usual else said
 
 
 def _machines(datacenter: str, shape: DatacenterShape, notes: Notes) -> list[Machine]:

@@ -172,7 +172,7 @@ def _check_peerings(lab: Lab, transit: LabTransit) -> Iterator[Finding]:
 def _check_stubs(lab: Lab, platform: Platform) -> Iterator[Finding]:
     taken: list[tuple[Prefix, str]] = [
         *((aggregate.prefix, "an aggregate") for aggregate in platform.aggregates),
-        *((prefix, "our infrastructure") for prefix in _infrastructure(platform)),
+        *((prefix, "our infrastructure") for prefix in platform.infrastructure),
     ]
     for stub in lab.stubs:
         section = "eyeballs" if isinstance(stub, LabEyeball) else "networks"
@@ -197,10 +197,6 @@ def _check_eyeball(where: Where, eyeball: LabEyeball, platform: Platform) -> Ite
 
 def _upstreams(lab: Lab) -> set[str]:
     return {t.name for t in lab.transits} | {ixp.name for ixp in lab.ixps}
-
-
-def _infrastructure(platform: Platform) -> tuple[Prefix, Prefix]:
-    return (platform.infrastructure4, platform.infrastructure6)
 
 
 def _check_prefixes(

@@ -77,8 +77,7 @@ def _check_customer(platform: Platform, where: Where, peer: Peer) -> Iterator[Fi
         yield Finding((*where, "prefixes"), what, hint, "")
     ours = (
         *(aggregate.prefix for aggregate in platform.aggregates),
-        platform.infrastructure4,
-        platform.infrastructure6,
+        *platform.infrastructure,
     )
     seen: set[Prefix] = set()
     for index, allowed in enumerate(peer.allowed):

@@ -16,6 +16,7 @@ from pltfrms.model.topology import (
     Timers,
 )
 from pltfrms.specfile.checking.egress import check_unicast
+from pltfrms.specfile.checking.numbering import check_ids, check_numbering
 from pltfrms.specfile.checking.operators import check_operators
 from pltfrms.specfile.checking.peering import check_peering
 from pltfrms.specfile.checking.routing import check_routing
@@ -27,11 +28,9 @@ from pltfrms.specfile.findings import (
     check_asn,
     check_interface,
     check_name,
-    check_range,
 )
 
 _RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
-_INFRASTRUCTURE_LENGTH = {4: 8, 6: 48}
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -53,17 +52,12 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
 
 
 def _check_prefixes(platform: Platform) -> Iterator[Finding]:
-    infrastructure = (platform.infrastructure4, platform.infrastructure6)
-    for prefix in infrastructure:
-        length = _INFRASTRUCTURE_LENGTH[prefix.version]
-        if prefix.prefixlen != length:
-            what = f"{prefix} must be a /{length}: addresses are computed from its bits"
-            yield Finding(("infrastructure",), what)
+    yield from check_numbering(platform)
     prefixes = [aggregate.prefix for aggregate in platform.aggregates]
     for index, prefix in enumerate(prefixes):
         where = ("aggregates", index)
         yield from _check_aggregate(where, prefix)
-        yield from _check_overlaps(where, prefix, (*infrastructure, *prefixes[:index]))
+        yield from _check_overlaps(where, prefix, (*platform.infrastructure, *prefixes[:index]))
         yield from check_unicast(where, platform, platform.aggregates[index])
     served = [aggregate.prefix for aggregate in platform.service_aggregates]
     for version in (4, 6):
@@ -163,7 +157,6 @@ def _check_datacenters(platform: Platform) -> Iterator[Finding]:
 def _check_datacenter(
     where: Where, platform: Platform, datacenter: Datacenter
 ) -> Iterator[Finding]:
-    yield from check_range((*where, "id"), datacenter.id, 1, 200)
     if not datacenter.city.isprintable():
         yield Finding((*where, "city"), "has characters that cannot be printed")
     machines = [each for each in platform.machines if each.datacenter == datacenter.name]
@@ -204,7 +197,8 @@ def _check_machines(platform: Platform) -> Iterator[Finding]:
             section = ("datacenters", machine.datacenter, SECTIONS[Role.NODE], machine.name)
             yield from _check_size(section, machine)
         yield from _check_roles(platform, where, machine)
-    yield from _check_ids(platform)
+    yield from check_ids(platform)
+    yield from _check_private_asn(platform)
 
 
 def _check_roles(platform: Platform, where: Where, machine: Machine) -> Iterator[Finding]:
@@ -227,25 +221,6 @@ def _check_size(where: Where, node: Machine) -> Iterator[Finding]:
         yield Finding((*where, "cpu"), "must be more than 0", "cores, such as 4")
     if node.memory_bytes <= 0:
         yield Finding((*where, "memory"), "must be more than 0", "such as 8GiB")
-
-
-def _check_ids(platform: Platform) -> Iterator[Finding]:
-    owners: dict[tuple[str, Role, int], str] = {}
-    for machine, role in ((each, role) for each in platform.machines for role in each.roles):
-        where = ("datacenters", machine.datacenter, SECTIONS[role], machine.name, "id")
-        number = machine.id_as(role)
-        if not 1 <= number <= 250:  # noqa: PLR2004 (as the message says)
-            what = f"id {number} is outside 1..250"
-            hint = "end the name with its number (fra-e1) or give an id: fra-edge: {id: 1}"
-            yield Finding(where, what, hint)
-            continue
-        key = (machine.datacenter, role, number)
-        owner = owners.setdefault(key, machine.name)
-        if owner != machine.name:
-            what = f"id {number} is already that of {owner}"
-            hint = "ids are unique per datacenter and role; give one of them another id:"
-            yield Finding(where, what, hint)
-    yield from _check_private_asn(platform)
 
 
 def _check_private_asn(platform: Platform) -> Iterator[Finding]:

@@ -112,8 +112,7 @@ def _check_endpoints(platform: Platform, where: Where, link: Link) -> Iterator[F
         yield from check_unicast((*here, index), address)
         for prefix, why in (
             *((each.prefix, "every datacenter has it") for each in platform.aggregates),
-            (platform.infrastructure4, "it is reached through the backbone"),
-            (platform.infrastructure6, "it is reached through the backbone"),
+            *((each, "it is reached through the backbone") for each in platform.infrastructure),
         ):
             if address in prefix:
                 what = f"{address} is inside {prefix}: {why}"
@@ -176,7 +175,7 @@ def _check_session(platform: Platform, where: Where, session: Session) -> Iterat
     yield from check_edge(platform, (*where, "edge"), session.edge)
     yield from _check_families(where, session)
     for ours in session.ours:
-        for prefix in (platform.infrastructure4, platform.infrastructure6):
+        for prefix in platform.infrastructure:
             if ours.version == prefix.version and ours.network.overlaps(prefix):
                 what = f"{ours} is inside our infrastructure {prefix}"
                 yield Finding((*where, "ours"), what, "set infrastructure: to another")

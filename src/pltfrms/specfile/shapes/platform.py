@@ -20,6 +20,7 @@ from pltfrms.specfile.shapes.units import (
     AddressText,
     Bytes,
     FileText,
+    InfrastructureText,
     Mbps,
     Milliseconds,
     PrefixText,
@@ -252,6 +253,15 @@ class GuardsShape(Shape):
     guards above). Needs at least two operators."""
 
 
+class NumberingShape(SparseShape):
+    """How many of each must fit; what is not said suits the length of the prefix."""
+
+    nodes: int | None = None
+    """Highest id of a node in a datacenter, at most 4000."""
+    instances: int | None = None
+    """Instances on one node, at most 254; also the highest id of an edge or controller."""
+
+
 class PlatformShape(Shape):
     """All that the operator owns."""
 
@@ -262,9 +272,13 @@ class PlatformShape(Shape):
     aggregates: list[AggregateEntry]
     """Public prefixes that leave the AS; services get their addresses from them. At least one
     per address family."""
-    infrastructure: list[PrefixText] = Field(default_factory=list)
-    """Private prefixes for our own machines: an IPv4 /8 (default 10.0.0.0/8) and an IPv6 /48
-    (by default a unique local one made from the platform's name)."""
+    infrastructure: list[InfrastructureText] = Field(default_factory=list)
+    """Prefixes for our own machines and instances, private or public: IPv4 of /8 to /22
+    (default 10.0.0.0/8), or the word no-ipv4; and an IPv6 /48 (by default a unique local one
+    made from the platform's name). They cannot change later."""
+    numbering: NumberingShape = Field(default_factory=NumberingShape)
+    """How many machines the IPv4 prefix of infrastructure must have room for. It cannot change
+    later."""
     timers: TimersShape = Field(default_factory=TimersShape)
     """How fast we notice failures, and how long we wait before we act."""
     datacenters: dict[str, DatacenterShape]

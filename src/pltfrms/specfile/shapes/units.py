@@ -164,6 +164,19 @@ PrefixText = Annotated[
     PlainValidator(prefix),
     WithJsonSchema({"type": "string", "examples": ["198.51.100.0/24"]}),
 ]
+NO_IPV4 = "no-ipv4"
+
+
+def _prefix_or_none(value: object) -> IPv4Network | IPv6Network | None:
+    return None if value == NO_IPV4 else prefix(value)
+
+
+InfrastructureText = Annotated[
+    IPv4Network | IPv6Network | None,
+    PlainValidator(_prefix_or_none),
+    WithJsonSchema({"type": "string", "examples": ["172.16.0.0/12", NO_IPV4]}),
+]
+"""A prefix, or None for the word that says that there shall be no IPv4."""
 InterfaceText = Annotated[
     IPv4Interface | IPv6Interface,
     PlainValidator(_interface),
