@@ -1,10 +1,12 @@
 """One agent on a machine that is edge, node and controller."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
+from unittest.mock import patch
 
 from pltfrms.agent.routing.far_witness import WAIT_SECONDS, FarWitness
-from pltfrms.model.balancer import BalancedService
+from pltfrms.model.balancer import BalancedService, Hook
 from pltfrms.model.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
@@ -84,10 +86,16 @@ def test_an_agent_that_starts_anew_takes_no_running_instance_out_of_the_director
         async with bench.life():
             await bench.order(TARGET)
             assert "i1" in set(bench.balancer.hooks)
-        async with bench.life(0.0):
-            for _ in range(200):
-                await bench.passes(0.005)
-                assert "i1" in set(bench.balancer.hooks)
+        attach, attached = bench.balancer.attach, list[set[str]]()
+
+        async def watched(hooks: Sequence[Hook]) -> tuple[str, ...]:
+            attached.append({hook.device for hook in hooks})
+            return await attach(hooks)
+
+        with patch.object(bench.balancer, "attach", watched):
+            async with bench.life():
+                assert attached
+                assert all("i1" in devices for devices in attached)
 
     run_virtual(story())
 
