@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from pltfrms.cli.network.balancer import check_balances
 from pltfrms.cli.shared import connect as connecting
 from pltfrms.cli.shared.values import read_endpoint
 from pltfrms.codec import decode
-from pltfrms.errors import UnavailableError, UsageError
+from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.balancer import (
     BalancedService,
     BalancerMode,
@@ -28,6 +29,8 @@ from pltfrms.model.glass import BalancerAnswers
 from pltfrms.planner.balancing.rendezvous import make_table, row_of, shares
 from tests.cli.conftest import Run
 from tests.cli.world import ALLOCATIONS, HEALTHY, PLATFORM, WEB, FakeController
+from tests.render.roles import THREE
+from tests.strategies import make_platform, make_snapshot
 
 SERVICE = BalancedService(id=1, name="web", prefix4=WEB.prefix4, prefix6=WEB.prefix6)
 GONE = PLATFORM.instance6(PLATFORM.machine("fra-n3"), 1, 9)
@@ -255,3 +258,9 @@ def test_a_controller_has_no_balancer_that_could_be_starting(
     result = run("balancer", *words)
     assert result.code == 2
     assert "fra-c1 is a controller: only edges and nodes have a balancer" in result.err
+
+
+def test_a_machine_that_is_a_controller_beside_other_roles_has_a_balancer() -> None:
+    check_balances(make_snapshot(THREE), "fra1")
+    with pytest.raises(NotFoundError, match="fra-c1 is a controller"):
+        check_balances(make_snapshot(make_platform({"fra": 1})), "fra-c1")

@@ -80,7 +80,7 @@ def show_balancers(settings: Settings, machine: str, service: str, *, as_json: b
     snapshot = read_view(settings).snapshot
     known = _service(snapshot, service) if service else None
     client = connect(settings)
-    _check_balances(snapshot, machine)
+    check_balances(snapshot, machine)
     if machine:
         view = only_service(ask_balancer(client, machine), known)
         if as_json:
@@ -126,7 +126,7 @@ def explain_flow(
     snapshot = read_view(settings).snapshot
     flow = _flow(snapshot, client, service, protocol=UDP if udp else TCP)
     operator = connect(settings)
-    _check_balances(snapshot, machine)
+    check_balances(snapshot, machine)
     places = ((machine,),) if machine else _edges(snapshot)
     found, silent = [], []
     for names in places:
@@ -229,9 +229,10 @@ def _service(snapshot: Snapshot, name: str) -> Service:
     return service
 
 
-def _check_balances(snapshot: Snapshot, name: str) -> None:
-    """Refuse a controller, which never has a balancer; other names are judged when asked."""
-    if any(name == each.name for each in snapshot.platform.machines_of(Role.CONTROLLER)):
+def check_balances(snapshot: Snapshot, name: str) -> None:
+    """Refuse a controller alone, which never has a balancer; other names are judged when asked."""
+    machines = snapshot.platform.machines
+    if any(name == each.name and not each.forwards for each in machines):
         raise NotFoundError(f"{name} is a controller: only edges and nodes have a balancer")
 
 
