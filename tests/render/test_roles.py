@@ -18,7 +18,8 @@ from tests.render.test_bird import complaints
 
 ONE = triangle(server("fra1", 1))
 ONE = replace(ONE, links=())
-SHAPES = {"one": ONE, "three": THREE, "pair": PAIR, "mixed": MIXED}
+WITHOUT_IPV4 = replace(MIXED, infrastructure4=None)
+SHAPES = {"one": ONE, "three": THREE, "pair": PAIR, "mixed": MIXED, "no IPv4": WITHOUT_IPV4}
 EVERY = [(shape, each.name) for shape, one in SHAPES.items() for each in one.machines]
 _SESSION = re.compile(
     r"protocol bgp '([^']+)' from (?:machine|edge)_session \{.*?\n\}", re.DOTALL

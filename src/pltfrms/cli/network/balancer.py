@@ -230,7 +230,7 @@ def _service(snapshot: Snapshot, name: str) -> Service:
 
 
 def check_balances(snapshot: Snapshot, name: str) -> None:
-    """Refuse a controller alone, which never has a balancer; other names are judged when asked."""
+    """Refuse a machine that only is a controller; other names are judged when asked."""
     machines = snapshot.platform.machines
     if any(name == each.name and not each.forwards for each in machines):
         raise NotFoundError(f"{name} is a controller: only edges and nodes have a balancer")
