@@ -1,8 +1,9 @@
 """Measure what clients see when something fails, with real daemons and real packets.
 
-    .venv/bin/python bench/failover.py [--repeat 3] [--json] [NAME ...]
+    .venv/bin/python bench/failover.py [--servers] [--repeat 3] [--json] [NAME ...]
 
-Starts its own lab of examples/three-datacenters (as root), injects one fault after the other
+Starts its own lab of examples/three-datacenters, or with --servers of examples/three-servers,
+where the death of a machine is that of its site (as root), injects one fault after the other
 under an open-loop load of 200 requests/s, and prints one line for each: the longest gap, lost
 requests, and what had to be repaired afterwards and how long that took. All is well again
 before the next one.
@@ -22,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.rig import NEAREST, Rig, machine_words, running_rig
+from bench.rig import EXAMPLE, NEAREST, Rig, machine_words, running_rig
 from pltfrms.lab.client.probing import LEAD_SECONDS, Measurement, PlannedFault, probe_service
 
 FAULT_AT_MS = 2000
@@ -101,6 +102,13 @@ CASES = (
         f"link/{link.name}:cut" for link in rig.snapshot().platform.links), 0),
     Case("controllers kill", _target("controllers"), 0, seconds=20),
 )  # fmt: skip
+_OF_MACHINES = {"node silent", "edge silent", "fabric cut"}
+SERVER_CASES = (
+    *(case for case in CASES if case.name not in _OF_MACHINES),
+    Case("machine silent", _target("edge/fra1:silent"), 1500),
+    Case("session with the hoster cut", _target("link/fra1--hoster1:cut"), 1500),
+    Case("only cable cut", _target("edge/fra1:cut"), 1500),
+)
 
 
 def measure(rig: Rig, case: Case, result: Result) -> None:
@@ -163,7 +171,7 @@ class _Watch(threading.Thread):
 
 def show(rows: Sequence[dict[str, Any]], up_seconds: float) -> None:
     """Print the table for people."""
-    print(f"lab of three datacenters up and answering everywhere in {up_seconds:.1f} s")
+    print(f"lab up and answering everywhere in {up_seconds:.1f} s")
     print(f"ran on: {machine_words()}\n")
     head = f"{'fault':26}{'gap median':>12}{'gap max':>10}{'bound':>8}{'lost/sent':>12}"
     print(f"{head}{'repaired':>10}{'bound':>8}")
@@ -183,9 +191,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="cases to run (default: all)")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--servers", action="store_true", help="one server at each site")
     asked = parser.parse_args()
-    results = [Result(case) for case in CASES if not asked.names or case.name in asked.names]
-    with running_rig(f"bench-{os.getpid()}") as rig:
+    cases = SERVER_CASES if asked.servers else CASES
+    example = EXAMPLE.parent / "three-servers" if asked.servers else EXAMPLE
+    results = [Result(case) for case in cases if not asked.names or case.name in asked.names]
+    with running_rig(f"bench-{os.getpid()}", example) as rig:
         for result in results:
             for _ in range(asked.repeat):
                 measure(rig, result.case, result)

@@ -10,6 +10,7 @@ from pltfrms.model.api import Change, ChangeLine
 from pltfrms.model.numbering import Numbering
 from pltfrms.model.topology import Aggregate, Operator, Role
 from pltfrms.planner.changes.change import apply_change, delete_service
+from tests.render.roles import THREE, server
 from tests.strategies import (
     make_allocation,
     make_node,
@@ -158,3 +159,15 @@ def test_deleting_what_is_not_there_names_what_is() -> None:
     snapshot = make_snapshot(EMPTY.platform, (make_service(make_spec()),))
     with pytest.raises(NotFoundError, match="there are: web"):
         delete_service(snapshot, "wbe")
+
+
+@pytest.mark.parametrize("roles", [(Role.EDGE, Role.NODE), (Role.EDGE,), (Role.NODE,)])
+def test_the_roles_of_a_machine_stay_while_it_is_there(roles: tuple[Role, ...]) -> None:
+    before = THREE.machines[0]
+    machines = (server(before.name, 1, *roles), *THREE.machines[1:])
+    with pytest.raises(UsageError) as caught:
+        apply_change(make_snapshot(THREE), Change(platform=replace(THREE, machines=machines)))
+    assert "fra1 cannot change from edge 1 and node 1 and controller 1 of fra" in str(
+        caught.value
+    )
+    assert "remove it and add it under another name" in str(caught.value)
