@@ -101,7 +101,8 @@ def overrides_of(
 def preference_of(platform: Platform, peer: Peer, session: Session, now_ms: int) -> int:
     """Return the local preference of the routes that a session brings."""
     said = [each.preference for each in overrides_of(platform, peer, session, now_ms)]
-    return _last(said, default=peer.preference)
+    own = peer.preference if session.preference is None else session.preference
+    return _last(said, default=own)
 
 
 def _last(values: list[_T | None], *, default: _T) -> _T:

@@ -56,6 +56,33 @@ class Session:
     """Refuse a neighbour that does not say its BGP role (RFC 9234)."""
     capacity_mbps: int = 0
     """Of the port, in each direction; 0 = not said, or said of another session on it."""
+    multihop: int = 0
+    """The neighbour is at most so many hops away, not on our network; 0: it is on our network.
+    Then `interface` is a port that the operating system manages: this machine's own way to
+    the internet."""
+    via: tuple[Address, ...] = ()
+    """Multihop: gateways to the neighbour on `interface`, one per family at most. In a family
+    without one the operating system's own routes lead to it."""
+    passive: bool = False
+    """The neighbour connects; we never do."""
+    local_as: int = 0
+    """The ASN that we have for this neighbour; 0: that of the platform."""
+    preference: int | None = None
+    """Local preference of its routes; None: by the kind of peer."""
+
+    @property
+    def device(self) -> str:
+        """The interface that has `ours`: with multihop and a single address it is `lo`."""
+        return "lo" if self.multihop and self.single else self.interface
+
+    @property
+    def single(self) -> bool:
+        """Whether `ours` are single addresses (/32, /128): of a loopback."""
+        return all(ours.network.prefixlen == ours.max_prefixlen for ours in self.ours)
+
+    def gateway(self, version: int) -> Address | None:
+        """Return the gateway of `via` of an address family (4 or 6), if there is one."""
+        return next((each for each in self.via if each.version == version), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +105,8 @@ class Peer:
     blackhole: bool = False
     """Blackhole routes (RFC 7999) are spoken here: accepted from customers for addresses of
     theirs, announced to others for addresses of ours."""
+    blackhole_communities: tuple[tuple[int, ...], ...] = ()
+    """With `blackhole`: what asks this peer to drop an address; empty: 65535:666."""
     default: DefaultRoute = DefaultRoute.REFUSE
     """Transit: whether its default route is taken."""
 
@@ -115,10 +144,15 @@ class Peer:
 def customer_ports(sessions: Iterable[tuple[Peer, Session]]) -> frozenset[str]:
     """Return the interfaces, of the sessions of one edge, that have only customers behind them.
 
-    There a packet's source address says whether it may be theirs.
+    There a packet's source address says whether it may be theirs. Behind the port of a
+    neighbour that is hops away there are others, too.
     """
     pairs = tuple(sessions)
-    shared = {each.interface for peer, each in pairs if peer.kind is not PeerKind.CUSTOMER}
+    shared = {
+        each.interface
+        for peer, each in pairs
+        if peer.kind is not PeerKind.CUSTOMER or each.multihop
+    }
     return frozenset(each.interface for _, each in pairs) - shared
 
 
@@ -202,6 +236,7 @@ class Reject(StrEnum):
     BLACKHOLE = "blackhole"
     AS_SET = "as-set"
     DRAINED = "drained"
+    LOOP = "loop"
 
     @property
     def number(self) -> int:
@@ -227,4 +262,5 @@ _REJECTS = {
     Reject.BLACKHOLE: (10, "a blackhole that this peer may not ask for"),
     Reject.AS_SET: (11, "the AS path has a set in it"),
     Reject.DRAINED: (12, "the session is drained"),
+    Reject.LOOP: (13, "the AS path leads through an ASN of ours"),
 }

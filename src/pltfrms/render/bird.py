@@ -20,6 +20,7 @@ from pltfrms.model.topology import (
 )
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
+from pltfrms.render.far import far_neighbours
 from pltfrms.render.mesh import managed_edges, mesh, ospf_ports
 from pltfrms.render.outside import outside, takes_defaults
 from pltfrms.render.text import fill
@@ -133,7 +134,10 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
         **_common(platform, me),
         edge=True,
         external_bfd_interval_ms=platform.timers.external_bfd_interval_ms,
-        bfd_interfaces=_unique(session.interface for _, session in sessions if session.bfd),
+        bfd_interfaces=_unique(
+            session.interface for _, session in sessions if session.bfd and not session.multihop
+        ),
+        far=far_neighbours(platform, me),
         ospf_ports=ospf_ports(platform, me, conditions.costs),
         cold_routes=cold_routes(platform, me) if conditions.cold else (),
         neighbors=neighbors,

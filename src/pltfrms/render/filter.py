@@ -85,6 +85,7 @@ def render_filter(platform: Platform, machine: str, before: Platform | None = No
         reasons=REASONS,
         encapsulated=f"{ENCAPSULATED_MARK:#x}",
         ports=_elements(f'"{session.interface}"' for _, session in sessions),
+        uplinks=_elements(f'"{port}"' for port in _uplinks(sessions)),
         customers=tuple(_ports_of_customers(sessions)),
         families=tuple(_family(platforms, machine, number, sessions) for number in _WORDS),
     )
@@ -148,9 +149,28 @@ def _sources(behind: Sequence[_Pair], number: int) -> Iterator[Prefix]:
         yield from (a.prefix for a in peer.allowed if a.prefix.version == number)
 
 
+def _uplinks(sessions: Iterable[_Pair]) -> list[str]:
+    """Return the ports whose neighbours are all hops away: the machine's way to the internet.
+
+    What ends there is not for our sessions alone.
+    """
+    near = {each.interface for _, each in sessions if not each.multihop}
+    far = dict.fromkeys(each.interface for _, each in sessions if each.multihop)
+    return [port for port in far if port not in near]
+
+
 def _link_networks(sessions: Iterable[_Pair], number: int) -> Iterator[Prefix]:
     for _, session in sessions:
         yield from (ours.network for ours in session.ours if ours.version == number)
+        if session.multihop:
+            theirs = (each for each in session.theirs if each.version == number)
+            yield from (
+                ip_network(address) for address in (*theirs, *_gateways(session, number))
+            )
+
+
+def _gateways(session: Session, number: int) -> Iterator[Address]:
+    return (each for each in session.via if each.version == number)
 
 
 def _addresses(sessions: Iterable[Session], number: int) -> Iterator[Prefix]:

@@ -81,8 +81,10 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
         for link in platform.links_of(machine)
     }
     inside |= {name: (_link_local(platform.backbone_link_local(me)),) for name in mtus}
-    outside = {session.interface: session.ours for _, session in platform.sessions_of(machine)}
-    devices = {"lo": _loopbacks(platform, me)} | inside | outside
+    outside, own = _outside_ports(platform, machine), _loopbacks(platform, me)
+    uplinks = [name for name in _uplinks(platform, machine) if name not in outside]
+    devices = {"lo": (*own, *_outside_loopbacks(platform, machine))} | inside | outside
+    devices |= dict.fromkeys(uplinks, ())
     forwards = me.forwards
     return NetworkState(
         devices=_devices(devices, mtus, needed_mtus),
@@ -95,6 +97,7 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
             *(_FORWARDING if forwards else ()),
             *_ALWAYS,
             *_port_sysctls((*inside, *outside), fixed=inside),
+            *_uplink_sysctls(uplinks),
         ),
     )
 
@@ -112,6 +115,36 @@ def internet_network_state(platform: Platform, lab: Lab, machine: str) -> Networ
         devices=_devices(devices, {}),
         sysctls=(*_FORWARDING, *_ALWAYS, *_port_sysctls(ports, fixed=fixed)),
     )
+
+
+def _outside_ports(platform: Platform, machine: str) -> dict[str, tuple[Interface, ...]]:
+    """Return the ports of sessions with neighbours on their networks, and their addresses."""
+    ports: dict[str, tuple[Interface, ...]] = {}
+    for _, session in platform.sessions_of(machine):
+        if not session.multihop:
+            known = ports.get(session.interface, ())
+            ports[session.interface] = tuple(dict.fromkeys((*known, *session.ours)))
+    return ports
+
+
+def _uplinks(platform: Platform, machine: str) -> tuple[str, ...]:
+    """Return the ports of multihop sessions: the operating system manages them."""
+    sessions = (session for _, session in platform.sessions_of(machine))
+    return tuple(dict.fromkeys(each.interface for each in sessions if each.multihop))
+
+
+def _outside_loopbacks(platform: Platform, machine: str) -> Iterable[Interface]:
+    """Return the addresses on `lo` that neighbours hops away know us by."""
+    sessions = (session for _, session in platform.sessions_of(machine))
+    addresses = (ours for each in sessions if each.device == "lo" for ours in each.ours)
+    return dict.fromkeys(addresses)
+
+
+def _uplink_sysctls(ports: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Return the sysctls of ports of the operating system: paths are asymmetric there, too."""
+    for port in ports:
+        yield (f"net/ipv4/conf/{port}/rp_filter", "0")
+        yield (f"net/ipv4/conf/{port}/send_redirects", "0")
 
 
 def _loopbacks(platform: Platform, me: Machine) -> tuple[Interface, ...]:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pltfrms.errors import Problem
 from pltfrms.model.addresses import Address
 from pltfrms.model.asns import AS_TRANS, LAST_ASNS
+from pltfrms.model.topology import Platform
+from pltfrms.model.traffic import Community
 
 Where = tuple[str | int, ...]
 """Path inside a document: keys and list indexes from 0."""
 
+_PARTS = {2: ("two", 0xFFFF), 3: ("three", 0xFFFF_FFFF)}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 MAX_LENGTH = {4: 24, 6: 48}
 """Longest prefixes that the internet accepts, by IP version."""
@@ -95,6 +98,27 @@ def check_asn(where: Where, asn: int) -> Iterator[Finding]:
         yield Finding(where, what, "say the network's own ASN")
     elif asn in LAST_ASNS:
         yield Finding(where, f"{asn} is nobody's (RFC 7300)", "say the network's own ASN")
+
+
+def community_text(community: Community) -> str:
+    """Return a community as people write it."""
+    return ":".join(str(part) for part in community)
+
+
+def check_community(
+    platform: Platform, where: Where, community: Community
+) -> Iterator[Finding]:
+    """Find numbers that are no community, and one of ours, which never leaves us."""
+    text = community_text(community)
+    words, largest = _PARTS.get(len(community), ("", 0))
+    if not words:
+        yield Finding(where, f"{text} is not two or three numbers")
+    elif not all(0 <= part <= largest for part in community):
+        what = f"{text}: {words} numbers are 0..{largest} each"
+        yield Finding(where, what, "an ASN above 65535 needs a large community: A:B:C")
+    elif len(community) == 3 and community[0] == platform.asn:  # noqa: PLR2004 (large)
+        what = f"{text} is ours: {platform.asn}:…:… is removed on the way out"
+        yield Finding(where, what, "use a community of the peer")
 
 
 def check_unicast(where: Where, address: Address) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from pltfrms.model.guards import Effect, RoutingChange
 from pltfrms.model.interventions import Drain, DrainPhase, Interventions
 from pltfrms.model.peering import Allowed, Peer, Session
 from pltfrms.model.topology import Link, Platform
+from pltfrms.model.traffic import Community
 
 BACKBONE: Final = "backbone"
 """What `RoutingChange.session` says of links."""
@@ -163,6 +164,10 @@ def _resets(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
             _switch(old.session.require_role),
             _switch(new.session.require_role),
         ),
+        _moved("multihop", old.session.multihop, new.session.multihop),
+        _moved("via", _join(old.session.via), _join(new.session.via)),
+        _moved("passive", _switch(old.session.passive), _switch(new.session.passive)),
+        _moved("local_as", old.session.local_as or None, new.session.local_as or None),
     ]
     yield from ((word, Effect.RESET) for word in words if word)
 
@@ -179,6 +184,11 @@ def _other_settings(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
         _moved("max_prefixes ipv4", old.peer.max_prefixes4, new.peer.max_prefixes4),
         _moved("max_prefixes ipv6", old.peer.max_prefixes6, new.peer.max_prefixes6),
         _moved("blackhole", _switch(old.peer.blackhole), _switch(new.peer.blackhole)),
+        _moved(
+            "blackhole communities",
+            _join(map(_community, old.peer.blackhole_communities)),
+            _join(map(_community, new.peer.blackhole_communities)),
+        ),
         _moved("capacity", _capacity(old.session), _capacity(new.session)),
     ]
     if old.session.bfd and new.session.bfd:
@@ -292,8 +302,11 @@ def _drain_to_come(drain: Drain, now_ms: int) -> Iterator[str]:
 
 
 def _communities(announcement: Announcement) -> str:
-    words = (":".join(map(str, community)) for community in announcement.communities)
-    return " ".join(words) or "none"
+    return " ".join(map(_community, announcement.communities)) or "none"
+
+
+def _community(community: Community) -> str:
+    return ":".join(map(str, community))
 
 
 # ---- what is not a session -----------------------------------------------------------------

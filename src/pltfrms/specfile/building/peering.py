@@ -58,7 +58,8 @@ def _peer(name: str, shape: PeerShape, said: _PeeringDb | None, notes: Notes) ->
         route_server=shape.route_server or kind is not PeerKind.IXP,
         allowed=_allowed(where, shape, notes),
         allowed_asns=tuple(shape.asns),
-        blackhole=shape.blackhole,
+        blackhole=shape.blackhole is not None,
+        blackhole_communities=tuple(shape.blackhole.communities) if shape.blackhole else (),
         default=DefaultRoute(shape.default),
     )
 
@@ -78,6 +79,11 @@ def _session(peer: str, where: Where, shape: SessionShape, notes: Notes) -> Sess
         gtsm=shape.gtsm,
         require_role=shape.require_role,
         capacity_mbps=shape.capacity,
+        multihop=shape.multihop,
+        via=tuple(shape.via),
+        passive=shape.passive,
+        local_as=shape.local_as or 0,
+        preference=shape.preference,
     )
 
 

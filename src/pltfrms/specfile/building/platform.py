@@ -83,7 +83,10 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         ),
         links=tuple(_link(index, entry, notes) for index, entry in enumerate(shape.backbone)),
         peers=build_peers(shape, notes),
-        traffic=tuple(build_override(entry) for entry in shape.traffic),
+        traffic=tuple(
+            build_override(("traffic", index), entry, shape.peers, notes)
+            for index, entry in enumerate(shape.traffic)
+        ),
         guards=Guards(
             announce_floor=shape.guards.announce_floor,
             shrink_percent=shape.guards.shrink_percent,

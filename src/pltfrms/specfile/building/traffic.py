@@ -1,18 +1,24 @@
 """Shapes of traffic engineering and RPKI -> words of the model."""
 
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
 from pltfrms.model.addresses import Address
 from pltfrms.model.peering import OriginValidation, PeerKind, RtrCache
 from pltfrms.model.topology import Machine, Platform, Role
-from pltfrms.model.traffic import Override
+from pltfrms.model.traffic import Community, Override
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import Finding, Where, nearest
-from pltfrms.specfile.shapes.peering import OverrideShape, RpkiShape
+from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape
 
 
-def build_override(shape: OverrideShape) -> Override:
-    """Return the override that an entry of `traffic` says."""
+def build_override(
+    where: Where, shape: OverrideShape, peers: Mapping[str, PeerShape], notes: Notes
+) -> Override:
+    """Return the override that an entry of `traffic` says.
+
+    Names of communities are replaced by what its peer calls so.
+    """
     return Override(
         prefix=shape.prefix,
         peer=shape.peer,
@@ -23,11 +29,27 @@ def build_override(shape: OverrideShape) -> Override:
         prepend=shape.prepend,
         med=shape.med,
         no_export=shape.no_export,
-        communities=tuple(shape.communities),
+        communities=tuple(_communities(where, shape, peers, notes)),
         preference=shape.preference,
         until_ms=shape.until or 0,
         why=shape.why,
     )
+
+
+def _communities(
+    where: Where, shape: OverrideShape, peers: Mapping[str, PeerShape], notes: Notes
+) -> Iterator[Community]:
+    known = peers[shape.peer].communities if shape.peer in peers else {}
+    for index, said in enumerate(shape.communities):
+        if not isinstance(said, str):
+            yield said
+        elif said in known:
+            yield known[said]
+        else:
+            who = shape.peer or "an override without peer:"
+            hint = nearest(said, known) or f"communities: {{{said}: …}} in the peer"
+            finding = Finding((*where, "communities", index), f"{who} has no {said!r}", hint)
+            notes.findings.append(finding)
 
 
 def build_validation(shape: RpkiShape, platform: Platform, notes: Notes) -> OriginValidation:

@@ -10,6 +10,7 @@ from pltfrms.specfile.findings import (
     Finding,
     Where,
     check_asn,
+    check_community,
     check_name,
     check_range,
     check_unicast,
@@ -50,14 +51,24 @@ def _check_peer(platform: Platform, where: Where, peer: Peer) -> Iterator[Findin
     if not peer.route_server and peer.kind is not PeerKind.IXP:
         what = f"route_server belongs to an ixp, not to a {peer.kind}"
         yield Finding((*where, "route_server"), what, "leave it out")
-    if peer.blackhole and peer.kind is PeerKind.PNI:
-        # It would look like protection: the flood comes from elsewhere, over other peers.
-        what = "a pni carries its own traffic alone and drops no floods of others for us"
-        yield Finding((*where, "blackhole"), what, "ask transits and route servers for it")
+    yield from _check_blackhole(platform, (*where, "blackhole"), peer)
     if peer.default is DefaultRoute.ACCEPT and peer.kind is not PeerKind.TRANSIT:
         what = f"a {peer.kind} does not carry us everywhere"
         hint = "leave it out: only a transit's default route is taken"
         yield Finding((*where, "default"), what, hint)
+
+
+def _check_blackhole(platform: Platform, where: Where, peer: Peer) -> Iterator[Finding]:
+    if peer.blackhole and peer.kind is PeerKind.PNI:
+        # It would look like protection: the flood comes from elsewhere, over other peers.
+        what = "a pni carries its own traffic alone and drops no floods of others for us"
+        yield Finding(where, what, "ask transits and route servers for it")
+    if peer.blackhole_communities and peer.kind is PeerKind.CUSTOMER:
+        what = "a customer asks us, and with 65535:666 alone"
+        yield Finding(where, what, "blackhole: true")
+    for index, community in enumerate(peer.blackhole_communities):
+        here = (*where, "communities", index)
+        yield from check_community(platform, here, community)
 
 
 # ---- customers -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pltfrms.model.topology import (
     backbone_interface,
     fabric_interface,
 )
+from pltfrms.specfile.checking.sessions import check_far_session
 from pltfrms.specfile.findings import (
     Finding,
     Where,
@@ -174,6 +175,7 @@ def _sessions(platform: Platform) -> Iterator[tuple[Where, Session]]:
 def _check_session(platform: Platform, where: Where, session: Session) -> Iterator[Finding]:
     yield from check_edge(platform, (*where, "edge"), session.edge)
     yield from _check_families(where, session)
+    yield from check_far_session(platform, where, session)
     for ours in session.ours:
         for prefix in platform.infrastructure:
             if ours.version == prefix.version and ours.network.overlaps(prefix):
@@ -201,9 +203,10 @@ def _check_families(where: Where, session: Session) -> Iterator[Finding]:
             yield Finding(here, "an address must not have a scope (%)")
         if far == near.ip:
             yield Finding(here, f"{far} is our own address")
-        elif far not in near.network:
+        elif far not in near.network and not session.multihop:
             what = f"{far} is not in {near.network}, the network of our {near.ip}"
-            yield Finding(here, what, "ours and theirs share one network")
+            hint = "ours and theirs share one network; multihop: N if routers are between"
+            yield Finding(here, what, hint)
 
 
 def _families(versions: Sequence[int]) -> str:
@@ -230,7 +233,7 @@ def _check_interfaces(platform: Platform) -> Iterator[Finding]:
         if port in taken:
             what = f"{session.interface} of {session.edge} is already in use"
             yield Finding(here, what, "set interface: to a name that is unique on the edge")
-        for ours in session.ours:
+        for ours in () if session.multihop else session.ours:
             other = users.setdefault((*port, ours.version), ours)
             if other != ours:
                 what = f"{session.interface} of {session.edge} already has {other}, not {ours}"
@@ -266,7 +269,7 @@ def _check_addresses(platform: Platform) -> Iterator[Finding]:
     users: dict[tuple[Address, tuple[str, str] | None], tuple[str, str]] = {}
     far_ends: dict[tuple[str, Address, str], Where] = {}
     for where, session in _sessions(platform):
-        port = (session.edge, session.interface)
+        port = (session.edge, session.device)
         for index, ours in enumerate(session.ours):
             link = port if ours.ip.is_link_local else None
             edge, interface = users.setdefault((ours.ip, link), port)
