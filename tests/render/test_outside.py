@@ -93,7 +93,9 @@ def test_every_reason_is_there_with_its_number_and_its_words() -> None:
     for reject in Reject:
         wanted = f"define REFUSE_{reject.name} = {reject.number};  # {reject.sentence}\n"
         assert wanted in text
-        assert text.count(f"refuse(REFUSE_{reject.name})") >= (reject not in {Reject.DRAINED, Reject.LOOP})
+        assert text.count(f"refuse(REFUSE_{reject.name})") >= (
+            reject not in {Reject.DRAINED, Reject.LOOP}
+        )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_interface
 
 from pltfrms.model.addresses import Address, Interface, Prefix
-from pltfrms.model.peering import Peer, RtrCache
+from pltfrms.model.peering import Peer, RtrCache, Session
 from pltfrms.model.topology import Machine, Platform
 
 
@@ -37,6 +37,16 @@ class Daemon(StrEnum):
         return self is not Daemon.GOBGP
 
 
+class Sends(StrEnum):
+    """What a transit tells us of the outside."""
+
+    TABLE = "table"
+    DEFAULT = "default"
+    """A default route and nothing else."""
+    BOTH = "both"
+    NOTHING = "nothing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabTransit:
     """A transit AS, as one router. Its sessions with us are those of the peer of that name."""
@@ -48,6 +58,7 @@ class LabTransit:
     peerings: Mapping[str, int] = field(default_factory=dict)
     """Other transits it peers with (said at one of the two), with one-way delay."""
     daemon: Daemon = Daemon.BIRD
+    sends: Sends = Sends.TABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,15 +198,32 @@ def lan_addresses(
 
 
 def far_addresses(peer: Peer, edge: str = "") -> tuple[Interface, ...]:
-    """Return the peer's addresses in its sessions with an edge of ours, or with any."""
+    """Return the peer's addresses in its sessions with an edge of ours, or with any.
+
+    Not of those that are hops away: see `gateways`.
+    """
     return tuple(
         dict.fromkeys(
             ip_interface(f"{theirs}/{ours.network.prefixlen}")
             for session in peer.sessions
-            if edge in {"", session.edge}
+            if edge in {"", session.edge} and not session.multihop
             for ours, theirs in zip(session.ours, session.theirs, strict=True)
         )
     )
+
+
+def gateways(session: Session) -> tuple[Address, ...]:
+    """Return a transit's addresses towards an edge that is hops away, per family of `ours`.
+
+    It is the gateway that the session names, else the first other address of our network.
+    """
+    return tuple(session.gateway(ours.version) or _first_other(ours) for ours in session.ours)
+
+
+def _first_other(ours: Interface) -> Address:
+    addresses = (ours.network.network_address + offset for offset in range(3))
+    least = 0 if ours.network.prefixlen >= ours.max_prefixlen - 1 else 1
+    return next(each for each in list(addresses)[least:] if each != ours.ip)
 
 
 def cache_of(platform: Platform, machine: Machine) -> RtrCache | None:

@@ -13,11 +13,13 @@ from pltfrms.model.lab import (
     LabTransit,
     client_addresses,
     far_addresses,
+    gateways,
     lab_interface,
     lan_addresses,
     lan_interface,
 )
 from pltfrms.model.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
+from pltfrms.model.peering import Peer
 from pltfrms.model.topology import (
     Link,
     LinkKind,
@@ -225,9 +227,11 @@ def _transit_devices(platform: Platform, lab: Lab, transit: LabTransit) -> _Devi
         if other.name in transit.peerings or transit.name in other.peerings
     ]
     fixed = (_link_local(lab.link_local(transit.name)),)
-    return _towards_us(platform, transit) | {
-        lab_interface(name): fixed for name in (*stubs, *others)
-    }
+    return (
+        _far_loopbacks(platform, transit)
+        | _towards_us(platform, transit)
+        | {lab_interface(name): fixed for name in (*stubs, *others)}
+    )
 
 
 def _route_server_devices(platform: Platform, lab: Lab, ixp: LabIxp) -> _Devices:
@@ -255,4 +259,27 @@ def _towards_us(
 ) -> dict[str, tuple[Interface, ...]]:
     peer = next(peer for peer in platform.peers if peer.name == network.name)
     edges = dict.fromkeys(session.edge for session in peer.sessions)
-    return {lab_interface(edge): far_addresses(peer, edge) for edge in edges}
+    return {
+        lab_interface(edge): (*far_addresses(peer, edge), *_gateways(peer, edge))
+        for edge in edges
+    }
+
+
+def _gateways(peer: Peer, edge: str) -> Iterable[Interface]:
+    """Return the addresses at which a transit forwards for an edge that is hops away."""
+    far = (each for each in peer.sessions if each.multihop and each.edge == edge)
+    addresses = (address for session in far for address in gateways(session))
+    return dict.fromkeys(
+        _link_local(address)
+        if isinstance(address, IPv6Address) and address.is_link_local
+        else ip_interface(address)
+        for address in addresses
+    )
+
+
+def _far_loopbacks(platform: Platform, transit: LabTransit) -> dict[str, tuple[Interface, ...]]:
+    """Return the addresses on `lo` with which a transit speaks to those that are hops away."""
+    peer = next(peer for peer in platform.peers if peer.name == transit.name)
+    far = (address for each in peer.sessions if each.multihop for address in each.theirs)
+    addresses = tuple(dict.fromkeys(ip_interface(address) for address in far))
+    return {"lo": addresses} if addresses else {}

@@ -8,6 +8,7 @@ from pltfrms.model.lab import (
     LabNetwork,
     LabRoa,
     LabTransit,
+    Sends,
 )
 from pltfrms.model.topology import Platform
 from pltfrms.specfile.shapes.lab import LabShape, NetworkShape, RoaShape
@@ -28,6 +29,7 @@ def build_lab(shape: LabShape, platform: Platform) -> Lab:
                 delays_us=edges.get(name, {}) | entry.delays,
                 peerings=entry.peerings,
                 daemon=Daemon(entry.daemon),
+                sends=Sends(entry.sends),
             )
             for name, entry in internet.transits.items()
         ),

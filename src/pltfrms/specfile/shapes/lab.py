@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pltfrms.model.lab import Daemon
+from pltfrms.model.lab import Daemon, Sends
 from pltfrms.specfile.shapes.shapes import Shape
 from pltfrms.specfile.shapes.units import Microseconds, PrefixText, one_of
 
@@ -20,6 +20,8 @@ class TransitShape(Shape):
     """Other transits it peers with (say it at one of the two), with one-way delay."""
     daemon: Annotated[str, *one_of(*Daemon)] = Daemon.BIRD
     """The software of its router: bird or frr."""
+    sends: Annotated[str, *one_of(*Sends)] = Sends.TABLE.value
+    """What it tells us: table, default (a default route alone), both, or nothing."""
 
 
 class IxpShape(Shape):
