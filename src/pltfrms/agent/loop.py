@@ -47,8 +47,7 @@ class Agent:
     def __init__(self, world: World, targets: Targets) -> None:
         """Prepare for the machine of `targets`."""
         machine = targets.machine
-        self._about = f"machine/{machine}"
-        self._targets = targets
+        self._about, self._targets = f"machine/{machine}", targets
         self._applied = (0, "")
         """Generation of the target that is applied, and what it is made of."""
         self._me = targets.current.platform.machine(machine)
@@ -80,6 +79,7 @@ class Agent:
         )
         self._routing = Routing(around, machine)
         self._way_back = WayBack(around, self._about, lambda: self._routing.platform)
+        self._announcer.way_back = self._way_back.known
         self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
         self._underlay = Underlay(world, problems, frost)
         self._filter = EdgeFilter(

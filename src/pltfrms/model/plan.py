@@ -44,6 +44,8 @@ class Reason(StrEnum):
     UNKNOWN_KEEP = "unknown-keep"
     LAST_ANNOUNCER = "last-announcer"
     ISOLATED = "isolated"
+    NO_WAY_BACK = "no-way-back"
+    LITTLE_WAY_BACK = "little-way-back"
     FLAPPING = "flapping"
     FROZEN = "frozen"
 
@@ -81,6 +83,8 @@ _SENTENCES = {
     Reason.UNKNOWN_KEEP: "the condition is not known now, so nothing is changed",
     Reason.LAST_ANNOUNCER: "no other datacenter announces it, so it stays whatever the health",
     Reason.ISOLATED: "this edge reaches no other machine of ours",
+    Reason.NO_WAY_BACK: "this edge has no way back: neither a default route nor a full table",
+    Reason.LITTLE_WAY_BACK: "this edge has few ways back, but no other datacenter announces it",
     Reason.FLAPPING: "it was withdrawn too often lately and has to wait",
     Reason.FROZEN: "an operator has frozen the network",
 }

@@ -22,6 +22,7 @@ from pltfrms.planner.routing.aggregates import (
     decide_aggregates,
     hold_seconds,
 )
+from pltfrms.planner.routing.way_back import WayBack
 from tests.strategies import make_platform, make_service, make_spec
 
 FOUR = ip_network("198.51.100.0/24")
@@ -359,3 +360,87 @@ def test_a_site_of_one_machine_keeps_its_unicast_prefix_when_it_is_cut_off_and_s
     for now in range(200):
         states = decide_aggregates(platform, alone, states, now / 5).states
     assert states[FOUR].announced
+
+
+# ---- the way back --------------------------------------------------------------------------
+
+WAYS = {
+    "table": WayBack.FULL,
+    "default": WayBack.FULL,
+    "nothing": WayBack.NONE,
+    "part": WayBack.PART,
+    "unknown": WayBack.UNKNOWN,
+}
+
+
+def with_way(what: str, reachable: Reachable = GOOD) -> Reachable:
+    return replace(reachable, ways_back=dict.fromkeys((4, 6), WAYS[what]))
+
+
+@given(
+    policy=st.sampled_from(AnnouncePolicy),
+    elsewhere=st.sampled_from([None, NONE, BOTH]),
+    rank=st.integers(0, 3),
+    said=st.lists(
+        st.tuples(st.sampled_from(["table", "default", "nothing"]), st.integers(1, 40)),
+        min_size=1,
+        max_size=12,
+    ),
+)
+def test_an_edge_never_announces_for_ten_seconds_without_a_way_back(
+    policy: AnnouncePolicy,
+    elsewhere: frozenset[Prefix] | None,
+    rank: int,
+    said: list[tuple[str, int]],
+) -> None:
+    edge = Edge(policy=policy, rank=rank)
+    world = replace(GOOD, elsewhere=elsewhere, inside=True, backbone=True)
+    edge.lives(5, with_way("table", world))
+    without = 0.0
+    for what, seconds in said:
+        for _ in range(seconds):
+            announced = edge.lives(1, with_way(what, world))
+            without = without + 1 if what == "nothing" and announced else 0
+            assert without < 8, "two more seconds may pass until it is seen"
+
+
+def test_the_last_announcer_withdraws_when_nobody_at_all_can_be_answered() -> None:
+    edge = Edge()
+    alone = replace(GOOD, elsewhere=NONE, inside=True, backbone=True)
+    assert edge.lives(5, with_way("default", alone))
+    assert edge.lives(4.5, with_way("nothing", alone)), "sessions come and go"
+    assert edge.says(Reason.WAITING)
+    assert not edge.lives(1, with_way("nothing", alone))
+    assert edge.says(Reason.NO_WAY_BACK)
+    assert not edge.lives(60, with_way("nothing", alone)), "and repairs nothing by it"
+    assert edge.lives(15, with_way("default", alone))
+
+
+def test_of_a_small_table_the_last_announcer_stays_and_says_so() -> None:
+    edge = Edge()
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    alone = replace(others, elsewhere=NONE)
+    assert edge.lives(5, with_way("table", alone))
+    assert edge.lives(60, with_way("part", alone))
+    assert edge.says(Reason.LITTLE_WAY_BACK)
+    assert not edge.lives(10, with_way("part", others)), "who answers everybody is elsewhere"
+    assert edge.says(Reason.NO_WAY_BACK)
+
+
+def test_a_way_back_that_is_not_known_withdraws_nothing() -> None:
+    edge = Edge()
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    assert edge.lives(5, with_way("table", others))
+    assert edge.lives(600, with_way("unknown", others))
+    for _ in range(20):
+        assert edge.lives(3, with_way("nothing", others))
+        assert edge.lives(1, with_way("unknown", others))
+
+
+def test_always_is_announced_again_by_the_rules_of_flapping() -> None:
+    edge = Edge(policy=AnnouncePolicy.ALWAYS)
+    assert edge.lives(1, with_way("default"))
+    for _ in range(30):
+        edge.lives(6, with_way("nothing"))
+        edge.lives(6, with_way("default"))
+    assert len(edge.changes) <= 3 + 3 * 6, "at most three a minute"

@@ -33,6 +33,7 @@ from pltfrms.planner.routing.aggregates import (
     datacenter_rank,
     decide_aggregates,
 )
+from pltfrms.planner.routing.way_back import WayBack
 
 _LOOK_AGAIN_SECONDS = 1.0
 _WAITING_SECONDS = 0.2
@@ -64,6 +65,8 @@ class Announcer:
         self._sessions = sessions
         self._frost = frost
         self._in_force = in_force
+        self.way_back: Callable[[int], WayBack] = _unknown
+        """Tells what can be answered in an address family."""
         self._memory = Memory(world, problems)
         self.far_witness = FarWitness()
         self._outside = True
@@ -147,6 +150,7 @@ class Announcer:
         edges = [edge for edge in platform.machines_of(Role.EDGE) if not edge.external]
         others = {platform.mesh_mark(edge) for edge in edges if edge.datacenter != home}
         elsewhere = await self._prefixes(ELSEWHERE_TABLE) if known else None
+        heard = self._telling(target, platform)
         self.far_witness.see(platform, home, elsewhere, self._world.clock.monotonic())
         mesh = self._sessions.any_up({f"edge.{edge.name}" for edge in edges})
         return Reachable(
@@ -156,6 +160,12 @@ class Announcer:
             remote=await self._prefixes(REMOTE_TABLE) if known else None,
             elsewhere=elsewhere,
             inside=self._sessions.inside,
+            # Whom nobody hears attracts no packets that need a way back.
+            ways_back={
+                version: self.way_back(version)
+                for version in (4, 6)
+                if self._sessions.any_up({n for n in heard if n.endswith(f".ipv{version}")})
+            },
             # Not by sessions: of other datacenters we may hear through a reflector of ours.
             backbone=None if elsewhere is None else mesh and not others.isdisjoint(elsewhere),
         )
@@ -182,6 +192,10 @@ def _with_its_own(platform: Platform, machine: str) -> Platform:
     """Return the platform with no aggregates but those that the machine may announce."""
     mine = platform.aggregates_of(platform.machine(machine).datacenter)
     return replace(platform, aggregates=mine) if mine != platform.aggregates else platform
+
+
+def _unknown(_version: int) -> WayBack:
+    return WayBack.UNKNOWN
 
 
 def _announced(states: Mapping[Prefix, AggregateState]) -> AbstractSet[Prefix]:

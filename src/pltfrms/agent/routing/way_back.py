@@ -8,7 +8,8 @@ from pltfrms.agent.routing.sessions import steady
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import OutsideTable
 from pltfrms.model.topology import Platform
-from pltfrms.planner.routing.way_back import lacking
+from pltfrms.planner.routing.way_back import WayBack as WayBackKind
+from pltfrms.planner.routing.way_back import lacking, way_back
 
 FULL_SECONDS: Final = 30.0
 """To count a full table takes BIRD 0.4 s of work."""
@@ -17,12 +18,13 @@ SMALL_ROUTES: Final = 10_000
 LASTING_SECONDS: Final = 10.0
 """Tables fill after a start; what is lacking for less time is no news."""
 _PART = "way back"
+_BRINGING = ("peer.", "edge.")
 
 
 class WayBack:
     """What BIRD knows of the outside, and whether that is enough for what is announced.
 
-    It only tells. To withdraw would not help: what answers for others could go the same way.
+    It tells; the announcer withdraws by it (see `planner.routing.aggregates`).
     """
 
     def __init__(
@@ -38,14 +40,37 @@ class WayBack:
         self._told = False
         self.tables: tuple[OutsideTable, ...] = ()
         """What to report; empty: not known."""
+        self._seen: tuple[OutsideTable, ...] = ()
+        self._carried = 0
 
     async def run(self) -> None:
         """Look for ever."""
         while True:
             with self._problems.watch("routes to the outside"):
                 await self.look()
-            small = any(table.routes < SMALL_ROUTES for table in self.tables)
-            await self._world.clock.sleep(SMALL_SECONDS if small else FULL_SECONDS)
+            await self._wait()
+
+    def known(self, version: int) -> WayBackKind:
+        """Return how much can be answered in an address family, by the last look."""
+        platform = self._in_force()
+        if platform is None:
+            return WayBackKind.UNKNOWN
+        return way_back(platform, self._seen, version)
+
+    async def _wait(self) -> None:
+        """Wait for the next look: less long while little is known, or much has changed."""
+        small = any(table.routes < SMALL_ROUTES for table in self.tables)
+        waited = 0.0
+        while waited < (SMALL_SECONDS if small else FULL_SECONDS):
+            await self._world.clock.sleep(SMALL_SECONDS)
+            waited += SMALL_SECONDS
+            if 2 * self._imported() < self._carried:
+                return
+
+    def _imported(self) -> int:
+        """Return how many routes the sessions have brought that may tell of the outside."""
+        sessions = self._around.sessions.statuses
+        return sum(each.imported for each in sessions if each.name.startswith(_BRINGING))
 
     async def look(self) -> None:
         """Look once. While BIRD is silent nothing is known, and what was said stays said."""
@@ -55,8 +80,9 @@ class WayBack:
         try:
             tables = await self._world.bird.outside(platform.asn)
         except UnavailableError:
-            self.tables = ()
+            self.tables = self._seen = ()
             return
+        self._seen, self._carried = tables, self._imported()
         before = {table.version: table.routes for table in self.tables}
         self.tables = tuple(
             OutsideTable(

@@ -29,7 +29,4 @@ def _lines(me: Machine, session: Session) -> Iterator[str]:
         address = ours if session.device == device else f"{link_local(me)}/64"
         if session.device == device or ours.version == _IPV6:
             yield f"address add {address} dev {device}{options}"
-        family = f"-{ours.version}"
-        yield (
-            f"{family} route append default via {gateway} dev {device} onlink metric {_METRIC}"
-        )
+        yield f"route append default via {gateway} dev {device} onlink metric {_METRIC}"

@@ -23,11 +23,15 @@ from pltfrms.model.plan import Reason
 from pltfrms.model.service import Service
 from pltfrms.model.state import AggregateStatus
 from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Timers
+from pltfrms.planner.routing.way_back import WayBack
 
 MAX_HOLD_SECONDS: Final = 300.0
 APART_SECONDS: Final = 60.0
 """At least so long is between two announcements after withdrawals: the outside sees at most
 three changes (withdrawn, announced, withdrawn) in that time."""
+WAY_BACK_SECONDS: Final = 5.0
+"""An edge that has no way back for so long withdraws even the last announcement: nobody who
+follows it is answered."""
 STAGGER_SECONDS: Final = 0.5
 """By so much datacenters act one after the other, in the order of their rank."""
 LEAVE_SECONDS: Final = 1.0
@@ -51,6 +55,7 @@ class AggregateState:
     leave_after: float | None = None
     """An attempt to leave found that nobody else stays; the next is not before this."""
     isolated_since: float | None = None
+    no_way_back_since: float | None = None
     alone_since: float | None = None
     """Since when it is withdrawn here and no other datacenter announces it."""
     penalty: float = 0.0
@@ -78,6 +83,8 @@ class Reachable:
     backbone: bool | None = None
     """Whether it hears an edge of another datacenter; unless it does, that `elsewhere` is
     empty proves nothing."""
+    ways_back: Mapping[int, WayBack] = field(default_factory=dict)
+    """By address family; what is not there is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +112,7 @@ class _View:
     """Whether another datacenter announces it."""
     inside: bool | None
     backbone: bool | None
+    way_back: WayBack
     timers: Timers
     rank: int
     now: float
@@ -141,12 +149,15 @@ def decide_aggregates(
             elsewhere=elsewhere,
             inside=reachable.inside,
             backbone=reachable.backbone,
+            way_back=reachable.ways_back.get(prefix.version, WayBack.UNKNOWN),
             timers=platform.timers,
             rank=rank,
             now=now,
         )
         state, reason = _step(previous.get(prefix, AggregateState()), view)
-        if aggregate.announce is AnnouncePolicy.ALWAYS:
+        answers = view.way_back in {WayBack.FULL, WayBack.UNKNOWN}
+        free = answers and state.withdrawn_at is None
+        if aggregate.announce is AnnouncePolicy.ALWAYS and free:
             state, reason = _kept(state, announced=True), why
         states[prefix] = state
         statuses.append(_status(prefix, state, reason))
@@ -267,12 +278,27 @@ def _prefixes_inside(aggregate: Prefix, services: Collection[Service]) -> frozen
 
 def _step(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
     alone = not state.announced and view.elsewhere is False and view.backbone is True
+    cut_off = view.way_back is WayBack.NONE
     state = replace(
         state,
+        no_way_back_since=_since(state.no_way_back_since, view.now, holds=cut_off),
         isolated_since=_since(state.isolated_since, view.now, holds=view.inside is False),
         alone_since=_since(state.alone_since, view.now, holds=alone),
     )
+    view = _without_way_back(view)
     return _step_announced(state, view) if state.announced else _step_withdrawn(state, view)
+
+
+def _without_way_back(view: _View) -> _View:
+    """Return what an edge wants that can answer a part of the outside alone.
+
+    Another datacenter that announces can answer more. The last one stays: it answers some.
+    """
+    if view.way_back is not WayBack.PART or not view.wanted:
+        return view
+    if view.elsewhere is True:
+        return replace(view, wanted=False, reason=Reason.NO_WAY_BACK)
+    return replace(view, reason=Reason.LITTLE_WAY_BACK)
 
 
 def _since(since: float | None, now: float, *, holds: bool) -> float | None:
@@ -289,8 +315,11 @@ def _kept(state: AggregateState, *, announced: bool) -> AggregateState:
 
 
 def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    if _lasts(state.no_way_back_since, view.now, WAY_BACK_SECONDS):
+        return _withdrawn(state, view), Reason.NO_WAY_BACK
     if view.wanted is not False:
-        return _kept(state, announced=True), view.reason
+        waits = state.no_way_back_since is not None
+        return _kept(state, announced=True), Reason.WAITING if waits else view.reason
     since = view.now if state.differs_since is None else state.differs_since
     state = replace(state, differs_since=since)
     due = since + view.timers.withdraw_after_ms / 1000 + view.rank * STAGGER_SECONDS
@@ -304,8 +333,11 @@ def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState,
 
 
 def _isolated(state: AggregateState, now: float) -> bool:
-    since = state.isolated_since
-    return since is not None and now - since >= ISOLATED_SECONDS
+    return _lasts(state.isolated_since, now, ISOLATED_SECONDS)
+
+
+def _lasts(since: float | None, now: float, seconds: float) -> bool:
+    return since is not None and now - since >= seconds
 
 
 def _stay(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
@@ -340,6 +372,8 @@ def _withdrawn(state: AggregateState, view: _View) -> AggregateState:
 
 
 def _step_withdrawn(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    if state.no_way_back_since is not None:
+        return replace(state, differs_since=None), Reason.NO_WAY_BACK
     if _missed(state, view):
         reason = view.reason if view.wanted else Reason.LAST_ANNOUNCER
         return _returned(state, view.now), reason

@@ -129,6 +129,7 @@ def _shifted(state: AggregateState, shift: float, now: float) -> AggregateState:
         leaving_since=moved(state.leaving_since),
         leave_after=None if state.leave_after is None else state.leave_after + shift,
         isolated_since=moved(state.isolated_since),
+        no_way_back_since=moved(state.no_way_back_since),
         alone_since=moved(state.alone_since),
         withdrawn_at=moved(state.withdrawn_at),
         returned_at=moved(state.returned_at),
@@ -146,5 +147,6 @@ def _begun_anew(state: AggregateState, *, announced: bool) -> AggregateState:
 
 def _waits(state: AggregateState) -> bool:
     """Return whether something counts only if it lasts."""
-    isolated = state.announced and state.isolated_since is not None
-    return isolated or state.differs_since is not None
+    waits = (state.isolated_since, state.no_way_back_since)
+    cut_off = state.announced and any(since is not None for since in waits)
+    return cut_off or state.differs_since is not None

@@ -5,6 +5,7 @@ wherever in the AS it was learned; without any, only a table of the whole intern
 """
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
@@ -33,6 +34,27 @@ def table_floor(platform: Platform, version: int) -> int:
 def has_way_back(platform: Platform, table: OutsideTable) -> bool:
     """Return whether what an edge knows of the outside leads to everybody."""
     return table.default or table.routes >= table_floor(platform, table.version)
+
+
+class WayBack(StrEnum):
+    """How much of the outside an edge can answer in one address family."""
+
+    UNKNOWN = "unknown"
+    FULL = "full"
+    PART = "part"
+    """Too few routes for everybody, and no default route."""
+    NONE = "none"
+    """No route to the outside at all."""
+
+
+def way_back(platform: Platform, tables: Iterable[OutsideTable], version: int) -> WayBack:
+    """Return how much an edge with these tables can answer; unknown without a table."""
+    for table in tables:
+        if table.version == version:
+            if has_way_back(platform, table):
+                return WayBack.FULL
+            return WayBack.PART if table.routes else WayBack.NONE
+    return WayBack.UNKNOWN
 
 
 def lacking(
