@@ -254,7 +254,7 @@ class Guards:
     table_floor4: int | None = None
     table_floor6: int | None = None
     """An edge without a default route that knows fewer routes to the outside has no way back
-    to everybody: a problem, which forbids nothing. None: half of a full table."""
+    to everybody: a problem, and it withdraws. None: half of a full table."""
     headroom_percent: int = 90
     """Ports and links may be loaded up to this share of their capacity by a change."""
     node_prefixes: NodePrefixes = NodePrefixes.ANY

@@ -1,10 +1,12 @@
-"""An edge that announces and cannot answer says so, and changes nothing."""
+"""An edge that announces and cannot answer says so, and withdraws where it is heard."""
 
 from dataclasses import replace
 
-from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, Nexthop, Route
+from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, BgpState, Nexthop, Route
+from pltfrms.model.plan import Reason
 from pltfrms.model.state import OutsideTable
-from tests.agent.bench import WEB, Bench, make_target
+from tests.agent.bench import PLATFORM, WEB, Bench, make_target
+from tests.render.platforms import TRANSIT
 from tests.simulation.virtual import run_virtual
 
 NOTHING = tuple(OutsideTable(version=v, default=False, routes=0) for v in (4, 6))
@@ -39,13 +41,41 @@ def test_an_edge_that_announces_and_has_no_way_back_is_a_problem_and_an_event() 
             assert "IPv4 is announced" in sentence
             assert "IPv6" not in sentence
             announced = len(await bench.network.routes(AGGREGATE_TABLE))
-            assert announced == 2, "it only tells"
+            assert announced == 2, "nobody outside hears it"
             assert len(bench.controllers.events("no way back")) == 1
             assert bench.status.outside == (NOTHING[0], DEFAULTS[1])
             bench.bird.tables = DEFAULTS
             await bench.passes(3.0)
             assert problems(bench) == []
             assert len(bench.controllers.events("way back found")) == 1
+
+    run_virtual(story())
+
+
+def test_an_edge_that_outside_hears_withdraws_within_ten_seconds_without_a_way_back() -> None:
+    async def story() -> None:
+        platform = replace(PLATFORM, peers=(TRANSIT,))
+        bench = Bench("fra-e1", platform)
+        bench.bird.tables = DEFAULTS
+        bench.bird.states = tuple(
+            BgpState(name=f"peer.transit1.ipv{version}", up=True, detail="Established")
+            for version in (4, 6)
+        )
+        serve(bench)
+        async with bench.life():
+            target = make_target(1, machine="fra-e1")
+            await bench.order(replace(target, platform=platform))
+            await bench.passes(30.0)
+            assert len(await bench.network.routes(AGGREGATE_TABLE)) == 2
+            bench.bird.tables = (NOTHING[0], DEFAULTS[1])
+            await bench.passes(10.0)
+            (left,) = await bench.network.routes(AGGREGATE_TABLE)
+            assert left.prefix.version == 6
+            reasons = {each.reason for each in bench.status.aggregates if not each.announced}
+            assert reasons == {Reason.NO_WAY_BACK}
+            bench.bird.alive = False
+            await bench.passes(30.0)
+            assert len(await bench.network.routes(AGGREGATE_TABLE)) == 1, "not known"
 
     run_virtual(story())
 

@@ -242,7 +242,8 @@ class GuardsShape(Shape):
     """An edge without a default route that knows fewer routes to the outside than this has no
     way back to everybody, which is shown as a problem: a number for each family, or {ipv4: …,
     ipv6: …}; 0 for none. By default half of a full table: 500000 and 100000, and 1 where all
-    aggregates of the family are for documentation, as in labs. It forbids nothing."""
+    aggregates of the family are for documentation, as in labs. It forbids no change; without a
+    way back an edge withdraws."""
     headroom_percent: int = _GUARDS.headroom_percent
     """A change may load what is left at most to this share of its capacity, 1..100."""
     node_prefixes: Annotated[str, *one_of(*NodePrefixes)] = _GUARDS.node_prefixes.value
