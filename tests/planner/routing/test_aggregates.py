@@ -22,7 +22,7 @@ from pltfrms.planner.routing.aggregates import (
     decide_aggregates,
     hold_seconds,
 )
-from pltfrms.planner.routing.way_back import WayBack
+from pltfrms.planner.routing.way_back import WaysBack
 from tests.strategies import make_platform, make_service, make_spec
 
 FOUR = ip_network("198.51.100.0/24")
@@ -365,11 +365,11 @@ def test_a_site_of_one_machine_keeps_its_unicast_prefix_when_it_is_cut_off_and_s
 # ---- the way back --------------------------------------------------------------------------
 
 WAYS = {
-    "table": WayBack.FULL,
-    "default": WayBack.FULL,
-    "nothing": WayBack.NONE,
-    "part": WayBack.PART,
-    "unknown": WayBack.UNKNOWN,
+    "table": WaysBack.FULL,
+    "default": WaysBack.FULL,
+    "nothing": WaysBack.NONE,
+    "part": WaysBack.PART,
+    "unknown": WaysBack.UNKNOWN,
 }
 
 

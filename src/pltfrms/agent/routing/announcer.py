@@ -33,7 +33,7 @@ from pltfrms.planner.routing.aggregates import (
     datacenter_rank,
     decide_aggregates,
 )
-from pltfrms.planner.routing.way_back import WayBack
+from pltfrms.planner.routing.way_back import WaysBack
 
 _LOOK_AGAIN_SECONDS = 1.0
 _WAITING_SECONDS = 0.2
@@ -65,7 +65,7 @@ class Announcer:
         self._sessions = sessions
         self._frost = frost
         self._in_force = in_force
-        self.way_back: Callable[[int], WayBack] = _unknown
+        self.way_back: Callable[[int], WaysBack] = _unknown
         """Tells what can be answered in an address family."""
         self._memory = Memory(world, problems)
         self.far_witness = FarWitness()
@@ -194,8 +194,8 @@ def _with_its_own(platform: Platform, machine: str) -> Platform:
     return replace(platform, aggregates=mine) if mine != platform.aggregates else platform
 
 
-def _unknown(_version: int) -> WayBack:
-    return WayBack.UNKNOWN
+def _unknown(_version: int) -> WaysBack:
+    return WaysBack.UNKNOWN
 
 
 def _announced(states: Mapping[Prefix, AggregateState]) -> AbstractSet[Prefix]:

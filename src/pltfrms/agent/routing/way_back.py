@@ -8,8 +8,7 @@ from pltfrms.agent.routing.sessions import steady
 from pltfrms.errors import UnavailableError
 from pltfrms.model.state import OutsideTable
 from pltfrms.model.topology import Platform
-from pltfrms.planner.routing.way_back import WayBack as WayBackKind
-from pltfrms.planner.routing.way_back import lacking, way_back
+from pltfrms.planner.routing.way_back import WaysBack, lacking, way_back
 
 FULL_SECONDS: Final = 30.0
 """To count a full table takes BIRD 0.4 s of work."""
@@ -50,11 +49,11 @@ class WayBack:
                 await self.look()
             await self._wait()
 
-    def known(self, version: int) -> WayBackKind:
+    def known(self, version: int) -> WaysBack:
         """Return how much can be answered in an address family, by the last look."""
         platform = self._in_force()
         if platform is None:
-            return WayBackKind.UNKNOWN
+            return WaysBack.UNKNOWN
         return way_back(platform, self._seen, version)
 
     async def _wait(self) -> None:

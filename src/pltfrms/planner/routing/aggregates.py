@@ -23,7 +23,7 @@ from pltfrms.model.plan import Reason
 from pltfrms.model.service import Service
 from pltfrms.model.state import AggregateStatus
 from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Timers
-from pltfrms.planner.routing.way_back import WayBack
+from pltfrms.planner.routing.way_back import WaysBack
 
 MAX_HOLD_SECONDS: Final = 300.0
 APART_SECONDS: Final = 60.0
@@ -83,7 +83,7 @@ class Reachable:
     backbone: bool | None = None
     """Whether it hears an edge of another datacenter; unless it does, that `elsewhere` is
     empty proves nothing."""
-    ways_back: Mapping[int, WayBack] = field(default_factory=dict)
+    ways_back: Mapping[int, WaysBack] = field(default_factory=dict)
     """By address family; what is not there is not known."""
 
 
@@ -112,7 +112,7 @@ class _View:
     """Whether another datacenter announces it."""
     inside: bool | None
     backbone: bool | None
-    way_back: WayBack
+    way_back: WaysBack
     timers: Timers
     rank: int
     now: float
@@ -149,13 +149,13 @@ def decide_aggregates(
             elsewhere=elsewhere,
             inside=reachable.inside,
             backbone=reachable.backbone,
-            way_back=reachable.ways_back.get(prefix.version, WayBack.UNKNOWN),
+            way_back=reachable.ways_back.get(prefix.version, WaysBack.UNKNOWN),
             timers=platform.timers,
             rank=rank,
             now=now,
         )
         state, reason = _step(previous.get(prefix, AggregateState()), view)
-        answers = view.way_back in {WayBack.FULL, WayBack.UNKNOWN}
+        answers = view.way_back in {WaysBack.FULL, WaysBack.UNKNOWN}
         free = answers and state.withdrawn_at is None
         if aggregate.announce is AnnouncePolicy.ALWAYS and free:
             state, reason = _kept(state, announced=True), why
@@ -278,7 +278,7 @@ def _prefixes_inside(aggregate: Prefix, services: Collection[Service]) -> frozen
 
 def _step(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
     alone = not state.announced and view.elsewhere is False and view.backbone is True
-    cut_off = view.way_back is WayBack.NONE
+    cut_off = view.way_back is WaysBack.NONE
     state = replace(
         state,
         no_way_back_since=_since(state.no_way_back_since, view.now, holds=cut_off),
@@ -294,7 +294,7 @@ def _without_way_back(view: _View) -> _View:
 
     Another datacenter that announces can answer more. The last one stays: it answers some.
     """
-    if view.way_back is not WayBack.PART or not view.wanted:
+    if view.way_back is not WaysBack.PART or not view.wanted:
         return view
     if view.elsewhere is True:
         return replace(view, wanted=False, reason=Reason.NO_WAY_BACK)

@@ -36,7 +36,7 @@ def has_way_back(platform: Platform, table: OutsideTable) -> bool:
     return table.default or table.routes >= table_floor(platform, table.version)
 
 
-class WayBack(StrEnum):
+class WaysBack(StrEnum):
     """How much of the outside an edge can answer in one address family."""
 
     UNKNOWN = "unknown"
@@ -47,14 +47,14 @@ class WayBack(StrEnum):
     """No route to the outside at all."""
 
 
-def way_back(platform: Platform, tables: Iterable[OutsideTable], version: int) -> WayBack:
+def way_back(platform: Platform, tables: Iterable[OutsideTable], version: int) -> WaysBack:
     """Return how much an edge with these tables can answer; unknown without a table."""
     for table in tables:
         if table.version == version:
             if has_way_back(platform, table):
-                return WayBack.FULL
-            return WayBack.PART if table.routes else WayBack.NONE
-    return WayBack.UNKNOWN
+                return WaysBack.FULL
+            return WaysBack.PART if table.routes else WaysBack.NONE
+    return WaysBack.UNKNOWN
 
 
 def lacking(

@@ -32,7 +32,7 @@ from pltfrms.model.topology import (
 )
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.building.peering import build_peers
-from pltfrms.specfile.building.traffic import build_override, build_validation
+from pltfrms.specfile.building.traffic import build_traffic, build_validation
 from pltfrms.specfile.findings import Finding, Where
 from pltfrms.specfile.shapes.platform import (
     DatacenterShape,
@@ -83,10 +83,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         ),
         links=tuple(_link(index, entry, notes) for index, entry in enumerate(shape.backbone)),
         peers=build_peers(shape, notes),
-        traffic=tuple(
-            build_override(("traffic", index), entry, shape.peers, notes)
-            for index, entry in enumerate(shape.traffic)
-        ),
+        traffic=build_traffic(shape, notes),
         guards=Guards(
             announce_floor=shape.guards.announce_floor,
             shrink_percent=shape.guards.shrink_percent,

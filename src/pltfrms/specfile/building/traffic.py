@@ -10,15 +10,20 @@ from pltfrms.model.traffic import Community, Override
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import Finding, Where, nearest
 from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape
+from pltfrms.specfile.shapes.platform import PlatformShape
 
 
-def build_override(
+def build_traffic(shape: PlatformShape, notes: Notes) -> tuple[Override, ...]:
+    """Return the overrides; names of communities are replaced by what their peers call so."""
+    return tuple(
+        _override(("traffic", index), entry, shape.peers, notes)
+        for index, entry in enumerate(shape.traffic)
+    )
+
+
+def _override(
     where: Where, shape: OverrideShape, peers: Mapping[str, PeerShape], notes: Notes
 ) -> Override:
-    """Return the override that an entry of `traffic` says.
-
-    Names of communities are replaced by what its peer calls so.
-    """
     return Override(
         prefix=shape.prefix,
         peer=shape.peer,
