@@ -256,7 +256,31 @@ PLATFORMS = (
         name="BIRD syntax in a machine's name",
         old="controllers: [ams-c1]",
         new="controllers: ['c\" { accept; } 1'] # <-",
-        says="is not a name",
+        says="is not a machine's name",
+    ),
+    Bad(
+        name="a machine's name that is too long for BIRD",
+        old="controllers: [ams-c1]",
+        new="controllers: [ams-c1.of-a-datacenter-in-amsterdam.example] # <-",
+        says="is not a machine's name (letters, digits, - and dots",
+    ),
+    Bad(
+        name="a machine's name that is an address",
+        old="controllers: [ams-c1]",
+        new="controllers: [192.0.2.1] # <-",
+        says="is not a machine's name",
+    ),
+    Bad(
+        name="two names that differ in capitals alone",
+        old="controllers: [ams-c1]",
+        new="controllers: [FRA-C1] # <-",
+        says="2 machines are called FRA-C1",
+    ),
+    Bad(
+        name="a machine's name that reads as a session",
+        old="controllers: [ams-c1]",
+        new="controllers: {fra-e1.a: {id: 1}} # <-",
+        says="it is also what a session with fra-e1 over fabric a is called",
     ),
     Bad(
         name="BIRD syntax in a peer's name",

@@ -14,7 +14,7 @@ from typing import Final
 
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.service import EgressMode, ServiceSpec
-from pltfrms.model.topology import Aggregate, Machine, Platform
+from pltfrms.model.topology import Aggregate, Machine, Platform, Role
 
 _NODE_LENGTH: Final = 64
 """Of a node's part of an IPv6 unicast prefix."""
@@ -65,7 +65,7 @@ def node_egress4(platform: Platform, node: Machine) -> IPv4Network | None:
     if found is None or not isinstance(found.prefix, IPv4Network):
         return None
     count = addresses_per_node(found)
-    first = int(found.prefix.network_address) + node.id * count
+    first = int(found.prefix.network_address) + node.id_as(Role.NODE) * count
     return IPv4Network((first, 33 - count.bit_length()), strict=False)
 
 
@@ -74,7 +74,7 @@ def node_egress6(platform: Platform, node: Machine) -> IPv6Network | None:
     found = unicast_of(platform, node.datacenter, 6)
     if found is None or not isinstance(found.prefix, IPv6Network):
         return None
-    first = int(found.prefix.network_address) | (node.id << _NODE_LENGTH)
+    first = int(found.prefix.network_address) | (node.id_as(Role.NODE) << _NODE_LENGTH)
     return IPv6Network((first, _NODE_LENGTH), strict=False)
 
 

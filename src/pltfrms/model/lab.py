@@ -6,6 +6,7 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_interface
 
 from pltfrms.model.addresses import Address, Interface, Prefix
+from pltfrms.model.interfaces import short_interface
 from pltfrms.model.peering import Peer, RtrCache, Session
 from pltfrms.model.topology import Machine, Platform
 
@@ -165,7 +166,7 @@ class Lab:
 
 def lab_interface(far_end: str) -> str:
     """Return the name of a lab machine's port towards another machine (point to point)."""
-    return f"to-{far_end}"
+    return short_interface(f"to-{far_end}")
 
 
 def lan_interface(ixp: str) -> str:

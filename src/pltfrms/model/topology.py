@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import TypeVar
 
 from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.interfaces import short_interface
 from pltfrms.model.numbering import (
     CONTROLLERS,
     EDGES,
@@ -468,7 +469,7 @@ def fabric_interface(fabric: str) -> str:
 
 def backbone_interface(far_end: str) -> str:
     """Return the name of an edge's port towards the machine at the far end of a link."""
-    return f"bb-{far_end}"
+    return short_interface(f"bb-{far_end}")
 
 
 def controller_url(platform: Platform, machine: Machine) -> str:

@@ -16,6 +16,9 @@ Where = tuple[str | int, ...]
 
 _PARTS = {2: ("two", 0xFFFF), 3: ("three", 0xFFFF_FFFF)}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
+_MACHINE = re.compile(r"(?=[^a-zA-Z]*[a-zA-Z])[a-zA-Z0-9][a-zA-Z0-9-]*(\.[a-zA-Z0-9-]+)*\Z")
+_MACHINE_LENGTH = 40
+"""With the words around it, it is the name of a protocol in BIRD, which takes 63 characters."""
 MAX_LENGTH = {4: 24, 6: 48}
 """Longest prefixes that the internet accepts, by IP version."""
 INTERFACE_NAME_BYTES = 15
@@ -69,6 +72,17 @@ def check_name(where: Where, name: str) -> Iterator[Finding]:
             where,
             f"{name!r} is not a name",
             "a small letter, then at most 30 small letters, digits or -",
+        )
+
+
+def check_machine_name(where: Where, name: str) -> Iterator[Finding]:
+    """Find a name that no host has; as `check_name`, but hosts have dots and capitals, too."""
+    if not _MACHINE.match(name) or len(name) > _MACHINE_LENGTH:
+        yield Finding(
+            where,
+            f"{name!r} is not a machine's name",
+            f"letters, digits, - and dots, as in fra-e1 or edge1.fra1.example.net, at most"
+            f" {_MACHINE_LENGTH} of them",
         )
 
 

@@ -44,6 +44,12 @@ def test_how_a_session_ended_says_what_became_of_the_node(
     assert Witness().see(sessions(*details), 0.0) == said
 
 
+def test_a_node_is_told_by_its_whole_name_whatever_dots_are_in_it() -> None:
+    name = "Node1.fra1.example.net"
+    states = (*sessions(SILENT, SILENT, node=name), *sessions(UP, UP, node="Node1.fra2"))
+    assert Witness().see(states, 0.0) == Absences((name,), (name,))
+
+
 def test_an_edge_that_just_began_says_nothing_until_a_session_would_have_come() -> None:
     witness = Witness()
     assert witness.see(sessions(NEVER, NEVER), 100.0) == Absences()

@@ -45,6 +45,20 @@ def evidence(present: dict[str, str], away: dict[str, str] | None = None) -> Evi
     return judge(PLATFORM, statuses, present.keys(), [NODE])[NODE]
 
 
+def test_a_node_is_heard_by_its_whole_name_whatever_dots_are_in_it() -> None:
+    name = "node1.fra1.example.net"
+    machines = tuple(
+        replace(each, name=name) if each.name == NODE else each for each in PLATFORM.machines
+    )
+    heard = MachineStatus(
+        machine=EDGES[0], sessions=(SessionStatus(name=f"node.{name}.a", up=True),)
+    )
+    said = judge(
+        replace(PLATFORM, machines=machines), {EDGES[0]: heard}, {EDGES[0]: None}.keys(), [name]
+    )
+    assert EDGES[0] in said[name].lives
+
+
 edges_say = st.dictionaries(st.sampled_from(EDGES), st.sampled_from(SAYS))
 
 

@@ -43,7 +43,7 @@ class Witness:
         for state in states:
             role, _, rest = state.name.partition(".")
             if role == "node":
-                nodes.setdefault(rest.partition(".")[0], []).append(state)
+                nodes.setdefault(rest.rpartition(".")[0], []).append(state)
         down = {name: some for name, some in nodes.items() if not any(s.up for s in some)}
         self._down_since = {name: self._down_since.get(name, at) for name in down}
         missed = [name for name in sorted(down) if self._misses(name, down[name], at)]

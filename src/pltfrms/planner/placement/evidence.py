@@ -114,7 +114,7 @@ def _nodes_heard(status: MachineStatus) -> Iterable[str]:
     for session in status.sessions:
         role, _, rest = session.name.partition(".")
         if session.up and role == Role.NODE:
-            yield rest.partition(".")[0]
+            yield rest.rpartition(".")[0]
 
 
 def _evidence(

@@ -196,7 +196,7 @@ def _machine(datacenter: str, name: str, said: Mapping[Role, MachineShape]) -> M
 
 
 def _id(name: str, shape: MachineShape) -> int:
-    digits = _TRAILING_DIGITS.search(name)
+    digits = _TRAILING_DIGITS.search(name.partition(".")[0])
     by_name = int(digits.group()) if digits else 0
     # 0 is no id: the checks of the words say so.
     return by_name if shape.id is None else shape.id

@@ -42,7 +42,8 @@ def _check_room(where: Where, platform: Platform, aggregate: Aggregate) -> Itera
     for node in platform.machines_of(Role.NODE, aggregate.unicast):
         for each in node_egress(platform, node):
             if each.version == version and not contains(aggregate.prefix, each):
-                what = f"{aggregate.prefix} is too small: {node.name} has id {node.id}"
+                number = node.id_as(Role.NODE)
+                what = f"{aggregate.prefix} is too small: {node.name} has id {number}"
                 if version == 4:  # noqa: PLR2004
                     what += f", and each node takes {addresses_per_node(aggregate)} addresses"
                 yield Finding(where, what, "a shorter prefix, or smaller ids")

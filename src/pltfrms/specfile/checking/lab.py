@@ -114,9 +114,6 @@ def _check_peer(platform: Platform, network: _Peer) -> Iterator[Finding]:
 def _check_lines(where: Where, peer: Peer) -> Iterator[Finding]:
     ports: dict[str, str] = {}
     for session in peer.sessions:
-        hint = f"{session.edge} needs a name of at most 12 characters in a lab"
-        if session.edge not in ports:
-            yield from check_interface(where, lab_interface(session.edge), hint)
         port = ports.setdefault(session.edge, session.interface)
         if port != session.interface:
             what = f"{session.edge} has two ports to it, {port} and {session.interface}"
@@ -187,7 +184,6 @@ def _check_stubs(lab: Lab, platform: Platform) -> Iterator[Finding]:
 
 def _check_eyeball(where: Where, eyeball: LabEyeball, platform: Platform) -> Iterator[Finding]:
     datacenters = [datacenter.name for datacenter in platform.datacenters]
-    yield from check_interface(where, lab_interface(eyeball.name), "take a shorter name")
     if not eyeball.upstreams:
         yield Finding((*where, "upstreams"), "there is none", "such as {transit1: 3ms}")
     if eyeball.nearest not in datacenters:

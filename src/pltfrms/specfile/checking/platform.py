@@ -27,6 +27,7 @@ from pltfrms.specfile.findings import (
     Where,
     check_asn,
     check_interface,
+    check_machine_name,
     check_name,
 )
 
@@ -181,15 +182,22 @@ def where_of(machine: Machine) -> Where:
 
 def _check_machines(platform: Platform) -> Iterator[Finding]:
     known = {datacenter.name for datacenter in platform.datacenters}
-    counts = Counter(machine.name for machine in platform.machines)
+    counts = Counter(machine.name.casefold() for machine in platform.machines)
+    fabrics = {fabric for datacenter in platform.datacenters for fabric in datacenter.fabrics}
     for machine in platform.machines:
         where = where_of(machine)
-        yield from check_name(where, machine.name)
+        yield from check_machine_name(where, machine.name)
         if machine.datacenter not in known:
             yield Finding(where, f"its datacenter {machine.datacenter} does not exist")
-        if counts[machine.name] > 1:
-            what = f"{counts[machine.name]} machines are called {machine.name}"
-            yield Finding(where, what, "names are unique in the whole platform")
+        if counts[machine.name.casefold()] > 1:
+            what = f"{counts[machine.name.casefold()]} machines are called {machine.name}"
+            yield Finding(
+                where, what, "names are unique in the whole platform, whatever the case"
+            )
+        other, _, last = machine.name.rpartition(".")
+        if last in fabrics and counts[other.casefold()]:
+            what = f"it is also what a session with {other} over fabric {last} is called"
+            yield Finding(where, what, "take another name")
         if not _RACK.match(machine.rack):
             what = f"{machine.rack!r} is not a rack's name"
             yield Finding((*where, "rack"), what, "letters, digits, . _ -")

@@ -72,10 +72,6 @@ def _check_ends(platform: Platform, where: Where, a: str, b: str) -> Iterator[Fi
         what = f"{a} and {b} are both in {ends[0].datacenter}"
         hint = "the fabrics connect a datacenter inside; a link joins two datacenters"
         yield Finding((*where, "link"), what, hint)
-    for position, end in enumerate((a, b)):
-        hint = f"the far end names it so: give {end} a name of at most 12 characters"
-        here = (*where, "link", position)
-        yield from check_interface(here, backbone_interface(end), hint)
 
 
 def _check_link(platform: Platform, where: Where, link: Link) -> Iterator[Finding]:

@@ -39,8 +39,8 @@ class MachineShape(Shape):
     """An edge or a controller."""
 
     id: int | None = None
-    """Number of the machine, 1..250, unique per datacenter and role; part of its addresses.
-    By default the digits at the end of its name."""
+    """Number of the machine, 1..250 (nodes 1..4000), unique per datacenter and role; part of
+    its addresses. By default the digits at the end of its name, or before its first dot."""
     rack: str = ""
     """Where it stands."""
 
