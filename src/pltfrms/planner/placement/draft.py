@@ -8,9 +8,10 @@ however many allocations there are.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
-from pltfrms.model.service import Run, Service
+from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
 from pltfrms.model.topology import Machine, Role
 from pltfrms.planner.placement.numbers import highest_numbers, replica_of
@@ -53,11 +54,9 @@ class Draft:
         self._replicas: defaultdict[tuple[str, str], dict[int, list[Allocation]]] = defaultdict(
             dict
         )
-        self._numbers = highest_numbers(snapshot)
-        self._phases = {
-            (machine, instance.allocation): instance.phase
-            for machine, status in snapshot.statuses.items()
-            for instance in status.instances
+        self._promised = {
+            name: (cpu_milli(service.spec.run.cpu), service.spec.run.memory_bytes)
+            for name, service in snapshot.services.items()
         }
         self._nodes_of: defaultdict[str, list[Machine]] = defaultdict(list)
         for node in self.nodes.values():
@@ -80,6 +79,22 @@ class Draft:
             self.loads[machine].slots |= {each.slot for each in status.instances} - {0}
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
             self._add(allocation)
+
+    # ---- what a plan without steps does not need -------------------------------------------
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """The highest number that was ever given, by replica."""
+        return highest_numbers(self.snapshot)
+
+    @cached_property
+    def _phases(self) -> Mapping[tuple[str, str], Phase]:
+        """What is reported, by machine and allocation."""
+        return {
+            (machine, instance.allocation): instance.phase
+            for machine, status in self.snapshot.statuses.items()
+            for instance in status.instances
+        }
 
     # ---- looking ---------------------------------------------------------------------------
 
@@ -204,16 +219,11 @@ class Draft:
 
     def _count(self, allocation: Allocation, sign: int) -> None:
         load = self.loads[allocation.node]
-        run = _run(self.snapshot.services.get(allocation.service))
-        if run:
-            load.cpu_milli += sign * cpu_milli(run.cpu)
-            load.memory_bytes += sign * run.memory_bytes
+        cpu, memory_bytes = self._promised.get(allocation.service, (0, 0))
+        load.cpu_milli += sign * cpu
+        load.memory_bytes += sign * memory_bytes
         load.services[allocation.service] += sign
         load.count += sign
         node = self.nodes.get(allocation.node)
         if node:
             self._racks[allocation.service, node.datacenter, node.rack] += sign
-
-
-def _run(service: Service | None) -> Run | None:
-    return service.spec.run if service else None
