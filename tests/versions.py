@@ -35,7 +35,7 @@ def make_rich_platform() -> Platform:
 
 def make_rich_interventions() -> Interventions:
     """Return one intervention of each kind."""
-    prefix = make_service(make_spec()).prefix4
+    prefix = make_service(make_spec()).prefixes[0]
     return Interventions(
         freeze=Freeze(since_ms=1, why="a storm", by="ann"),
         drains=(Drain(node="fra-n1", since_ms=1, wait_ms=2),),

@@ -1,5 +1,6 @@
 """Addresses of both families as one type."""
 
+from collections.abc import Iterable
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -24,6 +25,13 @@ def contains(outer: Prefix, inner: Prefix) -> bool:
         return False
     shift = outer.max_prefixlen - outer.prefixlen
     return int(inner.network_address) >> shift == int(outer.network_address) >> shift
+
+
+def prefixes_of(
+    four: IPv4Network | None, six: IPv6Network | None, more: Iterable[Prefix]
+) -> tuple[Prefix, ...]:
+    """Return those that there are, as one list."""
+    return tuple(each for each in (four, six, *more) if each is not None)
 
 
 def read_prefix(text: str) -> Prefix:

@@ -43,7 +43,10 @@ class Announcement:
 def announcements(
     platform: Platform, interventions: Interventions, now_ms: int
 ) -> tuple[Announcement, ...]:
-    """Return one announcement per session and aggregate of its families, in spec order."""
+    """Return one announcement per session and aggregate of its families, in spec order.
+
+    What a datacenter does not announce at all has none there.
+    """
     return tuple(
         announcement
         for edge in dict.fromkeys(s.edge for peer in platform.peers for s in peer.sessions)
@@ -80,6 +83,17 @@ def announcements_of(
                 ),
                 drain=drain,
             )
+
+
+def floor_of(platform: Platform, prefix: Prefix) -> int:
+    """Return from how many datacenters an aggregate must be announced.
+
+    One that only some datacenters may announce cannot be announced from more.
+    """
+    only = {
+        len(each.only) for each in platform.aggregates if each.prefix == prefix and each.only
+    }
+    return min({platform.guards.announce_floor, *only})
 
 
 def overrides_of(

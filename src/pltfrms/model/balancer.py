@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
-from pltfrms.model.addresses import Prefix
+from pltfrms.model.addresses import Prefix, prefixes_of
 
 ROWS: Final = 16384
 """Rows of a service's table; a flow's hash, modulo this, is its row."""
@@ -55,13 +55,14 @@ class BalancedService:
 
     id: int
     name: str
-    prefix4: IPv4Network
-    prefix6: IPv6Network
+    prefix4: IPv4Network | None
+    prefix6: IPv6Network | None
+    more: tuple[Prefix, ...] = ()
 
     @property
-    def prefixes(self) -> tuple[Prefix, Prefix]:
-        """The /32 and the /128."""
-        return (self.prefix4, self.prefix6)
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Every /32 and /128, the main ones first."""
+        return prefixes_of(self.prefix4, self.prefix6, self.more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Literal
 
+from pltfrms.model.addresses import Prefix, prefixes_of
 from pltfrms.model.balancer import BalancedService
 from pltfrms.model.interventions import Interventions
 from pltfrms.model.service import Service
@@ -181,12 +182,18 @@ class Permit:
     node: str
     id: int
     """Of the service."""
-    prefix4: IPv4Network
-    prefix6: IPv6Network
+    prefix4: IPv4Network | None
+    prefix6: IPv6Network | None
     drain_ms: int = 0
     """How long an instance of it may go on without its allocation."""
     left_at: float | None = None
     """Since when (monotonic seconds) it is not placed there any more; None: it is."""
+    more: tuple[Prefix, ...] = ()
+
+    @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Every /32 and /128 of the service."""
+        return prefixes_of(self.prefix4, self.prefix6, self.more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

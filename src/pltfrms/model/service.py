@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
-from pltfrms.model.addresses import Prefix
+from pltfrms.model.addresses import Address, Prefix, prefixes_of
 
 
 class ProbeKind(StrEnum):
@@ -112,6 +112,10 @@ class ServiceSpec:
     """What it listens on, such as `80/tcp`; for people and for later filters."""
     egress: Egress = Egress()
     """What its instances may reach in the internet, and from which address."""
+    aggregates: tuple[str, ...] = ()
+    """Which aggregates its addresses come from, by prefix or name, one per family at most."""
+    addresses: tuple[Address, ...] = ()
+    """All that it answers on, if the operator says so; of each family the main one first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +124,20 @@ class Service:
 
     spec: ServiceSpec
     id: int
-    """1..65535; low bits of its prefixes, and part of its instances' addresses."""
+    """1..65535; part of its instances' addresses."""
     version: int
-    """Counts accepted changes of `spec.run` and `spec.probe`, from 1."""
-    prefix4: IPv4Network
-    prefix6: IPv6Network
+    """Counts accepted changes of `spec.run`, `spec.probe` and of its prefixes, from 1."""
+    prefix4: IPv4Network | None
+    """Its main /32; None: it has no IPv4."""
+    prefix6: IPv6Network | None
+    """Its main /128; None: it has no IPv6."""
     changed_ms: int = 0
     """Unix time at which this version was accepted; 0: not known."""
+    more: tuple[Prefix, ...] = ()
+    """Further prefixes that it answers on, such as old ones that clients still use."""
+    fresh: tuple[Prefix, ...] = ()
+    """Those of its prefixes that only instances of version `fresh_from` or later have."""
+    fresh_from: int = 0
 
     @property
     def name(self) -> str:
@@ -134,6 +145,12 @@ class Service:
         return self.spec.name
 
     @property
-    def prefixes(self) -> tuple[Prefix, Prefix]:
-        """The /32 and the /128."""
-        return (self.prefix4, self.prefix6)
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Every /32 and /128, the main ones first."""
+        return prefixes_of(self.prefix4, self.prefix6, self.more)
+
+    def prefixes_at(self, version: int) -> tuple[Prefix, ...]:
+        """Return the prefixes that an instance of a version has."""
+        if version >= self.fresh_from:
+            return self.prefixes
+        return tuple(prefix for prefix in self.prefixes if prefix not in self.fresh)

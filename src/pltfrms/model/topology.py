@@ -64,7 +64,7 @@ class AnnouncePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate:
-    """A public prefix that leaves the AS."""
+    """A public prefix that leaves the AS. It may have parts that are aggregates too."""
 
     prefix: Prefix
     announce: AnnouncePolicy = AnnouncePolicy.HEALTHY_LOCAL
@@ -74,6 +74,19 @@ class Aggregate:
     Empty: it is for services."""
     per_node: int = 0
     """IPv4 unicast: so many addresses belong to each node, a power of two; 0: one."""
+    name: str = ""
+    """Another word for it, such as `europe`; IPv4 and IPv6 may share one."""
+    datacenters: tuple[str, ...] = ()
+    """The only ones that announce it; empty: all do."""
+
+    @property
+    def only(self) -> tuple[str, ...]:
+        """The only datacenters that may announce it; empty: all."""
+        return (self.unicast,) if self.unicast else self.datacenters
+
+    def is_of(self, datacenter: str) -> bool:
+        """Return whether a datacenter may announce it."""
+        return not self.only or datacenter in self.only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +313,7 @@ class Platform:
 
     def aggregates_of(self, datacenter: str) -> tuple[Aggregate, ...]:
         """Return the aggregates that edges of a datacenter may announce, in spec order."""
-        return tuple(each for each in self.aggregates if each.unicast in {"", datacenter})
+        return tuple(each for each in self.aggregates if each.is_of(datacenter))
 
     @property
     def service_aggregates(self) -> tuple[Aggregate, ...]:

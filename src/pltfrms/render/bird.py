@@ -5,11 +5,12 @@ themselves only repeat and choose.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
 from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.plan import Permit
 from pltfrms.model.topology import (
     Machine,
     NodePrefixes,
@@ -264,13 +265,18 @@ def _permitted(
     permits = conditions.permits.get(machine.name, ())
     return _Permitted(
         node=machine.name,
-        four=", ".join(str(permit.prefix4) for permit in permits),
-        six=", ".join(str(permit.prefix6) for permit in permits),
+        four=", ".join(_permitted_prefixes(permits, 4)),
+        six=", ".join(_permitted_prefixes(permits, 6)),
         instances=", ".join(
             f"{platform.instance6(machine, permit.id, 0)}/{_SERVICE_LENGTH}{{128,128}}"
             for permit in permits
         ),
     )
+
+
+def _permitted_prefixes(permits: Iterable[Permit], number: int) -> Iterator[str]:
+    for permit in permits:
+        yield from (str(each) for each in permit.prefixes if each.version == number)
 
 
 def _unique(words: Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pltfrms.codec import encode
 from pltfrms.errors import InvariantError, Problem, SpecError
+from pltfrms.model.addresses import Address
 from pltfrms.model.lab import Lab
 from pltfrms.model.service import ServiceSpec
 from pltfrms.model.topology import Platform
@@ -143,6 +144,7 @@ def load_directory(
     if labs and not platforms:
         problems.append(_homeless(by_kind["lab"][0]))
     problems += _same_names(by_kind["service"], services)
+    problems += _same_addresses(by_kind["service"], services)
     for found in (platforms, services, labs):
         problems += [problem for outcome in found for problem in outcome.problems]
     _refuse(problems)
@@ -293,3 +295,15 @@ def _same_names(
         if owner != document.file:
             what = f"{outcome.word.name} is already in {owner}"
             yield document.problem(Finding(("service",), what, "names are unique"))
+
+
+def _same_addresses(
+    documents: list[Document], outcomes: list[_Outcome[ServiceSpec]]
+) -> Iterator[Problem]:
+    owners: dict[Address, str] = {}
+    for document, outcome in zip(documents, outcomes, strict=True):
+        for index, address in enumerate(outcome.word.addresses if outcome.word else ()):
+            owner = owners.setdefault(address, document.file)
+            if owner != document.file:
+                what = f"{address} is already in {owner}"
+                yield document.problem(Finding(("addresses", index), what, "one service each"))

@@ -150,7 +150,7 @@ def test_what_is_not_known_changes_nothing_and_says_so() -> None:
 
 def test_any_healthy_takes_a_remote_service_for_good() -> None:
     edge = Edge(AnnouncePolicy.ANY_HEALTHY)
-    remote = replace(BAD, remote={SERVICES[0].prefix4})
+    remote = replace(BAD, remote={SERVICES[0].prefixes[0]})
     assert edge.lives(1.0, remote)
     assert edge.says(Reason.REMOTE_SERVICE)
     assert edge.lives(10.0, replace(BAD, remote=None))

@@ -181,7 +181,7 @@ def _show_one(snapshot: Snapshot, view: BalancerView) -> None:
     write_line(f"sees packets of {', '.join(devices) or 'no device'}")
     for table in view.tables:
         service = table.service
-        click.echo(f"\n{service.name} (id {service.id}) {service.prefix4} {service.prefix6}")
+        click.echo(f"\n{service.name} (id {service.id}) {' '.join(map(str, service.prefixes))}")
         columns = ("instance", "node", "address", "state", "weight", "share")
         rows = service_lines(snapshot, table)
         write_table((*columns, "packets", "second chances"), rows)

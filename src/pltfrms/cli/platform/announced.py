@@ -32,7 +32,7 @@ class AggregateRow:
 
 
 def aggregate_rows(snapshot: Snapshot, datacenter: Datacenter) -> tuple[AggregateRow, ...]:
-    """Return every aggregate of the platform, as the edges of a datacenter see it."""
+    """Return every aggregate of a datacenter, as its edges see it."""
     edges = tuple(
         edge
         for edge in snapshot.platform.machines_of(Role.EDGE, datacenter.name)

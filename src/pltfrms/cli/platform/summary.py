@@ -54,7 +54,7 @@ class ServiceRow:
     name: str
     id: int
     version: int
-    prefixes: tuple[str, str]
+    prefixes: tuple[str, ...]
     ports: tuple[str, ...]
     wanted: int
     ready: int
@@ -379,7 +379,7 @@ def service_row(snapshot: Snapshot, service: Service) -> ServiceRow:
         name=service.name,
         id=service.id,
         version=service.version,
-        prefixes=(str(service.prefix4), str(service.prefix6)),
+        prefixes=tuple(map(str, service.prefixes)),
         ports=service.spec.ports,
         wanted=service.spec.per_datacenter * len(datacenters),
         ready=sum(Phase.READY in states for states in replicas),

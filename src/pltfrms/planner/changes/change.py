@@ -1,14 +1,20 @@
 """What an operator's change makes of a snapshot. Pure; the controller stores the result."""
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
+from pltfrms.model.homes import home_of
 from pltfrms.model.service import Service, ServiceSpec
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role
+from pltfrms.planner.changes.giving import (
+    first_prefixes,
+    moved,
+    next_prefixes,
+    with_prefixes,
+)
 
 _ADDRESS4: Final = "${pltfrms.address4}"
 
@@ -68,7 +74,7 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
         raise NotFoundError(f"there is no service {name!r}; there are: {known}")
     services = {other: service for other, service in snapshot.services.items() if other != name}
     service = snapshot.services[name]
-    detail = f"gives up {service.prefix4} and {service.prefix6}"
+    detail = f"gives up {' and '.join(map(str, service.prefixes))}"
     return Outcome(
         lines=(ChangeLine(about=f"service/{name}", action="delete", detail=detail),),
         snapshot=replace(snapshot, services=services),
@@ -80,24 +86,20 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
     _check_words(snapshot.platform, spec)
     before = snapshot.services.get(spec.name)
     if before:
-        same = (before.spec.run, before.spec.probe) == (spec.run, spec.probe)
-        if same:
-            return replace(before, spec=spec)
-        version = before.version + 1
-        return replace(before, spec=spec, version=version, changed_ms=snapshot.now_ms)
+        return _accept_again(snapshot, spec, before)
     taken = {service.id for service in snapshot.services.values()}
     service_id = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    prefix4, prefix6 = _prefixes(snapshot.platform, spec.name, service_id)
     # Of a deleted namesake something may still run: it must not pass for the new service.
     namesakes = (a.version for a in snapshot.allocations.values() if a.service == spec.name)
-    return Service(
+    service = Service(
         spec=spec,
         id=service_id,
         version=1 + max(namesakes, default=0),
-        prefix4=prefix4,
-        prefix6=prefix6,
+        prefix4=None,
+        prefix6=None,
         changed_ms=snapshot.now_ms,
     )
+    return with_prefixes(service, first_prefixes(snapshot, spec, service_id))
 
 
 def _check_words(platform: Platform, spec: ServiceSpec) -> None:
@@ -109,26 +111,14 @@ def _check_words(platform: Platform, spec: ServiceSpec) -> None:
         )
 
 
-def _prefixes(
-    platform: Platform, name: str, service_id: int
-) -> tuple[IPv4Network, IPv6Network]:
-    prefixes = [aggregate.prefix for aggregate in platform.service_aggregates]
-    aggregate4 = next((p for p in prefixes if isinstance(p, IPv4Network)), None)
-    aggregate6 = next((p for p in prefixes if isinstance(p, IPv6Network)), None)
-    if aggregate4 is None or aggregate6 is None:
-        raise UsageError(
-            f"service {name}: the platform has no aggregate of each address family to take "
-            "its prefixes from; add an IPv4 and an IPv6 prefix to `aggregates`"
-        )
-    if service_id > aggregate4.num_addresses - 2:
-        raise UsageError(
-            f"service {name}: {aggregate4} has no address left for service id {service_id}; "
-            "delete a service, or use a larger first IPv4 aggregate"
-        )
-    return (
-        IPv4Network(aggregate4.network_address + service_id),
-        IPv6Network(aggregate6.network_address + service_id),
-    )
+def _accept_again(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> Service:
+    prefixes = next_prefixes(snapshot, spec, before)
+    service = with_prefixes(replace(before, spec=spec), prefixes)
+    moves = service.prefixes != before.prefixes
+    if (before.spec.run, before.spec.probe) == (spec.run, spec.probe) and not moves:
+        return service
+    service = replace(service, version=before.version + 1, changed_ms=snapshot.now_ms)
+    return moved(snapshot, before, service) if moves else service
 
 
 def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
@@ -174,20 +164,13 @@ def _identity(item: Machine | Datacenter) -> str:
 
 
 def _check_aggregates(snapshot: Snapshot, after: Platform) -> None:
-    kept = [aggregate.prefix for aggregate in after.service_aggregates]
     for name, service in sorted(snapshot.services.items()):
         for prefix in service.prefixes:
-            if not any(_contains(aggregate, prefix) for aggregate in kept):
+            if home_of(after, prefix.network_address) is None:
                 raise UsageError(
                     f"platform: the aggregate of {prefix} cannot go: service {name} has it "
-                    "for life; delete the service first"
+                    "for life; move the service to another address first, or delete it"
                 )
-
-
-def _contains(aggregate: IPv4Network | IPv6Network, prefix: IPv4Network | IPv6Network) -> bool:
-    if isinstance(aggregate, IPv4Network):
-        return isinstance(prefix, IPv4Network) and prefix.subnet_of(aggregate)
-    return isinstance(prefix, IPv6Network) and prefix.subnet_of(aggregate)
 
 
 def _controllers(platform: Platform) -> dict[str, str]:
@@ -223,7 +206,7 @@ def _operators_changed(before: Platform, after: Platform) -> list[str]:
 
 def _service_line(before: Service | None, after: Service) -> ChangeLine:
     if before is None:
-        detail = f"id {after.id}, {after.prefix4}, {after.prefix6}"
+        detail = f"id {after.id}, {', '.join(map(str, after.prefixes))}"
         return ChangeLine(about=f"service/{after.name}", action="create", detail=detail)
     fields = [
         name
@@ -231,5 +214,14 @@ def _service_line(before: Service | None, after: Service) -> ChangeLine:
         if getattr(before.spec, name) != getattr(after.spec, name)
     ]
     restarts = f"; version {before.version} -> {after.version}, rolls out"
-    detail = ", ".join(fields) + (restarts if before.version != after.version else "")
+    moves = "".join(
+        f"; {verb} {', '.join(map(str, prefixes))}"
+        for verb, prefixes in (
+            ("also answers on", [p for p in after.prefixes if p not in before.prefixes]),
+            ("gives up", [p for p in before.prefixes if p not in after.prefixes]),
+        )
+        if prefixes
+    )
+    restarts = restarts if before.version != after.version else ""
+    detail = ", ".join(fields) + moves + restarts
     return ChangeLine(about=f"service/{after.name}", action="update", detail=detail)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements
+from pltfrms.model.announcements import announcements, floor_of
 from pltfrms.model.durations import short_duration
 from pltfrms.model.guards import Doubt, Guard, Verdict
 from pltfrms.model.interventions import DrainPhase, Interventions
@@ -167,7 +167,6 @@ def announce_floor(proposal: Proposal) -> tuple[Verdict, ...]:
 
     Only if the change takes one away; taking the last is the matter of `last_announcer`.
     """
-    floor = proposal.before.guards.announce_floor
     return tuple(
         Verdict(
             guard=Guard.ANNOUNCE_FLOOR,
@@ -177,6 +176,7 @@ def announce_floor(proposal: Proposal) -> tuple[Verdict, ...]:
         )
         for moment in proposal.moments
         for prefix, places, left in _places(proposal, moment)
+        for floor in [floor_of(proposal.before, prefix)]
         if 0 < left < min(floor, places)
     )
 

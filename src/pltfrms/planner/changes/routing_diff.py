@@ -10,7 +10,7 @@ from pltfrms.model.durations import short_duration
 from pltfrms.model.guards import Effect, RoutingChange
 from pltfrms.model.interventions import Drain, DrainPhase, Interventions
 from pltfrms.model.peering import Allowed, Peer, Session
-from pltfrms.model.topology import Link, Platform
+from pltfrms.model.topology import Aggregate, Link, Platform
 from pltfrms.model.traffic import Community
 
 BACKBONE: Final = "backbone"
@@ -352,11 +352,20 @@ def _aggregate_lines(before: Platform, after: Platform) -> Iterator[_Line]:
         word = _moved("announce", old.get(aggregate.prefix), aggregate.announce)
         if aggregate.prefix in old and word:
             yield f"{aggregate.prefix} {word}", Effect.MOVES
+        word = _moved("only in", *(_only(each, aggregate) for each in (before, after)))
+        if aggregate.prefix in old and word:
+            yield f"{aggregate.prefix} {word}", Effect.MOVES
         moved = _moved(
             "unicast", homes.get(aggregate.prefix) or None, aggregate.unicast or None
         )
         if aggregate.prefix in old and moved:
             yield f"{aggregate.prefix} {moved}", Effect.MOVES
+
+
+def _only(platform: Platform, aggregate: Aggregate) -> str | None:
+    """Return the datacenters that alone announce an aggregate; None: all do."""
+    same = (each for each in platform.aggregates if each.prefix == aggregate.prefix)
+    return next((", ".join(each.datacenters) or None for each in same), None)
 
 
 def _validation_lines(before: Platform, after: Platform) -> Iterator[_Line]:

@@ -51,8 +51,8 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         "datacenter": allocation.datacenter,
         "node": allocation.node,
         "replica": str(allocation.replica),
-        "prefix4": str(service.prefix4),
-        "prefix6": str(service.prefix6),
+        "prefix4": str(service.prefix4 or ""),
+        "prefix6": str(service.prefix6 or ""),
         "address6": str(address6),
     } | ({"address4": str(address4)} if address4 else {})
     return InstanceSpec(

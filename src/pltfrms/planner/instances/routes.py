@@ -60,10 +60,23 @@ def service_routes(
 def _prefix_routes(
     service: Service, mine: list[Allocation], protos: Mapping[str, int]
 ) -> Iterator[Route]:
-    """Return the routes to the service over the best of its instances that may serve."""
+    """Yield the routes to the service over the best of its instances that may serve.
+
+    An instance from before the service got a prefix has it not, and is no way to it.
+    """
+    for prefix in service.prefixes:
+        have = [each for each in mine if prefix in service.prefixes_at(each.version)]
+        route = _prefix_route(service, prefix, have, protos)
+        if route:
+            yield route
+
+
+def _prefix_route(
+    service: Service, prefix: Prefix, mine: list[Allocation], protos: Mapping[str, int]
+) -> Route | None:
     known = {protos[allocation.id] for allocation in mine if allocation.id in protos}
     if not known:
-        return
+        return None
     best = min(known)
     serving = [allocation for allocation in mine if protos.get(allocation.id) == best]
     weight = service.spec.weight
@@ -71,8 +84,7 @@ def _prefix_routes(
     share = weight if len(serving) > 1 else 1
     nexthops = tuple(sorted(_nexthop(allocation, share) for allocation in serving))
     metric = min(MAX_METRIC, weight * len(serving))
-    for prefix in service.prefixes:
-        yield _route(prefix, best, metric, nexthops)
+    return _route(prefix, best, metric, nexthops)
 
 
 def _unicast_routes(

@@ -36,7 +36,7 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
             f"{', '.join(datacenters) or 'no datacenter'}, at most {service.spec.max_per_node} "
             f"per node; version {service.version}."
         ),
-        f"{name}: its prefixes are {service.prefix4} and {service.prefix6}.",
+        f"{name}: its prefixes are {' and '.join(map(str, service.prefixes))}.",
     ]
     for datacenter in datacenters:
         sentences += _explain_datacenter(draft, service, datacenter, notes)
@@ -104,6 +104,10 @@ def _explain_announcements(snapshot: Snapshot, service: Service) -> list[str]:
     }
     sentences = []
     for edge in snapshot.platform.machines_of(Role.EDGE):
+        here = {str(a.prefix) for a in snapshot.platform.aggregates_of(edge.datacenter)}
+        if mine.isdisjoint(here):
+            sentences.append(f"{edge.name}: none of its aggregates is announced here.")
+            continue
         if edge.external:
             sentences.append(f"{edge.name}: others manage it; what it announces is not known.")
             continue

@@ -182,6 +182,9 @@ def _why_other(snapshot: Snapshot, at: Crossing, prefix: Prefix, now_ms: int) ->
         if hole.prefix == prefix and now_ms < hole.until_ms:
             return _why_blackhole(snapshot, at, hole, now_ms)
     for aggregate in snapshot.platform.aggregates:
+        if aggregate.prefix == prefix:
+            only = f"it is announced only in {', '.join(aggregate.only)}: its spec says so"
+            return Why(so=False, because=(only,))
         if contains(aggregate.prefix, prefix):
             only = f"it is part of {aggregate.prefix}, which is announced only as a whole"
             return Why(so=False, because=(only,))

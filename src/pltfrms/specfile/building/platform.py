@@ -66,6 +66,8 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
                 announce=AnnouncePolicy(entry.announce),
                 unicast=entry.unicast,
                 per_node=entry.per_node,
+                name=entry.name,
+                datacenters=tuple(entry.datacenters),
             )
             for entry in shape.aggregates
         ),

@@ -33,6 +33,8 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         drain_ms=shape.drain,
         ports=tuple(shape.ports),
         egress=egress,
+        aggregates=tuple(shape.aggregate),
+        addresses=tuple(shape.addresses),
     )
     return spec, findings
 

@@ -29,6 +29,7 @@ from pltfrms.specfile.findings import (
     check_interface,
     check_machine_name,
     check_name,
+    nearest,
 )
 
 _RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
@@ -58,13 +59,41 @@ def _check_prefixes(platform: Platform) -> Iterator[Finding]:
     for index, prefix in enumerate(prefixes):
         where = ("aggregates", index)
         yield from _check_aggregate(where, prefix)
-        yield from _check_overlaps(where, prefix, (*platform.infrastructure, *prefixes[:index]))
+        yield from _check_overlaps(where, prefix, platform.infrastructure)
+        if prefix in prefixes[:index]:
+            yield Finding(where, f"{prefix} is in the list twice", "keep one")
+        yield from _check_region(platform, index)
         yield from check_unicast(where, platform, platform.aggregates[index])
-    served = [aggregate.prefix for aggregate in platform.service_aggregates]
-    for version in (4, 6):
-        if all(prefix.version != version for prefix in served):
-            what = f"there is no IPv{version} prefix, services need one of each family"
-            yield Finding(("aggregates",), what, absent="")
+    if not platform.service_aggregates:
+        what = "there is no prefix for services"
+        yield Finding(("aggregates",), what, "IPv4, IPv6 or both", absent="")
+
+
+def _check_region(platform: Platform, index: int) -> Iterator[Finding]:
+    """Find what is wrong with the name of an aggregate, and where it is announced."""
+    aggregate, where = platform.aggregates[index], ("aggregates", index)
+    if aggregate.name:
+        yield from check_name((*where, "name"), aggregate.name)
+    if aggregate.unicast and (aggregate.name or aggregate.datacenters):
+        what = f"a unicast prefix belongs to {aggregate.unicast} alone, not to services"
+        yield Finding(where, what, "leave out name and datacenters")
+    for other in platform.aggregates[:index]:
+        alike = other.prefix.version == aggregate.prefix.version
+        if aggregate.name and other.name == aggregate.name and alike:
+            what = f"{other.prefix} is called {aggregate.name} too"
+            yield Finding((*where, "name"), what, "one name, one prefix of each family")
+    known = [datacenter.name for datacenter in platform.datacenters]
+    for place, name in enumerate(aggregate.datacenters):
+        here = (*where, "datacenters", place)
+        if name not in known:
+            yield Finding(here, f"there is no datacenter {name!r}", nearest(name, known), name)
+        elif name in aggregate.datacenters[:place]:
+            yield Finding(here, f"{name} is in the list twice", "names are unique")
+        elif not platform.machines_of(Role.EDGE, name):
+            what = f"{name} has no edges, so it announces nothing"
+            yield Finding(
+                here, what, "name a datacenter with edges", absent=("datacenters", name)
+            )
 
 
 def _check_aggregate(where: Where, prefix: Prefix) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
+from pltfrms.specfile.checking.homes import check_homes
 from pltfrms.specfile.findings import Finding, Where, check_name, check_range, nearest
 
 VARIABLES = (
@@ -50,6 +51,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from _check_ports(spec.ports)
     yield from check_egress(spec)
     yield from _check_probe(spec.probe)
+    yield from _check_said(spec)
 
 
 def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
@@ -61,6 +63,15 @@ def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
         where = ("probe", "port" if kind is ProbeKind.HTTP else "tcp")
         what = f"it is asked on {port}/tcp, which is not in ports"
         yield Finding(where, what, "right if clients do not use that port")
+
+
+def _check_said(spec: ServiceSpec) -> Iterator[Finding]:
+    if spec.aggregates and spec.addresses:
+        what = "there are addresses too, which say all of it"
+        yield Finding(("aggregate",), what, "keep one of the two")
+    for index, address in enumerate(spec.addresses):
+        if address in spec.addresses[:index]:
+            yield Finding(("addresses", index), f"{address} is in the list twice", "keep one")
 
 
 def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
@@ -79,6 +90,7 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
         nodes = platform.machines_of(Role.NODE, name)
         if nodes and (not spec.datacenters or name in spec.datacenters):
             yield from _check_fit(spec, name, nodes)
+    yield from check_homes(spec, platform)
 
 
 # ---- run -----------------------------------------------------------------------------------

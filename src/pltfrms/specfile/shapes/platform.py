@@ -131,6 +131,11 @@ class AggregateShape(Shape):
     per_node: int = 0
     """With unicast, for IPv4: so many of its addresses belong to each node, a power of two up
     to 256; by default one. More are needed for services with `egress: own`."""
+    name: str = ""
+    """What services may call it, such as europe; an IPv4 and an IPv6 prefix may share it."""
+    datacenters: list[str] = Field(default_factory=list)
+    """The only ones that announce it; by default all do. No service gets an address of it
+    that does not name it."""
 
 
 def _as_aggregate(value: object) -> object:
@@ -271,8 +276,8 @@ class PlatformShape(Shape):
     asn: int
     """Our ASN."""
     aggregates: list[AggregateEntry]
-    """Public prefixes that leave the AS; services get their addresses from them. At least one
-    per address family."""
+    """Public prefixes that leave the AS; services get their addresses from them: one of each
+    address family that there is. One family is enough. A prefix may stand beside its parts."""
     infrastructure: list[InfrastructureText] = Field(default_factory=list)
     """Prefixes for our own machines and instances, private or public: IPv4 of /8 to /22
     (default 10.0.0.0/8), or the word no-ipv4; and an IPv6 /48 (by default a unique local one

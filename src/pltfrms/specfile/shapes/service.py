@@ -6,7 +6,14 @@ from pydantic import BeforeValidator, Field
 
 from pltfrms.model.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.shapes.shapes import Shape
-from pltfrms.specfile.shapes.units import Bytes, Milliseconds, default, one_of, wrong
+from pltfrms.specfile.shapes.units import (
+    AddressText,
+    Bytes,
+    Milliseconds,
+    default,
+    one_of,
+    wrong,
+)
 
 _RUN = Run(process=())
 _PROBE = Probe(kind=ProbeKind.TCP)
@@ -96,6 +103,15 @@ def _port(value: object) -> object:
     return value
 
 
+def _as_words(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+WordsText = Annotated[
+    list[str], BeforeValidator(_as_words, json_schema_input_type=str | list[str])
+]
+
+
 class ServiceShape(Shape):
     """What to run."""
 
@@ -112,6 +128,12 @@ class ServiceShape(Shape):
     own, or {mode: ..., allow: [...]}. Services and infrastructure they always reach."""
     weight: int = _SERVICE.weight
     """Share of the traffic one instance gets, 1..64."""
+    aggregate: WordsText = Field(default_factory=list)
+    """Which aggregate its addresses come from, by prefix or name; one of each family at most.
+    By default the first that all datacenters announce."""
+    addresses: list[AddressText] = Field(default_factory=list)
+    """Exactly what it answers on, instead of addresses that we choose; the first of a family is
+    the main one. It keeps its addresses for life: write the new beside the old to move it."""
     drain: Milliseconds = default(_SERVICE.drain_ms, f"{_SERVICE.drain_ms // 1000}s")
     """Longest time that an instance which is to go keeps serving the connections it has, 0s to
     1h; it goes as soon as there are none."""

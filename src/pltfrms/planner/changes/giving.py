@@ -1,0 +1,153 @@
+"""Which addresses a service gets, and how it moves from one to another. Pure.
+
+A service keeps its addresses for life. To move it, its spec says the new one beside the old
+one; both answer until the old one is taken out of the spec. So one change either adds addresses
+or gives some up, never both: clients always have one that they know.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from pltfrms.errors import UsageError
+from pltfrms.model.addresses import Prefix, contains
+from pltfrms.model.homes import called, free_prefix, general, home_of, unfit
+from pltfrms.model.service import Service, ServiceSpec
+from pltfrms.model.state import Snapshot
+from pltfrms.model.topology import Aggregate, Platform
+
+
+def first_prefixes(snapshot: Snapshot, spec: ServiceSpec, number: int) -> tuple[Prefix, ...]:
+    """Return the prefixes of a new service, whose id is `number`.
+
+    One of each family that the platform has, or what the spec says.
+
+    Raises:
+        UsageError: an aggregate is full, or an address cannot be had.
+    """
+    platform = snapshot.platform
+    if spec.addresses:
+        return _said(snapshot, spec)
+    families = sorted({each.prefix.version for each in platform.service_aggregates})
+    if not families:
+        raise UsageError(
+            f"service {spec.name}: the platform has no aggregate to take its prefixes from; "
+            "add a prefix to `aggregates`"
+        )
+    return tuple(_from_aggregates(snapshot, spec, family, number) for family in families)
+
+
+def next_prefixes(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> tuple[Prefix, ...]:
+    """Return the prefixes of a service whose spec changes.
+
+    Raises:
+        UsageError: an address cannot be had, or clients would lose the one that they know.
+    """
+    _check_aggregates(snapshot, spec, before)
+    if not spec.addresses:
+        return before.prefixes
+    after = _said(snapshot, spec)
+    added = [each for each in after if each not in before.prefixes]
+    given_up = [each for each in before.prefixes if each not in after]
+    if added and given_up:
+        both = ", ".join(_bare((*after, *given_up)))
+        raise UsageError(
+            f"service {spec.name}: it cannot move to {', '.join(_bare(added))} and give up "
+            f"{', '.join(_bare(given_up))} at once, clients would lose it; first write "
+            f"addresses: [{both}], and take the old one out when no client uses it any more"
+        )
+    return after
+
+
+def with_prefixes(service: Service, prefixes: Iterable[Prefix]) -> Service:
+    """Return a service with these prefixes; the first of each family is the main one."""
+    wanted = tuple(prefixes)
+    four = next((each for each in wanted if isinstance(each, IPv4Network)), None)
+    six = next((each for each in wanted if isinstance(each, IPv6Network)), None)
+    more = tuple(each for each in wanted if each not in {four, six})
+    return replace(service, prefix4=four, prefix6=six, more=more)
+
+
+def moved(snapshot: Snapshot, before: Service, after: Service) -> Service:
+    """Return a service whose prefixes have changed, with those that its instances lack.
+
+    Its version is one that no instance has yet.
+    """
+    added = [each for each in after.prefixes if each not in before.prefixes]
+    behind = any(
+        each.service == before.name and each.version < before.fresh_from
+        for each in snapshot.allocations.values()
+    )
+    lacking = [each for each in before.fresh if behind and each in after.prefixes]
+    fresh = tuple(dict.fromkeys((*lacking, *added)))
+    return replace(after, fresh=fresh, fresh_from=after.version if fresh else 0)
+
+
+def _said(snapshot: Snapshot, spec: ServiceSpec) -> tuple[Prefix, ...]:
+    """Return the prefixes that a spec says, if they can be had."""
+    owners = {
+        prefix: name
+        for name, service in snapshot.services.items()
+        for prefix in service.prefixes
+        if name != spec.name
+    }
+    for address in spec.addresses:
+        prefix, home = ip_network(address), home_of(snapshot.platform, address)
+        if prefix in owners:
+            raise UsageError(
+                f"service {spec.name}: {address} is an address of service {owners[prefix]}; "
+                "no two services have the same"
+            )
+        why = unfit(home, address) if home else f"{address} is in no aggregate of the platform"
+        if why:
+            raise UsageError(f"service {spec.name}: {why}; choose another address")
+    return tuple(map(ip_network, dict.fromkeys(spec.addresses)))
+
+
+def _from_aggregates(snapshot: Snapshot, spec: ServiceSpec, family: int, number: int) -> Prefix:
+    platform = snapshot.platform
+    taken = {each for service in snapshot.services.values() for each in service.prefixes}
+    wanted = _wanted(platform, spec, family)
+    for aggregate in wanted:
+        found = free_prefix(platform, aggregate, number, taken)
+        if found:
+            return found
+    if not wanted:
+        raise UsageError(
+            f"service {spec.name}: every IPv{family} aggregate is announced by some "
+            "datacenters only, so say which it is to be: `aggregate:` in its file"
+        )
+    names = ", ".join(str(each.prefix) for each in wanted)
+    raise UsageError(
+        f"service {spec.name}: {names} has no address left for service id {number}; "
+        "delete a service, or add an aggregate"
+    )
+
+
+def _wanted(platform: Platform, spec: ServiceSpec, family: int) -> tuple[Aggregate, ...]:
+    """Return the aggregates of a family that a service may get an address from."""
+    said = [each for word in spec.aggregates for each in called(platform, word)]
+    mine = tuple(each for each in said if each.prefix.version == family)
+    return mine or general(platform, family)
+
+
+def _check_aggregates(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> None:
+    """Refuse another aggregate for a running service, with the way that works."""
+    platform = snapshot.platform
+    taken = {each for service in snapshot.services.values() for each in service.prefixes}
+    for each in (each for word in spec.aggregates for each in called(platform, word)):
+        family = each.prefix.version
+        if any(contains(each.prefix, prefix) for prefix in before.prefixes):
+            continue
+        other = free_prefix(platform, each, before.id, taken)
+        found = "which is full" if other is None else f"such as {_bare([other])[0]}"
+        ours = [prefix for prefix in before.prefixes if prefix.version == family]
+        raise UsageError(
+            f"service {spec.name}: it has {', '.join(_bare(ours)) or 'no address'} for life, "
+            f"not an address of {each.prefix}; to move it write all it is to answer on as "
+            f"`addresses`, old and new ({found}), instead of `aggregate`"
+        )
+
+
+def _bare(prefixes: Iterable[Prefix]) -> list[str]:
+    return [str(prefix.network_address) for prefix in prefixes]

@@ -1,0 +1,55 @@
+"""What makes no sense in the aggregate and the addresses that a service wants."""
+
+from collections.abc import Iterable, Iterator
+
+from pltfrms.model.homes import called, home_of, unfit
+from pltfrms.model.service import ServiceSpec
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role
+from pltfrms.specfile.findings import Finding, Where, nearest
+
+
+def check_homes(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Yield what is wrong with where the addresses of a service are to come from."""
+    yield from _check_aggregates(spec, platform)
+    for index, address in enumerate(spec.addresses):
+        where, home = ("addresses", index), home_of(platform, address)
+        if home is None:
+            what = f"{address} is in no aggregate of the platform"
+            yield Finding(where, what, f"there are: {_listed(platform.service_aggregates)}")
+            continue
+        why = unfit(home, address)
+        if why:
+            yield Finding(where, why, "choose another address of it")
+        yield from _check_reach(where, spec, platform, home)
+
+
+def _check_aggregates(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    chosen: dict[int, Aggregate] = {}
+    for index, word in enumerate(spec.aggregates):
+        where, meant = ("aggregate", index), called(platform, word)
+        if not meant:
+            words = {str(each.prefix) for each in platform.service_aggregates}
+            words |= {each.name for each in platform.service_aggregates if each.name}
+            yield Finding(where, f"there is no aggregate {word!r}", nearest(word, words))
+        for each in meant:
+            first = chosen.setdefault(each.prefix.version, each)
+            if first is not each:
+                what = f"{each.prefix} is a second one of IPv{each.prefix.version}"
+                yield Finding(where, what, "keep one of each family")
+            yield from _check_reach(where, spec, platform, each)
+
+
+def _check_reach(
+    where: Where, spec: ServiceSpec, platform: Platform, aggregate: Aggregate
+) -> Iterator[Finding]:
+    """Find an aggregate that no datacenter would announce because of the service."""
+    runs = spec.datacenters or {node.datacenter for node in platform.machines_of(Role.NODE)}
+    local = aggregate.announce is AnnouncePolicy.HEALTHY_LOCAL
+    if local and aggregate.datacenters and not set(aggregate.datacenters) & set(runs):
+        only = ", ".join(aggregate.datacenters)
+        what = f"{aggregate.prefix} is announced only in {only}, where the service does not run"
+        yield Finding(where, what, "run it there too, or let it announce: any-healthy")
+
+
+def _listed(aggregates: Iterable[Aggregate]) -> str:
+    return ", ".join(str(each.prefix) for each in aggregates) or "none"

@@ -1,0 +1,232 @@
+"""Which addresses a service gets, keeps and moves between."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pltfrms.errors import UsageError
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.api import Change
+from pltfrms.model.homes import home_of, unfit
+from pltfrms.model.service import Service, ServiceSpec
+from pltfrms.model.state import Snapshot
+from pltfrms.model.topology import Aggregate
+from pltfrms.planner.changes.change import apply_change, delete_service
+from tests.strategies import make_allocation, make_platform, make_snapshot, make_spec
+
+PLATFORM = make_platform({"fra": 3, "ams": 3})
+
+
+def having(*prefixes: str) -> Snapshot:
+    aggregates = tuple(Aggregate(prefix=ip_network(prefix)) for prefix in prefixes)
+    return make_snapshot(replace(PLATFORM, aggregates=aggregates))
+
+
+def wanting(
+    *addresses: str, aggregates: tuple[str, ...] = (), name: str = "web"
+) -> ServiceSpec:
+    said = tuple(map(ip_address, addresses))
+    return replace(make_spec(name), addresses=said, aggregates=aggregates)
+
+
+def accepted(snapshot: Snapshot, *specs: ServiceSpec) -> Snapshot:
+    return apply_change(snapshot, Change(services=specs)).snapshot
+
+
+def answers_on(snapshot: Snapshot, name: str = "web") -> list[str]:
+    return [str(prefix.network_address) for prefix in snapshot.services[name].prefixes]
+
+
+BOTH = having("198.51.100.0/24", "203.0.113.0/24", "2001:db8:100::/48")
+
+
+# ---- what a new service gets ---------------------------------------------------------------
+
+
+def test_one_family_is_enough_and_a_service_has_one_address_then() -> None:
+    four, six = having("198.51.100.0/24"), having("2001:db8:100::/48")
+    assert answers_on(accepted(four, wanting())) == ["198.51.100.1"]
+    assert answers_on(accepted(six, wanting())) == ["2001:db8:100::1"]
+
+
+def test_a_service_names_its_aggregate_by_prefix_or_name_and_the_other_family_is_the_first() -> (
+    None
+):
+    named = replace(BOTH.platform.aggregates[1], name="second")
+    aggregates = (BOTH.platform.aggregates[0], named, BOTH.platform.aggregates[2])
+    snapshot = replace(BOTH, platform=replace(BOTH.platform, aggregates=aggregates))
+    for word in ("second", "203.0.113.0/24"):
+        wish = wanting(aggregates=(word,))
+        assert answers_on(accepted(snapshot, wish)) == ["203.0.113.1", "2001:db8:100::1"]
+
+
+def test_a_service_has_exactly_the_addresses_that_it_says() -> None:
+    snapshot = accepted(BOTH, wanting("203.0.113.53"), wanting(name="other"))
+    assert answers_on(snapshot) == ["203.0.113.53"]
+    assert answers_on(snapshot, "other") == ["198.51.100.2", "2001:db8:100::2"]
+
+
+def test_an_address_that_somebody_chose_is_not_given_to_another() -> None:
+    snapshot = accepted(BOTH, wanting("198.51.100.2"), wanting(name="b"), wanting(name="c"))
+    assert answers_on(snapshot, "b") == ["198.51.100.1", "2001:db8:100::2"]
+    assert answers_on(snapshot, "c") == ["198.51.100.3", "2001:db8:100::3"]
+
+
+def test_a_full_aggregate_is_followed_by_the_next_and_regional_ones_are_only_for_who_says_so() -> (
+    None
+):
+    regional = Aggregate(prefix=ip_network("192.0.2.0/24"), datacenters=("fra",))
+    small = having("198.51.100.0/30", "203.0.113.0/24")
+    aggregates = (regional, *small.platform.aggregates)
+    snapshot = replace(small, platform=replace(small.platform, aggregates=aggregates))
+    snapshot = accepted(snapshot, *(wanting(name=name) for name in ("a", "b", "c")))
+    assert answers_on(snapshot, "b") == ["198.51.100.2"]
+    assert answers_on(snapshot, "c") == ["203.0.113.3"]
+    local = accepted(snapshot, wanting(aggregates=("192.0.2.0/24",)))
+    assert answers_on(local) == ["192.0.2.4"]
+    only = replace(small, platform=replace(small.platform, aggregates=(regional,)))
+    with pytest.raises(UsageError, match="say which it is to be"):
+        accepted(only, wanting())
+
+
+def test_a_covering_prefix_gives_no_address_of_its_parts() -> None:
+    snapshot = having("203.0.112.0/23", "203.0.112.0/24")
+    assert answers_on(accepted(snapshot, wanting())) == ["203.0.113.0"]
+    part = wanting(aggregates=("203.0.112.0/24",))
+    assert answers_on(accepted(snapshot, part)) == ["203.0.112.1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("198.51.100.0", "network address"),
+        ("198.51.100.255", "broadcast address"),
+        ("2001:db8:100::", "subnet-router anycast address"),
+        ("192.0.2.1", "in no aggregate"),
+        ("198.51.100.1", "is an address of service taken"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_refused(address: str, words: str) -> None:
+    snapshot = accepted(BOTH, wanting(name="taken"))
+    with pytest.raises(UsageError, match=words):
+        accepted(snapshot, wanting(address))
+
+
+# ---- moving --------------------------------------------------------------------------------
+
+
+def test_without_a_word_a_service_keeps_its_addresses_for_life() -> None:
+    snapshot = accepted(BOTH, wanting("203.0.113.53", "198.51.100.7"))
+    again = accepted(snapshot, wanting())
+    assert answers_on(again) == ["203.0.113.53", "198.51.100.7"]
+    assert again.services["web"].version == 1
+
+
+def test_a_move_adds_the_new_address_first_and_gives_up_the_old_one_later() -> None:
+    before = accepted(BOTH, wanting("198.51.100.7"))
+    both = apply_change(before, Change(services=(wanting("203.0.113.53", "198.51.100.7"),)))
+    service = both.snapshot.services["web"]
+    assert answers_on(both.snapshot) == ["203.0.113.53", "198.51.100.7"]
+    assert both.lines[0].detail == (
+        "addresses; also answers on 203.0.113.53/32; version 1 -> 2, rolls out"
+    )
+    assert service.prefixes_at(1) == (ip_network("198.51.100.7/32"),)
+    assert service.prefixes_at(2) == service.prefixes
+    after = apply_change(both.snapshot, Change(services=(wanting("203.0.113.53"),)))
+    assert answers_on(after.snapshot) == ["203.0.113.53"]
+    assert after.lines[0].detail == (
+        "addresses; gives up 198.51.100.7/32; version 2 -> 3, rolls out"
+    )
+
+
+def test_a_move_in_one_step_is_refused_with_the_way_that_works() -> None:
+    before = accepted(BOTH, wanting("198.51.100.7"))
+    with pytest.raises(UsageError, match=r"addresses: \[203.0.113.53, 198.51.100.7\]"):
+        accepted(before, wanting("203.0.113.53"))
+    with pytest.raises(UsageError, match="such as 203.0.113.1"):
+        accepted(before, wanting(aggregates=("203.0.113.0/24",)))
+    assert accepted(before, wanting(aggregates=("198.51.100.0/24",)))
+
+
+def test_what_no_instance_has_yet_stays_fresh_through_a_second_move() -> None:
+    first = accepted(BOTH, wanting("198.51.100.7"))
+    first = replace(
+        first, allocations={"web.fra.1-1": make_allocation("web.fra.1-1", "fra-n1", version=1)}
+    )
+    second = accepted(first, wanting("198.51.100.7", "198.51.100.8"))
+    third = accepted(second, wanting("198.51.100.7", "198.51.100.8", "198.51.100.9"))
+    service = third.services["web"]
+    assert service.prefixes_at(2) == (ip_network("198.51.100.7/32"),)
+    rolled = {"web.fra.1-2": make_allocation("web.fra.1-2", "fra-n1", version=3)}
+    fourth = accepted(
+        replace(third, allocations=rolled),
+        wanting("198.51.100.7", "198.51.100.8", "198.51.100.9", "198.51.100.10"),
+    )
+    assert fourth.services["web"].fresh == (ip_network("198.51.100.10/32"),)
+
+
+def test_an_aggregate_may_go_when_no_service_has_an_address_of_it_any_more() -> None:
+    platform = replace(BOTH.platform, aggregates=BOTH.platform.aggregates[1:])
+    held = accepted(BOTH, wanting("198.51.100.7", "203.0.113.53"))
+    with pytest.raises(UsageError, match="move the service to another address first"):
+        apply_change(held, Change(platform=platform))
+    moved = accepted(held, wanting("203.0.113.53"))
+    assert apply_change(moved, Change(platform=platform)).platform == platform
+
+
+# ---- whatever happens ----------------------------------------------------------------------
+
+_ADDRESSES = [f"198.51.100.{n}" for n in range(8)] + [f"2001:db8:100::{n}" for n in range(3)]
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("abcd"),
+        st.sampled_from(["delete", "plain", "addresses", "203.0.113.0/24", "198.51.100.0/24"]),
+        st.lists(st.sampled_from(_ADDRESSES), max_size=3, unique=True),
+    ),
+    max_size=25,
+)
+
+
+@given(_STEPS)
+def test_no_address_is_ever_of_two_services_and_each_is_fit_and_none_is_exchanged_at_once(
+    steps: list[tuple[str, str, list[str]]],
+) -> None:
+    snapshot = having("198.51.100.0/29", "203.0.113.0/24", "2001:db8:100::/48")
+    for name, what, addresses in steps:
+        before = snapshot.services.get(name)
+        try:
+            snapshot = _stepped(snapshot, name, what, addresses)
+        except UsageError:
+            continue
+        _check(snapshot)
+        after = snapshot.services.get(name)
+        if before and after:
+            old, new = set(before.prefixes), set(after.prefixes)
+            assert old <= new or new <= old
+            assert after.version > before.version or before.prefixes == after.prefixes
+
+
+def _stepped(snapshot: Snapshot, name: str, what: str, addresses: list[str]) -> Snapshot:
+    if what == "delete":
+        there = name in snapshot.services
+        return delete_service(snapshot, name).snapshot if there else snapshot
+    said = addresses if what == "addresses" else []
+    aggregates = (what,) if "/" in what else ()
+    return accepted(snapshot, wanting(*said, aggregates=aggregates, name=name))
+
+
+def _check(snapshot: Snapshot) -> None:
+    given: list[Prefix] = [each for s in snapshot.services.values() for each in s.prefixes]
+    assert len(given) == len(set(given))
+    for prefix in given:
+        home = home_of(snapshot.platform, prefix.network_address)
+        assert home is not None
+        assert not unfit(home, prefix.network_address)
+    assert all(_main_first(service) for service in snapshot.services.values())
+
+
+def _main_first(service: Service) -> bool:
+    return bool(service.prefixes) and not {service.prefix4, service.prefix6} & {*service.more}
