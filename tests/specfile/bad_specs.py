@@ -84,10 +84,25 @@ PLATFORMS = (
         says="datacenters.ams.id: is missing (add id:)",
     ),
     Bad(
-        name="overlapping prefixes",
+        name="the same prefix twice",
         old=_AGGREGATES,
-        new='aggregates:\n- 198.51.100.0/24\n- 198.51.0.0/16 # <-\n- "2001:db8:100::/48"',
-        says="198.51.0.0/16 overlaps 198.51.100.0/24",
+        new='aggregates:\n- 198.51.100.0/24\n- "2001:db8:100::/48"\n- 198.51.100.0/24 # <-',
+        says="198.51.100.0/24 is in the list twice",
+    ),
+    Bad(
+        name="an aggregate of an unknown datacenter",
+        old=_AGGREGATES,
+        new="aggregates:\n- {prefix: 198.51.100.0/24, datacenters: [fra, amx]} # <-",
+        says="there is no datacenter 'amx' (did you mean ams?)",
+    ),
+    Bad(
+        name="a name of two aggregates of one family",
+        old=_AGGREGATES,
+        new=(
+            "aggregates:\n- {prefix: 198.51.100.0/24, name: eu}\n"
+            "- {prefix: 203.0.113.0/24, name: eu} # <-"
+        ),
+        says="198.51.100.0/24 is called eu too",
     ),
     Bad(
         name="aggregate inside the infrastructure",
@@ -114,10 +129,10 @@ PLATFORMS = (
         says="write 198.51.100.0/24",
     ),
     Bad(
-        name="no IPv6 aggregate",
+        name="no aggregate",
         old=_AGGREGATES,
-        new="aggregates: [198.51.100.0/24] # <-",
-        says="there is no IPv6 prefix",
+        new="aggregates: [] # <-",
+        says="there is no prefix, services need one",
     ),
     Bad(
         name="unknown announce policy",

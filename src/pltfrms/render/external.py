@@ -47,6 +47,7 @@ def render_external_daemons(platform: Platform, machine: str) -> Mapping[str, st
         "me": me,
         "router_id": platform.router_id(me),
         "loopbacks": tuple(filter(None, (platform.loopback4(me), platform.loopback6(me)))),
+        "aggregates": platform.aggregates_of(me.datacenter),
         "link_local": link_local(me),
         "interfaces": tuple(map(fabric_interface, _fabrics(platform, me))),
         "members": tuple(

@@ -52,9 +52,7 @@ def test_one_family_is_enough_and_a_service_has_one_address_then() -> None:
     assert answers_on(accepted(six, wanting())) == ["2001:db8:100::1"]
 
 
-def test_a_service_names_its_aggregate_by_prefix_or_name_and_the_other_family_is_the_first() -> (
-    None
-):
+def test_a_service_names_its_aggregate_and_the_other_family_is_as_ever() -> None:
     named = replace(BOTH.platform.aggregates[1], name="second")
     aggregates = (BOTH.platform.aggregates[0], named, BOTH.platform.aggregates[2])
     snapshot = replace(BOTH, platform=replace(BOTH.platform, aggregates=aggregates))
@@ -75,9 +73,7 @@ def test_an_address_that_somebody_chose_is_not_given_to_another() -> None:
     assert answers_on(snapshot, "c") == ["198.51.100.3", "2001:db8:100::3"]
 
 
-def test_a_full_aggregate_is_followed_by_the_next_and_regional_ones_are_only_for_who_says_so() -> (
-    None
-):
+def test_after_a_full_aggregate_comes_the_next_but_a_regional_one_only_when_named() -> None:
     regional = Aggregate(prefix=ip_network("192.0.2.0/24"), datacenters=("fra",))
     small = having("198.51.100.0/30", "203.0.113.0/24")
     aggregates = (regional, *small.platform.aggregates)
@@ -146,9 +142,10 @@ def test_a_move_in_one_step_is_refused_with_the_way_that_works() -> None:
     before = accepted(BOTH, wanting("198.51.100.7"))
     with pytest.raises(UsageError, match=r"addresses: \[203.0.113.53, 198.51.100.7\]"):
         accepted(before, wanting("203.0.113.53"))
-    with pytest.raises(UsageError, match="such as 203.0.113.1"):
+    with pytest.raises(UsageError, match=r"such as 203\.0\.113\.1"):
         accepted(before, wanting(aggregates=("203.0.113.0/24",)))
-    assert accepted(before, wanting(aggregates=("198.51.100.0/24",)))
+    same = accepted(before, wanting(aggregates=("198.51.100.0/24",)))
+    assert answers_on(same) == ["198.51.100.7"]
 
 
 def test_what_no_instance_has_yet_stays_fresh_through_a_second_move() -> None:

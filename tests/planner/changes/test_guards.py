@@ -94,6 +94,30 @@ def test_expired_overrides_do_not_count() -> None:
     assert Guard.LAST_ANNOUNCER in _judge(last), "an announcement that is over is none"
 
 
+def test_a_regional_aggregate_is_asked_for_no_more_datacenters_than_it_has() -> None:
+    regional = tuple(
+        replace(each, datacenters=("fra", "ams") if each.prefix == SIX else ())
+        for each in NETWORK.aggregates
+    )
+    floored = replace(
+        NETWORK, aggregates=regional, guards=Guards(announce_floor=3, shrink_percent=100)
+    )
+    less = replace(floored, traffic=(Override(announce=False, prefix=SIX, datacenter="ams"),))
+    verdict = _judge(less, before=floored)[Guard.ANNOUNCE_FLOOR]
+    assert verdict.sentence.endswith("the floor is 2")
+    elsewhere = Override(announce=False, prefix=SIX, datacenter="lon")
+    assert _judge(replace(floored, traffic=(elsewhere,)), before=floored) == {}
+
+
+def test_to_keep_an_aggregate_to_some_datacenters_is_judged_like_any_withdrawal() -> None:
+    floored = replace(NETWORK, guards=Guards(announce_floor=3, shrink_percent=100))
+    aggregates = tuple(replace(each, datacenters=("fra",)) for each in NETWORK.aggregates)
+    verdicts = _judge(replace(floored, aggregates=aggregates), before=floored)
+    assert verdicts[Guard.ANNOUNCE_FLOOR].sentence == (
+        "announced from 3 datacenters, would be announced from 1; the floor is 3"
+    )
+
+
 def test_announce_floor() -> None:
     floored = replace(NETWORK, guards=Guards(announce_floor=3, shrink_percent=100))
     less = replace(floored, traffic=(Override(announce=False, prefix=SIX, datacenter="lon"),))
