@@ -132,7 +132,7 @@ PLATFORMS = (
         name="no aggregate",
         old=_AGGREGATES,
         new="aggregates: [] # <-",
-        says="there is no prefix, services need one",
+        says="there is no prefix for services",
     ),
     Bad(
         name="unknown announce policy",

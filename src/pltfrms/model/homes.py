@@ -8,7 +8,7 @@ from pltfrms.model.topology import Aggregate, Platform
 
 
 def home_of(platform: Platform, address: Address) -> Aggregate | None:
-    """Return the smallest aggregate that has an address in it; None if no service may have it."""
+    """Return the smallest aggregate around an address; None if no service may have it."""
     inside = [each for each in platform.aggregates if _has(each.prefix, address)]
     found = max(inside, key=lambda each: each.prefix.prefixlen, default=None)
     return None if found is None or found.unicast else found

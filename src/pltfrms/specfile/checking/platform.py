@@ -82,6 +82,11 @@ def _check_region(platform: Platform, index: int) -> Iterator[Finding]:
         if aggregate.name and other.name == aggregate.name and alike:
             what = f"{other.prefix} is called {aggregate.name} too"
             yield Finding((*where, "name"), what, "one name, one prefix of each family")
+    yield from _check_announcing(platform, index)
+
+
+def _check_announcing(platform: Platform, index: int) -> Iterator[Finding]:
+    aggregate, where = platform.aggregates[index], ("aggregates", index)
     known = [datacenter.name for datacenter in platform.datacenters]
     for place, name in enumerate(aggregate.datacenters):
         here = (*where, "datacenters", place)
