@@ -84,27 +84,6 @@ PLATFORMS = (
         says="datacenters.ams.id: is missing (add id:)",
     ),
     Bad(
-        name="the same prefix twice",
-        old=_AGGREGATES,
-        new='aggregates:\n- 198.51.100.0/24\n- "2001:db8:100::/48"\n- 198.51.100.0/24 # <-',
-        says="198.51.100.0/24 is in the list twice",
-    ),
-    Bad(
-        name="an aggregate of an unknown datacenter",
-        old=_AGGREGATES,
-        new="aggregates:\n- {prefix: 198.51.100.0/24, datacenters: [fra, amx]} # <-",
-        says="there is no datacenter 'amx' (did you mean ams?)",
-    ),
-    Bad(
-        name="a name of two aggregates of one family",
-        old=_AGGREGATES,
-        new=(
-            "aggregates:\n- {prefix: 198.51.100.0/24, name: eu}\n"
-            "- {prefix: 203.0.113.0/24, name: eu} # <-"
-        ),
-        says="198.51.100.0/24 is called eu too",
-    ),
-    Bad(
         name="aggregate inside the infrastructure",
         old=_AGGREGATES,
         new='aggregates:\n- 10.1.0.0/16 # <-\n- "2001:db8:100::/48"',
