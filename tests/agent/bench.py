@@ -209,6 +209,7 @@ class Bench:
         self.archive = NoArchive()
         self.tunnels = MemoryWireGuard()
         self.packet_filter = MemoryFilter()
+        self.egress_filter = MemoryFilter()
         self.balancer = MemoryBalancer(self.clock, lambda: self.network.addresses)
         self.byte_counts: dict[str, ByteCounts] = {}
         self.frozen = False
@@ -240,6 +241,7 @@ class Bench:
             archive=self.archive,
             tunnels=self.tunnels,
             packet_filter=self.packet_filter,
+            egress_filter=self.egress_filter,
             balancer=self.balancer,
             byte_counts=lambda: self.byte_counts,
             frozen_here=lambda: self.frozen,

@@ -45,7 +45,7 @@ def test_only_ports_of_sessions_are_named() -> None:
 def test_every_drop_has_a_reason_and_no_chain_drops_by_itself() -> None:
     drops = [line for line in lines() if line.endswith("drop")]
     assert {line.split("counter name ")[1] for line in drops} == {f"{r} drop" for r in REASONS}
-    assert sum("policy accept;" in line for line in lines()) == 2
+    assert sum("policy accept;" in line for line in lines()) == 3
     assert not any("policy drop" in line for line in lines())
 
 

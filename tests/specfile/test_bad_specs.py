@@ -46,7 +46,7 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
     assert list(problems) == sorted(problems, key=lambda problem: problem.line)
 
 
-@pytest.mark.parametrize("bad", (*PLATFORMS, *AGGREGATES), ids=names)
+@pytest.mark.parametrize("bad", [*PLATFORMS, *AGGREGATES], ids=names)
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("platform.yaml", bad, tmp_path)
     problems = problems_of(lambda: load_platform(path))

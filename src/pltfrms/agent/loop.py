@@ -18,6 +18,7 @@ from pltfrms.agent.director.director import Director
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.instances.instances import Instances
 from pltfrms.agent.journal import Journal
+from pltfrms.agent.network.egress import EgressFilter
 from pltfrms.agent.network.filter import EdgeFilter
 from pltfrms.agent.network.kernel import Kernel, RouteSource
 from pltfrms.agent.network.loads import Loads
@@ -44,12 +45,13 @@ _log = structlog.get_logger()
 class Agent:
     """The parts of an agent, connected."""
 
+    _applied = (0, "")
+    """Generation of the target that is applied, and what it is made of."""
+
     def __init__(self, world: World, targets: Targets) -> None:
         """Prepare for the machine of `targets`."""
         machine = targets.machine
         self._about, self._targets = f"machine/{machine}", targets
-        self._applied = (0, "")
-        """Generation of the target that is applied, and what it is made of."""
         self._me = targets.current.platform.machine(machine)
         self._poked = asyncio.Event()
         self._journal = journal = Journal(machine, world.clock, self._poked.set)
@@ -90,6 +92,7 @@ class Agent:
         self._instances = Instances(
             world, journal, problems, self._settle, lambda: self._director.reachable
         )
+        self._egress = EgressFilter(world, journal, problems, frost, self._instances.leavers)
         self._kernel = Kernel(world, journal, problems, self._about, self._sources(), frost)
         self._fetcher = Fetcher(world, problems, targets, self._follow)
         self._skew = ClockSkew(problems)
@@ -117,6 +120,7 @@ class Agent:
             if self._me.forwards:
                 tasks.create_task(self._keep("director", self._director.run))
             if self._me.has(Role.NODE):
+                tasks.create_task(self._keep("egress", self._egress.run))
                 tasks.create_task(self._instances.run())
             if self._me.has(Role.EDGE):
                 tasks.create_task(self._keep("tunnels", self._tunnels.run))
@@ -187,6 +191,7 @@ class Agent:
             self._routing.want(target.platform, target.interventions)
         with self._problems.watch("instances of the target"):
             self._instances.apply(target, self._targets.versions)
+            self._egress.want(target.platform, target.machine)
         with self._problems.watch("links of the target"):
             self._costs.apply(target.platform)
             self._loads.want(target.platform, target.machine)

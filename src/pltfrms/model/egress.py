@@ -99,7 +99,9 @@ def sources(platform: Platform, spec: ServiceSpec, node: Machine, slot: int) -> 
     four, six = node_egress4(platform, node), node_egress6(platform, node)
     own6 = ip_address(int(six.network_address) + slot) if six else None
     if mode is EgressMode.DATACENTER:
-        return Sources(own6=own6, translated4=four.network_address if four else None)
+        inside4 = platform.instance4(node, slot)
+        translated = four.network_address if four and inside4 else None
+        return Sources(own6=own6, translated4=translated)
     has4 = four is not None and slot < four.num_addresses
     return Sources(own4=four.network_address + slot if four and has4 else None, own6=own6)
 

@@ -79,6 +79,16 @@ class NetworkState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """From which addresses an instance speaks with the internet."""
+
+    addresses: tuple[Interface, ...] = ()
+    """Go to its `eth0`, and are the source of what leaves; at most one per family."""
+    inside: tuple[Prefix, ...] = ()
+    """To these it speaks from its unicast addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceSpec:
     """All that is needed to start an instance; variables are substituted already."""
 
@@ -95,6 +105,8 @@ class InstanceSpec:
     cpu: float
     memory_bytes: int
     stop_grace_ms: int
+    outgoing: Outgoing | None = None
+    """Can change while it runs, so it is no part of its fingerprint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
 from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.egress import node_egress
 from pltfrms.model.plan import Permit
 from pltfrms.model.topology import (
     Machine,
@@ -42,6 +43,8 @@ class _Family:
     """Prefix patterns that every service prefix matches."""
     loopback_address: Address | None
     pool: Prefix | None
+    pools: tuple[Prefix, ...]
+    """Of a node: that pool, and what its instances speak with the internet from."""
     default: Prefix
     to_machines: tuple[Prefix, ...]
     """What edges announce to nodes and controllers: a default route. Beside external edges,
@@ -194,6 +197,7 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
         ),
         loopback_address=own[0].network_address if own else None,
         pool=own[1] if len(own) > 1 else None,
+        pools=own[1:],
         default=default,
         to_machines=(default, *inside)
         if platform.has_external_edges(me.datacenter)
@@ -209,14 +213,18 @@ def _pick(number: int, four: Prefix, six: Prefix) -> Prefix:
 
 
 def _own(platform: Platform, machine: Machine, number: int) -> tuple[Prefix, ...]:
-    """Return the loopback and, of a node, the pool; nothing of a family that it has not got."""
+    """Return the loopback and, of a node, the pool and its part of unicast prefixes.
+
+    Nothing of a family that it has not got.
+    """
     four = number == 4  # noqa: PLR2004 (address families)
     loopback = platform.loopback4(machine) if four else platform.loopback6(machine)
     pool = platform.pool4(machine) if four else platform.pool6(machine)
     if loopback is None or pool is None:
         return ()
     own = ip_network(loopback)
-    return (own, pool) if machine.has(Role.NODE) else (own,)
+    egress = (each for each in node_egress(platform, machine) if each.version == number)
+    return (own, pool, *egress) if machine.has(Role.NODE) else (own,)
 
 
 def _neighbors(

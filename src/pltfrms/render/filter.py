@@ -20,17 +20,41 @@ REASONS: Final = (
     "tunnelled",
     "to-infrastructure",
     "to-edge",
+    "private-source",
 )
 """Names of the counters: why a packet was dropped."""
 _WORDS = {4: "ip", 6: "ip6"}
 _LOCAL = {4: (ip_network("127.0.0.0/8"), ip_network("169.254.0.0/16")), 6: (ip_network("::1"),)}
 """Never on a network but their own; fe80::/10 is, and the template knows for what."""
 
+_PRIVATE = {
+    4: tuple(
+        map(
+            ip_network,
+            (
+                "10.0.0.0/8",
+                "100.64.0.0/10",
+                "127.0.0.0/8",
+                "169.254.0.0/16",
+                "172.16.0.0/12",
+                "192.168.0.0/16",
+            ),
+        )
+    ),
+    6: (ip_network("::1"), ip_network("fc00::/7")),
+}
+"""Sources that nobody outside can answer (RFC 1918, 4193, 6598)."""
+
 _NEVER_BALANCED = {4: (), 6: (ip_network("fe80::/10"),)}
 """Link-local sources, which nobody far away can answer; of plain packets the template knows
 for what they may be used."""
 _INNER: Final = {4: "ip6 nexthdr 4 @nh,416,32", 6: "ip6 nexthdr 41 @nh,384,128"}
 """Source address behind an outer IPv6 header: protocol, offset and length in bits."""
+
+_ERRORS: Final = {
+    4: "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+    6: "icmpv6 type { 1-4 }",  # the same, and packet-too-big
+}
 
 _Pair = tuple[Peer, Session]
 _Ends = tuple[Address, Address, int]
@@ -56,6 +80,13 @@ class _Family:
     tunnel_ends: str
     tunnel_ports: str
     neighbours: str
+    private: str
+    """What no packet to the outside may be from."""
+    lines: str
+    """Networks of our ports: the edge speaks from them, whatever they are."""
+    error_types: str
+    errors: tuple[tuple[str, Address], ...]
+    """Per port, from which address errors of ours are told to the outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +154,10 @@ def _family(
         inner_never_from=_ranges((*never_from, *_NEVER_BALANCED[number])),
         tunnel_ends=_elements(f"{far} . {near}" for far, near, _ in ends),
         tunnel_ports=_elements(f"{far} . {port}" for far, _, port in ends),
+        private=_networks((*infrastructure, *_PRIVATE[number])),
+        lines=_networks(_link_networks(sessions, number)),
+        error_types=_ERRORS[number],
+        errors=tuple(_error_sources(sessions, number)),
         neighbours=_elements(
             f'"{session.interface}" . {theirs}'
             for _, session in sessions
@@ -130,6 +165,16 @@ def _family(
             if theirs.version == number
         ),
     )
+
+
+def _error_sources(sessions: Sequence[_Pair], number: int) -> Iterator[tuple[str, Address]]:
+    """Yield each port with an address of ours there that others can answer."""
+    found: dict[str, Address] = {}
+    for _, session in sessions:
+        for ours in session.ours:
+            if ours.version == number and not ours.is_link_local:
+                found.setdefault(session.interface, ours.ip)
+    yield from found.items()
 
 
 def _ports_of_customers(sessions: Sequence[_Pair]) -> Iterator[_CustomerPort]:

@@ -17,6 +17,7 @@ from pltfrms.model.service import Service
 from pltfrms.model.state import InstanceStatus
 from pltfrms.planner.instances.instances import instance_device, instance_spec
 from pltfrms.planner.instances.routes import service_routes
+from pltfrms.render.egress import Leaver
 
 _ADOPT_RETRY_SECONDS = 0.5
 _ROTATE_SECONDS: Final = 5.0
@@ -138,6 +139,21 @@ class Instances:
             for runner in self._runners.values()
             if runner.allocation
         }
+
+    def leavers(self) -> tuple[Leaver, ...]:
+        """Return the instances that are wanted here, or still run, by slot."""
+        target = self._target
+        services = {each.name: each for each in target.services} if target else {}
+        wanted = target.allocations if target else ()
+        known = {each.slot: services.get(each.service) for each in wanted}
+        for runner in self._runners.values():
+            if runner.allocation and runner.service:
+                known.setdefault(runner.allocation.slot, runner.service)
+        return tuple(
+            Leaver(device=instance_device(slot), slot=slot, spec=service.spec)
+            for slot, service in sorted(known.items())
+            if service is not None
+        )
 
     def addresses(self) -> Mapping[str, IPv6Address]:
         """Return the unicast address of every instance that has its network, by device."""

@@ -16,7 +16,7 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.machine import Instance, InstanceSpec
+from pltfrms.model.machine import Instance, InstanceSpec, Outgoing
 from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service
 from pltfrms.model.state import InstanceStatus, Phase
@@ -104,6 +104,8 @@ class Runner:
         self._around = surroundings
         self._world = surroundings.world
         self._revised = asyncio.Event()
+        self._outgoing: Outgoing | None = None
+        """What it was given; of one that was found, none."""
         now = self._world.clock.monotonic()
         self.health = adopted(now, announced=announced) if found else first_start(now)
         self._drain = surroundings.drains.of(found) if found else None
@@ -169,6 +171,7 @@ class Runner:
         elif restart_due(self.health, self._world.clock.monotonic()):
             await self._end(instance, min(HURRY_MS, self._grace_ms))
         else:
+            await self._renumber(order.spec, instance)
             await self._live(order, instance)
 
     # ---- starting --------------------------------------------------------------------------
@@ -190,6 +193,7 @@ class Runner:
             self.health = replace(first_start(now), restarts=self.health.restarts + 1)
         try:
             self.instance = await self._world.workload.start(spec)
+            self._outgoing = spec.outgoing
         except (PltfrmsError, OSError) as error:
             now = self._world.clock.monotonic()
             self.health = ended(self.health, now, f"could not be started: {error}")
@@ -221,6 +225,14 @@ class Runner:
             for task in (end, working, revised):
                 task.cancel()
             await asyncio.gather(end, working, revised, return_exceptions=True)
+
+    async def _renumber(self, spec: InstanceSpec, instance: Instance) -> None:
+        """Let it speak with the internet from what is wanted now; it serves in any case."""
+        if spec.outgoing == self._outgoing:
+            return
+        with self._around.problems.watch(f"addresses of {self.name}"):
+            await self._world.workload.renumber(instance, spec)
+            self._outgoing = spec.outgoing
 
     async def _probe(self, order: Order, instance: Instance) -> None:
         """Probe until a restart is due."""

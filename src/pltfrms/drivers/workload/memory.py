@@ -14,7 +14,7 @@ from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import Instance, InstanceSpec
+from pltfrms.model.machine import Instance, InstanceSpec, Outgoing
 from pltfrms.model.service import Probe
 
 
@@ -46,6 +46,7 @@ class MemoryInstance:
     hung: bool = False
     connections: int = 0
     how: str = ""
+    outgoing: Outgoing | None = None
 
 
 class MemoryWorkload:
@@ -93,6 +94,7 @@ class MemoryWorkload:
             ),
             behaviour,
             self.clock.monotonic(),
+            outgoing=spec.outgoing,
         )
         self._running[spec.allocation] = one
         if behaviour.crash_after_ms is not None:
@@ -100,6 +102,13 @@ class MemoryWorkload:
             self._crashes.add(crash)
             crash.add_done_callback(self._crashes.discard)
         return one.instance
+
+    async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
+        """See `ports.Workload`. Raises what `ProcessRuntime.renumber` raises."""
+        one = self.find(instance)
+        if one is None:
+            raise UnavailableError(f"{instance.allocation} does not run")
+        one.outgoing = spec.outgoing
 
     async def stop(self, instance: Instance, grace_ms: int) -> None:
         """See `ports.Workload`."""

@@ -42,6 +42,10 @@ class Workload(Protocol):
         """Start an instance with its network; it survives our own end."""
         ...
 
+    async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
+        """Give a running instance the addresses towards the internet that its spec has now."""
+        ...
+
     async def stop(self, instance: Instance, grace_ms: int) -> None:
         """End an instance: SIGTERM, wait, SIGKILL; return when it is gone."""
         ...

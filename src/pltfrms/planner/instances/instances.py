@@ -7,10 +7,11 @@ from typing import Final
 
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Interface
-from pltfrms.model.machine import InstanceSpec
+from pltfrms.model.egress import ours, sources
+from pltfrms.model.machine import InstanceSpec, Outgoing
 from pltfrms.model.plan import Allocation, Target
 from pltfrms.model.service import Service
-from pltfrms.model.topology import Platform
+from pltfrms.model.topology import Machine, Platform
 
 INSTANCE_LINK_LOCAL: Final = IPv6Address("fe80::2")
 """The instance's end of its veth; the machine's end is fe80::1."""
@@ -66,7 +67,19 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         cpu=run.cpu,
         memory_bytes=run.memory_bytes,
         stop_grace_ms=run.stop_grace_ms,
+        outgoing=_outgoing(platform, service, node, allocation.slot),
     )
+
+
+def _outgoing(
+    platform: Platform, service: Service, node: Machine, slot: int
+) -> Outgoing | None:
+    own = sources(platform, service.spec, node, slot).own
+    if not own:
+        return None
+    families = sorted(address.version for address in own)
+    inside = tuple(prefix for version in families for prefix in ours(platform, version))
+    return Outgoing(addresses=_interfaces(own), inside=inside)
 
 
 def _interfaces(addresses: Iterable[object]) -> tuple[Interface, ...]:

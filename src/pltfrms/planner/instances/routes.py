@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
+from pltfrms.model.egress import sources
 from pltfrms.model.machine import (
     PROTO_ACTIVE,
     PROTO_DRAINING,
@@ -90,7 +91,10 @@ def _prefix_route(
 def _unicast_routes(
     target: Target, service: Service, allocation: Allocation, proto: int
 ) -> Iterator[Route]:
-    """Return the routes to one instance; only the IPv6 one travels, IPv4 has no director."""
+    """Return the routes to one instance; only the IPv6 one travels, IPv4 has no director.
+
+    To its addresses towards the internet the unicast prefix of the node leads.
+    """
     node = target.platform.machine(allocation.node)
     address4 = target.platform.instance4(node, allocation.slot)
     address6 = target.platform.instance6(node, service.id, allocation.slot)
@@ -98,6 +102,8 @@ def _unicast_routes(
     if address4:
         yield _route(ip_network(address4), PROTO_REACHABLE, weight, nexthops)
     yield _route(ip_network(address6), proto, weight, nexthops)
+    for address in sources(target.platform, service.spec, node, allocation.slot).own:
+        yield _route(ip_network(address), PROTO_REACHABLE, weight, nexthops)
 
 
 def _nexthop(allocation: Allocation, weight: int) -> Nexthop:
