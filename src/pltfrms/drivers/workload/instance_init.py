@@ -52,7 +52,8 @@ _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWPID, _NEWNET = 0x20000000, 0x40000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_RESTORED = (*_FORWARDED, signal.SIGPIPE, signal.SIGXFSZ)
+_RESTORED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""Also what whoever started us ignores: many servers end gently at SIGQUIT."""
 _CHUNK = 1 << 16
 """As much as a pipe holds."""
 _LAST_WORDS = 200
