@@ -174,6 +174,7 @@ def missing_parts(snapshot: Snapshot) -> str:
 def _quiet_edges(snapshot: Snapshot) -> list[str]:
     """Return the edges that announce nothing although half of the services run there."""
     here = {(a.datacenter, a.service) for a in snapshot.allocations.values()}
+    prefixes = {str(each.prefix) for each in snapshot.platform.service_aggregates}
     serving = {
         dc.name
         for dc in snapshot.platform.datacenters
@@ -185,7 +186,7 @@ def _quiet_edges(snapshot: Snapshot) -> list[str]:
         if edge.datacenter in serving
         and not edge.external
         and not any(
-            aggregate.announced
+            aggregate.announced and aggregate.prefix in prefixes
             for status in (snapshot.statuses.get(edge.name),)
             for aggregate in (status.aggregates if status else ())
         )
