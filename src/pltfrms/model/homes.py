@@ -1,9 +1,10 @@
 """Which aggregate an address of a service belongs to, and which addresses none gives. Pure."""
 
-from collections.abc import Collection, Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_network
 
 from pltfrms.model.addresses import Address, Prefix, contains
+from pltfrms.model.peering import Session
 from pltfrms.model.topology import Aggregate, Platform
 
 
@@ -14,7 +15,37 @@ def home_of(platform: Platform, address: Address) -> Aggregate | None:
     return None if found is None or found.unicast else found
 
 
-def unfit(aggregate: Aggregate, address: Address) -> str:
+def spoken_for(platform: Platform) -> Mapping[Address, str]:
+    """Return the addresses of our ports and of the machines beyond them, with whose they are.
+
+    A session may be numbered from an aggregate. Of a network on a port of IPv4, its own address
+    and the broadcast address count, too: the kernel keeps them for itself.
+    """
+    found: dict[Address, str] = {}
+    for peer in platform.peers:
+        for session in peer.sessions:
+            who = f"the session of {session.edge} with {peer.name}"
+            for address, whose in _of_session(session):
+                found.setdefault(address, f"{whose} {who}")
+    for cache in platform.origin_validation.caches:
+        found.setdefault(cache.address, "that of an RPKI cache")
+    return found
+
+
+def _of_session(session: Session) -> Iterator[tuple[Address, str]]:
+    for ours in session.ours:
+        yield ours.ip, "our own of"
+    for theirs in session.theirs:
+        yield theirs, "the neighbour's of"
+    for gateway in session.via:
+        yield gateway, "a gateway of"
+    for ours in session.ours:
+        if isinstance(ours, IPv4Interface) and ours.network.num_addresses > 2:  # noqa: PLR2004
+            for address in (ours.network.network_address, ours.network.broadcast_address):
+                yield address, f"kept by {ours.network} of"
+
+
+def unfit(platform: Platform, aggregate: Aggregate, address: Address) -> str:
     """Return why no service can have an address of an aggregate; empty if one can.
 
     Routers and hosts treat the first address of a network as their own or the network's
@@ -26,7 +57,8 @@ def unfit(aggregate: Aggregate, address: Address) -> str:
         return f"{address} is the {what} address of {prefix}"
     if isinstance(prefix, IPv4Network) and address == prefix.broadcast_address:
         return f"{address} is the broadcast address of {prefix}"
-    return ""
+    whose = spoken_for(platform).get(address)
+    return f"{address} is an address in use, {whose}" if whose else ""
 
 
 def called(platform: Platform, word: str) -> tuple[Aggregate, ...]:
@@ -53,13 +85,15 @@ def free_prefix(
     """Return a free /32 or /128 of an aggregate; None if there is none.
 
     It is the one with the number `preferred` in the aggregate if that can be had, else the
-    lowest. What belongs to a smaller aggregate inside is not given.
+    lowest. What belongs to a smaller aggregate inside, or to a session, is not given.
     """
-    for number in (preferred, *_numbers(platform, aggregate, len(taken) + 1)):
+    most = len(taken) + len(spoken_for(platform)) + 1
+    for number in (preferred, *_numbers(platform, aggregate, most)):
         if number < aggregate.prefix.num_addresses:
             address = aggregate.prefix.network_address + number
             found = ip_network(address)
-            mine = home_of(platform, address) is aggregate and not unfit(aggregate, address)
+            mine = home_of(platform, address) is aggregate
+            mine = mine and not unfit(platform, aggregate, address)
             if mine and found not in taken:
                 return found
     return None

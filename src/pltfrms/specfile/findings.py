@@ -4,13 +4,17 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.errors import Problem
-from pltfrms.model.addresses import Address
+from pltfrms.model.addresses import Address, Prefix, contains
 from pltfrms.model.asns import AS_TRANS, LAST_ASNS
 from pltfrms.model.topology import Platform
 from pltfrms.model.traffic import Community
 
+_ROUTABLE6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
+"""Global unicast addresses (RFC 4291) and unique local ones (RFC 4193)."""
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 Where = tuple[str | int, ...]
 """Path inside a document: keys and list indexes from 0."""
 
@@ -21,6 +25,8 @@ _MACHINE_LENGTH = 40
 """With the words around it, it is the name of a protocol in BIRD, which takes 63 characters."""
 MAX_LENGTH = {4: 24, 6: 48}
 """Longest prefixes that the internet accepts, by IP version."""
+MIN_LENGTH = {4: 8, 6: 12}
+"""Shortest prefixes that anybody has, by IP version."""
 INTERFACE_NAME_BYTES = 15
 """Longest name of a network interface in Linux."""
 
@@ -59,7 +65,7 @@ def _printable(text: str) -> str:
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return a hint that names the word meant, or all there are."""
     known = sorted(words)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]}?"
     return f"known: {', '.join(known)}" if known else "there is none"
@@ -133,6 +139,27 @@ def check_community(
     elif len(community) == 3 and community[0] == platform.asn:  # noqa: PLR2004 (large)
         what = f"{text} is ours: {platform.asn}:…:… is removed on the way out"
         yield Finding(where, what, "use a community of the peer")
+
+
+def not_routable(prefix: Prefix) -> bool:
+    """Return whether no network could ever route a prefix, not even one of its own."""
+    if isinstance(prefix, IPv6Network):
+        return not any(contains(each, prefix) for each in _ROUTABLE6)
+    first = prefix.network_address
+    return (
+        first.is_multicast
+        or first.is_loopback
+        or first.is_link_local
+        or first.is_reserved
+        or contains(_THIS_NETWORK, prefix)
+    )
+
+
+def check_end(where: Where, address: Address) -> Iterator[Finding]:
+    """Find an address that no end of a session can have; of its own link it may be."""
+    reserved = address.version == 4 and address.is_reserved  # noqa: PLR2004 (of IPv6: not yet)
+    if address.is_unspecified or address.is_loopback or address.is_multicast or reserved:
+        yield Finding(where, f"{address} is no address of a machine on a network")
 
 
 def check_unicast(where: Where, address: Address) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time
 from typing import Any, Generic, Literal, TypeVar
 
 from pltfrms.codec import encode
@@ -14,6 +15,7 @@ from pltfrms.model.topology import Platform
 from pltfrms.specfile.building.lab import build_lab
 from pltfrms.specfile.building.platform import build_platform
 from pltfrms.specfile.building.service import build_service
+from pltfrms.specfile.checking.doubts import platform_notes
 from pltfrms.specfile.checking.lab import lab_findings
 from pltfrms.specfile.checking.platform import platform_findings
 from pltfrms.specfile.checking.service import (
@@ -21,6 +23,7 @@ from pltfrms.specfile.checking.service import (
     service_findings,
     service_notes,
 )
+from pltfrms.specfile.checking.variables import variable_notes
 from pltfrms.specfile.document import Document, read
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.reading import Reading, read_shape
@@ -104,7 +107,10 @@ def load_file(
     document = read(path)
     kind = _kind(document)
     if kind == "platform":
-        return _word(_platform(document))
+        read_platform = _platform(document)
+        word = _word(read_platform)
+        _note(notes, read_platform)
+        return word
     if kind == "service":
         outcome = _service(document, platform)
         spec = _word(outcome)
@@ -148,7 +154,7 @@ def load_directory(
     for found in (platforms, services, labs):
         problems += [problem for outcome in found for problem in outcome.problems]
     _refuse(problems)
-    _note(notes, *services)
+    _note(notes, *platforms, *services)
     specs = tuple(outcome.word for outcome in services if outcome.word is not None)
     return platform, specs, labs[0].word if labs else None
 
@@ -184,7 +190,10 @@ def _platform(document: Document) -> _Outcome[Platform]:
     reading = replace(reading, short=frozenset(notes.short))
     findings = [*notes.findings, *map(notes.located, platform_findings(platform))]
     findings += _oversize(platform)
-    return _Outcome(platform, _all_problems(document, reading, findings))
+    problems = _all_problems(document, reading, findings)
+    doubts = () if problems else platform_notes(platform, int(time() * 1000))
+    said = tuple(document.problem(notes.located(doubt)) for doubt in doubts)
+    return _Outcome(platform, problems, said)
 
 
 def _oversize(platform: Platform) -> Iterator[Finding]:
@@ -205,7 +214,8 @@ def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceS
     findings += service_findings(spec)
     if platform is not None:
         findings += placement_findings(spec, platform)
-    notes = tuple(document.problem(note) for note in service_notes(spec))
+    doubts = (*service_notes(spec), *(variable_notes(spec, platform) if platform else ()))
+    notes = tuple(map(document.problem, doubts))
     return _Outcome(spec, _all_problems(document, reading, findings), notes)
 
 
@@ -248,7 +258,7 @@ def _word(outcome: _Outcome[_T]) -> _T:
     return outcome.word
 
 
-def _note(notes: list[Problem] | None, *outcomes: _Outcome[ServiceSpec]) -> None:
+def _note(notes: list[Problem] | None, *outcomes: _Outcome[Any]) -> None:
     if notes is not None:
         notes += [note for outcome in outcomes for note in outcome.notes]
 

@@ -1,7 +1,7 @@
 """Which addresses a service gets, keeps and moves between."""
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
@@ -11,9 +11,10 @@ from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.api import Change
 from pltfrms.model.homes import home_of, unfit
+from pltfrms.model.peering import Peer, PeerKind, Session
 from pltfrms.model.service import Service, ServiceSpec
 from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Aggregate
+from pltfrms.model.topology import Aggregate, Guards
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.strategies import make_allocation, make_platform, make_snapshot, make_spec
 
@@ -71,6 +72,49 @@ def test_an_address_that_somebody_chose_is_not_given_to_another() -> None:
     snapshot = accepted(BOTH, wanting("198.51.100.2"), wanting(name="b"), wanting(name="c"))
     assert answers_on(snapshot, "b") == ["198.51.100.1", "2001:db8:100::2"]
     assert answers_on(snapshot, "c") == ["198.51.100.3", "2001:db8:100::3"]
+
+
+def peered(snapshot: Snapshot, *sessions: Session) -> Snapshot:
+    peer = Peer(name="transit1", kind=PeerKind.TRANSIT, asn=64601, sessions=sessions)
+    return replace(snapshot, platform=replace(snapshot.platform, peers=(peer,)))
+
+
+NUMBERED = Session(
+    edge="fra-e1",
+    ours=(ip_interface("198.51.100.1/29"), ip_interface("2001:db8:100::1/126")),
+    theirs=(ip_address("198.51.100.2"), ip_address("2001:db8:100::2")),
+    interface="x-transit1",
+    multihop=2,
+    via=(ip_address("198.51.100.3"),),
+)
+
+
+def test_no_service_gets_an_address_of_a_session() -> None:
+    snapshot = accepted(peered(BOTH, NUMBERED), *(wanting(name=f"s{n}") for n in range(1, 6)))
+    given = [address for n in range(1, 6) for address in answers_on(snapshot, f"s{n}")]
+    last = [f"198.51.100.{n}" for n in (4, 5, 6, 8, 9)]
+    assert sorted(each for each in given if "." in each) == last, (
+        ".7 is everybody's on the port"
+    )
+    assert not {"2001:db8:100::1", "2001:db8:100::2"} & set(given)
+
+
+@pytest.mark.parametrize("address", ["198.51.100.1", "198.51.100.2", "198.51.100.3"])
+def test_no_service_may_say_an_address_of_a_session(address: str) -> None:
+    with pytest.raises(UsageError, match=r"in use.* the session of fra-e1 with transit1"):
+        accepted(peered(BOTH, NUMBERED), wanting(address))
+
+
+def test_no_session_may_take_the_address_that_a_service_has() -> None:
+    before = accepted(BOTH, wanting("198.51.100.2"))
+    change = Change(platform=peered(BOTH, NUMBERED).platform)
+    with pytest.raises(UsageError, match=r"198\.51\.100\.2 cannot be an address in use"):
+        apply_change(before, change)
+    # What is so already does not forbid other changes.
+    assert change.platform is not None
+    there = replace(before, platform=change.platform)
+    asn = replace(change.platform, guards=Guards(shrink_percent=50))
+    assert apply_change(there, Change(platform=asn)).platform == asn
 
 
 def test_after_a_full_aggregate_comes_the_next_but_a_regional_one_only_when_named() -> None:
@@ -221,7 +265,7 @@ def _check(snapshot: Snapshot) -> None:
     for prefix in given:
         home = home_of(snapshot.platform, prefix.network_address)
         assert home is not None
-        assert not unfit(home, prefix.network_address)
+        assert not unfit(snapshot.platform, home, prefix.network_address)
     assert all(_main_first(service) for service in snapshot.services.values())
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
-from pltfrms.model.homes import home_of
+from pltfrms.model.homes import home_of, spoken_for
 from pltfrms.model.service import Service, ServiceSpec
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role
@@ -164,12 +164,20 @@ def _identity(item: Machine | Datacenter) -> str:
 
 
 def _check_aggregates(snapshot: Snapshot, after: Platform) -> None:
+    known, spoken = spoken_for(snapshot.platform), spoken_for(after)
     for name, service in sorted(snapshot.services.items()):
         for prefix in service.prefixes:
             if home_of(after, prefix.network_address) is None:
                 raise UsageError(
                     f"platform: the aggregate of {prefix} cannot go: service {name} has it "
                     "for life; move the service to another address first, or delete it"
+                )
+            whose = spoken.get(prefix.network_address)
+            if whose and prefix.network_address not in known:
+                raise UsageError(
+                    f"platform: {prefix.network_address} cannot be an address in use, {whose}: "
+                    f"service {name} has it for life; number the session otherwise, or move "
+                    "the service to another address first"
                 )
 
 

@@ -98,7 +98,8 @@ def _said(snapshot: Snapshot, spec: ServiceSpec) -> tuple[Prefix, ...]:
                 f"service {spec.name}: {address} is an address of service {owners[prefix]}; "
                 "no two services have the same"
             )
-        why = unfit(home, address) if home else f"{address} is in no aggregate of the platform"
+        nowhere = f"{address} is in no aggregate of the platform"
+        why = unfit(snapshot.platform, home, address) if home else nowhere
         if why:
             raise UsageError(f"service {spec.name}: {why}; choose another address")
     return tuple(map(ip_network, dict.fromkeys(spec.addresses)))

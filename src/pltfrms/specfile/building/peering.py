@@ -69,6 +69,13 @@ def _peer(name: str, shape: PeerShape, said: _PeeringDb | None, notes: Notes) ->
 
 def _session(peer: str, where: Where, shape: SessionShape, notes: Notes) -> Session:
     notes.check_capacity(where, shape)
+    if shape.multihop and not shape.interface:
+        what = "is missing: a neighbour that is hops away is behind no port of its own"
+        hint = "the machine's own way to the internet, such as interface: eth0"
+        notes.findings.append(Finding((*where, "interface"), what, hint, ""))
+    if shape.local_as == 0:
+        hint = "leave it out: then it is the platform's"
+        notes.findings.append(Finding((*where, "local_as"), "0 is not an ASN", hint))
     return Session(
         edge=shape.edge,
         ours=tuple(shape.ours),

@@ -57,6 +57,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
     """
     notes = Notes(directory)
     infrastructure4, infrastructure6 = _infrastructure(shape, notes)
+    _note_needless(shape, infrastructure4, notes)
     platform = Platform(
         name=shape.platform,
         asn=shape.asn,
@@ -96,15 +97,36 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
             node_prefixes=NodePrefixes(shape.guards.node_prefixes),
             two_people=tuple(TwoPeople(word) for word in shape.guards.two_people),
         ),
-        operators=tuple(
-            Operator(name=name, keys=tuple(" ".join(key.split()[:2]) for key in keys))
-            for name, keys in shape.operators.items()
-        ),
+        operators=_operators(shape.operators),
         director=shape.director,
         timers=_timers(shape.timers),
     )
     validation = build_validation(shape.rpki, platform, notes)
     return replace(platform, origin_validation=validation), notes
+
+
+def _operators(said: Mapping[str, list[str]]) -> tuple[Operator, ...]:
+    return tuple(
+        Operator(name=name, keys=tuple(" ".join(key.split()[:2]) for key in keys))
+        for name, keys in said.items()
+    )
+
+
+def _note_needless(
+    shape: PlatformShape, infrastructure4: IPv4Network | None, notes: Notes
+) -> None:
+    """Note what is written, and means nothing there."""
+    if infrastructure4 is None and shape.numbering.model_fields_set:
+        what = "there is no IPv4 prefix to number"
+        notes.findings.append(Finding(("numbering",), what, "leave it out"))
+    for index, entry in enumerate(shape.aggregates):
+        where = ("aggregates", index)
+        if entry.unicast and "announce" in entry.model_fields_set:
+            what = "a unicast prefix is always announced by its datacenter, and nowhere else"
+            notes.findings.append(Finding((*where, "announce"), what, "leave it out"))
+        if "per_node" in entry.model_fields_set and not entry.per_node:
+            what = "0 is not a power of two in 1..256"
+            notes.findings.append(Finding((*where, "per_node"), what, "leave it out for one"))
 
 
 def unique_local_prefix(name: str) -> IPv6Network:

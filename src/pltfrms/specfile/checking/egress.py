@@ -1,11 +1,13 @@
 """What makes no sense in how instances reach the internet."""
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 
-from pltfrms.model.addresses import contains
+from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.egress import addresses_per_node, node_egress, unicast_of
+from pltfrms.model.homes import spoken_for
 from pltfrms.model.service import EgressMode, ServiceSpec
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Machine, Platform, Role
 from pltfrms.specfile.findings import Finding, Where, nearest
 
 _MOST_PER_NODE = 256
@@ -40,13 +42,25 @@ def _check_room(where: Where, platform: Platform, aggregate: Aggregate) -> Itera
     if unicast_of(platform, aggregate.unicast, version) is not aggregate:
         return  # the first one numbers the nodes
     for node in platform.machines_of(Role.NODE, aggregate.unicast):
-        for each in node_egress(platform, node):
-            if each.version == version and not contains(aggregate.prefix, each):
-                number = node.id_as(Role.NODE)
-                what = f"{aggregate.prefix} is too small: {node.name} has id {number}"
-                if version == 4:  # noqa: PLR2004
-                    what += f", and each node takes {addresses_per_node(aggregate)} addresses"
-                yield Finding(where, what, "a shorter prefix, or smaller ids")
+        for mine in node_egress(platform, node):
+            if mine.version == version:
+                yield from _check_part(where, platform, aggregate, node, mine)
+
+
+def _check_part(
+    where: Where, platform: Platform, aggregate: Aggregate, node: Machine, mine: Prefix
+) -> Iterator[Finding]:
+    """Find a node whose part of the prefix is outside it, or in use."""
+    if not contains(aggregate.prefix, mine):
+        what = f"{aggregate.prefix} is too small: {node.name} has id {node.id_as(Role.NODE)}"
+        if mine.version == 4:  # noqa: PLR2004
+            what += f", and each node takes {addresses_per_node(aggregate)} addresses"
+        yield Finding(where, what, "a shorter prefix, or smaller ids")
+    for address, whose in spoken_for(platform).items():
+        if contains(mine, ip_network(address)):
+            what = f"{node.name} speaks from {mine}, where {address} is in use, {whose}"
+            hint = "number the session otherwise, or give the node another id"
+            yield Finding(where, what, hint)
 
 
 def check_egress(spec: ServiceSpec) -> Iterator[Finding]:

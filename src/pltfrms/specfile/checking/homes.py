@@ -17,7 +17,7 @@ def check_homes(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
             what = f"{address} is in no aggregate of the platform"
             yield Finding(where, what, f"there are: {_listed(platform.service_aggregates)}")
             continue
-        why = unfit(home, address)
+        why = unfit(platform, home, address)
         if why:
             yield Finding(where, why, "choose another address of it")
         yield from _check_reach(where, spec, platform, home)

@@ -7,6 +7,7 @@ from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind
 from pltfrms.model.topology import Platform
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
+    MIN_LENGTH,
     Finding,
     Where,
     check_asn,
@@ -14,10 +15,9 @@ from pltfrms.specfile.findings import (
     check_name,
     check_range,
     check_unicast,
+    not_routable,
 )
 
-_MIN_LENGTH = {4: 8, 6: 12}
-"""Shortest prefixes that we accept from others, by IP version."""
 _MOST_PREFIXES = 10_000_000
 _LONGEST_HOLD_SECONDS = 600
 
@@ -104,7 +104,7 @@ def _check_allowed(
     where: Where, allowed: Allowed, ours: tuple[Prefix, ...]
 ) -> Iterator[Finding]:
     prefix = allowed.prefix
-    shortest, longest = _MIN_LENGTH[prefix.version], MAX_LENGTH[prefix.version]
+    shortest, longest = MIN_LENGTH[prefix.version], MAX_LENGTH[prefix.version]
     if prefix.prefixlen > longest:
         what = f"{prefix} is longer than /{longest}: other networks would filter it"
         yield Finding(where, what, f"use a prefix of /{longest} or shorter")
@@ -114,7 +114,7 @@ def _check_allowed(
     if prefix.prefixlen < shortest:
         what = f"{prefix} is shorter than /{shortest}: nobody has so much"
         yield Finding(where, what, "name the prefixes of the customer")
-    if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+    if not_routable(prefix):
         yield Finding(where, f"{prefix} cannot be routed in the internet")
     for other in ours:
         if prefix.version == other.version and prefix.overlaps(other):

@@ -23,6 +23,7 @@ from pltfrms.specfile.checking.routing import check_routing
 from pltfrms.specfile.checking.traffic import check_traffic
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
+    MIN_LENGTH,
     Finding,
     Where,
     check_asn,
@@ -30,6 +31,7 @@ from pltfrms.specfile.findings import (
     check_machine_name,
     check_name,
     nearest,
+    not_routable,
 )
 
 _RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
@@ -106,7 +108,10 @@ def _check_aggregate(where: Where, prefix: Prefix) -> Iterator[Finding]:
     if prefix.prefixlen > longest:
         what = f"{prefix} is longer than /{longest}: other networks would filter it"
         yield Finding(where, what, f"use a prefix of /{longest} or shorter")
-    if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+    if prefix.prefixlen < MIN_LENGTH[prefix.version]:
+        what = f"{prefix} is shorter than /{MIN_LENGTH[prefix.version]}: nobody has so much"
+        yield Finding(where, what, "name the prefixes that your registry gave you")
+    elif not_routable(prefix):
         yield Finding(where, f"{prefix} cannot be routed in the internet")
 
 

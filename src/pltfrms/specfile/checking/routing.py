@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Interface
 
 from pltfrms.model.addresses import Address, Interface
 from pltfrms.model.peering import Session
@@ -17,6 +18,7 @@ from pltfrms.specfile.checking.sessions import check_far_session
 from pltfrms.specfile.findings import (
     Finding,
     Where,
+    check_end,
     check_interface,
     check_range,
     check_unicast,
@@ -59,14 +61,14 @@ def _check_backbone(platform: Platform) -> Iterator[Finding]:
         ]
         yield from ends
         if not ends:
-            yield from _check_ends(platform, where, link.a, link.b)
+            yield from _check_two_sites(platform, where, link.a, link.b)
         if seen.setdefault(frozenset((link.a, link.b)), index) != index:
             what = f"a second link between {link.a} and {link.b}"
             yield Finding(where, what, "join the circuits below us, or use another edge")
         yield from _check_link(platform, where, link)
 
 
-def _check_ends(platform: Platform, where: Where, a: str, b: str) -> Iterator[Finding]:
+def _check_two_sites(platform: Platform, where: Where, a: str, b: str) -> Iterator[Finding]:
     ends = (platform.machine(a), platform.machine(b))
     if ends[0].datacenter == ends[1].datacenter:
         what = f"{a} and {b} are both in {ends[0].datacenter}"
@@ -171,6 +173,7 @@ def _sessions(platform: Platform) -> Iterator[tuple[Where, Session]]:
 def _check_session(platform: Platform, where: Where, session: Session) -> Iterator[Finding]:
     yield from check_edge(platform, (*where, "edge"), session.edge)
     yield from _check_families(where, session)
+    yield from _check_ends(where, session)
     yield from check_far_session(platform, where, session)
     for ours in session.ours:
         for prefix in platform.infrastructure:
@@ -203,6 +206,24 @@ def _check_families(where: Where, session: Session) -> Iterator[Finding]:
             what = f"{far} is not in {near.network}, the network of our {near.ip}"
             hint = "ours and theirs share one network; multihop: N if routers are between"
             yield Finding(here, what, hint)
+
+
+def _check_ends(where: Where, session: Session) -> Iterator[Finding]:
+    ends: list[tuple[Where, Address]] = [
+        *(((*where, "ours", n), ours.ip) for n, ours in enumerate(session.ours)),
+        *(((*where, "theirs", n), theirs) for n, theirs in enumerate(session.theirs)),
+    ]
+    networks = {
+        ours.network
+        for ours in session.ours
+        if isinstance(ours, IPv4Interface) and ours.network.num_addresses > 2  # noqa: PLR2004
+    }
+    for here, address in ends:
+        yield from check_end(here, address)
+        for network in networks:
+            if address in {network.network_address, network.broadcast_address}:
+                what = f"{address} is the network's own or the broadcast address of {network}"
+                yield Finding(here, what, "an address between these two")
 
 
 def _families(versions: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
+from pltfrms.specfile.checking.variables import check_variables
 from pltfrms.specfile.findings import Finding, Where, check_name, check_range, nearest
 
 VARIABLES = (
@@ -86,6 +87,7 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
             what = f"{name} has no nodes"
             yield Finding((*here, index), what, "leave it out; its edges bring traffic anyway")
     yield from check_egress_here(spec, platform)
+    yield from check_variables(spec, platform)
     for name in known:
         nodes = platform.machines_of(Role.NODE, name)
         if nodes and (not spec.datacenters or name in spec.datacenters):

@@ -21,6 +21,8 @@ from pltfrms.specfile.shapes.units import (
     SecretText,
     default,
     one_of,
+    said,
+    some,
     wrong,
 )
 
@@ -37,7 +39,7 @@ class SessionShape(Shape):
     """Our addresses on that network with length, one per address family."""
     theirs: list[AddressText]
     """The neighbour's addresses, one for each of `ours`, in the same order."""
-    interface: str = ""
+    interface: str = said()
     """Our network interface; by default x-PEER. Sessions of one edge that have the same
     `ours` may share one: all that are behind one port of an exchange."""
     bfd: bool = False
@@ -125,7 +127,7 @@ MaxPrefixes = Annotated[
 class BlackholeShape(SparseShape):
     """How a peer is asked to drop what goes to an address of ours."""
 
-    communities: list[CommunityText] = Field(default_factory=list)
+    communities: list[CommunityText] = some()
     """Its own communities for that, such as "64601:666", in place of 65535:666."""
 
 
@@ -189,13 +191,13 @@ class OverrideShape(SparseShape):
 
     prefix: PrefixText | None = None
     """Condition: only for this aggregate."""
-    peer: str = ""
+    peer: str = said()
     """Condition: only to this peer."""
     kind: Annotated[str | None, *one_of(*PeerKind)] = None
     """Condition: only to peers of this kind."""
-    datacenter: str = ""
+    datacenter: str = said()
     """Condition: only from this datacenter."""
-    edge: str = ""
+    edge: str = said()
     """Condition: only from this edge."""
     announce: bool | None = None
     """False: not announced there. True: announced in spite of an earlier override."""

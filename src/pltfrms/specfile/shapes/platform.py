@@ -27,6 +27,8 @@ from pltfrms.specfile.shapes.units import (
     Seconds,
     default,
     one_of,
+    said,
+    some,
     wrong,
 )
 
@@ -125,15 +127,15 @@ class AggregateShape(Shape):
     announce: Annotated[str, *one_of(*AnnouncePolicy)] = AnnouncePolicy.HEALTHY_LOCAL.value
     """When an edge announces it: healthy-local (a service is healthy in its datacenter),
     any-healthy (anywhere), or always."""
-    unicast: str = ""
+    unicast: str = said()
     """A datacenter: its instances speak with the internet from addresses of this prefix. Only
     its edges announce it, and always; services get no addresses from it."""
     per_node: int = 0
     """With unicast, for IPv4: so many of its addresses belong to each node, a power of two up
     to 256; by default one. More are needed for services with `egress: own`."""
-    name: str = ""
+    name: str = said()
     """What services may call it, such as europe; an IPv4 and an IPv6 prefix may share it."""
-    datacenters: list[str] = Field(default_factory=list)
+    datacenters: list[str] = some()
     """The only ones that announce it; by default all do. No service gets an address of it
     that does not name it."""
 
@@ -278,7 +280,7 @@ class PlatformShape(Shape):
     aggregates: list[AggregateEntry]
     """Public prefixes that leave the AS; services get their addresses from them: one of each
     address family that there is. One family is enough. A prefix may stand beside its parts."""
-    infrastructure: list[InfrastructureText] = Field(default_factory=list)
+    infrastructure: list[InfrastructureText] = some()
     """Prefixes for our own machines and instances, private or public: IPv4 of /8 to /22
     (default 10.0.0.0/8), or the word no-ipv4; and an IPv6 /48 (by default a unique local one
     made from the platform's name). They cannot change later."""

@@ -12,6 +12,7 @@ from pltfrms.specfile.shapes.units import (
     Milliseconds,
     default,
     one_of,
+    some,
     wrong,
 )
 
@@ -128,10 +129,10 @@ class ServiceShape(Shape):
     own, or {mode: ..., allow: [...]}. Services and infrastructure they always reach."""
     weight: int = _SERVICE.weight
     """Share of the traffic one instance gets, 1..64."""
-    aggregate: WordsText = Field(default_factory=list)
+    aggregate: WordsText = some()
     """Which aggregate its addresses come from, by prefix or name; one of each family at most.
     By default the first that all datacenters announce."""
-    addresses: list[AddressText] = Field(default_factory=list)
+    addresses: list[AddressText] = some()
     """Exactly what it answers on, instead of addresses that we choose; the first of a family is
     the main one. It keeps its addresses for life: write the new beside the old to move it."""
     drain: Milliseconds = default(_SERVICE.drain_ms, f"{_SERVICE.drain_ms // 1000}s")

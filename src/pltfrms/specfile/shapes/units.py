@@ -127,6 +127,16 @@ def default(value: int, text: str) -> Any:
     return Field(default=value, json_schema_extra={"default": text})
 
 
+def some() -> Any:
+    """Return a list that may be left out, but not be empty: that would not mean none."""
+    return Field(default_factory=list, min_length=1)
+
+
+def said() -> Any:
+    """Return a text that may be left out, but not be empty."""
+    return Field(default="", min_length=1)
+
+
 def _address(value: object, read: Callable[[str], _T], example: str) -> _T:
     if not isinstance(value, str) or _ADDRESS_MARKS & set(value):
         raise wrong(f"must be {example}, not {value!r}")

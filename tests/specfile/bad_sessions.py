@@ -1,0 +1,128 @@
+"""Wrong ends of sessions, and empty words: what to change, and what must be said."""
+
+from tests.specfile.bad_specs import Bad
+
+_T1 = (
+    'edge: fra-e1, ours: [203.0.113.1/31, "2001:db8:f000:1::1/127"],'
+    ' theirs: [203.0.113.0, "2001:db8:f000:1::"], bfd: true}'
+)
+_AGGREGATES = 'aggregates: [198.51.100.0/24, "2001:db8:100::/48"]'
+_NOBODY = "is no address of a machine on a network"
+_EMPTY = "is empty, which does not mean none (give it a value or leave it out)"
+_TIMERS = "timers: {external_bfd_interval: 200ms}"
+
+
+def _session(name: str, words: str, says: str) -> Bad:
+    return Bad(name=name, old=_T1, new=f"edge: fra-e1, {words}}} # <-", says=says)
+
+
+def _aggregate(name: str, entry: str, says: str) -> Bad:
+    new = f"aggregates:\n- 198.51.100.0/24\n- {entry} # <-"
+    return Bad(name=name, old=_AGGREGATES, new=new, says=says)
+
+
+def _node_of(session: str) -> str:
+    """A session of fra-e1 that is numbered from the unicast prefixes of fra."""
+    return f"edge: fra-e1, ours: [{session}], theirs: [192.0.2.2]}}"
+
+
+SESSIONS = (
+    _session(
+        "multihop: 1",
+        "ours: [203.0.113.1/31], theirs: [192.0.2.9], multihop: 1",
+        "interface: is missing: a neighbour that is hops away is behind no port of its own",
+    ),
+    _session("ours is loopback", "ours: [127.0.0.1/8], theirs: [127.0.0.2]", _NOBODY),
+    _session("theirs is multicast", "ours: [224.0.0.1/24], theirs: [224.0.0.5]", _NOBODY),
+    _session("theirs is unspecified", 'ours: ["::1:2/64"], theirs: ["::"]', f":: {_NOBODY}"),
+    _session("ours is reserved", "ours: [240.0.0.1/24], theirs: [240.0.0.2]", _NOBODY),
+    _session(
+        "ours is its network",
+        "ours: [192.0.2.0/24], theirs: [192.0.2.2]",
+        "192.0.2.0 is the network's own or the broadcast address of 192.0.2.0/24",
+    ),
+    _session(
+        "theirs is everybody",
+        "ours: [192.0.2.1/24], theirs: [192.0.2.255]",
+        "192.0.2.255 is the network's own or the broadcast address of 192.0.2.0/24",
+    ),
+    _session(
+        "local_as: 0",
+        "ours: [192.0.2.1/24], theirs: [192.0.2.2], local_as: 0",
+        "local_as: 0 is not an ASN (leave it out: then it is the platform's)",
+    ),
+    _session(
+        "interface without a name",
+        'ours: [192.0.2.1/24], theirs: [192.0.2.2], interface: ""',
+        _EMPTY,
+    ),
+    Bad(
+        name="a node speaks from an address of a session",
+        old=_AGGREGATES,
+        new='aggregates: [198.51.100.0/24, "2001:db8:100::/48", '
+        "{prefix: 192.0.2.0/24, unicast: fra}] # <-",
+        says="fra-n2 speaks from 192.0.2.2/32, where 192.0.2.2 is in use, the neighbour's of"
+        " the session of fra-e1 with transit1 (number the session otherwise",
+        also=(_T1, _node_of("192.0.2.9/24")),
+    ),
+    _aggregate("no datacenters", "{prefix: 203.0.112.0/24, datacenters: []}", _EMPTY),
+    _aggregate("no name", '{prefix: 203.0.112.0/24, name: ""}', _EMPTY),
+    _aggregate("unicast of nothing", '{prefix: 203.0.112.0/24, unicast: ""}', _EMPTY),
+    _aggregate(
+        "no addresses for nodes",
+        "{prefix: 203.0.112.0/24, unicast: fra, per_node: 0}",
+        "0 is not a power of two in 1..256",
+    ),
+    _aggregate(
+        "the usual policy of unicast",
+        "{prefix: 203.0.112.0/24, unicast: fra, announce: healthy-local}",
+        "a unicast prefix is always announced by its datacenter, and nowhere else",
+    ),
+    _aggregate("a prefix of a reserved block", "241.0.0.0/24", "cannot be routed"),
+    _aggregate("a prefix of this network", "0.1.0.0/24", "cannot be routed in the internet"),
+    _aggregate("a prefix nobody was given", '"4000:1::/48"', "cannot be routed"),
+    _aggregate("half of the internet", "128.0.0.0/1", "is shorter than /8: nobody has so much"),
+    Bad(name="no infrastructure", old=_TIMERS, new="infrastructure: [] # <-", says=_EMPTY),
+    Bad(
+        name="numbering as it is without IPv4",
+        old=_TIMERS,
+        new="infrastructure: [no-ipv4]\nnumbering: {nodes: 4000} # <-",
+        says="there is no IPv4 prefix to number (leave it out)",
+    ),
+    Bad(
+        name="a datacenter that fits with fewer instances",
+        old="    id: 2\n",
+        new="    id: 5 # <-\n",
+        says="numbering: {nodes: 13, instances: 6}, smaller ids, or a shorter prefix",
+        also=(_TIMERS, "infrastructure: [172.16.0.0/22]"),
+    ),
+    Bad(
+        name="an override of no peer",
+        old=_TIMERS,
+        new='traffic: [{peer: "", announce: false}] # <-',
+        says=_EMPTY,
+    ),
+    Bad(
+        name="blackholes with no community",
+        old="    asn: 64601\n",
+        new="    asn: 64601\n    blackhole: {communities: []} # <-\n",
+        says=_EMPTY,
+    ),
+)
+
+_REPLICAS = "replicas: {per_datacenter: 2}"
+
+EMPTY_SERVICES = (
+    Bad(
+        name="no aggregate", old=_REPLICAS, new=f"{_REPLICAS}\naggregate: [] # <-", says=_EMPTY
+    ),
+    Bad(
+        name="no addresses", old=_REPLICAS, new=f"{_REPLICAS}\naddresses: [] # <-", says=_EMPTY
+    ),
+    Bad(
+        name="egress in a word nobody knows",
+        old=_REPLICAS,
+        new=f"{_REPLICAS}\negress: internet # <-",
+        says="'internet' is not a known word (known: datacenter, none, own)",
+    ),
+)
