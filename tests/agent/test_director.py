@@ -21,9 +21,9 @@ from pltfrms.drivers.balancer.memory import MemoryBalancer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable, Hook
 from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, BgpState, Nexthop, Route
+from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, BgpState, Route
 from pltfrms.model.plan import Target
-from tests.agent.bench import PLATFORM, WEB, Bench
+from tests.agent.bench import DEFAULTS, PLATFORM, WEB, Bench
 from tests.simulation.virtual import run_virtual
 
 SERVICE = BalancedService(id=WEB.id, name=WEB.name, prefix4=WEB.prefix4, prefix6=WEB.prefix6)
@@ -431,19 +431,17 @@ def test_an_edge_whose_datacenter_is_lost_leaves_it_to_the_others() -> None:
 def test_a_node_without_a_way_out_keeps_the_others_and_an_agent_begun_then_its_tables() -> None:
     async def scenario() -> None:
         machine = Directed("fra-n1")
-        hops = (Nexthop(device="fab-a"),)
-        default = Route(
-            prefix=ip_network("::/0"), table=254, proto=12, metric=32, nexthops=hops
-        )
         elsewhere = PLATFORM.instance6(PLATFORM.machine("fra-n2"), WEB.id, 1)
         other = replace(ready(1), prefix=ip_network(elsewhere))
         machine.network.add_device("i1")
-        for route in (default, ready(1), other):
+        for route in (ready(1), other):
             machine.network.set_route(route)
         async with machine.running():
             await machine.director.attach({"i1": instance(1)})
             machine.network.delete_route(other)
-            machine.network.delete_route(default)
+            for default in DEFAULTS:
+                machine.network.delete_route(default)
+            machine.network.set_route(replace(DEFAULTS[1], proto=16))  # of its management
             await machine.clock.sleep(10)
             assert machine.served() == {instance(1), elsewhere}
         machine.network.delete_route(ready(1))

@@ -1,10 +1,12 @@
 """What one machine is made of: kernel routes, network devices, instances, sessions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Interface, Prefix
 
+MAIN_TABLE = 254
 SERVICE_TABLE = 100
 """Kernel table of a node: prefixes of healthy local services; BIRD announces them."""
 AGGREGATE_TABLE = 101
@@ -19,6 +21,8 @@ IPv4 loopbacks of their edges, as far as it hears of them."""
 INSTANCE_TABLE = 105
 """Kernel table of edges and nodes, filled by BIRD: ready instances of this datacenter, as
 /128s whose metric is state x 1000 + weight (`model.balancer`)."""
+PROTO_BIRD = 12
+"""Protocol number of the kernel routes that BIRD puts."""
 PROTO_ACTIVE = 181
 PROTO_DRAINING = 182
 PROTO_BACKUP = 183
@@ -45,6 +49,18 @@ class Route:
     proto: int
     metric: int
     nexthops: tuple[Nexthop, ...] = ()
+
+
+def told_defaults(routes: Iterable[Route]) -> set[int]:
+    """Return the IP versions whose default route edges tell, by the main table of a node.
+
+    One of the operating system (for its management) leads to no client.
+    """
+    return {
+        route.prefix.version
+        for route in routes
+        if not route.prefix.prefixlen and route.nexthops and route.proto == PROTO_BIRD
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

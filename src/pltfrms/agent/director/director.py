@@ -25,7 +25,13 @@ from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.kernel.ports import HostRoutes
 from pltfrms.errors import UnavailableError
 from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerView
-from pltfrms.model.machine import INSTANCE_TABLE, LOCAL_TABLE, REMOTE_TABLE
+from pltfrms.model.machine import (
+    INSTANCE_TABLE,
+    LOCAL_TABLE,
+    MAIN_TABLE,
+    REMOTE_TABLE,
+    told_defaults,
+)
 from pltfrms.model.plan import Target
 from pltfrms.model.topology import Role
 from pltfrms.planner.balancing.balancing import hooks_of, settings_of
@@ -45,7 +51,6 @@ ALONE_SECONDS: Final = 0.2
 """Sessions that are lost together are not lost at the same instant."""
 REUNION_SECONDS: Final = 3.0
 """After we are not cut off any more, until all that is there has been told to us."""
-_MAIN_TABLE: Final = 254
 _PROBLEM: Final = "director"
 _DEVICES: Final = "director devices"
 _SERVICES: Final = "director services"
@@ -328,8 +333,7 @@ class Director:
         if self._serves_itself:
             return await self._hears_nobody(target)
         if target.platform.machine(target.machine).has(Role.NODE):
-            routes = await network.routes(_MAIN_TABLE)
-            return not any(route.prefix.prefixlen == 0 and route.nexthops for route in routes)
+            return not told_defaults(await network.routes(MAIN_TABLE))
         return not (await network.routes(LOCAL_TABLE) or await network.routes(REMOTE_TABLE))
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Final
 
+from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.journal import Journal
@@ -15,6 +16,7 @@ from pltfrms.model.machine import SERVICE_TABLE, Instance, Route
 from pltfrms.model.plan import Allocation, Target
 from pltfrms.model.service import Service
 from pltfrms.model.state import InstanceStatus
+from pltfrms.model.topology import Role
 from pltfrms.planner.instances.instances import instance_device, instance_spec
 from pltfrms.planner.instances.routes import service_routes
 from pltfrms.render.egress import Leaver
@@ -49,6 +51,7 @@ class Instances:
         self._journal = journal
         self._problems = problems
         self._drains = Drains(world.disk, problems)
+        self._answering = Answering(world, problems)
         self._around = Surroundings(
             world=world,
             journal=journal,
@@ -107,7 +110,13 @@ class Instances:
     # ---- routes ----------------------------------------------------------------------------
 
     async def observe(self) -> float:
-        """See `kernel.RouteSource`: runners tell us everything themselves."""
+        """See `kernel.RouteSource`: runners tell us everything else themselves."""
+        target = self._target
+        if target is not None and not self._answering.possible:
+            if target.platform.machine(target.machine).has(Role.EDGE):
+                self._answering.assume()  # nobody tells an edge how to answer
+            elif versions := {each.version for one in target.services for each in one.prefixes}:
+                await self._answering.look(versions)
         return _LOOK_AGAIN_SECONDS
 
     def routes(self) -> tuple[Route, ...] | None:
@@ -120,13 +129,14 @@ class Instances:
         if self._tasks is None or target is None or target.generation == 0 or balanced is None:
             return None
         runners = self._runners.values()
+        told = runners if self._answering.possible else ()
         made_of = (
             target,
             balanced,
             tuple((each.name, each.allocation, each.service) for each in runners),
-            frozenset(each.name for each in runners if each.ready),
+            frozenset(each.name for each in told if each.ready),
             frozenset(each.name for each in runners if each.instance is not None),
-            frozenset(each.name for each in runners if each.draining),
+            frozenset(each.name for each in told if each.draining),
         )
         if self._routes is None or self._routes[0] != made_of:
             self._routes = made_of, _routes(*made_of)
@@ -177,6 +187,8 @@ class Instances:
         self._announced = frozenset(
             (str(route.prefix), hop.device) for route in routes for hop in route.nexthops
         )
+        if self._announced:  # it was told before we began
+            self._answering.assume()
         self._drains.read(tuple(running.values()))
         self._found = dict(running)
 
