@@ -1,5 +1,6 @@
 """Which addresses a service gets, keeps and moves between."""
 
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -192,21 +193,49 @@ def test_a_move_in_one_step_is_refused_with_the_way_that_works() -> None:
     assert answers_on(same) == ["198.51.100.7"]
 
 
-def test_what_no_instance_has_yet_stays_fresh_through_a_second_move() -> None:
+def running(snapshot: Snapshot, *versions: int) -> Snapshot:
+    """Return it with one instance of `web` of each of these versions."""
+    every = [
+        make_allocation(f"web.fra.{n}-1", "fra-n1", slot=n, version=version)
+        for n, version in enumerate(versions, start=1)
+    ]
+    return replace(snapshot, allocations={each.id: each for each in every})
+
+
+def test_no_address_changes_while_an_instance_lacks_one() -> None:
     first = accepted(BOTH, wanting("198.51.100.7"))
-    first = replace(
-        first, allocations={"web.fra.1-1": make_allocation("web.fra.1-1", "fra-n1", version=1)}
-    )
-    second = accepted(first, wanting("198.51.100.7", "198.51.100.8"))
-    third = accepted(second, wanting("198.51.100.7", "198.51.100.8", "198.51.100.9"))
-    service = third.services["web"]
-    assert service.prefixes_at(2) == (ip_network("198.51.100.7/32"),)
-    rolled = {"web.fra.1-2": make_allocation("web.fra.1-2", "fra-n1", version=3)}
-    fourth = accepted(
-        replace(third, allocations=rolled),
-        wanting("198.51.100.7", "198.51.100.8", "198.51.100.9", "198.51.100.10"),
-    )
-    assert fourth.services["web"].fresh == (ip_network("198.51.100.10/32"),)
+    second = running(accepted(first, wanting("198.51.100.7", "198.51.100.8")), 2, 1)
+    words = r"web\.fra\.2-1 cannot answer on 198\.51\.100\.8 .* version 2 or later"
+    for wish in (["198.51.100.8"], ["198.51.100.7", "198.51.100.8", "198.51.100.9"]):
+        with pytest.raises(UsageError, match=words):
+            accepted(second, wanting(*wish))
+    rolled = running(second, 2, 2)
+    third = accepted(rolled, wanting("198.51.100.7", "198.51.100.8", "198.51.100.9"))
+    assert third.services["web"].fresh == (ip_network("198.51.100.9/32"),)
+
+
+def test_what_was_added_may_be_taken_back_while_instances_still_lack_it() -> None:
+    first = accepted(BOTH, wanting("198.51.100.7"))
+    second = running(accepted(first, wanting("198.51.100.7", "198.51.100.8")), 2, 1)
+    third = accepted(second, wanting("198.51.100.7"))
+    assert answers_on(third) == ["198.51.100.7"]
+    assert third.services["web"].prefixes_at(1) == third.services["web"].prefixes
+
+
+def test_an_address_that_instances_have_keeps_its_way_when_another_is_given_up() -> None:
+    first = accepted(BOTH, wanting("198.51.100.7"))
+    second = running(accepted(first, wanting("198.51.100.7", "198.51.100.8")), 2, 2)
+    third = accepted(second, wanting("198.51.100.8")).services["web"]
+    assert third.prefixes_at(2) == (ip_network("198.51.100.8/32"),)
+    assert third.version == 3
+
+
+def test_what_runs_of_a_deleted_namesake_is_no_way_to_the_new_service() -> None:
+    first = running(accepted(BOTH, wanting("198.51.100.7")), 1)
+    gone = delete_service(first, "web").snapshot
+    again = accepted(gone, wanting("198.51.100.8")).services["web"]
+    assert again.prefixes_at(1) == ()
+    assert again.prefixes_at(again.version) == again.prefixes
 
 
 def test_an_aggregate_may_go_when_no_service_has_an_address_of_it_any_more() -> None:
@@ -257,6 +286,53 @@ def _stepped(snapshot: Snapshot, name: str, what: str, addresses: list[str]) -> 
     said = addresses if what == "addresses" else []
     aggregates = (what,) if "/" in what else ()
     return accepted(snapshot, wanting(*said, aggregates=aggregates, name=name))
+
+
+_ONE, _OTHER = "198.51.100.1", "198.51.100.2"
+_WISHES = [[_ONE], [_ONE, _OTHER], [_OTHER, _ONE], [_OTHER]]
+_MOVES = st.lists(st.sampled_from(["delete", 1, 1, 2, *_WISHES]), max_size=20)
+
+
+@given(_MOVES)
+def test_an_instance_is_a_way_to_addresses_it_has_and_stays_one_while_they_are_wanted(
+    steps: list[str | int | list[str]],
+) -> None:
+    snapshot, ways = having("198.51.100.0/29"), set[tuple[str, Prefix]]()
+    has = set[tuple[str, Prefix]]()
+    for step in steps:
+        if isinstance(step, int):
+            snapshot = _replaced(snapshot, step)
+            name, before = f"web.fra.{step}-1", snapshot.services.get("web")
+            ways = {each for each in ways if each[0] != name}
+            has = {each for each in has if each[0] != name}
+            has |= {(name, each) for each in before.prefixes} if before else set()
+        elif step == "delete":
+            snapshot, has, ways = _stepped(snapshot, "web", step, []), set(), set()
+        else:
+            with suppress(UsageError):
+                snapshot = _stepped(snapshot, "web", "addresses", [*step])
+        wanted = snapshot.services["web"].prefixes if "web" in snapshot.services else ()
+        now = _ways(snapshot)
+        assert now <= has
+        assert {each for each in ways if each[1] in wanted} <= now
+        ways = now
+
+
+def _ways(snapshot: Snapshot) -> set[tuple[str, Prefix]]:
+    service = snapshot.services.get("web")
+    every = snapshot.allocations.values() if service else ()
+    return {
+        (each.id, p) for each in every if service for p in service.prefixes_at(each.version)
+    }
+
+
+def _replaced(snapshot: Snapshot, number: int) -> Snapshot:
+    """Return it with one of two instances of `web` of the newest version."""
+    service = snapshot.services.get("web")
+    if service is None:
+        return snapshot
+    one = make_allocation(f"web.fra.{number}-1", "fra-n1", version=service.version)
+    return replace(snapshot, allocations={**snapshot.allocations, one.id: one})
 
 
 def _check(snapshot: Snapshot) -> None:

@@ -11,6 +11,7 @@ from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role
 from pltfrms.planner.changes.giving import (
     first_prefixes,
+    made_again,
     moved,
     next_prefixes,
     with_prefixes,
@@ -89,17 +90,17 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
         return _accept_again(snapshot, spec, before)
     taken = {service.id for service in snapshot.services.values()}
     service_id = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    # Of a deleted namesake something may still run: it must not pass for the new service.
-    namesakes = (a.version for a in snapshot.allocations.values() if a.service == spec.name)
+    namesakes = (a for a in snapshot.allocations.values() if a.service == spec.name)
     service = Service(
         spec=spec,
         id=service_id,
-        version=1 + max(namesakes, default=0),
+        version=1,
         prefix4=None,
         prefix6=None,
         changed_ms=snapshot.now_ms,
     )
-    return with_prefixes(service, first_prefixes(snapshot, spec, service_id))
+    prefixes = first_prefixes(snapshot, spec, service_id)
+    return made_again(with_prefixes(service, prefixes), namesakes)
 
 
 def _check_words(platform: Platform, spec: ServiceSpec) -> None:
@@ -118,7 +119,7 @@ def _accept_again(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> Ser
     if (before.spec.run, before.spec.probe) == (spec.run, spec.probe) and not moves:
         return service
     service = replace(service, version=before.version + 1, changed_ms=snapshot.now_ms)
-    return moved(snapshot, before, service) if moves else service
+    return moved(before, service) if moves else service
 
 
 def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.homes import called, free_prefix, general, home_of, unfit
+from pltfrms.model.plan import Allocation
 from pltfrms.model.service import Service, ServiceSpec
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Aggregate, Platform
@@ -56,6 +57,9 @@ def next_prefixes(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> tup
             f"{', '.join(_bare(given_up))} at once, clients would lose it; first write "
             f"addresses: [{both}], and take the old one out when no client uses it any more"
         )
+    taken_back = not added and set(given_up) <= set(before.fresh)
+    if (added or given_up) and not taken_back:
+        _check_rolled_out(snapshot, before)
     return after
 
 
@@ -68,19 +72,47 @@ def with_prefixes(service: Service, prefixes: Iterable[Prefix]) -> Service:
     return replace(service, prefix4=four, prefix6=six, more=more)
 
 
-def moved(snapshot: Snapshot, before: Service, after: Service) -> Service:
+def moved(before: Service, after: Service) -> Service:
     """Return a service whose prefixes have changed, with those that its instances lack.
 
-    Its version is one that no instance has yet.
+    Its version is one that no instance has yet. What it already lacked does not change with
+    that: instances that have it stay the way to it.
     """
-    added = [each for each in after.prefixes if each not in before.prefixes]
-    behind = any(
-        each.service == before.name and each.version < before.fresh_from
+    added = tuple(each for each in after.prefixes if each not in before.prefixes)
+    if added:  # all instances have the others, else `next_prefixes` refuses
+        return replace(after, fresh=added, fresh_from=after.version)
+    fresh = tuple(each for each in before.fresh if each in after.prefixes)
+    return replace(after, fresh=fresh, fresh_from=before.fresh_from if fresh else 0)
+
+
+def made_again(service: Service, namesakes: Iterable[Allocation]) -> Service:
+    """Return a new service; what still runs of a deleted namesake has none of its prefixes.
+
+    Nor does it pass for an instance of the new one: its version is older.
+    """
+    versions = [each.version for each in namesakes]
+    if not versions:
+        return service
+    version = 1 + max(versions)
+    return replace(service, version=version, fresh=service.prefixes, fresh_from=version)
+
+
+def _check_rolled_out(snapshot: Snapshot, service: Service) -> None:
+    """Refuse while an instance lacks an address: one that others know might be lost."""
+    behind = sorted(
+        each.id
         for each in snapshot.allocations.values()
+        if each.service == service.name
+        and service.prefixes_at(each.version) != service.prefixes
     )
-    lacking = [each for each in before.fresh if behind and each in after.prefixes]
-    fresh = tuple(dict.fromkeys((*lacking, *added)))
-    return replace(after, fresh=fresh, fresh_from=after.version if fresh else 0)
+    if behind:
+        more = f" and {len(behind) - 1} more" if len(behind) > 1 else ""
+        raise UsageError(
+            f"service {service.name}: its addresses cannot change yet: {behind[0]}{more} "
+            f"cannot answer on {', '.join(_bare(service.fresh))} before it is replaced; wait "
+            f"until all have version {service.fresh_from} or later (`pltfrms explain "
+            f"service/{service.name}` says why one has not), or write the addresses from before"
+        )
 
 
 def _said(snapshot: Snapshot, spec: ServiceSpec) -> tuple[Prefix, ...]:
