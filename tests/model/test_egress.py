@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.addresses import contains
-from pltfrms.model.egress import egress_mode, node_egress, sources, unicast_of
+from pltfrms.model.egress import (
+    egress_mode,
+    node_egress,
+    services_and_instances,
+    sources,
+    unicast_of,
+)
 from pltfrms.model.service import Egress, EgressMode, Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.model.topology import Aggregate, Platform, Role
 from tests.render.platforms import SMALL, machine
@@ -60,6 +66,16 @@ def test_without_a_unicast_prefix_nothing_leaves_and_by_default_everything_with_
     assert egress_mode(UNICAST, SPEC, "ams") is EgressMode.NONE
     assert egress_mode(UNICAST, asks(EgressMode.NONE), "fra") is EgressMode.NONE
     assert sources(UNICAST, asks(EgressMode.NONE), NODE, 7).own == ()
+
+
+def test_pools_are_where_instances_are_looked_for_and_machines_are_not() -> None:
+    far = replace(SMALL.datacenters[0], name="far", id=200)
+    platform = replace(SMALL, datacenters=(*SMALL.datacenters, far))
+    last = machine("n4000", "far", Role.NODE, 4000)
+    pools, *_ = services_and_instances(platform, 6)
+    for each in (*platform.machines_of(Role.NODE), last):
+        assert contains(pools, platform.pool6(each))
+        assert platform.loopback6(each) not in pools
 
 
 @given(

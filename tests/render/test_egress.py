@@ -51,8 +51,21 @@ def test_only_what_leaves_and_its_answers_is_tracked() -> None:
     assert "ip daddr { 192.0.2.1 } accept" in found
     assert "ip6 daddr { 2001:db8:a:1::7 } accept" in found
     assert 'iifname . ip saddr { "i7" . 10.1.1.7 } accept' in found
-    assert found[-1] == "notrack"
-    assert chain(lines(leaver(7)), "sort_out_own")[-1] == "notrack"
+    untracked = [line for line in found if "notrack" in line]
+    assert all(line.startswith(("ip ", "ip6 ")) for line in untracked), "nobody else's packets"
+
+
+def test_what_the_machine_itself_says_and_hears_is_left_to_its_own_firewall() -> None:
+    found = lines(leaver(7))
+    assert chain(found, "sort_out")[1] == "fib daddr type local accept"
+    assert not any("hook output" in line for line in found)
+
+
+def test_nothing_is_sorted_out_where_nobody_asks() -> None:
+    for platform in (SMALL, UNICAST):
+        found = lines(leaver(7, EgressMode.NONE), platform=platform)
+        assert found
+        assert not any("notrack" in line or "ct state" in line for line in found)
 
 
 def test_ipv4_is_translated_to_the_nodes_address_and_ipv6_is_not() -> None:

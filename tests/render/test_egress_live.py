@@ -109,6 +109,27 @@ def ask(name: str, address: str, source: str = "", port: int = 80) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
+def fend_off() -> None:
+    """Give the node a firewall as hosts have them: in comes what is an answer."""
+    sh(
+        "nft -f -",
+        """
+        table inet host {
+          chain input {
+            type filter hook input priority 0; policy drop;
+            ct state established, related accept
+            meta l4proto ipv6-icmp accept
+          }
+        }
+        """,
+    )
+
+
+def ask_as_node(address: str, source: str) -> str:
+    words = ["python3", "-c", ASK, address, "80", source]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
 def tracked() -> int:
     return int(sh("cat /proc/sys/net/netfilter/nf_conntrack_count"))
 
@@ -135,11 +156,19 @@ async def scenario() -> None:
         assert ask("inst", THEIRS[6], OWN6, 81) == OWN6
         judge(EgressMode.OWN)
         assert ask("net", OWN6) == THEIRS[6]
+        # The node itself asks, whatever it is told to let its instances do.
+        sh("ip address add 203.0.113.9/32 dev lo && ip address add 10.1.1.0/32 dev lo")
+        fend_off()
+        for mode in (None, EgressMode.NONE):
+            judge(mode)
+            assert ask_as_node(THEIRS[4], "203.0.113.9") == "203.0.113.9"
+            assert ask_as_node(SERVICE, "10.1.1.0") == "10.1.1.0"
+            assert ask("net", SERVICE) == THEIRS[4]
         judge(EgressMode.NONE)
         assert ask("inst", THEIRS[4], INSIDE4) == "refused"
         assert ask("inst", THEIRS[6], OWN6) == "refused"
         assert ask("net", SERVICE) == THEIRS[4]
 
 
-def test_what_leaves_has_the_promised_source_and_the_service_stays_without_state() -> None:
+def test_what_leaves_has_the_promised_source_and_neither_service_nor_host_notices() -> None:
     in_machine(scenario)

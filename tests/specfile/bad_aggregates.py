@@ -26,4 +26,36 @@ AGGREGATES = (
         ),
         says="198.51.100.0/24 is called eu too",
     ),
+    Bad(
+        name="an aggregate inside a unicast prefix",
+        old=_AGGREGATES,
+        new=(
+            f"{_AGGREGATES[:-1]}, {{prefix: 192.0.0.0/16, unicast: fra}},\n  192.0.2.0/24] # <-"
+        ),
+        says="192.0.2.0/24 and 192.0.0.0/16 overlap, and machines of fra have addresses there",
+    ),
+    Bad(
+        name="a unicast prefix inside an aggregate",
+        old=_AGGREGATES,
+        new=f"{_AGGREGATES[:-1]},\n  {{prefix: 2001:db8:100:1000::/52, unicast: fra}}] # <-",
+        says="one would be given twice",
+    ),
+    Bad(
+        name="a unicast prefix inside that of another datacenter",
+        old=_AGGREGATES,
+        new=(
+            f"{_AGGREGATES[:-1]}, {{prefix: 192.0.0.0/16, unicast: fra}},\n"
+            "  {prefix: 192.0.2.0/24, unicast: ams}] # <-"
+        ),
+        says="one would be given twice",
+    ),
+    Bad(
+        name="IPv4 for instances of machines without IPv4",
+        old=_AGGREGATES,
+        new=(
+            f"infrastructure: [no-ipv4]\n{_AGGREGATES[:-1]},\n"
+            "  {prefix: 192.0.2.0/24, unicast: fra}] # <-"
+        ),
+        says="infrastructure has no IPv4",
+    ),
 )

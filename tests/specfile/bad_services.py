@@ -26,6 +26,11 @@ SERVICES = (
         "{per_datacenter: 2}\negress: {allow: [example.com]}",
         "'example.com' is neither a prefix nor a port",
     ),
+    _replicas(
+        "egress to a place that only one machine knows",
+        '{per_datacenter: 2}\negress: {allow: ["2001:db8::%x/32"]}',
+        "2001:db8::%x/32 has a scope (leave out %x)",
+    ),
     _probe("no probe", "", "probe: is missing"),
     _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
     _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),

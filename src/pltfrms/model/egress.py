@@ -18,6 +18,8 @@ from pltfrms.model.topology import Aggregate, Machine, Platform, Role
 
 _NODE_LENGTH: Final = 64
 """Of a node's part of an IPv6 unicast prefix."""
+_POOLS: Final = 0x1000 << 64
+"""The /52 of an IPv6 infrastructure prefix with the pools of all nodes (`Platform.pool6`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,17 @@ def unicast_of(platform: Platform, datacenter: str, version: int) -> Aggregate |
 def ours(platform: Platform, version: int) -> tuple[Prefix, ...]:
     """Return what is no internet: infrastructure and aggregates of one family."""
     every = (*platform.infrastructure, *(each.prefix for each in platform.aggregates))
+    return tuple(each for each in every if each.version == version)
+
+
+def services_and_instances(platform: Platform, version: int) -> tuple[Prefix, ...]:
+    """Return where services and instances have addresses, of one family.
+
+    Only in IPv4 the addresses of machines are among them.
+    """
+    pools6 = IPv6Network((int(platform.infrastructure6.network_address) | _POOLS, 52))
+    four = () if platform.infrastructure4 is None else (platform.infrastructure4,)
+    every = (*four, pools6, *(each.prefix for each in platform.aggregates))
     return tuple(each for each in every if each.version == version)
 
 

@@ -6,7 +6,14 @@ from ipaddress import IPv4Network, collapse_addresses
 from typing import Final, cast
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.egress import Sources, node_egress, ours, sources, unicast_of
+from pltfrms.model.egress import (
+    Sources,
+    node_egress,
+    ours,
+    services_and_instances,
+    sources,
+    unicast_of,
+)
 from pltfrms.model.service import EgressMode, EgressRule, ServiceSpec
 from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.render.text import fill
@@ -44,6 +51,8 @@ class _Family:
 
     word: str
     ours: str
+    passing: str
+    """Services and instances, wherever they are."""
     services: str
     inside: str
     """What no instance without egress may send from: pool and unicast addresses."""
@@ -134,6 +143,7 @@ def _family(
     return _Family(
         word=word,
         ours=_networks(ours(platform, version)),
+        passing=_networks(services_and_instances(platform, version)),
         services=_networks(
             each.prefix
             for each in platform.service_aggregates

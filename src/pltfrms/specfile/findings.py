@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.errors import Problem
-from pltfrms.model.addresses import Address, Prefix, contains
+from pltfrms.model.addresses import Address, Prefix, contains, scope_of
 from pltfrms.model.asns import AS_TRANS, LAST_ASNS
 from pltfrms.model.topology import Platform
 from pltfrms.model.traffic import Community
@@ -162,6 +162,13 @@ def check_end(where: Where, address: Address) -> Iterator[Finding]:
         yield Finding(where, f"{address} is no address of a machine on a network")
 
 
+def check_scope(where: Where, thing: Address | Prefix) -> Iterator[Finding]:
+    """Find an address or a prefix that means something on one machine alone."""
+    scope = scope_of(thing)
+    if scope:
+        yield Finding(where, f"{thing} has a scope", f"leave out %{scope}")
+
+
 def check_unicast(where: Where, address: Address) -> Iterator[Finding]:
     """Find an address that is not that of one machine, or only means one on some link."""
     if (
@@ -169,6 +176,6 @@ def check_unicast(where: Where, address: Address) -> Iterator[Finding]:
         or address.is_loopback
         or address.is_multicast
         or address.is_link_local
-        or getattr(address, "scope_id", None)
+        or scope_of(address)
     ):
         yield Finding(where, f"{address} is no address at which others reach a machine")

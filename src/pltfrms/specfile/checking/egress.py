@@ -8,13 +8,15 @@ from pltfrms.model.egress import addresses_per_node, node_egress, unicast_of
 from pltfrms.model.homes import spoken_for
 from pltfrms.model.service import EgressMode, ServiceSpec
 from pltfrms.model.topology import Aggregate, AnnouncePolicy, Machine, Platform, Role
-from pltfrms.specfile.findings import Finding, Where, nearest
+from pltfrms.specfile.findings import Finding, Where, check_scope, nearest
 
 _MOST_PER_NODE = 256
 
 
-def check_unicast(where: Where, platform: Platform, aggregate: Aggregate) -> Iterator[Finding]:
+def check_unicast(platform: Platform, index: int) -> Iterator[Finding]:
     """Find what is wrong with an aggregate as the unicast prefix of a datacenter."""
+    aggregate, where = platform.aggregates[index], ("aggregates", index)
+    yield from _check_apart(platform, index)
     per_node = addresses_per_node(aggregate)
     if not 1 <= per_node <= _MOST_PER_NODE or per_node & (per_node - 1):
         what = f"{per_node} is not a power of two in 1..{_MOST_PER_NODE}"
@@ -34,7 +36,24 @@ def check_unicast(where: Where, platform: Platform, aggregate: Aggregate) -> Ite
     if aggregate.announce is not AnnouncePolicy.HEALTHY_LOCAL:
         what = "a unicast prefix is always announced by its datacenter, and nowhere else"
         yield Finding((*where, "announce"), what, "leave it out")
+    if aggregate.prefix.version == 4 and platform.infrastructure4 is None:  # noqa: PLR2004
+        what = "infrastructure has no IPv4, and the prefix of a node is next to that"
+        yield Finding(here, what, "leave it out: instances ask over IPv6, or give it IPv4")
     yield from _check_room(here, platform, aggregate)
+
+
+def _check_apart(platform: Platform, index: int) -> Iterator[Finding]:
+    """Find two aggregates that would both give the same address to somebody."""
+    one = platform.aggregates[index]
+    for other in platform.aggregates[:index]:
+        nested = contains(one.prefix, other.prefix) or contains(other.prefix, one.prefix)
+        if nested and one.prefix != other.prefix and one.unicast != other.unicast:
+            site = one.unicast or other.unicast
+            what = (
+                f"{one.prefix} and {other.prefix} overlap, and machines of {site} have "
+                "addresses there: one would be given twice"
+            )
+            yield Finding(("aggregates", index), what, "take a prefix beside it")
 
 
 def _check_room(where: Where, platform: Platform, aggregate: Aggregate) -> Iterator[Finding]:
@@ -71,6 +90,8 @@ def check_egress(spec: ServiceSpec) -> Iterator[Finding]:
     for index, rule in enumerate(spec.egress.allow):
         if rule in spec.egress.allow[:index]:
             yield Finding(("egress", "allow", index), "is in the list twice", "keep one")
+        if rule.prefix is not None:
+            yield from check_scope(("egress", "allow", index), rule.prefix)
 
 
 def check_egress_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from pltfrms.model.numbering import (
     Numbering,
 )
 from pltfrms.model.topology import SECTIONS, Machine, Platform, Role
-from pltfrms.specfile.findings import Finding, Where, check_range
+from pltfrms.specfile.findings import Finding, Where, check_range, check_scope
 
 _LENGTH6 = 48
 
@@ -23,6 +23,7 @@ def check_numbering(platform: Platform) -> Iterator[Finding]:
     """Find infrastructure prefixes that cannot be used, and datacenters without room there."""
     where = ("infrastructure",)
     for prefix in platform.infrastructure:
+        yield from check_scope(where, prefix)
         if _is_unusable(prefix):
             yield Finding(where, f"{prefix} cannot be addresses of machines")
     six, four = platform.infrastructure6, platform.infrastructure4

@@ -30,6 +30,7 @@ from pltfrms.specfile.findings import (
     check_interface,
     check_machine_name,
     check_name,
+    check_scope,
     nearest,
     not_routable,
 )
@@ -65,7 +66,7 @@ def _check_prefixes(platform: Platform) -> Iterator[Finding]:
         if prefix in prefixes[:index]:
             yield Finding(where, f"{prefix} is in the list twice", "keep one")
         yield from _check_region(platform, index)
-        yield from check_unicast(where, platform, platform.aggregates[index])
+        yield from check_unicast(platform, index)
     if not platform.service_aggregates:
         what = "there is no prefix for services"
         yield Finding(("aggregates",), what, "IPv4, IPv6 or both", absent="")
@@ -105,6 +106,7 @@ def _check_announcing(platform: Platform, index: int) -> Iterator[Finding]:
 
 def _check_aggregate(where: Where, prefix: Prefix) -> Iterator[Finding]:
     longest = MAX_LENGTH[prefix.version]
+    yield from check_scope(where, prefix)
     if prefix.prefixlen > longest:
         what = f"{prefix} is longer than /{longest}: other networks would filter it"
         yield Finding(where, what, f"use a prefix of /{longest} or shorter")

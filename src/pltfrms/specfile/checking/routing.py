@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface
 
-from pltfrms.model.addresses import Address, Interface
+from pltfrms.model.addresses import Address, Interface, scope_of
 from pltfrms.model.peering import Session
 from pltfrms.model.topology import (
     Link,
@@ -198,7 +198,7 @@ def _check_families(where: Where, session: Session) -> Iterator[Finding]:
         return
     for index, (near, far) in enumerate(zip(session.ours, session.theirs, strict=True)):
         here = (*where, "theirs", index)
-        if getattr(near, "scope_id", None) or getattr(far, "scope_id", None):
+        if scope_of(near) or scope_of(far):
             yield Finding(here, "an address must not have a scope (%)")
         if far == near.ip:
             yield Finding(here, f"{far} is our own address")

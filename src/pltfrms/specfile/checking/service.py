@@ -11,7 +11,14 @@ from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
 from pltfrms.specfile.checking.variables import check_variables
-from pltfrms.specfile.findings import Finding, Where, check_name, check_range, nearest
+from pltfrms.specfile.findings import (
+    Finding,
+    Where,
+    check_name,
+    check_range,
+    check_scope,
+    nearest,
+)
 
 VARIABLES = (
     "instance",
@@ -73,6 +80,7 @@ def _check_said(spec: ServiceSpec) -> Iterator[Finding]:
     for index, address in enumerate(spec.addresses):
         if address in spec.addresses[:index]:
             yield Finding(("addresses", index), f"{address} is in the list twice", "keep one")
+        yield from check_scope(("addresses", index), address)
 
 
 def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
