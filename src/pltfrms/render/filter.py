@@ -82,11 +82,17 @@ class _Family:
     neighbours: str
     private: str
     """What no packet to the outside may be from."""
+    public: str
+    """What may, though it is in `private`: in a rehearsal aggregates are."""
+    own_tunnel_ends: str
+    """The near ends of tunnels, with the far ones: perhaps somebody translates them."""
+    inside: str
+    """Addresses of machines that mean nothing outside."""
     lines: str
     """Networks of our ports: the edge speaks from them, whatever they are."""
     error_types: str
     errors: tuple[tuple[str, Address], ...]
-    """Per port, from which address errors of ours are told to the outside."""
+    """Per port, from which address errors are told to the outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +161,12 @@ def _family(
         tunnel_ends=_elements(f"{far} . {near}" for far, near, _ in ends),
         tunnel_ports=_elements(f"{far} . {port}" for far, _, port in ends),
         private=_networks((*infrastructure, *_PRIVATE[number])),
+        public=_networks(_public(platforms, number)),
+        own_tunnel_ends=_elements(f"{near} . {far}" for far, near, _ in ends),
+        inside=_networks(infrastructure),
         lines=_networks(_link_networks(sessions, number)),
         error_types=_ERRORS[number],
-        errors=tuple(_error_sources(sessions, number)),
+        errors=tuple(_error_sources(platform, machine, sessions, number)),
         neighbours=_elements(
             f'"{session.interface}" . {theirs}'
             for _, session in sessions
@@ -167,14 +176,35 @@ def _family(
     )
 
 
-def _error_sources(sessions: Sequence[_Pair], number: int) -> Iterator[tuple[str, Address]]:
-    """Yield each port with an address of ours there that others can answer."""
-    found: dict[str, Address] = {}
-    for _, session in sessions:
-        for ours in session.ours:
-            if ours.version == number and not ours.is_link_local:
-                found.setdefault(session.interface, ours.ip)
-    yield from found.items()
+def _public(platforms: Sequence[Platform], number: int) -> Iterator[Prefix]:
+    """Yield what the operator announces of what is private elsewhere."""
+    for platform in platforms:
+        allowed = (each.prefix for peer in platform.peers for each in peer.allowed)
+        for prefix in (*(each.prefix for each in platform.aggregates), *allowed):
+            private = (each for each in _PRIVATE[number] if each.version == prefix.version)
+            if any(prefix.overlaps(each) for each in private):
+                yield prefix
+
+
+def _error_sources(
+    platform: Platform, machine: str, sessions: Sequence[_Pair], number: int
+) -> Iterator[tuple[str, Address]]:
+    """Yield each port with an address that others may see: ours there, if there is one.
+
+    Else it is the first of an aggregate, which nobody has and every neighbour lets through:
+    nobody answers an error.
+    """
+    here = platform.aggregates_of(platform.machine(machine).datacenter)
+    stand_ins = [each.prefix.network_address for each in here if each.prefix.version == number]
+    for port in dict.fromkeys(session.interface for _, session in sessions):
+        near = [
+            each.ip
+            for _, session in sessions
+            for each in session.ours
+            if session.interface == port and each.version == number and not each.is_link_local
+        ]
+        for address in (*near, *stand_ins)[:1]:
+            yield port, address
 
 
 def _ports_of_customers(sessions: Sequence[_Pair]) -> Iterator[_CustomerPort]:
