@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pltfrms.model.api import Change
 from pltfrms.model.interventions import Drain, Interventions
 from pltfrms.model.plan import Place, Plan, Step
+from pltfrms.model.service import ServiceSpec
 from pltfrms.model.state import (
     Contact,
     InstanceStatus,
@@ -139,6 +140,7 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
             cpu=random.choice((0.1, 0.3)),
             max_per_node=random.randint(1, 3),
         )
+        spec = _counted(spec, random)
         return apply_change(snapshot, Change(services=(spec,))).snapshot
     machines = snapshot.platform.machines
     if what == "remove-node" and len(machines) > 1:
@@ -155,6 +157,17 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     if what == "delete" and name:
         return delete_service(snapshot, name).snapshot
     return snapshot
+
+
+def _counted(spec: ServiceSpec, random: Random) -> ServiceSpec:
+    """Say in one of the ways how many replicas there are to be."""
+    how = random.choice(("everywhere", "by name", "both", "in all"))
+    if how == "in all":
+        return replace(spec, per_datacenter=0, total=random.randint(1, 7))
+    if how == "everywhere":
+        return spec
+    counts = (("fra", random.randint(1, 4)),)
+    return replace(spec, counts=counts, per_datacenter=spec.per_datacenter * (how == "both"))
 
 
 def _obey(snapshot: Snapshot, machine: str, random: Random) -> Snapshot:

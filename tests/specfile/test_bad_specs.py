@@ -10,8 +10,9 @@ from pltfrms.errors import Problem, SpecError
 from pltfrms.specfile import load_lab, load_platform, load_service
 from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_labs import LABS
+from tests.specfile.bad_replicas import REPLICAS
 from tests.specfile.bad_services import SERVICES
-from tests.specfile.bad_sessions import EMPTY_SERVICES, SESSIONS
+from tests.specfile.bad_sessions import SESSIONS
 from tests.specfile.bad_specs import PLATFORMS, Bad
 
 EXAMPLE = Path("examples/three-datacenters")
@@ -54,7 +55,7 @@ def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     assert_said(problems, bad, path, line)
 
 
-@pytest.mark.parametrize("bad", [*SERVICES, *EMPTY_SERVICES], ids=names)
+@pytest.mark.parametrize("bad", [*SERVICES, *REPLICAS], ids=names)
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)
     platform = load_platform(EXAMPLE / "platform.yaml")

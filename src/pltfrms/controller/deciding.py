@@ -49,7 +49,12 @@ def work_of(snapshot: Snapshot) -> int:
     """Return how much there is to look at: replicas that run or are to run, and machines."""
     everywhere = snapshot.platform.datacenters
     specs = [service.spec for service in snapshot.services.values()]
-    wanted = sum(spec.per_datacenter * len(spec.datacenters or everywhere) for spec in specs)
+    wanted = sum(
+        spec.total
+        + sum(count for _, count in spec.counts)
+        + spec.per_datacenter * len(spec.datacenters or everywhere)
+        for spec in specs
+    )
     return max(len(snapshot.allocations), wanted) + len(snapshot.statuses)
 
 

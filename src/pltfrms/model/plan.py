@@ -100,7 +100,7 @@ class Allocation:
     service: str
     datacenter: str
     replica: int
-    """1..per_datacenter."""
+    """From 1 to the number that the service wants in the datacenter."""
     number: int
     """Counts the allocations of this replica, from 1."""
     node: str

@@ -98,7 +98,7 @@ class ServiceSpec:
     run: Run
     probe: Probe
     per_datacenter: int
-    """Exact number of replicas in each datacenter."""
+    """Exact number of replicas in each datacenter that `counts` does not name."""
     datacenters: tuple[str, ...] = ()
     """Where it runs; empty means in every datacenter that has nodes."""
     max_per_node: int = 1
@@ -114,6 +114,10 @@ class ServiceSpec:
     """What its instances may reach in the internet, and from which address."""
     aggregates: tuple[str, ...] = ()
     """Which aggregates its addresses come from, by prefix or name, one per family at most."""
+    counts: tuple[tuple[str, int], ...] = ()
+    """Exact number of replicas in these datacenters, by name."""
+    total: int = 0
+    """Number of replicas in all of its datacenters, instead of the two; 0: they say it."""
     addresses: tuple[Address, ...] = ()
     """All that it answers on, if the operator says so; of each family the main one first."""
 

@@ -127,8 +127,8 @@ def test_after_healing_it_ends_with_exactly_what_is_wanted(snapshot: Snapshot) -
     wanted = {
         f"{service.name}.{datacenter}.{replica}"
         for service in end.services.values()
-        for datacenter in draft.wanted_datacenters(service)
-        for replica in range(1, service.spec.per_datacenter + 1)
+        for datacenter, count in draft.wanted(service).items()
+        for replica in range(1, count + 1)
     }
     placed = Counter(a.id.rsplit("-", 1)[0] for a in end.allocations.values())
     noted = {note.about for note in plan.notes}

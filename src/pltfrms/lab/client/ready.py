@@ -17,6 +17,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.processes.patience import Patience
 from pltfrms.model.api import Change
+from pltfrms.model.replicas import replicas_of
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
 from pltfrms.model.topology import Role
@@ -199,8 +200,7 @@ def _sessions_of(snapshot: Snapshot, machine: str) -> int:
 
 
 def _wanted(snapshot: Snapshot, service: Service) -> int:
-    with_nodes = {m.datacenter for m in snapshot.platform.machines if m.has(Role.NODE)}
-    return service.spec.per_datacenter * len(service.spec.datacenters or with_nodes)
+    return sum(replicas_of(snapshot.platform, service.spec).values())
 
 
 def ask_all(

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pltfrms.model.guards import Guard, Verdict
 from pltfrms.model.interventions import Drain, Interventions
+from pltfrms.model.replicas import counted
 from pltfrms.model.state import Contact, MachineView, Snapshot
 from pltfrms.model.topology import Machine, Role
 from pltfrms.planner.placement.draft import Draft
@@ -139,6 +140,10 @@ def _room(snapshot: Snapshot, datacenter: str, nodes: Iterable[Machine]) -> int:
         allocations={},
         statuses={},
         machines={machine.name: view for machine in machines},
+        services={
+            name: replace(service, spec=counted(snapshot.platform, service.spec))
+            for name, service in snapshot.services.items()
+        },
     )
     draft = Draft(empty)
     fill_replicas(draft)

@@ -29,6 +29,7 @@ class _World:
             for instance in status.instances
             if instance.phase is Phase.READY
         }
+        self._shares: dict[str, dict[str, int]] = {}
         self.recorded: dict[str, Allocation] = {}
         self.on_node: dict[str, dict[str, Allocation]] = defaultdict(dict)
         self.in_site: dict[tuple[str, str], dict[str, Allocation]] = defaultdict(dict)
@@ -46,9 +47,45 @@ class _World:
             self.on_node[gone.node].pop(name, None)
             self.in_site[gone.service, gone.datacenter].pop(name, None)
 
+    def share(self, service: Service, datacenter: str) -> int:
+        """Return how many replicas of a service a datacenter is to have."""
+        if not service.spec.total:
+            return dict(service.spec.counts).get(datacenter, service.spec.per_datacenter)
+        if service.name not in self._shares:
+            self._shares[service.name] = _shares(self.snapshot, service)
+        return self._shares[service.name].get(datacenter, 0)
+
     def of_replica(self, one: Allocation) -> list[Allocation]:
         site = self.in_site[one.service, one.datacenter].values()
         return [other for other in site if other.replica == one.replica]
+
+
+def _shares(snapshot: Snapshot, service: Service) -> dict[str, int]:
+    """Give one replica after the other to the datacenter with fewest of those with room."""
+    spec, platform = service.spec, snapshot.platform
+    rooms: dict[str, int] = {}
+    for dc in sorted(platform.datacenters, key=lambda each: each.id):
+        nodes = platform.machines_of(Role.NODE, dc.name)
+        if nodes and (not spec.datacenters or dc.name in spec.datacenters):
+            rooms[dc.name] = sum(_fitting(snapshot, service, node) for node in nodes)
+    shares = dict.fromkeys(rooms, 0)
+    for number in range(spec.total if rooms else 0):
+        full = number >= sum(rooms.values())
+        beyond = {dc: max(0, shares[dc] - rooms[dc]) for dc in rooms}
+        open_ = [dc for dc in rooms if full or shares[dc] < rooms[dc]]
+        shares[min(open_, key=(beyond if full else shares).__getitem__)] += 1
+    return shares
+
+
+def _fitting(snapshot: Snapshot, service: Service, node: Machine) -> int:
+    run, limit = service.spec.run, service.spec.max_per_node
+    fit = min(limit, snapshot.platform.numbering.instances)
+    while fit and (
+        fit * round(run.cpu * 1000) > round(node.cpu * 1000)
+        or fit * run.memory_bytes > node.memory_bytes
+    ):
+        fit -= 1
+    return fit
 
 
 def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
@@ -81,7 +118,7 @@ def _check_step(world: _World, step: Step) -> list[str]:
         return [f"{new.node} is not a node of {new.datacenter}"]
     return [
         *_check_name(world, new),
-        *_check_wish(world.snapshot, service, new),
+        *_check_wish(world, service, new),
         *_check_room(world, new, node),
         *_check_spread(world, new, service),
         *_check_reason(world, new),
@@ -106,11 +143,13 @@ def _check_name(world: _World, new: Allocation) -> list[str]:
     return problems
 
 
-def _check_wish(snapshot: Snapshot, service: Service, new: Allocation) -> list[str]:
+def _check_wish(world: _World, service: Service, new: Allocation) -> list[str]:
+    snapshot = world.snapshot
     problems = []
-    if not 1 <= new.replica <= service.spec.per_datacenter:
-        problems.append(f"replica {new.replica} of {service.spec.per_datacenter}")
-    if service.spec.datacenters and new.datacenter not in service.spec.datacenters:
+    wanted = world.share(service, new.datacenter)
+    if not 1 <= new.replica <= wanted:
+        problems.append(f"replica {new.replica} of {wanted}")
+    if not _is_named(snapshot, service, new.datacenter):
         problems.append("the spec does not name its datacenter")
     if new.version != service.version:
         problems.append(f"version {new.version} instead of {service.version}")
@@ -178,27 +217,54 @@ def _check_stop(world: _World, step: Stop) -> list[str]:
     if world.recorded.get(old.id) != old:
         return ["stopped, but not recorded"]
     if step.reason in _BY_SPEC:
-        return _check_spec_stop(world.snapshot, step)
+        return [*_check_spec_stop(world, step), *_check_enough(world, step)]
     left = [
         other for other in world.of_replica(old) if other.id != old.id and _serves(world, other)
     ]
     return [] if left else ["stopped, but no other copy of the replica serves"]
 
 
-def _check_spec_stop(snapshot: Snapshot, step: Stop) -> list[str]:
-    old, service = step.allocation, snapshot.services.get(step.allocation.service)
+def _check_spec_stop(world: _World, step: Stop) -> list[str]:
+    snapshot, old = world.snapshot, step.allocation
+    service = snapshot.services.get(old.service)
     if (step.reason is Reason.SERVICE_DELETED) != (service is None):
         return [f"stopped as {step.reason}, which is not so"]
     if service and step.reason is Reason.SCALED_DOWN:
-        wanted = old.replica <= service.spec.per_datacenter
+        wanted = old.replica <= world.share(service, old.datacenter)
         return ["stopped, but the spec wants the replica"] if wanted else []
     if service and step.reason is Reason.DATACENTER_LEFT:
-        nodes = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
-        named = service.spec.datacenters or nodes
         exists = old.datacenter in {dc.name for dc in snapshot.platform.datacenters}
-        if exists and old.datacenter in named:
+        if exists and _is_named(snapshot, service, old.datacenter):
             return ["stopped, but the spec names its datacenter"]
     return []
+
+
+def _check_enough(world: _World, step: Stop) -> list[str]:
+    """With a total, what serves is stopped only while so many others serve."""
+    old, service = step.allocation, world.snapshot.services.get(step.allocation.service)
+    if service is None or not service.spec.total:
+        return []
+    if not _serves(world, old) or old.node not in world.machines:
+        return []
+    serving = {
+        (each.datacenter, each.replica)
+        for site, allocations in world.in_site.items()
+        if site[0] == old.service
+        for each in allocations.values()
+        if each.id != old.id and _serves(world, each) and each.node in world.machines
+    }
+    enough = len(serving) >= service.spec.total
+    return [] if enough else [f"stopped, but only {len(serving)} others serve"]
+
+
+def _is_named(snapshot: Snapshot, service: Service, datacenter: str) -> bool:
+    """Return whether a spec wants replicas in a datacenter, be it none at the moment."""
+    spec = service.spec
+    nodes = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
+    if spec.total:
+        return datacenter in nodes and datacenter in (spec.datacenters or nodes)
+    everywhere = spec.datacenters or nodes if spec.per_datacenter else ()
+    return datacenter in everywhere or datacenter in {name for name, _ in spec.counts}
 
 
 def _check_moves(world: _World, plan: Plan) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
+from pltfrms.model.replicas import replicas_of, sizes_of
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
 from pltfrms.model.topology import Machine, Role
@@ -65,6 +66,8 @@ class Draft:
             datacenter: tuple(n for n in nodes if self.contact(n.name) is Contact.PRESENT)
             for datacenter, nodes in self._nodes_of.items()
         }
+        self._sizes = sizes_of(snapshot.platform)
+        self._wanted: dict[str, Mapping[str, int]] = {}
         self.drained_nodes = snapshot.interventions.drained_nodes(snapshot.now_ms)
         """Names of the nodes that an operator drains."""
         self._open = {
@@ -117,18 +120,13 @@ class Draft:
         """Return how many nodes of a datacenter are out of contact."""
         return self._lost_counts.get(datacenter, 0)
 
-    def wanted_datacenters(self, service: Service) -> tuple[str, ...]:
-        """Return where a service is wanted, in the order of the platform.
-
-        Without a list: every datacenter that has nodes. A name that the platform does not
-        have (any more) is left out.
-        """
-        named = service.spec.datacenters or self._nodes_of
-        return tuple(
-            datacenter.name
-            for datacenter in self.snapshot.platform.datacenters
-            if datacenter.name in named
-        )
+    def wanted(self, service: Service) -> Mapping[str, int]:
+        """Return how many replicas a service wants by datacenter, in the platform's order."""
+        found = self._wanted.get(service.name)
+        if found is None:
+            found = replicas_of(self.snapshot.platform, service.spec, self._sizes)
+            self._wanted[service.name] = found
+        return found
 
     def contact(self, node: str) -> Contact:
         """Return the contact state of a node."""

@@ -17,7 +17,7 @@ def empty_nodes(draft: Draft) -> None:
     if not draft.drained_nodes:
         return
     for _, service in sorted(draft.snapshot.services.items()):
-        for datacenter in draft.wanted_datacenters(service):
+        for datacenter in draft.wanted(service):
             if is_braked(draft, datacenter):
                 continue
             replicas = draft.replicas(service.name, datacenter).values()

@@ -1,26 +1,57 @@
 """Stop what the spec does not want any more."""
 
-from pltfrms.model.plan import Reason
+from collections.abc import Iterator
+
+from pltfrms.model.plan import Allocation, Reason
+from pltfrms.model.service import Service
 from pltfrms.planner.placement.draft import Draft
 
 
 def stop_unwanted(draft: Draft) -> None:
     """Stop allocations of deleted services, left datacenters and surplus replicas."""
-    snapshot = draft.snapshot
-    wanted = {
-        name: frozenset(draft.wanted_datacenters(service))
-        for name, service in snapshot.services.items()
-    }
     for name, datacenter in tuple(draft.sites()):
-        service = snapshot.services.get(name)
-        for replica, allocations in sorted(draft.replicas(name, datacenter).items()):
-            if service is None:
-                reason = Reason.SERVICE_DELETED
-            elif datacenter not in wanted[name]:
-                reason = Reason.DATACENTER_LEFT
-            elif replica > service.spec.per_datacenter:
-                reason = Reason.SCALED_DOWN
-            else:
-                continue
+        service = draft.snapshot.services.get(name)
+        if service is None or not service.spec.total:
+            for _, allocations, reason in tuple(_unwanted(draft, service, name, datacenter)):
+                for allocation in tuple(allocations):
+                    draft.stop(allocation, reason)
+    for _, service in sorted(draft.snapshot.services.items()):
+        if service.spec.total:
+            _shift(draft, service)
+
+
+def _unwanted(
+    draft: Draft, service: Service | None, name: str, datacenter: str
+) -> Iterator[tuple[int, list[Allocation], Reason]]:
+    """Yield the replicas of a datacenter that are not wanted, and why."""
+    wanted = draft.wanted(service) if service else {}
+    for replica, allocations in sorted(draft.replicas(name, datacenter).items()):
+        if service is None:
+            yield replica, allocations, Reason.SERVICE_DELETED
+        elif datacenter not in wanted:
+            yield replica, allocations, Reason.DATACENTER_LEFT
+        elif replica > wanted[datacenter]:
+            yield replica, allocations, Reason.SCALED_DOWN
+
+
+def _shift(draft: Draft, service: Service) -> None:
+    """Stop what a total does not want where it is, as long as so many serve elsewhere.
+
+    When shares change, as with a new datacenter, the others serve until the new ones do.
+    """
+    here = [site for site in tuple(draft.sites()) if site[0] == service.name]
+    serving = {
+        (datacenter, replica)
+        for _, datacenter in here
+        for replica, allocations in draft.replicas(service.name, datacenter).items()
+        if any(map(draft.ready, allocations))
+    }
+    for _, datacenter in here:
+        surplus = tuple(_unwanted(draft, service, service.name, datacenter))
+        for replica, allocations, reason in reversed(surplus):
+            if (datacenter, replica) in serving:
+                if len(serving) <= service.spec.total:
+                    continue
+                serving.remove((datacenter, replica))
             for allocation in tuple(allocations):
                 draft.stop(allocation, reason)

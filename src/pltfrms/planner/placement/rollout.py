@@ -12,7 +12,7 @@ from pltfrms.planner.placement.placement import Wish, place
 def roll_out(draft: Draft) -> None:
     """Replace at most one outdated allocation per service and datacenter."""
     for _, service in sorted(draft.snapshot.services.items()):
-        for datacenter in draft.wanted_datacenters(service):
+        for datacenter in draft.wanted(service):
             old = _next(draft, service, datacenter)
             if old:
                 wish = Wish(

@@ -14,10 +14,10 @@ UNEVEN_BY = 2
 def spread_out(draft: Draft) -> None:
     """Begin at most one move per service and datacenter, while nothing else is under way."""
     for _, service in sorted(draft.snapshot.services.items()):
-        if service.spec.per_datacenter < UNEVEN_BY:
-            continue
-        for datacenter in draft.wanted_datacenters(service):
+        for datacenter, count in draft.wanted(service).items():
             # Usually all is even; then no node needs to be looked at.
+            if count < UNEVEN_BY:
+                continue
             if _has_pile(draft, service, datacenter) and _is_quiet(draft, service, datacenter):
                 _move_one(draft, service, datacenter)
 
@@ -36,7 +36,7 @@ def _is_quiet(draft: Draft, service: Service, datacenter: str) -> bool:
     """Return whether each replica has one ready allocation of the newest version."""
     replicas = draft.replicas(service.name, datacenter)
     return (
-        len(replicas) == service.spec.per_datacenter
+        len(replicas) == draft.wanted(service)[datacenter]
         and all(
             len(allocations) == 1
             and allocations[0].version == service.version

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from pltfrms.model.addresses import Prefix, contains
 from pltfrms.model.egress import addresses_per_node, node_egress, unicast_of
 from pltfrms.model.homes import spoken_for
+from pltfrms.model.replicas import replicas_of
 from pltfrms.model.service import EgressMode, ServiceSpec
 from pltfrms.model.topology import Aggregate, AnnouncePolicy, Machine, Platform, Role
 from pltfrms.specfile.findings import Finding, Where, check_scope, nearest
@@ -99,9 +100,8 @@ def check_egress_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding
     mode, where = spec.egress.mode, ("egress", "mode")
     if mode in {None, EgressMode.NONE}:
         return
-    names = [datacenter.name for datacenter in platform.datacenters]
-    for name in spec.datacenters or names:
-        if name not in names or not platform.machines_of(Role.NODE, name):
+    for name in replicas_of(platform, spec):
+        if not platform.machines_of(Role.NODE, name):
             continue
         found = [unicast_of(platform, name, version) for version in (4, 6)]
         if not any(found):

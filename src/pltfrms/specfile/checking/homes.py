@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from pltfrms.model.homes import called, home_of, unfit
+from pltfrms.model.replicas import replicas_of
 from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform
 from pltfrms.specfile.findings import Finding, Where, nearest
 
 
@@ -43,7 +44,7 @@ def _check_reach(
     where: Where, spec: ServiceSpec, platform: Platform, aggregate: Aggregate
 ) -> Iterator[Finding]:
     """Find an aggregate that no datacenter would announce because of the service."""
-    runs = spec.datacenters or {node.datacenter for node in platform.machines_of(Role.NODE)}
+    runs = replicas_of(platform, spec)
     local = aggregate.announce is AnnouncePolicy.HEALTHY_LOCAL
     if local and aggregate.datacenters and not set(aggregate.datacenters) & set(runs):
         only = ", ".join(aggregate.datacenters)

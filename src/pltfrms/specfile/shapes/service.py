@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from pltfrms.model.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.shapes.shapes import Shape
@@ -42,10 +42,20 @@ class RunShape(Shape):
 
 
 class ReplicasShape(Shape):
-    """How many copies, and where."""
+    """How many copies, and where.
 
-    per_datacenter: int
-    """Exact number of replicas in each datacenter."""
+    per_datacenter, a number for each datacenter by name ({fra: 4, ams: 2}), both (the names are
+    exceptions), or total.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, int] = Field(init=False)
+
+    per_datacenter: int | None = None
+    """Exact number of replicas in each datacenter that is not named with another one."""
+    total: int | None = None
+    """Exact number in all datacenters, instead: spread evenly, as far as their nodes have room
+    for them. Failures and drains do not change what each of them has."""
     datacenters: list[str] = Field(default_factory=list)
     """Where it runs; by default in every datacenter that has nodes."""
     max_per_node: int = 1
