@@ -29,6 +29,7 @@ def test_controllers_gone_agent_restarted_node_rebooted(healthy: Rig) -> None:
     healthy.client.heal(f"daemon/{node}/agent")
     watcher.join()
     assert report["lost"] == 0
+
     # Still without any controller: a rebooted node serves again, from its own disk.
     def announces() -> bool:
         routes = healthy.run("fra-e1", "ip", "route", "show", "198.51.100.1")

@@ -10,6 +10,7 @@ from pltfrms.specfile.load import (
     load_platform,
     load_service,
 )
+from pltfrms.specfile.reference import reference
 
 __all__ = [
     "check_platform",
@@ -20,4 +21,5 @@ __all__ = [
     "load_lab",
     "load_platform",
     "load_service",
+    "reference",
 ]

@@ -41,6 +41,11 @@ class RunShape(Shape):
     """Time between the polite and the hard end of an instance."""
 
 
+_Count = Annotated[
+    int, Field(description="Exact number of replicas in the datacenter of this name.")
+]
+
+
 class ReplicasShape(Shape):
     """How many copies, and where.
 
@@ -49,7 +54,7 @@ class ReplicasShape(Shape):
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, int] = Field(init=False)
+    __pydantic_extra__: dict[str, _Count] = Field(init=False)
 
     per_datacenter: int | None = None
     """Exact number of replicas in each datacenter that is not named with another one."""
