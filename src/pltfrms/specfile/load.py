@@ -133,8 +133,7 @@ def load_directory(
     if not path.is_dir():
         what = "is not a directory"
         raise SpecError((Problem(str(path), 0, "", what, "is the path right?"),))
-    files = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
-    documents = [read(file) for file in files]
+    documents = _documents(path)
     by_kind = {kind: [d for d in documents if _kind(d) == kind] for kind in _SHAPES}
     unknown = [d for d in documents if _kind(d) is None]
     problems = [
@@ -157,6 +156,21 @@ def load_directory(
     _note(notes, *platforms, *services)
     specs = tuple(outcome.word for outcome in services if outcome.word is not None)
     return platform, specs, labs[0].word if labs else None
+
+
+def lines_of(path: Path) -> dict[str, tuple[str, dict[str, int]]]:
+    """Return where `platform` and each `service NAME` stands: file, and line by top field.
+
+    What cannot be read is left out: who asks has read it before.
+    """
+    found: dict[str, tuple[str, dict[str, int]]] = {}
+    for document in [read(path)] if path.is_file() else _documents(path):
+        kind = _kind(document)
+        if kind in {"platform", "service"} and isinstance(document.data, dict):
+            what = kind if kind == "platform" else f"service {document.data[kind]}"
+            lines = {key: document.line((key,)) for key in document.data}
+            found[what] = (document.file, lines)
+    return found
 
 
 def json_schema(kind: Kind) -> dict[str, Any]:
@@ -270,6 +284,11 @@ def _refuse(problems: Iterable[Problem]) -> None:
 
 
 # ---- which file is what --------------------------------------------------------------------
+
+
+def _documents(path: Path) -> list[Document]:
+    files = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
+    return [read(file) for file in files]
 
 
 def _kind(document: Document) -> Kind | None:

@@ -87,8 +87,16 @@ def test_a_full_aggregate_is_refused() -> None:
     small = replace(EMPTY, platform=replace(EMPTY.platform, aggregates=aggregates))
     change = Change(services=(make_spec("a"), make_spec("b")))
     full = apply_change(small, change).snapshot
-    with pytest.raises(UsageError, match="no address left for service id 3"):
-        apply_change(full, Change(services=(make_spec("c"),)))
+    third = Change(services=(make_spec("c"),))
+    with pytest.raises(
+        UsageError, match=r"no address left for service id 3.* add an"
+    ) as caught:
+        apply_change(full, third)
+    assert "delete" not in str(caught.value), "that would end what serves"
+    regional = Aggregate(prefix=IPv4Network("203.0.113.0/24"), datacenters=("fra",))
+    wider = replace(full.platform, aggregates=(*aggregates, regional))
+    with pytest.raises(UsageError, match=r"room, `aggregate: 203\.0\.113\.0/24`"):
+        apply_change(replace(full, platform=wider), third)
 
 
 def test_a_service_that_needs_an_ipv4_address_of_its_own_is_refused_where_there_is_none() -> (

@@ -150,10 +150,17 @@ def _from_aggregates(snapshot: Snapshot, spec: ServiceSpec, family: int, number:
             f"service {spec.name}: every IPv{family} aggregate is announced by some "
             "datacenters only, so say which it is to be: `aggregate:` in its file"
         )
+    others = [
+        str(each.prefix)
+        for each in platform.service_aggregates
+        if each.prefix.version == family and each not in wanted
+        if free_prefix(platform, each, number, taken)
+    ]
     names = ", ".join(str(each.prefix) for each in wanted)
+    named = f", or name one with room, `aggregate: {others[0]}`" if others else ""
     raise UsageError(
         f"service {spec.name}: {names} has no address left for service id {number}; "
-        "delete a service, or add an aggregate"
+        f"add an aggregate to the platform{named}"
     )
 
 
