@@ -50,9 +50,14 @@ def test_what_fits_nowhere_is_wanted_all_the_same() -> None:
 
 
 def test_it_reads_well() -> None:
-    assert replicas_text({"fra": 2, "ams": 2}) == "2 in each of fra, ams"
-    assert replicas_text({"fra": 4, "ams": 2, "lon": 0}) == "4 in fra, 2 in ams"
-    assert replicas_text({}) == "none"
+    named = make_spec()
+    said = replicas_text(named, {"fra": 2, "ams": 2})
+    assert said == "2 replicas wanted in each of fra, ams"
+    said = replicas_text(named, {"fra": 4, "ams": 2, "lon": 0})
+    assert said == "6 replicas wanted, 4 in fra, 2 in ams"
+    said = replicas_text(total(2), {"fra": 1, "ams": 1, "lon": 0})
+    assert said == "2 replicas wanted, 1 in fra, 1 in ams"
+    assert replicas_text(named, {}) == "0 replicas wanted, in no datacenter"
 
 
 PLATFORMS = st.dictionaries(

@@ -91,9 +91,11 @@ def _level(rooms: Mapping[str, int], total: int) -> dict[str, int]:
     return {name: count + (name in higher) for name, count in found.items()}
 
 
-def replicas_text(wanted: Mapping[str, int]) -> str:
-    """Return it in words: `2 in each of fra, ams`, or `4 in fra, 2 in ams`."""
+def replicas_text(spec: ServiceSpec, wanted: Mapping[str, int]) -> str:
+    """Say how many are wanted: `2 replicas wanted in each of fra, ams`, or each number."""
     there = {name: count for name, count in wanted.items() if count}
-    if len(set(there.values())) == 1 and len(there) > 1:
-        return f"{next(iter(there.values()))} in each of {', '.join(there)}"
-    return ", ".join(f"{count} in {name}" for name, count in there.items()) or "none"
+    alike = set(there.values())
+    if len(alike) == 1 and not spec.total:
+        return f"{alike.pop()} replicas wanted in each of {', '.join(there)}"
+    each = ", ".join(f"{count} in {name}" for name, count in there.items())
+    return f"{sum(there.values())} replicas wanted, {each or 'in no datacenter'}"

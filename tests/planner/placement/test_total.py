@@ -64,7 +64,7 @@ def test_a_new_datacenter_gets_its_share_and_the_others_serve_until_it_does() ->
     moving = execute(moving, plan.steps)
     assert make_plan(moving).steps == (), "nothing stops before the new ones serve"
     said = "\n".join(explain_service(moving, "web"))
-    assert "6 replicas wanted, 2 in each of fra, ams, lon" in said
+    assert "6 replicas wanted, 2 in fra, 2 in ams, 2 in lon" in said
     assert "web.ams.3-1: not wanted in ams, serves until all 6 serve elsewhere" in said
     after = settle(moving)
     assert where(after) == {"ams": 2, "fra": 2, "lon": 2}

@@ -33,7 +33,7 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
     wanted = draft.wanted(service)
     sentences = [
         (
-            f"{name}: {sum(wanted.values())} replicas wanted, {replicas_text(wanted)}, at most "
+            f"{name}: {replicas_text(service.spec, wanted)}, at most "
             f"{service.spec.max_per_node} per node; version {service.version}."
         ),
         f"{name}: its prefixes are {' and '.join(map(str, service.prefixes))}.",
