@@ -30,11 +30,11 @@ def test_controllers_gone_agent_restarted_node_rebooted(healthy: Rig) -> None:
     watcher.join()
     assert report["lost"] == 0
 
-    # Still without any controller: a rebooted node serves again, from its own disk.
     def announces() -> bool:
         routes = healthy.run("fra-e1", "ip", "route", "show", "198.51.100.1")
         return nexthop in routes
 
+    # Still without any controller: a rebooted node serves again, from its own disk.
     healthy.client.boot(f"node/{node}")
     healthy.wait("the death is seen", lambda: not announces(), 5)
     healthy.wait("the node announces from disk", announces, 30)

@@ -161,12 +161,7 @@ def test_flows_spread_over_all_instances_of_a_server(flows: Flows) -> None:
 
 
 def test_an_instance_that_dies_takes_only_its_own_flows(flows: Flows) -> None:
-    before = flows.open()
-    victim = next(name for name in flows.ready() if ".1-" in name)
-    flows.rig.client.fault("instance/echo/fra/1")
-    assert set(flows.broken()) <= {victim}
-    flows.settle()
-    assert flows.broken() == {victim: before[victim]}, "its return broke others"
+    flows.lose_an_instance()
 
 
 def test_agent_and_bird_that_end_and_a_cut_backbone_break_nothing(flows: Flows) -> None:
