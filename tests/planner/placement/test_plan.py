@@ -209,6 +209,21 @@ def test_rebalance_after_recovery_waits_until_the_node_is_stable() -> None:
     assert nodes == ["fra-n1", "fra-n2", "fra-n3"]
 
 
+def test_a_node_that_came_back_gets_replacements_and_not_who_was_never_moved() -> None:
+    web = make_service(make_spec(replicas=4, max_per_node=4))
+    allocations = (
+        make_allocation("web.fra.1-1", "fra-n1", slot=1),
+        make_allocation("web.fra.2-2", "fra-n1", slot=2),
+        make_allocation("web.fra.3-1", "fra-n1", slot=3),
+        make_allocation("web.fra.4-2", "fra-n1", slot=4),
+    )
+    end = settle(make_snapshot(make_platform({"fra": 2}), (web,), allocations))
+    assert {one.id for one in end.allocations.values() if one.node == "fra-n1"} == {
+        "web.fra.1-1",
+        "web.fra.3-1",
+    }
+
+
 def test_surplus_is_stopped_by_the_word_of_the_spec() -> None:
     snapshot = two_on_three()
     fewer = apply_change(snapshot, Change(services=(make_spec(replicas=1),))).snapshot

@@ -59,7 +59,7 @@ def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
         if counts[node.name] <= counts[fullest.name] - UNEVEN_BY
         and _keeps_racks_even(draft, service, fullest, node)
     ]
-    moved = _last_on(draft, service, datacenter, fullest)
+    moved = _newest_on(draft, service, datacenter, fullest)
     if goals:
         wish = Wish(
             service=service,
@@ -83,9 +83,13 @@ def _keeps_racks_even(draft: Draft, service: Service, source: Machine, goal: Mac
     return draft.in_rack(service.name, goal) < draft.in_rack(service.name, source)
 
 
-def _last_on(draft: Draft, service: Service, datacenter: str, node: Machine) -> Allocation:
+def _newest_on(draft: Draft, service: Service, datacenter: str, node: Machine) -> Allocation:
+    """Return who was moved most often: it came here as a replacement.
+
+    Those that were always here have the long-lived connections, which a move ends.
+    """
     replicas = draft.replicas(service.name, datacenter)
     return max(
         (a for allocations in replicas.values() for a in allocations if a.node == node.name),
-        key=lambda allocation: allocation.replica,
+        key=lambda allocation: (allocation.number, allocation.replica),
     )
