@@ -20,6 +20,7 @@ from pltfrms.drivers.wireguard.memory import MemoryWireGuard
 from pltfrms.drivers.workload.memory import MemoryProber, MemoryWorkload
 from pltfrms.errors import UnavailableError, VersionError
 from pltfrms.model.api import Heartbeat, HeartbeatReply
+from pltfrms.model.links import Link
 from pltfrms.model.machine import (
     MAIN_TABLE,
     PROTO_BIRD,
@@ -31,7 +32,7 @@ from pltfrms.model.machine import (
 )
 from pltfrms.model.plan import Allocation, Target
 from pltfrms.model.state import InstanceStatus, MachineStatus
-from pltfrms.model.topology import Link, Platform
+from pltfrms.model.topology import Platform
 from pltfrms.render.kernel import network_state
 from tests.simulation.virtual import VirtualClock
 from tests.strategies import make_allocation, make_platform, make_service, make_spec

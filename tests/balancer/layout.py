@@ -24,19 +24,11 @@ from pltfrms.model.machine import (
     Route,
 )
 from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import (
-    Aggregate,
-    Datacenter,
-    Machine,
-    Platform,
-    Role,
-    fabric_interface,
-    link_local,
-)
+from pltfrms.model.topology import Aggregate, Datacenter, Machine, Platform, Role, link_local
 from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_device
 from tests.balancer.actors import Actor
 
-FABRIC = fabric_interface("a")
+FABRIC = "fab-a"
 FABRIC_MTU = 1600
 CLIENT_ADDRESSES = 16
 """Of each family."""

@@ -16,10 +16,10 @@ from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, Usage
 from pltfrms.model.api import Change, Event, Heartbeat, InterventionChange, Verb
 from pltfrms.model.guards import Guard
 from pltfrms.model.interventions import Drain, Interventions
+from pltfrms.model.links import Link
 from pltfrms.model.peering import Peer, PeerKind, Session
 from pltfrms.model.plan import Reason
 from pltfrms.model.state import MachineStatus, RoutingState, RoutingStatus
-from pltfrms.model.topology import Link
 from pltfrms.planner.routing.turns import Turn
 from pltfrms.render import bird as bird_module
 from pltfrms.render.bird import policy_fingerprint

@@ -6,8 +6,9 @@ from ipaddress import ip_address, ip_interface, ip_network
 from hypothesis import strategies as st
 
 from pltfrms.model.interventions import Drain, Interventions
+from pltfrms.model.links import Link
 from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Link, Machine, Platform, Role
+from pltfrms.model.topology import Machine, Platform, Role
 from pltfrms.model.traffic import Override
 from tests.strategies import make_platform
 

@@ -361,10 +361,10 @@ PLATFORMS = (
         says="backbone.0.link.1: there is no edge 'ams-e3' (did you mean ams-e",
     ),
     Bad(
-        name="link inside one datacenter",
+        name="link from an edge to itself",
         old=_LINK,
-        new="- {link: [fra-e1, fra-e2], kind: direct} # <-",
-        says="fra-e1 and fra-e2 are both in fra",
+        new="- {link: [fra-e1, fra-e1], kind: direct} # <-",
+        says="both ends are fra-e1",
     ),
     Bad(
         name="link with three ends",

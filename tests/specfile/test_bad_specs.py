@@ -10,6 +10,7 @@ from pltfrms.errors import Problem, SpecError
 from pltfrms.specfile import load_lab, load_platform, load_service
 from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_labs import LABS
+from tests.specfile.bad_ports import PORTS
 from tests.specfile.bad_replicas import REPLICAS
 from tests.specfile.bad_services import SERVICES
 from tests.specfile.bad_sessions import SESSIONS
@@ -48,7 +49,7 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
     assert list(problems) == sorted(problems, key=lambda problem: problem.line)
 
 
-@pytest.mark.parametrize("bad", [*PLATFORMS, *AGGREGATES, *SESSIONS], ids=names)
+@pytest.mark.parametrize("bad", [*PLATFORMS, *AGGREGATES, *SESSIONS, *PORTS], ids=names)
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("platform.yaml", bad, tmp_path)
     problems = problems_of(lambda: load_platform(path))

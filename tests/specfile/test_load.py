@@ -15,9 +15,10 @@ from ruamel.yaml import YAML
 from pltfrms.codec import decode, encode
 from pltfrms.errors import Problem, SpecError
 from pltfrms.model.lab import Lab
+from pltfrms.model.links import Link
 from pltfrms.model.peering import Session
 from pltfrms.model.service import ProbeKind, ServiceSpec
-from pltfrms.model.topology import AnnouncePolicy, Link, Platform, Role, Timers
+from pltfrms.model.topology import AnnouncePolicy, Platform, Role, Timers
 from pltfrms.specfile import (
     check_platform,
     check_service,

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from pltfrms.codec import decode, encode
 from pltfrms.errors import Problem, SpecError
+from pltfrms.model.links import Link, LinkKind
 from pltfrms.model.peering import (
     Allowed,
     DefaultRoute,
@@ -25,16 +26,7 @@ from pltfrms.model.peering import (
     RtrCache,
     Session,
 )
-from pltfrms.model.topology import (
-    Guards,
-    Link,
-    LinkKind,
-    Machine,
-    NodePrefixes,
-    Platform,
-    Role,
-    TwoPeople,
-)
+from pltfrms.model.topology import Guards, Machine, NodePrefixes, Platform, Role, TwoPeople
 from pltfrms.model.traffic import Override
 from pltfrms.specfile import check_platform, json_schema, load_platform
 from tests.specfile.bad_peering import FILES, PEERING, BadFile

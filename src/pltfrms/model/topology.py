@@ -19,8 +19,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TypeVar
 
-from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.interfaces import short_interface
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.links import FabricPort, Link
 from pltfrms.model.numbering import (
     CONTROLLERS,
     EDGES,
@@ -150,6 +150,8 @@ class Machine:
     rack: str = ""
     external: bool = False
     """An edge that others manage: we speak BGP with it and run nothing on it."""
+    ports: tuple[FabricPort, ...] = ()
+    """What its ports in fabrics are called, where it is not as on others of its datacenter."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -178,50 +180,10 @@ class Datacenter:
     id: int
     """1..200; part of every address in the datacenter."""
     fabrics: tuple[str, ...]
-    """Names of the L2 segments; each machine has one port (`fab-NAME`) in each."""
+    """Names of the L2 segments; each machine has one port in each."""
     city: str = ""
-
-
-class LinkKind(StrEnum):
-    """What a backbone link is made of."""
-
-    DIRECT = "direct"
-    """A circuit, seen as an Ethernet interface at both ends."""
-    WIREGUARD = "wireguard"
-    """A tunnel between two addresses that reach each other some other way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A backbone link between two edges of different datacenters."""
-
-    a: str
-    b: str
-    kind: LinkKind = LinkKind.DIRECT
-    capacity_mbps: int = 0
-    """0 = not said."""
-    endpoints: tuple[Address, ...] = ()
-    """WireGuard: the addresses of the two ends, in the order of `a` and `b`, one family."""
-    port: int = 51820
-    """WireGuard: UDP port at both ends; unique on an edge."""
-    mtu: int = 1500
-    """Direct: of the interface. WireGuard: of the path between the endpoints."""
-
-    @property
-    def name(self) -> str:
-        """`A--B`, as faults and statuses call it."""
-        return f"{self.a}--{self.b}"
-
-    @property
-    def inner_mtu(self) -> int:
-        """What fits through without fragments: a tunnel takes 60 or 80 bytes for itself."""
-        if self.kind is LinkKind.DIRECT:
-            return self.mtu
-        return self.mtu - (80 if self.endpoints[:1] and self.endpoints[0].version == 6 else 60)  # noqa: PLR2004
-
-    def far_end(self, machine: str) -> str:
-        """Return the machine at the other end than `machine`."""
-        return self.b if machine == self.a else self.a
+    ports: tuple[FabricPort, ...] = ()
+    """What the ports are called on its machines, where it is not `fab-NAME`."""
 
 
 class NodePrefixes(StrEnum):
@@ -339,9 +301,24 @@ class Platform:
             if machine.has(role) and datacenter in {"", machine.datacenter}
         )
 
+    def fabric_interface(self, machine: Machine, fabric: str) -> str:
+        """Return the name of a machine's port in a fabric of its datacenter."""
+        said = (*machine.ports, *self.datacenter(machine.datacenter).ports)
+        named = (port.interface for port in said if port.fabric == fabric)
+        return next(named, f"fab-{fabric}")
+
+    def fabric_interfaces(self, machine: Machine) -> tuple[str, ...]:
+        """Return the names of a machine's ports, in the order of the fabrics."""
+        fabrics = self.datacenter(machine.datacenter).fabrics
+        return tuple(self.fabric_interface(machine, fabric) for fabric in fabrics)
+
     def links_of(self, machine: str) -> tuple[Link, ...]:
         """Return the backbone links that end at `machine`."""
         return tuple(link for link in self.links if machine in {link.a, link.b})
+
+    def is_inside(self, link: Link) -> bool:
+        """Return whether a link joins edges of one datacenter; it leads to no other then."""
+        return self.machine(link.a).datacenter == self.machine(link.b).datacenter
 
     def sessions_of(self, edge: str) -> tuple[tuple[Peer, Session], ...]:
         """Return the external sessions of an edge with their peers."""
@@ -473,16 +450,6 @@ class Platform:
 def link_local(machine: Machine) -> IPv6Address:
     """Return the fixed link-local address of a machine on its fabrics."""
     return IPv6Address((0xFE80 << 112) | _digits(machine))
-
-
-def fabric_interface(fabric: str) -> str:
-    """Return the name of a machine's port in a fabric."""
-    return f"fab-{fabric}"
-
-
-def backbone_interface(far_end: str) -> str:
-    """Return the name of an edge's port towards the machine at the far end of a link."""
-    return short_interface(f"bb-{far_end}")
 
 
 def controller_url(platform: Platform, machine: Machine) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.topology import Link, LinkKind, Machine, Platform, backbone_interface
+from pltfrms.model.links import Link, LinkKind
+from pltfrms.model.topology import Machine, Platform
 
 BACKBONE_FILE: Final = "backbone.secret"
 """Beside the machine's other configuration: the secret, the same on every edge."""
@@ -48,7 +49,7 @@ def tunnels_of(platform: Platform, machine: str) -> tuple[Tunnel, ...]:
     return tuple(
         Tunnel(
             link=link.name,
-            interface=backbone_interface(link.far_end(machine)),
+            interface=link.interface_at(machine),
             far_end=link.far_end(machine),
             far_endpoint=endpoint_of(link, link.far_end(machine)),
             port=link.port,

@@ -12,14 +12,7 @@ from ipaddress import IPv6Address, ip_network
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.egress import node_egress
 from pltfrms.model.plan import Permit
-from pltfrms.model.topology import (
-    Machine,
-    NodePrefixes,
-    Platform,
-    Role,
-    fabric_interface,
-    link_local,
-)
+from pltfrms.model.topology import Machine, NodePrefixes, Platform, Role, link_local
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
 from pltfrms.render.far import far_neighbours
@@ -172,9 +165,17 @@ def _common(platform: Platform, me: Machine) -> dict[str, object]:
         # Every machine's pool would be in here; only nodes have one.
         "instances": platform.pool6(me).supernet(new_prefix=_DATACENTER_LENGTH),
         "families": (_family(platform, me, 4), _family(platform, me, 6)),
+        "named_ports": _named_ports(platform, me),
         "bfd_interval_ms": platform.timers.bfd_interval_ms,
         "bfd_multiplier": platform.timers.bfd_multiplier,
     }
+
+
+def _named_ports(platform: Platform, me: Machine) -> tuple[str, ...]:
+    """Return the ports inside that only the spec knows by name, for patterns do not."""
+    links = (link.interface_at(me.name) for link in platform.links_of(me.name))
+    ports = (*platform.fabric_interfaces(me), *links)
+    return _unique(port for port in ports if not port.startswith(("fab-", "bb-")))
 
 
 def _family(platform: Platform, me: Machine, number: int) -> _Family:
@@ -238,7 +239,7 @@ def _neighbors(
         _Neighbor(
             name=f"{_role_there(me, machine)}.{machine.name}.{fabric}",
             address=link_local(machine),
-            interface=fabric_interface(fabric),
+            interface=platform.fabric_interface(me, fabric),
             asn=platform.private_asn(machine) if accepts else platform.asn,
             local=str(platform.fabric_link_local(me, fabric)) if machine.external else "",
             as_node=me.has(Role.EDGE) and me.has(Role.NODE) and machine.has(Role.EDGE),

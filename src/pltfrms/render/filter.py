@@ -7,8 +7,9 @@ from typing import Final, cast
 
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.balancer import ENCAPSULATED_MARK
+from pltfrms.model.links import LinkKind
 from pltfrms.model.peering import Peer, Session, customer_ports
-from pltfrms.model.topology import LinkKind, Platform
+from pltfrms.model.topology import Platform
 from pltfrms.model.tunnels import endpoint_of
 from pltfrms.render.text import fill
 

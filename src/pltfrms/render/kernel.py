@@ -18,18 +18,10 @@ from pltfrms.model.lab import (
     lan_addresses,
     lan_interface,
 )
+from pltfrms.model.links import Link, LinkKind
 from pltfrms.model.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
 from pltfrms.model.peering import Peer
-from pltfrms.model.topology import (
-    Link,
-    LinkKind,
-    Machine,
-    Platform,
-    Role,
-    backbone_interface,
-    fabric_interface,
-    link_local,
-)
+from pltfrms.model.topology import Machine, Platform, Role, link_local
 
 _FORWARDING = (
     ("net/ipv4/ip_forward", "1"),
@@ -73,15 +65,15 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
     fixed = (_link_local(link_local(me)),)
     fabrics = platform.datacenter(me.datacenter).fabrics
     inside: dict[str, tuple[Interface, ...]] = {
-        fabric_interface(fabric): (*fixed, *_towards_external_edges(platform, me, fabric))
+        platform.fabric_interface(me, fabric): (
+            *fixed,
+            *_towards_external_edges(platform, me, fabric),
+        )
         for fabric in fabrics
     }
     balanced = platform.director and me.forwards
     needed_mtus = dict.fromkeys(inside, _ETHERNET_MTU + OUTER_BYTES) if balanced else {}
-    mtus = {
-        backbone_interface(link.far_end(machine)): _mtu(link)
-        for link in platform.links_of(machine)
-    }
+    mtus = {link.interface_at(machine): _mtu(link) for link in platform.links_of(machine)}
     inside |= {name: (_link_local(platform.backbone_link_local(me)),) for name in mtus}
     outside, own = _outside_ports(platform, machine), _loopbacks(platform, me)
     uplinks = [name for name in _uplinks(platform, machine) if name not in outside]

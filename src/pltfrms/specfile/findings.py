@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pltfrms.errors import Problem
 from pltfrms.model.addresses import Address, Prefix, contains, scope_of
 from pltfrms.model.asns import AS_TRANS, LAST_ASNS
-from pltfrms.model.topology import Platform
+from pltfrms.model.topology import SECTIONS, Machine, Platform
 from pltfrms.model.traffic import Community
 
 _ROUTABLE6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
@@ -69,6 +69,11 @@ def nearest(word: str, words: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return f"known: {', '.join(known)}" if known else "there is none"
+
+
+def where_of(machine: Machine) -> Where:
+    """Return the path of a machine in the spec."""
+    return ("datacenters", machine.datacenter, SECTIONS[machine.role], machine.name)
 
 
 def check_name(where: Where, name: str) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ from pltfrms.lab.layout.assembly import make_parts
 from pltfrms.lab.layout.wiring import make_wiring
 from pltfrms.lab.parts import LabParts, SegmentKind, Wiring
 from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit
-from pltfrms.model.topology import LinkKind, Role
+from pltfrms.model.links import LinkKind
+from pltfrms.model.topology import Role
 from pltfrms.specfile import load_lab, load_platform
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "three-datacenters"

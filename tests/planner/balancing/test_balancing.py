@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.model.balancer import Candidate, CandidateState, HookKind
-from pltfrms.model.topology import Link
+from pltfrms.model.links import Link
 from pltfrms.planner.balancing.balancing import (
     candidate_of,
     hooks_of,

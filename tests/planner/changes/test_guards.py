@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from pltfrms.model.announcements import announcements
 from pltfrms.model.guards import Guard, Verdict
 from pltfrms.model.interventions import Interventions
+from pltfrms.model.links import Link
 from pltfrms.model.peering import Allowed, Peer, PeerKind, Roa
 from pltfrms.model.topology import Aggregate, Guards, Platform, Role
 from pltfrms.model.traffic import Override
@@ -213,6 +214,16 @@ def test_headroom() -> None:
         sentence="it has 2 backbone links, would have 0; no other datacenter could stand in "
         "for it",
     )
+
+
+def test_a_link_inside_a_datacenter_leads_to_no_other() -> None:
+    inside = Link(a="lon-e1", b="lon-e2")
+    before = replace(NETWORK, links=(*NETWORK.links, inside))
+    cut = replace(NETWORK, links=(NETWORK.links[0], inside))
+    verdicts = judge_change(before, cut, NOTHING, NOTHING, NOW_MS)
+    assert [each.sentence for each in verdicts if each.about == "lon"] == [
+        "it has 2 backbone links, would have 0; no other datacenter could stand in for it"
+    ]
 
 
 def test_roa() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.machine import AGGREGATE_TABLE, PROTO_ACTIVE
 from pltfrms.model.plan import Reason
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Timers
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Role, Timers
 from pltfrms.planner.routing.aggregates import (
     APART_SECONDS,
     ISOLATED_SECONDS,
@@ -18,6 +18,7 @@ from pltfrms.planner.routing.aggregates import (
     AggregateState,
     Reachable,
     aggregate_routes,
+    as_seen_by,
     datacenter_rank,
     decide_aggregates,
     hold_seconds,
@@ -444,3 +445,33 @@ def test_always_is_announced_again_by_the_rules_of_flapping() -> None:
         edge.lives(6, with_way("nothing"))
         edge.lives(6, with_way("default"))
     assert len(edge.changes) <= 3 + 3 * 6, "at most three a minute"
+
+
+def _seen_by(machine: str, policy: AnnouncePolicy) -> dict[str, AnnouncePolicy]:
+    datacenters = (
+        *PLATFORM.datacenters,
+        replace(PLATFORM.datacenters[0], name="pop", id=77),
+    )
+    router = replace(
+        PLATFORM.machines_of(Role.EDGE)[0], name="pop-e1", datacenter="pop", further=()
+    )
+    aggregates = (
+        Aggregate(prefix=FOUR, announce=policy),
+        Aggregate(prefix=SIX, announce=policy, datacenters=("fra",)),
+    )
+    platform = replace(
+        PLATFORM,
+        datacenters=datacenters,
+        machines=(*PLATFORM.machines, router),
+        aggregates=aggregates,
+    )
+    seen = as_seen_by(platform, machine).aggregates
+    return {str(each.prefix): each.announce for each in seen}
+
+
+def test_a_site_without_nodes_announces_when_a_service_is_reached_anywhere() -> None:
+    local, anywhere = AnnouncePolicy.HEALTHY_LOCAL, AnnouncePolicy.ANY_HEALTHY
+    edge = PLATFORM.machines_of(Role.EDGE)[0].name
+    assert _seen_by("pop-e1", local) == {str(FOUR): anywhere}
+    assert _seen_by("pop-e1", AnnouncePolicy.ALWAYS) == {str(FOUR): AnnouncePolicy.ALWAYS}
+    assert _seen_by(edge, local) == {str(FOUR): local, str(SIX): local}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Final
 
 from pltfrms.agent.freeze import Frost
@@ -30,6 +29,7 @@ from pltfrms.planner.routing.aggregates import (
     AggregateState,
     Reachable,
     aggregate_routes,
+    as_seen_by,
     datacenter_rank,
     decide_aggregates,
 )
@@ -84,9 +84,7 @@ class Announcer:
         """Look at the tables that BIRD fills and decide; see `kernel.RouteSource`."""
         if self._target is None:
             return _LOOK_AGAIN_SECONDS
-        platform = _with_its_own(
-            self._in_force() or self._target.platform, self._target.machine
-        )
+        platform = as_seen_by(self._in_force() or self._target.platform, self._target.machine)
         if self._states is None:
             self._states = await self._before_us(platform)
         outside = self._sessions.any_up(self._telling(self._target, platform))
@@ -186,12 +184,6 @@ class Announcer:
                     detail=status.reason.sentence,
                     reason=status.reason,
                 )
-
-
-def _with_its_own(platform: Platform, machine: str) -> Platform:
-    """Return the platform with no aggregates but those that the machine may announce."""
-    mine = platform.aggregates_of(platform.machine(machine).datacenter)
-    return replace(platform, aggregates=mine) if mine != platform.aggregates else platform
 
 
 def _unknown(_version: int) -> WaysBack:

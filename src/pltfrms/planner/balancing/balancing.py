@@ -12,11 +12,7 @@ from pltfrms.model.balancer import (
     Hook,
     HookKind,
 )
-from pltfrms.model.topology import (
-    Platform,
-    backbone_interface,
-    fabric_interface,
-)
+from pltfrms.model.topology import Platform
 
 _STATES: Final = frozenset(CandidateState)
 _ID_SHIFT: Final = 32
@@ -60,8 +56,8 @@ def hooks_of(
     outside = sorted({session.interface for _, session in platform.sessions_of(machine)})
     inside = sorted(
         {
-            *map(fabric_interface, platform.datacenter(me.datacenter).fabrics),
-            *(backbone_interface(link.far_end(machine)) for link in platform.links_of(machine)),
+            *platform.fabric_interfaces(me),
+            *(link.interface_at(machine) for link in platform.links_of(machine)),
         }
     )
     return (

@@ -351,7 +351,12 @@ def _ways(
             for edge in edges
             for peer, session in platform.sessions_of(edge.name)
         )
-        links = {link.name: link for edge in edges for link in platform.links_of(edge.name)}
+        links = {
+            link.name: link
+            for edge in edges
+            for link in platform.links_of(edge.name)
+            if not platform.is_inside(link)
+        }
         mbps = sum(link.capacity_mbps for link in links.values())
         ways[datacenter.name] = (_Ways(count=sessions), _Ways(count=len(links), mbps=mbps))
     return ways

@@ -9,8 +9,9 @@ from pltfrms.model.announcements import Announcement, announcements, preference_
 from pltfrms.model.durations import short_duration
 from pltfrms.model.guards import Effect, RoutingChange
 from pltfrms.model.interventions import Drain, DrainPhase, Interventions
+from pltfrms.model.links import Link
 from pltfrms.model.peering import Allowed, Peer, Session
-from pltfrms.model.topology import Aggregate, Link, Platform
+from pltfrms.model.topology import Aggregate, Platform
 from pltfrms.model.traffic import Community
 
 BACKBONE: Final = "backbone"
@@ -67,6 +68,7 @@ def routing_changes(
     ]
     for subject, lines in (
         (BACKBONE, _link_lines(before, after)),
+        ("fabrics", _port_lines(before, after)),
         ("aggregates", _aggregate_lines(before, after)),
         ("rpki", _validation_lines(before, after)),
         ("guards", _guard_lines(before, after)),
@@ -313,12 +315,12 @@ def _community(community: Community) -> str:
 
 
 def _link_lines(before: Platform, after: Platform) -> Iterator[_Line]:
-    old = {frozenset((link.a, link.b)): link for link in before.links}
-    new = {frozenset((link.a, link.b)): link for link in after.links}
-    for ends in dict.fromkeys((*old, *new)):
-        was, will = old.get(ends), new.get(ends)
+    old = {_which(link): link for link in before.links}
+    new = {_which(link): link for link in after.links}
+    for which in dict.fromkeys((*old, *new)):
+        was, will = old.get(which), new.get(which)
         if will is None:
-            yield f"{old[ends].name} removed", Effect.MOVES
+            yield f"{old[which].name} removed", Effect.MOVES
         elif was is None:
             yield f"{will.name} added", Effect.MOVES
         else:
@@ -329,6 +331,7 @@ def _link_settings(was: Link, will: Link) -> Iterator[_Line]:
     moves = (
         _moved("kind", was.kind, will.kind),
         _moved("endpoints", _endpoints(was), _endpoints(will)),
+        _moved("interfaces", _interfaces(was), _interfaces(will)),
         _moved("port", was.port, will.port),
         _moved("mtu", was.mtu, will.mtu),
     )
@@ -339,10 +342,42 @@ def _link_settings(was: Link, will: Link) -> Iterator[_Line]:
         yield f"{will.name} {capacity}", Effect.COSMETIC
 
 
+def _which(link: Link) -> tuple[frozenset[str], str]:
+    """Return what a link is told by from others, whichever end is named first."""
+    return frozenset((link.a, link.b)), link.label
+
+
+def _interfaces(link: Link) -> str:
+    return _join(f"{edge} {link.interface_at(edge)}" for edge in sorted((link.a, link.b)))
+
+
 def _endpoints(link: Link) -> str:
     """Return them in an order that does not depend on which end is named first."""
     pairs = sorted(zip((link.a, link.b), link.endpoints, strict=False))
     return _join(f"{edge} {address}" for edge, address in pairs)
+
+
+def _port_lines(before: Platform, after: Platform) -> Iterator[_Line]:
+    """Yield what ports in fabrics are called from now on; many machines may say the same."""
+    old, moved = _ports(before), dict[str, list[str]]()
+    for port, name in _ports(after).items():
+        machine, fabric = port
+        word = _moved(fabric, old.get(port), name) if port in old else ""
+        if word:
+            moved.setdefault(word, []).append(machine)
+    for word, machines in moved.items():
+        more = f" and {len(machines) - 1} more" if machines[1:] else ""
+        yield f"{word} on {machines[0]}{more}", Effect.MOVES
+
+
+def _ports(platform: Platform) -> dict[tuple[str, str], str]:
+    """Return the names of ports by machine and fabric."""
+    fabrics = {each.name: each.fabrics for each in platform.datacenters}
+    return {
+        (machine.name, fabric): platform.fabric_interface(machine, fabric)
+        for machine in platform.machines
+        for fabric in fabrics[machine.datacenter]
+    }
 
 
 def _aggregate_lines(before: Platform, after: Platform) -> Iterator[_Line]:

@@ -22,7 +22,7 @@ from pltfrms.model.machine import AGGREGATE_TABLE, PROTO_ACTIVE, Route
 from pltfrms.model.plan import Reason
 from pltfrms.model.service import Service
 from pltfrms.model.state import AggregateStatus
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Timers
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role, Timers
 from pltfrms.planner.routing.way_back import WaysBack
 
 MAX_HOLD_SECONDS: Final = 300.0
@@ -116,6 +116,25 @@ class _View:
     timers: Timers
     rank: int
     now: float
+
+
+def as_seen_by(platform: Platform, machine: str) -> Platform:
+    """Return the platform with the aggregates that an edge may announce, as it judges them.
+
+    A datacenter without nodes only brings traffic in, and no service is ever local there: what
+    is `healthy-local` elsewhere is `any-healthy` for its edges.
+    """
+    home = platform.machine(machine).datacenter
+    mine = platform.aggregates_of(home)
+    if not platform.machines_of(Role.NODE, home):
+        mine = tuple(_brought_in(each) for each in mine)
+    return replace(platform, aggregates=mine) if mine != platform.aggregates else platform
+
+
+def _brought_in(aggregate: Aggregate) -> Aggregate:
+    if aggregate.announce is not AnnouncePolicy.HEALTHY_LOCAL:
+        return aggregate
+    return replace(aggregate, announce=AnnouncePolicy.ANY_HEALTHY)
 
 
 def decide_aggregates(

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pltfrms.model.addresses import Prefix
+from pltfrms.model.links import FabricPort, Link, LinkKind
 from pltfrms.model.numbering import Numbering, numbering_of
 from pltfrms.model.topology import (
     ROLES_IN_ORDER,
@@ -20,8 +21,6 @@ from pltfrms.model.topology import (
     Datacenter,
     FurtherRole,
     Guards,
-    Link,
-    LinkKind,
     Machine,
     NodePrefixes,
     Operator,
@@ -37,6 +36,7 @@ from pltfrms.specfile.findings import Finding, Where
 from pltfrms.specfile.shapes.platform import (
     DatacenterShape,
     EdgeShape,
+    FabricShape,
     LinkShape,
     MachineShape,
     NodeShape,
@@ -75,10 +75,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         infrastructure4=infrastructure4,
         infrastructure6=infrastructure6,
         numbering4=_numbering(infrastructure4, shape.numbering),
-        datacenters=tuple(
-            Datacenter(name=name, id=entry.id, fabrics=tuple(entry.fabrics), city=entry.city)
-            for name, entry in shape.datacenters.items()
-        ),
+        datacenters=tuple(_datacenter(*each) for each in shape.datacenters.items()),
         machines=tuple(
             machine
             for name, entry in shape.datacenters.items()
@@ -164,6 +161,16 @@ def _numbering(prefix: IPv4Network | None, shape: NumberingShape) -> Numbering |
     return None if said == usual else said
 
 
+def _datacenter(name: str, shape: DatacenterShape) -> Datacenter:
+    return Datacenter(
+        name=name,
+        id=shape.id,
+        fabrics=tuple(shape.fabrics),
+        city=shape.city,
+        ports=_ports(shape.fabrics),
+    )
+
+
 def _machines(datacenter: str, shape: DatacenterShape, notes: Notes) -> list[Machine]:
     """Return the machines of a datacenter: a name that stands in several sections is one."""
     sections: Mapping[Role, Mapping[str, MachineShape]] = {
@@ -216,6 +223,17 @@ def _machine(datacenter: str, name: str, said: Mapping[Role, MachineShape]) -> M
         memory_bytes=sized.memory if sized else 0,
         rack=next((shape.rack for shape in said.values() if shape.rack), ""),
         external=isinstance(edge, EdgeShape) and edge.external,
+        ports=tuple(
+            dict.fromkeys(port for each in said.values() for port in _ports(each.fabrics))
+        ),
+    )
+
+
+def _ports(fabrics: Mapping[str, FabricShape]) -> tuple[FabricPort, ...]:
+    return tuple(
+        FabricPort(fabric=name, interface=each.interface)
+        for name, each in fabrics.items()
+        if "interface" in each.model_fields_set
     )
 
 
@@ -230,6 +248,10 @@ def _link(index: int, shape: LinkShape, notes: Notes) -> Link:
     notes.check_capacity(("backbone", index), shape)
     # Without two ends it keeps its place, for the indexes of the others; the checks say so.
     a, b = shape.link if len(shape.link) == 2 else ("", "")  # noqa: PLR2004 (as it says)
+    for edge in shape.interface.keys() - {"", a, b}:
+        what = f"{edge} is no end of this link"
+        hint = f"its ends are {a} and {b}"
+        notes.findings.append(Finding(("backbone", index, "interface", edge), what, hint))
     return Link(
         a=a,
         b=b,
@@ -238,7 +260,13 @@ def _link(index: int, shape: LinkShape, notes: Notes) -> Link:
         endpoints=tuple(shape.endpoints),
         port=shape.port,
         mtu=shape.mtu,
+        label=shape.label,
+        interfaces=_interfaces(a, b, shape.interface),
     )
+
+
+def _interfaces(a: str, b: str, said: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(said.get(edge, said.get("", "")) for edge in (a, b)) if said else ()
 
 
 def _timers(shape: TimersShape) -> Timers:

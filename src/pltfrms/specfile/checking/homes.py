@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pltfrms.model.homes import called, home_of, unfit
 from pltfrms.model.replicas import replicas_of
 from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform
+from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role
 from pltfrms.specfile.findings import Finding, Where, nearest
 
 
@@ -44,9 +44,12 @@ def _check_reach(
     where: Where, spec: ServiceSpec, platform: Platform, aggregate: Aggregate
 ) -> Iterator[Finding]:
     """Find an aggregate that no datacenter would announce because of the service."""
+    with_nodes = {node.datacenter for node in platform.machines_of(Role.NODE)}
     runs = replicas_of(platform, spec)
     local = aggregate.announce is AnnouncePolicy.HEALTHY_LOCAL
-    if local and aggregate.datacenters and not set(aggregate.datacenters) & set(runs):
+    here = set(aggregate.datacenters)
+    # One without nodes announces what runs anywhere.
+    if local and here and here <= with_nodes - set(runs):
         only = ", ".join(aggregate.datacenters)
         what = f"{aggregate.prefix} is announced only in {only}, where the service does not run"
         yield Finding(where, what, "run it there too, or let it announce: any-healthy")

@@ -19,6 +19,7 @@ from pltfrms.specfile.checking.egress import check_unicast
 from pltfrms.specfile.checking.numbering import check_ids, check_numbering
 from pltfrms.specfile.checking.operators import check_operators
 from pltfrms.specfile.checking.peering import check_peering
+from pltfrms.specfile.checking.ports import check_ports
 from pltfrms.specfile.checking.routing import check_routing
 from pltfrms.specfile.checking.traffic import check_traffic
 from pltfrms.specfile.findings import (
@@ -27,12 +28,12 @@ from pltfrms.specfile.findings import (
     Finding,
     Where,
     check_asn,
-    check_interface,
     check_machine_name,
     check_name,
     check_scope,
     nearest,
     not_routable,
+    where_of,
 )
 
 _RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
@@ -47,6 +48,7 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     yield from _check_timers(platform)
     yield from _check_datacenters(platform)
     yield from _check_machines(platform)
+    yield from check_ports(platform)
     yield from check_routing(platform)
     yield from check_peering(platform)
     yield from check_traffic(platform)
@@ -205,20 +207,11 @@ def _check_datacenter(
     if not datacenter.fabrics and len(machines) > 1:
         what = f"there is none: {machines[0].name} and {machines[1].name} need one between them"
         yield Finding((*where, "fabrics"), what, "fabrics: [a, b]", "")
-    for index, fabric in enumerate(datacenter.fabrics):
-        here = (*where, "fabrics", index)
-        yield from check_name(here, fabric)
-        yield from check_interface(here, f"fab-{fabric}", "take a shorter name")
-        if fabric in datacenter.fabrics[:index]:
-            yield Finding(here, f"{fabric} is in the list twice", "names are unique")
+    for fabric in datacenter.fabrics:
+        yield from check_name((*where, "fabrics", fabric), fabric)
     if not platform.machines_of(Role.EDGE, datacenter.name):
         what = "has no edges: nothing can reach its machines"
         yield Finding((*where, "edges"), what, "edges: [fra-e1, fra-e2]", "")
-
-
-def where_of(machine: Machine) -> Where:
-    """Return the path of a machine in the spec."""
-    return ("datacenters", machine.datacenter, SECTIONS[machine.role], machine.name)
 
 
 def _check_machines(platform: Platform) -> Iterator[Finding]:

@@ -4,16 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.topology import (
-    AnnouncePolicy,
-    Guards,
-    Link,
-    LinkKind,
-    NodePrefixes,
-    Role,
-    Timers,
-    TwoPeople,
-)
+from pltfrms.model.links import Link, LinkKind
+from pltfrms.model.topology import AnnouncePolicy, Guards, NodePrefixes, Role, Timers, TwoPeople
 from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape
 from pltfrms.specfile.shapes.shapes import Shape, SparseShape
 from pltfrms.specfile.shapes.units import (
@@ -37,6 +29,14 @@ _GUARDS = Guards()
 _LINK = Link(a="", b="")
 
 
+class FabricShape(SparseShape):
+    """How machines are connected to an L2 segment."""
+
+    interface: str = said()
+    """What the operating system calls the port, such as eno1.100; by default fab-NAME. VLANs
+    and bonds are made by the operating system."""
+
+
 class MachineShape(Shape):
     """An edge or a controller."""
 
@@ -45,6 +45,9 @@ class MachineShape(Shape):
     its addresses. By default the digits at the end of its name, or before its first dot."""
     rack: str = ""
     """Where it stands."""
+    fabrics: dict[str, FabricShape] = Field(default_factory=dict)
+    """Fabrics whose port has another name here than on the datacenter's other machines:
+    {a: {interface: eth1}}."""
 
 
 class EdgeShape(MachineShape):
@@ -87,6 +90,10 @@ def _by_name(value: object) -> object:
     return {name: {} for name in value}
 
 
+Fabrics = Annotated[
+    dict[str, FabricShape],
+    BeforeValidator(_by_name, json_schema_input_type=list[str] | dict[str, FabricShape]),
+]
 Edges = Annotated[
     dict[str, EdgeShape],
     BeforeValidator(_by_name, json_schema_input_type=list[str] | dict[str, EdgeShape]),
@@ -105,9 +112,9 @@ class DatacenterShape(Shape):
     change it."""
     city: str = ""
     """Where it is, for people."""
-    fabrics: list[str] = Field(default_factory=list)
-    """Names of its L2 segments; each machine has a port `fab-NAME` in each. Two are best; one
-    machine alone needs none."""
+    fabrics: Fabrics = Field(default_factory=dict)
+    """Names of its L2 segments; each machine has a port in each: `fab-NAME`, or as it says,
+    {a: {interface: eno1.100}}. Two are best; one machine alone needs none."""
     machines: dict[str, ServerShape] = Field(default_factory=dict)
     """Machines that are edge, node and controller at once, or what `roles` says. A name that
     stands in several of the lists below is such a machine, too."""
@@ -125,8 +132,8 @@ class AggregateShape(Shape):
     prefix: PrefixText
     """At most /24 long for IPv4 and /48 for IPv6: longer ones are filtered in the internet."""
     announce: Annotated[str, *one_of(*AnnouncePolicy)] = AnnouncePolicy.HEALTHY_LOCAL.value
-    """When an edge announces it: healthy-local (a service is healthy in its datacenter),
-    any-healthy (anywhere), or always."""
+    """When an edge announces it: healthy-local (services are healthy in its datacenter, or
+    one anywhere if that has no nodes), any-healthy (one anywhere), or always."""
     unicast: str = said()
     """A datacenter: its instances speak with the internet from addresses of this prefix. Only
     its edges announce it, and always; services get no addresses from it."""
@@ -195,11 +202,28 @@ class TimersShape(Shape):
     5s to 10m, and longer than external BFD needs to find a neighbour gone."""
 
 
+def _for_both(value: object) -> object:
+    """Accept `eno2` for the same name at both ends."""
+    return {"": value} if isinstance(value, str) else value
+
+
+Interfaces = Annotated[
+    dict[str, Annotated[str, Field(min_length=1)]],
+    BeforeValidator(_for_both, json_schema_input_type=str | dict[str, str]),
+]
+
+
 class LinkShape(Shape):
     """A backbone link."""
 
     link: list[str]
-    """The two edges that it connects, of different datacenters."""
+    """The two edges that it connects."""
+    label: str = said()
+    """Tells it from other links between the same two edges, such as south; it is a part of
+    the link's name, EDGE--EDGE:LABEL."""
+    interface: Interfaces = Field(default_factory=dict)
+    """Direct: what the operating system calls the port: one name for both ends, or {fra-e1:
+    eno1.30, ams-e1: bond0.20}. By default bb-EDGE after the edge at the far end."""
     kind: Annotated[str, *one_of(*LinkKind)]
     """What it is made of: direct (a circuit) or wireguard (a tunnel)."""
     capacity: Mbps = default(0, "0Mbit")
