@@ -41,7 +41,7 @@ def test_plan_with_changes_exits_3_and_says_why(run: Run, controller: FakeContro
     assert result.out.splitlines() == [
         "+ create service/web: 2 per datacenter",
         "  place web.fra.1-1 on fra-n1: the spec wants this replica and nothing runs it",
-        "! web.fra.2: no node has enough free cpu and memory",
+        "! web.fra.2: no node has enough room for it",
     ]
     assert controller.applied == []
     document = run("plan", WEB_FILE, "--json")

@@ -441,7 +441,7 @@ def test_a_node_that_does_not_get_empty_says_why(
     result = run("node", "drain", "fra-n1")
     assert result.code == 5
     assert "1 instances are still on fra-n1, and serve there; the drain goes on" in result.err
-    assert "web.fra.1: no node has enough free cpu and memory (fra-n2 is full)" in result.err
+    assert "web.fra.1: no node has enough room for it (fra-n2 is full)" in result.err
     assert "web.fra.2" not in result.err
 
 

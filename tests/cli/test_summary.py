@@ -199,9 +199,7 @@ def test_problems_and_notes_say_whose_they_are() -> None:
     note = Note(about="web.fra.2", reason=Reason.NO_CAPACITY, detail="needs 2 cores")
     summary = summarize(view(snapshot, note), NOW_MS)
     assert summary.problems == ("fra-n1: nft is missing",)
-    assert summary.notes == (
-        "web.fra.2: no node has enough free cpu and memory (needs 2 cores)",
-    )
+    assert summary.notes == ("web.fra.2: no node has enough room for it (needs 2 cores)",)
 
 
 def test_a_machine_in_contact_whose_controller_is_not_is_a_problem() -> None:

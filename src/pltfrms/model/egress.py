@@ -124,4 +124,10 @@ def slots_with_own(platform: Platform, spec: ServiceSpec, datacenter: str) -> in
     if egress_mode(platform, spec, datacenter) is not EgressMode.OWN:
         return None
     found = unicast_of(platform, datacenter, 4)
-    return addresses_per_node(found) - 1 if found else None
+    return slots_to_spare(platform, datacenter) if found else None
+
+
+def slots_to_spare(platform: Platform, datacenter: str) -> int:
+    """Return the highest slot with an IPv4 address of its own; 0: there is none."""
+    found = unicast_of(platform, datacenter, 4)
+    return addresses_per_node(found) - 1 if found else 0

@@ -69,7 +69,7 @@ _SENTENCES = {
     Reason.REPLACEMENT_READY: "its replacement is ready",
     Reason.NOT_NEEDED_ANY_MORE: "the allocation it was to replace is healthy again",
     Reason.NO_NODE_WITHIN_SPREAD: "every node in contact already runs as many as allowed",
-    Reason.NO_CAPACITY: "no node has enough free cpu and memory",
+    Reason.NO_CAPACITY: "no node has enough room for it",
     Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
     Reason.ALL_DRAINED: "every node of the datacenter that is in contact is drained",
     Reason.MASS_LOSS: "more than half of the datacenter's nodes are out of contact at once",

@@ -130,7 +130,8 @@ class Service:
     id: int
     """1..65535; part of its instances' addresses."""
     version: int
-    """Counts accepted changes of `spec.run`, `spec.probe` and of its prefixes, from 1."""
+    """Counts accepted changes of `spec.run`, `spec.probe` and of its prefixes, from 1; also of
+    `spec.egress`, if instances must go to other slots for it."""
     prefix4: IPv4Network | None
     """Its main /32; None: it has no IPv4."""
     prefix6: IPv6Network | None

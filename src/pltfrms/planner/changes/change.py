@@ -5,7 +5,7 @@ from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
-from pltfrms.model.homes import home_of, spoken_for
+from pltfrms.model.homes import home_of, spoken_for, unfit
 from pltfrms.model.service import Service, ServiceSpec
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role
@@ -16,6 +16,7 @@ from pltfrms.planner.changes.giving import (
     next_prefixes,
     with_prefixes,
 )
+from pltfrms.planner.changes.renumbering import check_sources, lacks_own
 
 _ADDRESS4: Final = "${pltfrms.address4}"
 
@@ -116,7 +117,8 @@ def _accept_again(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> Ser
     prefixes = next_prefixes(snapshot, spec, before)
     service = with_prefixes(replace(before, spec=spec), prefixes)
     moves = service.prefixes != before.prefixes
-    if (before.spec.run, before.spec.probe) == (spec.run, spec.probe) and not moves:
+    same = (before.spec.run, before.spec.probe) == (spec.run, spec.probe)
+    if same and not moves and not lacks_own(snapshot, before.spec, spec):
         return service
     service = replace(service, version=before.version + 1, changed_ms=snapshot.now_ms)
     return moved(before, service) if moves else service
@@ -139,6 +141,7 @@ def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
             "keep them as they are"
         )
     _check_aggregates(snapshot, after)
+    check_sources(snapshot, after)
 
 
 def _check_identities(before: Platform, after: Platform) -> None:
@@ -168,15 +171,24 @@ def _check_aggregates(snapshot: Snapshot, after: Platform) -> None:
     known, spoken = spoken_for(snapshot.platform), spoken_for(after)
     for name, service in sorted(snapshot.services.items()):
         for prefix in service.prefixes:
-            if home_of(after, prefix.network_address) is None:
+            address = prefix.network_address
+            home, old = home_of(after, address), home_of(snapshot.platform, address)
+            if home is None:
                 raise UsageError(
                     f"platform: the aggregate of {prefix} cannot go: service {name} has it "
                     "for life; move the service to another address first, or delete it"
                 )
-            whose = spoken.get(prefix.network_address)
-            if whose and prefix.network_address not in known:
+            same = old is not None and old.prefix == home.prefix
+            why = "" if same else unfit(after, home, address)
+            if why:
                 raise UsageError(
-                    f"platform: {prefix.network_address} cannot be an address in use, {whose}: "
+                    f"platform: {why}, and service {name} has it for life; divide the "
+                    "aggregate otherwise, or move the service to another address first"
+                )
+            whose = spoken.get(address)
+            if whose and address not in known:
+                raise UsageError(
+                    f"platform: {address} cannot be an address in use, {whose}: "
                     f"service {name} has it for life; number the session otherwise, or move "
                     "the service to another address first"
                 )

@@ -6,6 +6,7 @@ A controller commits no plan that breaks a rule.
 
 from collections import defaultdict
 
+from pltfrms.model.egress import slots_with_own
 from pltfrms.model.plan import Allocation, Place, Plan, Reason, Step, Stop
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
@@ -120,6 +121,7 @@ def _check_step(world: _World, step: Step) -> list[str]:
         *_check_name(world, new),
         *_check_wish(world, service, new),
         *_check_room(world, new, node),
+        *_check_own(world.snapshot, service, new),
         *_check_spread(world, new, service),
         *_check_reason(world, new),
     ]
@@ -177,6 +179,13 @@ def _check_room(world: _World, new: Allocation, node: Machine) -> list[str]:
     if not 1 <= new.slot <= slots or new.slot in {old.slot for old in here}:
         problems.append(f"slot {new.slot} of {node.name} is not free")
     return problems
+
+
+def _check_own(snapshot: Snapshot, service: Service, new: Allocation) -> list[str]:
+    most = slots_with_own(snapshot.platform, service.spec, new.datacenter)
+    if most is not None and new.slot > most:
+        return [f"slot {new.slot} of {new.node} has no address of its own"]
+    return []
 
 
 def _check_spread(world: _World, new: Allocation, service: Service) -> list[str]:

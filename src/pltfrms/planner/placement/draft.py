@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
+from pltfrms.model.egress import slots_to_spare, slots_with_own
 from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
 from pltfrms.model.replicas import replicas_of, sizes_of
 from pltfrms.model.service import Service
@@ -166,10 +168,23 @@ class Draft:
             return Reason.NODE_LOST
         return None
 
-    def free_slot(self, node: str) -> int:
-        """Return the lowest free slot of a node, or 0."""
-        taken = self.loads[node].slots
-        return next((slot for slot in range(1, self.slots + 1) if slot not in taken), 0)
+    def free_slot(self, node: Machine, service: Service) -> int:
+        """Return the lowest free slot of a node that suits a service, or 0.
+
+        Slots with an address of their own are for who asks for one; others take them last.
+        """
+        platform, taken = self.snapshot.platform, self.loads[node.name].slots
+        most = slots_with_own(platform, service.spec, node.datacenter)
+        spare = slots_to_spare(platform, node.datacenter) if most is None else 0
+        last = self.slots if most is None else min(most, self.slots)
+        suiting = chain(range(spare + 1, last + 1), range(1, min(spare, last) + 1))
+        return next((slot for slot in suiting if slot not in taken), 0)
+
+    def has_slot(self, node: Machine, service: Service) -> bool:
+        """Return whether there is one."""
+        if slots_with_own(self.snapshot.platform, service.spec, node.datacenter) is None:
+            return len(self.loads[node.name].slots) < self.slots  # quicker
+        return self.free_slot(node, service) > 0
 
     @property
     def slots(self) -> int:

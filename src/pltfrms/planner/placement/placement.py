@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pltfrms.model.egress import slots_with_own
 from pltfrms.model.plan import Allocation, Reason
 from pltfrms.model.service import Service
 from pltfrms.model.topology import Machine
@@ -48,7 +49,7 @@ def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> b
             replica=wish.replica,
             number=number,
             node=node.name,
-            slot=draft.free_slot(node.name),
+            slot=draft.free_slot(node, wish.service),
             version=wish.service.version,
             reason=wish.reason,
             replaces=wish.replaces.id if wish.replaces else "",
@@ -79,7 +80,7 @@ def _fitting(draft: Draft, wish: Wish, nodes: list[Machine]) -> list[Machine]:
         for load in (draft.loads[node.name],)
         if load.cpu_milli + cpu <= draft.cpu_milli_of[node.name]
         and load.memory_bytes + memory_bytes <= node.memory_bytes
-        and len(load.slots) < draft.slots
+        and draft.has_slot(node, wish.service)
     ]
 
 
@@ -118,23 +119,30 @@ def _explain(
 
 
 def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
-    free = ", ".join(_room(draft, node) for node in nodes[:_NAMED_MAX])
+    free = ", ".join(_room(draft, wish, node) for node in nodes[:_NAMED_MAX])
     more = (
         f", and {len(nodes) - _NAMED_MAX} more nodes are full"
         if len(nodes) > _NAMED_MAX
         else ""
     )
     run = wish.service.spec.run
-    return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB; {free}{more}"
+    own = " and an address of its own" if _own_slots(draft, wish) is not None else ""
+    return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB{own}; {free}{more}"
 
 
-def _room(draft: Draft, node: Machine) -> str:
-    load = draft.loads[node.name]
+def _room(draft: Draft, wish: Wish, node: Machine) -> str:
+    load, own = draft.loads[node.name], _own_slots(draft, wish)
+    left = set(range(1, draft.slots + 1)) - load.slots
+    with_own = "" if own is None else f", {sum(each <= own for each in left)} with an own one"
     return (
         f"{node.name} has {(draft.cpu_milli_of[node.name] - load.cpu_milli) / 1000:g} cpu"
         f" and {_mib(node.memory_bytes - load.memory_bytes)} MiB"
-        f" and {draft.slots - len(load.slots)} slots free"
+        f" and {draft.slots - len(load.slots)} slots free{with_own}"
     )
+
+
+def _own_slots(draft: Draft, wish: Wish) -> int | None:
+    return slots_with_own(draft.snapshot.platform, wish.service.spec, wish.datacenter)
 
 
 def _mib(size_bytes: int) -> int:

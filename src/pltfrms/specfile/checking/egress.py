@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.egress import addresses_per_node, node_egress, unicast_of
+from pltfrms.model.egress import addresses_per_node, node_egress, slots_with_own, unicast_of
 from pltfrms.model.homes import spoken_for
 from pltfrms.model.replicas import replicas_of
 from pltfrms.model.service import EgressMode, ServiceSpec
@@ -112,3 +112,20 @@ def check_egress_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding
             what = f"{found[0].prefix} has one address for each node of {name}"
             hint = "per_node: 16 beside it gives each node 15 instances with an own one"
             yield Finding(where, what, hint)
+    yield from _check_own_fit(spec, platform)
+
+
+def _check_own_fit(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Find more replicas than a datacenter has addresses of their own for."""
+    for name, wanted in replicas_of(platform, spec).items():
+        own = slots_with_own(platform, spec, name)
+        most = len(platform.machines_of(Role.NODE, name)) * (own or 0)
+        if not own or wanted < most:
+            continue  # any number, or already said
+        counted = name if name in dict(spec.counts) else "per_datacenter"
+        what = (
+            f"{wanted} replicas with an address of their own do not fit in {name}: its nodes "
+            f"have {own} each, {most} in all, of which a roll-out needs one"
+        )
+        hint = f"per_node: {2 * (own + 1)} beside the unicast prefix of {name}"
+        yield Finding(("replicas", "total" if spec.total else counted), what, hint)
