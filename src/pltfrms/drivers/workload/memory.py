@@ -65,6 +65,8 @@ class MemoryWorkload:
         self._pid = 1000
         self._running: dict[str, MemoryInstance] = {}
         self.record_report = RecordReport()
+        self.refuses_addresses = ""
+        """Why no running instance can be given other addresses; `` if they can."""
         self._last_words: dict[str, str] = {}
         self._crashes: set[asyncio.Task[None]] = set()
 
@@ -108,6 +110,8 @@ class MemoryWorkload:
         one = self.find(instance)
         if one is None:
             raise UnavailableError(f"{instance.allocation} does not run")
+        if self.refuses_addresses:
+            raise UnavailableError(f"{instance.allocation}: {self.refuses_addresses}")
         one.outgoing = spec.outgoing
 
     async def stop(self, instance: Instance, grace_ms: int) -> None:
@@ -165,6 +169,10 @@ class MemoryWorkload:
             crash.cancel()
         for one in tuple(self._running.values()):
             await self._end(one, "killed together with its init process")
+
+    def outgoing(self, allocation: str) -> Outgoing | None:
+        """Return what an instance has been given to speak with the internet."""
+        return self._running[allocation].outgoing
 
     def find(self, instance: Instance) -> "MemoryInstance | None":
         """Return what runs as exactly this instance."""
