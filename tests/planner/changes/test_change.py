@@ -37,7 +37,10 @@ def test_a_new_service_gets_the_lowest_free_id_and_its_prefixes() -> None:
         ChangeLine(
             about="service/c",
             action="create",
-            detail="id 1, 198.51.100.1/32, 2001:db8:100::1/128",
+            detail=(
+                "id 1, 198.51.100.1/32, 2001:db8:100::1/128; asks nobody in the internet "
+                "(no unicast prefix)"
+            ),
         ),
     )
     assert outcome.snapshot.services["b"].id == 2

@@ -110,3 +110,15 @@ def test_no_new_border_of_an_aggregate_falls_on_the_address_of_a_service() -> No
     change = Change(platform=having(part))
     with pytest.raises(UsageError, match=r"198\.51\.100\.128 is the network address"):
         apply_change(before, change)
+
+
+def test_a_plan_says_from_where_a_new_service_asks_nobody() -> None:
+    def detail(platform: Platform, spec: ServiceSpec) -> str:
+        (line,) = apply_change(make_snapshot(platform), Change(services=(spec,))).lines
+        return line.detail.partition("; ")[2]
+
+    nobody, plain = "asks nobody in the internet", asks(None)
+    assert detail(PLAIN, plain) == f"{nobody} (no unicast prefix)"
+    assert detail(having(FOUR), plain) == f"{nobody} from ams (no unicast prefix)"
+    assert detail(having(FOUR), asks(None, datacenters=("fra",))) == ""
+    assert detail(PLAIN, asks(EgressMode.NONE)) == "", "it was meant"

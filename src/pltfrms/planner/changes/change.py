@@ -5,8 +5,10 @@ from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.api import Change, ChangeLine
+from pltfrms.model.egress import egress_mode
 from pltfrms.model.homes import home_of, spoken_for, unfit
-from pltfrms.model.service import Service, ServiceSpec
+from pltfrms.model.replicas import replicas_of
+from pltfrms.model.service import EgressMode, Service, ServiceSpec
 from pltfrms.model.state import Snapshot
 from pltfrms.model.topology import Datacenter, Machine, Platform, Role
 from pltfrms.planner.changes.giving import (
@@ -56,7 +58,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
         service = _accept(snapshot, spec)
         before = snapshot.services.get(spec.name)
         if service != before:
-            lines.append(_service_line(before, service))
+            lines.append(_service_line(snapshot.platform, before, service))
             written.append(service)
             services = {**snapshot.services, spec.name: service}
             snapshot = replace(snapshot, services=services)
@@ -225,9 +227,10 @@ def _operators_changed(before: Platform, after: Platform) -> list[str]:
     ]
 
 
-def _service_line(before: Service | None, after: Service) -> ChangeLine:
+def _service_line(platform: Platform, before: Service | None, after: Service) -> ChangeLine:
     if before is None:
         detail = f"id {after.id}, {', '.join(map(str, after.prefixes))}"
+        detail += _without_egress(platform, after.spec)
         return ChangeLine(about=f"service/{after.name}", action="create", detail=detail)
     fields = [
         name
@@ -246,3 +249,13 @@ def _service_line(before: Service | None, after: Service) -> ChangeLine:
     restarts = restarts if before.version != after.version else ""
     detail = ", ".join(fields) + moves + restarts
     return ChangeLine(about=f"service/{after.name}", action="update", detail=detail)
+
+
+def _without_egress(platform: Platform, spec: ServiceSpec) -> str:
+    """Say from where a service asks nobody in the internet, if its spec does not say so."""
+    runs = [name for name, count in replicas_of(platform, spec).items() if count]
+    silent = [each for each in runs if egress_mode(platform, spec, each) is EgressMode.NONE]
+    if spec.egress.mode is not None or not silent:
+        return ""
+    where = "" if silent == runs else f" from {', '.join(silent)}"
+    return f"; asks nobody in the internet{where} (no unicast prefix)"
