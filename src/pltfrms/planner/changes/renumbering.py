@@ -4,7 +4,7 @@ They follow from ids and from the platform. Agents give them to instances in pla
 hears of it, and edges learn later where answers go: so nothing that speaks is renumbered.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pltfrms.errors import UsageError
 from pltfrms.model.egress import Sources, slots_with_own, sources
@@ -28,12 +28,14 @@ def check_sources(snapshot: Snapshot, after: Platform) -> None:
     Raises:
         UsageError: some would.
     """
-    for allocation, spec in _speaking(snapshot, after):
+    before = snapshot.platform
+    if not any(each.unicast for each in (*before.aggregates, *after.aggregates)):
+        return
+    nodes, others = ({m.name: m for m in each.machines} for each in (before, after))
+    for allocation, spec in _speaking(snapshot, nodes.keys() & others.keys()):
         where = f"{allocation.id} on {allocation.node}"
-        was, will = (
-            sources(each, spec, each.machine(allocation.node), allocation.slot)
-            for each in (snapshot.platform, after)
-        )
+        was = sources(before, spec, nodes[allocation.node], allocation.slot)
+        will = sources(after, spec, others[allocation.node], allocation.slot)
         for old, new in _pairs(was, will):
             if old not in {None, new}:
                 raise UsageError(
@@ -42,9 +44,7 @@ def check_sources(snapshot: Snapshot, after: Platform) -> None:
                     f"{allocation.datacenter} with `egress: none`, or without that "
                     "datacenter, then the platform, and then the services as before"
                 )
-        if _is_beyond(after, spec, allocation) > _is_beyond(
-            snapshot.platform, spec, allocation
-        ):
+        if [_is_beyond(each, spec, allocation) for each in (before, after)] == [False, True]:
             raise UsageError(
                 f"platform: {where} has slot {allocation.slot}, for which there is no IPv4 "
                 f"address of its own; first apply service {spec.name} with `egress: "
@@ -52,14 +52,13 @@ def check_sources(snapshot: Snapshot, after: Platform) -> None:
             )
 
 
-def _speaking(snapshot: Snapshot, after: Platform) -> Iterator[tuple[Allocation, ServiceSpec]]:
-    """Yield what stays where it is, by id."""
-    there = {each.name for each in after.machines} & {
-        each.name for each in snapshot.platform.machines
-    }
+def _speaking(
+    snapshot: Snapshot, nodes: Collection[str]
+) -> Iterator[tuple[Allocation, ServiceSpec]]:
+    """Yield what runs on these nodes, by id."""
     for _, allocation in sorted(snapshot.allocations.items()):
         service = snapshot.services.get(allocation.service)
-        if service is not None and allocation.node in there:
+        if service is not None and allocation.node in nodes:
             yield allocation, service.spec
 
 
