@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
 import pytest
@@ -99,20 +99,20 @@ def test_every_instance_asks_from_addresses_of_its_site_and_edges_and_transits_m
 ):
     shape = read(NAME)
     assert shape.lab is not None
-    with running_lab(DIRECTORY / NAME, f"asks-{os.getpid()}") as (client, ready):
+    lab = running_lab(DIRECTORY / NAME, f"asks-{os.getpid()}")
+    with lab as (client, ready), ExitStack() as servers:
         with OperatorClient(client.controller_endpoints()) as operator:
             snapshot = operator.snapshot().snapshot
         platform, spec = snapshot.platform, snapshot.services["web"].spec
         for network in shape.lab.eyeballs:
-            with serving(client, network.name):
-                for each in snapshot.allocations.values():
-                    promised = sources(platform, spec, platform.machine(each.node), each.slot)
-                    seen = seen_from(client, each.node, each.id, client_addresses(network))
-                    assert seen == {promised.own6, promised.translated4}, each.id
+            servers.enter_context(serving(client, network.name))
+            for each in snapshot.allocations.values():
+                promised = sources(platform, spec, platform.machine(each.node), each.slot)
+                seen = seen_from(client, each.node, each.id, client_addresses(network))
+                assert seen == {promised.own6, promised.translated4}, each.id
         for fault in ("edge/ham-e1", "machine/transit2"):
             kiel = next(each for each in shape.lab.eyeballs if each.name == "kiel")
-            with serving(client, kiel.name):
-                gap = longest_gap(client, snapshot, client_addresses(kiel), fault)
+            gap = longest_gap(client, snapshot, client_addresses(kiel), fault)
             assert gap < LONGEST_GAP, fault
             Rig(client, ready, 0.0).restore()
 
@@ -141,5 +141,4 @@ def longest_gap(
         mine = promised.own6 if address.version == 6 else promised.translated4
         assert {ip_address(seen) for seen in said["seen"]} == {mine}, (fault, each.id)
         gaps.append(said["gap"])
-    print(f"{fault}: no answer for {max(gaps):.2f} s at most")  # noqa: T201
     return max(gaps)
