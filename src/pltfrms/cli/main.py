@@ -74,6 +74,9 @@ ENTRIES = {
         "pltfrms.cli.platform.shell", "completion", "Print shell completion code"
     ),
     "version": Entry("pltfrms.cli.platform.shell", "version", "Print the version"),
+    "doctor": Entry(
+        "pltfrms.cli.machine.doctor", "doctor", "Check the network ports of this machine"
+    ),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
 }

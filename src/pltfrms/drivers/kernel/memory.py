@@ -10,6 +10,7 @@ from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe, normal
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
 from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
+from pltfrms.model.ports import SeenPort
 
 _MTU = 1500
 _IPV6 = 6
@@ -45,6 +46,19 @@ class MemoryNetwork:
             sentences += self._apply_device(device)
         sentences += self._apply_rules(set(state.rules))
         return self._told(sentence for sentence in sentences if sentence)
+
+    async def ports(self) -> tuple[SeenPort, ...]:
+        """See `ports.PortReader`; nothing has a kind, and nobody else manages it."""
+        return tuple(
+            SeenPort(
+                name=name,
+                up=name in self.up,
+                carrier=name in self.up,
+                mtu=self.mtus.get(name, _MTU),
+                addresses=tuple(sorted(addresses, key=str)),
+            )
+            for name, addresses in self.addresses.items()
+        )
 
     async def apply_routes(
         self, tables: Sequence[int], routes: Sequence[Route]

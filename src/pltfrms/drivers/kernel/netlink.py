@@ -20,6 +20,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pltfrms.drivers.kernel.bpf import Side
 from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, mtu_of, why_unusable
+from pltfrms.drivers.kernel.found import read_ports
 from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
 from pltfrms.drivers.kernel.remembered import Remembered
@@ -30,6 +31,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Interface
 from pltfrms.model.balancer import OUTER_BYTES
 from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
+from pltfrms.model.ports import SeenPort
 
 _T = TypeVar("_T")
 NEAR_END: Final = "fe80::1"
@@ -171,6 +173,10 @@ class KernelNetwork:
             return KernelHostRoutes(table)
         except OSError as error:
             raise UnavailableError(f"routes of table {table}: {error.strerror}") from error
+
+    async def ports(self) -> tuple[SeenPort, ...]:
+        """See `ports.PortReader`."""
+        return await read_ports(self._ask, await self._addresses())
 
     async def peer_namespace(self, device: str) -> int | None:
         """Return the kernel's number for the network namespace of a veth's far end.

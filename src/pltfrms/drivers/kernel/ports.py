@@ -5,6 +5,7 @@ from ipaddress import IPv6Address
 from typing import Protocol
 
 from pltfrms.model.machine import NetworkState, Route
+from pltfrms.model.ports import SeenPort
 
 
 class HostRoutes(Protocol):
@@ -40,7 +41,19 @@ class HostRoutes(Protocol):
         ...
 
 
-class Network(Protocol):
+class PortReader(Protocol):
+    """Looks at the network interfaces of the machine."""
+
+    async def ports(self) -> tuple[SeenPort, ...]:
+        """Return all of them.
+
+        Raises:
+            NetlinkError: the kernel refuses to say.
+        """
+        ...
+
+
+class Network(PortReader, Protocol):
     """The kernel's network of the machine the agent runs on."""
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
