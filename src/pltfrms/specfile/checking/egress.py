@@ -100,8 +100,8 @@ def check_egress_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding
     mode, where = spec.egress.mode, ("egress", "mode")
     if mode in {None, EgressMode.NONE}:
         return
-    for name in replicas_of(platform, spec):
-        if not platform.machines_of(Role.NODE, name):
+    for name, count in replicas_of(platform, spec).items():
+        if not count or not platform.machines_of(Role.NODE, name):
             continue
         found = [unicast_of(platform, name, version) for version in (4, 6)]
         if not any(found):

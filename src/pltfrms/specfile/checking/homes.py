@@ -45,11 +45,11 @@ def _check_reach(
 ) -> Iterator[Finding]:
     """Find an aggregate that no datacenter would announce because of the service."""
     with_nodes = {node.datacenter for node in platform.machines_of(Role.NODE)}
-    runs = replicas_of(platform, spec)
+    runs = {name for name, count in replicas_of(platform, spec).items() if count}
     local = aggregate.announce is AnnouncePolicy.HEALTHY_LOCAL
     here = set(aggregate.datacenters)
     # One without nodes announces what runs anywhere.
-    if local and here and here <= with_nodes - set(runs):
+    if local and here and here <= with_nodes - runs:
         only = ", ".join(aggregate.datacenters)
         what = f"{aggregate.prefix} is announced only in {only}, where the service does not run"
         yield Finding(where, what, "run it there too, or let it announce: any-healthy")
