@@ -21,7 +21,7 @@ from pltfrms.model.state import (
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.placement.numbers import numbers_left
 from pltfrms.planner.placement.plan import make_plan
-from tests.strategies import make_platform, make_spec, with_all_ready
+from tests.strategies import make_node, make_platform, make_spec, with_all_ready
 
 
 def execute(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
@@ -92,6 +92,7 @@ _WEIGHTS = {
     "new-version": 2,
     "delete": 0.3,
     "remove-node": 0.4,
+    "add-node": 0.4,
     "drain-node": 3,
     "time": 2,
 }
@@ -147,6 +148,12 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
         gone = random.choice(machines)
         kept = tuple(machine for machine in machines if machine is not gone)
         platform = replace(snapshot.platform, machines=kept)
+        return apply_change(snapshot, Change(platform=platform)).snapshot
+    if what == "add-node":
+        site = random.choice(snapshot.platform.datacenters).name
+        number = 1 + max((each.id for each in machines if each.datacenter == site), default=0)
+        node = make_node(f"{site}-n{number}", number, cpu=random.choice((1.0, 4.0)))
+        platform = replace(snapshot.platform, machines=(*machines, node))
         return apply_change(snapshot, Change(platform=platform)).snapshot
     name = random.choice((*snapshot.services, ""))
     if what == "new-version" and name:

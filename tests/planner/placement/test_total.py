@@ -107,3 +107,38 @@ def test_fewer_in_all_stop_at_once() -> None:
     steps = make_plan(fewer).steps
     assert [(type(s), s.reason) for s in steps] == [(Stop, Reason.SCALED_DOWN)] * 3
     assert where(execute(fewer, steps)) == {"ams": 1, "fra": 2}
+
+
+def standing_in() -> Snapshot:
+    """Return a platform whose new datacenter has its share, and none of it is ready."""
+    moving = heal(apply_change(running(6), Change(platform=THREE)).snapshot)
+    return execute(moving, make_plan(moving).steps)
+
+
+def test_what_stands_in_gets_no_new_version() -> None:
+    moving = standing_in()
+    spec = moving.services["web"].spec
+    newer = replace(spec, run=replace(spec.run, process=("serve", "better")))
+    changed = apply_change(moving, Change(services=(newer,))).snapshot
+    for _ in range(20):
+        plan = make_plan(changed)
+        assert check_plan(changed, plan) == ()
+        placed = {s.allocation.replica for s in plan.steps if isinstance(s, Place)}
+        assert placed <= {1, 2}
+        changed = with_all_ready(execute(changed, plan.steps))
+    assert {each.version for each in changed.allocations.values()} == {2}
+    assert where(changed) == {"ams": 2, "fra": 2, "lon": 2}
+
+
+def test_what_stands_in_leaves_a_drained_node_as_others_do() -> None:
+    moving = standing_in()
+    (node,) = (a.node for a in moving.allocations.values() if a.id == "web.ams.3-1")
+    drain = Drain(node=node, since_ms=0, wait_ms=0)
+    drained = replace(moving, interventions=Interventions(drains=(drain,)))
+    plan = make_plan(drained)
+    assert check_plan(drained, plan) == ()
+    moved = [s.allocation.id for s in plan.steps if s.reason is Reason.NODE_DRAINED]
+    assert len(moved) == 1, "one at a time"
+    after = settle(drained)
+    assert where(after) == {"ams": 2, "fra": 2, "lon": 2}
+    assert node not in {each.node for each in after.allocations.values()}

@@ -149,9 +149,12 @@ def _check_wish(world: _World, service: Service, new: Allocation) -> list[str]:
     snapshot = world.snapshot
     problems = []
     wanted = world.share(service, new.datacenter)
-    if not 1 <= new.replica <= wanted:
+    moved = new.reason is Reason.NODE_DRAINED and new.replaces in world.recorded
+    if service.spec.total and moved:
+        pass  # it stands in for another one until that serves
+    elif not 1 <= new.replica <= wanted:
         problems.append(f"replica {new.replica} of {wanted}")
-    if not _is_named(snapshot, service, new.datacenter):
+    elif not _is_named(snapshot, service, new.datacenter):
         problems.append("the spec does not name its datacenter")
     if new.version != service.version:
         problems.append(f"version {new.version} instead of {service.version}")

@@ -138,6 +138,15 @@ class Draft:
         """Return the allocations by replica, each list by rising number, none empty."""
         return self._replicas.get((service, datacenter), {})
 
+    def kept(self, service: Service, datacenter: str) -> Mapping[int, list[Allocation]]:
+        """Return the allocations of the replicas that are wanted there, as `replicas`.
+
+        What only stands in for others elsewhere is not improved any more.
+        """
+        count = self.wanted(service).get(datacenter, 0)
+        found = self.replicas(service.name, datacenter)
+        return {replica: each for replica, each in found.items() if replica <= count}
+
     def sites(self) -> Iterator[tuple[str, str]]:
         """Yield (service, datacenter) of everything recorded, sorted."""
         yield from sorted(key for key, replicas in self._replicas.items() if replicas)

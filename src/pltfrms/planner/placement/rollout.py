@@ -33,7 +33,7 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
     serve; what may be lost is left to rescheduling. A replica that has no node (any more) is
     no reason to wait: perhaps only the new version fits.
     """
-    replicas = draft.replicas(service.name, datacenter)
+    replicas = draft.kept(service, datacenter)
     newest = [
         allocations[-1]
         for _, allocations in sorted(replicas.items())

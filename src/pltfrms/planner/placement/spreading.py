@@ -36,7 +36,9 @@ def _is_quiet(draft: Draft, service: Service, datacenter: str) -> bool:
     """Return whether each replica has one ready allocation of the newest version."""
     replicas = draft.replicas(service.name, datacenter)
     return (
-        len(replicas) == draft.wanted(service)[datacenter]
+        len(draft.kept(service, datacenter))
+        == len(replicas)
+        == draft.wanted(service)[datacenter]
         and all(
             len(allocations) == 1
             and allocations[0].version == service.version
