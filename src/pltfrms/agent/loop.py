@@ -80,7 +80,7 @@ class Agent:
             controller_at=lambda: self._reporter.answered_at,
         )
         self._routing = Routing(around, machine)
-        self._way_back = WayBack(around, self._about, lambda: self._routing.platform)
+        self._way_back = WayBack(around, machine, lambda: self._routing.platform)
         self._announcer.way_back = self._way_back.known
         self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
         self._underlay = Underlay(world, problems, frost)

@@ -85,7 +85,8 @@ _SENTENCES = {
     Reason.LAST_ANNOUNCER: "no other datacenter announces it, so it stays whatever the health",
     Reason.ISOLATED: "this edge reaches no other machine of ours",
     Reason.NO_WAY_BACK: "this edge has no way back: neither a default route nor a full table",
-    Reason.LITTLE_WAY_BACK: "this edge has few ways back, but no other datacenter announces it",
+    Reason.LITTLE_WAY_BACK: "this edge has few ways back, or none that is seen, which alone is"
+    " no reason to withdraw it here",
     Reason.FLAPPING: "it was withdrawn too often lately and has to wait",
     Reason.FROZEN: "an operator has frozen the network",
 }

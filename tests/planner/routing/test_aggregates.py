@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -371,6 +372,7 @@ WAYS = {
     "nothing": WaysBack.NONE,
     "part": WaysBack.PART,
     "unknown": WaysBack.UNKNOWN,
+    "unheard": WaysBack.UNHEARD,
 }
 
 
@@ -383,7 +385,9 @@ def with_way(what: str, reachable: Reachable = GOOD) -> Reachable:
     elsewhere=st.sampled_from([None, NONE, BOTH]),
     rank=st.integers(0, 3),
     said=st.lists(
-        st.tuples(st.sampled_from(["table", "default", "nothing"]), st.integers(1, 40)),
+        st.tuples(
+            st.sampled_from(["table", "default", "nothing", "unknown"]), st.integers(1, 40)
+        ),
         min_size=1,
         max_size=12,
     ),
@@ -401,8 +405,10 @@ def test_an_edge_never_announces_for_ten_seconds_without_a_way_back(
     for what, seconds in said:
         for _ in range(seconds):
             announced = edge.lives(1, with_way(what, world))
-            without = without + 1 if what == "nothing" and announced else 0
-            assert without < 8, "two more seconds may pass until it is seen"
+            lacks = what == "nothing" or (what == "unknown" and without > 0)
+            without = without + 1 if lacks and announced else 0
+            # Two more seconds may pass until it is seen.
+            assert without < 8 or what == "unknown"
 
 
 def test_the_last_announcer_withdraws_when_nobody_at_all_can_be_answered() -> None:
@@ -433,9 +439,54 @@ def test_a_way_back_that_is_not_known_withdraws_nothing() -> None:
     others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
     assert edge.lives(5, with_way("table", others))
     assert edge.lives(600, with_way("unknown", others))
-    for _ in range(20):
-        assert edge.lives(3, with_way("nothing", others))
-        assert edge.lives(1, with_way("unknown", others))
+    assert edge.lives(3, with_way("nothing", others))
+    assert edge.lives(600, with_way("unknown", others))
+    assert not edge.lives(0.1, with_way("nothing", others)), "nothing said that there is one"
+
+
+def test_an_edge_whose_session_flaps_withdraws_when_it_was_heard_for_long_enough() -> None:
+    edge = Edge()
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    assert edge.lives(5, with_way("table", others))
+    for _ in range(2):
+        assert edge.lives(2, with_way("nothing", others))
+        assert edge.lives(2, with_way("unheard", others)), "nobody hears it"
+    assert not edge.lives(2, with_way("nothing", others))
+    assert not edge.lives(60, with_way("unheard", others)), "it has not found one meanwhile"
+    assert edge.lives(15, with_way("table", others))
+
+
+def test_a_session_that_comes_back_has_time_to_bring_its_routes() -> None:
+    edge = Edge()
+    assert edge.lives(5, with_way("table"))
+    for unheard in (20, 3600):
+        assert edge.lives(2, with_way("nothing"))
+        assert edge.lives(unheard, with_way("unheard"))
+        assert edge.lives(2.5, with_way("nothing"))
+        assert edge.lives(5, with_way("table"))
+
+
+@pytest.mark.parametrize("what", ["nothing", "part"])
+@pytest.mark.parametrize("before", [AggregateState(announced=True), AggregateState()])
+def test_who_announced_before_we_looked_is_judged_only_after_a_way_back_was_seen(
+    what: str, before: AggregateState
+) -> None:
+    edge = Edge(states={FOUR: before})
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    assert edge.lives(600, with_way(what, others))
+    assert edge.says(Reason.LITTLE_WAY_BACK)
+    edge.lives(60, replace(BAD, ways_back=with_way(what).ways_back))
+    assert edge.lives(60, with_way(what, others)), "it was withdrawn for something else"
+    assert edge.lives(5, with_way("table", others))
+    assert not edge.lives(10, with_way(what, others)), "it was lost"
+
+
+def test_who_never_announced_needs_a_way_back_first() -> None:
+    for what in ("nothing", "part"):
+        edge = Edge()
+        others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+        assert not edge.lives(600, with_way(what, others))
+        assert edge.says(Reason.NO_WAY_BACK)
 
 
 def test_always_is_announced_again_by_the_rules_of_flapping() -> None:

@@ -158,15 +158,18 @@ class Announcer:
             remote=await self._prefixes(REMOTE_TABLE) if known else None,
             elsewhere=elsewhere,
             inside=self._sessions.inside,
-            # Whom nobody hears attracts no packets that need a way back.
-            ways_back={
-                version: self.way_back(version)
-                for version in (4, 6)
-                if self._sessions.any_up({n for n in heard if n.endswith(f".ipv{version}")})
-            },
+            ways_back={version: self._way_back(version, heard) for version in (4, 6)},
             # Not by sessions: of other datacenters we may hear through a reflector of ours.
             backbone=None if elsewhere is None else mesh and not others.isdisjoint(elsewhere),
         )
+
+    def _way_back(self, version: int, telling: AbstractSet[str]) -> WaysBack:
+        """Return what can be answered; whom nobody hears attracts nothing to be answered."""
+        family = {name for name in telling if name.endswith(f".ipv{version}")}
+        heard = self._sessions.any_up(family)
+        if heard is None:
+            return WaysBack.UNKNOWN
+        return self.way_back(version) if heard else WaysBack.UNHEARD
 
     async def _prefixes(self, table: int) -> AbstractSet[Prefix] | None:
         with self._problems.watch(f"reading table {table}"):

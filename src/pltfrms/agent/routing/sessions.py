@@ -50,6 +50,8 @@ class Sessions:
         self.answers = False
         """Whether BIRD answered when it was asked last."""
         self.statuses: tuple[SessionStatus, ...] = ()
+        self.imported: Mapping[str, int] = {}
+        """How many routes each session brought when BIRD answered last, exactly."""
         self.absences = Absences()
         """What an edge says of its nodes."""
         self._settled_at = 0.0
@@ -94,6 +96,7 @@ class Sessions:
             )
             raise
         self.answers = True
+        self.imported = {state.name: state.imported for state in states}
         before = {session.name: session for session in self.statuses}
         statuses = [self._status(state, before.get(state.name)) for state in states]
         self._report(

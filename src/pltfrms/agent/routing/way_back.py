@@ -1,14 +1,17 @@
 """Watch that this edge, which announces, can also answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Final
 
 from pltfrms.agent.routing.routing import Around
 from pltfrms.agent.routing.sessions import steady
 from pltfrms.errors import UnavailableError
+from pltfrms.model.machine import ELSEWHERE_TABLE, PROTO_ACTIVE, PROTO_REACHABLE
 from pltfrms.model.state import OutsideTable
 from pltfrms.model.topology import Platform
-from pltfrms.planner.routing.way_back import WaysBack, lacking, way_back
+from pltfrms.planner.routing.way_back import WaysBack, has_way_back, lacking, way_back
 
 FULL_SECONDS: Final = 30.0
 """To count a full table takes BIRD 0.4 s of work."""
@@ -18,29 +21,65 @@ LASTING_SECONDS: Final = 10.0
 """Tables fill after a start; what is lacking for less time is no news."""
 _PART = "way back"
 _BRINGING = ("peer.", "edge.")
+_LESS: Final = 0.95
+"""A session that brings less than this part of what it brought may have lost one family."""
+_NOBODY: Final = {4: ip_address("240.0.0.1"), 6: ip_address("3ffe::1")}
+"""Addresses that no route leads to but one to everything."""
+_EVERYTHING: Final = 3
+"""A default route, or what stands for one: its two halves, or 2000::/3."""
+_NOT_THE_SYSTEMS: Final = frozenset({12, *range(PROTO_ACTIVE, PROTO_REACHABLE + 1)})
+"""Protocol numbers of BIRD and of us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signs:
+    """What is asked for cheaply, and says when to count again."""
+
+    imported: Mapping[str, int] = field(default_factory=dict)
+    """By session that may tell of the outside."""
+    far: int = 0
+    """Machines and aggregates of ours that other datacenters tell of."""
+    system: tuple[int, ...] = ()
+    """Families in which the operating system has a default route."""
+
+    def lessened(self, before: "_Signs") -> bool:
+        """Return whether some way may be lost since."""
+        fell = any(
+            self.imported.get(name, 0) < count * _LESS
+            for name, count in before.imported.items()
+        )
+        return fell or self.far < before.far or not set(before.system) <= set(self.system)
 
 
 class WayBack:
     """What BIRD knows of the outside, and whether that is enough for what is announced.
 
+    The operating system's own default route is a way back, too. Where BGP has brought one
+    since we began, and no neighbour is hops away, it may lead to a network for operators
+    alone: there it keeps the last announcement, and no more.
+
     It tells; the announcer withdraws by it (see `planner.routing.aggregates`).
     """
 
     def __init__(
-        self, around: Around, about: str, in_force: Callable[[], Platform | None]
+        self, around: Around, machine: str, in_force: Callable[[], Platform | None]
     ) -> None:
-        """Judge by the platform `in_force`; events are about `about`."""
+        """Judge by the platform `in_force`."""
         self._around = around
         self._world = around.world
         self._problems = around.problems
-        self._about = about
+        self._machine = machine
         self._in_force = in_force
         self._lacking_since: float | None = None
         self._told = False
         self.tables: tuple[OutsideTable, ...] = ()
         """What to report; empty: not known."""
-        self._seen: tuple[OutsideTable, ...] = ()
-        self._carried = 0
+        self._known: Mapping[int, WaysBack] = {}
+        self._brought: frozenset[int] = frozenset()
+        """Families in which BGP has brought a way back since we began."""
+        self._signs = _Signs()
+        self._unsteady_until = 0.0
+        """Until then (monotonic seconds) BIRD may be at work on what was lost."""
 
     async def run(self) -> None:
         """Look for ever."""
@@ -51,47 +90,80 @@ class WayBack:
 
     def known(self, version: int) -> WaysBack:
         """Return how much can be answered in an address family, by the last look."""
-        platform = self._in_force()
-        if platform is None:
-            return WaysBack.UNKNOWN
-        return way_back(platform, self._seen, version)
+        return self._known.get(version, WaysBack.UNKNOWN)
 
     async def _wait(self) -> None:
-        """Wait for the next look: less long while little is known, or much has changed."""
-        small = any(table.routes < SMALL_ROUTES for table in self.tables)
+        """Wait for the next look: less long while little is known, or some may be lost."""
+        small = not self.tables or any(each.routes < SMALL_ROUTES for each in self.tables)
+        soon = small or self._world.clock.monotonic() < self._unsteady_until
         waited = 0.0
-        while waited < (SMALL_SECONDS if small else FULL_SECONDS):
+        while waited < (SMALL_SECONDS if soon else FULL_SECONDS):
             await self._world.clock.sleep(SMALL_SECONDS)
             waited += SMALL_SECONDS
-            if 2 * self._imported() < self._carried:
-                return
-
-    def _imported(self) -> int:
-        """Return how many routes the sessions have brought that may tell of the outside."""
-        sessions = self._around.sessions.statuses
-        return sum(each.imported for each in sessions if each.name.startswith(_BRINGING))
+            with self._problems.watch("signs of routes to the outside"):
+                if (await self._look_for_signs()).lessened(self._signs):
+                    now = self._world.clock.monotonic()
+                    self._unsteady_until = now + LASTING_SECONDS
+                    return
 
     async def look(self) -> None:
-        """Look once. While BIRD is silent nothing is known, and what was said stays said."""
+        """Look once. If that fails nothing is known, and what was said stays said."""
         platform = self._in_force()
-        if platform is None:
-            return
         try:
-            tables = await self._world.bird.outside(platform.asn)
+            if platform is not None:
+                await self._look(platform)
         except UnavailableError:
-            self.tables = self._seen = ()
-            return
-        self._seen, self._carried = tables, self._imported()
+            self._forget()
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        self.tables, self._known = (), {}
+
+    async def _look(self, platform: Platform) -> None:
+        signs = await self._look_for_signs()
+        found = await self._world.bird.outside(platform.asn)
+        self._signs = signs
+        self._brought |= {each.version for each in found if has_way_back(platform, each)}
+        far = self._families_far_away(platform)
+        trusted = {each for each in signs.system if each in far or each not in self._brought}
+        tables = tuple(
+            replace(each, default=each.default or each.version in trusted) for each in found
+        )
+        self._known = {
+            each.version: _at_least_some(
+                way_back(platform, tables, each.version), some=each.version in signs.system
+            )
+            for each in tables
+        }
         before = {table.version: table.routes for table in self.tables}
         self.tables = tuple(
-            OutsideTable(
-                version=table.version,
-                default=table.default,
-                routes=steady(before.get(table.version, 0), table.routes),
-            )
-            for table in tables
+            replace(each, routes=steady(before.get(each.version, 0), each.routes))
+            for each in tables
         )
         self._judge(tuple(lacking(platform, self._around.announced(), tables)))
+
+    def _families_far_away(self, platform: Platform) -> frozenset[int]:
+        """Return the families in which a neighbour is hops away: by the system's routes."""
+        sessions = [each for _, each in platform.sessions_of(self._machine) if each.multihop]
+        return frozenset(theirs.version for each in sessions for theirs in each.theirs)
+
+    async def _look_for_signs(self) -> _Signs:
+        network = self._world.network
+        ways = {version: await network.leading(nobody) for version, nobody in _NOBODY.items()}
+        imported = self._around.sessions.imported
+        return _Signs(
+            imported={n: count for n, count in imported.items() if n.startswith(_BRINGING)},
+            far=len(await network.routes(ELSEWHERE_TABLE)),
+            system=tuple(
+                version
+                for version, way in ways.items()
+                if way is not None
+                and way.proto not in _NOT_THE_SYSTEMS
+                and way.prefix.prefixlen <= _EVERYTHING
+            ),
+        )
 
     def _judge(self, lacks: tuple[str, ...]) -> None:
         now = self._world.clock.monotonic()
@@ -108,4 +180,9 @@ class WayBack:
         if bool(lacks) != self._told:
             self._told = bool(lacks)
             what = "no way back" if lacks else "way back found"
-            self._around.journal.say(self._about, what, "; ".join(lacks))
+            about = f"machine/{self._machine}"
+            self._around.journal.say(about, what, "; ".join(lacks))
+
+
+def _at_least_some(known: WaysBack, *, some: bool) -> WaysBack:
+    return WaysBack.PART if some and known is WaysBack.NONE else known

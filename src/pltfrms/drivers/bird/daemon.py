@@ -216,15 +216,10 @@ class BirdDaemon:
         async with bird_connection(self._socket) as connection:
             # Of a single prefix BIRD shows routes, and does not count.
             shown = await connection.ask(f"show route {default} {table} {usable}")
-            # The operating system's own one, where we learn it to reach neighbours hops away.
-            learnt = f"table master{version} where source = RTS_INHERIT"
-            own = await connection.ask(f"show route {default} {learnt}")
             counted = await connection.ask(f"show route {table} {usable} && {learned} count")
         return OutsideTable(
             version=version,
-            default=any(
-                text.startswith(f"{default} ") for _, text in (*shown.lines, *own.lines)
-            ),
+            default=any(text.startswith(f"{default} ") for _, text in shown.lines),
             routes=routes_counted(counted),
         )
 

@@ -38,6 +38,8 @@ class MemoryBird:
         self.tables = tuple(
             OutsideTable(version=version, default=False, routes=0) for version in (4, 6)
         )
+        self.fault = ""
+        """What a question about the outside fails with, as our own code might."""
         self._clock = clock
         self._trial = ""
         """What our side thinks is on trial."""
@@ -121,6 +123,8 @@ class MemoryBird:
         """Return `tables`, whoever asks."""
         del own_asn
         self._answer()
+        if self.fault:
+            raise ValueError(self.fault)
         return self.tables
 
     async def rejects(self, own_asn: int) -> Mapping[str, Mapping[int, int]]:

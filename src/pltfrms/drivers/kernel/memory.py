@@ -8,12 +8,13 @@ from ipaddress import IPv6Address, IPv6Network
 from pltfrms.drivers.kernel.followed import HostRoute, RouteBook
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe, normal
 from pltfrms.errors import UnavailableError
-from pltfrms.model.addresses import Interface
+from pltfrms.model.addresses import Address, Interface
 from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
 from pltfrms.model.ports import SeenPort
 
 _MTU = 1500
 _IPV6 = 6
+_MAIN = 254
 
 
 class MemoryNetwork:
@@ -84,6 +85,17 @@ class MemoryNetwork:
         """See `ports.Network`."""
         found = (route for route in self._routes if route.table == table)
         return tuple(sorted(found, key=describe))
+
+    async def leading(self, address: Address) -> Route | None:
+        """See `ports.Network`: by table 254 alone."""
+        fits = [
+            route for route in self._routes if route.table == _MAIN and address in route.prefix
+        ]
+        if not fits:
+            return None
+        best = max(fits, key=lambda route: (route.prefix.prefixlen, -route.metric))
+        usable = any(not self._why_unusable(hop.device) for hop in best.nexthops)
+        return best if usable else None
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`."""

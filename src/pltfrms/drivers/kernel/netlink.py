@@ -23,12 +23,13 @@ from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, mtu_of, why_un
 from pltfrms.drivers.kernel.found import read_ports
 from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
+from pltfrms.drivers.kernel.leading import LEADS_NOWHERE, leads_on, question
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, RouteChanges, compare, describe
 from pltfrms.drivers.kernel.sysctls import Sysctls
 from pltfrms.drivers.kernel.whole import read_whole
 from pltfrms.errors import UnavailableError
-from pltfrms.model.addresses import Interface
+from pltfrms.model.addresses import Address, Interface
 from pltfrms.model.balancer import OUTER_BYTES
 from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 from pltfrms.model.ports import SeenPort
@@ -131,6 +132,21 @@ class KernelNetwork:
                 raise
             return []
         return [_route(message, table, family) for message in messages]
+
+    async def leading(self, address: Address) -> Route | None:
+        """See `ports.Network`."""
+        return await self._look(("leading", address), lambda: self._match(address))
+
+    async def _match(self, address: Address) -> Route | None:
+        words = question(address)
+        try:
+            (message,) = await self._ask("route", "get", **words)
+        except NetlinkError as error:
+            if error.code not in LEADS_NOWHERE:
+                raise
+            return None
+        leads = leads_on(message, message.get("multipath"))
+        return _route(message, message.get("table"), words["family"]) if leads else None
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`.

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
+from pltfrms.model.addresses import Address
 from pltfrms.model.machine import NetworkState, Route
 from pltfrms.model.ports import SeenPort
 
@@ -75,6 +76,14 @@ class Network(PortReader, Protocol):
 
     async def routes(self, table: int) -> tuple[Route, ...]:
         """Return all routes of a table (any protocol number), IPv4 and IPv6."""
+        ...
+
+    async def leading(self, address: Address) -> Route | None:
+        """Return the route by which packets to an address leave this machine.
+
+        None: they do not. A route that leads nowhere (`unreachable`), or by devices without
+        carrier alone, is none; nor is an address of this machine reached by one.
+        """
         ...
 
     async def attach_instance(self, device: str, pid: int) -> None:

@@ -32,6 +32,8 @@ three changes (withdrawn, announced, withdrawn) in that time."""
 WAY_BACK_SECONDS: Final = 5.0
 """An edge that has no way back for so long withdraws even the last announcement: nobody who
 follows it is answered."""
+UNHEARD_SECONDS: Final = 60.0
+"""When nobody heard us for so long, what was before says nothing of the neighbours of now."""
 STAGGER_SECONDS: Final = 0.5
 """By so much datacenters act one after the other, in the order of their rank."""
 LEAVE_SECONDS: Final = 1.0
@@ -56,6 +58,12 @@ class AggregateState:
     """An attempt to leave found that nobody else stays; the next is not before this."""
     isolated_since: float | None = None
     no_way_back_since: float | None = None
+    """Later by all the time in which nobody heard us."""
+    unheard_since: float | None = None
+    """Since when nobody hears us, if there was no way back before."""
+    judged: bool = False
+    """Whether a way back that is not seen counts as none. Who announced before we looked may
+    have one that we do not see: there a way back must have been seen once."""
     alone_since: float | None = None
     """Since when it is withdrawn here and no other datacenter announces it."""
     penalty: float = 0.0
@@ -173,8 +181,8 @@ def decide_aggregates(
             rank=rank,
             now=now,
         )
-        state, reason = _step(previous.get(prefix, AggregateState()), view)
-        answers = view.way_back in {WaysBack.FULL, WaysBack.UNKNOWN}
+        state, reason = _step(previous.get(prefix, AggregateState(judged=True)), view)
+        answers = view.way_back not in {WaysBack.PART, WaysBack.NONE} or not state.judged
         free = answers and state.withdrawn_at is None
         if aggregate.announce is AnnouncePolicy.ALWAYS and free:
             state, reason = _kept(state, announced=True), why
@@ -297,25 +305,47 @@ def _prefixes_inside(aggregate: Prefix, services: Collection[Service]) -> frozen
 
 def _step(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
     alone = not state.announced and view.elsewhere is False and view.backbone is True
-    cut_off = view.way_back is WaysBack.NONE
+    state = _without_way_back(state, view)
     state = replace(
         state,
-        no_way_back_since=_since(state.no_way_back_since, view.now, holds=cut_off),
         isolated_since=_since(state.isolated_since, view.now, holds=view.inside is False),
         alone_since=_since(state.alone_since, view.now, holds=alone),
     )
-    view = _without_way_back(view)
+    view = _with_little_way_back(state, view)
     return _step_announced(state, view) if state.announced else _step_withdrawn(state, view)
 
 
-def _without_way_back(view: _View) -> _View:
+def _without_way_back(state: AggregateState, view: _View) -> AggregateState:
+    """Return the state with the time that the edge has had no way back.
+
+    While that is not known the time goes on: something must say that there is one again.
+    """
+    way, since, unheard = view.way_back, state.no_way_back_since, state.unheard_since
+    state = replace(state, judged=state.judged or way is WaysBack.FULL)
+    if way is WaysBack.UNHEARD and since is not None:
+        return replace(state, unheard_since=view.now if unheard is None else unheard)
+    if since is not None and unheard is not None:
+        pause = view.now - unheard
+        since = None if pause >= UNHEARD_SECONDS else since + pause
+    if way in {WaysBack.FULL, WaysBack.PART} or not state.judged:
+        since = None
+    elif way is WaysBack.NONE and since is None:
+        since = view.now
+    return replace(state, no_way_back_since=since, unheard_since=None)
+
+
+def _with_little_way_back(state: AggregateState, view: _View) -> _View:
     """Return what an edge wants that can answer a part of the outside alone.
 
     Another datacenter that announces can answer more. The last one stays: it answers some.
     """
-    if view.way_back is not WaysBack.PART or not view.wanted:
+    if not view.wanted:
         return view
-    if view.elsewhere is True:
+    if view.way_back is WaysBack.NONE and not state.judged:
+        return replace(view, reason=Reason.LITTLE_WAY_BACK)
+    if view.way_back is not WaysBack.PART:
+        return view
+    if view.elsewhere is True and state.judged:
         return replace(view, wanted=False, reason=Reason.NO_WAY_BACK)
     return replace(view, reason=Reason.LITTLE_WAY_BACK)
 
@@ -334,10 +364,11 @@ def _kept(state: AggregateState, *, announced: bool) -> AggregateState:
 
 
 def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
-    if _lasts(state.no_way_back_since, view.now, WAY_BACK_SECONDS):
+    without = view.way_back is WaysBack.NONE
+    if without and _lasts(state.no_way_back_since, view.now, WAY_BACK_SECONDS):
         return _withdrawn(state, view), Reason.NO_WAY_BACK
     if view.wanted is not False:
-        waits = state.no_way_back_since is not None
+        waits = without and state.no_way_back_since is not None
         return _kept(state, announced=True), Reason.WAITING if waits else view.reason
     since = view.now if state.differs_since is None else state.differs_since
     state = replace(state, differs_since=since)

@@ -130,6 +130,7 @@ def _shifted(state: AggregateState, shift: float, now: float) -> AggregateState:
         leave_after=None if state.leave_after is None else state.leave_after + shift,
         isolated_since=moved(state.isolated_since),
         no_way_back_since=moved(state.no_way_back_since),
+        unheard_since=moved(state.unheard_since),
         alone_since=moved(state.alone_since),
         withdrawn_at=moved(state.withdrawn_at),
         returned_at=moved(state.returned_at),
@@ -139,6 +140,7 @@ def _shifted(state: AggregateState, shift: float, now: float) -> AggregateState:
 def _begun_anew(state: AggregateState, *, announced: bool) -> AggregateState:
     return AggregateState(
         announced=announced,
+        judged=state.judged,
         penalty=state.penalty,
         withdrawn_at=state.withdrawn_at,
         returned_at=state.returned_at,

@@ -45,6 +45,8 @@ class WaysBack(StrEnum):
     """Too few routes for everybody, and no default route."""
     NONE = "none"
     """No route to the outside at all."""
+    UNHEARD = "unheard"
+    """No session with the outside is up: nothing comes that would have to be answered."""
 
 
 def way_back(platform: Platform, tables: Iterable[OutsideTable], version: int) -> WaysBack:
