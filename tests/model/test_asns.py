@@ -43,7 +43,7 @@ def test_what_is_behind_a_hidden_customer_comes_from_us() -> None:
     customer = peer(PeerKind.CUSTOMER, 65010, 3320, 65011)
     platform = replace(REAL, peers=(customer,))
     assert hidden_asns(platform, customer) == (65010, 65011)
-    assert visible_origins(platform, customer) == (8283, 3320)
+    assert visible_origins(platform, customer, platform.asn) == (8283, 3320)
 
 
 @given(asns=st.lists(st.integers(1, 4_294_967_295), min_size=1, max_size=5))
@@ -51,5 +51,5 @@ def test_nothing_that_others_see_is_refused(asns: list[int]) -> None:
     customer = peer(PeerKind.CUSTOMER, asns[0], *asns[1:])
     platform = replace(REAL, peers=(customer,))
     refused, _ = reserved_asns(platform)
-    for seen in visible_origins(platform, customer):
+    for seen in visible_origins(platform, customer, platform.asn):
         assert not any(first <= seen <= last for first, last in refused)

@@ -1,6 +1,6 @@
 """ASNs that must not be on the internet, and what becomes of a network that has one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pltfrms.model.peering import Peer, PeerKind
@@ -43,14 +43,26 @@ def hidden_asns(platform: Platform, peer: Peer) -> tuple[int, ...]:
     return tuple(asn for asn in own if _is_in(asn, refused))
 
 
-def visible_origins(platform: Platform, peer: Peer) -> tuple[int, ...]:
-    """Return the ASNs of which the outside may see a customer's routes come.
+def visible_origins(platform: Platform, peer: Peer, own_asn: int) -> tuple[int, ...]:
+    """Return the ASNs of which neighbours may see a customer's routes come.
 
-    Where it is hidden they come from us, and a ROA must say so.
+    Where it is hidden they come from us, who are `own_asn` there, and a ROA must say so.
     """
     hidden = hidden_asns(platform, peer)
     origins = (peer.asn, *peer.allowed_asns)
-    return tuple(dict.fromkeys(platform.asn if n in hidden else n for n in origins))
+    return tuple(dict.fromkeys(own_asn if n in hidden else n for n in origins))
+
+
+def own_asns(platform: Platform) -> Mapping[str, int]:
+    """Return the ASN that we have for each neighbour, by session (`PEER@EDGE`)."""
+    edges = dict.fromkeys(session.edge for peer in platform.peers for session in peer.sessions)
+    return {
+        f"{name}@{edge}": session.local_as or platform.asn
+        for edge in edges
+        for name, (_, session) in zip(
+            platform.session_names(edge), platform.sessions_of(edge), strict=True
+        )
+    }
 
 
 def _living_in(platform: Platform) -> frozenset[AsnRange]:

@@ -49,6 +49,20 @@ def test_a_roa_must_allow_exactly_what_is_announced() -> None:
     assert grade(Roa(prefix=prefix, asn=1, max_length=length)) is Grade.WARNING
 
 
+def test_each_asn_of_ours_is_audited() -> None:
+    peer, *others = SMALL.peers
+    sessions = tuple(replace(each, local_as=64510) for each in peer.sessions)
+    merged = replace(SMALL, peers=(replace(peer, sessions=sessions), *others))
+    prefix = SMALL.aggregates[0].prefix
+    ours = Roa(prefix=prefix, asn=SMALL.asn, max_length=prefix.prefixlen)
+    found = remarks(merged, roas=(ours,))
+    assert found["MANRS 4", str(prefix)].grade is Grade.GOOD
+    assert found["MANRS 4", f"{prefix} by AS64510"].grade is Grade.WARNING
+    theirs = replace(ours, asn=64510)
+    found = remarks(merged, roas=(ours, theirs))
+    assert found["MANRS 4", f"{prefix} by AS64510"].grade is Grade.GOOD
+
+
 def test_two_caches_are_good_one_is_not_enough_none_is_a_warning() -> None:
     cache = RtrCache(address=ip_network("192.0.2.1/32").network_address)
 
