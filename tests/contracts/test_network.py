@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
+from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -219,32 +219,6 @@ def test_routes_of_others_and_of_other_tables_stay(play: Play) -> None:
         await network.apply_routes([100], ())
         assert await table(network, 100) == {foreign}
         assert await table(network, 101) == {AGGREGATE4}
-
-    play(scenario)
-
-
-def test_the_route_that_packets_leave_by_is_known(play: Play) -> None:
-    async def scenario(world: World) -> None:
-        network = await with_two_devices(world)
-        everywhere = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
-        for version, nobody in ((4, "240.0.0.1"), (6, "3ffe::1")):
-            address = ip_address(nobody)
-            assert await network.leading(address) is None
-            way = replace(V4, prefix=everywhere[version], table=254, proto=4)
-            for hops in ((ONE,), (ONE, TWO)):
-                world.set_route(replace(way, nexthops=hops))
-                found = await network.leading(address)
-                assert found is not None
-                assert (found.prefix, found.proto) == (way.prefix, 4)
-            nearer = replace(way, prefix=ip_network(nobody), proto=12, nexthops=(TWO,))
-            world.set_route(nearer)
-            found = await network.leading(address)
-            assert found is not None
-            assert (found.prefix, found.proto) == (nearer.prefix, 12)
-            world.delete_route(nearer)
-            world.delete_route(way)
-            world.set_route(replace(way, nexthops=()))
-            assert await network.leading(address) is None, "it is unreachable"
 
     play(scenario)
 

@@ -38,6 +38,21 @@ def test_the_operating_system_keeps_its_port_and_lo_gets_single_addresses() -> N
     assert ip_interface("203.0.116.1/32") in loopback
 
 
+def test_a_route_over_ports_of_both_kinds_has_no_source_that_is_wrong_on_one() -> None:
+    transit, *others = SMALL.peers
+    (direct,) = transit.sessions
+    far = replace(direct, interface="eth0", multihop=2)
+    both = replace(SMALL, peers=(replace(transit, sessions=(far, direct)), *others))
+    (line,) = {
+        line.strip()
+        for line in render_bird(both, direct.edge).splitlines()
+        if "krt_prefsrc = 10." in line
+    }
+    assert f'ifname != "{direct.interface}"' in line
+    assert 'ifname != "eth0"' in line
+    assert 'ifname != "' not in render_bird(SMALL, direct.edge), "as it was without"
+
+
 def test_what_is_for_the_machine_itself_is_let_through_and_its_neighbour_too() -> None:
     text = render_filter(FAR, "ams1")
     assert 'iifname { "eth0" } tcp dport != 179 accept' in text

@@ -52,6 +52,9 @@ class Far:
     """Those in which there are any."""
     interfaces: tuple[str, ...]
     """Ports that the operating system manages."""
+    ports: tuple[str, ...]
+    """Those, and all others of sessions. Packets of this machine itself have there the address
+    that it has there: routes over several ports, of both kinds, have one source for all."""
     bfd: bool
     """Whether BFD is spoken with any of them."""
 
@@ -84,5 +87,10 @@ def far_neighbours(platform: Platform, me: Machine) -> Far:
     return Far(
         families=tuple(family for family in families if family.ways),
         interfaces=tuple(dict.fromkeys(session.interface for session in sessions)),
+        ports=tuple(
+            dict.fromkeys(each.interface for _, each in platform.sessions_of(me.name))
+            if sessions
+            else ()
+        ),
         bfd=any(session.bfd for session in sessions),
     )
