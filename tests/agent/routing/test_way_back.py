@@ -8,6 +8,8 @@ from pltfrms.agent.routing.memory import AGGREGATES_FILE
 from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, BgpState, Nexthop, Route
 from pltfrms.model.plan import Reason
 from pltfrms.model.state import OutsideTable
+from pltfrms.model.topology import Aggregate
+from pltfrms.planner.routing.way_back import WaysBack
 from tests.agent.bench import PLATFORM, WEB, Bench, make_target
 from tests.render.platforms import TRANSIT
 from tests.simulation.virtual import run_virtual
@@ -161,7 +163,7 @@ def test_an_upgrade_withdraws_nothing_where_no_way_back_is_seen() -> None:
             await bench.passes(10.0)
         document = json.loads(bench.disk.documents[AGGREGATES_FILE])
         for each in document["aggregates"]:
-            for new in ("judged", "no_way_back_since", "unheard_since"):
+            for new in ("judged", "answered", "no_way_back_since", "unheard_since"):
                 del each["state"][new]
         bench.disk.documents[AGGREGATES_FILE] = json.dumps(document).encode()
         bench.bird.tables = NOTHING
@@ -176,6 +178,27 @@ def test_an_upgrade_withdraws_nothing_where_no_way_back_is_seen() -> None:
         async with bench.life():
             await bench.passes(10.0)
             assert await announced(bench) == set(), "one was seen, and lost"
+
+    run_virtual(story())
+
+
+def test_a_small_table_that_does_not_grow_is_all_there_is() -> None:
+    async def story() -> None:
+        public = tuple(Aggregate(prefix=prefix) for prefix in AGGREGATES)
+        platform = replace(HEARD, aggregates=(*HEARD.aggregates, *public))
+        bench = Bench("fra-e1", platform)
+        bench.bird.tables, bench.bird.states = FEW, sessions()
+        async with bench.life() as agent:
+            target = replace(make_target(1, machine="fra-e1"), platform=platform)
+            await bench.order(target)
+            way_back = agent._way_back
+            await bench.passes(2.0)
+            assert way_back.known(4) is WaysBack.PART
+            bench.bird.tables = tuple(replace(each, routes=50_000) for each in FEW)
+            await bench.passes(2.0)
+            assert way_back.known(4) is WaysBack.LOADING
+            await bench.passes(2.0)
+            assert way_back.known(4) is WaysBack.PART
 
     run_virtual(story())
 

@@ -373,6 +373,7 @@ WAYS = {
     "part": WaysBack.PART,
     "unknown": WaysBack.UNKNOWN,
     "unheard": WaysBack.UNHEARD,
+    "loading": WaysBack.LOADING,
 }
 
 
@@ -482,11 +483,27 @@ def test_who_announced_before_we_looked_is_judged_only_after_a_way_back_was_seen
 
 
 def test_who_never_announced_needs_a_way_back_first() -> None:
-    for what in ("nothing", "part"):
-        edge = Edge()
-        others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
-        assert not edge.lives(600, with_way(what, others))
-        assert edge.says(Reason.NO_WAY_BACK)
+    edge = Edge()
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    assert not edge.lives(600, with_way("nothing", others))
+    assert edge.says(Reason.NO_WAY_BACK)
+
+
+def test_where_no_table_was_ever_large_every_datacenter_announces() -> None:
+    edge = Edge()
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    assert not edge.lives(60, with_way("loading", others)), "more comes: others are better"
+    assert edge.says(Reason.NO_WAY_BACK)
+    assert edge.lives(2, with_way("part", others)), "that is all there is"
+    assert edge.lives(600, with_way("part", others))
+    assert edge.says(Reason.LITTLE_WAY_BACK)
+    assert edge.lives(60, with_way("loading", others)), "a table that comes anew is no loss"
+
+
+def test_while_a_table_loads_the_only_announcer_does_not_wait() -> None:
+    edge = Edge()
+    alone = replace(GOOD, elsewhere=NONE, inside=True, backbone=True)
+    assert edge.lives(2, with_way("loading", alone))
 
 
 def test_always_is_announced_again_by_the_rules_of_flapping() -> None:

@@ -78,6 +78,8 @@ class WayBack:
         self._brought: frozenset[int] = frozenset()
         """Families in which BGP has brought a way back since we began."""
         self._signs = _Signs()
+        self._counts: Mapping[int, int] = {}
+        """Routes at the last look, by family."""
         self._unsteady_until = 0.0
         """Until then (monotonic seconds) BIRD may be at work on what was lost."""
 
@@ -95,7 +97,8 @@ class WayBack:
     async def _wait(self) -> None:
         """Wait for the next look: less long while little is known, or some may be lost."""
         small = not self.tables or any(each.routes < SMALL_ROUTES for each in self.tables)
-        soon = small or self._world.clock.monotonic() < self._unsteady_until
+        loading = WaysBack.LOADING in self._known.values()
+        soon = small or loading or self._world.clock.monotonic() < self._unsteady_until
         waited = 0.0
         while waited < (SMALL_SECONDS if soon else FULL_SECONDS):
             await self._world.clock.sleep(SMALL_SECONDS)
@@ -119,7 +122,7 @@ class WayBack:
             raise
 
     def _forget(self) -> None:
-        self.tables, self._known = (), {}
+        self.tables, self._known, self._counts = (), {}, {}
 
     async def _look(self, platform: Platform) -> None:
         signs = await self._look_for_signs()
@@ -131,18 +134,23 @@ class WayBack:
         tables = tuple(
             replace(each, default=each.default or each.version in trusted) for each in found
         )
-        self._known = {
-            each.version: _at_least_some(
-                way_back(platform, tables, each.version), some=each.version in signs.system
-            )
-            for each in tables
-        }
+        ways = {each.version: way_back(platform, tables, each.version) for each in tables}
+        for each in tables:
+            if ways[each.version] is WaysBack.NONE and each.version in signs.system:
+                ways[each.version] = WaysBack.PART
+            elif ways[each.version] is WaysBack.PART and self._grows(each):
+                ways[each.version] = WaysBack.LOADING
+        self._known, self._counts = ways, {each.version: each.routes for each in tables}
         before = {table.version: table.routes for table in self.tables}
         self.tables = tuple(
             replace(each, routes=steady(before.get(each.version, 0), each.routes))
             for each in tables
         )
         self._judge(tuple(lacking(platform, self._around.announced(), tables)))
+
+    def _grows(self, table: OutsideTable) -> bool:
+        """Return whether there are notably more routes than at the last look."""
+        return self._counts.get(table.version, 0) < table.routes * _LESS
 
     def _families_far_away(self, platform: Platform) -> frozenset[int]:
         """Return the families in which a neighbour is hops away: by the system's routes."""
@@ -182,7 +190,3 @@ class WayBack:
             what = "no way back" if lacks else "way back found"
             about = f"machine/{self._machine}"
             self._around.journal.say(about, what, "; ".join(lacks))
-
-
-def _at_least_some(known: WaysBack, *, some: bool) -> WaysBack:
-    return WaysBack.PART if some and known is WaysBack.NONE else known

@@ -16,11 +16,12 @@ from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.processes.patience import Patience
+from pltfrms.model.addresses import contains
 from pltfrms.model.api import Change
 from pltfrms.model.replicas import replicas_of
 from pltfrms.model.service import Service
 from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.topology import Machine, Role
 
 _POLL_SECONDS = 0.2
 
@@ -173,9 +174,8 @@ def missing_parts(snapshot: Snapshot) -> str:
 
 
 def _quiet_edges(snapshot: Snapshot) -> list[str]:
-    """Return the edges that announce nothing although half of the services run there."""
+    """Return the edges that lack a family although half of the services run there."""
     here = {(a.datacenter, a.service) for a in snapshot.allocations.values()}
-    prefixes = {str(each.prefix) for each in snapshot.platform.service_aggregates}
     serving = {
         dc.name
         for dc in snapshot.platform.datacenters
@@ -186,12 +186,22 @@ def _quiet_edges(snapshot: Snapshot) -> list[str]:
         for edge in snapshot.platform.machines_of(Role.EDGE)
         if edge.datacenter in serving
         and not edge.external
-        and not any(
-            aggregate.announced and aggregate.prefix in prefixes
-            for status in (snapshot.statuses.get(edge.name),)
-            for aggregate in (status.aggregates if status else ())
-        )
+        and not _families(snapshot, edge) <= _families(snapshot, edge, announced=True)
     ]
+
+
+def _families(snapshot: Snapshot, edge: Machine, *, announced: bool = False) -> set[int]:
+    """Return the families in which an edge may announce services, or does."""
+    status = snapshot.statuses.get(edge.name)
+    now = {each.prefix for each in status.aggregates if each.announced} if status else set()
+    addresses = [prefix for each in snapshot.services.values() for prefix in each.prefixes]
+    return {
+        aggregate.prefix.version
+        for aggregate in snapshot.platform.aggregates_of(edge.datacenter)
+        if not aggregate.unicast
+        and any(contains(aggregate.prefix, prefix) for prefix in addresses)
+        and (not announced or str(aggregate.prefix) in now)
+    }
 
 
 def _sessions_of(snapshot: Snapshot, machine: str) -> int:

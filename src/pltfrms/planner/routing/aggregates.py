@@ -64,6 +64,8 @@ class AggregateState:
     judged: bool = False
     """Whether a way back that is not seen counts as none. Who announced before we looked may
     have one that we do not see: there a way back must have been seen once."""
+    answered: bool = False
+    """Whether a way back to everybody was seen once: only then a part of it is a loss."""
     alone_since: float | None = None
     """Since when it is withdrawn here and no other datacenter announces it."""
     penalty: float = 0.0
@@ -182,7 +184,8 @@ def decide_aggregates(
             now=now,
         )
         state, reason = _step(previous.get(prefix, AggregateState(judged=True)), view)
-        answers = view.way_back not in {WaysBack.PART, WaysBack.NONE} or not state.judged
+        lacks = view.way_back in {WaysBack.PART, WaysBack.LOADING, WaysBack.NONE}
+        answers = not lacks or not state.judged
         free = answers and state.withdrawn_at is None
         if aggregate.announce is AnnouncePolicy.ALWAYS and free:
             state, reason = _kept(state, announced=True), why
@@ -321,13 +324,14 @@ def _without_way_back(state: AggregateState, view: _View) -> AggregateState:
     While that is not known the time goes on: something must say that there is one again.
     """
     way, since, unheard = view.way_back, state.no_way_back_since, state.unheard_since
-    state = replace(state, judged=state.judged or way is WaysBack.FULL)
+    if way is WaysBack.FULL:
+        state = replace(state, judged=True, answered=True)
     if way is WaysBack.UNHEARD and since is not None:
         return replace(state, unheard_since=view.now if unheard is None else unheard)
     if since is not None and unheard is not None:
         pause = view.now - unheard
         since = None if pause >= UNHEARD_SECONDS else since + pause
-    if way in {WaysBack.FULL, WaysBack.PART} or not state.judged:
+    if way in {WaysBack.FULL, WaysBack.PART, WaysBack.LOADING} or not state.judged:
         since = None
     elif way is WaysBack.NONE and since is None:
         since = view.now
@@ -337,15 +341,16 @@ def _without_way_back(state: AggregateState, view: _View) -> AggregateState:
 def _with_little_way_back(state: AggregateState, view: _View) -> _View:
     """Return what an edge wants that can answer a part of the outside alone.
 
-    Another datacenter that announces can answer more. The last one stays: it answers some.
+    Another datacenter that announces may answer more than one that has lost a part, or waits
+    for more. The last one stays: it answers some. Who never had more has all there is.
     """
-    if not view.wanted:
+    if not view.wanted or view.way_back in {WaysBack.FULL, WaysBack.UNKNOWN, WaysBack.UNHEARD}:
         return view
-    if view.way_back is WaysBack.NONE and not state.judged:
-        return replace(view, reason=Reason.LITTLE_WAY_BACK)
-    if view.way_back is not WaysBack.PART:
+    if view.way_back is WaysBack.NONE and state.judged:
         return view
-    if view.elsewhere is True and state.judged:
+    lost = view.way_back is WaysBack.PART and state.answered
+    early = view.way_back is WaysBack.LOADING and not state.announced
+    if view.elsewhere is True and (lost or early):
         return replace(view, wanted=False, reason=Reason.NO_WAY_BACK)
     return replace(view, reason=Reason.LITTLE_WAY_BACK)
 

@@ -141,6 +141,7 @@ def _begun_anew(state: AggregateState, *, announced: bool) -> AggregateState:
     return AggregateState(
         announced=announced,
         judged=state.judged,
+        answered=state.answered,
         penalty=state.penalty,
         withdrawn_at=state.withdrawn_at,
         returned_at=state.returned_at,

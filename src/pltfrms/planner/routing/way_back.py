@@ -43,6 +43,8 @@ class WaysBack(StrEnum):
     FULL = "full"
     PART = "part"
     """Too few routes for everybody, and no default route."""
+    LOADING = "loading"
+    """The same, and more come."""
     NONE = "none"
     """No route to the outside at all."""
     UNHEARD = "unheard"
