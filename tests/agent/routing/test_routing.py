@@ -144,6 +144,22 @@ def test_what_is_not_good_is_reverted_and_not_tried_again() -> None:
     run_virtual(story())
 
 
+def test_a_peer_with_another_name_must_be_there_under_it() -> None:
+    async def story() -> None:
+        bench = _bench()
+        async with bench.life(6.0):
+            upstream = replace(TRANSIT, name="upstream")
+            renamed = replace(OLD, peers=(upstream,))
+            bench.bird.on_trial_states = UP[2:]
+            bench.controllers.turn = _turn(renamed)
+            await bench.order(_target(1, renamed), seconds=30.0)
+            assert bench.status.routing.detail == (
+                "peer.upstream.ipv4 is not up; peer.upstream.ipv6 is not up (reverted)"
+            )
+
+    run_virtual(story())
+
+
 def test_going_back_to_what_is_confirmed_needs_no_trial() -> None:
     async def story() -> None:
         bench = _bench()

@@ -136,6 +136,31 @@ def test_routes_of_others_may_shrink_but_not_vanish() -> None:
     assert _expect(without, many, old=both).exported[T4] == 1
 
 
+def test_a_session_that_gets_another_name_must_come_up_by_it() -> None:
+    other = replace(PLATFORM, peers=(replace(TRANSIT, name="upstream"),))
+    new = {T4: "peer.upstream.ipv4", T6: "peer.upstream.ipv6"}
+    before = replace(BEFORE, renamed=new)
+    names = frozenset({NODE, *new.values()})
+    expected = expect("fra-e1", (PLATFORM, other), before, names, (Interventions(), 1_000_000))
+    assert expected.up == names
+    assert expected.exported["peer.upstream.ipv4"] == 1
+    assert expected.imported >= set(new.values())
+
+
+def test_of_two_that_swap_places_the_one_that_stays_is_expected() -> None:
+    second = BgpState(name="peer.transit1:2.ipv4", up=True, detail="Established", imported=5)
+    before = replace(
+        BEFORE,
+        sessions=(*STATES, second),
+        renamed={"peer.transit1:2.ipv4": T4},
+    )
+    expected = expect(
+        "fra-e1", (PLATFORM, PLATFORM), before, NAMES, (Interventions(), 1_000_000)
+    )
+    assert expected.up == NAMES
+    assert expected.exported.get(T4, 0) == 0, "it announced nothing before"
+
+
 def test_a_customer_may_bring_nothing() -> None:
     platform = replace(PLATFORM, peers=(replace(CUSTOMER, name="transit1"),))
     assert _expect(platform, old=platform).imported == {NODE}

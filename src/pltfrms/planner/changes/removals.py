@@ -1,0 +1,66 @@
+"""Guards of machines that leave the platform: what they carry is moved away first. Pure.
+
+A machine that is taken out at once is forgotten by its neighbours while clients still use it:
+connections to its instances end, and an edge goes on announcing to neighbours of its own until
+it finds itself alone. One that nobody hears any more carries nothing that could be moved.
+"""
+
+from collections.abc import Iterator
+
+from pltfrms.model.guards import Guard, Verdict
+from pltfrms.model.interventions import DrainPhase
+from pltfrms.model.state import Contact, Snapshot
+from pltfrms.model.topology import Machine, Role
+
+
+def judge_removals(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, ...]:
+    """Return what speaks against taking out the machines that `after` does not have.
+
+    To give a machine another name is to take it out, too. `now_ms` is Unix time.
+    """
+    left = {machine.name for machine in after.platform.machines}
+    return tuple(
+        Verdict(guard=Guard.MAINTENANCE_LOCK, about=f"machine/{machine.name}", sentence=why)
+        for machine in before.platform.managed
+        if machine.name not in left and before.contact(machine.name) is not Contact.LOST
+        for why in (
+            *_as_edge(before, machine, now_ms),
+            *_as_node(before, machine, now_ms),
+        )
+    )
+
+
+def _as_edge(before: Snapshot, edge: Machine, now_ms: int) -> Iterator[str]:
+    drains = before.interventions
+    is_open = [
+        name
+        for name, (peer, session) in zip(
+            before.platform.session_names(edge.name),
+            before.platform.sessions_of(edge.name),
+            strict=True,
+        )
+        if drains.drain_of(peer.name, edge, session.interface, now_ms)
+        is not DrainPhase.WITHDRAWN
+    ]
+    if is_open:
+        yield (
+            f"{_count(len(is_open), 'session')} of it with the outside would be left open:"
+            f" drain it first, `pltfrms edge drain {edge.name}`"
+        )
+
+
+def _as_node(before: Snapshot, node: Machine, now_ms: int) -> Iterator[str]:
+    carried = [each for each in before.allocations.values() if each.node == node.name]
+    drained = any(
+        drain.datacenter == node.datacenter and drain.holds(now_ms)
+        for drain in before.interventions.drains
+    )
+    if carried and not drained and node.has(Role.NODE):
+        yield (
+            f"{_count(len(carried), 'instance')} on it would lose connections: drain it first,"
+            f" `pltfrms node drain {node.name}`, until it is empty"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
