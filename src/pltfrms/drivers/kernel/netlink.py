@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv6Address, ip_interface, ip_network
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,7 +23,7 @@ from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, mtu_of, why_un
 from pltfrms.drivers.kernel.found import read_ports
 from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
-from pltfrms.drivers.kernel.leading import LEADS_NOWHERE, leads_on, question
+from pltfrms.drivers.kernel.leading import LEADS_NOWHERE, leads_on, question, route_of
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, RouteChanges, compare, describe
 from pltfrms.drivers.kernel.sysctls import Sysctls
@@ -131,7 +131,7 @@ class KernelNetwork:
             if error.code != errno.ENOENT:
                 raise
             return []
-        return [_route(message, table, family) for message in messages]
+        return [route_of(message, table, family) for message in messages]
 
     async def leading(self, address: Address) -> Route | None:
         """See `ports.Network`."""
@@ -146,7 +146,7 @@ class KernelNetwork:
                 raise
             return None
         leads = leads_on(message, message.get("multipath"))
-        return _route(message, message.get("table"), words["family"]) if leads else None
+        return route_of(message, message.get("table"), words["family"]) if leads else None
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`.
@@ -462,33 +462,6 @@ def _hop_words(hop: Nexthop, version: int) -> dict[str, Any]:
     if version == hop.via.version:
         return words | {"gateway": via}
     return words | {"via": {"family": int(socket.AF_INET6), "addr": via}}
-
-
-def _route(message: Any, table: int, family: int) -> Route:
-    anywhere = "0.0.0.0" if family == socket.AF_INET else "::"
-    unreachable = _BLACKHOLE <= message["type"] <= _PROHIBIT
-    hops = () if unreachable else message.get("multipath") or (message,)
-    return Route(
-        prefix=ip_network(f"{message.get('dst') or anywhere}/{message['dst_len']}"),
-        table=table,
-        proto=message["proto"],
-        metric=message.get("priority") or 0,
-        nexthops=tuple(_nexthop(hop) for hop in hops),
-    )
-
-
-def _nexthop(message: Any) -> Nexthop:
-    index = message.get("oif") or 0
-    try:
-        device = socket.if_indextoname(index)
-    except OSError:
-        device = f"if{index}"  # gone since the kernel answered
-    via = message.get("gateway") or (message.get("via") or {}).get("addr")
-    return Nexthop(
-        device=device,
-        via=IPv6Address(via) if via and ":" in via else None,
-        weight=(message.get("hops") or 0) + 1,
-    )
 
 
 def _filter_words(index: int, side: Side) -> dict[str, Any]:
