@@ -5,7 +5,7 @@ decided, the next one sees. Sums are kept up to date, so that one placement cost
 however many allocations there are.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,8 +52,6 @@ class Draft:
         }
         self.cpu_milli_of = {name: cpu_milli(node.cpu) for name, node in self.nodes.items()}
         """What each node has, by name."""
-        self.loads: defaultdict[str, NodeLoad] = defaultdict(NodeLoad)
-        self._racks: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._replicas: defaultdict[tuple[str, str], dict[int, list[Allocation]]] = defaultdict(
             dict
         )
@@ -68,6 +66,9 @@ class Draft:
             datacenter: tuple(n for n in nodes if self.contact(n.name) is Contact.PRESENT)
             for datacenter, nodes in self._nodes_of.items()
         }
+        self.slots = snapshot.platform.numbering.instances
+        """Instances that the addresses of one node suffice for."""
+        self._own_slots: dict[tuple[str, str], int | None] = {}
         self._sizes = sizes_of(snapshot.platform)
         self._wanted: dict[str, Mapping[str, int]] = {}
         self.drained_nodes = snapshot.interventions.drained_nodes(snapshot.now_ms)
@@ -80,12 +81,33 @@ class Draft:
             datacenter: sum(self.contact(node.name) is Contact.LOST for node in nodes)
             for datacenter, nodes in self._nodes_of.items()
         }
-        for machine, status in snapshot.statuses.items():
-            self.loads[machine].slots |= {each.slot for each in status.instances} - {0}
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
-            self._add(allocation)
+            self._record(allocation)
+        self.unsettled = frozenset(self._find_unsettled())
+        """(service, datacenter) where something is to do or to wait for, before any step.
+
+        Elsewhere each wanted replica has one allocation of the newest version on a node in
+        contact, and there is nothing else: nothing to look at but how even it is.
+        """
 
     # ---- what a plan without steps does not need -------------------------------------------
+
+    @cached_property
+    def loads(self) -> defaultdict[str, NodeLoad]:
+        """What is promised, by node."""
+        loads: defaultdict[str, NodeLoad] = defaultdict(NodeLoad)
+        for machine, status in self.snapshot.statuses.items():
+            loads[machine].slots |= {each.slot for each in status.instances} - {0}
+        for allocation in self._recorded():
+            self._count(loads[allocation.node], allocation, +1)
+            loads[allocation.node].slots.add(allocation.slot)
+        return loads
+
+    @cached_property
+    def _racks(self) -> Counter[tuple[str, str, str]]:
+        """Number of recorded allocations by service, datacenter and rack."""
+        racks = ((each, self.nodes.get(each.node)) for each in self._recorded())
+        return Counter((a.service, n.datacenter, n.rack) for a, n in racks if n)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -183,7 +205,7 @@ class Draft:
         Slots with an address of their own are for who asks for one; others take them last.
         """
         platform, taken = self.snapshot.platform, self.loads[node.name].slots
-        most = slots_with_own(platform, service.spec, node.datacenter)
+        most = self.own_slots(service, node.datacenter)
         spare = slots_to_spare(platform, node.datacenter) if most is None else 0
         last = self.slots if most is None else min(most, self.slots)
         suiting = chain(range(spare + 1, last + 1), range(1, min(spare, last) + 1))
@@ -191,14 +213,17 @@ class Draft:
 
     def has_slot(self, node: Machine, service: Service) -> bool:
         """Return whether there is one."""
-        if slots_with_own(self.snapshot.platform, service.spec, node.datacenter) is None:
+        if self.own_slots(service, node.datacenter) is None:
             return len(self.loads[node.name].slots) < self.slots  # quicker
         return self.free_slot(node, service) > 0
 
-    @property
-    def slots(self) -> int:
-        """Instances that the addresses of one node suffice for."""
-        return self.snapshot.platform.numbering.instances
+    def own_slots(self, service: Service, datacenter: str) -> int | None:
+        """Return the highest slot whose instance has what a service asks for; None: any."""
+        site = service.name, datacenter
+        if site not in self._own_slots:
+            found = slots_with_own(self.snapshot.platform, service.spec, datacenter)
+            self._own_slots[site] = found
+        return self._own_slots[site]
 
     def next_number(self, service: str, datacenter: str, replica: int) -> int:
         """Return a number that no allocation of the replica ever had."""
@@ -214,38 +239,67 @@ class Draft:
 
     def place(self, allocation: Allocation) -> None:
         """Take the step of starting an allocation."""
+        loads, racks = self.loads, self._racks  # as they are before
         self.steps.append(Place(allocation=allocation, reason=allocation.reason))
         self._numbers[replica_of(allocation.id)[0]] = allocation.number
-        self._add(allocation)
+        self._record(allocation)
+        self._count(loads[allocation.node], allocation, +1)
+        loads[allocation.node].slots.add(allocation.slot)
+        node = self.nodes[allocation.node]
+        racks[allocation.service, node.datacenter, node.rack] += 1
 
     def stop(self, allocation: Allocation, reason: Reason) -> None:
         """Take the step of stopping an allocation."""
+        loads, racks = self.loads, self._racks  # as they are before
         self.steps.append(Stop(allocation=allocation, reason=reason))
         replicas = self._replicas[allocation.service, allocation.datacenter]
         replicas[allocation.replica].remove(allocation)
         if not replicas[allocation.replica]:
             del replicas[allocation.replica]
-        self._count(allocation, -1)
+        self._count(loads[allocation.node], allocation, -1)
+        node = self.nodes.get(allocation.node)
+        if node:
+            racks[allocation.service, node.datacenter, node.rack] -= 1
         if (allocation.node, allocation.id) not in self._phases:
-            self.loads[allocation.node].slots.discard(allocation.slot)
+            loads[allocation.node].slots.discard(allocation.slot)
 
     def note(self, about: str, reason: Reason, detail: str) -> None:
         """Say that something cannot be done now."""
         self.notes.append(Note(about=about, reason=reason, detail=detail))
 
-    def _add(self, allocation: Allocation) -> None:
+    # ---- inside ----------------------------------------------------------------------------
+
+    def _record(self, allocation: Allocation) -> None:
         replicas = self._replicas[allocation.service, allocation.datacenter]
         replicas.setdefault(allocation.replica, []).append(allocation)
-        self._count(allocation, +1)
-        self.loads[allocation.node].slots.add(allocation.slot)
 
-    def _count(self, allocation: Allocation, sign: int) -> None:
-        load = self.loads[allocation.node]
+    def _recorded(self) -> Iterator[Allocation]:
+        for replicas in self._replicas.values():
+            for allocations in replicas.values():
+                yield from allocations
+
+    def _count(self, load: NodeLoad, allocation: Allocation, sign: int) -> None:
         cpu, memory_bytes = self._promised.get(allocation.service, (0, 0))
         load.cpu_milli += sign * cpu
         load.memory_bytes += sign * memory_bytes
         load.services[allocation.service] += sign
         load.count += sign
-        node = self.nodes.get(allocation.node)
-        if node:
-            self._racks[allocation.service, node.datacenter, node.rack] += sign
+
+    def _find_unsettled(self) -> Iterator[tuple[str, str]]:
+        present = {node.name for nodes in self._present.values() for node in nodes}
+        left = {site for site, replicas in self._replicas.items() if replicas}
+        for name, service in self.snapshot.services.items():
+            for datacenter, count in self.wanted(service).items():
+                site = name, datacenter
+                replicas = self._replicas.get(site, {})
+                left.discard(site)
+                settled = len(replicas) == count and all(
+                    replica <= count
+                    and len(some) == 1
+                    and some[0].version == service.version
+                    and some[0].node in present
+                    for replica, some in replicas.items()
+                )
+                if not settled:
+                    yield site
+        yield from left

@@ -11,7 +11,8 @@ def fill_replicas(draft: Draft) -> None:
     """Place new replicas, and replacements for those whose node is lost or removed."""
     for _, service in sorted(draft.snapshot.services.items()):
         for datacenter, count in draft.wanted(service).items():
-            _fill(draft, service, datacenter, count)
+            if (service.name, datacenter) in draft.unsettled:
+                _fill(draft, service, datacenter, count)
 
 
 def _fill(draft: Draft, service: Service, datacenter: str, count: int) -> None:

@@ -9,14 +9,15 @@ from pltfrms.planner.placement.draft import Draft
 
 def stop_unwanted(draft: Draft) -> None:
     """Stop allocations of deleted services, left datacenters and surplus replicas."""
-    for name, datacenter in tuple(draft.sites()):
+    for name, datacenter in sorted(draft.unsettled):
         service = draft.snapshot.services.get(name)
         if service is None or not service.spec.total:
             for _, allocations, reason in tuple(_unwanted(draft, service, name, datacenter)):
                 for allocation in tuple(allocations):
                     draft.stop(allocation, reason)
-    for _, service in sorted(draft.snapshot.services.items()):
-        if service.spec.total:
+    for name in sorted({name for name, _ in draft.unsettled}):
+        service = draft.snapshot.services.get(name)
+        if service is not None and service.spec.total:
             _shift(draft, service)
 
 

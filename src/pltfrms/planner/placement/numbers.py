@@ -26,6 +26,7 @@ def highest_numbers(snapshot: Snapshot) -> dict[str, int]:
         instance.allocation
         for status in snapshot.statuses.values()
         for instance in status.instances
+        if instance.allocation not in snapshot.allocations
     )
     for allocation in (*snapshot.allocations, *reported):
         _raise_to(highest, allocation)

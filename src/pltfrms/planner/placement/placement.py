@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pltfrms.model.egress import slots_with_own
 from pltfrms.model.plan import Allocation, Reason
 from pltfrms.model.service import Service
 from pltfrms.model.topology import Machine
@@ -126,12 +125,16 @@ def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
         else ""
     )
     run = wish.service.spec.run
-    own = " and an address of its own" if _own_slots(draft, wish) is not None else ""
+    own = (
+        " and an address of its own"
+        if draft.own_slots(wish.service, wish.datacenter) is not None
+        else ""
+    )
     return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB{own}; {free}{more}"
 
 
 def _room(draft: Draft, wish: Wish, node: Machine) -> str:
-    load, own = draft.loads[node.name], _own_slots(draft, wish)
+    load, own = draft.loads[node.name], draft.own_slots(wish.service, wish.datacenter)
     left = set(range(1, draft.slots + 1)) - load.slots
     with_own = "" if own is None else f", {sum(each <= own for each in left)} with an own one"
     return (
@@ -139,10 +142,6 @@ def _room(draft: Draft, wish: Wish, node: Machine) -> str:
         f" and {_mib(node.memory_bytes - load.memory_bytes)} MiB"
         f" and {draft.slots - len(load.slots)} slots free{with_own}"
     )
-
-
-def _own_slots(draft: Draft, wish: Wish) -> int | None:
-    return slots_with_own(draft.snapshot.platform, wish.service.spec, wish.datacenter)
 
 
 def _mib(size_bytes: int) -> int:

@@ -13,6 +13,8 @@ def roll_out(draft: Draft) -> None:
     """Replace at most one outdated allocation per service and datacenter."""
     for _, service in sorted(draft.snapshot.services.items()):
         for datacenter in draft.wanted(service):
+            if (service.name, datacenter) not in draft.unsettled:
+                continue
             old = _next(draft, service, datacenter)
             if old:
                 wish = Wish(

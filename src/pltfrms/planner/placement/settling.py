@@ -14,7 +14,7 @@ _REPAIRS = frozenset({Reason.NODE_LOST, Reason.NODE_REMOVED})
 
 def stop_superseded(draft: Draft) -> None:
     """Stop what a ready replacement made superfluous, and replacements not needed any more."""
-    for service, datacenter in tuple(draft.sites()):
+    for service, datacenter in sorted(draft.unsettled):
         for _, allocations in sorted(draft.replicas(service, datacenter).items()):
             if len(allocations) > 1:
                 _settle(draft, tuple(allocations))
