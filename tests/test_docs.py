@@ -9,7 +9,7 @@ import pytest
 
 from pltfrms.cli.main import cli
 from pltfrms.drivers.balancer.maps import COUNTERS
-from pltfrms.model.topology import Timers
+from pltfrms.model.network.topology import Timers
 from pltfrms.specfile.load import Kind
 from pltfrms.specfile.reference import reference
 from pltfrms.specfile.shapes.platform import TimersShape

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pltfrms.codec import encode
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.plan import Allocation, LastNumber
-from pltfrms.model.service import Service
-from pltfrms.model.state import (
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Allocation, LastNumber
+from pltfrms.model.running.state import (
     AggregateStatus,
     InstanceStatus,
     Load,
@@ -20,7 +20,7 @@ from pltfrms.model.state import (
     Phase,
     SessionStatus,
 )
-from pltfrms.model.topology import Platform
+from pltfrms.model.services.service import Service
 from pltfrms.specfile import load_platform
 from tests.strategies import make_allocation, make_service, make_spec
 

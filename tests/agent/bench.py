@@ -19,9 +19,10 @@ from pltfrms.drivers.kernel.memory_filter import MemoryFilter
 from pltfrms.drivers.wireguard.memory import MemoryWireGuard
 from pltfrms.drivers.workload.memory import MemoryProber, MemoryWorkload
 from pltfrms.errors import UnavailableError, VersionError
-from pltfrms.model.api import Heartbeat, HeartbeatReply
-from pltfrms.model.links import Link
-from pltfrms.model.machine import (
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.machine import (
     MAIN_TABLE,
     PROTO_BIRD,
     SERVICE_TABLE,
@@ -30,9 +31,8 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.state import InstanceStatus, MachineStatus
-from pltfrms.model.topology import Platform
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.state import InstanceStatus, MachineStatus
 from pltfrms.render.kernel import network_state
 from tests.simulation.virtual import VirtualClock
 from tests.strategies import make_allocation, make_platform, make_service, make_spec

@@ -19,10 +19,10 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.drivers.balancer.memory import MemoryBalancer
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerTable, Hook
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.machine import INSTANCE_TABLE, REMOTE_TABLE, BgpState, Route
-from pltfrms.model.plan import Target
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.balancer import BalancedService, BalancerMode, BalancerTable, Hook
+from pltfrms.model.running.machine import INSTANCE_TABLE, REMOTE_TABLE, BgpState, Route
+from pltfrms.model.running.plan import Target
 from tests.agent.bench import DEFAULTS, PLATFORM, WEB, Bench
 from tests.simulation.virtual import run_virtual
 

@@ -15,7 +15,7 @@ import pytest
 
 from pltfrms import codec
 from pltfrms.agent.main import boot_word, controller_urls, main
-from pltfrms.model.plan import Allocation, Reason, Target
+from pltfrms.model.running.plan import Allocation, Reason, Target
 from pltfrms.specfile import load_platform, load_service
 from tests.faulty_disk import ERRNOS, FaultyDisk
 from tests.namespaces import in_machine

@@ -6,8 +6,9 @@ from ipaddress import IPv6Address, ip_network
 from unittest.mock import patch
 
 from pltfrms.agent.routing.far_witness import WAIT_SECONDS, FarWitness
-from pltfrms.model.balancer import BalancedService, Hook
-from pltfrms.model.machine import (
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.balancer import BalancedService, Hook
+from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
     INSTANCE_TABLE,
@@ -16,8 +17,7 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.plan import Target
-from pltfrms.model.topology import Platform
+from pltfrms.model.running.plan import Target
 from tests.agent.bench import WEB, Bench, Pinger, devices
 from tests.render.roles import PAIR, THREE
 from tests.simulation.virtual import run_virtual

@@ -8,9 +8,9 @@ import pytest
 
 from pltfrms.cli.service import apply as applying
 from pltfrms.errors import ConflictError
-from pltfrms.model.api import Change, ChangeLine, PlanPreview
-from pltfrms.model.plan import Note, Place, Reason
-from pltfrms.model.state import Phase
+from pltfrms.model.messages.api import Change, ChangeLine, PlanPreview
+from pltfrms.model.running.plan import Note, Place, Reason
+from pltfrms.model.running.state import Phase
 from tests.cli.conftest import Run
 from tests.cli.world import (
     EXAMPLE,

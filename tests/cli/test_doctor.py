@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from pltfrms.cli.machine import doctor as module
 from pltfrms.cli.main import cli, main
 from pltfrms.cli.shared.options import Settings
-from pltfrms.model.ports import SeenMachine, SeenPort
+from pltfrms.model.network.ports import SeenMachine, SeenPort
 
 PLATFORM = Path(__file__).parents[1] / "shapes" / "vlans-and-bonds" / "platform.yaml"
 WORDS = ("doctor", "--platform", str(PLATFORM), "--machine")

@@ -10,8 +10,8 @@ import pytest
 
 from pltfrms.cli.shared.complete import fault_targets
 from pltfrms.codec import decode
-from pltfrms.model.api import Event, SnapshotView
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import Event, SnapshotView
+from pltfrms.model.network.topology import Role
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, FakeController, with_lost
 

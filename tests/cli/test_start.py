@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.model.api import Event, SnapshotView
+from pltfrms.model.messages.api import Event, SnapshotView
 from tests.cli.world import HEALTHY
 from tests.drivers.tiny_http import serving
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.platform.summary import missing_replicas, replica_rows, service_row, summarize
-from pltfrms.model.api import SnapshotView
-from pltfrms.model.interventions import Drain, Freeze, Interventions
-from pltfrms.model.plan import Note, Reason
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Note, Reason
+from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
     MachineStatus,
@@ -19,7 +20,6 @@ from pltfrms.model.state import (
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.traffic import Override
 from pltfrms.planner.placement.explain import explain_service
 from tests.cli.world import HEALTHY, NOW_MS, WEB, known_last, with_lost, with_phase
 

@@ -23,8 +23,14 @@ from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, Prober, Workload
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.machine import DeviceState, Instance, InstanceSpec, NetworkState, Outgoing
-from pltfrms.model.service import Probe, ProbeKind
+from pltfrms.model.running.machine import (
+    DeviceState,
+    Instance,
+    InstanceSpec,
+    NetworkState,
+    Outgoing,
+)
+from pltfrms.model.services.service import Probe, ProbeKind
 from tests.namespaces import in_machine
 
 SERVICE = (ip_address("198.51.100.1"), ip_address("2001:db8:100::1"))

@@ -12,12 +12,12 @@ from pltfrms.controller.state import PREFIX, Reader, Stored
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Heartbeat
-from pltfrms.model.machine import BgpState
-from pltfrms.model.plan import Target
-from pltfrms.model.replicas import replicas_of
-from pltfrms.model.state import InstanceStatus, MachineStatus, Phase, SessionStatus
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, SessionStatus
+from pltfrms.model.services.replicas import replicas_of
 from tests.simulation.virtual import VirtualClock
 
 START_SECONDS = 0.3

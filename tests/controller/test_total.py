@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from pltfrms.model.api import Change, InterventionChange, Verb
+from pltfrms.model.messages.api import Change, InterventionChange, Verb
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import WEB, simulate
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import Rig
-from pltfrms.model.state import Phase
+from pltfrms.model.running.state import Phase
 
 HERE = Path(__file__).parent
 FLOWS = 300

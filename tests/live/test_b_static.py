@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.rig import Rig
-from pltfrms.model.topology import link_local
+from pltfrms.model.network.topology import link_local
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.rig import NEAREST, Rig, running_rig
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 from tests.live.flows import FLOWS, Flows
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(400)]

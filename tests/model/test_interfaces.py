@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.interfaces import short_interface
-from pltfrms.model.lab import lab_interface
-from pltfrms.model.links import Link
+from pltfrms.model.network.lab import lab_interface
+from pltfrms.model.network.links import Link
 
 
 def _towards(far_end: str) -> str:

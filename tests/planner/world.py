@@ -6,11 +6,10 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from pltfrms.model.api import Change
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.plan import Place, Plan, Step
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.plan import Place, Plan, Step
+from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
     MachineStatus,
@@ -18,6 +17,7 @@ from pltfrms.model.state import (
     Phase,
     Snapshot,
 )
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.placement.numbers import numbers_left
 from pltfrms.planner.placement.plan import make_plan

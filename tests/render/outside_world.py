@@ -7,7 +7,7 @@ node of ours. `leaky` is missing there: no BIRD can play it (see `speaker`).
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from pltfrms.model.peering import (
+from pltfrms.model.network.peering import (
     Allowed,
     OriginValidation,
     Peer,
@@ -15,7 +15,7 @@ from pltfrms.model.peering import (
     RtrCache,
     Session,
 )
-from pltfrms.model.topology import Aggregate, Datacenter, Platform, Role
+from pltfrms.model.network.topology import Aggregate, Datacenter, Platform, Role
 from tests.render.platforms import machine
 
 EDGE = "fra-e1"

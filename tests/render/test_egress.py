@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.service import Egress, EgressMode, EgressRule
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import Egress, EgressMode, EgressRule
 from pltfrms.render.bird import render_bird
 from pltfrms.render.egress import Leaver, render_egress
-from tests.model.test_egress import NODE, SPEC, UNICAST, with_blocks
+from tests.model.services.test_egress import NODE, SPEC, UNICAST, with_blocks
 from tests.render.platforms import SMALL
 
 HTTPS = EgressRule(protocol="tcp", port=443)

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.filter import render_filter
 from tests.namespaces import in_machine
 from tests.render.filter_world import EDGE, PLATFORM

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.bird import render_bird
 from pltfrms.render.filter import render_filter
 from pltfrms.render.kernel import network_state

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.filter import REASONS, render_filter
 from tests.render.filter_world import EDGE, PLATFORM, SHOP
 from tests.render.platforms import SMALL, TRANSIT, session

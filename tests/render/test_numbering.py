@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import IPv4Network
 
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.filter import render_filter
 from pltfrms.render.kernel import network_state

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.asns import reserved_asns
-from pltfrms.model.interventions import Blackhole, Drain, Interventions
-from pltfrms.model.peering import (
+from pltfrms.model.network.asns import reserved_asns
+from pltfrms.model.network.interventions import Blackhole, Drain, Interventions
+from pltfrms.model.network.peering import (
     Allowed,
     OriginValidation,
     Peer,
@@ -18,8 +18,8 @@ from pltfrms.model.peering import (
     Reject,
     RtrCache,
 )
-from pltfrms.model.topology import Aggregate, Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Override
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import NORMAL, Conditions
 from pltfrms.render.outside import outside

@@ -9,9 +9,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from pltfrms.model.interventions import Blackhole, Drain, Interventions
-from pltfrms.model.peering import PeerKind, Reject
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Blackhole, Drain, Interventions
+from pltfrms.model.network.peering import PeerKind, Reject
+from pltfrms.model.network.traffic import Override
 from pltfrms.render.conditions import Conditions
 from tests.render.namespaces import eventually
 from tests.render.outside_rig import Rig, rig

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.lab.layout.wiring import make_wiring
-from pltfrms.model.links import FabricPort
-from pltfrms.model.topology import Platform
-from pltfrms.model.tunnels import tunnel_keys, tunnels_of
+from pltfrms.model.network.links import FabricPort
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.tunnels import tunnel_keys, tunnels_of
 from pltfrms.planner.balancing.balancing import hooks_of
 from pltfrms.planner.changes.ways import NOT_MEASURED, Intent, links
 from pltfrms.render.bird import render_bird

@@ -15,9 +15,9 @@ from bench.rig import Rig, running_lab
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.lab.client.client import LabClient
 from pltfrms.model.addresses import Address
-from pltfrms.model.egress import sources
-from pltfrms.model.lab import client_addresses
-from pltfrms.model.state import Snapshot
+from pltfrms.model.network.lab import client_addresses
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.egress import sources
 from tests.shapes.shapes import DIRECTORY, read
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pltfrms.model.announcements import announcements
-from pltfrms.model.interventions import Interventions
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.interventions import Interventions
 from pltfrms.specfile.load import load_directory, load_service
 from tests.shapes.shapes import DIRECTORY, read
 from tests.specfile.test_bad_specs import problems_of

@@ -1,7 +1,7 @@
 """Sites of different sizes have as many replicas as the operator wants there."""
 
-from pltfrms.model.api import Change
-from pltfrms.model.replicas import replicas_of
+from pltfrms.model.messages.api import Change
+from pltfrms.model.services.replicas import replicas_of
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.specfile.load import load_directory

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.errors import Problem
-from pltfrms.model.numbering import LENGTHS, Numbering
+from pltfrms.model.network.numbering import LENGTHS, Numbering
 from pltfrms.specfile.checking.numbering import check_ids, check_numbering, that_fits
 from pltfrms.specfile.load import load_directory, load_file
 from tests.shapes.shapes import NAMES

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.errors import SpecError
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.topology import Platform, Role
 from pltfrms.specfile.load import load_platform
 
 SHORT = "machines: {fra1: {cpu: 4, memory: 8GiB}}"

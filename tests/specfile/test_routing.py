@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 from pltfrms.codec import decode, encode
 from pltfrms.errors import Problem, SpecError
-from pltfrms.model.links import Link, LinkKind
-from pltfrms.model.peering import (
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.peering import (
     Allowed,
     DefaultRoute,
     OriginValidation,
@@ -26,8 +26,15 @@ from pltfrms.model.peering import (
     RtrCache,
     Session,
 )
-from pltfrms.model.topology import Guards, Machine, NodePrefixes, Platform, Role, TwoPeople
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.topology import (
+    Guards,
+    Machine,
+    NodePrefixes,
+    Platform,
+    Role,
+    TwoPeople,
+)
+from pltfrms.model.network.traffic import Override
 from pltfrms.specfile import check_platform, json_schema, load_platform
 from tests.specfile.bad_peering import FILES, PEERING, BadFile
 from tests.specfile.bad_routing import ROUTING

@@ -33,9 +33,9 @@ from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.routing.underlay import Underlay
 from pltfrms.agent.routing.way_back import WayBack
 from pltfrms.agent.world import World
-from pltfrms.model.api import HeartbeatReply
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import HeartbeatReply
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import MachineStatus
 from pltfrms.render.kernel import network_state
 
 _AGAIN_SECONDS = 1.0

@@ -34,8 +34,8 @@ from pltfrms.drivers.wireguard.kernel import WireGuard
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.topology import Platform, Role, controller_url
-from pltfrms.model.tunnels import BACKBONE_FILE
+from pltfrms.model.network.topology import Platform, Role, controller_url
+from pltfrms.model.network.tunnels import BACKBONE_FILE
 from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.judging import signed
 from pltfrms.drivers.ports import Aside
-from pltfrms.model.plan import Note, Plan, Reason
-from pltfrms.model.state import MachineStatus, Snapshot
+from pltfrms.model.running.plan import Note, Plan, Reason
+from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan

@@ -9,10 +9,10 @@ from pltfrms.controller.journal import EventLog
 from pltfrms.controller.state import request_key, unchanged_since
 from pltfrms.drivers.store.ports import Condition, Put
 from pltfrms.errors import ConflictError, TwoPeopleError
-from pltfrms.model.api import Change, InterventionChange
-from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
-from pltfrms.model.requests import ChangeRequest, Wanted
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import Change, InterventionChange
+from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
+from pltfrms.model.messages.requests import ChangeRequest, Wanted
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from pltfrms.planner.changes.origins import Answers, Claim, claims, judge_claims

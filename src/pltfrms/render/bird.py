@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.egress import node_egress
-from pltfrms.model.plan import Permit
-from pltfrms.model.topology import Machine, NodePrefixes, Platform, Role, link_local
+from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role, link_local
+from pltfrms.model.running.plan import Permit
+from pltfrms.model.services.egress import node_egress
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
 from pltfrms.render.far import far_neighbours

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from ipaddress import IPv6Address
 
-from pltfrms.model.topology import Machine, Platform, link_local
+from pltfrms.model.network.topology import Machine, Platform, link_local
 from pltfrms.render.mesh import managed_edges
 
 _LINK_HOPS, _FABRIC_HOPS = 100, 1

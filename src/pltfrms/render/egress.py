@@ -6,7 +6,8 @@ from ipaddress import IPv4Network, collapse_addresses
 from typing import Final, cast
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.egress import (
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.services.egress import (
     Sources,
     node_egress,
     ours,
@@ -14,8 +15,7 @@ from pltfrms.model.egress import (
     sources,
     unicast_of,
 )
-from pltfrms.model.service import EgressMode, EgressRule, ServiceSpec
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.services.service import EgressMode, EgressRule, ServiceSpec
 from pltfrms.render.text import fill
 
 EGRESS_TABLE: Final = "inet pltfrms_egress"

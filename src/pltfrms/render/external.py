@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import Machine, Platform, Role, link_local
+from pltfrms.model.network.topology import Machine, Platform, Role, link_local
 from pltfrms.render.text import fill
 
 _LONGEST = {4: 32, 6: 128}

@@ -8,7 +8,7 @@ So no route that anybody tells us ever leads to the neighbour itself.
 from dataclasses import dataclass
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.topology import Machine, Platform
+from pltfrms.model.network.topology import Machine, Platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

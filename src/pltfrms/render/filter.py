@@ -6,11 +6,11 @@ from ipaddress import IPv4Network, collapse_addresses, ip_network
 from typing import Final, cast
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.balancer import ENCAPSULATED_MARK
-from pltfrms.model.links import LinkKind
-from pltfrms.model.peering import Peer, Session, customer_ports
-from pltfrms.model.topology import Platform
-from pltfrms.model.tunnels import endpoint_of
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.network.peering import Peer, Session, customer_ports
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.tunnels import endpoint_of
+from pltfrms.model.running.balancer import ENCAPSULATED_MARK
 from pltfrms.render.text import fill
 
 FILTER_TABLE: Final = "inet pltfrms_edge"

@@ -5,8 +5,16 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.lab import Daemon, Lab, LabIxp, LabStub, LabTransit, Sends, client_addresses
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import (
+    Daemon,
+    Lab,
+    LabIxp,
+    LabStub,
+    LabTransit,
+    Sends,
+    client_addresses,
+)
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.internet_sessions import (
     FarEnd,
     FarSession,

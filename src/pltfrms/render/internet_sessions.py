@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from pltfrms.model.addresses import Interface, Prefix
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabIxp,
     LabNetwork,
@@ -16,8 +16,8 @@ from pltfrms.model.lab import (
     lan_addresses,
     lan_interface,
 )
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Platform, link_local
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Platform, link_local
 
 _CUSTOMER = 300
 _MEMBER = 210

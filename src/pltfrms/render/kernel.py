@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_interface
 
 from pltfrms.model.addresses import Interface
-from pltfrms.model.balancer import OUTER_BYTES
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabIxp,
     LabNetwork,
@@ -18,10 +17,11 @@ from pltfrms.model.lab import (
     lan_addresses,
     lan_interface,
 )
-from pltfrms.model.links import Link, LinkKind
-from pltfrms.model.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
-from pltfrms.model.peering import Peer
-from pltfrms.model.topology import Machine, Platform, Role, link_local
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.peering import Peer
+from pltfrms.model.network.topology import Machine, Platform, Role, link_local
+from pltfrms.model.running.balancer import OUTER_BYTES
+from pltfrms.model.running.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
 
 _FORWARDING = (
     ("net/ipv4/ip_forward", "1"),

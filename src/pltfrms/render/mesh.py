@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.topology import Machine, Platform, Role
-from pltfrms.model.tunnels import far_endpoints
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.network.tunnels import far_endpoints
 
 _DEFAULT_COST = 100
 """OSPF cost of a backbone link whose delay nobody has measured yet."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.announcements import Announcement, announcements_of, preference_of
-from pltfrms.model.asns import AsnRange, hidden_asns, reserved_asns
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.peering import (
+from pltfrms.model.network.announcements import Announcement, announcements_of, preference_of
+from pltfrms.model.network.asns import AsnRange, hidden_asns, reserved_asns
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.peering import (
     Allowed,
     DefaultRoute,
     Peer,
@@ -20,8 +20,8 @@ from pltfrms.model.peering import (
     RtrCache,
     Session,
 )
-from pltfrms.model.topology import Machine, Platform
-from pltfrms.model.traffic import Community
+from pltfrms.model.network.topology import Machine, Platform
+from pltfrms.model.network.traffic import Community
 from pltfrms.render.conditions import Conditions
 from pltfrms.render.outside_bogons import bogons
 

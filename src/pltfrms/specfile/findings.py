@@ -8,9 +8,9 @@ from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.errors import Problem
 from pltfrms.model.addresses import Address, Prefix, contains, scope_of
-from pltfrms.model.asns import AS_TRANS, LAST_ASNS
-from pltfrms.model.topology import SECTIONS, Machine, Platform
-from pltfrms.model.traffic import Community
+from pltfrms.model.network.asns import AS_TRANS, LAST_ASNS
+from pltfrms.model.network.topology import SECTIONS, Machine, Platform
+from pltfrms.model.network.traffic import Community
 
 _ROUTABLE6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
 """Global unicast addresses (RFC 4291) and unique local ones (RFC 4193)."""

@@ -9,9 +9,9 @@ from typing import Any, Generic, Literal, TypeVar
 from pltfrms.codec import encode
 from pltfrms.errors import InvariantError, Problem, SpecError
 from pltfrms.model.addresses import Address
-from pltfrms.model.lab import Lab
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.building.lab import build_lab
 from pltfrms.specfile.building.platform import build_platform
 from pltfrms.specfile.building.service import build_service

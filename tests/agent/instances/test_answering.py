@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pltfrms.agent.instances.answering import PATIENCE_SECONDS
-from pltfrms.model.state import Phase
+from pltfrms.model.running.state import Phase
 from tests.agent.bench import DEFAULTS, ONE, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from pltfrms.agent.network.egress import LOOK_SECONDS
-from pltfrms.model.machine import Outgoing
-from pltfrms.model.plan import Target
-from pltfrms.model.state import Phase
-from pltfrms.model.topology import Aggregate, Platform
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.running.machine import Outgoing
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import Phase
 from tests.agent.bench import ONE, PLATFORM, TWO, Bench, make_target
 from tests.simulation.virtual import run_virtual
 

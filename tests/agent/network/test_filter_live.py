@@ -23,7 +23,7 @@ from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.nftables import NftTable
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import BalancedService, Candidate
+from pltfrms.model.running.balancer import BalancedService, Candidate
 from pltfrms.planner.balancing.balancing import hooks_of, settings_of
 from pltfrms.planner.balancing.rendezvous import make_table
 from pltfrms.render.filter import FILTER_TABLE, REASONS, render_filter

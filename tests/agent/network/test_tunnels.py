@@ -7,7 +7,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.network.tunnels import LATER_SECONDS, Tunnels
 from pltfrms.agent.problems import Problems
 from pltfrms.drivers.wireguard.memory import MemoryWireGuard
-from pltfrms.model.tunnels import tunnel_keys, tunnels_of
+from pltfrms.model.network.tunnels import tunnel_keys, tunnels_of
 from tests.agent.network.tunnel_end import TUNNELED
 from tests.render.platforms import SMALL
 from tests.simulation.virtual import VirtualClock, run_beside, run_virtual

@@ -5,7 +5,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from pltfrms.model.machine import (
+from pltfrms.model.network.topology import AnnouncePolicy
+from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
     LOCAL_TABLE,
@@ -14,8 +15,7 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.plan import Reason
-from pltfrms.model.topology import AnnouncePolicy
+from pltfrms.model.running.plan import Reason
 from pltfrms.planner.routing.ospf_cost import cost_of
 from tests.agent.bench import PLATFORM, WEB, Bench, make_target
 from tests.render.test_reflectors import TWELVE

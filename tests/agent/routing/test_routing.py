@@ -9,13 +9,13 @@ from pltfrms.agent.routing import rendered
 from pltfrms.agent.routing.policy import POLICY_FILE
 from pltfrms.agent.routing.routing import QUIET_SECONDS
 from pltfrms.errors import InvariantError
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import OriginValidation, Peer, PeerKind, RtrCache, Session
-from pltfrms.model.plan import Target
-from pltfrms.model.state import RoutingState
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.peering import OriginValidation, Peer, PeerKind, RtrCache, Session
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import RoutingState
 from pltfrms.planner.routing.ospf_cost import cost_of
 from pltfrms.render.bird import policy_fingerprint
 from tests.agent.bench import PLATFORM, WEB, Bench

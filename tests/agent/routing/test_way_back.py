@@ -5,10 +5,10 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from pltfrms.agent.routing.memory import AGGREGATES_FILE
-from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, BgpState, Nexthop, Route
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import OutsideTable
-from pltfrms.model.topology import Aggregate
+from pltfrms.model.network.topology import Aggregate
+from pltfrms.model.running.machine import AGGREGATE_TABLE, LOCAL_TABLE, BgpState, Nexthop, Route
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import OutsideTable
 from pltfrms.planner.routing.way_back import WaysBack
 from tests.agent.bench import PLATFORM, WEB, Bench, make_target
 from tests.render.platforms import TRANSIT

@@ -5,8 +5,8 @@ from ipaddress import ip_network
 import pytest
 
 from pltfrms.agent.routing.witness import WAIT_SECONDS, Absences, Witness
-from pltfrms.model.machine import INSTANCE_TABLE, BgpState, Route
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.machine import INSTANCE_TABLE, BgpState, Route
 from tests.agent.bench import Bench
 from tests.simulation.virtual import run_virtual
 

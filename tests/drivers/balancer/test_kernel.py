@@ -24,7 +24,7 @@ from pltfrms.drivers.kernel import bpf, bpffs
 from pltfrms.drivers.kernel.bpf import Map, MapKind, MapShape, Program, Side
 from pltfrms.drivers.kernel.elf import ObjectFile
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import CHANCES, ROWS, BalancerTable, Hook, HookKind
+from pltfrms.model.running.balancer import CHANCES, ROWS, BalancerTable, Hook, HookKind
 from tests.contracts.test_balancer import (
     HERE,
     INSIDE,

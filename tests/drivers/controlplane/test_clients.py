@@ -26,7 +26,7 @@ from pltfrms.errors import (
     UsageError,
     VersionError,
 )
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     ErrorBody,
     Event,
@@ -38,11 +38,11 @@ from pltfrms.model.api import (
     SnapshotView,
     Verb,
 )
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Plan, Target
-from pltfrms.model.state import MachineStatus, Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Plan, Target
+from pltfrms.model.running.state import MachineStatus, Snapshot
 from tests.contracts.etcd import free_ports
 from tests.drivers.tiny_http import DROP, HANG, Answer, Seen, serving
 from tests.versions import intent, with_unknown_fields, with_unknown_values

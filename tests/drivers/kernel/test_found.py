@@ -8,8 +8,8 @@ import pytest
 
 from pltfrms.drivers.kernel.found import managers_of, networkd_flushes
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.model.machine import DeviceState, NetworkState
-from pltfrms.model.ports import Manager, SeenPort
+from pltfrms.model.network.ports import Manager, SeenPort
+from pltfrms.model.running.machine import DeviceState, NetworkState
 from tests.contracts.test_network import (
     KernelWorld,
     MemoryWorld,

@@ -20,7 +20,7 @@ from pltfrms.drivers.kernel.hints import drain
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import DeviceState, NetworkState, Rule
+from pltfrms.model.running.machine import DeviceState, NetworkState, Rule
 from tests.contracts.test_network import AGGREGATE6, V4, V6, KernelWorld, ip
 from tests.namespaces import in_machine
 

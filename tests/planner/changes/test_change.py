@@ -6,9 +6,9 @@ from ipaddress import IPv4Network, ip_network
 import pytest
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.api import Change, ChangeLine
-from pltfrms.model.numbering import Numbering
-from pltfrms.model.topology import Aggregate, Operator, Role
+from pltfrms.model.messages.api import Change, ChangeLine
+from pltfrms.model.network.numbering import Numbering
+from pltfrms.model.network.topology import Aggregate, Operator, Role
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.render.roles import THREE, server
 from tests.strategies import (

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.api import Change
-from pltfrms.model.homes import home_of, unfit
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.service import Service, ServiceSpec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Aggregate, Guards
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.homes import home_of, unfit
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Aggregate, Guards
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service, ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.strategies import make_allocation, make_platform, make_snapshot, make_spec
 

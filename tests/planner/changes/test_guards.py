@@ -6,13 +6,13 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given, settings
 
-from pltfrms.model.announcements import announcements
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.links import Link
-from pltfrms.model.peering import Allowed, Peer, PeerKind, Roa
-from pltfrms.model.topology import Aggregate, Guards, Platform, Role
-from pltfrms.model.traffic import Override
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Allowed, Peer, PeerKind, Roa
+from pltfrms.model.network.topology import Aggregate, Guards, Platform, Role
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.changes.guards import judge_change, make_proposal
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from pltfrms.planner.changes.origins import claims, file_answers, judge_claims

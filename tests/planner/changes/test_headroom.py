@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.links import Link
-from pltfrms.model.peering import Peer, PeerKind
-from pltfrms.model.state import (
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Peer, PeerKind
+from pltfrms.model.network.topology import Guards, Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.state import (
     Contact,
     Load,
     MachineStatus,
@@ -19,8 +21,6 @@ from pltfrms.model.state import (
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.topology import Guards, Platform
-from pltfrms.model.traffic import Override
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.headroom import Shortage, shortages
 from pltfrms.planner.changes.ways import (

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.api import InterventionChange, Verb
-from pltfrms.model.interventions import Blackhole, Freeze, Interventions
-from pltfrms.model.peering import Peer, PeerKind
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import Blackhole, Freeze, Interventions
+from pltfrms.model.network.peering import Peer, PeerKind
 from pltfrms.planner.changes.interventions import (
     LEAD_MS,
     MAX_AHEAD_MS,

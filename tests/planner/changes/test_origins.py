@@ -7,10 +7,10 @@ from ipaddress import ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
-from pltfrms.model.topology import Aggregate, Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.messages.guards import Doubt, Guard, Verdict
+from pltfrms.model.network.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.changes.guards import make_proposal
 from pltfrms.planner.changes.origins import (
     Claim,

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.state import Contact, MachineView, Snapshot
-from pltfrms.model.topology import FurtherRole, Platform, Role
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.topology import FurtherRole, Platform, Role
+from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.planner.changes.removals import judge_removals
 from tests.planner.networks import NETWORK
 from tests.strategies import make_allocation, make_snapshot

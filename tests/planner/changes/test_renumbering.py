@@ -6,10 +6,10 @@ from ipaddress import ip_network
 import pytest
 
 from pltfrms.errors import UsageError
-from pltfrms.model.api import Change
-from pltfrms.model.service import Egress, EgressMode, ServiceSpec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Aggregate, Platform
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Egress, EgressMode, ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_snapshot, make_spec

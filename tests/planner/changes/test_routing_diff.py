@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.announcements import announcements
-from pltfrms.model.guards import Effect
-from pltfrms.model.interventions import Blackhole, Interventions
-from pltfrms.model.links import FabricPort, Link, LinkKind
-from pltfrms.model.peering import (
+from pltfrms.model.messages.guards import Effect
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.interventions import Blackhole, Interventions
+from pltfrms.model.network.links import FabricPort, Link, LinkKind
+from pltfrms.model.network.peering import (
     Allowed,
     DefaultRoute,
     OriginValidation,
@@ -19,7 +19,7 @@ from pltfrms.model.peering import (
     PeerKind,
     RtrCache,
 )
-from pltfrms.model.topology import (
+from pltfrms.model.network.topology import (
     Aggregate,
     AnnouncePolicy,
     Guards,
@@ -27,7 +27,7 @@ from pltfrms.model.topology import (
     Platform,
     Timers,
 )
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.changes.routing_diff import routing_changes
 from tests.planner.networks import (
     FOUR,

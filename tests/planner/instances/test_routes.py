@@ -7,14 +7,14 @@ from ipaddress import ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.machine import (
+from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
     PROTO_DRAINING,
     PROTO_REACHABLE,
     SERVICE_TABLE,
     Nexthop,
 )
-from pltfrms.model.plan import Target
+from pltfrms.model.running.plan import Target
 from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL
 from pltfrms.planner.instances.routes import service_routes
 from tests.strategies import make_allocation, make_platform, make_service, make_spec

@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.state import MachineStatus, SessionStatus
-from pltfrms.model.topology import FurtherRole, Machine, Role
+from pltfrms.model.network.topology import FurtherRole, Machine, Role
+from pltfrms.model.running.state import MachineStatus, SessionStatus
 from pltfrms.planner.placement.evidence import Evidence, judge
 from tests.strategies import make_platform
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms import codec
-from pltfrms.model.interventions import Drain, Freeze, Interventions
-from pltfrms.model.plan import Target
-from pltfrms.model.state import MachineStatus, Snapshot
-from pltfrms.model.topology import Guards, NodePrefixes, Platform
+from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.topology import Guards, NodePrefixes, Platform
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.planner.placement.target import Makings
 from tests.strategies import (
     make_allocation,

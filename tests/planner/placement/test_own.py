@@ -3,13 +3,13 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
-from pltfrms.model.api import Change
-from pltfrms.model.egress import sources
-from pltfrms.model.numbering import Numbering
-from pltfrms.model.plan import Plan, Reason
-from pltfrms.model.service import Egress, EgressMode, ServiceSpec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Aggregate, Platform
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.numbering import Numbering
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.running.plan import Plan, Reason
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.egress import sources
+from pltfrms.model.services.service import Egress, EgressMode, ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan

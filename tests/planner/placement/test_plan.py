@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.api import Change
-from pltfrms.model.plan import Place, Plan, Reason, Stop
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.plan import Place, Plan, Reason, Stop
+from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
     MachineStatus,
@@ -15,6 +14,7 @@ from pltfrms.model.state import (
     Phase,
     Snapshot,
 )
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import execute, settle

@@ -6,9 +6,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.api import Change
-from pltfrms.model.plan import Place, Reason, Stop
-from pltfrms.model.state import Contact, Snapshot
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.plan import Place, Reason, Stop
+from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.draft import Draft

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.api import Change
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.plan import Place, Reason, Stop
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import Contact, Phase, Snapshot
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.plan import Place, Reason, Stop
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import AGGREGATE_TABLE, PROTO_ACTIVE
-from pltfrms.model.plan import Reason
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Role, Timers
+from pltfrms.model.network.topology import Aggregate, AnnouncePolicy, Role, Timers
+from pltfrms.model.running.machine import AGGREGATE_TABLE, PROTO_ACTIVE
+from pltfrms.model.running.plan import Reason
 from pltfrms.planner.routing.aggregates import (
     APART_SECONDS,
     ISOLATED_SECONDS,

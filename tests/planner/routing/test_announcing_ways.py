@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.plan import Reason
-from pltfrms.model.topology import AnnouncePolicy
+from pltfrms.model.network.topology import AnnouncePolicy
+from pltfrms.model.running.plan import Reason
 from pltfrms.planner.routing.aggregates import AggregateState, Reachable
 from pltfrms.planner.routing.way_back import WaysBack
 from tests.planner.routing.test_aggregates import BAD, BOTH, FOUR, GOOD, NONE, Edge

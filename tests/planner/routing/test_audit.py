@@ -3,12 +3,12 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
-from pltfrms.model.interventions import Drain, Freeze, Interventions
-from pltfrms.model.peering import Allowed, OriginValidation, PeerKind, Roa, RtrCache
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import AggregateStatus, MachineStatus, SessionStatus
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.peering import Allowed, OriginValidation, PeerKind, Roa, RtrCache
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import AggregateStatus, MachineStatus, SessionStatus
 from pltfrms.planner.routing.audit import Grade, Remark, audit
 from tests.render.platforms import SMALL
 

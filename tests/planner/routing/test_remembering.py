@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pltfrms import codec
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import Route
+from pltfrms.model.running.machine import Route
 from pltfrms.planner.routing.aggregates import (
     LEAVE_SECONDS,
     TOLD_METRIC,

@@ -7,11 +7,11 @@ from ipaddress import ip_address, ip_interface, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.machine import BgpState
 from pltfrms.planner.routing.trial import (
     Before,
     Expectation,

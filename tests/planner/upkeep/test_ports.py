@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pltfrms.model.ports import Manager, PortFinding, PortGrade, SeenMachine, SeenPort
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.ports import Manager, PortFinding, PortGrade, SeenMachine, SeenPort
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.upkeep.ports import port_findings, wanted_ports
 from tests.shapes.shapes import read
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.errors import SpecError
-from pltfrms.model.peering import Peer
+from pltfrms.model.network.peering import Peer
 from pltfrms.specfile.load import load_platform
 
 GOOD = "ours: [203.0.113.10/24], theirs: [192.0.2.1]"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.model.lab import Daemon, Lab, LabRoa
-from pltfrms.model.peering import OriginValidation
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Daemon, Lab, LabRoa
+from pltfrms.model.network.peering import OriginValidation
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile import load_lab, load_platform
 from pltfrms.specfile.checking.lab import lab_findings
 

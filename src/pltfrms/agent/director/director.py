@@ -24,16 +24,16 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.kernel.ports import HostRoutes
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerView
-from pltfrms.model.machine import (
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.balancer import BalancedService, BalancerMode, BalancerView
+from pltfrms.model.running.machine import (
     INSTANCE_TABLE,
     LOCAL_TABLE,
     MAIN_TABLE,
     REMOTE_TABLE,
     told_defaults,
 )
-from pltfrms.model.plan import Target
-from pltfrms.model.topology import Role
+from pltfrms.model.running.plan import Target
 from pltfrms.planner.balancing.balancing import hooks_of, settings_of
 
 BEAT_SECONDS: Final = 1.0

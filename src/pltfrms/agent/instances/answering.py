@@ -5,7 +5,7 @@ from typing import Final
 
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
-from pltfrms.model.machine import MAIN_TABLE, told_defaults
+from pltfrms.model.running.machine import MAIN_TABLE, told_defaults
 
 PATIENCE_SECONDS: Final = 30.0
 """So long a machine without default routes waits; then it serves whom it can answer."""

@@ -12,11 +12,11 @@ from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
-from pltfrms.model.machine import SERVICE_TABLE, Instance, Route
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.service import Service
-from pltfrms.model.state import InstanceStatus
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.machine import SERVICE_TABLE, Instance, Route
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.state import InstanceStatus
+from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import instance_device, instance_spec
 from pltfrms.planner.instances.routes import service_routes
 from pltfrms.render.egress import Leaver

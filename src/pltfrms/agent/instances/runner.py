@@ -16,11 +16,11 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.machine import Instance, InstanceSpec, Outgoing
-from pltfrms.model.plan import Allocation
-from pltfrms.model.service import Service
-from pltfrms.model.state import InstanceStatus, Phase
-from pltfrms.model.texts import shortened
+from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import InstanceStatus, Phase
+from pltfrms.model.running.texts import shortened
+from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.health import (
     adopted,
     draining,

@@ -7,8 +7,8 @@ from typing import Final
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.drivers.kernel.counters import ByteCounts
-from pltfrms.model.state import Load
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import Load
 
 LOOK_SECONDS: Final = 10.0
 LOOKS: Final = 4

@@ -10,8 +10,8 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.wireguard.ports import Sight, TunnelDriver
-from pltfrms.model.topology import Platform
-from pltfrms.model.tunnels import (
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.tunnels import (
     FRESH_SECONDS,
     ROTATION_SECONDS,
     Tunnel,

@@ -12,8 +12,9 @@ from pltfrms.agent.routing.memory import Memory
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.world import World
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.machine import (
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
     LOCAL_TABLE,
@@ -22,9 +23,8 @@ from pltfrms.model.machine import (
     REMOTE_TABLE,
     Route,
 )
-from pltfrms.model.plan import Target
-from pltfrms.model.state import AggregateStatus
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import AggregateStatus
 from pltfrms.planner.routing.aggregates import (
     AggregateState,
     Reachable,

@@ -11,8 +11,8 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.errors import UsageError
-from pltfrms.model.links import Link
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.routing.ospf_cost import LinkCost, measured
 from pltfrms.render.kernel import network_state
 

@@ -11,9 +11,9 @@ from pltfrms.agent.routing.witness import Absences, Witness
 from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import INSTANCE_TABLE, BgpState
-from pltfrms.model.peering import Reject
-from pltfrms.model.state import SessionStatus
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.running.machine import INSTANCE_TABLE, BgpState
+from pltfrms.model.running.state import SessionStatus
 
 SESSIONS_SECONDS: Final = 2.0
 COALESCE_SECONDS: Final = 0.05

@@ -10,8 +10,8 @@ from typing import Final
 from pltfrms.agent.world import World
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.routing.trial import Before, Observation, Trial, TrialAction, expect, judge
 
 LOOK_SECONDS: Final = 0.5

@@ -8,9 +8,9 @@ from typing import Final
 from pltfrms.agent.routing.routing import Around
 from pltfrms.agent.routing.sessions import steady
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import ELSEWHERE_TABLE, PROTO_ACTIVE, PROTO_REACHABLE
-from pltfrms.model.state import OutsideTable
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.machine import ELSEWHERE_TABLE, PROTO_ACTIVE, PROTO_REACHABLE
+from pltfrms.model.running.state import OutsideTable
 from pltfrms.planner.routing.way_back import WaysBack, has_way_back, lacking, way_back
 
 FULL_SECONDS: Final = 30.0

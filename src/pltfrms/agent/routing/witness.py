@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pltfrms.model.machine import BgpState
+from pltfrms.model.running.machine import BgpState
 
 WAIT_SECONDS: Final = 10.0
 """A session comes back within 6.5 s, whatever its timers have grown to."""

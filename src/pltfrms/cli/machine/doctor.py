@@ -8,7 +8,7 @@ from pltfrms.cli.shared.options import Command
 from pltfrms.cli.shared.output import bad, good, paint, write_json, write_line, write_table
 from pltfrms.cli.shared.specs import load_platform
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.ports import PortFinding, PortGrade, SeenMachine, SeenPort
+from pltfrms.model.network.ports import PortFinding, PortGrade, SeenMachine, SeenPort
 from pltfrms.planner.upkeep.ports import port_findings, wanted_ports
 
 _CONFIGURATION = Path("/etc/pltfrms")

@@ -20,11 +20,11 @@ from pltfrms.cli.shared.output import bad, write_json, write_line, write_table
 from pltfrms.cli.shared.values import read_endpoint, read_port
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
-from pltfrms.model.balancer import BalancerMode, BalancerView
-from pltfrms.model.glass import BalancerAnswers
-from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.glass import BalancerAnswers
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.balancer import BalancerMode, BalancerView
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.balancing.flow_why import (
     TCP,
     UDP,

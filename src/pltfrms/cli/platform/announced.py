@@ -7,8 +7,8 @@ announce what it did.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pltfrms.model.state import AggregateStatus, Contact, Snapshot
-from pltfrms.model.topology import Datacenter, Machine, Role
+from pltfrms.model.network.topology import Datacenter, Machine, Role
+from pltfrms.model.running.state import AggregateStatus, Contact, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

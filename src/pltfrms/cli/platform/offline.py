@@ -9,7 +9,7 @@ import click
 from pltfrms.cli.shared.options import Command
 from pltfrms.cli.shared.specs import load_directory, load_platform
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 
 
 @click.command(cls=Command)

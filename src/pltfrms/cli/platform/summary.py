@@ -13,13 +13,13 @@ from pltfrms.cli.platform.announced import AggregateRow, aggregate_rows
 from pltfrms.cli.platform.failing import failing_lines, with_failure
 from pltfrms.cli.platform.rollouts import Rollout, rollout_sentence, rollouts
 from pltfrms.model.addresses import contains
-from pltfrms.model.api import SnapshotView
 from pltfrms.model.durations import short_duration
-from pltfrms.model.plan import Allocation
-from pltfrms.model.replicas import replicas_of
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, MachineStatus, Phase, Snapshot
-from pltfrms.model.topology import AnnouncePolicy, Datacenter, Machine, Role
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import Contact, MachineStatus, Phase, Snapshot
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import Service
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 
 _NO_CONTROLLER = "its controller does not run, or does not reach the store"

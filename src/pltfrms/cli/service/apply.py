@@ -37,10 +37,10 @@ from pltfrms.cli.shared.specs import located, read_change, services_for
 from pltfrms.cli.shared.values import TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.api import Change, PlanPreview
-from pltfrms.model.guards import Guard
-from pltfrms.model.peering import Roa
-from pltfrms.model.plan import Note, Place, Plan, Step
+from pltfrms.model.messages.api import Change, PlanPreview
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.peering import Roa
+from pltfrms.model.running.plan import Note, Place, Plan, Step
 
 _POLL_SECONDS = 0.25
 _ATTEMPTS = 5

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from pltfrms.errors import Problem, SpecError, UsageError
-from pltfrms.model.api import Change
-from pltfrms.model.lab import Lab
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import ServiceSpec
 
 _ABOUT = re.compile(r"(service|platform)(?:[ /]([a-z0-9-]+))?(?::0)?: ")
 _FIELD = re.compile(r"[a-z_]+")

@@ -10,9 +10,9 @@ from pltfrms.drivers.bird.generations import STAMP, Generations, stamped
 from pltfrms.drivers.bird.words import protocol_states, routes_counted
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import Reject
-from pltfrms.model.state import OutsideTable
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.state import OutsideTable
 
 _CHECK_SECONDS = 30.0
 """For `bird -p`, which reads long prefix lists on a busy machine."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
-from pltfrms.model.machine import BgpState
-from pltfrms.model.state import OutsideTable
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.state import OutsideTable
 
 
 class MemoryBird:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from pltfrms.model.machine import BgpState
-from pltfrms.model.state import OutsideTable
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.state import OutsideTable
 
 
 class Bird(Protocol):

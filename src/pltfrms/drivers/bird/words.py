@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from pltfrms.drivers.bird.control_socket import BirdReply
-from pltfrms.model.machine import BgpState
+from pltfrms.model.running.machine import BgpState
 
 _PROTOCOL = 1002
 _DETAILS = 1006

@@ -19,7 +19,7 @@ from pltfrms.errors import (
     UsageError,
     VersionError,
 )
-from pltfrms.model.api import ErrorBody
+from pltfrms.model.messages.api import ErrorBody
 
 CONNECT_SECONDS = 0.4
 LONG_POLL_MARGIN_SECONDS = 2.0

@@ -1,4 +1,4 @@
-"""The operator's client of the controllers' HTTP API (`model.api`).
+"""The operator's client of the controllers' HTTP API (`model.messages.api`).
 
 Made of the standard library alone, because every command starts with it: importing an HTTP
 library and pydantic takes longer than the question.
@@ -28,7 +28,7 @@ from pltfrms.drivers.controlplane.asking import (
 )
 from pltfrms.drivers.failover import Failover, SilentError, sentence_of
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     Event,
     InterventionChange,
@@ -36,7 +36,7 @@ from pltfrms.model.api import (
     PlanPreview,
     SnapshotView,
 )
-from pltfrms.model.requests import (
+from pltfrms.model.messages.requests import (
     Approval,
     ChangeRequest,
     RequestReply,

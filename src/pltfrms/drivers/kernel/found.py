@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pltfrms.drivers.kernel.devices import RUNNING, UP
 from pltfrms.model.addresses import Interface
-from pltfrms.model.ports import Manager, SeenPort
+from pltfrms.model.network.ports import Manager, SeenPort
 
 Ask = Callable[..., Awaitable[list[Any]]]
 """Does one request of rtnetlink and returns all answers."""

@@ -10,7 +10,7 @@ from socket import AF_INET, AF_INET6, if_indextoname
 from typing import Any, Final
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import Nexthop, Route
+from pltfrms.model.running.machine import Nexthop, Route
 
 _FIB_MATCH: Final = 0x2000
 """Of `struct rtmsg`: say which route fits, not what comes of it (RTM_F_FIB_MATCH)."""

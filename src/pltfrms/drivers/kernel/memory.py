@@ -9,8 +9,8 @@ from pltfrms.drivers.kernel.followed import HostRoute, RouteBook
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe, normal
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Address, Interface
-from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
-from pltfrms.model.ports import SeenPort
+from pltfrms.model.network.ports import SeenPort
+from pltfrms.model.running.machine import DeviceState, NetworkState, Route, Rule
 
 _MTU = 1500
 _IPV6 = 6

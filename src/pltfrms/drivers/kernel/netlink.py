@@ -30,9 +30,9 @@ from pltfrms.drivers.kernel.sysctls import Sysctls
 from pltfrms.drivers.kernel.whole import read_whole
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Address, Interface
-from pltfrms.model.balancer import OUTER_BYTES
-from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
-from pltfrms.model.ports import SeenPort
+from pltfrms.model.network.ports import SeenPort
+from pltfrms.model.running.balancer import OUTER_BYTES
+from pltfrms.model.running.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 
 _T = TypeVar("_T")
 NEAR_END: Final = "fe80::1"

@@ -5,8 +5,8 @@ from ipaddress import IPv6Address
 from typing import Protocol
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import NetworkState, Route
-from pltfrms.model.ports import SeenPort
+from pltfrms.model.network.ports import SeenPort
+from pltfrms.model.running.machine import NetworkState, Route
 
 
 class HostRoutes(Protocol):

@@ -19,7 +19,7 @@ from typing import Final
 from pltfrms import codec
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UsageError
-from pltfrms.model.machine import InstanceSpec
+from pltfrms.model.running.machine import InstanceSpec
 
 KEPT_LOGS: Final = 3
 _LOG_NAME: Final = re.compile(r"(.+)\.log(\.\w+)?")

@@ -14,8 +14,8 @@ from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import Instance, InstanceSpec, Outgoing
-from pltfrms.model.service import Probe
+from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.services.service import Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import (
+from pltfrms.model.running.machine import (
     Instance,
     InstanceSpec,
 )
-from pltfrms.model.service import Probe
+from pltfrms.model.services.service import Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ from pltfrms.drivers.workload.ports import RecordReport
 from pltfrms.drivers.workload.records import Record, Records, start_ticks
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
 
 if TYPE_CHECKING:
     from pltfrms.drivers.workload.instance_init import Wishes

@@ -17,11 +17,11 @@ from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.processes.patience import Patience
 from pltfrms.model.addresses import contains
-from pltfrms.model.api import Change
-from pltfrms.model.replicas import replicas_of
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import Service
 
 _POLL_SECONDS = 0.2
 

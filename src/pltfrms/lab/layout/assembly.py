@@ -18,9 +18,9 @@ from pltfrms.lab.layout.uplinks import with_uplinks
 from pltfrms.lab.layout.wiring import make_wiring
 from pltfrms.lab.parts import LabParts, MachineParts, Unit
 from pltfrms.model.addresses import Interface
-from pltfrms.model.lab import Daemon, Lab, cache_of
-from pltfrms.model.machine import NetworkState
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.lab import Daemon, Lab, cache_of
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.machine import NetworkState
 from pltfrms.render.etcd import etcd_command
 from pltfrms.render.kernel import internet_network_state, network_state
 

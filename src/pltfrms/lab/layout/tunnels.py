@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pltfrms.lab.parts import MachineParts
-from pltfrms.model.lab import lab_interface
-from pltfrms.model.links import LinkKind
-from pltfrms.model.topology import Platform
-from pltfrms.model.tunnels import BACKBONE_FILE, endpoint_of, tunnels_of
+from pltfrms.model.network.lab import lab_interface
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.tunnels import BACKBONE_FILE, endpoint_of, tunnels_of
 
 SECRET_PATH = f"/etc/pltfrms/{BACKBONE_FILE}"
 _IPV6 = 6

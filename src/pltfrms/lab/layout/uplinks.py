@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pltfrms.lab.parts import MachineParts
-from pltfrms.model.lab import gateways
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Machine, Platform, link_local
+from pltfrms.model.network.lab import gateways
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Machine, Platform, link_local
 
 _METRIC = 1024
 """Of the default route, as DHCP clients set it."""

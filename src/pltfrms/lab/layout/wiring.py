@@ -9,7 +9,7 @@ from pltfrms.lab.parts import (
     WiredMachine,
     Wiring,
 )
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabIxp,
     LabNetwork,
@@ -18,9 +18,9 @@ from pltfrms.model.lab import (
     lab_interface,
     lan_interface,
 )
-from pltfrms.model.links import Link, LinkKind
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform
 
 
 def make_wiring(platform: Platform, lab: Lab) -> Wiring:

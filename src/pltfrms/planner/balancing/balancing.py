@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from typing import Final
 
-from pltfrms.model.balancer import (
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.balancer import (
     STATE_FACTOR,
     BalancerSettings,
     Candidate,
@@ -12,7 +13,6 @@ from pltfrms.model.balancer import (
     Hook,
     HookKind,
 )
-from pltfrms.model.topology import Platform
 
 _STATES: Final = frozenset(CandidateState)
 _ID_SHIFT: Final = 32

@@ -6,7 +6,8 @@ from ipaddress import IPv6Address
 
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Address
-from pltfrms.model.balancer import (
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.balancer import (
     ROWS,
     STALE_AFTER_MS,
     BalancerMode,
@@ -15,9 +16,8 @@ from pltfrms.model.balancer import (
     CandidateState,
     TableView,
 )
-from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.balancing.flow_hash import flow_row
 from pltfrms.planner.balancing.rendezvous import make_table, row_of
 

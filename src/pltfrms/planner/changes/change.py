@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.api import Change, ChangeLine
-from pltfrms.model.egress import egress_mode
-from pltfrms.model.homes import home_of, spoken_for, unfit
-from pltfrms.model.replicas import replicas_of
-from pltfrms.model.service import EgressMode, Service, ServiceSpec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Datacenter, Machine, Platform, Role
+from pltfrms.model.messages.api import Change, ChangeLine
+from pltfrms.model.network.homes import home_of, spoken_for, unfit
+from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.egress import egress_mode
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import EgressMode, Service, ServiceSpec
 from pltfrms.planner.changes.giving import (
     first_prefixes,
     made_again,

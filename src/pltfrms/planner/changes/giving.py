@@ -11,11 +11,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.homes import called, free_prefix, general, home_of, unfit
-from pltfrms.model.plan import Allocation
-from pltfrms.model.service import Service, ServiceSpec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Aggregate, Platform
+from pltfrms.model.network.homes import called, free_prefix, general, home_of, unfit
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service, ServiceSpec
 
 
 def first_prefixes(snapshot: Snapshot, spec: ServiceSpec, number: int) -> tuple[Prefix, ...]:

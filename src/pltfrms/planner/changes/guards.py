@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements, floor_of
 from pltfrms.model.durations import short_duration
-from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.interventions import DrainPhase, Interventions
-from pltfrms.model.peering import PeerKind
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.messages.guards import Doubt, Guard, Verdict
+from pltfrms.model.network.announcements import announcements, floor_of
+from pltfrms.model.network.interventions import DrainPhase, Interventions
+from pltfrms.model.network.peering import PeerKind
+from pltfrms.model.network.topology import Platform, Role
 from pltfrms.planner.changes.headroom import Shortage, shortages
 from pltfrms.planner.changes.ways import NOT_MEASURED, Intent, Measured
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.state import Load
+from pltfrms.model.running.state import Load
 from pltfrms.planner.changes.ways import (
     OUTSIDE,
     TRANSIT,

@@ -8,10 +8,10 @@ from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.addresses import Prefix, contains, scope_of
-from pltfrms.model.api import InterventionChange, Verb
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.texts import TEXT_MAX
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.texts import TEXT_MAX
 
 MAX_BLACKHOLE_MS: Final = 30 * 24 * 3600 * 1000
 """Thirty days: a blackhole is a remedy for a while, not a filter."""

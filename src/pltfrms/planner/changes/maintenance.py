@@ -8,11 +8,11 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.replicas import counted
-from pltfrms.model.state import Contact, MachineView, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import Contact, MachineView, Snapshot
+from pltfrms.model.services.replicas import counted
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.filling import fill_replicas
 from pltfrms.planner.routing.visibility import present_statuses, visibility

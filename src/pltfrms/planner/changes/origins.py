@@ -10,10 +10,10 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.asns import own_asns, visible_origins
-from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.guards import Doubt, Guard, Verdict
+from pltfrms.model.network.asns import own_asns, visible_origins
+from pltfrms.model.network.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.changes.guards import Proposal
 
 Answers = Mapping[OriginQuestion, Validity]

@@ -7,10 +7,10 @@ it finds itself alone. One that nobody hears any more carries nothing that could
 
 from collections.abc import Iterator
 
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.state import Contact, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import Contact, Snapshot
 
 
 def judge_removals(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, ...]:

@@ -7,11 +7,11 @@ hears of it, and edges learn later where answers go: so nothing that speaks is r
 from collections.abc import Collection, Iterator
 
 from pltfrms.errors import UsageError
-from pltfrms.model.egress import Sources, slots_with_own, sources
-from pltfrms.model.plan import Allocation
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.egress import Sources, slots_with_own, sources
+from pltfrms.model.services.service import ServiceSpec
 
 
 def lacks_own(snapshot: Snapshot, before: ServiceSpec, after: ServiceSpec) -> bool:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import Announcement, announcements, preference_of
 from pltfrms.model.durations import short_duration
-from pltfrms.model.guards import Effect, RoutingChange
-from pltfrms.model.interventions import Drain, DrainPhase, Interventions
-from pltfrms.model.links import Link
-from pltfrms.model.peering import Allowed, Peer, Session
-from pltfrms.model.topology import Aggregate, Platform
-from pltfrms.model.traffic import Community
+from pltfrms.model.messages.guards import Effect, RoutingChange
+from pltfrms.model.network.announcements import Announcement, announcements, preference_of
+from pltfrms.model.network.interventions import Drain, DrainPhase, Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Allowed, Peer, Session
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Community
 
 BACKBONE: Final = "backbone"
 """What `RoutingChange.session` says of links."""

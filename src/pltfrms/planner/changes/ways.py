@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements_of
-from pltfrms.model.interventions import DrainPhase, Interventions
-from pltfrms.model.links import Link
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.state import Contact, Load, SessionStatus, Snapshot
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.announcements import announcements_of
+from pltfrms.model.network.interventions import DrainPhase, Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.state import Contact, Load, SessionStatus, Snapshot
 
 TRANSIT: Final = "transit"
 OUTSIDE: Final = "outside"

@@ -7,11 +7,11 @@ from typing import Final
 
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Interface
-from pltfrms.model.egress import ours, sources
-from pltfrms.model.machine import InstanceSpec, Outgoing
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Machine, Platform
+from pltfrms.model.network.topology import Machine, Platform
+from pltfrms.model.running.machine import InstanceSpec, Outgoing
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.services.egress import ours, sources
+from pltfrms.model.services.service import Service
 
 INSTANCE_LINK_LOCAL: Final = IPv6Address("fe80::2")
 """The instance's end of its veth; the machine's end is fe80::1."""

@@ -6,8 +6,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.egress import sources
-from pltfrms.model.machine import (
+from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
     PROTO_DRAINING,
     PROTO_REACHABLE,
@@ -15,8 +14,9 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.service import Service
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.services.egress import sources
+from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_device
 
 MAX_METRIC: Final = 256

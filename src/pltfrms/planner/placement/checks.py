@@ -6,11 +6,11 @@ A controller commits no plan that breaks a rule.
 
 from collections import defaultdict
 
-from pltfrms.model.egress import slots_with_own
-from pltfrms.model.plan import Allocation, Place, Plan, Reason, Step, Stop
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, Step, Stop
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.egress import slots_with_own
+from pltfrms.model.services.service import Service
 
 _MASS_MIN = 2
 _PLANNED = {Reason.NEW_VERSION, Reason.SPREAD, Reason.NODE_DRAINED}

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
-from pltfrms.model.egress import slots_to_spare, slots_with_own
-from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
-from pltfrms.model.replicas import replicas_of, sizes_of
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.egress import slots_to_spare, slots_with_own
+from pltfrms.model.services.replicas import replicas_of, sizes_of
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.numbers import highest_numbers, replica_of
 
 

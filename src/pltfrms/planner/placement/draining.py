@@ -1,7 +1,7 @@
 """Empty the nodes that an operator drains: the new copy first, one at a time."""
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place

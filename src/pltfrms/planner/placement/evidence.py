@@ -11,8 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.state import MachineStatus
 
 
 class Word(Enum):

@@ -3,11 +3,11 @@
 from ipaddress import ip_network
 
 from pltfrms.errors import NotFoundError
-from pltfrms.model.plan import Allocation, Note
-from pltfrms.model.replicas import replicas_text
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Allocation, Note
+from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.model.services.replicas import replicas_text
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 
 

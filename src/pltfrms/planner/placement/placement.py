@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Machine
+from pltfrms.model.network.topology import Machine
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft, cpu_milli
 
 _NAMED_MAX = 3

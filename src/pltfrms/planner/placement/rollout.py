@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.state import Contact
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.placement import Wish, place
 

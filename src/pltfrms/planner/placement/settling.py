@@ -4,8 +4,8 @@ Every stop here leaves a READY allocation of the same replica, whatever happens 
 allocation on a node of unknown contact is never stopped here.
 """
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.state import Contact
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 

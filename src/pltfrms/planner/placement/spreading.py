@@ -1,8 +1,8 @@
 """Keep replicas even over the nodes: after a node came back, move some to it."""
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Machine
+from pltfrms.model.network.topology import Machine
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place

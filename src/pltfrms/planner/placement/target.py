@@ -8,12 +8,12 @@ from ipaddress import IPv6Address
 
 from pltfrms import __version__
 from pltfrms.errors import NotFoundError
-from pltfrms.model.balancer import BalancedService
-from pltfrms.model.peering import Peer
-from pltfrms.model.plan import Allocation, Placed, Target
-from pltfrms.model.service import Probe, ProbeKind, Run, Service, ServiceSpec
-from pltfrms.model.state import MachineStatus, Snapshot
-from pltfrms.model.topology import Machine, NodePrefixes, Platform, Role
+from pltfrms.model.network.peering import Peer
+from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role
+from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.plan import Allocation, Placed, Target
+from pltfrms.model.running.state import MachineStatus, Snapshot
+from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 
 
 class _Told:

@@ -18,11 +18,11 @@ from math import exp2
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.machine import AGGREGATE_TABLE, PROTO_ACTIVE, Route
-from pltfrms.model.plan import Reason
-from pltfrms.model.service import Service
-from pltfrms.model.state import AggregateStatus
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role, Timers
+from pltfrms.model.network.topology import Aggregate, AnnouncePolicy, Platform, Role, Timers
+from pltfrms.model.running.machine import AGGREGATE_TABLE, PROTO_ACTIVE, Route
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import AggregateStatus
+from pltfrms.model.services.service import Service
 from pltfrms.planner.routing.way_back import WaysBack
 
 MAX_HOLD_SECONDS: Final = 300.0

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import contains
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Peer, PeerKind, Roa, Session, customer_ports
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Aggregate, Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.peering import Peer, PeerKind, Roa, Session, customer_ports
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.state import MachineStatus
 from pltfrms.planner.routing.visibility import visibility
 
 NEAR: Final = 0.8

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.plan import Permit, Target
-from pltfrms.model.topology import NodePrefixes
+from pltfrms.model.network.topology import NodePrefixes
+from pltfrms.model.running.plan import Permit, Target
 
 STAY_SECONDS: Final = 600.0
 """What was placed on a node stays permitted at least so long."""

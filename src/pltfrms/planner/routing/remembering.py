@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import Route
+from pltfrms.model.running.machine import Route
 from pltfrms.planner.routing.aggregates import TOLD_METRIC, AggregateState
 
 GAP_SECONDS: Final = 10.0

@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements_of
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.announcements import announcements_of
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.peering import PeerKind
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.machine import BgpState
 
 GOOD_SECONDS: Final = 2.0
 """All must be well this long in a row."""

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.state import OutsideTable
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import OutsideTable
 
 PLAUSIBLE: Final = {4: 500_000, 6: 100_000}
 """Half of the routes of a full table in 2025: what is smaller leads to a part of the internet

@@ -6,11 +6,11 @@ from ipaddress import ip_network
 
 from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.announcements import Announcement, announcements_of, overrides_of
-from pltfrms.model.glass import RouteView
-from pltfrms.model.interventions import Blackhole, DrainPhase
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.state import AggregateStatus, Contact, SessionStatus, Snapshot
+from pltfrms.model.messages.glass import RouteView
+from pltfrms.model.network.announcements import Announcement, announcements_of, overrides_of
+from pltfrms.model.network.interventions import Blackhole, DrainPhase
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.running.state import AggregateStatus, Contact, SessionStatus, Snapshot
 
 _HERE = Contact.PRESENT
 

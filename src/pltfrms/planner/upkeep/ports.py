@@ -7,11 +7,11 @@ from itertools import chain
 from typing import Final
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.balancer import OUTER_BYTES
-from pltfrms.model.links import LinkKind
-from pltfrms.model.ports import Manager, PortFinding, PortGrade, SeenMachine, SeenPort
-from pltfrms.model.topology import Machine, Platform
-from pltfrms.model.tunnels import endpoint_of
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.network.ports import Manager, PortFinding, PortGrade, SeenMachine, SeenPort
+from pltfrms.model.network.topology import Machine, Platform
+from pltfrms.model.network.tunnels import endpoint_of
+from pltfrms.model.running.balancer import OUTER_BYTES
 
 _ETHERNET_MTU: Final = 1500
 _IPV6_MTU: Final = 1280

@@ -1,6 +1,6 @@
 """Shape of `lab.yaml` -> words of the model."""
 
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Daemon,
     Lab,
     LabEyeball,
@@ -10,7 +10,7 @@ from pltfrms.model.lab import (
     LabTransit,
     Sends,
 )
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.shapes.lab import LabShape, NetworkShape, RoaShape
 
 

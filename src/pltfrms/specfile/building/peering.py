@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind, Session
+from pltfrms.model.network.peering import Allowed, DefaultRoute, Peer, PeerKind, Session
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import MAX_LENGTH, Finding, Where
 from pltfrms.specfile.shapes.peering import PeerShape, SessionShape

@@ -11,9 +11,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.links import FabricPort, Link, LinkKind
-from pltfrms.model.numbering import Numbering, numbering_of
-from pltfrms.model.topology import (
+from pltfrms.model.network.links import FabricPort, Link, LinkKind
+from pltfrms.model.network.numbering import Numbering, numbering_of
+from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
     Aggregate,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.building.egress import build_egress
 from pltfrms.specfile.findings import Finding, nearest
 from pltfrms.specfile.shapes.service import ProbeShape, ReplicasShape, ServiceShape

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.peering import OriginValidation, PeerKind, RtrCache
-from pltfrms.model.topology import Machine, Platform, Role
-from pltfrms.model.traffic import Community, Override
+from pltfrms.model.network.peering import OriginValidation, PeerKind, RtrCache
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.network.traffic import Community, Override
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import Finding, Where, nearest
 from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements
-from pltfrms.model.asns import reserved_asns
-from pltfrms.model.egress import unicast_of
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.topology import Aggregate, Platform, Role
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.asns import reserved_asns
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Aggregate, Platform, Role
+from pltfrms.model.services.egress import unicast_of
 from pltfrms.specfile.findings import Finding, Where
 
 _NEVER_MS: Final = 1 << 62

@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.egress import addresses_per_node, node_egress, slots_with_own, unicast_of
-from pltfrms.model.homes import spoken_for
-from pltfrms.model.replicas import replicas_of
-from pltfrms.model.service import EgressMode, ServiceSpec
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Machine, Platform, Role
+from pltfrms.model.network.homes import spoken_for
+from pltfrms.model.network.topology import Aggregate, AnnouncePolicy, Machine, Platform, Role
+from pltfrms.model.services.egress import (
+    addresses_per_node,
+    node_egress,
+    slots_with_own,
+    unicast_of,
+)
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import EgressMode, ServiceSpec
 from pltfrms.specfile.findings import Finding, Where, check_scope, nearest
 
 _MOST_PER_NODE = 256

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from pltfrms.model.homes import called, home_of, unfit
-from pltfrms.model.replicas import replicas_of
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Role
+from pltfrms.model.network.homes import called, home_of, unfit
+from pltfrms.model.network.topology import Aggregate, AnnouncePolicy, Platform, Role
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding, Where, nearest
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabEyeball,
     LabIxp,
@@ -15,8 +15,8 @@ from pltfrms.model.lab import (
     lab_interface,
     lan_interface,
 )
-from pltfrms.model.peering import Peer, PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Peer, PeerKind
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.checking.lab_daemons import check_daemons
 from pltfrms.specfile.findings import (
     MAX_LENGTH,

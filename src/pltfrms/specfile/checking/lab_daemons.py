@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.lab import Daemon, Lab, LabIxp, LabNetwork, LabTransit, Sends
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Daemon, Lab, LabIxp, LabNetwork, LabTransit, Sends
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.findings import Finding, Where
 
 _SECTIONS = {LabTransit: "transits", LabIxp: "ixps", LabNetwork: "networks"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.numbering import (
+from pltfrms.model.network.numbering import (
     LENGTHS,
     MAX_DATACENTERS,
     MAX_NODES,
@@ -13,7 +13,7 @@ from pltfrms.model.numbering import (
     MAX_SLOTS,
     Numbering,
 )
-from pltfrms.model.topology import SECTIONS, Machine, Platform, Role
+from pltfrms.model.network.topology import SECTIONS, Machine, Platform, Role
 from pltfrms.specfile.findings import Finding, Where, check_range, check_scope
 
 _LENGTH6 = 48

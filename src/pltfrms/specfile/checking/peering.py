@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Allowed, DefaultRoute, Peer, PeerKind
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
     MIN_LENGTH,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import (
+from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
     Datacenter,

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pltfrms.model.addresses import Interface
-from pltfrms.model.links import Link, LinkKind
-from pltfrms.model.topology import Datacenter, Machine, Platform
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.topology import Datacenter, Machine, Platform
 from pltfrms.specfile.findings import Finding, Where, check_interface, nearest, where_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.replicas import replicas_of, room_of, sizes_of
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.services.replicas import replicas_of, room_of, sizes_of
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding
 
 FIELDS = ("per_datacenter", "total", "datacenters", "max_per_node")

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface
 
 from pltfrms.model.addresses import Address, scope_of
-from pltfrms.model.links import Link, LinkKind
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform, Role
 from pltfrms.specfile.checking.sessions import check_far_session
 from pltfrms.specfile.findings import (
     Finding,

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
 from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.findings import Finding, Where, check_asn, check_range
 
 _MOST_HOPS = 64

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from pltfrms.model.addresses import contains
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Platform, Role
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.network.traffic import Override
 from pltfrms.specfile.findings import (
     Finding,
     Where,

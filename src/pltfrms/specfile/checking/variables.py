@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding, Where
 
 

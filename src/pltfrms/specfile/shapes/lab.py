@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pltfrms.model.lab import Daemon, Sends
+from pltfrms.model.network.lab import Daemon, Sends
 from pltfrms.specfile.shapes.shapes import Shape
 from pltfrms.specfile.shapes.units import Microseconds, PrefixText, one_of
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.peering import DefaultRoute, OriginValidation, PeerKind, RtrCache
+from pltfrms.model.network.peering import DefaultRoute, OriginValidation, PeerKind, RtrCache
 from pltfrms.specfile.shapes.shapes import Shape, SparseShape
 from pltfrms.specfile.shapes.units import (
     AddressText,

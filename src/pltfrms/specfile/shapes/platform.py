@@ -4,8 +4,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.links import Link, LinkKind
-from pltfrms.model.topology import AnnouncePolicy, Guards, NodePrefixes, Role, Timers, TwoPeople
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.topology import (
+    AnnouncePolicy,
+    Guards,
+    NodePrefixes,
+    Role,
+    Timers,
+    TwoPeople,
+)
 from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape
 from pltfrms.specfile.shapes.shapes import Shape, SparseShape
 from pltfrms.specfile.shapes.units import (

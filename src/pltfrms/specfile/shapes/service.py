@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from pltfrms.model.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.services.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.shapes.shapes import Shape
 from pltfrms.specfile.shapes.units import (
     AddressText,

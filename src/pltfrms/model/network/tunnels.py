@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.links import Link, LinkKind
-from pltfrms.model.topology import Machine, Platform
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.topology import Machine, Platform
 
 BACKBONE_FILE: Final = "backbone.secret"
 """Beside the machine's other configuration: the secret, the same on every edge."""

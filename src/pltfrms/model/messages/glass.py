@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pltfrms.model.balancer import BalancerView
-from pltfrms.model.peering import Reject
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.running.balancer import BalancerView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.replicas import replicas_of, replicas_text, room_of, sizes_of
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.replicas import replicas_of, replicas_text, room_of, sizes_of
+from pltfrms.model.services.service import ServiceSpec
 from tests.strategies import MIB, make_platform, make_spec
 
 THREE = make_platform({"fra": 3, "ams": 3, "lon": 3})

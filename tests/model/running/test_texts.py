@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.codec import encode, first_that_fits
-from pltfrms.model.api import Event
-from pltfrms.model.state import InstanceStatus, MachineStatus, Phase, SessionStatus
-from pltfrms.model.texts import (
+from pltfrms.model.messages.api import Event
+from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, SessionStatus
+from pltfrms.model.running.texts import (
     STATUS_BYTES_MAX,
     TEXT_MAX,
     shortened,

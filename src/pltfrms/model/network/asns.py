@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pltfrms.model.peering import Peer, PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Peer, PeerKind
+from pltfrms.model.network.topology import Platform
 
 AsnRange = tuple[int, int]
 """First and last."""

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 
 
 class Phase(StrEnum):

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_network
 
 from pltfrms.model.addresses import Address, Prefix, contains
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Aggregate, Platform
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Aggregate, Platform
 
 
 def home_of(platform: Platform, address: Address) -> Aggregate | None:

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from pltfrms.codec import decode, encode, read
 from pltfrms.model.addresses import Address, Prefix, contains
-from pltfrms.model.numbering import LENGTHS, Numbering, numbering_of
-from pltfrms.model.topology import Datacenter, FurtherRole, Machine, Platform, Role, link_local
+from pltfrms.model.network.numbering import LENGTHS, Numbering, numbering_of
+from pltfrms.model.network.topology import (
+    Datacenter,
+    FurtherRole,
+    Machine,
+    Platform,
+    Role,
+    link_local,
+)
 from tests.strategies import make_platform
 
 SMALL = make_platform({"fra": 1})

@@ -7,15 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.addresses import contains
-from pltfrms.model.egress import (
+from pltfrms.model.network.topology import Aggregate, Platform, Role
+from pltfrms.model.services.egress import (
     egress_mode,
     node_egress,
     services_and_instances,
     sources,
     unicast_of,
 )
-from pltfrms.model.service import Egress, EgressMode, Probe, ProbeKind, Run, ServiceSpec
-from pltfrms.model.topology import Aggregate, Platform, Role
+from pltfrms.model.services.service import (
+    Egress,
+    EgressMode,
+    Probe,
+    ProbeKind,
+    Run,
+    ServiceSpec,
+)
 from tests.render.platforms import SMALL, machine
 
 SPEC = ServiceSpec(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.asns import hidden_asns, reserved_asns, visible_origins
-from pltfrms.model.peering import Peer, PeerKind
+from pltfrms.model.network.asns import hidden_asns, reserved_asns, visible_origins
+from pltfrms.model.network.peering import Peer, PeerKind
 from tests.strategies import make_platform
 
 LABORATORY = make_platform({"fra": 1})

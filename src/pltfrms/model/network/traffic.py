@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.peering import PeerKind
+from pltfrms.model.network.peering import PeerKind
 
 Community = tuple[int, ...]
 """Two numbers (RFC 1997) or three (RFC 8092)."""

@@ -4,7 +4,12 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pltfrms.model.api import Change, InterventionChange, InterventionReply, PlanPreview
+from pltfrms.model.messages.api import (
+    Change,
+    InterventionChange,
+    InterventionReply,
+    PlanPreview,
+)
 
 LONGEST_MS = 24 * 3600 * 1000
 """No request is open for longer: who approves must know what it was about."""

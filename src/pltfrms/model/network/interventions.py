@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import Machine
+from pltfrms.model.network.topology import Machine
 
 
 class DrainPhase(StrEnum):

@@ -7,7 +7,7 @@ IPv6 infrastructure prefix `I` (a /48):
     I:0:0:DC:ROLE:ID          loopback of a machine; ROLE is e (edge), a (node), c (controller)
     I:(1000+DC):NODE::/80     pool of a node; I:(1000+DC):NODE:SERVICE:0:SLOT is an instance
     I:(3000+DC):ROLE:ID::     what only iBGP tells of an edge where there is no IPv4
-IPv4 infrastructure prefix (10.0.0.0/8; others and none at all: `model.numbering`):
+IPv4 infrastructure prefix (10.0.0.0/8; others and none at all: `model.network.numbering`):
     10.DC.NODE.0/24           pool of a node; .0 is the node's loopback, .SLOT an instance
     10.DC.254.ID, 10.DC.255.ID   loopbacks of edges and controllers
 Link-local addresses on fabrics: fe80::ROLE:ID; on backbone links: fe80::DC:ROLE:ID; towards
@@ -20,16 +20,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import TypeVar
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.links import FabricPort, Link
-from pltfrms.model.numbering import (
+from pltfrms.model.network.links import FabricPort, Link
+from pltfrms.model.network.numbering import (
     CONTROLLERS,
     EDGES,
     Numbering,
     numbering_of,
     stand_in_router_id,
 )
-from pltfrms.model.peering import OriginValidation, Peer, Session
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.peering import OriginValidation, Peer, Session
+from pltfrms.model.network.traffic import Override
 
 CONTROLLER_PORT = 7480
 """TCP port of the controllers' HTTP API, on the machine's IPv6 loopback address."""

@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 
 from pltfrms.codec import decode_fully, encode
-from pltfrms.model.topology import ROLES_IN_ORDER, Machine, Platform, Role, link_local
+from pltfrms.model.network.topology import ROLES_IN_ORDER, Machine, Platform, Role, link_local
 from tests.render.platforms import SMALL
 from tests.render.roles import MIXED, THREE, server
 

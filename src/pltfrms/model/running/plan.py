@@ -6,10 +6,10 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Literal
 
 from pltfrms.model.addresses import Prefix, prefixes_of
-from pltfrms.model.balancer import BalancedService
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.services.service import Service
 
 
 class Reason(StrEnum):

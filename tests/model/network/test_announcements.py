@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.announcements import (
+from pltfrms.model.network.announcements import (
     Announcement,
     announcements,
     announcements_of,
     preference_of,
 )
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.peering import PeerKind
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.peering import PeerKind
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
 from tests.planner.networks import (
     FOUR,
     NETWORK,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.interventions import DrainPhase, Interventions
-from pltfrms.model.peering import Peer, Session
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Community, Override
+from pltfrms.model.network.interventions import DrainPhase, Interventions
+from pltfrms.model.network.peering import Peer, Session
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Community, Override
 
 _T = TypeVar("_T")
 

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.service import EgressMode, ServiceSpec
-from pltfrms.model.topology import Aggregate, Machine, Platform, Role
+from pltfrms.model.network.topology import Aggregate, Machine, Platform, Role
+from pltfrms.model.services.service import EgressMode, ServiceSpec
 
 _NODE_LENGTH: Final = 64
 """Of a node's part of an IPv6 unicast prefix."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Final, TypeVar, cast
 
-from pltfrms.model.state import MachineStatus
+from pltfrms.model.running.state import MachineStatus
 
 TEXT_MAX: Final = 1000
 """Characters of a sentence that somebody is to read."""

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pltfrms.model.service import Run, ServiceSpec
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.service import Run, ServiceSpec
 
 Sizes = Mapping[str, Mapping[tuple[int, int], int]]
 """Datacenter -> (thousandths of a core, bytes) -> how many nodes of this size it has."""

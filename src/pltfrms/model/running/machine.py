@@ -20,7 +20,7 @@ ELSEWHERE_TABLE = 104
 IPv4 loopbacks of their edges, as far as it hears of them."""
 INSTANCE_TABLE = 105
 """Kernel table of edges and nodes, filled by BIRD: ready instances of this datacenter, as
-/128s whose metric is state x 1000 + weight (`model.balancer`)."""
+/128s whose metric is state x 1000 + weight (`model.running.balancer`)."""
 PROTO_BIRD = 12
 """Protocol number of the kernel routes that BIRD puts."""
 PROTO_ACTIVE = 181

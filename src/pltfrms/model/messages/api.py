@@ -22,13 +22,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Note, Plan
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import MachineStatus, MachineView, Snapshot
-from pltfrms.model.store import StoreState
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
+from pltfrms.model.messages.store import StoreState
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Note, Plan
+from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.services.service import ServiceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pltfrms.model.interventions import Drain, DrainPhase, Interventions
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.interventions import Drain, DrainPhase, Interventions
+from pltfrms.model.network.topology import Machine, Role
 
 EDGE = Machine(name="fra-e1", datacenter="fra", role=Role.EDGE, id=1)
 FAR = Machine(name="ams-e1", datacenter="ams", role=Role.EDGE, id=1)

@@ -7,8 +7,8 @@ from ipaddress import IPv6Address, ip_interface
 
 from pltfrms.model.addresses import Address, Interface, Prefix
 from pltfrms.model.interfaces import short_interface
-from pltfrms.model.peering import Peer, RtrCache, Session
-from pltfrms.model.topology import Machine, Platform
+from pltfrms.model.network.peering import Peer, RtrCache, Session
+from pltfrms.model.network.topology import Machine, Platform
 
 
 class Daemon(StrEnum):
