@@ -90,3 +90,16 @@ def test_who_is_never_told_a_default_serves_after_a_while_whom_it_can() -> None:
             assert await devices(bench.network) == {"i1"}
 
     run_virtual(story())
+
+
+def test_a_node_without_services_waits_for_nothing() -> None:
+    async def story() -> None:
+        bench = booted()
+        async with bench.life():
+            await bench.order(make_target(1, ONE), 3.0)
+            assert bench.status.problems
+            bench.controllers.latest = replace(make_target(2), services=())
+            await bench.passes(5)
+            assert bench.status.problems == ()
+
+    run_virtual(story())

@@ -70,6 +70,35 @@ def test_a_new_datacenter_gets_its_share_and_the_others_serve_until_it_does() ->
     assert where(after) == {"ams": 2, "fra": 2, "lon": 2}
 
 
+@pytest.mark.parametrize("unheard", [{"fra"}, {"fra", "ams"}])
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_stands_in_is_not_stopped_while_it_is_not_known_whether_it_serves(
+    unheard: set[str], *, silent: bool
+) -> None:
+    """The nodes are out of contact, or present and their controllers cannot read them."""
+    only_fra = replace(wanting(6), datacenters=("fra",))
+    before = settle(apply_change(make_snapshot(TWO), Change(services=(only_fra,))).snapshot)
+    only_ams = replace(wanting(6), datacenters=("ams",))
+    moving = apply_change(before, Change(services=(only_ams,))).snapshot
+    for name, view in moving.machines.items():
+        if name.partition("-")[0] not in unheard:
+            continue
+        if silent:
+            statuses = {**moving.statuses}
+            statuses.pop(name, None)
+            moving = replace(moving, statuses=statuses)
+        else:
+            lost = replace(view, contact=Contact.UNKNOWN)
+            moving = replace(moving, machines={**moving.machines, name: lost})
+    plan = make_plan(moving)
+    assert not [step for step in plan.steps if isinstance(step, Stop)]
+    stops = tuple(
+        Stop(allocation=one, reason=Reason.DATACENTER_LEFT)
+        for one in moving.allocations.values()
+    )
+    assert "0 others serve" in " ".join(check_plan(moving, replace(plan, steps=stops)))
+
+
 def test_one_stops_for_each_that_serves_elsewhere() -> None:
     before = running(6)
     moving = heal(apply_change(before, Change(platform=THREE)).snapshot)

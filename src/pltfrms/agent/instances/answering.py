@@ -29,10 +29,13 @@ class Answering:
         self.possible = False
 
     async def look(self, versions: AbstractSet[int]) -> None:
-        """Look for default routes of these IP versions."""
-        known = told_defaults(await self._world.network.routes(MAIN_TABLE))
+        """Look for default routes of these IP versions; of none nothing waits."""
         now = self._world.clock.monotonic()
         self._since = now if self._since is None else self._since
+        if not versions:
+            self._problems.set(_PART, "")
+            return
+        known = told_defaults(await self._world.network.routes(MAIN_TABLE))
         lacking = " and ".join(f"IPv{version}" for version in sorted(versions - known))
         if lacking and now - self._since < PATIENCE_SECONDS:
             sentence = f"edges have told no default route of {lacking}, and instances wait"

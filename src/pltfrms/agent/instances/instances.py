@@ -115,7 +115,8 @@ class Instances:
         if target is not None and not self._answering.possible:
             if target.platform.machine(target.machine).has(Role.EDGE):
                 self._answering.assume()  # nobody tells an edge how to answer
-            elif versions := {each.version for one in target.services for each in one.prefixes}:
+            else:
+                versions = {each.version for one in target.services for each in one.prefixes}
                 await self._answering.look(versions)
         return _LOOK_AGAIN_SECONDS
 

@@ -23,12 +23,19 @@ class _World:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.machines = {machine.name: machine for machine in snapshot.platform.machines}
+        self.sites = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
+        """Datacenters that have nodes."""
         self.alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
         self.ready = {
             (node, instance.allocation)
             for node, status in snapshot.statuses.items()
             for instance in status.instances
             if instance.phase is Phase.READY
+        }
+        self.reported = {
+            (node, instance.allocation)
+            for node, status in snapshot.statuses.items()
+            for instance in status.instances
         }
         self._shares: dict[str, dict[str, int]] = {}
         self.recorded: dict[str, Allocation] = {}
@@ -154,7 +161,7 @@ def _check_wish(world: _World, service: Service, new: Allocation) -> list[str]:
         pass  # it stands in for another one until that serves
     elif not 1 <= new.replica <= wanted:
         problems.append(f"replica {new.replica} of {wanted}")
-    elif not _is_named(snapshot, service, new.datacenter):
+    elif not _is_named(world, service, new.datacenter):
         problems.append("the spec does not name its datacenter")
     if new.version != service.version:
         problems.append(f"version {new.version} instead of {service.version}")
@@ -246,36 +253,42 @@ def _check_spec_stop(world: _World, step: Stop) -> list[str]:
         return ["stopped, but the spec wants the replica"] if wanted else []
     if service and step.reason is Reason.DATACENTER_LEFT:
         exists = old.datacenter in {dc.name for dc in snapshot.platform.datacenters}
-        if exists and _is_named(snapshot, service, old.datacenter):
+        if exists and _is_named(world, service, old.datacenter):
             return ["stopped, but the spec names its datacenter"]
     return []
 
 
 def _check_enough(world: _World, step: Stop) -> list[str]:
-    """With a total, what serves is stopped only while so many others serve."""
+    """With a total, what serves, or may, is stopped only while so many others serve."""
     old, service = step.allocation, world.snapshot.services.get(step.allocation.service)
     if service is None or not service.spec.total:
         return []
-    if not _serves(world, old) or old.node not in world.machines:
+    unsure = _is_unsure(world, old)
+    if not (unsure or _serves(world, old)) or old.node not in world.machines:
         return []
     serving = {
         (each.datacenter, each.replica)
-        for site, allocations in world.in_site.items()
-        if site[0] == old.service
-        for each in allocations.values()
+        for datacenter in world.sites
+        for each in world.in_site[old.service, datacenter].values()
         if each.id != old.id and _serves(world, each) and each.node in world.machines
     }
     enough = len(serving) >= service.spec.total
     return [] if enough else [f"stopped, but only {len(serving)} others serve"]
 
 
-def _is_named(snapshot: Snapshot, service: Service, datacenter: str) -> bool:
+def _is_unsure(world: _World, allocation: Allocation) -> bool:
+    """Return whether nobody says if an allocation serves."""
+    contact = world.snapshot.contact(allocation.node)
+    unheard = (allocation.node, allocation.id) not in world.reported
+    return contact is Contact.UNKNOWN or (contact is Contact.PRESENT and unheard)
+
+
+def _is_named(world: _World, service: Service, datacenter: str) -> bool:
     """Return whether a spec wants replicas in a datacenter, be it none at the moment."""
     spec = service.spec
-    nodes = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
     if spec.total:
-        return datacenter in nodes and datacenter in (spec.datacenters or nodes)
-    everywhere = spec.datacenters or nodes if spec.per_datacenter else ()
+        return datacenter in world.sites and datacenter in (spec.datacenters or world.sites)
+    everywhere = spec.datacenters or world.sites if spec.per_datacenter else ()
     return datacenter in everywhere or datacenter in {name for name, _ in spec.counts}
 
 

@@ -188,6 +188,13 @@ class Draft:
         phase = self._phases.get((allocation.node, allocation.id))
         return self.is_present(allocation) and phase is Phase.READY
 
+    def may_serve(self, allocation: Allocation) -> bool:
+        """Return whether it serves for all we know: its node is ours, and says nothing else."""
+        if self.contact(allocation.node) is Contact.UNKNOWN:
+            return allocation.node in self.nodes
+        reported = self._phases.get((allocation.node, allocation.id), Phase.READY)
+        return self.is_present(allocation) and reported is Phase.READY
+
     def trouble(self, allocation: Allocation) -> Reason | None:
         """Return why the node of an allocation cannot be counted on, or None.
 

@@ -1,6 +1,7 @@
 """Stop what the spec does not want any more."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.services.service import Service
@@ -9,16 +10,18 @@ from pltfrms.planner.placement.draft import Draft
 
 def stop_unwanted(draft: Draft) -> None:
     """Stop allocations of deleted services, left datacenters and surplus replicas."""
-    for name, datacenter in sorted(draft.unsettled):
+    unsettled: defaultdict[str, set[str]] = defaultdict(set)
+    for name, datacenter in draft.unsettled:
+        unsettled[name].add(datacenter)
+    for name, datacenters in sorted(unsettled.items()):
         service = draft.snapshot.services.get(name)
-        if service is None or not service.spec.total:
+        if service is not None and service.spec.total:
+            _shift(draft, service, sorted({*draft.wanted(service), *datacenters}))
+            continue
+        for datacenter in sorted(datacenters):
             for _, allocations, reason in tuple(_unwanted(draft, service, name, datacenter)):
                 for allocation in tuple(allocations):
                     draft.stop(allocation, reason)
-    for name in sorted({name for name, _ in draft.unsettled}):
-        service = draft.snapshot.services.get(name)
-        if service is not None and service.spec.total:
-            _shift(draft, service)
 
 
 def _unwanted(
@@ -35,24 +38,24 @@ def _unwanted(
             yield replica, allocations, Reason.SCALED_DOWN
 
 
-def _shift(draft: Draft, service: Service) -> None:
+def _shift(draft: Draft, service: Service, datacenters: Iterable[str]) -> None:
     """Stop what a total does not want where it is, as long as so many serve elsewhere.
 
-    When shares change, as with a new datacenter, the others serve until the new ones do.
+    When shares change, as with a new datacenter, the others serve until the new ones do. So
+    does what may serve for all we know.
     """
-    here = [site for site in tuple(draft.sites()) if site[0] == service.name]
     serving = {
         (datacenter, replica)
-        for _, datacenter in here
+        for datacenter in datacenters
         for replica, allocations in draft.replicas(service.name, datacenter).items()
         if any(map(draft.ready, allocations))
     }
-    for _, datacenter in here:
+    for datacenter in datacenters:
         surplus = tuple(_unwanted(draft, service, service.name, datacenter))
         for replica, allocations, reason in reversed(surplus):
-            if (datacenter, replica) in serving:
-                if len(serving) <= service.spec.total:
-                    continue
-                serving.remove((datacenter, replica))
+            others = len(serving - {(datacenter, replica)})
+            if any(map(draft.may_serve, allocations)) and others < service.spec.total:
+                continue
+            serving.discard((datacenter, replica))
             for allocation in tuple(allocations):
                 draft.stop(allocation, reason)
