@@ -85,6 +85,21 @@ def test_half_of_the_services_are_enough() -> None:
     assert Edge().lives(1.0, replace(_only(1), services=SERVICES[:2]))
 
 
+def test_a_service_counts_once_however_many_addresses_it_has() -> None:
+    here, there = SERVICES[:2]
+    more = tuple(ip_network(f"198.51.100.{number}/32") for number in (8, 9))
+    local = frozenset(here.prefixes)
+    moves = replace(there, more=more)
+    edge = Edge()
+    assert edge.lives(1.0, replace(GOOD, services=(here, there), local=local))
+    assert edge.lives(9.0, replace(BAD, services=(here, moves), local=local))
+    rolled_out_to_none = replace(BAD, services=(replace(here, more=more),), local=local)
+    assert edge.lives(9.0, rolled_out_to_none)
+    three = (moves, *SERVICES[:1], SERVICES[2])
+    only_one = frozenset(moves.prefixes)
+    assert not edge.lives(9.0, replace(BAD, services=three, local=only_one)), "1 of 3"
+
+
 def test_families_are_judged_apart() -> None:
     edge = Edge()
     edge.lives(1.0, replace(GOOD, local={p for p in ALL if p.version == 6}))

@@ -266,20 +266,22 @@ def _condition(aggregate: Aggregate, reachable: Reachable) -> tuple[bool | None,
         return home, Reason.UNKNOWN_KEEP if home is None else Reason.UNICAST
     if reachable.services is None:
         return None, Reason.UNKNOWN_KEEP
-    inside = _prefixes_inside(aggregate.prefix, reachable.services)
-    if not inside:
+    services = _inside(aggregate.prefix, reachable.services)
+    if not services:
         return False, Reason.NO_SERVICE
     if aggregate.announce is AnnouncePolicy.HEALTHY_LOCAL:
-        return _healthy_local(inside, reachable.local)
-    return _any_healthy(inside, reachable)
+        return _healthy_local(services, reachable.local)
+    return _any_healthy(frozenset[Prefix]().union(*services), reachable)
 
 
 def _healthy_local(
-    inside: frozenset[Prefix], local: AbstractSet[Prefix] | None
+    services: Collection[frozenset[Prefix]], local: AbstractSet[Prefix] | None
 ) -> tuple[bool | None, Reason]:
+    """Judge by services, not by their addresses: one has several while it moves."""
     if local is None:
         return None, Reason.UNKNOWN_KEEP
-    if 2 * len(inside & local) >= len(inside):
+    served = sum(not prefixes.isdisjoint(local) for prefixes in services)
+    if 2 * served >= len(services):
         return True, Reason.LOCAL_SERVICE
     return False, Reason.NO_LOCAL_SERVICE
 
@@ -294,13 +296,13 @@ def _any_healthy(inside: frozenset[Prefix], reachable: Reachable) -> tuple[bool 
     return False, Reason.NO_SERVICE
 
 
-def _prefixes_inside(aggregate: Prefix, services: Collection[Service]) -> frozenset[Prefix]:
-    return frozenset(
-        prefix
+def _inside(aggregate: Prefix, services: Collection[Service]) -> tuple[frozenset[Prefix], ...]:
+    """Return what each service has in an aggregate, of those that have something there."""
+    found = (
+        frozenset(prefix for prefix in service.prefixes if contains(aggregate, prefix))
         for service in services
-        for prefix in service.prefixes
-        if contains(aggregate, prefix)
     )
+    return tuple(prefixes for prefixes in found if prefixes)
 
 
 # ---- one step of one aggregate -------------------------------------------------------------
