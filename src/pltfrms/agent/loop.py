@@ -211,6 +211,7 @@ class Agent:
 
     async def _settle(self) -> None:
         self._poked.set()
+        self._egress.hear()
         addresses = self._instances.addresses()
         # An instance is announced when it can take packets; one that goes is withdrawn first.
         if addresses.keys() - (self._director.reachable or frozenset()):

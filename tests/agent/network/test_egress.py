@@ -3,12 +3,16 @@
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
+from pltfrms.agent.control.targets import TARGET_FILE
 from pltfrms.agent.network.egress import LOOK_SECONDS
+from pltfrms.drivers.kernel.memory_filter import MemoryFilter
 from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.machine import Outgoing
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import Phase
-from tests.agent.bench import ONE, PLATFORM, TWO, Bench, make_target
+from pltfrms.planner.instances.instances import instance_device
+from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, make_target
 from tests.simulation.virtual import run_virtual
 
 SIX = Aggregate(prefix=ip_network("2001:db8:a::/48"), unicast="fra")
@@ -43,6 +47,92 @@ def test_the_table_is_installed_kept_and_removed() -> None:
             assert bench.egress_filter.text == ""
             said = [each.split(": ")[1] for each in bench.controllers.events("egress changed")]
             assert said == [f"{verb} inet pltfrms_egress" for verb in ("installed", "removed")]
+
+    run_virtual(story())
+
+
+class Remembering(MemoryFilter):
+    """Remembers every table that it was to be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+        self.given: list[str] = []
+
+    async def apply(self, text: str) -> bool:
+        self.given.append(text)
+        return await super().apply(text)
+
+
+def test_where_no_table_is_wanted_one_is_removed_once_and_not_looked_for_again() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.egress_filter = asked = Remembering("of an agent before us")
+        asked.refuses = "nft is silent"
+        async with bench.life():
+            await bench.order(target(1, PLATFORM), LOOK_SECONDS * 2)
+            assert len(asked.given) > 1, "until it is known"
+            asked.refuses = ""
+            await bench.passes(LOOK_SECONDS + 1)
+            assert asked.text == ""
+            asked.given.clear()
+            await bench.passes(LOOK_SECONDS * 4)
+            await bench.order(target(2, PLATFORM))
+            assert asked.given == []
+            await bench.order(target(3))
+            assert asked.text
+            await bench.order(target(4, PLATFORM))
+            assert asked.text == ""
+
+    run_virtual(story())
+
+
+def test_losing_the_target_and_all_controllers_takes_no_egress_away() -> None:
+    async def story() -> None:
+        bench = Bench(platform=UNICAST)
+        async with bench.life():
+            await bench.order(target(1))
+        before = bench.egress_filter.text
+        bench.controllers.alive = False
+        bench.disk.documents[TARGET_FILE] = b'{"half": '
+        async with bench.life(LOOK_SECONDS * 3):
+            assert bench.status.generation == 0
+            assert bench.egress_filter.text == before
+            bench.controllers.alive = True
+            await bench.order(target(2), LOOK_SECONDS * 3)
+            assert bench.egress_filter.text == before
+
+    run_virtual(story())
+
+
+def test_a_new_agent_judges_nobody_before_it_knows_who_drains() -> None:
+    async def story() -> None:
+        bench = Bench()
+        balanced = BalancedService(
+            id=WEB.id, name=WEB.name, prefix4=WEB.prefix4, prefix6=WEB.prefix6
+        )
+        async with bench.life():
+            await bench.order(replace(target(1), balanced=(balanced,)))
+            bench.workload.connect(ONE.id, 3)
+            await bench.order(
+                replace(target(2), allocations=(TWO,), balanced=(balanced,)), LOOK_SECONDS
+            )
+            assert bench.instances[ONE.id].phase is Phase.DRAINING
+        before = bench.egress_filter.text
+        assert instance_device(ONE.slot) in before
+        bench.egress_filter = again = Remembering(before)
+        bench.workload.fault = "cannot look"
+        async with bench.life(LOOK_SECONDS * 2):
+            assert again.given == []
+            bench.workload.fault = ""
+            again.text = ""
+            await bench.passes(1.0)
+            assert again.given[:1] == [before], "and then at once"
+            assert bench.instances[ONE.id].phase is Phase.DRAINING
+            bench.workload.connect(ONE.id, 0)
+            await bench.passes(2.0)
+            assert ONE.id not in bench.instances
+            assert instance_device(ONE.slot) not in again.text
 
     run_virtual(story())
 

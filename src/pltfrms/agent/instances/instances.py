@@ -151,12 +151,16 @@ class Instances:
             if runner.allocation
         }
 
-    def leavers(self) -> tuple[Leaver, ...]:
-        """Return the instances that are wanted here, or still run, by slot."""
+    def leavers(self) -> tuple[Leaver, ...] | None:
+        """Return the instances that are wanted here, or still run, by slot.
+
+        None: not known yet, as for `routes`.
+        """
         target = self._target
-        services = {each.name: each for each in target.services} if target else {}
-        wanted = target.allocations if target else ()
-        known = {each.slot: services.get(each.service) for each in wanted}
+        if self._tasks is None or target is None or target.generation == 0:
+            return None
+        services = {each.name: each for each in target.services}
+        known = {each.slot: services.get(each.service) for each in target.allocations}
         for runner in self._runners.values():
             if runner.allocation and runner.service:
                 known.setdefault(runner.allocation.slot, runner.service)
