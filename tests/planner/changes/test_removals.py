@@ -1,5 +1,7 @@
 """What a machine carries is moved away before it leaves the platform."""
 
+from collections import UserDict
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from pltfrms.model.messages.guards import Guard
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.network.topology import FurtherRole, Platform, Role
+from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.planner.changes.removals import judge_removals
 from tests.planner.networks import NETWORK
@@ -18,6 +21,13 @@ BASE = replace(
     make_snapshot(NETWORK),
     allocations={"web.fra.1-1": make_allocation("web.fra.1-1", "fra-n1")},
 )
+
+NODE = NETWORK.machine("fra-n1")
+WIDER = replace(
+    BASE,
+    platform=replace(NETWORK, machines=(*NETWORK.machines, replace(NODE, name="fra-n9", id=9))),
+)
+"""With one more node, which is empty."""
 
 
 def without(*names: str) -> Platform:
@@ -41,14 +51,45 @@ def drained(**words: Any) -> Snapshot:
 
 
 def test_a_node_with_instances_is_drained_first() -> None:
-    (sentence,) = said(BASE, "fra-n1").values()
-    assert sentence == (
+    others = tuple(each for each in WIDER.platform.machines if each.name != "fra-n1")
+    left = replace(WIDER.platform, machines=others)
+    (verdict,) = judge_removals(WIDER, replace(WIDER, platform=left), NOW_MS)
+    assert verdict.sentence == (
         "1 instance on it would lose connections: drain it first, "
         "`pltfrms node drain fra-n1`, until it is empty"
     )
     assert said(replace(BASE, allocations={}), "fra-n1") == {}
     assert said(BASE, "ams-n1") == {}
     assert said(BASE) == {}
+
+
+def test_the_last_nodes_of_a_datacenter_are_drained_with_it_as_they_never_get_empty() -> None:
+    (sentence,) = said(BASE, "fra-n1").values()
+    assert sentence == (
+        "1 instance on it would lose connections: its datacenter keeps no other node, so drain"
+        " that first, `pltfrms datacenter drain fra`"
+    )
+    assert said(drained(datacenter="fra"), "fra-n1") == {}
+    verdicts = judge_removals(WIDER, replace(WIDER, platform=without("fra-n1")), NOW_MS)
+    assert [each.sentence for each in verdicts] == [sentence], "both leave"
+
+
+class Counting(UserDict[str, Allocation]):
+    """Counts how often somebody goes through all of it."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_allocations_are_gone_through_once_however_many_machines_leave() -> None:
+    counting = Counting(BASE.allocations)
+    said(replace(BASE, allocations=counting), "fra-n1", "fra-n2", "ams-n1")
+    assert counting.walks == 1
+    said(replace(BASE, allocations=counting))
+    assert counting.walks == 1, "nobody leaves"
 
 
 def test_an_edge_with_open_sessions_is_drained_first() -> None:

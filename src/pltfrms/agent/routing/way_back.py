@@ -9,7 +9,12 @@ from pltfrms.agent.routing.routing import Around
 from pltfrms.agent.routing.sessions import steady
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.running.machine import ELSEWHERE_TABLE, PROTO_ACTIVE, PROTO_REACHABLE
+from pltfrms.model.running.machine import (
+    ELSEWHERE_TABLE,
+    PROTO_ACTIVE,
+    PROTO_BIRD,
+    PROTO_REACHABLE,
+)
 from pltfrms.model.running.state import OutsideTable
 from pltfrms.planner.routing.way_back import WaysBack, has_way_back, lacking, way_back
 
@@ -27,7 +32,7 @@ _NOBODY: Final = {4: ip_address("240.0.0.1"), 6: ip_address("3ffe::1")}
 """Addresses that no route leads to but one to everything."""
 _EVERYTHING: Final = 3
 """A default route, or what stands for one: its two halves, or 2000::/3."""
-_NOT_THE_SYSTEMS: Final = frozenset({12, *range(PROTO_ACTIVE, PROTO_REACHABLE + 1)})
+_NOT_THE_SYSTEMS: Final = frozenset({PROTO_BIRD, *range(PROTO_ACTIVE, PROTO_REACHABLE + 1)})
 """Protocol numbers of BIRD and of us."""
 
 

@@ -5,6 +5,7 @@ connections to its instances end, and an edge goes on announcing to neighbours o
 it finds itself alone. One that nobody hears any more carries nothing that could be moved.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pltfrms.model.messages.guards import Guard, Verdict
@@ -19,13 +20,31 @@ def judge_removals(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verd
     To give a machine another name is to take it out, too. `now_ms` is Unix time.
     """
     left = {machine.name for machine in after.platform.machines}
-    return tuple(
-        Verdict(guard=Guard.MAINTENANCE_LOCK, about=f"machine/{machine.name}", sentence=why)
+    gone = [
+        machine
         for machine in before.platform.managed
         if machine.name not in left and before.contact(machine.name) is not Contact.LOST
+    ]
+    if not gone:
+        return ()
+    carried = Counter(each.node for each in before.allocations.values())
+    staying = {
+        machine.datacenter
+        for machine in before.platform.managed
+        if machine.name in left and machine.has(Role.NODE)
+    }
+    return tuple(
+        Verdict(guard=Guard.MAINTENANCE_LOCK, about=f"machine/{machine.name}", sentence=why)
+        for machine in gone
         for why in (
             *_as_edge(before, machine, now_ms),
-            *_as_node(before, machine, now_ms),
+            *_as_node(
+                before,
+                machine,
+                now_ms,
+                carried=carried[machine.name],
+                alone=machine.datacenter not in staying,
+            ),
         )
     )
 
@@ -49,17 +68,22 @@ def _as_edge(before: Snapshot, edge: Machine, now_ms: int) -> Iterator[str]:
         )
 
 
-def _as_node(before: Snapshot, node: Machine, now_ms: int) -> Iterator[str]:
-    carried = [each for each in before.allocations.values() if each.node == node.name]
+def _as_node(
+    before: Snapshot, node: Machine, now_ms: int, *, carried: int, alone: bool
+) -> Iterator[str]:
+    """Yield what speaks against it; a node that leaves its datacenter none never gets empty."""
     drained = any(
         drain.datacenter == node.datacenter and drain.holds(now_ms)
         for drain in before.interventions.drains
     )
     if carried and not drained and node.has(Role.NODE):
-        yield (
-            f"{_count(len(carried), 'instance')} on it would lose connections: drain it first,"
-            f" `pltfrms node drain {node.name}`, until it is empty"
+        how = (
+            f"its datacenter keeps no other node, so drain that first,"
+            f" `pltfrms datacenter drain {node.datacenter}`"
+            if alone
+            else f"drain it first, `pltfrms node drain {node.name}`, until it is empty"
         )
+        yield f"{_count(carried, 'instance')} on it would lose connections: {how}"
 
 
 def _count(number: int, noun: str) -> str:
