@@ -83,11 +83,22 @@ def test_an_instance_with_its_own_address_is_not_translated_and_may_be_asked() -
 
 def test_an_instance_without_egress_sends_nothing() -> None:
     found = lines(leaver(1), leaver(2, EgressMode.NONE))
-    assert not any('"i2"' in line for line in found)
+    assert all("reject" in line for line in found if '"i2"' in line or "from_i2" in line)
     judged = chain(found, "judge")
     refuse = "counter name not-allowed reject with icmpx type admin-prohibited"
     assert f"ip saddr {{ 10.1.1.0/24, 192.0.2.1/32 }} {refuse}" in judged
     assert f"ip6 saddr {{ 2001:db8:a:1::/64, fd00:77:0:1001:1::/80 }} {refuse}" in judged
+
+
+def test_who_asks_from_an_address_of_ours_and_is_no_instance_is_let_through() -> None:
+    judged = chain(lines(leaver(1), leaver(2, EgressMode.NONE)), "judge")
+    asking = [line for line in judged if "tcp flags" in line]
+    here = 'iifname { "i1", "i2" }'
+    assert [line.split(" saddr ")[0] for line in asking] == [f"{here} ip", f"{here} ip6"]
+    nobody = chain(lines(), "judge")
+    assert not any("tcp flags" in line for line in nobody)
+    own = [line for line in judged if "reject" in line and not line.startswith("iifname")]
+    assert not any("198.51.100" in line or "2001:db8:100" in line for line in own)
 
 
 def test_a_policy_is_what_it_says() -> None:
@@ -135,7 +146,10 @@ def test_whoever_is_not_named_sends_nothing_and_no_private_address_leaves(
 ) -> None:
     found = lines(*leavers, platform=platform)
     judged = chain(found, "judge")
-    assert judged[-4].startswith("ip saddr {"), "whatever comes before, the pool is refused"
+    pool = [line for line in judged if line.startswith("ip saddr {")]
+    assert [line.split(" } ")[1].split()[:3] for line in pool] == [
+        ["counter", "name", "not-allowed"]
+    ], "whatever comes before, the pool is refused"
     named = {name for line in judged for name in re.findall(r'"(i\d+)" : jump', line)}
     quiet = {each.device for each in leavers if each.spec.egress.mode is EgressMode.NONE}
     assert not named & quiet

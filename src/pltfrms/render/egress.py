@@ -83,6 +83,7 @@ def render_egress(platform: Platform, machine: str, leavers: Iterable[Leaver]) -
         table=EGRESS_TABLE,
         reasons=EGRESS_REASONS,
         leaving=leaving,
+        devices=", ".join(f'"{each.device}"' for each in every),
         translated=", ".join(
             str(platform.instance4(me, each.slot)) for each, from_ in found if from_.translated4
         ),
