@@ -1,12 +1,13 @@
 """What a node lets its instances send to the internet, with real packets.
 
-Three namespaces in a row: an instance, its node, and the internet.
+Three namespaces in a row: an instance, its node, and the internet. One more is a neighbour of
+the node, which is an edge, too.
 """
 
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -23,6 +24,9 @@ pytestmark = [
 ]
 SLOT, INSIDE4, OWN6 = 1, "10.1.1.1", "2001:db8:a:1::1"
 INSIDE6, SERVICE = "fd00:77:0:1001:1:1:0:1", "198.51.100.1"
+PORT = {4: "198.51.100.129", 6: "2001:db8:100::8:1"}
+"""A neighbour's port at this machine that has an address of ours."""
+NAMES = ("inst", "net", "peer")
 THEIRS = {4: "198.18.1.1", 6: "2001:db8:e001::1"}
 SERVER = """
 import socket
@@ -53,30 +57,36 @@ def sh(line: str, text: str = "") -> str:
     return done.stdout
 
 
+def give(name: str, device: str, addresses: Iterable[str]) -> None:
+    for address in addresses:
+        sh(f"ip -n {name} address add {address} dev lo")
+        six = "-6" if ":" in address else ""
+        via = "via" if six else "via inet6"
+        sh(f"ip {six} route add {address} {via} fe80::2 dev {device}")
+
+
 def wire() -> None:
     sh("mount -t tmpfs none /run && mkdir /run/netns")  # seen by nobody else
-    for name in ("inst", "net"):
+    for name in NAMES:
         sh(f"ip netns add {name}")
     sh("ip link add i1 type veth peer eth0 netns inst")
     sh("ip link add fab-a type veth peer eth0 netns net")
-    for where in ("", "ip netns exec inst ", "ip netns exec net "):
+    sh("ip link add port type veth peer eth0 netns peer")
+    for where in ("", *(f"ip netns exec {name} " for name in NAMES)):
         sh(f"{where}ip link set lo up")
         for scope in ("all", "default"):
             sh(f"{where}sysctl -qw net.ipv6.conf.{scope}.accept_dad=0")
     sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
-    for device in ("i1", "fab-a"):
+    for device in ("i1", "fab-a", "port"):
         sh(f"ip link set {device} up")
         sh(f"ip address add fe80::1/64 dev {device} nodad")
-    for name in ("inst", "net"):
+    for name in NAMES:
         sh(f"ip -n {name} link set eth0 up")
         sh(f"ip -n {name} address add fe80::2/64 dev eth0 nodad")
         sh(f"ip -n {name} route add 0.0.0.0/0 via inet6 fe80::1 dev eth0")
         sh(f"ip -n {name} route add ::/0 via fe80::1 dev eth0")
-    for address in (INSIDE4, SERVICE, OWN6, INSIDE6):
-        sh(f"ip -n inst address add {address} dev lo")
-        six = "-6" if ":" in address else ""
-        via = "via" if six else "via inet6"
-        sh(f"ip {six} route add {address} {via} fe80::2 dev i1")
+    give("inst", "i1", (INSIDE4, SERVICE, OWN6, INSIDE6))
+    give("peer", "port", PORT.values())
     for version, address in THEIRS.items():
         sh(f"ip -n net address add {address} dev lo")
         via = "via" if version == 6 else "via inet6"
@@ -146,6 +156,9 @@ async def scenario() -> None:
         assert ask("inst", THEIRS[4], INSIDE4) == "192.0.2.1"
         assert ask("inst", THEIRS[6], OWN6) == OWN6
         assert tracked() > 0
+        # A neighbour asks, from an address of ours.
+        for version, address in THEIRS.items():
+            assert ask("peer", address, PORT[version]) == PORT[version]
         # Private sources, and a service that asks, do not leave; nobody may ask us.
         assert ask("inst", THEIRS[6], INSIDE6) == "refused"
         assert ask("inst", THEIRS[4], SERVICE) == "refused"
