@@ -106,6 +106,8 @@ def test_interfaces_are_seen_with_all_that_a_port_needs() -> None:
         ):
             ip(words)
         write_sysctl("net/ipv6/conf/eno1/disable_ipv6", "1")
+        write_sysctl("net/ipv6/conf/eno1/accept_ra", "1")
+        write_sysctl("net/ipv6/conf/mac0/accept_ra", "2")
         network = KernelNetwork()
         seen = {port.name: port for port in await network.ports()}
         await network.close()
@@ -116,7 +118,9 @@ def test_interfaces_are_seen_with_all_that_a_port_needs() -> None:
             addresses=(ip_interface("203.0.113.10/24"),),
             parent="far-eno1",
             ipv6=False,
+            hears_as_host=True,
         )
+        assert not seen["mac0"].hears_as_host
         assert (seen["eth9"].master, seen["eth9"].carrier) == ("br0", False)
         assert (seen["mac0"].kind, seen["mac0"].parent) == ("macvlan", "eno1")
         assert (seen["mac0"].up, seen["mac0"].ipv6) == (False, True)

@@ -161,6 +161,57 @@ def test_a_link_that_says_its_mtu_gets_it_from_the_agent_if_what_it_runs_over_ca
     assert "it runs over eno1, whose MTU of 1600 is below 8000" in finding.what
 
 
+@pytest.mark.parametrize(
+    ("mtu", "grades"),
+    [(1279, [PortGrade.WRONG]), (1280, [PortGrade.DOUBTFUL]), (1476, [PortGrade.DOUBTFUL])],
+)
+def test_a_session_over_a_tunnel_or_pppoe_is_only_doubtful(
+    mtu: int, grades: list[PortGrade]
+) -> None:
+    seen = found(*changed("eno2.4000", mtu=mtu))
+    assert [each.grade for each in seen] == grades
+    assert "ip link set eno2.4000 mtu" in seen[0].hint
+    assert found(*changed("eno2.4000", mtu=1500)) == []
+
+
+def test_a_direct_link_over_a_tunnel_of_others_may_say_a_smaller_mtu() -> None:
+    (finding,) = found(*changed("eno1.30", mtu=1420))
+    assert finding.grade is PortGrade.WRONG
+    assert finding.hint.endswith("or say mtu: 1420 of the link")
+    (finding,) = found(*changed("eno1.30", mtu=1270))
+    assert "or say" not in finding.hint
+    (finding,) = found(*changed("eno1.100", mtu=1500))
+    assert "or say" not in finding.hint, "that of a fabric cannot be said"
+
+
+def test_a_default_route_by_router_advertisements_that_forwarding_ends_is_foretold() -> None:
+    name = next(m.name for m in FAR.managed if FAR.sessions_of(m.name))
+    uplink = next(each for each in wanted_ports(FAR, name) if not each.ours)
+    others = tuple(
+        SeenPort(name=each.name, mtu=1600, addresses=tuple(map(ip_interface, each.addresses)))
+        for each in wanted_ports(FAR, name)
+        if each != uplink
+    )
+    own = (*map(ip_interface, uplink.addresses), ip_interface("2001:db8:77::1/64"))
+    port = SeenPort(name=uplink.name, addresses=own, hears_as_host=True)
+    (finding,) = found(*others, port, platform=FAR, machine=name)
+    assert finding.what.startswith("IPv6 default routes by router advertisements end")
+    assert f"net.ipv6.conf.{uplink.name}.accept_ra=2" in finding.hint
+    assert finding.grade is PortGrade.DOUBTFUL
+    for fine in (
+        replace(port, hears_as_host=False),
+        replace(port, addresses=(own[0], ip_interface("fe80::1/64"))),
+    ):
+        assert own[0].version == 4
+        seen = found(*others, fine, platform=FAR, machine=name)
+        assert not any(each.what == finding.what for each in seen)
+
+
+def test_routers_are_not_heeded_on_ports_of_ours_so_nothing_is_foretold() -> None:
+    own = (ip_interface("2001:db8:77::1/64"),)
+    assert found(*changed("eno2.4000", hears_as_host=True, addresses=own)) == []
+
+
 def test_an_address_that_no_session_needs_is_not_asked_for() -> None:
     addresses = [
         address for each in wanted_ports(VLANS, "ham-e1") for address in each.addresses

@@ -31,7 +31,8 @@ def doctor(*, spec: Path | None, machine: str, as_json: bool) -> None:
 
     Whether each that the spec names is there, has carrier, room for packets and the addresses
     that sessions need, and whether something else manages it. It changes nothing and asks no
-    controller. Exit code 4 if there is something to do.
+    controller: the file that it reads may be older than what the agent was told last. Exit code
+    4 if there is something to do.
 
     Example: pltfrms doctor --platform platform.yaml --machine fra-e1
     """

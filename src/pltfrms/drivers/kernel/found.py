@@ -46,7 +46,8 @@ async def read_ports(
             addresses=tuple(sorted(addresses.get(link["index"], ()), key=str)),
             master=names.get(link.get("master") or 0, ""),
             parent=_parent(link, names),
-            ipv6=_text(root / "proc/sys/net/ipv6/conf" / _name(link) / "disable_ipv6") != "1",
+            ipv6=_sysctl(root, _name(link), "disable_ipv6") != "1",
+            hears_as_host=_sysctl(root, _name(link), "accept_ra") == "1",
             managers=tuple(managers_of(root, link["index"], _name(link))),
         )
         for link in links
@@ -137,6 +138,10 @@ def _networkd_words(text: str) -> Mapping[str, str]:
 def _assignments(lines: Iterable[str]) -> Mapping[str, str]:
     pairs = (line.partition("=") for line in lines)
     return {name: value for name, _, value in pairs}
+
+
+def _sysctl(root: Path, port: str, name: str) -> str:
+    return _text(root / "proc/sys/net/ipv6/conf" / port / name)
 
 
 def _text(file: Path) -> str:

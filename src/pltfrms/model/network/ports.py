@@ -33,6 +33,8 @@ class SeenPort:
     """Of a VLAN or MACVLAN: what it runs over."""
     ipv6: bool = True
     """False: the kernel speaks no IPv6 there."""
+    hears_as_host: bool = False
+    """The kernel heeds router advertisements (RFC 4861) only while it does not forward."""
     managers: tuple[Manager, ...] = ()
 
 

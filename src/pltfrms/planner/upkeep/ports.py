@@ -39,6 +39,10 @@ class WantedPort:
     """At least; 0: the agent sets it."""
     carries: int = _ETHERNET_MTU
     """At least of what it runs over."""
+    usual: int = 0
+    """Below it is doubtful: tunnels and PPPoE have less."""
+    adapts: bool = False
+    """The spec may say a smaller one."""
     addresses: tuple[Address, ...] = ()
     """That the operating system must have set."""
     ours: bool = True
@@ -71,6 +75,7 @@ def _links(platform: Platform, me: Machine) -> Iterator[WantedPort]:
                 use=f"link {link.name}",
                 mtu=0 if said else link.mtu,
                 carries=link.mtu,
+                adapts=True,
             )
 
 
@@ -84,6 +89,9 @@ def _sessions(platform: Platform, me: Machine) -> Iterator[WantedPort]:
         found[session.interface] = WantedPort(
             name=session.interface,
             use=f"{known.use}, {peer.name}" if known else f"session {peer.name}",
+            mtu=_IPV6_MTU,
+            carries=_IPV6_MTU,
+            usual=_ETHERNET_MTU,
             addresses=tuple(dict.fromkeys((*(known.addresses if known else ()), *addresses))),
             ours=not session.multihop or (known is not None and known.ours),
         )
@@ -122,6 +130,7 @@ def _judge(wanted: WantedPort, ports: tuple[SeenPort, ...]) -> Iterator[PortFind
         if address not in present:
             what = f"it has no address {address}, which a session speaks from"
             yield _finding(wanted, what, _where(address, ports))
+    yield from _hears(wanted, port)
     for manager in port.managers if wanted.ours else ():
         yield _finding(
             wanted,
@@ -153,18 +162,37 @@ def _fits(wanted: WantedPort, port: SeenPort, parent: SeenPort | None) -> Iterat
         what = f"its MTU is {port.mtu}, and must be {wanted.mtu} at least"
         if port.mtu < _IPV6_MTU:
             what += "; below 1280 there is no IPv6"
-        yield _finding(wanted, what, _larger(port, parent, wanted.mtu))
+        yield _finding(wanted, what, _larger(wanted, port, parent, wanted.mtu))
     elif parent is not None and parent.mtu < wanted.carries:
         what = (
             f"it runs over {parent.name}, whose MTU of {parent.mtu} is below {wanted.carries}"
         )
-        yield _finding(wanted, what, _larger(port, parent, wanted.carries))
+        yield _finding(wanted, what, _larger(wanted, port, parent, wanted.carries))
+    elif port.mtu < wanted.usual:
+        what = f"its MTU is {port.mtu}: larger packets get no further than `packet too big`"
+        hint = f"right for a tunnel or PPPoE; else {_larger(wanted, port, parent, wanted.usual)}"
+        yield _finding(wanted, what, hint, PortGrade.DOUBTFUL)
 
 
-def _larger(port: SeenPort, parent: SeenPort | None, mtu: int) -> str:
-    names = [each.name for each in (parent, port) if each is not None and each.mtu < mtu]
-    commands = "; ".join(f"ip link set {name} mtu {mtu}" for name in names)
-    return f"{commands}; and the switches between must carry it"
+def _larger(wanted: WantedPort, port: SeenPort, parent: SeenPort | None, mtu: int) -> str:
+    small = [each for each in (parent, port) if each is not None and each.mtu < mtu]
+    commands = "; ".join(f"ip link set {each.name} mtu {mtu}" for each in small)
+    room = min(each.mtu for each in small)
+    instead = f"; or say mtu: {room} of the link" if wanted.adapts and room >= _IPV6_MTU else ""
+    return f"{commands}; and the switches between must carry it{instead}"
+
+
+def _hears(wanted: WantedPort, port: SeenPort) -> Iterator[PortFinding]:
+    """Find a kernel that will forget what routers tell: it forwards, as every edge does."""
+    globally = any(
+        each.version == 6 and not each.ip.is_link_local  # noqa: PLR2004
+        for each in port.addresses
+    )
+    if not wanted.ours and port.hears_as_host and globally:
+        name = port.name.replace(".", "/")
+        what = "IPv6 default routes by router advertisements end when this machine forwards"
+        hint = f"net.ipv6.conf.{name}.accept_ra=2 in /etc/sysctl.d, or a static route and 0"
+        yield _finding(wanted, what, hint, PortGrade.DOUBTFUL)
 
 
 def _make(name: str, have: Mapping[str, SeenPort]) -> str:
