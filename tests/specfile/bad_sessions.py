@@ -21,11 +21,6 @@ def _aggregate(name: str, entry: str, says: str) -> Bad:
     return Bad(name=name, old=_AGGREGATES, new=new, says=says)
 
 
-def _node_of(session: str) -> str:
-    """A session of fra-e1 that is numbered from the unicast prefixes of fra."""
-    return f"edge: fra-e1, ours: [{session}], theirs: [192.0.2.2]}}"
-
-
 SESSIONS = (
     _session(
         "multihop: 1",
@@ -56,15 +51,6 @@ SESSIONS = (
         'ours: [192.0.2.1/24], theirs: [192.0.2.2], interface: ""',
         EMPTY,
     ),
-    Bad(
-        name="a node speaks from an address of a session",
-        old=_AGGREGATES,
-        new='aggregates: [198.51.100.0/24, "2001:db8:100::/48", '
-        "{prefix: 192.0.2.0/24, unicast: fra}] # <-",
-        says="fra-n2 speaks from 192.0.2.2/32, where 192.0.2.2 is in use, the neighbour's of"
-        " the session of fra-e1 with transit1 (number the session otherwise",
-        also=(_T1, _node_of("192.0.2.9/24")),
-    ),
     _aggregate("no datacenters", "{prefix: 203.0.112.0/24, datacenters: []}", EMPTY),
     _aggregate("no name", '{prefix: 203.0.112.0/24, name: ""}', EMPTY),
     _aggregate("unicast of nothing", '{prefix: 203.0.112.0/24, unicast: ""}', EMPTY),
@@ -72,11 +58,6 @@ SESSIONS = (
         "no addresses for nodes",
         "{prefix: 203.0.112.0/24, unicast: fra, per_node: 0}",
         "0 is not a power of two in 1..256",
-    ),
-    _aggregate(
-        "the usual policy of unicast",
-        "{prefix: 203.0.112.0/24, unicast: fra, announce: healthy-local}",
-        "a unicast prefix is always announced by its datacenter, and nowhere else",
     ),
     _aggregate("a prefix of a reserved block", "241.0.0.0/24", "cannot be routed"),
     _aggregate("a prefix of this network", "0.1.0.0/24", "cannot be routed in the internet"),

@@ -113,6 +113,22 @@ def test_a_second_unicast_prefix_that_nothing_uses_is_noted(tmp_path: Path) -> N
     )
 
 
+def test_a_node_that_speaks_from_an_address_of_a_session_is_noted(tmp_path: Path) -> None:
+    old = 'ours: [203.0.113.1/31, "2001:db8:f000:1::1/127"], theirs: [203.0.113.0, '
+    new = 'ours: [203.0.111.9/24, "2001:db8:f000:1::1/127"], theirs: [203.0.111.2, '
+    (found,) = noted(tmp_path, aggregates("{prefix: 203.0.111.0/24, unicast: fra}"), (old, new))
+    assert found == (
+        "aggregates.2.unicast: fra-n2 speaks from 203.0.111.2/32, where 203.0.111.2 is in use, "
+        "the neighbour's of the session of fra-e1 with transit1 (number the session otherwise; "
+        "a node that is new may get another id)"
+    )
+
+
+def test_what_holds_anyway_may_be_said_of_a_unicast_prefix(tmp_path: Path) -> None:
+    said = "{prefix: 203.0.111.0/24, unicast: fra, announce: healthy-local}"
+    assert noted(tmp_path, aggregates(said)) == []
+
+
 @pytest.mark.parametrize("prefix", ["192.168.0.0/16", '"fd12:3456::/48"', "203.0.112.0/24"])
 def test_a_private_aggregate_is_noted_where_our_asn_is_a_public_one(
     prefix: str, tmp_path: Path

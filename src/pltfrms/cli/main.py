@@ -83,7 +83,8 @@ ENTRIES = {
 
 EPILOG = """\b
 Exit codes: 0 done or nothing to do, 2 wrong words or spec, 3 changes pending (plan),
-            4 conflict, or a guard forbids it, 5 somebody does not answer, 70 a bug of ours.
+            4 conflict, a guard forbids it, or something to do (doctor),
+            5 somebody does not answer, 70 a bug of ours.
 The options above may stand before or after a command."""
 
 

@@ -170,7 +170,8 @@ def _fits(wanted: WantedPort, port: SeenPort, parent: SeenPort | None) -> Iterat
         yield _finding(wanted, what, _larger(wanted, port, parent, wanted.carries))
     elif port.mtu < wanted.usual:
         what = f"its MTU is {port.mtu}: larger packets get no further than `packet too big`"
-        hint = f"right for a tunnel or PPPoE; else {_larger(wanted, port, parent, wanted.usual)}"
+        larger = _larger(wanted, port, parent, wanted.usual)
+        hint = f"right for a tunnel or PPPoE; else {larger}"
         yield _finding(wanted, what, hint, PortGrade.DOUBTFUL)
 
 

@@ -118,9 +118,6 @@ def _note_needless(
         notes.findings.append(Finding(("numbering",), what, "leave it out"))
     for index, entry in enumerate(shape.aggregates):
         where = ("aggregates", index)
-        if entry.unicast and "announce" in entry.model_fields_set:
-            what = "a unicast prefix is always announced by its datacenter, and nowhere else"
-            notes.findings.append(Finding((*where, "announce"), what, "leave it out"))
         if "per_node" in entry.model_fields_set and not entry.per_node:
             what = "0 is not a power of two in 1..256"
             notes.findings.append(Finding((*where, "per_node"), what, "leave it out for one"))

@@ -9,6 +9,7 @@ from pltfrms.model.network.asns import reserved_asns
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Aggregate, Platform, Role
 from pltfrms.model.services.egress import unicast_of
+from pltfrms.specfile.checking.egress import unicast_notes
 from pltfrms.specfile.findings import Finding, Where
 
 _NEVER_MS: Final = 1 << 62
@@ -27,6 +28,7 @@ def platform_notes(platform: Platform, now_ms: int) -> Iterator[Finding]:
         yield from _unheard(where, platform, aggregate, heard)
         yield from _unused(where, platform, aggregate)
         yield from _private(where, platform, aggregate.prefix)
+        yield from unicast_notes(platform, index)
     for index, override in enumerate(platform.traffic):
         if 0 < override.until_ms <= now_ms:
             until = ("traffic", index, "until")

@@ -45,7 +45,30 @@ def check_unicast(platform: Platform, index: int) -> Iterator[Finding]:
     if aggregate.prefix.version == 4 and platform.infrastructure4 is None:  # noqa: PLR2004
         what = "infrastructure has no IPv4, and the prefix of a node is next to that"
         yield Finding(here, what, "leave it out: instances ask over IPv6, or give it IPv4")
-    yield from _check_room(here, platform, aggregate)
+    for node, mine in _parts(platform, aggregate):
+        yield from _check_part(here, aggregate, node, mine)
+
+
+def unicast_notes(platform: Platform, index: int) -> Iterator[Finding]:
+    """Yield the nodes whose part of a unicast prefix has an address that a session uses.
+
+    No fault: a node that is there keeps its id, and where nothing there asks anything, such as
+    with `egress: none`, nobody is hurt.
+    """
+    aggregate = platform.aggregates[index]
+    if not aggregate.unicast:
+        return
+    used = {
+        address: whose
+        for address, whose in spoken_for(platform).items()
+        if contains(aggregate.prefix, ip_network(address))
+    }
+    for node, mine in _parts(platform, aggregate) if used else ():
+        for address, whose in used.items():
+            if contains(mine, ip_network(address)):
+                what = f"{node.name} speaks from {mine}, where {address} is in use, {whose}"
+                hint = "number the session otherwise; a node that is new may get another id"
+                yield Finding(("aggregates", index, "unicast"), what, hint)
 
 
 def _check_apart(platform: Platform, index: int) -> Iterator[Finding]:
@@ -62,30 +85,26 @@ def _check_apart(platform: Platform, index: int) -> Iterator[Finding]:
             yield Finding(("aggregates", index), what, "take a prefix beside it")
 
 
-def _check_room(where: Where, platform: Platform, aggregate: Aggregate) -> Iterator[Finding]:
+def _parts(platform: Platform, aggregate: Aggregate) -> Iterator[tuple[Machine, Prefix]]:
+    """Yield the nodes that an aggregate numbers, each with what it speaks from."""
     version = aggregate.prefix.version
     if unicast_of(platform, aggregate.unicast, version) is not aggregate:
         return  # the first one numbers the nodes
     for node in platform.machines_of(Role.NODE, aggregate.unicast):
         for mine in node_egress(platform, node):
             if mine.version == version:
-                yield from _check_part(where, platform, aggregate, node, mine)
+                yield node, mine
 
 
 def _check_part(
-    where: Where, platform: Platform, aggregate: Aggregate, node: Machine, mine: Prefix
+    where: Where, aggregate: Aggregate, node: Machine, mine: Prefix
 ) -> Iterator[Finding]:
-    """Find a node whose part of the prefix is outside it, or in use."""
+    """Find a node whose part of the prefix is outside it."""
     if not contains(aggregate.prefix, mine):
         what = f"{aggregate.prefix} is too small: {node.name} has id {node.id_as(Role.NODE)}"
         if mine.version == 4:  # noqa: PLR2004
             what += f", and each node takes {addresses_per_node(aggregate)} addresses"
         yield Finding(where, what, "a shorter prefix, or smaller ids")
-    for address, whose in spoken_for(platform).items():
-        if contains(mine, ip_network(address)):
-            what = f"{node.name} speaks from {mine}, where {address} is in use, {whose}"
-            hint = "number the session otherwise, or give the node another id"
-            yield Finding(where, what, hint)
 
 
 def check_egress(spec: ServiceSpec) -> Iterator[Finding]:

@@ -101,8 +101,8 @@ class LabShape(Shape):
     """All that only an emulated internet needs."""
 
     links: dict[str, Microseconds] = Field(default_factory=dict)
-    """One-way delay of each backbone link (EDGE--EDGE, as the platform has them); 0 where
-    not said."""
+    """One-way delay of each backbone link (EDGE--EDGE, or EDGE--EDGE:LABEL, as the platform
+    has them); 0 where not said."""
     internet: InternetShape = Field(default_factory=InternetShape)
     """The networks around ours."""
     rpki: LabRpkiShape = Field(default_factory=LabRpkiShape)

@@ -40,7 +40,7 @@ class SessionShape(Shape):
     theirs: list[AddressText]
     """The neighbour's addresses, one for each of `ours`, in the same order."""
     interface: str = said()
-    """Our network interface; by default x-PEER. Sessions of one edge that have the same
+    """Our network interface; by default x-PEER. Multihop needs one. Sessions of one edge that have the same
     `ours` may share one: all that are behind one port of an exchange."""
     bfd: bool = False
     """True if the neighbour runs BFD too: failures are then seen within a second."""

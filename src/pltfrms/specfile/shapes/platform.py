@@ -230,7 +230,9 @@ class LinkShape(Shape):
     the link's name, EDGE--EDGE:LABEL."""
     interface: Interfaces = Field(default_factory=dict)
     """Direct: what the operating system calls the port: one name for both ends, or {fra-e1:
-    eno1.30, ams-e1: bond0.20}. By default bb-EDGE after the edge at the far end."""
+    eno1.30, ams-e1: bond0.20}. By default bb-EDGE after the edge at the far end, with a label
+    bb-EDGE.LABEL; over 15 characters it is cut and gets digits: say one, or see `pltfrms
+    doctor`."""
     kind: Annotated[str, *one_of(*LinkKind)]
     """What it is made of: direct (a circuit) or wireguard (a tunnel)."""
     capacity: Mbps = default(0, "0Mbit")
@@ -323,7 +325,7 @@ class PlatformShape(Shape):
     datacenters: dict[str, DatacenterShape]
     """Sites by name."""
     backbone: list[LinkShape] = Field(default_factory=list)
-    """Links between datacenters."""
+    """Links between edges, of other datacenters or of one."""
     peers: dict[str, PeerShape] = Field(default_factory=dict)
     """Transits, exchanges, private peers and customers by name."""
     peeringdb: FileText = ""
