@@ -184,7 +184,7 @@ def test_a_direct_link_over_a_tunnel_of_others_may_say_a_smaller_mtu() -> None:
     assert "or say" not in finding.hint, "that of a fabric cannot be said"
 
 
-def test_a_default_route_by_router_advertisements_that_forwarding_ends_is_foretold() -> None:
+def test_a_default_route_from_routers_that_forwarding_ends_is_foretold() -> None:
     name = next(m.name for m in FAR.managed if FAR.sessions_of(m.name))
     uplink = next(each for each in wanted_ports(FAR, name) if not each.ours)
     others = tuple(
@@ -195,7 +195,7 @@ def test_a_default_route_by_router_advertisements_that_forwarding_ends_is_foreto
     own = (*map(ip_interface, uplink.addresses), ip_interface("2001:db8:77::1/64"))
     port = SeenPort(name=uplink.name, addresses=own, hears_as_host=True)
     (finding,) = found(*others, port, platform=FAR, machine=name)
-    assert finding.what.startswith("IPv6 default routes by router advertisements end")
+    assert finding.what.startswith("IPv6 default routes from RAs (RFC 4861) end")
     assert f"net.ipv6.conf.{uplink.name}.accept_ra=2" in finding.hint
     assert finding.grade is PortGrade.DOUBTFUL
     for fine in (

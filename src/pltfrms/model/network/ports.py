@@ -34,7 +34,7 @@ class SeenPort:
     ipv6: bool = True
     """False: the kernel speaks no IPv6 there."""
     hears_as_host: bool = False
-    """The kernel heeds router advertisements (RFC 4861) only while it does not forward."""
+    """The kernel heeds RAs of routers (RFC 4861) only while it does not forward."""
     managers: tuple[Manager, ...] = ()
 
 

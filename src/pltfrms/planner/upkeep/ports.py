@@ -191,7 +191,7 @@ def _hears(wanted: WantedPort, port: SeenPort) -> Iterator[PortFinding]:
     )
     if not wanted.ours and port.hears_as_host and globally:
         name = port.name.replace(".", "/")
-        what = "IPv6 default routes by router advertisements end when this machine forwards"
+        what = "IPv6 default routes from RAs (RFC 4861) end when this machine forwards"
         hint = f"net.ipv6.conf.{name}.accept_ra=2 in /etc/sysctl.d, or a static route and 0"
         yield _finding(wanted, what, hint, PortGrade.DOUBTFUL)
 

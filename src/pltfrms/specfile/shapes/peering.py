@@ -40,8 +40,8 @@ class SessionShape(Shape):
     theirs: list[AddressText]
     """The neighbour's addresses, one for each of `ours`, in the same order."""
     interface: str = said()
-    """Our network interface; by default x-PEER. Multihop needs one. Sessions of one edge that have the same
-    `ours` may share one: all that are behind one port of an exchange."""
+    """Our network interface; by default x-PEER. Multihop needs one. Sessions of one edge that
+    have the same `ours` may share one: all that are behind one port of an exchange."""
     bfd: bool = False
     """True if the neighbour runs BFD too: failures are then seen within a second."""
     password: SecretText = ""
