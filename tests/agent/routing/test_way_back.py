@@ -236,6 +236,25 @@ def test_that_one_family_of_a_full_table_is_lost_is_seen_within_ten_seconds() ->
     run_virtual(story())
 
 
+def test_that_the_default_route_alone_is_lost_is_seen_within_ten_seconds() -> None:
+    async def story() -> None:
+        public = tuple(Aggregate(prefix=prefix) for prefix in AGGREGATES)
+        platform = replace(HEARD, aggregates=(*HEARD.aggregates, *public))
+        bench = Bench("fra-e1", platform)
+        members = tuple(replace(each, routes=50_000) for each in NOTHING)
+        bench.bird.tables = tuple(replace(each, default=True) for each in members)
+        bench.bird.states = sessions(imported=100_000)
+        async with bench.life() as agent:
+            await bench.order(replace(make_target(1, machine="fra-e1"), platform=platform))
+            await bench.passes(60.0)
+            assert agent._way_back.known(4) is WaysBack.FULL
+            bench.bird.tables = members
+            await bench.passes(5.0)
+            assert agent._way_back.known(4) is WaysBack.PART
+
+    run_virtual(story())
+
+
 def test_an_edge_that_announces_nothing_needs_no_way_back() -> None:
     async def story() -> None:
         bench = Bench("fra-e1")

@@ -1,6 +1,8 @@
 """Which aggregates an edge announces by the ways back that it has."""
 
 from dataclasses import replace
+from ipaddress import ip_network
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -151,6 +153,38 @@ def test_while_a_table_loads_the_only_announcer_does_not_wait() -> None:
     edge = Edge()
     alone = replace(GOOD, elsewhere=NONE, inside=True, backbone=True)
     assert edge.lives(2, with_way("loading", alone))
+
+
+def test_always_is_at_once_after_a_withdrawal_for_something_else() -> None:
+    edge = Edge()
+    assert edge.lives(5, with_way("default"))
+    assert not edge.lives(5, with_way("default", BAD))
+    edge.policy = AnnouncePolicy.ALWAYS
+    assert edge.lives(0.1, with_way("default", BAD))
+    assert edge.says(Reason.POLICY_ALWAYS)
+
+
+def test_a_table_that_comes_and_goes_is_no_way_back() -> None:
+    edge, last = Edge(), Edge()
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    alone = replace(others, elsewhere=NONE)
+    for each, world in ((edge, others), (last, alone)):
+        assert each.lives(5, with_way("table", world))
+        for _ in range(30):
+            each.lives(2, with_way("nothing", world))
+            each.lives(2, with_way("loading", world))
+    assert not edge.states[FOUR].announced
+    assert len(edge.changes) == 2, "it is elsewhere: who has nothing does not flap"
+    assert len(last.changes) == 1, "and the last one stays"
+
+
+def test_a_new_aggregate_has_the_way_back_of_its_family() -> None:
+    for frozen, judged in product((False, True), repeat=2):
+        other = ip_network("203.0.113.0/24")
+        edge = Edge(states={other: AggregateState(announced=True, judged=judged)})
+        if frozen:
+            edge.lives(1, with_way("nothing"), frozen=True)
+        assert edge.lives(5, with_way("nothing")) is not judged
 
 
 def test_always_is_announced_again_by_the_rules_of_flapping() -> None:

@@ -85,6 +85,8 @@ class WayBack:
         self._signs = _Signs()
         self._counts: Mapping[int, int] = {}
         """Routes at the last look, by family."""
+        self._by_default = False
+        """Whether a default route alone leads to everybody: no sign tells that it is lost."""
         self._unsteady_until = 0.0
         """Until then (monotonic seconds) BIRD may be at work on what was lost."""
 
@@ -103,7 +105,8 @@ class WayBack:
         """Wait for the next look: less long while little is known, or some may be lost."""
         small = not self.tables or any(each.routes < SMALL_ROUTES for each in self.tables)
         loading = WaysBack.LOADING in self._known.values()
-        soon = small or loading or self._world.clock.monotonic() < self._unsteady_until
+        unsteady = self._world.clock.monotonic() < self._unsteady_until
+        soon = small or loading or self._by_default or unsteady
         waited = 0.0
         while waited < (SMALL_SECONDS if soon else FULL_SECONDS):
             await self._world.clock.sleep(SMALL_SECONDS)
@@ -133,6 +136,10 @@ class WayBack:
         signs = await self._look_for_signs()
         found = await self._world.bird.outside(platform.asn)
         self._signs = signs
+        self._by_default = any(
+            each.default and not has_way_back(platform, replace(each, default=False))
+            for each in found
+        )
         self._brought |= {each.version for each in found if has_way_back(platform, each)}
         far = self._families_far_away(platform)
         trusted = {each for each in signs.system if each in far or each not in self._brought}

@@ -72,6 +72,8 @@ class AggregateState:
     """Withdrawals that were not forgotten at the last one, which is among them."""
     withdrawn_at: float | None = None
     """The last withdrawal; None if there never was one."""
+    unanswered: bool = False
+    """Whether the last withdrawal was for want of a way back."""
     returned_at: float | None = None
     """The last announcement after a withdrawal."""
 
@@ -183,10 +185,10 @@ def decide_aggregates(
             rank=rank,
             now=now,
         )
-        state, reason = _step(previous.get(prefix, AggregateState(judged=True)), view)
+        state, reason = _step(previous.get(prefix) or _first(prefix, previous), view)
         lacks = view.way_back in {WaysBack.PART, WaysBack.LOADING, WaysBack.NONE}
         answers = not lacks or not state.judged
-        free = answers and state.withdrawn_at is None
+        free = answers and not state.unanswered
         if aggregate.announce is AnnouncePolicy.ALWAYS and free:
             state, reason = _kept(state, announced=True), why
         states[prefix] = state
@@ -233,6 +235,12 @@ def _status(prefix: Prefix, state: AggregateState, reason: Reason) -> AggregateS
     return AggregateStatus(prefix=str(prefix), announced=state.announced, reason=reason)
 
 
+def _first(prefix: Prefix, previous: Mapping[Prefix, AggregateState]) -> AggregateState:
+    """Return the state of a new aggregate: it has the way back that its family has."""
+    family = (state for each, state in previous.items() if each.version == prefix.version)
+    return AggregateState(judged=all(state.judged for state in family))
+
+
 def _decide_frozen(
     platform: Platform, previous: Mapping[Prefix, AggregateState]
 ) -> AggregateDecision:
@@ -241,7 +249,7 @@ def _decide_frozen(
     Only what waited for its time waits anew afterwards: what it was like in between is not
     known.
     """
-    mine = {aggregate.prefix: AggregateState() for aggregate in platform.aggregates}
+    mine = {each.prefix: _first(each.prefix, previous) for each in platform.aggregates}
     states = {
         prefix: replace(state, differs_since=None, isolated_since=None, alone_since=None)
         for prefix, state in {**mine, **previous}.items()
@@ -333,7 +341,10 @@ def _without_way_back(state: AggregateState, view: _View) -> AggregateState:
     if since is not None and unheard is not None:
         pause = view.now - unheard
         since = None if pause >= UNHEARD_SECONDS else since + pause
-    if way in {WaysBack.FULL, WaysBack.PART, WaysBack.LOADING} or not state.judged:
+    # What loads may be lost again at once. The last announcer stays by it nevertheless.
+    one_of_many = state.announced and view.elsewhere is True
+    loads = way is WaysBack.LOADING and not one_of_many
+    if way in {WaysBack.FULL, WaysBack.PART} or loads or not state.judged:
         since = None
     elif way is WaysBack.NONE and since is None:
         since = view.now
@@ -373,7 +384,7 @@ def _kept(state: AggregateState, *, announced: bool) -> AggregateState:
 def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
     without = view.way_back is WaysBack.NONE
     if without and _lasts(state.no_way_back_since, view.now, WAY_BACK_SECONDS):
-        return _withdrawn(state, view), Reason.NO_WAY_BACK
+        return _withdrawn(state, view, Reason.NO_WAY_BACK)
     if view.wanted is not False:
         waits = without and state.no_way_back_since is not None
         return _kept(state, announced=True), Reason.WAITING if waits else view.reason
@@ -381,7 +392,7 @@ def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState,
     state = replace(state, differs_since=since)
     due = since + view.timers.withdraw_after_ms / 1000 + view.rank * STAGGER_SECONDS
     if view.now >= due and _isolated(state, view.now):
-        return _withdrawn(state, view), Reason.ISOLATED
+        return _withdrawn(state, view, Reason.ISOLATED)
     if view.now < due - LEAVE_SECONDS:
         return state, Reason.WAITING
     if view.elsewhere is not True:
@@ -415,17 +426,24 @@ def _leave(state: AggregateState, view: _View, due: float) -> tuple[AggregateSta
         return state if paused else replace(state, leaving_since=view.now), Reason.WAITING
     if view.now < max(due, state.leaving_since + LEAVE_SECONDS):
         return state, Reason.WAITING
-    return _withdrawn(state, view), view.reason
+    return _withdrawn(state, view, view.reason)
 
 
-def _withdrawn(state: AggregateState, view: _View) -> AggregateState:
+def _withdrawn(
+    state: AggregateState, view: _View, reason: Reason
+) -> tuple[AggregateState, Reason]:
     penalty = 1.0
     if state.withdrawn_at is not None:
         half_lives = (view.now - state.withdrawn_at) / view.timers.flap_half_life_seconds
         penalty += state.penalty * exp2(-half_lives)
-    return replace(
-        _kept(state, announced=False), penalty=penalty, withdrawn_at=view.now, alone_since=None
+    state = replace(
+        _kept(state, announced=False),
+        penalty=penalty,
+        withdrawn_at=view.now,
+        unanswered=reason is Reason.NO_WAY_BACK,
+        alone_since=None,
     )
+    return state, reason
 
 
 def _step_withdrawn(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:

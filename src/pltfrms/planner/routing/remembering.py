@@ -86,6 +86,8 @@ def recalled(
     for each in memory.aggregates:
         here = each.prefix in states
         state = _shifted(each.state, shift, now.monotonic)
+        if not here and not state.announced:  # only who announced may have an unseen way back
+            state = replace(state, judged=True)
         if not goes_on or (here and not state.announced):
             state = _begun_anew(state, announced=here)
         if each.prefix in told:  # whoever hears of it may count on it
@@ -107,7 +109,7 @@ def forgotten(
     What is not announced may have been withdrawn by us, just now for all that is known. Then it
     is ours to repair, should nobody announce it any more.
     """
-    lost = AggregateState(withdrawn_at=now.monotonic, penalty=1.0)
+    lost = AggregateState(withdrawn_at=now.monotonic, penalty=1.0, judged=True)
     return {**dict.fromkeys(prefixes, lost), **announced_before(announced)}
 
 
@@ -138,12 +140,19 @@ def _shifted(state: AggregateState, shift: float, now: float) -> AggregateState:
 
 
 def _begun_anew(state: AggregateState, *, announced: bool) -> AggregateState:
+    """Return the state with nothing under way.
+
+    Who announced nothing for want of a way back must see one first.
+    """
+    withdrawn = not announced and not state.announced
     return AggregateState(
         announced=announced,
         judged=state.judged,
         answered=state.answered,
+        no_way_back_since=state.no_way_back_since if withdrawn else None,
         penalty=state.penalty,
         withdrawn_at=state.withdrawn_at,
+        unanswered=state.unanswered,
         returned_at=state.returned_at,
     )
 
