@@ -129,12 +129,13 @@ def test_controllers_and_store_killed(healthy: Rig) -> None:
 
 def test_a_server_boots_and_serves_without_any_controller(healthy: Rig) -> None:
     healthy.client.fault("controllers")
+
+    def announces() -> bool:
+        return "to-fra1" in healthy.aggregate_paths("hoster1")
+
     healthy.client.boot("machine/fra1")
-    healthy.wait(
-        "it announces from its own disk",
-        lambda: "to-fra1" in healthy.aggregate_paths("hoster1"),
-        60,
-    )
+    healthy.wait("its death is seen", lambda: not announces(), 5)
+    healthy.wait("it announces from its own disk", announces, 60)
     report = healthy.probe("berlin", "--duration", "3s")
     assert report["lost"] == 0
     assert answered(report, "before") == {"fra"}
