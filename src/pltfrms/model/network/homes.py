@@ -92,9 +92,9 @@ def free_prefix(
         if number < aggregate.prefix.num_addresses:
             address = aggregate.prefix.network_address + number
             found = ip_network(address)
-            mine = home_of(platform, address) is aggregate
-            mine = mine and not unfit(platform, aggregate, address)
-            if mine and found not in taken:
+            if found in taken or home_of(platform, address) is not aggregate:
+                continue
+            if not unfit(platform, aggregate, address):
                 return found
     return None
 
