@@ -36,6 +36,12 @@ PORTS = (
         "datacenters.ams.fabrics.a.interface: is empty",
     ),
     _fabric("a fabric over a long name", "enp3s0f0np0.1000", "has 16 bytes, at most 15 fit"),
+    Bad(
+        name="a fabric with a long name, whatever its port",
+        old=_FABRICS,
+        new="    city: Amsterdam\n    fabrics: {storage-east: {interface: eno1}, b: {}} # <-",
+        says="storage-east has 12 characters, at most 11 fit (take a shorter name)",
+    ),
     _fabric("a fabric over an instance's port", "i7", "i7 is what the port of an instance is"),
     _fabric(
         "a fabric over a tunnel's name", "bb-x", "names that begin with bb- are for tunnels"
@@ -46,6 +52,12 @@ PORTS = (
         old=_NODE,
         new="      ams-n1: {cpu: 4, memory: 8GiB, fabrics: {c: {interface: eth1}}} # <-",
         says="ams has no fabric c",
+    ),
+    Bad(
+        name="a machine in no such fabric, without a port",
+        old=_NODE,
+        new="      ams-n1: {cpu: 4, memory: 8GiB, fabrics: {aa: {}}} # <-",
+        says="ams has no fabric aa (did you mean a?)",
     ),
     Bad(
         name="one port of a machine for two fabrics",

@@ -415,10 +415,10 @@ PLATFORMS = (
         says="10 has no unit",
     ),
     Bad(
-        name="a fabric whose interface name is too long",
+        name="a fabric whose name is too long",
         old="    city: Amsterdam\n    fabrics: [a, b]",
         new="    city: Amsterdam\n    fabrics: [a, blackfibre-two] # <-",
-        says="fab-blackfibre-two has 18 bytes, at most 15 fit",
+        says="blackfibre-two has 14 characters, at most 11 fit",
     ),
     Bad(
         name="an unknown kind of peer",

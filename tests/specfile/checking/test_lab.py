@@ -89,3 +89,22 @@ def test_roas_that_nobody_asks_for_are_found() -> None:
     assert said(LAB, platform) == [
         "rpki.roas: no machine of the platform is a cache, so nobody asks for them"
     ]
+
+
+def test_two_neighbours_behind_one_port_are_found() -> None:
+    platform = replace(
+        PLATFORM,
+        peers=tuple(
+            replace(
+                peer,
+                sessions=tuple(
+                    replace(one, interface="eth0") if one.edge == "fra-e1" else one
+                    for one in peer.sessions
+                ),
+            )
+            for peer in PLATFORM.peers
+        ),
+    )
+    assert said(LAB, platform) == [
+        "internet.networks.customer1: eth0 of fra-e1 already leads to transit1"
+    ]

@@ -32,7 +32,7 @@ from pltfrms.model.network.topology import (
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.building.peering import build_peers
 from pltfrms.specfile.building.traffic import build_traffic, build_validation
-from pltfrms.specfile.findings import Finding, Where
+from pltfrms.specfile.findings import Finding, Where, nearest
 from pltfrms.specfile.shapes.platform import (
     DatacenterShape,
     EdgeShape,
@@ -170,11 +170,7 @@ def _datacenter(name: str, shape: DatacenterShape) -> Datacenter:
 
 def _machines(datacenter: str, shape: DatacenterShape, notes: Notes) -> list[Machine]:
     """Return the machines of a datacenter: a name that stands in several sections is one."""
-    sections: Mapping[Role, Mapping[str, MachineShape]] = {
-        Role.EDGE: shape.edges,
-        Role.NODE: shape.nodes,
-        Role.CONTROLLER: shape.controllers,
-    }
+    sections = _sections(shape)
     said: dict[str, dict[Role, MachineShape]] = {}
     for role in ROLES_IN_ORDER:
         for name, server in shape.machines.items():
@@ -182,9 +178,21 @@ def _machines(datacenter: str, shape: DatacenterShape, notes: Notes) -> list[Mac
                 said.setdefault(name, {})[role] = server
         for name, entry in sections[role].items():
             said.setdefault(name, {})[role] = entry
+    where = ("datacenters", datacenter)
     for name, server in shape.machines.items():
-        _note_server(("datacenters", datacenter), name, server, said, notes)
+        _note_server(where, name, server, said, notes)
+    for name in said.keys() - shape.machines.keys():
+        _note_contradictions(where, name, said[name], notes)
+    _note_fabrics(where, shape, notes)
     return [_machine(datacenter, name, roles) for name, roles in said.items()]
+
+
+def _sections(shape: DatacenterShape) -> Mapping[Role, Mapping[str, MachineShape]]:
+    return {
+        Role.EDGE: shape.edges,
+        Role.NODE: shape.nodes,
+        Role.CONTROLLER: shape.controllers,
+    }
 
 
 def _note_server(
@@ -203,6 +211,40 @@ def _note_server(
         notes.findings.append(Finding(here, what, "say all of its roles in one place"))
     for role in roles:
         notes.places[*where, SECTIONS[role], name] = here
+
+
+def _note_fabrics(where: Where, shape: DatacenterShape, notes: Notes) -> None:
+    """Note fabrics that are not there; those with a port are found by the checks."""
+    places = {"machines": shape.machines} | {
+        SECTIONS[role]: machines for role, machines in _sections(shape).items()
+    }
+    for section, machines in places.items():
+        for name, machine in machines.items():
+            for fabric, port in machine.fabrics.items():
+                if fabric not in shape.fabrics and not port.model_fields_set:
+                    here = (*where, section, name, "fabrics", fabric)
+                    what, hint = (
+                        f"{where[-1]} has no fabric {fabric}",
+                        nearest(fabric, shape.fabrics),
+                    )
+                    notes.findings.append(Finding(here, what, hint, fabric))
+
+
+def _note_contradictions(
+    where: Where, name: str, said: Mapping[Role, MachineShape], notes: Notes
+) -> None:
+    """Note what several sections say of one machine, each in its own way."""
+    first: dict[Where, tuple[str, str]] = {}
+    for role, shape in said.items():
+        words: dict[Where, str] = {("rack",): shape.rack} if shape.rack else {}
+        for port in _ports(shape.fabrics):
+            words["fabrics", port.fabric, "interface"] = port.interface
+        for path, word in words.items():
+            before, section = first.setdefault(path, (word, SECTIONS[role]))
+            if before != word:
+                what = f"it is {word}, and {before} in {section}"
+                here = (*where, SECTIONS[role], name, *path)
+                notes.findings.append(Finding(here, what, "say it once"))
 
 
 def _machine(datacenter: str, name: str, said: Mapping[Role, MachineShape]) -> Machine:

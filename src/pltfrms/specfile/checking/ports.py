@@ -13,6 +13,9 @@ _OF_THE_KERNEL = frozenset({"lo", "all", "default"})
 """Always there, or what sysctls call all interfaces: no port has such a name."""
 _OF_INSTANCES = re.compile(r"i[0-9]+\Z")
 _OF_TUNNELS = "bb-"
+_FABRIC_LENGTH = 11
+"""Longest name of a fabric: `fab-NAME` is an interface by default, and `controller.NAME.FABRIC`
+a protocol in BIRD, which takes 63 characters."""
 _AS_SHOWN = "as `ip link` shows it, such as eno1.100: letters, digits, . _ -"
 
 
@@ -44,11 +47,10 @@ def _check_words(platform: Platform) -> Iterator[Finding]:
 
 
 def _check_site(where: Where, datacenter: Datacenter) -> Iterator[Finding]:
-    named = {port.fabric for port in datacenter.ports}
     for fabric in datacenter.fabrics:
-        if fabric not in named:
-            hint = "take a shorter name, or say the interface"
-            yield from check_interface((*where, fabric), f"fab-{fabric}", hint)
+        if len(fabric) > _FABRIC_LENGTH:
+            what = f"{fabric} has {len(fabric)} characters, at most {_FABRIC_LENGTH} fit"
+            yield Finding((*where, fabric), what, "take a shorter name")
     for port in datacenter.ports:
         yield from _check_said((*where, port.fabric, "interface"), port.interface)
 
