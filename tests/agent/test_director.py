@@ -21,7 +21,13 @@ from pltfrms.drivers.balancer.memory import MemoryBalancer
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.balancer import BalancedService, BalancerMode, BalancerTable, Hook
-from pltfrms.model.running.machine import INSTANCE_TABLE, REMOTE_TABLE, BgpState, Route
+from pltfrms.model.running.machine import (
+    INSTANCE_TABLE,
+    REMOTE_TABLE,
+    BfdState,
+    BgpState,
+    Route,
+)
 from pltfrms.model.running.plan import Target
 from tests.agent.bench import DEFAULTS, PLATFORM, WEB, Bench
 from tests.simulation.virtual import run_virtual
@@ -42,6 +48,8 @@ def ready(slot: int, metric: int = 1010) -> Route:
 DRAIN = Drain(datacenter="ams", since_ms=0, wait_ms=0)
 OTHERS = Route(prefix=ip_network("198.51.100.9/32"), table=REMOTE_TABLE, proto=12, metric=32)
 """Another datacenter tells an edge of its services: it is not cut off."""
+
+FAR_LINE = BfdState("203.0.113.0", "ext-transit1", up=True, since="12:00")
 
 
 class Directed(Bench):
@@ -393,6 +401,24 @@ def test_an_edge_that_is_cut_off_goes_on_with_whom_it_knew_until_it_knows_again(
             assert machine.served() == everybody | {instance(4)}, "who knows of 1 and 3 yet?"
             await machine.clock.sleep(REUNION_SECONDS + BEAT_SECONDS)
             assert machine.served() == {instance(2), instance(4)}
+
+    run_virtual(scenario())
+
+
+def test_what_other_datacenters_told_before_its_lines_died_does_not_count() -> None:
+    """Their sessions time out after half a minute; without them it would lead all astray."""
+
+    async def scenario() -> None:
+        machine = Directed()
+        machine.network.set_route(ready(1))
+        async with machine.running():
+            lines, machine.bird.bfd = machine.bird.bfd, frozenset({FAR_LINE})
+            machine.network.delete_route(ready(1))
+            await machine.clock.sleep(10)
+            assert machine.served() == {instance(1)}
+            machine.bird.bfd = lines
+            await machine.clock.sleep(REUNION_SECONDS + 2 * BEAT_SECONDS)
+            assert machine.served() == set()
 
     run_virtual(scenario())
 

@@ -173,8 +173,7 @@ def _common(platform: Platform, me: Machine) -> dict[str, object]:
 
 def _named_ports(platform: Platform, me: Machine) -> tuple[str, ...]:
     """Return the ports inside that only the spec knows by name, for patterns do not."""
-    links = (link.interface_at(me.name) for link in platform.links_of(me.name))
-    ports = (*platform.fabric_interfaces(me), *links)
+    ports = platform.inside_interfaces(me)
     return _unique(port for port in ports if not port.startswith(("fab-", "bb-")))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
-from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.machine import BfdState, BgpState
 from pltfrms.model.running.state import OutsideTable
 
 
@@ -32,7 +32,7 @@ class MemoryBird:
         self.states: tuple[BgpState, ...] = ()
         self.on_trial_states: tuple[BgpState, ...] | None = None
         self.cache_states: tuple[BgpState, ...] = ()
-        self.bfd: frozenset[str] = frozenset()
+        self.bfd = frozenset({BfdState("fe80::1", "fab-a", up=True, since="12:00")})
         self.ways_found = 0
         self.refused: Mapping[str, Mapping[int, int]] = {}
         self.tables = tuple(
@@ -109,7 +109,7 @@ class MemoryBird:
         self._answer()
         return self.cache_states
 
-    async def liveness(self) -> frozenset[str]:
+    async def liveness(self) -> frozenset[BfdState]:
         """Return `bfd`."""
         self._answer()
         return self.bfd

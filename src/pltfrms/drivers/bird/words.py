@@ -1,10 +1,10 @@
 """Read what BIRD says about its protocols and routes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pltfrms.drivers.bird.control_socket import BirdReply
-from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.machine import BfdState, BgpState
 
 _PROTOCOL = 1002
 _DETAILS = 1006
@@ -20,6 +20,19 @@ def protocol_states(reply: BirdReply, kind: str) -> tuple[BgpState, ...]:
     """
     states = (_state(line, details, kind) for line, details in _protocols(reply))
     return tuple(state for state in states if state is not None)
+
+
+def bfd_states(rows: Iterable[str]) -> frozenset[BfdState]:
+    """Return the sessions of a list whose columns are address, port, state, since and timers.
+
+    Since when is a time, or a date and a time once it was on another day.
+    """
+    found = set()
+    for row in rows:
+        neighbor, interface, state, *rest = row.split()
+        since = " ".join(rest[:-2])
+        found.add(BfdState(neighbor, interface, up=state == "Up", since=since))
+    return frozenset(found)
 
 
 def routes_counted(reply: BirdReply) -> int:

@@ -312,6 +312,11 @@ class Platform:
         fabrics = self.datacenter(machine.datacenter).fabrics
         return tuple(self.fabric_interface(machine, fabric) for fabric in fabrics)
 
+    def inside_interfaces(self, machine: Machine) -> tuple[str, ...]:
+        """Return the names of a machine's ports in fabrics, then of those of its links."""
+        links = (link.interface_at(machine.name) for link in self.links_of(machine.name))
+        return (*self.fabric_interfaces(machine), *links)
+
     def links_of(self, machine: str) -> tuple[Link, ...]:
         """Return the backbone links that end at `machine`."""
         return tuple(link for link in self.links if machine in {link.a, link.b})

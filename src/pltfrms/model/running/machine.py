@@ -137,6 +137,17 @@ class Instance:
     """Of the InstanceSpec it was started from (`InstanceSpec` fields hashed)."""
 
 
+@dataclass(frozen=True, slots=True)
+class BfdState:
+    """One BFD session of BIRD."""
+
+    neighbor: str
+    interface: str
+    up: bool
+    since: str
+    """As BIRD writes it: another one whenever the session went down or came up."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BgpState:
     """One BGP protocol of BIRD."""
