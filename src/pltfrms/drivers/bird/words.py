@@ -29,9 +29,9 @@ def bfd_states(rows: Iterable[str]) -> frozenset[BfdState]:
     """
     found = set()
     for row in rows:
-        neighbor, interface, state, *rest = row.split()
+        address, interface, state, *rest = row.split()
         since = " ".join(rest[:-2])
-        found.add(BfdState(neighbor, interface, up=state == "Up", since=since))
+        found.add(BfdState(address, interface, up=state == "Up", since=since))
     return frozenset(found)
 
 

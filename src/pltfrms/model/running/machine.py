@@ -141,7 +141,8 @@ class Instance:
 class BfdState:
     """One BFD session of BIRD."""
 
-    neighbor: str
+    address: str
+    """Of the other end."""
     interface: str
     up: bool
     since: str
