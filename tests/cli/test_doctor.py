@@ -10,9 +10,10 @@ from pltfrms.cli.machine import doctor as module
 from pltfrms.cli.main import cli, main
 from pltfrms.cli.shared.options import Settings
 from pltfrms.model.network.ports import SeenMachine, SeenPort
+from pltfrms.model.network.system import SeenSystem
 
 PLATFORM = Path(__file__).parents[1] / "shapes" / "vlans-and-bonds" / "platform.yaml"
-WORDS = ("doctor", "--platform", str(PLATFORM), "--machine")
+WORDS = ("doctor", "ports", "--platform", str(PLATFORM), "--machine")
 GOOD = ("eno1.100", "bond0.20")
 
 
@@ -48,6 +49,26 @@ def test_each_finding_is_a_row_with_what_to_do_and_the_exit_code_says_so(
     (row,) = json.loads(text)
     assert code == 4
     assert (row["port"], row["use"], row["grade"]) == ("eno1.100", "fabric a", "wrong")
+
+
+def test_without_a_part_the_machine_is_looked_at_beside_its_ports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def see(*_words: object) -> SeenSystem:
+        return SeenSystem(synchronized=False)
+
+    monkeypatch.setattr(module, "_see", see)
+    _with(monkeypatch, "bond0.20")
+    words = ("--platform", str(PLATFORM), "--machine", "ham-c1", "--json")
+    uses = {
+        part: [row["use"] for row in json.loads(_run("doctor", *part, *words)[1])]
+        for part in ((), ("ports",), ("machine",))
+    }
+    assert uses == {
+        (): ["fabric a", "clock"],
+        ("ports",): ["fabric a"],
+        ("machine",): ["clock"],
+    }
 
 
 def test_who_is_no_machine_of_the_platform_is_told_so(

@@ -22,8 +22,8 @@ def rig() -> Iterator[Rig]:
         yield Rig(client, ready, 0.0)
 
 
-def _doctor(rig: Rig, machine: str) -> list[dict[str, Any]]:
-    words = (sys.executable, "-m", "pltfrms.cli.main", "doctor", "--json")
+def _doctor(rig: Rig, machine: str, part: str = "ports") -> list[dict[str, Any]]:
+    words = (sys.executable, "-m", "pltfrms.cli.main", "doctor", part, "--json")
     found: list[dict[str, Any]] = json.loads(rig.run(machine, *words, check=False))
     return found
 
@@ -45,3 +45,23 @@ def test_what_is_taken_away_from_a_port_is_found(rig: Rig) -> None:
     (finding,) = _doctor(rig, "ham-n1")
     assert finding["what"] == "there is no such interface"
     assert finding["hint"] == "did you mean eno1.101?"
+
+
+def test_ours_may_be_on_our_ports_and_others_are_found(rig: Rig) -> None:
+    def uses() -> set[str]:
+        return {each["use"] for each in _doctor(rig, "ham-c1", "machine")}
+
+    mine = {"BGP", "BFD", "etcd", "the controller", "the looking glass", "firewall", "sysctl"}
+    assert not uses() & mine
+    assert not [use for use in uses() if use.startswith("way to")]
+    rig.run("ham-c1", "nft", "add table inet other")
+    rig.run(
+        "ham-c1",
+        "nft",
+        "add chain inet other in { type filter hook input priority 0; policy drop; };"
+        "add rule inet other in accept",
+    )
+    rig.client.fault("machine/ham-n1", "silent")
+    found = uses()
+    assert {"firewall", "way to ham-n1"} <= found
+    rig.client.heal()

@@ -75,7 +75,7 @@ ENTRIES = {
     ),
     "version": Entry("pltfrms.cli.platform.shell", "version", "Print the version"),
     "doctor": Entry(
-        "pltfrms.cli.machine.doctor", "doctor", "Check the network ports of this machine"
+        "pltfrms.cli.machine.doctor", "doctor", "Check ports and system of this machine"
     ),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),

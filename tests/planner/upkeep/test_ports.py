@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from pltfrms.model.network.ports import Manager, PortFinding, PortGrade, SeenMachine, SeenPort
+from pltfrms.model.network.ports import (
+    MachineFinding,
+    Manager,
+    PortGrade,
+    SeenMachine,
+    SeenPort,
+)
 from pltfrms.model.network.topology import Platform
 from pltfrms.planner.upkeep.ports import port_findings, wanted_ports
 from tests.shapes.shapes import read
@@ -28,7 +34,7 @@ _HAM = (
 
 def found(
     *ports: SeenPort, platform: Platform = VLANS, machine: str = "ham-e1", flushes: bool = False
-) -> list[PortFinding]:
+) -> list[MachineFinding]:
     return list(port_findings(platform, machine, SeenMachine(ports=ports, flushes=flushes)))
 
 

@@ -66,7 +66,7 @@ def _parent(link: Any, names: Mapping[int, str]) -> str:
 
 def managers_of(root: Path, index: int, name: str) -> Iterator[Manager]:
     """Yield who manages an interface, as their files below `root` tell."""
-    if "managed=true" in _text(root / f"run/NetworkManager/devices/{index}").split():
+    if "managed=true" in text_of(root / f"run/NetworkManager/devices/{index}").split():
         yield Manager.NETWORK_MANAGER
     if _is_networkds(root, index):
         yield Manager.NETWORKD
@@ -80,11 +80,11 @@ def managers_of(root: Path, index: int, name: str) -> Iterator[Manager]:
 
 
 def _is_networkds(root: Path, index: int) -> bool:
-    words = _assignments(_text(root / f"run/systemd/netif/links/{index}").splitlines())
+    words = _assignments(text_of(root / f"run/systemd/netif/links/{index}").splitlines())
     if words.get("ADMIN_STATE") not in _MANAGED_LINKS:
         return False
     file = words.get("NETWORK_FILE", "").lstrip("/")
-    return not (file and _KEEPS.search(_text(root / file)))
+    return not (file and _KEEPS.search(text_of(root / file)))
 
 
 def _is_dhcpcds(root: Path, name: str) -> bool:
@@ -95,7 +95,7 @@ def _is_dhcpcds(root: Path, name: str) -> bool:
         return True
     if not any((run / each).exists() for each in ("dhcpcd/pid", "dhcpcd.pid")):
         return False
-    text = _text(root / "etc/dhcpcd.conf")
+    text = text_of(root / "etc/dhcpcd.conf")
     denied, allowed = (
         [word for line in pattern.findall(text) for word in line.split()]
         for pattern in (_DENIED, _ALLOWED)
@@ -109,7 +109,7 @@ def _configured(root: Path) -> frozenset[str]:
     """Return the interfaces to which ifupdown gives addresses."""
     etc = root / "etc/network"
     files = (etc / "interfaces", *sorted((etc / "interfaces.d").glob("*")))
-    pairs = (pair for file in files for pair in _IFACE.findall(_text(file)))
+    pairs = (pair for file in files for pair in _IFACE.findall(text_of(file)))
     return frozenset(name for name, method in pairs if method not in _LEFT_ALONE)
 
 
@@ -121,7 +121,7 @@ def networkd_flushes(root: Path = Path("/")) -> bool:
     for directory in _NETWORKD:
         files = sorted((root / directory / "networkd.conf.d").glob("*.conf"))
         for file in (root / directory / "networkd.conf", *files):
-            said |= _networkd_words(_text(file))
+            said |= _networkd_words(text_of(file))
     return any(said.get(name.lower(), "yes").lower() not in _NO for name in _FOREIGN)
 
 
@@ -141,10 +141,10 @@ def _assignments(lines: Iterable[str]) -> Mapping[str, str]:
 
 
 def _sysctl(root: Path, port: str, name: str) -> str:
-    return _text(root / "proc/sys/net/ipv6/conf" / port / name)
+    return text_of(root / "proc/sys/net/ipv6/conf" / port / name)
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
     """Return a file's text without the blanks around it; empty if it cannot be read."""
     try:
         return file.read_text(errors="replace").strip()

@@ -57,7 +57,7 @@ class PortGrade(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortFinding:
+class MachineFinding:
     """One thing to do on a machine."""
 
     port: str

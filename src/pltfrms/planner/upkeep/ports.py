@@ -8,7 +8,13 @@ from typing import Final
 
 from pltfrms.model.addresses import Address
 from pltfrms.model.network.links import LinkKind
-from pltfrms.model.network.ports import Manager, PortFinding, PortGrade, SeenMachine, SeenPort
+from pltfrms.model.network.ports import (
+    MachineFinding,
+    Manager,
+    PortGrade,
+    SeenMachine,
+    SeenPort,
+)
 from pltfrms.model.network.topology import Machine, Platform
 from pltfrms.model.network.tunnels import endpoint_of
 from pltfrms.model.running.balancer import OUTER_BYTES
@@ -103,7 +109,7 @@ def _sessions(platform: Platform, me: Machine) -> Iterator[WantedPort]:
 
 def port_findings(
     platform: Platform, machine: str, seen: SeenMachine
-) -> tuple[PortFinding, ...]:
+) -> tuple[MachineFinding, ...]:
     """Return what is wrong with the ports of a machine, in the order of `wanted_ports`.
 
     KeyError if the platform has no such machine.
@@ -117,7 +123,7 @@ def port_findings(
     )
 
 
-def _judge(wanted: WantedPort, ports: tuple[SeenPort, ...]) -> Iterator[PortFinding]:
+def _judge(wanted: WantedPort, ports: tuple[SeenPort, ...]) -> Iterator[MachineFinding]:
     have = {port.name: port for port in ports}
     port = have.get(wanted.name)
     if port is None:
@@ -140,7 +146,7 @@ def _judge(wanted: WantedPort, ports: tuple[SeenPort, ...]) -> Iterator[PortFind
         )
 
 
-def _works(wanted: WantedPort, port: SeenPort) -> Iterator[PortFinding]:
+def _works(wanted: WantedPort, port: SeenPort) -> Iterator[MachineFinding]:
     if port.master:
         what = f"it is a part of {port.master}: what arrives belongs to that"
         yield _finding(wanted, what, f"name {port.master} in the spec, or take it out there")
@@ -157,7 +163,9 @@ def _works(wanted: WantedPort, port: SeenPort) -> Iterator[PortFinding]:
         yield _finding(wanted, what, hint)
 
 
-def _fits(wanted: WantedPort, port: SeenPort, parent: SeenPort | None) -> Iterator[PortFinding]:
+def _fits(
+    wanted: WantedPort, port: SeenPort, parent: SeenPort | None
+) -> Iterator[MachineFinding]:
     if port.mtu < wanted.mtu:
         what = f"its MTU is {port.mtu}, and must be {wanted.mtu} at least"
         if port.mtu < _IPV6_MTU:
@@ -183,7 +191,7 @@ def _larger(wanted: WantedPort, port: SeenPort, parent: SeenPort | None, mtu: in
     return f"{commands}; and the switches between must carry it{instead}"
 
 
-def _hears(wanted: WantedPort, port: SeenPort) -> Iterator[PortFinding]:
+def _hears(wanted: WantedPort, port: SeenPort) -> Iterator[MachineFinding]:
     """Find a kernel that will forget what routers tell: it forwards, as every edge does."""
     globally = any(
         each.version == 6 and not each.ip.is_link_local  # noqa: PLR2004
@@ -220,7 +228,7 @@ def _where(address: Address, ports: Iterable[SeenPort]) -> str:
 
 def _tunnels(
     platform: Platform, machine: str, ports: tuple[SeenPort, ...]
-) -> Iterator[PortFinding]:
+) -> Iterator[MachineFinding]:
     """Find what the way of a tunnel's outer packets lacks here."""
     homes = {address.ip: port for port in ports for address in port.addresses}
     for link in platform.links_of(machine):
@@ -238,9 +246,9 @@ def _tunnels(
             yield _finding(wanted, what, f"mtu: {home.mtu} of the link")
 
 
-def _whole(seen: SeenMachine) -> Iterator[PortFinding]:
+def _whole(seen: SeenMachine) -> Iterator[MachineFinding]:
     if seen.flushes:
-        yield PortFinding(
+        yield MachineFinding(
             port="",
             use="all routes",
             grade=PortGrade.DOUBTFUL,
@@ -251,5 +259,5 @@ def _whole(seen: SeenMachine) -> Iterator[PortFinding]:
 
 def _finding(
     wanted: WantedPort, what: str, hint: str, grade: PortGrade = PortGrade.WRONG
-) -> PortFinding:
-    return PortFinding(port=wanted.name, use=wanted.use, grade=grade, what=what, hint=hint)
+) -> MachineFinding:
+    return MachineFinding(port=wanted.name, use=wanted.use, grade=grade, what=what, hint=hint)
