@@ -4,6 +4,8 @@ from pltfrms.drivers.bird.words import bfd_states
 from pltfrms.model.running.machine import BfdState
 
 ROWS = (
+    "bfd.all:",
+    "IP address                Interface  State      Since         Interval  Timeout",
     "fe80::1:a:2               fab-a      Up         2026-11-29 12:35:29.680    0.100    0.300",
     "203.0.113.2               ext-x      Down       12:35:29.680   1.000    0.000",
     "192.0.2.7                 ---        Init       2026-11-29    1.000    0.000",

@@ -10,6 +10,11 @@ _PROTOCOL = 1002
 _DETAILS = 1006
 _SINCE = re.compile(r"^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d+)?|^\d{4}-\d\d-\d\d")
 _COUNT = re.compile(r"(\d+) (imported|exported|filtered)")
+_BFD = re.compile(
+    r"(?P<address>[0-9a-f.:]+)\s+(?P<port>\S+)\s+(?P<state>Up|Down|Init|AdminDown)"
+    r"\s+(?P<since>\S.*?)\s+[\d.]+\s+[\d.]+\s*$"
+)
+"""Address, port, state, since when, interval and timeout, in columns."""
 _COUNTED = re.compile(r"(\d+) of \d+ routes .* in table ")
 
 
@@ -23,16 +28,15 @@ def protocol_states(reply: BirdReply, kind: str) -> tuple[BgpState, ...]:
 
 
 def bfd_states(rows: Iterable[str]) -> frozenset[BfdState]:
-    """Return the sessions of a list whose columns are address, port, state, since and timers.
+    """Return the sessions that `show bfd sessions` tells of; titles are left out.
 
     Since when is a time, or a date and a time once it was on another day.
     """
-    found = set()
-    for row in rows:
-        address, interface, state, *rest = row.split()
-        since = " ".join(rest[:-2])
-        found.add(BfdState(address, interface, up=state == "Up", since=since))
-    return frozenset(found)
+    matches = filter(None, map(_BFD.match, rows))
+    return frozenset(
+        BfdState(found["address"], found["port"], found["state"] == "Up", found["since"])
+        for found in matches
+    )
 
 
 def routes_counted(reply: BirdReply) -> int:
