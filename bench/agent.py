@@ -31,10 +31,10 @@ from bench.rig import machine_words
 from pltfrms import codec
 from pltfrms.agent.main import controller_urls
 from pltfrms.lab.parts import FABRIC_MTU
-from pltfrms.model.api import HeartbeatReply
-from pltfrms.model.balancer import BalancedService
-from pltfrms.model.plan import Target
-from pltfrms.model.service import Service
+from pltfrms.model.messages.api import HeartbeatReply
+from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.plan import Target
+from pltfrms.model.services.service import Service
 from tests.agent.test_main import PLATFORM, WEB, Node, routes
 from tests.namespaces import in_machine
 from tests.strategies import make_allocation, make_service

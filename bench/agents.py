@@ -16,16 +16,16 @@ from pltfrms.agent.control.fetching import WAIT_MS
 from pltfrms.agent.control.retrying import retry_seconds
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.api import Heartbeat
-from pltfrms.model.plan import Target
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.network.topology import CONTROLLER_PORT, Machine, Platform, Role
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import (
     InstanceStatus,
     MachineStatus,
     Phase,
     RoutingStatus,
     SessionStatus,
 )
-from pltfrms.model.topology import CONTROLLER_PORT, Machine, Platform, Role
 
 _START_SPREAD_SECONDS = 1.0
 """Agents of a real platform have not started at the same instant."""

@@ -35,10 +35,10 @@ from bench.rig import machine_words
 from bench.watched import longest
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.api import Change
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import CONTROLLER_PORT, Platform, Role
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.render.etcd import etcd_command
 from pltfrms.specfile import load_platform
 from tests.namespaces import in_machine

@@ -36,8 +36,8 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.model.balancer import BalancedService, BalancerTable
-from pltfrms.model.plan import Target
+from pltfrms.model.running.balancer import BalancedService, BalancerTable
+from pltfrms.model.running.plan import Target
 from pltfrms.planner.balancing.rendezvous import prepare
 from tests.agent.bench import PLATFORM, Bench
 from tests.namespaces import in_machine

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import Rig, machine_words, running_rig
 from pltfrms.errors import UnavailableError
-from pltfrms.model.plan import Reason
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Reason
 from pltfrms.render.etcd import etcd_endpoints
 
 LOST = "machine lost"

@@ -14,9 +14,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import machine_words
-from pltfrms.model.plan import Place
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, MachineView, Snapshot
+from pltfrms.model.running.plan import Place
+from pltfrms.model.running.state import Contact, MachineView, Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import (

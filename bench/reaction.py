@@ -34,8 +34,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import Rig, machine_words, running_rig
-from pltfrms.model.plan import Allocation
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Allocation
 
 PACKETS_PER_SECOND = 250
 """In each address family; half of them for an instance. More would slow down what is measured:

@@ -16,8 +16,8 @@ from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError, UnavailableError
 from pltfrms.lab.client.client import LabClient, find_lab, start_lab
 from pltfrms.lab.client.ready import ReadyReport, apply_services, missing_parts, wait_ready
-from pltfrms.model.api import Event
-from pltfrms.model.state import Phase, Snapshot
+from pltfrms.model.messages.api import Event
+from pltfrms.model.running.state import Phase, Snapshot
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "three-datacenters"
 NEAREST = {"berlin": "fra", "rotterdam": "ams", "reading": "lon"}

@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
-from pltfrms.model.machine import SERVICE_TABLE
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Aggregate, Datacenter, Machine, Platform, Role
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Aggregate, Datacenter, Machine, Platform, Role
+from pltfrms.model.running.machine import SERVICE_TABLE
 from pltfrms.render.bird import render_bird
 from pltfrms.render.kernel import network_state
 

@@ -22,7 +22,7 @@ from bench.rig import machine_words
 from pltfrms.cli.lab.lab import ENTRIES as LAB
 from pltfrms.cli.main import ENTRIES
 from pltfrms.codec import encode
-from pltfrms.model.api import SnapshotView
+from pltfrms.model.messages.api import SnapshotView
 from tests.cli.world import HEALTHY
 from tests.drivers.tiny_http import serving
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.rig import machine_words
 from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.model.balancer import (
+from pltfrms.model.running.balancer import (
     BalancedService,
     BalancerSettings,
     Candidate,

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Probe, ProbeKind, Run, Service, ServiceSpec
-from pltfrms.model.state import (
+from pltfrms.model.network.topology import Aggregate, Datacenter, Machine, Platform, Role
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
     MachineStatus,
@@ -15,7 +15,7 @@ from pltfrms.model.state import (
     Phase,
     Snapshot,
 )
-from pltfrms.model.topology import Aggregate, Datacenter, Machine, Platform, Role
+from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 
 MIB = 1024 * 1024
 

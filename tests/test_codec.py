@@ -13,13 +13,19 @@ from pltfrms.codec import decode, encode, read
 from pltfrms.errors import UsageError
 from pltfrms.lab.protocol import Entrance, FaultInfo, LabReport, MachineInfo
 from pltfrms.lab.rundir import LabInfo
-from pltfrms.model.api import ErrorBody, Event, InterventionReply, PlanPreview, SnapshotView
-from pltfrms.model.balancer import BalancerView
-from pltfrms.model.glass import BalancerAnswers, RouteAnswers, SessionText
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.plan import Place, Plan, Reason, Stop
-from pltfrms.model.requests import ChangeRequest, RequestReply
-from pltfrms.model.state import Load, MachineStatus
+from pltfrms.model.messages.api import (
+    ErrorBody,
+    Event,
+    InterventionReply,
+    PlanPreview,
+    SnapshotView,
+)
+from pltfrms.model.messages.glass import BalancerAnswers, RouteAnswers, SessionText
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.messages.requests import ChangeRequest, RequestReply
+from pltfrms.model.running.balancer import BalancerView
+from pltfrms.model.running.plan import Place, Plan, Reason, Stop
+from pltfrms.model.running.state import Load, MachineStatus
 from tests.cli.world import ALLOCATIONS, HEALTHY
 
 ANSWERED: tuple[Any, ...] = (

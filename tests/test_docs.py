@@ -1,6 +1,7 @@
 """The documentation names what there is, and links to what exists."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -8,6 +9,10 @@ import pytest
 
 from pltfrms.cli.main import cli
 from pltfrms.drivers.balancer.maps import COUNTERS
+from pltfrms.model.network.topology import Timers
+from pltfrms.specfile.load import Kind
+from pltfrms.specfile.reference import reference
+from pltfrms.specfile.shapes.platform import TimersShape
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -40,6 +45,20 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_counter_of_the_director_is_explained() -> None:
     page = (ROOT / "docs" / "balancer.md").read_text()
     assert [name for name in COUNTERS if f"| `{name}` |" not in page] == []
+
+
+@pytest.mark.parametrize("kind", ["platform", "service", "lab"])
+def test_the_page_of_a_file_has_every_key_that_it_may_have(kind: Kind) -> None:
+    page = ROOT / "docs" / "reference" / f"{kind}.md"
+    how = f"pltfrms schema {kind} --markdown > docs/reference/{kind}.md"
+    assert page.read_text() == reference(kind), how
+
+
+def test_pages_call_timers_what_the_spec_calls_them() -> None:
+    ours = {each.name for each in fields(Timers)} - set(TimersShape.model_fields)
+    assert "announce_after_ms" in ours
+    for page in PAGES:
+        assert ours & set(re.findall(r"`([a-z_]+)`", page.read_text())) == set(), page
 
 
 def written_commands() -> list[str]:

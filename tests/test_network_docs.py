@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from pltfrms.cli.network.community_words import FUNCTIONS
-from pltfrms.model.guards import Guard
-from pltfrms.model.machine import (
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.peering import Peer, PeerKind, Reject
+from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
     INSTANCE_TABLE,
@@ -13,7 +14,6 @@ from pltfrms.model.machine import (
     REMOTE_TABLE,
     SERVICE_TABLE,
 )
-from pltfrms.model.peering import Peer, PeerKind, Reject
 from pltfrms.render.filter import REASONS
 
 PAGES = (Path(__file__).parent.parent / "docs" / "network").glob("*.md")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pltfrms.codec import encode
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.plan import Allocation, LastNumber
-from pltfrms.model.service import Service
-from pltfrms.model.state import (
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Allocation, LastNumber
+from pltfrms.model.running.state import (
     AggregateStatus,
     InstanceStatus,
     Load,
@@ -20,7 +20,7 @@ from pltfrms.model.state import (
     Phase,
     SessionStatus,
 )
-from pltfrms.model.topology import Platform
+from pltfrms.model.services.service import Service
 from pltfrms.specfile import load_platform
 from tests.strategies import make_allocation, make_service, make_spec
 
@@ -35,7 +35,7 @@ def make_rich_platform() -> Platform:
 
 def make_rich_interventions() -> Interventions:
     """Return one intervention of each kind."""
-    prefix = make_service(make_spec()).prefix4
+    prefix = make_service(make_spec()).prefixes[0]
     return Interventions(
         freeze=Freeze(since_ms=1, why="a storm", by="ann"),
         drains=(Drain(node="fra-n1", since_ms=1, wait_ms=2),),

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 
 from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.loop import Agent
@@ -19,11 +19,20 @@ from pltfrms.drivers.kernel.memory_filter import MemoryFilter
 from pltfrms.drivers.wireguard.memory import MemoryWireGuard
 from pltfrms.drivers.workload.memory import MemoryProber, MemoryWorkload
 from pltfrms.errors import UnavailableError, VersionError
-from pltfrms.model.api import Heartbeat, HeartbeatReply
-from pltfrms.model.machine import SERVICE_TABLE, Instance, InstanceSpec, Route
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.state import InstanceStatus, MachineStatus
-from pltfrms.model.topology import Link, Platform
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.machine import (
+    MAIN_TABLE,
+    PROTO_BIRD,
+    SERVICE_TABLE,
+    Instance,
+    InstanceSpec,
+    Nexthop,
+    Route,
+)
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.state import InstanceStatus, MachineStatus
 from pltfrms.render.kernel import network_state
 from tests.simulation.virtual import VirtualClock
 from tests.strategies import make_allocation, make_platform, make_service, make_spec
@@ -33,6 +42,17 @@ WEB = make_service(make_spec())
 ONE = make_allocation("web.fra.1-1", "fra-n1", slot=1)
 TWO = make_allocation("web.fra.2-1", "fra-n1", slot=2)
 PREFIX = "198.51.100.1/32"
+DEFAULTS = tuple(
+    Route(
+        prefix=ip_network(everything),
+        table=MAIN_TABLE,
+        proto=PROTO_BIRD,
+        metric=32,
+        nexthops=(Nexthop("fab-a", IPv6Address("fe80::e:1")),),
+    )
+    for everything in ("0.0.0.0/0", "::/0")
+)
+"""What edges tell a machine first, by IP version."""
 
 
 def make_target(generation: int, *allocations: Allocation, machine: str = "fra-n1") -> Target:
@@ -203,12 +223,15 @@ class Bench:
         self.network = WatchedNetwork(
             [device.name for device in state.devices], [path for path, _ in state.sysctls]
         )
+        for default in DEFAULTS:
+            self.network.set_route(default)
         self.workload = WatchedWorkload(self.clock, self.network)
         self.controllers = Controllers(self.clock)
         self.bird = MemoryBird(self.clock)
         self.archive = NoArchive()
         self.tunnels = MemoryWireGuard()
         self.packet_filter = MemoryFilter()
+        self.egress_filter = MemoryFilter()
         self.balancer = MemoryBalancer(self.clock, lambda: self.network.addresses)
         self.byte_counts: dict[str, ByteCounts] = {}
         self.frozen = False
@@ -240,6 +263,7 @@ class Bench:
             archive=self.archive,
             tunnels=self.tunnels,
             packet_filter=self.packet_filter,
+            egress_filter=self.egress_filter,
             balancer=self.balancer,
             byte_counts=lambda: self.byte_counts,
             frozen_here=lambda: self.frozen,

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, ip_network
 from pltfrms.agent.journal import MAX_EVENTS
 from pltfrms.api.bodies import BODY_BYTES_MAX
 from pltfrms.codec import encode
-from pltfrms.model.machine import PROTO_ACTIVE, Route
-from pltfrms.model.topology import Aggregate
+from pltfrms.model.network.topology import Aggregate
+from pltfrms.model.running.machine import PROTO_ACTIVE, Route
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_allocation

@@ -11,8 +11,8 @@ from pltfrms.agent.director import tables
 from pltfrms.agent.director.candidates import GONE_SECONDS, Candidates
 from pltfrms.agent.director.director import AUDIT_SECONDS, BEAT_SECONDS, REST_SECONDS
 from pltfrms.drivers.kernel.memory import MemoryHostRoutes
-from pltfrms.model.balancer import BalancedService, BalancerTable, Candidate
-from pltfrms.model.machine import Nexthop, Route
+from pltfrms.model.running.balancer import BalancedService, BalancerTable, Candidate
+from pltfrms.model.running.machine import Nexthop, Route
 from pltfrms.planner.balancing.rendezvous import make_table, row_of
 from tests.agent.bench import PLATFORM
 from tests.agent.test_director import SERVICE, Directed, instance, ready

@@ -23,7 +23,7 @@ from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.kernel.hints import Hints
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.model.plan import Target
+from pltfrms.model.running.plan import Target
 from pltfrms.render.kernel import network_state
 from tests.agent.bench import PLATFORM, WEB, Bench
 from tests.agent.test_director import SERVICE, instance

@@ -8,10 +8,10 @@ import pytest
 
 from pltfrms.agent.control.targets import TARGET_FILE
 from pltfrms.drivers.workload.ports import MendedRecord, RecordReport
-from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, Nexthop, Route
-from pltfrms.model.plan import Target
-from pltfrms.model.state import RoutingState
-from pltfrms.model.topology import Guards, NodePrefixes
+from pltfrms.model.network.topology import Guards, NodePrefixes
+from pltfrms.model.running.machine import AGGREGATE_TABLE, LOCAL_TABLE, Nexthop, Route
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import RoutingState
 from pltfrms.render.bird import policy_fingerprint
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target
 from tests.agent.routing.test_routing import NEW, OLD, UP

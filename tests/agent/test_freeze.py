@@ -3,10 +3,16 @@
 from dataclasses import replace
 
 from pltfrms.agent.loop import Agent
-from pltfrms.model.interventions import Freeze, Interventions
-from pltfrms.model.machine import AGGREGATE_TABLE, LOCAL_TABLE, SERVICE_TABLE, Nexthop, Route
-from pltfrms.model.plan import Reason, Target
-from pltfrms.model.state import Phase, RoutingState
+from pltfrms.model.network.interventions import Freeze, Interventions
+from pltfrms.model.running.machine import (
+    AGGREGATE_TABLE,
+    LOCAL_TABLE,
+    SERVICE_TABLE,
+    Nexthop,
+    Route,
+)
+from pltfrms.model.running.plan import Reason, Target
+from pltfrms.model.running.state import Phase, RoutingState
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target
 from tests.simulation.virtual import run_virtual
 

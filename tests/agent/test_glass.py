@@ -15,7 +15,7 @@ import pytest
 from pltfrms.agent.glass import SOCKET_NAME, run_glass
 from pltfrms.drivers.glass.client import GlassClient, GlassMachine, RouteQuestion
 from pltfrms.errors import UnavailableError
-from pltfrms.model.topology import GLASS_PORT
+from pltfrms.model.network.topology import GLASS_PORT
 from tests.namespaces import in_machine
 
 OURS = IPv6Network("2001:db8:f000::/48")

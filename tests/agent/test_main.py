@@ -15,7 +15,7 @@ import pytest
 
 from pltfrms import codec
 from pltfrms.agent.main import boot_word, controller_urls, main
-from pltfrms.model.plan import Allocation, Reason, Target
+from pltfrms.model.running.plan import Allocation, Reason, Target
 from pltfrms.specfile import load_platform, load_service
 from tests.faulty_disk import ERRNOS, FaultyDisk
 from tests.namespaces import in_machine
@@ -39,7 +39,7 @@ ONE = Allocation(
 
 @dataclass
 class Node:
-    """A machine with the files of fra-n1 and nobody else in the world."""
+    """A machine with the files of fra-n1 and nobody else in the world any more."""
 
     root: Path
     agent: subprocess.Popen[bytes] | None = None
@@ -70,6 +70,10 @@ class Node:
         for fabric in ("a", "b"):
             _ip(*f"link add fab-{fabric} type veth peer name wire-{fabric}".split())
             _ip(*f"link set wire-{fabric} up".split())
+            _ip(*f"link set fab-{fabric} up".split())
+        # What an edge told, and BIRD left.
+        for words in ("-4 route add default via inet6", "-6 route add default via"):
+            _ip(*f"{words} fe80::e:1 dev fab-a proto bird metric 32".split())
 
     def start(self) -> None:
         code = "import sys; from pltfrms.agent.main import main; sys.exit(main(sys.argv[1:]))"

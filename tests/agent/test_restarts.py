@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.model.state import Phase
+from pltfrms.model.running.state import Phase
 from tests.agent.bench import ONE, TWO, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
 

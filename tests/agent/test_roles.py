@@ -6,8 +6,9 @@ from ipaddress import IPv6Address, ip_network
 from unittest.mock import patch
 
 from pltfrms.agent.routing.far_witness import WAIT_SECONDS, FarWitness
-from pltfrms.model.balancer import BalancedService, Hook
-from pltfrms.model.machine import (
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.balancer import BalancedService, Hook
+from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
     INSTANCE_TABLE,
@@ -16,8 +17,7 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.plan import Target
-from pltfrms.model.topology import Platform
+from pltfrms.model.running.plan import Target
 from tests.agent.bench import WEB, Bench, Pinger, devices
 from tests.render.roles import PAIR, THREE
 from tests.simulation.virtual import run_virtual
@@ -211,5 +211,31 @@ def test_cut_off_it_serves_by_itself_and_still_asks_the_others_for_what_it_does_
             bench.network.set_route(other)
             await bench.passes(10.0)
             assert all(table(bench).values())
+
+    run_virtual(story())
+
+
+def test_a_session_whose_line_is_dead_does_not_say_that_others_have_gone() -> None:
+    """One with another datacenter is up for half a minute after nothing comes any more."""
+
+    async def story() -> None:
+        bench = Server(PAIR)
+        away = BgpState(name="edge.ams1", up=True, detail="Established")
+        bench.bird.states = (away,)
+        own, other = address("fra1", 1), address("fra2", 1)
+        async with bench.life():
+            await bench.order(balanced(replace(TARGET, platform=PAIR)))
+            for route in (own, other):
+                bench.network.set_route(route)
+            await bench.passes(1.0)
+            lines, bench.bird.bfd = bench.bird.bfd, frozenset()
+            bench.network.delete_route(other)
+            await bench.passes(10.0)
+            assert len(table(bench)) == 2, "a flow of the other one is still led there"
+            bench.bird.bfd = lines
+            await bench.passes(5.0)
+            assert len(table(bench)) == 2, "the session of the other one may still come"
+            await bench.passes(5.0)
+            assert len(table(bench)) == 1, "who is heard says that it has gone"
 
     run_virtual(story())

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pltfrms.agent.control.skew import TOLERANCE_MS, ClockSkew
 from pltfrms.agent.problems import Problems
-from pltfrms.model.api import HeartbeatReply
+from pltfrms.model.messages.api import HeartbeatReply
 from tests.agent.bench import Bench
 from tests.simulation.virtual import run_virtual
 

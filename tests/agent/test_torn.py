@@ -15,9 +15,9 @@ from pltfrms.agent.routing.costs import COSTS_FILE, Costs
 from pltfrms.agent.routing.memory import AGGREGATES_FILE, Memory
 from pltfrms.agent.routing.permits import PERMITS_FILE, Permits
 from pltfrms.agent.routing.policy import POLICY_FILE, Policy
-from pltfrms.model.machine import Instance
-from pltfrms.model.plan import Target
-from pltfrms.model.topology import Guards, NodePrefixes
+from pltfrms.model.network.topology import Guards, NodePrefixes
+from pltfrms.model.running.machine import Instance
+from pltfrms.model.running.plan import Target
 from tests.agent.bench import ONE, PLATFORM, WEB, Bench, make_target
 from tests.planner.targets import make_target as target_of
 from tests.simulation.virtual import run_virtual

@@ -8,9 +8,9 @@ import pytest
 from pltfrms import codec
 from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.drivers.aside import Here
-from pltfrms.model.api import SnapshotView
-from pltfrms.model.plan import Note, Reason, Target
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.running.plan import Note, Reason, Target
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.target import Makings
 from tests.strategies import (
     make_allocation,

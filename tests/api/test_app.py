@@ -15,7 +15,7 @@ from pltfrms.codec import decode, decode_fully, encode
 from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key, status_key
 from pltfrms.drivers.aside import Here
 from pltfrms.drivers.store.ports import Put
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     ErrorBody,
     Event,
@@ -27,9 +27,9 @@ from pltfrms.model.api import (
     SnapshotView,
     Verb,
 )
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.plan import Place, Stop, Target, TargetNews
-from pltfrms.model.state import Contact, MachineStatus
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.running.plan import Place, Stop, Target, TargetNews
+from pltfrms.model.running.state import Contact, MachineStatus
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform, make_spec

@@ -10,10 +10,10 @@ from pltfrms.api.app import make_app
 from pltfrms.codec import decode
 from pltfrms.drivers.glass.client import GlassMachine, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.api import ErrorBody
-from pltfrms.model.balancer import BalancerMode, BalancerView
-from pltfrms.model.glass import BalancerAnswers, RouteAnswers, RouteView, SessionText
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import ErrorBody
+from pltfrms.model.messages.glass import BalancerAnswers, RouteAnswers, RouteView, SessionText
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.balancer import BalancerMode, BalancerView
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform

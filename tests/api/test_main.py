@@ -13,8 +13,8 @@ import pytest
 from pltfrms.api.main import collect_garbage, main
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Change, SnapshotView
-from pltfrms.model.topology import CONTROLLER_PORT
+from pltfrms.model.messages.api import Change, SnapshotView
+from pltfrms.model.network.topology import CONTROLLER_PORT
 from pltfrms.specfile import load_platform
 from tests.namespaces import in_machine
 from tests.strategies import make_spec

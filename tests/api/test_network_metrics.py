@@ -7,9 +7,10 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from pltfrms.api.network_metrics import network_metrics
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import (
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import (
     AggregateStatus,
     Contact,
     MachineStatus,
@@ -19,7 +20,6 @@ from pltfrms.model.state import (
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.traffic import Override
 from tests.controller.test_network import make_peer
 from tests.strategies import make_platform, make_snapshot
 

@@ -9,8 +9,8 @@ import httpx2
 from pltfrms.api.app import make_app
 from pltfrms.codec import decode, encode
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
-from pltfrms.model.api import ErrorBody
-from pltfrms.model.requests import (
+from pltfrms.model.messages.api import ErrorBody
+from pltfrms.model.messages.requests import (
     Approval,
     ChangeRequest,
     RequestReply,

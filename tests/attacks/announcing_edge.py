@@ -19,8 +19,8 @@ from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.drivers.bird.daemon import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.model.machine import Route
-from pltfrms.model.plan import Target
+from pltfrms.model.running.machine import Route
+from pltfrms.model.running.plan import Target
 from tests.agent.bench import WEB, Bench
 from tests.attacks.flapping_world import EDGE, FLAPPED
 

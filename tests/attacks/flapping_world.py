@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Role
 from tests.agent.bench import WEB
 from tests.attacks.world import PLATFORM, World
 from tests.render.namespaces import eventually, run

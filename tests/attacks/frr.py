@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 
-from pltfrms.model.peering import Allowed, Peer, PeerKind
+from pltfrms.model.network.peering import Allowed, Peer, PeerKind
 from tests.attacks.world import OUR_ASN, PLATFORM, SPEAKERS, make_session
 
 BGPD = Path("/usr/lib/frr/bgpd")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pltfrms.model.peering import Reject
+from pltfrms.model.network.peering import Reject
 from tests.attacks.world import AGGREGATES, OUR_ASN, RUDE, VICTIM, World, world
 from tests.render.namespaces import eventually
 

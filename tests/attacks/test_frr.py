@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pltfrms.model.peering import Reject
+from pltfrms.model.network.peering import Reject
 from tests.attacks.frr import BGPD, FLOOD, FRRS, WITH_FRR, Frr, Said
 from tests.attacks.world import AGGREGATES, OUR_ASN, VICTIM, World, world
 from tests.render.namespaces import eventually

@@ -16,8 +16,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
-from pltfrms.model.peering import Allowed, OriginValidation, Peer, PeerKind, RtrCache, Session
-from pltfrms.model.topology import Aggregate, Datacenter, Link, Machine, Platform, Role
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import (
+    Allowed,
+    OriginValidation,
+    Peer,
+    PeerKind,
+    RtrCache,
+    Session,
+)
+from pltfrms.model.network.topology import Aggregate, Datacenter, Machine, Platform, Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.kernel import network_state
 from tests.render.namespaces import eventually, run

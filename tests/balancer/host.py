@@ -12,8 +12,8 @@ from pltfrms.drivers.balancer.ports import Balancer
 from pltfrms.drivers.kernel import bpf
 from pltfrms.drivers.kernel.bpf import Program, Side, packet_context
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.model.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
-from pltfrms.model.machine import SERVICE_TABLE, NetworkState, Route
+from pltfrms.model.running.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
+from pltfrms.model.running.machine import SERVICE_TABLE, NetworkState, Route
 from tests.balancer.actors import Part
 
 

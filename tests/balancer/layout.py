@@ -12,8 +12,17 @@ from ipaddress import (
 )
 
 from pltfrms.model.addresses import Address, Interface, Prefix
-from pltfrms.model.balancer import BalancedService, Candidate, CandidateState
-from pltfrms.model.machine import (
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import (
+    Aggregate,
+    Datacenter,
+    Machine,
+    Platform,
+    Role,
+    link_local,
+)
+from pltfrms.model.running.balancer import BalancedService, Candidate, CandidateState
+from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
     PROTO_BACKUP,
     PROTO_DRAINING,
@@ -23,20 +32,10 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import (
-    Aggregate,
-    Datacenter,
-    Machine,
-    Platform,
-    Role,
-    fabric_interface,
-    link_local,
-)
 from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_device
 from tests.balancer.actors import Actor
 
-FABRIC = fabric_interface("a")
+FABRIC = "fab-a"
 FABRIC_MTU = 1600
 CLIENT_ADDRESSES = 16
 """Of each family."""

@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from pltfrms.drivers.workload.process import _ip_commands
-from pltfrms.model.balancer import (
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.balancer import (
     BalancedService,
     BalancerCounts,
     BalancerTable,
     CandidateState,
     Hook,
 )
-from pltfrms.model.topology import Machine, Role
 from pltfrms.planner.balancing.balancing import hooks_of, settings_of
 from pltfrms.planner.balancing.rendezvous import Ranking, make_table
 from pltfrms.render.kernel import network_state

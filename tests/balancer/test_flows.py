@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from pltfrms.model.balancer import ServiceCounts
+from pltfrms.model.running.balancer import ServiceCounts
 from tests.balancer import packets
 from tests.balancer.flows import PORT, Verdict
 from tests.balancer.layout import API, FABRIC, WEB, Instance, addresses, client_addresses

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.state import (
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import (
     MachineStatus,
     RoutingState,
     RoutingStatus,
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.topology import Role
 from pltfrms.render.bird import policy_fingerprint
 from tests.cli.world import HEALTHY, PLATFORM
 

@@ -8,9 +8,9 @@ import pytest
 
 from pltfrms.cli.service import apply as applying
 from pltfrms.errors import ConflictError
-from pltfrms.model.api import Change, ChangeLine, PlanPreview
-from pltfrms.model.plan import Note, Place, Reason
-from pltfrms.model.state import Phase
+from pltfrms.model.messages.api import Change, ChangeLine, PlanPreview
+from pltfrms.model.running.plan import Note, Place, Reason
+from pltfrms.model.running.state import Phase
 from tests.cli.conftest import Run
 from tests.cli.world import (
     EXAMPLE,
@@ -41,7 +41,7 @@ def test_plan_with_changes_exits_3_and_says_why(run: Run, controller: FakeContro
     assert result.out.splitlines() == [
         "+ create service/web: 2 per datacenter",
         "  place web.fra.1-1 on fra-n1: the spec wants this replica and nothing runs it",
-        "! web.fra.2: no node has enough free cpu and memory",
+        "! web.fra.2: no node has enough room for it",
     ]
     assert controller.applied == []
     document = run("plan", WEB_FILE, "--json")

@@ -13,7 +13,8 @@ from pltfrms.cli.shared import connect as connecting
 from pltfrms.cli.shared.values import read_endpoint
 from pltfrms.codec import decode
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
-from pltfrms.model.balancer import (
+from pltfrms.model.messages.glass import BalancerAnswers
+from pltfrms.model.running.balancer import (
     BalancedService,
     BalancerMode,
     BalancerView,
@@ -25,7 +26,6 @@ from pltfrms.model.balancer import (
     ServiceCounts,
     TableView,
 )
-from pltfrms.model.glass import BalancerAnswers
 from pltfrms.planner.balancing.rendezvous import make_table, row_of, shares
 from tests.cli.conftest import Run
 from tests.cli.world import ALLOCATIONS, HEALTHY, PLATFORM, WEB, FakeController

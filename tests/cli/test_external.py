@@ -12,8 +12,8 @@ from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.platform.summary import summarize
 from pltfrms.lab.client.ready import missing_parts
-from pltfrms.model.api import SnapshotView
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.running.state import (
     MachineStatus,
     RoutingState,
     RoutingStatus,

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from pltfrms.model.api import InterventionReply
-from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.state import Load, Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.api import InterventionReply
+from pltfrms.model.messages.guards import Doubt, Guard, Verdict
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import Load, Snapshot
 from tests.cli.conftest import Run
 from tests.cli.routing_world import SETTLED, with_status
 from tests.cli.world import EXAMPLE, PLATFORM, FakeController, with_lost

@@ -15,7 +15,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.prober import ProbeReport
 from pltfrms.lab.client.probing import Measurement, PlannedFault
 from pltfrms.lab.client.ready import Answer, ReadyReport
-from pltfrms.model.service import Service
+from pltfrms.model.services.service import Service
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, WEB, FakeController, FakeLab, lab_info
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.cli.shared import output
-from pltfrms.model.api import Event
+from pltfrms.model.messages.api import Event
 from tests.cli.conftest import Run
 from tests.cli.routing_world import SETTLED
 from tests.cli.world import HEALTHY, NOW_MS, FakeController, with_lost

@@ -12,12 +12,12 @@ from pltfrms.cli.network import intervening
 from pltfrms.cli.network import network as network_module
 from pltfrms.cli.shared.complete import drainable
 from pltfrms.errors import ConflictError
-from pltfrms.model.api import InterventionChange, InterventionReply, Verb
-from pltfrms.model.guards import Effect, Guard, RoutingChange, Verdict
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.plan import Note, Reason
-from pltfrms.model.state import RoutingState
-from pltfrms.model.traffic import Override
+from pltfrms.model.messages.api import InterventionChange, InterventionReply, Verb
+from pltfrms.model.messages.guards import Effect, Guard, RoutingChange, Verdict
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Note, Reason
+from pltfrms.model.running.state import RoutingState
 from tests.cli.conftest import Run
 from tests.cli.routing_world import (
     SETTLED,
@@ -441,7 +441,7 @@ def test_a_node_that_does_not_get_empty_says_why(
     result = run("node", "drain", "fra-n1")
     assert result.code == 5
     assert "1 instances are still on fra-n1, and serve there; the drain goes on" in result.err
-    assert "web.fra.1: no node has enough free cpu and memory (fra-n2 is full)" in result.err
+    assert "web.fra.1: no node has enough room for it (fra-n2 is full)" in result.err
     assert "web.fra.2" not in result.err
 
 

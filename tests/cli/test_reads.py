@@ -10,8 +10,8 @@ import pytest
 
 from pltfrms.cli.shared.complete import fault_targets
 from pltfrms.codec import decode
-from pltfrms.model.api import Event, SnapshotView
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import Event, SnapshotView
+from pltfrms.model.network.topology import Role
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, FakeController, with_lost
 
@@ -215,6 +215,7 @@ def test_events_follows_from_the_last_one(run: Run, controller: FakeController) 
 @pytest.mark.parametrize("kind", ["platform", "service", "lab"])
 def test_schema(run: Run, kind: str) -> None:
     assert json.loads(run("schema", kind).out)["type"] == "object"
+    assert run("schema", kind, "--markdown").out.startswith(f"# All of `{kind}.yaml`")
 
 
 def test_render_writes_a_file_per_machine(run: Run, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pltfrms.drivers.operators.signatures import SshSignatures
-from pltfrms.model.api import ChangeLine, InterventionChange, Verb
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.topology import Operator
+from pltfrms.model.messages.api import ChangeLine, InterventionChange, Verb
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.topology import Operator
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, HEALTHY, FakeController
 

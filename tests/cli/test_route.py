@@ -11,9 +11,9 @@ from pltfrms.cli.network.community_words import community_words
 from pltfrms.cli.shared import connect as connecting
 from pltfrms.codec import decode
 from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.glass import RouteAnswers, RouteView, SessionText
-from pltfrms.model.peering import Reject
-from pltfrms.model.state import Contact, MachineView, SessionStatus
+from pltfrms.model.messages.glass import RouteAnswers, RouteView, SessionText
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.running.state import Contact, MachineView, SessionStatus
 from tests.cli.conftest import Run
 from tests.cli.world import HEALTHY, PLATFORM, FakeController
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pltfrms.cli.shared import confirming
-from pltfrms.model.api import ChangeLine
-from pltfrms.model.guards import Effect, Guard, RoutingChange, Verdict
-from pltfrms.model.interventions import Freeze, Interventions
-from pltfrms.model.state import RoutingState, RoutingStatus, Snapshot
+from pltfrms.model.messages.api import ChangeLine
+from pltfrms.model.messages.guards import Effect, Guard, RoutingChange, Verdict
+from pltfrms.model.network.interventions import Freeze, Interventions
+from pltfrms.model.running.state import RoutingState, RoutingStatus, Snapshot
 from tests.cli.conftest import Run
 from tests.cli.routing_world import SETTLED, with_interventions, with_routing, with_status
 from tests.cli.world import EXAMPLE, FakeController, with_lost

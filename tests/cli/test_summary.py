@@ -5,10 +5,11 @@ from dataclasses import replace
 from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.platform.summary import missing_replicas, replica_rows, service_row, summarize
-from pltfrms.model.api import SnapshotView
-from pltfrms.model.interventions import Drain, Freeze, Interventions
-from pltfrms.model.plan import Note, Reason
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Note, Reason
+from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
     MachineStatus,
@@ -19,7 +20,6 @@ from pltfrms.model.state import (
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.traffic import Override
 from pltfrms.planner.placement.explain import explain_service
 from tests.cli.world import HEALTHY, NOW_MS, WEB, known_last, with_lost, with_phase
 
@@ -199,9 +199,7 @@ def test_problems_and_notes_say_whose_they_are() -> None:
     note = Note(about="web.fra.2", reason=Reason.NO_CAPACITY, detail="needs 2 cores")
     summary = summarize(view(snapshot, note), NOW_MS)
     assert summary.problems == ("fra-n1: nft is missing",)
-    assert summary.notes == (
-        "web.fra.2: no node has enough free cpu and memory (needs 2 cores)",
-    )
+    assert summary.notes == ("web.fra.2: no node has enough room for it (needs 2 cores)",)
 
 
 def test_a_machine_in_contact_whose_controller_is_not_is_a_problem() -> None:

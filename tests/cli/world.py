@@ -9,7 +9,7 @@ from pltfrms.codec import decode
 from pltfrms.errors import ConflictError, NotFoundError, TwoPeopleError, UnavailableError
 from pltfrms.lab.client.client import FaultInfo, LabInfo, LabReport, MachineInfo
 from pltfrms.lab.protocol import LinkReport, Substitute
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     ChangeLine,
     Event,
@@ -18,10 +18,8 @@ from pltfrms.model.api import (
     PlanPreview,
     SnapshotView,
 )
-from pltfrms.model.guards import RoutingChange, Verdict
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step
-from pltfrms.model.requests import (
+from pltfrms.model.messages.guards import RoutingChange, Verdict
+from pltfrms.model.messages.requests import (
     Approval,
     ChangeRequest,
     RequestReply,
@@ -31,8 +29,10 @@ from pltfrms.model.requests import (
     Withdrawal,
     request_id,
 )
-from pltfrms.model.service import Service
-from pltfrms.model.state import (
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step
+from pltfrms.model.running.state import (
     AggregateStatus,
     Contact,
     InstanceStatus,
@@ -42,7 +42,7 @@ from pltfrms.model.state import (
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.two_people import wanted_sentence
 from pltfrms.specfile import load_platform, load_service
 

@@ -18,7 +18,7 @@ from pltfrms.drivers.balancer.ports import Balancer
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.errors import InvariantError, UnavailableError
-from pltfrms.model.balancer import (
+from pltfrms.model.running.balancer import (
     CHANCES,
     MAX_CANDIDATES,
     ROWS,

@@ -10,8 +10,8 @@ from pltfrms.controller.operations import Operations
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Heartbeat
-from pltfrms.model.state import MachineStatus
+from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.running.state import MachineStatus
 from tests.contracts.etcd import EtcdCluster
 from tests.strategies import make_platform
 

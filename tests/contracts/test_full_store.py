@@ -17,9 +17,9 @@ from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import StoreFullError, UnavailableError
-from pltfrms.model.api import Change, Event, Heartbeat
-from pltfrms.model.state import Contact, MachineStatus
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import Change, Event, Heartbeat
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Contact, MachineStatus
 from pltfrms.planner.upkeep import upkeep
 from tests.contracts.etcd import EtcdCluster
 from tests.strategies import make_platform, make_spec

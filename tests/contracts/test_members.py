@@ -14,7 +14,7 @@ from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.drivers.store.ports import Delete, Members, Put, Store
 from pltfrms.errors import StoreFullError, UnavailableError
-from pltfrms.model.store import NO_SPACE, StoreLook, StoreMember
+from pltfrms.model.messages.store import NO_SPACE, StoreLook, StoreMember
 from tests.contracts.conftest import SMALL_BYTES
 from tests.contracts.etcd import EtcdCluster
 

@@ -14,7 +14,7 @@ import pytest
 from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.ports import HostRoutes, Network
-from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
+from pltfrms.model.running.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 from tests.namespaces import in_machine
 
 FAR_END = IPv6Address("fe80::2")

@@ -11,7 +11,7 @@ from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
 from pltfrms.drivers.operators.ports import Signatures
 from pltfrms.drivers.operators.signatures import SshSignatures, sign
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.topology import Operator
+from pltfrms.model.network.topology import Operator
 
 TEXT = '{"platform": "example", "expires_ms": 1}'
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,14 @@ from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, Prober, Workload
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.machine import DeviceState, Instance, InstanceSpec, NetworkState
-from pltfrms.model.service import Probe, ProbeKind
+from pltfrms.model.running.machine import (
+    DeviceState,
+    Instance,
+    InstanceSpec,
+    NetworkState,
+    Outgoing,
+)
+from pltfrms.model.services.service import Probe, ProbeKind
 from tests.namespaces import in_machine
 
 SERVICE = (ip_address("198.51.100.1"), ip_address("2001:db8:100::1"))
@@ -80,6 +87,15 @@ class Machine:
             if f"missing device {name}" not in said:
                 found.add(name)
         return found
+
+    def addresses(self, instance: Instance) -> set[str]:
+        """Return the addresses of an instance towards the internet, and from before."""
+        if isinstance(self.workload, MemoryWorkload):
+            outgoing = self.workload.outgoing(instance.allocation) or Outgoing()
+            return {str(each.ip) for each in outgoing.addresses}
+        words = ("nsenter", "-t", str(instance.pid), "-n", "ip", "-j", "address", "show")
+        shown = subprocess.run((*words, "dev", "eth0"), check=True, capture_output=True)
+        return {each["local"] for each in json.loads(shown.stdout)[0]["addr_info"]}
 
     @contextlib.contextmanager
     def connections(self, instance: Instance) -> Iterator[list[socket.socket]]:
@@ -261,5 +277,22 @@ def test_connections_with_the_service_are_counted_until_they_end(play: Play) -> 
         await machine.workload.stop(instance, 1000)
         gone = await machine.prober.connections(instance, SERVICE)
         assert gone == CONNECTIONS_UNKNOWN
+
+    play(scenario)
+
+
+def test_a_running_instance_is_given_addresses_towards_the_internet(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        inside = (ip_network("10.0.0.0/8"), ip_network("fd00::/48"))
+        instance = await machine.workload.start(spec())
+        for wanted in (("192.0.2.7", "2001:db8:a::7"), ("192.0.2.8",), ("192.0.2.8",), ()):
+            addresses = tuple(map(ip_interface, wanted))
+            outgoing = Outgoing(addresses=addresses, inside=inside) if wanted else None
+            await machine.workload.renumber(instance, replace(spec(), outgoing=outgoing))
+            assert {*wanted} <= machine.addresses(instance)
+        assert await machine.workload.running() == {instance.allocation: instance}
+        await machine.workload.stop(instance, 0)
+        with pytest.raises(UnavailableError, match="does not run"):
+            await machine.workload.renumber(instance, spec())
 
     play(scenario)

@@ -12,11 +12,12 @@ from pltfrms.controller.state import PREFIX, Reader, Stored
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Heartbeat
-from pltfrms.model.machine import BgpState
-from pltfrms.model.plan import Target
-from pltfrms.model.state import InstanceStatus, MachineStatus, Phase, SessionStatus
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, SessionStatus
+from pltfrms.model.services.replicas import replicas_of
 from tests.simulation.virtual import VirtualClock
 
 START_SECONDS = 0.3
@@ -273,9 +274,9 @@ class Cluster:
         if known is None or stored.platform is None:
             return False
         wanted = sorted(
-            f"{dc.name}.{replica}"
-            for dc in stored.platform.datacenters
-            for replica in range(1, known.spec.per_datacenter + 1)
+            f"{datacenter}.{replica}"
+            for datacenter, count in replicas_of(stored.platform, known.spec).items()
+            for replica in range(1, count + 1)
         )
         allocations = [a for a in stored.allocations.values() if a.service == service]
         placed = sorted(f"{a.datacenter}.{a.replica}" for a in allocations)

@@ -10,9 +10,9 @@ import pytest
 from pltfrms.controller.operations import Operations
 from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.api import Change, Heartbeat, InterventionChange, Verb
-from pltfrms.model.guards import Guard
-from pltfrms.model.peering import (
+from pltfrms.model.messages.api import Change, Heartbeat, InterventionChange, Verb
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.peering import (
     OriginQuestion,
     OriginValidation,
     Peer,
@@ -22,8 +22,8 @@ from pltfrms.model.peering import (
     Session,
     Validity,
 )
-from pltfrms.model.state import Load, MachineStatus
-from pltfrms.model.topology import Aggregate, Platform
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.running.state import Load, MachineStatus
 from pltfrms.planner.changes.origins import answer
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual

@@ -8,9 +8,9 @@ from pltfrms.api.metrics import Metrics
 from pltfrms.controller import deciding
 from pltfrms.controller.state import service_key
 from pltfrms.drivers.store.ports import Delete, Put
-from pltfrms.model.api import Change
-from pltfrms.model.plan import Plan, Reason, Stop
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.plan import Plan, Reason, Stop
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.plan import make_plan
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import WEB, simulate

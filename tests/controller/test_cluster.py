@@ -16,10 +16,10 @@ from pltfrms.controller.state import WAITING_KEY, service_key
 from pltfrms.drivers.store.memory import WatchFault
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.api import Change
-from pltfrms.model.plan import Plan
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Plan
+from pltfrms.model.running.state import Snapshot
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform, make_spec

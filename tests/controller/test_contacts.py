@@ -1,7 +1,7 @@
 """Contact over time, as one controller sees it. TTL is 4 s."""
 
 from pltfrms.controller.contacts import Contacts
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.evidence import Evidence
 
 TTL = 4

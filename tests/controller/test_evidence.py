@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.state import Contact
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.explain import explain_service
 from tests.controller.cluster import Agent, Cluster
 from tests.controller.test_cluster import PLATFORM, simulate

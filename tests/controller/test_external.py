@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.errors import NotFoundError
-from pltfrms.model.api import Change, Heartbeat, InterventionChange, Verb
-from pltfrms.model.state import MachineStatus, RoutingState, RoutingStatus
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.messages.api import Change, Heartbeat, InterventionChange, Verb
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.state import MachineStatus, RoutingState, RoutingStatus
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.render.bird import policy_fingerprint

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from pltfrms.errors import UnavailableError
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.simulation.virtual import VirtualLoop

@@ -20,9 +20,9 @@ from pltfrms.controller.state import EVENTS, commit_mark, service_key
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.drivers.store.ports import Condition, Delete, Listing, Put
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Change, Event
-from pltfrms.model.plan import Plan, Reason, Stop
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import Change, Event
+from pltfrms.model.running.plan import Plan, Reason, Stop
+from pltfrms.model.running.state import Snapshot
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.strategies import make_spec

@@ -7,7 +7,7 @@ import pytest
 
 from pltfrms.drivers.store.ports import Listing
 from pltfrms.errors import InvariantError, UnavailableError, UsageError
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     Event,
     Heartbeat,
@@ -15,7 +15,7 @@ from pltfrms.model.api import (
     UnreadHeartbeat,
     Verb,
 )
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import WEB, simulate
 from tests.versions import make_rich_status

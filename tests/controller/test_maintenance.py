@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.errors import ConflictError, PltfrmsError
-from pltfrms.model.api import Change, InterventionChange, InterventionReply, Verb
-from pltfrms.model.guards import Guard
-from pltfrms.model.plan import Reason
+from pltfrms.model.messages.api import Change, InterventionChange, InterventionReply, Verb
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.running.plan import Reason
 from tests.controller.cluster import Cluster
 from tests.controller.test_network import WEB, simulate, told
 

@@ -13,13 +13,13 @@ from pltfrms.controller import turns as turns_module
 from pltfrms.controller.state import INTERVENTIONS_KEY
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
-from pltfrms.model.api import Change, Event, Heartbeat, InterventionChange, Verb
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import MachineStatus, RoutingState, RoutingStatus
-from pltfrms.model.topology import Link
+from pltfrms.model.messages.api import Change, Event, Heartbeat, InterventionChange, Verb
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import MachineStatus, RoutingState, RoutingStatus
 from pltfrms.planner.routing.turns import Turn
 from pltfrms.render import bird as bird_module
 from pltfrms.render.bird import policy_fingerprint

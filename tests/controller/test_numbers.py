@@ -9,9 +9,9 @@ from pltfrms.controller import deciding
 from pltfrms.controller.loop import BATCH_STEPS, PRUNE_SECONDS
 from pltfrms.controller.state import allocation_key, commit_mark
 from pltfrms.drivers.store.ports import Put
-from pltfrms.model.api import Change
-from pltfrms.model.plan import Plan
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.plan import Plan
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.plan import make_plan
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import WEB, simulate

@@ -17,9 +17,9 @@ from pltfrms.controller.contacts import why_nobody_is_judged
 from pltfrms.controller.loop import AUDIT_SECONDS, Controller
 from pltfrms.controller.state import PREFIX, Reader, allocation_key, service_key
 from pltfrms.drivers.store.ports import Delete, KeyValue, Listing, Put
-from pltfrms.model.api import Heartbeat
-from pltfrms.model.plan import Note, Reason
-from pltfrms.model.state import Load, MachineStatus, RoutingStatus
+from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.running.plan import Note, Reason
+from pltfrms.model.running.state import Load, MachineStatus, RoutingStatus
 from pltfrms.planner.placement.plan import make_plan
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate

@@ -19,10 +19,16 @@ from pltfrms.errors import (
     UnavailableError,
     UsageError,
 )
-from pltfrms.model.api import Change, Event, InterventionChange, Verb
-from pltfrms.model.guards import Guard
-from pltfrms.model.requests import RequestReply, RequestState, Signed, Wanted, request_id
-from pltfrms.model.topology import Guards, Operator, Platform, TwoPeople
+from pltfrms.model.messages.api import Change, Event, InterventionChange, Verb
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.messages.requests import (
+    RequestReply,
+    RequestState,
+    Signed,
+    Wanted,
+    request_id,
+)
+from pltfrms.model.network.topology import Guards, Operator, Platform, TwoPeople
 from tests.controller.cluster import Cluster
 from tests.controller.test_network import PLATFORM as BARE
 from tests.simulation.virtual import run_virtual

@@ -21,8 +21,8 @@ from pltfrms.controller.state import (
 from pltfrms.drivers.aside import SMALL
 from pltfrms.drivers.store.ports import KeyValue, Listing
 from pltfrms.drivers.store.watching import merged
-from pltfrms.model.api import Change
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.state import Snapshot
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec

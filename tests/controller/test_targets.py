@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.api import Change, Heartbeat
-from pltfrms.model.plan import Target
-from pltfrms.model.state import MachineStatus
+from pltfrms.model.messages.api import Change, Heartbeat
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import MachineStatus
 from pltfrms.planner.placement.target import Makings
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate

@@ -11,9 +11,9 @@ from pltfrms.controller import loop
 from pltfrms.controller.state import status_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Change, Event
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import InstanceStatus, MachineStatus, Phase
+from pltfrms.model.messages.api import Change, Event
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase
 from pltfrms.planner.upkeep import forgetting, upkeep
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import WEB, simulate

@@ -23,12 +23,12 @@ from pltfrms.controller.state import (
 )
 from pltfrms.drivers.store.ports import KeyValue, Listing, Put
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Change, Event, InterventionChange, UnreadHeartbeat, Verb
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation, LastNumber
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.api import Change, Event, InterventionChange, UnreadHeartbeat, Verb
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Allocation, LastNumber
+from pltfrms.model.running.state import Contact
+from pltfrms.model.services.service import Service
 from tests.controller.cluster import Cluster, Seat
 from tests.controller.test_cluster import PLATFORM, WEB, bring_up, watch
 from tests.simulation.virtual import run_beside, run_virtual

@@ -7,8 +7,8 @@ from pltfrms.lab.layout.assembly import make_parts, network_lines
 from pltfrms.lab.layout.speakers import BIRD, BIRD_CONFIG
 from pltfrms.lab.parts import LabParts, MachineParts
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.interventions import Blackhole, Interventions
-from pltfrms.model.lab import (
+from pltfrms.model.network.interventions import Blackhole, Interventions
+from pltfrms.model.network.lab import (
     Daemon,
     Lab,
     LabEyeball,
@@ -16,8 +16,8 @@ from pltfrms.model.lab import (
     LabNetwork,
     LabTransit,
 )
-from pltfrms.model.peering import Allowed, Peer, PeerKind, Session
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Allowed, Peer, PeerKind, Session
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions
 from pltfrms.render.kernel import network_state

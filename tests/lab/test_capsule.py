@@ -19,7 +19,7 @@ from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, Usage
 from pltfrms.lab.client.client import LabClient, find_lab, running_labs, start_capsule
 from pltfrms.lab.parts import LabParts, MachineParts
 from pltfrms.lab.rundir import directory_of
-from pltfrms.model.plan import Target
+from pltfrms.model.running.plan import Target
 from tests.cli.world import PLATFORM, WEB
 from tests.lab.labs import (
     CABLE,

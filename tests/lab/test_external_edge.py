@@ -10,7 +10,7 @@ from pltfrms.lab.client.client import LabClient, start_capsule
 from pltfrms.lab.layout.assembly import make_parts, network_lines
 from pltfrms.lab.layout.speakers import BIRD, BIRD_CONFIG
 from pltfrms.lab.parts import LabParts, MachineParts
-from pltfrms.model.lab import Lab
+from pltfrms.model.network.lab import Lab
 from pltfrms.render.bird import render_bird
 from pltfrms.render.external import render_external
 from pltfrms.render.kernel import network_state

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rig import Rig
-from pltfrms.model.state import Phase
+from pltfrms.model.running.state import Phase
 
 HERE = Path(__file__).parent
 FLOWS = 300
@@ -104,6 +104,15 @@ class Flows:
         if found:
             print("broken:", found, verdict["why"])  # noqa: T201 - shown when a test fails
         return found
+
+    def lose_an_instance(self) -> None:
+        """Kill one and see it come back: its own flows break, and no others."""
+        before = self.open()
+        victim = next(name for name in self.ready() if ".1-" in name)
+        self.rig.client.fault("instance/echo/fra/1")
+        assert set(self.broken()) <= {victim}
+        self.settle()
+        assert self.broken() == {victim: before[victim]}, "its return broke others"
 
     def forget(self) -> None:
         """Close all flows, and wait until what drains has gone."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench.rig import NEAREST, Rig
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 

@@ -40,12 +40,7 @@ def test_agents_that_end_break_nothing(flows: Flows) -> None:
 
 
 def test_an_instance_that_dies_takes_only_its_own_flows(flows: Flows) -> None:
-    before = flows.open()
-    victim = next(name for name in flows.ready() if ".1-" in name)
-    flows.rig.client.fault("instance/echo/fra/1")
-    assert set(flows.broken()) <= {victim}
-    flows.settle()
-    assert flows.broken() == {victim: before[victim]}, "its return broke others"
+    flows.lose_an_instance()
 
 
 def test_a_node_that_dies_takes_only_its_own_flows(flows: Flows) -> None:

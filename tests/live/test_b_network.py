@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from bench.rig import EXAMPLE, NEAREST, Rig
-from pltfrms.model.state import RoutingState
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import RoutingState
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 TRANSIT_AT_FRA = 'theirs: [203.0.113.0, "2001:db8:f000:1::"], bfd: true'

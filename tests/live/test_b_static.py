@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.rig import Rig
-from pltfrms.model.topology import link_local
+from pltfrms.model.network.topology import link_local
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -29,13 +29,14 @@ def test_controllers_gone_agent_restarted_node_rebooted(healthy: Rig) -> None:
     healthy.client.heal(f"daemon/{node}/agent")
     watcher.join()
     assert report["lost"] == 0
-    # Still without any controller: a rebooted node serves again, from its own disk.
-    healthy.client.boot(f"node/{node}")
 
     def announces() -> bool:
         routes = healthy.run("fra-e1", "ip", "route", "show", "198.51.100.1")
         return nexthop in routes
 
+    # Still without any controller: a rebooted node serves again, from its own disk.
+    healthy.client.boot(f"node/{node}")
+    healthy.wait("the death is seen", lambda: not announces(), 5)
     healthy.wait("the node announces from disk", announces, 30)
     assert healthy.probe("berlin", "--duration", "1s")["lost"] == 0
     healthy.client.heal(None)

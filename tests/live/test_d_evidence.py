@@ -15,7 +15,7 @@ from bench.losses import (
     slow_disks,
 )
 from bench.rig import Rig
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.rig import NEAREST, Rig, running_rig
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 from tests.live.flows import FLOWS, Flows
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(400)]
@@ -129,12 +129,13 @@ def test_controllers_and_store_killed(healthy: Rig) -> None:
 
 def test_a_server_boots_and_serves_without_any_controller(healthy: Rig) -> None:
     healthy.client.fault("controllers")
+
+    def announces() -> bool:
+        return "to-fra1" in healthy.aggregate_paths("hoster1")
+
     healthy.client.boot("machine/fra1")
-    healthy.wait(
-        "it announces from its own disk",
-        lambda: "to-fra1" in healthy.aggregate_paths("hoster1"),
-        60,
-    )
+    healthy.wait("its death is seen", lambda: not announces(), 5)
+    healthy.wait("it announces from its own disk", announces, 60)
     report = healthy.probe("berlin", "--duration", "3s")
     assert report["lost"] == 0
     assert answered(report, "before") == {"fra"}
@@ -161,12 +162,7 @@ def test_flows_spread_over_all_instances_of_a_server(flows: Flows) -> None:
 
 
 def test_an_instance_that_dies_takes_only_its_own_flows(flows: Flows) -> None:
-    before = flows.open()
-    victim = next(name for name in flows.ready() if ".1-" in name)
-    flows.rig.client.fault("instance/echo/fra/1")
-    assert set(flows.broken()) <= {victim}
-    flows.settle()
-    assert flows.broken() == {victim: before[victim]}, "its return broke others"
+    flows.lose_an_instance()
 
 
 def test_agent_and_bird_that_end_and_a_cut_backbone_break_nothing(flows: Flows) -> None:

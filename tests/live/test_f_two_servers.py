@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.rig import Rig, running_rig
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 from tests.live.flows import FLOWS, Flows
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(400)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pltfrms.codec import decode, decode_fully
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     Event,
     Heartbeat,
@@ -19,12 +19,12 @@ from pltfrms.model.api import (
     InterventionChange,
     SnapshotView,
 )
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation, LastNumber, Permit, Target
-from pltfrms.model.requests import ChangeRequest, Wanted
-from pltfrms.model.service import Service
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.requests import ChangeRequest, Wanted
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Allocation, LastNumber, Permit, Target
+from pltfrms.model.running.state import MachineStatus
+from pltfrms.model.services.service import Service
 
 DOCUMENTS = json.loads((Path(__file__).parent / "documents.json").read_text())
 STORED = (Platform, Interventions, Service, Allocation, LastNumber)

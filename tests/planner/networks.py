@@ -5,10 +5,11 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from hypothesis import strategies as st
 
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Link, Machine, Platform, Role
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.network.traffic import Override
 from tests.strategies import make_platform
 
 FOUR = ip_network("198.51.100.0/24")

@@ -1,7 +1,7 @@
 """The target of a machine, of a snapshot alone."""
 
-from pltfrms.model.plan import Target
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.target import Makings
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.errors import NotFoundError
-from pltfrms.model.plan import Place, Plan, Reason, Stop
-from pltfrms.model.state import AggregateStatus, Contact, MachineStatus, Snapshot
+from pltfrms.model.running.plan import Place, Plan, Reason, Stop
+from pltfrms.model.running.state import AggregateStatus, Contact, MachineStatus, Snapshot
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
 from tests.planner.targets import make_target

@@ -6,10 +6,10 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from pltfrms.model.api import Change
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.plan import Place, Plan, Step
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.plan import Place, Plan, Step
+from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
     MachineStatus,
@@ -17,10 +17,11 @@ from pltfrms.model.state import (
     Phase,
     Snapshot,
 )
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.placement.numbers import numbers_left
 from pltfrms.planner.placement.plan import make_plan
-from tests.strategies import make_platform, make_spec, with_all_ready
+from tests.strategies import make_node, make_platform, make_spec, with_all_ready
 
 
 def execute(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
@@ -91,6 +92,7 @@ _WEIGHTS = {
     "new-version": 2,
     "delete": 0.3,
     "remove-node": 0.4,
+    "add-node": 0.4,
     "drain-node": 3,
     "time": 2,
 }
@@ -139,12 +141,19 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
             cpu=random.choice((0.1, 0.3)),
             max_per_node=random.randint(1, 3),
         )
+        spec = _counted(spec, random)
         return apply_change(snapshot, Change(services=(spec,))).snapshot
     machines = snapshot.platform.machines
     if what == "remove-node" and len(machines) > 1:
         gone = random.choice(machines)
         kept = tuple(machine for machine in machines if machine is not gone)
         platform = replace(snapshot.platform, machines=kept)
+        return apply_change(snapshot, Change(platform=platform)).snapshot
+    if what == "add-node":
+        site = random.choice(snapshot.platform.datacenters).name
+        number = 1 + max((each.id for each in machines if each.datacenter == site), default=0)
+        node = make_node(f"{site}-n{number}", number, cpu=random.choice((1.0, 4.0)))
+        platform = replace(snapshot.platform, machines=(*machines, node))
         return apply_change(snapshot, Change(platform=platform)).snapshot
     name = random.choice((*snapshot.services, ""))
     if what == "new-version" and name:
@@ -155,6 +164,17 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     if what == "delete" and name:
         return delete_service(snapshot, name).snapshot
     return snapshot
+
+
+def _counted(spec: ServiceSpec, random: Random) -> ServiceSpec:
+    """Say in one of the ways how many replicas there are to be."""
+    how = random.choice(("everywhere", "by name", "both", "in all"))
+    if how == "in all":
+        return replace(spec, per_datacenter=0, total=random.randint(1, 7))
+    if how == "everywhere":
+        return spec
+    counts = (("fra", random.randint(1, 4)),)
+    return replace(spec, counts=counts, per_datacenter=spec.per_datacenter * (how == "both"))
 
 
 def _obey(snapshot: Snapshot, machine: str, random: Random) -> Snapshot:

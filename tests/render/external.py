@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Role
 from tests.render.platforms import SMALL, machine
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from pltfrms.model.peering import Allowed, Peer, PeerKind
-from pltfrms.model.topology import LinkKind
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.network.peering import Allowed, Peer, PeerKind
 from tests.render.platforms import IXP, SMALL, TRANSIT, session
 
 EDGE = "fra-e1"

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_network
 
-from pltfrms.model.lab import Lab, LabNetwork
-from pltfrms.model.peering import Allowed, Peer, PeerKind
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.lab import Lab, LabNetwork
+from pltfrms.model.network.peering import Allowed, Peer, PeerKind
+from pltfrms.model.network.topology import Platform, Role
 from tests.render.namespaces import Net
 from tests.render.platforms import SMALL, SMALL_LAB, machine, session
 

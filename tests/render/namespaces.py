@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pltfrms.model.lab import Lab
-from pltfrms.model.machine import NetworkState
-from pltfrms.model.peering import PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.peering import PeerKind
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.machine import NetworkState
 from pltfrms.render.bird import render_bird
 from pltfrms.render.internet import render_internet
 from pltfrms.render.kernel import internet_network_state, network_state

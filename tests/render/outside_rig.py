@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import NORMAL, Conditions
 from tests.render.namespaces import eventually, run

@@ -7,7 +7,7 @@ node of ours. `leaky` is missing there: no BIRD can play it (see `speaker`).
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from pltfrms.model.peering import (
+from pltfrms.model.network.peering import (
     Allowed,
     OriginValidation,
     Peer,
@@ -15,7 +15,7 @@ from pltfrms.model.peering import (
     RtrCache,
     Session,
 )
-from pltfrms.model.topology import Aggregate, Datacenter, Platform, Role
+from pltfrms.model.network.topology import Aggregate, Datacenter, Platform, Role
 from tests.render.platforms import machine
 
 EDGE = "fra-e1"
@@ -92,6 +92,7 @@ PLATFORM = Platform(
         CUSTOMER,
         PRIVATE,
         replace(_peer("leaky", PeerKind.PNI, 64507, _session(2, "x-leaky")), max_prefixes4=20),
+        _peer("merged", PeerKind.PNI, 64511, replace(_session(8), local_as=64510)),
     ),
     origin_validation=OriginValidation(caches=(RtrCache(address=ip_address("::1")),)),
 )
@@ -238,6 +239,7 @@ SAYINGS = (
     Said(peer="rs1", prefix="31.7.3.0/24", path=(3320, 64502), reason=9),
     Said(peer="cust1", prefix="31.16.5.0/24", path=(64501, 64506), reason=9),
     Said(peer="transit1", prefix="31.7.7.7/32", communities=(BLACKHOLE,), reason=10),
+    Said(peer="transit1", prefix="31.7.9.0/24", path=(64510,), reason=13),
     Said(peer="cust1", prefix="31.99.0.1/32", path=(), communities=(BLACKHOLE,), reason=10),
     Said(peer="cust1", prefix="31.16.2.0/24", path=(), communities=(BLACKHOLE,), reason=10),
 )
@@ -310,7 +312,7 @@ protocol static r_{name} {{
 {"".join(_route(said) for said in SAYINGS if _belongs(said, peer, family))}
 }}
 protocol bgp p_{name} {{
-  local {theirs} as {peer.asn}; neighbor {ours.ip} as {PLATFORM.asn};
+  local {theirs} as {peer.asn}; neighbor {ours.ip} as {session.local_as or PLATFORM.asn};
   interface "{session.interface}"; direct;
   local role {role}; {client} {secured} {"bfd on;" if session.bfd else ""}
   connect delay time 1; connect retry time 1; error wait time 1, 2;

@@ -2,9 +2,10 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Aggregate, Datacenter, Link, Machine, Platform, Role
+from pltfrms.model.network.lab import Lab, LabEyeball, LabIxp, LabTransit
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Aggregate, Datacenter, Machine, Platform, Role
 
 
 def machine(name: str, datacenter: str, role: Role, number: int) -> Machine:

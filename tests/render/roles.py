@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from pltfrms.model.topology import Datacenter, FurtherRole, Link, Machine, Platform, Role
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.topology import Datacenter, FurtherRole, Machine, Platform, Role
 from tests.render.platforms import SMALL
 
 MIB = 1024 * 1024

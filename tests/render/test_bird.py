@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.lab import Lab
-from pltfrms.model.topology import Aggregate, Datacenter, Link, Platform, Role
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.topology import Aggregate, Datacenter, Platform, Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions
 from pltfrms.render.internet import render_internet

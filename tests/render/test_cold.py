@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import Conditions

@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 
 from pltfrms.drivers.bird.daemon import BirdDaemon
-from pltfrms.model.peering import DefaultRoute
-from pltfrms.model.state import OutsideTable
-from pltfrms.model.topology import Guards, Platform
+from pltfrms.model.network.peering import DefaultRoute
+from pltfrms.model.network.topology import Guards, Platform
+from pltfrms.model.running.state import OutsideTable
 from pltfrms.planner.routing.way_back import has_way_back
 from pltfrms.render.bird import render_bird
 from tests.render.namespaces import Net, eventually, network

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
 from pltfrms.render.etcd import etcd_command, etcd_endpoints
 from tests.render.platforms import SMALL, machine
 

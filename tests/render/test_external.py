@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.bird import render_bird
 from pltfrms.render.external import render_external, render_external_daemons
 from pltfrms.render.kernel import network_state

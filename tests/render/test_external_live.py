@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.model.lab import Lab
+from pltfrms.model.network.lab import Lab
 from pltfrms.render.external import render_external
 from tests.render.external import OTHERS
 from tests.render.instances_world import address as instance_address

@@ -3,11 +3,11 @@
 import shutil
 import subprocess
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.filter import REASONS, render_filter
 from tests.render.filter_world import EDGE, PLATFORM, SHOP
 from tests.render.platforms import SMALL, TRANSIT, session
@@ -45,7 +45,7 @@ def test_only_ports_of_sessions_are_named() -> None:
 def test_every_drop_has_a_reason_and_no_chain_drops_by_itself() -> None:
     drops = [line for line in lines() if line.endswith("drop")]
     assert {line.split("counter name ")[1] for line in drops} == {f"{r} drop" for r in REASONS}
-    assert sum("policy accept;" in line for line in lines()) == 2
+    assert sum("policy accept;" in line for line in lines()) == 3
     assert not any("policy drop" in line for line in lines())
 
 
@@ -118,15 +118,82 @@ def test_a_customer_that_is_none_any_more_is_filtered_until_its_session_ends() -
     assert "45.20.0.0/22" in text
 
 
+def to_outside(platform: Platform) -> list[str]:
+    found = lines(platform)
+    return found[found.index("chain to_outside {") : found.index("chain to_edge {")]
+
+
+def in_rehearsal() -> Platform:
+    """Return a platform whose addresses are all private, behind a translating hoster."""
+    private = (ip_network("100.64.0.0/22"), ip_network("fd44::/48"))
+    aggregates = tuple(
+        replace(old, prefix=prefix)
+        for old, prefix in zip(PLATFORM.aggregates, private, strict=True)
+    )
+    ours = tuple(map(ip_interface, ("198.51.100.9/32", "2001:db8:9::9/128")))
+    far = replace(TRANSIT.sessions[0], multihop=3, ours=ours)
+    ends = (ip_address("192.168.7.2"), ip_address("198.18.77.7"))
+    link = replace(PLATFORM.links[0], endpoints=ends)
+    peers = (replace(TRANSIT, sessions=(far,)), *PLATFORM.peers[1:])
+    return replace(PLATFORM, aggregates=aggregates, links=(link,), peers=peers)
+
+
+def without_ipv4_inside() -> Platform:
+    return replace(in_rehearsal(), infrastructure4=None)
+
+
+def test_what_the_operator_announces_leaves_though_it_is_private_elsewhere() -> None:
+    found = to_outside(in_rehearsal())
+    for word, prefix in (("ip", "100.64.0.0/22"), ("ip6", "fd44::/48")):
+        passed = found.index(f"{word} saddr {{ {prefix} }} accept")
+        dropped = [line.startswith(f"{word} saddr {{") and "drop" in line for line in found]
+        assert passed < dropped.index(True)
+    assert not any("100.64.0.0/22" in line for line in to_outside(PLATFORM))
+
+
+def test_the_near_end_of_a_tunnel_may_be_private() -> None:
+    assert "ip saddr . ip daddr { 192.168.7.2 . 198.18.77.7 } accept" in to_outside(
+        in_rehearsal()
+    )
+
+
+def test_a_machine_behind_a_hoster_speaks_from_whatever_it_has_there() -> None:
+    found = to_outside(in_rehearsal())
+    uplink = 'oifname { "x-transit1" } fib saddr type local'
+    assert f"{uplink} ip saddr != {{ 10.0.0.0/8 }} accept" in found
+    assert f"{uplink} ip6 saddr != {{ fd00:77::/48 }} accept" in found
+    assert not any("fib" in line for line in to_outside(PLATFORM)), "it has no such port"
+    bare = to_outside(without_ipv4_inside())
+    assert f"{uplink} meta nfproto ipv4 accept" in bare
+
+
+def test_errors_leave_every_port_from_an_address_that_may_be_seen() -> None:
+    ours, theirs = (ip_interface("fe80::5/64"),), (ip_address("fe80::6"),)
+    alone = replace(TRANSIT.sessions[0], ours=ours, theirs=theirs)
+    transit = replace(TRANSIT, sessions=(alone,))
+    found = to_outside(replace(PLATFORM, peers=(transit, *PLATFORM.peers[1:])))
+    set_ = {
+        (line.split('"')[1], line.split(" saddr set ")[1].split()[0])
+        for line in found
+        if "saddr set" in line
+    }
+    assert {each for each in set_ if each[0] == "x-transit1"} == {
+        ("x-transit1", "198.51.100.0"),
+        ("x-transit1", "2001:db8:100::"),
+    }
+    assert ("x-shop", "203.0.113.21") in set_, "its own, where it has one"
+
+
 @pytest.mark.root
 @pytest.mark.skipif(shutil.which("nft") is None, reason="asks nft")
 @pytest.mark.parametrize("edge", [EDGE, "fra-e2", "ams-e1"])
 def test_nft_takes_it(edge: str) -> None:
     overlapping = replace(PLATFORM.aggregates[0], prefix=ip_network("198.51.100.128/25"))
     platform = replace(PLATFORM, aggregates=(*PLATFORM.aggregates, overlapping))
-    text = render_filter(platform, edge) or render_filter(SMALL, edge)
-    assert text
-    done = subprocess.run(
-        ("nft", "-c", "-f", "-"), input=text, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    texts = [render_filter(platform, edge) or render_filter(SMALL, edge)]
+    texts += [render_filter(each, EDGE) for each in (in_rehearsal(), without_ipv4_inside())]
+    for text in texts:
+        assert text
+        words = ("nft", "-c", "-f", "-")
+        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pltfrms.model.addresses import Interface
-from pltfrms.model.machine import NetworkState, Rule
-from pltfrms.model.topology import LinkKind
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.running.machine import NetworkState, Rule
 from pltfrms.render.kernel import internet_network_state, network_state
 from tests.render.platforms import SMALL, SMALL_LAB
 

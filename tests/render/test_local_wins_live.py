@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from pltfrms.model.lab import Lab
+from pltfrms.model.network.lab import Lab
 from tests.render.namespaces import Net, eventually, network
 from tests.render.platforms import SMALL
 from tests.render.test_bird_live import AGGREGATES, BOTH, family, route, service

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.asns import reserved_asns
-from pltfrms.model.interventions import Blackhole, Drain, Interventions
-from pltfrms.model.peering import (
+from pltfrms.model.network.asns import reserved_asns
+from pltfrms.model.network.interventions import Blackhole, Drain, Interventions
+from pltfrms.model.network.peering import (
     Allowed,
     OriginValidation,
     Peer,
@@ -18,8 +18,8 @@ from pltfrms.model.peering import (
     Reject,
     RtrCache,
 )
-from pltfrms.model.topology import Aggregate, Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Override
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import NORMAL, Conditions
 from pltfrms.render.outside import outside
@@ -93,7 +93,9 @@ def test_every_reason_is_there_with_its_number_and_its_words() -> None:
     for reject in Reject:
         wanted = f"define REFUSE_{reject.name} = {reject.number};  # {reject.sentence}\n"
         assert wanted in text
-        assert text.count(f"refuse(REFUSE_{reject.name})") >= (reject is not Reject.DRAINED)
+        assert text.count(f"refuse(REFUSE_{reject.name})") >= (
+            reject not in {Reject.DRAINED, Reject.LOOP}
+        )
 
 
 @pytest.mark.parametrize(
@@ -130,9 +132,9 @@ def test_traffic_for_others_always_comes_through_us() -> None:
 
 def test_only_peers_that_speak_it_hear_of_blackholes() -> None:
     text = render_bird(PLATFORM, EDGE)
-    assert "announce_blackhole();" in session_text(text, "peer.transit1.ipv4")
-    assert "announce_blackhole();" not in session_text(text, "peer.transit2.ipv4")
-    assert "announce_blackhole();" not in session_text(text, "peer.cust1.ipv4")
+    assert "is_blackhole_of_ours()" in session_text(text, "peer.transit1.ipv4")
+    assert "is_blackhole_of_ours()" not in session_text(text, "peer.transit2.ipv4")
+    assert "is_blackhole_of_ours()" not in session_text(text, "peer.cust1.ipv4")
     assert "accept_blackhole(" not in session_text(text, "peer.transit1.ipv4")
 
 

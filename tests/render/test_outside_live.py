@@ -9,9 +9,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from pltfrms.model.interventions import Blackhole, Drain, Interventions
-from pltfrms.model.peering import PeerKind, Reject
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Blackhole, Drain, Interventions
+from pltfrms.model.network.peering import PeerKind, Reject
+from pltfrms.model.network.traffic import Override
 from pltfrms.render.conditions import Conditions
 from tests.render.namespaces import eventually
 from tests.render.outside_rig import Rig, rig
@@ -320,7 +320,7 @@ def test_too_many_routes_close_a_session_that_comes_back_by_itself(net: Rig) -> 
 def test_sessions_wait_while_the_outside_is_held(net: Rig) -> None:
     net.apply(Conditions(hold_outside=True))
     assert eventually(
-        lambda: net.birdc("edge", 'show protocols "peer.*"').count(" down ") == 11
+        lambda: net.birdc("edge", 'show protocols "peer.*"').count(" down ") == 12
     )
     assert eventually(lambda: not net.seen("transit1"), 3)
     net.apply()

@@ -4,8 +4,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from pltfrms.model.plan import Permit
-from pltfrms.model.topology import Guards, NodePrefixes
+from pltfrms.model.network.topology import Guards, NodePrefixes
+from pltfrms.model.running.plan import Permit
 from pltfrms.render.bird import policy_fingerprint, render_bird
 from pltfrms.render.conditions import Conditions
 from tests.render.instances_world import PLATFORM

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.topology import Guards, NodePrefixes
+from pltfrms.model.network.topology import Guards, NodePrefixes
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions
 from tests.render.instances_world import (

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.model.topology import Datacenter, Link, LinkKind, Machine, Platform, Role
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.mesh import managed_edges, mesh
 from tests.render.platforms import SMALL, machine

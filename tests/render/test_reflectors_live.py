@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pltfrms.model.lab import Lab
+from pltfrms.model.network.lab import Lab
 from tests.render.instances_world import address, instance, instance_device, ready
 from tests.render.namespaces import Net, eventually, network
 from tests.render.test_bird_live import AGGREGATES, family, route, service

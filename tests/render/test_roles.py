@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.model.peering import Peer
-from pltfrms.model.topology import Guards, NodePrefixes, Platform, Role, link_local
+from pltfrms.model.network.peering import Peer
+from pltfrms.model.network.topology import Guards, NodePrefixes, Platform, Role, link_local
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions
 from pltfrms.render.kernel import network_state

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from pltfrms.model.lab import Lab
+from pltfrms.model.network.lab import Lab
 from tests.render.namespaces import Net, eventually, network
 from tests.render.roles import MIXED
 from tests.render.test_bird_live import BOTH, family, no_service, route

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pltfrms.model.lab import Lab
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.load import load_lab, load_platform
 
 DIRECTORY = Path(__file__).parent

@@ -15,7 +15,7 @@ from pltfrms.errors import NotFoundError
 from pltfrms.lab.client.client import LabClient, find_lab
 from pltfrms.lab.client.ready import ReadyReport
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.lab import Daemon
+from pltfrms.model.network.lab import Daemon
 from tests.shapes.shapes import DIRECTORY, WITH_LABS, Shape, read
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]

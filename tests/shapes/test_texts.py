@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pltfrms.lab.layout.assembly import make_parts
-from pltfrms.model.announcements import announcements
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.lab import Daemon
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.lab import Daemon
 from pltfrms.render.bird import render_bird
 from pltfrms.render.filter import render_filter
 from pltfrms.render.internet import render_internet

@@ -63,10 +63,4 @@ LABS = (
         new="asn: 64601 # <-",
         says="64601 is already the ASN of transit1",
     ),
-    Bad(
-        name="eyeball whose interface name is too long",
-        old="    rotterdam:",
-        new="    rotterdam-harbour: # <-",
-        says="to-rotterdam-harbour has 20 bytes",
-    ),
 )

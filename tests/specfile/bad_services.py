@@ -26,6 +26,11 @@ SERVICES = (
         "{per_datacenter: 2}\negress: {allow: [example.com]}",
         "'example.com' is neither a prefix nor a port",
     ),
+    _replicas(
+        "egress to a place that only one machine knows",
+        '{per_datacenter: 2}\negress: {allow: ["2001:db8::%x/32"]}',
+        "2001:db8::%x/32 has a scope (leave out %x)",
+    ),
     _probe("no probe", "", "probe: is missing"),
     _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
     _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),
@@ -40,6 +45,30 @@ SERVICES = (
         "grace shorter than a timeout",
         "probe: {tcp: 80, timeout: 2s, grace: 1s}",
         "shorter than one timeout",
+    ),
+    *(
+        Bad(name=name, old=_PROBE, new=f"{_PROBE}\n{said} # <-", says=says)
+        for name, said, says in (
+            ("an address of no aggregate", "addresses: [192.0.2.1]", "is in no aggregate"),
+            ("a network address", "addresses: [198.51.100.0]", "is the network address"),
+            ("a broadcast address", "addresses: [198.51.100.255]", "is the broadcast address"),
+            (
+                "a subnet-router anycast address",
+                'addresses: ["2001:db8:100::"]',
+                "is the subnet-router anycast address",
+            ),
+            (
+                "an address twice",
+                "addresses: [198.51.100.9, 198.51.100.9]",
+                "198.51.100.9 is in the list twice",
+            ),
+            ("an unknown aggregate", "aggregate: 192.0.2.0/24", "there is no aggregate"),
+            (
+                "aggregate and addresses",
+                "addresses: [198.51.100.9]\naggregate: 198.51.100.0/24",
+                "there are addresses too",
+            ),
+        )
     ),
     _replicas("zero replicas", "{per_datacenter: 0}", "must be at least 1"),
     _replicas("true as number", "{per_datacenter: true}", "must be a whole number, not true"),

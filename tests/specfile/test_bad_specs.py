@@ -8,8 +8,12 @@ import pytest
 
 from pltfrms.errors import Problem, SpecError
 from pltfrms.specfile import load_lab, load_platform, load_service
+from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_labs import LABS
+from tests.specfile.bad_ports import PORTS
+from tests.specfile.bad_replicas import REPLICAS
 from tests.specfile.bad_services import SERVICES
+from tests.specfile.bad_sessions import SESSIONS
 from tests.specfile.bad_specs import PLATFORMS, Bad
 
 EXAMPLE = Path("examples/three-datacenters")
@@ -45,14 +49,14 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
     assert list(problems) == sorted(problems, key=lambda problem: problem.line)
 
 
-@pytest.mark.parametrize("bad", PLATFORMS, ids=names)
+@pytest.mark.parametrize("bad", [*PLATFORMS, *AGGREGATES, *SESSIONS, *PORTS], ids=names)
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("platform.yaml", bad, tmp_path)
     problems = problems_of(lambda: load_platform(path))
     assert_said(problems, bad, path, line)
 
 
-@pytest.mark.parametrize("bad", SERVICES, ids=names)
+@pytest.mark.parametrize("bad", [*SERVICES, *REPLICAS], ids=names)
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)
     platform = load_platform(EXAMPLE / "platform.yaml")

@@ -14,10 +14,11 @@ from ruamel.yaml import YAML
 
 from pltfrms.codec import decode, encode
 from pltfrms.errors import Problem, SpecError
-from pltfrms.model.lab import Lab
-from pltfrms.model.peering import Session
-from pltfrms.model.service import ProbeKind, ServiceSpec
-from pltfrms.model.topology import AnnouncePolicy, Link, Platform, Role, Timers
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import AnnouncePolicy, Platform, Role, Timers
+from pltfrms.model.services.service import ProbeKind, ServiceSpec
 from pltfrms.specfile import (
     check_platform,
     check_service,

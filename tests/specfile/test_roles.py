@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.errors import SpecError
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.topology import Platform, Role
 from pltfrms.specfile.load import load_platform
 
 SHORT = "machines: {fra1: {cpu: 4, memory: 8GiB}}"
@@ -74,6 +74,21 @@ def test_two_machines_need_a_fabric_between_them(tmp_path: Path) -> None:
         ("machines: {fra1: {memory: 4GiB}}", "must be more than 0; cores", 7),
         ("machines: {fra: {cpu: 4, memory: 8GiB}}", "id 0 is outside 1..250", 7),
         ("machines: {fra1: {roles: [boss], cpu: 4, memory: 8GiB}}", "boss", 7),
+        (
+            """fabrics: [a]
+    edges: {fra1: {fabrics: {a: {interface: eth1}}}}
+    nodes: {fra1: {cpu: 4, memory: 8GiB, fabrics: {a: {interface: eth2}}}}
+    controllers: {fra1: {fabrics: {a: {interface: eth1}}}}""",
+            "eth2, and eth1 in edges; say it once",
+            9,
+        ),
+        (
+            """edges: {fra1: {rack: r1}}
+    nodes: {fra1: {cpu: 4, memory: 8GiB}}
+    controllers: {fra1: {rack: r2}}""",
+            "r2, and r1 in edges; say it once",
+            9,
+        ),
         (f"{SHORT}\n    edges: [fra1]", "fra1 also stands in another section", 7),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from pltfrms.model.interventions import Freeze
+from pltfrms.model.network.interventions import Freeze
 
 FROZEN_FILE: Final = "frozen"
 """In the runtime directory: freezes this machine for as long as it is there."""

@@ -14,8 +14,8 @@ from pltfrms.codec import encode
 from pltfrms.drivers.glass.server import LookingGlass
 from pltfrms.drivers.listening import bind6
 from pltfrms.errors import UsageError
-from pltfrms.model.balancer import ROWS, BalancerView
-from pltfrms.model.topology import GLASS_PORT
+from pltfrms.model.network.topology import GLASS_PORT
+from pltfrms.model.running.balancer import ROWS, BalancerView
 
 SOCKET_NAME = "bird-readonly.ctl"
 _AGAIN_SECONDS = 1.0

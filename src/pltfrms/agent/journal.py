@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 
 from pltfrms.drivers.ports import Clock
-from pltfrms.model.api import Event
-from pltfrms.model.texts import with_short_texts
+from pltfrms.model.messages.api import Event
+from pltfrms.model.running.texts import with_short_texts
 
 MAX_EVENTS: Final = 1000
 """While no controller answers, the oldest events beyond this are forgotten."""

@@ -18,6 +18,7 @@ from pltfrms.agent.director.director import Director
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.instances.instances import Instances
 from pltfrms.agent.journal import Journal
+from pltfrms.agent.network.egress import EgressFilter
 from pltfrms.agent.network.filter import EdgeFilter
 from pltfrms.agent.network.kernel import Kernel, RouteSource
 from pltfrms.agent.network.loads import Loads
@@ -32,9 +33,9 @@ from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.routing.underlay import Underlay
 from pltfrms.agent.routing.way_back import WayBack
 from pltfrms.agent.world import World
-from pltfrms.model.api import HeartbeatReply
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import HeartbeatReply
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import MachineStatus
 from pltfrms.render.kernel import network_state
 
 _AGAIN_SECONDS = 1.0
@@ -44,13 +45,13 @@ _log = structlog.get_logger()
 class Agent:
     """The parts of an agent, connected."""
 
+    _applied = (0, "")
+    """Generation of the target that is applied, and what it is made of."""
+
     def __init__(self, world: World, targets: Targets) -> None:
         """Prepare for the machine of `targets`."""
         machine = targets.machine
-        self._about = f"machine/{machine}"
-        self._targets = targets
-        self._applied = (0, "")
-        """Generation of the target that is applied, and what it is made of."""
+        self._about, self._targets = f"machine/{machine}", targets
         self._me = targets.current.platform.machine(machine)
         self._poked = asyncio.Event()
         self._journal = journal = Journal(machine, world.clock, self._poked.set)
@@ -79,7 +80,8 @@ class Agent:
             controller_at=lambda: self._reporter.answered_at,
         )
         self._routing = Routing(around, machine)
-        self._way_back = WayBack(around, self._about, lambda: self._routing.platform)
+        self._way_back = WayBack(around, machine, lambda: self._routing.platform)
+        self._announcer.way_back = self._way_back.known
         self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
         self._underlay = Underlay(world, problems, frost)
         self._filter = EdgeFilter(
@@ -90,6 +92,7 @@ class Agent:
         self._instances = Instances(
             world, journal, problems, self._settle, lambda: self._director.reachable
         )
+        self._egress = EgressFilter(world, journal, problems, frost, self._instances.leavers)
         self._kernel = Kernel(world, journal, problems, self._about, self._sources(), frost)
         self._fetcher = Fetcher(world, problems, targets, self._follow)
         self._skew = ClockSkew(problems)
@@ -117,6 +120,7 @@ class Agent:
             if self._me.forwards:
                 tasks.create_task(self._keep("director", self._director.run))
             if self._me.has(Role.NODE):
+                tasks.create_task(self._keep("egress", self._egress.run))
                 tasks.create_task(self._instances.run())
             if self._me.has(Role.EDGE):
                 tasks.create_task(self._keep("tunnels", self._tunnels.run))
@@ -187,6 +191,7 @@ class Agent:
             self._routing.want(target.platform, target.interventions)
         with self._problems.watch("instances of the target"):
             self._instances.apply(target, self._targets.versions)
+            self._egress.want(target.platform, target.machine)
         with self._problems.watch("links of the target"):
             self._costs.apply(target.platform)
             self._loads.want(target.platform, target.machine)
@@ -206,6 +211,7 @@ class Agent:
 
     async def _settle(self) -> None:
         self._poked.set()
+        self._egress.hear()
         addresses = self._instances.addresses()
         # An instance is announced when it can take packets; one that goes is withdrawn first.
         if addresses.keys() - (self._director.reachable or frozenset()):

@@ -34,8 +34,9 @@ from pltfrms.drivers.wireguard.kernel import WireGuard
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.topology import Platform, Role, controller_url
-from pltfrms.model.tunnels import BACKBONE_FILE
+from pltfrms.model.network.topology import Platform, Role, controller_url
+from pltfrms.model.network.tunnels import BACKBONE_FILE
+from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
 
 MACHINE_FILE = "machine"
@@ -154,6 +155,7 @@ def _world(directories: Directories, targets: Targets) -> World:
         archive=MrtArchive(directories.state / "mrt"),
         tunnels=WireGuard(directories.config / BACKBONE_FILE),
         packet_filter=NftTable(FILTER_TABLE),
+        egress_filter=NftTable(EGRESS_TABLE),
         balancer=KernelBalancer(directories.runtime / "bpf", network),
         byte_counts=byte_counts,
         frozen_here=(directories.runtime / FROZEN_FILE).exists,

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.texts import shortened
+from pltfrms.model.running.texts import shortened
 
 MAX_SENTENCES: Final = 50
 _log = structlog.get_logger()

@@ -43,6 +43,9 @@ class World:
     archive: Archive
     tunnels: TunnelDriver
     packet_filter: PacketFilter
+    """Of an edge: what comes in from outside."""
+    egress_filter: PacketFilter
+    """Of a node: what its instances send to the internet."""
     balancer: Balancer
     byte_counts: Callable[[], Mapping[str, ByteCounts]]
     """What the kernel has counted on the machine's network devices, by name; or OSError."""

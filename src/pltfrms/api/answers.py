@@ -7,9 +7,9 @@ from typing import Any, cast, get_type_hints
 
 from pltfrms.codec import encode
 from pltfrms.drivers.ports import Aside
-from pltfrms.model.api import SnapshotView
-from pltfrms.model.plan import Target, TargetNews
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.running.plan import Target, TargetNews
+from pltfrms.model.running.state import Snapshot
 
 _SHORT = frozenset({"now_ms", "machines"})
 """Of a snapshot: what passes with time, and is short."""

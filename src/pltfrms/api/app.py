@@ -1,4 +1,4 @@
-"""The HTTP API of a controller, as `pltfrms.model.api` documents it."""
+"""The HTTP API of a controller, as `pltfrms.model.messages.api` documents it."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ from pltfrms.errors import (
     UnclearError,
     UsageError,
 )
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     ErrorBody,
     Event,

@@ -18,8 +18,8 @@ from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
 from pltfrms.drivers.glass.client import Glass, GlassMachine
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import ROWS, BalancerView
-from pltfrms.model.glass import BalancerAnswers
+from pltfrms.model.messages.glass import BalancerAnswers
+from pltfrms.model.running.balancer import ROWS, BalancerView
 
 _JSON = "application/json"
 _AT_ONCE = 64

@@ -18,8 +18,8 @@ from pltfrms.codec import encode
 from pltfrms.controller.operations import Operations
 from pltfrms.drivers.glass.client import Glass, GlassMachine, RouteQuestion, route_commands
 from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.glass import RouteAnswers, RouteView
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.messages.glass import RouteAnswers, RouteView
+from pltfrms.model.network.topology import Platform, Role
 
 _JSON = "application/json"
 

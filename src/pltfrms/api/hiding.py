@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Final
 
-from pltfrms.model.api import SnapshotView
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.topology import Platform
 
 HIDDEN: Final = "(hidden)"
 """Stands for a password: that there is one may be known."""

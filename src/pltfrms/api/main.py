@@ -31,7 +31,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.topology import CONTROLLER_PORT, Platform, Role
+from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
 from pltfrms.render.etcd import etcd_endpoints
 from pltfrms.specfile import load_platform
 

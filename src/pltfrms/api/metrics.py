@@ -1,4 +1,4 @@
-"""What Prometheus may know of a controller. Reasons are `model.plan.Reason`, word for word."""
+"""What Prometheus may know of a controller. Reasons are those of plans, word for word."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from pltfrms.api.network_metrics import network_metrics
 from pltfrms.controller.loop import Controller
 from pltfrms.errors import UnavailableError
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.state import Snapshot
 
 
 class Metrics:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.state import Contact, MachineStatus, RoutingState, Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import Contact, MachineStatus, RoutingState, Snapshot
 from pltfrms.planner.routing.expiry import ending_overrides
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 from pltfrms.planner.routing.way_back import has_way_back

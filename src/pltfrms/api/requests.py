@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from pltfrms.api.bodies import JSON, body_of, json_of
 from pltfrms.codec import encode
 from pltfrms.controller.requests import Requests
-from pltfrms.model.requests import Approval, ChangeRequest, Signed, Withdrawal
+from pltfrms.model.messages.requests import Approval, ChangeRequest, Signed, Withdrawal
 
 
 def add_request_routes(app: FastAPI, requests: Requests) -> None:

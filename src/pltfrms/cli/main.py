@@ -74,13 +74,17 @@ ENTRIES = {
         "pltfrms.cli.platform.shell", "completion", "Print shell completion code"
     ),
     "version": Entry("pltfrms.cli.platform.shell", "version", "Print the version"),
+    "doctor": Entry(
+        "pltfrms.cli.machine.doctor", "doctor", "Check ports and system of this machine"
+    ),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
 }
 
 EPILOG = """\b
 Exit codes: 0 done or nothing to do, 2 wrong words or spec, 3 changes pending (plan),
-            4 conflict, or a guard forbids it, 5 somebody does not answer, 70 a bug of ours.
+            4 conflict, a guard forbids it, or something to do (doctor),
+            5 somebody does not answer, 70 a bug of ours.
 The options above may stand before or after a command."""
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pltfrms.drivers.store.ports import LeaseTime
-from pltfrms.model.state import Contact, MachineView
+from pltfrms.model.running.state import Contact, MachineView
 from pltfrms.planner.placement.evidence import Evidence
 
 CONFIRM_SECONDS = 0.5

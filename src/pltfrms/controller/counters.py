@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from pltfrms.model.plan import Reason
+from pltfrms.model.running.plan import Reason
 
 
 @dataclass(slots=True)

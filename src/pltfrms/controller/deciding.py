@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.judging import signed
 from pltfrms.drivers.ports import Aside
-from pltfrms.model.plan import Note, Plan, Reason
-from pltfrms.model.state import MachineStatus, Snapshot
+from pltfrms.model.running.plan import Note, Plan, Reason
+from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan
@@ -49,7 +49,12 @@ def work_of(snapshot: Snapshot) -> int:
     """Return how much there is to look at: replicas that run or are to run, and machines."""
     everywhere = snapshot.platform.datacenters
     specs = [service.spec for service in snapshot.services.values()]
-    wanted = sum(spec.per_datacenter * len(spec.datacenters or everywhere) for spec in specs)
+    wanted = sum(
+        spec.total
+        + sum(count for _, count in spec.counts)
+        + spec.per_datacenter * len(spec.datacenters or everywhere)
+        for spec in specs
+    )
     return max(len(snapshot.allocations), wanted) + len(snapshot.statuses)
 
 

@@ -17,9 +17,9 @@ from pltfrms.controller.view import View
 from pltfrms.drivers.store.ports import Put, Store
 from pltfrms.drivers.store.transaction import batches
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
-from pltfrms.model.api import Event, Heartbeat, HeartbeatReply, UnreadHeartbeat
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.texts import STATUS_BYTES_MAX, smaller_statuses
+from pltfrms.model.messages.api import Event, Heartbeat, HeartbeatReply, UnreadHeartbeat
+from pltfrms.model.running.state import MachineStatus
+from pltfrms.model.running.texts import STATUS_BYTES_MAX, smaller_statuses
 
 TIMEOUT_SECONDS = 1.2
 """An agent that waits longer than this had better ask another controller."""

@@ -19,9 +19,9 @@ from pltfrms.controller.loop import Controller
 from pltfrms.controller.state import INTERVENTIONS_KEY, commit_mark
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import NotFoundError
-from pltfrms.model.api import InterventionChange, InterventionReply, Verb
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import InterventionChange, InterventionReply, Verb
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.interventions import apply_intervention, named
 
 _TOLD = {

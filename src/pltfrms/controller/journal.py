@@ -17,9 +17,9 @@ from pltfrms.drivers.store.ports import Delete, KeyValue, Put, Store
 from pltfrms.drivers.store.transaction import batches
 from pltfrms.drivers.store.watching import Tail
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Event
-from pltfrms.model.store import KindSize
-from pltfrms.model.texts import EVENT_BYTES_MAX, shortened, with_short_texts
+from pltfrms.model.messages.api import Event
+from pltfrms.model.messages.store import KindSize
+from pltfrms.model.running.texts import EVENT_BYTES_MAX, shortened, with_short_texts
 
 MACHINE_IN_CONTACT = "machine in contact"
 KEPT_COUNT = 1000

@@ -9,13 +9,14 @@ from pltfrms.controller.journal import EventLog
 from pltfrms.controller.state import request_key, unchanged_since
 from pltfrms.drivers.store.ports import Condition, Put
 from pltfrms.errors import ConflictError, TwoPeopleError
-from pltfrms.model.api import Change, InterventionChange
-from pltfrms.model.guards import Doubt, Guard, RoutingChange, Verdict
-from pltfrms.model.requests import ChangeRequest, Wanted
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import Change, InterventionChange
+from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
+from pltfrms.model.messages.requests import ChangeRequest, Wanted
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from pltfrms.planner.changes.origins import Answers, Claim, claims, judge_claims
+from pltfrms.planner.changes.removals import judge_removals
 from pltfrms.planner.changes.routing_diff import routing_changes
 from pltfrms.planner.changes.two_people import why_two
 from pltfrms.planner.changes.ways import measured
@@ -79,7 +80,11 @@ def judge(before: Snapshot, after: Snapshot, now_ms: int) -> Judgement:
     proposal = make_proposal(*platforms, *interventions, now_ms, measured(before))
     return Judgement(
         routing=routing_changes(*platforms, *interventions, now_ms),
-        verdicts=(*verdicts_of(proposal), *judge_maintenance(before, after, now_ms)),
+        verdicts=(
+            *verdicts_of(proposal),
+            *judge_maintenance(before, after, now_ms),
+            *judge_removals(before, after, now_ms),
+        ),
         doubts=doubts_of(proposal),
         claims=claims(proposal),
     )

@@ -39,10 +39,10 @@ from pltfrms.drivers.ports import Aside, Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Members, Put, Store
 from pltfrms.drivers.store.transaction import MAX_OPERATIONS, batches
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Event
-from pltfrms.model.plan import LastNumber, Note, Place, Plan, Reason, Step
-from pltfrms.model.state import Contact, Snapshot
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.messages.api import Event
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.plan import LastNumber, Note, Place, Plan, Reason, Step
+from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.placement.numbers import numbers_left, unneeded_numbers
 from pltfrms.planner.upkeep.forgetting import unneeded_machines
 

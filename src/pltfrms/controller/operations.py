@@ -33,7 +33,7 @@ from pltfrms.errors import (
     UnavailableError,
     UsageError,
 )
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     Event,
     Heartbeat,
@@ -44,8 +44,8 @@ from pltfrms.model.api import (
     SnapshotView,
     UnreadHeartbeat,
 )
-from pltfrms.model.plan import Plan, Target
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.plan import Plan, Target
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service

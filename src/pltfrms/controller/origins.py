@@ -6,9 +6,9 @@ from typing import Final
 from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.drivers.glass.origins import Origins
 from pltfrms.errors import UnavailableError
-from pltfrms.model.peering import OriginQuestion, Validity
-from pltfrms.model.state import Contact, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.network.peering import OriginQuestion, Validity
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.changes.origins import Answers, Claim, more_questions, questions
 
 TRIES: Final = 2

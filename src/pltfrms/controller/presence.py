@@ -14,7 +14,7 @@ from pltfrms.controller.state import presence_key
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Put, Store
 from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.texts import shortened
+from pltfrms.model.running.texts import shortened
 
 _TTL_MIN_SECONDS = 2
 """What etcd makes of less, with our election timeout."""

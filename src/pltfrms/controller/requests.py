@@ -12,8 +12,13 @@ from pltfrms.controller.state import REQUESTS, request_key
 from pltfrms.drivers.operators.ports import Signatures
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
-from pltfrms.model.api import Change, InterventionChange, InterventionReply, PlanPreview
-from pltfrms.model.requests import (
+from pltfrms.model.messages.api import (
+    Change,
+    InterventionChange,
+    InterventionReply,
+    PlanPreview,
+)
+from pltfrms.model.messages.requests import (
     LONGEST_MS,
     REQUESTS_MAX,
     TEXT_BYTES_MAX,

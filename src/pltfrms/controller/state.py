@@ -25,12 +25,12 @@ from typing import Generic, TypeVar, cast
 from pltfrms.codec import decode, decode_fully
 from pltfrms.drivers.store.ports import Condition, KeyValue, Listing, Put
 from pltfrms.errors import UsageError
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Allocation, LastNumber
-from pltfrms.model.service import Service
-from pltfrms.model.state import MachineStatus, MachineView, Snapshot
-from pltfrms.model.store import KindSize
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.store import KindSize
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Allocation, LastNumber
+from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.services.service import Service
 
 PREFIX = "/pltfrms/"
 PLATFORM_KEY = f"{PREFIX}platform"

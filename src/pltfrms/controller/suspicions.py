@@ -14,7 +14,7 @@ from pltfrms.controller.contacts import Contacts
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Store
 from pltfrms.errors import UnavailableError
-from pltfrms.model.topology import Timers
+from pltfrms.model.network.topology import Timers
 
 ASK_SECONDS = 0.1
 LATE_BEATS = 1.5

@@ -4,8 +4,8 @@ import structlog
 
 from pltfrms.controller.view import View
 from pltfrms.errors import UnavailableError
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import MachineStatus
 from pltfrms.planner.routing.turns import routing_turn, wants_turn
 
 _log = structlog.get_logger(__name__)

@@ -15,9 +15,9 @@ from pltfrms.controller.view import View
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Members
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Event
-from pltfrms.model.store import KindSize, StoreLook, StoreState, megabytes
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import Event
+from pltfrms.model.messages.store import KindSize, StoreLook, StoreState, megabytes
+from pltfrms.model.network.topology import Role
 from pltfrms.planner.upkeep.telling import Fullness, fullness, store_problems
 from pltfrms.planner.upkeep.upkeep import Past, Task, Work, next_task
 

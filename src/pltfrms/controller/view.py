@@ -21,9 +21,9 @@ from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Listing, Store
 from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
-from pltfrms.model.state import MachineStatus, MachineView, Snapshot
-from pltfrms.model.store import KindSize
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.messages.store import KindSize
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
 from pltfrms.planner.placement.evidence import judge
 from pltfrms.planner.placement.target import Makings
 

@@ -5,21 +5,17 @@ themselves only repeat and choose.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.topology import (
-    Machine,
-    NodePrefixes,
-    Platform,
-    Role,
-    fabric_interface,
-    link_local,
-)
+from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role, link_local
+from pltfrms.model.running.plan import Permit
+from pltfrms.model.services.egress import node_egress
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
+from pltfrms.render.far import far_neighbours
 from pltfrms.render.mesh import managed_edges, mesh, ospf_ports
 from pltfrms.render.outside import outside, takes_defaults
 from pltfrms.render.text import fill
@@ -40,6 +36,8 @@ class _Family:
     """Prefix patterns that every service prefix matches."""
     loopback_address: Address | None
     pool: Prefix | None
+    pools: tuple[Prefix, ...]
+    """Of a node: that pool, and what its instances speak with the internet from."""
     default: Prefix
     to_machines: tuple[Prefix, ...]
     """What edges announce to nodes and controllers: a default route. Beside external edges,
@@ -133,7 +131,10 @@ def _render_edge(platform: Platform, me: Machine, conditions: Conditions) -> str
         **_common(platform, me),
         edge=True,
         external_bfd_interval_ms=platform.timers.external_bfd_interval_ms,
-        bfd_interfaces=_unique(session.interface for _, session in sessions if session.bfd),
+        bfd_interfaces=_unique(
+            session.interface for _, session in sessions if session.bfd and not session.multihop
+        ),
+        far=far_neighbours(platform, me),
         ospf_ports=ospf_ports(platform, me, conditions.costs),
         cold_routes=cold_routes(platform, me) if conditions.cold else (),
         neighbors=neighbors,
@@ -164,9 +165,16 @@ def _common(platform: Platform, me: Machine) -> dict[str, object]:
         # Every machine's pool would be in here; only nodes have one.
         "instances": platform.pool6(me).supernet(new_prefix=_DATACENTER_LENGTH),
         "families": (_family(platform, me, 4), _family(platform, me, 6)),
+        "named_ports": _named_ports(platform, me),
         "bfd_interval_ms": platform.timers.bfd_interval_ms,
         "bfd_multiplier": platform.timers.bfd_multiplier,
     }
+
+
+def _named_ports(platform: Platform, me: Machine) -> tuple[str, ...]:
+    """Return the ports inside that only the spec knows by name, for patterns do not."""
+    ports = platform.inside_interfaces(me)
+    return _unique(port for port in ports if not port.startswith(("fab-", "bb-")))
 
 
 def _family(platform: Platform, me: Machine, number: int) -> _Family:
@@ -189,6 +197,7 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
         ),
         loopback_address=own[0].network_address if own else None,
         pool=own[1] if len(own) > 1 else None,
+        pools=own[1:],
         default=default,
         to_machines=(default, *inside)
         if platform.has_external_edges(me.datacenter)
@@ -204,14 +213,18 @@ def _pick(number: int, four: Prefix, six: Prefix) -> Prefix:
 
 
 def _own(platform: Platform, machine: Machine, number: int) -> tuple[Prefix, ...]:
-    """Return the loopback and, of a node, the pool; nothing of a family that it has not got."""
+    """Return the loopback and, of a node, the pool and its part of unicast prefixes.
+
+    Nothing of a family that it has not got.
+    """
     four = number == 4  # noqa: PLR2004 (address families)
     loopback = platform.loopback4(machine) if four else platform.loopback6(machine)
     pool = platform.pool4(machine) if four else platform.pool6(machine)
     if loopback is None or pool is None:
         return ()
     own = ip_network(loopback)
-    return (own, pool) if machine.has(Role.NODE) else (own,)
+    egress = (each for each in node_egress(platform, machine) if each.version == number)
+    return (own, pool, *egress) if machine.has(Role.NODE) else (own,)
 
 
 def _neighbors(
@@ -225,7 +238,7 @@ def _neighbors(
         _Neighbor(
             name=f"{_role_there(me, machine)}.{machine.name}.{fabric}",
             address=link_local(machine),
-            interface=fabric_interface(fabric),
+            interface=platform.fabric_interface(me, fabric),
             asn=platform.private_asn(machine) if accepts else platform.asn,
             local=str(platform.fabric_link_local(me, fabric)) if machine.external else "",
             as_node=me.has(Role.EDGE) and me.has(Role.NODE) and machine.has(Role.EDGE),
@@ -260,13 +273,18 @@ def _permitted(
     permits = conditions.permits.get(machine.name, ())
     return _Permitted(
         node=machine.name,
-        four=", ".join(str(permit.prefix4) for permit in permits),
-        six=", ".join(str(permit.prefix6) for permit in permits),
+        four=", ".join(_permitted_prefixes(permits, 4)),
+        six=", ".join(_permitted_prefixes(permits, 6)),
         instances=", ".join(
             f"{platform.instance6(machine, permit.id, 0)}/{_SERVICE_LENGTH}{{128,128}}"
             for permit in permits
         ),
     )
+
+
+def _permitted_prefixes(permits: Iterable[Permit], number: int) -> Iterator[str]:
+    for permit in permits:
+        yield from (str(each) for each in permit.prefixes if each.version == number)
 
 
 def _unique(words: Iterable[str]) -> tuple[str, ...]:

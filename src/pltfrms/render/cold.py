@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from ipaddress import IPv6Address
 
-from pltfrms.model.topology import (
-    Machine,
-    Platform,
-    backbone_interface,
-    fabric_interface,
-    link_local,
-)
+from pltfrms.model.network.topology import Machine, Platform, link_local
 from pltfrms.render.mesh import managed_edges
 
 _LINK_HOPS, _FABRIC_HOPS = 100, 1
@@ -75,7 +69,10 @@ def _nexthops(
     platform: Platform, me: Machine, neighbor: Machine
 ) -> tuple[tuple[IPv6Address, str], ...]:
     if neighbor.datacenter != me.datacenter:
-        interface = backbone_interface(neighbor.name)
-        return ((platform.backbone_link_local(neighbor), interface),)
-    fabrics = platform.datacenter(me.datacenter).fabrics
-    return tuple((link_local(neighbor), fabric_interface(fabric)) for fabric in fabrics)
+        address = platform.backbone_link_local(neighbor)
+        return tuple(
+            (address, link.interface_at(me.name))
+            for link in platform.links_of(me.name)
+            if link.far_end(me.name) == neighbor.name
+        )
+    return tuple((link_local(neighbor), port) for port in platform.fabric_interfaces(me))

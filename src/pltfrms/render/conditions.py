@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Permit
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.running.plan import Permit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

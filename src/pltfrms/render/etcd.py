@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pltfrms.model.topology import (
+from pltfrms.model.network.topology import (
     ETCD_CLIENT_PORT,
     ETCD_PEER_PORT,
     Machine,

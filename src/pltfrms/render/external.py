@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import Machine, Platform, Role, fabric_interface, link_local
+from pltfrms.model.network.topology import Machine, Platform, Role, link_local
 from pltfrms.render.text import fill
 
 _LONGEST = {4: 32, 6: 128}
@@ -47,8 +47,9 @@ def render_external_daemons(platform: Platform, machine: str) -> Mapping[str, st
         "me": me,
         "router_id": platform.router_id(me),
         "loopbacks": tuple(filter(None, (platform.loopback4(me), platform.loopback6(me)))),
+        "aggregates": platform.aggregates_of(me.datacenter),
         "link_local": link_local(me),
-        "interfaces": tuple(map(fabric_interface, _fabrics(platform, me))),
+        "interfaces": platform.fabric_interfaces(me),
         "members": tuple(
             _member(platform, me, each) for each in platform.behind_edges(me.datacenter)
         ),
@@ -68,7 +69,7 @@ def _member(platform: Platform, me: Machine, member: Machine) -> _Member:
         role=member.role,
         asn=platform.private_asn(member),
         sessions=tuple(
-            (platform.fabric_link_local(member, fabric), fabric_interface(fabric))
+            (platform.fabric_link_local(member, fabric), platform.fabric_interface(me, fabric))
             for fabric in _fabrics(platform, me)
         ),
         own=tuple((number, _may_announce(platform, member, number)) for number in (4, 6)),

@@ -6,10 +6,11 @@ from ipaddress import IPv4Network, collapse_addresses, ip_network
 from typing import Final, cast
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.balancer import ENCAPSULATED_MARK
-from pltfrms.model.peering import Peer, Session, customer_ports
-from pltfrms.model.topology import LinkKind, Platform
-from pltfrms.model.tunnels import endpoint_of
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.network.peering import Peer, Session, customer_ports
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.tunnels import endpoint_of
+from pltfrms.model.running.balancer import ENCAPSULATED_MARK
 from pltfrms.render.text import fill
 
 FILTER_TABLE: Final = "inet pltfrms_edge"
@@ -20,17 +21,41 @@ REASONS: Final = (
     "tunnelled",
     "to-infrastructure",
     "to-edge",
+    "private-source",
 )
 """Names of the counters: why a packet was dropped."""
 _WORDS = {4: "ip", 6: "ip6"}
 _LOCAL = {4: (ip_network("127.0.0.0/8"), ip_network("169.254.0.0/16")), 6: (ip_network("::1"),)}
 """Never on a network but their own; fe80::/10 is, and the template knows for what."""
 
+_PRIVATE = {
+    4: tuple(
+        map(
+            ip_network,
+            (
+                "10.0.0.0/8",
+                "100.64.0.0/10",
+                "127.0.0.0/8",
+                "169.254.0.0/16",
+                "172.16.0.0/12",
+                "192.168.0.0/16",
+            ),
+        )
+    ),
+    6: (ip_network("::1"), ip_network("fc00::/7")),
+}
+"""Sources that nobody outside can answer (RFC 1918, 4193, 6598)."""
+
 _NEVER_BALANCED = {4: (), 6: (ip_network("fe80::/10"),)}
 """Link-local sources, which nobody far away can answer; of plain packets the template knows
 for what they may be used."""
 _INNER: Final = {4: "ip6 nexthdr 4 @nh,416,32", 6: "ip6 nexthdr 41 @nh,384,128"}
 """Source address behind an outer IPv6 header: protocol, offset and length in bits."""
+
+_ERRORS: Final = {
+    4: "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+    6: "icmpv6 type { 1-4 }",  # the same, and packet-too-big
+}
 
 _Pair = tuple[Peer, Session]
 _Ends = tuple[Address, Address, int]
@@ -56,6 +81,19 @@ class _Family:
     tunnel_ends: str
     tunnel_ports: str
     neighbours: str
+    private: str
+    """What no packet to the outside may be from."""
+    public: str
+    """What may, though it is in `private`: in a rehearsal aggregates are."""
+    own_tunnel_ends: str
+    """The near ends of tunnels, with the far ones: perhaps somebody translates them."""
+    inside: str
+    """Addresses of machines that mean nothing outside."""
+    lines: str
+    """Networks of our ports: the edge speaks from them, whatever they are."""
+    error_types: str
+    errors: tuple[tuple[str, Address], ...]
+    """Per port, from which address errors are told to the outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +123,7 @@ def render_filter(platform: Platform, machine: str, before: Platform | None = No
         reasons=REASONS,
         encapsulated=f"{ENCAPSULATED_MARK:#x}",
         ports=_elements(f'"{session.interface}"' for _, session in sessions),
+        uplinks=_elements(f'"{port}"' for port in _uplinks(sessions)),
         customers=tuple(_ports_of_customers(sessions)),
         families=tuple(_family(platforms, machine, number, sessions) for number in _WORDS),
     )
@@ -122,6 +161,13 @@ def _family(
         inner_never_from=_ranges((*never_from, *_NEVER_BALANCED[number])),
         tunnel_ends=_elements(f"{far} . {near}" for far, near, _ in ends),
         tunnel_ports=_elements(f"{far} . {port}" for far, _, port in ends),
+        private=_networks((*infrastructure, *_PRIVATE[number])),
+        public=_networks(_public(platforms, number)),
+        own_tunnel_ends=_elements(f"{near} . {far}" for far, near, _ in ends),
+        inside=_networks(infrastructure),
+        lines=_networks(_link_networks(sessions, number)),
+        error_types=_ERRORS[number],
+        errors=tuple(_error_sources(platform, machine, sessions, number)),
         neighbours=_elements(
             f'"{session.interface}" . {theirs}'
             for _, session in sessions
@@ -129,6 +175,37 @@ def _family(
             if theirs.version == number
         ),
     )
+
+
+def _public(platforms: Sequence[Platform], number: int) -> Iterator[Prefix]:
+    """Yield what the operator announces of what is private elsewhere."""
+    for platform in platforms:
+        allowed = (each.prefix for peer in platform.peers for each in peer.allowed)
+        for prefix in (*(each.prefix for each in platform.aggregates), *allowed):
+            private = (each for each in _PRIVATE[number] if each.version == prefix.version)
+            if any(prefix.overlaps(each) for each in private):
+                yield prefix
+
+
+def _error_sources(
+    platform: Platform, machine: str, sessions: Sequence[_Pair], number: int
+) -> Iterator[tuple[str, Address]]:
+    """Yield each port with an address that others may see: ours there, if there is one.
+
+    Else it is the first of an aggregate, which nobody has and every neighbour lets through:
+    nobody answers an error.
+    """
+    here = platform.aggregates_of(platform.machine(machine).datacenter)
+    stand_ins = [each.prefix.network_address for each in here if each.prefix.version == number]
+    for port in dict.fromkeys(session.interface for _, session in sessions):
+        near = [
+            each.ip
+            for _, session in sessions
+            for each in session.ours
+            if session.interface == port and each.version == number and not each.is_link_local
+        ]
+        for address in (*near, *stand_ins)[:1]:
+            yield port, address
 
 
 def _ports_of_customers(sessions: Sequence[_Pair]) -> Iterator[_CustomerPort]:
@@ -148,9 +225,28 @@ def _sources(behind: Sequence[_Pair], number: int) -> Iterator[Prefix]:
         yield from (a.prefix for a in peer.allowed if a.prefix.version == number)
 
 
+def _uplinks(sessions: Iterable[_Pair]) -> list[str]:
+    """Return the ports whose neighbours are all hops away: the machine's way to the internet.
+
+    What ends there is not for our sessions alone.
+    """
+    near = {each.interface for _, each in sessions if not each.multihop}
+    far = dict.fromkeys(each.interface for _, each in sessions if each.multihop)
+    return [port for port in far if port not in near]
+
+
 def _link_networks(sessions: Iterable[_Pair], number: int) -> Iterator[Prefix]:
     for _, session in sessions:
         yield from (ours.network for ours in session.ours if ours.version == number)
+        if session.multihop:
+            theirs = (each for each in session.theirs if each.version == number)
+            yield from (
+                ip_network(address) for address in (*theirs, *_gateways(session, number))
+            )
+
+
+def _gateways(session: Session, number: int) -> Iterator[Address]:
+    return (each for each in session.via if each.version == number)
 
 
 def _addresses(sessions: Iterable[Session], number: int) -> Iterator[Prefix]:

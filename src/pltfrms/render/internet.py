@@ -1,14 +1,24 @@
 """Write the configuration of the daemons on the machines of the emulated internet."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.lab import Daemon, Lab, LabIxp, LabStub, LabTransit, client_addresses
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import (
+    Daemon,
+    Lab,
+    LabIxp,
+    LabStub,
+    LabTransit,
+    Sends,
+    client_addresses,
+)
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.internet_sessions import (
+    FarEnd,
     FarSession,
+    far_ends,
     host_length,
     route_server_sessions,
     stub_sessions,
@@ -40,6 +50,10 @@ class _Speaker:
     sessions: tuple[FarSession, ...]
     stub: LabStub | None = None
     """Itself, if it is a network with clients."""
+    far_ends: tuple[FarEnd, ...] = ()
+    """Transit: addresses of ours that it is hops away from."""
+    sends: Sends = Sends.TABLE
+    """Transit: what it tells us."""
 
 
 def render_internet(platform: Platform, lab: Lab, machine: str) -> str:
@@ -73,7 +87,9 @@ def _speaker(platform: Platform, lab: Lab, machine: str) -> _Speaker:
     for transit in lab.transits:
         if transit.name == machine:
             sessions = transit_sessions(platform, lab, transit)
-            return _described(transit, "transit", "transit.j2", sessions)
+            speaker = _described(transit, "transit", "transit.j2", sessions)
+            ends = far_ends(platform, transit)
+            return replace(speaker, far_ends=ends, sends=transit.sends)
     for ixp in lab.ixps:
         if ixp.name == machine:
             sessions = route_server_sessions(platform, lab, ixp)
@@ -127,6 +143,8 @@ def _values(
         "bfd_multiplier": platform.timers.bfd_multiplier,
         "families": tuple(_family(own, clients, version) for version in (4, 6)),
         "own": own,
+        "far_ends": speaker.far_ends,
+        "sends": speaker.sends.value,
         "clients": clients,
         "sessions": speaker.sessions,
         "host_length": host_length,

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from pltfrms.model.addresses import Interface, Prefix
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabIxp,
     LabNetwork,
     LabStub,
     LabTransit,
+    Sends,
     lab_interface,
     lan_addresses,
     lan_interface,
 )
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Platform, link_local
 
 _CUSTOMER = 300
 _MEMBER = 210
@@ -36,6 +37,8 @@ class FarSession:
     address: str
     asn: int
     interface: str
+    multihop: int = 0
+    """As of the session of ours; then a route of `render.internet` leads to `address`."""
     numbers: tuple[int, ...]
     """Address families it carries."""
     role: str = "rs_server"
@@ -66,6 +69,42 @@ class FarSession:
         return tuple(prefix for prefix in self.blackholes if prefix.version == number)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarEnd:
+    """An address of ours that a transit is hops away from."""
+
+    prefix: Prefix
+    number: int
+    """Its address family."""
+    way: str
+    """How the transit reaches it, in BIRD's words."""
+
+
+def far_ends(platform: Platform, transit: LabTransit) -> tuple[FarEnd, ...]:
+    """Return the addresses of ours that a transit is hops away from."""
+    peer = _peer(platform, transit.name)
+    return tuple(
+        dict.fromkeys(
+            FarEnd(
+                prefix=ip_network(ours.ip),
+                number=ours.version,
+                way=_way(platform, session, ours),
+            )
+            for session in peer.sessions
+            if session.multihop
+            for ours in session.ours
+        )
+    )
+
+
+def _way(platform: Platform, session: Session, ours: Interface) -> str:
+    port = lab_interface(session.edge)
+    if ours.version == 4 or session.device != "lo":  # noqa: PLR2004 (address families)
+        return f'"{port}"'
+    # Nobody answers at a port for an IPv6 address that is on lo.
+    return f"{link_local(platform.machine(session.edge))}%'{port}'"
+
+
 def host_length(number: int) -> int:
     """Return the length of the prefix of a single address of a family (4 or 6)."""
     return _HOST[number]
@@ -84,13 +123,15 @@ def transit_sessions(platform: Platform, lab: Lab, transit: LabTransit) -> list[
 
 
 def _with_our_edges(platform: Platform, transit: LabTransit) -> Iterator[FarSession]:
-    for session, ours, theirs in _ends(_peer(platform, transit.name)):
+    peer = _peer(platform, transit.name)
+    for session, ours, theirs in _ends(peer):
         yield FarSession(
-            name=f"customer.{session.edge}.ipv{ours.version}",
+            name=f"customer.{_numbered(peer, session)}.ipv{ours.version}",
             local=theirs,
             address=str(ours.ip),
-            asn=platform.asn,
+            asn=session.local_as or platform.asn,
             interface=lab_interface(session.edge),
+            multihop=session.multihop,
             numbers=(ours.version,),
             role="provider",
             bfd=session.bfd,
@@ -98,7 +139,7 @@ def _with_our_edges(platform: Platform, transit: LabTransit) -> Iterator[FarSess
             gtsm=session.gtsm,
             preference=_CUSTOMER,
             med=_med(transit.delays_us.get(session.edge, 0)),
-            export="to_customer",
+            export="to_customer" if transit.sends is Sends.TABLE else f"send_{transit.sends}",
             blackholes=_ours(platform),
         )
 
@@ -148,12 +189,13 @@ def route_server_sessions(platform: Platform, lab: Lab, ixp: LabIxp) -> list[Far
 
 
 def _with_our_ports(platform: Platform, ixp: LabIxp) -> Iterator[FarSession]:
-    for session, ours, theirs in _ends(_peer(platform, ixp.name)):
+    peer = _peer(platform, ixp.name)
+    for session, ours, theirs in _ends(peer):
         yield FarSession(
-            name=f"member.{session.edge}.ipv{ours.version}",
+            name=f"member.{_numbered(peer, session)}.ipv{ours.version}",
             local=theirs,
             address=str(ours.ip),
-            asn=platform.asn,
+            asn=session.local_as or platform.asn,
             interface=lan_interface(ixp.name),
             numbers=(ours.version,),
             bfd=session.bfd,
@@ -201,10 +243,10 @@ def _with_us(platform: Platform, lab: Lab, network: LabNetwork) -> Iterator[FarS
         interface = lan_interface(ixp.name) if ixp else lab_interface(session.edge)
         delays_us = ixp.delays_us if ixp else network.delays_us
         yield FarSession(
-            name=f"platform.{session.edge}.ipv{ours.version}",
+            name=f"platform.{_numbered(peer, session)}.ipv{ours.version}",
             local=theirs,
             address=str(ours.ip),
-            asn=platform.asn,
+            asn=session.local_as or platform.asn,
             interface=interface,
             numbers=(ours.version,),
             role=_NETWORK_ROLES[peer.kind],
@@ -258,6 +300,13 @@ def _with_route_servers(platform: Platform, lab: Lab, stub: LabStub) -> Iterator
 
 
 # ---- what they share -----------------------------------------------------------------------
+
+
+def _numbered(peer: Peer, session: Session) -> str:
+    """Return the edge of a session, with a number if it is not the first with it."""
+    same = [each for each in peer.sessions if each.edge == session.edge]
+    number = same.index(session)
+    return f"{session.edge}:{number + 1}" if number else session.edge
 
 
 def _ends(peer: Peer) -> Iterator[tuple[Session, Interface, str]]:

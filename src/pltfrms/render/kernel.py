@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_interface
 
 from pltfrms.model.addresses import Interface
-from pltfrms.model.balancer import OUTER_BYTES
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabIxp,
     LabNetwork,
@@ -13,21 +12,16 @@ from pltfrms.model.lab import (
     LabTransit,
     client_addresses,
     far_addresses,
+    gateways,
     lab_interface,
     lan_addresses,
     lan_interface,
 )
-from pltfrms.model.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
-from pltfrms.model.topology import (
-    Link,
-    LinkKind,
-    Machine,
-    Platform,
-    Role,
-    backbone_interface,
-    fabric_interface,
-    link_local,
-)
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.peering import Peer
+from pltfrms.model.network.topology import Machine, Platform, Role, link_local
+from pltfrms.model.running.balancer import OUTER_BYTES
+from pltfrms.model.running.machine import SERVICE_TABLE, DeviceState, NetworkState, Rule
 
 _FORWARDING = (
     ("net/ipv4/ip_forward", "1"),
@@ -71,18 +65,20 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
     fixed = (_link_local(link_local(me)),)
     fabrics = platform.datacenter(me.datacenter).fabrics
     inside: dict[str, tuple[Interface, ...]] = {
-        fabric_interface(fabric): (*fixed, *_towards_external_edges(platform, me, fabric))
+        platform.fabric_interface(me, fabric): (
+            *fixed,
+            *_towards_external_edges(platform, me, fabric),
+        )
         for fabric in fabrics
     }
     balanced = platform.director and me.forwards
     needed_mtus = dict.fromkeys(inside, _ETHERNET_MTU + OUTER_BYTES) if balanced else {}
-    mtus = {
-        backbone_interface(link.far_end(machine)): _mtu(link)
-        for link in platform.links_of(machine)
-    }
+    mtus = {link.interface_at(machine): _mtu(link) for link in platform.links_of(machine)}
     inside |= {name: (_link_local(platform.backbone_link_local(me)),) for name in mtus}
-    outside = {session.interface: session.ours for _, session in platform.sessions_of(machine)}
-    devices = {"lo": _loopbacks(platform, me)} | inside | outside
+    outside, own = _outside_ports(platform, machine), _loopbacks(platform, me)
+    uplinks = [name for name in _uplinks(platform, machine) if name not in outside]
+    devices = {"lo": (*own, *_outside_loopbacks(platform, machine))} | inside | outside
+    devices |= dict.fromkeys(uplinks, ())
     forwards = me.forwards
     return NetworkState(
         devices=_devices(devices, mtus, needed_mtus),
@@ -95,6 +91,7 @@ def network_state(platform: Platform, machine: str) -> NetworkState:
             *(_FORWARDING if forwards else ()),
             *_ALWAYS,
             *_port_sysctls((*inside, *outside), fixed=inside),
+            *_uplink_sysctls(uplinks),
         ),
     )
 
@@ -112,6 +109,36 @@ def internet_network_state(platform: Platform, lab: Lab, machine: str) -> Networ
         devices=_devices(devices, {}),
         sysctls=(*_FORWARDING, *_ALWAYS, *_port_sysctls(ports, fixed=fixed)),
     )
+
+
+def _outside_ports(platform: Platform, machine: str) -> dict[str, tuple[Interface, ...]]:
+    """Return the ports of sessions with neighbours on their networks, and their addresses."""
+    ports: dict[str, tuple[Interface, ...]] = {}
+    for _, session in platform.sessions_of(machine):
+        if not session.multihop:
+            known = ports.get(session.interface, ())
+            ports[session.interface] = tuple(dict.fromkeys((*known, *session.ours)))
+    return ports
+
+
+def _uplinks(platform: Platform, machine: str) -> tuple[str, ...]:
+    """Return the ports of multihop sessions: the operating system manages them."""
+    sessions = (session for _, session in platform.sessions_of(machine))
+    return tuple(dict.fromkeys(each.interface for each in sessions if each.multihop))
+
+
+def _outside_loopbacks(platform: Platform, machine: str) -> Iterable[Interface]:
+    """Return the addresses on `lo` that neighbours hops away know us by."""
+    sessions = (session for _, session in platform.sessions_of(machine))
+    addresses = (ours for each in sessions if each.device == "lo" for ours in each.ours)
+    return dict.fromkeys(addresses)
+
+
+def _uplink_sysctls(ports: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """Return the sysctls of ports of the operating system: paths are asymmetric there, too."""
+    for port in ports:
+        yield (f"net/ipv4/conf/{port}/rp_filter", "0")
+        yield (f"net/ipv4/conf/{port}/send_redirects", "0")
 
 
 def _loopbacks(platform: Platform, me: Machine) -> tuple[Interface, ...]:
@@ -192,9 +219,11 @@ def _transit_devices(platform: Platform, lab: Lab, transit: LabTransit) -> _Devi
         if other.name in transit.peerings or transit.name in other.peerings
     ]
     fixed = (_link_local(lab.link_local(transit.name)),)
-    return _towards_us(platform, transit) | {
-        lab_interface(name): fixed for name in (*stubs, *others)
-    }
+    return (
+        _far_loopbacks(platform, transit)
+        | _towards_us(platform, transit)
+        | {lab_interface(name): fixed for name in (*stubs, *others)}
+    )
 
 
 def _route_server_devices(platform: Platform, lab: Lab, ixp: LabIxp) -> _Devices:
@@ -222,4 +251,27 @@ def _towards_us(
 ) -> dict[str, tuple[Interface, ...]]:
     peer = next(peer for peer in platform.peers if peer.name == network.name)
     edges = dict.fromkeys(session.edge for session in peer.sessions)
-    return {lab_interface(edge): far_addresses(peer, edge) for edge in edges}
+    return {
+        lab_interface(edge): (*far_addresses(peer, edge), *_gateways(peer, edge))
+        for edge in edges
+    }
+
+
+def _gateways(peer: Peer, edge: str) -> Iterable[Interface]:
+    """Return the addresses at which a transit forwards for an edge that is hops away."""
+    far = (each for each in peer.sessions if each.multihop and each.edge == edge)
+    addresses = (address for session in far for address in gateways(session))
+    return dict.fromkeys(
+        _link_local(address)
+        if isinstance(address, IPv6Address) and address.is_link_local
+        else ip_interface(address)
+        for address in addresses
+    )
+
+
+def _far_loopbacks(platform: Platform, transit: LabTransit) -> dict[str, tuple[Interface, ...]]:
+    """Return the addresses on `lo` with which a transit speaks to those that are hops away."""
+    peer = next(peer for peer in platform.peers if peer.name == transit.name)
+    far = (address for each in peer.sessions if each.multihop for address in each.theirs)
+    addresses = tuple(dict.fromkeys(ip_interface(address) for address in far))
+    return {"lo": addresses} if addresses else {}

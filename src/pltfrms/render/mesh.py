@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.topology import Machine, Platform, Role, backbone_interface, fabric_interface
-from pltfrms.model.tunnels import far_endpoints
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.network.tunnels import far_endpoints
 
 _DEFAULT_COST = 100
 """OSPF cost of a backbone link whose delay nobody has measured yet."""
@@ -119,7 +119,7 @@ def ospf_ports(
     """Return the interfaces that OSPF runs on, with their costs."""
     backbone = tuple(
         OspfPort(
-            interface=backbone_interface(link.far_end(me.name)),
+            interface=link.interface_at(me.name),
             type="ptp",
             cost=costs.get(link.name, _DEFAULT_COST),
         )
@@ -130,8 +130,7 @@ def ospf_ports(
         return backbone
     # Two edges need no designated router, which saves its election after every failure.
     kind = "ptp" if edges_here == 2 else "broadcast"  # noqa: PLR2004 (two ends)
-    fabrics = platform.datacenter(me.datacenter).fabrics
     return backbone + tuple(
-        OspfPort(interface=fabric_interface(fabric), type=kind, cost=_FABRIC_COST)
-        for fabric in fabrics
+        OspfPort(interface=port, type=kind, cost=_FABRIC_COST)
+        for port in platform.fabric_interfaces(me)
     )

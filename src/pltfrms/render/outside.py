@@ -5,12 +5,13 @@ Here is decided what each session may carry; `templates/edge-outside*.j2` say ho
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from pltfrms.model.addresses import Address, Prefix
-from pltfrms.model.announcements import Announcement, announcements_of, preference_of
-from pltfrms.model.asns import AsnRange, hidden_asns, reserved_asns
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.peering import (
+from pltfrms.model.network.announcements import Announcement, announcements_of, preference_of
+from pltfrms.model.network.asns import AsnRange, hidden_asns, reserved_asns
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.peering import (
     Allowed,
     DefaultRoute,
     Peer,
@@ -19,12 +20,13 @@ from pltfrms.model.peering import (
     RtrCache,
     Session,
 )
-from pltfrms.model.topology import Machine, Platform
-from pltfrms.model.traffic import Community
+from pltfrms.model.network.topology import Machine, Platform
+from pltfrms.model.network.traffic import Community
 from pltfrms.render.conditions import Conditions
 from pltfrms.render.outside_bogons import bogons
 
 _NO_EXPORT = (65535, 65281)
+_BLACKHOLE = (65535, 666)
 _LONGEST = {4: 24, 6: 48}
 """The longest prefixes that the internet carries."""
 
@@ -79,8 +81,20 @@ class OutsideSession:
     transits: tuple[int, ...]
     """ASNs of our transits, through which its paths must not lead."""
     deviations: tuple[Deviation, ...]
+    loops: tuple[int, ...]
+    """ASNs of ours that BIRD does not look for in paths by itself."""
     hidden: tuple[int, ...]
     """Reserved ASNs of the neighbour, which may be in its paths alone and never leave us."""
+
+    @property
+    def asn(self) -> str:
+        """The ASN that we have here, in BIRD's words."""
+        return str(self.session.local_as or "OUR_ASN")
+
+    @property
+    def blackhole_communities(self) -> tuple[Community, ...]:
+        """What asks the neighbour to drop an address."""
+        return self.peer.blackhole_communities or (_BLACKHOLE,)
 
     @property
     def customer(self) -> bool:
@@ -140,7 +154,8 @@ def _ranges(ranges: tuple[AsnRange, ...]) -> tuple[str, ...]:
 
 def _family(platform: Platform, conditions: Conditions, number: int) -> OutsideFamily:
     lans = (
-        ours.network
+        # The network around an address that is hops away from its peer is not ours.
+        ip_network(ours.ip) if session.multihop else ours.network
         for peer in platform.peers
         for session in peer.sessions
         for ours in session.ours
@@ -185,6 +200,7 @@ def _sessions(
                 allowed=_allowed(peer, number),
                 blackholes=_allowed_blackholes(peer, number),
                 transits=_foreign_transits(platform, peer),
+                loops=_loops(platform, session),
                 hidden=hidden_asns(platform, peer),
                 deviations=tuple(
                     deviation
@@ -195,6 +211,12 @@ def _sessions(
 
 
 # ---- in ------------------------------------------------------------------------------------
+
+
+def _loops(platform: Platform, session: Session) -> tuple[int, ...]:
+    every = {each.local_as or platform.asn for peer in platform.peers for each in peer.sessions}
+    every.add(platform.asn)
+    return tuple(sorted(every - {session.local_as or platform.asn}))
 
 
 def _foreign_transits(platform: Platform, peer: Peer) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 
 _ALWAYS = {
     4: (

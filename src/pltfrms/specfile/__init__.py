@@ -4,20 +4,24 @@ from pltfrms.specfile.load import (
     check_platform,
     check_service,
     json_schema,
+    lines_of,
     load_directory,
     load_file,
     load_lab,
     load_platform,
     load_service,
 )
+from pltfrms.specfile.reference import reference
 
 __all__ = [
     "check_platform",
     "check_service",
     "json_schema",
+    "lines_of",
     "load_directory",
     "load_file",
     "load_lab",
     "load_platform",
     "load_service",
+    "reference",
 ]

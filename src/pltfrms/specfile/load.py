@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time
 from typing import Any, Generic, Literal, TypeVar
 
 from pltfrms.codec import encode
 from pltfrms.errors import InvariantError, Problem, SpecError
-from pltfrms.model.lab import Lab
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Platform
+from pltfrms.model.addresses import Address
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.building.lab import build_lab
 from pltfrms.specfile.building.platform import build_platform
 from pltfrms.specfile.building.service import build_service
+from pltfrms.specfile.checking.doubts import platform_notes
 from pltfrms.specfile.checking.lab import lab_findings
 from pltfrms.specfile.checking.platform import platform_findings
 from pltfrms.specfile.checking.service import (
@@ -20,6 +23,7 @@ from pltfrms.specfile.checking.service import (
     service_findings,
     service_notes,
 )
+from pltfrms.specfile.checking.variables import variable_notes
 from pltfrms.specfile.document import Document, read
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.reading import Reading, read_shape
@@ -103,7 +107,10 @@ def load_file(
     document = read(path)
     kind = _kind(document)
     if kind == "platform":
-        return _word(_platform(document))
+        read_platform = _platform(document)
+        word = _word(read_platform)
+        _note(notes, read_platform)
+        return word
     if kind == "service":
         outcome = _service(document, platform)
         spec = _word(outcome)
@@ -126,8 +133,7 @@ def load_directory(
     if not path.is_dir():
         what = "is not a directory"
         raise SpecError((Problem(str(path), 0, "", what, "is the path right?"),))
-    files = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
-    documents = [read(file) for file in files]
+    documents = _documents(path)
     by_kind = {kind: [d for d in documents if _kind(d) == kind] for kind in _SHAPES}
     unknown = [d for d in documents if _kind(d) is None]
     problems = [
@@ -143,12 +149,28 @@ def load_directory(
     if labs and not platforms:
         problems.append(_homeless(by_kind["lab"][0]))
     problems += _same_names(by_kind["service"], services)
+    problems += _same_addresses(by_kind["service"], services)
     for found in (platforms, services, labs):
         problems += [problem for outcome in found for problem in outcome.problems]
     _refuse(problems)
-    _note(notes, *services)
+    _note(notes, *platforms, *services)
     specs = tuple(outcome.word for outcome in services if outcome.word is not None)
     return platform, specs, labs[0].word if labs else None
+
+
+def lines_of(path: Path) -> dict[str, tuple[str, dict[str, int]]]:
+    """Return where `platform` and each `service NAME` stands: file, and line by top field.
+
+    What cannot be read is left out: who asks has read it before.
+    """
+    found: dict[str, tuple[str, dict[str, int]]] = {}
+    for document in [read(path)] if path.is_file() else _documents(path):
+        kind = _kind(document)
+        if kind in {"platform", "service"} and isinstance(document.data, dict):
+            what = kind if kind == "platform" else f"service {document.data[kind]}"
+            lines = {key: document.line((key,)) for key in document.data}
+            found[what] = (document.file, lines)
+    return found
 
 
 def json_schema(kind: Kind) -> dict[str, Any]:
@@ -182,7 +204,10 @@ def _platform(document: Document) -> _Outcome[Platform]:
     reading = replace(reading, short=frozenset(notes.short))
     findings = [*notes.findings, *map(notes.located, platform_findings(platform))]
     findings += _oversize(platform)
-    return _Outcome(platform, _all_problems(document, reading, findings))
+    problems = _all_problems(document, reading, findings)
+    doubts = () if problems else platform_notes(platform, int(time() * 1000))
+    said = tuple(document.problem(notes.located(doubt)) for doubt in doubts)
+    return _Outcome(platform, problems, said)
 
 
 def _oversize(platform: Platform) -> Iterator[Finding]:
@@ -203,7 +228,8 @@ def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceS
     findings += service_findings(spec)
     if platform is not None:
         findings += placement_findings(spec, platform)
-    notes = tuple(document.problem(note) for note in service_notes(spec))
+    doubts = (*service_notes(spec), *(variable_notes(spec, platform) if platform else ()))
+    notes = tuple(map(document.problem, doubts))
     return _Outcome(spec, _all_problems(document, reading, findings), notes)
 
 
@@ -246,7 +272,7 @@ def _word(outcome: _Outcome[_T]) -> _T:
     return outcome.word
 
 
-def _note(notes: list[Problem] | None, *outcomes: _Outcome[ServiceSpec]) -> None:
+def _note(notes: list[Problem] | None, *outcomes: _Outcome[Any]) -> None:
     if notes is not None:
         notes += [note for outcome in outcomes for note in outcome.notes]
 
@@ -258,6 +284,11 @@ def _refuse(problems: Iterable[Problem]) -> None:
 
 
 # ---- which file is what --------------------------------------------------------------------
+
+
+def _documents(path: Path) -> list[Document]:
+    files = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
+    return [read(file) for file in files]
 
 
 def _kind(document: Document) -> Kind | None:
@@ -293,3 +324,15 @@ def _same_names(
         if owner != document.file:
             what = f"{outcome.word.name} is already in {owner}"
             yield document.problem(Finding(("service",), what, "names are unique"))
+
+
+def _same_addresses(
+    documents: list[Document], outcomes: list[_Outcome[ServiceSpec]]
+) -> Iterator[Problem]:
+    owners: dict[Address, str] = {}
+    for document, outcome in zip(documents, outcomes, strict=True):
+        for index, address in enumerate(outcome.word.addresses if outcome.word else ()):
+            owner = owners.setdefault(address, document.file)
+            if owner != document.file:
+                what = f"{address} is already in {owner}"
+                yield document.problem(Finding(("addresses", index), what, "one service each"))

@@ -174,6 +174,8 @@ def _words_of(error: ErrorDetails) -> tuple[str, str]:
         return str(context["what"]), str(context["hint"])
     if error["type"] == "missing":
         return "is missing", f"add {error['loc'][-1]}:"
+    if error["type"] in {"too_short", "string_too_short"}:
+        return "is empty, which does not mean none", "give it a value or leave it out"
     expected = _EXPECTED.get(error["type"])
     if expected is None:
         return error["msg"], ""

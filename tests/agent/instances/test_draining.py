@@ -7,10 +7,10 @@ import pytest
 from pltfrms.agent.instances.drains import DRAINS_FILE
 from pltfrms.agent.instances.runner import SPREAD_SECONDS
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
-from pltfrms.model.balancer import BalancedService
-from pltfrms.model.machine import PROTO_ACTIVE, PROTO_DRAINING, PROTO_REACHABLE
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.state import Phase
+from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.machine import PROTO_ACTIVE, PROTO_DRAINING, PROTO_REACHABLE
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.state import Phase
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_allocation

@@ -7,7 +7,7 @@ import pytest
 
 from pltfrms.agent.instances.runner import FAILURE_MAX, SPREAD_SECONDS
 from pltfrms.drivers.workload.memory import Behaviour
-from pltfrms.model.state import Phase
+from pltfrms.model.running.state import Phase
 from pltfrms.planner.instances.health import FORGIVE_AFTER_SECONDS
 from tests.agent.bench import ONE, TWO, WEB, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from pltfrms.agent.network.filter import LOOK_SECONDS
-from pltfrms.model.state import RoutingState
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import RoutingState
 from pltfrms.render.bird import policy_fingerprint
 from tests.agent.bench import PLATFORM, Bench, make_target
 from tests.render.filter_world import SHOP

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pltfrms.agent.network.loads import SMALL_BPS, rounded, steady_bps
 from pltfrms.drivers.kernel.counters import ByteCounts, byte_counts
-from pltfrms.model.state import Load
+from pltfrms.model.running.state import Load
 from tests.agent.bench import Bench, make_target
 from tests.namespaces import in_machine
 from tests.simulation.virtual import run_virtual

@@ -7,7 +7,8 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.network.tunnels import LATER_SECONDS, Tunnels
 from pltfrms.agent.problems import Problems
 from pltfrms.drivers.wireguard.memory import MemoryWireGuard
-from pltfrms.model.tunnels import tunnel_keys, tunnels_of
+from pltfrms.drivers.wireguard.ports import Sight
+from pltfrms.model.network.tunnels import tunnel_keys, tunnels_of
 from tests.agent.network.tunnel_end import TUNNELED
 from tests.render.platforms import SMALL
 from tests.simulation.virtual import VirtualClock, run_beside, run_virtual
@@ -78,11 +79,48 @@ def test_a_tunnel_that_the_platform_has_no_more_is_deleted() -> None:
         edge = Edge()
         await edge.tunnels.reconcile()
         edge.restart()
-        edge.tunnels.want(SMALL, "fra-e1")
+        edge.tunnels.want(dataclasses.replace(SMALL, links=()), "fra-e1")
         await edge.tunnels.reconcile()
         assert edge.driver.sights == {}
         assert not edge.driver.clamped
         assert not edge.problems.sentences
+
+    run_virtual(story())
+
+
+def test_a_tunnel_gives_its_name_to_the_direct_link_that_replaces_it() -> None:
+    async def story() -> None:
+        edge = Edge()
+        await edge.tunnels.reconcile()
+        edge.tunnels.want(SMALL, "fra-e1")
+        assert SMALL.links[0].interface_at("fra-e1") == NAME
+        await edge.tunnels.reconcile()
+        assert edge.driver.sights == {}
+
+    run_virtual(story())
+
+
+def test_a_wireguard_interface_of_others_that_a_session_or_link_runs_over_stays() -> None:
+    (peer, *_), (link, *_) = SMALL.peers, SMALL.links
+    session = dataclasses.replace(peer.sessions[0], edge="fra-e1", interface="bb-office")
+    outside = dataclasses.replace(peer, sessions=(session,))
+    direct = dataclasses.replace(link, interfaces=())
+    uses = dataclasses.replace(SMALL, peers=(outside,), links=(direct,))
+
+    async def story() -> None:
+        edge = Edge()
+        theirs = Sight(key="theirs", port=51820, peers=())
+        edge.tunnels = Tunnels(
+            edge.driver, edge.clock, edge.journal, edge.problems, Frost(lambda: False), PERIOD
+        )
+        edge.driver.sights = {"bb-office": theirs, NAME: theirs, "bb-old": theirs}
+        edge.tunnels.want(uses, "fra-e1")
+        await edge.tunnels.reconcile()
+        assert edge.driver.sights == {"bb-office": theirs, NAME: theirs}
+        # Who no more runs over it lets it be, too.
+        edge.tunnels.want(TUNNELED, "fra-e1")
+        await edge.tunnels.reconcile()
+        assert edge.driver.sights["bb-office"] == theirs
 
     run_virtual(story())
 

@@ -16,7 +16,7 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.wireguard.kernel import WireGuard
-from pltfrms.model.topology import LinkKind
+from pltfrms.model.network.links import LinkKind
 from pltfrms.render.kernel import network_state
 from tests.render.platforms import SMALL
 

@@ -5,7 +5,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from pltfrms.model.machine import (
+from pltfrms.model.network.topology import AnnouncePolicy
+from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
     LOCAL_TABLE,
@@ -14,7 +15,7 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.plan import Reason
+from pltfrms.model.running.plan import Reason
 from pltfrms.planner.routing.ospf_cost import cost_of
 from tests.agent.bench import PLATFORM, WEB, Bench, make_target
 from tests.render.test_reflectors import TWELVE
@@ -75,6 +76,24 @@ def test_an_aggregate_follows_the_services_with_hysteresis() -> None:
             assert await _edge(bench) == AGGREGATES
 
     run_virtual(story())
+
+
+def test_an_edge_outside_the_region_of_an_aggregate_never_announces_it() -> None:
+    four, six = PLATFORM.aggregates
+    regional = replace(four, announce=AnnouncePolicy.ALWAYS, datacenters=("ams",))
+    platform = replace(PLATFORM, aggregates=(regional, six))
+
+    async def announced(name: str) -> set[str]:
+        bench = Bench(name, platform)
+        async with bench.life():
+            await bench.order(replace(make_target(1, machine=name), platform=platform))
+            _serve(bench)
+            await bench.passes(5.0)
+            assert {each.prefix for each in bench.status.aggregates} == await _edge(bench)
+            return await _edge(bench)
+
+    assert run_virtual(announced("ams-e1")) == AGGREGATES
+    assert run_virtual(announced("fra-e1")) == {"2001:db8:100::/48"}
 
 
 def test_counts_of_before_an_announcement_are_not_told_as_those_of_after_it() -> None:

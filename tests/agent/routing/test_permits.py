@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 
 from pltfrms.agent.routing.permits import PERMITS_FILE
-from pltfrms.model.plan import Placed, Target
-from pltfrms.model.state import RoutingState
-from pltfrms.model.topology import Guards, NodePrefixes, Platform
+from pltfrms.model.network.topology import Guards, NodePrefixes, Platform
+from pltfrms.model.running.plan import Placed, Target
+from pltfrms.model.running.state import RoutingState
 from pltfrms.render.bird import policy_fingerprint
 from tests.agent.bench import PLATFORM, WEB, Bench
 from tests.simulation.virtual import run_virtual

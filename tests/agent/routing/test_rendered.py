@@ -7,8 +7,8 @@ import pytest
 
 from pltfrms.agent.routing import rendered, routing
 from pltfrms.agent.routing.rendered import Rendered
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.traffic import Override
 from pltfrms.render.bird import policy_fingerprint, render_bird
 from pltfrms.render.conditions import Conditions
 from tests.agent.routing.test_routing import NEW, OLD, _bench, _target

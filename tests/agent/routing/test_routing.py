@@ -9,13 +9,13 @@ from pltfrms.agent.routing import rendered
 from pltfrms.agent.routing.policy import POLICY_FILE
 from pltfrms.agent.routing.routing import QUIET_SECONDS
 from pltfrms.errors import InvariantError
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import OriginValidation, Peer, PeerKind, RtrCache, Session
-from pltfrms.model.plan import Target
-from pltfrms.model.state import RoutingState
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.peering import OriginValidation, Peer, PeerKind, RtrCache, Session
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import RoutingState
 from pltfrms.planner.routing.ospf_cost import cost_of
 from pltfrms.render.bird import policy_fingerprint
 from tests.agent.bench import PLATFORM, WEB, Bench
@@ -140,6 +140,22 @@ def test_what_is_not_good_is_reverted_and_not_tried_again() -> None:
             assert _state(bench) is RoutingState.CONFIRMED
             await bench.order(_target(3, OLD), seconds=1.0)
             assert _state(bench) is RoutingState.WAITING
+
+    run_virtual(story())
+
+
+def test_a_peer_with_another_name_must_be_there_under_it() -> None:
+    async def story() -> None:
+        bench = _bench()
+        async with bench.life(6.0):
+            upstream = replace(TRANSIT, name="upstream")
+            renamed = replace(OLD, peers=(upstream,))
+            bench.bird.on_trial_states = UP[2:]
+            bench.controllers.turn = _turn(renamed)
+            await bench.order(_target(1, renamed), seconds=30.0)
+            assert bench.status.routing.detail == (
+                "peer.upstream.ipv4 is not up; peer.upstream.ipv6 is not up (reverted)"
+            )
 
     run_virtual(story())
 

@@ -1,7 +1,12 @@
 """OSPF is asked to look again after BFD sessions changed, and only then."""
 
+from dataclasses import replace
+
+from pltfrms.model.running.machine import BfdState
 from tests.agent.bench import Bench, make_target
 from tests.simulation.virtual import run_virtual
+
+LINE = BfdState("fe80::2:e:1", "bb-ams-e1", up=True, since="12:00")
 
 
 def test_ways_are_found_again_after_an_edge_was_away() -> None:
@@ -11,7 +16,7 @@ def test_ways_are_found_again_after_an_edge_was_away() -> None:
             await bench.order(make_target(1, machine="fra-e1"))
             await bench.passes(20)
             assert bench.bird.ways_found == 0
-            bench.bird.bfd = frozenset({"fe80::2:e:1 bb-ams-e1 Up 12:00"})
+            bench.bird.bfd = frozenset({LINE})
             await bench.passes(3)
             assert bench.bird.ways_found == 1
             await bench.passes(8)
@@ -29,11 +34,11 @@ def test_nothing_is_asked_while_frozen_or_of_a_bird_that_is_away() -> None:
             await bench.order(make_target(1, machine="fra-e1"))
             await bench.passes(20)
             bench.frozen = True
-            bench.bird.bfd = frozenset({"a"})
+            bench.bird.bfd = frozenset({LINE})
             await bench.passes(20)
             assert bench.bird.ways_found == 0
             bench.bird.alive = bench.frozen = False
-            bench.bird.bfd = frozenset({"b"})
+            bench.bird.bfd = frozenset({replace(LINE, up=False)})
             await bench.passes(20)
             bench.bird.alive = True
             await bench.passes(20)

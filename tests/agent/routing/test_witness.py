@@ -5,8 +5,8 @@ from ipaddress import ip_network
 import pytest
 
 from pltfrms.agent.routing.witness import WAIT_SECONDS, Absences, Witness
-from pltfrms.model.machine import INSTANCE_TABLE, BgpState, Route
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.machine import INSTANCE_TABLE, BgpState, Route
 from tests.agent.bench import Bench
 from tests.simulation.virtual import run_virtual
 
@@ -42,6 +42,12 @@ def test_how_a_session_ended_says_what_became_of_the_node(
     details: tuple[str, ...], said: Absences
 ) -> None:
     assert Witness().see(sessions(*details), 0.0) == said
+
+
+def test_a_node_is_told_by_its_whole_name_whatever_dots_are_in_it() -> None:
+    name = "Node1.fra1.example.net"
+    states = (*sessions(SILENT, SILENT, node=name), *sessions(UP, UP, node="Node1.fra2"))
+    assert Witness().see(states, 0.0) == Absences((name,), (name,))
 
 
 def test_an_edge_that_just_began_says_nothing_until_a_session_would_have_come() -> None:

@@ -24,7 +24,7 @@ from pltfrms.drivers.kernel import bpf, bpffs
 from pltfrms.drivers.kernel.bpf import Map, MapKind, MapShape, Program, Side
 from pltfrms.drivers.kernel.elf import ObjectFile
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import CHANCES, ROWS, BalancerTable, Hook, HookKind
+from pltfrms.model.running.balancer import CHANCES, ROWS, BalancerTable, Hook, HookKind
 from tests.contracts.test_balancer import (
     HERE,
     INSIDE,
@@ -244,7 +244,7 @@ def test_a_device_without_ethernet_gets_its_own_program() -> None:
         assert await world.kernel.attach([hook]) == ("attached inside_l3 at tun0",)
         world.kernel.put(one_instance())
         world.kernel.beat()
-        service4 = service(1).prefix4.network_address
+        service4 = service(1).prefixes[0].network_address
         packet = struct.pack(">BBHHHBBH", 0x45, 0, 28, 0, 0, 64, 17, 0)
         packet += bytes((192, 0, 2, 1)) + service4.packed + struct.pack(">4H", 1000, 9, 8, 0)
         os.write(tun, packet)
@@ -422,8 +422,8 @@ def test_a_service_that_gets_other_addresses_leaves_the_old_ones() -> None:
         with Map.open(DIRECTORY / layout() / "services") as services:
             keys = {IPv6Address(key) for key in services.items()}
         assert keys == {
-            IPv6Address(f"::ffff:{service(9).prefix4.network_address}"),
-            service(1).prefix6.network_address,
+            IPv6Address(f"::ffff:{service(9).prefixes[0].network_address}"),
+            service(1).prefixes[1].network_address,
         }
 
     in_machine(scenario)

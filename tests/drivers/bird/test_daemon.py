@@ -13,7 +13,7 @@ from pltfrms.drivers.bird.daemon import BirdDaemon
 from pltfrms.drivers.bird.memory import MemoryBird
 from pltfrms.drivers.bird.ports import Bird
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
-from pltfrms.model.machine import BgpState
+from pltfrms.model.running.machine import BgpState
 from tests.simulation.virtual import VirtualClock, run_virtual
 
 BASE = "router id 192.0.2.1;\nprotocol device {}\n"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pltfrms.drivers.bird.control_socket import BirdConnection, BirdReply
 from pltfrms.drivers.bird.routes import parse_routes
-from pltfrms.model.glass import RouteView
-from pltfrms.model.peering import Reject
+from pltfrms.model.messages.glass import RouteView
+from pltfrms.model.network.peering import Reject
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -26,7 +26,7 @@ from pltfrms.errors import (
     UsageError,
     VersionError,
 )
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     ErrorBody,
     Event,
@@ -38,11 +38,11 @@ from pltfrms.model.api import (
     SnapshotView,
     Verb,
 )
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Plan, Target
-from pltfrms.model.state import MachineStatus, Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Plan, Target
+from pltfrms.model.running.state import MachineStatus, Snapshot
 from tests.contracts.etcd import free_ports
 from tests.drivers.tiny_http import DROP, HANG, Answer, Seen, serving
 from tests.versions import intent, with_unknown_fields, with_unknown_values
@@ -320,7 +320,7 @@ def test_no_controller_at_all_names_them_and_what_to_do() -> None:
     dead = _dead()
     with (
         serving(_error(UnavailableError, "no store")) as first,
-        OperatorClient([first.endpoint, dead]) as client,
+        OperatorClient([first.endpoint, dead], patience_seconds=0) as client,
     ):
         with pytest.raises(UnavailableError, match="Check that a controller runs") as caught:
             client.snapshot()
@@ -338,7 +338,7 @@ def _failure(client: OperatorClient) -> UnavailableError:
 def test_a_write_that_no_controller_did_is_not_perhaps_done() -> None:
     with (
         serving(_error(UnavailableError, "no store")) as first,
-        OperatorClient([first.endpoint, _dead()]) as client,
+        OperatorClient([first.endpoint, _dead()], patience_seconds=0) as client,
     ):
         assert "Nothing is done" in str(_failure(client))
 
@@ -360,7 +360,7 @@ def test_the_sentence_that_ends_a_command_is_short_and_its_notes_say_all() -> No
             stack.enter_context(serving(_error(UnavailableError, long))) for _ in range(5)
         ]
         endpoints = [_dead(), *(server.endpoint for server in servers)]
-        client = stack.enter_context(OperatorClient(endpoints))
+        client = stack.enter_context(OperatorClient(endpoints, patience_seconds=0))
         with pytest.raises(UnavailableError) as caught:
             client.snapshot()
     assert len(str(caught.value)) < 350
@@ -376,7 +376,7 @@ def test_controllers_that_say_the_same_but_for_details_are_counted() -> None:
             ).endpoint
             for each in "abc"
         ]
-        client = stack.enter_context(OperatorClient(endpoints))
+        client = stack.enter_context(OperatorClient(endpoints, patience_seconds=0))
         error = _failure(client)
     assert str(error) == (
         "no controller can do it: the store does not answer (3 of them). Nothing is done"
@@ -461,7 +461,7 @@ def test_a_controller_that_did_nothing_leaves_no_doubt_and_an_older_one_does() -
     for body, doubt in ((sure, False), (b'{"error":"UnavailableError","message":"x"}', True)):
         with (
             serving(Answer(status=503, body=body)) as server,
-            OperatorClient([server.endpoint, _dead()]) as client,
+            OperatorClient([server.endpoint, _dead()], patience_seconds=0) as client,
             pytest.raises(UnavailableError) as caught,
         ):
             client.apply(Change())

@@ -17,7 +17,7 @@ from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.drivers.glass.origins import AT_ONCE, OriginClient
 from pltfrms.drivers.glass.server import LookingGlass
 from pltfrms.errors import UnavailableError
-from pltfrms.model.peering import OriginQuestion, Validity
+from pltfrms.model.network.peering import OriginQuestion, Validity
 
 PLACE = GlassMachine(machine="fra-e1", address=IPv6Address("::1"), asn=64500)
 TABLES = """

@@ -21,7 +21,7 @@ from pltfrms.drivers.glass.client import (
 )
 from pltfrms.drivers.glass.server import GlassLimits, LookingGlass, may_ask
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
-from pltfrms.model.balancer import BalancerMode, BalancerView
+from pltfrms.model.running.balancer import BalancerMode, BalancerView
 
 PLACE = GlassMachine(machine="fra-e1", address=IPv6Address("::1"), asn=64500)
 CONFIG = """

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_interface
+from ipaddress import IPv6Address, ip_address, ip_interface
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from pltfrms.drivers.kernel.hints import drain
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import DeviceState, NetworkState, Rule
+from pltfrms.model.running.machine import DeviceState, NetworkState, Rule
 from tests.contracts.test_network import AGGREGATE6, V4, V6, KernelWorld, ip
 from tests.namespaces import in_machine
 
@@ -167,6 +167,25 @@ def test_a_route_without_carrier_is_deleted() -> None:
         said = await network.apply_routes([100], (V4, V6))
         assert "missing i1 (no carrier) for 198.51.100.1/32 table 100" in said
         assert await network.routes(100) == ()
+        await network.close()
+
+    in_machine(scenario)
+
+
+def test_a_route_without_carrier_leads_nowhere() -> None:
+    async def scenario() -> None:
+        network, pid = await attached()
+        for version, nobody in ((4, "240.0.0.1"), (6, "3ffe::1")):
+            ip(f"-{version} route add default via inet6 fe80::2 dev i1")
+            assert await network.leading(ip_address(nobody)) is not None
+        hints = network.changes()
+        far_end(pid, "link set eth0 down")
+        await asyncio.wait_for(anext(hints), 2)
+        for nobody in ("240.0.0.1", "3ffe::1"):
+            assert await network.leading(ip_address(nobody)) is None
+        for kind in ("blackhole", "prohibit"):
+            ip(f"-4 route replace {kind} default")
+            assert await network.leading(ip_address("240.0.0.1")) is None
         await network.close()
 
     in_machine(scenario)

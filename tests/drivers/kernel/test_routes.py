@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.drivers.kernel.routes import compare, describe, normal
-from pltfrms.model.machine import Nexthop, Route
+from pltfrms.model.running.machine import Nexthop, Route
 
 DEVICES = ("i1", "i2", "i3")
 hops = st.builds(

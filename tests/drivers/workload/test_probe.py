@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pltfrms.drivers.workload.probe import NamespaceProber
-from pltfrms.model.machine import Instance
-from pltfrms.model.service import Probe, ProbeKind
+from pltfrms.model.running.machine import Instance
+from pltfrms.model.services.service import Probe, ProbeKind
 from tests.contracts.test_workload import HTTP, SERVICE, healthy, real_machine, spec
 from tests.drivers.workload.test_process import processes, until
 from tests.namespaces import in_machine

@@ -20,7 +20,7 @@ from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.workload.process import LINGER_SECONDS, ProcessRuntime
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.machine import (
+from pltfrms.model.running.machine import (
     DeviceState,
     Instance,
     NetworkState,

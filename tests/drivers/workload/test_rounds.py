@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from ipaddress import IPv4Address
 
 from pltfrms.drivers.workload.rounds import Answers, Question, ask_all
-from pltfrms.model.service import Probe, ProbeKind
+from pltfrms.model.services.service import Probe, ProbeKind
 
 HERE = IPv4Address("127.0.0.1")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

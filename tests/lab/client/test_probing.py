@@ -19,7 +19,7 @@ from pltfrms.lab.client.probing import (
     probe_service,
     service_port,
 )
-from pltfrms.model.service import Probe, ProbeKind, Run, Service, ServiceSpec
+from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 from tests.cli.world import HEALTHY, WEB
 
 SHORT = Measurement(client="here", rate=50, duration_ms=400, timeout_ms=300)

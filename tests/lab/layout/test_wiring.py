@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pltfrms.lab.layout.assembly import make_parts
 from pltfrms.lab.layout.wiring import make_wiring
 from pltfrms.lab.parts import LabParts, SegmentKind, Wiring
-from pltfrms.model.lab import Lab, LabEyeball, LabIxp, LabTransit
-from pltfrms.model.topology import LinkKind, Role
+from pltfrms.model.network.lab import Lab, LabEyeball, LabIxp, LabTransit
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.network.topology import Role
 from pltfrms.specfile import load_lab, load_platform
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "three-datacenters"

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.balancer import Candidate, CandidateState, HookKind
-from pltfrms.model.topology import Link
+from pltfrms.model.network.links import Link
+from pltfrms.model.running.balancer import Candidate, CandidateState, HookKind
 from pltfrms.planner.balancing.balancing import (
     candidate_of,
     hooks_of,

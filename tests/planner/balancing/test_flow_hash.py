@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from pltfrms.model.balancer import ROWS
+from pltfrms.model.running.balancer import ROWS
 from pltfrms.planner.balancing.flow_hash import flow_hash, flow_row
 
 CLIENT4, CLIENT6 = ip_address("203.0.113.9"), ip_address("2001:db8:c::9")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.balancer import (
+from pltfrms.model.running.balancer import (
     CHANCES,
     MAX_CANDIDATES,
     ROWS,

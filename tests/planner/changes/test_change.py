@@ -6,9 +6,9 @@ from ipaddress import IPv4Network, ip_network
 import pytest
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.api import Change, ChangeLine
-from pltfrms.model.numbering import Numbering
-from pltfrms.model.topology import Aggregate, Operator, Role
+from pltfrms.model.messages.api import Change, ChangeLine
+from pltfrms.model.network.numbering import Numbering
+from pltfrms.model.network.topology import Aggregate, Operator, Role
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.render.roles import THREE, server
 from tests.strategies import (
@@ -37,7 +37,10 @@ def test_a_new_service_gets_the_lowest_free_id_and_its_prefixes() -> None:
         ChangeLine(
             about="service/c",
             action="create",
-            detail="id 1, 198.51.100.1/32, 2001:db8:100::1/128",
+            detail=(
+                "id 1, 198.51.100.1/32, 2001:db8:100::1/128; asks nobody in the internet "
+                "(no unicast prefix)"
+            ),
         ),
     )
     assert outcome.snapshot.services["b"].id == 2
@@ -87,8 +90,16 @@ def test_a_full_aggregate_is_refused() -> None:
     small = replace(EMPTY, platform=replace(EMPTY.platform, aggregates=aggregates))
     change = Change(services=(make_spec("a"), make_spec("b")))
     full = apply_change(small, change).snapshot
-    with pytest.raises(UsageError, match="no address left for service id 3"):
-        apply_change(full, Change(services=(make_spec("c"),)))
+    third = Change(services=(make_spec("c"),))
+    with pytest.raises(
+        UsageError, match=r"no address left for service id 3.* add an"
+    ) as caught:
+        apply_change(full, third)
+    assert "delete" not in str(caught.value), "that would end what serves"
+    regional = Aggregate(prefix=IPv4Network("203.0.113.0/24"), datacenters=("fra",))
+    wider = replace(full.platform, aggregates=(*aggregates, regional))
+    with pytest.raises(UsageError, match=r"room, `aggregate: 203\.0\.113\.0/24`"):
+        apply_change(replace(full, platform=wider), third)
 
 
 def test_a_service_that_needs_an_ipv4_address_of_its_own_is_refused_where_there_is_none() -> (

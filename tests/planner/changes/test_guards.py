@@ -6,12 +6,13 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given, settings
 
-from pltfrms.model.announcements import announcements
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Allowed, Peer, PeerKind, Roa
-from pltfrms.model.topology import Aggregate, Guards, Platform, Role
-from pltfrms.model.traffic import Override
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Allowed, Peer, PeerKind, Roa
+from pltfrms.model.network.topology import Aggregate, Guards, Platform, Role
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.changes.guards import judge_change, make_proposal
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
@@ -92,6 +93,30 @@ def test_expired_overrides_do_not_count() -> None:
         Override(announce=False), Override(announce=True, edge="fra-e1", until_ms=NOW_MS)
     )
     assert Guard.LAST_ANNOUNCER in _judge(last), "an announcement that is over is none"
+
+
+def test_a_regional_aggregate_is_asked_for_no_more_datacenters_than_it_has() -> None:
+    regional = tuple(
+        replace(each, datacenters=("fra", "ams") if each.prefix == SIX else ())
+        for each in NETWORK.aggregates
+    )
+    floored = replace(
+        NETWORK, aggregates=regional, guards=Guards(announce_floor=3, shrink_percent=100)
+    )
+    less = replace(floored, traffic=(Override(announce=False, prefix=SIX, datacenter="ams"),))
+    verdict = _judge(less, before=floored)[Guard.ANNOUNCE_FLOOR]
+    assert verdict.sentence.endswith("the floor is 2")
+    elsewhere = Override(announce=False, prefix=SIX, datacenter="lon")
+    assert _judge(replace(floored, traffic=(elsewhere,)), before=floored) == {}
+
+
+def test_to_keep_an_aggregate_to_some_datacenters_is_judged_like_any_withdrawal() -> None:
+    floored = replace(NETWORK, guards=Guards(announce_floor=3, shrink_percent=100))
+    aggregates = tuple(replace(each, datacenters=("fra",)) for each in NETWORK.aggregates)
+    verdicts = _judge(replace(floored, aggregates=aggregates), before=floored)
+    assert verdicts[Guard.ANNOUNCE_FLOOR].sentence == (
+        "announced from 3 datacenters, would be announced from 1; the floor is 3"
+    )
 
 
 def test_announce_floor() -> None:
@@ -189,6 +214,16 @@ def test_headroom() -> None:
         sentence="it has 2 backbone links, would have 0; no other datacenter could stand in "
         "for it",
     )
+
+
+def test_a_link_inside_a_datacenter_leads_to_no_other() -> None:
+    inside = Link(a="lon-e1", b="lon-e2")
+    before = replace(NETWORK, links=(*NETWORK.links, inside))
+    cut = replace(NETWORK, links=(NETWORK.links[0], inside))
+    verdicts = judge_change(before, cut, NOTHING, NOTHING, NOW_MS)
+    assert [each.sentence for each in verdicts if each.about == "lon"] == [
+        "it has 2 backbone links, would have 0; no other datacenter could stand in for it"
+    ]
 
 
 def test_roa() -> None:

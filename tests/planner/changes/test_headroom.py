@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Peer, PeerKind
-from pltfrms.model.state import (
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Peer, PeerKind
+from pltfrms.model.network.topology import Guards, Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.state import (
     Contact,
     Load,
     MachineStatus,
@@ -18,8 +21,6 @@ from pltfrms.model.state import (
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.topology import Guards, Link, Platform
-from pltfrms.model.traffic import Override
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.headroom import Shortage, shortages
 from pltfrms.planner.changes.ways import (
@@ -240,6 +241,14 @@ def test_a_link_gives_to_the_other_links_of_both_ends() -> None:
     added = replace(SIZED, links=(*SIZED.links[1:], Link(a="fra-e2", b="ams-e1")))
     (doubt,) = find(added, known=seen({"fra-e1/bb-ams-e2": (1, 9)}))
     assert (doubt.sure, "the capacity of fra-e2--ams-e1" in doubt.sentence) == (False, True)
+
+
+def test_a_link_inside_a_datacenter_is_no_room_on_the_way_to_others() -> None:
+    inside = Link(a="fra-e1", b="fra-e2", capacity_mbps=100_000)
+    before = replace(SIZED, links=(*SIZED.links, inside))
+    known = seen({"fra-e1/bb-ams-e2": (1, 6), "fra-e2/bb-lon-e1": (1, 5)})
+    (shortage,) = find(replace(before, links=before.links[1:]), known=known, before=before)
+    assert "left on the backbone of fra: 10 Gbit/s with 5 Gbit/s" in shortage.sentence
 
 
 def test_a_port_of_several_sessions_gives_when_all_of_them_go() -> None:

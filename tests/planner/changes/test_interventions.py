@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.api import InterventionChange, Verb
-from pltfrms.model.interventions import Blackhole, Freeze, Interventions
-from pltfrms.model.peering import Peer, PeerKind
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import Blackhole, Freeze, Interventions
+from pltfrms.model.network.peering import Peer, PeerKind
 from pltfrms.planner.changes.interventions import (
     LEAD_MS,
     MAX_AHEAD_MS,
@@ -103,6 +103,7 @@ def test_what_is_not_there_is_not_found(change: InterventionChange, words: str) 
         (_hole("198.51.100.0/24"), "more than one address"),
         (_hole("198.51.100.7/24"), "is not an address"),
         (_hole("nonsense"), "is not an address"),
+        (_hole("2001:db8:100::7%eth0"), "2001:db8:100::7%eth0/128 has a scope"),
         (_hole("192.0.2.7"), "in no aggregate of ours; there are: 198.51.100.0/24"),
         (_hole("198.51.100.7", NOW_MS), "over already"),
         (_hole("198.51.100.7", 0), "over already"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import Aggregate
+from pltfrms.model.network.topology import Aggregate
 from pltfrms.planner.routing.aggregates import (
     AggregateState,
     Reachable,

@@ -5,11 +5,17 @@ from typing import Any
 
 import pytest
 
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import AggregateStatus, Contact, MachineStatus, SessionStatus, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import (
+    AggregateStatus,
+    Contact,
+    MachineStatus,
+    SessionStatus,
+    Snapshot,
+)
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from tests.planner.networks import NETWORK
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec

@@ -7,10 +7,10 @@ from ipaddress import ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
-from pltfrms.model.topology import Aggregate, Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.messages.guards import Doubt, Guard, Verdict
+from pltfrms.model.network.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.changes.guards import make_proposal
 from pltfrms.planner.changes.origins import (
     Claim,
@@ -81,6 +81,42 @@ def test_of_a_customer_that_nobody_sees_the_roa_must_name_us() -> None:
     after = replace(real, peers=(*real.peers, CUSTOMER))
     (claim,) = claimed(after, real)
     assert claim.origins == (8283,)
+
+
+def with_asn(platform: Platform, asn: int) -> Platform:
+    """Return the platform with another ASN of ours on the first session of the first peer."""
+    peer, *others = platform.peers
+    first, *sessions = peer.sessions
+    merged = replace(peer, sessions=(replace(first, local_as=asn), *sessions))
+    return replace(platform, peers=(merged, *others))
+
+
+def test_each_asn_of_ours_needs_a_roa_of_its_own() -> None:
+    merged = with_asn(WITH_NEW, 64510)
+    assert [(claim.about, claim.origins) for claim in claimed(merged)] == [
+        *((f"{each.prefix} by AS64510", (64510,)) for each in NETWORK.aggregates),
+        (str(NEW), (ASN,)),
+        (f"{NEW} by AS64510", (64510,)),
+    ]
+    verdicts, _ = judged(merged, roa("198.18.4.0/24"))
+    (verdict,) = verdicts
+    assert verdict.about == f"{NEW} by AS64510"
+    assert "not AS64510: make a ROA" in verdict.sentence
+    assert claimed(merged, merged) == ()
+    assert [claim.origins for claim in claimed(with_asn(NETWORK, 64509), merged)] == [
+        (64509,),
+        (64509,),
+    ], "who the neighbour knows by a new ASN is asked about"
+
+
+def test_whom_nobody_sees_is_each_of_us_for_the_neighbours() -> None:
+    real = with_asn(replace(NETWORK, asn=8283), 8284)
+    after = replace(real, peers=(*real.peers, CUSTOMER))
+    found = {claim.about: claim.origins for claim in claimed(after, real)}
+    assert found == {
+        "45.20.0.0/22 of shop": (8283,),
+        "45.20.0.0/22 of shop by AS8284": (8284,),
+    }
 
 
 # ---- what is said --------------------------------------------------------------------------

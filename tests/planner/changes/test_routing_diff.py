@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.announcements import announcements
-from pltfrms.model.guards import Effect
-from pltfrms.model.interventions import Blackhole, Interventions
-from pltfrms.model.peering import (
+from pltfrms.model.messages.guards import Effect
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.interventions import Blackhole, Interventions
+from pltfrms.model.network.links import FabricPort, Link, LinkKind
+from pltfrms.model.network.peering import (
     Allowed,
     DefaultRoute,
     OriginValidation,
@@ -18,17 +19,15 @@ from pltfrms.model.peering import (
     PeerKind,
     RtrCache,
 )
-from pltfrms.model.topology import (
+from pltfrms.model.network.topology import (
     Aggregate,
     AnnouncePolicy,
     Guards,
-    Link,
-    LinkKind,
     NodePrefixes,
     Platform,
     Timers,
 )
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.changes.routing_diff import routing_changes
 from tests.planner.networks import (
     FOUR,
@@ -335,6 +334,32 @@ def test_links_are_the_backbone() -> None:
     assert [what for _, what, _ in _diff(replace(NETWORK, links=(*others, new)))] == [
         "fra-e1--ams-e2 removed",
         "fra-e1--lon-e2 added",
+    ]
+
+
+def test_links_between_the_same_edges_are_told_apart_by_their_labels() -> None:
+    first, *others = NETWORK.links
+    second = replace(first, a=first.b, b=first.a, label="coast")
+    both = replace(NETWORK, links=(*NETWORK.links, second))
+    assert [what for _, what, _ in _diff(both)] == ["ams-e2--fra-e1:coast added"]
+    named = replace(second, interfaces=("eno4", ""))
+    seen = _diff(replace(NETWORK, links=(first, *others, named)), before=both)
+    stays = "fra-e1 bb-ams-e2.coast"
+    what = f"interfaces ams-e2 bb-fra-e1.coast, {stays} -> ams-e2 eno4, {stays}"
+    assert seen == [("backbone", f"ams-e2--fra-e1:coast {what}", Effect.MOVES)]
+
+
+def test_another_name_of_a_port_is_shown_once_for_all_machines_that_have_it() -> None:
+    fra, *others = NETWORK.datacenters
+    named = replace(fra, ports=(FabricPort(fabric="a", interface="eno1.100"),))
+    after = replace(NETWORK, datacenters=(named, *others))
+    machines = [each.name for each in NETWORK.machines if each.datacenter == "fra"]
+    assert _diff(after) == [
+        (
+            "fabrics",
+            f"a fab-a -> eno1.100 on {machines[0]} and {len(machines) - 1} more",
+            Effect.MOVES,
+        )
     ]
 
 

@@ -6,12 +6,12 @@ from ipaddress import ip_network
 
 import pytest
 
-from pltfrms.model.api import Change, InterventionChange, Verb
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.requests import Wanted
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Guards, Operator, Platform, TwoPeople
+from pltfrms.model.messages.api import Change, InterventionChange, Verb
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.messages.requests import Wanted
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.topology import Guards, Operator, Platform, TwoPeople
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.two_people import wanted_sentence, why_two
 from tests.strategies import make_platform, make_spec
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.service import Probe, ProbeKind
-from pltfrms.model.state import Phase
+from pltfrms.model.running.state import Phase
+from pltfrms.model.services.service import Probe, ProbeKind
 from pltfrms.planner.instances.health import (
     MAX_BACKOFF_SECONDS,
     Health,

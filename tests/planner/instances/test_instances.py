@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.errors import UsageError
-from pltfrms.model.plan import Target
-from pltfrms.model.service import Run
+from pltfrms.model.running.plan import Target
+from pltfrms.model.services.service import Run
 from pltfrms.planner.instances.instances import instance_spec, service_versions
 from tests.strategies import make_allocation, make_platform, make_service, make_spec
 

@@ -7,14 +7,14 @@ from ipaddress import ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.machine import (
+from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
     PROTO_DRAINING,
     PROTO_REACHABLE,
     SERVICE_TABLE,
     Nexthop,
 )
-from pltfrms.model.plan import Target
+from pltfrms.model.running.plan import Target
 from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL
 from pltfrms.planner.instances.routes import service_routes
 from tests.strategies import make_allocation, make_platform, make_service, make_spec
@@ -41,6 +41,24 @@ def test_two_ready_instances_share_one_route_per_family() -> None:
             Nexthop(device="i1", via=INSTANCE_LINK_LOCAL, weight=10),
             Nexthop(device="i2", via=INSTANCE_LINK_LOCAL, weight=10),
         )
+
+
+def test_a_fresh_prefix_leads_only_to_instances_that_have_it() -> None:
+    fresh = ip_network("198.51.100.77/32")
+    web = replace(WEB, version=2, more=(fresh,), fresh=(fresh,), fresh_from=2)
+    newer = replace(TARGET.allocations[1], version=2)
+    target = replace(TARGET, services=(web,), allocations=(TARGET.allocations[0], newer))
+    routes = {r.prefix: r.nexthops for r in service_routes(target, {IDS[0], IDS[1]}, set())}
+    assert [each.device for each in routes[fresh]] == ["i2"]
+    assert [each.device for each in routes[ip_network("198.51.100.1/32")]] == ["i1", "i2"]
+    old = replace(target, allocations=TARGET.allocations[:1])
+    assert fresh not in {route.prefix for route in service_routes(old, {IDS[0]}, set())}
+
+
+def test_a_service_of_one_family_has_routes_of_one() -> None:
+    target = replace(TARGET, services=(replace(WEB, prefix4=None),))
+    routes = service_routes(target, {IDS[0]}, set())
+    assert [str(route.prefix) for route in routes] == ["2001:db8:100::1/128"]
 
 
 def test_an_attached_instance_is_reachable_by_its_own_addresses() -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.plan import Note, Reason
-from pltfrms.model.state import Contact, InstanceStatus, MachineStatus, Phase, Snapshot
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.plan import Note, Reason
+from pltfrms.model.running.state import Contact, InstanceStatus, MachineStatus, Phase, Snapshot
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.placement.test_plan import told
 from tests.planner.world import execute, settle

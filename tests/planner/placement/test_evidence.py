@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.state import MachineStatus, SessionStatus
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import FurtherRole, Machine, Role
+from pltfrms.model.running.state import MachineStatus, SessionStatus
 from pltfrms.planner.placement.evidence import Evidence, judge
 from tests.strategies import make_platform
 
@@ -43,6 +43,20 @@ def evidence(present: dict[str, str], away: dict[str, str] | None = None) -> Evi
     said = {**present, **(away or {})}
     statuses = {edge: status(edge, says) for edge, says in said.items() if says != "no status"}
     return judge(PLATFORM, statuses, present.keys(), [NODE])[NODE]
+
+
+def test_a_node_is_heard_by_its_whole_name_whatever_dots_are_in_it() -> None:
+    name = "node1.fra1.example.net"
+    machines = tuple(
+        replace(each, name=name) if each.name == NODE else each for each in PLATFORM.machines
+    )
+    heard = MachineStatus(
+        machine=EDGES[0], sessions=(SessionStatus(name=f"node.{name}.a", up=True),)
+    )
+    said = judge(
+        replace(PLATFORM, machines=machines), {EDGES[0]: heard}, {EDGES[0]: None}.keys(), [name]
+    )
+    assert EDGES[0] in said[name].lives
 
 
 edges_say = st.dictionaries(st.sampled_from(EDGES), st.sampled_from(SAYS))
@@ -85,6 +99,41 @@ def test_an_edge_that_says_nothing_changes_nothing_but_the_haste(
     with_it, without = evidence({**others, "fra-e3": more}), evidence(others)
     assert bool(with_it.why_not_lost) == bool(without.why_not_lost)
     assert not with_it.vanished
+
+
+def test_a_server_that_misses_all_other_sites_is_no_witness_against_any() -> None:
+    def found(sites: list[str], missed: dict[str, tuple[str, ...]]) -> Evidence:
+        base = make_platform(dict.fromkeys(sites, 0))
+        servers = tuple(
+            replace(
+                machine,
+                name=f"{machine.datacenter}1",
+                further=(FurtherRole(role=Role.NODE, id=1),),
+            )
+            for machine in base.machines
+            if machine.role is Role.EDGE
+        )
+        statuses = {
+            name: MachineStatus(
+                machine=name,
+                sessions=tuple(
+                    SessionStatus(name=f"edge.{site}1", up=True)
+                    for site in sites
+                    if f"{site}1" != name
+                ),
+                missed=missed.get(name, ()),
+            )
+            for name in missed
+        }
+        platform = replace(base, machines=servers)
+        return judge(platform, statuses, missed.keys(), ["fra1"])["fra1"]
+
+    three = ["fra", "ams", "lon"]
+    cut_off = found(three, {"ams1": ("fra1", "lon1")})
+    assert cut_off.unknown == "edge ams1 cannot say (yet) if it lives"
+    assert not found(three, {"ams1": ("fra1",), "lon1": ("fra1",)}).why_not_lost
+    assert not found(three, {"ams1": ("fra1", "lon1"), "lon1": ("fra1",)}).why_not_lost
+    assert not found(["fra", "ams"], {"ams1": ("fra1",)}).why_not_lost, "of two, nobody knows"
 
 
 def test_edges_that_do_not_say_what_they_miss_leave_it_to_heartbeats() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pltfrms.model.state import MachineStatus, SessionStatus
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import MachineStatus, SessionStatus
 from pltfrms.planner.placement.evidence import Evidence, judge
 from tests.render.roles import PAIR, THREE
 

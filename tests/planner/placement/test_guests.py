@@ -5,7 +5,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from pltfrms.model.interventions import Drain, Interventions
+from pltfrms.model.network.interventions import Drain, Interventions
 from tests.planner.targets import make_target
 from tests.strategies import (
     make_allocation,

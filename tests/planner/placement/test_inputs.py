@@ -6,8 +6,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.state import (
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.state import (
     Load,
     MachineStatus,
     OutsideTable,

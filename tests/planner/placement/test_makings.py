@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -12,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms import codec
-from pltfrms.model.interventions import Drain, Freeze, Interventions
-from pltfrms.model.plan import Target
-from pltfrms.model.state import MachineStatus, Snapshot
-from pltfrms.model.topology import Guards, NodePrefixes, Platform
+from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.topology import Guards, NodePrefixes, Platform
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.planner.placement.target import Makings
 from tests.strategies import (
     make_allocation,
@@ -203,3 +204,14 @@ def _no_change_ms(machines: int) -> float:
 def test_what_a_machine_costs_when_nothing_changed_does_not_grow_with_the_platform() -> None:
     assert _no_change_ms(1000) < 5 * _no_change_ms(100)
     assert _no_change_ms(1000) < 0.1
+
+
+def test_a_director_hears_of_a_fresh_prefix_when_every_instance_has_it() -> None:
+    fresh = ip_network("198.51.100.77/32")
+    web = replace(SERVICES[0], version=2, more=(fresh,), fresh=(fresh,), fresh_from=2)
+    old = make_snapshot(_platform(NodePrefixes.ANY), (web,), PLACES[:2])
+    new = replace(old, allocations={each.id: replace(each, version=2) for each in PLACES[:2]})
+    targets = [Makings(each, 1).target("fra-e1", 5) for each in (old, new)]
+    assert [fresh in target.balanced[0].prefixes for target in targets] == [False, True]
+    assert all(fresh in target.services[0].prefixes for target in targets)
+    assert targets[0].made_of != targets[1].made_of

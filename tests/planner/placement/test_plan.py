@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.api import Change
-from pltfrms.model.plan import Place, Plan, Reason, Stop
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.state import (
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.plan import Place, Plan, Reason, Stop
+from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
     MachineStatus,
@@ -15,6 +14,7 @@ from pltfrms.model.state import (
     Phase,
     Snapshot,
 )
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import execute, settle
@@ -207,6 +207,21 @@ def test_rebalance_after_recovery_waits_until_the_node_is_stable() -> None:
     end = settle(snapshot)
     nodes = sorted(allocation.node for allocation in end.allocations.values())
     assert nodes == ["fra-n1", "fra-n2", "fra-n3"]
+
+
+def test_a_node_that_came_back_gets_replacements_and_not_who_was_never_moved() -> None:
+    web = make_service(make_spec(replicas=4, max_per_node=4))
+    allocations = (
+        make_allocation("web.fra.1-1", "fra-n1", slot=1),
+        make_allocation("web.fra.2-2", "fra-n1", slot=2),
+        make_allocation("web.fra.3-1", "fra-n1", slot=3),
+        make_allocation("web.fra.4-2", "fra-n1", slot=4),
+    )
+    end = settle(make_snapshot(make_platform({"fra": 2}), (web,), allocations))
+    assert {one.id for one in end.allocations.values() if one.node == "fra-n1"} == {
+        "web.fra.1-1",
+        "web.fra.3-1",
+    }
 
 
 def test_surplus_is_stopped_by_the_word_of_the_spec() -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from bench.planner import make_cases
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.target import Makings
 

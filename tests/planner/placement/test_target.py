@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pltfrms import codec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.state import Snapshot
 from pltfrms.render.bird import policy_fingerprint, render_bird
 from pltfrms.render.conditions import Conditions
 from pltfrms.specfile import load_platform

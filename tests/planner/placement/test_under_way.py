@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from pltfrms.model.api import Change
-from pltfrms.model.plan import Place
-from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.plan import Place
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.under_way import under_way

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import AGGREGATE_TABLE, PROTO_ACTIVE
-from pltfrms.model.plan import Reason
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Timers
+from pltfrms.model.network.topology import Aggregate, AnnouncePolicy, Role, Timers
+from pltfrms.model.running.machine import AGGREGATE_TABLE, PROTO_ACTIVE
+from pltfrms.model.running.plan import Reason
 from pltfrms.planner.routing.aggregates import (
     APART_SECONDS,
     ISOLATED_SECONDS,
@@ -18,6 +18,7 @@ from pltfrms.planner.routing.aggregates import (
     AggregateState,
     Reachable,
     aggregate_routes,
+    as_seen_by,
     datacenter_rank,
     decide_aggregates,
     hold_seconds,
@@ -82,6 +83,21 @@ def test_half_of_the_services_are_enough() -> None:
     assert Edge().lives(1.0, _only(2))
     assert not Edge().lives(1.0, _only(1))
     assert Edge().lives(1.0, replace(_only(1), services=SERVICES[:2]))
+
+
+def test_a_service_counts_once_however_many_addresses_it_has() -> None:
+    here, there = SERVICES[:2]
+    more = tuple(ip_network(f"198.51.100.{number}/32") for number in (8, 9))
+    local = frozenset(here.prefixes)
+    moves = replace(there, more=more)
+    edge = Edge()
+    assert edge.lives(1.0, replace(GOOD, services=(here, there), local=local))
+    assert edge.lives(9.0, replace(BAD, services=(here, moves), local=local))
+    rolled_out_to_none = replace(BAD, services=(replace(here, more=more),), local=local)
+    assert edge.lives(9.0, rolled_out_to_none)
+    three = (moves, *SERVICES[:1], SERVICES[2])
+    only_one = frozenset(moves.prefixes)
+    assert not edge.lives(9.0, replace(BAD, services=three, local=only_one)), "1 of 3"
 
 
 def test_families_are_judged_apart() -> None:
@@ -149,7 +165,7 @@ def test_what_is_not_known_changes_nothing_and_says_so() -> None:
 
 def test_any_healthy_takes_a_remote_service_for_good() -> None:
     edge = Edge(AnnouncePolicy.ANY_HEALTHY)
-    remote = replace(BAD, remote={SERVICES[0].prefix4})
+    remote = replace(BAD, remote={SERVICES[0].prefixes[0]})
     assert edge.lives(1.0, remote)
     assert edge.says(Reason.REMOTE_SERVICE)
     assert edge.lives(10.0, replace(BAD, remote=None))
@@ -359,3 +375,33 @@ def test_a_site_of_one_machine_keeps_its_unicast_prefix_when_it_is_cut_off_and_s
     for now in range(200):
         states = decide_aggregates(platform, alone, states, now / 5).states
     assert states[FOUR].announced
+
+
+def _seen_by(machine: str, policy: AnnouncePolicy) -> dict[str, AnnouncePolicy]:
+    datacenters = (
+        *PLATFORM.datacenters,
+        replace(PLATFORM.datacenters[0], name="pop", id=77),
+    )
+    router = replace(
+        PLATFORM.machines_of(Role.EDGE)[0], name="pop-e1", datacenter="pop", further=()
+    )
+    aggregates = (
+        Aggregate(prefix=FOUR, announce=policy),
+        Aggregate(prefix=SIX, announce=policy, datacenters=("fra",)),
+    )
+    platform = replace(
+        PLATFORM,
+        datacenters=datacenters,
+        machines=(*PLATFORM.machines, router),
+        aggregates=aggregates,
+    )
+    seen = as_seen_by(platform, machine).aggregates
+    return {str(each.prefix): each.announce for each in seen}
+
+
+def test_a_site_without_nodes_announces_when_a_service_is_reached_anywhere() -> None:
+    local, anywhere = AnnouncePolicy.HEALTHY_LOCAL, AnnouncePolicy.ANY_HEALTHY
+    edge = PLATFORM.machines_of(Role.EDGE)[0].name
+    assert _seen_by("pop-e1", local) == {str(FOUR): anywhere}
+    assert _seen_by("pop-e1", AnnouncePolicy.ALWAYS) == {str(FOUR): AnnouncePolicy.ALWAYS}
+    assert _seen_by(edge, local) == {str(FOUR): local, str(SIX): local}

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
-from pltfrms.model.interventions import Drain, Freeze, Interventions
-from pltfrms.model.peering import Allowed, OriginValidation, PeerKind, Roa, RtrCache
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import AggregateStatus, MachineStatus, SessionStatus
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.peering import Allowed, OriginValidation, PeerKind, Roa, RtrCache
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import AggregateStatus, MachineStatus, SessionStatus
 from pltfrms.planner.routing.audit import Grade, Remark, audit
 from tests.render.platforms import SMALL
 
@@ -47,6 +47,20 @@ def test_a_roa_must_allow_exactly_what_is_announced() -> None:
     assert grade(Roa(prefix=prefix, asn=SMALL.asn, max_length=length)) is Grade.GOOD
     assert grade(Roa(prefix=prefix, asn=SMALL.asn, max_length=length + 1)) is Grade.ADVICE
     assert grade(Roa(prefix=prefix, asn=1, max_length=length)) is Grade.WARNING
+
+
+def test_each_asn_of_ours_is_audited() -> None:
+    peer, *others = SMALL.peers
+    sessions = tuple(replace(each, local_as=64510) for each in peer.sessions)
+    merged = replace(SMALL, peers=(replace(peer, sessions=sessions), *others))
+    prefix = SMALL.aggregates[0].prefix
+    ours = Roa(prefix=prefix, asn=SMALL.asn, max_length=prefix.prefixlen)
+    found = remarks(merged, roas=(ours,))
+    assert found["MANRS 4", str(prefix)].grade is Grade.GOOD
+    assert found["MANRS 4", f"{prefix} by AS64510"].grade is Grade.WARNING
+    theirs = replace(ours, asn=64510)
+    found = remarks(merged, roas=(ours, theirs))
+    assert found["MANRS 4", f"{prefix} by AS64510"].grade is Grade.GOOD
 
 
 def test_two_caches_are_good_one_is_not_enough_none_is_a_warning() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.model.announcements import announcements
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.lab import Lab
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.announcements import announcements
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.routing.catchment import catchments
 from pltfrms.specfile import load_lab, load_platform
 

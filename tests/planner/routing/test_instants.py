@@ -3,8 +3,8 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
-from pltfrms.model.interventions import Blackhole, Drain, Interventions
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Blackhole, Drain, Interventions
+from pltfrms.model.network.traffic import Override
 from pltfrms.planner.routing.instants import next_instant_ms
 from tests.strategies import make_platform
 

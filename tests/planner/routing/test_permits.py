@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, IPv6Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.plan import Permit, Placed, Target
-from pltfrms.model.topology import Guards, NodePrefixes
+from pltfrms.model.network.topology import Guards, NodePrefixes
+from pltfrms.model.running.plan import Permit, Placed, Target
 from pltfrms.planner.routing.permits import permits_of, renewed
 from tests.planner.targets import make_target
 from tests.strategies import (

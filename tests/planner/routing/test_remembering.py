@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pltfrms import codec
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import Route
+from pltfrms.model.running.machine import Route
 from pltfrms.planner.routing.aggregates import (
     LEAVE_SECONDS,
     TOLD_METRIC,
@@ -27,6 +27,7 @@ from pltfrms.planner.routing.remembering import (
     recalled,
     remembered,
 )
+from pltfrms.planner.routing.way_back import WaysBack
 from tests.strategies import make_platform, make_service, make_spec
 
 PLATFORM = make_platform({"fra": 1, "ams": 1, "lon": 1})
@@ -296,6 +297,47 @@ def test_a_memory_that_cannot_be_read_takes_nothing_away_and_repairs() -> None:
     edge.lives(1010.1, NOBODY)
     assert edge.announces(FOUR)
     assert edge.announces(SIX), "perhaps it was us who withdrew it"
+
+
+NO_WAY_BACK = replace(GOOD, ways_back=dict.fromkeys((4, 6), WaysBack.NONE))
+
+
+@pytest.mark.parametrize("memory", ["readable", "torn"])
+def test_what_was_not_announced_before_needs_a_way_back_first(memory: str) -> None:
+    edge = Edge(0)
+    moment = edge.moment(1000.0)
+    if memory == "readable":
+        before = {FOUR: AggregateState(), SIX: AggregateState(announced=True)}
+        edge.disk = codec.encode(remembered(before, moment, outside=True))
+        edge.kernel = aggregate_routes(before)
+        edge.restarts(1060.0)
+    else:
+        kernel = aggregate_routes({SIX: AggregateState(announced=True)})
+        edge.states = forgotten((FOUR, SIX), moment, kernel)
+    for step in range(600):
+        edge.lives(1060.0 + step * STEP_SECONDS, NO_WAY_BACK)
+    assert not edge.announces(FOUR)
+    assert edge.announces(SIX), "who announced may have one that is not seen"
+
+
+@pytest.mark.parametrize("how", ["restarts", "boots"])
+def test_who_withdrew_without_a_way_back_must_see_one_also_after_a_restart(how: str) -> None:
+    edge, now = Edge(0), 1000.0
+    full = replace(GOOD, ways_back=dict.fromkeys((4, 6), WaysBack.FULL))
+    for step in range(200):
+        now += STEP_SECONDS
+        edge.lives(now, full if step < 50 else NO_WAY_BACK)
+    assert not edge.announces(FOUR)
+    now += 3600.0
+    getattr(edge, how)(now)
+    for _ in range(300):
+        now += STEP_SECONDS
+        edge.lives(now, GOOD)  # the way back is not known
+        assert not edge.announces(FOUR)
+    for _ in range(10):
+        now += STEP_SECONDS
+        edge.lives(now, full)
+    assert edge.announces(FOUR)
 
 
 def test_at_rest_nothing_is_written() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.tunnels import FRESH_SECONDS
+from pltfrms.model.network.tunnels import FRESH_SECONDS
 from pltfrms.planner.routing.rotation import (
     ANSWER_SECONDS,
     KeyState,

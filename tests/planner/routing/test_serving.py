@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import AggregateStatus, MachineStatus, SessionStatus, Snapshot
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import AggregateStatus, MachineStatus, SessionStatus, Snapshot
 from pltfrms.planner.routing.serving import announced_now
 from tests.render.platforms import SMALL
 

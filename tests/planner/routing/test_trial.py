@@ -7,11 +7,11 @@ from ipaddress import ip_address, ip_interface, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.machine import BgpState
 from pltfrms.planner.routing.trial import (
     Before,
     Expectation,
@@ -134,6 +134,31 @@ def test_routes_of_others_may_shrink_but_not_vanish() -> None:
     without = replace(PLATFORM, peers=(TRANSIT,))
     both = replace(PLATFORM, peers=(TRANSIT, CUSTOMER))
     assert _expect(without, many, old=both).exported[T4] == 1
+
+
+def test_a_session_that_gets_another_name_must_come_up_by_it() -> None:
+    other = replace(PLATFORM, peers=(replace(TRANSIT, name="upstream"),))
+    new = {T4: "peer.upstream.ipv4", T6: "peer.upstream.ipv6"}
+    before = replace(BEFORE, renamed=new)
+    names = frozenset({NODE, *new.values()})
+    expected = expect("fra-e1", (PLATFORM, other), before, names, (Interventions(), 1_000_000))
+    assert expected.up == names
+    assert expected.exported["peer.upstream.ipv4"] == 1
+    assert expected.imported >= set(new.values())
+
+
+def test_of_two_that_swap_places_the_one_that_stays_is_expected() -> None:
+    second = BgpState(name="peer.transit1:2.ipv4", up=True, detail="Established", imported=5)
+    before = replace(
+        BEFORE,
+        sessions=(*STATES, second),
+        renamed={"peer.transit1:2.ipv4": T4},
+    )
+    expected = expect(
+        "fra-e1", (PLATFORM, PLATFORM), before, NAMES, (Interventions(), 1_000_000)
+    )
+    assert expected.up == NAMES
+    assert expected.exported.get(T4, 0) == 0, "it announced nothing before"
 
 
 def test_a_customer_may_bring_nothing() -> None:

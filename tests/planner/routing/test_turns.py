@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.interventions import Freeze, Interventions
-from pltfrms.model.state import (
+from pltfrms.model.network.interventions import Freeze, Interventions
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.state import (
     Contact,
     MachineStatus,
     MachineView,
@@ -15,7 +16,6 @@ from pltfrms.model.state import (
     RoutingStatus,
     Snapshot,
 )
-from pltfrms.model.topology import Platform, Role
 from pltfrms.planner.routing.turns import Turn, routing_turn
 from tests.planner.networks import NETWORK, without_sessions
 

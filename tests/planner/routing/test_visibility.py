@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import AggregateStatus, MachineStatus, SessionStatus
-from pltfrms.model.topology import Guards, Platform, Role
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Guards, Platform, Role
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import AggregateStatus, MachineStatus, SessionStatus
 from pltfrms.planner.routing.visibility import Visibility, visibility
 from tests.planner.networks import FOUR, NETWORK, NOTHING, NOW_MS, drain
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.state import OutsideTable
-from pltfrms.model.topology import Aggregate, Guards, Platform
+from pltfrms.model.network.topology import Aggregate, Guards, Platform
+from pltfrms.model.running.state import OutsideTable
 from pltfrms.planner.routing.way_back import has_way_back, lacking, table_floor
 from tests.strategies import make_platform
 

@@ -8,12 +8,18 @@ import pytest
 
 from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.glass import RouteView
-from pltfrms.model.interventions import Blackhole, Drain, Interventions
-from pltfrms.model.peering import PeerKind, Reject
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import AggregateStatus, Contact, MachineView, SessionStatus, Snapshot
-from pltfrms.model.traffic import Override
+from pltfrms.model.messages.glass import RouteView
+from pltfrms.model.network.interventions import Blackhole, Drain, Interventions
+from pltfrms.model.network.peering import PeerKind, Reject
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import (
+    AggregateStatus,
+    Contact,
+    MachineView,
+    SessionStatus,
+    Snapshot,
+)
 from pltfrms.planner.routing.why import Why, compare, crossings, why_announced, why_used
 from tests.cli.world import HEALTHY
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.store import NO_SPACE, KindSize, StoreAlarm, StoreLook, StoreMember
+from pltfrms.model.messages.store import NO_SPACE, KindSize, StoreAlarm, StoreLook, StoreMember
 from pltfrms.planner.upkeep.telling import Fullness, fullness, store_problems
 from pltfrms.planner.upkeep.upkeep import (
     BEHIND_MAX,

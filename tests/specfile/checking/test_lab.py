@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.model.lab import Daemon, Lab, LabRoa
-from pltfrms.model.peering import OriginValidation
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Daemon, Lab, LabRoa
+from pltfrms.model.network.peering import OriginValidation
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile import load_lab, load_platform
 from pltfrms.specfile.checking.lab import lab_findings
 
@@ -88,4 +88,23 @@ def test_roas_that_nobody_asks_for_are_found() -> None:
     platform = replace(PLATFORM, origin_validation=OriginValidation())
     assert said(LAB, platform) == [
         "rpki.roas: no machine of the platform is a cache, so nobody asks for them"
+    ]
+
+
+def test_two_neighbours_behind_one_port_are_found() -> None:
+    platform = replace(
+        PLATFORM,
+        peers=tuple(
+            replace(
+                peer,
+                sessions=tuple(
+                    replace(one, interface="eth0") if one.edge == "fra-e1" else one
+                    for one in peer.sessions
+                ),
+            )
+            for peer in PLATFORM.peers
+        ),
+    )
+    assert said(LAB, platform) == [
+        "internet.networks.customer1: eth0 of fra-e1 already leads to transit1"
     ]

@@ -9,7 +9,7 @@ from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.errors import UnavailableError, VersionError
-from pltfrms.model.plan import Target
+from pltfrms.model.running.plan import Target
 
 WAIT_MS: Final = 10_000
 _REFUSED_SECONDS = 1.0

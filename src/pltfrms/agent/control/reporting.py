@@ -12,9 +12,9 @@ from pltfrms.agent.world import World
 from pltfrms.codec import first_that_fits
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.api import Heartbeat, HeartbeatReply
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.texts import STATUS_BYTES_MAX, smaller_statuses
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.running.state import MachineStatus
+from pltfrms.model.running.texts import STATUS_BYTES_MAX, smaller_statuses
 
 COALESCE_SECONDS: Final = 0.05
 EVENTS_PER_HEARTBEAT: Final = 100

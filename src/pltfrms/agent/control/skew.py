@@ -3,7 +3,7 @@
 from typing import Final
 
 from pltfrms.agent.problems import Problems
-from pltfrms.model.api import HeartbeatReply
+from pltfrms.model.messages.api import HeartbeatReply
 
 TOLERANCE_MS: Final = 2000
 """Clocks that differ for sure by so much are a problem: ends of drains, blackholes and keys

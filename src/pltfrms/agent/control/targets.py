@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pltfrms import codec
 from pltfrms.drivers.ports import Disk
 from pltfrms.errors import ConflictError, UsageError
-from pltfrms.model.plan import Target
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Target
+from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import service_versions
 
 TARGET_FILE = "target.json"

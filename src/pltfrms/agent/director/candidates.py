@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Final
 
-from pltfrms.model.balancer import Candidate, CandidateState
+from pltfrms.model.running.balancer import Candidate, CandidateState
 from pltfrms.planner.balancing.balancing import candidate_of, service_id_of
 
 GONE_SECONDS: Final = 0.010

@@ -24,10 +24,16 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.kernel.ports import HostRoutes
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import BalancedService, BalancerMode, BalancerView
-from pltfrms.model.machine import INSTANCE_TABLE, LOCAL_TABLE, REMOTE_TABLE
-from pltfrms.model.plan import Target
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.balancer import BalancedService, BalancerMode, BalancerView
+from pltfrms.model.running.machine import (
+    INSTANCE_TABLE,
+    LOCAL_TABLE,
+    MAIN_TABLE,
+    REMOTE_TABLE,
+    told_defaults,
+)
+from pltfrms.model.running.plan import Target
 from pltfrms.planner.balancing.balancing import hooks_of, settings_of
 
 BEAT_SECONDS: Final = 1.0
@@ -45,7 +51,8 @@ ALONE_SECONDS: Final = 0.2
 """Sessions that are lost together are not lost at the same instant."""
 REUNION_SECONDS: Final = 3.0
 """After we are not cut off any more, until all that is there has been told to us."""
-_MAIN_TABLE: Final = 254
+PATIENT_SECONDS: Final = 7.0
+"""Instead, where nothing new is sent to those who are kept: any session is back by then."""
 _PROBLEM: Final = "director"
 _DEVICES: Final = "director devices"
 _SERVICES: Final = "director services"
@@ -295,7 +302,8 @@ class Director:
             if unheard and not self._keep(now) and not self._serves_itself:
                 return False
         if self._candidates.keeps and self._reunited_at is not None:
-            if now - self._reunited_at >= REUNION_SECONDS:
+            seconds = PATIENT_SECONDS if self._serves_itself else REUNION_SECONDS
+            if now - self._reunited_at >= seconds:
                 self._candidates.release()
                 self._reunited_at = None
                 _log.info("candidates known again")
@@ -320,17 +328,19 @@ class Director:
         """Whether no other machine of ours tells us anything.
 
         Nodes have default routes from edges; edges hear of services from anywhere. Where an
-        edge is a node, its own services hide those of others: it asks for its sessions.
+        edge is a node, its own services hide those of others: it asks for its sessions. What
+        other datacenters have told an edge stays for half a minute after its last line is dead.
         """
         network, target = self._world.network, self._target
         if target is None:
             return False
+        me = target.platform.machine(target.machine)
         if self._serves_itself:
-            return await self._hears_nobody(target)
-        if target.platform.machine(target.machine).has(Role.NODE):
-            routes = await network.routes(_MAIN_TABLE)
-            return not any(route.prefix.prefixlen == 0 and route.nexthops for route in routes)
-        return not (await network.routes(LOCAL_TABLE) or await network.routes(REMOTE_TABLE))
+            return await self._hears_nobody(target, me)
+        if me.has(Role.NODE):
+            return not told_defaults(await network.routes(MAIN_TABLE))
+        told = await network.routes(LOCAL_TABLE) or await network.routes(REMOTE_TABLE)
+        return not told or await self._has_no_line(target.platform, me)
 
     @property
     def _serves_itself(self) -> bool:
@@ -340,17 +350,26 @@ class Director:
         me = self._target.platform.machine(self._target.machine)
         return me.has(Role.EDGE) and me.has(Role.NODE)
 
-    async def _hears_nobody(self, target: Target) -> bool:
+    async def _hears_nobody(self, target: Target, me: Machine) -> bool:
         """Whether there are others in this datacenter, and no session with any machine."""
-        home = target.platform.machine(target.machine).datacenter
-        here = [each for each in target.platform.machines if each.datacenter == home]
+        here = [each for each in target.platform.machines if each.datacenter == me.datacenter]
         if sum(each.forwards for each in here) == 1:
             return False
         try:
             sessions = await self._world.bird.sessions()
         except UnavailableError:
             return False
-        return not any(each.up and each.name.startswith(_INSIDE) for each in sessions)
+        heard = any(each.up and each.name.startswith(_INSIDE) for each in sessions)
+        return not heard or await self._has_no_line(target.platform, me)
+
+    async def _has_no_line(self, platform: Platform, me: Machine) -> bool:
+        """Whether BFD hears nobody in any fabric, or over any link."""
+        ports = platform.inside_interfaces(me)
+        try:
+            lines = await self._world.bird.liveness()
+        except UnavailableError:
+            return False
+        return not any(each.up and each.interface in ports for each in lines)
 
     async def _hears_a_node(self) -> bool:
         """Whether a node has a session with this edge: by that it says that nobody is ready."""

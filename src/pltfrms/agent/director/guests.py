@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 from typing import Final
 
-from pltfrms.model.plan import Target
+from pltfrms.model.running.plan import Target
 from pltfrms.planner.balancing.balancing import service_id_of
 
 GUESTS_SECONDS: Final = 60.0

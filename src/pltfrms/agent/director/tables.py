@@ -9,7 +9,7 @@ import structlog
 from pltfrms.drivers.balancer.ports import Balancer
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import (
+from pltfrms.model.running.balancer import (
     BalancedService,
     BalancerCounts,
     Candidate,

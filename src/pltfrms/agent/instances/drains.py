@@ -9,9 +9,9 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.ports import Disk
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import Instance
-from pltfrms.model.plan import Allocation
-from pltfrms.model.service import Service
+from pltfrms.model.running.machine import Instance
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.services.service import Service
 
 DRAINS_FILE: Final = "drains.json"
 _PROBLEM: Final = "memory of drains"

@@ -6,17 +6,20 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Final
 
+from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
-from pltfrms.model.machine import SERVICE_TABLE, Instance, Route
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.service import Service
-from pltfrms.model.state import InstanceStatus
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.machine import SERVICE_TABLE, Instance, Route
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.state import InstanceStatus
+from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import instance_device, instance_spec
 from pltfrms.planner.instances.routes import service_routes
+from pltfrms.render.egress import Leaver
 
 _ADOPT_RETRY_SECONDS = 0.5
 _ROTATE_SECONDS: Final = 5.0
@@ -48,6 +51,7 @@ class Instances:
         self._journal = journal
         self._problems = problems
         self._drains = Drains(world.disk, problems)
+        self._answering = Answering(world, problems)
         self._around = Surroundings(
             world=world,
             journal=journal,
@@ -106,7 +110,14 @@ class Instances:
     # ---- routes ----------------------------------------------------------------------------
 
     async def observe(self) -> float:
-        """See `kernel.RouteSource`: runners tell us everything themselves."""
+        """See `kernel.RouteSource`: runners tell us everything else themselves."""
+        target = self._target
+        if target is not None and not self._answering.possible:
+            if target.platform.machine(target.machine).has(Role.EDGE):
+                self._answering.assume()  # nobody tells an edge how to answer
+            else:
+                versions = {each.version for one in target.services for each in one.prefixes}
+                await self._answering.look(versions)
         return _LOOK_AGAIN_SECONDS
 
     def routes(self) -> tuple[Route, ...] | None:
@@ -119,13 +130,14 @@ class Instances:
         if self._tasks is None or target is None or target.generation == 0 or balanced is None:
             return None
         runners = self._runners.values()
+        told = runners if self._answering.possible else ()
         made_of = (
             target,
             balanced,
             tuple((each.name, each.allocation, each.service) for each in runners),
-            frozenset(each.name for each in runners if each.ready),
+            frozenset(each.name for each in told if each.ready),
             frozenset(each.name for each in runners if each.instance is not None),
-            frozenset(each.name for each in runners if each.draining),
+            frozenset(each.name for each in told if each.draining),
         )
         if self._routes is None or self._routes[0] != made_of:
             self._routes = made_of, _routes(*made_of)
@@ -138,6 +150,25 @@ class Instances:
             for runner in self._runners.values()
             if runner.allocation
         }
+
+    def leavers(self) -> tuple[Leaver, ...] | None:
+        """Return the instances that are wanted here, or still run, by slot.
+
+        None: not known yet, as for `routes`.
+        """
+        target = self._target
+        if self._tasks is None or target is None or target.generation == 0:
+            return None
+        services = {each.name: each for each in target.services}
+        known = {each.slot: services.get(each.service) for each in target.allocations}
+        for runner in self._runners.values():
+            if runner.allocation and runner.service:
+                known.setdefault(runner.allocation.slot, runner.service)
+        return tuple(
+            Leaver(device=instance_device(slot), slot=slot, spec=service.spec)
+            for slot, service in sorted(known.items())
+            if service is not None
+        )
 
     def addresses(self) -> Mapping[str, IPv6Address]:
         """Return the unicast address of every instance that has its network, by device."""
@@ -161,6 +192,8 @@ class Instances:
         self._announced = frozenset(
             (str(route.prefix), hop.device) for route in routes for hop in route.nexthops
         )
+        if self._announced:  # it was told before we began
+            self._answering.assume()
         self._drains.read(tuple(running.values()))
         self._found = dict(running)
 

@@ -16,11 +16,11 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.errors import PltfrmsError
-from pltfrms.model.machine import Instance, InstanceSpec
-from pltfrms.model.plan import Allocation
-from pltfrms.model.service import Service
-from pltfrms.model.state import InstanceStatus, Phase
-from pltfrms.model.texts import shortened
+from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import InstanceStatus, Phase
+from pltfrms.model.running.texts import shortened
+from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.health import (
     adopted,
     draining,
@@ -48,6 +48,8 @@ _SAY_SECONDS = 10.0
 """How often it is said that there are still some."""
 _RETRY_SECONDS = 0.5
 _DEVICE_SECONDS = 0.05
+_RENUMBER_SECONDS = 5.0
+"""After a failure, and the next probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,10 @@ class Runner:
         self._around = surroundings
         self._world = surroundings.world
         self._revised = asyncio.Event()
+        self._outgoing: Outgoing | None = None
+        """What it was given; of one that was found, none."""
+        self._renumber_at: float | None = None
+        """When its addresses are to be tried again; None: they are as wanted."""
         now = self._world.clock.monotonic()
         self.health = adopted(now, announced=announced) if found else first_start(now)
         self._drain = surroundings.drains.of(found) if found else None
@@ -154,7 +160,13 @@ class Runner:
                 await self._turn(self.order, self.instance)
             if outcome.failed:
                 await self._world.clock.sleep(_RETRY_SECONDS)
-        self._around.problems.set(self.name, "")
+        for part in (self.name, self._addresses):
+            self._around.problems.set(part, "")
+
+    @property
+    def _addresses(self) -> str:
+        """What goes wrong with its addresses, as problems call it."""
+        return f"addresses of {self.name}"
 
     async def _turn(self, order: Order | None, instance: Instance | None) -> None:
         if instance is None:
@@ -169,6 +181,7 @@ class Runner:
         elif restart_due(self.health, self._world.clock.monotonic()):
             await self._end(instance, min(HURRY_MS, self._grace_ms))
         else:
+            await self._renumber(order.spec, instance)
             await self._live(order, instance)
 
     # ---- starting --------------------------------------------------------------------------
@@ -190,6 +203,7 @@ class Runner:
             self.health = replace(first_start(now), restarts=self.health.restarts + 1)
         try:
             self.instance = await self._world.workload.start(spec)
+            self._outgoing = spec.outgoing
         except (PltfrmsError, OSError) as error:
             now = self._world.clock.monotonic()
             self.health = ended(self.health, now, f"could not be started: {error}")
@@ -222,8 +236,20 @@ class Runner:
                 task.cancel()
             await asyncio.gather(end, working, revised, return_exceptions=True)
 
+    async def _renumber(self, spec: InstanceSpec, instance: Instance) -> None:
+        """Let it speak with the internet from what is wanted now; it serves in any case."""
+        self._renumber_at = None
+        if spec.outgoing == self._outgoing:
+            self._around.problems.set(self._addresses, "")
+            return
+        with self._around.problems.watch(self._addresses) as outcome:
+            await self._world.workload.renumber(instance, spec)
+            self._outgoing = spec.outgoing
+        if outcome.failed:
+            self._renumber_at = self._world.clock.monotonic() + _RENUMBER_SECONDS
+
     async def _probe(self, order: Order, instance: Instance) -> None:
-        """Probe until a restart is due."""
+        """Probe until a restart is due, or its addresses are to be tried again."""
         clock, probe = self._world.clock, order.service.spec.probe
         addresses = tuple(each.ip for each in order.spec.service_addresses)
         while not restart_due(self.health, clock.monotonic()):
@@ -237,6 +263,8 @@ class Runner:
             if self.health.phase is not before:
                 await self._around.settle()
                 self._say(f"instance {self.health.phase}")
+            if self._renumber_at is not None and clock.monotonic() >= self._renumber_at:
+                return
 
     async def _fell(self, how: str) -> None:
         now = self._world.clock.monotonic()

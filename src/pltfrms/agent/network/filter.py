@@ -9,7 +9,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.filter import FILTER_TABLE, render_filter
 
 LOOK_SECONDS: Final = 5.0

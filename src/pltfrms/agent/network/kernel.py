@@ -12,7 +12,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
-from pltfrms.model.machine import NetworkState, Route
+from pltfrms.model.running.machine import NetworkState, Route
 
 RECONCILE_SECONDS: Final = 1.0
 COALESCE_SECONDS: Final = 0.05

@@ -7,8 +7,8 @@ from typing import Final
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.drivers.kernel.counters import ByteCounts
-from pltfrms.model.state import Load
-from pltfrms.model.topology import Platform, backbone_interface
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import Load
 
 LOOK_SECONDS: Final = 10.0
 LOOKS: Final = 4
@@ -35,9 +35,7 @@ class Loads:
     def want(self, platform: Platform, machine: str) -> None:
         """Measure the ports and links of this platform from now on."""
         ports = (session.interface for _, session in platform.sessions_of(machine))
-        links = (
-            backbone_interface(link.far_end(machine)) for link in platform.links_of(machine)
-        )
+        links = (link.interface_at(machine) for link in platform.links_of(machine))
         self._interfaces = tuple(dict.fromkeys((*ports, *links)))
 
     async def run(self) -> None:

@@ -10,8 +10,8 @@ from pltfrms.agent.problems import Problems
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.wireguard.ports import Sight, TunnelDriver
-from pltfrms.model.topology import Platform
-from pltfrms.model.tunnels import (
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.tunnels import (
     FRESH_SECONDS,
     ROTATION_SECONDS,
     Tunnel,
@@ -27,6 +27,7 @@ from pltfrms.planner.routing.rotation import (
     next_keys,
     seconds_to_next_try,
 )
+from pltfrms.planner.upkeep.ports import wanted_ports
 
 LOOK_SECONDS: Final = 2.0
 LATER_SECONDS: Final = 0.2
@@ -61,12 +62,18 @@ class Tunnels:
         """When the far end was last known to answer, or we began to ask."""
         self._used = True
         """Whether there may be interfaces of ours."""
+        self._made: set[str] = set()
+        """Interfaces that we made or took over in this life, and that may be there."""
+        self._foreign: set[str] = set()
+        """Ports that the operating system has for us, whatever they are called: if one is a
+        WireGuard interface, somebody else made it, and keeps it when we need it no more."""
         self._wake = asyncio.Event()
 
     def want(self, platform: Platform, machine: str) -> None:
         """Have the tunnels of this platform from now on."""
         self._machine = machine
         self._tunnels = tunnels_of(platform, machine)
+        self._foreign |= {port.name for port in wanted_ports(platform, machine)}
         self._wake.set()
 
     async def run(self) -> None:
@@ -90,8 +97,11 @@ class Tunnels:
                 await self._reconcile(tunnel)
         with self._problems.watch("tunnels"):
             names = [tunnel.interface for tunnel in tunnels]
+            self._made.update(names)
             if self._used:
-                self._say(await self._driver.remove_others(names))
+                kept = {*names, *(self._foreign - self._made)}
+                self._say(await self._driver.remove_others(kept))
+            self._made.intersection_update(names)
             self._say(await self._driver.clamp(names))
             self._used = bool(tunnels)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Final
 
 from pltfrms.agent.freeze import Frost
@@ -13,8 +12,9 @@ from pltfrms.agent.routing.memory import Memory
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.world import World
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.machine import (
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
     LOCAL_TABLE,
@@ -23,16 +23,17 @@ from pltfrms.model.machine import (
     REMOTE_TABLE,
     Route,
 )
-from pltfrms.model.plan import Target
-from pltfrms.model.state import AggregateStatus
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import AggregateStatus
 from pltfrms.planner.routing.aggregates import (
     AggregateState,
     Reachable,
     aggregate_routes,
+    as_seen_by,
     datacenter_rank,
     decide_aggregates,
 )
+from pltfrms.planner.routing.way_back import WaysBack
 
 _LOOK_AGAIN_SECONDS = 1.0
 _WAITING_SECONDS = 0.2
@@ -64,6 +65,8 @@ class Announcer:
         self._sessions = sessions
         self._frost = frost
         self._in_force = in_force
+        self.way_back: Callable[[int], WaysBack] = _unknown
+        """Tells what can be answered in an address family."""
         self._memory = Memory(world, problems)
         self.far_witness = FarWitness()
         self._outside = True
@@ -81,9 +84,7 @@ class Announcer:
         """Look at the tables that BIRD fills and decide; see `kernel.RouteSource`."""
         if self._target is None:
             return _LOOK_AGAIN_SECONDS
-        platform = _with_its_own(
-            self._in_force() or self._target.platform, self._target.machine
-        )
+        platform = as_seen_by(self._in_force() or self._target.platform, self._target.machine)
         if self._states is None:
             self._states = await self._before_us(platform)
         outside = self._sessions.any_up(self._telling(self._target, platform))
@@ -147,6 +148,7 @@ class Announcer:
         edges = [edge for edge in platform.machines_of(Role.EDGE) if not edge.external]
         others = {platform.mesh_mark(edge) for edge in edges if edge.datacenter != home}
         elsewhere = await self._prefixes(ELSEWHERE_TABLE) if known else None
+        heard = self._telling(target, platform)
         self.far_witness.see(platform, home, elsewhere, self._world.clock.monotonic())
         mesh = self._sessions.any_up({f"edge.{edge.name}" for edge in edges})
         return Reachable(
@@ -156,9 +158,18 @@ class Announcer:
             remote=await self._prefixes(REMOTE_TABLE) if known else None,
             elsewhere=elsewhere,
             inside=self._sessions.inside,
+            ways_back={version: self._way_back(version, heard) for version in (4, 6)},
             # Not by sessions: of other datacenters we may hear through a reflector of ours.
             backbone=None if elsewhere is None else mesh and not others.isdisjoint(elsewhere),
         )
+
+    def _way_back(self, version: int, telling: AbstractSet[str]) -> WaysBack:
+        """Return what can be answered; whom nobody hears attracts nothing to be answered."""
+        family = {name for name in telling if name.endswith(f".ipv{version}")}
+        heard = self._sessions.any_up(family)
+        if heard is None:
+            return WaysBack.UNKNOWN
+        return self.way_back(version) if heard else WaysBack.UNHEARD
 
     async def _prefixes(self, table: int) -> AbstractSet[Prefix] | None:
         with self._problems.watch(f"reading table {table}"):
@@ -178,10 +189,8 @@ class Announcer:
                 )
 
 
-def _with_its_own(platform: Platform, machine: str) -> Platform:
-    """Return the platform with no aggregates but those that the machine may announce."""
-    mine = platform.aggregates_of(platform.machine(machine).datacenter)
-    return replace(platform, aggregates=mine) if mine != platform.aggregates else platform
+def _unknown(_version: int) -> WaysBack:
+    return WaysBack.UNKNOWN
 
 
 def _announced(states: Mapping[Prefix, AggregateState]) -> AbstractSet[Prefix]:

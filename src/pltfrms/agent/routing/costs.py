@@ -11,7 +11,8 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.errors import UsageError
-from pltfrms.model.topology import Link, Platform, backbone_interface
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.routing.ospf_cost import LinkCost, measured
 from pltfrms.render.kernel import network_state
 
@@ -109,7 +110,7 @@ class Costs:
 
 def _far_end(platform: Platform, link: Link, machine: str) -> _FarEnd:
     name = link.far_end(machine)
-    port = backbone_interface(machine)
+    port = link.interface_at(name)
     addresses = (
         address.ip
         for device in network_state(platform, name).devices
@@ -117,4 +118,4 @@ def _far_end(platform: Platform, link: Link, machine: str) -> _FarEnd:
         if device.name == port
     )
     address = next(each for each in addresses if isinstance(each, IPv6Address))
-    return _FarEnd(backbone_interface(name), address)
+    return _FarEnd(link.interface_at(machine), address)

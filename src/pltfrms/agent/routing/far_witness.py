@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.topology import Machine, Platform, Role
 
 WAIT_SECONDS: Final = 10.0
 """Whoever has not been reached since we began is missed after so long."""

@@ -7,7 +7,7 @@ from pltfrms import codec
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import Route
+from pltfrms.model.running.machine import Route
 from pltfrms.planner.routing.aggregates import AggregateState
 from pltfrms.planner.routing.remembering import (
     AggregateMemory,

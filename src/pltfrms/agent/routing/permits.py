@@ -6,7 +6,7 @@ from typing import Final
 from pltfrms import codec
 from pltfrms.agent.problems import Problems
 from pltfrms.drivers.ports import Clock, Disk
-from pltfrms.model.plan import Permit, Target
+from pltfrms.model.running.plan import Permit, Target
 from pltfrms.planner.routing.permits import permits_of, renewed
 
 PERMITS_FILE: Final = "permits.json"

@@ -6,7 +6,7 @@ from typing import Final
 from pltfrms import codec
 from pltfrms.drivers.ports import Disk
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.bird import policy_fingerprint
 
 POLICY_FILE: Final = "routing.json"

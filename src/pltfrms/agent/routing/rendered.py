@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.routing.instants import next_instant_ms
 from pltfrms.render.bird import policy_fingerprint, render_bird
 from pltfrms.render.conditions import Conditions

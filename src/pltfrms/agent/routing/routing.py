@@ -29,10 +29,10 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import InvariantError, UnavailableError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.machine import BgpState
-from pltfrms.model.state import RoutingState, RoutingStatus
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.machine import BgpState
+from pltfrms.model.running.state import RoutingState, RoutingStatus
 from pltfrms.planner.routing.instants import next_instant_ms
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions

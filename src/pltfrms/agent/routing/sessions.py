@@ -11,9 +11,9 @@ from pltfrms.agent.routing.witness import Absences, Witness
 from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import INSTANCE_TABLE, BgpState
-from pltfrms.model.peering import Reject
-from pltfrms.model.state import SessionStatus
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.running.machine import INSTANCE_TABLE, BgpState
+from pltfrms.model.running.state import SessionStatus
 
 SESSIONS_SECONDS: Final = 2.0
 COALESCE_SECONDS: Final = 0.05
@@ -50,6 +50,8 @@ class Sessions:
         self.answers = False
         """Whether BIRD answered when it was asked last."""
         self.statuses: tuple[SessionStatus, ...] = ()
+        self.imported: Mapping[str, int] = {}
+        """How many routes each session brought when BIRD answered last, exactly."""
         self.absences = Absences()
         """What an edge says of its nodes."""
         self._settled_at = 0.0
@@ -94,6 +96,7 @@ class Sessions:
             )
             raise
         self.answers = True
+        self.imported = {state.name: state.imported for state in states}
         before = {session.name: session for session in self.statuses}
         statuses = [self._status(state, before.get(state.name)) for state in states]
         self._report(

@@ -1,7 +1,8 @@
 """Drive one trial of a routing configuration: begin, look, and confirm or go back."""
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
@@ -9,14 +10,16 @@ from typing import Final
 from pltfrms.agent.world import World
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.routing.trial import Before, Observation, Trial, TrialAction, expect, judge
 
 LOOK_SECONDS: Final = 0.5
 ANSWERED_SECONDS: Final = 10.0
 """A controller that answered within this time before the trial must answer again."""
 _SESSION = re.compile(r"^protocol bgp '([^']+)'", re.MULTILINE)
+_NEIGHBOUR = re.compile(r"^protocol bgp '([^']+)'[^}]*?^  neighbou?r ([^;]+);", re.MULTILINE)
+"""A session, and the address and ASN of its neighbour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,7 @@ async def try_out(world: World, attempt: Attempt) -> str:
         sessions=await world.bird.sessions(),
         announced=attempt.announced,
         controller=answered_at is not None and begun_at - answered_at <= ANSWERED_SECONDS,
+        renamed=renamed(await world.bird.running(), attempt.text),
     )
     seconds = attempt.platforms[1].timers.confirm_seconds
     expectation = expect(
@@ -65,6 +69,27 @@ async def try_out(world: World, attempt: Attempt) -> str:
     except Exception:
         await world.bird.revert()
         raise
+
+
+def renamed(old: str, new: str) -> Mapping[str, str]:
+    """Return which sessions get another name with the same neighbour: the new by the old."""
+    before, after = _neighbours(old), _neighbours(new)
+    return {
+        name: after[neighbour]
+        for neighbour, name in before.items()
+        if after.get(neighbour, name) != name
+    }
+
+
+def _neighbours(text: str) -> Mapping[str, str]:
+    """Return the names of the sessions of a configuration by their neighbours.
+
+    Without neighbours that several sessions have, such as the same link-local address on
+    several ports.
+    """
+    found: Sequence[tuple[str, str]] = _NEIGHBOUR.findall(text)
+    count = Counter(neighbour for _, neighbour in found)
+    return {neighbour: name for name, neighbour in found if count[neighbour] == 1}
 
 
 async def _watch(world: World, attempt: Attempt, trial: Trial) -> str:

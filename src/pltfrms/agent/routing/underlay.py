@@ -12,6 +12,7 @@ from pltfrms.agent.freeze import Frost
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.errors import UnavailableError
+from pltfrms.model.running.machine import BfdState
 
 LOOK_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 6.0
@@ -26,7 +27,7 @@ class Underlay:
         self._world = world
         self._problems = problems
         self._frost = frost
-        self._seen: frozenset[str] | None = None
+        self._seen: frozenset[BfdState] | None = None
         self._again_at: float | None = None
 
     async def run(self) -> None:
@@ -43,7 +44,7 @@ class Underlay:
         except UnavailableError:
             self._seen = None  # the sessions say that BIRD is away
 
-    async def _follow(self, liveness: frozenset[str]) -> None:
+    async def _follow(self, liveness: frozenset[BfdState]) -> None:
         now = self._world.clock.monotonic()
         changed = self._seen is not None and liveness != self._seen
         self._seen = liveness

@@ -6,8 +6,8 @@ from typing import Final
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.errors import UnavailableError
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import OriginValidation
+from pltfrms.model.network.peering import OriginValidation
+from pltfrms.model.running.machine import BgpState
 
 SILENT_SECONDS: Final = 10.0
 """A cache is away for a moment now and then; that is no news."""

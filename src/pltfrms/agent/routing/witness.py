@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pltfrms.model.machine import BgpState
+from pltfrms.model.running.machine import BgpState
 
 WAIT_SECONDS: Final = 10.0
 """A session comes back within 6.5 s, whatever its timers have grown to."""
@@ -43,7 +43,7 @@ class Witness:
         for state in states:
             role, _, rest = state.name.partition(".")
             if role == "node":
-                nodes.setdefault(rest.partition(".")[0], []).append(state)
+                nodes.setdefault(rest.rpartition(".")[0], []).append(state)
         down = {name: some for name, some in nodes.items() if not any(s.up for s in some)}
         self._down_since = {name: self._down_since.get(name, at) for name in down}
         missed = [name for name in sorted(down) if self._misses(name, down[name], at)]

@@ -15,9 +15,9 @@ from pltfrms.cli.shared.values import TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.lab.client.client import LabClient, LabInfo, running_labs, start_lab
 from pltfrms.lab.client.ready import Answer, ReadyReport, apply_services, wait_ready
-from pltfrms.model.api import SnapshotView
 from pltfrms.model.durations import short_duration
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.topology import Role
 
 
 @click.command(cls=Command)

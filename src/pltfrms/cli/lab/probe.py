@@ -13,7 +13,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.prober import ProbeReport
 from pltfrms.lab.client.probing import Measurement, PlannedFault, find_service, probe_service
-from pltfrms.model.service import Service
+from pltfrms.model.services.service import Service
 
 
 @click.command(cls=Command)

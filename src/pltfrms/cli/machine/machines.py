@@ -13,9 +13,9 @@ from pltfrms.cli.shared.connect import look, read_view
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_table
 from pltfrms.errors import NotFoundError
-from pltfrms.model.api import InterventionChange, Verb
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Snapshot
 
 _DATACENTER = click.argument("datacenter", shell_complete=complete_datacenters)
 _NODE = click.argument("node", shell_complete=complete_nodes)

@@ -20,11 +20,11 @@ from pltfrms.cli.shared.output import bad, write_json, write_line, write_table
 from pltfrms.cli.shared.values import read_endpoint, read_port
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
-from pltfrms.model.balancer import BalancerMode, BalancerView
-from pltfrms.model.glass import BalancerAnswers
-from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.messages.glass import BalancerAnswers
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.balancer import BalancerMode, BalancerView
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.balancing.flow_why import (
     TCP,
     UDP,
@@ -181,7 +181,7 @@ def _show_one(snapshot: Snapshot, view: BalancerView) -> None:
     write_line(f"sees packets of {', '.join(devices) or 'no device'}")
     for table in view.tables:
         service = table.service
-        click.echo(f"\n{service.name} (id {service.id}) {service.prefix4} {service.prefix6}")
+        click.echo(f"\n{service.name} (id {service.id}) {' '.join(map(str, service.prefixes))}")
         columns = ("instance", "node", "address", "state", "weight", "share")
         rows = service_lines(snapshot, table)
         write_table((*columns, "packets", "second chances"), rows)

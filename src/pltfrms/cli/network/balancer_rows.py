@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from pltfrms.model.balancer import BalancerMode, BalancerView, InstanceCounts, TableView
-from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.balancer import BalancerMode, BalancerView, InstanceCounts, TableView
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.balancing.flow_why import InstanceLabel, instance_labels, label_of
 
 _LEFT = ("stale", "no_table", "ttl", "unreadable", "failed")

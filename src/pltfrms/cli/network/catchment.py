@@ -15,9 +15,9 @@ from pltfrms.cli.shared.output import bad, write_json, write_table
 from pltfrms.cli.shared.specs import load_lab, load_platform, read_change
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.probing import Measurement, find_service, probe_service
-from pltfrms.model.lab import Lab
-from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.routing.catchment import catchments
 from pltfrms.planner.routing.serving import announced_now, serving_datacenters

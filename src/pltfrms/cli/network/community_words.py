@@ -1,7 +1,7 @@
 """Large communities of ours, and well-known ones, in words. Pure."""
 
-from pltfrms.model.peering import Reject
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.network.topology import Platform
 
 _WELL_KNOWN = {
     "65535:0": "graceful shutdown",

@@ -9,8 +9,8 @@ from pltfrms.cli.shared.complete import complete_edges, complete_ports
 from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_line, write_table
-from pltfrms.model.api import InterventionChange, Verb
-from pltfrms.model.interventions import DrainPhase
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import DrainPhase
 
 _NAME = click.argument("edge", shell_complete=complete_edges)
 _PORT = click.option(

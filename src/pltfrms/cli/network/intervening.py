@@ -23,11 +23,11 @@ from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
 from pltfrms.cli.shared.values import DURATION, MOMENT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, TwoPeopleError, UnavailableError
-from pltfrms.model.api import InterventionChange, InterventionReply, SnapshotView, Verb
 from pltfrms.model.durations import short_duration
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Drain, DrainPhase
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import InterventionChange, InterventionReply, SnapshotView, Verb
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Drain, DrainPhase
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.interventions import named
 
 POLL_SECONDS = 0.5

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.state import Snapshot
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.ways import Intent, Way, links, measured, ports, rate_words
 
 

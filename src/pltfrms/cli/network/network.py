@@ -23,7 +23,7 @@ from pltfrms.cli.shared.routing import asking_user
 from pltfrms.cli.shared.values import DURATION
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import InterventionChange, Verb
+from pltfrms.model.messages.api import InterventionChange, Verb
 
 FROZEN_HERE = Directories().runtime / "frozen"
 """While this file is there, the agent of this machine changes no route."""

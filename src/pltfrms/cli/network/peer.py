@@ -15,8 +15,8 @@ from pltfrms.cli.shared.complete import complete_drainable, complete_edges, comp
 from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_line, write_table
-from pltfrms.model.api import InterventionChange, Verb
-from pltfrms.model.interventions import DrainPhase
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import DrainPhase
 
 _WHERE = click.argument("where", metavar="PEER[@EDGE]", shell_complete=complete_drainable)
 _EDGE = click.option(

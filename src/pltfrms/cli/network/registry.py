@@ -10,8 +10,8 @@ from pltfrms.cli.shared.output import bad, unix_ms, write_json, write_table
 from pltfrms.cli.shared.roas import read_roas
 from pltfrms.cli.shared.specs import load_platform
 from pltfrms.errors import ConflictError
-from pltfrms.model.guards import Guard
-from pltfrms.model.interventions import Interventions
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.interventions import Interventions
 from pltfrms.planner.routing.audit import Grade, Remark, audit
 from pltfrms.planner.routing.visibility import present_statuses
 

@@ -14,9 +14,9 @@ from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.addresses import Prefix, read_prefix
-from pltfrms.model.glass import RouteAnswers, RouteView
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.glass import RouteAnswers, RouteView
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.routing.why import Crossing, Why, crossings, why_announced, why_used
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")

@@ -17,11 +17,17 @@ from pltfrms.cli.network.words import (
 )
 from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import Announcement, announcements_of, overrides_of
-from pltfrms.model.interventions import DrainPhase, Interventions
-from pltfrms.model.peering import Peer, PeerKind, Reject
-from pltfrms.model.state import Contact, MachineStatus, RoutingState, SessionStatus, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.announcements import Announcement, announcements_of, overrides_of
+from pltfrms.model.network.interventions import DrainPhase, Interventions
+from pltfrms.model.network.peering import Peer, PeerKind, Reject
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import (
+    Contact,
+    MachineStatus,
+    RoutingState,
+    SessionStatus,
+    Snapshot,
+)
 from pltfrms.planner.routing.expiry import ending_overrides
 
 UNKNOWN = "unknown"

@@ -8,7 +8,7 @@ import click
 
 from pltfrms.cli.shared.options import Command
 from pltfrms.errors import ConflictError, UsageError
-from pltfrms.model.tunnels import BACKBONE_FILE
+from pltfrms.model.network.tunnels import BACKBONE_FILE
 
 _DEFAULT = Path("/etc/pltfrms") / BACKBONE_FILE
 _BYTES = 32

@@ -12,9 +12,9 @@ from pltfrms.cli.shared.glass_look import ask_session
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, write_json, write_line, write_table
 from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.peering import Reject
-from pltfrms.model.state import Contact, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Contact, Snapshot
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _UP = "up"

@@ -2,10 +2,10 @@
 
 import datetime as dt
 
-from pltfrms.model.announcements import Announcement
 from pltfrms.model.durations import short_duration
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.traffic import Community, Override
+from pltfrms.model.network.announcements import Announcement
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.traffic import Community, Override
 
 
 def moment(at_ms: int) -> str:

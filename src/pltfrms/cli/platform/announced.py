@@ -7,8 +7,8 @@ announce what it did.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pltfrms.model.state import AggregateStatus, Contact, Snapshot
-from pltfrms.model.topology import Datacenter, Machine, Role
+from pltfrms.model.network.topology import Datacenter, Machine, Role
+from pltfrms.model.running.state import AggregateStatus, Contact, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class AggregateRow:
 
 
 def aggregate_rows(snapshot: Snapshot, datacenter: Datacenter) -> tuple[AggregateRow, ...]:
-    """Return every aggregate of the platform, as the edges of a datacenter see it."""
+    """Return every aggregate of a datacenter, as its edges see it."""
     edges = tuple(
         edge
         for edge in snapshot.platform.machines_of(Role.EDGE, datacenter.name)

@@ -11,7 +11,7 @@ from pltfrms.cli.shared.output import write_json, write_line
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
-from pltfrms.model.api import Event
+from pltfrms.model.messages.api import Event
 
 _WAIT_MS = 10_000
 _PAGE = 1000

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from pltfrms.model.plan import Allocation
-from pltfrms.model.state import Contact, InstanceStatus, Snapshot
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import Contact, InstanceStatus, Snapshot
 
 
 def failing_lines(snapshot: Snapshot) -> Iterator[str]:

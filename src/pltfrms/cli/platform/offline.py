@@ -9,22 +9,26 @@ import click
 from pltfrms.cli.shared.options import Command
 from pltfrms.cli.shared.specs import load_directory, load_platform
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 
 
 @click.command(cls=Command)
 @click.argument("kind", type=click.Choice(["platform", "service", "lab"]))
-def schema(kind: str) -> None:
+@click.option("--markdown", is_flag=True, help="Every key as a page for people.")
+def schema(kind: str, *, markdown: bool) -> None:
     """Print the JSON Schema of a spec file.
 
     Editors use it to complete and check while you type.
 
     Example: pltfrms schema service > service.schema.json
     """
-    from pltfrms.specfile import json_schema  # noqa: PLC0415 - 0.2 s, not for its help
+    from pltfrms.specfile import json_schema, reference  # noqa: PLC0415 - 0.2 s
 
     known = cast("Literal['platform', 'service', 'lab']", kind)
-    click.echo(json.dumps(json_schema(known), indent=2))
+    if markdown:
+        click.echo(reference(known), nl=False)
+    else:
+        click.echo(json.dumps(json_schema(known), indent=2))
 
 
 @click.command(cls=Command)

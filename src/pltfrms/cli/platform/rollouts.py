@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pltfrms.model.durations import short_duration
-from pltfrms.model.plan import Allocation
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, InstanceStatus, Phase, Snapshot
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import Contact, InstanceStatus, Phase, Snapshot
+from pltfrms.model.services.service import Service
 
 _TROUBLED = (Phase.UNHEALTHY, Phase.BACKOFF)
 _SHOWN = 3

@@ -14,7 +14,7 @@ from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line, write_table
 from pltfrms.model.durations import short_duration
-from pltfrms.model.state import Contact
+from pltfrms.model.running.state import Contact
 
 _UNFREEZE = "pltfrms network unfreeze"
 

@@ -13,12 +13,13 @@ from pltfrms.cli.platform.announced import AggregateRow, aggregate_rows
 from pltfrms.cli.platform.failing import failing_lines, with_failure
 from pltfrms.cli.platform.rollouts import Rollout, rollout_sentence, rollouts
 from pltfrms.model.addresses import contains
-from pltfrms.model.api import SnapshotView
 from pltfrms.model.durations import short_duration
-from pltfrms.model.plan import Allocation
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, MachineStatus, Phase, Snapshot
-from pltfrms.model.topology import AnnouncePolicy, Datacenter, Machine, Role
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import Contact, MachineStatus, Phase, Snapshot
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import Service
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 
 _NO_CONTROLLER = "its controller does not run, or does not reach the store"
@@ -54,7 +55,7 @@ class ServiceRow:
     name: str
     id: int
     version: int
-    prefixes: tuple[str, str]
+    prefixes: tuple[str, ...]
     ports: tuple[str, ...]
     wanted: int
     ready: int
@@ -361,30 +362,20 @@ def ordered_services(snapshot: Snapshot) -> tuple[Service, ...]:
     return tuple(snapshot.services[name] for name in sorted(snapshot.services))
 
 
-def wanted_datacenters(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
-    """Return where a service is to run: where its spec says, else wherever nodes are."""
-    platform = snapshot.platform
-    return service.spec.datacenters or tuple(
-        datacenter.name
-        for datacenter in platform.datacenters
-        if platform.machines_of(Role.NODE, datacenter.name)
-    )
-
-
 def service_row(snapshot: Snapshot, service: Service) -> ServiceRow:
     """Return a service with its counts of replicas."""
     replicas = _states_by_replica(replica_rows(snapshot, service))
-    datacenters = wanted_datacenters(snapshot, service)
+    wanted = replicas_of(snapshot.platform, service.spec)
     return ServiceRow(
         name=service.name,
         id=service.id,
         version=service.version,
-        prefixes=(str(service.prefix4), str(service.prefix6)),
+        prefixes=tuple(map(str, service.prefixes)),
         ports=service.spec.ports,
-        wanted=service.spec.per_datacenter * len(datacenters),
+        wanted=sum(wanted.values()),
         ready=sum(Phase.READY in states for states in replicas),
         unknown=sum("unknown" in s and Phase.READY not in s for s in replicas),
-        datacenters=datacenters,
+        datacenters=tuple(name for name, count in wanted.items() if count),
     )
 
 
@@ -398,8 +389,8 @@ def _states_by_replica(rows: Iterable[ReplicaRow]) -> list[set[str]]:
 def replica_rows(snapshot: Snapshot, service: Service) -> tuple[ReplicaRow, ...]:
     """Return a row per allocation of a wanted replica, and one per replica without any."""
     rows: list[ReplicaRow] = []
-    for datacenter in wanted_datacenters(snapshot, service):
-        for replica in range(1, service.spec.per_datacenter + 1):
+    for datacenter, count in replicas_of(snapshot.platform, service.spec).items():
+        for replica in range(1, count + 1):
             allocations = _allocations(snapshot, service, datacenter, replica)
             rows += [_replica_row(snapshot, service, a) for a in allocations]
             if not allocations:

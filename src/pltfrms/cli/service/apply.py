@@ -33,14 +33,14 @@ from pltfrms.cli.shared.routing import (
     show_routing,
 )
 from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
-from pltfrms.cli.shared.specs import read_change, services_for
+from pltfrms.cli.shared.specs import located, read_change, services_for
 from pltfrms.cli.shared.values import TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.api import Change, PlanPreview
-from pltfrms.model.guards import Guard
-from pltfrms.model.peering import Roa
-from pltfrms.model.plan import Note, Place, Plan, Step
+from pltfrms.model.messages.api import Change, PlanPreview
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.peering import Roa
+from pltfrms.model.running.plan import Note, Place, Plan, Step
 
 _POLL_SECONDS = 0.25
 _ATTEMPTS = 5
@@ -82,7 +82,8 @@ def plan(
         what = "--roas goes with --against: controllers ask the RPKI caches of the platform"
         raise click.UsageError(what)
     known = read_roas(roas) if roas else None
-    preview = _compared(path, against, known) if against else _ask_plan(settings, path)
+    with located(path):
+        preview = _compared(path, against, known) if against else _ask_plan(settings, path)
     if as_json:
         write_json(preview)
     else:
@@ -137,7 +138,8 @@ def apply(settings: Settings, /, path: Path, **options: Any) -> None:
         raise click.UsageError("nobody can be asked here: say --yes to apply without asking")
     client = connect(settings)
     change = checked_against(client, path, change)
-    preview = _show_and_apply(settings, client, change, wish)
+    with located(path):
+        preview = _show_and_apply(settings, client, change, wish)
     if wish.wait:
         _wait(client, change, preview.revision, wish.timeout_ms)
     if wish.as_json:

@@ -15,7 +15,7 @@ from pltfrms.codec import decode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError
 from pltfrms.model.durations import short_duration
-from pltfrms.model.requests import (
+from pltfrms.model.messages.requests import (
     Approval,
     ChangeRequest,
     RequestReply,

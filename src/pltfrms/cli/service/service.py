@@ -19,7 +19,7 @@ from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, write_json, write_table
 from pltfrms.errors import NotFoundError
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.state import Snapshot
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _NAME = click.argument("name", shell_complete=complete_services)

@@ -7,11 +7,11 @@ from pathlib import Path
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.cli.shared.specs import read_change, services_for
 from pltfrms.errors import UsageError
-from pltfrms.model.api import PlanPreview
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Roa
-from pltfrms.model.plan import Plan
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import PlanPreview
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.peering import Roa
+from pltfrms.model.running.plan import Plan
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.origins import claims, file_answers, judge_claims

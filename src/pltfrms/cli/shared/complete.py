@@ -7,8 +7,8 @@ import click
 
 from pltfrms.cli.shared.connect import connect, current_lab
 from pltfrms.cli.shared.options import Settings
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.state import Snapshot
 
 _DAEMONS = ("bird", "agent", "etcd", "controller")
 _KINDS = ("kill", "hang", "cut", "silent", "loss=5%", "delay=50ms")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pltfrms.cli.shared.output import timed_progress
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
-from pltfrms.model.state import Contact, RoutingState, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Contact, RoutingState, Snapshot
 
 POLL_SECONDS = 0.25
 

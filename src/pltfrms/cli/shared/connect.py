@@ -10,8 +10,8 @@ from pltfrms.cli.shared.routing import asking_user
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient, LabInfo, find_lab, running_labs
-from pltfrms.model.api import SnapshotView
-from pltfrms.model.state import Snapshot
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.running.state import Snapshot
 
 LOCAL_CONTROLLER = "unix:/run/pltfrms/controller.sock"
 """Of a controller on this very machine."""

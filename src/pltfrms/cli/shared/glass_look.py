@@ -4,8 +4,8 @@ from ipaddress import IPv6Address
 from urllib.parse import quote
 
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.model.balancer import BalancerView
-from pltfrms.model.glass import BalancerAnswers, RouteAnswers, SessionText
+from pltfrms.model.messages.glass import BalancerAnswers, RouteAnswers, SessionText
+from pltfrms.model.running.balancer import BalancerView
 
 
 def ask_routes(

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pltfrms.errors import UsageError
-from pltfrms.model.peering import Roa
+from pltfrms.model.network.peering import Roa
 
 
 def read_roas(path: Path) -> tuple[Roa, ...]:

@@ -9,7 +9,7 @@ import click
 
 from pltfrms.cli.shared.output import bad, dim, paint, write_line
 from pltfrms.errors import ConflictError
-from pltfrms.model.guards import Doubt, Effect, Guard, RoutingChange, Verdict
+from pltfrms.model.messages.guards import Doubt, Effect, Guard, RoutingChange, Verdict
 
 EXIT_PENDING = 3
 EXIT_FORBIDDEN = 4

@@ -10,9 +10,9 @@ from pltfrms.cli.shared.output import unix_ms
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UsageError
-from pltfrms.model.api import Change, InterventionChange
-from pltfrms.model.requests import RequestReply, Signed, Wanted
-from pltfrms.model.topology import Operator
+from pltfrms.model.messages.api import Change, InterventionChange
+from pltfrms.model.messages.requests import RequestReply, Signed, Wanted
+from pltfrms.model.network.topology import Operator
 
 EXIT_WAITS = 3
 """Nothing is changed yet: changes are pending."""

@@ -1,14 +1,20 @@
 """Spec files, read by what is imported only then: two commands in three need none."""
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from pltfrms.errors import Problem, SpecError
-from pltfrms.model.api import Change
-from pltfrms.model.lab import Lab
-from pltfrms.model.service import ServiceSpec
-from pltfrms.model.topology import Platform
+from pltfrms.errors import Problem, SpecError, UsageError
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import ServiceSpec
+
+_ABOUT = re.compile(r"(service|platform)(?:[ /]([a-z0-9-]+))?(?::0)?: ")
+_FIELD = re.compile(r"[a-z_]+")
 
 
 def load_platform(path: Path) -> Platform:
@@ -50,6 +56,35 @@ def services_for(path: Path, platform: Platform) -> tuple[ServiceSpec, ...]:
         SpecError: every problem of the files; a service that cannot run on `platform` is one.
     """
     return _read_change(path, [], platform).services
+
+
+@contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Let what a change is refused for say the file and the line that it is about.
+
+    A controller, and a plan without one, know words and no files.
+    """
+    try:
+        yield
+    except SpecError:
+        raise
+    except UsageError as error:
+        from pltfrms.specfile import lines_of  # noqa: PLC0415 - as above
+
+        places = lines_of(path)
+        told = [_with_place(line, places) for line in str(error).splitlines()]
+        raise UsageError("\n".join(told)) from error
+
+
+def _with_place(sentence: str, places: Mapping[str, tuple[str, Mapping[str, int]]]) -> str:
+    match = _ABOUT.match(sentence)
+    about = f"{match[1]} {match[2] or ''}".strip() if match else ""
+    if match is None or about not in places:
+        return sentence
+    file, lines = places[about]
+    words = [word for word in _FIELD.findall(sentence[match.end() :]) if word != match[1]]
+    line = next((lines[word] for word in words if word in lines), lines[match[1]])
+    return f"{file}:{line}: {sentence}"
 
 
 def read_change(path: Path) -> Change:

@@ -12,7 +12,7 @@ from pltfrms.drivers.balancer.maps import Maps
 from pltfrms.drivers.kernel import bpf
 from pltfrms.drivers.kernel.bpf import Program, Side
 from pltfrms.errors import InvariantError
-from pltfrms.model.balancer import Hook, HookKind
+from pltfrms.model.running.balancer import Hook, HookKind
 
 ENTRY_POINTS: Final = (
     "outside",

@@ -36,7 +36,7 @@ from pltfrms.drivers.kernel.bpf import Map, Program
 from pltfrms.drivers.kernel.bpffs import is_bpffs, mount_bpffs
 from pltfrms.drivers.kernel.elf import ObjectFile
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
+from pltfrms.model.running.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
 
 OBJECT: Final = Path(__file__).parent / "director" / "director.bpf.o"
 _NEEDS: Final = "the director needs root, and Linux 6.1 or newer with BPF"

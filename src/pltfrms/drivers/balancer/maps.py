@@ -13,7 +13,7 @@ from typing import Final
 
 from pltfrms.drivers.kernel.bpf import Map, MapKind, MapShape
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import CHANCES, ROWS
+from pltfrms.model.running.balancer import CHANCES, ROWS
 
 TABLES: Final = 4096
 INSTANCES: Final = 16384

@@ -7,7 +7,7 @@ from pltfrms.drivers.balancer.maps import TABLES
 from pltfrms.drivers.balancer.tables import check_table
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import UnavailableError
-from pltfrms.model.balancer import (
+from pltfrms.model.running.balancer import (
     ROWS,
     BalancerCounts,
     BalancerSettings,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from pltfrms.model.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
+from pltfrms.model.running.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
 
 
 class Balancer(Protocol):

@@ -14,7 +14,7 @@ from pltfrms.drivers.balancer.maps import COUNTERS, INSTANCES, TABLE_BYTES, TABL
 from pltfrms.drivers.kernel.bpf import Map, MapShape
 from pltfrms.errors import InvariantError, UnavailableError
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.balancer import (
+from pltfrms.model.running.balancer import (
     CHANCES,
     MAX_CANDIDATES,
     ROWS,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pltfrms.drivers.bird.control_socket import BirdReply, bird_connection
 from pltfrms.drivers.bird.generations import STAMP, Generations, stamped
-from pltfrms.drivers.bird.words import protocol_states, routes_counted
+from pltfrms.drivers.bird.words import bfd_states, protocol_states, routes_counted
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import Reject
-from pltfrms.model.state import OutsideTable
+from pltfrms.model.network.peering import Reject
+from pltfrms.model.running.machine import BfdState, BgpState
+from pltfrms.model.running.state import OutsideTable
 
 _CHECK_SECONDS = 30.0
 """For `bird -p`, which reads long prefix lists on a busy machine."""
@@ -189,11 +189,11 @@ class BirdDaemon:
         """Return the sessions with RPKI caches; see `ports.Bird.caches`."""
         return await self._protocols("RPKI")
 
-    async def liveness(self) -> frozenset[str]:
-        """Return address, port, state and since when; see `ports.Bird.liveness`."""
+    async def liveness(self) -> frozenset[BfdState]:
+        """See `ports.Bird.liveness`."""
         async with bird_connection(self._socket) as connection:
             rows = (await connection.ask("show bfd sessions")).texts(1020)
-        return frozenset(" ".join(row.split()[:5]) for row in rows)
+        return bfd_states(rows)
 
     async def find_ways(self) -> None:
         """See `ports.Bird.find_ways`."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import ConflictError, InvariantError, UnavailableError
-from pltfrms.model.machine import BgpState
-from pltfrms.model.state import OutsideTable
+from pltfrms.model.running.machine import BfdState, BgpState
+from pltfrms.model.running.state import OutsideTable
 
 
 class MemoryBird:
@@ -32,12 +32,14 @@ class MemoryBird:
         self.states: tuple[BgpState, ...] = ()
         self.on_trial_states: tuple[BgpState, ...] | None = None
         self.cache_states: tuple[BgpState, ...] = ()
-        self.bfd: frozenset[str] = frozenset()
+        self.bfd = frozenset({BfdState("fe80::1", "fab-a", up=True, since="12:00")})
         self.ways_found = 0
         self.refused: Mapping[str, Mapping[int, int]] = {}
         self.tables = tuple(
             OutsideTable(version=version, default=False, routes=0) for version in (4, 6)
         )
+        self.fault = ""
+        """What a question about the outside fails with, as our own code might."""
         self._clock = clock
         self._trial = ""
         """What our side thinks is on trial."""
@@ -107,7 +109,7 @@ class MemoryBird:
         self._answer()
         return self.cache_states
 
-    async def liveness(self) -> frozenset[str]:
+    async def liveness(self) -> frozenset[BfdState]:
         """Return `bfd`."""
         self._answer()
         return self.bfd
@@ -121,6 +123,8 @@ class MemoryBird:
         """Return `tables`, whoever asks."""
         del own_asn
         self._answer()
+        if self.fault:
+            raise ValueError(self.fault)
         return self.tables
 
     async def rejects(self, own_asn: int) -> Mapping[str, Mapping[int, int]]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from pltfrms.model.machine import BgpState
-from pltfrms.model.state import OutsideTable
+from pltfrms.model.running.machine import BfdState, BgpState
+from pltfrms.model.running.state import OutsideTable
 
 
 class Bird(Protocol):
@@ -49,11 +49,8 @@ class Bird(Protocol):
         """Return the sessions with RPKI caches; UnavailableError if BIRD is silent."""
         ...
 
-    async def liveness(self) -> frozenset[str]:
-        """Return a word per BFD session, another one whenever it went down or came up.
-
-        UnavailableError if BIRD is silent.
-        """
+    async def liveness(self) -> frozenset[BfdState]:
+        """Return the BFD sessions; UnavailableError if BIRD is silent."""
         ...
 
     async def find_ways(self) -> None:

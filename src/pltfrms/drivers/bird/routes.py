@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from pltfrms.model.glass import RouteView
-from pltfrms.model.peering import Reject
+from pltfrms.model.messages.glass import RouteView
+from pltfrms.model.network.peering import Reject
 
 _ROUTE = 1007
 """Code of the lines about prefixes, paths and nexthops; those about attributes have others."""

@@ -1,15 +1,20 @@
 """Read what BIRD says about its protocols and routes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pltfrms.drivers.bird.control_socket import BirdReply
-from pltfrms.model.machine import BgpState
+from pltfrms.model.running.machine import BfdState, BgpState
 
 _PROTOCOL = 1002
 _DETAILS = 1006
 _SINCE = re.compile(r"^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(\.\d+)?|^\d{4}-\d\d-\d\d")
 _COUNT = re.compile(r"(\d+) (imported|exported|filtered)")
+_BFD = re.compile(
+    r"(?P<address>[0-9a-f.:]+)\s+(?P<port>\S+)\s+(?P<state>Up|Down|Init|AdminDown)"
+    r"\s+(?P<since>\S.*?)\s+[\d.]+\s+[\d.]+\s*$"
+)
+"""Address, port, state, since when, interval and timeout, in columns."""
 _COUNTED = re.compile(r"(\d+) of \d+ routes .* in table ")
 
 
@@ -20,6 +25,18 @@ def protocol_states(reply: BirdReply, kind: str) -> tuple[BgpState, ...]:
     """
     states = (_state(line, details, kind) for line, details in _protocols(reply))
     return tuple(state for state in states if state is not None)
+
+
+def bfd_states(rows: Iterable[str]) -> frozenset[BfdState]:
+    """Return the sessions that `show bfd sessions` tells of; titles are left out.
+
+    Since when is a time, or a date and a time once it was on another day.
+    """
+    matches = filter(None, map(_BFD.match, rows))
+    return frozenset(
+        BfdState(found["address"], found["port"], found["state"] == "Up", found["since"])
+        for found in matches
+    )
 
 
 def routes_counted(reply: BirdReply) -> int:

@@ -1,4 +1,4 @@
-"""The agent's client of the controllers' HTTP API (`model.api`).
+"""The agent's client of the controllers' HTTP API (`model.messages.api`).
 
 Any controller can answer. The client asks the one that answered last, else the next.
 """
@@ -24,8 +24,8 @@ from pltfrms.drivers.controlplane.asking import (
 from pltfrms.drivers.failover import Failover, SilentError
 from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp
 from pltfrms.errors import UsageError, VersionError
-from pltfrms.model.api import Heartbeat, HeartbeatReply
-from pltfrms.model.plan import Target, TargetNews
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.running.plan import Target, TargetNews
 
 _T = TypeVar("_T")
 

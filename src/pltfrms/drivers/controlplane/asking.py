@@ -19,7 +19,7 @@ from pltfrms.errors import (
     UsageError,
     VersionError,
 )
-from pltfrms.model.api import ErrorBody
+from pltfrms.model.messages.api import ErrorBody
 
 CONNECT_SECONDS = 0.4
 LONG_POLL_MARGIN_SECONDS = 2.0
@@ -76,7 +76,7 @@ class Attempts:
         self._request = request
         self._problems: list[tuple[str, str]] = []
         self._perhaps_done_by = ""
-        self._silent = False
+        self._silent = self._refused = False
         self._not_understood: list[str] = []
 
     def broke(self, endpoint: str, problem: str, *, sent: bool) -> None:
@@ -91,6 +91,7 @@ class Attempts:
         """
         if isinstance(error, VersionError):
             self._not_understood.append(str(error))
+        self._refused = True
         perhaps_done = isinstance(error, UnclearError | InvariantError)
         self._failed(endpoint, str(error), perhaps_done=perhaps_done)
 
@@ -106,6 +107,11 @@ class Attempts:
                 f"controller says: {error}. Look at the present state, then repeat if needed"
             )
         return error
+
+    @property
+    def refused_for_now(self) -> bool:
+        """Whether somebody said that it cannot do it, and nobody has perhaps done it."""
+        return self._refused and not self._perhaps_done_by and not self._not_understood
 
     def failure(self) -> UnavailableError:
         """Return what to raise when nobody could do it: one sentence, and a note of each.

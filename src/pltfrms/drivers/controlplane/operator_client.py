@@ -1,4 +1,4 @@
-"""The operator's client of the controllers' HTTP API (`model.api`).
+"""The operator's client of the controllers' HTTP API (`model.messages.api`).
 
 Made of the standard library alone, because every command starts with it: importing an HTTP
 library and pydantic takes longer than the question.
@@ -28,7 +28,7 @@ from pltfrms.drivers.controlplane.asking import (
 )
 from pltfrms.drivers.failover import Failover, SilentError, sentence_of
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.api import (
+from pltfrms.model.messages.api import (
     Change,
     Event,
     InterventionChange,
@@ -36,7 +36,7 @@ from pltfrms.model.api import (
     PlanPreview,
     SnapshotView,
 )
-from pltfrms.model.requests import (
+from pltfrms.model.messages.requests import (
     Approval,
     ChangeRequest,
     RequestReply,
@@ -48,6 +48,10 @@ TIMEOUT_SECONDS: Final = 10.0
 """How long a question may take, over all controllers."""
 _SLOW_SECONDS: Final = 1.0
 """One that did not answer in time before gets only so long, and is asked last."""
+PATIENCE_SECONDS: Final = 4.0
+"""While controllers answer that nothing is done, they are asked again for so long: a store that
+elects a leader, or has just lost one, is back by then."""
+_AGAIN_SECONDS: Final = 0.3
 _SAY_AFTER_SECONDS: Final = 1.0
 _SAY_EVERY_SECONDS: Final = 2.0
 
@@ -72,16 +76,20 @@ class OperatorClient:
         endpoints: Sequence[str],
         timeout_seconds: float = TIMEOUT_SECONDS,
         on_wait: Callable[[str], None] = lambda _line: None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """Connect when asked; UsageError if an endpoint is not one.
 
-        `on_wait` is told, now and then, whom the client is waiting for.
+        `on_wait` is told, now and then, whom the client is waiting for. For
+        `patience_seconds` it asks again whoever says that nothing is done.
         """
         for endpoint in endpoints:
             base_url(endpoint)
         self._failover = Failover(endpoints, monotonic=time.monotonic)
         self._endpoints = tuple(dict.fromkeys(endpoints))
         self._timeout_seconds = timeout_seconds
+        self._patience_seconds = min(patience_seconds, timeout_seconds)
         self._on_wait = on_wait
         self._slow: set[str] = set()
 
@@ -220,8 +228,28 @@ class OperatorClient:
             UnavailableError: nobody answers in time.
             PltfrmsError: what a controller answers, and no other one would mend.
         """
-        attempts = Attempts(self._failover, request)
-        deadline = time.monotonic() + request.answer_seconds
+        began = time.monotonic()
+        until = began + self._patience_seconds
+        while True:
+            attempts = Attempts(self._failover, request)
+            found = self._ask_all(request, kind, age, attempts, began + request.answer_seconds)
+            if found:
+                return min(found, key=age)
+            failure = attempts.failure()
+            if not attempts.refused_for_now or time.monotonic() >= until:
+                raise failure
+            self._on_wait(f"asking again: {failure}")
+            time.sleep(_AGAIN_SECONDS)
+
+    def _ask_all(
+        self,
+        request: Request,
+        kind: type[_T],
+        age: Callable[[_T], float],
+        attempts: Attempts,
+        deadline: float,
+    ) -> list[_T]:
+        """Ask one after the other until one answers something of age 0; return the answers."""
         found: list[_T] = []
         order = sorted(self._failover.order(), key=lambda endpoint: endpoint in self._slow)
         for number, endpoint in enumerate(order):
@@ -229,13 +257,10 @@ class OperatorClient:
             answer = self._try(endpoint, request, seconds, attempts)
             if answer is None:
                 continue
-            word = _decoded(kind, answer)
-            if not age(word):
-                return word
-            found.append(word)
-        if not found:
-            raise attempts.failure()
-        return min(found, key=age)
+            found.append(_decoded(kind, answer))
+            if not age(found[-1]):
+                break
+        return found
 
     def _share(self, deadline: float, left: int, *, hurry: bool) -> float:
         """Return how long the next of `left` controllers may take."""

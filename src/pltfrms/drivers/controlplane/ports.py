@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from pltfrms.model.api import Heartbeat, HeartbeatReply
-from pltfrms.model.plan import Target
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.running.plan import Target
 
 
 class ControlPlane(Protocol):

@@ -11,9 +11,9 @@ from pltfrms.drivers.bird.control_socket import BirdReply, remote_connection
 from pltfrms.drivers.bird.routes import parse_routes
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.addresses import read_prefix
-from pltfrms.model.balancer import BalancerView
-from pltfrms.model.glass import RouteView, SessionText
-from pltfrms.model.topology import GLASS_PORT
+from pltfrms.model.messages.glass import RouteView, SessionText
+from pltfrms.model.network.topology import GLASS_PORT
+from pltfrms.model.running.balancer import BalancerView
 
 _ANSWER_SECONDS = 3.0
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")

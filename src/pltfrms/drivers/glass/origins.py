@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from pltfrms.drivers.bird.control_socket import BirdReply, remote_connection
 from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.errors import UnavailableError
-from pltfrms.model.peering import OriginQuestion, Validity
-from pltfrms.model.topology import GLASS_PORT
+from pltfrms.model.network.peering import OriginQuestion, Validity
+from pltfrms.model.network.topology import GLASS_PORT
 
 AT_ONCE: Final = 100
 """Questions of one conversation: each is a connection to BIRD over there."""

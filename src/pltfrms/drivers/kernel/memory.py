@@ -8,11 +8,13 @@ from ipaddress import IPv6Address, IPv6Network
 from pltfrms.drivers.kernel.followed import HostRoute, RouteBook
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe, normal
 from pltfrms.errors import UnavailableError
-from pltfrms.model.addresses import Interface
-from pltfrms.model.machine import DeviceState, NetworkState, Route, Rule
+from pltfrms.model.addresses import Address, Interface
+from pltfrms.model.network.ports import SeenPort
+from pltfrms.model.running.machine import DeviceState, NetworkState, Route, Rule
 
 _MTU = 1500
 _IPV6 = 6
+_MAIN = 254
 
 
 class MemoryNetwork:
@@ -46,6 +48,19 @@ class MemoryNetwork:
         sentences += self._apply_rules(set(state.rules))
         return self._told(sentence for sentence in sentences if sentence)
 
+    async def ports(self) -> tuple[SeenPort, ...]:
+        """See `ports.PortReader`; nothing has a kind, and nobody else manages it."""
+        return tuple(
+            SeenPort(
+                name=name,
+                up=name in self.up,
+                carrier=name in self.up,
+                mtu=self.mtus.get(name, _MTU),
+                addresses=tuple(sorted(addresses, key=str)),
+            )
+            for name, addresses in self.addresses.items()
+        )
+
     async def apply_routes(
         self, tables: Sequence[int], routes: Sequence[Route]
     ) -> tuple[str, ...]:
@@ -70,6 +85,17 @@ class MemoryNetwork:
         """See `ports.Network`."""
         found = (route for route in self._routes if route.table == table)
         return tuple(sorted(found, key=describe))
+
+    async def leading(self, address: Address) -> Route | None:
+        """See `ports.Network`: by table 254 alone."""
+        fits = [
+            route for route in self._routes if route.table == _MAIN and address in route.prefix
+        ]
+        if not fits:
+            return None
+        best = max(fits, key=lambda route: (route.prefix.prefixlen, -route.metric))
+        usable = any(not self._why_unusable(hop.device) for hop in best.nexthops)
+        return best if usable else None
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`."""

@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv6Address, ip_interface, ip_network
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,16 +20,19 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pltfrms.drivers.kernel.bpf import Side
 from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, mtu_of, why_unusable
+from pltfrms.drivers.kernel.found import read_ports
 from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
 from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
+from pltfrms.drivers.kernel.leading import LEADS_NOWHERE, leads_on, question, route_of
 from pltfrms.drivers.kernel.remembered import Remembered
 from pltfrms.drivers.kernel.routes import OUR_PROTOS, RouteChanges, compare, describe
 from pltfrms.drivers.kernel.sysctls import Sysctls
 from pltfrms.drivers.kernel.whole import read_whole
 from pltfrms.errors import UnavailableError
-from pltfrms.model.addresses import Interface
-from pltfrms.model.balancer import OUTER_BYTES
-from pltfrms.model.machine import DeviceState, NetworkState, Nexthop, Route, Rule
+from pltfrms.model.addresses import Address, Interface
+from pltfrms.model.network.ports import SeenPort
+from pltfrms.model.running.balancer import OUTER_BYTES
+from pltfrms.model.running.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 
 _T = TypeVar("_T")
 NEAR_END: Final = "fe80::1"
@@ -128,7 +131,22 @@ class KernelNetwork:
             if error.code != errno.ENOENT:
                 raise
             return []
-        return [_route(message, table, family) for message in messages]
+        return [route_of(message, table, family) for message in messages]
+
+    async def leading(self, address: Address) -> Route | None:
+        """See `ports.Network`."""
+        return await self._look(("leading", address), lambda: self._match(address))
+
+    async def _match(self, address: Address) -> Route | None:
+        words = question(address)
+        try:
+            (message,) = await self._ask("route", "get", **words)
+        except NetlinkError as error:
+            if error.code not in LEADS_NOWHERE:
+                raise
+            return None
+        leads = leads_on(message, message.get("multipath"))
+        return route_of(message, message.get("table"), words["family"]) if leads else None
 
     async def attach_instance(self, device: str, pid: int) -> None:
         """See `ports.Network`.
@@ -171,6 +189,10 @@ class KernelNetwork:
             return KernelHostRoutes(table)
         except OSError as error:
             raise UnavailableError(f"routes of table {table}: {error.strerror}") from error
+
+    async def ports(self) -> tuple[SeenPort, ...]:
+        """See `ports.PortReader`."""
+        return await read_ports(self._ask, await self._addresses())
 
     async def peer_namespace(self, device: str) -> int | None:
         """Return the kernel's number for the network namespace of a veth's far end.
@@ -440,33 +462,6 @@ def _hop_words(hop: Nexthop, version: int) -> dict[str, Any]:
     if version == hop.via.version:
         return words | {"gateway": via}
     return words | {"via": {"family": int(socket.AF_INET6), "addr": via}}
-
-
-def _route(message: Any, table: int, family: int) -> Route:
-    anywhere = "0.0.0.0" if family == socket.AF_INET else "::"
-    unreachable = _BLACKHOLE <= message["type"] <= _PROHIBIT
-    hops = () if unreachable else message.get("multipath") or (message,)
-    return Route(
-        prefix=ip_network(f"{message.get('dst') or anywhere}/{message['dst_len']}"),
-        table=table,
-        proto=message["proto"],
-        metric=message.get("priority") or 0,
-        nexthops=tuple(_nexthop(hop) for hop in hops),
-    )
-
-
-def _nexthop(message: Any) -> Nexthop:
-    index = message.get("oif") or 0
-    try:
-        device = socket.if_indextoname(index)
-    except OSError:
-        device = f"if{index}"  # gone since the kernel answered
-    via = message.get("gateway") or (message.get("via") or {}).get("addr")
-    return Nexthop(
-        device=device,
-        via=IPv6Address(via) if via and ":" in via else None,
-        weight=(message.get("hops") or 0) + 1,
-    )
 
 
 def _filter_words(index: int, side: Side) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from pltfrms.model.machine import NetworkState, Route
+from pltfrms.model.addresses import Address
+from pltfrms.model.network.ports import SeenPort
+from pltfrms.model.running.machine import NetworkState, Route
 
 
 class HostRoutes(Protocol):
@@ -40,7 +42,19 @@ class HostRoutes(Protocol):
         ...
 
 
-class Network(Protocol):
+class PortReader(Protocol):
+    """Looks at the network interfaces of the machine."""
+
+    async def ports(self) -> tuple[SeenPort, ...]:
+        """Return all of them.
+
+        Raises:
+            NetlinkError: the kernel refuses to say.
+        """
+        ...
+
+
+class Network(PortReader, Protocol):
     """The kernel's network of the machine the agent runs on."""
 
     async def apply_state(self, state: NetworkState) -> tuple[str, ...]:
@@ -62,6 +76,14 @@ class Network(Protocol):
 
     async def routes(self, table: int) -> tuple[Route, ...]:
         """Return all routes of a table (any protocol number), IPv4 and IPv6."""
+        ...
+
+    async def leading(self, address: Address) -> Route | None:
+        """Return the route by which packets to an address leave this machine.
+
+        None: they do not. A route that leads nowhere (`unreachable`), or by devices without
+        carrier alone, is none; nor is an address of this machine reached by one.
+        """
         ...
 
     async def attach_instance(self, device: str, pid: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pltfrms.model.machine import PROTO_ACTIVE, PROTO_REACHABLE, Route
+from pltfrms.model.running.machine import PROTO_ACTIVE, PROTO_REACHABLE, Route
 
 OUR_PROTOS: Final = range(PROTO_ACTIVE, PROTO_REACHABLE + 1)
 _IPV6 = 6

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from pltfrms.errors import UsageError
-from pltfrms.model.topology import Operator
+from pltfrms.model.network.topology import Operator
 
 
 def memory_signature(text: str, public_key: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pltfrms.model.topology import Operator
+from pltfrms.model.network.topology import Operator
 
 
 class Signatures(Protocol):

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.topology import Operator
+from pltfrms.model.network.topology import Operator
 
 NAMESPACE = "pltfrms"
 """What a signature is for, so that one for a file or a commit of git is none for us."""

@@ -17,7 +17,7 @@ from pltfrms.drivers.store.gateway import (
 )
 from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
-from pltfrms.model.store import NO_SPACE, StoreAlarm, StoreLook, StoreMember
+from pltfrms.model.messages.store import NO_SPACE, StoreAlarm, StoreLook, StoreMember
 
 _LOOK_SECONDS = 2.0
 """For each of the few questions of a look; who does not answer in it is not well."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.memory import MemoryStoreState
 from pltfrms.errors import UnavailableError
-from pltfrms.model.store import NO_SPACE, StoreAlarm, StoreLook, StoreMember
+from pltfrms.model.messages.store import NO_SPACE, StoreAlarm, StoreLook, StoreMember
 
 
 @dataclass(slots=True)

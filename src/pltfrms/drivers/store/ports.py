@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pltfrms.model.store import StoreLook
+from pltfrms.model.messages.store import StoreLook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.wireguard.ports import Sight, TunnelPeer
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.addresses import Address
-from pltfrms.model.tunnels import FRESH_SECONDS, MIN_SECRET_BYTES, Tunnel, TunnelKeys
+from pltfrms.model.network.tunnels import FRESH_SECONDS, MIN_SECRET_BYTES, Tunnel, TunnelKeys
 
 PREFIX: Final = "bb-"
 """Interfaces whose names begin so are ours."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pltfrms.drivers.wireguard.ports import Sight, TunnelPeer
 from pltfrms.errors import UnavailableError
-from pltfrms.model.tunnels import Tunnel, TunnelKeys
+from pltfrms.model.network.tunnels import Tunnel, TunnelKeys
 
 
 class MemoryWireGuard:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pltfrms.model.tunnels import Tunnel, TunnelKeys
+from pltfrms.model.network.tunnels import Tunnel, TunnelKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pltfrms.model.machine import InstanceSpec
+from pltfrms.model.running.machine import InstanceSpec
 
 INIT: Final = "instance_init.py"
 _FLAGS: Final = ["-I", "-S"]

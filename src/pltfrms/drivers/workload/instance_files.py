@@ -12,24 +12,27 @@ import re
 import shutil
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from pltfrms import codec
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UsageError
-from pltfrms.model.machine import InstanceSpec
+from pltfrms.model.running.machine import InstanceSpec
 
 KEPT_LOGS: Final = 3
 _LOG_NAME: Final = re.compile(r"(.+)\.log(\.\w+)?")
 _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
+_NO_OUTGOING: Final = b',"outgoing":null}'
+
 
 def fingerprint_of(spec: InstanceSpec) -> str:
     """Return what `Instance.fingerprint` is for instances started from `spec`."""
-    return hashlib.sha256(codec.encode(spec)).hexdigest()[:16]
+    text = codec.encode(replace(spec, outgoing=None)).removesuffix(_NO_OUTGOING) + b"}"
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 class InstanceFiles:

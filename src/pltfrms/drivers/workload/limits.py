@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from pltfrms.model.machine import InstanceSpec
+from pltfrms.model.running.machine import InstanceSpec
 
 _CONTROLLERS: Final = ("cpu", "memory")
 _PERIOD_US = 100_000

@@ -14,8 +14,8 @@ from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import Instance, InstanceSpec
-from pltfrms.model.service import Probe
+from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.services.service import Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class MemoryInstance:
     hung: bool = False
     connections: int = 0
     how: str = ""
+    outgoing: Outgoing | None = None
 
 
 class MemoryWorkload:
@@ -64,6 +65,8 @@ class MemoryWorkload:
         self._pid = 1000
         self._running: dict[str, MemoryInstance] = {}
         self.record_report = RecordReport()
+        self.refuses_addresses = ""
+        """Why no running instance can be given other addresses; `` if they can."""
         self._last_words: dict[str, str] = {}
         self._crashes: set[asyncio.Task[None]] = set()
 
@@ -93,6 +96,7 @@ class MemoryWorkload:
             ),
             behaviour,
             self.clock.monotonic(),
+            outgoing=spec.outgoing,
         )
         self._running[spec.allocation] = one
         if behaviour.crash_after_ms is not None:
@@ -100,6 +104,15 @@ class MemoryWorkload:
             self._crashes.add(crash)
             crash.add_done_callback(self._crashes.discard)
         return one.instance
+
+    async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
+        """See `ports.Workload`. Raises what `ProcessRuntime.renumber` raises."""
+        one = self.find(instance)
+        if one is None:
+            raise UnavailableError(f"{instance.allocation} does not run")
+        if self.refuses_addresses:
+            raise UnavailableError(f"{instance.allocation}: {self.refuses_addresses}")
+        one.outgoing = spec.outgoing
 
     async def stop(self, instance: Instance, grace_ms: int) -> None:
         """See `ports.Workload`."""
@@ -156,6 +169,10 @@ class MemoryWorkload:
             crash.cancel()
         for one in tuple(self._running.values()):
             await self._end(one, "killed together with its init process")
+
+    def outgoing(self, allocation: str) -> Outgoing | None:
+        """Return what an instance has been given to speak with the internet."""
+        return self._running[allocation].outgoing
 
     def find(self, instance: Instance) -> "MemoryInstance | None":
         """Return what runs as exactly this instance."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import (
+from pltfrms.model.running.machine import (
     Instance,
     InstanceSpec,
 )
-from pltfrms.model.service import Probe
+from pltfrms.model.services.service import Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,10 @@ class Workload(Protocol):
 
     async def start(self, spec: InstanceSpec) -> Instance:
         """Start an instance with its network; it survives our own end."""
+        ...
+
+    async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
+        """Give a running instance the addresses towards the internet that its spec has now."""
         ...
 
     async def stop(self, instance: Instance, grace_ms: int) -> None:

@@ -17,8 +17,8 @@ from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.drivers.workload.rounds import Answers, Question, ask_all
 from pltfrms.errors import InvariantError
 from pltfrms.model.addresses import Address
-from pltfrms.model.machine import Instance
-from pltfrms.model.service import Probe, ProbeKind
+from pltfrms.model.running.machine import Instance
+from pltfrms.model.services.service import Probe, ProbeKind
 
 _CLONE_NEWNET = 0x40000000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from ipaddress import ip_network
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -23,6 +24,7 @@ import structlog
 from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload import instance_init
 from pltfrms.drivers.workload.found import init_words
 from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
@@ -30,13 +32,15 @@ from pltfrms.drivers.workload.limits import CgroupLimits
 from pltfrms.drivers.workload.ports import RecordReport
 from pltfrms.drivers.workload.records import Record, Records, start_ticks
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.machine import Instance, InstanceSpec
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
 
 if TYPE_CHECKING:
     from pltfrms.drivers.workload.instance_init import Wishes
 
 NEAR_END: Final = "fe80::1"
 _IPV6 = 6
+_EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _START_TIMEOUT_SECONDS = 10
 LINGER_SECONDS: Final = 0.3
 """How long the network of an instance that ended outlives it. To remove a device the kernel
@@ -139,6 +143,19 @@ class ProcessRuntime:
             finally:
                 os.close(pidfd)
         await self._clean_up(record)
+
+    async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
+        """See `ports.Workload`. What it had before stays, and nothing is sent from it.
+
+        Raises:
+            UnavailableError: it does not run, or the kernel refuses.
+        """
+        record = self._records.recall(instance)
+        if record is None or not record.alive:
+            raise UnavailableError(f"{instance.allocation} does not run")
+        lines = "".join(f"{line}\n" for line in _ways_out(spec, "replace"))
+        where = f"--net=/proc/{record.pid}/ns/net"
+        await run_tool("nsenter", where, "ip", "-batch", "-", text=lines)
 
     async def wait(self, instance: Instance) -> str:
         """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
@@ -329,10 +346,28 @@ def _ip_commands(spec: InstanceSpec) -> Iterator[str]:
     yield "link set eth0 addrgenmode none"
     yield "link set eth0 up"
     yield "address add fe80::2/64 dev eth0 nodad"
-    sources = {4: "", 6: ""}
     for address in spec.unicast_addresses:
         yield f"address add {address} dev eth0" + (" nodad" if address.version == _IPV6 else "")
+    yield from _ways_out(spec, "add")
+
+
+def _ways_out(spec: InstanceSpec, verb: str) -> Iterator[str]:
+    """Yield the addresses towards the internet, and all routes; `verb` is add or replace."""
+    outgoing = spec.outgoing or Outgoing()
+    sources: dict[int, str] = {}
+    for address in spec.unicast_addresses:
+        sources[address.version] = f" src {address.ip}"
+    for prefix in outgoing.inside:
+        yield _route(verb, prefix, sources)
+    for address in outgoing.addresses:
+        yield f"address {verb} {address} dev eth0{' nodad' if address.version == _IPV6 else ''}"
         sources[address.version] = f" src {address.ip}"
     # Not `default`: together with `via inet6`, iproute2 takes that for an IPv6 route.
-    yield f"route add 0.0.0.0/0 via inet6 {NEAR_END} dev eth0{sources[4]}"
-    yield f"route add ::/0 via {NEAR_END} dev eth0{sources[6]}"
+    for everything in _EVERYTHING:
+        yield _route(verb, everything, sources)
+
+
+def _route(verb: str, prefix: Prefix, sources: Mapping[int, str]) -> str:
+    via = "" if prefix.version == _IPV6 else "inet6 "
+    source = sources.get(prefix.version, "")
+    return f"route {verb} {prefix} via {via}{NEAR_END} dev eth0{source}"

@@ -18,7 +18,7 @@ from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.workload.found import FoundInit, find_init
 from pltfrms.drivers.workload.ports import MendedRecord, RecordReport
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.machine import Instance
+from pltfrms.model.running.machine import Instance
 
 KEPT_TORN: Final = 10
 """Of all allocations together."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.service import Probe, ProbeKind
+from pltfrms.model.services.service import Probe, ProbeKind
 
 _HTTP_PORT: Final = 80
 _STATUS_LINE_BYTES: Final = 1024

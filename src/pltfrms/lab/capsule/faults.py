@@ -257,7 +257,9 @@ def _targets(parts: LabParts) -> dict[str, FaultTarget]:
     for segment in wiring.segments:
         if segment.kind is SegmentKind.LINK:
             first, second = segment.ports
-            other_way = f"{SegmentKind.LINK}/{second.machine}--{first.machine}"
+            _, mark, label = segment.name.partition(":")
+            ends = f"{second.machine}--{first.machine}{mark}{label}"
+            other_way = f"{SegmentKind.LINK}/{ends}"
             targets[other_way] = targets[segment.name]
     return targets
 

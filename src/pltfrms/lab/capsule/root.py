@@ -44,9 +44,9 @@ from pltfrms.lab.processes.processes import (
     share_processor,
     watch_children,
 )
-from pltfrms.model.api import Heartbeat, HeartbeatReply, SnapshotView
-from pltfrms.model.plan import Target
-from pltfrms.model.topology import Platform
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply, SnapshotView
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.plan import Target
 from pltfrms.planner.balancing import rendezvous
 from pltfrms.render import text
 

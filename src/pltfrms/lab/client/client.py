@@ -35,9 +35,9 @@ from pltfrms.lab.protocol import (
     request_line,
 )
 from pltfrms.lab.rundir import LabInfo, directory_of, read_labs
-from pltfrms.model.plan import Target
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Target
+from pltfrms.model.services.service import Service
 
 __all__ = [
     "FaultInfo",

@@ -19,7 +19,7 @@ from pltfrms.codec import decode
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.prober import ProbeReport, ProbeRun, check_load, summarize
-from pltfrms.model.service import Service
+from pltfrms.model.services.service import Service
 
 LEAD_SECONDS = 1.0
 """From now to the first request: enough for the prober's process to start."""

@@ -16,10 +16,12 @@ from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.processes.patience import Patience
-from pltfrms.model.api import Change
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.addresses import contains
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import Service
 
 _POLL_SECONDS = 0.2
 
@@ -172,7 +174,7 @@ def missing_parts(snapshot: Snapshot) -> str:
 
 
 def _quiet_edges(snapshot: Snapshot) -> list[str]:
-    """Return the edges that announce nothing although half of the services run there."""
+    """Return the edges that lack a family although half of the services run there."""
     here = {(a.datacenter, a.service) for a in snapshot.allocations.values()}
     serving = {
         dc.name
@@ -184,12 +186,22 @@ def _quiet_edges(snapshot: Snapshot) -> list[str]:
         for edge in snapshot.platform.machines_of(Role.EDGE)
         if edge.datacenter in serving
         and not edge.external
-        and not any(
-            aggregate.announced
-            for status in (snapshot.statuses.get(edge.name),)
-            for aggregate in (status.aggregates if status else ())
-        )
+        and not _families(snapshot, edge) <= _families(snapshot, edge, announced=True)
     ]
+
+
+def _families(snapshot: Snapshot, edge: Machine, *, announced: bool = False) -> set[int]:
+    """Return the families in which an edge may announce services, or does."""
+    status = snapshot.statuses.get(edge.name)
+    now = {each.prefix for each in status.aggregates if each.announced} if status else set()
+    addresses = [prefix for each in snapshot.services.values() for prefix in each.prefixes]
+    return {
+        aggregate.prefix.version
+        for aggregate in snapshot.platform.aggregates_of(edge.datacenter)
+        if not aggregate.unicast
+        and any(contains(aggregate.prefix, prefix) for prefix in addresses)
+        and (not announced or str(aggregate.prefix) in now)
+    }
 
 
 def _sessions_of(snapshot: Snapshot, machine: str) -> int:
@@ -198,8 +210,7 @@ def _sessions_of(snapshot: Snapshot, machine: str) -> int:
 
 
 def _wanted(snapshot: Snapshot, service: Service) -> int:
-    with_nodes = {m.datacenter for m in snapshot.platform.machines if m.has(Role.NODE)}
-    return service.spec.per_datacenter * len(service.spec.datacenters or with_nodes)
+    return sum(replicas_of(snapshot.platform, service.spec).values())
 
 
 def ask_all(

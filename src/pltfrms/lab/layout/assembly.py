@@ -14,12 +14,13 @@ from pltfrms.lab.layout.speakers import (
     speaker_units,
 )
 from pltfrms.lab.layout.tunnels import with_tunnels
+from pltfrms.lab.layout.uplinks import with_uplinks
 from pltfrms.lab.layout.wiring import make_wiring
 from pltfrms.lab.parts import LabParts, MachineParts, Unit
 from pltfrms.model.addresses import Interface
-from pltfrms.model.lab import Daemon, Lab, cache_of
-from pltfrms.model.machine import NetworkState
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.lab import Daemon, Lab, cache_of
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.machine import NetworkState
 from pltfrms.render.etcd import etcd_command
 from pltfrms.render.kernel import internet_network_state, network_state
 
@@ -60,7 +61,7 @@ def _machine(
         units.append(rtr_unit(cache))
         files.append((ROAS_FILE, roas_text(lab.roas)))
     parts = MachineParts(name=machine.name, units=tuple(units), files=tuple(files))
-    return with_tunnels(platform, parts)
+    return with_uplinks(platform, with_tunnels(platform, parts))
 
 
 def _external_edge(platform: Platform, edge: Machine) -> MachineParts:

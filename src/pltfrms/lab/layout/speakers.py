@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Mapping
 
 from pltfrms.lab.parts import Unit
-from pltfrms.model.lab import Daemon, Lab, LabRoa
-from pltfrms.model.peering import RtrCache
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Daemon, Lab, LabRoa
+from pltfrms.model.network.peering import RtrCache
+from pltfrms.model.network.topology import Platform
 from pltfrms.render.external import render_external_daemons
 from pltfrms.render.internet import FRR_DISCARD, render_companions, render_internet
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pltfrms.lab.parts import MachineParts
-from pltfrms.model.lab import lab_interface
-from pltfrms.model.topology import LinkKind, Platform
-from pltfrms.model.tunnels import BACKBONE_FILE, endpoint_of, tunnels_of
+from pltfrms.model.network.lab import lab_interface
+from pltfrms.model.network.links import LinkKind
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.tunnels import BACKBONE_FILE, endpoint_of, tunnels_of
 
 SECRET_PATH = f"/etc/pltfrms/{BACKBONE_FILE}"
 _IPV6 = 6
@@ -35,7 +36,7 @@ def _wire_lines(platform: Platform, machine: str) -> Iterator[str]:
             continue
         far_end = link.far_end(machine)
         ours, theirs = endpoint_of(link, machine), endpoint_of(link, far_end)
-        device = lab_interface(far_end)
+        device = lab_interface(link.towards(machine))
         options = " nodad" if ours.version == _IPV6 else ""
         peer = f"{theirs}/{theirs.max_prefixlen}"
         yield f"link set {device} up"

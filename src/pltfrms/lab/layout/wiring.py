@@ -9,7 +9,7 @@ from pltfrms.lab.parts import (
     WiredMachine,
     Wiring,
 )
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabIxp,
     LabNetwork,
@@ -18,14 +18,9 @@ from pltfrms.model.lab import (
     lab_interface,
     lan_interface,
 )
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import (
-    Link,
-    LinkKind,
-    Platform,
-    backbone_interface,
-    fabric_interface,
-)
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform
 
 
 def make_wiring(platform: Platform, lab: Lab) -> Wiring:
@@ -86,7 +81,7 @@ def _fabrics(platform: Platform) -> list[Segment]:
             kind=SegmentKind.FABRIC,
             mtu=FABRIC_MTU,
             ports=tuple(
-                Port(machine.name, fabric_interface(fabric))
+                Port(machine.name, platform.fabric_interface(machine, fabric))
                 for machine in platform.machines
                 if machine.datacenter == datacenter.name
             ),
@@ -105,11 +100,15 @@ def _backbone(platform: Platform, lab: Lab) -> list[Segment]:
 def _backbone_wire(link: Link, delay_us: int) -> Segment:
     """Return the wire of a link; that of a tunnel connects its endpoints."""
     tunnel = link.kind is LinkKind.WIREGUARD
-    interface = lab_interface if tunnel else backbone_interface
-    return _link(
-        Port(link.a, interface(link.b), delay_us),
-        Port(link.b, interface(link.a)),
+    near, far = (
+        lab_interface(link.towards(end)) if tunnel else link.interface_at(end)
+        for end in (link.a, link.b)
+    )
+    return Segment(
+        name=f"{SegmentKind.LINK}/{link.name}",
+        kind=SegmentKind.LINK,
         mtu=link.mtu if tunnel else max(FABRIC_MTU, link.mtu),
+        ports=(Port(link.a, near, delay_us), Port(link.b, far)),
     )
 
 

@@ -4,18 +4,14 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
 from typing import Final
 
-from pltfrms.model.balancer import (
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.balancer import (
     STATE_FACTOR,
     BalancerSettings,
     Candidate,
     CandidateState,
     Hook,
     HookKind,
-)
-from pltfrms.model.topology import (
-    Platform,
-    backbone_interface,
-    fabric_interface,
 )
 
 _STATES: Final = frozenset(CandidateState)
@@ -60,8 +56,8 @@ def hooks_of(
     outside = sorted({session.interface for _, session in platform.sessions_of(machine)})
     inside = sorted(
         {
-            *map(fabric_interface, platform.datacenter(me.datacenter).fabrics),
-            *(backbone_interface(link.far_end(machine)) for link in platform.links_of(machine)),
+            *platform.fabric_interfaces(me),
+            *(link.interface_at(machine) for link in platform.links_of(machine)),
         }
     )
     return (

@@ -7,7 +7,7 @@ import struct
 from typing import Final
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.balancer import ROWS
+from pltfrms.model.running.balancer import ROWS
 
 _MASK: Final = 0xFFFFFFFF
 _START: Final = 0xDEADBEEF

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Address
-from pltfrms.model.balancer import (
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.balancer import (
     ROWS,
     STALE_AFTER_MS,
     BalancerMode,
@@ -14,9 +16,8 @@ from pltfrms.model.balancer import (
     CandidateState,
     TableView,
 )
-from pltfrms.model.service import Service
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.balancing.flow_hash import flow_row
 from pltfrms.planner.balancing.rendezvous import make_table, row_of
 
@@ -40,8 +41,16 @@ class Flow:
 
     @property
     def address(self) -> Address:
-        """The service address that it goes to: of the client's family."""
-        return self.service.prefixes[self.client.version == 6].network_address  # noqa: PLR2004
+        """The service address that it goes to: the main one of the client's family.
+
+        Raises:
+            UsageError: the service has none.
+        """
+        version = self.client.version
+        mine = [each for each in self.service.prefixes if each.version == version]
+        if not mine:
+            raise UsageError(f"service {self.service.name} has no IPv{version} address")
+        return mine[0].network_address
 
     @property
     def words(self) -> str:

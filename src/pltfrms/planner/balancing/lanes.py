@@ -14,7 +14,7 @@ from ipaddress import IPv6Address
 from sys import byteorder
 from typing import Final
 
-from pltfrms.model.balancer import ROWS
+from pltfrms.model.running.balancer import ROWS
 
 Costs = tuple[int, int]
 """Of one candidate, in even and in odd rows; below 1 << 28 each."""

@@ -20,7 +20,7 @@ from itertools import chain
 from sys import byteorder
 from typing import Final
 
-from pltfrms.model.balancer import (
+from pltfrms.model.running.balancer import (
     CHANCES,
     MAX_CANDIDATES,
     ROWS,

@@ -1,14 +1,24 @@
 """What an operator's change makes of a snapshot. Pure; the controller stores the result."""
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.api import Change, ChangeLine
-from pltfrms.model.service import Service, ServiceSpec
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Datacenter, Machine, Platform, Role
+from pltfrms.model.messages.api import Change, ChangeLine
+from pltfrms.model.network.homes import home_of, spoken_for, unfit
+from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.egress import egress_mode
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import EgressMode, Service, ServiceSpec
+from pltfrms.planner.changes.giving import (
+    first_prefixes,
+    made_again,
+    moved,
+    next_prefixes,
+    with_prefixes,
+)
+from pltfrms.planner.changes.renumbering import check_sources, lacks_own
 
 _ADDRESS4: Final = "${pltfrms.address4}"
 
@@ -48,7 +58,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
         service = _accept(snapshot, spec)
         before = snapshot.services.get(spec.name)
         if service != before:
-            lines.append(_service_line(before, service))
+            lines.append(_service_line(snapshot.platform, before, service))
             written.append(service)
             services = {**snapshot.services, spec.name: service}
             snapshot = replace(snapshot, services=services)
@@ -68,7 +78,7 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
         raise NotFoundError(f"there is no service {name!r}; there are: {known}")
     services = {other: service for other, service in snapshot.services.items() if other != name}
     service = snapshot.services[name]
-    detail = f"gives up {service.prefix4} and {service.prefix6}"
+    detail = f"gives up {' and '.join(map(str, service.prefixes))}"
     return Outcome(
         lines=(ChangeLine(about=f"service/{name}", action="delete", detail=detail),),
         snapshot=replace(snapshot, services=services),
@@ -80,24 +90,20 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
     _check_words(snapshot.platform, spec)
     before = snapshot.services.get(spec.name)
     if before:
-        same = (before.spec.run, before.spec.probe) == (spec.run, spec.probe)
-        if same:
-            return replace(before, spec=spec)
-        version = before.version + 1
-        return replace(before, spec=spec, version=version, changed_ms=snapshot.now_ms)
+        return _accept_again(snapshot, spec, before)
     taken = {service.id for service in snapshot.services.values()}
     service_id = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    prefix4, prefix6 = _prefixes(snapshot.platform, spec.name, service_id)
-    # Of a deleted namesake something may still run: it must not pass for the new service.
-    namesakes = (a.version for a in snapshot.allocations.values() if a.service == spec.name)
-    return Service(
+    namesakes = (a for a in snapshot.allocations.values() if a.service == spec.name)
+    service = Service(
         spec=spec,
         id=service_id,
-        version=1 + max(namesakes, default=0),
-        prefix4=prefix4,
-        prefix6=prefix6,
+        version=1,
+        prefix4=None,
+        prefix6=None,
         changed_ms=snapshot.now_ms,
     )
+    prefixes = first_prefixes(snapshot, spec, service_id)
+    return made_again(with_prefixes(service, prefixes), namesakes)
 
 
 def _check_words(platform: Platform, spec: ServiceSpec) -> None:
@@ -109,26 +115,15 @@ def _check_words(platform: Platform, spec: ServiceSpec) -> None:
         )
 
 
-def _prefixes(
-    platform: Platform, name: str, service_id: int
-) -> tuple[IPv4Network, IPv6Network]:
-    prefixes = [aggregate.prefix for aggregate in platform.service_aggregates]
-    aggregate4 = next((p for p in prefixes if isinstance(p, IPv4Network)), None)
-    aggregate6 = next((p for p in prefixes if isinstance(p, IPv6Network)), None)
-    if aggregate4 is None or aggregate6 is None:
-        raise UsageError(
-            f"service {name}: the platform has no aggregate of each address family to take "
-            "its prefixes from; add an IPv4 and an IPv6 prefix to `aggregates`"
-        )
-    if service_id > aggregate4.num_addresses - 2:
-        raise UsageError(
-            f"service {name}: {aggregate4} has no address left for service id {service_id}; "
-            "delete a service, or use a larger first IPv4 aggregate"
-        )
-    return (
-        IPv4Network(aggregate4.network_address + service_id),
-        IPv6Network(aggregate6.network_address + service_id),
-    )
+def _accept_again(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> Service:
+    prefixes = next_prefixes(snapshot, spec, before)
+    service = with_prefixes(replace(before, spec=spec), prefixes)
+    moves = service.prefixes != before.prefixes
+    same = (before.spec.run, before.spec.probe) == (spec.run, spec.probe)
+    if same and not moves and not lacks_own(snapshot, before.spec, spec):
+        return service
+    service = replace(service, version=before.version + 1, changed_ms=snapshot.now_ms)
+    return moved(before, service) if moves else service
 
 
 def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
@@ -148,6 +143,7 @@ def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
             "keep them as they are"
         )
     _check_aggregates(snapshot, after)
+    check_sources(snapshot, after)
 
 
 def _check_identities(before: Platform, after: Platform) -> None:
@@ -174,20 +170,30 @@ def _identity(item: Machine | Datacenter) -> str:
 
 
 def _check_aggregates(snapshot: Snapshot, after: Platform) -> None:
-    kept = [aggregate.prefix for aggregate in after.service_aggregates]
+    known, spoken = spoken_for(snapshot.platform), spoken_for(after)
     for name, service in sorted(snapshot.services.items()):
         for prefix in service.prefixes:
-            if not any(_contains(aggregate, prefix) for aggregate in kept):
+            address = prefix.network_address
+            home, old = home_of(after, address), home_of(snapshot.platform, address)
+            if home is None:
                 raise UsageError(
                     f"platform: the aggregate of {prefix} cannot go: service {name} has it "
-                    "for life; delete the service first"
+                    "for life; move the service to another address first, or delete it"
                 )
-
-
-def _contains(aggregate: IPv4Network | IPv6Network, prefix: IPv4Network | IPv6Network) -> bool:
-    if isinstance(aggregate, IPv4Network):
-        return isinstance(prefix, IPv4Network) and prefix.subnet_of(aggregate)
-    return isinstance(prefix, IPv6Network) and prefix.subnet_of(aggregate)
+            same = old is not None and old.prefix == home.prefix
+            why = "" if same else unfit(after, home, address)
+            if why:
+                raise UsageError(
+                    f"platform: {why}, and service {name} has it for life; divide the "
+                    "aggregate otherwise, or move the service to another address first"
+                )
+            whose = spoken.get(address)
+            if whose and address not in known:
+                raise UsageError(
+                    f"platform: {address} cannot be an address in use, {whose}: "
+                    f"service {name} has it for life; number the session otherwise, or move "
+                    "the service to another address first"
+                )
 
 
 def _controllers(platform: Platform) -> dict[str, str]:
@@ -221,9 +227,10 @@ def _operators_changed(before: Platform, after: Platform) -> list[str]:
     ]
 
 
-def _service_line(before: Service | None, after: Service) -> ChangeLine:
+def _service_line(platform: Platform, before: Service | None, after: Service) -> ChangeLine:
     if before is None:
-        detail = f"id {after.id}, {after.prefix4}, {after.prefix6}"
+        detail = f"id {after.id}, {', '.join(map(str, after.prefixes))}"
+        detail += _without_egress(platform, after.spec)
         return ChangeLine(about=f"service/{after.name}", action="create", detail=detail)
     fields = [
         name
@@ -231,5 +238,24 @@ def _service_line(before: Service | None, after: Service) -> ChangeLine:
         if getattr(before.spec, name) != getattr(after.spec, name)
     ]
     restarts = f"; version {before.version} -> {after.version}, rolls out"
-    detail = ", ".join(fields) + (restarts if before.version != after.version else "")
+    moves = "".join(
+        f"; {verb} {', '.join(map(str, prefixes))}"
+        for verb, prefixes in (
+            ("also answers on", [p for p in after.prefixes if p not in before.prefixes]),
+            ("gives up", [p for p in before.prefixes if p not in after.prefixes]),
+        )
+        if prefixes
+    )
+    restarts = restarts if before.version != after.version else ""
+    detail = ", ".join(fields) + moves + restarts
     return ChangeLine(about=f"service/{after.name}", action="update", detail=detail)
+
+
+def _without_egress(platform: Platform, spec: ServiceSpec) -> str:
+    """Say from where a service asks nobody in the internet, if its spec does not say so."""
+    runs = [name for name, count in replicas_of(platform, spec).items() if count]
+    silent = [each for each in runs if egress_mode(platform, spec, each) is EgressMode.NONE]
+    if spec.egress.mode is not None or not silent:
+        return ""
+    where = "" if silent == runs else f" from {', '.join(silent)}"
+    return f"; asks nobody in the internet{where} (no unicast prefix)"

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements
 from pltfrms.model.durations import short_duration
-from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.interventions import DrainPhase, Interventions
-from pltfrms.model.peering import PeerKind
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.messages.guards import Doubt, Guard, Verdict
+from pltfrms.model.network.announcements import announcements, floor_of
+from pltfrms.model.network.interventions import DrainPhase, Interventions
+from pltfrms.model.network.peering import PeerKind
+from pltfrms.model.network.topology import Platform, Role
 from pltfrms.planner.changes.headroom import Shortage, shortages
 from pltfrms.planner.changes.ways import NOT_MEASURED, Intent, Measured
 
@@ -167,7 +167,6 @@ def announce_floor(proposal: Proposal) -> tuple[Verdict, ...]:
 
     Only if the change takes one away; taking the last is the matter of `last_announcer`.
     """
-    floor = proposal.before.guards.announce_floor
     return tuple(
         Verdict(
             guard=Guard.ANNOUNCE_FLOOR,
@@ -177,6 +176,7 @@ def announce_floor(proposal: Proposal) -> tuple[Verdict, ...]:
         )
         for moment in proposal.moments
         for prefix, places, left in _places(proposal, moment)
+        for floor in [floor_of(proposal.before, prefix)]
         if 0 < left < min(floor, places)
     )
 
@@ -351,7 +351,12 @@ def _ways(
             for edge in edges
             for peer, session in platform.sessions_of(edge.name)
         )
-        links = {link.name: link for edge in edges for link in platform.links_of(edge.name)}
+        links = {
+            link.name: link
+            for edge in edges
+            for link in platform.links_of(edge.name)
+            if not platform.is_inside(link)
+        }
         mbps = sum(link.capacity_mbps for link in links.values())
         ways[datacenter.name] = (_Ways(count=sessions), _Ways(count=len(links), mbps=mbps))
     return ways

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.state import Load
+from pltfrms.model.running.state import Load
 from pltfrms.planner.changes.ways import (
     OUTSIDE,
     TRANSIT,
@@ -48,15 +48,22 @@ def shortages(before: Intent, after: Intent, seen: Measured) -> Iterator[Shortag
     At most one per `about`; what is sure comes before what is not known.
     """
     limit = before.platform.guards.headroom_percent
-    backbone = _with_new(links(before, seen), links(after, seen))
+    old = _between_datacenters(before, seen)
+    backbone = _with_new(old, _between_datacenters(after, seen))
     found: dict[str, Shortage] = {}
     for each in (
         *_port_shortages(before, after, seen, backbone, limit),
-        *_link_shortages(links(before, seen), backbone, limit),
+        *_link_shortages(old, backbone, limit),
     ):
         if each.about not in found or (each.sure and not found[each.about].sure):
             found[each.about] = each
     yield from sorted(found.values(), key=lambda each: not each.sure)
+
+
+def _between_datacenters(intent: Intent, seen: Measured) -> dict[Where, Way]:
+    platform = intent.platform
+    inside = {link.name for link in platform.links if platform.is_inside(link)}
+    return {where: way for where, way in links(intent, seen).items() if way.name not in inside}
 
 
 def _with_new(old: Mapping[Where, Way], new: Mapping[Where, Way]) -> dict[Where, Way]:

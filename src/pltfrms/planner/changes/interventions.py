@@ -7,11 +7,11 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.errors import NotFoundError, UsageError
-from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.api import InterventionChange, Verb
-from pltfrms.model.interventions import Blackhole, Drain, Freeze, Interventions
-from pltfrms.model.texts import TEXT_MAX
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.addresses import Prefix, contains, scope_of
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.texts import TEXT_MAX
 
 MAX_BLACKHOLE_MS: Final = 30 * 24 * 3600 * 1000
 """Thirty days: a blackhole is a remedy for a while, not a filter."""
@@ -285,6 +285,8 @@ def _host(text: str) -> Prefix:
         raise UsageError(
             f"{text!r} is not an address; say one such as 198.51.100.7/32"
         ) from None
+    if scope_of(prefix):
+        raise UsageError(f"{prefix} has a scope (%), which no route can have; leave it out")
     if prefix.prefixlen != prefix.max_prefixlen:
         raise UsageError(
             f"{prefix} is more than one address: a blackhole takes a /{prefix.max_prefixlen}"

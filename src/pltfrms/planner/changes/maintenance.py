@@ -8,10 +8,11 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pltfrms.model.guards import Guard, Verdict
-from pltfrms.model.interventions import Drain, Interventions
-from pltfrms.model.state import Contact, MachineView, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import Contact, MachineView, Snapshot
+from pltfrms.model.services.replicas import counted
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.filling import fill_replicas
 from pltfrms.planner.routing.visibility import present_statuses, visibility
@@ -139,6 +140,10 @@ def _room(snapshot: Snapshot, datacenter: str, nodes: Iterable[Machine]) -> int:
         allocations={},
         statuses={},
         machines={machine.name: view for machine in machines},
+        services={
+            name: replace(service, spec=counted(snapshot.platform, service.spec))
+            for name, service in snapshot.services.items()
+        },
     )
     draft = Draft(empty)
     fill_replicas(draft)

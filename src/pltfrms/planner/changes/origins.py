@@ -10,9 +10,10 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.asns import visible_origins
-from pltfrms.model.guards import Doubt, Guard, Verdict
-from pltfrms.model.peering import Allowed, OriginQuestion, PeerKind, Roa, Validity
+from pltfrms.model.messages.guards import Doubt, Guard, Verdict
+from pltfrms.model.network.asns import own_asns, visible_origins
+from pltfrms.model.network.peering import Allowed, OriginQuestion, Peer, PeerKind, Roa, Validity
+from pltfrms.model.network.topology import Platform
 from pltfrms.planner.changes.guards import Proposal
 
 Answers = Mapping[OriginQuestion, Validity]
@@ -30,13 +31,16 @@ class Claim:
     """One of these announces it: we, or a customer and who is behind it."""
     customer: str = ""
     """Its name; empty: an aggregate of ours."""
+    own_asn: int = 0
+    """We are this AS for the neighbours that hear it; 0: that of the platform."""
     max_length: int
     """How long its announced parts may be."""
 
     @property
     def about(self) -> str:
         """`198.51.100.0/24`, with the customer's name if it is not ours."""
-        return f"{self.prefix} of {self.customer}" if self.customer else str(self.prefix)
+        whose = f" of {self.customer}" if self.customer else ""
+        return f"{self.prefix}{whose}{f' by AS{self.own_asn}' if self.own_asn else ''}"
 
     @property
     def part(self) -> Prefix:
@@ -50,34 +54,69 @@ def claims(proposal: Proposal) -> tuple[Claim, ...]:
 
 
 def _our_claims(proposal: Proposal) -> Iterator[Claim]:
-    asn = proposal.after.asn
-    known = {prefix for moment in proposal.moments for _, prefix in moment.before}
-    wanted = {prefix for moment in proposal.moments for _, prefix in moment.after}
+    before, after = own_asns(proposal.before), own_asns(proposal.after)
+    moments = proposal.moments
+    known = {(prefix, before[name]) for moment in moments for name, prefix in moment.before}
+    wanted = {(prefix, after[name]) for moment in moments for name, prefix in moment.after}
     for aggregate in proposal.after.aggregates:
         prefix = aggregate.prefix
-        if prefix in wanted and (prefix not in known or asn != proposal.before.asn):
-            yield Claim(prefix=prefix, origins=(asn,), max_length=prefix.prefixlen)
+        for asn in _own_asns(proposal.after):
+            if (prefix, asn) in wanted - known:
+                yield Claim(
+                    prefix=prefix,
+                    origins=(asn,),
+                    own_asn=_other(proposal.after, asn),
+                    max_length=prefix.prefixlen,
+                )
 
 
 def _customer_claims(proposal: Proposal) -> Iterator[Claim]:
     old = {peer.name: peer for peer in proposal.before.peers}
     for peer in proposal.after.peers:
         if peer.kind is PeerKind.CUSTOMER:
-            origins = visible_origins(proposal.after, peer)
-            before = old.get(peer.name)
-            known: tuple[Allowed, ...] = ()
-            if before and set(visible_origins(proposal.before, before)) == set(origins):
-                known = before.allowed
-            yield from (
-                Claim(
-                    prefix=allowed.prefix,
-                    origins=origins,
-                    customer=peer.name,
-                    max_length=allowed.max_length,
-                )
-                for allowed in peer.allowed
-                if allowed not in known
-            )
+            before = _allowed_before(proposal, old.get(peer.name))
+            for allowed in peer.allowed:
+                for asn, origins in _origins(proposal.after, peer).items():
+                    if (allowed, frozenset(origins)) not in before:
+                        yield Claim(
+                            prefix=allowed.prefix,
+                            origins=origins,
+                            customer=peer.name,
+                            own_asn=_other(proposal.after, asn),
+                            max_length=allowed.max_length,
+                        )
+
+
+def _allowed_before(
+    proposal: Proposal, peer: Peer | None
+) -> frozenset[tuple[Allowed, frozenset[int]]]:
+    """Return what a customer might announce before, with the origins that were seen."""
+    if peer is None:
+        return frozenset()
+    every = _origins(proposal.before, peer).values()
+    return frozenset(
+        (allowed, frozenset(origins)) for allowed in peer.allowed for origins in every
+    )
+
+
+def _origins(platform: Platform, peer: Peer) -> Mapping[int, tuple[int, ...]]:
+    """Return of whom a customer's routes come, by the ASN that we have for who hears them.
+
+    That is the same for all who hear them, unless the customer is hidden behind us.
+    """
+    found: dict[tuple[int, ...], int] = {}
+    for asn in _own_asns(platform):
+        found.setdefault(visible_origins(platform, peer, asn), asn)
+    return {asn: origins for origins, asn in found.items()}
+
+
+def _own_asns(platform: Platform) -> tuple[int, ...]:
+    """Return all ASNs of ours, that of the platform first."""
+    return tuple(dict.fromkeys((platform.asn, *sorted(own_asns(platform).values()))))
+
+
+def _other(platform: Platform, asn: int) -> int:
+    return 0 if asn == platform.asn else asn
 
 
 # ---- questions -----------------------------------------------------------------------------

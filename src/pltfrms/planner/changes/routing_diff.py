@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import Announcement, announcements, preference_of
 from pltfrms.model.durations import short_duration
-from pltfrms.model.guards import Effect, RoutingChange
-from pltfrms.model.interventions import Drain, DrainPhase, Interventions
-from pltfrms.model.peering import Allowed, Peer, Session
-from pltfrms.model.topology import Link, Platform
+from pltfrms.model.messages.guards import Effect, RoutingChange
+from pltfrms.model.network.announcements import Announcement, announcements, preference_of
+from pltfrms.model.network.interventions import Drain, DrainPhase, Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Allowed, Peer, Session
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Community
 
 BACKBONE: Final = "backbone"
 """What `RoutingChange.session` says of links."""
@@ -66,6 +68,7 @@ def routing_changes(
     ]
     for subject, lines in (
         (BACKBONE, _link_lines(before, after)),
+        ("fabrics", _port_lines(before, after)),
         ("aggregates", _aggregate_lines(before, after)),
         ("rpki", _validation_lines(before, after)),
         ("guards", _guard_lines(before, after)),
@@ -163,6 +166,10 @@ def _resets(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
             _switch(old.session.require_role),
             _switch(new.session.require_role),
         ),
+        _moved("multihop", old.session.multihop, new.session.multihop),
+        _moved("via", _join(old.session.via), _join(new.session.via)),
+        _moved("passive", _switch(old.session.passive), _switch(new.session.passive)),
+        _moved("local_as", old.session.local_as or None, new.session.local_as or None),
     ]
     yield from ((word, Effect.RESET) for word in words if word)
 
@@ -179,6 +186,11 @@ def _other_settings(old: _Neighbour, new: _Neighbour) -> Iterator[_Line]:
         _moved("max_prefixes ipv4", old.peer.max_prefixes4, new.peer.max_prefixes4),
         _moved("max_prefixes ipv6", old.peer.max_prefixes6, new.peer.max_prefixes6),
         _moved("blackhole", _switch(old.peer.blackhole), _switch(new.peer.blackhole)),
+        _moved(
+            "blackhole communities",
+            _join(map(_community, old.peer.blackhole_communities)),
+            _join(map(_community, new.peer.blackhole_communities)),
+        ),
         _moved("capacity", _capacity(old.session), _capacity(new.session)),
     ]
     if old.session.bfd and new.session.bfd:
@@ -292,20 +304,23 @@ def _drain_to_come(drain: Drain, now_ms: int) -> Iterator[str]:
 
 
 def _communities(announcement: Announcement) -> str:
-    words = (":".join(map(str, community)) for community in announcement.communities)
-    return " ".join(words) or "none"
+    return " ".join(map(_community, announcement.communities)) or "none"
+
+
+def _community(community: Community) -> str:
+    return ":".join(map(str, community))
 
 
 # ---- what is not a session -----------------------------------------------------------------
 
 
 def _link_lines(before: Platform, after: Platform) -> Iterator[_Line]:
-    old = {frozenset((link.a, link.b)): link for link in before.links}
-    new = {frozenset((link.a, link.b)): link for link in after.links}
-    for ends in dict.fromkeys((*old, *new)):
-        was, will = old.get(ends), new.get(ends)
+    old = {_which(link): link for link in before.links}
+    new = {_which(link): link for link in after.links}
+    for which in dict.fromkeys((*old, *new)):
+        was, will = old.get(which), new.get(which)
         if will is None:
-            yield f"{old[ends].name} removed", Effect.MOVES
+            yield f"{old[which].name} removed", Effect.MOVES
         elif was is None:
             yield f"{will.name} added", Effect.MOVES
         else:
@@ -316,6 +331,7 @@ def _link_settings(was: Link, will: Link) -> Iterator[_Line]:
     moves = (
         _moved("kind", was.kind, will.kind),
         _moved("endpoints", _endpoints(was), _endpoints(will)),
+        _moved("interfaces", _interfaces(was), _interfaces(will)),
         _moved("port", was.port, will.port),
         _moved("mtu", was.mtu, will.mtu),
     )
@@ -326,10 +342,42 @@ def _link_settings(was: Link, will: Link) -> Iterator[_Line]:
         yield f"{will.name} {capacity}", Effect.COSMETIC
 
 
+def _which(link: Link) -> tuple[frozenset[str], str]:
+    """Return what a link is told by from others, whichever end is named first."""
+    return frozenset((link.a, link.b)), link.label
+
+
+def _interfaces(link: Link) -> str:
+    return _join(f"{edge} {link.interface_at(edge)}" for edge in sorted((link.a, link.b)))
+
+
 def _endpoints(link: Link) -> str:
     """Return them in an order that does not depend on which end is named first."""
     pairs = sorted(zip((link.a, link.b), link.endpoints, strict=False))
     return _join(f"{edge} {address}" for edge, address in pairs)
+
+
+def _port_lines(before: Platform, after: Platform) -> Iterator[_Line]:
+    """Yield what ports in fabrics are called from now on; many machines may say the same."""
+    old, moved = _ports(before), dict[str, list[str]]()
+    for port, name in _ports(after).items():
+        machine, fabric = port
+        word = _moved(fabric, old.get(port), name) if port in old else ""
+        if word:
+            moved.setdefault(word, []).append(machine)
+    for word, machines in moved.items():
+        more = f" and {len(machines) - 1} more" if machines[1:] else ""
+        yield f"{word} on {machines[0]}{more}", Effect.MOVES
+
+
+def _ports(platform: Platform) -> dict[tuple[str, str], str]:
+    """Return the names of ports by machine and fabric."""
+    fabrics = {each.name: each.fabrics for each in platform.datacenters}
+    return {
+        (machine.name, fabric): platform.fabric_interface(machine, fabric)
+        for machine in platform.machines
+        for fabric in fabrics[machine.datacenter]
+    }
 
 
 def _aggregate_lines(before: Platform, after: Platform) -> Iterator[_Line]:
@@ -339,11 +387,20 @@ def _aggregate_lines(before: Platform, after: Platform) -> Iterator[_Line]:
         word = _moved("announce", old.get(aggregate.prefix), aggregate.announce)
         if aggregate.prefix in old and word:
             yield f"{aggregate.prefix} {word}", Effect.MOVES
+        word = _moved("only in", *(_only(each, aggregate) for each in (before, after)))
+        if aggregate.prefix in old and word:
+            yield f"{aggregate.prefix} {word}", Effect.MOVES
         moved = _moved(
             "unicast", homes.get(aggregate.prefix) or None, aggregate.unicast or None
         )
         if aggregate.prefix in old and moved:
             yield f"{aggregate.prefix} {moved}", Effect.MOVES
+
+
+def _only(platform: Platform, aggregate: Aggregate) -> str | None:
+    """Return the datacenters that alone announce an aggregate; None: all do."""
+    same = (each for each in platform.aggregates if each.prefix == aggregate.prefix)
+    return next((", ".join(each.datacenters) or None for each in same), None)
 
 
 def _validation_lines(before: Platform, after: Platform) -> Iterator[_Line]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from pltfrms.model.guards import Guard
-from pltfrms.model.requests import Wanted
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import TwoPeople
+from pltfrms.model.messages.guards import Guard
+from pltfrms.model.messages.requests import Wanted
+from pltfrms.model.network.topology import TwoPeople
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.interventions import named
 
 

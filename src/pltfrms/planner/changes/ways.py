@@ -6,11 +6,12 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements_of
-from pltfrms.model.interventions import DrainPhase, Interventions
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.state import Contact, Load, SessionStatus, Snapshot
-from pltfrms.model.topology import Machine, Platform, Role, backbone_interface
+from pltfrms.model.network.announcements import announcements_of
+from pltfrms.model.network.interventions import DrainPhase, Interventions
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.state import Contact, Load, SessionStatus, Snapshot
 
 TRANSIT: Final = "transit"
 OUTSIDE: Final = "outside"
@@ -190,22 +191,23 @@ def _pools(peers: Iterable[Peer]) -> frozenset[str]:
 def links(intent: Intent, seen: Measured) -> dict[Where, Way]:
     """Return both ends of all backbone links; what one end does not tell, the other may."""
     return {
-        (near, backbone_interface(far)): Way(
+        (near, link.interface_at(near)): Way(
             datacenter=intent.platform.machine(near).datacenter,
             name=link.name,
-            where=(near, backbone_interface(far)),
+            where=(near, link.interface_at(near)),
             capacity_mbps=link.capacity_mbps,
-            load=link_load(seen, near, far),
+            load=_link_load(seen, link, near),
         )
         for link in intent.platform.links
-        for near, far in ((link.a, link.b), (link.b, link.a))
+        for near in (link.a, link.b)
     }
 
 
-def link_load(seen: Measured, near: str, far: str) -> Load | None:
-    """Return the load of a link between two edges, as `near` sees it; None: not known."""
-    here = seen.loads.get((near, backbone_interface(far)))
-    there = seen.loads.get((far, backbone_interface(near)))
+def _link_load(seen: Measured, link: Link, near: str) -> Load | None:
+    """Return the load of a link, as the edge `near` sees it; None: not known."""
+    far = link.far_end(near)
+    here = seen.loads.get((near, link.interface_at(near)))
+    there = seen.loads.get((far, link.interface_at(far)))
     if here or there is None:
         return here
     return Load(received_bps=there.sent_bps, sent_bps=there.received_bps)

@@ -6,8 +6,8 @@ Pure: the state goes in, the next state comes out; `now` is in monotonic seconds
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pltfrms.model.service import Probe
-from pltfrms.model.state import Phase
+from pltfrms.model.running.state import Phase
+from pltfrms.model.services.service import Probe
 
 START_INTERVAL_MS: Final = 50
 """A starting instance is asked this often: every instant until READY is lost capacity."""

@@ -7,10 +7,11 @@ from typing import Final
 
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Interface
-from pltfrms.model.machine import InstanceSpec
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Machine, Platform
+from pltfrms.model.running.machine import InstanceSpec, Outgoing
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.services.egress import ours, sources
+from pltfrms.model.services.service import Service
 
 INSTANCE_LINK_LOCAL: Final = IPv6Address("fe80::2")
 """The instance's end of its veth; the machine's end is fe80::1."""
@@ -51,8 +52,8 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         "datacenter": allocation.datacenter,
         "node": allocation.node,
         "replica": str(allocation.replica),
-        "prefix4": str(service.prefix4),
-        "prefix6": str(service.prefix6),
+        "prefix4": str(service.prefix4 or ""),
+        "prefix6": str(service.prefix6 or ""),
         "address6": str(address6),
     } | ({"address4": str(address4)} if address4 else {})
     return InstanceSpec(
@@ -66,7 +67,19 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         cpu=run.cpu,
         memory_bytes=run.memory_bytes,
         stop_grace_ms=run.stop_grace_ms,
+        outgoing=_outgoing(platform, service, node, allocation.slot),
     )
+
+
+def _outgoing(
+    platform: Platform, service: Service, node: Machine, slot: int
+) -> Outgoing | None:
+    own = sources(platform, service.spec, node, slot).own
+    if not own:
+        return None
+    families = sorted(address.version for address in own)
+    inside = tuple(prefix for version in families for prefix in ours(platform, version))
+    return Outgoing(addresses=_interfaces(own), inside=inside)
 
 
 def _interfaces(addresses: Iterable[object]) -> tuple[Interface, ...]:

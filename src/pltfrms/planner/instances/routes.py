@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import (
+from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
     PROTO_DRAINING,
     PROTO_REACHABLE,
@@ -14,8 +14,9 @@ from pltfrms.model.machine import (
     Nexthop,
     Route,
 )
-from pltfrms.model.plan import Allocation, Target
-from pltfrms.model.service import Service
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.services.egress import sources
+from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_device
 
 MAX_METRIC: Final = 256
@@ -60,10 +61,23 @@ def service_routes(
 def _prefix_routes(
     service: Service, mine: list[Allocation], protos: Mapping[str, int]
 ) -> Iterator[Route]:
-    """Return the routes to the service over the best of its instances that may serve."""
+    """Yield the routes to the service over the best of its instances that may serve.
+
+    An instance from before the service got a prefix has it not, and is no way to it.
+    """
+    for prefix in service.prefixes:
+        have = [each for each in mine if prefix in service.prefixes_at(each.version)]
+        route = _prefix_route(service, prefix, have, protos)
+        if route:
+            yield route
+
+
+def _prefix_route(
+    service: Service, prefix: Prefix, mine: list[Allocation], protos: Mapping[str, int]
+) -> Route | None:
     known = {protos[allocation.id] for allocation in mine if allocation.id in protos}
     if not known:
-        return
+        return None
     best = min(known)
     serving = [allocation for allocation in mine if protos.get(allocation.id) == best]
     weight = service.spec.weight
@@ -71,14 +85,16 @@ def _prefix_routes(
     share = weight if len(serving) > 1 else 1
     nexthops = tuple(sorted(_nexthop(allocation, share) for allocation in serving))
     metric = min(MAX_METRIC, weight * len(serving))
-    for prefix in service.prefixes:
-        yield _route(prefix, best, metric, nexthops)
+    return _route(prefix, best, metric, nexthops)
 
 
 def _unicast_routes(
     target: Target, service: Service, allocation: Allocation, proto: int
 ) -> Iterator[Route]:
-    """Return the routes to one instance; only the IPv6 one travels, IPv4 has no director."""
+    """Return the routes to one instance; only the IPv6 one travels, IPv4 has no director.
+
+    To its addresses towards the internet the unicast prefix of the node leads.
+    """
     node = target.platform.machine(allocation.node)
     address4 = target.platform.instance4(node, allocation.slot)
     address6 = target.platform.instance6(node, service.id, allocation.slot)
@@ -86,6 +102,8 @@ def _unicast_routes(
     if address4:
         yield _route(ip_network(address4), PROTO_REACHABLE, weight, nexthops)
     yield _route(ip_network(address6), proto, weight, nexthops)
+    for address in sources(target.platform, service.spec, node, allocation.slot).own:
+        yield _route(ip_network(address), PROTO_REACHABLE, weight, nexthops)
 
 
 def _nexthop(allocation: Allocation, weight: int) -> Nexthop:

@@ -6,10 +6,11 @@ A controller commits no plan that breaks a rule.
 
 from collections import defaultdict
 
-from pltfrms.model.plan import Allocation, Place, Plan, Reason, Step, Stop
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, Step, Stop
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.egress import slots_with_own
+from pltfrms.model.services.service import Service
 
 _MASS_MIN = 2
 _PLANNED = {Reason.NEW_VERSION, Reason.SPREAD, Reason.NODE_DRAINED}
@@ -22,6 +23,8 @@ class _World:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.machines = {machine.name: machine for machine in snapshot.platform.machines}
+        self.sites = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
+        """Datacenters that have nodes."""
         self.alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
         self.ready = {
             (node, instance.allocation)
@@ -29,6 +32,12 @@ class _World:
             for instance in status.instances
             if instance.phase is Phase.READY
         }
+        self.reported = {
+            (node, instance.allocation)
+            for node, status in snapshot.statuses.items()
+            for instance in status.instances
+        }
+        self._shares: dict[str, dict[str, int]] = {}
         self.recorded: dict[str, Allocation] = {}
         self.on_node: dict[str, dict[str, Allocation]] = defaultdict(dict)
         self.in_site: dict[tuple[str, str], dict[str, Allocation]] = defaultdict(dict)
@@ -46,9 +55,45 @@ class _World:
             self.on_node[gone.node].pop(name, None)
             self.in_site[gone.service, gone.datacenter].pop(name, None)
 
+    def share(self, service: Service, datacenter: str) -> int:
+        """Return how many replicas of a service a datacenter is to have."""
+        if not service.spec.total:
+            return dict(service.spec.counts).get(datacenter, service.spec.per_datacenter)
+        if service.name not in self._shares:
+            self._shares[service.name] = _shares(self.snapshot, service)
+        return self._shares[service.name].get(datacenter, 0)
+
     def of_replica(self, one: Allocation) -> list[Allocation]:
         site = self.in_site[one.service, one.datacenter].values()
         return [other for other in site if other.replica == one.replica]
+
+
+def _shares(snapshot: Snapshot, service: Service) -> dict[str, int]:
+    """Give one replica after the other to the datacenter with fewest of those with room."""
+    spec, platform = service.spec, snapshot.platform
+    rooms: dict[str, int] = {}
+    for dc in sorted(platform.datacenters, key=lambda each: each.id):
+        nodes = platform.machines_of(Role.NODE, dc.name)
+        if nodes and (not spec.datacenters or dc.name in spec.datacenters):
+            rooms[dc.name] = sum(_fitting(snapshot, service, node) for node in nodes)
+    shares = dict.fromkeys(rooms, 0)
+    for number in range(spec.total if rooms else 0):
+        full = number >= sum(rooms.values())
+        beyond = {dc: max(0, shares[dc] - rooms[dc]) for dc in rooms}
+        open_ = [dc for dc in rooms if full or shares[dc] < rooms[dc]]
+        shares[min(open_, key=(beyond if full else shares).__getitem__)] += 1
+    return shares
+
+
+def _fitting(snapshot: Snapshot, service: Service, node: Machine) -> int:
+    run, limit = service.spec.run, service.spec.max_per_node
+    fit = min(limit, snapshot.platform.numbering.instances)
+    while fit and (
+        fit * round(run.cpu * 1000) > round(node.cpu * 1000)
+        or fit * run.memory_bytes > node.memory_bytes
+    ):
+        fit -= 1
+    return fit
 
 
 def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
@@ -81,8 +126,9 @@ def _check_step(world: _World, step: Step) -> list[str]:
         return [f"{new.node} is not a node of {new.datacenter}"]
     return [
         *_check_name(world, new),
-        *_check_wish(world.snapshot, service, new),
+        *_check_wish(world, service, new),
         *_check_room(world, new, node),
+        *_check_own(world.snapshot, service, new),
         *_check_spread(world, new, service),
         *_check_reason(world, new),
     ]
@@ -106,11 +152,16 @@ def _check_name(world: _World, new: Allocation) -> list[str]:
     return problems
 
 
-def _check_wish(snapshot: Snapshot, service: Service, new: Allocation) -> list[str]:
+def _check_wish(world: _World, service: Service, new: Allocation) -> list[str]:
+    snapshot = world.snapshot
     problems = []
-    if not 1 <= new.replica <= service.spec.per_datacenter:
-        problems.append(f"replica {new.replica} of {service.spec.per_datacenter}")
-    if service.spec.datacenters and new.datacenter not in service.spec.datacenters:
+    wanted = world.share(service, new.datacenter)
+    moved = new.reason is Reason.NODE_DRAINED and new.replaces in world.recorded
+    if service.spec.total and moved:
+        pass  # it stands in for another one until that serves
+    elif not 1 <= new.replica <= wanted:
+        problems.append(f"replica {new.replica} of {wanted}")
+    elif not _is_named(world, service, new.datacenter):
         problems.append("the spec does not name its datacenter")
     if new.version != service.version:
         problems.append(f"version {new.version} instead of {service.version}")
@@ -138,6 +189,13 @@ def _check_room(world: _World, new: Allocation, node: Machine) -> list[str]:
     if not 1 <= new.slot <= slots or new.slot in {old.slot for old in here}:
         problems.append(f"slot {new.slot} of {node.name} is not free")
     return problems
+
+
+def _check_own(snapshot: Snapshot, service: Service, new: Allocation) -> list[str]:
+    most = slots_with_own(snapshot.platform, service.spec, new.datacenter)
+    if most is not None and new.slot > most:
+        return [f"slot {new.slot} of {new.node} has no address of its own"]
+    return []
 
 
 def _check_spread(world: _World, new: Allocation, service: Service) -> list[str]:
@@ -178,27 +236,60 @@ def _check_stop(world: _World, step: Stop) -> list[str]:
     if world.recorded.get(old.id) != old:
         return ["stopped, but not recorded"]
     if step.reason in _BY_SPEC:
-        return _check_spec_stop(world.snapshot, step)
+        return [*_check_spec_stop(world, step), *_check_enough(world, step)]
     left = [
         other for other in world.of_replica(old) if other.id != old.id and _serves(world, other)
     ]
     return [] if left else ["stopped, but no other copy of the replica serves"]
 
 
-def _check_spec_stop(snapshot: Snapshot, step: Stop) -> list[str]:
-    old, service = step.allocation, snapshot.services.get(step.allocation.service)
+def _check_spec_stop(world: _World, step: Stop) -> list[str]:
+    snapshot, old = world.snapshot, step.allocation
+    service = snapshot.services.get(old.service)
     if (step.reason is Reason.SERVICE_DELETED) != (service is None):
         return [f"stopped as {step.reason}, which is not so"]
     if service and step.reason is Reason.SCALED_DOWN:
-        wanted = old.replica <= service.spec.per_datacenter
+        wanted = old.replica <= world.share(service, old.datacenter)
         return ["stopped, but the spec wants the replica"] if wanted else []
     if service and step.reason is Reason.DATACENTER_LEFT:
-        nodes = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
-        named = service.spec.datacenters or nodes
         exists = old.datacenter in {dc.name for dc in snapshot.platform.datacenters}
-        if exists and old.datacenter in named:
+        if exists and _is_named(world, service, old.datacenter):
             return ["stopped, but the spec names its datacenter"]
     return []
+
+
+def _check_enough(world: _World, step: Stop) -> list[str]:
+    """With a total, what serves, or may, is stopped only while so many others serve."""
+    old, service = step.allocation, world.snapshot.services.get(step.allocation.service)
+    if service is None or not service.spec.total:
+        return []
+    unsure = _is_unsure(world, old)
+    if not (unsure or _serves(world, old)) or old.node not in world.machines:
+        return []
+    serving = {
+        (each.datacenter, each.replica)
+        for datacenter in world.sites
+        for each in world.in_site[old.service, datacenter].values()
+        if each.id != old.id and _serves(world, each) and each.node in world.machines
+    }
+    enough = len(serving) >= service.spec.total
+    return [] if enough else [f"stopped, but only {len(serving)} others serve"]
+
+
+def _is_unsure(world: _World, allocation: Allocation) -> bool:
+    """Return whether nobody says if an allocation serves."""
+    contact = world.snapshot.contact(allocation.node)
+    unheard = (allocation.node, allocation.id) not in world.reported
+    return contact is Contact.UNKNOWN or (contact is Contact.PRESENT and unheard)
+
+
+def _is_named(world: _World, service: Service, datacenter: str) -> bool:
+    """Return whether a spec wants replicas in a datacenter, be it none at the moment."""
+    spec = service.spec
+    if spec.total:
+        return datacenter in world.sites and datacenter in (spec.datacenters or world.sites)
+    everywhere = spec.datacenters or world.sites if spec.per_datacenter else ()
+    return datacenter in everywhere or datacenter in {name for name, _ in spec.counts}
 
 
 def _check_moves(world: _World, plan: Plan) -> list[str]:

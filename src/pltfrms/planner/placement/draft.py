@@ -5,14 +5,18 @@ decided, the next one sees. Sums are kept up to date, so that one placement cost
 however many allocations there are.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 
-from pltfrms.model.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
-from pltfrms.model.service import Run, Service
-from pltfrms.model.state import Contact, Phase, Snapshot
-from pltfrms.model.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
+from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.egress import slots_to_spare, slots_with_own
+from pltfrms.model.services.replicas import replicas_of, sizes_of
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.numbers import highest_numbers, replica_of
 
 
@@ -48,16 +52,12 @@ class Draft:
         }
         self.cpu_milli_of = {name: cpu_milli(node.cpu) for name, node in self.nodes.items()}
         """What each node has, by name."""
-        self.loads: defaultdict[str, NodeLoad] = defaultdict(NodeLoad)
-        self._racks: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._replicas: defaultdict[tuple[str, str], dict[int, list[Allocation]]] = defaultdict(
             dict
         )
-        self._numbers = highest_numbers(snapshot)
-        self._phases = {
-            (machine, instance.allocation): instance.phase
-            for machine, status in snapshot.statuses.items()
-            for instance in status.instances
+        self._promised = {
+            name: (cpu_milli(service.spec.run.cpu), service.spec.run.memory_bytes)
+            for name, service in snapshot.services.items()
         }
         self._nodes_of: defaultdict[str, list[Machine]] = defaultdict(list)
         for node in self.nodes.values():
@@ -66,6 +66,11 @@ class Draft:
             datacenter: tuple(n for n in nodes if self.contact(n.name) is Contact.PRESENT)
             for datacenter, nodes in self._nodes_of.items()
         }
+        self.slots = snapshot.platform.numbering.instances
+        """Instances that the addresses of one node suffice for."""
+        self._own_slots: dict[tuple[str, str], int | None] = {}
+        self._sizes = sizes_of(snapshot.platform)
+        self._wanted: dict[str, Mapping[str, int]] = {}
         self.drained_nodes = snapshot.interventions.drained_nodes(snapshot.now_ms)
         """Names of the nodes that an operator drains."""
         self._open = {
@@ -76,10 +81,47 @@ class Draft:
             datacenter: sum(self.contact(node.name) is Contact.LOST for node in nodes)
             for datacenter, nodes in self._nodes_of.items()
         }
-        for machine, status in snapshot.statuses.items():
-            self.loads[machine].slots |= {each.slot for each in status.instances} - {0}
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
-            self._add(allocation)
+            self._record(allocation)
+        self.unsettled = frozenset(self._find_unsettled())
+        """(service, datacenter) where something is to do or to wait for, before any step.
+
+        Elsewhere each wanted replica has one allocation of the newest version on a node in
+        contact, and there is nothing else: nothing to look at but how even it is.
+        """
+
+    # ---- what a plan without steps does not need -------------------------------------------
+
+    @cached_property
+    def loads(self) -> defaultdict[str, NodeLoad]:
+        """What is promised, by node."""
+        loads: defaultdict[str, NodeLoad] = defaultdict(NodeLoad)
+        for machine, status in self.snapshot.statuses.items():
+            loads[machine].slots |= {each.slot for each in status.instances} - {0}
+        for allocation in self._recorded():
+            self._count(loads[allocation.node], allocation, +1)
+            loads[allocation.node].slots.add(allocation.slot)
+        return loads
+
+    @cached_property
+    def _racks(self) -> Counter[tuple[str, str, str]]:
+        """Number of recorded allocations by service, datacenter and rack."""
+        racks = ((each, self.nodes.get(each.node)) for each in self._recorded())
+        return Counter((a.service, n.datacenter, n.rack) for a, n in racks if n)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """The highest number that was ever given, by replica."""
+        return highest_numbers(self.snapshot)
+
+    @cached_property
+    def _phases(self) -> Mapping[tuple[str, str], Phase]:
+        """What is reported, by machine and allocation."""
+        return {
+            (machine, instance.allocation): instance.phase
+            for machine, status in self.snapshot.statuses.items()
+            for instance in status.instances
+        }
 
     # ---- looking ---------------------------------------------------------------------------
 
@@ -102,18 +144,13 @@ class Draft:
         """Return how many nodes of a datacenter are out of contact."""
         return self._lost_counts.get(datacenter, 0)
 
-    def wanted_datacenters(self, service: Service) -> tuple[str, ...]:
-        """Return where a service is wanted, in the order of the platform.
-
-        Without a list: every datacenter that has nodes. A name that the platform does not
-        have (any more) is left out.
-        """
-        named = service.spec.datacenters or self._nodes_of
-        return tuple(
-            datacenter.name
-            for datacenter in self.snapshot.platform.datacenters
-            if datacenter.name in named
-        )
+    def wanted(self, service: Service) -> Mapping[str, int]:
+        """Return how many replicas a service wants by datacenter, in the platform's order."""
+        found = self._wanted.get(service.name)
+        if found is None:
+            found = replicas_of(self.snapshot.platform, service.spec, self._sizes)
+            self._wanted[service.name] = found
+        return found
 
     def contact(self, node: str) -> Contact:
         """Return the contact state of a node."""
@@ -122,6 +159,15 @@ class Draft:
     def replicas(self, service: str, datacenter: str) -> Mapping[int, list[Allocation]]:
         """Return the allocations by replica, each list by rising number, none empty."""
         return self._replicas.get((service, datacenter), {})
+
+    def kept(self, service: Service, datacenter: str) -> Mapping[int, list[Allocation]]:
+        """Return the allocations of the replicas that are wanted there, as `replicas`.
+
+        What only stands in for others elsewhere is not improved any more.
+        """
+        count = self.wanted(service).get(datacenter, 0)
+        found = self.replicas(service.name, datacenter)
+        return {replica: each for replica, each in found.items() if replica <= count}
 
     def sites(self) -> Iterator[tuple[str, str]]:
         """Yield (service, datacenter) of everything recorded, sorted."""
@@ -142,6 +188,13 @@ class Draft:
         phase = self._phases.get((allocation.node, allocation.id))
         return self.is_present(allocation) and phase is Phase.READY
 
+    def may_serve(self, allocation: Allocation) -> bool:
+        """Return whether it serves for all we know: its node is ours, and says nothing else."""
+        if self.contact(allocation.node) is Contact.UNKNOWN:
+            return allocation.node in self.nodes
+        reported = self._phases.get((allocation.node, allocation.id), Phase.READY)
+        return self.is_present(allocation) and reported is Phase.READY
+
     def trouble(self, allocation: Allocation) -> Reason | None:
         """Return why the node of an allocation cannot be counted on, or None.
 
@@ -153,15 +206,31 @@ class Draft:
             return Reason.NODE_LOST
         return None
 
-    def free_slot(self, node: str) -> int:
-        """Return the lowest free slot of a node, or 0."""
-        taken = self.loads[node].slots
-        return next((slot for slot in range(1, self.slots + 1) if slot not in taken), 0)
+    def free_slot(self, node: Machine, service: Service) -> int:
+        """Return the lowest free slot of a node that suits a service, or 0.
 
-    @property
-    def slots(self) -> int:
-        """Instances that the addresses of one node suffice for."""
-        return self.snapshot.platform.numbering.instances
+        Slots with an address of their own are for who asks for one; others take them last.
+        """
+        platform, taken = self.snapshot.platform, self.loads[node.name].slots
+        most = self.own_slots(service, node.datacenter)
+        spare = slots_to_spare(platform, node.datacenter) if most is None else 0
+        last = self.slots if most is None else min(most, self.slots)
+        suiting = chain(range(spare + 1, last + 1), range(1, min(spare, last) + 1))
+        return next((slot for slot in suiting if slot not in taken), 0)
+
+    def has_slot(self, node: Machine, service: Service) -> bool:
+        """Return whether there is one."""
+        if self.own_slots(service, node.datacenter) is None:
+            return len(self.loads[node.name].slots) < self.slots  # quicker
+        return self.free_slot(node, service) > 0
+
+    def own_slots(self, service: Service, datacenter: str) -> int | None:
+        """Return the highest slot whose instance has what a service asks for; None: any."""
+        site = service.name, datacenter
+        if site not in self._own_slots:
+            found = slots_with_own(self.snapshot.platform, service.spec, datacenter)
+            self._own_slots[site] = found
+        return self._own_slots[site]
 
     def next_number(self, service: str, datacenter: str, replica: int) -> int:
         """Return a number that no allocation of the replica ever had."""
@@ -177,43 +246,67 @@ class Draft:
 
     def place(self, allocation: Allocation) -> None:
         """Take the step of starting an allocation."""
+        loads, racks = self.loads, self._racks  # as they are before
         self.steps.append(Place(allocation=allocation, reason=allocation.reason))
         self._numbers[replica_of(allocation.id)[0]] = allocation.number
-        self._add(allocation)
+        self._record(allocation)
+        self._count(loads[allocation.node], allocation, +1)
+        loads[allocation.node].slots.add(allocation.slot)
+        node = self.nodes[allocation.node]
+        racks[allocation.service, node.datacenter, node.rack] += 1
 
     def stop(self, allocation: Allocation, reason: Reason) -> None:
         """Take the step of stopping an allocation."""
+        loads, racks = self.loads, self._racks  # as they are before
         self.steps.append(Stop(allocation=allocation, reason=reason))
         replicas = self._replicas[allocation.service, allocation.datacenter]
         replicas[allocation.replica].remove(allocation)
         if not replicas[allocation.replica]:
             del replicas[allocation.replica]
-        self._count(allocation, -1)
+        self._count(loads[allocation.node], allocation, -1)
+        node = self.nodes.get(allocation.node)
+        if node:
+            racks[allocation.service, node.datacenter, node.rack] -= 1
         if (allocation.node, allocation.id) not in self._phases:
-            self.loads[allocation.node].slots.discard(allocation.slot)
+            loads[allocation.node].slots.discard(allocation.slot)
 
     def note(self, about: str, reason: Reason, detail: str) -> None:
         """Say that something cannot be done now."""
         self.notes.append(Note(about=about, reason=reason, detail=detail))
 
-    def _add(self, allocation: Allocation) -> None:
+    # ---- inside ----------------------------------------------------------------------------
+
+    def _record(self, allocation: Allocation) -> None:
         replicas = self._replicas[allocation.service, allocation.datacenter]
         replicas.setdefault(allocation.replica, []).append(allocation)
-        self._count(allocation, +1)
-        self.loads[allocation.node].slots.add(allocation.slot)
 
-    def _count(self, allocation: Allocation, sign: int) -> None:
-        load = self.loads[allocation.node]
-        run = _run(self.snapshot.services.get(allocation.service))
-        if run:
-            load.cpu_milli += sign * cpu_milli(run.cpu)
-            load.memory_bytes += sign * run.memory_bytes
+    def _recorded(self) -> Iterator[Allocation]:
+        for replicas in self._replicas.values():
+            for allocations in replicas.values():
+                yield from allocations
+
+    def _count(self, load: NodeLoad, allocation: Allocation, sign: int) -> None:
+        cpu, memory_bytes = self._promised.get(allocation.service, (0, 0))
+        load.cpu_milli += sign * cpu
+        load.memory_bytes += sign * memory_bytes
         load.services[allocation.service] += sign
         load.count += sign
-        node = self.nodes.get(allocation.node)
-        if node:
-            self._racks[allocation.service, node.datacenter, node.rack] += sign
 
-
-def _run(service: Service | None) -> Run | None:
-    return service.spec.run if service else None
+    def _find_unsettled(self) -> Iterator[tuple[str, str]]:
+        present = {node.name for nodes in self._present.values() for node in nodes}
+        left = {site for site, replicas in self._replicas.items() if replicas}
+        for name, service in self.snapshot.services.items():
+            for datacenter, count in self.wanted(service).items():
+                site = name, datacenter
+                replicas = self._replicas.get(site, {})
+                left.discard(site)
+                settled = len(replicas) == count and all(
+                    replica <= count
+                    and len(some) == 1
+                    and some[0].version == service.version
+                    and some[0].node in present
+                    for replica, some in replicas.items()
+                )
+                if not settled:
+                    yield site
+        yield from left

@@ -1,7 +1,7 @@
 """Empty the nodes that an operator drains: the new copy first, one at a time."""
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place
@@ -17,7 +17,7 @@ def empty_nodes(draft: Draft) -> None:
     if not draft.drained_nodes:
         return
     for _, service in sorted(draft.snapshot.services.items()):
-        for datacenter in draft.wanted_datacenters(service):
+        for datacenter in _sites(draft, service):
             if is_braked(draft, datacenter):
                 continue
             replicas = draft.replicas(service.name, datacenter).values()
@@ -25,6 +25,16 @@ def empty_nodes(draft: Draft) -> None:
             alive = [each for each in replicas if any(map(draft.is_present, each))]
             if not is_replacing(alive, service):
                 _move_one(draft, service, datacenter)
+
+
+def _sites(draft: Draft, service: Service) -> list[str]:
+    """Return where a service is wanted, or stands in for what is wanted elsewhere."""
+    stands_in = [
+        each.name
+        for each in draft.snapshot.platform.datacenters
+        if service.spec.total and draft.replicas(service.name, each.name)
+    ]
+    return list(dict.fromkeys((*draft.wanted(service), *stands_in)))
 
 
 def _move_one(draft: Draft, service: Service, datacenter: str) -> None:

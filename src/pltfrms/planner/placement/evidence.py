@@ -11,8 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.state import MachineStatus
 
 
 class Word(Enum):
@@ -65,7 +65,7 @@ def judge(
     for machine in platform.managed:
         if machine.has(Role.EDGE):
             edges.setdefault(machine.datacenter, []).append(machine.name)
-    heard = _Heard(statuses)
+    heard = _Heard(platform, statuses)
     return {
         name: _evidence(machines[name], edges, present, heard)
         for name in names
@@ -76,8 +76,13 @@ def judge(
 class _Heard:
     """What edges say, each status read once."""
 
-    def __init__(self, statuses: Mapping[str, MachineStatus]) -> None:
+    def __init__(self, platform: Platform, statuses: Mapping[str, MachineStatus]) -> None:
         self._statuses = statuses
+        self._homes = {
+            each.name: each.datacenter
+            for each in platform.managed
+            if each.has(Role.EDGE) and each.has(Role.NODE)
+        }
         self._hears: dict[str, frozenset[str]] = {}
 
     def word_from_afar(self, edge: str, node: str) -> Word:
@@ -86,12 +91,19 @@ class _Heard:
         Their session may be up for long after its death, but the way to it is gone at once.
         """
         status = self._statuses.get(edge)
-        if status is None:
+        if status is None or self._is_cut_off(status):
             return Word.NOTHING
         if node in (status.missed or ()):
             return Word.MISSES
         up = any(each.up and each.name == f"{Role.EDGE}.{node}" for each in status.sessions)
         return Word.HEARS if up else Word.NOTHING
+
+    def _is_cut_off(self, edge: MachineStatus) -> bool:
+        """Return whether it misses all of several other datacenters: they are not all dead."""
+        home = self._homes.get(edge.machine)
+        far = {name for name, datacenter in self._homes.items() if datacenter != home}
+        several = len({self._homes[name] for name in far}) > 1
+        return home is not None and several and far <= set(edge.missed or ())
 
     def word(self, edge: str, node: str) -> Word:
         """Return what an edge says of a node of its datacenter."""
@@ -114,7 +126,7 @@ def _nodes_heard(status: MachineStatus) -> Iterable[str]:
     for session in status.sessions:
         role, _, rest = session.name.partition(".")
         if session.up and role == Role.NODE:
-            yield rest.partition(".")[0]
+            yield rest.rpartition(".")[0]
 
 
 def _evidence(

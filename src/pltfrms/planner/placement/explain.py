@@ -3,10 +3,11 @@
 from ipaddress import ip_network
 
 from pltfrms.errors import NotFoundError
-from pltfrms.model.plan import Allocation, Note
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact, Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Allocation, Note
+from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.model.services.replicas import replicas_text
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
 
@@ -29,29 +30,27 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
         raise NotFoundError(f"there is no service {name!r}; there are: {known}")
     draft = Draft(snapshot)
     notes = make_plan(snapshot).notes
-    datacenters = draft.wanted_datacenters(service)
+    wanted = draft.wanted(service)
     sentences = [
         (
-            f"{name}: {service.spec.per_datacenter} replicas wanted in each of "
-            f"{', '.join(datacenters) or 'no datacenter'}, at most {service.spec.max_per_node} "
-            f"per node; version {service.version}."
+            f"{name}: {replicas_text(service.spec, wanted)}, at most "
+            f"{service.spec.max_per_node} per node; version {service.version}."
         ),
-        f"{name}: its prefixes are {service.prefix4} and {service.prefix6}.",
+        f"{name}: its prefixes are {' and '.join(map(str, service.prefixes))}.",
     ]
-    for datacenter in datacenters:
-        sentences += _explain_datacenter(draft, service, datacenter, notes)
-    sentences += [
-        f"{note.about}: {_note(note)}." for note in notes if note.about in datacenters
-    ]
+    for datacenter, count in wanted.items():
+        sentences += _explain_datacenter(draft, service, datacenter, count, notes)
+    sentences += _explain_surplus(draft, service)
+    sentences += [f"{note.about}: {_note(note)}." for note in notes if note.about in wanted]
     return (*sentences, *_explain_announcements(snapshot, service))
 
 
 def _explain_datacenter(
-    draft: Draft, service: Service, datacenter: str, notes: tuple[Note, ...]
+    draft: Draft, service: Service, datacenter: str, count: int, notes: tuple[Note, ...]
 ) -> list[str]:
     sentences = []
     replicas = draft.replicas(service.name, datacenter)
-    for replica in range(1, service.spec.per_datacenter + 1):
+    for replica in range(1, count + 1):
         about = f"{service.name}.{datacenter}.{replica}"
         allocations = replicas.get(replica, [])
         sentences += [_explain_allocation(draft.snapshot, a) for a in allocations]
@@ -60,6 +59,20 @@ def _explain_datacenter(
             missing = [f"{about}: is about to be placed."]
         sentences += missing
     return sentences
+
+
+def _explain_surplus(draft: Draft, service: Service) -> list[str]:
+    """Say what stands in until all that are wanted serve where they are wanted."""
+    wanted = draft.wanted(service)
+    return [
+        f"{allocation.id}: not wanted in {datacenter}, serves until all "
+        f"{service.spec.total} serve elsewhere; {_state(draft.snapshot, allocation)}."
+        for name, datacenter in draft.sites()
+        if name == service.name and service.spec.total
+        for replica, allocations in sorted(draft.replicas(name, datacenter).items())
+        if replica > wanted.get(datacenter, 0)
+        for allocation in allocations
+    ]
 
 
 def _explain_allocation(snapshot: Snapshot, allocation: Allocation) -> str:
@@ -104,6 +117,10 @@ def _explain_announcements(snapshot: Snapshot, service: Service) -> list[str]:
     }
     sentences = []
     for edge in snapshot.platform.machines_of(Role.EDGE):
+        here = {str(a.prefix) for a in snapshot.platform.aggregates_of(edge.datacenter)}
+        if mine.isdisjoint(here):
+            sentences.append(f"{edge.name}: none of its aggregates is announced here.")
+            continue
         if edge.external:
             sentences.append(f"{edge.name}: others manage it; what it announces is not known.")
             continue

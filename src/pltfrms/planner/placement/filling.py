@@ -1,7 +1,7 @@
 """Give a node to every wanted replica that nothing runs."""
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place
@@ -10,13 +10,14 @@ from pltfrms.planner.placement.placement import Wish, place
 def fill_replicas(draft: Draft) -> None:
     """Place new replicas, and replacements for those whose node is lost or removed."""
     for _, service in sorted(draft.snapshot.services.items()):
-        for datacenter in draft.wanted_datacenters(service):
-            _fill(draft, service, datacenter)
+        for datacenter, count in draft.wanted(service).items():
+            if (service.name, datacenter) in draft.unsettled:
+                _fill(draft, service, datacenter, count)
 
 
-def _fill(draft: Draft, service: Service, datacenter: str) -> None:
+def _fill(draft: Draft, service: Service, datacenter: str, count: int) -> None:
     braked = is_braked(draft, datacenter)
-    for replica in range(1, service.spec.per_datacenter + 1):
+    for replica in range(1, count + 1):
         allocations = draft.replicas(service.name, datacenter).get(replica, [])
         reason = _why(draft, allocations)
         if reason is None or (reason is Reason.NODE_LOST and braked):

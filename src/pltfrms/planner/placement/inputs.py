@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pltfrms.model.state import InstanceStatus, MachineStatus, Snapshot
+from pltfrms.model.running.state import InstanceStatus, MachineStatus, Snapshot
 
 
 def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapshot:

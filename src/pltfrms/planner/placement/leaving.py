@@ -1,26 +1,61 @@
 """Stop what the spec does not want any more."""
 
-from pltfrms.model.plan import Reason
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 
 
 def stop_unwanted(draft: Draft) -> None:
     """Stop allocations of deleted services, left datacenters and surplus replicas."""
-    snapshot = draft.snapshot
-    wanted = {
-        name: frozenset(draft.wanted_datacenters(service))
-        for name, service in snapshot.services.items()
+    unsettled: defaultdict[str, set[str]] = defaultdict(set)
+    for name, datacenter in draft.unsettled:
+        unsettled[name].add(datacenter)
+    for name, datacenters in sorted(unsettled.items()):
+        service = draft.snapshot.services.get(name)
+        if service is not None and service.spec.total:
+            _shift(draft, service, sorted({*draft.wanted(service), *datacenters}))
+            continue
+        for datacenter in sorted(datacenters):
+            for _, allocations, reason in tuple(_unwanted(draft, service, name, datacenter)):
+                for allocation in tuple(allocations):
+                    draft.stop(allocation, reason)
+
+
+def _unwanted(
+    draft: Draft, service: Service | None, name: str, datacenter: str
+) -> Iterator[tuple[int, list[Allocation], Reason]]:
+    """Yield the replicas of a datacenter that are not wanted, and why."""
+    wanted = draft.wanted(service) if service else {}
+    for replica, allocations in sorted(draft.replicas(name, datacenter).items()):
+        if service is None:
+            yield replica, allocations, Reason.SERVICE_DELETED
+        elif datacenter not in wanted:
+            yield replica, allocations, Reason.DATACENTER_LEFT
+        elif replica > wanted[datacenter]:
+            yield replica, allocations, Reason.SCALED_DOWN
+
+
+def _shift(draft: Draft, service: Service, datacenters: Iterable[str]) -> None:
+    """Stop what a total does not want where it is, as long as so many serve elsewhere.
+
+    When shares change, as with a new datacenter, the others serve until the new ones do. So
+    does what may serve for all we know.
+    """
+    serving = {
+        (datacenter, replica)
+        for datacenter in datacenters
+        for replica, allocations in draft.replicas(service.name, datacenter).items()
+        if any(map(draft.ready, allocations))
     }
-    for name, datacenter in tuple(draft.sites()):
-        service = snapshot.services.get(name)
-        for replica, allocations in sorted(draft.replicas(name, datacenter).items()):
-            if service is None:
-                reason = Reason.SERVICE_DELETED
-            elif datacenter not in wanted[name]:
-                reason = Reason.DATACENTER_LEFT
-            elif replica > service.spec.per_datacenter:
-                reason = Reason.SCALED_DOWN
-            else:
+    for datacenter in datacenters:
+        surplus = tuple(_unwanted(draft, service, service.name, datacenter))
+        for replica, allocations, reason in reversed(surplus):
+            others = len(serving - {(datacenter, replica)})
+            if any(map(draft.may_serve, allocations)) and others < service.spec.total:
                 continue
+            serving.discard((datacenter, replica))
             for allocation in tuple(allocations):
                 draft.stop(allocation, reason)

@@ -8,8 +8,8 @@ A node whose heartbeats are missing, and of which its edges do not say that it i
 lost (`evidence`).
 """
 
-from pltfrms.model.plan import Reason
-from pltfrms.model.state import Contact
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.draft import Draft
 
 LOST_COUNT_MIN = 2

@@ -8,9 +8,9 @@ copy of it any more: else they would grow for ever where services come and go by
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from pltfrms.model.plan import Step, Stop
-from pltfrms.model.state import Snapshot
-from pltfrms.model.topology import Role
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Step, Stop
+from pltfrms.model.running.state import Snapshot
 
 
 def replica_of(allocation: str) -> tuple[str, int]:
@@ -26,6 +26,7 @@ def highest_numbers(snapshot: Snapshot) -> dict[str, int]:
         instance.allocation
         for status in snapshot.statuses.values()
         for instance in status.instances
+        if instance.allocation not in snapshot.allocations
     )
     for allocation in (*snapshot.allocations, *reported):
         _raise_to(highest, allocation)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Machine
+from pltfrms.model.network.topology import Machine
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft, cpu_milli
 
 _NAMED_MAX = 3
@@ -48,7 +48,7 @@ def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> b
             replica=wish.replica,
             number=number,
             node=node.name,
-            slot=draft.free_slot(node.name),
+            slot=draft.free_slot(node, wish.service),
             version=wish.service.version,
             reason=wish.reason,
             replaces=wish.replaces.id if wish.replaces else "",
@@ -79,7 +79,7 @@ def _fitting(draft: Draft, wish: Wish, nodes: list[Machine]) -> list[Machine]:
         for load in (draft.loads[node.name],)
         if load.cpu_milli + cpu <= draft.cpu_milli_of[node.name]
         and load.memory_bytes + memory_bytes <= node.memory_bytes
-        and len(load.slots) < draft.slots
+        and draft.has_slot(node, wish.service)
     ]
 
 
@@ -118,22 +118,29 @@ def _explain(
 
 
 def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
-    free = ", ".join(_room(draft, node) for node in nodes[:_NAMED_MAX])
+    free = ", ".join(_room(draft, wish, node) for node in nodes[:_NAMED_MAX])
     more = (
         f", and {len(nodes) - _NAMED_MAX} more nodes are full"
         if len(nodes) > _NAMED_MAX
         else ""
     )
     run = wish.service.spec.run
-    return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB; {free}{more}"
+    own = (
+        " and an address of its own"
+        if draft.own_slots(wish.service, wish.datacenter) is not None
+        else ""
+    )
+    return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB{own}; {free}{more}"
 
 
-def _room(draft: Draft, node: Machine) -> str:
-    load = draft.loads[node.name]
+def _room(draft: Draft, wish: Wish, node: Machine) -> str:
+    load, own = draft.loads[node.name], draft.own_slots(wish.service, wish.datacenter)
+    left = set(range(1, draft.slots + 1)) - load.slots
+    with_own = "" if own is None else f", {sum(each <= own for each in left)} with an own one"
     return (
         f"{node.name} has {(draft.cpu_milli_of[node.name] - load.cpu_milli) / 1000:g} cpu"
         f" and {_mib(node.memory_bytes - load.memory_bytes)} MiB"
-        f" and {draft.slots - len(load.slots)} slots free"
+        f" and {draft.slots - len(load.slots)} slots free{with_own}"
     )
 
 

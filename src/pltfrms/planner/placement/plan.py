@@ -1,7 +1,7 @@
 """Snapshot -> plan: what to start and stop now, each with its reason."""
 
-from pltfrms.model.plan import Plan
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.plan import Plan
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.draining import empty_nodes
 from pltfrms.planner.placement.filling import fill_replicas

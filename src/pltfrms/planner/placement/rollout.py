@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
-from pltfrms.model.state import Contact
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.state import Contact
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.placement import Wish, place
 
@@ -12,7 +12,9 @@ from pltfrms.planner.placement.placement import Wish, place
 def roll_out(draft: Draft) -> None:
     """Replace at most one outdated allocation per service and datacenter."""
     for _, service in sorted(draft.snapshot.services.items()):
-        for datacenter in draft.wanted_datacenters(service):
+        for datacenter in draft.wanted(service):
+            if (service.name, datacenter) not in draft.unsettled:
+                continue
             old = _next(draft, service, datacenter)
             if old:
                 wish = Wish(
@@ -33,7 +35,7 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
     serve; what may be lost is left to rescheduling. A replica that has no node (any more) is
     no reason to wait: perhaps only the new version fits.
     """
-    replicas = draft.replicas(service.name, datacenter)
+    replicas = draft.kept(service, datacenter)
     newest = [
         allocations[-1]
         for _, allocations in sorted(replicas.items())

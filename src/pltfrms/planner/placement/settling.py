@@ -4,8 +4,8 @@ Every stop here leaves a READY allocation of the same replica, whatever happens 
 allocation on a node of unknown contact is never stopped here.
 """
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.state import Contact
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 
@@ -14,7 +14,7 @@ _REPAIRS = frozenset({Reason.NODE_LOST, Reason.NODE_REMOVED})
 
 def stop_superseded(draft: Draft) -> None:
     """Stop what a ready replacement made superfluous, and replacements not needed any more."""
-    for service, datacenter in tuple(draft.sites()):
+    for service, datacenter in sorted(draft.unsettled):
         for _, allocations in sorted(draft.replicas(service, datacenter).items()):
             if len(allocations) > 1:
                 _settle(draft, tuple(allocations))

@@ -1,8 +1,8 @@
 """Keep replicas even over the nodes: after a node came back, move some to it."""
 
-from pltfrms.model.plan import Allocation, Reason
-from pltfrms.model.service import Service
-from pltfrms.model.topology import Machine
+from pltfrms.model.network.topology import Machine
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place
@@ -14,10 +14,10 @@ UNEVEN_BY = 2
 def spread_out(draft: Draft) -> None:
     """Begin at most one move per service and datacenter, while nothing else is under way."""
     for _, service in sorted(draft.snapshot.services.items()):
-        if service.spec.per_datacenter < UNEVEN_BY:
-            continue
-        for datacenter in draft.wanted_datacenters(service):
+        for datacenter, count in draft.wanted(service).items():
             # Usually all is even; then no node needs to be looked at.
+            if count < UNEVEN_BY:
+                continue
             if _has_pile(draft, service, datacenter) and _is_quiet(draft, service, datacenter):
                 _move_one(draft, service, datacenter)
 
@@ -36,7 +36,9 @@ def _is_quiet(draft: Draft, service: Service, datacenter: str) -> bool:
     """Return whether each replica has one ready allocation of the newest version."""
     replicas = draft.replicas(service.name, datacenter)
     return (
-        len(replicas) == service.spec.per_datacenter
+        len(draft.kept(service, datacenter))
+        == len(replicas)
+        == draft.wanted(service)[datacenter]
         and all(
             len(allocations) == 1
             and allocations[0].version == service.version
@@ -59,7 +61,7 @@ def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
         if counts[node.name] <= counts[fullest.name] - UNEVEN_BY
         and _keeps_racks_even(draft, service, fullest, node)
     ]
-    moved = _last_on(draft, service, datacenter, fullest)
+    moved = _newest_on(draft, service, datacenter, fullest)
     if goals:
         wish = Wish(
             service=service,
@@ -83,9 +85,13 @@ def _keeps_racks_even(draft: Draft, service: Service, source: Machine, goal: Mac
     return draft.in_rack(service.name, goal) < draft.in_rack(service.name, source)
 
 
-def _last_on(draft: Draft, service: Service, datacenter: str, node: Machine) -> Allocation:
+def _newest_on(draft: Draft, service: Service, datacenter: str, node: Machine) -> Allocation:
+    """Return who was moved most often: it came here as a replacement.
+
+    Those that were always here have the long-lived connections, which a move ends.
+    """
     replicas = draft.replicas(service.name, datacenter)
     return max(
         (a for allocations in replicas.values() for a in allocations if a.node == node.name),
-        key=lambda allocation: allocation.replica,
+        key=lambda allocation: (allocation.number, allocation.replica),
     )

@@ -8,12 +8,12 @@ from ipaddress import IPv6Address
 
 from pltfrms import __version__
 from pltfrms.errors import NotFoundError
-from pltfrms.model.balancer import BalancedService
-from pltfrms.model.peering import Peer
-from pltfrms.model.plan import Allocation, Placed, Target
-from pltfrms.model.service import Probe, ProbeKind, Run, Service, ServiceSpec
-from pltfrms.model.state import MachineStatus, Snapshot
-from pltfrms.model.topology import Machine, NodePrefixes, Platform, Role
+from pltfrms.model.network.peering import Peer
+from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role
+from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.plan import Allocation, Placed, Target
+from pltfrms.model.running.state import MachineStatus, Snapshot
+from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 
 
 class _Told:
@@ -38,12 +38,27 @@ class _Told:
     def balanced(self) -> BalancedService:
         each = self.service
         return BalancedService(
-            id=each.id, name=each.name, prefix4=each.prefix4, prefix6=each.prefix6
+            id=each.id,
+            name=each.name,
+            prefix4=each.prefix4,
+            prefix6=each.prefix6,
+            more=each.more,
         )
 
     @cached_property
     def balanced_digest(self) -> str:
         return _digest(self.balanced)
+
+    @cached_property
+    def settling(self) -> BalancedService:
+        """Without what some instances have not got yet: kernel ECMP finds those that have."""
+        each, fresh = self.balanced, self.service.fresh
+        return replace(
+            each,
+            prefix4=None if each.prefix4 in fresh else each.prefix4,
+            prefix6=None if each.prefix6 in fresh else each.prefix6,
+            more=tuple(prefix for prefix in each.more if prefix not in fresh),
+        )
 
 
 @dataclass(slots=True)
@@ -181,11 +196,25 @@ class Makings:
 
     @cached_property
     def _balanced(self) -> tuple[BalancedService, ...]:
-        return tuple(each.balanced for each in self._services)
+        return tuple(
+            each.settling if each.service.name in self._behind else each.balanced
+            for each in self._services
+        )
+
+    @cached_property
+    def _behind(self) -> tuple[str, ...]:
+        """The services with instances that lack a prefix of theirs, sorted."""
+        services = self._snapshot.services
+        found = {
+            each.service
+            for each in self._snapshot.allocations.values()
+            if each.service in services and each.version < services[each.service].fresh_from
+        }
+        return tuple(sorted(found))
 
     @cached_property
     def _balanced_digest(self) -> str:
-        return _digest([each.balanced_digest for each in self._services])
+        return _digest([each.balanced_digest for each in self._services], self._behind)
 
     @cached_property
     def _plain(self) -> tuple[Service, ...]:
@@ -289,7 +318,7 @@ def _as_edges_know_it(service: Service) -> Service:
         per_datacenter=0,
         drain_ms=service.spec.drain_ms,
     )
-    return replace(service, spec=spec, version=0, changed_ms=0)
+    return replace(service, spec=spec, version=0, changed_ms=0, fresh=(), fresh_from=0)
 
 
 def _guests(snapshot: Snapshot, datacenter: str) -> tuple[IPv6Address, ...]:

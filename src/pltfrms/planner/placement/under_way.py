@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-from pltfrms.model.plan import Place, Plan, Step
+from pltfrms.model.running.plan import Place, Plan, Step
 
 
 def under_way(without: Plan, changed: Plan) -> Plan:

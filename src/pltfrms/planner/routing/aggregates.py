@@ -18,16 +18,22 @@ from math import exp2
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.machine import AGGREGATE_TABLE, PROTO_ACTIVE, Route
-from pltfrms.model.plan import Reason
-from pltfrms.model.service import Service
-from pltfrms.model.state import AggregateStatus
-from pltfrms.model.topology import Aggregate, AnnouncePolicy, Platform, Timers
+from pltfrms.model.network.topology import Aggregate, AnnouncePolicy, Platform, Role, Timers
+from pltfrms.model.running.machine import AGGREGATE_TABLE, PROTO_ACTIVE, Route
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import AggregateStatus
+from pltfrms.model.services.service import Service
+from pltfrms.planner.routing.way_back import WaysBack
 
 MAX_HOLD_SECONDS: Final = 300.0
 APART_SECONDS: Final = 60.0
 """At least so long is between two announcements after withdrawals: the outside sees at most
 three changes (withdrawn, announced, withdrawn) in that time."""
+WAY_BACK_SECONDS: Final = 5.0
+"""An edge that has no way back for so long withdraws even the last announcement: nobody who
+follows it is answered."""
+UNHEARD_SECONDS: Final = 60.0
+"""When nobody heard us for so long, what was before says nothing of the neighbours of now."""
 STAGGER_SECONDS: Final = 0.5
 """By so much datacenters act one after the other, in the order of their rank."""
 LEAVE_SECONDS: Final = 1.0
@@ -51,12 +57,23 @@ class AggregateState:
     leave_after: float | None = None
     """An attempt to leave found that nobody else stays; the next is not before this."""
     isolated_since: float | None = None
+    no_way_back_since: float | None = None
+    """Later by all the time in which nobody heard us."""
+    unheard_since: float | None = None
+    """Since when nobody hears us, if there was no way back before."""
+    judged: bool = False
+    """Whether a way back that is not seen counts as none. Who announced before we looked may
+    have one that we do not see: there a way back must have been seen once."""
+    answered: bool = False
+    """Whether a way back to everybody was seen once: only then a part of it is a loss."""
     alone_since: float | None = None
     """Since when it is withdrawn here and no other datacenter announces it."""
     penalty: float = 0.0
     """Withdrawals that were not forgotten at the last one, which is among them."""
     withdrawn_at: float | None = None
     """The last withdrawal; None if there never was one."""
+    unanswered: bool = False
+    """Whether the last withdrawal was for want of a way back."""
     returned_at: float | None = None
     """The last announcement after a withdrawal."""
 
@@ -78,6 +95,8 @@ class Reachable:
     backbone: bool | None = None
     """Whether it hears an edge of another datacenter; unless it does, that `elsewhere` is
     empty proves nothing."""
+    ways_back: Mapping[int, WaysBack] = field(default_factory=dict)
+    """By address family; what is not there is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +124,29 @@ class _View:
     """Whether another datacenter announces it."""
     inside: bool | None
     backbone: bool | None
+    way_back: WaysBack
     timers: Timers
     rank: int
     now: float
+
+
+def as_seen_by(platform: Platform, machine: str) -> Platform:
+    """Return the platform with the aggregates that an edge may announce, as it judges them.
+
+    A datacenter without nodes only brings traffic in, and no service is ever local there: what
+    is `healthy-local` elsewhere is `any-healthy` for its edges.
+    """
+    home = platform.machine(machine).datacenter
+    mine = platform.aggregates_of(home)
+    if not platform.machines_of(Role.NODE, home):
+        mine = tuple(_brought_in(each) for each in mine)
+    return replace(platform, aggregates=mine) if mine != platform.aggregates else platform
+
+
+def _brought_in(aggregate: Aggregate) -> Aggregate:
+    if aggregate.announce is not AnnouncePolicy.HEALTHY_LOCAL:
+        return aggregate
+    return replace(aggregate, announce=AnnouncePolicy.ANY_HEALTHY)
 
 
 def decide_aggregates(
@@ -141,12 +180,16 @@ def decide_aggregates(
             elsewhere=elsewhere,
             inside=reachable.inside,
             backbone=reachable.backbone,
+            way_back=reachable.ways_back.get(prefix.version, WaysBack.UNKNOWN),
             timers=platform.timers,
             rank=rank,
             now=now,
         )
-        state, reason = _step(previous.get(prefix, AggregateState()), view)
-        if aggregate.announce is AnnouncePolicy.ALWAYS:
+        state, reason = _step(previous.get(prefix) or _first(prefix, previous), view)
+        lacks = view.way_back in {WaysBack.PART, WaysBack.LOADING, WaysBack.NONE}
+        answers = not lacks or not state.judged
+        free = answers and not state.unanswered
+        if aggregate.announce is AnnouncePolicy.ALWAYS and free:
             state, reason = _kept(state, announced=True), why
         states[prefix] = state
         statuses.append(_status(prefix, state, reason))
@@ -192,6 +235,12 @@ def _status(prefix: Prefix, state: AggregateState, reason: Reason) -> AggregateS
     return AggregateStatus(prefix=str(prefix), announced=state.announced, reason=reason)
 
 
+def _first(prefix: Prefix, previous: Mapping[Prefix, AggregateState]) -> AggregateState:
+    """Return the state of a new aggregate: it has the way back that its family has."""
+    family = (state for each, state in previous.items() if each.version == prefix.version)
+    return AggregateState(judged=all(state.judged for state in family))
+
+
 def _decide_frozen(
     platform: Platform, previous: Mapping[Prefix, AggregateState]
 ) -> AggregateDecision:
@@ -200,7 +249,7 @@ def _decide_frozen(
     Only what waited for its time waits anew afterwards: what it was like in between is not
     known.
     """
-    mine = {aggregate.prefix: AggregateState() for aggregate in platform.aggregates}
+    mine = {each.prefix: _first(each.prefix, previous) for each in platform.aggregates}
     states = {
         prefix: replace(state, differs_since=None, isolated_since=None, alone_since=None)
         for prefix, state in {**mine, **previous}.items()
@@ -225,20 +274,22 @@ def _condition(aggregate: Aggregate, reachable: Reachable) -> tuple[bool | None,
         return home, Reason.UNKNOWN_KEEP if home is None else Reason.UNICAST
     if reachable.services is None:
         return None, Reason.UNKNOWN_KEEP
-    inside = _prefixes_inside(aggregate.prefix, reachable.services)
-    if not inside:
+    services = _inside(aggregate.prefix, reachable.services)
+    if not services:
         return False, Reason.NO_SERVICE
     if aggregate.announce is AnnouncePolicy.HEALTHY_LOCAL:
-        return _healthy_local(inside, reachable.local)
-    return _any_healthy(inside, reachable)
+        return _healthy_local(services, reachable.local)
+    return _any_healthy(frozenset[Prefix]().union(*services), reachable)
 
 
 def _healthy_local(
-    inside: frozenset[Prefix], local: AbstractSet[Prefix] | None
+    services: Collection[frozenset[Prefix]], local: AbstractSet[Prefix] | None
 ) -> tuple[bool | None, Reason]:
+    """Judge by services, not by their addresses: one has several while it moves."""
     if local is None:
         return None, Reason.UNKNOWN_KEEP
-    if 2 * len(inside & local) >= len(inside):
+    served = sum(not prefixes.isdisjoint(local) for prefixes in services)
+    if 2 * served >= len(services):
         return True, Reason.LOCAL_SERVICE
     return False, Reason.NO_LOCAL_SERVICE
 
@@ -253,13 +304,13 @@ def _any_healthy(inside: frozenset[Prefix], reachable: Reachable) -> tuple[bool 
     return False, Reason.NO_SERVICE
 
 
-def _prefixes_inside(aggregate: Prefix, services: Collection[Service]) -> frozenset[Prefix]:
-    return frozenset(
-        prefix
+def _inside(aggregate: Prefix, services: Collection[Service]) -> tuple[frozenset[Prefix], ...]:
+    """Return what each service has in an aggregate, of those that have something there."""
+    found = (
+        frozenset(prefix for prefix in service.prefixes if contains(aggregate, prefix))
         for service in services
-        for prefix in service.prefixes
-        if contains(aggregate, prefix)
     )
+    return tuple(prefixes for prefixes in found if prefixes)
 
 
 # ---- one step of one aggregate -------------------------------------------------------------
@@ -267,12 +318,54 @@ def _prefixes_inside(aggregate: Prefix, services: Collection[Service]) -> frozen
 
 def _step(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
     alone = not state.announced and view.elsewhere is False and view.backbone is True
+    state = _without_way_back(state, view)
     state = replace(
         state,
         isolated_since=_since(state.isolated_since, view.now, holds=view.inside is False),
         alone_since=_since(state.alone_since, view.now, holds=alone),
     )
+    view = _with_little_way_back(state, view)
     return _step_announced(state, view) if state.announced else _step_withdrawn(state, view)
+
+
+def _without_way_back(state: AggregateState, view: _View) -> AggregateState:
+    """Return the state with the time that the edge has had no way back.
+
+    While that is not known the time goes on: something must say that there is one again.
+    """
+    way, since, unheard = view.way_back, state.no_way_back_since, state.unheard_since
+    if way is WaysBack.FULL:
+        state = replace(state, judged=True, answered=True)
+    if way is WaysBack.UNHEARD and since is not None:
+        return replace(state, unheard_since=view.now if unheard is None else unheard)
+    if since is not None and unheard is not None:
+        pause = view.now - unheard
+        since = None if pause >= UNHEARD_SECONDS else since + pause
+    # What loads may be lost again at once. The last announcer stays by it nevertheless.
+    one_of_many = state.announced and view.elsewhere is True
+    loads = way is WaysBack.LOADING and not one_of_many
+    if way in {WaysBack.FULL, WaysBack.PART} or loads or not state.judged:
+        since = None
+    elif way is WaysBack.NONE and since is None:
+        since = view.now
+    return replace(state, no_way_back_since=since, unheard_since=None)
+
+
+def _with_little_way_back(state: AggregateState, view: _View) -> _View:
+    """Return what an edge wants that can answer a part of the outside alone.
+
+    Another datacenter that announces may answer more than one that has lost a part, or waits
+    for more. The last one stays: it answers some. Who never had more has all there is.
+    """
+    if not view.wanted or view.way_back in {WaysBack.FULL, WaysBack.UNKNOWN, WaysBack.UNHEARD}:
+        return view
+    if view.way_back is WaysBack.NONE and state.judged:
+        return view
+    lost = view.way_back is WaysBack.PART and state.answered
+    early = view.way_back is WaysBack.LOADING and not state.announced
+    if view.elsewhere is True and (lost or early):
+        return replace(view, wanted=False, reason=Reason.NO_WAY_BACK)
+    return replace(view, reason=Reason.LITTLE_WAY_BACK)
 
 
 def _since(since: float | None, now: float, *, holds: bool) -> float | None:
@@ -289,13 +382,17 @@ def _kept(state: AggregateState, *, announced: bool) -> AggregateState:
 
 
 def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    without = view.way_back is WaysBack.NONE
+    if without and _lasts(state.no_way_back_since, view.now, WAY_BACK_SECONDS):
+        return _withdrawn(state, view, Reason.NO_WAY_BACK)
     if view.wanted is not False:
-        return _kept(state, announced=True), view.reason
+        waits = without and state.no_way_back_since is not None
+        return _kept(state, announced=True), Reason.WAITING if waits else view.reason
     since = view.now if state.differs_since is None else state.differs_since
     state = replace(state, differs_since=since)
     due = since + view.timers.withdraw_after_ms / 1000 + view.rank * STAGGER_SECONDS
     if view.now >= due and _isolated(state, view.now):
-        return _withdrawn(state, view), Reason.ISOLATED
+        return _withdrawn(state, view, Reason.ISOLATED)
     if view.now < due - LEAVE_SECONDS:
         return state, Reason.WAITING
     if view.elsewhere is not True:
@@ -304,8 +401,11 @@ def _step_announced(state: AggregateState, view: _View) -> tuple[AggregateState,
 
 
 def _isolated(state: AggregateState, now: float) -> bool:
-    since = state.isolated_since
-    return since is not None and now - since >= ISOLATED_SECONDS
+    return _lasts(state.isolated_since, now, ISOLATED_SECONDS)
+
+
+def _lasts(since: float | None, now: float, seconds: float) -> bool:
+    return since is not None and now - since >= seconds
 
 
 def _stay(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
@@ -326,20 +426,29 @@ def _leave(state: AggregateState, view: _View, due: float) -> tuple[AggregateSta
         return state if paused else replace(state, leaving_since=view.now), Reason.WAITING
     if view.now < max(due, state.leaving_since + LEAVE_SECONDS):
         return state, Reason.WAITING
-    return _withdrawn(state, view), view.reason
+    return _withdrawn(state, view, view.reason)
 
 
-def _withdrawn(state: AggregateState, view: _View) -> AggregateState:
+def _withdrawn(
+    state: AggregateState, view: _View, reason: Reason
+) -> tuple[AggregateState, Reason]:
     penalty = 1.0
     if state.withdrawn_at is not None:
         half_lives = (view.now - state.withdrawn_at) / view.timers.flap_half_life_seconds
         penalty += state.penalty * exp2(-half_lives)
-    return replace(
-        _kept(state, announced=False), penalty=penalty, withdrawn_at=view.now, alone_since=None
+    state = replace(
+        _kept(state, announced=False),
+        penalty=penalty,
+        withdrawn_at=view.now,
+        unanswered=reason is Reason.NO_WAY_BACK,
+        alone_since=None,
     )
+    return state, reason
 
 
 def _step_withdrawn(state: AggregateState, view: _View) -> tuple[AggregateState, Reason]:
+    if state.no_way_back_since is not None:
+        return replace(state, differs_since=None), Reason.NO_WAY_BACK
     if _missed(state, view):
         reason = view.reason if view.wanted else Reason.LAST_ANNOUNCER
         return _returned(state, view.now), reason

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import contains
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.peering import Peer, PeerKind, Roa, Session, customer_ports
-from pltfrms.model.state import MachineStatus
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.peering import Peer, PeerKind, Roa, Session, customer_ports
+from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.state import MachineStatus
 from pltfrms.planner.routing.visibility import visibility
 
 NEAR: Final = 0.8
@@ -126,7 +126,21 @@ def _validation(platform: Platform, roas: Sequence[Roa] | None) -> Iterator[Rema
             yield _remark("MANRS 4", about, Grade.UNKNOWN, sentence)
             continue
         covering = [roa for roa in roas if contains(roa.prefix, aggregate.prefix)]
-        yield _judge_roas(platform.asn, about, aggregate.prefix.prefixlen, covering)
+        for asn in _asns_that_announce(platform, aggregate):
+            whose = about if asn == platform.asn else f"{about} by AS{asn}"
+            yield _judge_roas(asn, whose, aggregate.prefix.prefixlen, covering)
+
+
+def _asns_that_announce(platform: Platform, aggregate: Aggregate) -> tuple[int, ...]:
+    """Return who we are for the neighbours that may hear of an aggregate."""
+    asns = {
+        session.local_as or platform.asn
+        for peer in platform.peers
+        for session in peer.sessions
+        if aggregate in platform.aggregates_of(platform.machine(session.edge).datacenter)
+        and aggregate.prefix.version in {ours.version for ours in session.ours}
+    }
+    return tuple(sorted(asns or {platform.asn}, key=lambda asn: (asn != platform.asn, asn)))
 
 
 def _judge_roas(asn: int, about: str, length: int, covering: Sequence[Roa]) -> Remark:

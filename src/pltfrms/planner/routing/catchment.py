@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.announcements import Announcement
-from pltfrms.model.interventions import DrainPhase
-from pltfrms.model.lab import Lab, LabEyeball, LabTransit
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.announcements import Announcement
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.lab import Lab, LabEyeball, LabTransit
+from pltfrms.model.network.topology import Platform
 
 _FROM_CUSTOMER: Final = 300
 _FROM_PEER: Final = 200
@@ -61,7 +61,7 @@ def catchments(
 ) -> tuple[Catchment, ...]:
     """Return the expected catchment of a service prefix, per network of clients.
 
-    `announced` are the announcements that are really made (see `model.announcements`),
+    `announced` are the announcements that are really made (see `model.network.announcements`),
     `serving` the datacenters that serve the prefix. A datacenter where packets enter and that
     does not serve it hands them to the nearest one, by the delay of the backbone.
     """

@@ -1,7 +1,7 @@
 """Which overrides of traffic engineering somebody must look at soon. Pure."""
 
-from pltfrms.model.topology import Platform
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.traffic import Override
 
 SOON_MS = 7 * 86_400_000
 """An override that ends within this time, or has ended already, is worth a word."""

@@ -1,7 +1,7 @@
 """When time alone changes what routers should run. Pure."""
 
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
 
 _HOUR_MS = 3_600_000
 

@@ -6,11 +6,11 @@ its node may hear of it later than we do.
 
 from collections.abc import Collection
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from pltfrms.model.plan import Permit, Target
-from pltfrms.model.topology import NodePrefixes
+from pltfrms.model.addresses import Prefix
+from pltfrms.model.network.topology import NodePrefixes
+from pltfrms.model.running.plan import Permit, Target
 
 STAY_SECONDS: Final = 600.0
 """What was placed on a node stays permitted at least so long."""
@@ -32,6 +32,7 @@ def permits_of(target: Target) -> tuple[Permit, ...] | None:
             id=number,
             prefix4=services[number].prefix4,
             prefix6=services[number].prefix6,
+            more=services[number].more,
             drain_ms=services[number].spec.drain_ms,
         )
         for placed in target.placed
@@ -61,6 +62,6 @@ def _leaving(permit: Permit, now: float) -> Permit | None:
     return replace(permit, left_at=left_at)
 
 
-def _key(permit: Permit) -> tuple[str, int, IPv4Network, IPv6Network]:
+def _key(permit: Permit) -> tuple[str, int, tuple[tuple[int, Prefix], ...]]:
     """Return what makes it another permit: an id may come back with another service."""
-    return permit.node, permit.id, permit.prefix4, permit.prefix6
+    return permit.node, permit.id, tuple((each.version, each) for each in permit.prefixes)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.machine import Route
+from pltfrms.model.running.machine import Route
 from pltfrms.planner.routing.aggregates import TOLD_METRIC, AggregateState
 
 GAP_SECONDS: Final = 10.0
@@ -86,6 +86,8 @@ def recalled(
     for each in memory.aggregates:
         here = each.prefix in states
         state = _shifted(each.state, shift, now.monotonic)
+        if not here and not state.announced:  # only who announced may have an unseen way back
+            state = replace(state, judged=True)
         if not goes_on or (here and not state.announced):
             state = _begun_anew(state, announced=here)
         if each.prefix in told:  # whoever hears of it may count on it
@@ -107,7 +109,7 @@ def forgotten(
     What is not announced may have been withdrawn by us, just now for all that is known. Then it
     is ours to repair, should nobody announce it any more.
     """
-    lost = AggregateState(withdrawn_at=now.monotonic, penalty=1.0)
+    lost = AggregateState(withdrawn_at=now.monotonic, penalty=1.0, judged=True)
     return {**dict.fromkeys(prefixes, lost), **announced_before(announced)}
 
 
@@ -129,6 +131,8 @@ def _shifted(state: AggregateState, shift: float, now: float) -> AggregateState:
         leaving_since=moved(state.leaving_since),
         leave_after=None if state.leave_after is None else state.leave_after + shift,
         isolated_since=moved(state.isolated_since),
+        no_way_back_since=moved(state.no_way_back_since),
+        unheard_since=moved(state.unheard_since),
         alone_since=moved(state.alone_since),
         withdrawn_at=moved(state.withdrawn_at),
         returned_at=moved(state.returned_at),
@@ -136,15 +140,25 @@ def _shifted(state: AggregateState, shift: float, now: float) -> AggregateState:
 
 
 def _begun_anew(state: AggregateState, *, announced: bool) -> AggregateState:
+    """Return the state with nothing under way.
+
+    Who announced nothing for want of a way back must see one first.
+    """
+    withdrawn = not announced and not state.announced
     return AggregateState(
         announced=announced,
+        judged=state.judged,
+        answered=state.answered,
+        no_way_back_since=state.no_way_back_since if withdrawn else None,
         penalty=state.penalty,
         withdrawn_at=state.withdrawn_at,
+        unanswered=state.unanswered,
         returned_at=state.returned_at,
     )
 
 
 def _waits(state: AggregateState) -> bool:
     """Return whether something counts only if it lasts."""
-    isolated = state.announced and state.isolated_since is not None
-    return isolated or state.differs_since is not None
+    waits = (state.isolated_since, state.no_way_back_since)
+    cut_off = state.announced and any(since is not None for since in waits)
+    return cut_off or state.differs_since is not None

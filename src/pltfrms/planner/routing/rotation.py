@@ -9,7 +9,7 @@ even turns and others in odd ones.
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pltfrms.model.tunnels import FRESH_SECONDS
+from pltfrms.model.network.tunnels import FRESH_SECONDS
 
 ANSWER_SECONDS: Final = 10
 """How long keys are tried; two of WireGuard's attempts at a handshake fit in."""

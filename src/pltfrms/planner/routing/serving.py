@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.announcements import Announcement, announcements
-from pltfrms.model.service import Service
-from pltfrms.model.state import Phase, Snapshot
+from pltfrms.model.network.announcements import Announcement, announcements
+from pltfrms.model.running.state import Phase, Snapshot
+from pltfrms.model.services.service import Service
 
 
 def announced_now(snapshot: Snapshot, now_ms: int) -> Iterator[Announcement]:

@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import announcements_of
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.machine import BgpState
-from pltfrms.model.peering import PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.announcements import announcements_of
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.peering import PeerKind
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.machine import BgpState
 
 GOOD_SECONDS: Final = 2.0
 """All must be well this long in a row."""
@@ -47,6 +47,8 @@ class Before:
     """Aggregates that the machine meant to announce."""
     controller: bool = False
     """Whether a controller had answered lately."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Sessions that get another name with the same neighbour: the new name by the old one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,21 +101,29 @@ def expect(
     `configured` has the names of the sessions in the new configuration; `situation` is the
     interventions and the Unix time in ms, the same on both sides of the change.
 
-    Sessions that were up and stay must be up. Of our aggregates each session must announce
-    what it announced, less what the change takes away; of routes of others at least half, if
-    the same peers are there, for those come and go. A session that brought routes must bring
-    some, unless it is a customer's: what we take from customers is theirs to spoil.
+    Sessions that were up and stay, if by another name, must be up. Of our aggregates each
+    must announce what it announced, less what the change takes away; of routes of others at
+    least half, if the same peers are there, for those come and go. A session that brought
+    routes must bring some, unless it is a customer's: what we take from customers is theirs
+    to spoil.
     """
-    ups = [each for each in before.sessions if each.up and each.name in configured]
+    names = {new: old for old, new in before.renamed.items()}
+    ups = [
+        replace(each, name=before.renamed.get(each.name, each.name))
+        for each in before.sessions
+        if each.up and (each.name in before.renamed or each.name in configured - names.keys())
+    ]
     old, new = (_visible(each, machine, situation) for each in platforms)
     same_peers = set(platforms[0].peers) <= set(platforms[1].peers)
     exported = {}
     for state in ups:
-        ours = old.get(state.name, frozenset()) & before.announced
+        ours = old.get(names.get(state.name, state.name), frozenset()) & before.announced
         least = len(ours & new.get(state.name, frozenset()))
         others = max(0, state.exported - len(ours))
         exported[state.name] = min(least, state.exported) + (others // 2 if same_peers else 0)
-    customers = _customer_sessions(platforms[0], machine)
+    customers = {
+        before.renamed.get(name, name) for name in _customer_sessions(platforms[0], machine)
+    }
     return Expectation(
         up=frozenset(state.name for state in ups),
         exported={name: count for name, count in exported.items() if count},

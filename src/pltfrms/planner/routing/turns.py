@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pltfrms.model.state import Contact, MachineStatus, RoutingState, RoutingStatus, Snapshot
-from pltfrms.model.topology import Platform, Role
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.state import (
+    Contact,
+    MachineStatus,
+    RoutingState,
+    RoutingStatus,
+    Snapshot,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

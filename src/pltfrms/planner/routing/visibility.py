@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.announcements import Announcement, announcements
-from pltfrms.model.interventions import Interventions
-from pltfrms.model.state import Contact, MachineStatus, SessionStatus, Snapshot
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.announcements import Announcement, announcements
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import Contact, MachineStatus, SessionStatus, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

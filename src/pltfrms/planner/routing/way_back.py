@@ -5,11 +5,12 @@ wherever in the AS it was learned; without any, only a table of the whole intern
 """
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.state import OutsideTable
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import OutsideTable
 
 PLAUSIBLE: Final = {4: 500_000, 6: 100_000}
 """Half of the routes of a full table in 2025: what is smaller leads to a part of the internet
@@ -33,6 +34,31 @@ def table_floor(platform: Platform, version: int) -> int:
 def has_way_back(platform: Platform, table: OutsideTable) -> bool:
     """Return whether what an edge knows of the outside leads to everybody."""
     return table.default or table.routes >= table_floor(platform, table.version)
+
+
+class WaysBack(StrEnum):
+    """How much of the outside an edge can answer in one address family."""
+
+    UNKNOWN = "unknown"
+    FULL = "full"
+    PART = "part"
+    """Too few routes for everybody, and no default route."""
+    LOADING = "loading"
+    """The same, and more come."""
+    NONE = "none"
+    """No route to the outside at all."""
+    UNHEARD = "unheard"
+    """No session with the outside is up: nothing comes that would have to be answered."""
+
+
+def way_back(platform: Platform, tables: Iterable[OutsideTable], version: int) -> WaysBack:
+    """Return how much an edge with these tables can answer; unknown without a table."""
+    for table in tables:
+        if table.version == version:
+            if has_way_back(platform, table):
+                return WaysBack.FULL
+            return WaysBack.PART if table.routes else WaysBack.NONE
+    return WaysBack.UNKNOWN
 
 
 def lacking(

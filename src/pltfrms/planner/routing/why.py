@@ -6,11 +6,11 @@ from ipaddress import ip_network
 
 from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix, contains
-from pltfrms.model.announcements import Announcement, announcements_of, overrides_of
-from pltfrms.model.glass import RouteView
-from pltfrms.model.interventions import Blackhole, DrainPhase
-from pltfrms.model.peering import Peer, PeerKind, Session
-from pltfrms.model.state import AggregateStatus, Contact, SessionStatus, Snapshot
+from pltfrms.model.messages.glass import RouteView
+from pltfrms.model.network.announcements import Announcement, announcements_of, overrides_of
+from pltfrms.model.network.interventions import Blackhole, DrainPhase
+from pltfrms.model.network.peering import Peer, PeerKind, Session
+from pltfrms.model.running.state import AggregateStatus, Contact, SessionStatus, Snapshot
 
 _HERE = Contact.PRESENT
 
@@ -182,6 +182,9 @@ def _why_other(snapshot: Snapshot, at: Crossing, prefix: Prefix, now_ms: int) ->
         if hole.prefix == prefix and now_ms < hole.until_ms:
             return _why_blackhole(snapshot, at, hole, now_ms)
     for aggregate in snapshot.platform.aggregates:
+        if aggregate.prefix == prefix:
+            only = f"it is announced only in {', '.join(aggregate.only)}: its spec says so"
+            return Why(so=False, because=(only,))
         if contains(aggregate.prefix, prefix):
             only = f"it is part of {aggregate.prefix}, which is announced only as a whole"
             return Why(so=False, because=(only,))

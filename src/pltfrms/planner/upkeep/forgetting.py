@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pltfrms.model.state import Snapshot
+from pltfrms.model.running.state import Snapshot
 
 KEPT_MACHINES: Final = 100
 """Machines that left the platform with instances, and of which it is still known how they were:

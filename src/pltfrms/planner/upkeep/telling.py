@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
-from pltfrms.model.store import NO_SPACE, KindSize, StoreLook, StoreMember, megabytes
+from pltfrms.model.messages.store import NO_SPACE, KindSize, StoreLook, StoreMember, megabytes
 from pltfrms.planner.upkeep.upkeep import (
     URGENT_SHARE,
     WARN_SHARE,

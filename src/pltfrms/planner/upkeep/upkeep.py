@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from pltfrms.model.store import StoreLook, StoreMember, megabytes
+from pltfrms.model.messages.store import StoreLook, StoreMember, megabytes
 
 WARN_SHARE: Final = 0.6
 """Part of the quota from which on people are told, and less history is kept."""

@@ -1,6 +1,6 @@
 """Shape of `lab.yaml` -> words of the model."""
 
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Daemon,
     Lab,
     LabEyeball,
@@ -8,8 +8,9 @@ from pltfrms.model.lab import (
     LabNetwork,
     LabRoa,
     LabTransit,
+    Sends,
 )
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.shapes.lab import LabShape, NetworkShape, RoaShape
 
 
@@ -28,6 +29,7 @@ def build_lab(shape: LabShape, platform: Platform) -> Lab:
                 delays_us=edges.get(name, {}) | entry.delays,
                 peerings=entry.peerings,
                 daemon=Daemon(entry.daemon),
+                sends=Sends(entry.sends),
             )
             for name, entry in internet.transits.items()
         ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind, Session
+from pltfrms.model.network.peering import Allowed, DefaultRoute, Peer, PeerKind, Session
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import MAX_LENGTH, Finding, Where
 from pltfrms.specfile.shapes.peering import PeerShape, SessionShape
@@ -58,7 +58,8 @@ def _peer(name: str, shape: PeerShape, said: _PeeringDb | None, notes: Notes) ->
         route_server=shape.route_server or kind is not PeerKind.IXP,
         allowed=_allowed(where, shape, notes),
         allowed_asns=tuple(shape.asns),
-        blackhole=shape.blackhole,
+        blackhole=shape.blackhole is not None,
+        blackhole_communities=tuple(shape.blackhole.communities) if shape.blackhole else (),
         default=DefaultRoute(shape.default),
     )
 
@@ -68,6 +69,13 @@ def _peer(name: str, shape: PeerShape, said: _PeeringDb | None, notes: Notes) ->
 
 def _session(peer: str, where: Where, shape: SessionShape, notes: Notes) -> Session:
     notes.check_capacity(where, shape)
+    if shape.multihop and not shape.interface:
+        what = "is missing: a neighbour that is hops away is behind no port of its own"
+        hint = "the machine's own way to the internet, such as interface: eth0"
+        notes.findings.append(Finding((*where, "interface"), what, hint, ""))
+    if shape.local_as == 0:
+        hint = "leave it out: then it is the platform's"
+        notes.findings.append(Finding((*where, "local_as"), "0 is not an ASN", hint))
     return Session(
         edge=shape.edge,
         ours=tuple(shape.ours),
@@ -78,6 +86,11 @@ def _session(peer: str, where: Where, shape: SessionShape, notes: Notes) -> Sess
         gtsm=shape.gtsm,
         require_role=shape.require_role,
         capacity_mbps=shape.capacity,
+        multihop=shape.multihop,
+        via=tuple(shape.via),
+        passive=shape.passive,
+        local_as=shape.local_as or 0,
+        preference=shape.preference,
     )
 
 

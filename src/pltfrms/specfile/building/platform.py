@@ -11,8 +11,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.numbering import Numbering, numbering_of
-from pltfrms.model.topology import (
+from pltfrms.model.network.links import FabricPort, Link, LinkKind
+from pltfrms.model.network.numbering import Numbering, numbering_of
+from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
     Aggregate,
@@ -20,8 +21,6 @@ from pltfrms.model.topology import (
     Datacenter,
     FurtherRole,
     Guards,
-    Link,
-    LinkKind,
     Machine,
     NodePrefixes,
     Operator,
@@ -32,11 +31,12 @@ from pltfrms.model.topology import (
 )
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.building.peering import build_peers
-from pltfrms.specfile.building.traffic import build_override, build_validation
-from pltfrms.specfile.findings import Finding, Where
+from pltfrms.specfile.building.traffic import build_traffic, build_validation
+from pltfrms.specfile.findings import Finding, Where, nearest
 from pltfrms.specfile.shapes.platform import (
     DatacenterShape,
     EdgeShape,
+    FabricShape,
     LinkShape,
     MachineShape,
     NodeShape,
@@ -57,6 +57,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
     """
     notes = Notes(directory)
     infrastructure4, infrastructure6 = _infrastructure(shape, notes)
+    _note_needless(shape, infrastructure4, notes)
     platform = Platform(
         name=shape.platform,
         asn=shape.asn,
@@ -66,16 +67,15 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
                 announce=AnnouncePolicy(entry.announce),
                 unicast=entry.unicast,
                 per_node=entry.per_node,
+                name=entry.name,
+                datacenters=tuple(entry.datacenters),
             )
             for entry in shape.aggregates
         ),
         infrastructure4=infrastructure4,
         infrastructure6=infrastructure6,
         numbering4=_numbering(infrastructure4, shape.numbering),
-        datacenters=tuple(
-            Datacenter(name=name, id=entry.id, fabrics=tuple(entry.fabrics), city=entry.city)
-            for name, entry in shape.datacenters.items()
-        ),
+        datacenters=tuple(_datacenter(*each) for each in shape.datacenters.items()),
         machines=tuple(
             machine
             for name, entry in shape.datacenters.items()
@@ -83,7 +83,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         ),
         links=tuple(_link(index, entry, notes) for index, entry in enumerate(shape.backbone)),
         peers=build_peers(shape, notes),
-        traffic=tuple(build_override(entry) for entry in shape.traffic),
+        traffic=build_traffic(shape, notes),
         guards=Guards(
             announce_floor=shape.guards.announce_floor,
             shrink_percent=shape.guards.shrink_percent,
@@ -94,15 +94,33 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
             node_prefixes=NodePrefixes(shape.guards.node_prefixes),
             two_people=tuple(TwoPeople(word) for word in shape.guards.two_people),
         ),
-        operators=tuple(
-            Operator(name=name, keys=tuple(" ".join(key.split()[:2]) for key in keys))
-            for name, keys in shape.operators.items()
-        ),
+        operators=_operators(shape.operators),
         director=shape.director,
         timers=_timers(shape.timers),
     )
     validation = build_validation(shape.rpki, platform, notes)
     return replace(platform, origin_validation=validation), notes
+
+
+def _operators(said: Mapping[str, list[str]]) -> tuple[Operator, ...]:
+    return tuple(
+        Operator(name=name, keys=tuple(" ".join(key.split()[:2]) for key in keys))
+        for name, keys in said.items()
+    )
+
+
+def _note_needless(
+    shape: PlatformShape, infrastructure4: IPv4Network | None, notes: Notes
+) -> None:
+    """Note what is written, and means nothing there."""
+    if infrastructure4 is None and shape.numbering.model_fields_set:
+        what = "there is no IPv4 prefix to number"
+        notes.findings.append(Finding(("numbering",), what, "leave it out"))
+    for index, entry in enumerate(shape.aggregates):
+        where = ("aggregates", index)
+        if "per_node" in entry.model_fields_set and not entry.per_node:
+            what = "0 is not a power of two in 1..256"
+            notes.findings.append(Finding((*where, "per_node"), what, "leave it out for one"))
 
 
 def unique_local_prefix(name: str) -> IPv6Network:
@@ -140,13 +158,19 @@ def _numbering(prefix: IPv4Network | None, shape: NumberingShape) -> Numbering |
     return None if said == usual else said
 
 
+def _datacenter(name: str, shape: DatacenterShape) -> Datacenter:
+    return Datacenter(
+        name=name,
+        id=shape.id,
+        fabrics=tuple(shape.fabrics),
+        city=shape.city,
+        ports=_ports(shape.fabrics),
+    )
+
+
 def _machines(datacenter: str, shape: DatacenterShape, notes: Notes) -> list[Machine]:
     """Return the machines of a datacenter: a name that stands in several sections is one."""
-    sections: Mapping[Role, Mapping[str, MachineShape]] = {
-        Role.EDGE: shape.edges,
-        Role.NODE: shape.nodes,
-        Role.CONTROLLER: shape.controllers,
-    }
+    sections = _sections(shape)
     said: dict[str, dict[Role, MachineShape]] = {}
     for role in ROLES_IN_ORDER:
         for name, server in shape.machines.items():
@@ -154,9 +178,21 @@ def _machines(datacenter: str, shape: DatacenterShape, notes: Notes) -> list[Mac
                 said.setdefault(name, {})[role] = server
         for name, entry in sections[role].items():
             said.setdefault(name, {})[role] = entry
+    where = ("datacenters", datacenter)
     for name, server in shape.machines.items():
-        _note_server(("datacenters", datacenter), name, server, said, notes)
+        _note_server(where, name, server, said, notes)
+    for name in said.keys() - shape.machines.keys():
+        _note_contradictions(where, name, said[name], notes)
+    _note_fabrics(where, shape, notes)
     return [_machine(datacenter, name, roles) for name, roles in said.items()]
+
+
+def _sections(shape: DatacenterShape) -> Mapping[Role, Mapping[str, MachineShape]]:
+    return {
+        Role.EDGE: shape.edges,
+        Role.NODE: shape.nodes,
+        Role.CONTROLLER: shape.controllers,
+    }
 
 
 def _note_server(
@@ -177,6 +213,40 @@ def _note_server(
         notes.places[*where, SECTIONS[role], name] = here
 
 
+def _note_fabrics(where: Where, shape: DatacenterShape, notes: Notes) -> None:
+    """Note fabrics that are not there; those with a port are found by the checks."""
+    places = {"machines": shape.machines} | {
+        SECTIONS[role]: machines for role, machines in _sections(shape).items()
+    }
+    for section, machines in places.items():
+        for name, machine in machines.items():
+            for fabric, port in machine.fabrics.items():
+                if fabric not in shape.fabrics and not port.model_fields_set:
+                    here = (*where, section, name, "fabrics", fabric)
+                    what, hint = (
+                        f"{where[-1]} has no fabric {fabric}",
+                        nearest(fabric, shape.fabrics),
+                    )
+                    notes.findings.append(Finding(here, what, hint, fabric))
+
+
+def _note_contradictions(
+    where: Where, name: str, said: Mapping[Role, MachineShape], notes: Notes
+) -> None:
+    """Note what several sections say of one machine, each in its own way."""
+    first: dict[Where, tuple[str, str]] = {}
+    for role, shape in said.items():
+        words: dict[Where, str] = {("rack",): shape.rack} if shape.rack else {}
+        for port in _ports(shape.fabrics):
+            words["fabrics", port.fabric, "interface"] = port.interface
+        for path, word in words.items():
+            before, section = first.setdefault(path, (word, SECTIONS[role]))
+            if before != word:
+                what = f"it is {word}, and {before} in {section}"
+                here = (*where, SECTIONS[role], name, *path)
+                notes.findings.append(Finding(here, what, "say it once"))
+
+
 def _machine(datacenter: str, name: str, said: Mapping[Role, MachineShape]) -> Machine:
     """Return a machine of which this is said in the order of roles."""
     main, *others = said
@@ -192,11 +262,22 @@ def _machine(datacenter: str, name: str, said: Mapping[Role, MachineShape]) -> M
         memory_bytes=sized.memory if sized else 0,
         rack=next((shape.rack for shape in said.values() if shape.rack), ""),
         external=isinstance(edge, EdgeShape) and edge.external,
+        ports=tuple(
+            dict.fromkeys(port for each in said.values() for port in _ports(each.fabrics))
+        ),
+    )
+
+
+def _ports(fabrics: Mapping[str, FabricShape]) -> tuple[FabricPort, ...]:
+    return tuple(
+        FabricPort(fabric=name, interface=each.interface)
+        for name, each in fabrics.items()
+        if "interface" in each.model_fields_set
     )
 
 
 def _id(name: str, shape: MachineShape) -> int:
-    digits = _TRAILING_DIGITS.search(name)
+    digits = _TRAILING_DIGITS.search(name.partition(".")[0])
     by_name = int(digits.group()) if digits else 0
     # 0 is no id: the checks of the words say so.
     return by_name if shape.id is None else shape.id
@@ -206,6 +287,10 @@ def _link(index: int, shape: LinkShape, notes: Notes) -> Link:
     notes.check_capacity(("backbone", index), shape)
     # Without two ends it keeps its place, for the indexes of the others; the checks say so.
     a, b = shape.link if len(shape.link) == 2 else ("", "")  # noqa: PLR2004 (as it says)
+    for edge in shape.interface.keys() - {"", a, b}:
+        what = f"{edge} is no end of this link"
+        hint = f"its ends are {a} and {b}"
+        notes.findings.append(Finding(("backbone", index, "interface", edge), what, hint))
     return Link(
         a=a,
         b=b,
@@ -214,7 +299,13 @@ def _link(index: int, shape: LinkShape, notes: Notes) -> Link:
         endpoints=tuple(shape.endpoints),
         port=shape.port,
         mtu=shape.mtu,
+        label=shape.label,
+        interfaces=_interfaces(a, b, shape.interface),
     )
+
+
+def _interfaces(a: str, b: str, said: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(said.get(edge, said.get("", "")) for edge in (a, b)) if said else ()
 
 
 def _timers(shape: TimersShape) -> Timers:

@@ -1,9 +1,11 @@
 """Shape of `service.yaml` -> words of the model."""
 
-from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
+from collections.abc import Iterator
+
+from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.building.egress import build_egress
-from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.shapes.service import ProbeShape, ServiceShape
+from pltfrms.specfile.findings import Finding, nearest
+from pltfrms.specfile.shapes.service import ProbeShape, ReplicasShape, ServiceShape
 
 
 def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
@@ -11,10 +13,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
     probe, findings = _probe(shape.probe)
     egress, wrong = build_egress(shape.egress)
     findings += wrong
-    if "datacenters" in shape.replicas.model_fields_set and not shape.replicas.datacenters:
-        hint = "leave it out: then it runs wherever there are nodes"
-        where = ("replicas", "datacenters")
-        findings.append(Finding(where, "there is none in the list", hint, ""))
+    findings += _replicas(shape.replicas)
     spec = ServiceSpec(
         name=shape.service,
         run=Run(
@@ -26,15 +25,49 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
             stop_grace_ms=shape.run.stop_grace,
         ),
         probe=probe,
-        per_datacenter=shape.replicas.per_datacenter,
+        per_datacenter=_everywhere(shape.replicas),
+        counts=tuple(_counts(shape.replicas).items()),
+        total=shape.replicas.total or 0,
         datacenters=tuple(shape.replicas.datacenters),
         max_per_node=shape.replicas.max_per_node,
         weight=shape.weight,
         drain_ms=shape.drain,
         ports=tuple(shape.ports),
         egress=egress,
+        aggregates=tuple(shape.aggregate),
+        addresses=tuple(shape.addresses),
     )
     return spec, findings
+
+
+def _counts(shape: ReplicasShape) -> dict[str, int]:
+    """Return the numbers of replicas by datacenter."""
+    return shape.__pydantic_extra__ or {}
+
+
+def _everywhere(shape: ReplicasShape) -> int:
+    """Return `per_datacenter`, or what it stands for; 1 if nothing says how many."""
+    if shape.per_datacenter is not None:
+        return shape.per_datacenter
+    return 0 if shape.total or _counts(shape) else 1
+
+
+def _replicas(shape: ReplicasShape) -> Iterator[Finding]:
+    """Yield what is wrong with the text of `replicas`."""
+    where, counts = ("replicas",), _counts(shape)
+    if "datacenters" in shape.model_fields_set and not shape.datacenters:
+        hint = "leave it out: then it runs wherever there are nodes"
+        yield Finding((*where, "datacenters"), "there is none in the list", hint, "")
+    for name in counts:
+        if "_" in name:  # which no datacenter's name has
+            hint = nearest(name, ReplicasShape.model_fields)
+            yield Finding((*where, name), "unknown field", hint)
+    if shape.per_datacenter is None and shape.total is None and not counts:
+        yield Finding((*where, "per_datacenter"), "is missing", "add per_datacenter:", "")
+    for field, number in (("per_datacenter", shape.per_datacenter), ("total", shape.total)):
+        if number == 0:
+            hint = "to stop a service, delete it"
+            yield Finding((*where, field), "must be at least 1", hint)
 
 
 def _probe(shape: ProbeShape) -> tuple[Probe, list[Finding]]:

@@ -1,18 +1,29 @@
 """Shapes of traffic engineering and RPKI -> words of the model."""
 
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
 from pltfrms.model.addresses import Address
-from pltfrms.model.peering import OriginValidation, PeerKind, RtrCache
-from pltfrms.model.topology import Machine, Platform, Role
-from pltfrms.model.traffic import Override
+from pltfrms.model.network.peering import OriginValidation, PeerKind, RtrCache
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.network.traffic import Community, Override
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.findings import Finding, Where, nearest
-from pltfrms.specfile.shapes.peering import OverrideShape, RpkiShape
+from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape
+from pltfrms.specfile.shapes.platform import PlatformShape
 
 
-def build_override(shape: OverrideShape) -> Override:
-    """Return the override that an entry of `traffic` says."""
+def build_traffic(shape: PlatformShape, notes: Notes) -> tuple[Override, ...]:
+    """Return the overrides; names of communities are replaced by what their peers call so."""
+    return tuple(
+        _override(("traffic", index), entry, shape.peers, notes)
+        for index, entry in enumerate(shape.traffic)
+    )
+
+
+def _override(
+    where: Where, shape: OverrideShape, peers: Mapping[str, PeerShape], notes: Notes
+) -> Override:
     return Override(
         prefix=shape.prefix,
         peer=shape.peer,
@@ -23,11 +34,27 @@ def build_override(shape: OverrideShape) -> Override:
         prepend=shape.prepend,
         med=shape.med,
         no_export=shape.no_export,
-        communities=tuple(shape.communities),
+        communities=tuple(_communities(where, shape, peers, notes)),
         preference=shape.preference,
         until_ms=shape.until or 0,
         why=shape.why,
     )
+
+
+def _communities(
+    where: Where, shape: OverrideShape, peers: Mapping[str, PeerShape], notes: Notes
+) -> Iterator[Community]:
+    known = peers[shape.peer].communities if shape.peer in peers else {}
+    for index, said in enumerate(shape.communities):
+        if not isinstance(said, str):
+            yield said
+        elif said in known:
+            yield known[said]
+        else:
+            who = shape.peer or "an override without peer:"
+            hint = nearest(said, known) or f"communities: {{{said}: …}} in the peer"
+            finding = Finding((*where, "communities", index), f"{who} has no {said!r}", hint)
+            notes.findings.append(finding)
 
 
 def build_validation(shape: RpkiShape, platform: Platform, notes: Notes) -> OriginValidation:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.lab import (
+from pltfrms.model.network.lab import (
     Lab,
     LabEyeball,
     LabIxp,
@@ -15,8 +15,8 @@ from pltfrms.model.lab import (
     lab_interface,
     lan_interface,
 )
-from pltfrms.model.peering import Peer, PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Peer, PeerKind
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.checking.lab_daemons import check_daemons
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
@@ -44,6 +44,7 @@ def lab_findings(lab: Lab, platform: Platform) -> Iterator[Finding]:
     for network in lab.networks:
         yield from _check_peer(platform, network)
         yield from _check_member(lab, platform, network)
+    yield from _check_wires(lab, platform)
     yield from _check_stubs(lab, platform)
     yield from _check_unique(lab, platform)
     yield from check_daemons(lab, platform)
@@ -114,13 +115,27 @@ def _check_peer(platform: Platform, network: _Peer) -> Iterator[Finding]:
 def _check_lines(where: Where, peer: Peer) -> Iterator[Finding]:
     ports: dict[str, str] = {}
     for session in peer.sessions:
-        hint = f"{session.edge} needs a name of at most 12 characters in a lab"
-        if session.edge not in ports:
-            yield from check_interface(where, lab_interface(session.edge), hint)
         port = ports.setdefault(session.edge, session.interface)
         if port != session.interface:
             what = f"{session.edge} has two ports to it, {port} and {session.interface}"
             yield Finding(where, what, "a lab has one line between two machines")
+
+
+def _check_wires(lab: Lab, platform: Platform) -> Iterator[Finding]:
+    """Find ports that lead to two networks; members of an IXP are behind its port."""
+    owners: dict[tuple[str, str], str] = {}
+    behind = {each.name: each.member_of or each.name for each in lab.networks}
+    peers = {peer.name: peer for peer in platform.peers}
+    networks: tuple[_Peer, ...] = (*lab.transits, *lab.ixps, *lab.networks)
+    for network in networks:
+        sessions = peers[network.name].sessions if network.name in peers else ()
+        mine = behind.get(network.name, network.name)
+        for edge, port in dict.fromkeys((each.edge, each.interface) for each in sessions):
+            owner = owners.setdefault((edge, port), mine)
+            if owner != mine:
+                where = (_INTERNET, _SECTIONS[type(network)], network.name)
+                what = f"{port} of {edge} already leads to {owner}"
+                yield Finding(where, what, "a lab has one line behind a port")
 
 
 def _check_member(lab: Lab, platform: Platform, network: LabNetwork) -> Iterator[Finding]:
@@ -137,8 +152,8 @@ def _check_member(lab: Lab, platform: Platform, network: LabNetwork) -> Iterator
     ixps = {ixp.name: peers[ixp.name] for ixp in lab.ixps if ixp.name in peers}
     if network.member_of not in ixps:
         what = f"there is no ixp {network.member_of!r}"
-        hint = nearest(network.member_of, ixps)
-        yield Finding((*where, "member_of"), what, hint or "where our sessions with it are", "")
+        hint = nearest(network.member_of, ixps) if ixps else "where our sessions with it are"
+        yield Finding((*where, "member_of"), what, hint, "")
         return
     if network.delays_us:
         what = "ports of an IXP's network have delays, sessions have none"
@@ -187,7 +202,6 @@ def _check_stubs(lab: Lab, platform: Platform) -> Iterator[Finding]:
 
 def _check_eyeball(where: Where, eyeball: LabEyeball, platform: Platform) -> Iterator[Finding]:
     datacenters = [datacenter.name for datacenter in platform.datacenters]
-    yield from check_interface(where, lab_interface(eyeball.name), "take a shorter name")
     if not eyeball.upstreams:
         yield Finding((*where, "upstreams"), "there is none", "such as {transit1: 3ms}")
     if eyeball.nearest not in datacenters:

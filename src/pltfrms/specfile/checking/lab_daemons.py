@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.lab import Daemon, Lab, LabIxp, LabNetwork, LabTransit
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.lab import Daemon, Lab, LabIxp, LabNetwork, LabTransit, Sends
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.findings import Finding, Where
 
 _SECTIONS = {LabTransit: "transits", LabIxp: "ixps", LabNetwork: "networks"}
@@ -29,6 +29,25 @@ def check_daemons(lab: Lab, platform: Platform) -> Iterator[Finding]:
             yield Finding(where, what, hint)
         for session in sessions.get(network.name, ()):
             yield from _check_session(where, daemon, session)
+            yield from _check_hops(where, network, session)
+        sends = network.sends if isinstance(network, LabTransit) else Sends.TABLE
+        if sends is not Sends.TABLE and daemon is not Daemon.BIRD:
+            what = f"{daemon} sends its whole table in a lab"
+            yield Finding((*where[:-1], "sends"), what, "daemon: bird")
+
+
+def _check_hops(where: Where, network: _Peer, session: Session) -> Iterator[Finding]:
+    """Find a session over hops that a lab cannot have."""
+    if not session.multihop:
+        return
+    if not isinstance(network, LabTransit) or network.daemon is not Daemon.BIRD:
+        what = f"the session with {session.edge} is multihop"
+        yield Finding(where, what, "in a lab only a transit with daemon: bird has such")
+    if session.device == "lo" and {v.version for v in session.ours} != {
+        v.version for v in session.via
+    }:
+        what = f"the session with {session.edge} is between loopbacks, and names no gateway"
+        yield Finding(where, what, "a lab needs via: in platform.yaml")
 
 
 def _check_session(where: Where, daemon: Daemon, session: Session) -> Iterator[Finding]:

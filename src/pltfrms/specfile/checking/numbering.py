@@ -1,9 +1,11 @@
 """What does not fit: infrastructure prefixes, and the ids from which addresses are made."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.numbering import (
+from pltfrms.model.network.numbering import (
     LENGTHS,
     MAX_DATACENTERS,
     MAX_NODES,
@@ -11,8 +13,8 @@ from pltfrms.model.numbering import (
     MAX_SLOTS,
     Numbering,
 )
-from pltfrms.model.topology import SECTIONS, Machine, Platform, Role
-from pltfrms.specfile.findings import Finding, Where, check_range
+from pltfrms.model.network.topology import SECTIONS, Machine, Platform, Role
+from pltfrms.specfile.findings import Finding, Where, check_range, check_scope
 
 _LENGTH6 = 48
 
@@ -21,6 +23,7 @@ def check_numbering(platform: Platform) -> Iterator[Finding]:
     """Find infrastructure prefixes that cannot be used, and datacenters without room there."""
     where = ("infrastructure",)
     for prefix in platform.infrastructure:
+        yield from check_scope(where, prefix)
         if _is_unusable(prefix):
             yield Finding(where, f"{prefix} cannot be addresses of machines")
     six, four = platform.infrastructure6, platform.infrastructure4
@@ -73,8 +76,41 @@ def _check_room(platform: Platform, numbering: Numbering) -> Iterator[Finding]:
             what = (
                 f"id {each.id} is outside 1..{most}: {prefix} has room for no more, with {room}"
             )
-            hint = "fewer of them: numbering: {nodes: 50, instances: 30}, or a shorter prefix"
-            yield Finding(("datacenters", each.name, "id"), what, hint)
+            yield Finding(("datacenters", each.name, "id"), what, _hint(platform, prefix))
+
+
+def _hint(platform: Platform, prefix: IPv4Network) -> str:
+    fits = that_fits(platform, prefix)
+    if fits is None:
+        return "smaller ids, or a shorter prefix"
+    return f"numbering: {{{fits}}}, smaller ids, or a shorter prefix; it cannot change later"
+
+
+def that_fits(platform: Platform, prefix: IPv4Network) -> Numbering | None:
+    """Return the numbering with most room of both kinds in which all ids of a platform fit."""
+    nodes = _highest(platform, Role.NODE)
+    others = max(_highest(platform, Role.EDGE), _highest(platform, Role.CONTROLLER))
+    highest = max((each.id for each in platform.datacenters), default=1)
+    free = prefix.max_prefixlen - prefix.prefixlen - (max(highest, 1) - 1).bit_length()
+    candidates = (
+        Numbering(
+            nodes=min(MAX_NODES, (1 << (free - bits)) - 3),
+            instances=min(MAX_SLOTS, (1 << bits) - 2),
+        )
+        for bits in range(2, free - 1)
+    )
+    fitting = (
+        each
+        for each in candidates
+        if each.nodes >= max(nodes, 1)
+        and each.others >= others
+        and each.datacenters(prefix) >= highest
+    )
+    return max(fitting, key=lambda each: min(each.nodes, each.instances), default=None)
+
+
+def _highest(platform: Platform, role: Role) -> int:
+    return max((each.id_as(role) for each in platform.machines_of(role)), default=0)
 
 
 def _room(numbering: Numbering) -> str:
@@ -108,10 +144,19 @@ def _misfit(platform: Platform, where: Where, machine: Machine, role: Role) -> F
     what = f"id {number} is outside 1..{most}"
     if most < number <= (MAX_NODES if node else MAX_OTHERS):
         what += f": {platform.infrastructure4} has room for no more"
-        word = "nodes" if node else "instances"
-        hint = (
-            f"give another id:, or say numbering: {{{word}: {number}}} (it cannot change later)"
-        )
-        return Finding(where, what, hint)
+        return Finding(where, what, _wider(platform, "nodes" if node else "instances", number))
     hint = "end the name with its number (fra-e1) or give an id: fra-edge: {id: 1}"
     return Finding(where, what, hint)
+
+
+def _wider(platform: Platform, word: str, number: int) -> str:
+    """Say what could be done for an id that needs more room of this kind."""
+    prefix = platform.infrastructure4
+    if prefix is None:
+        return "give another id:"
+    alone = replace(platform.numbering, **{word: number})
+    if alone.datacenters(prefix) >= max((each.id for each in platform.datacenters), default=0):
+        return (
+            f"give another id:, or say numbering: {{{word}: {number}}} (it cannot change later)"
+        )
+    return f"give another id:, {_hint(platform, prefix)}"

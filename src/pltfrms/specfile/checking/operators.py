@@ -3,7 +3,7 @@
 from base64 import b64decode
 from collections.abc import Iterator
 
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.findings import Finding, check_name
 
 KINDS = (

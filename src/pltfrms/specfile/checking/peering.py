@@ -3,20 +3,21 @@
 from collections.abc import Iterator
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.peering import Allowed, DefaultRoute, Peer, PeerKind
-from pltfrms.model.topology import Platform
+from pltfrms.model.network.peering import Allowed, DefaultRoute, Peer, PeerKind
+from pltfrms.model.network.topology import Platform
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
+    MIN_LENGTH,
     Finding,
     Where,
     check_asn,
+    check_community,
     check_name,
     check_range,
     check_unicast,
+    not_routable,
 )
 
-_MIN_LENGTH = {4: 8, 6: 12}
-"""Shortest prefixes that we accept from others, by IP version."""
 _MOST_PREFIXES = 10_000_000
 _LONGEST_HOLD_SECONDS = 600
 
@@ -50,14 +51,24 @@ def _check_peer(platform: Platform, where: Where, peer: Peer) -> Iterator[Findin
     if not peer.route_server and peer.kind is not PeerKind.IXP:
         what = f"route_server belongs to an ixp, not to a {peer.kind}"
         yield Finding((*where, "route_server"), what, "leave it out")
-    if peer.blackhole and peer.kind is PeerKind.PNI:
-        # It would look like protection: the flood comes from elsewhere, over other peers.
-        what = "a pni carries its own traffic alone and drops no floods of others for us"
-        yield Finding((*where, "blackhole"), what, "ask transits and route servers for it")
+    yield from _check_blackhole(platform, (*where, "blackhole"), peer)
     if peer.default is DefaultRoute.ACCEPT and peer.kind is not PeerKind.TRANSIT:
         what = f"a {peer.kind} does not carry us everywhere"
         hint = "leave it out: only a transit's default route is taken"
         yield Finding((*where, "default"), what, hint)
+
+
+def _check_blackhole(platform: Platform, where: Where, peer: Peer) -> Iterator[Finding]:
+    if peer.blackhole and peer.kind is PeerKind.PNI:
+        # It would look like protection: the flood comes from elsewhere, over other peers.
+        what = "a pni carries its own traffic alone and drops no floods of others for us"
+        yield Finding(where, what, "ask transits and route servers for it")
+    if peer.blackhole_communities and peer.kind is PeerKind.CUSTOMER:
+        what = "a customer asks us, and with 65535:666 alone"
+        yield Finding(where, what, "blackhole: true")
+    for index, community in enumerate(peer.blackhole_communities):
+        here = (*where, "communities", index)
+        yield from check_community(platform, here, community)
 
 
 # ---- customers -----------------------------------------------------------------------------
@@ -93,7 +104,7 @@ def _check_allowed(
     where: Where, allowed: Allowed, ours: tuple[Prefix, ...]
 ) -> Iterator[Finding]:
     prefix = allowed.prefix
-    shortest, longest = _MIN_LENGTH[prefix.version], MAX_LENGTH[prefix.version]
+    shortest, longest = MIN_LENGTH[prefix.version], MAX_LENGTH[prefix.version]
     if prefix.prefixlen > longest:
         what = f"{prefix} is longer than /{longest}: other networks would filter it"
         yield Finding(where, what, f"use a prefix of /{longest} or shorter")
@@ -103,7 +114,7 @@ def _check_allowed(
     if prefix.prefixlen < shortest:
         what = f"{prefix} is shorter than /{shortest}: nobody has so much"
         yield Finding(where, what, "name the prefixes of the customer")
-    if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+    if not_routable(prefix):
         yield Finding(where, f"{prefix} cannot be routed in the internet")
     for other in ours:
         if prefix.version == other.version and prefix.overlaps(other):

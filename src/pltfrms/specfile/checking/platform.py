@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.topology import (
+from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
     Datacenter,
@@ -19,15 +19,21 @@ from pltfrms.specfile.checking.egress import check_unicast
 from pltfrms.specfile.checking.numbering import check_ids, check_numbering
 from pltfrms.specfile.checking.operators import check_operators
 from pltfrms.specfile.checking.peering import check_peering
+from pltfrms.specfile.checking.ports import check_ports
 from pltfrms.specfile.checking.routing import check_routing
 from pltfrms.specfile.checking.traffic import check_traffic
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
+    MIN_LENGTH,
     Finding,
     Where,
     check_asn,
-    check_interface,
+    check_machine_name,
     check_name,
+    check_scope,
+    nearest,
+    not_routable,
+    where_of,
 )
 
 _RACK = re.compile(r"[A-Za-z0-9._-]{0,31}\Z")
@@ -42,6 +48,7 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     yield from _check_timers(platform)
     yield from _check_datacenters(platform)
     yield from _check_machines(platform)
+    yield from check_ports(platform)
     yield from check_routing(platform)
     yield from check_peering(platform)
     yield from check_traffic(platform)
@@ -57,21 +64,58 @@ def _check_prefixes(platform: Platform) -> Iterator[Finding]:
     for index, prefix in enumerate(prefixes):
         where = ("aggregates", index)
         yield from _check_aggregate(where, prefix)
-        yield from _check_overlaps(where, prefix, (*platform.infrastructure, *prefixes[:index]))
-        yield from check_unicast(where, platform, platform.aggregates[index])
-    served = [aggregate.prefix for aggregate in platform.service_aggregates]
-    for version in (4, 6):
-        if all(prefix.version != version for prefix in served):
-            what = f"there is no IPv{version} prefix, services need one of each family"
-            yield Finding(("aggregates",), what, absent="")
+        yield from _check_overlaps(where, prefix, platform.infrastructure)
+        if prefix in prefixes[:index]:
+            yield Finding(where, f"{prefix} is in the list twice", "keep one")
+        yield from _check_region(platform, index)
+        yield from check_unicast(platform, index)
+    if not platform.service_aggregates:
+        what = "there is no prefix for services"
+        yield Finding(("aggregates",), what, "IPv4, IPv6 or both", absent="")
+
+
+def _check_region(platform: Platform, index: int) -> Iterator[Finding]:
+    """Find what is wrong with the name of an aggregate, and where it is announced."""
+    aggregate, where = platform.aggregates[index], ("aggregates", index)
+    if aggregate.name:
+        yield from check_name((*where, "name"), aggregate.name)
+    if aggregate.unicast and (aggregate.name or aggregate.datacenters):
+        what = f"a unicast prefix belongs to {aggregate.unicast} alone, not to services"
+        yield Finding(where, what, "leave out name and datacenters")
+    for other in platform.aggregates[:index]:
+        alike = other.prefix.version == aggregate.prefix.version
+        if aggregate.name and other.name == aggregate.name and alike:
+            what = f"{other.prefix} is called {aggregate.name} too"
+            yield Finding((*where, "name"), what, "one name, one prefix of each family")
+    yield from _check_announcing(platform, index)
+
+
+def _check_announcing(platform: Platform, index: int) -> Iterator[Finding]:
+    aggregate, where = platform.aggregates[index], ("aggregates", index)
+    known = [datacenter.name for datacenter in platform.datacenters]
+    for place, name in enumerate(aggregate.datacenters):
+        here = (*where, "datacenters", place)
+        if name not in known:
+            yield Finding(here, f"there is no datacenter {name!r}", nearest(name, known), name)
+        elif name in aggregate.datacenters[:place]:
+            yield Finding(here, f"{name} is in the list twice", "names are unique")
+        elif not platform.machines_of(Role.EDGE, name):
+            what = f"{name} has no edges, so it announces nothing"
+            yield Finding(
+                here, what, "name a datacenter with edges", absent=("datacenters", name)
+            )
 
 
 def _check_aggregate(where: Where, prefix: Prefix) -> Iterator[Finding]:
     longest = MAX_LENGTH[prefix.version]
+    yield from check_scope(where, prefix)
     if prefix.prefixlen > longest:
         what = f"{prefix} is longer than /{longest}: other networks would filter it"
         yield Finding(where, what, f"use a prefix of /{longest} or shorter")
-    if prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+    if prefix.prefixlen < MIN_LENGTH[prefix.version]:
+        what = f"{prefix} is shorter than /{MIN_LENGTH[prefix.version]}: nobody has so much"
+        yield Finding(where, what, "name the prefixes that your registry gave you")
+    elif not_routable(prefix):
         yield Finding(where, f"{prefix} cannot be routed in the internet")
 
 
@@ -163,33 +207,31 @@ def _check_datacenter(
     if not datacenter.fabrics and len(machines) > 1:
         what = f"there is none: {machines[0].name} and {machines[1].name} need one between them"
         yield Finding((*where, "fabrics"), what, "fabrics: [a, b]", "")
-    for index, fabric in enumerate(datacenter.fabrics):
-        here = (*where, "fabrics", index)
-        yield from check_name(here, fabric)
-        yield from check_interface(here, f"fab-{fabric}", "take a shorter name")
-        if fabric in datacenter.fabrics[:index]:
-            yield Finding(here, f"{fabric} is in the list twice", "names are unique")
+    for fabric in datacenter.fabrics:
+        yield from check_name((*where, "fabrics", fabric), fabric)
     if not platform.machines_of(Role.EDGE, datacenter.name):
         what = "has no edges: nothing can reach its machines"
         yield Finding((*where, "edges"), what, "edges: [fra-e1, fra-e2]", "")
 
 
-def where_of(machine: Machine) -> Where:
-    """Return the path of a machine in the spec."""
-    return ("datacenters", machine.datacenter, SECTIONS[machine.role], machine.name)
-
-
 def _check_machines(platform: Platform) -> Iterator[Finding]:
     known = {datacenter.name for datacenter in platform.datacenters}
-    counts = Counter(machine.name for machine in platform.machines)
+    counts = Counter(machine.name.casefold() for machine in platform.machines)
+    fabrics = {fabric for datacenter in platform.datacenters for fabric in datacenter.fabrics}
     for machine in platform.machines:
         where = where_of(machine)
-        yield from check_name(where, machine.name)
+        yield from check_machine_name(where, machine.name)
         if machine.datacenter not in known:
             yield Finding(where, f"its datacenter {machine.datacenter} does not exist")
-        if counts[machine.name] > 1:
-            what = f"{counts[machine.name]} machines are called {machine.name}"
-            yield Finding(where, what, "names are unique in the whole platform")
+        if counts[machine.name.casefold()] > 1:
+            what = f"{counts[machine.name.casefold()]} machines are called {machine.name}"
+            yield Finding(
+                where, what, "names are unique in the whole platform, whatever the case"
+            )
+        other, _, last = machine.name.rpartition(".")
+        if last in fabrics and counts[other.casefold()]:
+            what = f"it is also what a session with {other} over fabric {last} is called"
+            yield Finding(where, what, "take another name")
         if not _RACK.match(machine.rack):
             what = f"{machine.rack!r} is not a rack's name"
             yield Finding((*where, "rack"), what, "letters, digits, . _ -")

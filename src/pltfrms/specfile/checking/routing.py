@@ -1,22 +1,19 @@
 """What makes no sense in the backbone and the sessions of a platform."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Interface
 
-from pltfrms.model.addresses import Address, Interface
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import (
-    Link,
-    LinkKind,
-    Platform,
-    Role,
-    backbone_interface,
-    fabric_interface,
-)
+from pltfrms.model.addresses import Address, scope_of
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.specfile.checking.sessions import check_far_session
 from pltfrms.specfile.findings import (
     Finding,
     Where,
-    check_interface,
+    check_end,
+    check_name,
     check_range,
     check_unicast,
     nearest,
@@ -25,7 +22,6 @@ from pltfrms.specfile.findings import (
 _LARGEST_MTU = 9216
 _PASSWORD = re.compile(r"[^\x00-\x20\x7f-\U0010ffff\"'`\\]{0,80}\Z")
 _LINK = Link(a="", b="")
-_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
 def check_routing(platform: Platform) -> Iterator[Finding]:
@@ -35,7 +31,6 @@ def check_routing(platform: Platform) -> Iterator[Finding]:
     yield from _check_endpoint_owners(platform)
     for where, session in _sessions(platform):
         yield from _check_session(platform, where, session)
-    yield from _check_interfaces(platform)
     yield from _check_capacities(platform)
     yield from _check_addresses(platform)
 
@@ -44,7 +39,6 @@ def check_routing(platform: Platform) -> Iterator[Finding]:
 
 
 def _check_backbone(platform: Platform) -> Iterator[Finding]:
-    seen: dict[frozenset[str], int] = {}
     for index, link in enumerate(platform.links):
         where = ("backbone", index)
         if not link.a or not link.b:
@@ -58,23 +52,25 @@ def _check_backbone(platform: Platform) -> Iterator[Finding]:
         ]
         yield from ends
         if not ends:
-            yield from _check_ends(platform, where, link.a, link.b)
-        if seen.setdefault(frozenset((link.a, link.b)), index) != index:
-            what = f"a second link between {link.a} and {link.b}"
-            yield Finding(where, what, "join the circuits below us, or use another edge")
+            yield from _check_pair(where, link, platform.links[:index])
         yield from _check_link(platform, where, link)
 
 
-def _check_ends(platform: Platform, where: Where, a: str, b: str) -> Iterator[Finding]:
-    ends = (platform.machine(a), platform.machine(b))
-    if ends[0].datacenter == ends[1].datacenter:
-        what = f"{a} and {b} are both in {ends[0].datacenter}"
-        hint = "the fabrics connect a datacenter inside; a link joins two datacenters"
-        yield Finding((*where, "link"), what, hint)
-    for position, end in enumerate((a, b)):
-        hint = f"the far end names it so: give {end} a name of at most 12 characters"
-        here = (*where, "link", position)
-        yield from check_interface(here, backbone_interface(end), hint)
+def _check_pair(where: Where, link: Link, others: Iterable[Link]) -> Iterator[Finding]:
+    if link.a == link.b:
+        yield Finding((*where, "link"), f"both ends are {link.a}", "a link joins two edges")
+    if link.label:
+        yield from check_name((*where, "label"), link.label)
+    for other in others:
+        if {other.a, other.b} != {link.a, link.b}:
+            continue
+        if other.label == link.label:
+            what = f"a second link between {link.a} and {link.b}"
+            called = f" called {link.label}" if link.label else ""
+            yield Finding(where, what + called, "label: south tells it from the first")
+        elif link.endpoints and set(other.endpoints) == set(link.endpoints):
+            what = f"{other.name} has the same endpoints: it fails when this one does"
+            yield Finding((*where, "endpoints"), what, "take addresses of other lines")
 
 
 def _check_link(platform: Platform, where: Where, link: Link) -> Iterator[Finding]:
@@ -174,6 +170,8 @@ def _sessions(platform: Platform) -> Iterator[tuple[Where, Session]]:
 def _check_session(platform: Platform, where: Where, session: Session) -> Iterator[Finding]:
     yield from check_edge(platform, (*where, "edge"), session.edge)
     yield from _check_families(where, session)
+    yield from _check_ends(where, session)
+    yield from check_far_session(platform, where, session)
     for ours in session.ours:
         for prefix in platform.infrastructure:
             if ours.version == prefix.version and ours.network.overlaps(prefix):
@@ -197,13 +195,32 @@ def _check_families(where: Where, session: Session) -> Iterator[Finding]:
         return
     for index, (near, far) in enumerate(zip(session.ours, session.theirs, strict=True)):
         here = (*where, "theirs", index)
-        if getattr(near, "scope_id", None) or getattr(far, "scope_id", None):
+        if scope_of(near) or scope_of(far):
             yield Finding(here, "an address must not have a scope (%)")
         if far == near.ip:
             yield Finding(here, f"{far} is our own address")
-        elif far not in near.network:
+        elif far not in near.network and not session.multihop:
             what = f"{far} is not in {near.network}, the network of our {near.ip}"
-            yield Finding(here, what, "ours and theirs share one network")
+            hint = "ours and theirs share one network; multihop: N if routers are between"
+            yield Finding(here, what, hint)
+
+
+def _check_ends(where: Where, session: Session) -> Iterator[Finding]:
+    ends: list[tuple[Where, Address]] = [
+        *(((*where, "ours", n), ours.ip) for n, ours in enumerate(session.ours)),
+        *(((*where, "theirs", n), theirs) for n, theirs in enumerate(session.theirs)),
+    ]
+    networks = {
+        ours.network
+        for ours in session.ours
+        if isinstance(ours, IPv4Interface) and ours.network.num_addresses > 2  # noqa: PLR2004
+    }
+    for here, address in ends:
+        yield from check_end(here, address)
+        for network in networks:
+            if address in {network.network_address, network.broadcast_address}:
+                what = f"{address} is the network's own or the broadcast address of {network}"
+                yield Finding(here, what, "an address between these two")
 
 
 def _families(versions: Sequence[int]) -> str:
@@ -211,33 +228,6 @@ def _families(versions: Sequence[int]) -> str:
 
 
 # ---- what must be unique -------------------------------------------------------------------
-
-
-def _check_interfaces(platform: Platform) -> Iterator[Finding]:
-    taken = {
-        (edge.name, name)
-        for edge in platform.machines_of(Role.EDGE)
-        for name in _own_interfaces(platform, edge.name, edge.datacenter)
-    }
-    users: dict[tuple[str, str, int], Interface] = {}
-    for where, session in _sessions(platform):
-        here = (*where, "interface")
-        if not _INTERFACE.match(session.interface):
-            yield Finding(here, f"{session.interface!r} is not the name of an interface")
-        hint = "set interface: to a shorter name"
-        yield from check_interface(here, session.interface, hint)
-        port = (session.edge, session.interface)
-        if port in taken:
-            what = f"{session.interface} of {session.edge} is already in use"
-            yield Finding(here, what, "set interface: to a name that is unique on the edge")
-        for ours in session.ours:
-            other = users.setdefault((*port, ours.version), ours)
-            if other != ours:
-                what = f"{session.interface} of {session.edge} already has {other}, not {ours}"
-                hint = (
-                    "sessions that share an interface have the same ours; else set interface:"
-                )
-                yield Finding(here, what, hint)
 
 
 def _check_capacities(platform: Platform) -> Iterator[Finding]:
@@ -254,19 +244,12 @@ def _check_capacities(platform: Platform) -> Iterator[Finding]:
                 yield Finding(here, what, "sessions that share a port share its capacity")
 
 
-def _own_interfaces(platform: Platform, edge: str, datacenter: str) -> Iterator[str]:
-    fabrics = next((dc.fabrics for dc in platform.datacenters if dc.name == datacenter), ())
-    yield "lo"
-    yield from (fabric_interface(fabric) for fabric in fabrics)
-    yield from (backbone_interface(link.far_end(edge)) for link in platform.links_of(edge))
-
-
 def _check_addresses(platform: Platform) -> Iterator[Finding]:
     """Find addresses that are not unique; link-local ones need only be so on their port."""
     users: dict[tuple[Address, tuple[str, str] | None], tuple[str, str]] = {}
     far_ends: dict[tuple[str, Address, str], Where] = {}
     for where, session in _sessions(platform):
-        port = (session.edge, session.interface)
+        port = (session.edge, session.device)
         for index, ours in enumerate(session.ours):
             link = port if ours.ip.is_link_local else None
             edge, interface = users.setdefault((ours.ip, link), port)

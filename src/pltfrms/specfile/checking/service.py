@@ -6,10 +6,20 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pltfrms.model.service import Probe, ProbeKind, Run, ServiceSpec
-from pltfrms.model.topology import Machine, Platform, Role
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
-from pltfrms.specfile.findings import Finding, Where, check_name, check_range, nearest
+from pltfrms.specfile.checking.homes import check_homes
+from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas
+from pltfrms.specfile.checking.variables import check_variables
+from pltfrms.specfile.findings import (
+    Finding,
+    Where,
+    check_name,
+    check_range,
+    check_scope,
+    nearest,
+)
 
 VARIABLES = (
     "instance",
@@ -35,21 +45,20 @@ _LONGEST_PATH = 1000
 """In bytes: what Linux takes, and room for the directories above."""
 _MOST_BYTES = 500_000
 """Of one service: half of what the store takes at once."""
-_ROUNDING = 1e-9
-"""Cores are decimal fractions; 0.3 / 0.1 must count as 3."""
 
 
 def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     """Yield everything that is wrong with a service by itself."""
     yield from check_name(("service",), spec.name)
     yield from _check_run(spec.run)
-    yield from _check_replicas(spec)
+    yield from check_replicas(spec)
     yield from check_range(("weight",), spec.weight, 1, 64)
     if not 0 <= spec.drain_ms <= 3_600_000:  # noqa: PLR2004 (as the message says)
         yield Finding(("drain",), "is outside 0s..1h")
     yield from _check_ports(spec.ports)
     yield from check_egress(spec)
     yield from _check_probe(spec.probe)
+    yield from _check_said(spec)
 
 
 def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
@@ -63,22 +72,36 @@ def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
         yield Finding(where, what, "right if clients do not use that port")
 
 
+def _check_said(spec: ServiceSpec) -> Iterator[Finding]:
+    if spec.aggregates and spec.addresses:
+        what = "there are addresses too, which say all of it"
+        yield Finding(("aggregate",), what, "keep one of the two")
+    for index, address in enumerate(spec.addresses):
+        if address in spec.addresses[:index]:
+            yield Finding(("addresses", index), f"{address} is in the list twice", "keep one")
+        yield from check_scope(("addresses", index), address)
+
+
 def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
     """Yield what is wrong with a service on this platform."""
     here = ("replicas", "datacenters")
     known = [datacenter.name for datacenter in platform.datacenters]
-    for index, name in enumerate(spec.datacenters):
+    named: list[tuple[Where, str]] = [
+        *(((*here, index), name) for index, name in enumerate(spec.datacenters)),
+        *((("replicas", name), name) for name, _ in spec.counts if "_" not in name),
+    ]
+    for where, name in named:
         if name not in known:
             what = f"there is no datacenter {name!r}"
-            yield Finding((*here, index), what, nearest(name, known), name)
+            words = [*known, *(FIELDS if where[-1] == name else ())]
+            yield Finding(where, what, nearest(name, words), name)
         elif not platform.machines_of(Role.NODE, name):
             what = f"{name} has no nodes"
-            yield Finding((*here, index), what, "leave it out; its edges bring traffic anyway")
+            yield Finding(where, what, "leave it out; its edges bring traffic anyway")
     yield from check_egress_here(spec, platform)
-    for name in known:
-        nodes = platform.machines_of(Role.NODE, name)
-        if nodes and (not spec.datacenters or name in spec.datacenters):
-            yield from _check_fit(spec, name, nodes)
+    yield from check_variables(spec, platform)
+    yield from check_fit(spec, platform)
+    yield from check_homes(spec, platform)
 
 
 # ---- run -----------------------------------------------------------------------------------
@@ -167,23 +190,7 @@ def _check_unique(where: Where, names: list[str]) -> Iterator[Finding]:
         yield Finding((*where, name), f"{name} is there twice", "names are unique")
 
 
-# ---- replicas, ports, probe ----------------------------------------------------------------
-
-
-def _check_replicas(spec: ServiceSpec) -> Iterator[Finding]:
-    for field, count in (
-        ("per_datacenter", spec.per_datacenter),
-        ("max_per_node", spec.max_per_node),
-    ):
-        where = ("replicas", field)
-        if count < 1:
-            yield Finding(where, "must be at least 1", "to stop a service, delete it")
-        elif count > 10_000:  # noqa: PLR2004 (as the message says)
-            yield Finding(where, f"{count} is more than 10000")
-    for index, name in enumerate(spec.datacenters):
-        if name in spec.datacenters[:index]:
-            here = ("replicas", "datacenters", index)
-            yield Finding(here, f"{name} is in the list twice", "names are unique")
+# ---- ports, probe ----------------------------------------------------------------
 
 
 def _check_ports(ports: tuple[str, ...]) -> Iterator[Finding]:
@@ -228,42 +235,3 @@ def _check_probe_times(probe: Probe) -> Iterator[Finding]:
     if probe.grace_ms < probe.timeout_ms:
         what = f"{probe.grace_ms}ms is shorter than one timeout ({probe.timeout_ms}ms)"
         yield Finding(("probe", "grace"), what, "no instance could ever start")
-
-
-# ---- does it fit ---------------------------------------------------------------------------
-
-
-def _check_fit(
-    spec: ServiceSpec, datacenter: str, nodes: tuple[Machine, ...]
-) -> Iterator[Finding]:
-    wanted = spec.per_datacenter
-    allowed = len(nodes) * spec.max_per_node
-    if wanted > allowed:
-        what = (
-            f"{wanted} replicas do not fit in {datacenter}: {len(nodes)} nodes x"
-            f" {spec.max_per_node} per node = {allowed}"
-        )
-        hint = f"per_datacenter: {allowed}, or max_per_node: {-(-wanted // len(nodes))}"
-        yield Finding(("replicas", "per_datacenter"), what, hint)
-        return
-    too_big = False
-    for field, need, largest in (
-        ("cpu", spec.run.cpu, max(node.cpu for node in nodes)),
-        ("memory", spec.run.memory_bytes, max(node.memory_bytes for node in nodes)),
-    ):
-        if need > largest:
-            what = f"one instance needs {need:g}, the largest node of {datacenter} has"
-            yield Finding(("run", field), f"{what} {largest:g}", "ask for less")
-            too_big = True
-    fitting = sum(min(spec.max_per_node, _copies(spec.run, node)) for node in nodes)
-    if fitting < wanted and not too_big:
-        what = f"only {fitting} of {wanted} replicas fit on the empty nodes of {datacenter}"
-        yield Finding(("replicas", "per_datacenter"), what, "ask for less cpu or memory")
-
-
-def _copies(run: Run, node: Machine) -> int:
-    """Return how many instances an empty node can hold."""
-    if run.cpu <= 0 or run.memory_bytes <= 0:
-        return 1  # nonsense that is already said
-    by_cpu = math.floor(node.cpu / run.cpu + _ROUNDING)
-    return min(by_cpu, node.memory_bytes // run.memory_bytes)

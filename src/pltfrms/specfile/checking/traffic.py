@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 
 from pltfrms.model.addresses import contains
-from pltfrms.model.peering import Session
-from pltfrms.model.topology import Platform, Role
-from pltfrms.model.traffic import Community, Override
-from pltfrms.specfile.findings import Finding, Where, check_range, nearest
+from pltfrms.model.network.peering import Session
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.network.traffic import Override
+from pltfrms.specfile.findings import (
+    Finding,
+    Where,
+    check_community,
+    check_range,
+    community_text,
+    nearest,
+)
 
-_SMALL = 0xFFFF
 _LARGE = 0xFFFF_FFFF
-_PARTS = {2: ("two", _SMALL), 3: ("three", _LARGE)}
 _BLACKHOLE = (65535, 666)
 _REMOTE_PREFERENCE = 350
 """Local preference of our services in other datacenters."""
@@ -164,22 +169,10 @@ def _check_communities(
 ) -> Iterator[Finding]:
     for index, community in enumerate(override.communities):
         here = (*where, "communities", index)
-        words, largest = _PARTS.get(len(community), ("", 0))
-        if not words:
-            yield Finding(here, f"{_text(community)} is not two or three numbers")
-        elif not all(0 <= part <= largest for part in community):
-            what = f"{_text(community)}: {words} numbers are 0..{largest} each"
-            yield Finding(here, what, "an ASN above 65535 needs a large community: A:B:C")
-        elif len(community) == 3 and community[0] == platform.asn:  # noqa: PLR2004 (large)
-            what = f"{_text(community)} is ours: {platform.asn}:…:… is removed on the way out"
-            yield Finding(here, what, "use a community of the peer")
-        elif community == _BLACKHOLE:
-            what = f"{_text(community)} asks to drop all that goes to the aggregate"
+        yield from check_community(platform, here, community)
+        if community == _BLACKHOLE:
+            what = f"{community_text(community)} asks to drop all that goes to the aggregate"
             yield Finding(here, what, "a blackhole is for single addresses")
-
-
-def _text(community: Community) -> str:
-    return ":".join(str(part) for part in community)
 
 
 # ---- guards --------------------------------------------------------------------------------

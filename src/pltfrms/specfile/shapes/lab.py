@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pltfrms.model.lab import Daemon
+from pltfrms.model.network.lab import Daemon, Sends
 from pltfrms.specfile.shapes.shapes import Shape
 from pltfrms.specfile.shapes.units import Microseconds, PrefixText, one_of
 
@@ -20,6 +20,8 @@ class TransitShape(Shape):
     """Other transits it peers with (say it at one of the two), with one-way delay."""
     daemon: Annotated[str, *one_of(*Daemon)] = Daemon.BIRD
     """The software of its router: bird or frr."""
+    sends: Annotated[str, *one_of(*Sends)] = Sends.TABLE.value
+    """What it tells us: table, default (a default route alone), both, or nothing."""
 
 
 class IxpShape(Shape):
@@ -99,8 +101,8 @@ class LabShape(Shape):
     """All that only an emulated internet needs."""
 
     links: dict[str, Microseconds] = Field(default_factory=dict)
-    """One-way delay of each backbone link (EDGE--EDGE, as the platform has them); 0 where
-    not said."""
+    """One-way delay of each backbone link (EDGE--EDGE, or EDGE--EDGE:LABEL, as the platform
+    has them); 0 where not said."""
     internet: InternetShape = Field(default_factory=InternetShape)
     """The networks around ours."""
     rpki: LabRpkiShape = Field(default_factory=LabRpkiShape)

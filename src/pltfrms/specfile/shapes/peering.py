@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.peering import DefaultRoute, OriginValidation, PeerKind, RtrCache
+from pltfrms.model.network.peering import DefaultRoute, OriginValidation, PeerKind, RtrCache
 from pltfrms.specfile.shapes.shapes import Shape, SparseShape
 from pltfrms.specfile.shapes.units import (
     AddressText,
     AsSetText,
     CommunityText,
+    CommunityWord,
     FileText,
     InterfaceText,
     Mbps,
@@ -20,6 +21,8 @@ from pltfrms.specfile.shapes.units import (
     SecretText,
     default,
     one_of,
+    said,
+    some,
     wrong,
 )
 
@@ -36,9 +39,9 @@ class SessionShape(Shape):
     """Our addresses on that network with length, one per address family."""
     theirs: list[AddressText]
     """The neighbour's addresses, one for each of `ours`, in the same order."""
-    interface: str = ""
-    """Our network interface; by default x-PEER. Sessions of one edge that have the same
-    `ours` may share one: all that are behind one port of an exchange."""
+    interface: str = said()
+    """Our network interface; by default x-PEER. Multihop needs one. Sessions of one edge that
+    have the same `ours` may share one: all that are behind one port of an exchange."""
     bfd: bool = False
     """True if the neighbour runs BFD too: failures are then seen within a second."""
     password: SecretText = ""
@@ -49,6 +52,20 @@ class SessionShape(Shape):
     gtsm: bool = False
     """True: accept only packets that crossed no router (RFC 5082). The neighbour must have
     it too."""
+    multihop: int = 0
+    """The neighbour is not on our network, but at most so many hops away: 1..64. `ours` is then
+    any address of the machine, which the operating system sets on `interface`; a single one
+    (/32, /128) is set on lo. The operating system's own routes lead to the neighbour."""
+    via: list[AddressText] = Field(default_factory=list)
+    """Multihop: gateways to the neighbour, one per address family at most, where the way is not
+    the operating system's own."""
+    passive: bool = False
+    """True: wait until the neighbour connects."""
+    local_as: int | None = None
+    """The ASN that we have for this neighbour, such as that of a network which we took over; by
+    default the platform's."""
+    preference: int | None = None
+    """Local preference of its routes, 1..349; by default by the kind of the peer."""
     require_role: bool = False
     """True: refuse a neighbour that does not say its BGP role (RFC 9234)."""
     capacity: Mbps = default(0, "0Mbit")
@@ -107,6 +124,27 @@ MaxPrefixes = Annotated[
 ]
 
 
+class BlackholeShape(SparseShape):
+    """How a peer is asked to drop what goes to an address of ours."""
+
+    communities: list[CommunityText] = some()
+    """Its own communities for that, such as "64601:666", in place of 65535:666."""
+
+
+def _as_blackhole(value: object) -> object:
+    if isinstance(value, bool):
+        return {} if value else None
+    if not isinstance(value, dict):
+        raise wrong(f"{value!r} is not known here", 'true, or {communities: ["64601:666"]}')
+    return value
+
+
+Blackhole = Annotated[
+    BlackholeShape | None,
+    BeforeValidator(_as_blackhole, json_schema_input_type=bool | BlackholeShape),
+]
+
+
 class PeerShape(Shape):
     """An external BGP counterparty."""
 
@@ -124,9 +162,12 @@ class PeerShape(Shape):
     or a private peer, 10000 and 10000 of a customer."""
     route_server: bool = True
     """IXP: true if these sessions are with its route servers, false if with a member."""
-    blackhole: bool = False
+    blackhole: Blackhole = None
     """True: blackhole routes (RFC 7999) are spoken here. They are accepted from a customer
-    for its own addresses, and announced to others for addresses of ours. Not for a pni."""
+    for its own addresses, and announced to others for addresses of ours. Not for a pni.
+    {communities: […]}: so, with communities of the peer's own in place of 65535:666."""
+    communities: dict[str, CommunityText] = Field(default_factory=dict)
+    """Names of communities of this peer, for use in `traffic`: {no-us: "64601:100"}."""
     default: Annotated[str, *one_of(*DefaultRoute)] = DefaultRoute.REFUSE.value
     """Transit: accept takes its default route, beside whatever else it sends. Needed of a
     transit that sends no full table. By default refuse."""
@@ -150,13 +191,13 @@ class OverrideShape(SparseShape):
 
     prefix: PrefixText | None = None
     """Condition: only for this aggregate."""
-    peer: str = ""
+    peer: str = said()
     """Condition: only to this peer."""
     kind: Annotated[str | None, *one_of(*PeerKind)] = None
     """Condition: only to peers of this kind."""
-    datacenter: str = ""
+    datacenter: str = said()
     """Condition: only from this datacenter."""
-    edge: str = ""
+    edge: str = said()
     """Condition: only from this edge."""
     announce: bool | None = None
     """False: not announced there. True: announced in spite of an earlier override."""
@@ -166,8 +207,9 @@ class OverrideShape(SparseShape):
     """MULTI_EXIT_DISC, 0..4294967295; smaller is better."""
     no_export: bool | None = None
     """True: the peer must not tell others (community NO_EXPORT)."""
-    communities: list[CommunityText] = Field(default_factory=list)
-    """Added to the announcement, such as "64601:100" or "64601:1:2"."""
+    communities: list[CommunityWord] = Field(default_factory=list)
+    """Added to the announcement, such as "64601:100" or "64601:1:2", or by a name that the
+    peer has in its `communities`."""
     preference: int | None = None
     """Local preference of the routes that we learn there, 1..349; our own services in other
     datacenters are at 350. More is better."""

@@ -4,11 +4,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from pltfrms.model.topology import (
+from pltfrms.model.network.links import Link, LinkKind
+from pltfrms.model.network.topology import (
     AnnouncePolicy,
     Guards,
-    Link,
-    LinkKind,
     NodePrefixes,
     Role,
     Timers,
@@ -27,6 +26,8 @@ from pltfrms.specfile.shapes.units import (
     Seconds,
     default,
     one_of,
+    said,
+    some,
     wrong,
 )
 
@@ -35,14 +36,25 @@ _GUARDS = Guards()
 _LINK = Link(a="", b="")
 
 
+class FabricShape(SparseShape):
+    """How machines are connected to an L2 segment."""
+
+    interface: str = said()
+    """What the operating system calls the port, such as eno1.100; by default fab-NAME. VLANs
+    and bonds are made by the operating system."""
+
+
 class MachineShape(Shape):
     """An edge or a controller."""
 
     id: int | None = None
-    """Number of the machine, 1..250, unique per datacenter and role; part of its addresses.
-    By default the digits at the end of its name."""
+    """Number of the machine, 1..250 (nodes 1..4000), unique per datacenter and role; part of
+    its addresses. By default the digits at the end of its name, or before its first dot."""
     rack: str = ""
     """Where it stands."""
+    fabrics: dict[str, FabricShape] = Field(default_factory=dict)
+    """Fabrics whose port has another name here than on the datacenter's other machines:
+    {a: {interface: eth1}}."""
 
 
 class EdgeShape(MachineShape):
@@ -85,6 +97,10 @@ def _by_name(value: object) -> object:
     return {name: {} for name in value}
 
 
+Fabrics = Annotated[
+    dict[str, FabricShape],
+    BeforeValidator(_by_name, json_schema_input_type=list[str] | dict[str, FabricShape]),
+]
 Edges = Annotated[
     dict[str, EdgeShape],
     BeforeValidator(_by_name, json_schema_input_type=list[str] | dict[str, EdgeShape]),
@@ -103,9 +119,9 @@ class DatacenterShape(Shape):
     change it."""
     city: str = ""
     """Where it is, for people."""
-    fabrics: list[str] = Field(default_factory=list)
-    """Names of its L2 segments; each machine has a port `fab-NAME` in each. Two are best; one
-    machine alone needs none."""
+    fabrics: Fabrics = Field(default_factory=dict)
+    """Names of its L2 segments; each machine has a port in each: `fab-NAME`, or as it says,
+    {a: {interface: eno1.100}}. Two are best; one machine alone needs none."""
     machines: dict[str, ServerShape] = Field(default_factory=dict)
     """Machines that are edge, node and controller at once, or what `roles` says. A name that
     stands in several of the lists below is such a machine, too."""
@@ -123,14 +139,19 @@ class AggregateShape(Shape):
     prefix: PrefixText
     """At most /24 long for IPv4 and /48 for IPv6: longer ones are filtered in the internet."""
     announce: Annotated[str, *one_of(*AnnouncePolicy)] = AnnouncePolicy.HEALTHY_LOCAL.value
-    """When an edge announces it: healthy-local (a service is healthy in its datacenter),
-    any-healthy (anywhere), or always."""
-    unicast: str = ""
+    """When an edge announces it: healthy-local (services are healthy in its datacenter, or
+    one anywhere if that has no nodes), any-healthy (one anywhere), or always."""
+    unicast: str = said()
     """A datacenter: its instances speak with the internet from addresses of this prefix. Only
     its edges announce it, and always; services get no addresses from it."""
     per_node: int = 0
     """With unicast, for IPv4: so many of its addresses belong to each node, a power of two up
     to 256; by default one. More are needed for services with `egress: own`."""
+    name: str = said()
+    """What services may call it, such as europe; an IPv4 and an IPv6 prefix may share it."""
+    datacenters: list[str] = some()
+    """The only ones that announce it; by default all do. No service gets an address of it
+    that does not name it."""
 
 
 def _as_aggregate(value: object) -> object:
@@ -188,11 +209,30 @@ class TimersShape(Shape):
     5s to 10m, and longer than external BFD needs to find a neighbour gone."""
 
 
+def _for_both(value: object) -> object:
+    """Accept `eno2` for the same name at both ends."""
+    return {"": value} if isinstance(value, str) else value
+
+
+Interfaces = Annotated[
+    dict[str, Annotated[str, Field(min_length=1)]],
+    BeforeValidator(_for_both, json_schema_input_type=str | dict[str, str]),
+]
+
+
 class LinkShape(Shape):
     """A backbone link."""
 
     link: list[str]
-    """The two edges that it connects, of different datacenters."""
+    """The two edges that it connects."""
+    label: str = said()
+    """Tells it from other links between the same two edges, such as south; it is a part of
+    the link's name, EDGE--EDGE:LABEL."""
+    interface: Interfaces = Field(default_factory=dict)
+    """Direct: what the operating system calls the port: one name for both ends, or {fra-e1:
+    eno1.30, ams-e1: bond0.20}. By default bb-EDGE after the edge at the far end, with a label
+    bb-EDGE.LABEL; over 15 characters it is cut and gets digits: say one, or see `pltfrms
+    doctor`."""
     kind: Annotated[str, *one_of(*LinkKind)]
     """What it is made of: direct (a circuit) or wireguard (a tunnel)."""
     capacity: Mbps = default(0, "0Mbit")
@@ -242,7 +282,8 @@ class GuardsShape(Shape):
     """An edge without a default route that knows fewer routes to the outside than this has no
     way back to everybody, which is shown as a problem: a number for each family, or {ipv4: …,
     ipv6: …}; 0 for none. By default half of a full table: 500000 and 100000, and 1 where all
-    aggregates of the family are for documentation, as in labs. It forbids nothing."""
+    aggregates of the family are for documentation, as in labs. It forbids no change; without a
+    way back an edge withdraws."""
     headroom_percent: int = _GUARDS.headroom_percent
     """A change may load what is left at most to this share of its capacity, 1..100."""
     node_prefixes: Annotated[str, *one_of(*NodePrefixes)] = _GUARDS.node_prefixes.value
@@ -270,9 +311,9 @@ class PlatformShape(Shape):
     asn: int
     """Our ASN."""
     aggregates: list[AggregateEntry]
-    """Public prefixes that leave the AS; services get their addresses from them. At least one
-    per address family."""
-    infrastructure: list[InfrastructureText] = Field(default_factory=list)
+    """Public prefixes that leave the AS; services get their addresses from them: one of each
+    address family that there is. One family is enough. A prefix may stand beside its parts."""
+    infrastructure: list[InfrastructureText] = some()
     """Prefixes for our own machines and instances, private or public: IPv4 of /8 to /22
     (default 10.0.0.0/8), or the word no-ipv4; and an IPv6 /48 (by default a unique local one
     made from the platform's name). They cannot change later."""
@@ -284,7 +325,7 @@ class PlatformShape(Shape):
     datacenters: dict[str, DatacenterShape]
     """Sites by name."""
     backbone: list[LinkShape] = Field(default_factory=list)
-    """Links between datacenters."""
+    """Links between edges, of other datacenters or of one."""
     peers: dict[str, PeerShape] = Field(default_factory=dict)
     """Transits, exchanges, private peers and customers by name."""
     peeringdb: FileText = ""

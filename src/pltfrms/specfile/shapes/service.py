@@ -2,11 +2,19 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from pltfrms.model.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.services.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.shapes.shapes import Shape
-from pltfrms.specfile.shapes.units import Bytes, Milliseconds, default, one_of, wrong
+from pltfrms.specfile.shapes.units import (
+    AddressText,
+    Bytes,
+    Milliseconds,
+    default,
+    one_of,
+    some,
+    wrong,
+)
 
 _RUN = Run(process=())
 _PROBE = Probe(kind=ProbeKind.TCP)
@@ -33,11 +41,26 @@ class RunShape(Shape):
     """Time between the polite and the hard end of an instance."""
 
 
-class ReplicasShape(Shape):
-    """How many copies, and where."""
+_Count = Annotated[
+    int, Field(description="Exact number of replicas in the datacenter of this name.")
+]
 
-    per_datacenter: int
-    """Exact number of replicas in each datacenter."""
+
+class ReplicasShape(Shape):
+    """How many copies, and where.
+
+    per_datacenter, a number for each datacenter by name ({fra: 4, ams: 2}), both (the names are
+    exceptions), or total.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, _Count] = Field(init=False)
+
+    per_datacenter: int | None = None
+    """Exact number of replicas in each datacenter that is not named with another one."""
+    total: int | None = None
+    """Exact number in all datacenters, instead: spread evenly, as far as their nodes have room
+    for them. Failures and drains do not change what each of them has."""
     datacenters: list[str] = Field(default_factory=list)
     """Where it runs; by default in every datacenter that has nodes."""
     max_per_node: int = 1
@@ -96,6 +119,15 @@ def _port(value: object) -> object:
     return value
 
 
+def _as_words(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+WordsText = Annotated[
+    list[str], BeforeValidator(_as_words, json_schema_input_type=str | list[str])
+]
+
+
 class ServiceShape(Shape):
     """What to run."""
 
@@ -112,6 +144,12 @@ class ServiceShape(Shape):
     own, or {mode: ..., allow: [...]}. Services and infrastructure they always reach."""
     weight: int = _SERVICE.weight
     """Share of the traffic one instance gets, 1..64."""
+    aggregate: WordsText = some()
+    """Which aggregate its addresses come from, by prefix or name; one of each family at most.
+    By default the first that all datacenters announce."""
+    addresses: list[AddressText] = some()
+    """Exactly what it answers on, instead of addresses that we choose; the first of a family is
+    the main one. It keeps its addresses for life: write the new beside the old to move it."""
     drain: Milliseconds = default(_SERVICE.drain_ms, f"{_SERVICE.drain_ms // 1000}s")
     """Longest time that an instance which is to go keeps serving the connections it has, 0s to
     1h; it goes as soon as there are none."""

@@ -46,6 +46,7 @@ _AS_SET = re.compile(
 )
 _COMMUNITY = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10}){1,2}\Z")
 _MOMENTS = "2030-01-31 or 2030-01-31T18:00:00Z"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 _ADDRESS_MARKS = frozenset("%;{} \t\r\n")
 """Never part of an address; `%` would smuggle free text into configurations."""
@@ -124,6 +125,16 @@ Mbps = Annotated[
 def default(value: int, text: str) -> Any:
     """Return a field with a default; editors are shown the text that means the same."""
     return Field(default=value, json_schema_extra={"default": text})
+
+
+def some() -> Any:
+    """Return a list that may be left out, but not be empty: that would not mean none."""
+    return Field(default_factory=list, min_length=1)
+
+
+def said() -> Any:
+    """Return a text that may be left out, but not be empty."""
+    return Field(default="", min_length=1)
 
 
 def _address(value: object, read: Callable[[str], _T], example: str) -> _T:
@@ -235,6 +246,12 @@ def _community(value: object) -> tuple[int, ...]:
     return tuple(int(part) for part in value.split(":"))
 
 
+def _community_word(value: object) -> tuple[int, ...] | str:
+    if isinstance(value, str) and _NAME.match(value):
+        return value
+    return _community(value)
+
+
 def _moment(value: object) -> int:
     if not isinstance(value, str):
         raise wrong(f"must be a date or a time, not {value!r}", f"such as {_MOMENTS}")
@@ -267,6 +284,11 @@ CommunityText = Annotated[
     tuple[int, ...],
     PlainValidator(_community),
     WithJsonSchema({"type": "string", "examples": ["64511:100", "64511:1:2"]}),
+]
+CommunityWord = Annotated[
+    tuple[int, ...] | str,
+    PlainValidator(_community_word),
+    WithJsonSchema({"type": "string", "examples": ["64511:100", "64511:1:2", "no-us"]}),
 ]
 Moment = Annotated[
     int,

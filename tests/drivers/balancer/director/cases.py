@@ -9,7 +9,7 @@ from pltfrms.drivers.balancer.director.model import (
     Action,
     Home,
 )
-from pltfrms.model.balancer import ROWS
+from pltfrms.model.running.balancer import ROWS
 from tests.drivers.balancer.director.packets import (
     ACK,
     ANOTHER_MAC,

@@ -25,7 +25,7 @@ from pltfrms.drivers.kernel.bpf import (
 )
 from pltfrms.drivers.kernel.elf import ObjectFile
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.model.balancer import CHANCES, ROWS
+from pltfrms.model.running.balancer import CHANCES, ROWS
 
 OBJECT = Path(director.__file__).parent / "director.bpf.o"
 PROGRAMS = ("outside", "outside_l3", "inside", "inside_l3", "instance_in", "instance_out")

@@ -11,7 +11,7 @@ from pltfrms.drivers.balancer import director
 from pltfrms.drivers.balancer.director.model import MAX_HOPS, next_candidate
 from pltfrms.drivers.balancer.director.packet import CutOffError, flow_of
 from pltfrms.drivers.balancer.maps import COUNTERS
-from pltfrms.model.balancer import CHANCES
+from pltfrms.model.running.balancer import CHANCES
 from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.packets import CLIENT4, icmp, ip4, ip6, key, tcp
 from tests.drivers.balancer.director.world import Case, machine, model

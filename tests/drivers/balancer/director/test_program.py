@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.drivers.balancer.director.model import Fate, Maps
-from pltfrms.model.balancer import CHANCES, ROWS
+from pltfrms.model.running.balancer import CHANCES, ROWS
 from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.kernel import (
     Counts,

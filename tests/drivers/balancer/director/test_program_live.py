@@ -26,7 +26,7 @@ import pytest
 from pltfrms.drivers.balancer.director.model import Home, Served, encapsulate
 from pltfrms.drivers.balancer.maps import COUNTERS
 from pltfrms.drivers.kernel.bpf import Side
-from pltfrms.model.balancer import ROWS, HookKind
+from pltfrms.model.running.balancer import ROWS, HookKind
 from pltfrms.planner.balancing.flow_hash import flow_hash
 from tests.drivers.balancer.director.cases import CASES
 from tests.drivers.balancer.director.kernel import Counts, Kernel, attach, counted, packed_table

@@ -18,7 +18,7 @@ from pltfrms.drivers.balancer.director.model import (
     encapsulate,
 )
 from pltfrms.drivers.balancer.director.packet import PacketFlow
-from pltfrms.model.balancer import ENCAPSULATED_MARK, ROWS, HookKind
+from pltfrms.model.running.balancer import ENCAPSULATED_MARK, ROWS, HookKind
 from pltfrms.planner.balancing.flow_hash import flow_hash, flow_row
 from tests.drivers.balancer.director.packets import (
     BARE4,

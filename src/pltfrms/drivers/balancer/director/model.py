@@ -29,7 +29,7 @@ from pltfrms.drivers.balancer.director.packet import (
     read_flow,
     read_ip,
 )
-from pltfrms.model.balancer import ENCAPSULATED_MARK, ROWS, HookKind
+from pltfrms.model.running.balancer import ENCAPSULATED_MARK, ROWS, HookKind
 
 LABEL: Final = 0xD1E00
 """Flow label of outer packets; the last bits count hops: see `next_candidate`."""

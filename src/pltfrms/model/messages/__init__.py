@@ -1,0 +1,1 @@
+"""What travels between command line, agents, controllers and store."""

@@ -1,0 +1,1 @@
+"""The operator's network as it is written, and what follows from it alone."""

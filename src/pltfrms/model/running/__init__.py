@@ -1,0 +1,1 @@
+"""What is decided, what was observed, and what a machine is made of."""

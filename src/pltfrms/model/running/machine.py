@@ -1,0 +1,162 @@
+"""What one machine is made of: kernel routes, network devices, instances, sessions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from pltfrms.model.addresses import Interface, Prefix
+
+MAIN_TABLE = 254
+SERVICE_TABLE = 100
+"""Kernel table of a node: prefixes of healthy local services; BIRD announces them."""
+AGGREGATE_TABLE = 101
+"""Kernel table of an edge: aggregates to announce outside."""
+LOCAL_TABLE = 102
+"""Kernel table of an edge, filled by BIRD: service prefixes served in this datacenter."""
+REMOTE_TABLE = 103
+"""Kernel table of an edge, filled by BIRD: service prefixes served in others."""
+ELSEWHERE_TABLE = 104
+"""Kernel table of an edge, filled by BIRD: aggregates that other datacenters announce, and the
+IPv4 loopbacks of their edges, as far as it hears of them."""
+INSTANCE_TABLE = 105
+"""Kernel table of edges and nodes, filled by BIRD: ready instances of this datacenter, as
+/128s whose metric is state x 1000 + weight (`model.running.balancer`)."""
+PROTO_BIRD = 12
+"""Protocol number of the kernel routes that BIRD puts."""
+PROTO_ACTIVE = 181
+PROTO_DRAINING = 182
+PROTO_BACKUP = 183
+PROTO_REACHABLE = 184
+"""Protocol numbers of the kernel routes that our agents own. The last one is for unicast
+addresses of instances that must be reached, but not be sent flows of their service."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Nexthop:
+    """Where a route leads."""
+
+    device: str
+    via: IPv6Address | None = None
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A kernel route; without nexthops it is `unreachable`."""
+
+    prefix: Prefix
+    table: int
+    proto: int
+    metric: int
+    nexthops: tuple[Nexthop, ...] = ()
+
+
+def told_defaults(routes: Iterable[Route]) -> set[int]:
+    """Return the IP versions whose default route edges tell, by the main table of a node.
+
+    One of the operating system (for its management) leads to no client.
+    """
+    return {
+        route.prefix.version
+        for route in routes
+        if not route.prefix.prefixlen and route.nexthops and route.proto == PROTO_BIRD
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A policy rule `pref N lookup TABLE`, for IPv4 and IPv6."""
+
+    preference: int
+    table: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """What a network device of the machine must look like."""
+
+    name: str
+    addresses: tuple[Interface, ...] = ()
+    """Must be there; others of ours (same scope, not in this list) are left alone."""
+    mtu: int = 0
+    """0: whatever it is."""
+    mtu_needed: int = 0
+    """What is below is a complaint, and left as it is: the operator's switches decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkState:
+    """The part of the machine's network that is ours, apart from routes."""
+
+    devices: tuple[DeviceState, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """(path below /proc/sys with `/`, value)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """From which addresses an instance speaks with the internet."""
+
+    addresses: tuple[Interface, ...] = ()
+    """Go to its `eth0`, and are the source of what leaves; at most one per family."""
+    inside: tuple[Prefix, ...] = ()
+    """To these it speaks from its unicast addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSpec:
+    """All that is needed to start an instance; variables are substituted already."""
+
+    allocation: str
+    process: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    device: str
+    """Host side of its veth, unique on the machine, such as `i7` for slot 7."""
+    service_addresses: tuple[Interface, ...]
+    """Go to its `lo`."""
+    unicast_addresses: tuple[Interface, ...]
+    """Go to its `eth0`, with default routes via fe80::1."""
+    cpu: float
+    memory_bytes: int
+    stop_grace_ms: int
+    outgoing: Outgoing | None = None
+    """Can change while it runs, so it is no part of its fingerprint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A running instance, as found on the machine (also after an agent restart)."""
+
+    allocation: str
+    pid: int
+    """Of its init process, in the machine's pid namespace; killing it ends everything."""
+    device: str
+    fingerprint: str
+    """Of the InstanceSpec it was started from (`InstanceSpec` fields hashed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BfdState:
+    """One BFD session of BIRD."""
+
+    address: str
+    """Of the other end."""
+    interface: str
+    up: bool
+    since: str
+    """As BIRD writes it: another one whenever the session went down or came up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpState:
+    """One BGP protocol of BIRD."""
+
+    name: str
+    up: bool
+    detail: str
+    imported: int = 0
+    exported: int = 0
+    filtered: int = 0
+    """Routes accepted, announced, and refused now."""

@@ -1,0 +1,262 @@
+"""What is decided: allocations, steps, and the reason of each decision."""
+
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from typing import Any, Literal
+
+from pltfrms.model.addresses import Prefix, prefixes_of
+from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.services.service import Service
+
+
+class Reason(StrEnum):
+    """Why a decision was taken. One enum for CLI, log, metric label, UI and tests."""
+
+    # placing and stopping
+    NEW_REPLICA = "new-replica"
+    NODE_LOST = "node-lost"
+    NODE_REMOVED = "node-removed"
+    NODE_DRAINED = "node-drained"
+    NEW_VERSION = "new-version"
+    SPREAD = "spread"
+    SERVICE_DELETED = "service-deleted"
+    SCALED_DOWN = "scaled-down"
+    DATACENTER_LEFT = "datacenter-left"
+    REPLACEMENT_READY = "replacement-ready"
+    NOT_NEEDED_ANY_MORE = "not-needed-any-more"
+    # why nothing can be placed
+    NO_NODE_WITHIN_SPREAD = "no-node-within-spread"
+    NO_CAPACITY = "no-capacity"
+    NO_NODE_IN_CONTACT = "no-node-in-contact"
+    ALL_DRAINED = "all-drained"
+    MASS_LOSS = "mass-loss"
+    NODE_UNHEARD = "node-unheard"
+    # aggregates
+    LOCAL_SERVICE = "local-service"
+    NO_LOCAL_SERVICE = "no-local-service"
+    REMOTE_SERVICE = "remote-service"
+    NO_SERVICE = "no-service"
+    POLICY_ALWAYS = "policy-always"
+    UNICAST = "unicast"
+    WAITING = "waiting"
+    UNKNOWN_KEEP = "unknown-keep"
+    LAST_ANNOUNCER = "last-announcer"
+    ISOLATED = "isolated"
+    NO_WAY_BACK = "no-way-back"
+    LITTLE_WAY_BACK = "little-way-back"
+    FLAPPING = "flapping"
+    FROZEN = "frozen"
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.NEW_REPLICA: "the spec wants this replica and nothing runs it",
+    Reason.NODE_LOST: "its node is out of contact",
+    Reason.NODE_REMOVED: "its node is not in the platform any more",
+    Reason.NODE_DRAINED: "its node is drained",
+    Reason.NEW_VERSION: "the service has a newer version",
+    Reason.SPREAD: "the replicas were uneven over the nodes",
+    Reason.SERVICE_DELETED: "the service was deleted",
+    Reason.SCALED_DOWN: "the spec wants fewer replicas",
+    Reason.DATACENTER_LEFT: "the spec does not name this datacenter any more",
+    Reason.REPLACEMENT_READY: "its replacement is ready",
+    Reason.NOT_NEEDED_ANY_MORE: "the allocation it was to replace is healthy again",
+    Reason.NO_NODE_WITHIN_SPREAD: "every node in contact already runs as many as allowed",
+    Reason.NO_CAPACITY: "no node has enough room for it",
+    Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
+    Reason.ALL_DRAINED: "every node of the datacenter that is in contact is drained",
+    Reason.MASS_LOSS: "more than half of the datacenter's nodes are out of contact at once",
+    Reason.NODE_UNHEARD: "whether a node lives is not known, so nothing of it is moved",
+    Reason.LOCAL_SERVICE: "services are healthy in this datacenter",
+    Reason.NO_LOCAL_SERVICE: "too few services are healthy in this datacenter",
+    Reason.REMOTE_SERVICE: "services are reachable in another datacenter",
+    Reason.NO_SERVICE: "no service is reachable anywhere",
+    Reason.POLICY_ALWAYS: "the policy says always",
+    Reason.UNICAST: "instances here speak with the internet from it",
+    Reason.WAITING: "the condition has not lasted long enough to act on",
+    Reason.UNKNOWN_KEEP: "the condition is not known now, so nothing is changed",
+    Reason.LAST_ANNOUNCER: "no other datacenter announces it, so it stays whatever the health",
+    Reason.ISOLATED: "this edge reaches no other machine of ours",
+    Reason.NO_WAY_BACK: "this edge has no way back: neither a default route nor a full table",
+    Reason.LITTLE_WAY_BACK: "this edge has few ways back, or none that is seen, which alone is"
+    " no reason to withdraw it here",
+    Reason.FLAPPING: "it was withdrawn too often lately and has to wait",
+    Reason.FROZEN: "an operator has frozen the network",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A replica bound to a node. Never changes: a move is a new allocation."""
+
+    id: str
+    """`SERVICE.DATACENTER.REPLICA-NUMBER`, such as `web.fra.1-3`."""
+    service: str
+    datacenter: str
+    replica: int
+    """From 1 to the number that the service wants in the datacenter."""
+    number: int
+    """Counts the allocations of this replica, from 1."""
+    node: str
+    slot: int
+    """Unique on the node, 1..254; gives the instance its unicast addresses."""
+    version: int
+    """Version of the service that it runs."""
+    reason: Reason
+    replaces: str = ""
+    """Id of the allocation that may stop once this one is ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastNumber:
+    """What is left of the allocations of a replica: no later one may have their number."""
+
+    replica: str
+    """`SERVICE.DATACENTER.REPLICA`."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Start an allocation."""
+
+    allocation: Allocation
+    reason: Reason
+    action: Literal["place"] = "place"
+    """Tells the two kinds of step apart in JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Stop an allocation and forget it."""
+
+    allocation: Allocation
+    reason: Reason
+    action: Literal["stop"] = "stop"
+
+
+Step = Place | Stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A wish that cannot be fulfilled now."""
+
+    about: str
+    """Such as `web.fra.2`."""
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to change, in this order; made from one snapshot, leaves no choice to the executor.
+
+    Every prefix of `steps` is safe: stop anywhere, plan again, it converges.
+    """
+
+    revision: int
+    steps: tuple[Step, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What is placed on a node."""
+
+    node: str
+    services: tuple[int, ...] = ()
+    """Ids, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """A service that edges accept from a node: it is placed there, or was until lately."""
+
+    node: str
+    id: int
+    """Of the service."""
+    prefix4: IPv4Network | None
+    prefix6: IPv6Network | None
+    drain_ms: int = 0
+    """How long an instance of it may go on without its allocation."""
+    left_at: float | None = None
+    """Since when (monotonic seconds) it is not placed there any more; None: it is."""
+    more: tuple[Prefix, ...] = ()
+
+    @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Every /32 and /128 of the service."""
+        return prefixes_of(self.prefix4, self.prefix6, self.more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetParts:
+    """A target without its platform, which is most of it and changes least."""
+
+    machine: str
+    generation: int
+    """The commit revision it was made from; 0 for the bootstrap target of a machine that has
+    never met a controller."""
+    made_of: str = ""
+    """Fingerprint of all that it is made of: while it stays the same, so does what the machine
+    is to be, whatever was committed. Empty: not known."""
+    platform_revision: int = 0
+    """Of the last commit that changed the platform; 0: not known."""
+    interventions: Interventions = field(default_factory=Interventions)
+    services: tuple[Service, ...] = ()
+    """On nodes those that have an allocation here; on edges all, without what only nodes need
+    to know of them."""
+    allocations: tuple[Allocation, ...] = ()
+    """Of this machine."""
+    balanced: tuple[BalancedService, ...] = ()
+    """All services, as far as the director must know them; on edges and nodes."""
+    guests: tuple[IPv6Address, ...] = ()
+    """On nodes, while clients are led from one datacenter to another: all instances of other
+    datacenters, which have the connections that clients bring with them."""
+    placed: tuple[Placed, ...] = ()
+    """All nodes of the datacenter, on edges whose nodes may announce only what is placed on
+    them; else, and if nobody has said it yet, empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(TargetParts):
+    """What one machine is to be made, now. An agent refuses a lower generation."""
+
+    platform: Platform
+
+    def news(self, known: int) -> "TargetNews":
+        """Return it for a machine that has the platform of revision `known`; 0: it has none."""
+        whole = not known or known != self.platform_revision
+        platform = self.platform if whole else None
+        return TargetNews(**_parts(self), platform=platform)
+
+    def plain(self) -> "Target":
+        """Return it for an agent of a release that had no fingerprints."""
+        return replace(self, made_of="", platform_revision=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetNews(TargetParts):
+    """A target on its way to a machine that said what it has."""
+
+    platform: Platform | None = None
+    """None: as the machine has it already."""
+
+    def target(self, current: Target) -> Target | None:
+        """Return the target for who has `current`; None if it has another platform."""
+        platform = self.platform
+        if platform is None and self.platform_revision == current.platform_revision:
+            platform = current.platform
+        return Target(**_parts(self), platform=platform) if platform else None
+
+
+def _parts(parts: TargetParts) -> dict[str, Any]:
+    return {each.name: getattr(parts, each.name) for each in fields(TargetParts)}

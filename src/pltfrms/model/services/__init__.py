@@ -1,0 +1,1 @@
+"""What is to run, and what a service needs of the network."""

@@ -1,0 +1,90 @@
+"""Guards of machines that leave the platform: what they carry is moved away first. Pure.
+
+A machine that is taken out at once is forgotten by its neighbours while clients still use it:
+connections to its instances end, and an edge goes on announcing to neighbours of its own until
+it finds itself alone. One that nobody hears any more carries nothing that could be moved.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.running.state import Contact, Snapshot
+
+
+def judge_removals(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, ...]:
+    """Return what speaks against taking out the machines that `after` does not have.
+
+    To give a machine another name is to take it out, too. `now_ms` is Unix time.
+    """
+    left = {machine.name for machine in after.platform.machines}
+    gone = [
+        machine
+        for machine in before.platform.managed
+        if machine.name not in left and before.contact(machine.name) is not Contact.LOST
+    ]
+    if not gone:
+        return ()
+    carried = Counter(each.node for each in before.allocations.values())
+    staying = {
+        machine.datacenter
+        for machine in before.platform.managed
+        if machine.name in left and machine.has(Role.NODE)
+    }
+    return tuple(
+        Verdict(guard=Guard.MAINTENANCE_LOCK, about=f"machine/{machine.name}", sentence=why)
+        for machine in gone
+        for why in (
+            *_as_edge(before, machine, now_ms),
+            *_as_node(
+                before,
+                machine,
+                now_ms,
+                carried=carried[machine.name],
+                alone=machine.datacenter not in staying,
+            ),
+        )
+    )
+
+
+def _as_edge(before: Snapshot, edge: Machine, now_ms: int) -> Iterator[str]:
+    drains = before.interventions
+    is_open = [
+        name
+        for name, (peer, session) in zip(
+            before.platform.session_names(edge.name),
+            before.platform.sessions_of(edge.name),
+            strict=True,
+        )
+        if drains.drain_of(peer.name, edge, session.interface, now_ms)
+        is not DrainPhase.WITHDRAWN
+    ]
+    if is_open:
+        yield (
+            f"{_count(len(is_open), 'session')} of it with the outside would be left open:"
+            f" drain it first, `pltfrms edge drain {edge.name}`"
+        )
+
+
+def _as_node(
+    before: Snapshot, node: Machine, now_ms: int, *, carried: int, alone: bool
+) -> Iterator[str]:
+    """Yield what speaks against it; a node that leaves its datacenter none never gets empty."""
+    drained = any(
+        drain.datacenter == node.datacenter and drain.holds(now_ms)
+        for drain in before.interventions.drains
+    )
+    if carried and not drained and node.has(Role.NODE):
+        how = (
+            f"its datacenter keeps no other node, so drain that first,"
+            f" `pltfrms datacenter drain {node.datacenter}`"
+            if alone
+            else f"drain it first, `pltfrms node drain {node.name}`, until it is empty"
+        )
+        yield f"{_count(carried, 'instance')} on it would lose connections: {how}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,47 @@
+"""Variables of a service that have no value on a platform."""
+
+from collections.abc import Iterator
+
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import ServiceSpec
+from pltfrms.specfile.findings import Finding, Where
+
+
+def check_variables(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Find variables without which no instance can be started."""
+    if platform.infrastructure4 is None:
+        for where, row in _uses(spec, "address4"):
+            what = "${pltfrms.address4} has no value: the infrastructure has no IPv4"
+            hint = "take ${pltfrms.address6}, or ${pltfrms.prefix4} of the service"
+            yield Finding(where, what, hint, row=row)
+
+
+def variable_notes(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Yield where the prefix of a family is used that the service has not got."""
+    for family, other in ((4, 6), (6, 4)):
+        if family in _families(spec, platform):
+            continue
+        for where, row in _uses(spec, f"prefix{family}"):
+            what = f"${{pltfrms.prefix{family}}} is empty: the service has no IPv{family}"
+            hint = f"right if the program can do with nothing; else ${{pltfrms.prefix{other}}}"
+            yield Finding(where, what, hint, row=row)
+
+
+def _families(spec: ServiceSpec, platform: Platform) -> set[int]:
+    """Return the families in which a service would have an address."""
+    if spec.addresses:
+        return {address.version for address in spec.addresses}
+    return {each.prefix.version for each in platform.service_aggregates}
+
+
+def _uses(spec: ServiceSpec, variable: str) -> Iterator[tuple[Where, int]]:
+    """Yield every use of a variable, with the line inside its text."""
+    texts: list[tuple[Where, str]] = [
+        *((("run", "process", n), text) for n, text in enumerate(spec.run.process)),
+        *((("run", "files", name), text) for name, text in spec.run.files),
+        *((("run", "environment", name), text) for name, text in spec.run.environment),
+    ]
+    word = f"${{pltfrms.{variable}}}"
+    for where, text in texts:
+        if word in text:
+            yield where, text.count("\n", 0, text.index(word))
