@@ -87,9 +87,7 @@ class Site:
         self._directory, self._watched = directory, watched
         self.platform = _make_platform(directory, machines)
         self._names = [each.name for each in self.platform.machines_of(Role.CONTROLLER)]
-        for each in self.platform.machines_of(Role.CONTROLLER):
-            address = self.platform.loopback6(each)
-            _run("ip", "address", "add", f"{address}/128", "dev", "lo")
+        add_addresses([str(self.platform.loopback6(each)) for each in self.platform.managed])
         self._members = [self._start_member(name) for name in self._names]
         self.controllers = {name: self.start(name) for name in self._names[:controllers]}
         edges = self.platform.machines_of(Role.EDGE)
@@ -419,6 +417,12 @@ def _cpu_seconds(pid: int) -> float:
 def _rss_mib(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def add_addresses(addresses: Sequence[str]) -> None:
+    """Give addresses to this machine."""
+    lines = "".join(f"address add {each}/128 dev lo\n" for each in addresses)
+    subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
 
 
 def _run(*words: str) -> None:

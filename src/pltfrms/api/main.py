@@ -16,7 +16,8 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from pltfrms.api.app import make_app
+from pltfrms.api.app import doors_of, make_app
+from pltfrms.api.connections import IDLE_SECONDS, allow_descriptors, bounded_by
 from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
 from pltfrms.controller.loop import Apart, Controller
 from pltfrms.controller.operations import Operations
@@ -147,13 +148,17 @@ async def _answer(server: uvicorn.Server, address: str, local: socket.socket) ->
 
 
 def _make_server(operations: Operations) -> uvicorn.Server:
+    doors = doors_of(operations, allow_descriptors())
     config = uvicorn.Config(
-        make_app(operations, GlassClient(), SshSignatures()),
+        make_app(operations, GlassClient(), SshSignatures(), doors),
+        http=bounded_by(doors.connections),
+        ws="none",
         log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",
         backlog=_BACKLOG,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     return uvicorn.Server(config)
