@@ -425,7 +425,8 @@ def add_addresses(addresses: Sequence[str]) -> None:
     subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
 
 
-def _run(*words: str) -> None:
+def run(*words: str) -> None:
+    """Run a command that must succeed."""
     subprocess.run(words, check=True)
 
 
@@ -457,7 +458,7 @@ def main() -> None:
     asked = parser.parse_args()
 
     async def scenario() -> None:
-        _run("ip", "link", "set", "lo", "up")
+        run("ip", "link", "set", "lo", "up")
         with running(asked.machines, asked.controllers, watched=asked.slices) as site:
             bench = Bench(
                 site, asked.seconds, asked.replicas_per_node, rest_alone=asked.rest_alone

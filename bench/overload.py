@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.controller import Site, add_addresses, running
+from bench.controller import Site, add_addresses, run, running
 from bench.rig import machine_words
 from pltfrms.model.network.topology import CONTROLLER_PORT, Role
 from pltfrms.model.running.state import Contact, Snapshot
@@ -190,6 +190,7 @@ def main() -> None:
     asked = parser.parse_args()
 
     async def scenario() -> None:
+        run("ip", "link", "set", "lo", "up")
         add_addresses([_network(number) for number in range(_NETWORKS)])
         with running(asked.machines, 1, watched=False) as site:
             site.wait("contact", _all_present, 120)
