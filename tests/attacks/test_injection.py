@@ -280,3 +280,9 @@ def test_what_cannot_be_written_or_counted_is_refused_in_its_line(
     with pytest.raises(SpecError) as caught:
         load_platform(path)
     assert (line, True) in {(each.line, says in each.what) for each in caught.value.problems}
+
+
+def test_a_service_with_endless_cores_is_refused() -> None:
+    run = replace(SERVICE.run, cpu=1e308)
+    problems = check_service(replace(SERVICE, run=run), PLATFORM)
+    assert ("run.cpu", "is more than 1000000") in {(each.where, each.what) for each in problems}

@@ -11,12 +11,11 @@ from pltfrms.model.addresses import Address, Prefix, contains, scope_of
 from pltfrms.model.network.asns import AS_TRANS, LAST_ASNS
 from pltfrms.model.network.topology import SECTIONS, Machine, Platform
 from pltfrms.model.network.traffic import Community
+from pltfrms.model.services.replicas import CORES_MAX
 
 _ROUTABLE6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
 """Global unicast addresses (RFC 4291) and unique local ones (RFC 4193)."""
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
-CORES_MAX = 1_000_000
-"""More than any machine has, and few enough to count with."""
 Where = tuple[str | int, ...]
 """Path inside a document: keys and list indexes from 0."""
 
