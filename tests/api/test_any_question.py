@@ -138,7 +138,9 @@ def document() -> dict[str, Any]:
     return DOCUMENT
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 @given(data=st.data())
 def test_any_question_is_answered_and_changes_nothing_when_refused(data: st.DataObject) -> None:
     asked = data.draw(st.lists(questions(document()), min_size=5, max_size=25))

@@ -225,7 +225,7 @@ def places(file: str) -> list[tuple[str, Callable[[str], object]]]:
 
 
 @pytest.mark.parametrize("file", ["platform.yaml", "web.yaml"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_a_file_with_any_text_is_read_or_refused_with_file_and_line(
     file: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
