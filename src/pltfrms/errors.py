@@ -5,6 +5,7 @@ PltfrmsError                 exit  HTTP
 │   ├── SpecError               2   422   a spec file is wrong; carries every problem found
 │   └── TooLargeError           2   413   a request is larger than any sound one
 ├── NotFoundError               2   404   the named thing does not exist
+├── ForbiddenError              4   403   who asks may not do that
 ├── ConflictError               4   409   the world changed since the caller looked
 │   └── TwoPeopleError          4   409   a second operator must approve it
 ├── UnavailableError            5   503   somebody we need does not answer; nothing was changed
@@ -78,6 +79,13 @@ class NotFoundError(PltfrmsError):
 
     exit_code = 2
     status_code = 404
+
+
+class ForbiddenError(PltfrmsError):
+    """Who asks may not do that, or does not show who it is."""
+
+    exit_code = 4
+    status_code = 403
 
 
 class ConflictError(PltfrmsError):

@@ -14,6 +14,14 @@ from pltfrms.drivers.wireguard.ports import TunnelDriver
 from pltfrms.drivers.workload.ports import Prober, Workload
 
 
+class CertificateKeeper(Protocol):
+    """Who keeps this machine's certificate young."""
+
+    async def look(self) -> None:
+        """Renew it if it is time; whatever it raises is why it cannot be."""
+        ...
+
+
 class Archive(Protocol):
     """Where BIRD keeps what the outside said to us."""
 
@@ -51,3 +59,5 @@ class World:
     """What the kernel has counted on the machine's network devices, by name; or OSError."""
     frozen_here: Callable[[], bool]
     """Whether somebody on this machine has frozen it, with or without controllers."""
+    certificate: CertificateKeeper | None = None
+    """None: this machine has no identity, and speaks plainly."""

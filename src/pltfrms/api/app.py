@@ -14,13 +14,16 @@ from pltfrms.api.bodies import JSON, body_of, json_of
 from pltfrms.api.callers import Callers
 from pltfrms.api.connections import OF_STRANGERS, Connections
 from pltfrms.api.glass import add_glass_routes
+from pltfrms.api.guarding import Guarded, require_own
 from pltfrms.api.hiding import without_passwords
+from pltfrms.api.identity import add_identity_routes
 from pltfrms.api.lanes import Doors, Lanes
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.refusals import refusal
 from pltfrms.api.requests import add_request_routes
 from pltfrms.api.shares import Shares
 from pltfrms.codec import decode, encode
+from pltfrms.controller.identities import Identities
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass.client import Glass
@@ -54,11 +57,13 @@ def make_app(
     glass: Glass | None = None,
     signatures: Signatures | None = None,
     doors: Doors | None = None,
+    identities: Identities | None = None,
 ) -> FastAPI:
     """Return the application that answers for one controller.
 
     Without glass not for routes, and without signatures not for change requests. Who may ask
-    how much, `doors` say; without them, doors of its own.
+    how much, `doors` say; without them, doors of its own. With identities, who comes by TLS
+    may ask only what is his.
     """
     app = FastAPI(
         title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
@@ -74,6 +79,9 @@ def make_app(
         add_balancer_routes(app, operations, glass)
     if signatures:
         add_request_routes(app, Requests(operations, signatures))
+    if identities:
+        add_identity_routes(app, identities)
+        app.add_middleware(Guarded, identities=identities)
     return app
 
 
@@ -85,10 +93,14 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         """Note that a machine lives."""
         text = await request.body()
         try:
-            taken = await operations.heartbeat(decode(Heartbeat, text))
+            beat = decode(Heartbeat, text)
         except UsageError:
-            taken = await operations.heartbeat_unread(decode(UnreadHeartbeat, text))
-        return json_of(taken)
+            unread = decode(UnreadHeartbeat, text)
+            sources = (event.source for event in unread.events)
+            require_own(request, str(unread.status.get("machine")), *sources)
+            return json_of(await operations.heartbeat_unread(unread))
+        require_own(request, beat.status.machine, *(event.source for event in beat.events))
+        return json_of(await operations.heartbeat(beat))
 
     @app.get("/v1/targets/{machine}")
     async def target(

@@ -18,6 +18,7 @@ import uvicorn
 
 from pltfrms.api.app import doors_of, make_app
 from pltfrms.api.connections import IDLE_SECONDS, allow_descriptors, bounded_by
+from pltfrms.api.serving import ControllerIdentity, Server, make_identity
 from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
 from pltfrms.controller.loop import Apart, Controller
 from pltfrms.controller.operations import Operations
@@ -25,6 +26,7 @@ from pltfrms.drivers.aside import Forked
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass.client import GlassClient
 from pltfrms.drivers.glass.origins import OriginClient
+from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.operators.signatures import SshSignatures
@@ -57,12 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     standard = Directories()
     parser = argparse.ArgumentParser(prog="pltfrms controller run", description=__doc__)
     parser.add_argument("--config", type=Path, default=standard.config, help="directory")
+    parser.add_argument("--state", type=Path, default=standard.state, help="directory")
     parser.add_argument("--runtime", type=Path, default=standard.runtime, help="directory")
     arguments = parser.parse_args(argv)
     log_to_stderr()
     try:
         platform, name = _read_config(arguments.config)
-        asyncio.run(_serve(platform, name, arguments.runtime))
+        asyncio.run(_serve(platform, name, arguments.runtime, IdentityFile(arguments.state)))
     except PltfrmsError as error:
         _log.error("cannot run", error=str(error))
         return error.exit_code
@@ -85,7 +88,7 @@ def _read_config(config: Path) -> tuple[Platform, str]:
     return platform, name
 
 
-async def _serve(platform: Platform, name: str, runtime: Path) -> None:
+async def _serve(platform: Platform, name: str, runtime: Path, identity: IdentityFile) -> None:
     """Run the loop and the API until a signal, or until the loop breaks."""
     endpoints = etcd_endpoints(platform, name)
     store = EtcdStore(endpoints)
@@ -100,10 +103,12 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
         jitter,
         apart=Apart(lease_store=lease_store, aside=Forked(), members=members),
     )
-    server = _make_server(Operations(controller, OriginClient()))
+    known = make_identity(controller, identity, jitter) if identity.there else None
+    end = known.end if known else None
+    server = _make_server(Operations(controller, OriginClient(tls=end)), known)
     address = str(platform.loopback6(platform.machine(name)))
     with _stopped_by_signals(server), _unix_socket(runtime / SOCKET_NAME) as local:
-        loop = asyncio.create_task(controller.run())
+        loop = asyncio.create_task(_run(controller, known))
         serving = asyncio.create_task(_answer(server, address, local))
         collecting = asyncio.create_task(collect_garbage())
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -121,6 +126,13 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
     _log.info("controller ends", name=name)
 
 
+async def _run(controller: Controller, known: ControllerIdentity | None) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(controller.run())
+        if known:
+            group.create_task(known.run())
+
+
 async def collect_garbage() -> None:
     """Let the collector look at all that we know rarely: that takes long, and finds little.
 
@@ -134,7 +146,7 @@ async def collect_garbage() -> None:
         gc.collect()
 
 
-async def _answer(server: uvicorn.Server, address: str, local: socket.socket) -> None:
+async def _answer(server: Server, address: str, local: socket.socket) -> None:
     """Answer on the machine's address and on the local socket until told to stop."""
     while not server.should_exit:
         try:
@@ -147,10 +159,12 @@ async def _answer(server: uvicorn.Server, address: str, local: socket.socket) ->
             await server.serve(sockets=[public, local])
 
 
-def _make_server(operations: Operations) -> uvicorn.Server:
+def _make_server(operations: Operations, known: ControllerIdentity | None) -> Server:
     doors = doors_of(operations, allow_descriptors())
+    identities = known.identities if known else None
+    glass = GlassClient(tls=known.end if known else None)
     config = uvicorn.Config(
-        make_app(operations, GlassClient(), SshSignatures(), doors),
+        make_app(operations, glass, SshSignatures(), doors, identities),
         http=bounded_by(doors.connections),
         ws="none",
         log_config=None,
@@ -161,7 +175,7 @@ def _make_server(operations: Operations) -> uvicorn.Server:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
-    return uvicorn.Server(config)
+    return Server(config, known.tls if known else None)
 
 
 @contextlib.contextmanager
@@ -183,7 +197,7 @@ def _unix_socket(path: Path) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+def _stopped_by_signals(server: Server) -> Iterator[None]:
     """End `server` at SIGTERM and SIGINT, also before it serves.
 
     While it serves, uvicorn handles them itself; at its end it raises the signal again for

@@ -77,6 +77,13 @@ ENTRIES = {
     "doctor": Entry(
         "pltfrms.cli.machine.doctor", "doctor", "Check ports and system of this machine"
     ),
+    "bootstrap": Entry(
+        "pltfrms.cli.machine.identity", "bootstrap", "Begin a platform on its first controller"
+    ),
+    "machine": Entry(
+        "pltfrms.cli.machine.identity", "machine", "Make tokens with which machines join"
+    ),
+    "join": Entry("pltfrms.cli.machine.identity", "join", "Have this machine join a platform"),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
 }

@@ -1,6 +1,7 @@
 """Which endpoint to ask first, and which next; and that one did not answer. No I/O."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from pltfrms.errors import UsageError
 
@@ -14,8 +15,35 @@ class SilentError(Exception):
         self.sent = sent
 
 
+_ALERTS: Final = {
+    "TLSV1_ALERT_UNKNOWN_CA": "it refuses our certificate, which is of another platform",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it refuses our certificate, which has expired for it",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it refuses our certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refuses our certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate, and we have none",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS: has its machine an identity?",
+}
+"""By what OpenSSL calls them."""
+
+
+CLOSED_BY_TLS: Final = (
+    "it closed the connection without a word; perhaps it refuses our certificate, "
+    "and says in its log why"
+)
+"""asyncio does not send the alert with which a server ends a handshake of TLS 1.3."""
+
+
+def refused_by_tls(error: Exception) -> bool:
+    """Return whether nothing was asked, as one end does not accept the other's certificate."""
+    return bool(getattr(error, "verify_message", "")) or getattr(error, "reason", "") in _ALERTS
+
+
 def sentence_of(error: Exception) -> str:
     """Return what went wrong with a connection."""
+    if message := getattr(error, "verify_message", ""):
+        return f"its certificate is not accepted here: {message}"
+    if alert := _ALERTS.get(str(getattr(error, "reason", ""))):
+        return alert
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 

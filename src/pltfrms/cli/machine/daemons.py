@@ -2,7 +2,7 @@
 
 import click
 
-from pltfrms.cli.shared.options import LazyGroup
+from pltfrms.cli.shared.options import Entry, LazyGroup
 
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -28,7 +28,16 @@ def run_agent(arguments: tuple[str, ...]) -> int:
     return main(list(arguments))
 
 
-@click.group(cls=LazyGroup)
+_CONTROLLER = {
+    "authority": Entry(
+        "pltfrms.cli.machine.identity",
+        "authority",
+        "Let this controller sign certificates for a year",
+    ),
+}
+
+
+@click.group(cls=LazyGroup, entries=_CONTROLLER)
 def controller() -> None:
     """Run a controller.
 
