@@ -12,10 +12,13 @@ from random import Random
 import httpx2
 import uvicorn
 
-from pltfrms.api.app import make_app
+from pltfrms.api.app import doors_of, make_app
+from pltfrms.api.connections import bounded_by
 from pltfrms.api.serving import ControllerIdentity, Server, make_identity
+from pltfrms.controller.identities import IDENTITIES
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
+from pltfrms.controller.state import PREFIX
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.identity.authority import Authority, make_authority
@@ -60,8 +63,15 @@ class Door:
         self.local = socket.socket(socket.AF_UNIX)
         self.local.bind(str(directory / "c.sock"))
         operations = Operations(self.controller)
-        app = make_app(operations, identities=self.known.identities)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        doors = doors_of(operations)
+        app = make_app(operations, doors=doors, identities=self.known.identities)
+        config = uvicorn.Config(
+            app,
+            http=bounded_by(doors.connections),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+        )
         self.server = Server(config, self.known.tls)
 
     @property
@@ -85,7 +95,14 @@ class Door:
 
     async def seen(self) -> None:
         """Wait until what was just written is known."""
-        await asyncio.sleep(0.3)
+        mirrors = {
+            IDENTITIES: self.known.identities._mirror,
+            PREFIX: self.controller._mirror,
+        }
+        for prefix, mirror in mirrors.items():
+            entries = (await self.store.list(prefix)).entries
+            last = max((entry.mod_revision for entry in entries), default=1)
+            await mirror.wait_newer(last - 1)
 
     def signed_at(self, then_ms: int, file: IdentityFile) -> Certified:
         """Return a certificate as it was made at another time, by what was good then."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.drivers.identity.keys import sign_text
-from pltfrms.drivers.identity.tls import client_context, doubting_context
+from pltfrms.drivers.identity.tls import (
+    client_context,
+    doubting_context,
+    server_context,
+    shown_by,
+)
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
-from pltfrms.model.identity.words import (
-    controllers_server_name,
-)
+from pltfrms.model.identity.words import controllers_server_name, machine_server_name
 from pltfrms.model.messages.api import Event, Heartbeat
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
@@ -224,6 +228,30 @@ def test_a_machine_that_answers_as_a_controller_is_not_believed(tmp_path: Path) 
         await agent.close()
 
     serve(tmp_path, story)
+
+
+def test_a_machine_that_is_called_as_its_host_is_answers_by_that_name(tmp_path: Path) -> None:
+    name = "Node-7.rack3.-x.fra.example.net"
+    office = Office(PLATFORM.name, time.time_ns() // 1_000_000)
+    file = office.identity(tmp_path, name)
+    server = server_context(file, lambda _why: None, required=True)
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(repr(shown_by(writer.get_extra_info("peercert"))).encode())
+        writer.close()
+
+    async def run() -> bytes:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server) as serving:
+            reader, writer = await asyncio.open_connection(
+                *serving.sockets[0].getsockname()[:2],
+                ssl=client_context(file),
+                server_hostname=machine_server_name(PLATFORM.name, name),
+            )
+            text = await reader.read()
+            writer.close()
+            return text
+
+    assert name.encode() in asyncio.run(run())
 
 
 def test_who_comes_by_the_local_socket_may_do_all(tmp_path: Path) -> None:

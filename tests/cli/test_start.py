@@ -20,6 +20,7 @@ HEAVY = (
     "ruamel",
     "pyroute2",
     "structlog",
+    "cryptography",
     "asyncio",
     "pltfrms.specfile",
     "pltfrms.render",

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from pltfrms.api.callers import Caller, CallerKind, Callers
+from pltfrms.api.guarding import CERTIFICATE
 from pltfrms.api.refusals import refusal
 from pltfrms.errors import PltfrmsError, TooLargeError, UsageError
 
@@ -136,7 +137,8 @@ class Bounded(H11Protocol):
         """Begin; or end at once, if there is no room."""
         super().connection_made(transport)
         self._caller = caller = self._among.caller(transport, self.client)
-        self.app_state = {**self.app_state, "caller": caller}
+        shown = transport.get_extra_info("peercert")  # by TLS, which has verified it
+        self.app_state = {**self.app_state, "caller": caller, CERTIFICATE: shown}
         if self._among.add(self, caller):
             self._expect(WHOLE_SECONDS, "no question")
         else:

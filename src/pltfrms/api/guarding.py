@@ -4,15 +4,14 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from fastapi import Request, Response
+from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pltfrms.api.bodies import JSON
-from pltfrms.codec import encode
+from pltfrms.api.callers import Caller, CallerKind
+from pltfrms.api.refusals import refusal
 from pltfrms.controller.identities import Identities
 from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.errors import ForbiddenError, PltfrmsError
-from pltfrms.model.messages.api import ErrorBody
 
 CERTIFICATE = "certificate"
 """Of the state of a connection by TLS: what the other end shows, or nothing."""
@@ -32,9 +31,9 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["scheme"] == "https":
-            refusal = self._judged(scope)
-            if refusal:
-                await _answer(refusal)(scope, receive, send)
+            forbidden = self._judged(scope)
+            if forbidden:
+                await refusal(forbidden)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -48,6 +47,8 @@ class Guarded:
             return error
         state[_MACHINE] = access.machine
         if not access.refusal:
+            if access.machine:  # wherever it comes from, it has a share of its own
+                state["caller"] = Caller(CallerKind.MACHINE, access.machine)
             return None
         _log.warning(
             "refused",
@@ -67,8 +68,3 @@ def require_own(request: Request, *machines: str) -> None:
         if asking and asking != machine:
             _log.warning("refused", machine=asking, why=f"it speaks as {machine}")
             raise ForbiddenError(f"{asking} may not speak as {machine}")
-
-
-def _answer(error: PltfrmsError) -> Response:
-    body = ErrorBody(error=type(error).__name__, message=str(error), nothing_done=True)
-    return Response(encode(body), status_code=error.status_code, media_type=JSON)

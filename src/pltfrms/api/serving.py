@@ -1,4 +1,4 @@
-"""uvicorn with TLS on one socket, and plainly on the others; and who is at the other end."""
+"""uvicorn with TLS on one socket, and plainly on the others."""
 
 import asyncio
 import socket
@@ -10,9 +10,7 @@ from typing import cast
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pltfrms.api.guarding import CERTIFICATE
 from pltfrms.controller.identities import Identities
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.own_identity import OwnIdentity
@@ -25,20 +23,6 @@ HANDSHAKE_SECONDS = 5.0
 """Who connects and says nothing is sent away."""
 
 _log = structlog.get_logger(__name__)
-
-
-class PeerProtocol(H11Protocol):
-    """HTTP/1.1 that knows the certificate of the other end.
-
-    uvicorn has no word for it yet, so it travels in the state of the application, of which
-    every request gets a copy.
-    """
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember what the other end shows; TLS has verified it."""
-        super().connection_made(cast("asyncio.Transport", transport))
-        certificate = transport.get_extra_info("peercert")
-        self.app_state = {**self.app_state, CERTIFICATE: certificate}
 
 
 class Server(uvicorn.Server):
@@ -67,8 +51,8 @@ class Server(uvicorn.Server):
         )
 
     def _protocol(self) -> asyncio.Protocol:
-        made = PeerProtocol(self.config, self.server_state, self.lifespan.state)
-        return cast("asyncio.Protocol", made)
+        make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return make(self.config, self.server_state, self.lifespan.state)
 
 
 @dataclass(frozen=True, slots=True)

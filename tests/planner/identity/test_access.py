@@ -182,6 +182,12 @@ def test_only_a_whole_name_names_a_machine(text: str) -> None:
         assert machine_of(uri, "example") == ""
 
 
-def test_a_token_is_read_as_it_was_written() -> None:
-    token = JoinToken(machine="fra-n1", secret="0a" * 16, pin="f" * 64)
+@pytest.mark.parametrize("name", ["fra-n1", "Node-7.rack3.fra.example.net", "1u", "a" * 40])
+def test_a_token_is_read_as_it_was_written(name: str) -> None:
+    token = JoinToken(machine=name, secret="0a" * 16, pin="f" * 64)
     assert JoinToken.of(f" {token.text}\n") == token
+
+
+@pytest.mark.parametrize("name", ["fra-n1", "Node-7.rack3.fra.example.net", "1u", "a" * 40])
+def test_machines_are_called_as_their_hosts_are(name: str) -> None:
+    assert machine_of(machine_uri("example", name), "example") == name

@@ -102,9 +102,9 @@ def machine() -> None:
 @_JSON
 @pass_settings
 def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
-    """Make a token with which a machine joins once, within an hour.
+    """Make a token with which a machine joins within an hour.
 
-    An older one that was not used is void from then on. It is shown now, and never again.
+    It is good for one machine, once, and is never shown again. An older one is void.
 
     Example: pltfrms machine token fra-n1
     """

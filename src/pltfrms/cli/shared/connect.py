@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -85,11 +86,12 @@ def _no_power(lab: LabClient) -> NoReturn:
 def connect(settings: Settings) -> OperatorClient:
     """Return a client of the controllers that are meant; closed when the command ends."""
     endpoints = controller_endpoints(settings)
-    client = OperatorClient(
+    secure = any(map(is_secure, endpoints))
+    make = partial(OperatorClient, tls=_shake_hands()) if secure else OperatorClient
+    client = make(
         endpoints,
         settings.timeout_ms / 1000,
         lambda line: click.echo(line, err=True),
-        tls=_shake_hands() if any(map(is_secure, endpoints)) else None,
     )
     context = click.get_current_context(silent=True)
     if context:

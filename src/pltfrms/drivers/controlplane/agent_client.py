@@ -38,6 +38,8 @@ _T = TypeVar("_T")
 
 _HEARTBEAT_SECONDS = 1.5
 _CERTIFICATE_SECONDS = 5.0
+_SHAKE_HANDS_SECONDS = 1.0
+"""To connect by TLS: that is one way there and back more, and signatures."""
 _HOME_AFTER_SECONDS = 30.0
 """An agent that had to go to a farther controller tries the nearest again this often."""
 
@@ -60,7 +62,10 @@ class HttpControlPlane:
         )
         self._controllers = {
             url: KeptHttp(
-                base_url(url), CONNECT_SECONDS, socket=socket_of(url), tls=ends.get(url)
+                base_url(url),
+                _SHAKE_HANDS_SECONDS if url in ends else CONNECT_SECONDS,
+                socket=socket_of(url),
+                tls=ends.get(url),
             )
             for url in urls
         }

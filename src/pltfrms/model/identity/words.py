@@ -15,9 +15,9 @@ IDENTITY_FILE: Final = "identity.pem"
 """In the directory `identity` of a machine's state: key, certificate, and what it is for."""
 _RANDOM_BITS: Final = 64
 """Of a serial number; with how often the machine has joined it is well below 20 octets."""
-_NAME: Final = r"[a-z][a-z0-9-]{0,31}"
-_URI: Final = re.compile(rf"pltfrms://({_NAME})/machine/({_NAME})")
-_TOKEN: Final = re.compile(rf"({_NAME})\.([0-9a-f]{{32}})\.([0-9a-f]{{64}})")
+_MACHINE: Final = r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,39}"
+_URI: Final = re.compile(rf"pltfrms://([a-z][a-z0-9-]{{0,31}})/machine/({_MACHINE})")
+_TOKEN: Final = re.compile(rf"({_MACHINE})\.([0-9a-f]{{32}})\.([0-9a-f]{{64}})")
 
 
 def machine_uri(platform: str, machine: str) -> str:
