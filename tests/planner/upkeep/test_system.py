@@ -121,5 +121,5 @@ def test_machines_in_fabrics_and_at_far_ends_are_asked_but_not_through_tunnels()
     asked = [(way.port, way.machine) for way in ways(PAIR, "fra1")]
     assert asked == [("fab-a", "fra2"), ("fab-b", "fra2"), ("bb-ams1", "ams1")]
     assert ways(HOSTERS, "fra1") == ()
-    assert len({way.address for way in ways(PAIR, "fra1")}) == 3
+    assert len({way.address for way in ways(PAIR, "fra1")}) == 2, "one in all fabrics"
     assert ways(THREE, "fra1")

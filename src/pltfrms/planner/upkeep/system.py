@@ -15,6 +15,7 @@ from pltfrms.model.network.topology import (
     Machine,
     Platform,
     Role,
+    link_local,
 )
 from pltfrms.model.network.tunnels import tunnels_of
 
@@ -72,7 +73,7 @@ def ways(platform: Platform, machine: str) -> tuple[LocalWay, ...]:
             LocalWay(
                 platform.fabric_interface(me, fabric),
                 other.name,
-                platform.fabric_link_local(other, fabric),
+                link_local(other),
             )
             for fabric in fabrics
             for other in here[:_ASKED]
