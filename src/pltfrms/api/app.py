@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pltfrms import __version__
 from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.balancer import add_balancer_routes
-from pltfrms.api.bodies import JSON, body_of, json_of
+from pltfrms.api.bodies import JSON, body_of, json_of, origin_of
 from pltfrms.api.callers import Callers
 from pltfrms.api.connections import OF_STRANGERS, Connections
 from pltfrms.api.glass import add_glass_routes
@@ -23,6 +23,7 @@ from pltfrms.api.refusals import refusal
 from pltfrms.api.requests import add_request_routes
 from pltfrms.api.shares import Shares
 from pltfrms.codec import decode, encode
+from pltfrms.controller.auditing import Asked
 from pltfrms.controller.identities import Identities
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
@@ -50,6 +51,7 @@ EVENTS_MAX = 1000
 After = Annotated[int, Query(ge=0)]
 WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX)]
 Limit = Annotated[int, Query(ge=1, le=EVENTS_MAX)]
+Text = Annotated[str, Query(max_length=200)]
 
 
 def make_app(
@@ -140,17 +142,27 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     @app.post("/v1/apply")
     async def apply(request: Request) -> Response:
         """Make a change."""
-        return json_of(await operations.apply(await body_of(Change, request)))
+        change = await body_of(Change, request)
+        return json_of(await operations.apply(change, origin=origin_of(request)))
 
     @app.delete("/v1/services/{name}")
-    async def delete_service(name: str) -> Response:
+    async def delete_service(
+        name: str, request: Request, by: Text = "", why: Text = ""
+    ) -> Response:
         """Delete a service."""
-        return json_of(await operations.delete(name))
+        asked = Asked(by=by, why=why, origin=origin_of(request))
+        return json_of(await operations.delete(name, asked))
 
     @app.post("/v1/interventions")
     async def intervene(request: Request) -> Response:
         """Drain, freeze or blackhole, or end it."""
-        return json_of(await operations.intervene(await body_of(InterventionChange, request)))
+        change = await body_of(InterventionChange, request)
+        return json_of(await operations.intervene(change, origin=origin_of(request)))
+
+    @app.get("/v1/audit")
+    async def audit(after: After = 0, limit: Limit = 100) -> Response:
+        """Return what operators did, by records with numbers > `after`."""
+        return json_of(await operations.audit(after, limit))
 
     @app.get("/v1/events")
     async def events(

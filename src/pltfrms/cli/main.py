@@ -63,6 +63,9 @@ ENTRIES = {
     "explain": Entry(
         "pltfrms.cli.service.explain", "explain", "Say why a service is where it is"
     ),
+    "audit": Entry(
+        "pltfrms.cli.platform.audit", "audit", "Show what operators did, and prove it"
+    ),
     "events": Entry("pltfrms.cli.platform.events", "events", "Show what happened, and why"),
     "schema": Entry(
         "pltfrms.cli.platform.offline", "schema", "Print the JSON Schema of a spec file"

@@ -45,6 +45,8 @@ _KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
 WAITING_KEY = "/pltfrms-waiting"
+AUDIT = "/pltfrms-audit/"
+AUDIT_HEAD_KEY = "/pltfrms-audit-head"
 
 _T = TypeVar("_T")
 _KEY = attrgetter("key")
@@ -71,6 +73,11 @@ def number_key(replica: str) -> str:
 def request_key(request: str) -> str:
     """Return the key of a change request."""
     return f"{REQUESTS}{request}"
+
+
+def audit_key(number: int) -> str:
+    """Return the key of a record of what operators did."""
+    return f"{AUDIT}{number:010d}"
 
 
 def status_key(machine: str) -> str:

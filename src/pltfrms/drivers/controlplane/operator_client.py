@@ -43,6 +43,7 @@ from pltfrms.model.messages.api import (
     PlanPreview,
     SnapshotView,
 )
+from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.messages.requests import (
     Approval,
     ChangeRequest,
@@ -134,10 +135,12 @@ class OperatorClient:
         request = self._request("POST", "/v1/apply", body=codec.encode(change), writes=True)
         return self._ask(request, PlanPreview)
 
-    def delete_service(self, name: str) -> PlanPreview:
+    def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
         """Delete a service; NotFoundError if there is none of that name."""
         path = f"/v1/services/{quote(name, safe='')}"
-        return self._ask(self._request("DELETE", path, writes=True), PlanPreview)
+        said = {"by": by, "why": why}
+        request = self._request("DELETE", path, parameters=said, writes=True)
+        return self._ask(request, PlanPreview)
 
     def intervene(self, change: InterventionChange) -> InterventionReply:
         """Do something to the network for a while, or only look if it is a dry run.
@@ -186,6 +189,12 @@ class OperatorClient:
         seconds = request.answer_seconds + holds
         asked = replace(request, answer_seconds=seconds, holds_seconds=holds)
         return self._ask(asked, list[Event])
+
+    def audit(self, after: int, limit: int) -> AuditPage:
+        """Return what operators did, by records with numbers > `after`."""
+        parameters = {"after": str(after), "limit": str(limit)}
+        request = self._request("GET", "/v1/audit", parameters=parameters)
+        return self._ask(request, AuditPage)
 
     def get(self, path: str, parameters: Mapping[str, str], kind: type[_T]) -> _T:
         """Return the word of type `kind` that a controller answers to a question."""
