@@ -13,6 +13,7 @@
                                     keeps it from deciding, mostly nothing
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
+/pltfrms-seats/MACHINE              SeatRequest; has a lease
 /pltfrms-waiting                    while an operator waits for plans to pause; has a lease
 """
 
@@ -44,6 +45,7 @@ CONTROLLERS = f"{PREFIX}controllers/"
 _KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
+SEATS = "/pltfrms-seats/"
 WAITING_KEY = "/pltfrms-waiting"
 
 _T = TypeVar("_T")
@@ -71,6 +73,11 @@ def number_key(replica: str) -> str:
 def request_key(request: str) -> str:
     """Return the key of a change request."""
     return f"{REQUESTS}{request}"
+
+
+def seat_key(machine: str) -> str:
+    """Return the key by which a machine asks to be a member of the store."""
+    return f"{SEATS}{machine}"
 
 
 def status_key(machine: str) -> str:

@@ -48,4 +48,4 @@ def test_how_a_member_begins(
 def test_who_lost_its_disk_while_nobody_answers_makes_no_second_store() -> None:
     decision = decide_start(PEER, None, has_data=False, may_begin=False)
     assert decision.start is Start.WAIT
-    assert "pltfrms recover" in decision.why
+    assert "Start the other members" in decision.why

@@ -38,8 +38,8 @@ class StartDecision:
 
 _NOBODY: Final = (
     "there is no data, and no member of the store answers: it may be there, so none is made."
-    " Start the other members; if this platform has never run, bootstrap it; if most members"
-    " are lost for good, run `pltfrms recover` on one that has its data"
+    " Start the other members; if this platform has never run, tell this machine with whom it"
+    " makes the store"
 )
 
 

@@ -78,7 +78,9 @@ def gone_sentence(look: StoreLook, past: Past) -> str:
         means = "one more failure stops changes" if spare == 0 else "nothing can be changed"
     return (
         f"{len(gone)} of {len(look.voters)} members of the store {_is(gone)} gone ({who}): "
-        f"{means}. Start its machine, or etcd there"
+        f"{means}. Start its machine, or etcd there: a lost disk is filled again by itself. If "
+        "the machine is gone for good, take it out of platform.yaml, best with another "
+        "controller in its place"
     )
 
 
