@@ -39,7 +39,7 @@ from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.service import ServiceSpec
-from pltfrms.render.etcd import etcd_command
+from pltfrms.render.etcd import Beginning, etcd_command, peer_url
 from pltfrms.specfile import load_platform
 from tests.namespaces import in_machine
 from tests.strategies import make_spec
@@ -123,7 +123,10 @@ class Site:
         return max(found)
 
     def _start_member(self, name: str) -> subprocess.Popen[bytes]:
-        words = etcd_command(self.platform, name, self._directory / f"{name}.etcd")
+        controllers = self.platform.machines_of(Role.CONTROLLER)
+        members = tuple((each.name, peer_url(self.platform, each)) for each in controllers)
+        data, first = self._directory / f"{name}.etcd", Beginning(members=members, new=True)
+        words = etcd_command(self.platform, name, data, first)
         local = [word.replace(",http://[::1]:2379", "") for word in words]  # one address each
         return self._spawn(f"{name}.etcd", *local)
 

@@ -109,7 +109,8 @@ class Door:
         pair = make_authority(self.office.root, PASSPHRASE, "fra-c1", then_ms)
         signer = Authority(PLATFORM.name, self.office.root.certificate, pair, lambda: then_ms)
         own = file.read()
-        return signer.issue(own.request, own.machine, 1, controller=False)
+        controller = own.machine == "fra-c1"
+        return signer.issue(own.request, own.machine, 1, controller=controller)
 
     def agent(
         self, file: IdentityFile, name: str = "fra-c1", *, stranger: bool = False

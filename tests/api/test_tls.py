@@ -1,6 +1,8 @@
 """The API by TLS, over loopback: who is let in, who is refused, and how both sides say so."""
 
 import asyncio
+import contextlib
+import errno
 import json
 import os
 import time
@@ -13,6 +15,7 @@ import structlog
 
 from pltfrms.agent.control.certificate import Certificate
 from pltfrms.codec import encode
+from pltfrms.controller import own_identity
 from pltfrms.controller.state import PLATFORM_KEY, commit_mark
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
@@ -27,7 +30,11 @@ from pltfrms.drivers.identity.tls import (
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
-from pltfrms.model.identity.words import controllers_server_name, machine_server_name
+from pltfrms.model.identity.words import (
+    Certified,
+    controllers_server_name,
+    machine_server_name,
+)
 from pltfrms.model.messages.api import Event, Heartbeat
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
@@ -276,6 +283,43 @@ def test_an_operator_on_a_controller_asks_by_tls(tmp_path: Path) -> None:
                 return client.snapshot().controller
 
         assert await asyncio.to_thread(ask) == "fra-c1"
+
+    serve(tmp_path, story)
+
+
+def test_a_controller_that_was_away_for_two_months_signs_for_itself(tmp_path: Path) -> None:
+    async def story(door: Door) -> None:
+        file = await door.join("fra-n1")
+        door.file.renew(door.signed_at(door.now_ms - 60 * DAY_MS, door.file), door.now_ms)
+        agent = door.agent(file)
+        await door.known.own.look()
+        assert door.file.read().not_after_ms > door.now_ms
+        await agent.heartbeat(beat())
+        await agent.close()
+
+    serve(tmp_path, story)
+
+
+def test_a_controller_whose_disk_refuses_says_so_once_and_answers_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        agent = door.agent(await door.join("fra-n1"))
+        own = door.known.own
+
+        def refuse(_made: Certified, _now_ms: int) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        door.file.renew(door.signed_at(door.now_ms - 25 * DAY_MS, door.file), door.now_ms)
+        monkeypatch.setattr(door.file, "renew", refuse)
+        monkeypatch.setattr(own_identity, "SOON_SECONDS", 0.01)
+        with structlog.testing.capture_logs() as logs, contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await own.run()
+        said = [each for each in logs if each["event"] == "own certificate"]
+        assert [each["problem"] for each in said] == ["[Errno 30] Read-only file system"]
+        await agent.heartbeat(beat())
+        await agent.close()
 
     serve(tmp_path, story)
 

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from pltfrms.errors import SpecError
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.render.bird import render_bird
-from pltfrms.render.etcd import etcd_command
+from pltfrms.render.etcd import Beginning, etcd_command, peer_url
 from pltfrms.render.external import render_external_daemons
 from pltfrms.render.filter import render_filter
 from pltfrms.specfile import check_platform, check_service, load_platform, load_service
@@ -115,7 +115,9 @@ def texts_of(platform: Platform) -> dict[str, str]:
         said[f"{where} bird"] = render_bird(platform, machine.name)
         said[f"{where} nft"] = render_filter(platform, machine.name)
         if machine.has(Role.CONTROLLER):
-            words = etcd_command(platform, machine.name, Path("/data"))
+            members = ((machine.name, peer_url(platform, machine)),)
+            first = Beginning(members=members, new=True)
+            words = etcd_command(platform, machine.name, Path("/data"), first)
             said[f"{where} etcd"] = json.dumps(words)
     return said
 

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from types import FrameType
+from typing import Protocol
 
 import structlog
 import uvicorn
 
 from pltfrms.api.app import doors_of, make_app
 from pltfrms.api.connections import IDLE_SECONDS, allow_descriptors, bounded_by
+from pltfrms.api.member import note_begun
 from pltfrms.api.serving import ControllerIdentity, Server, make_identity
 from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
 from pltfrms.controller.loop import Apart, Controller
@@ -50,8 +52,17 @@ _BACKLOG = 256
 _YOUNG, _MIDDLE, _NEVER = 10_000, 10, 1_000_000_000
 """When the garbage collector looks at what is new, at what has lasted a while, and at all."""
 _COLLECT_SECONDS = 600.0
+_FOLLOW_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
+
+
+class _Asks(Protocol):
+    """What asks members of the store."""
+
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Ask at these base URLs from now on."""
+        ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,12 +122,16 @@ async def _serve(platform: Platform, name: str, runtime: Path, identity: Identit
         loop = asyncio.create_task(_run(controller, known))
         serving = asyncio.create_task(_answer(server, address, local))
         collecting = asyncio.create_task(collect_garbage())
+        following = asyncio.create_task(
+            follow_members(controller, (store, lease_store, members))
+        )
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
         broken = loop.done()
         server.should_exit = True
         await serving
         loop.cancel()
         collecting.cancel()
+        following.cancel()
         (outcome,) = await asyncio.gather(loop, return_exceptions=True)
         await store.close()
         await lease_store.close()
@@ -131,6 +146,23 @@ async def _run(controller: Controller, known: ControllerIdentity | None) -> None
         group.create_task(controller.run())
         if known:
             group.create_task(known.run())
+
+
+async def follow_members(controller: Controller, clients: Sequence[_Asks]) -> None:
+    """Ask, for ever, the members that the platform has now, which come and go with it."""
+    known: tuple[str, ...] = ()
+    begun = False
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        platform = controller.view.platform
+        if platform and not begun:
+            note_begun(Directories())
+            begun = True
+        with contextlib.suppress(KeyError):  # not in the platform yet, or not any more
+            found = etcd_endpoints(platform, controller.name) if platform else known
+            for client in clients if found and found != known else ():
+                client.use(found)
+            known = found
 
 
 async def collect_garbage() -> None:

@@ -63,12 +63,15 @@ class _Collector(Collector):
             return
         look, kinds = upkeep.state.look, upkeep.state.kinds
         works = CounterMetricFamily(
-            "pltfrms_store_upkeep", "Works done to keep the store small.", labels=["work"]
+            "pltfrms_store_upkeep", "Works done for the store.", labels=["work"]
         )
         for work, count in sorted(upkeep.done.items()):
             works.add_metric([work.value], count)
         yield works
         yield _gauge("store_full", "Whether the store refuses writes.", look.full)
+        yield _gauge("store_members", "Members of the store that vote.", len(look.voters))
+        spare = look.spare if look.revision else -1
+        yield _gauge("store_spare_members", "Members that may fail, all the same.", spare)
         sizes = GaugeMetricFamily(
             "pltfrms_store_member_bytes", "Sizes of members.", labels=["member", "size"]
         )

@@ -181,7 +181,7 @@ class Controller:
     def _upkeep(self, members: Members | None) -> Upkeep | None:
         if members is None:
             return None
-        return Upkeep(members, self.clock, self.name, self.view, self.journal)
+        return Upkeep(members, self.store, self.clock, self.name, self.view, self.journal)
 
     def _presence_ttl_seconds(self) -> int:
         platform = self.view.platform or self._bootstrap

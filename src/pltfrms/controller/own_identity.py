@@ -42,13 +42,16 @@ class OwnIdentity:
 
     async def run(self) -> None:
         """Look at it until cancelled."""
+        problem = ""
         while True:
-            seconds = RARELY_SECONDS
             try:
                 await self.look()
+                seconds, now = RARELY_SECONDS, ""
             except (PltfrmsError, OSError) as error:
-                _log.warning("own certificate", problem=str(error))
-                seconds = SOON_SECONDS
+                seconds, now = SOON_SECONDS, str(error)
+            if now and now != problem:
+                _log.warning("own certificate", problem=now)
+            problem = now
             await self._clock.sleep(seconds)
 
     async def look(self) -> None:

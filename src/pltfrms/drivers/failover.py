@@ -71,6 +71,12 @@ class Failover:
         self._current = 0
         self._left_home_at = 0.0
 
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Try these from now on; the one that answered last stays first if it is among them."""
+        current, self._endpoints = self.current, tuple(dict.fromkeys(endpoints))
+        known = current in self._endpoints
+        self._current = self._endpoints.index(current) if known else 0
+
     @property
     def current(self) -> str:
         """The endpoint that answered last."""
@@ -87,7 +93,8 @@ class Failover:
 
     def answered(self, endpoint: str) -> None:
         """Remember that `endpoint` answered."""
-        self._move_to(self._endpoints.index(endpoint))
+        if endpoint in self._endpoints:  # else it is not used any more
+            self._move_to(self._endpoints.index(endpoint))
 
     def failed(self, endpoint: str) -> None:
         """Remember that `endpoint` did not answer."""

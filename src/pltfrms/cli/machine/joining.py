@@ -36,7 +36,6 @@ from pltfrms.model.identity.words import (
 from pltfrms.model.network.topology import CONTROLLER_PORT, Platform
 
 _BEGIN = "-----BEGIN CERTIFICATE-----"
-_CONFIG_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +185,7 @@ def _read_root(path: Path) -> Pair:
 
 
 def _write_name(places: Directories, machine: str) -> None:
-    make_directory(places.config, _CONFIG_MODE)
+    places.config.mkdir(parents=True, exist_ok=True)
     replace_file(places.config / "machine", f"{machine}\n".encode())
 
 
