@@ -18,6 +18,7 @@ import structlog
 import uvicorn
 
 from pltfrms.api.app import doors_of, make_app
+from pltfrms.api.backing_up import backups_of
 from pltfrms.api.connections import IDLE_SECONDS, allow_descriptors, bounded_by
 from pltfrms.api.member import note_begun
 from pltfrms.api.serving import ControllerIdentity, Server, make_identity
@@ -76,7 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_to_stderr()
     try:
         platform, name = _read_config(arguments.config)
-        asyncio.run(_serve(platform, name, arguments.runtime, IdentityFile(arguments.state)))
+        directories = Directories(
+            config=arguments.config, runtime=arguments.runtime, state=arguments.state
+        )
+        asyncio.run(_serve(platform, name, directories))
     except PltfrmsError as error:
         _log.error("cannot run", error=str(error))
         return error.exit_code
@@ -99,7 +103,15 @@ def _read_config(config: Path) -> tuple[Platform, str]:
     return platform, name
 
 
-async def _serve(platform: Platform, name: str, runtime: Path, identity: IdentityFile) -> None:
+def _identity(
+    controller: Controller, directories: Directories, jitter: Random
+) -> ControllerIdentity | None:
+    """Return what this machine answers with by TLS; None if it has not joined."""
+    identity = IdentityFile(directories.state)
+    return make_identity(controller, identity, jitter) if identity.there else None
+
+
+async def _serve(platform: Platform, name: str, directories: Directories) -> None:
     """Run the loop and the API until a signal, or until the loop breaks."""
     endpoints = etcd_endpoints(platform, name)
     store = EtcdStore(endpoints)
@@ -112,13 +124,18 @@ async def _serve(platform: Platform, name: str, runtime: Path, identity: Identit
         name,
         platform,
         jitter,
-        apart=Apart(lease_store=lease_store, aside=Forked(), members=members),
+        apart=Apart(
+            lease_store=lease_store,
+            aside=Forked(),
+            members=members,
+            backups=backups_of(store, name, directories),
+        ),
     )
-    known = make_identity(controller, identity, jitter) if identity.there else None
-    end = known.end if known else None
-    server = _make_server(Operations(controller, OriginClient(tls=end)), known)
+    known = _identity(controller, directories, jitter)
+    origins = OriginClient(tls=known.end if known else None)
+    server = _make_server(Operations(controller, origins), known)
     address = str(platform.loopback6(platform.machine(name)))
-    with _stopped_by_signals(server), _unix_socket(runtime / SOCKET_NAME) as local:
+    with _stopped_by_signals(server), _unix_socket(directories.runtime / SOCKET_NAME) as local:
         loop = asyncio.create_task(_run(controller, known))
         serving = asyncio.create_task(_answer(server, address, local))
         collecting = asyncio.create_task(collect_garbage())

@@ -42,6 +42,9 @@ class _Collector(Collector):
         count = self._controller.unreadable_count
         yield _gauge("unreadable_documents", "Documents that it cannot read.", count)
         yield from self._store()
+        backups = self._controller.backups
+        if backups and (age := backups.age_seconds()) is not None:
+            yield _gauge("backup_age_seconds", "Age of the newest backup kept here.", age)
         deciding = not self._controller.why_idle
         yield _gauge("deciding", "Whether this controller decides.", deciding)
         try:

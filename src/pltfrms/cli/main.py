@@ -88,6 +88,9 @@ ENTRIES = {
     ),
     "join": Entry("pltfrms.cli.machine.identity", "join", "Have this machine join a platform"),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
+    "backup": Entry(
+        "pltfrms.cli.machine.backup", "backup", "Keep what is wanted, and put it back"
+    ),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
     "store": Entry(
         "pltfrms.cli.machine.daemons", "store", "Run this machine's member of the store"
