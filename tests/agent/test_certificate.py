@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.identity.words import Certified, NonceReply, RenewalAsk, ReturnAsk
 from pltfrms.model.messages.api import Heartbeat
-from pltfrms.model.network.topology import Role
+from pltfrms.model.network.topology import Role, controller_url
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
 from tests.drivers.identity.authority import Office
@@ -147,15 +147,35 @@ def test_a_certificate_that_somebody_else_renewed_is_shown(table: Table) -> None
 
 
 def test_a_machine_without_an_identity_speaks_as_before(tmp_path: Path) -> None:
-    talk = conversations(IdentityFile(tmp_path), PLATFORM, CONTROLLERS)
+    talk = conversations(IdentityFile(tmp_path), PLATFORM, "fra-n1")
     assert isinstance(talk.control_plane, HttpControlPlane)
     assert (talk.certificate, talk.glass) == (None, None)
     assert all(url.startswith("http://") for url in talk.control_plane._controllers)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_it_asks_the_controllers_that_the_platform_has_now(
+    tmp_path: Path, *, known: bool
+) -> None:
+    file = Office(PLATFORM.name, NOW_MS).identity(tmp_path, "fra-n1")
+    talk = conversations(file if known else IdentityFile(tmp_path / "no"), PLATFORM, "fra-n1")
+    old = CONTROLLERS[0]
+    new = replace(old, name="fra-c9", id=9)
+    others = tuple(each for each in PLATFORM.machines if each.name != old.name)
+    talk.follow(replace(PLATFORM, machines=(*others, new)))
+    assert isinstance(talk.control_plane, HttpControlPlane)
+    order = talk.control_plane._failover.order()
+    url = controller_url(PLATFORM, new, secure=known)
+    assert url in order
+    assert controller_url(PLATFORM, old, secure=known) not in order
+    tls = talk.control_plane._controllers[url]._tls
+    expected = f"fra-c9.machine.{PLATFORM.name}.pltfrms.internal" if known else ""
+    assert (tls.name if tls else "") == expected
+
+
 def test_a_machine_with_an_identity_speaks_by_tls_alone(tmp_path: Path) -> None:
     file = Office(PLATFORM.name, NOW_MS).identity(tmp_path, "fra-n1")
-    talk = conversations(file, PLATFORM, CONTROLLERS)
+    talk = conversations(file, PLATFORM, "fra-n1")
     assert isinstance(talk.control_plane, HttpControlPlane)
     lines = talk.control_plane._controllers
     assert all(url.startswith("https://") for url in lines)
@@ -181,7 +201,7 @@ def test_a_machine_whose_identity_is_spoilt_goes_on_and_speaks_with_nobody(
 ) -> None:
     file = Office(PLATFORM.name, NOW_MS).identity(tmp_path, "fra-n1")
     spoil(file)
-    talk = conversations(file, PLATFORM, CONTROLLERS)
+    talk = conversations(file, PLATFORM, "fra-n1")
     current = Target(machine="fra-n1", generation=3, platform=PLATFORM)
 
     async def scenario() -> None:

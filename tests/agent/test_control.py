@@ -215,6 +215,17 @@ def test_a_newer_generation_in_a_reply_ends_the_long_poll() -> None:
     run_virtual(story())
 
 
+def test_controllers_of_a_newer_platform_are_asked_from_then_on() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            newer = replace(PLATFORM, name="newer")
+            await bench.order(replace(make_target(7, ONE), platform=newer))
+            assert bench.followed == [newer]
+
+    run_virtual(story())
+
+
 def test_a_later_commit_that_wants_nothing_else_is_not_asked_for() -> None:
     async def story() -> None:
         bench = Bench()

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pltfrms import codec
-from pltfrms.agent.main import boot_word, controller_urls, main
+from pltfrms.agent.identity import controller_urls
+from pltfrms.agent.main import boot_word, main
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.running.plan import Allocation, Reason, Target
 from pltfrms.specfile import load_platform, load_service

@@ -64,11 +64,14 @@ def test_bootstrap_makes_all_that_the_first_controller_needs_and_again_does_noth
     assert authority
     assert "ENCRYPTED" not in authority.key
     assert (site.directory / "etc" / "machine").read_text() == "fra-c1\n"
+    word, *members = (site.directory / "etc" / "first-members").read_text().split()
+    assert (word.startswith("example-"), members) == (True, ["fra-c1"])
     before = site.file.path.read_bytes()
     site.root.unlink()
     again = json.loads(done(site.bootstrap(), capsys))
     assert again["changed"] is False
     assert site.file.path.read_bytes() == before
+    assert (site.directory / "etc" / "first-members").read_text().split()[0] == word
     assert not site.root.exists()
 
 
@@ -139,7 +142,7 @@ def test_bootstrap_may_be_killed_at_every_step_and_repeated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kills = 0
-    for at in range(1, 7):
+    for at in range(1, 8):
         for when in ("before", "after"):
             site = Site(tmp_path / f"{at}{when}")
             kills += killed(site.bootstrap(), at, when)
@@ -149,7 +152,7 @@ def test_bootstrap_may_be_killed_at_every_step_and_repeated(
             pin = pin_of(read_certificate(own.roots))
             root = site.root.read_text()
             assert pin == pin_of(read_certificate(root[root.index("-----BEGIN CERT") :]))
-    assert kills == 10
+    assert kills == 12
 
 
 @pytest.mark.parametrize(

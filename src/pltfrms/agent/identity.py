@@ -2,7 +2,7 @@
 
 import functools
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -24,7 +24,7 @@ from pltfrms.model.identity.words import (
     machine_server_name,
 )
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
-from pltfrms.model.network.topology import Machine, Platform, controller_url
+from pltfrms.model.network.topology import Machine, Platform, Role, controller_url
 from pltfrms.model.running.plan import Target
 
 _log = structlog.get_logger()
@@ -38,21 +38,36 @@ class Conversations:
     certificate: Certificate | None = None
     glass: ssl.SSLContext | None = None
     """What the looking glass answers with; None: plainly."""
+    follow: Callable[[Platform], None] = lambda _platform: None
+    """Ask the controllers of this platform from now on."""
 
 
-def conversations(
-    file: IdentityFile, platform: Platform, controllers: Sequence[Machine]
-) -> Conversations:
-    """Return how this machine speaks with others; `controllers` nearest first.
+def controllers_for(platform: Platform, machine: str) -> list[Machine]:
+    """Return the controllers as a machine should ask them: its own datacenter's first."""
+    home = platform.machine(machine).datacenter
+    return sorted(
+        platform.machines_of(Role.CONTROLLER), key=lambda each: each.datacenter != home
+    )
+
+
+def controller_urls(platform: Platform, machine: str) -> list[str]:
+    """Return where a machine asks them plainly, in this order."""
+    return [controller_url(platform, each) for each in controllers_for(platform, machine)]
+
+
+def conversations(file: IdentityFile, platform: Platform, machine: str) -> Conversations:
+    """Return how a machine speaks with others.
 
     Whoever has an identity never speaks plainly again: if it cannot be used, the machine
     speaks with nobody, and goes on as it is.
     """
     if not file.there:
-        urls = [controller_url(platform, each) for each in controllers]
-        return Conversations(control_plane=HttpControlPlane(urls))
+        plain = HttpControlPlane(controller_urls(platform, machine))
+        return Conversations(
+            control_plane=plain, follow=lambda newer: plain.use(controller_urls(newer, machine))
+        )
     try:
-        return _by_tls(file, platform, controllers)
+        return _by_tls(file, platform, machine)
     except UsageError as error:
         mute = _Mute(str(error))
         return Conversations(
@@ -62,17 +77,25 @@ def conversations(
         )
 
 
-def _by_tls(
-    file: IdentityFile, platform: Platform, controllers: Sequence[Machine]
-) -> Conversations:
+def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversations:
     shown, hidden = client_context(file), client_context(file, stranger=True)
     glass = server_context(
         file, lambda why: _log.warning("certificate refused", why=why), required=True
     )
-    known = _control_plane(platform, controllers, shown)
-    stranger = _control_plane(platform, controllers, hidden)
+    ends = _ends(platform, machine, shown)
+    known = HttpControlPlane(list(ends), ends)
+    ends = _ends(platform, machine, hidden)
+    stranger = HttpControlPlane(list(ends), ends)
+
+    def follow(newer: Platform) -> None:
+        for plane, context in ((known, shown), (stranger, hidden)):
+            ends = _ends(newer, machine, context)
+            plane.use(list(ends), ends)
+
     certificate = _certificate(file, known, stranger, (shown, glass))
-    return Conversations(control_plane=known, certificate=certificate, glass=glass)
+    return Conversations(
+        control_plane=known, certificate=certificate, glass=glass, follow=follow
+    )
 
 
 def _certificate(
@@ -119,16 +142,13 @@ class _Mute:
         """Keep nothing."""
 
 
-def _control_plane(
-    platform: Platform, controllers: Sequence[Machine], context: ssl.SSLContext
-) -> HttpControlPlane:
-    ends = {
+def _ends(platform: Platform, machine: str, context: ssl.SSLContext) -> dict[str, TlsEnd]:
+    return {
         controller_url(platform, each, secure=True): TlsEnd(
             context, machine_server_name(platform.name, each.name)
         )
-        for each in controllers
+        for each in controllers_for(platform, machine)
     }
-    return HttpControlPlane(list(ends), ends)
 
 
 async def _signed(key: str, text: str) -> str:

@@ -36,7 +36,7 @@ from pltfrms.drivers.wireguard.kernel import WireGuard
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.network.topology import Machine, Platform, Role, controller_url
+from pltfrms.model.network.topology import Platform
 from pltfrms.model.network.tunnels import BACKBONE_FILE
 from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
@@ -63,18 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def controller_urls(platform: Platform, machine: str) -> tuple[str, ...]:
-    """Return the controllers as a machine should ask them: its own datacenter's first."""
-    return tuple(controller_url(platform, each) for each in _controllers(platform, machine))
-
-
-def _controllers(platform: Platform, machine: str) -> list[Machine]:
-    home = platform.machine(machine).datacenter
-    return sorted(
-        platform.machines_of(Role.CONTROLLER), key=lambda each: each.datacenter != home
-    )
-
-
 def boot_word(runtime: Path) -> str:
     """Return a word that stays the same until the machine boots, which empties `runtime`.
 
@@ -97,7 +85,7 @@ async def _run(directories: Directories, targets: Targets) -> None:
     talk = conversations(
         IdentityFile(directories.state),
         targets.current.platform,
-        _controllers(targets.current.platform, targets.machine),
+        targets.machine,
     )
     world = _world(directories, talk)
     parts = Agent(world, targets)
@@ -164,6 +152,7 @@ def _world(directories: Directories, talk: Conversations) -> World:
         clock=SystemClock(),
         control_plane=talk.control_plane,
         certificate=talk.certificate,
+        follow_controllers=talk.follow,
         network=network,
         workload=ProcessRuntime(directories, network),
         prober=NamespaceProber(),

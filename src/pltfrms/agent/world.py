@@ -12,6 +12,7 @@ from pltfrms.drivers.kernel.ports import LinkPinger, Network, PacketFilter
 from pltfrms.drivers.ports import Clock, Disk
 from pltfrms.drivers.wireguard.ports import TunnelDriver
 from pltfrms.drivers.workload.ports import Prober, Workload
+from pltfrms.model.network.topology import Platform
 
 
 class CertificateKeeper(Protocol):
@@ -61,3 +62,5 @@ class World:
     """Whether somebody on this machine has frozen it, with or without controllers."""
     certificate: CertificateKeeper | None = None
     """None: this machine has no identity, and speaks plainly."""
+    follow_controllers: Callable[[Platform], None] = lambda _platform: None
+    """Ask the controllers of this platform from now on."""

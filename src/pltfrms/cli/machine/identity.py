@@ -1,6 +1,7 @@
 """`bootstrap`, `machine token`, `join` and `controller authority`: who a machine is."""
 
 import functools
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,12 @@ def bootstrap(
 
     Makes the platform's root, whose key is written encrypted into a file that you take away
     and keep; what this controller signs certificates with; and this machine's own identity.
+    The store begins here, with one member; other controllers become members once they run.
     May be repeated, also after it was interrupted.
 
     Example: pltfrms bootstrap platform.yaml --machine fra-c1
     """
+    from pltfrms.api.member import FIRST_FILE  # noqa: PLC0415 - heavy
     from pltfrms.cli.machine.joining import begin  # noqa: PLC0415 - heavy
     from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - heavy
     from pltfrms.drivers.private import replace_file  # noqa: PLC0415 - as above
@@ -86,6 +89,9 @@ def bootstrap(
     places.config.mkdir(parents=True, exist_ok=True)
     replace_file(places.config / "platform.yaml", spec.read_bytes())
     done = begin(platform, name, places, path, passphrase)
+    first = places.config / FIRST_FILE
+    if not first.exists():  # the store begins here alone, and takes the other controllers in
+        replace_file(first, f"{platform.name}-{secrets.token_hex(8)} {name}\n".encode())
     _say(done, as_json=as_json, more=f"take {path} away, and keep it with its passphrase")
 
 

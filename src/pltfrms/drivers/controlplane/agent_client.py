@@ -56,19 +56,16 @@ class HttpControlPlane:
 
         `tls` says who is expected at which of them; the others are asked plainly.
         """
-        ends = tls or {}
         self._failover = Failover(
             urls, monotonic=time.monotonic, home_after_seconds=_HOME_AFTER_SECONDS
         )
-        self._controllers = {
-            url: KeptHttp(
-                base_url(url),
-                _SHAKE_HANDS_SECONDS if url in ends else CONNECT_SECONDS,
-                socket=socket_of(url),
-                tls=ends.get(url),
-            )
-            for url in urls
-        }
+        self._controllers = _connections(urls, tls or {})
+
+    def use(self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None) -> None:
+        """Ask these from now on; what is asked of others just now goes on."""
+        new = [url for url in urls if url not in self._controllers]
+        self._controllers |= _connections(new, tls or {})
+        self._failover.use(urls)
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Say that the machine lives."""
@@ -155,6 +152,18 @@ class HttpControlPlane:
         return ControllerAnswer(
             where=f"{base_url(endpoint)}{request.path}", status=status, content=content
         )
+
+
+def _connections(urls: Sequence[str], ends: Mapping[str, TlsEnd]) -> dict[str, KeptHttp]:
+    return {
+        url: KeptHttp(
+            base_url(url),
+            _SHAKE_HANDS_SECONDS if url in ends else CONNECT_SECONDS,
+            socket=socket_of(url),
+            tls=ends.get(url),
+        )
+        for url in urls
+    }
 
 
 # ---- answers -------------------------------------------------------------------------------
