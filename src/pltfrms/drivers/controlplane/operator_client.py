@@ -138,7 +138,7 @@ class OperatorClient:
     def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
         """Delete a service; NotFoundError if there is none of that name."""
         path = f"/v1/services/{quote(name, safe='')}"
-        said = {"by": by, "why": why}
+        said = {key: word for key, word in (("by", by), ("why", why)) if word}
         request = self._request("DELETE", path, parameters=said, writes=True)
         return self._ask(request, PlanPreview)
 
