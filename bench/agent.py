@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.rig import machine_words
 from pltfrms import codec
-from pltfrms.agent.main import controller_urls
+from pltfrms.agent.identity import controller_urls
 from pltfrms.lab.parts import FABRIC_MTU
 from pltfrms.model.messages.api import HeartbeatReply
 from pltfrms.model.running.balancer import BalancedService

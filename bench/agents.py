@@ -2,13 +2,14 @@
 
 Each has the client of a real agent (`HttpControlPlane`), sends heartbeats at the platform's
 interval, waits for its target, says that all of it is ready, and writes down what it sees.
-Edges say with which nodes they have sessions.
+Edges say with which nodes they have sessions. Each asks from its own address, which `lo` has.
 """
 
 import asyncio
 import multiprocessing
 import time
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
@@ -29,6 +30,9 @@ from pltfrms.model.running.state import (
 
 _START_SPREAD_SECONDS = 1.0
 """Agents of a real platform have not started at the same instant."""
+
+_own_address: ContextVar[str] = ContextVar("own address")
+"""Of the machine whose agent runs."""
 
 
 @dataclass(slots=True)
@@ -83,6 +87,12 @@ class Agents:
 
 
 def _serve(platform: Platform, machines: Sequence[Machine], pipe: Connection) -> None:
+    connect = asyncio.open_connection
+
+    async def connect_from_own_address(host: str, port: int) -> object:
+        return await connect(host, port, local_addr=(_own_address.get(), 0))
+
+    setattr(asyncio, "open_connection", connect_from_own_address)  # noqa: B010 - no such type
     asyncio.run(_Process(platform, machines, pipe).run())
 
 
@@ -160,6 +170,7 @@ class _Agent:
         self._client = HttpControlPlane(
             [f"http://[{platform.loopback6(each)}]:{CONTROLLER_PORT}" for each in controllers]
         )
+        self._address = str(platform.loopback6(me))
         self._interval_seconds = platform.timers.heartbeat_ms / 1000
         self._poked = asyncio.Event()
         self._taken_at = 0.0
@@ -174,6 +185,7 @@ class _Agent:
 
     async def run(self, delay: float) -> None:
         """Send heartbeats and fetch targets until cancelled."""
+        _own_address.set(self._address)
         await asyncio.sleep(delay)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._report())

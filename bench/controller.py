@@ -39,7 +39,7 @@ from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.service import ServiceSpec
-from pltfrms.render.etcd import etcd_command
+from pltfrms.render.etcd import Beginning, etcd_command, peer_url
 from pltfrms.specfile import load_platform
 from tests.namespaces import in_machine
 from tests.strategies import make_spec
@@ -87,9 +87,7 @@ class Site:
         self._directory, self._watched = directory, watched
         self.platform = _make_platform(directory, machines)
         self._names = [each.name for each in self.platform.machines_of(Role.CONTROLLER)]
-        for each in self.platform.machines_of(Role.CONTROLLER):
-            address = self.platform.loopback6(each)
-            _run("ip", "address", "add", f"{address}/128", "dev", "lo")
+        add_addresses([str(self.platform.loopback6(each)) for each in self.platform.managed])
         self._members = [self._start_member(name) for name in self._names]
         self.controllers = {name: self.start(name) for name in self._names[:controllers]}
         edges = self.platform.machines_of(Role.EDGE)
@@ -125,7 +123,10 @@ class Site:
         return max(found)
 
     def _start_member(self, name: str) -> subprocess.Popen[bytes]:
-        words = etcd_command(self.platform, name, self._directory / f"{name}.etcd")
+        controllers = self.platform.machines_of(Role.CONTROLLER)
+        members = tuple((each.name, peer_url(self.platform, each)) for each in controllers)
+        data, first = self._directory / f"{name}.etcd", Beginning(members=members, new=True)
+        words = etcd_command(self.platform, name, data, first)
         local = [word.replace(",http://[::1]:2379", "") for word in words]  # one address each
         return self._spawn(f"{name}.etcd", *local)
 
@@ -421,7 +422,14 @@ def _rss_mib(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def _run(*words: str) -> None:
+def add_addresses(addresses: Sequence[str]) -> None:
+    """Give addresses to this machine."""
+    lines = "".join(f"address add {each}/128 dev lo\n" for each in addresses)
+    subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
+
+
+def run(*words: str) -> None:
+    """Run a command that must succeed."""
     subprocess.run(words, check=True)
 
 
@@ -453,7 +461,7 @@ def main() -> None:
     asked = parser.parse_args()
 
     async def scenario() -> None:
-        _run("ip", "link", "set", "lo", "up")
+        run("ip", "link", "set", "lo", "up")
         with running(asked.machines, asked.controllers, watched=asked.slices) as site:
             bench = Bench(
                 site, asked.seconds, asked.replicas_per_node, rest_alone=asked.rest_alone

@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from ipaddress import IPv6Address
 from typing import Any, cast
 
 import pytest
 
-from pltfrms.codec import decode, encode, read
+from pltfrms.codec import decode, decode_fully, encode, read
 from pltfrms.errors import UsageError
 from pltfrms.lab.protocol import Entrance, FaultInfo, LabReport, MachineInfo
 from pltfrms.lab.rundir import LabInfo
@@ -26,6 +26,7 @@ from pltfrms.model.messages.requests import ChangeRequest, RequestReply
 from pltfrms.model.running.balancer import BalancerView
 from pltfrms.model.running.plan import Place, Plan, Reason, Stop
 from pltfrms.model.running.state import Load, MachineStatus
+from pltfrms.model.services.service import Run
 from tests.cli.world import ALLOCATIONS, HEALTHY
 
 ANSWERED: tuple[Any, ...] = (
@@ -148,3 +149,16 @@ def _leaves(kind: Any) -> Iterator[Any]:
                 yield kind(argument)
             except ValueError:
                 continue
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e400", "-1E+999", "9" * 400]
+)
+@pytest.mark.parametrize("take", [decode, decode_fully])
+def test_a_number_without_an_end_is_refused(
+    take: Callable[[type[Run], bytes], Run], number: str
+) -> None:
+    good = encode(Run(process=("a NaN of 1e400",), cpu=0.5, memory_bytes=1 << 20))
+    assert take(Run, good).cpu == 0.5
+    with pytest.raises(UsageError, match="not a finite number"):
+        take(Run, good.replace(b"0.5", number.encode()))

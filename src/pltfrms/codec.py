@@ -6,6 +6,8 @@ starts ten times as fast: pydantic is imported by those alone who encode or deco
 
 import functools
 import json
+import math
+import re
 import types
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _Reader = Callable[[Any], Any]
 _UNKNOWN_FIELD = frozenset({"unexpected_keyword_argument", "extra_forbidden"})
+_PERHAPS_ENDLESS = re.compile(rb"NaN|Infinity|[0-9.][eE]\+?[0-9]{3}|[0-9]{300}")
+"""What a text has in it that says a number which is none, or too large for one."""
 _ERRORS_SAID = 3
 """A wrong document may have thousands."""
 
@@ -63,6 +67,7 @@ def decode(kind: type[_T], text: bytes | str) -> _T:
     Raises:
         UsageError: the text is not such a document.
     """
+    _require_numbers(kind, text)
     adapter = _adapter(cast("Hashable", kind))
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
@@ -81,6 +86,7 @@ def decode_fully(kind: type[_T], text: bytes | str) -> _T:
     Raises:
         UsageError: the text is not such a document, or says what this version does not know.
     """
+    _require_numbers(kind, text)
     adapter = _adapter(cast("Hashable", kind))
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
@@ -91,6 +97,25 @@ def decode_fully(kind: type[_T], text: bytes | str) -> _T:
         if wrong:
             raise _refusal(kind, wrong) from error
     return decode(kind, text)
+
+
+def _require_numbers(kind: object, text: bytes | str) -> None:
+    """Refuse numbers without an end: pydantic takes them, and nobody can count with them."""
+    said = text.encode(errors="replace") if isinstance(text, str) else text
+    if not _PERHAPS_ENDLESS.search(said):
+        return
+    try:
+        json.loads(said, parse_constant=_finite, parse_float=_finite, parse_int=_finite)
+    except OverflowError as error:
+        name = getattr(kind, "__name__", kind)
+        raise UsageError(f"not a valid {name}: {error}") from None
+    except (ValueError, RecursionError):
+        return  # it is no JSON, as will be said
+
+
+def _finite(said: str) -> None:
+    if not math.isfinite(float(said)):
+        raise OverflowError(f"{said[:20]} is not a finite number")
 
 
 def _says_nothing(error: "ErrorDetails") -> bool:

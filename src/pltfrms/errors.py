@@ -2,11 +2,14 @@
 
 PltfrmsError                 exit  HTTP
 ├── UsageError                  2   400   the words of the caller are wrong
-│   └── SpecError               2   422   a spec file is wrong; carries every problem found
+│   ├── SpecError               2   422   a spec file is wrong; carries every problem found
+│   └── TooLargeError           2   413   a request is larger than any sound one
 ├── NotFoundError               2   404   the named thing does not exist
+├── ForbiddenError              4   403   who asks may not do that
 ├── ConflictError               4   409   the world changed since the caller looked
 │   └── TwoPeopleError          4   409   a second operator must approve it
 ├── UnavailableError            5   503   somebody we need does not answer; nothing was changed
+│   ├── TooManyError            5   429   the caller asks for more than its share
 │   └── UnclearError            5   503   nobody knows whether it is done
 │       ├── VersionError        5   503   somebody answers in words of another version
 │       └── StoreFullError      5   503   the store has no room for a write
@@ -65,11 +68,24 @@ class SpecError(UsageError):
         return type(self), (self.problems,)
 
 
+class TooLargeError(UsageError):
+    """A request is larger than any sound one; it was not read."""
+
+    status_code = 413
+
+
 class NotFoundError(PltfrmsError):
     """The named thing does not exist."""
 
     exit_code = 2
     status_code = 404
+
+
+class ForbiddenError(PltfrmsError):
+    """Who asks may not do that, or does not show who it is."""
+
+    exit_code = 4
+    status_code = 403
 
 
 class ConflictError(PltfrmsError):
@@ -88,6 +104,17 @@ class UnavailableError(PltfrmsError):
 
     exit_code = 5
     status_code = 503
+
+
+class TooManyError(UnavailableError):
+    """The caller asks for more than its share; ask again after `retry_seconds`."""
+
+    status_code = 429
+
+    def __init__(self, message: str, retry_seconds: int = 1) -> None:
+        """Keep for how many whole seconds the caller should wait."""
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
 
 
 class UnclearError(UnavailableError):

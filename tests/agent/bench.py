@@ -235,6 +235,7 @@ class Bench:
         self.balancer = MemoryBalancer(self.clock, lambda: self.network.addresses)
         self.byte_counts: dict[str, ByteCounts] = {}
         self.frozen = False
+        self.followed: list[Platform] = []
         self.disk = MemoryDisk()
         self.pinger = Pinger()
         self.agent: Agent | None = None
@@ -267,6 +268,7 @@ class Bench:
             balancer=self.balancer,
             byte_counts=lambda: self.byte_counts,
             frozen_here=lambda: self.frozen,
+            follow_controllers=self.followed.append,
         )
 
     @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network, ip_network
 
 from pltfrms.agent.journal import MAX_EVENTS
-from pltfrms.api.bodies import BODY_BYTES_MAX
+from pltfrms.api.shares import BODY_BYTES_MAX, Lane
 from pltfrms.codec import encode
 from pltfrms.model.network.topology import Aggregate
 from pltfrms.model.running.machine import PROTO_ACTIVE, Route
@@ -215,6 +215,17 @@ def test_a_newer_generation_in_a_reply_ends_the_long_poll() -> None:
     run_virtual(story())
 
 
+def test_controllers_of_a_newer_platform_are_asked_from_then_on() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            newer = replace(PLATFORM, name="newer")
+            await bench.order(replace(make_target(7, ONE), platform=newer))
+            assert bench.followed == [newer]
+
+    run_virtual(story())
+
+
 def test_a_later_commit_that_wants_nothing_else_is_not_asked_for() -> None:
     async def story() -> None:
         bench = Bench()
@@ -317,7 +328,7 @@ def test_a_heartbeat_is_taken_however_much_there_is_to_say() -> None:
             heard = len(bench.controllers.heartbeats)
             await bench.passes(5.0)
             beats = bench.controllers.heartbeats[heard:]
-            assert max(len(encode(beat)) for beat in beats) < BODY_BYTES_MAX
+            assert max(len(encode(beat)) for beat in beats) < BODY_BYTES_MAX[Lane.HEARTBEAT]
             said = [e.about for beat in beats for e in beat.events if e.what == "said"]
             assert said == [f"n/{number}" for number in range(200)]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.agent.glass import SOCKET_NAME, run_glass
+from pltfrms.agent.glass import SOCKET_NAME, GlassNetwork, run_glass
 from pltfrms.drivers.glass.client import GlassClient, GlassMachine, RouteQuestion
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.topology import GLASS_PORT
@@ -52,7 +52,8 @@ async def machine() -> AsyncIterator[Path]:
         config, control = runtime / "bird.conf", runtime / "bird.ctl"
         config.write_text(CONFIG)
         run("ip", "link", "set", "lo", "up")
-        glass = asyncio.ensure_future(run_glass(runtime, ADDRESS, control, OURS))
+        network = GlassNetwork(address=ADDRESS, clients=OURS)
+        glass = asyncio.ensure_future(run_glass(runtime, network, control))
         process = await asyncio.create_subprocess_exec(
             "bird", "-f", "-c", str(config), "-s", str(control)
         )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from pltfrms import codec
-from pltfrms.agent.main import boot_word, controller_urls, main
+from pltfrms.agent.identity import controller_urls
+from pltfrms.agent.main import boot_word, main
+from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.running.plan import Allocation, Reason, Target
 from pltfrms.specfile import load_platform, load_service
+from tests.drivers.identity.authority import Office
 from tests.faulty_disk import ERRNOS, FaultyDisk
 from tests.namespaces import in_machine
 from tests.strategies import make_service
@@ -126,10 +130,11 @@ def announced() -> bool:
     return "198.51.100.1 via" in routes() and "2001:db8:100::1 via" in routes()
 
 
-async def _life_of_a_node() -> None:
+async def _life_of_a_node(give: Callable[[Path], None] = lambda _state: None) -> None:
     with tempfile.TemporaryDirectory(prefix="agent-test-") as directory:
         node = Node(Path(directory))
         node.build()
+        give(node.root / "state")
         node.start()
         await node.until(announced)
         assert "10.1.1.7 via inet6 fe80::2 dev i7" in routes()
@@ -152,6 +157,8 @@ async def _life_of_a_node() -> None:
         _ip(*["rule", "del", "pref", "100"])
         await node.until(lambda: routes() == before and "lookup 100" in _ip("rule"), 1.0)
         await node.until(lambda: '"route restored"' in node.log, 1.0)
+        said = node.root / "state" / "said"
+        await node.until(lambda: not said.exists() or said.read_text() in node.log)
         node.stop()
         assert "failure" not in node.log
         os.kill(second, signal.SIGKILL)
@@ -161,6 +168,46 @@ async def _life_of_a_node() -> None:
 @pytest.mark.root
 def test_an_agent_alone_runs_announces_restarts_and_leaves_all_as_it_is() -> None:
     in_machine(_life_of_a_node)
+
+
+def _made(days_ago: int) -> Callable[[Path], None]:
+    """Return what gives a machine a certificate of another time, as if the clock were wrong."""
+    now_ms = time.time_ns() // 1_000_000
+    office = Office(PLATFORM.name, now_ms - days_ago * DAY_MS)
+
+    def give(state: Path) -> None:
+        office.identity(state, "fra-n1")
+
+    return give
+
+
+def _torn(state: Path) -> None:
+    file = Office(PLATFORM.name, time.time_ns() // 1_000_000).identity(state, "fra-n1")
+    file.path.write_text(file.path.read_text()[:700])
+
+
+IDENTITIES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "good, and no controller answers": (_made(0), "no controller answers"),
+    "expired two months ago": (_made(90), '"part": "certificate of this machine"'),
+    "by a clock ten years ahead": (_made(3650), '"part": "certificate of this machine"'),
+    "by a clock in 1970": (_made(-20_000), "have it follow NTP"),
+    "torn": (_torn, "join again"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_whatever_its_certificate_is_a_machine_serves_on(name: str) -> None:
+    give, said = IDENTITIES[name]
+
+    def watched(state: Path) -> None:
+        give(state)
+        (state / "said").write_text(said)
+
+    async def scenario() -> None:
+        await _life_of_a_node(watched)
+
+    in_machine(scenario)
 
 
 def test_a_machine_without_a_name_is_told_what_to_write(

@@ -18,6 +18,7 @@ from pltfrms.model.messages.api import (
     PlanPreview,
     SnapshotView,
 )
+from pltfrms.model.messages.audit import AuditHead, AuditPage, AuditRecord, record_hash
 from pltfrms.model.messages.guards import RoutingChange, Verdict
 from pltfrms.model.messages.requests import (
     Approval,
@@ -154,6 +155,7 @@ class FakeController:
     under_way: tuple[Step, ...] = ()
     """Steps of every plan that have nothing to do with a change."""
     stored: list[Event] = field(default_factory=list)
+    records: list[AuditRecord] = field(default_factory=list)
     stale_seconds: float = 0.0
     """How long the store has been away."""
     conflict: bool = False
@@ -240,9 +242,16 @@ class FakeController:
         found = self.requested(request).request
         return replace(found, state=RequestState.WITHDRAWN, closed_by=withdrawal.by)
 
-    def delete_service(self, name: str) -> PlanPreview:
-        self.asked.append(f"delete {name}")
+    def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
+        assert by
+        self.asked.append(f"delete {name}" + (f": {why}" if why else ""))
         return self._preview()
+
+    def audit(self, after: int, limit: int) -> AuditPage:
+        found = [record for record in self.records if record.number > after]
+        last = self.records[-1] if self.records else None
+        head = AuditHead(number=last.number, hash=record_hash(last)) if last else AuditHead()
+        return AuditPage(records=tuple(found[:limit]), head=head)
 
     def events(
         self, after: int, wait_ms: int = 0, limit: int = 1000, *, stale: bool = False

@@ -39,6 +39,13 @@ class EtcdCluster:
                 raise TimeoutError(f"etcd has not started, see {self._directory}")
             time.sleep(0.05)
 
+    def join(self, peer: str) -> None:
+        """Start the member that was added for `peer`, with all that were there at first."""
+        number = len(self._members)
+        (client,) = (f"http://127.0.0.1:{port}" for port in free_ports(1))
+        self.endpoints, self._peers = (*self.endpoints, client), (*self._peers, peer)
+        self._members.append(self._start_member(number, "existing"))
+
     def kill(self, number: int) -> None:
         self._members[number].kill()
         self._members[number].wait()
@@ -53,7 +60,7 @@ class EtcdCluster:
         for number in range(len(self._members)):
             self.kill(number)
 
-    def _start_member(self, number: int) -> subprocess.Popen[bytes]:
+    def _start_member(self, number: int, state: str = "new") -> subprocess.Popen[bytes]:
         cluster = ",".join(f"m{index}={peer}" for index, peer in enumerate(self._peers))
         client, peer = self.endpoints[number], self._peers[number]
         options = {
@@ -64,6 +71,7 @@ class EtcdCluster:
             "listen-peer-urls": peer,
             "initial-advertise-peer-urls": peer,
             "initial-cluster": cluster,
+            "initial-cluster-state": state,
             "heartbeat-interval": "50",
             "election-timeout": "500",
             "logger": "zap",

@@ -1,7 +1,7 @@
 """What the members of every store promise: the same tests against memory and real etcd."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -16,7 +16,7 @@ from pltfrms.drivers.store.ports import Delete, Members, Put, Store
 from pltfrms.errors import StoreFullError, UnavailableError
 from pltfrms.model.messages.store import NO_SPACE, StoreLook, StoreMember
 from tests.contracts.conftest import SMALL_BYTES
-from tests.contracts.etcd import EtcdCluster
+from tests.contracts.etcd import EtcdCluster, free_ports
 
 Scenario = Callable[[Store, Members], Awaitable[None]]
 Check = Callable[[Scenario], None]
@@ -184,14 +184,14 @@ def test_a_watch_from_before_a_compaction_ends_and_a_list_goes_on(check: Check) 
 def test_a_member_that_is_away_is_not_forgotten_when_nobody_says_who_there_is(
     mortal_etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nobody(_self: EtcdMembers) -> dict[str, str]:
+    async def nobody(_self: EtcdMembers, _endpoints: Sequence[str]) -> dict[str, str]:
         return {}
 
     async def run() -> None:
         known, new = (EtcdMembers(mortal_etcd.endpoints) for _ in range(2))
         try:
             await until_named(known)
-            monkeypatch.setattr(EtcdMembers, "_names", nobody)
+            monkeypatch.setattr(EtcdMembers, "_list", nobody)
             mortal_etcd.kill(1)
             for members, name in ((known, "m1"), (new, mortal_etcd.endpoints[1])):
                 look = await until_seen(members, lambda seen: seen.revision > 0)
@@ -233,3 +233,76 @@ def test_a_member_that_does_not_answer_is_named(mortal_etcd: EtcdCluster) -> Non
             await members.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_members_come_as_learners_get_a_vote_and_go(
+    request: pytest.FixtureRequest, *, real: bool
+) -> None:
+    cluster = cast("EtcdCluster", request.getfixturevalue("mortal_etcd")) if real else None
+    peer = f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    async def scenario(store: Store, members: Members) -> None:
+        await until_named(members)
+        await store.commit([Put(key="/a", value=b"1")])
+        for _ in range(2):  # twice is once
+            await insisted(members, lambda: members.add(peer))
+        (added,) = [member for member in (await members.look()).members if member.learner]
+        assert (added.peer, added.started, bool(added.trouble)) == (peer, False, True)
+        with pytest.raises(UnavailableError):
+            await members.promote(added.number)
+        if cluster:
+            cluster.join(peer)
+        else:
+            cast("MemoryMembers", members).begin(peer, "m3")
+        look = await until_seen(
+            members, lambda seen: "m3" in by_name(seen) and not by_name(seen)["m3"].trouble
+        )
+        learner = by_name(look)["m3"]
+        assert (learner.learner, learner.started) == (True, True)
+        assert len(look.voters) == 3
+        await insisted(members, lambda: members.promote(learner.number))
+        await members.promote(learner.number)
+        look = await until_seen(members, lambda seen: len(seen.voters) == 4)
+        assert look.spare == 1
+        gone = by_name(look)["m0"].number
+        for _ in range(2):
+            await insisted(members, lambda: members.remove(gone))
+        await until_seen(members, lambda seen: by_name(seen).keys() == {"m1", "m2", "m3"})
+        assert [entry.key for entry in (await store.list("/")).entries] == ["/a"]
+
+    async def run() -> None:
+        async with opened(cluster) as (store, members), asyncio.timeout(60):
+            await scenario(store, members)
+
+    asyncio.run(run())
+
+
+async def insisted(members: Members, change: Callable[[], Awaitable[None]]) -> None:
+    """Do what is refused until all are connected for 5 s, and have caught up."""
+    while True:
+        try:
+            return await change()
+        except UnavailableError:
+            await asyncio.sleep(0.1)
+            await members.look()
+
+
+def test_who_has_just_come_or_gone_is_known_wherever_one_asks(mortal_etcd: EtcdCluster) -> None:
+    async def run() -> None:
+        first, other = (EtcdMembers(mortal_etcd.endpoints[n:]) for n in (0, 2))
+        try:
+            await until_named(first)
+            await other.look()
+            peer = f"http://127.0.0.1:{free_ports(1)[0]}"
+            await insisted(first, lambda: first.add(peer))
+            assert peer in [member.peer for member in await other.agreed()]
+            mortal_etcd.kill(0)
+            mortal_etcd.kill(1)
+            with pytest.raises(UnavailableError, match="no member of the store answers"):
+                await other.agreed()
+        finally:
+            await first.close()
+            await other.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))

@@ -18,6 +18,7 @@ from pltfrms.model.running.machine import BgpState
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, SessionStatus
 from pltfrms.model.services.replicas import replicas_of
+from pltfrms.render.etcd import peer_url
 from tests.simulation.virtual import VirtualClock
 
 START_SECONDS = 0.3
@@ -212,7 +213,10 @@ class Cluster:
         self.clock = VirtualClock()
         self.state = MemoryStoreState(self.clock)
         self.members = MemoryMembers(self.clock, self.state)
-        names = [machine.name for machine in platform.machines_of(Role.CONTROLLER)]
+        controllers = platform.machines_of(Role.CONTROLLER)
+        self.members.peers = {each.name: peer_url(platform, each) for each in controllers}
+        names = [machine.name for machine in controllers]
+        self.state.room.file_bytes, self.state.room.leader = dict.fromkeys(names, 0), names[0]
         self.seats = {name: Seat(self, name) for name in names}
         self.agents = {m.name: Agent(self, m.name) for m in platform.machines}
         self._reader = Reader()

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from pltfrms.model.network.topology import Role
-from pltfrms.render.etcd import etcd_command, etcd_endpoints
+from pltfrms.render.etcd import Beginning, etcd_command, etcd_endpoints, peer_url
 from tests.render.platforms import SMALL, machine
 
 THREE = dataclasses.replace(
@@ -18,7 +18,9 @@ THREE = dataclasses.replace(
 
 
 def test_a_member_knows_all_members_and_listens_on_its_loopback() -> None:
-    words = etcd_command(THREE, "fra-c1", Path("/var/lib/pltfrms/etcd"))
+    members = tuple((each.name, peer_url(THREE, each)) for each in THREE.machines)
+    first = Beginning(members=members, word="t", new=True)
+    words = etcd_command(THREE, "fra-c1", Path("/var/lib/pltfrms/etcd"), first)
     assert words[0] == "etcd"
     assert "--name=fra-c1" in words
     assert "--data-dir=/var/lib/pltfrms/etcd" in words
@@ -28,6 +30,9 @@ def test_a_member_knows_all_members_and_listens_on_its_loopback() -> None:
         "--initial-cluster=ams-c1=http://[fd00:77::2:c:1]:2380,"
         "fra-c1=http://[fd00:77::1:c:1]:2380,fra-c2=http://[fd00:77::1:c:2]:2380"
     ) in words
+    assert "--initial-cluster-state=new" in words
+    joins = Beginning(members=members)
+    assert "--initial-cluster-state=existing" in etcd_command(THREE, "fra-c1", Path(), joins)
 
 
 def test_endpoints_are_nearest_first() -> None:

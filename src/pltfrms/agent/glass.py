@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -12,10 +13,12 @@ import structlog
 
 from pltfrms.codec import encode
 from pltfrms.drivers.glass.server import LookingGlass
+from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.drivers.listening import bind6
 from pltfrms.errors import UsageError
-from pltfrms.model.network.topology import GLASS_PORT
+from pltfrms.model.network.topology import GLASS_PORT, Platform
 from pltfrms.model.running.balancer import ROWS, BalancerView
+from pltfrms.planner.identity.access import may_look
 
 SOCKET_NAME = "bird-readonly.ctl"
 _AGAIN_SECONDS = 1.0
@@ -54,17 +57,25 @@ def look_at_balancer(eye: BalancerEye, command: str) -> str | None:
     return encode(eye.row(int(row[1]), int(row[2])), tuple[IPv6Address, ...]).decode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlassNetwork:
+    """Who may look over the network."""
+
+    address: IPv6Address
+    """Where it is open."""
+    clients: IPv6Network
+    """Only they are served."""
+    tls: ssl.SSLContext | None = None
+    """With it, only controllers of `platform` are served."""
+    platform: Callable[[], Platform] | None = None
+
+
 async def run_glass(
-    runtime: Path,
-    address: IPv6Address,
-    bird: Path,
-    infrastructure: IPv6Network,
-    balancer: BalancerEye | None = None,
+    runtime: Path, network: GlassNetwork, bird: Path, balancer: BalancerEye | None = None
 ) -> None:
     """Serve for ever what the BIRD behind `bird`, and our balancer, may be asked by anybody.
 
-    On a Unix socket in `runtime`, and by TCP on `address`, there only for clients whose
-    addresses are in `infrastructure`.
+    On a Unix socket in `runtime`, and by TCP where `network` says.
     """
     own = functools.partial(look_at_balancer, balancer) if balancer else None
     glass = LookingGlass(bird, own=own)
@@ -77,13 +88,12 @@ async def run_glass(
         return server
 
     async def listen_there() -> asyncio.Server:
-        bound = bind6(str(address), GLASS_PORT)
+        bound = bind6(str(network.address), GLASS_PORT)
         limit = glass.limits.command_bytes
-        return await asyncio.start_server(serve_ours, sock=bound, limit=limit)
+        return await asyncio.start_server(serve_ours, sock=bound, limit=limit, ssl=network.tls)
 
     async def serve_ours(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = writer.get_extra_info("peername")
-        if client and ip_address(client[0].partition("%")[0]) in infrastructure:
+        if _may_look(network, writer):
             await glass.serve(reader, writer)
         else:
             writer.close()
@@ -91,6 +101,19 @@ async def run_glass(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_keep("here", listen_here))
         tasks.create_task(_keep("network", listen_there))
+
+
+def _may_look(network: GlassNetwork, writer: asyncio.StreamWriter) -> bool:
+    client = writer.get_extra_info("peername")
+    if not client or ip_address(client[0].partition("%")[0]) not in network.clients:
+        return False
+    if network.tls is None or network.platform is None:
+        return network.tls is None
+    shown = shown_by(writer.get_extra_info("peercert"))
+    allowed = may_look(shown, network.platform())
+    if not allowed:
+        _log.warning("may not look", client=client[0], shown=shown.uris if shown else ())
+    return allowed
 
 
 async def _keep(name: str, listen: Callable[[], Awaitable[asyncio.Server]]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from pltfrms.agent.control.certificate import LOOK_SECONDS
 from pltfrms.agent.control.fetching import Fetcher
 from pltfrms.agent.control.reporting import Reporter
 from pltfrms.agent.control.skew import ClockSkew
@@ -110,13 +111,17 @@ class Agent:
             await self._director.attach({})
         await self._follow()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep("kernel", self._kernel.run))
-            tasks.create_task(self._keep("routing", self._routing.run))
-            tasks.create_task(self._keep("sessions", self._sessions.run))
-            tasks.create_task(self._keep("archive", self._routing.keep_archive))
-            tasks.create_task(self._keep("heartbeats", self._reporter.run))
-            tasks.create_task(self._keep("targets", self._fetcher.run))
-            tasks.create_task(self._keep("disk", lambda: self._disk.run(self._world.clock)))
+            for name, run in (
+                ("kernel", self._kernel.run),
+                ("routing", self._routing.run),
+                ("sessions", self._sessions.run),
+                ("archive", self._routing.keep_archive),
+                ("heartbeats", self._reporter.run),
+                ("targets", self._fetcher.run),
+                ("certificate", self._keep_certificate),
+                ("disk", lambda: self._disk.run(self._world.clock)),
+            ):
+                tasks.create_task(self._keep(name, run))
             if self._me.forwards:
                 tasks.create_task(self._keep("director", self._director.run))
             if self._me.has(Role.NODE):
@@ -129,6 +134,13 @@ class Agent:
                 tasks.create_task(self._keep("costs", self._costs.run))
                 tasks.create_task(self._keep("loads", self._loads.run))
                 tasks.create_task(self._keep("way back", self._way_back.run))
+
+    async def _keep_certificate(self) -> None:
+        while True:
+            if self._world.certificate:
+                with self._problems.watch("certificate of this machine"):
+                    await self._world.certificate.look()
+            await self._world.clock.sleep(LOOK_SECONDS)
 
     def _sources(self) -> tuple[RouteSource, ...]:
         sources: dict[Role, RouteSource] = {

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import ssl
 import sys
 import uuid
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ import structlog
 
 from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.freeze import FROZEN_FILE
-from pltfrms.agent.glass import BalancerEye, run_glass
+from pltfrms.agent.glass import BalancerEye, GlassNetwork, run_glass
+from pltfrms.agent.identity import Conversations, conversations
 from pltfrms.agent.loop import Agent
 from pltfrms.agent.world import World
 from pltfrms.drivers.aside import SMALL, Forked
@@ -21,8 +23,8 @@ from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.bird.archive import MrtArchive
 from pltfrms.drivers.bird.daemon import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.disk import DirectoryDisk
+from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.kernel.counters import byte_counts
 from pltfrms.drivers.kernel.echo import IcmpPinger
 from pltfrms.drivers.kernel.netlink import KernelNetwork
@@ -34,7 +36,7 @@ from pltfrms.drivers.wireguard.kernel import WireGuard
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.network.topology import Platform, Role, controller_url
+from pltfrms.model.network.topology import Platform
 from pltfrms.model.network.tunnels import BACKBONE_FILE
 from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
@@ -61,15 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def controller_urls(platform: Platform, machine: str) -> tuple[str, ...]:
-    """Return the controllers as a machine should ask them: its own datacenter's first."""
-    home = platform.machine(machine).datacenter
-    controllers = sorted(
-        platform.machines_of(Role.CONTROLLER), key=lambda each: each.datacenter != home
-    )
-    return tuple(controller_url(platform, controller) for controller in controllers)
-
-
 def boot_word(runtime: Path) -> str:
     """Return a word that stays the same until the machine boots, which empties `runtime`.
 
@@ -89,11 +82,16 @@ def boot_word(runtime: Path) -> str:
 
 
 async def _run(directories: Directories, targets: Targets) -> None:
-    world = _world(directories, targets)
+    talk = conversations(
+        IdentityFile(directories.state),
+        targets.current.platform,
+        targets.machine,
+    )
+    world = _world(directories, talk)
     parts = Agent(world, targets)
     eye = BalancerEye(view=parts.director.view, row=parts.director.row)
     agent = asyncio.ensure_future(parts.run())
-    glass = asyncio.ensure_future(_glass(directories, targets, eye))
+    glass = asyncio.ensure_future(_glass(directories, targets, eye, talk.glass))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
     try:
@@ -105,11 +103,19 @@ async def _run(directories: Directories, targets: Targets) -> None:
         await world.network.close()
 
 
-async def _glass(directories: Directories, targets: Targets, eye: BalancerEye) -> None:
+async def _glass(
+    directories: Directories, targets: Targets, eye: BalancerEye, tls: ssl.SSLContext | None
+) -> None:
     platform = targets.current.platform
     address = platform.loopback6(platform.machine(targets.machine))
     bird = directories.runtime / "bird.ctl"
-    await run_glass(directories.runtime, address, bird, platform.infrastructure6, eye)
+    network = GlassNetwork(
+        address=address,
+        clients=platform.infrastructure6,
+        tls=tls,
+        platform=lambda: targets.current.platform,
+    )
+    await run_glass(directories.runtime, network, bird, eye)
 
 
 def _targets(directories: Directories) -> Targets:
@@ -139,13 +145,14 @@ def _platform(path: Path) -> Platform:
     return asyncio.run(Forked().run(SMALL + 1, load))
 
 
-def _world(directories: Directories, targets: Targets) -> World:
+def _world(directories: Directories, talk: Conversations) -> World:
     network = KernelNetwork()
-    urls = controller_urls(targets.current.platform, targets.machine)
     return World(
         boot=boot_word(directories.runtime),
         clock=SystemClock(),
-        control_plane=HttpControlPlane(urls),
+        control_plane=talk.control_plane,
+        certificate=talk.certificate,
+        follow_controllers=talk.follow,
         network=network,
         workload=ProcessRuntime(directories, network),
         prober=NamespaceProber(),

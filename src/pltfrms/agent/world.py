@@ -12,6 +12,15 @@ from pltfrms.drivers.kernel.ports import LinkPinger, Network, PacketFilter
 from pltfrms.drivers.ports import Clock, Disk
 from pltfrms.drivers.wireguard.ports import TunnelDriver
 from pltfrms.drivers.workload.ports import Prober, Workload
+from pltfrms.model.network.topology import Platform
+
+
+class CertificateKeeper(Protocol):
+    """Who keeps this machine's certificate young."""
+
+    async def look(self) -> None:
+        """Renew it if it is time; whatever it raises is why it cannot be."""
+        ...
 
 
 class Archive(Protocol):
@@ -51,3 +60,7 @@ class World:
     """What the kernel has counted on the machine's network devices, by name; or OSError."""
     frozen_here: Callable[[], bool]
     """Whether somebody on this machine has frozen it, with or without controllers."""
+    certificate: CertificateKeeper | None = None
+    """None: this machine has no identity, and speaks plainly."""
+    follow_controllers: Callable[[Platform], None] = lambda _platform: None
+    """Ask the controllers of this platform from now on."""

@@ -1,7 +1,6 @@
 """The HTTP API of a controller, as `pltfrms.model.messages.api` documents it."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,12 +10,21 @@ from fastapi.exceptions import RequestValidationError
 from pltfrms import __version__
 from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.balancer import add_balancer_routes
-from pltfrms.api.bodies import JSON, body_of, json_of, text_of
+from pltfrms.api.bodies import JSON, body_of, json_of, origin_of
+from pltfrms.api.callers import Callers
+from pltfrms.api.connections import OF_STRANGERS, Connections
 from pltfrms.api.glass import add_glass_routes
+from pltfrms.api.guarding import Guarded, require_own
 from pltfrms.api.hiding import without_passwords
+from pltfrms.api.identity import add_identity_routes
+from pltfrms.api.lanes import Doors, Lanes
 from pltfrms.api.metrics import Metrics
+from pltfrms.api.refusals import refusal
 from pltfrms.api.requests import add_request_routes
+from pltfrms.api.shares import Shares
 from pltfrms.codec import decode, encode
+from pltfrms.controller.auditing import Asked
+from pltfrms.controller.identities import Identities
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass.client import Glass
@@ -26,12 +34,10 @@ from pltfrms.errors import (
     NotFoundError,
     PltfrmsError,
     UnavailableError,
-    UnclearError,
     UsageError,
 )
 from pltfrms.model.messages.api import (
     Change,
-    ErrorBody,
     Event,
     Heartbeat,
     InterventionChange,
@@ -41,34 +47,43 @@ from pltfrms.model.messages.api import (
 WAIT_MS_MAX = 60_000
 """Longest long poll: longer ones only keep dead connections."""
 EVENTS_MAX = 1000
-READERS_MAX = 16
-"""Who may ask for something large at once; one more is sent away: heartbeats come first."""
-RETRY_AFTER_SECONDS = 1
 
 After = Annotated[int, Query(ge=0)]
 WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX)]
 Limit = Annotated[int, Query(ge=1, le=EVENTS_MAX)]
+Text = Annotated[str, Query(max_length=200)]
 
 
 def make_app(
-    operations: Operations, glass: Glass | None = None, signatures: Signatures | None = None
+    operations: Operations,
+    glass: Glass | None = None,
+    signatures: Signatures | None = None,
+    doors: Doors | None = None,
+    identities: Identities | None = None,
 ) -> FastAPI:
     """Return the application that answers for one controller.
 
-    Without glass not for routes, and without signatures not for change requests.
+    Without glass not for routes, and without signatures not for change requests. Who may ask
+    how much, `doors` say; without them, doors of its own. With identities, who comes by TLS
+    may ask only what is his.
     """
     app = FastAPI(
         title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
     )
+    doors = doors or doors_of(operations)
+    app.add_middleware(Lanes, doors=doors)
     _add_error_handlers(app)
     _add_agent_routes(app, operations)
     _add_operator_routes(app, operations)
-    _add_health_routes(app, operations)
+    _add_health_routes(app, operations, doors)
     if glass:
         add_glass_routes(app, operations, glass)
         add_balancer_routes(app, operations, glass)
     if signatures:
         add_request_routes(app, Requests(operations, signatures))
+    if identities:
+        add_identity_routes(app, identities)
+        app.add_middleware(Guarded, identities=identities)
     return app
 
 
@@ -78,12 +93,16 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
     @app.post("/v1/heartbeats")
     async def heartbeat(request: Request) -> Response:
         """Note that a machine lives."""
-        text = await text_of(request)
+        text = await request.body()
         try:
-            taken = await operations.heartbeat(decode(Heartbeat, text))
+            beat = decode(Heartbeat, text)
         except UsageError:
-            taken = await operations.heartbeat_unread(decode(UnreadHeartbeat, text))
-        return json_of(taken)
+            unread = decode(UnreadHeartbeat, text)
+            sources = (event.source for event in unread.events)
+            require_own(request, str(unread.status.get("machine")), *sources)
+            return json_of(await operations.heartbeat_unread(unread))
+        require_own(request, beat.status.machine, *(event.source for event in beat.events))
+        return json_of(await operations.heartbeat(beat))
 
     @app.get("/v1/targets/{machine}")
     async def target(
@@ -105,60 +124,45 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         return Response(answers.text_of(answer), media_type=JSON)
 
 
-class _Readers:
-    """A bounded queue of those who ask for what is large."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Have one reader more meanwhile; UnavailableError if there are too many."""
-        if self._count >= READERS_MAX:
-            raise UnavailableError(
-                f"{READERS_MAX} others read from this controller just now; ask another one, "
-                "or again in a second"
-            )
-        self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-
-
 def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
-    readers = _Readers()
     answers = SnapshotAnswers()
 
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
-        with readers.one_more():
-            view = without_passwords(operations.snapshot(stale=stale))
-            text = await answers.text_of(view, operations.controller.aside)
+        view = without_passwords(operations.snapshot(stale=stale))
+        text = await answers.text_of(view, operations.controller.aside)
         return Response(text, media_type=JSON)
 
     @app.post("/v1/plan")
     async def plan(request: Request) -> Response:
         """Say what a change would do."""
-        change = await body_of(Change, request)
-        with readers.one_more():
-            return json_of(await operations.plan(change))
+        return json_of(await operations.plan(await body_of(Change, request)))
 
     @app.post("/v1/apply")
     async def apply(request: Request) -> Response:
         """Make a change."""
-        return json_of(await operations.apply(await body_of(Change, request)))
+        change = await body_of(Change, request)
+        return json_of(await operations.apply(change, origin=origin_of(request)))
 
     @app.delete("/v1/services/{name}")
-    async def delete_service(name: str) -> Response:
+    async def delete_service(
+        name: str, request: Request, by: Text = "", why: Text = ""
+    ) -> Response:
         """Delete a service."""
-        return json_of(await operations.delete(name))
+        asked = Asked(by=by, why=why, origin=origin_of(request))
+        return json_of(await operations.delete(name, asked))
 
     @app.post("/v1/interventions")
     async def intervene(request: Request) -> Response:
         """Drain, freeze or blackhole, or end it."""
-        return json_of(await operations.intervene(await body_of(InterventionChange, request)))
+        change = await body_of(InterventionChange, request)
+        return json_of(await operations.intervene(change, origin=origin_of(request)))
+
+    @app.get("/v1/audit")
+    async def audit(after: After = 0, limit: Limit = 100) -> Response:
+        """Return what operators did, by records with numbers > `after`."""
+        return json_of(await operations.audit(after, limit))
 
     @app.get("/v1/events")
     async def events(
@@ -169,8 +173,19 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
         return Response(encode(found, tuple[Event, ...]), media_type=JSON)
 
 
-def _add_health_routes(app: FastAPI, operations: Operations) -> None:
-    metrics = Metrics(operations.controller)
+def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
+    """Return doors that know the machines of a controller's platform.
+
+    So many strangers may be connected.
+    """
+    controller = operations.controller
+    callers = Callers(lambda: controller.view.platform)
+    connections = Connections(callers, strangers)
+    return Doors(callers, Shares(controller.clock.monotonic), connections)
+
+
+def _add_health_routes(app: FastAPI, operations: Operations, doors: Doors) -> None:
+    metrics = Metrics(operations.controller, doors)
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -206,23 +221,9 @@ def _handler(
     judge: Callable[[Exception], PltfrmsError],
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(_request: Request, error: Exception) -> Response:
-        known = judge(error)
-        busy = known.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-        return Response(
-            encode(_body(known)),
-            status_code=known.status_code,
-            media_type=JSON,
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if busy else {},
-        )
+        return refusal(judge(error))
 
     return handle
-
-
-def _body(error: PltfrmsError) -> ErrorBody:
-    unclear = isinstance(error, UnclearError)
-    kind = UnavailableError if unclear else type(error)
-    nothing_done = not unclear and not isinstance(error, InvariantError)
-    return ErrorBody(error=kind.__name__, message=str(error), nothing_done=nothing_done)
 
 
 def _as_it_is(error: Exception) -> PltfrmsError:

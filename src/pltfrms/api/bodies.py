@@ -5,11 +5,8 @@ from typing import TypeVar
 from fastapi import Request, Response
 
 from pltfrms.codec import decode_fully, encode
-from pltfrms.errors import UsageError
 
 JSON = "application/json"
-BODY_BYTES_MAX = 4 * 1024 * 1024
-"""More than any change that fits into one transaction of the store."""
 
 _T = TypeVar("_T")
 
@@ -20,19 +17,14 @@ async def body_of(kind: type[_T], request: Request) -> _T:
     Raises:
         UsageError: it is none, or says what this version does not know and would not do.
     """
-    return decode_fully(kind, await text_of(request))
-
-
-async def text_of(request: Request) -> bytes:
-    """Return a request's body; UsageError if it is too large."""
-    text = bytearray()
-    async for chunk in request.stream():
-        text += chunk
-        if len(text) > BODY_BYTES_MAX:
-            raise UsageError(f"the request is larger than {BODY_BYTES_MAX} bytes")
-    return bytes(text)
+    return decode_fully(kind, await request.body())
 
 
 def json_of(value: object) -> Response:
     """Return an answer that holds a word of the model."""
     return Response(encode(value), media_type=JSON)
+
+
+def origin_of(request: Request) -> str:
+    """Return where a request comes from, for the audit."""
+    return request.client.host if request.client and request.client.host else "local socket"

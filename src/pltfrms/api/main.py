@@ -12,11 +12,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from types import FrameType
+from typing import Protocol
 
 import structlog
 import uvicorn
 
-from pltfrms.api.app import make_app
+from pltfrms.api.app import doors_of, make_app
+from pltfrms.api.backing_up import backups_of
+from pltfrms.api.connections import IDLE_SECONDS, allow_descriptors, bounded_by
+from pltfrms.api.member import note_begun
+from pltfrms.api.serving import ControllerIdentity, Server, make_identity
 from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
 from pltfrms.controller.loop import Apart, Controller
 from pltfrms.controller.operations import Operations
@@ -24,6 +29,7 @@ from pltfrms.drivers.aside import Forked
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass.client import GlassClient
 from pltfrms.drivers.glass.origins import OriginClient
+from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.operators.signatures import SshSignatures
@@ -47,8 +53,17 @@ _BACKLOG = 256
 _YOUNG, _MIDDLE, _NEVER = 10_000, 10, 1_000_000_000
 """When the garbage collector looks at what is new, at what has lasted a while, and at all."""
 _COLLECT_SECONDS = 600.0
+_FOLLOW_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
+
+
+class _Asks(Protocol):
+    """What asks members of the store."""
+
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Ask at these base URLs from now on."""
+        ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,12 +71,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     standard = Directories()
     parser = argparse.ArgumentParser(prog="pltfrms controller run", description=__doc__)
     parser.add_argument("--config", type=Path, default=standard.config, help="directory")
+    parser.add_argument("--state", type=Path, default=standard.state, help="directory")
     parser.add_argument("--runtime", type=Path, default=standard.runtime, help="directory")
     arguments = parser.parse_args(argv)
     log_to_stderr()
     try:
         platform, name = _read_config(arguments.config)
-        asyncio.run(_serve(platform, name, arguments.runtime))
+        directories = Directories(
+            config=arguments.config, runtime=arguments.runtime, state=arguments.state
+        )
+        asyncio.run(_serve(platform, name, directories))
     except PltfrmsError as error:
         _log.error("cannot run", error=str(error))
         return error.exit_code
@@ -84,7 +103,15 @@ def _read_config(config: Path) -> tuple[Platform, str]:
     return platform, name
 
 
-async def _serve(platform: Platform, name: str, runtime: Path) -> None:
+def _identity(
+    controller: Controller, directories: Directories, jitter: Random
+) -> ControllerIdentity | None:
+    """Return what this machine answers with by TLS; None if it has not joined."""
+    identity = IdentityFile(directories.state)
+    return make_identity(controller, identity, jitter) if identity.there else None
+
+
+async def _serve(platform: Platform, name: str, directories: Directories) -> None:
     """Run the loop and the API until a signal, or until the loop breaks."""
     endpoints = etcd_endpoints(platform, name)
     store = EtcdStore(endpoints)
@@ -97,20 +124,31 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
         name,
         platform,
         jitter,
-        apart=Apart(lease_store=lease_store, aside=Forked(), members=members),
+        apart=Apart(
+            lease_store=lease_store,
+            aside=Forked(),
+            members=members,
+            backups=backups_of(store, name, directories),
+        ),
     )
-    server = _make_server(Operations(controller, OriginClient()))
+    known = _identity(controller, directories, jitter)
+    origins = OriginClient(tls=known.end if known else None)
+    server = _make_server(Operations(controller, origins), known)
     address = str(platform.loopback6(platform.machine(name)))
-    with _stopped_by_signals(server), _unix_socket(runtime / SOCKET_NAME) as local:
-        loop = asyncio.create_task(controller.run())
+    with _stopped_by_signals(server), _unix_socket(directories.runtime / SOCKET_NAME) as local:
+        loop = asyncio.create_task(_run(controller, known))
         serving = asyncio.create_task(_answer(server, address, local))
         collecting = asyncio.create_task(collect_garbage())
+        following = asyncio.create_task(
+            follow_members(controller, (store, lease_store, members))
+        )
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
         broken = loop.done()
         server.should_exit = True
         await serving
         loop.cancel()
         collecting.cancel()
+        following.cancel()
         (outcome,) = await asyncio.gather(loop, return_exceptions=True)
         await store.close()
         await lease_store.close()
@@ -118,6 +156,30 @@ async def _serve(platform: Platform, name: str, runtime: Path) -> None:
     if broken and isinstance(outcome, Exception):
         raise outcome
     _log.info("controller ends", name=name)
+
+
+async def _run(controller: Controller, known: ControllerIdentity | None) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(controller.run())
+        if known:
+            group.create_task(known.run())
+
+
+async def follow_members(controller: Controller, clients: Sequence[_Asks]) -> None:
+    """Ask, for ever, the members that the platform has now, which come and go with it."""
+    known: tuple[str, ...] = ()
+    begun = False
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        platform = controller.view.platform
+        if platform and not begun:
+            note_begun(Directories())
+            begun = True
+        with contextlib.suppress(KeyError):  # not in the platform yet, or not any more
+            found = etcd_endpoints(platform, controller.name) if platform else known
+            for client in clients if found and found != known else ():
+                client.use(found)
+            known = found
 
 
 async def collect_garbage() -> None:
@@ -133,7 +195,7 @@ async def collect_garbage() -> None:
         gc.collect()
 
 
-async def _answer(server: uvicorn.Server, address: str, local: socket.socket) -> None:
+async def _answer(server: Server, address: str, local: socket.socket) -> None:
     """Answer on the machine's address and on the local socket until told to stop."""
     while not server.should_exit:
         try:
@@ -146,17 +208,23 @@ async def _answer(server: uvicorn.Server, address: str, local: socket.socket) ->
             await server.serve(sockets=[public, local])
 
 
-def _make_server(operations: Operations) -> uvicorn.Server:
+def _make_server(operations: Operations, known: ControllerIdentity | None) -> Server:
+    doors = doors_of(operations, allow_descriptors())
+    identities = known.identities if known else None
+    glass = GlassClient(tls=known.end if known else None)
     config = uvicorn.Config(
-        make_app(operations, GlassClient(), SshSignatures()),
+        make_app(operations, glass, SshSignatures(), doors, identities),
+        http=bounded_by(doors.connections),
+        ws="none",
         log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",
         backlog=_BACKLOG,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
-    return uvicorn.Server(config)
+    return Server(config, known.tls if known else None)
 
 
 @contextlib.contextmanager
@@ -178,7 +246,7 @@ def _unix_socket(path: Path) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+def _stopped_by_signals(server: Server) -> Iterator[None]:
     """End `server` at SIGTERM and SIGINT, also before it serves.
 
     While it serves, uvicorn handles them itself; at its end it raises the signal again for

@@ -7,6 +7,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pltfrms.api.callers import CallerKind
+from pltfrms.api.lanes import Doors
 from pltfrms.api.network_metrics import network_metrics
 from pltfrms.controller.loop import Controller
 from pltfrms.errors import UnavailableError
@@ -18,10 +20,12 @@ class Metrics:
 
     media_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, controller: Controller) -> None:
-        """Show `controller`, in a registry of its own."""
+    def __init__(self, controller: Controller, doors: Doors | None = None) -> None:
+        """Show `controller`, and who came through its doors, in a registry of its own."""
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(controller))
+        if doors:
+            self._registry.register(_DoorCollector(doors))
 
     def text(self) -> bytes:
         """Return the metrics as text."""
@@ -38,6 +42,9 @@ class _Collector(Collector):
         count = self._controller.unreadable_count
         yield _gauge("unreadable_documents", "Documents that it cannot read.", count)
         yield from self._store()
+        backups = self._controller.backups
+        if backups and (age := backups.age_seconds()) is not None:
+            yield _gauge("backup_age_seconds", "Age of the newest backup kept here.", age)
         deciding = not self._controller.why_idle
         yield _gauge("deciding", "Whether this controller decides.", deciding)
         try:
@@ -59,12 +66,15 @@ class _Collector(Collector):
             return
         look, kinds = upkeep.state.look, upkeep.state.kinds
         works = CounterMetricFamily(
-            "pltfrms_store_upkeep", "Works done to keep the store small.", labels=["work"]
+            "pltfrms_store_upkeep", "Works done for the store.", labels=["work"]
         )
         for work, count in sorted(upkeep.done.items()):
             works.add_metric([work.value], count)
         yield works
         yield _gauge("store_full", "Whether the store refuses writes.", look.full)
+        yield _gauge("store_members", "Members of the store that vote.", len(look.voters))
+        spare = look.spare if look.revision else -1
+        yield _gauge("store_spare_members", "Members that may fail, all the same.", spare)
         sizes = GaugeMetricFamily(
             "pltfrms_store_member_bytes", "Sizes of members.", labels=["member", "size"]
         )
@@ -112,6 +122,35 @@ class _Collector(Collector):
             ("store_seconds", "Time that calls of the store took.", counters.store_seconds),
         ):
             yield CounterMetricFamily(f"pltfrms_{name}", text, value=value)
+
+
+class _DoorCollector(Collector):
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is open and under way, and who was sent away."""
+        shares, connections = self._doors.shares, self._doors.connections
+        refused = CounterMetricFamily(
+            "pltfrms_api_refused",
+            "Requests sent away, by lane and by what was used up.",
+            labels=["lane", "reason"],
+        )
+        for (lane, reason), count in sorted(shares.refused.items()):
+            refused.add_metric([lane.value, reason], count)
+        yield refused
+        closed = CounterMetricFamily(
+            "pltfrms_api_closed_connections",
+            "Connections that the controller closed.",
+            labels=["reason"],
+        )
+        for reason, count in sorted(connections.closed.items()):
+            closed.add_metric([reason], count)
+        yield closed
+        taken = Counter({lane.value: count for lane, count in shares.taken().items()})
+        yield _gauges("api_requests", "Requests under way, by lane.", "lane", taken)
+        opened = Counter({kind.value: connections.count(kind) for kind in CallerKind})
+        yield _gauges("api_connections", "Open connections, by caller.", "caller", opened)
 
 
 def _state(snapshot: Snapshot) -> Iterator[Metric]:

@@ -63,6 +63,9 @@ ENTRIES = {
     "explain": Entry(
         "pltfrms.cli.service.explain", "explain", "Say why a service is where it is"
     ),
+    "audit": Entry(
+        "pltfrms.cli.platform.audit", "audit", "Show what operators did, and prove it"
+    ),
     "events": Entry("pltfrms.cli.platform.events", "events", "Show what happened, and why"),
     "schema": Entry(
         "pltfrms.cli.platform.offline", "schema", "Print the JSON Schema of a spec file"
@@ -77,8 +80,21 @@ ENTRIES = {
     "doctor": Entry(
         "pltfrms.cli.machine.doctor", "doctor", "Check ports and system of this machine"
     ),
+    "bootstrap": Entry(
+        "pltfrms.cli.machine.identity", "bootstrap", "Begin a platform on its first controller"
+    ),
+    "machine": Entry(
+        "pltfrms.cli.machine.identity", "machine", "Make tokens with which machines join"
+    ),
+    "join": Entry("pltfrms.cli.machine.identity", "join", "Have this machine join a platform"),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
+    "backup": Entry(
+        "pltfrms.cli.machine.backup", "backup", "Keep what is wanted, and put it back"
+    ),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
+    "store": Entry(
+        "pltfrms.cli.machine.daemons", "store", "Run this machine's member of the store"
+    ),
 }
 
 EPILOG = """\b

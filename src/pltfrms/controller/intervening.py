@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from pltfrms.codec import encode
+from pltfrms.controller.auditing import AuditLog
 from pltfrms.controller.journal import EventLog
 from pltfrms.controller.judging import (
     Approved,
     Judgement,
+    asked_by,
     audit,
     conditions,
     judge,
@@ -37,17 +39,18 @@ _TOLD = {
 class Intervening:
     """Does to the network what operators want done to it for a while."""
 
-    def __init__(self, controller: Controller) -> None:
-        """Write as `controller`."""
+    def __init__(self, controller: Controller, records: AuditLog) -> None:
+        """Write as `controller`, and into `records` who asked for it."""
         self._name = controller.name
         self._store = controller.store
         self._clock = controller.clock
         self._view = controller.view
         self._journal = controller.journal
+        self._records = records
         self._insisting = controller.insisting
 
     async def take(
-        self, change: InterventionChange, approved: Approved | None = None
+        self, change: InterventionChange, approved: Approved | None = None, origin: str = ""
     ) -> InterventionReply:
         """Do it as one transaction, or only look if it is a dry run.
 
@@ -72,8 +75,12 @@ class Intervening:
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, judgement.verdicts, change, approved)
             event = _event(self._journal, change, snapshot.interventions, now_ms)
-            writes = [*self._writes(after.interventions), event, *beside]
-            committed = await self._store.commit(writes, conditions(snapshot, approved))
+            told = f"{_about(change)}: {_what(change, snapshot.interventions, now_ms)}"
+            asked = asked_by(change, approved, origin)
+            sealed = await self._records.seal(change.verb.value, (told,), asked)
+            writes = [*self._writes(after.interventions), event, *beside, *sealed.writes]
+            unchanged = (*conditions(snapshot, approved), sealed.condition)
+            committed = await self._store.commit(writes, unchanged)
             if committed is not None:
                 return replace(reply, revision=committed)
             return None

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pltfrms.codec import encode
+from pltfrms.controller.auditing import Asked
 from pltfrms.controller.journal import EventLog
 from pltfrms.controller.state import request_key, unchanged_since
 from pltfrms.drivers.store.ports import Condition, Put
@@ -182,6 +183,22 @@ def audit(
         )
     writes = [journal.put(event) for event in events]
     return [*writes, approved.write] if approved else writes
+
+
+def asked_by(
+    change: Change | InterventionChange, approved: Approved | None, origin: str
+) -> Asked:
+    """Return who asks for a change, and how that is known."""
+    if approved is None:
+        return Asked(by=change.by, why=change.why, origin=origin)
+    request = approved.request
+    return Asked(
+        by=request.by,
+        proved="signature",
+        approved_by=request.closed_by,
+        why=change.why,
+        origin=origin,
+    )
 
 
 def signed(text: str, by: str) -> str:

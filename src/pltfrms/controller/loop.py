@@ -13,6 +13,7 @@ from random import Random
 import structlog
 
 from pltfrms.codec import encode
+from pltfrms.controller.backups import Backups
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.deciding import Deciding
 from pltfrms.controller.insisting import GIVE_WAY_SECONDS, Insisting, nobody_waits
@@ -75,6 +76,8 @@ class Apart:
     """Where what takes long is computed."""
     members: Members | None = None
     """The members of the store; None: nobody looks how large they are."""
+    backups: Backups | None = None
+    """None: nothing seals them, so there are none."""
 
 
 @dataclass(slots=True)
@@ -126,7 +129,7 @@ class Controller:
         )
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
-        self.aside = apart.aside
+        self.aside, self.backups = apart.aside, apart.backups
         self.deciding = Deciding(self.aside, self.counters)
         self.upkeep = self._upkeep(apart.members)
         self._bootstrap = bootstrap
@@ -146,7 +149,8 @@ class Controller:
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps this controller from deciding, or from knowing all; one sentence each."""
-        own = (self._broken, self._missed, self.view.slowness)
+        late = self.backups.problem if self.backups else ""
+        own = (self._broken, self._missed, self.view.slowness, late)
         return (*self._problems, *filter(None, own))
 
     @property
@@ -177,11 +181,13 @@ class Controller:
             group.create_task(self._cycles())
             if self.upkeep:
                 group.create_task(self.upkeep.run())
+            if self.backups:
+                group.create_task(self.backups.run())
 
     def _upkeep(self, members: Members | None) -> Upkeep | None:
         if members is None:
             return None
-        return Upkeep(members, self.clock, self.name, self.view, self.journal)
+        return Upkeep(members, self.store, self.clock, self.name, self.view, self.journal)
 
     def _presence_ttl_seconds(self) -> int:
         platform = self.view.platform or self._bootstrap

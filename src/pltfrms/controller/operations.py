@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pltfrms.codec import encode
+from pltfrms.controller.auditing import Asked, AuditLog
 from pltfrms.controller.deciding import decide, work_of
 from pltfrms.controller.heartbeats import Heartbeats
 from pltfrms.controller.intervening import Intervening
 from pltfrms.controller.judging import (
     Approved,
     Judgement,
+    asked_by,
     audit,
     conditions,
     judge,
@@ -44,6 +46,7 @@ from pltfrms.model.messages.api import (
     SnapshotView,
     UnreadHeartbeat,
 )
+from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.running.plan import Plan, Target
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
@@ -76,7 +79,8 @@ class Operations:
         )
         self._turns = Turns(controller.view)
         self._insisting = controller.insisting
-        self._intervening = Intervening(controller)
+        self.records = AuditLog(self._store, self._clock, controller.name)
+        self._intervening = Intervening(controller, self.records)
 
     # ---- agents ----------------------------------------------------------------------------
 
@@ -197,8 +201,12 @@ class Operations:
         two = why_two_people(snapshot, outcome.snapshot, judgement.verdicts, change.despite)
         return await self._preview(snapshot, outcome, judgement, snapshot.revision, two)
 
-    async def apply(self, change: Change, approved: Approved | None = None) -> PlanPreview:
+    async def apply(
+        self, change: Change, approved: Approved | None = None, origin: str = ""
+    ) -> PlanPreview:
         """Make a change the platform's intent, as one transaction.
+
+        `origin` is where it is asked from, for the audit.
 
         Raises:
             TwoPeopleError: a second operator must approve it, and none has.
@@ -220,7 +228,8 @@ class Operations:
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, verdicts, change, approved)
             unchanged = conditions(snapshot, approved)
-            committed = await self._commit(outcome, unchanged, change.by, beside)
+            asked = asked_by(change, approved, origin)
+            committed = await self._commit("apply", outcome, unchanged, asked, beside)
             if committed is not None:
                 return await self._preview(snapshot, outcome, judgement, committed, two)
             if change.revision is not None:
@@ -230,13 +239,14 @@ class Operations:
 
         return await self._insisting.until_done(attempt)
 
-    async def delete(self, name: str) -> PlanPreview:
+    async def delete(self, name: str, asked: Asked = Asked()) -> PlanPreview:  # noqa: B008
         """Remove a service; NotFoundError if there is none of that name."""
 
         async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
             outcome = delete_service(snapshot, name)
-            committed = await self._commit(outcome, conditions(snapshot, None))
+            unchanged = conditions(snapshot, None)
+            committed = await self._commit("delete", outcome, unchanged, asked)
             if committed is not None:
                 return await self._preview(snapshot, outcome, Judgement(), committed)
             return None
@@ -244,10 +254,14 @@ class Operations:
         return await self._insisting.until_done(attempt)
 
     async def intervene(
-        self, change: InterventionChange, approved: Approved | None = None
+        self, change: InterventionChange, approved: Approved | None = None, origin: str = ""
     ) -> InterventionReply:
         """Drain, freeze or blackhole, or end it; see `Intervening.take` for the errors."""
-        return await self._intervening.take(change, approved)
+        return await self._intervening.take(change, approved, origin)
+
+    async def audit(self, after: int, limit: int) -> AuditPage:
+        """Return what operators did, by records with numbers > `after`."""
+        return await self.records.read(after, limit)
 
     def _outcome(self, snapshot: Snapshot, change: Change) -> Outcome:
         """Return what the change makes of the snapshot, if it is sound."""
@@ -268,9 +282,10 @@ class Operations:
 
     async def _commit(
         self,
+        what: str,
         outcome: Outcome,
         conditions: Sequence[Condition],
-        by: str = "",
+        asked: Asked,
         beside: Sequence[Put] = (),
     ) -> int | None:
         """Store an outcome and tell of it; return the last commit's revision, None if lost."""
@@ -284,12 +299,14 @@ class Operations:
         writes += [Delete(key=service_key(name)) for name in outcome.deleted]
         accepted = [
             self._journal.tell(
-                line.about, f"{line.action} accepted", detail=signed(line.detail, by)
+                line.about, f"{line.action} accepted", detail=signed(line.detail, asked.by)
             )
             for line in outcome.lines
         ]
-        writes += [*map(self._journal.put, accepted), *beside]
-        return await self._store.commit(writes, conditions)
+        lines = [f"{line.about} {line.action}: {line.detail}" for line in outcome.lines]
+        sealed = await self.records.seal(what, lines, asked)
+        writes += [*map(self._journal.put, accepted), *beside, *sealed.writes]
+        return await self._store.commit(writes, (*conditions, sealed.condition))
 
     async def _preview(
         self,

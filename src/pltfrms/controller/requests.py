@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pltfrms.codec import decode_fully, encode
+from pltfrms.controller.auditing import Asked
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.journal import BATCH_COUNT
 from pltfrms.controller.judging import Approved, basis_of, require_allowed, signed
@@ -44,8 +45,9 @@ class Requests:
         self._clock = controller.clock
         self._view = controller.view
         self._journal = controller.journal
+        self._records = operations.records
 
-    async def open(self, asked: Signed) -> RequestReply:
+    async def open(self, asked: Signed, origin: str = "") -> RequestReply:
         """Keep what an operator wants until another one approves it; twice is once.
 
         Raises:
@@ -79,7 +81,7 @@ class Requests:
         )
         reply = await self._tried(request, wanted)
         _require_worth(reply, wanted)
-        await self._keep(request, entries)
+        await self._keep(request, entries, origin)
         return reply
 
     async def all(self) -> tuple[ChangeRequest, ...]:
@@ -106,7 +108,7 @@ class Requests:
             return RequestReply(request=found)
         return await self._tried(found, decode_fully(Wanted, found.text))
 
-    async def approve(self, request: str, signature: str) -> RequestReply:
+    async def approve(self, request: str, signature: str, origin: str = "") -> RequestReply:
         """Do what an operator asked for, because another one says yes too.
 
         Raises:
@@ -126,12 +128,12 @@ class Requests:
         wanted = decode_fully(Wanted, found.text)
         closed = replace(found, by=first, state=RequestState.APPROVED, closed_by=second)
         approved = Approved(request=closed, wanted=wanted, mod_revision=entry.mod_revision)
-        reply = await self._done(wanted, approved)
+        reply = await self._done(wanted, approved, origin)
         if not _changes(reply):
             raise ConflictError("nothing is left to do: it is so already; withdraw it")
         return reply
 
-    async def withdraw(self, request: str, by: str) -> ChangeRequest:
+    async def withdraw(self, request: str, by: str, origin: str = "") -> ChangeRequest:
         """Close a request without doing it; ConflictError if it is closed already.
 
         One that cannot be read is removed.
@@ -146,9 +148,11 @@ class Requests:
         )
         key = request_key(found.id)
         close = Delete(key=key) if unreadable else Put(key=key, value=encode(closed))
-        writes = [close, self._journal.put(event)]
+        line = f"{found.id}: {found.about}"
+        sealed = await self._records.seal("withdraw", (line,), Asked(by=by, origin=origin))
+        writes = [close, self._journal.put(event), *sealed.writes]
         condition = Condition(key=key, mod_revision=entry.mod_revision)
-        if await self._store.commit(writes, (condition,)) is None:
+        if await self._store.commit(writes, (condition, sealed.condition)) is None:
             raise ConflictError("somebody closed it at the same time; look at it again")
         return closed
 
@@ -215,16 +219,18 @@ class Requests:
         reply = await self._operations.intervene(replace(_intervention(wanted), dry_run=True))
         return RequestReply(request=request, reply=reply)
 
-    async def _done(self, wanted: Wanted, approved: Approved) -> RequestReply:
+    async def _done(self, wanted: Wanted, approved: Approved, origin: str) -> RequestReply:
         if wanted.change:
             change = replace(wanted.change, by=approved.who)
-            preview = await self._operations.apply(change, approved)
+            preview = await self._operations.apply(change, approved, origin)
             return RequestReply(request=approved.request, preview=preview)
         intervention = replace(_intervention(wanted), by=approved.who)
-        reply = await self._operations.intervene(intervention, approved)
+        reply = await self._operations.intervene(intervention, approved, origin)
         return RequestReply(request=approved.request, reply=reply)
 
-    async def _keep(self, request: ChangeRequest, entries: dict[str, KeyValue]) -> None:
+    async def _keep(
+        self, request: ChangeRequest, entries: dict[str, KeyValue], origin: str
+    ) -> None:
         key = request_key(request.id)
         event = self._journal.tell(
             f"request/{request.id}", "request opened", detail=signed(request.about, request.by)
@@ -235,8 +241,12 @@ class Requests:
             if self._is_over(_request(entry))
         ]
         kept = (Put(key=key, value=encode(request)), self._journal.put(event))
-        writes: list[Put | Delete] = [*kept, *expired[:BATCH_COUNT]]
-        await self._store.commit(writes, (Condition(key=key, mod_revision=0),))
+        asked = Asked(by=request.by, proved="signature", origin=origin)
+        sealed = await self._records.seal("request", (f"{request.id}: {request.about}",), asked)
+        writes: list[Put | Delete] = [*kept, *expired[:BATCH_COUNT], *sealed.writes]
+        absent = Condition(key=key, mod_revision=0)
+        if await self._store.commit(writes, (absent, sealed.condition)) is None:
+            raise ConflictError("somebody wrote at the same time; ask again")
 
 
 def _request(entry: KeyValue) -> ChangeRequest:

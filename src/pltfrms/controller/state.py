@@ -13,6 +13,7 @@
                                     keeps it from deciding, mostly nothing
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
+/pltfrms-seats/MACHINE              SeatRequest; has a lease
 /pltfrms-waiting                    while an operator waits for plans to pause; has a lease
 """
 
@@ -44,7 +45,10 @@ CONTROLLERS = f"{PREFIX}controllers/"
 _KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
+SEATS = "/pltfrms-seats/"
 WAITING_KEY = "/pltfrms-waiting"
+AUDIT = "/pltfrms-audit/"
+AUDIT_HEAD_KEY = "/pltfrms-audit-head"
 
 _T = TypeVar("_T")
 _KEY = attrgetter("key")
@@ -71,6 +75,16 @@ def number_key(replica: str) -> str:
 def request_key(request: str) -> str:
     """Return the key of a change request."""
     return f"{REQUESTS}{request}"
+
+
+def audit_key(number: int) -> str:
+    """Return the key of a record of what operators did."""
+    return f"{AUDIT}{number:010d}"
+
+
+def seat_key(machine: str) -> str:
+    """Return the key by which a machine asks to be a member of the store."""
+    return f"{SEATS}{machine}"
 
 
 def status_key(machine: str) -> str:

@@ -1,4 +1,6 @@
-"""Watches how large the store is, and keeps it small: all controllers look, the first one acts.
+"""Watches the members of the store: all controllers look, the first one acts.
+
+It keeps the store small, and has its members be the controllers of the platform.
 
 It waits for nothing else that a controller does, and nothing waits for it: a store that is full
 refuses what others write.
@@ -10,16 +12,26 @@ from dataclasses import replace
 
 import structlog
 
+from pltfrms.controller.documents import read_documents
 from pltfrms.controller.journal import EventLog
+from pltfrms.controller.state import SEATS
 from pltfrms.controller.view import View
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Members
+from pltfrms.drivers.store.ports import Members, Store
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import Event
-from pltfrms.model.messages.store import KindSize, StoreLook, StoreState, megabytes
+from pltfrms.model.messages.store import KindSize, SeatRequest, StoreLook, StoreState, megabytes
 from pltfrms.model.network.topology import Role
-from pltfrms.planner.upkeep.telling import Fullness, fullness, store_problems
+from pltfrms.planner.upkeep.membership import Seats, next_change
+from pltfrms.planner.upkeep.telling import (
+    Fullness,
+    fullness,
+    gone_members,
+    gone_sentence,
+    store_problems,
+)
 from pltfrms.planner.upkeep.upkeep import Past, Task, Work, next_task
+from pltfrms.render.etcd import peer_url
 
 LOOK_SECONDS = 5.0
 BUSY_SECONDS = 1.0
@@ -27,6 +39,12 @@ BUSY_SECONDS = 1.0
 RANK_SECONDS = 30.0
 """What a controller waits, times its rank, while no controller can say that it lives."""
 _UNTOLD_MAX = 20
+_CHANGES = {
+    Work.ADD: "member is being added",
+    Work.PROMOTE: "member has a vote",
+    Work.REMOVE: "member removed",
+}
+"""What is told of changes of the members."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +55,7 @@ class Upkeep:
     def __init__(
         self,
         members: Members,
+        store: Store,
         clock: Clock,
         name: str,
         view: View,
@@ -44,6 +63,7 @@ class Upkeep:
     ) -> None:
         """Act as the controller `name` when `view` says that it is the first one."""
         self._members = members
+        self._store = store
         self._clock = clock
         self._name = name
         self._view = view
@@ -51,6 +71,7 @@ class Upkeep:
         self._past = Past(since=clock.monotonic())
         self._waiting: tuple[Work, str, float] | None = None
         self._told = Fullness.ROOM
+        self._told_gone: frozenset[str] = frozenset()
         self._untold: deque[Event] = deque(maxlen=_UNTOLD_MAX)
         """What a full store could not take."""
         self.done: Counter[Work] = Counter()
@@ -87,16 +108,35 @@ class Upkeep:
         if not first:  # who acts does not know since when others do not
             self._past = replace(self._past, touched_at=now)
         self._past = self._past.seen(look, now)
-        task = next_task(look, self._past, now) if first else None
-        kinds = self._kinds()
-        problems = store_problems(look, kinds, self._past, task, now)
+        seats, kinds = await self._seats(), self._kinds()
+        task = self._next(look, seats, now) if first else None
+        problems = store_problems(look, kinds, self._past, task, now, seats)
         self.state = StoreState(look=look, kinds=kinds, problems=problems)
+        await self._tell_gone(look, first=first)
         if first:
             await self._tell(look)
         if task is None or not self._is_ours(task, now):
             return LOOK_SECONDS
         await self._do(task, look)
         return BUSY_SECONDS
+
+    def _next(self, look: StoreLook, seats: Seats | None, now: float) -> Task | None:
+        change = next_change(look, seats, self._past, now) if seats else None
+        return change or next_task(look, self._past, now)
+
+    async def _seats(self) -> Seats | None:
+        """Return who is to be a member, and who asks for it; None: it is not known."""
+        platform = self._view.platform
+        if platform is None:
+            return None
+        controllers = platform.machines_of(Role.CONTROLLER)
+        wanted = {machine.name: peer_url(platform, machine) for machine in controllers}
+        try:
+            listing = await self._store.list(SEATS)
+        except UnavailableError:
+            return Seats(wanted=wanted)
+        requests = read_documents(SeatRequest, listing.entries).words.values()
+        return Seats(wanted=wanted, asking={each.machine: each.lost for each in requests})
 
     # ---- whose turn it is ------------------------------------------------------------------
 
@@ -131,6 +171,10 @@ class Upkeep:
         self.done[task.work] += 1
         if task.work is Work.DEFRAGMENT:
             await self._tell_defragmented(task, look)
+        if task.work in _CHANGES:
+            detail = f"{task.member}: {task.why}"
+            self._untold.append(self._journal.tell("store", _CHANGES[task.work], detail=detail))
+            await self._flush(full=look.full)
 
     async def _effect(self, task: Task) -> None:
         if task.work is Work.COMPACT:
@@ -139,6 +183,12 @@ class Upkeep:
             await self._members.lead(task.member)
         elif task.work is Work.DEFRAGMENT:
             await self._members.defragment(task.member)
+        elif task.work is Work.ADD:
+            await self._members.add(task.peer)
+        elif task.work is Work.PROMOTE:
+            await self._members.promote(task.number)
+        elif task.work is Work.REMOVE:
+            await self._members.remove(task.number)
         else:
             await self._members.disarm()
 
@@ -153,6 +203,19 @@ class Upkeep:
             self._untold.append(self._journal.tell("store", now.value, detail=detail))
             self._told = now
         await self._flush(full=look.full)
+
+    async def _tell_gone(self, look: StoreLook, *, first: bool) -> None:
+        """Say which members went and came back; who is not the first only follows."""
+        gone = gone_members(look, self._past) if look.revision else self._told_gone
+        new, back = gone - self._told_gone, self._told_gone - gone
+        self._told_gone = gone
+        if not first:
+            return
+        for name in sorted(new):
+            detail = f"{name}: {gone_sentence(look, self._past)}"
+            self._untold.append(self._journal.tell("store", "member gone", detail=detail))
+        for name in sorted(back):
+            self._untold.append(self._journal.tell("store", "member back", detail=name))
 
     async def _tell_defragmented(self, task: Task, before: StoreLook) -> None:
         after = await self._members.look()

@@ -298,7 +298,9 @@ class View:
         if stored is None or stored.platform is None:
             return False
         controllers = [machine.name for machine in stored.platform.machines_of(Role.CONTROLLER)]
-        before = controllers[: controllers.index(name)] if name in controllers else []
+        if name not in controllers:
+            return False
+        before = controllers[: controllers.index(name)]
         return stored.controllers.isdisjoint(before)
 
 

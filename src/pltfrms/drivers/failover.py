@@ -1,6 +1,7 @@
 """Which endpoint to ask first, and which next; and that one did not answer. No I/O."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from pltfrms.errors import UsageError
 
@@ -14,8 +15,35 @@ class SilentError(Exception):
         self.sent = sent
 
 
+_ALERTS: Final = {
+    "TLSV1_ALERT_UNKNOWN_CA": "it refuses our certificate, which is of another platform",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it refuses our certificate, which has expired for it",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it refuses our certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refuses our certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate, and we have none",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS: has its machine an identity?",
+}
+"""By what OpenSSL calls them."""
+
+
+CLOSED_BY_TLS: Final = (
+    "it closed the connection without a word; perhaps it refuses our certificate, "
+    "and says in its log why"
+)
+"""asyncio does not send the alert with which a server ends a handshake of TLS 1.3."""
+
+
+def refused_by_tls(error: Exception) -> bool:
+    """Return whether nothing was asked, as one end does not accept the other's certificate."""
+    return bool(getattr(error, "verify_message", "")) or getattr(error, "reason", "") in _ALERTS
+
+
 def sentence_of(error: Exception) -> str:
     """Return what went wrong with a connection."""
+    if message := getattr(error, "verify_message", ""):
+        return f"its certificate is not accepted here: {message}"
+    if alert := _ALERTS.get(str(getattr(error, "reason", ""))):
+        return alert
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
@@ -43,6 +71,12 @@ class Failover:
         self._current = 0
         self._left_home_at = 0.0
 
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Try these from now on; the one that answered last stays first if it is among them."""
+        current, self._endpoints = self.current, tuple(dict.fromkeys(endpoints))
+        known = current in self._endpoints
+        self._current = self._endpoints.index(current) if known else 0
+
     @property
     def current(self) -> str:
         """The endpoint that answered last."""
@@ -59,7 +93,8 @@ class Failover:
 
     def answered(self, endpoint: str) -> None:
         """Remember that `endpoint` answered."""
-        self._move_to(self._endpoints.index(endpoint))
+        if endpoint in self._endpoints:  # else it is not used any more
+            self._move_to(self._endpoints.index(endpoint))
 
     def failed(self, endpoint: str) -> None:
         """Remember that `endpoint` did not answer."""

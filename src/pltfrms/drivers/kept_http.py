@@ -7,6 +7,7 @@ one to the store.
 
 import asyncio
 import contextlib
+import ssl
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Mapping
@@ -16,11 +17,20 @@ from urllib.parse import urlsplit
 
 import h11
 
-from pltfrms.drivers.failover import SilentError, sentence_of
+from pltfrms.drivers.failover import CLOSED_BY_TLS, SilentError, refused_by_tls, sentence_of
 
 _IDLE_SECONDS: Final = 4.0
 """Idle connections are closed before uvicorn does it (5 s), so that no question meets that."""
 _READ_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class TlsEnd:
+    """Whom we expect at the other end, and what we show."""
+
+    context: ssl.SSLContext
+    name: str
+    """Which its certificate must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +70,18 @@ class KeptHttp:
         *,
         socket: str | None = None,
         headers: Mapping[str, str] | None = None,
+        tls: TlsEnd | None = None,
     ) -> None:
-        """Connect when first asked, to a Unix socket if there is one; ValueError: no URL."""
+        """Connect when first asked, to a Unix socket if there is one; ValueError: no URL.
+
+        With `tls` by TLS, whatever the URL says.
+        """
         self._parts = urlsplit(base_url)
         self._address = (self._parts.hostname, self._parts.port or 80)
         self._socket = socket
         self._headers = [("Host", self._parts.netloc), *(headers or {}).items()]
         self._connect_seconds = connect_seconds
+        self._tls = tls
         self._idle: list[_Line] = []
 
     async def ask(
@@ -92,7 +107,9 @@ class KeptHttp:
         except TimeoutError as error:
             raise SilentError(f"no answer within {seconds:.3g} s") from error
         except (OSError, h11.ProtocolError) as error:
-            raise SilentError(sentence_of(error)) from error
+            closed = self._tls and line.reader.at_eof()
+            words = CLOSED_BY_TLS if closed else sentence_of(error)
+            raise SilentError(words, sent=not refused_by_tls(error)) from error
         finally:
             if kept:
                 line.words.start_next_cycle()
@@ -128,7 +145,12 @@ class KeptHttp:
         if self._socket:
             ends = await asyncio.open_unix_connection(self._socket)
         else:
-            ends = await asyncio.open_connection(*self._address)
+            tls = self._tls
+            ends = await asyncio.open_connection(
+                *self._address,
+                ssl=tls.context if tls else None,
+                server_hostname=tls.name if tls else None,
+            )
         return _Line(*ends, h11.Connection(h11.CLIENT))
 
     def _events(self, question: HttpQuestion) -> tuple[h11.Event, ...]:

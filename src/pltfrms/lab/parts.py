@@ -110,6 +110,8 @@ class Unit:
     """Path that must exist before the unit is started."""
     runs_first: bool = False
     """It need not wait for the processor while other machines use it."""
+    becomes: bool = False
+    """The entry ends as another program, whose threads share what the unit gets."""
     nice: int = 0
     """As of nice(1): below 0 it gets more than its share of a busy processor."""
 

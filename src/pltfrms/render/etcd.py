@@ -1,5 +1,6 @@
 """Write the command line of the store's member on a controller machine."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pltfrms.model.network.topology import (
@@ -17,19 +18,33 @@ _ELECTION_MS = 1000
 _QUOTA_BYTES = 2 * 1024 * 1024 * 1024
 
 
-def etcd_command(platform: Platform, machine: str, data_dir: Path) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """Whom a member without data begins with; one that has data ignores it."""
+
+    members: tuple[tuple[str, str], ...]
+    """(name, URL for other members), with itself."""
+    word: str = "joins"
+    """Who begins with another one is never of the same store; who joins needs none."""
+    new: bool = False
+    """They make the store together; else it is there."""
+
+
+def peer_url(platform: Platform, machine: Machine) -> str:
+    """Return where other members reach that of a controller machine."""
+    return f"http://[{platform.loopback6(machine)}]:{ETCD_PEER_PORT}"
+
+
+def etcd_command(
+    platform: Platform, machine: str, data_dir: Path, beginning: Beginning
+) -> tuple[str, ...]:
     """Return the command that runs the member on `machine`, a controller machine.
 
-    All members are known from the start (static bootstrap) and talk over the IPv6 loopbacks;
-    a member that has data in `data_dir` ignores the bootstrap. KeyError if the platform has
-    no such machine.
+    Members talk over the IPv6 loopbacks. KeyError if the platform has no such machine.
     """
     me = platform.machine(machine)
     loopback = f"http://[{platform.loopback6(me)}]"
-    members = ",".join(
-        f"{member.name}=http://[{platform.loopback6(member)}]:{ETCD_PEER_PORT}"
-        for member in platform.machines_of(Role.CONTROLLER)
-    )
+    members = ",".join(f"{name}={url}" for name, url in beginning.members)
     return (
         "etcd",
         f"--name={me.name}",
@@ -39,8 +54,8 @@ def etcd_command(platform: Platform, machine: str, data_dir: Path) -> tuple[str,
         f"--listen-client-urls={loopback}:{ETCD_CLIENT_PORT},http://[::1]:{ETCD_CLIENT_PORT}",
         f"--advertise-client-urls={loopback}:{ETCD_CLIENT_PORT}",
         f"--initial-cluster={members}",
-        f"--initial-cluster-token=pltfrms-{platform.name}",
-        "--initial-cluster-state=new",
+        f"--initial-cluster-token={beginning.word}",
+        f"--initial-cluster-state={'new' if beginning.new else 'existing'}",
         f"--heartbeat-interval={_HEARTBEAT_MS}",
         f"--election-timeout={_ELECTION_MS}",
         "--pre-vote",  # a member that comes back does not unseat the leader

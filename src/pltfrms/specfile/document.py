@@ -17,6 +17,8 @@ from pltfrms.errors import Problem
 from pltfrms.specfile.findings import Finding, Where
 
 _TAG = "tag:yaml.org,2002:"
+_HALF = re.compile("[\ud800-\udfff]")
+"""What can be said with escapes, and is no text that could be written anywhere."""
 _INTEGER = re.compile(r"[-+]?[0-9]{1,30}\Z")
 _MAX_DEPTH = 20
 """Deeper than any spec; keeps hostile files from exhausting the stack."""
@@ -173,6 +175,9 @@ class _Walk:
                 continue
             line = key.start_mark.line + 1
             here = (*where, key.value)
+            if _HALF.search(key.value):
+                self._refuse(key, where, "a key has halves of characters (\\ud800 to \\udfff)")
+                continue
             if key.value in found:
                 what = f"said twice, first in line {key_lines[key.value]}"
                 finding = Finding(here, what, "keep one of them")
@@ -196,6 +201,9 @@ class _Walk:
         kind = str(node.tag).removeprefix(_TAG)
         if node.style == "|":  # the text starts below the bar
             self.text_lines[where] = node.start_mark.line + 2
+        if _HALF.search(text):
+            self._refuse(node, where, "it has halves of characters (\\ud800 to \\udfff)")
+            return None
         if kind in {"str", "timestamp", "value", "merge"}:
             return text
         if kind == "null":

@@ -11,6 +11,7 @@ from pltfrms.model.addresses import Address, Prefix, contains, scope_of
 from pltfrms.model.network.asns import AS_TRANS, LAST_ASNS
 from pltfrms.model.network.topology import SECTIONS, Machine, Platform
 from pltfrms.model.network.traffic import Community
+from pltfrms.model.services.replicas import CORES_MAX
 
 _ROUTABLE6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
 """Global unicast addresses (RFC 4291) and unique local ones (RFC 4193)."""
@@ -112,6 +113,13 @@ def check_range(where: Where, value: int, low: int, high: int) -> Iterator[Findi
     """Find a number that is not in low..high."""
     if not low <= value <= high:
         yield Finding(where, f"{value} is outside {low}..{high}")
+
+
+def check_cores(where: Where, cores: float, hint: str) -> Iterator[Finding]:
+    """Find a number of cores that nothing has."""
+    if not 0 < cores <= CORES_MAX:
+        what = "must be more than 0" if not cores > 0 else f"is more than {CORES_MAX}"
+        yield Finding(where, what, hint)
 
 
 def check_asn(where: Where, asn: int) -> Iterator[Finding]:

@@ -500,7 +500,7 @@ def test_health_is_told_for_each_endpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["fra-c1:7480", "https://a", "unix:", "http://[x", "http://a:b", ""]
+    "endpoint", ["fra-c1:7480", "ftp://a", "unix:", "http://[x", "http://a:b", ""]
 )
 def test_what_is_not_an_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(UsageError, match="http://\\[ADDRESS\\]:7480"):

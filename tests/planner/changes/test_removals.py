@@ -126,3 +126,26 @@ def test_a_new_name_is_a_removal_and_a_server_is_both() -> None:
     renamed = replace(without("fra-e1"), machines=(replace(server, name="fra-x1"), *others))
     verdicts = judge_removals(before, replace(before, platform=renamed), NOW_MS)
     assert [each.about for each in verdicts] == ["machine/fra-e1"] * 2
+
+
+@pytest.mark.parametrize("contact", list(Contact))
+def test_of_the_controllers_one_stays_that_is_in_contact(contact: Contact) -> None:
+    """Else nobody would know the store, nor whom to add to it."""
+    base = without("lon-e1").machines[0]
+    fra, ams = (
+        replace(base, name=f"{name}-c1", datacenter=name, role=Role.CONTROLLER, further=())
+        for name in ("fra", "ams")
+    )
+    plain = tuple(each for each in NETWORK.machines if not each.has(Role.CONTROLLER))
+    machines = (*plain, fra, ams)
+    view = MachineView(contact=contact, since_seconds=100)
+    before = replace(
+        BASE,
+        platform=replace(NETWORK, machines=machines),
+        machines={**BASE.machines, "ams-c1": view},
+    )
+    after = replace(before, platform=replace(NETWORK, machines=(*plain, ams)))
+    verdicts = judge_removals(before, after, NOW_MS)
+    refused = [each.sentence for each in verdicts if each.about == "platform"]
+    assert bool(refused) is (contact is not Contact.PRESENT)
+    assert all("only ams-c1 would stay" in sentence for sentence in refused)

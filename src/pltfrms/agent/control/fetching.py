@@ -65,6 +65,7 @@ class Fetcher:
             await self._world.clock.sleep(_BREATH_SECONDS)
             return
         self._targets.accept(target)
+        self._world.follow_controllers(target.platform)
         await self._follow()
 
     async def _poll(self) -> Target | None:

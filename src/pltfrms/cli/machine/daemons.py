@@ -1,8 +1,8 @@
-"""`agent run` and `controller run`: the two daemons of a machine."""
+"""`agent run`, `controller run`, `store run`: the daemons of a machine."""
 
 import click
 
-from pltfrms.cli.shared.options import LazyGroup
+from pltfrms.cli.shared.options import Entry, LazyGroup
 
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -28,7 +28,16 @@ def run_agent(arguments: tuple[str, ...]) -> int:
     return main(list(arguments))
 
 
-@click.group(cls=LazyGroup)
+_CONTROLLER = {
+    "authority": Entry(
+        "pltfrms.cli.machine.identity",
+        "authority",
+        "Let this controller sign certificates for a year",
+    ),
+}
+
+
+@click.group(cls=LazyGroup, entries=_CONTROLLER)
 def controller() -> None:
     """Run a controller.
 
@@ -44,5 +53,25 @@ def run_controller(arguments: tuple[str, ...]) -> int:
     Example: pltfrms controller run
     """
     from pltfrms.api.main import main  # noqa: PLC0415 - as above
+
+    return main(list(arguments))
+
+
+@click.group(cls=LazyGroup)
+def store() -> None:
+    """Run this machine's member of the store.
+
+    Example: pltfrms store run
+    """
+
+
+@store.command("run", context_settings=_PASS_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run_store(arguments: tuple[str, ...]) -> int:
+    """Become etcd, as a member of the platform's store.
+
+    Example: pltfrms store run
+    """
+    from pltfrms.api.member import main  # noqa: PLC0415 - as above
 
     return main(list(arguments))

@@ -14,6 +14,7 @@ from pltfrms.cli.shared.options import Settings
 from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json
 from pltfrms.cli.shared.routing import (
     DESPITE,
+    WHY,
     asking_user,
     guards_of,
     pending_code,
@@ -35,7 +36,6 @@ PATIENCE_SECONDS = 60.0
 """How long, after a drain's second phase is due, the edges may take to do it."""
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
-_WHY = click.option("--why", default="", metavar="TEXT", help="Why, for the audit.")
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 _WAIT = click.option(
     "--wait",
@@ -78,7 +78,7 @@ def wished(
     Those of drains too, if it is one; `--wait` only if that has phases.
     """
     of_drains = (*((_WAIT,) if phases else ()), _AT, _FOR, _DETACH)
-    options = [_WHY, DESPITE, _DRY_RUN, *(of_drains if drains else ()), JSON]
+    options = [WHY, DESPITE, _DRY_RUN, *(of_drains if drains else ()), JSON]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)

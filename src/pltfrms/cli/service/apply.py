@@ -26,6 +26,7 @@ from pltfrms.cli.shared.output import (
 from pltfrms.cli.shared.roas import read_roas
 from pltfrms.cli.shared.routing import (
     DESPITE,
+    WHY,
     asking_user,
     guards_of,
     pending_code,
@@ -107,6 +108,7 @@ def _ask_plan(settings: Settings, path: Path) -> PlanPreview:
 @click.command(cls=Command)
 @click.argument("path", metavar="FILE|DIR", type=_SPEC_PATH)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@WHY
 @DESPITE
 @click.option(
     "--wait/--no-wait",
@@ -133,7 +135,7 @@ def apply(settings: Settings, /, path: Path, **options: Any) -> None:
     Example: pltfrms apply examples/three-datacenters/web.yaml --yes --wait
     """
     wish = _Wish(**{**options, "despite": guards_of(options["despite"])})
-    change = replace(read_change(path), despite=wish.despite, by=asking_user())
+    change = replace(read_change(path), despite=wish.despite, by=asking_user(), why=wish.why)
     if not wish.yes and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: say --yes to apply without asking")
     client = connect(settings)
@@ -153,6 +155,7 @@ class _Wish:
     """What the options of `apply` say."""
 
     yes: bool
+    why: str
     despite: tuple[Guard, ...]
     wait: bool
     timeout_ms: int

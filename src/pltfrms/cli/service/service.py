@@ -18,6 +18,7 @@ from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, write_json, write_table
+from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.errors import NotFoundError
 from pltfrms.model.running.state import Snapshot
 
@@ -73,9 +74,12 @@ def show_service(settings: Settings, name: str, *, as_json: bool) -> None:
 @service.command("delete")
 @_NAME
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@WHY
 @_JSON
 @pass_settings
-def delete_service(settings: Settings, name: str, *, yes: bool, as_json: bool) -> None:
+def delete_service(
+    settings: Settings, name: str, *, yes: bool, why: str, as_json: bool
+) -> None:
     """Delete a service: stop its replicas, withdraw its prefixes.
 
     Example: pltfrms service delete web --yes
@@ -87,7 +91,7 @@ def delete_service(settings: Settings, name: str, *, yes: bool, as_json: bool) -
     if not yes:
         many = len(detail.replicas)
         click.confirm(f"Delete {name} and its {many} replicas?", abort=True)
-    preview = client.delete_service(name)
+    preview = client.delete_service(name, asking_user(), why)
     if as_json:
         write_json(preview)
         return

@@ -1,5 +1,8 @@
 """From the global options to somebody who answers: the chosen lab, and its controllers."""
 
+import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -7,6 +10,7 @@ import click
 
 from pltfrms.cli.shared.options import Settings
 from pltfrms.cli.shared.routing import asking_user
+from pltfrms.drivers.controlplane.asking import is_secure
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient, LabInfo, find_lab, running_labs
@@ -15,6 +19,7 @@ from pltfrms.model.running.state import Snapshot
 
 LOCAL_CONTROLLER = "unix:/run/pltfrms/controller.sock"
 """Of a controller on this very machine."""
+_STATE = Path("/var/lib/pltfrms")
 
 
 def current_lab(settings: Settings) -> LabClient:
@@ -80,8 +85,11 @@ def _no_power(lab: LabClient) -> NoReturn:
 
 def connect(settings: Settings) -> OperatorClient:
     """Return a client of the controllers that are meant; closed when the command ends."""
-    client = OperatorClient(
-        controller_endpoints(settings),
+    endpoints = controller_endpoints(settings)
+    secure = any(map(is_secure, endpoints))
+    make = partial(OperatorClient, tls=_shake_hands()) if secure else OperatorClient
+    client = make(
+        endpoints,
         settings.timeout_ms / 1000,
         lambda line: click.echo(line, err=True),
     )
@@ -89,6 +97,17 @@ def connect(settings: Settings) -> OperatorClient:
     if context:
         context.call_on_close(client.close)
     return client
+
+
+def _shake_hands() -> Callable[[socket.socket], socket.socket]:
+    """Return what makes TLS of a connection, as this machine; UsageError: it has not joined."""
+    from pltfrms.drivers.identity.files import IdentityFile  # noqa: PLC0415 - few need it
+    from pltfrms.drivers.identity.tls import client_context  # noqa: PLC0415 - as above
+    from pltfrms.model.identity.words import controllers_server_name  # noqa: PLC0415 - as above
+
+    file = IdentityFile(_STATE)
+    context, name = client_context(file), controllers_server_name(file.read().platform)
+    return lambda connection: context.wrap_socket(connection, server_hostname=name)
 
 
 def look(settings: Settings, *, as_json: bool) -> Snapshot:

@@ -14,6 +14,7 @@ from pltfrms.model.messages.guards import Doubt, Effect, Guard, RoutingChange, V
 EXIT_PENDING = 3
 EXIT_FORBIDDEN = 4
 
+WHY = click.option("--why", default="", metavar="TEXT", help="Why, for the audit.")
 DESPITE = click.option(
     "--yes-i-mean",
     "despite",

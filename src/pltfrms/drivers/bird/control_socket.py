@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.errors import UnavailableError
 
 _TIMEOUT_SECONDS = 10.0
@@ -113,13 +114,18 @@ def bird_connection(
 
 
 def remote_connection(
-    address: IPv6Address, port: int, seconds: float
+    address: IPv6Address, port: int, seconds: float, tls: TlsEnd | None = None
 ) -> contextlib.AbstractAsyncContextManager[BirdConnection]:
     """Open a greeted connection to the looking glass of another machine.
 
     Any failure inside becomes UnavailableError; all must be done within `seconds`.
     """
-    opening = asyncio.open_connection(str(address), port)
+    opening = asyncio.open_connection(
+        str(address),
+        port,
+        ssl=tls.context if tls else None,
+        server_hostname=tls.name if tls else None,
+    )
     return _greeted(opening, f"the looking glass at [{address}]:{port}", seconds)
 
 

@@ -4,7 +4,7 @@ Any controller can answer. The client asks the one that answered last, else the 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import quote
@@ -22,14 +22,24 @@ from pltfrms.drivers.controlplane.asking import (
     socket_of,
 )
 from pltfrms.drivers.failover import Failover, SilentError
-from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp
+from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp, TlsEnd
 from pltfrms.errors import UsageError, VersionError
+from pltfrms.model.identity.words import (
+    Certified,
+    NonceReply,
+    RenewalAsk,
+    ReturnAsk,
+    TokenAsk,
+)
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.running.plan import Target, TargetNews
 
 _T = TypeVar("_T")
 
 _HEARTBEAT_SECONDS = 1.5
+_CERTIFICATE_SECONDS = 5.0
+_SHAKE_HANDS_SECONDS = 1.0
+"""To connect by TLS: that is one way there and back more, and signatures."""
 _HOME_AFTER_SECONDS = 30.0
 """An agent that had to go to a farther controller tries the nearest again this often."""
 
@@ -41,14 +51,21 @@ class HttpControlPlane:
     this version does not understand; UnavailableError says what each of them said.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        """Take base URLs, nearest first; connects when first used."""
+    def __init__(self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None) -> None:
+        """Take base URLs, nearest first; connects when first used.
+
+        `tls` says who is expected at which of them; the others are asked plainly.
+        """
         self._failover = Failover(
             urls, monotonic=time.monotonic, home_after_seconds=_HOME_AFTER_SECONDS
         )
-        self._controllers = {
-            url: KeptHttp(base_url(url), CONNECT_SECONDS, socket=socket_of(url)) for url in urls
-        }
+        self._controllers = _connections(urls, tls or {})
+
+    def use(self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None) -> None:
+        """Ask these from now on; what is asked of others just now goes on."""
+        new = [url for url in urls if url not in self._controllers]
+        self._controllers |= _connections(new, tls or {})
+        self._failover.use(urls)
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Say that the machine lives."""
@@ -82,6 +99,30 @@ class HttpControlPlane:
         )
         return await self._ask(request, lambda reply: _target(reply, current))
 
+    # ---- certificates ----------------------------------------------------------------------
+
+    async def renew(self, ask: RenewalAsk) -> Certified:
+        """Return a younger certificate for this machine; UnavailableError: nobody makes one."""
+        return await self._certify("renewal", codec.encode(ask), Certified)
+
+    async def nonce(self, machine: str) -> NonceReply:
+        """Return what this machine is to sign; UnavailableError: no controller answers."""
+        body = codec.encode(TokenAsk(machine=machine))
+        return await self._certify("nonce", body, NonceReply)
+
+    async def give_back(self, ask: ReturnAsk) -> Certified:
+        """Return a certificate for who signs with the recorded key; UnavailableError: none."""
+        return await self._certify("return", codec.encode(ask), Certified)
+
+    async def _certify(self, what: str, body: bytes, kind: type[_T]) -> _T:
+        request = Request(
+            method="POST",
+            path=f"/v1/identity/{what}",
+            body=body,
+            answer_seconds=_CERTIFICATE_SECONDS,
+        )
+        return await self._ask(request, lambda reply: _decoded(kind, reply))
+
     async def close(self) -> None:
         """Release connections."""
         for controller in self._controllers.values():
@@ -111,6 +152,18 @@ class HttpControlPlane:
         return ControllerAnswer(
             where=f"{base_url(endpoint)}{request.path}", status=status, content=content
         )
+
+
+def _connections(urls: Sequence[str], ends: Mapping[str, TlsEnd]) -> dict[str, KeptHttp]:
+    return {
+        url: KeptHttp(
+            base_url(url),
+            _SHAKE_HANDS_SECONDS if url in ends else CONNECT_SECONDS,
+            socket=socket_of(url),
+            tls=ends.get(url),
+        )
+        for url in urls
+    }
 
 
 # ---- answers -------------------------------------------------------------------------------

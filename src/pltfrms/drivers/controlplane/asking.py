@@ -185,9 +185,14 @@ def base_url(endpoint: str) -> str:
         _ = parts.port  # raises what urlsplit let pass
     except ValueError as error:
         raise _not_an_endpoint(endpoint) from error
-    if parts.scheme != "http" or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise _not_an_endpoint(endpoint)
     return endpoint
+
+
+def is_secure(endpoint: str) -> bool:
+    """Return whether an endpoint is to be asked by TLS."""
+    return endpoint.startswith("https:")
 
 
 def socket_of(endpoint: str) -> str | None:
@@ -198,7 +203,7 @@ def socket_of(endpoint: str) -> str | None:
 def _not_an_endpoint(endpoint: str) -> UsageError:
     return UsageError(
         f"{endpoint!r} is not a controller endpoint; "
-        "write http://[ADDRESS]:7480 or unix:/path/to/controller.sock"
+        "write http://[ADDRESS]:7480, https://[ADDRESS]:7480 or unix:/path/to/controller.sock"
     )
 
 

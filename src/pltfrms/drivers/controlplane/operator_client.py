@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -22,11 +22,18 @@ from pltfrms.drivers.controlplane.asking import (
     ControllerAnswer,
     Request,
     base_url,
+    is_secure,
     not_understood,
     said_of,
     socket_of,
 )
-from pltfrms.drivers.failover import Failover, SilentError, sentence_of
+from pltfrms.drivers.failover import (
+    CLOSED_BY_TLS,
+    Failover,
+    SilentError,
+    refused_by_tls,
+    sentence_of,
+)
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.messages.api import (
     Change,
@@ -36,6 +43,7 @@ from pltfrms.model.messages.api import (
     PlanPreview,
     SnapshotView,
 )
+from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.messages.requests import (
     Approval,
     ChangeRequest,
@@ -61,7 +69,7 @@ _T = TypeVar("_T")
 class OperatorClient:
     """What the CLI asks controllers; synchronous.
 
-    An endpoint is `http://[ADDRESS]:7480` or `unix:/path/to/controller.sock`. An error that
+    An endpoint is `http(s)://[ADDRESS]:7480` or `unix:/path/to/controller.sock`. An error that
     a controller answers is raised here as the same class (a SpecError as UsageError), except
     UnavailableError: then the next one is asked. A question takes no longer than
     `timeout_seconds` (and the time that it asks to wait for): of what is left, each controller
@@ -78,14 +86,19 @@ class OperatorClient:
         on_wait: Callable[[str], None] = lambda _line: None,
         *,
         patience_seconds: float = PATIENCE_SECONDS,
+        tls: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
         """Connect when asked; UsageError if an endpoint is not one.
 
         `on_wait` is told, now and then, whom the client is waiting for. For
-        `patience_seconds` it asks again whoever says that nothing is done.
+        `patience_seconds` it asks again whoever says that nothing is done. `tls` shakes hands
+        where an endpoint is `https`.
         """
         for endpoint in endpoints:
             base_url(endpoint)
+            if is_secure(endpoint) and not tls:
+                raise UsageError(f"{endpoint} wants an identity, and there is none here")
+        self._tls = tls
         self._failover = Failover(endpoints, monotonic=time.monotonic)
         self._endpoints = tuple(dict.fromkeys(endpoints))
         self._timeout_seconds = timeout_seconds
@@ -122,10 +135,12 @@ class OperatorClient:
         request = self._request("POST", "/v1/apply", body=codec.encode(change), writes=True)
         return self._ask(request, PlanPreview)
 
-    def delete_service(self, name: str) -> PlanPreview:
+    def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
         """Delete a service; NotFoundError if there is none of that name."""
         path = f"/v1/services/{quote(name, safe='')}"
-        return self._ask(self._request("DELETE", path, writes=True), PlanPreview)
+        said = {key: word for key, word in (("by", by), ("why", why)) if word}
+        request = self._request("DELETE", path, parameters=said, writes=True)
+        return self._ask(request, PlanPreview)
 
     def intervene(self, change: InterventionChange) -> InterventionReply:
         """Do something to the network for a while, or only look if it is a dry run.
@@ -175,9 +190,19 @@ class OperatorClient:
         asked = replace(request, answer_seconds=seconds, holds_seconds=holds)
         return self._ask(asked, list[Event])
 
+    def audit(self, after: int, limit: int) -> AuditPage:
+        """Return what operators did, by records with numbers > `after`."""
+        parameters = {"after": str(after), "limit": str(limit)}
+        request = self._request("GET", "/v1/audit", parameters=parameters)
+        return self._ask(request, AuditPage)
+
     def get(self, path: str, parameters: Mapping[str, str], kind: type[_T]) -> _T:
         """Return the word of type `kind` that a controller answers to a question."""
         return self._ask(self._request("GET", path, parameters=parameters), kind)
+
+    def post(self, path: str, word: object, kind: type[_T]) -> _T:
+        """Return the word of type `kind` that a controller answers to another word."""
+        return self._ask(self._request("POST", path, body=codec.encode(word)), kind)
 
     def health(self) -> dict[str, str]:
         """Return, for every endpoint, `` while it is healthy, else one sentence why not."""
@@ -293,7 +318,7 @@ class OperatorClient:
         raise attempts.final(said)
 
     def _send(self, endpoint: str, request: Request, seconds: float) -> ControllerAnswer:
-        connection = _connect(endpoint)
+        connection = self._connect(endpoint)
         try:
             path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.target}"
             headers = {"Content-Type": "application/json"} if request.body else {}
@@ -308,10 +333,23 @@ class OperatorClient:
                 )
         except TimeoutError as error:
             raise SilentError(f"no answer within {seconds:.3g} s") from error
+        except RemoteDisconnected as error:
+            words = CLOSED_BY_TLS if is_secure(endpoint) else sentence_of(error)
+            raise SilentError(words) from error
         except (OSError, HTTPException) as error:
-            raise SilentError(sentence_of(error)) from error
+            raise SilentError(sentence_of(error), sent=not refused_by_tls(error)) from error
         finally:
             connection.close()
+
+    def _connect(self, endpoint: str) -> HTTPConnection:
+        connection = _connected(endpoint)
+        try:
+            if self._tls and is_secure(endpoint):
+                connection.sock = self._tls(connection.sock)
+        except OSError as error:
+            connection.close()
+            raise SilentError(sentence_of(error), sent=False) from error
+        return connection
 
     def _await(self, endpoint: str, sock: socket.socket, seconds: float, holds: float) -> None:
         """Return when the answer begins; TimeoutError if it does not in time."""
@@ -345,7 +383,7 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connect(endpoint: str) -> HTTPConnection:
+def _connected(endpoint: str) -> HTTPConnection:
     path = socket_of(endpoint)
     parts = urlsplit(base_url(endpoint))
     connection = (

@@ -1,7 +1,7 @@
 """Ask the looking glass of a machine for routes, sessions and its balancer."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from typing import Protocol, TypeVar
@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from pltfrms.codec import decode
 from pltfrms.drivers.bird.control_socket import BirdReply, remote_connection
 from pltfrms.drivers.bird.routes import parse_routes
+from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.addresses import read_prefix
 from pltfrms.model.messages.glass import RouteView, SessionText
@@ -81,10 +82,19 @@ class Glass(Protocol):
 class GlassClient:
     """The looking glasses of our machines, over the network."""
 
-    def __init__(self, port: int = GLASS_PORT, seconds: float = _ANSWER_SECONDS) -> None:
-        """Give every question `seconds`; nothing is opened."""
+    def __init__(
+        self,
+        port: int = GLASS_PORT,
+        seconds: float = _ANSWER_SECONDS,
+        tls: Callable[[str], TlsEnd] | None = None,
+    ) -> None:
+        """Give every question `seconds`; nothing is opened.
+
+        `tls` says whom to expect as a machine; without it they are asked plainly.
+        """
         self._port = port
         self._seconds = seconds
+        self._tls = tls
 
     async def routes(
         self, place: GlassMachine, question: RouteQuestion
@@ -142,7 +152,8 @@ class GlassClient:
         return replies
 
     async def _say(self, place: GlassMachine, commands: Sequence[str]) -> tuple[BirdReply, ...]:
-        async with remote_connection(place.address, self._port, self._seconds) as bird:
+        tls = self._tls(place.machine) if self._tls else None
+        async with remote_connection(place.address, self._port, self._seconds, tls) as bird:
             return await bird.ask_all(commands)
 
 

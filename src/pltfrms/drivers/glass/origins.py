@@ -1,11 +1,12 @@
 """Ask a machine of ours what RPKI says of prefixes and origins, through its looking glass."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from pltfrms.drivers.bird.control_socket import BirdReply, remote_connection
 from pltfrms.drivers.glass.client import GlassMachine
+from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.peering import OriginQuestion, Validity
 from pltfrms.model.network.topology import GLASS_PORT
@@ -37,10 +38,19 @@ class Origins(Protocol):
 class OriginClient:
     """`Origins` over the network: the ROA tables of the edges' BIRDs."""
 
-    def __init__(self, port: int = GLASS_PORT, seconds: float = _ANSWER_SECONDS) -> None:
-        """Give a hundred questions `seconds`; nothing is opened."""
+    def __init__(
+        self,
+        port: int = GLASS_PORT,
+        seconds: float = _ANSWER_SECONDS,
+        tls: Callable[[str], TlsEnd] | None = None,
+    ) -> None:
+        """Give a hundred questions `seconds`; nothing is opened.
+
+        `tls` says whom to expect as a machine; without it they are asked plainly.
+        """
         self._port = port
         self._seconds = seconds
+        self._tls = tls
 
     async def validities(
         self, place: GlassMachine, questions: Sequence[OriginQuestion]
@@ -62,7 +72,8 @@ class OriginClient:
         return found
 
     async def _ask(self, place: GlassMachine, commands: Sequence[str]) -> tuple[BirdReply, ...]:
-        async with remote_connection(place.address, self._port, self._seconds) as bird:
+        tls = self._tls(place.machine) if self._tls else None
+        async with remote_connection(place.address, self._port, self._seconds, tls) as bird:
             return await bird.ask_all(commands)
 
 

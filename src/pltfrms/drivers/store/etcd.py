@@ -96,6 +96,10 @@ class EtcdStore:
         self._lists = Posts(HEADERS, connect_timeout_seconds, _LISTS)
         self._watches = make_client()
 
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Ask at these base URLs from now on; a watch stays where it is."""
+        self._failover.use(endpoints)
+
     # ---- ports.Store -----------------------------------------------------------------------
 
     async def list(self, prefix: str, after: int = 0) -> Listing:

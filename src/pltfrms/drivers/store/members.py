@@ -1,11 +1,15 @@
-"""`ports.Members` over etcd's JSON gateway (3.4 and 3.5), and its metrics for the quota."""
+"""`ports.Members` over etcd's JSON gateway (3.4 and 3.5), and its metrics for the quota.
+
+Who the members are is asked of the leader, right after it has read what all agree on: another
+one may not have heard yet of who came or went.
+"""
 
 import asyncio
 import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,7 +33,12 @@ _QUOTA_SECONDS = 300.0
 """So long a quota is believed: it changes only when a member starts."""
 _QUOTA = re.compile(r"^etcd_server_quota_backend_bytes (\S+)$", re.MULTILINE)
 _ALARM = re.compile(r"memberID:(\d+)\s+alarm:(\w+)")
+_CHANGE_SECONDS = 8.0
+"""For a change of the members, which a majority must write to disk."""
 _FORGOTTEN = "has been compacted"
+_KNOWN_ALREADY = "already exist"
+_VOTES_ALREADY = 'only promote a learner member"'
+_GONE_ALREADY = "member not found"
 _ANY_KEY = encode_bytes(b"/")
 
 _FAILURES = (NotSentError, BrokenError, InvariantError, NotFoundError, UnavailableError)
@@ -48,6 +57,10 @@ class _Said:
     def member(self) -> str:
         return str(self.status["header"]["member_id"]) if self.status else ""
 
+    @property
+    def leads(self) -> bool:
+        return bool(self.status) and self.member == str((self.status or {}).get("leader"))
+
 
 class EtcdMembers:
     """A client that asks each member for itself."""
@@ -55,18 +68,24 @@ class EtcdMembers:
     def __init__(self, endpoints: Sequence[str]) -> None:
         """Take the base URLs of all members; connects when first used."""
         self._endpoints = tuple(endpoints)
+        self._further: tuple[str, ...] = ()
+        """Where members say that they answer, of whom nobody else told us."""
         self._posts = Posts(HEADERS, _LOOK_SECONDS, _CONNECTIONS)
         self._quotas: dict[str, tuple[float, int]] = {}
         self._endpoint_of: dict[str, str] = {}
         """By name of a member, as of the last look."""
-        self._ids: dict[str, str] = {}
+        self._listed: Mapping[str, Mapping[str, Any]] = {}
+        """What the store says of its members, by their numbers, as of the last look."""
         self._leader = ""
+
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Ask at these base URLs from now on."""
+        self._endpoints = tuple(endpoints)
 
     async def look(self) -> StoreLook:
         """Return how all members are; who does not answer has a `trouble`."""
-        said, names = await asyncio.gather(
-            asyncio.gather(*map(self._hear, self._endpoints)), self._names()
-        )
+        endpoints = dict.fromkeys((*self._endpoints, *self._further))
+        said = await asyncio.gather(*map(self._hear, endpoints))
         statuses = {each.member: each for each in said if each.status}
         if not statuses:
             return StoreLook(
@@ -75,14 +94,17 @@ class EtcdMembers:
                     StoreMember(name=each.endpoint, trouble=each.trouble) for each in said
                 ),
             )
-        names = names or {number: name for name, number in self._ids.items()}
-        nameless = [] if names else [each for each in said if not each.status]
-        names = names or {number: number for number in statuses}
-        self._ids = {name: number for number, name in names.items()}
+        by_rank = sorted(statuses.values(), key=lambda each: not each.leads)
+        listed = await self._list([each.endpoint for each in by_rank]) or self._listed
+        nameless = [] if listed else [each for each in said if not each.status]
+        self._listed = listed
+        listed = listed or {number: {} for number in statuses}
+        names = {number: _name(number, each) for number, each in listed.items()}
         self._endpoint_of = {
             names[number]: each.endpoint for number, each in statuses.items() if number in names
         }
-        members = [_member(name, statuses.get(number)) for number, name in names.items()]
+        self._further = self._elsewhere(listed, statuses)
+        members = [_member(no, each, statuses.get(no)) for no, each in listed.items()]
         members += [StoreMember(name=each.endpoint, trouble=each.trouble) for each in nameless]
         self._leader = next((member.name for member in members if member.leader), "")
         return StoreLook(
@@ -90,6 +112,21 @@ class EtcdMembers:
             members=tuple(sorted(members, key=lambda member: member.name)),
             alarms=_alarms((each.status or {} for each in statuses.values()), names),
         )
+
+    async def agreed(self) -> tuple[StoreMember, ...]:
+        """Return the members as one says who has just read what all agree on.
+
+        Raises:
+            UnavailableError: nobody could.
+        """
+        said = await asyncio.gather(*map(self._hear, self._endpoints))
+        heard = [each for each in said if each.status and not each.status.get("isLearner")]
+        heard.sort(key=lambda each: not each.leads)
+        listed = await self._list([each.endpoint for each in heard])
+        if not listed:
+            troubles = "; ".join(each.trouble for each in said if each.trouble)
+            raise UnavailableError(f"no member of the store answers: {troubles}")
+        return tuple(_member(number, each, None) for number, each in listed.items())
 
     async def compact(self, revision: int) -> None:
         """Forget what was before a revision; that it is forgotten already is not an error."""
@@ -108,9 +145,22 @@ class EtcdMembers:
 
     async def lead(self, member: str) -> None:
         """Have a member lead the others."""
-        leader, number = self._endpoint(self._leader), self._ids.get(member, "0")
+        names = {_name(number, each): number for number, each in self._listed.items()}
         path = "/v3/maintenance/transfer-leadership"
-        await self._do(leader, path, {"targetID": number}, _LOOK_SECONDS)
+        request = {"targetID": names.get(member, "0")}
+        await self._do(self._endpoint(self._leader), path, request, _LOOK_SECONDS)
+
+    async def add(self, peer: str) -> None:
+        """Add a learner that others reach at `peer`; that there is one is not an error."""
+        await self._change("add", {"peerURLs": [peer], "isLearner": True}, _KNOWN_ALREADY)
+
+    async def promote(self, number: str) -> None:
+        """Give a learner a vote; that it has one is not an error."""
+        await self._change("promote", {"ID": number}, _VOTES_ALREADY)
+
+    async def remove(self, number: str) -> None:
+        """Take a member out; that it is not there is not an error."""
+        await self._change("remove", {"ID": number}, _GONE_ALREADY)
 
     async def defragment(self, member: str) -> None:
         """Make the file of a member as small as what is in use; it answers nobody meanwhile."""
@@ -137,6 +187,23 @@ class EtcdMembers:
 
     # ---- asking ----------------------------------------------------------------------------
 
+    async def _change(self, verb: str, request: Mapping[str, Any], done: str) -> None:
+        """Change the members; `done` is how etcd refuses what is so already."""
+        endpoint, path = self._endpoint(self._leader), f"/v3/cluster/member/{verb}"
+        try:
+            await self._do(endpoint, path, request, _CHANGE_SECONDS)
+        except UnavailableError as error:
+            if done not in str(error):
+                raise
+
+    def _elsewhere(
+        self, listed: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, _Said]
+    ) -> tuple[str, ...]:
+        """Return where members answer that did not answer at our endpoints."""
+        answered = {no for no, said in statuses.items() if said.endpoint in self._endpoints}
+        urls = (u for no in listed.keys() - answered for u in listed[no].get("clientURLs", ()))
+        return tuple(sorted(set(urls) - set(self._endpoints)))
+
     async def _do(
         self, endpoint: str, path: str, request: Mapping[str, Any], seconds: float
     ) -> Mapping[str, Any]:
@@ -154,25 +221,26 @@ class EtcdMembers:
 
     async def _hear(self, endpoint: str) -> _Said:
         """Ask a member for its state, and for a key: who is being defragmented has none."""
-        request = {"key": _ANY_KEY, "keys_only": True}
+        request: dict[str, Any] = {"key": _ANY_KEY, "keys_only": True}
         try:
             status = await self._do(endpoint, "/v3/maintenance/status", {}, _LOOK_SECONDS)
+            if status.get("isLearner"):  # it may not ask what all agree on
+                request["serializable"] = True
             await self._do(endpoint, "/v3/kv/range", request, _LOOK_SECONDS)
             return _Said(endpoint, "", status, await self._quota(endpoint, status))
         except UnavailableError as error:
             return _Said(endpoint, str(error))
 
-    async def _names(self) -> dict[str, str]:
-        """Return the name of each member by its id, from whoever answers first."""
-        for endpoint in self._endpoints:
+    async def _list(self, endpoints: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Return what the store says of its members, by number; of whoever answers first."""
+        for endpoint in endpoints:
             try:
                 answer = await self._do(
                     endpoint, "/v3/cluster/member/list", {}, _LOOK_SECONDS / 2
                 )
             except UnavailableError:
                 continue
-            members = answer.get("members", ())
-            return {str(each["ID"]): each.get("name") or str(each["ID"]) for each in members}
+            return {str(each["ID"]): each for each in answer.get("members", ())}
         return {}
 
     async def _quota(self, endpoint: str, status: Mapping[str, Any]) -> int:
@@ -206,17 +274,31 @@ async def _metrics(endpoint: str) -> str:
 # ---- etcd's JSON ---------------------------------------------------------------------------
 
 
-def _member(name: str, said: _Said | None) -> StoreMember:
+def _name(number: str, listed: Mapping[str, Any]) -> str:
+    return listed.get("name") or number
+
+
+def _member(number: str, listed: Mapping[str, Any], said: _Said | None) -> StoreMember:
+    member = StoreMember(
+        name=_name(number, listed),
+        number=number,
+        peer=next(iter(listed.get("peerURLs", ())), ""),
+        learner=bool(listed.get("isLearner")),
+        started=bool(listed.get("clientURLs")),
+        trouble="no answer within a few seconds",
+    )
     if said is None or said.status is None:
-        return StoreMember(name=name, trouble="no answer within a few seconds")
+        return member
     status = said.status
     applied = int(status.get("raftAppliedIndex", 0))
-    return StoreMember(
-        name=name,
+    return replace(
+        member,
+        started=True,
+        index=applied,
         file_bytes=int(status.get("dbSize", 0)),
         used_bytes=int(status.get("dbSizeInUse", 0)),
         quota_bytes=said.quota_bytes,
-        leader=said.member == str(status.get("leader")),
+        leader=said.leads,
         behind=max(int(status.get("raftIndex", 0)) - applied, 0),
         trouble="" if int(status.get("leader", 0)) else "it knows no leader",
     )

@@ -23,20 +23,32 @@ class MemoryMembers:
     defragment_seconds: Callable[[], float] = lambda: 0.2
     done: list[str] = field(default_factory=list)
     """What was done, in order, such as `defragment fra-c1`; shared by handles as they like."""
+    peers: dict[str, str] = field(default_factory=dict)
+    """Where others reach a member, by name; of one that is not here `http://NAME:2380`."""
+    learners: set[str] = field(default_factory=set)
+    unstarted: set[str] = field(default_factory=set)
+    added: int = 0
 
     async def look(self) -> StoreLook:
         """Return how all members are."""
         room = self.state.room
-        well = [name for name in room.file_bytes if name not in self.silent]
+        away = self.silent | self.unstarted
+        well = [name for name in room.file_bytes if name not in away]
         if not well:
             troubled = tuple(
                 StoreMember(name=name, trouble="silent") for name in room.file_bytes
             )
             return StoreLook(revision=0, members=troubled)
-        leader = room.leader if room.leader in well else well[0]
+        voters = [name for name in well if name not in self.learners] or well
+        leader = room.leader if room.leader in voters else voters[0]
         members = tuple(
             StoreMember(
                 name=name,
+                number=f"number of {name}",
+                peer=self.peer(name),
+                learner=name in self.learners,
+                started=name not in self.unstarted,
+                index=0 if name in away else self.state.revision,
                 file_bytes=room.file_bytes[name],
                 used_bytes=room.used_bytes,
                 quota_bytes=room.quota_bytes,
@@ -69,6 +81,52 @@ class MemoryMembers:
             self.silent.discard(member)
         self.state.room.file_bytes[member] = self.state.room.used_bytes
         self.done.append(f"defragment {member}")
+
+    async def add(self, peer: str) -> None:
+        """Add a learner; it has no name before `begin`."""
+        if peer not in map(self.peer, self.state.room.file_bytes):
+            self.added += 1
+            name = f"new{self.added}"
+            self.state.room.file_bytes[name] = 0
+            self.peers[name] = peer
+            self.learners.add(name)
+            self.unstarted.add(name)
+            self.done.append(f"add {peer}")
+
+    def begin(self, peer: str, name: str) -> None:
+        """Have a learner that was added start, which gives it its name."""
+        (added,) = [each for each in self.unstarted if self.peer(each) == peer]
+        self._forget(added)
+        self.state.room.file_bytes[name] = self.state.room.used_bytes
+        self.peers[name] = peer
+        self.learners.add(name)
+        self.silent.discard(name)
+
+    async def promote(self, number: str) -> None:
+        """Give a learner a vote."""
+        name = number.removeprefix("number of ")
+        self._require(name)
+        if name in self.unstarted:
+            raise UnavailableError(f"{name} has not caught up (simulated)")
+        self.learners.discard(name)
+        self.done.append(f"promote {name}")
+
+    async def remove(self, number: str) -> None:
+        """Take a member out."""
+        name = number.removeprefix("number of ")
+        if name in self.state.room.file_bytes:
+            self._forget(name)
+            self.done.append(f"remove {name}")
+
+    def peer(self, name: str) -> str:
+        """Return where others reach a member."""
+        return self.peers.get(name, f"http://{name}:2380")
+
+    def _forget(self, name: str) -> None:
+        del self.state.room.file_bytes[name]
+        self.peers.pop(name, None)
+        self.learners.discard(name)
+        self.unstarted.discard(name)
 
     async def disarm(self) -> None:
         """Have a full store take writes again."""

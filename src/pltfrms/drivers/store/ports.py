@@ -116,7 +116,7 @@ class Store(Protocol):
 
 
 class Members(Protocol):
-    """The members of the store, one by one: how large they are, and what is done for that.
+    """The members of the store, one by one: how they are, and what is done for them.
 
     Every method but `look` raises UnavailableError when it is not done, or not known to be.
     """
@@ -131,6 +131,18 @@ class Members(Protocol):
 
     async def lead(self, member: str) -> None:
         """Have a member lead the others."""
+        ...
+
+    async def add(self, peer: str) -> None:
+        """Add a learner that others reach at `peer`; that there is one is not an error."""
+        ...
+
+    async def promote(self, number: str) -> None:
+        """Give a learner a vote; that it has one is not an error."""
+        ...
+
+    async def remove(self, number: str) -> None:
+        """Take a member out; that it is not there is not an error."""
         ...
 
     async def defragment(self, member: str) -> None:

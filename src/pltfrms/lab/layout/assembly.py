@@ -1,7 +1,6 @@
 """From the operator's platform and lab to the parts of every machine."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from pltfrms.lab.layout.speakers import (
     BIRD,
@@ -21,17 +20,18 @@ from pltfrms.model.addresses import Interface
 from pltfrms.model.network.lab import Daemon, Lab, cache_of
 from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.model.running.machine import NetworkState
-from pltfrms.render.etcd import etcd_command
 from pltfrms.render.kernel import internet_network_state, network_state
 
-ETCD_DATA = Path("/var/lib/pltfrms/etcd")
 PLATFORM_FILE = "/etc/pltfrms/platform.yaml"
 MACHINE_FILE = "/etc/pltfrms/machine"
+FIRST_FILE = "/etc/pltfrms/first-members"
+"""The members make the store together at their first start."""
 
 _NICE = -10
 """On machines of their own, these would not wait for other machines' work. Late heartbeats and
 elections would be faults that nobody asked for."""
 _AGENT = Unit(name="agent", entry="pltfrms.agent.main:main", nice=_NICE)
+_ETCD = Unit(name="etcd", entry="pltfrms.api.member:main", becomes=True, nice=_NICE)
 _CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main", nice=_NICE)
 
 
@@ -54,8 +54,9 @@ def _machine(
     units = [_AGENT, BIRD]
     files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
     if machine.has(Role.CONTROLLER):
-        command = etcd_command(platform, machine.name, ETCD_DATA)
-        units += [Unit(name="etcd", command=command, nice=_NICE), _CONTROLLER]
+        units += [_ETCD, _CONTROLLER]
+        first = (each.name for each in platform.machines_of(Role.CONTROLLER))
+        files.append((FIRST_FILE, " ".join((f"pltfrms-{platform.name}", *first))))
     cache = cache_of(platform, machine)
     if cache is not None:
         units.append(rtr_unit(cache))

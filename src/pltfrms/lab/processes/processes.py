@@ -146,7 +146,7 @@ def _become(unit: Unit) -> None:
     if unit.runs_first:
         run_before_others()
     elif unit.nice:
-        share_processor(unit.nice, alone=not unit.command)
+        share_processor(unit.nice, alone=not (unit.command or unit.becomes))
     if unit.command:
         os.execvp(unit.command[0], unit.command)  # noqa: S606 - no shell is the point
     _call(unit)

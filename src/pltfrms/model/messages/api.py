@@ -96,6 +96,7 @@ class Change:
     """Guards that forbid it and are overridden; each is written down as an event."""
     by: str = ""
     """Who asks, for the audit."""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

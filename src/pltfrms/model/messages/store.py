@@ -21,7 +21,17 @@ class StoreMember:
     """One member of the store, as it says itself; what is not known is 0."""
 
     name: str
-    """Of its machine."""
+    """Of its machine; as etcd calls it before it has started for the first time."""
+    number: str = ""
+    """etcd's id of it; a member that is added anew has another one."""
+    peer: str = ""
+    """URL at which the other members reach it."""
+    learner: bool = False
+    """It hears everything and has no vote: it is being added."""
+    started: bool = True
+    """It has run once since it was added."""
+    index: int = 0
+    """The newest entry of the log that it has applied."""
     file_bytes: int = 0
     """Size of its file. It never shrinks by itself: what is free in it is used again."""
     used_bytes: int = 0
@@ -63,6 +73,26 @@ class StoreLook:
     def full(self) -> bool:
         """Whether the store refuses writes for want of room."""
         return any(alarm.what == NO_SPACE for alarm in self.alarms)
+
+    @property
+    def voters(self) -> tuple[StoreMember, ...]:
+        """Who decides: all but learners."""
+        return tuple(member for member in self.members if not member.learner)
+
+    @property
+    def spare(self) -> int:
+        """How many more voters may fail and leave a majority; below 0: there is none now."""
+        well = sum(not member.trouble for member in self.voters)
+        return well - (len(self.voters) // 2 + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeatRequest:
+    """A controller machine whose member has no data asks to be added; kept while it waits."""
+
+    machine: str
+    lost: str = ""
+    """etcd's id of the member whose data is lost; empty: the machine was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -457,9 +457,10 @@ def link_local(machine: Machine) -> IPv6Address:
     return IPv6Address((0xFE80 << 112) | _digits(machine))
 
 
-def controller_url(platform: Platform, machine: Machine) -> str:
-    """Return the base URL of the controller on `machine`."""
-    return f"http://[{platform.loopback6(machine)}]:{CONTROLLER_PORT}"
+def controller_url(platform: Platform, machine: Machine, *, secure: bool = False) -> str:
+    """Return the base URL of the controller on `machine`; `secure`: by TLS."""
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{platform.loopback6(machine)}]:{CONTROLLER_PORT}"
 
 
 def _digits(machine: Machine) -> int:

@@ -15,11 +15,15 @@ Sizes = Mapping[str, Mapping[tuple[int, int], int]]
 """Datacenter -> (thousandths of a core, bytes) -> how many nodes of this size it has."""
 
 
+CORES_MAX = 1_000_000
+"""More than any machine has, and few enough to count with."""
+
+
 def sizes_of(platform: Platform) -> Sizes:
     """Return the sizes of the nodes of each datacenter that has any, in spec order."""
     found: dict[str, Counter[tuple[int, int]]] = {}
     for node in platform.machines_of(Role.NODE):
-        size = (round(node.cpu * 1000), node.memory_bytes)
+        size = (_thousandths(node.cpu), node.memory_bytes)
         found.setdefault(node.datacenter, Counter())[size] += 1
     names = [each.name for each in platform.datacenters]
     return {name: found[name] for name in names if name in found}
@@ -32,8 +36,13 @@ def room_of(platform: Platform, spec: ServiceSpec, nodes: Mapping[tuple[int, int
 
 
 def _copies(run: Run, cpu_milli: int, memory_bytes: int) -> int:
-    by_cpu = cpu_milli // max(1, round(run.cpu * 1000))
+    by_cpu = cpu_milli // max(1, _thousandths(run.cpu))
     return min(by_cpu, memory_bytes // max(1, run.memory_bytes))
+
+
+def _thousandths(cores: float) -> int:
+    """Return cores as a whole number; also of a spec that is refused for having too many."""
+    return round(min(cores, CORES_MAX) * 1000)
 
 
 def replicas_of(

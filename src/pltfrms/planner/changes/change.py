@@ -136,12 +136,7 @@ def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
                 "session is made from it; set up a new platform and move services there"
             )
     _check_identities(before, after)
-    if _controllers(before) != _controllers(after):
-        raise UsageError(
-            f"platform: the controllers cannot change from {_names(_controllers(before))} to "
-            f"{_names(_controllers(after))}: they are the members of the store; "
-            "keep them as they are"
-        )
+    _check_controllers(before, after)
     _check_aggregates(snapshot, after)
     check_sources(snapshot, after)
 
@@ -163,8 +158,10 @@ def _check_identities(before: Platform, after: Platform) -> None:
 
 
 def _identity(item: Machine | Datacenter) -> str:
+    """Return what stays: a machine may be a controller, or not, beside what it is."""
     if isinstance(item, Machine):
-        roles = " and ".join(f"{role} {item.id_as(role)}" for role in item.roles)
+        main = (item.role, *(each for each in item.roles[1:] if each is not Role.CONTROLLER))
+        roles = " and ".join(f"{role} {item.id_as(role)}" for role in main)
         return f"{roles} of {item.datacenter}"
     return f"id {item.id}"
 
@@ -196,12 +193,18 @@ def _check_aggregates(snapshot: Snapshot, after: Platform) -> None:
                 )
 
 
-def _controllers(platform: Platform) -> dict[str, str]:
-    return {m.name: _identity(m) for m in platform.machines_of(Role.CONTROLLER)}
-
-
-def _names(things: dict[str, str]) -> str:
-    return ", ".join(sorted(things)) or "none"
+def _check_controllers(before: Platform, after: Platform) -> None:
+    """Refuse to take out all at once: who stays has the data, and tells of the others."""
+    old, new = (
+        {machine.name for machine in each.machines_of(Role.CONTROLLER)}
+        for each in (before, after)
+    )
+    if old and not old & new:
+        raise UsageError(
+            f"platform: of the controllers {', '.join(sorted(old))} none would stay, and they "
+            "have the store: add others beside one of them, and take that out with the next "
+            "apply, when `pltfrms status` has no problem of the store any more"
+        )
 
 
 def _platform_line(before: Platform, after: Platform) -> ChangeLine:

@@ -19,6 +19,28 @@ def judge_removals(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verd
 
     To give a machine another name is to take it out, too. `now_ms` is Unix time.
     """
+    return (*_controllers(before, after), *_machines(before, after, now_ms))
+
+
+def _controllers(before: Snapshot, after: Snapshot) -> Iterator[Verdict]:
+    """Yield that of the controllers that stay nobody is heard: then nobody could add others."""
+    old, new = (
+        {machine.name for machine in each.platform.machines_of(Role.CONTROLLER)}
+        for each in (before, after)
+    )
+    staying = sorted(old & new)
+    if old - new and not any(before.contact(name) is Contact.PRESENT for name in staying):
+        yield Verdict(
+            guard=Guard.MAINTENANCE_LOCK,
+            about="platform",
+            sentence=(
+                f"of the controllers only {', '.join(staying)} would stay, and is not in "
+                "contact: nobody would know the store; repair that first, or keep another one"
+            ),
+        )
+
+
+def _machines(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, ...]:
     left = {machine.name for machine in after.platform.machines}
     gone = [
         machine

@@ -1,10 +1,11 @@
 """What people are told of the store: one sentence where there is something to be done."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.messages.store import NO_SPACE, KindSize, StoreLook, StoreMember, megabytes
+from pltfrms.planner.upkeep.membership import Seats, why_unchangeable
 from pltfrms.planner.upkeep.upkeep import (
     URGENT_SHARE,
     WARN_SHARE,
@@ -45,12 +46,70 @@ def store_problems(
     past: Past,
     task: Task | None,
     now: float,
+    seats: Seats | None = None,
 ) -> tuple[str, ...]:
     """Return what is wrong with the store at time `now`, the worst first.
 
-    `task` is what is done now; None: nothing, or others do it.
+    `task` is what is done now; None: nothing, or others do it. `seats`: who is to be a member;
+    None: not known.
     """
-    return tuple(_problems(look, kinds, past, task, now))
+    found = [*_problems(look, kinds, past, task, now)]
+    if look.revision and seats:  # else nothing answers, which is said elsewhere
+        found += _coming_and_going(look, seats)
+    return tuple(found)
+
+
+def gone_members(look: StoreLook, past: Past) -> frozenset[str]:
+    """Return who has a vote and does not answer for longer than an election takes."""
+    voters = {member.name for member in look.voters} if look.revision else set()
+    return past.long_troubled & voters
+
+
+def gone_sentence(look: StoreLook, past: Past) -> str:
+    """Return what the loss of members means, and what to do; empty: none is lost."""
+    gone = gone_members(look, past)
+    if not gone:
+        return ""
+    who = "; ".join(f"{m.name}: {m.trouble}" for m in look.voters if m.name in gone)
+    spare = look.spare
+    if spare > 0:
+        means = f"{spare} more may fail before nothing can be changed any more"
+    else:
+        means = "one more failure stops changes" if spare == 0 else "nothing can be changed"
+    return (
+        f"{len(gone)} of {len(look.voters)} members of the store {_is(gone)} gone ({who}): "
+        f"{means}. Start its machine, or etcd there: a lost disk is filled again by itself. If "
+        "the machine is gone for good, take it out of platform.yaml, best with another "
+        "controller in its place"
+    )
+
+
+def _is(names: Collection[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _coming_and_going(look: StoreLook, seats: Seats) -> Iterator[str]:
+    why = why_unchangeable(look) or "; ".join(
+        f"{seats.name_of(each)} is not well" for each in look.members if each.trouble
+    )
+    waits = f"; it waits, for {why}" if why else ""
+    for name in seats.missing(look):
+        member = seats.holder(look, name)
+        if member and member.started:
+            index = max((each.index for each in look.members), default=0)
+            left = f"{max(index - member.index, 0)} entries behind"
+            yield f"{name} is being added to the store: {member.trouble or left}"
+        elif member:
+            yield f"{name} is being added to the store: its etcd is to start"
+        elif name in seats.asking:
+            yield f"{name} asks to be added to the store{waits}"
+        else:
+            yield (
+                f"{name} is a controller of the platform, and its etcd does not ask to be "
+                "added to the store: start it, `pltfrms store run`"
+            )
+    for member in seats.unwanted(look):
+        yield f"{member.name} is no controller any more, and is to leave the store{waits}"
 
 
 def _problems(
@@ -73,10 +132,9 @@ def _problems(
                 f"{alarm.member} says {alarm.what}: its data may be wrong; stop its etcd, "
                 "remove its data and have it join anew"
             )
-    if look.revision:  # else nothing answers, which is said elsewhere
-        for member in look.members:
-            if member.name in past.long_troubled:
-                yield f"member {member.name} does not answer: {member.trouble}"
+    gone = gone_sentence(look, past)
+    if gone:
+        yield gone
     count = sum(kind.keys for kind in kinds.values())
     if count >= KEYS_WARN:
         yield f"it has {count} keys, which makes all slow: {_largest(kinds)}"

@@ -44,6 +44,9 @@ class Work(StrEnum):
     MOVE_LEADER = "move-leader"
     DEFRAGMENT = "defragment"
     DISARM = "disarm"
+    ADD = "add"
+    PROMOTE = "promote"
+    REMOVE = "remove"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,11 @@ class Task:
     work: Work
     why: str
     member: str = ""
-    """Whom to defragment, or who is to lead."""
+    """Whom to defragment, add, promote or remove, or who is to lead."""
+    number: str = ""
+    """etcd's id of who is promoted or removed."""
+    peer: str = ""
+    """URL of who is added."""
     revision: int = 0
     """Up to which history is forgotten."""
 
@@ -65,6 +72,9 @@ class Task:
             Work.MOVE_LEADER: f"have {self.member} lead",
             Work.DEFRAGMENT: f"defragment {self.member}",
             Work.DISARM: "take writes again",
+            Work.ADD: f"add {self.member} as a learner",
+            Work.PROMOTE: f"give {self.member} a vote",
+            Work.REMOVE: f"remove member {self.member}",
         }[self.work]
         return f"{what}: {self.why}"
 
@@ -97,6 +107,8 @@ class Past:
     """Who was not well at the last look."""
     long_troubled: frozenset[str] = frozenset()
     """Who was not well at the look before, either: more than an election."""
+    ill_since: Mapping[str, float] = field(default_factory=dict)
+    """Since when a member is not well, by its number."""
     unmovable: bool = False
     """The leader was asked to let another one lead, and did not."""
 
@@ -113,6 +125,11 @@ class Past:
         return replace(
             self,
             troubled=troubled,
+            ill_since={
+                member.number: self.ill_since.get(member.number, now)
+                for member in look.members
+                if member.trouble and member.number
+            },
             long_troubled=troubled & self.troubled,
             marks=marks[max(len(old) - 1, 0) :],
             full_since=since if look.full else None,
@@ -151,6 +168,8 @@ def why_untouchable(look: StoreLook) -> str:
             return f"{member.name} is not well: {member.trouble}"
         if member.behind > BEHIND_MAX:
             return f"{member.name} is {member.behind} entries behind"
+        if member.learner:
+            return f"{member.name} is being added"
     if sum(member.leader for member in look.members) != 1:
         return "the members do not agree who leads"
     return ""

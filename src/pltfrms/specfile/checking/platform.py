@@ -28,6 +28,7 @@ from pltfrms.specfile.findings import (
     Finding,
     Where,
     check_asn,
+    check_cores,
     check_machine_name,
     check_name,
     check_scope,
@@ -259,8 +260,7 @@ def _check_roles(platform: Platform, where: Where, machine: Machine) -> Iterator
 
 
 def _check_size(where: Where, node: Machine) -> Iterator[Finding]:
-    if not 0 < node.cpu < float("inf"):
-        yield Finding((*where, "cpu"), "must be more than 0", "cores, such as 4")
+    yield from check_cores((*where, "cpu"), node.cpu, "cores, such as 4")
     if node.memory_bytes <= 0:
         yield Finding((*where, "memory"), "must be more than 0", "such as 8GiB")
 

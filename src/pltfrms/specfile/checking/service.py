@@ -1,7 +1,6 @@
 """What makes no sense in a service, alone and on a platform, whoever wrote it."""
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -15,6 +14,7 @@ from pltfrms.specfile.checking.variables import check_variables
 from pltfrms.specfile.findings import (
     Finding,
     Where,
+    check_cores,
     check_name,
     check_range,
     check_scope,
@@ -128,8 +128,7 @@ def _check_run(run: Run) -> Iterator[Finding]:
 
 
 def _check_amounts(run: Run) -> Iterator[Finding]:
-    if not 0 < run.cpu < math.inf:
-        yield Finding(("run", "cpu"), "must be more than 0", "cores, such as 0.2")
+    yield from check_cores(("run", "cpu"), run.cpu, "cores, such as 0.2")
     if run.memory_bytes < _MIB:
         yield Finding(("run", "memory"), "must be at least 1MiB", "such as 64MiB")
     if not 0 <= run.stop_grace_ms <= 600_000:  # noqa: PLR2004 (as the message says)

@@ -1,0 +1,103 @@
+"""Keep this machine's certificate young. No traffic depends on what happens here."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from pltfrms.drivers.identity.files import Identity, IdentityFile
+from pltfrms.drivers.ports import Clock
+from pltfrms.errors import UnavailableError
+from pltfrms.model.identity.lives import EARLY_MS
+from pltfrms.model.identity.words import (
+    Certified,
+    NonceReply,
+    RenewalAsk,
+    ReturnAsk,
+    return_text,
+)
+from pltfrms.planner.identity.renewing import renewal_at_ms, why_clock_is_wrong
+
+LOOK_SECONDS: Final = 60.0
+_log = structlog.get_logger()
+
+
+class Certifiers(Protocol):
+    """Controllers, as who needs a certificate sees them. All raise UnavailableError."""
+
+    async def renew(self, ask: RenewalAsk) -> Certified:
+        """Return a younger certificate to who shows a good one."""
+        ...
+
+    async def nonce(self, machine: str) -> NonceReply:
+        """Return what is to be signed."""
+        ...
+
+    async def give_back(self, ask: ReturnAsk) -> Certified:
+        """Return a certificate to who has signed it with the recorded key."""
+        ...
+
+
+class Certificate:
+    """Renews the certificate of this machine, from a third of its life on."""
+
+    def __init__(
+        self,
+        file: IdentityFile,
+        clock: Clock,
+        known: Certifiers,
+        stranger: Certifiers,
+        sign: Callable[[str, str], Awaitable[str]],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Ask `known` while the certificate is good, then `stranger`, to whom it is not shown.
+
+        `sign` signs with a key (PEM) a text. `on_change` is called when the file is another
+        one, whoever wrote it.
+        """
+        self._file = file
+        self._clock = clock
+        self._known = known
+        self._stranger = stranger
+        self._sign = sign
+        self._on_change = on_change
+        self._seen = file.changed_at()
+
+    async def look(self) -> None:
+        """Renew the certificate if it is time.
+
+        Raises:
+            UnavailableError: it is time, and no controller makes one; or the clock is wrong.
+            UsageError: the identity cannot be read.
+            OSError: it cannot be written.
+        """
+        self._follow()
+        own, now_ms = self._file.read(), self._clock.unix_ms()
+        # A controller made it then, by its own clock.
+        wrong = why_clock_is_wrong(now_ms, own.not_before_ms + EARLY_MS)
+        if wrong:
+            raise UnavailableError(wrong)
+        if now_ms < renewal_at_ms(own.life, own.machine):
+            return
+        made = await (self._renewed(own) if own.life.holds(now_ms) else self._returned(own))
+        self._file.renew(made, now_ms)
+        _log.info("certificate renewed", until_ms=made.not_after_ms)
+        self._follow()
+
+    async def _renewed(self, own: Identity) -> Certified:
+        return await self._known.renew(RenewalAsk(machine=own.machine, request=own.request))
+
+    async def _returned(self, own: Identity) -> Certified:
+        """Show that the recorded key is here: TLS accepts no expired certificate."""
+        nonce = (await self._stranger.nonce(own.machine)).nonce
+        signature = await self._sign(self._file.key(), return_text(own.machine, nonce))
+        return await self._stranger.give_back(
+            ReturnAsk(
+                machine=own.machine, nonce=nonce, request=own.request, signature=signature
+            )
+        )
+
+    def _follow(self) -> None:
+        if (changed_at := self._file.changed_at()) != self._seen:
+            self._on_change()
+            self._seen = changed_at

@@ -1,0 +1,162 @@
+"""What this machine's identity makes of its conversations: plain ones without, TLS with it."""
+
+import functools
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from pltfrms.agent.control.certificate import Certificate, Certifiers
+from pltfrms.drivers.aside import SMALL, Forked
+from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
+from pltfrms.drivers.controlplane.ports import ControlPlane
+from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.tls import client_context, load_identity, server_context
+from pltfrms.drivers.kept_http import TlsEnd
+from pltfrms.errors import UnavailableError, UsageError
+from pltfrms.model.identity.words import (
+    Certified,
+    NonceReply,
+    RenewalAsk,
+    ReturnAsk,
+    machine_server_name,
+)
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.network.topology import Machine, Platform, Role, controller_url
+from pltfrms.model.running.plan import Target
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversations:
+    """How this machine speaks with others."""
+
+    control_plane: ControlPlane
+    certificate: Certificate | None = None
+    glass: ssl.SSLContext | None = None
+    """What the looking glass answers with; None: plainly."""
+    follow: Callable[[Platform], None] = lambda _platform: None
+    """Ask the controllers of this platform from now on."""
+
+
+def controllers_for(platform: Platform, machine: str) -> list[Machine]:
+    """Return the controllers as a machine should ask them: its own datacenter's first."""
+    home = platform.machine(machine).datacenter
+    return sorted(
+        platform.machines_of(Role.CONTROLLER), key=lambda each: each.datacenter != home
+    )
+
+
+def controller_urls(platform: Platform, machine: str) -> list[str]:
+    """Return where a machine asks them plainly, in this order."""
+    return [controller_url(platform, each) for each in controllers_for(platform, machine)]
+
+
+def conversations(file: IdentityFile, platform: Platform, machine: str) -> Conversations:
+    """Return how a machine speaks with others.
+
+    Whoever has an identity never speaks plainly again: if it cannot be used, the machine
+    speaks with nobody, and goes on as it is.
+    """
+    if not file.there:
+        plain = HttpControlPlane(controller_urls(platform, machine))
+        return Conversations(
+            control_plane=plain, follow=lambda newer: plain.use(controller_urls(newer, machine))
+        )
+    try:
+        return _by_tls(file, platform, machine)
+    except UsageError as error:
+        mute = _Mute(str(error))
+        return Conversations(
+            control_plane=mute,
+            certificate=_certificate(file, mute, mute, ()),
+            glass=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        )
+
+
+def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversations:
+    shown, hidden = client_context(file), client_context(file, stranger=True)
+    glass = server_context(
+        file, lambda why: _log.warning("certificate refused", why=why), required=True
+    )
+    ends = _ends(platform, machine, shown)
+    known = HttpControlPlane(list(ends), ends)
+    ends = _ends(platform, machine, hidden)
+    stranger = HttpControlPlane(list(ends), ends)
+
+    def follow(newer: Platform) -> None:
+        for plane, context in ((known, shown), (stranger, hidden)):
+            ends = _ends(newer, machine, context)
+            plane.use(list(ends), ends)
+
+    certificate = _certificate(file, known, stranger, (shown, glass))
+    return Conversations(
+        control_plane=known, certificate=certificate, glass=glass, follow=follow
+    )
+
+
+def _certificate(
+    file: IdentityFile,
+    known: Certifiers,
+    stranger: Certifiers,
+    shown: tuple[ssl.SSLContext, ...],
+) -> Certificate:
+    def follow() -> None:
+        for context in shown:
+            load_identity(context, file)
+
+    return Certificate(file, SystemClock(), known, stranger, _signed, follow)
+
+
+class _Mute:
+    """Controllers of a machine that cannot show who it is."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
+        """Say why not."""
+        raise UnavailableError(f"nothing is said of {heartbeat.status.machine}: {self._why}")
+
+    async def target(self, current: Target, after: int, wait_ms: int) -> Target | None:
+        """Say why not."""
+        about = f"{current.machine} asks for nothing newer than {after} in {wait_ms} ms"
+        raise UnavailableError(f"{about}: {self._why}")
+
+    async def renew(self, ask: RenewalAsk) -> Certified:
+        """Say why not."""
+        raise UnavailableError(f"{ask.machine}: {self._why}")
+
+    async def nonce(self, machine: str) -> NonceReply:
+        """Say why not."""
+        raise UnavailableError(f"{machine}: {self._why}")
+
+    async def give_back(self, ask: ReturnAsk) -> Certified:
+        """Say why not."""
+        raise UnavailableError(f"{ask.machine}: {self._why}")
+
+    async def close(self) -> None:
+        """Keep nothing."""
+
+
+def _ends(platform: Platform, machine: str, context: ssl.SSLContext) -> dict[str, TlsEnd]:
+    return {
+        controller_url(platform, each, secure=True): TlsEnd(
+            context, machine_server_name(platform.name, each.name)
+        )
+        for each in controllers_for(platform, machine)
+    }
+
+
+async def _signed(key: str, text: str) -> str:
+    """Sign in a copy of us: what that imports would stay with us for good."""
+    return await Forked().run(SMALL + 1, functools.partial(_sign, key, text))
+
+
+def _sign(key: str, text: str) -> str:
+    from pltfrms.drivers.identity.keys import sign_text  # noqa: PLC0415 - see `_signed`
+
+    return sign_text(key, text)

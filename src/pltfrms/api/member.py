@@ -1,0 +1,312 @@
+"""`pltfrms store run`: find out how this machine's member of the store begins; become etcd.
+
+It is the command of a unit: it ends as etcd itself, in the same process. Before that it waits
+as long as it must: a member without data never begins a second store by itself
+(`planner.upkeep.starting`), but asks the members that live to be added.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from pltfrms.codec import decode, encode
+from pltfrms.controller.state import seat_key
+from pltfrms.drivers.log import log_to_stderr
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.private import PASSED_DIRECTORY, make_directory, replace_file
+from pltfrms.drivers.store.etcd import EtcdStore
+from pltfrms.drivers.store.members import EtcdMembers
+from pltfrms.drivers.store.ports import Put
+from pltfrms.errors import NotFoundError, PltfrmsError, UnavailableError, UsageError
+from pltfrms.model.messages.store import SeatRequest, StoreMember
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.plan import Target
+from pltfrms.planner.upkeep.starting import Start, StartDecision, decide_start
+from pltfrms.render.etcd import Beginning, etcd_command, etcd_endpoints, peer_url
+from pltfrms.specfile import load_platform
+
+FIRST_FILE = "first-members"
+"""In the directory of the configuration: WORD NAME..., the members that make the store."""
+BEGUN_FILE = "store-begun"
+"""In the directory of the state: the store was made. Outlives the data of the member."""
+DATA_DIRECTORY = "etcd"
+_TARGET_FILE = "target.json"
+_AGAIN_SECONDS = 1.0
+_ADDRESS_SECONDS = 0.1
+_LOOK_SECONDS = 6.0
+_LOOK_WITH_DATA_SECONDS = 1.5
+"""A member that has its data does not wait for others to say who they are: they may need it."""
+_REQUEST_SECONDS = 15
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberPlace:
+    """One machine's member: its files, and the platform as it is known here."""
+
+    platform: Platform
+    machine: str
+    directories: Directories
+    further: tuple[str, ...] = ()
+    """Where members of another version of the platform answer."""
+
+    @property
+    def data(self) -> Path:
+        """Where etcd keeps what it knows."""
+        return self.directories.state / DATA_DIRECTORY
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is any."""
+        return (self.data / "member").exists()
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the store is to be made here, and was never seen."""
+        told = (self.directories.config / FIRST_FILE).exists()
+        return told and not (self.directories.state / BEGUN_FILE).exists()
+
+    @property
+    def peer(self) -> str:
+        """Where other members reach this one."""
+        return peer_url(self.platform, self.platform.machine(self.machine))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Where other members answer, nearest first."""
+        own, *others = etcd_endpoints(self.platform, self.machine)
+        return tuple(dict.fromkeys(url for url in (*others, *self.further) if url != own))
+
+    def command(self, beginning: Beginning) -> tuple[str, ...]:
+        """Return the program that this process becomes."""
+        return etcd_command(self.platform, self.machine, self.data, beginning)
+
+    def with_data(self) -> tuple[str, ...]:
+        """Return the command of a member that has its data."""
+        note_begun(self.directories)
+        return self.command(Beginning(members=((self.machine, self.peer),)))
+
+    def begin(self) -> tuple[str, ...]:
+        """Return the command that makes the store.
+
+        Raises:
+            UsageError: the file that says with whom is wrong.
+        """
+        path = self.directories.config / FIRST_FILE
+        word, *names = path.read_text().split() or [""]
+        controllers = self.platform.machines_of(Role.CONTROLLER)
+        known = {machine.name: machine for machine in controllers}
+        if self.machine not in names or not known.keys() >= set(names):
+            raise UsageError(
+                f"{path}: it says a word and the controllers that make the store, with "
+                f"{self.machine}, each of them in platform.yaml; it says {' '.join(names)!r}"
+            )
+        members = tuple((name, peer_url(self.platform, known[name])) for name in names)
+        return self.command(Beginning(members=members, word=word, new=True))
+
+    def join(self, listed: Sequence[StoreMember]) -> tuple[str, ...]:
+        """Return the command of a member that was added to those that are listed."""
+        members = tuple(
+            (self.machine if each.peer == self.peer else each.name, each.peer)
+            for each in listed
+        )
+        return self.command(Beginning(members=members))
+
+    def put_aside(self) -> None:
+        """Keep the data of a member that was removed, but not as ours."""
+        old = self.data.with_name(f"{DATA_DIRECTORY}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        self.data.rename(old)
+
+
+def note_begun(directories: Directories) -> None:
+    """Note that there is a store: from now on none is made on this machine without being told.
+
+    A disk that does not take it is tried again at the next start, or by the controller.
+    """
+    path = directories.state / BEGUN_FILE
+    if not path.exists():
+        with contextlib.suppress(OSError):
+            make_directory(path.parent, PASSED_DIRECTORY)
+            replace_file(path, b"")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Become this machine's etcd; return an exit code only if that cannot be."""
+    standard = Directories()
+    parser = argparse.ArgumentParser(prog="pltfrms store run", description=__doc__)
+    parser.add_argument("--config", type=Path, default=standard.config, help="directory")
+    parser.add_argument("--state", type=Path, default=standard.state, help="directory")
+    arguments = parser.parse_args(argv or ())
+    log_to_stderr()
+    try:
+        place = read_place(Directories(config=arguments.config, state=arguments.state))
+        asyncio.run(_until_addressed(place))
+        command = asyncio.run(find_command(place))
+        os.execvp(command[0], command)  # noqa: S606 - no shell is the point
+    except PltfrmsError as error:
+        _log.error("cannot run", error=str(error))
+        return error.exit_code
+    except OSError as error:
+        _log.error("cannot run", error=f"{error.filename or 'etcd'}: {error.strerror}")
+        return UnavailableError.exit_code
+
+
+def read_place(directories: Directories) -> MemberPlace:
+    """Return what is known on this machine of its member.
+
+    The platform is that of the agent's target, which follows what is applied, if this machine
+    is a controller there; else that of the file.
+
+    Raises:
+        UsageError: it is a controller in neither.
+    """
+    name_file = directories.config / "machine"
+    try:
+        name = name_file.read_text().strip()
+    except OSError as error:
+        raise UsageError(
+            f"{name_file}: {error.strerror}; write this machine's name into it"
+        ) from error
+    written = load_platform(directories.config / "platform.yaml")
+    known = _target_platform(directories.state / _TARGET_FILE)
+    fit = [each for each in (known, written) if each and _is_controller(each, name)]
+    if not fit:
+        raise UsageError(f"{name} is not a controller of {written.name}: it needs no etcd")
+    further = etcd_endpoints(fit[-1], name)[1:]
+    return MemberPlace(platform=fit[0], machine=name, directories=directories, further=further)
+
+
+async def _until_addressed(place: MemberPlace) -> None:
+    """Wait until this machine has its address, which its agent gives it: etcd would end."""
+    address = str(place.platform.loopback6(place.platform.machine(place.machine)))
+    told = False
+    while True:
+        try:
+            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tried:
+                tried.bind((address, 0))
+                return
+        except OSError as error:
+            if not told:
+                _log.info("no address yet", address=address, why=error.strerror)
+            told = True
+        await asyncio.sleep(_ADDRESS_SECONDS)
+
+
+async def find_command(place: MemberPlace) -> tuple[str, ...]:
+    """Return the command that starts the member, as soon as it can be.
+
+    Raises:
+        UsageError: the files that say how are wrong.
+    """
+    if not place.others:
+        return _alone(place)
+    members, store = EtcdMembers(place.others), EtcdStore(place.others)
+    request = _Request(store, place.machine)
+    told = ""
+    try:
+        while True:
+            listed = await _listed(members, place)
+            decision = decide_start(
+                place.peer, listed, has_data=place.has_data, may_begin=place.may_begin
+            )
+            if decision.why != told:
+                _log.info("member of the store", start=decision.start, why=decision.why)
+                told = decision.why
+            command = _command(place, decision, listed or ())
+            if command:
+                await request.end()
+                return command
+            if decision.start is Start.ASK:
+                await request.renew(decision.lost)
+            await asyncio.sleep(_AGAIN_SECONDS)
+    finally:
+        await members.close()
+        await store.close()
+
+
+def _command(
+    place: MemberPlace, decision: StartDecision, listed: Sequence[StoreMember]
+) -> tuple[str, ...] | None:
+    if decision.obsolete:
+        _log.warning("data of a member that was removed is put aside", path=str(place.data))
+        place.put_aside()
+    commands: dict[Start, Callable[[], tuple[str, ...]]] = {
+        Start.DATA: place.with_data,
+        Start.NEW: place.begin,
+        Start.JOIN: lambda: place.join(listed),
+    }
+    make = commands.get(decision.start)
+    return make() if make else None
+
+
+def _alone(place: MemberPlace) -> tuple[str, ...]:
+    """Return the command of the only controller: nobody could tell it anything."""
+    decision = decide_start(
+        place.peer, None, has_data=place.has_data, may_begin=place.may_begin
+    )
+    command = _command(place, decision, ())
+    if command is None:
+        raise UsageError(decision.why)
+    return command
+
+
+async def _listed(members: EtcdMembers, place: MemberPlace) -> tuple[StoreMember, ...] | None:
+    seconds = _LOOK_WITH_DATA_SECONDS if place.has_data else _LOOK_SECONDS
+    with contextlib.suppress(UnavailableError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await members.agreed()
+    return None
+
+
+class _Request:
+    """What controllers read: that this machine asks for a seat, while it does."""
+
+    def __init__(self, store: EtcdStore, machine: str) -> None:
+        self._store = store
+        self._machine = machine
+        self._lease = 0
+        self._lost = ""
+
+    async def renew(self, lost: str) -> None:
+        try:
+            if self._lease and lost == self._lost and await self._store.keep_alive(self._lease):
+                return
+            self._lease = await self._store.grant(_REQUEST_SECONDS)
+            value = encode(SeatRequest(machine=self._machine, lost=lost))
+            put = Put(key=seat_key(self._machine), value=value, lease=self._lease)
+            await self._store.commit([put])
+            self._lost = lost
+        except (UnavailableError, NotFoundError) as error:
+            self._lease = 0
+            _log.warning("not asked yet", why=str(error))
+
+    async def end(self) -> None:
+        if self._lease:
+            with contextlib.suppress(UnavailableError):
+                await self._store.revoke(self._lease)
+
+
+def _target_platform(path: Path) -> Platform | None:
+    try:
+        return decode(Target, path.read_bytes()).platform
+    except (OSError, UsageError):
+        return None
+
+
+def _is_controller(platform: Platform, name: str) -> bool:
+    return name in {machine.name for machine in platform.machines_of(Role.CONTROLLER)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

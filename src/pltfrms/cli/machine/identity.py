@@ -1,0 +1,214 @@
+"""`bootstrap`, `machine token`, `join` and `controller authority`: who a machine is."""
+
+import functools
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pltfrms.cli.shared.complete import complete_platform_machines
+from pltfrms.cli.shared.connect import connect
+from pltfrms.cli.shared.options import Command, LazyGroup, Settings, pass_settings
+from pltfrms.cli.shared.output import good, write_json, write_line
+from pltfrms.drivers.ports import Directories
+from pltfrms.errors import UsageError
+
+if TYPE_CHECKING:
+    from pltfrms.cli.machine.joining import Joined
+    from pltfrms.model.network.topology import Platform
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help="Read the passphrase of the root's key from here; else you are asked.",
+    )(command)
+
+
+def _places(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the directories of this machine, which are others in tests."""
+
+    @functools.wraps(command)
+    def placed(*arguments: Any, config: Path, state: Path, **options: Any) -> Any:
+        return command(*arguments, places=Directories(config=config, state=state), **options)
+
+    standard = Directories()
+    for name in ("config", "state"):
+        default = getattr(standard, name)
+        option = click.option(f"--{name}", type=_DIRECTORY, default=default, hidden=True)
+        placed = option(placed)
+    return placed
+
+
+@click.command(cls=Command)
+@click.argument("spec", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--machine", default="", metavar="NAME", help="Which controller this machine is.")
+@click.option(
+    "--root-key",
+    type=_FILE,
+    metavar="FILE",
+    help="Where to write the root's key, to be taken away.  [default: PLATFORM-root.pem]",
+)
+@_passphrase_option
+@_JSON
+@_places
+def bootstrap(
+    spec: Path,
+    *,
+    machine: str,
+    root_key: Path | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+    places: Directories,
+) -> None:
+    """Begin a platform on its first controller.
+
+    Makes the platform's root, whose key is written encrypted into a file that you take away
+    and keep; what this controller signs certificates with; and this machine's own identity.
+    The store begins here, with one member; other controllers become members once they run.
+    May be repeated, also after it was interrupted.
+
+    Example: pltfrms bootstrap platform.yaml --machine fra-c1
+    """
+    from pltfrms.api.member import FIRST_FILE  # noqa: PLC0415 - heavy
+    from pltfrms.cli.machine.joining import begin  # noqa: PLC0415 - heavy
+    from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - heavy
+    from pltfrms.drivers.private import replace_file  # noqa: PLC0415 - as above
+
+    platform = load_platform(spec)
+    name = _controller(platform, machine)
+    path = root_key or Path(f"{platform.name}-root.pem")
+    passphrase = _passphrase(passphrase_file, confirm=not path.exists())
+    places.config.mkdir(parents=True, exist_ok=True)
+    replace_file(places.config / "platform.yaml", spec.read_bytes())
+    done = begin(platform, name, places, path, passphrase)
+    first = places.config / FIRST_FILE
+    if not first.exists():  # the store begins here alone, and takes the other controllers in
+        replace_file(first, f"{platform.name}-{secrets.token_hex(8)} {name}\n".encode())
+    _say(done, as_json=as_json, more=f"take {path} away, and keep it with its passphrase")
+
+
+@click.group(cls=LazyGroup)
+def machine() -> None:
+    """Make tokens with which machines join.
+
+    Example: pltfrms machine token fra-n1
+    """
+
+
+@machine.command("token")
+@click.argument("name", shell_complete=complete_platform_machines)
+@_JSON
+@pass_settings
+def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
+    """Make a token with which a machine joins within an hour.
+
+    It is good for one machine, once, and is never shown again. An older one is void.
+
+    Example: pltfrms machine token fra-n1
+    """
+    from pltfrms.cli.shared.routing import asking_user  # noqa: PLC0415 - few need it
+    from pltfrms.model.identity.words import TokenAsk, TokenReply  # noqa: PLC0415 - as above
+
+    ask = TokenAsk(machine=name, by=asking_user())
+    made = connect(settings).post("/v1/identity/tokens", ask, TokenReply)
+    if as_json:
+        write_json(made)
+        return
+    write_line(made.token)
+    click.echo(f"on {name}, within an hour: pltfrms join TOKEN --controller ADDRESS", err=True)
+
+
+@click.command(cls=Command)
+@click.argument("token")
+@click.option(
+    "--controller", "address", required=True, metavar="ADDRESS", help="Any controller."
+)
+@_JSON
+@_places
+@pass_settings
+def join(
+    settings: Settings, token: str, *, address: str, as_json: bool, places: Directories
+) -> None:
+    """Have this machine join a platform.
+
+    Its key is made here, and never leaves it. Who answers must have the root that the token
+    names, so that nobody in between is believed. With a new token it joins again, and the
+    older certificate is void. May be repeated, also after it was interrupted.
+
+    Example: pltfrms join fra-n1.SECRET.PIN --controller fd00::c:1
+    """
+    from pltfrms.cli.machine.joining import join_platform  # noqa: PLC0415 - heavy
+    from pltfrms.model.identity.words import JoinToken  # noqa: PLC0415 - as above
+
+    done = join_platform(JoinToken.of(token), address, places, settings.timeout_ms / 1000)
+    _say(done, as_json=as_json, more="start its agent anew: it speaks by TLS from now on")
+
+
+@click.command(cls=Command)
+@click.option("--root-key", type=_FILE, required=True, metavar="FILE", help="The root's key.")
+@_passphrase_option
+@_JSON
+@_places
+def authority(
+    *,
+    root_key: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+    places: Directories,
+) -> None:
+    """Let this controller sign certificates for a year.
+
+    Needs the root's key, which `bootstrap` has written; take it away again afterwards.
+
+    Example: pltfrms controller authority --root-key example-root.pem
+    """
+    from pltfrms.cli.machine.joining import renew_authority  # noqa: PLC0415 - heavy
+
+    passphrase = _passphrase(passphrase_file, confirm=False)
+    done = renew_authority(places.state, root_key, passphrase)
+    _say(done, as_json=as_json, more="start its controller anew")
+
+
+def _controller(platform: "Platform", name: str) -> str:
+    from pltfrms.model.network.topology import Role  # noqa: PLC0415 - few need it
+
+    known = [each.name for each in platform.machines_of(Role.CONTROLLER)]
+    if name in known:
+        return name
+    if not name and len(known) == 1:
+        return known[0]
+    raise UsageError(
+        f"say which controller this machine is, with --machine: {', '.join(known)}"
+    )
+
+
+def _passphrase(file: Path | None, *, confirm: bool) -> str:
+    if file:
+        found = file.read_text().strip("\r\n")
+    else:
+        found = click.prompt(
+            "Passphrase of the root's key",
+            hide_input=True,
+            confirmation_prompt=confirm,
+            err=True,
+        )
+    if not found:
+        raise UsageError("the root's key needs a passphrase")
+    return str(found)
+
+
+def _say(done: "Joined", *, as_json: bool, more: str) -> None:
+    if as_json:
+        write_json(done)
+    elif done.changed:
+        write_line(good("done: ") + f"this is {done.machine} of {done.platform}; {more}")
+    else:
+        write_line(f"nothing to do: this is {done.machine} of {done.platform} already")

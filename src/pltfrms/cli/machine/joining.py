@@ -1,0 +1,203 @@
+"""What `bootstrap`, `join` and `controller authority` do, step by step.
+
+Each step is a file that is replaced at once, and is found by who begins again after having been
+killed. The identity comes last: with it a machine begins to speak by TLS.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pltfrms.cli.shared.output import unix_ms
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.drivers.identity.authority import (
+    Authority,
+    AuthorityFile,
+    Pair,
+    make_authority,
+    make_root,
+    read_certificate,
+    require_pinned,
+)
+from pltfrms.drivers.identity.files import IdentityFile, private_text
+from pltfrms.drivers.identity.keys import make_key, make_request, pin_of
+from pltfrms.drivers.identity.tls import doubting_context, trusting_context
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.private import make_directory, replace_file
+from pltfrms.errors import ConflictError, UsageError
+from pltfrms.model.identity.words import (
+    Certified,
+    JoinAsk,
+    JoinToken,
+    Roots,
+    controllers_server_name,
+)
+from pltfrms.model.network.topology import CONTROLLER_PORT, Platform
+
+_BEGIN = "-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What this machine is now."""
+
+    platform: str
+    machine: str
+    until_ms: int
+    """When its certificate ends; it is renewed before."""
+    changed: bool
+    """Whether that was done just now."""
+
+
+def begin(
+    platform: Platform, machine: str, places: Directories, root_file: Path, passphrase: str
+) -> Joined:
+    """Make the platform's root, what this controller signs with, and its identity.
+
+    Raises:
+        ConflictError: this machine is another one already.
+        UsageError: the root of an earlier run is there, and the passphrase is another.
+    """
+    file = IdentityFile(places.state)
+    if file.there:
+        own = file.read()
+        _require_same(own.platform, own.machine, platform.name, machine)
+        return _joined(file, changed=False)
+    root = _root(root_file, platform.name, passphrase)
+    authority = AuthorityFile(places.state)
+    make_directory(authority.path.parent)
+    authority.write(make_authority(root, passphrase, machine, unix_ms()))
+    signer = Authority(platform.name, root.certificate, authority.read(), unix_ms)
+    key = make_key()
+    request = make_request(key, platform.name, machine)
+    made = signer.issue(request, machine, 1, controller=True)
+    _write_name(places, machine)
+    file.write(key, request, made, unix_ms())
+    return _joined(file, changed=True)
+
+
+def renew_authority(state: Path, root_file: Path, passphrase: str) -> Joined:
+    """Make anew what this controller signs certificates with, for a year.
+
+    Raises:
+        UsageError: this machine has no identity, or the root is of another platform.
+    """
+    own = IdentityFile(state).read()
+    root = _read_root(root_file)
+    require_pinned(own.roots, pin_of(read_certificate(root.certificate)))
+    AuthorityFile(state).write(make_authority(root, passphrase, own.machine, unix_ms()))
+    return _joined(IdentityFile(state), changed=True)
+
+
+def join_platform(
+    token: JoinToken, address: str, places: Directories, seconds: float
+) -> Joined:
+    """Have this machine join: its key is made here, and never leaves it.
+
+    Raises:
+        UsageError: who answers is not of the token's platform, or the address is none.
+        ForbiddenError: the token does not let it in.
+        UnavailableError: nobody answers.
+    """
+    file, url = IdentityFile(places.state), endpoint_of(address)
+    digest = sha256(token.secret.encode()).hexdigest()
+    pending = file.directory / "joining.pem"
+    if file.there and file.read().joined_by == digest:
+        pending.unlink(missing_ok=True)
+        return _joined(file, changed=False)
+    make_directory(file.directory)
+    key = _pending_key(pending, digest)
+    roots = _roots(url, token, seconds)
+    request = make_request(key, roots.platform, token.machine)
+    made = _ask(url, roots, token, request, seconds)
+    if file.there and file.read().platform != made.platform:
+        own = file.read()
+        _require_same(own.platform, own.machine, made.platform, made.machine)
+    _write_name(places, made.machine)
+    file.write(key, request, made, unix_ms(), digest)
+    pending.unlink()
+    return _joined(file, changed=True)
+
+
+def endpoint_of(address: str) -> str:
+    """Return the URL of a controller that is named by its address, with or without a port."""
+    bare = address.removeprefix("https://").rstrip("/")
+    if bare.count(":") > 1 and not bare.startswith("["):
+        bare = f"[{bare}]"
+    try:
+        parts = urlsplit(f"https://{bare}")
+        port = parts.port or CONTROLLER_PORT
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if not parts.hostname or parts.path or parts.username or "/" in bare:
+        raise UsageError(
+            f"{address!r} is no address of a controller; write ADDRESS or ADDRESS:PORT"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"https://{host}:{port}"
+
+
+def _roots(url: str, token: JoinToken, seconds: float) -> Roots:
+    """Return the roots of who answers, of whom nothing is believed but what the token pins."""
+    context = doubting_context()
+    with OperatorClient([url], seconds, tls=context.wrap_socket) as client:
+        roots = client.get("/v1/identity/roots", {}, Roots)
+    require_pinned(roots.roots, token.pin)
+    return roots
+
+
+def _ask(url: str, roots: Roots, token: JoinToken, request: str, seconds: float) -> Certified:
+    context, name = trusting_context(roots.roots), controllers_server_name(roots.platform)
+    ask = JoinAsk(machine=token.machine, secret=token.secret, request=request)
+    with OperatorClient(
+        [url], seconds, tls=lambda plain: context.wrap_socket(plain, server_hostname=name)
+    ) as client:
+        made = client.post("/v1/identity/join", ask, Certified)
+    if (made.platform, made.machine) != (roots.platform, token.machine):
+        raise UsageError(f"a certificate for {made.machine} of {made.platform}: not asked for")
+    return made
+
+
+def _pending_key(pending: Path, digest: str) -> str:
+    """Return the key that goes with a token: the same if this is asked again."""
+    if pending.exists():
+        head, _, key = private_text(pending).partition("\n")
+        if head == digest:
+            return key
+    key = make_key()
+    replace_file(pending, f"{digest}\n{key}".encode())
+    return key
+
+
+def _root(path: Path, platform: str, passphrase: str) -> Pair:
+    """Return the root that an earlier run has made, or make it."""
+    if path.exists():
+        return _read_root(path)
+    root = make_root(platform, passphrase, unix_ms())
+    replace_file(path, f"{root.key.strip()}\n{root.certificate}".encode())
+    return root
+
+
+def _read_root(path: Path) -> Pair:
+    key, mark, certificate = private_text(path).partition(_BEGIN)
+    return Pair(certificate=mark + certificate, key=key)
+
+
+def _write_name(places: Directories, machine: str) -> None:
+    places.config.mkdir(parents=True, exist_ok=True)
+    replace_file(places.config / "machine", f"{machine}\n".encode())
+
+
+def _require_same(platform: str, machine: str, wanted: str, name: str) -> None:
+    if (platform, machine) != (wanted, name):
+        raise ConflictError(
+            f"this machine is {machine} of {platform} already, not {name} of {wanted}"
+        )
+
+
+def _joined(file: IdentityFile, *, changed: bool) -> Joined:
+    own = file.read()
+    return Joined(
+        platform=own.platform, machine=own.machine, until_ms=own.not_after_ms, changed=changed
+    )

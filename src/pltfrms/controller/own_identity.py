@@ -1,0 +1,88 @@
+"""A controller's own certificate, which it signs itself: it never waits for another one."""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from pltfrms.controller.identities import Identities
+from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.ports import Signer
+from pltfrms.drivers.ports import Clock
+from pltfrms.errors import PltfrmsError
+from pltfrms.model.identity.lives import DAY_MS, WARN_MS
+from pltfrms.planner.identity.renewing import renewal_at_ms
+
+SOON_SECONDS: Final = 1.0
+"""Until it is known that all is well; then it looks rarely."""
+RARELY_SECONDS: Final = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+class OwnIdentity:
+    """Keeps the certificate of a controller young, and has what shows it follow the file."""
+
+    def __init__(
+        self,
+        file: IdentityFile,
+        signer: Signer,
+        identities: Identities,
+        clock: Clock,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Call `on_change` whenever the file is another one, whoever wrote it."""
+        self._file = file
+        self._signer = signer
+        self._identities = identities
+        self._clock = clock
+        self._on_change = on_change
+        self._seen = file.changed_at()
+        self._warned = False
+
+    async def run(self) -> None:
+        """Look at it until cancelled."""
+        problem = ""
+        while True:
+            try:
+                await self.look()
+                seconds, now = RARELY_SECONDS, ""
+            except (PltfrmsError, OSError) as error:
+                seconds, now = SOON_SECONDS, str(error)
+            if now and now != problem:
+                _log.warning("own certificate", problem=now)
+            problem = now
+            await self._clock.sleep(seconds)
+
+    async def look(self) -> None:
+        """Make the certificate anew if it is time, and show what the file has.
+
+        Raises:
+            PltfrmsError: it is time, and it cannot be made.
+            OSError: it cannot be written.
+        """
+        own, now_ms = self._file.read(), self._clock.unix_ms()
+        public_key = self._signer.public_key_of(own.request)
+        await self._identities.adopt(own.machine, public_key)
+        self._warn(now_ms)
+        due = now_ms >= renewal_at_ms(own.life, own.machine)
+        key = self._identities.known_key(own.machine)
+        if due and self._signer.life and key and key.public_key == public_key:
+            made = self._signer.issue(own.request, own.machine, key.joins, controller=True)
+            self._file.renew(made, now_ms)
+            _log.info("own certificate renewed", until_ms=made.not_after_ms)
+        if (changed_at := self._file.changed_at()) != self._seen:
+            self._on_change()
+            self._seen = changed_at
+
+    def _warn(self, now_ms: int) -> None:
+        """Say in time that what signs certificates ends."""
+        life = self._signer.life
+        ends = life is not None and now_ms >= life.not_after_ms - WARN_MS
+        if life and ends and not self._warned:
+            _log.warning(
+                "what this controller signs certificates with ends soon; make it new with: "
+                "pltfrms controller authority",
+                days=(life.not_after_ms - now_ms) // DAY_MS,
+            )
+        self._warned = ends

@@ -1,0 +1,1 @@
+"""Where backups are kept, and how nobody else reads them."""

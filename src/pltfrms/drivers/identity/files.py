@@ -1,0 +1,128 @@
+"""The identity of this machine on its disk: one file, so that its parts always fit together.
+
+`identity.pem` has, after a line of JSON, the private key, the certificate, and the controller's
+that has signed it. OpenSSL skips the first line.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pltfrms.drivers.private import make_directory, replace_file
+from pltfrms.errors import UsageError
+from pltfrms.model.identity.lives import Life
+from pltfrms.model.identity.words import IDENTITY_FILE, Certified
+
+DIRECTORY: Final = "identity"
+"""In the directory of a machine's state."""
+_OTHERS: Final = 0o077
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What this machine shows of itself, and whom it trusts."""
+
+    platform: str
+    machine: str
+    roots: str
+    """As PEM."""
+    request: str
+    """For a certificate of the same key, as PEM: what a renewal sends."""
+    not_before_ms: int
+    not_after_ms: int
+    made_ms: int
+    """When the certificate was taken, by this machine's clock."""
+    joined_by: str = ""
+    """SHA-256 of the secret of the token with which it has joined; empty: it needed none."""
+
+    @property
+    def life(self) -> Life:
+        """Of the certificate."""
+        return Life(not_before_ms=self.not_before_ms, not_after_ms=self.not_after_ms)
+
+
+class IdentityFile:
+    """Where the identity of this machine is."""
+
+    def __init__(self, state: Path) -> None:
+        """Look in a machine's directory of state; nothing is read."""
+        self.directory = state / DIRECTORY
+        self.path = self.directory / IDENTITY_FILE
+
+    @property
+    def there(self) -> bool:
+        """Whether this machine has an identity: from then on it speaks by TLS alone."""
+        return self.path.is_file()
+
+    def read(self) -> Identity:
+        """Return the identity.
+
+        Raises:
+            UsageError: there is none, it cannot be read, or others may read it.
+        """
+        head, _, _ = self._text().partition("\n")
+        try:
+            word: dict[str, Any] = json.loads(head)
+            return Identity(**word)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{self.path} is no identity: {error}; join again") from error
+
+    def key(self) -> str:
+        """Return the private key as PEM; UsageError as `read`."""
+        text = self._text().partition("\n")[2]
+        return text[: text.index("-----BEGIN CERTIFICATE-----")]
+
+    def write(
+        self, key: str, request: str, made: Certified, now_ms: int, joined_by: str = ""
+    ) -> None:
+        """Replace the identity, all of it at once; OSError if the disk refuses."""
+        make_directory(self.directory)
+        word = Identity(
+            platform=made.platform,
+            machine=made.machine,
+            roots=made.roots,
+            request=request,
+            not_before_ms=made.not_before_ms,
+            not_after_ms=made.not_after_ms,
+            made_ms=now_ms,
+            joined_by=joined_by,
+        )
+        head = json.dumps(asdict(word))
+        replace_file(self.path, f"{head}\n{key.strip()}\n{made.chain}".encode())
+
+    def renew(self, made: Certified, now_ms: int) -> None:
+        """Put a younger certificate of the same key in; OSError if the disk refuses.
+
+        Raises:
+            UsageError: it is of another machine.
+        """
+        known = self.read()
+        if (made.platform, made.machine) != (known.platform, known.machine):
+            raise UsageError(f"a certificate for {made.machine}: this is {known.machine}")
+        self.write(self.key(), known.request, made, now_ms, known.joined_by)
+
+    def changed_at(self) -> int:
+        """Return what changes with every change of the file; 0: it is not there."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def _text(self) -> str:
+        return private_text(self.path)
+
+
+def private_text(path: Path) -> str:
+    """Return what a file has that is for us alone.
+
+    Raises:
+        UsageError: it cannot be read, or others may read it.
+    """
+    try:
+        mode, text = path.stat().st_mode, path.read_text()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; join with a token") from error
+    if mode & _OTHERS:
+        raise UsageError(f"{path} may be read by others: chmod 600 {path}")
+    return text

@@ -1,0 +1,1 @@
+"""Who a machine is: names in certificates, tokens, how long they are good for."""

@@ -1,0 +1,94 @@
+"""What somebody who comes over the network may ask of a controller.
+
+What is not named here is refused. A machine may see its own target, say how it is, and renew
+its certificate. A controller may ask everything: it has the store. What a machine is stands in
+the platform, never in its certificate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pltfrms.model.identity.words import (
+    MachineKey,
+    ShownCertificate,
+    joins_of,
+    machine_of,
+)
+from pltfrms.model.network.topology import Platform, Role
+
+_ANYBODY: Final = frozenset(
+    {
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/v1/identity/roots"),
+        ("POST", "/v1/identity/join"),
+        ("POST", "/v1/identity/nonce"),
+        ("POST", "/v1/identity/return"),
+    }
+)
+_MACHINES: Final = frozenset({("POST", "/v1/heartbeats"), ("POST", "/v1/identity/renewal")})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Whether a question is let in."""
+
+    machine: str = ""
+    """Who asks, as far as it may only ask about itself; empty: about anything."""
+    refusal: str = ""
+    """Why not; empty: it is."""
+
+
+def decide_access(
+    method: str,
+    path: str,
+    shown: ShownCertificate | None,
+    platform: Platform,
+    keys: Mapping[str, MachineKey],
+) -> Access:
+    """Return whether a question may be asked by who shows this certificate, or none."""
+    if (method, path) in _ANYBODY:
+        return Access()
+    if shown is None:
+        return Access(
+            refusal="it shows no certificate; a machine gets one by: pltfrms join TOKEN"
+        )
+    name = _machine_of(shown, platform)
+    refusal = why_void(name, shown.serial, platform, keys)
+    if refusal:
+        return Access(machine=name, refusal=refusal)
+    if platform.machine(name).has(Role.CONTROLLER):
+        return Access()
+    if (method, path) in _MACHINES or (method, path) == ("GET", f"/v1/targets/{name}"):
+        return Access(machine=name)
+    return Access(machine=name, refusal=f"{name} may see its own target and say how it is only")
+
+
+def why_void(name: str, serial: int, platform: Platform, keys: Mapping[str, MachineKey]) -> str:
+    """Return why a certificate that is in order is not one of our machines; empty: it is."""
+    if not name:
+        return f"it shows a certificate of no machine of {platform.name}"
+    if name not in {machine.name for machine in platform.managed}:
+        return f"{platform.name} has no machine {name} any more"
+    known = keys.get(name)
+    if known is None or not known.public_key:
+        return f"{name} has not joined since it is in the platform"
+    if joins_of(serial) != known.joins:
+        return f"{name} has joined again since this certificate was made"
+    return ""
+
+
+def _machine_of(shown: ShownCertificate, platform: Platform) -> str:
+    """Return the only machine that a certificate names; who names two is nobody."""
+    return machine_of(shown.uris[0], platform.name) if len(shown.uris) == 1 else ""
+
+
+def may_look(shown: ShownCertificate | None, platform: Platform) -> bool:
+    """Return whether who shows this may look into our machines: controllers may.
+
+    A machine knows no serial numbers, so that a controller's older certificate is good here
+    until it expires.
+    """
+    name = _machine_of(shown, platform) if shown else ""
+    return name in {machine.name for machine in platform.machines_of(Role.CONTROLLER)}

@@ -1,0 +1,152 @@
+"""A controller that answers by TLS on loopback."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import httpx2
+import uvicorn
+
+from pltfrms.api.app import doors_of, make_app
+from pltfrms.api.connections import bounded_by
+from pltfrms.api.serving import ControllerIdentity, Server, make_identity
+from pltfrms.controller.identities import IDENTITIES
+from pltfrms.controller.loop import Controller
+from pltfrms.controller.operations import Operations
+from pltfrms.controller.state import PREFIX
+from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
+from pltfrms.drivers.identity.authority import Authority, make_authority
+from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.keys import make_key, make_request
+from pltfrms.drivers.identity.tls import client_context
+from pltfrms.drivers.kept_http import TlsEnd
+from pltfrms.drivers.store.memory import MemoryStore
+from pltfrms.model.identity.lives import DAY_MS
+from pltfrms.model.identity.words import (
+    Certified,
+    JoinAsk,
+    JoinToken,
+    TokenAsk,
+    controllers_server_name,
+    machine_server_name,
+)
+from tests.drivers.identity.authority import PASSPHRASE, Office
+from tests.strategies import make_platform
+
+PLATFORM = make_platform({"fra": 2})
+ENDLESS = 10.0
+
+
+class Door:
+    """A controller that answers by TLS on loopback, and plainly on a Unix socket."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(exist_ok=True)
+        self.now_ms = time.time_ns() // 1_000_000
+        self.office = Office(PLATFORM.name, self.now_ms - 100 * DAY_MS)
+        self.office.now_ms = self.now_ms
+        self.file = self.office.identity(directory / "c", "fra-c1", controller=True)
+        clock = SystemClock()
+        self.store = MemoryStore(clock)
+        random = Random(1)  # noqa: S311 - a test's
+        self.controller = Controller(self.store, clock, "fra-c1", PLATFORM, random)
+        self.known: ControllerIdentity = make_identity(self.controller, self.file, random)
+        self.public = socket.create_server(("127.0.0.1", 0))
+        self.port = self.public.getsockname()[1]
+        self.local = socket.socket(socket.AF_UNIX)
+        self.local.bind(str(directory / "c.sock"))
+        operations = Operations(self.controller)
+        doors = doors_of(operations)
+        app = make_app(operations, doors=doors, identities=self.known.identities)
+        config = uvicorn.Config(
+            app,
+            http=bounded_by(doors.connections),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+        )
+        self.server = Server(config, self.known.tls)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    async def token(self, machine: str) -> JoinToken:
+        made = await self.known.identities.make_token(TokenAsk(machine=machine))
+        return JoinToken.of(made.token)
+
+    async def join(self, machine: str) -> IdentityFile:
+        identities, token = self.known.identities, await self.token(machine)
+        key = make_key()
+        request = make_request(key, PLATFORM.name, machine)
+        ask = JoinAsk(machine=machine, secret=token.secret, request=request)
+        made = await identities.join(ask)
+        file = IdentityFile(self.directory / machine)
+        file.write(key, request, made, self.now_ms)
+        await self.seen()
+        return file
+
+    async def seen(self) -> None:
+        """Wait until what was just written is known."""
+        mirrors = {
+            IDENTITIES: self.known.identities._mirror,
+            PREFIX: self.controller._mirror,
+        }
+        for prefix, mirror in mirrors.items():
+            entries = (await self.store.list(prefix)).entries
+            last = max((entry.mod_revision for entry in entries), default=1)
+            await mirror.wait_newer(last - 1)
+
+    def signed_at(self, then_ms: int, file: IdentityFile) -> Certified:
+        """Return a certificate as it was made at another time, by what was good then."""
+        pair = make_authority(self.office.root, PASSPHRASE, "fra-c1", then_ms)
+        signer = Authority(PLATFORM.name, self.office.root.certificate, pair, lambda: then_ms)
+        own = file.read()
+        controller = own.machine == "fra-c1"
+        return signer.issue(own.request, own.machine, 1, controller=controller)
+
+    def agent(
+        self, file: IdentityFile, name: str = "fra-c1", *, stranger: bool = False
+    ) -> HttpControlPlane:
+        context = client_context(file, stranger=stranger)
+        end = TlsEnd(context, machine_server_name(PLATFORM.name, name))
+        return HttpControlPlane([self.url], {self.url: end})
+
+    async def ask(
+        self, context: ssl.SSLContext, method: str, path: str, body: bytes = b""
+    ) -> httpx2.Response:
+        extensions = {"sni_hostname": controllers_server_name(PLATFORM.name)}
+        async with httpx2.AsyncClient(verify=context) as client:
+            url = f"{self.url}{path}"
+            return await client.request(method, url, content=body, extensions=extensions)
+
+
+def serve(directory: Path, story: Callable[[Door], Awaitable[None]]) -> None:
+    async def run() -> None:
+        door = Door(directory)
+        tasks = [
+            asyncio.create_task(door.controller.run()),
+            asyncio.create_task(door.known.run()),
+            asyncio.create_task(door.server._serve([door.public, door.local])),
+        ]
+        async with asyncio.timeout(ENDLESS):
+            await door.known.identities._mirror.wait_newer(0)
+            await door.seen()
+        try:
+            await story(door)
+        finally:
+            door.server.should_exit = True
+            await asyncio.gather(tasks[2])
+            for task in tasks[:2]:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    asyncio.run(run())

@@ -1,0 +1,288 @@
+"""Slow and many clients over real sockets: each harms itself alone."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from pltfrms.api import connections as bounds
+from pltfrms.api.callers import CallerKind, Callers
+from pltfrms.api.connections import Connections, bounded_by
+
+GET = b"GET / HTTP/1.1\r\nHost: c\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: c\r\n"
+LARGE = b"x" * 20_000_000
+_SHORT = 0.4
+
+
+@dataclass
+class Served:
+    """A server that answers questions of all kinds."""
+
+    port: int
+    connections: Connections
+    asked: list[str]
+    clients: list["Client"] = field(default_factory=list)
+
+    async def connect(self, source: str = "127.0.0.1") -> "Client":
+        """Connect from an address of this machine."""
+        ends = await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(source, 0), limit=1 << 12
+        )
+        self.clients.append(Client(*ends))
+        return self.clients[-1]
+
+    @property
+    def open(self) -> int:
+        """How many connections the server has."""
+        return self.connections.count(CallerKind.STRANGER)
+
+
+@dataclass
+class Client:
+    """One connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def answer(self) -> tuple[int, bytes]:
+        """Return status and content of the next answer; 0 if the connection ends before."""
+        try:
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.split(b":")[1])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length")
+            )
+            return int(head.split()[1]), await self.reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError):
+            return 0, b""
+
+    async def ask(self) -> int:
+        """Return the status code of a question."""
+        self.writer.write(GET)
+        return (await self.answer())[0]
+
+    def send(self, some: bytes) -> None:
+        """Send bytes."""
+        self.writer.write(some)
+
+    async def ended(self) -> None:
+        """Return when the server has ended it."""
+        with contextlib.suppress(OSError):
+            while await self.reader.read(65_536):
+                pass
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    scope["state"]["asked"].append(scope["path"])
+    while (await receive()).get("more_body"):
+        pass
+    if scope["path"] == "/long":
+        await asyncio.sleep(2 * _SHORT)
+    body = LARGE if scope["path"] == "/large" else b"ok"
+    length = str(len(body)).encode()
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]}
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def serving(strangers: int = 2048) -> AsyncIterator[Served]:
+    """Serve on a port of this machine."""
+    connections = Connections(Callers(lambda: None), strangers)
+    config = uvicorn.Config(
+        _app,
+        http=bounded_by(connections),
+        ws="none",
+        log_config=None,
+        log_level="critical",
+        lifespan="off",
+        timeout_graceful_shutdown=0,
+    )
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(config)
+    config.load()
+    asked: list[str] = []
+    server.lifespan = config.lifespan_class(config)
+    server.lifespan.state["asked"] = asked
+    await server.startup([bound])
+    try:
+        served = Served(bound.getsockname()[1], connections, asked)
+        yield served
+    finally:
+        for client in served.clients:
+            client.writer.transport.abort()
+        await asyncio.sleep(0)
+        await server.shutdown([bound])
+
+
+def play(story: Callable[[Served], Awaitable[None]], strangers: int = 2048) -> None:
+    """Run a story against a server."""
+
+    async def run() -> None:
+        async with serving(strangers) as served:
+            await asyncio.wait_for(asyncio.ensure_future(story(served)), 20)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "WHOLE_SECONDS", _SHORT)
+    monkeypatch.setattr(bounds, "TAKEN_SECONDS", _SHORT)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("begin", "reason"),
+    [
+        (b"", "no question"),
+        (GET[:-2], "slow question"),
+        (POST + b"Content-Length: 100\r\n\r\n", "slow question"),
+    ],
+    ids=["nothing", "headers", "body"],
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_client_that_sends_a_byte_now_and_then_is_closed_in_time(
+    begin: bytes, reason: str, *, kept: bool
+) -> None:
+    async def story(served: Served) -> None:
+        slow = await served.connect()
+        if kept:
+            assert await slow.ask() == 200
+        began = asyncio.get_running_loop().time()
+        slow.send(begin)
+
+        async def drip() -> None:
+            while begin:
+                await asyncio.sleep(_SHORT / 8)
+                slow.send(b"X")
+
+        dripping = asyncio.create_task(drip())
+        await slow.ended()
+        dripping.cancel()
+        assert asyncio.get_running_loop().time() - began < 3 * _SHORT
+        assert served.connections.closed == {reason: 1}
+        assert served.open == 0
+
+    play(story)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_question_that_takes_long_is_waited_for() -> None:
+    async def story(served: Served) -> None:
+        client = await served.connect()
+        client.send(GET.replace(b"/", b"/long", 1))
+        assert await client.answer() == (200, b"ok")
+        assert await client.ask() == 200
+        assert not served.connections.closed
+
+    play(story)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_client_that_does_not_take_its_answer_is_closed_in_time() -> None:
+    async def story(served: Served) -> None:
+        client = await served.connect()
+        client.send(GET.replace(b"/", b"/large", 1))
+        await asyncio.sleep(3 * _SHORT)
+        assert served.connections.closed == {"slow reader": 1}
+        assert served.open == 0
+
+    play(story)
+
+
+def test_a_client_that_takes_its_answer_gets_all_of_it() -> None:
+    async def story(served: Served) -> None:
+        client = await served.connect()
+        client.send(GET.replace(b"/", b"/large", 1))
+        assert await client.answer() == (200, LARGE)
+
+    play(story)
+
+
+def test_one_caller_with_too_many_connections_ends_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "OF_EACH", 20)
+
+    async def story(served: Served) -> None:
+        other = await served.connect("127.0.0.2")
+        assert await other.ask() == 200
+        slow = [await served.connect() for _ in range(100)]
+        for each in slow:
+            each.send(GET[:5])
+        await asyncio.sleep(0.1)
+        assert served.open == 21
+        assert served.connections.closed["too many of one caller"] == 80
+        late = await served.connect()
+        assert (await other.ask(), await late.ask()) == (200, 200)
+
+    play(story)
+
+
+def test_strangers_that_are_too_many_end_those_of_whom_there_are_most() -> None:
+    async def story(served: Served) -> None:
+        others = [await served.connect(f"127.0.0.{n}") for n in range(2, 7)]
+        for _ in range(100):
+            await served.connect()
+        await asyncio.sleep(0.1)
+        assert served.open == 30
+        assert [await each.ask() for each in others] == [200] * 5
+
+    play(story, strangers=30)
+
+
+def test_who_is_being_answered_is_not_ended_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "OF_EACH", 3)
+
+    async def story(served: Served) -> None:
+        asking = [await served.connect() for _ in range(3)]
+        for each in asking:
+            each.send(GET.replace(b"/", b"/long", 1))
+        await asyncio.sleep(0.1)
+        refused = await served.connect()
+        assert await refused.ask() == 0
+        assert [await each.answer() for each in asking] == [(200, b"ok")] * 3
+        assert await (await served.connect()).ask() == 200
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "what"),
+    [
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", 400, "Content-Length"),
+        (POST + b"Content-Length: 999999999999\r\n\r\n", 413, "larger than 4194304"),
+        (GET[:-2] + b"A: " + b"a" * 20_000, 400, "Invalid HTTP"),
+        (b"GET /" + b"a" * 20_000, 400, "Invalid HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "Invalid HTTP"),
+        (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n", 400, "Invalid HTTP"),
+    ],
+    ids=["parts", "size", "header", "path", "tls", "twice"],
+)
+def test_what_is_no_question_is_refused_before_anything_runs(
+    said: bytes, status: int, what: str
+) -> None:
+    async def story(served: Served) -> None:
+        client = await served.connect()
+        client.send(said)
+        got, content = await client.answer()
+        assert (got, served.asked) == (status, [])
+        body = json.loads(content)
+        assert (body["error"], body["nothing_done"]) == ("UsageError", True)
+        assert what in body["message"]
+        await client.ended()
+
+    play(story)

@@ -1,0 +1,134 @@
+"""Daemons with an identity, over a real etcd, in a machine of their own."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+
+from pltfrms.codec import read
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.tls import client_context
+from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError
+from pltfrms.model.identity.words import TokenReply, controllers_server_name
+from pltfrms.model.messages.glass import RouteAnswers
+from pltfrms.model.network.topology import CONTROLLER_PORT, GLASS_PORT
+from pltfrms.specfile import load_platform
+from tests.api.test_main import EXAMPLE, _start_etcd, _wait_for_snapshot
+from tests.namespaces import in_machine
+
+PLATFORM = load_platform(EXAMPLE)
+ADDRESS = PLATFORM.loopback6(PLATFORM.machine("fra-c1"))
+SECONDS = 30.0
+
+
+def pltfrms(*words: str) -> str:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "pltfrms", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def places(directory: Path) -> list[str]:
+    return [f"--config={directory}", f"--state={directory / 'state'}"]
+
+
+@contextlib.contextmanager
+def daemon(module: str, directory: Path) -> Iterator[None]:
+    """Have a daemon run meanwhile; it must end well."""
+    words = [*places(directory), f"--runtime={directory}"]
+    script = f"import sys; from {module} import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", script, *words])
+    yield
+    process.terminate()
+    assert process.wait(timeout=15) == 0
+
+
+def until(look: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def secure(state: Path) -> OperatorClient:
+    context = client_context(IdentityFile(state))
+    name = controllers_server_name(PLATFORM.name)
+    return OperatorClient(
+        [f"https://[{ADDRESS}]:{CONTROLLER_PORT}"],
+        tls=lambda plain: context.wrap_socket(plain, server_hostname=name),
+        patience_seconds=0,
+    )
+
+
+def said_by(address: IPv6Address, port: int) -> bytes:
+    """Return what is said to who connects plainly."""
+    with socket.create_connection((str(address), port), timeout=5) as line:
+        line.sendall(b"show status\n\n")
+        with contextlib.suppress(OSError):
+            return line.recv(1000)
+    return b""
+
+
+@pytest.mark.root
+def test_a_controller_and_its_agent_begin_by_tls_and_a_machine_joins(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        _live(tmp_path / "fra-c1", tmp_path / "fra-n1")
+
+    in_machine(scenario)
+
+
+def _live(first: Path, node: Path) -> None:
+    first.mkdir()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["ip", "-6", "address", "add", f"{ADDRESS}/128", "dev", "lo"], check=True)
+    (first / "passphrase").write_text("correct horse\n")
+    root = ["--root-key", str(first / "root.pem")]
+    root += ["--passphrase-file", str(first / "passphrase")]
+    pltfrms("bootstrap", str(EXAMPLE), "--machine", "fra-c1", *root, *places(first))
+    _start_etcd(first)
+    with daemon("pltfrms.api.main", first), daemon("pltfrms.agent.main", first):
+        local = f"unix:{first / 'controller.sock'}"
+        with OperatorClient([local]) as client:
+            _wait_for_snapshot(client)
+            until(lambda: "fra-c1" in client.snapshot().snapshot.statuses)
+            made = pltfrms("machine", "token", "fra-n1", "--json", "--controller", local)
+            token = read(TokenReply, made).token
+            joined = pltfrms(
+                "join", token, "--controller", str(ADDRESS), "--json", *places(node)
+            )
+            assert json.loads(joined)["machine"] == "fra-n1"
+            _who_may(first / "state", node / "state")
+            _look_into(client)
+
+
+def _who_may(controller: Path, node: Path) -> None:
+    with secure(controller) as client:
+        assert client.snapshot().controller == "fra-c1"
+    with secure(node) as client, pytest.raises(ForbiddenError, match="its own target"):
+        client.snapshot()
+    plain = OperatorClient([f"http://[{ADDRESS}]:{CONTROLLER_PORT}"], patience_seconds=0)
+    with pytest.raises(UnavailableError, match="no controller answers"):
+        plain.snapshot()
+
+
+def _look_into(client: OperatorClient) -> None:
+    """See that the controller looks into its machine, and nobody who comes plainly."""
+    question = {"prefix": "2001:db8::1", "machine": "fra-c1"}
+
+    def answered() -> bool:
+        with contextlib.suppress(PltfrmsError):
+            found = client.get("/v1/routes", question, RouteAnswers)
+            return "BIRD on fra-c1 says" in found.silent.get("fra-c1", "")
+        return False
+
+    until(answered)
+    assert b"ready" not in said_by(ADDRESS, GLASS_PORT)
