@@ -171,6 +171,9 @@ def test_it_asks_the_controllers_that_the_platform_has_now(
     tls = talk.control_plane._controllers[url]._tls
     expected = f"fra-c9.machine.{PLATFORM.name}.pltfrms.internal" if known else ""
     assert (tls.name if tls else "") == expected
+    talk.follow(replace(PLATFORM, machines=(*others, replace(new, name="fra-c10"))))
+    tls = talk.control_plane._controllers[url]._tls
+    assert (tls.name if tls else "") == expected.replace("c9", "c10"), "the same address"
 
 
 def test_a_machine_with_an_identity_speaks_by_tls_alone(tmp_path: Path) -> None:

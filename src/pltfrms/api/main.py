@@ -216,6 +216,7 @@ def _make_server(operations: Operations, known: ControllerIdentity | None) -> Se
         make_app(operations, glass, SshSignatures(), doors, identities),
         http=bounded_by(doors.connections),
         ws="none",
+        proxy_headers=False,  # nobody in between: who asks would say himself who he is
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -270,6 +270,8 @@ class Identities:
         writes: list[Put | Delete] = [self._journal.put(event)]
         writes += [Put(key=f"{TOKENS}{name}", value=encode(token))] if token else []
         writes += [Put(key=f"{MACHINE_KEYS}{name}", value=encode(key))] if key else []
+        if key and not key.public_key:  # a token that is left would let it in once more
+            writes.append(Delete(key=f"{TOKENS}{name}"))
         if await self._store.commit(writes, conditions) is None:
             raise ConflictError(f"{name} was changed by somebody else at the same time; repeat")
 
