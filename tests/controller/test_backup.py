@@ -14,12 +14,13 @@ from pltfrms.controller.backups import (
     restore,
     take,
 )
-from pltfrms.controller.state import PREFIX
+from pltfrms.controller.state import MACHINE_KEYS, PREFIX
 from pltfrms.drivers.backup.memory import MemorySeal, MemoryVault
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError, UsageError
+from pltfrms.model.identity.words import MachineKey
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
@@ -242,6 +243,26 @@ def test_backups_are_taken_each_hour_and_told_when_they_are_not() -> None:
         running.cancel()
 
     run_virtual(story())
+
+
+def test_machines_that_have_joined_are_known_after_it_is_put_back() -> None:
+    def key(name: str, joins: int) -> Put:
+        word = MachineKey(machine=name, joins=joins, public_key=f"key {joins}", at_ms=1)
+        return Put(key=f"{MACHINE_KEYS}{name}", value=encode(word))
+
+    async def story(cluster: Cluster) -> None:
+        await serve(cluster, "web")
+        store = next(iter(cluster.seats.values())).store
+        await store.commit([key("fra-n1", 2), key("fra-n2", 2)])
+        backup = read_backup(encode(await take(store, "fra-c1", 7)).decode())
+        await lose_the_store(cluster)
+        store = MemoryStore(cluster.clock, cluster.state)
+        await store.commit([key("fra-n1", 1), key("fra-n2", 3)])
+        await restore(store, backup, 8)
+        found = {each.key: each.value for each in cluster.state.list(MACHINE_KEYS).entries}
+        assert found == {each.key: each.value for each in (key("fra-n1", 2), key("fra-n2", 3))}
+
+    simulate(story)
 
 
 def test_an_empty_store_is_no_backup() -> None:

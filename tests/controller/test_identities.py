@@ -9,8 +9,8 @@ import pytest
 
 from pltfrms.codec import encode
 from pltfrms.controller import identities
-from pltfrms.controller.identities import MACHINE_KEYS, NONCES_MAX, Identities
-from pltfrms.controller.state import PLATFORM_KEY, commit_mark
+from pltfrms.controller.identities import NONCES_MAX, Identities
+from pltfrms.controller.state import MACHINE_KEYS, PLATFORM_KEY, commit_mark
 from pltfrms.drivers.identity.keys import make_key, make_request, sign_text
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ForbiddenError, NotFoundError, PltfrmsError, UnavailableError

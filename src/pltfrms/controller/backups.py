@@ -1,6 +1,7 @@
 """Backups of what is wanted: taken at one revision, sealed, kept here and outside; put back.
 
-A backup has what people and planners decided, not what machines report: they report again.
+A backup has what people and planners decided, and the public keys of machines, not what
+machines report: they report again.
 What is put back becomes a commit that is newer than all that the backup knew. A machine that
 has heard of a still newer one keeps what it has until the store is past that.
 """
@@ -17,6 +18,7 @@ from pltfrms.controller.state import (
     ALLOCATIONS,
     COMMIT_KEY,
     INTERVENTIONS_KEY,
+    MACHINE_KEYS,
     NUMBERS,
     PLATFORM_KEY,
     PREFIX,
@@ -29,6 +31,7 @@ from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Delete, Listing, Put, Store
 from pltfrms.drivers.store.transaction import batches
 from pltfrms.errors import ConflictError, PltfrmsError, UnavailableError, UsageError
+from pltfrms.model.identity.words import MachineKey
 from pltfrms.model.messages.backup import BACKUP_FORMAT, BackupEntry, IntentBackup
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import LastNumber
@@ -59,6 +62,8 @@ async def take(store: Store, by: str, now_ms: int) -> IntentBackup:
     """
     listing = await store.list(PREFIX)
     wanted = [each for each in listing.entries if _is_wanted(each.key)]
+    # Else nobody would be known after it is put back, and each machine had to join again.
+    wanted += (await store.list(MACHINE_KEYS)).entries
     platforms = [each.value for each in wanted if each.key == PLATFORM_KEY]
     if not platforms:
         raise UnavailableError("the store holds no platform yet: there is nothing to back up")
@@ -115,7 +120,12 @@ async def restore(
         )
     await store.commit([Put(key=_RESTORING_KEY, value=str(backup.revision).encode())])
     await _pass(store, max(backup.revision, past))
-    wanted = {each.key: each.value.encode() for each in _with_numbers(backup.entries)}
+    known = {each.key: each.value for each in (await store.list(MACHINE_KEYS)).entries}
+    wanted = {
+        each.key: each.value.encode()
+        for each in _with_numbers(backup.entries)
+        if each.key not in known or _joins(each.value.encode()) > _joins(known[each.key])
+    }
     writes: list[Put | Delete] = [Put(key=key, value=text) for key, text in wanted.items()]
     writes += [Delete(key=key) for key in sorted(there - wanted.keys())]
     for batch in batches(writes):
@@ -154,8 +164,13 @@ def _with_numbers(entries: Iterable[BackupEntry]) -> list[BackupEntry]:
     ]
 
 
+def _joins(value: bytes) -> int:
+    """Return how often a machine has joined: what is put back makes no younger key void."""
+    return decode(MachineKey, value).joins
+
+
 def _is_wanted(key: str) -> bool:
-    return key in _SINGLE or key.startswith(_KINDS)
+    return key in _SINGLE or key.startswith((*_KINDS, MACHINE_KEYS))
 
 
 def _commit_of(listing: Listing) -> int:

@@ -16,6 +16,7 @@ import structlog
 from pltfrms.codec import encode
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.loop import Controller
+from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, TOKENS
 from pltfrms.drivers.identity.ports import Signer
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
 from pltfrms.drivers.store.watching import Mirror
@@ -45,9 +46,6 @@ from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.planner.identity.access import Access, decide_access
 from pltfrms.planner.identity.tokens import TOKEN_MS, why_no_join
 
-IDENTITIES: Final = "/pltfrms-identity/"
-MACHINE_KEYS: Final = f"{IDENTITIES}machines/"
-TOKENS: Final = f"{IDENTITIES}tokens/"
 NONCE_SECONDS: Final = 60.0
 NONCES_MAX: Final = 1000
 """Of machines that come back at once; the oldest is forgotten for one more."""
