@@ -1,37 +1,25 @@
 """What operators do is written down in the same transaction; in virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from pltfrms.controller import auditing
-from pltfrms.controller.auditing import Asked
+from pltfrms.controller.auditing import Asked, AuditLog, Sealed
 from pltfrms.controller.state import AUDIT_HEAD_KEY
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
 from pltfrms.model.messages.audit import AuditPage, AuditRecord, breaks
 from tests.controller.cluster import Cluster
-from tests.controller.test_network import PLATFORM
+from tests.controller.test_network import simulate
 from tests.controller.test_requests import DRAIN, Office
 from tests.controller.test_requests import simulate as in_the_office
-from tests.simulation.virtual import run_virtual
 from tests.strategies import make_spec
 
 WEB = make_spec()
-
-
-def simulate(story: Callable[[Cluster], Awaitable[None]]) -> None:
-    async def run() -> None:
-        cluster = Cluster(PLATFORM)
-        cluster.start()
-        await cluster.until(lambda: len(cluster.stored().leases) == 15, 10)
-        await asyncio.ensure_future(story(cluster))
-        cluster.require_alive()
-
-    run_virtual(run())
 
 
 async def everything(cluster: Cluster) -> AuditPage:
@@ -100,6 +88,33 @@ def test_controllers_that_write_at_the_same_time_make_one_chain() -> None:
             "service/web1",
             "service/web2",
         }
+
+    simulate(story)
+
+
+@pytest.mark.parametrize("what", ["apply", "intervene"])
+def test_a_record_that_comes_between_is_not_written_over(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A change request writes one too, and is no commit that others would notice."""
+    seal, between = AuditLog.seal, ["request"]
+
+    async def slow(log: AuditLog, done: str, lines: Sequence[str], asked: Asked) -> Sealed:
+        sealed = await seal(log, done, lines, asked)
+        while between:
+            other = await seal(log, between.pop(), (), Asked())
+            assert await log._store.commit(other.writes, (other.condition,)) is not None
+        return sealed
+
+    monkeypatch.setattr(AuditLog, "seal", slow)
+
+    async def story(cluster: Cluster) -> None:
+        if what == "apply":
+            await cluster.operations.apply(Change(services=(WEB,)))
+        else:
+            change = InterventionChange(verb=Verb.FREEZE, why="look")
+            await cluster.operations.intervene(change)
+        assert [record.number for record in await records(cluster)] == [1, 2]
 
     simulate(story)
 
