@@ -33,18 +33,24 @@ async def clear_kernel(balancer: Balancer, platform: Platform, machine: str) -> 
     for table in _TABLES:
         # The first line is for when there is none to be deleted.
         await _try("nft", "-f", "-", text=f"table {table}\ndelete table {table}\n")
-    lines = "".join(f"{line}\n" for line in clearing_lines(platform, machine))
-    await _try("ip", "-force", "-batch", "-", text=lines)
-
-
-def clearing_lines(platform: Platform, machine: str) -> Iterator[str]:
-    """Yield lines of `ip -batch`: what is not there any more is refused, and no matter."""
-    state = network_state(platform, machine)
     for family in ("-4", "-6"):
-        for proto in (PROTO_BIRD, *OUR_PROTOS):
-            yield f"{family} route flush table all proto {proto}"
-        for rule in state.rules:
-            yield f"{family} rule del pref {rule.preference} lookup {rule.table}"
+        text = "".join(f"{line}\n" for line in routing_lines(platform, machine))
+        await _try("ip", family, "-force", "-batch", "-", text=text)
+    text = "".join(f"{line}\n" for line in device_lines(platform, machine))
+    await _try("ip", "-force", "-batch", "-", text=text)
+
+
+def routing_lines(platform: Platform, machine: str) -> Iterator[str]:
+    """Yield lines of `ip -batch` for a family; what is not there is refused."""
+    for proto in (PROTO_BIRD, *OUR_PROTOS):
+        yield f"route flush table all proto {proto}"
+    for rule in network_state(platform, machine).rules:
+        yield f"rule del pref {rule.preference} lookup {rule.table}"
+
+
+def device_lines(platform: Platform, machine: str) -> Iterator[str]:
+    """Yield lines of `ip -batch`, as above, for devices and addresses."""
+    state = network_state(platform, machine)
     for tunnel in tunnels_of(platform, machine):
         yield f"link del {tunnel.interface}"
     for device in state.devices:
