@@ -8,7 +8,7 @@ PLTFRMS := $(VENV)/bin/pltfrms
 EXAMPLE := examples/three-datacenters
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup test check bench clean
+.PHONY: help up down setup test check bench wheel deb clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
@@ -44,6 +44,12 @@ check: $(READY) ## Check style, types, layers and requirement files
 
 bench: $(READY) ## Measure: how fast clients are served again after each fault
 	@for script in $$(grep -l __main__ bench/*.py); do scripts/as-root $(VENV)/bin/python "$$script" || exit 1; done
+
+wheel: $(READY) ## Build dist/pltfrms-VERSION-py3-none-any.whl
+	@$(VENV)/bin/python -m hatchling build -t wheel
+
+deb: $(READY) ## Build the Debian package for this machine's Python, in dist/
+	@scripts/build-deb
 
 clean: ## Remove the Python environment and everything that was generated
 	rm -rf $(VENV) $(DIRECTOR) build dist .hypothesis .*_cache

@@ -135,6 +135,18 @@ def test_ten_years_ahead_what_controllers_make_by_their_clock_is_kept(table: Tab
     assert table.look(0) == []
 
 
+def test_what_a_controller_ahead_of_time_makes_does_not_replace_a_good_one(
+    table: Table,
+) -> None:
+    before = table.file.path.read_bytes()
+    table.office.now_ms = NOW_MS + 34 * DAY_MS
+    with pytest.raises(UnavailableError, match="not good now"):
+        table.look(22)
+    assert table.file.path.read_bytes() == before
+    table.office.now_ms = NOW_MS + 22 * DAY_MS
+    assert table.look(22) == ["renew"]
+
+
 def test_a_certificate_that_somebody_else_renewed_is_shown(table: Table) -> None:
     own = table.file.read()
     made = table.office.signer.issue(own.request, "fra-n1", 1, controller=False)
@@ -171,6 +183,9 @@ def test_it_asks_the_controllers_that_the_platform_has_now(
     tls = talk.control_plane._controllers[url]._tls
     expected = f"fra-c9.machine.{PLATFORM.name}.pltfrms.internal" if known else ""
     assert (tls.name if tls else "") == expected
+    talk.follow(replace(PLATFORM, machines=(*others, replace(new, name="fra-c10"))))
+    tls = talk.control_plane._controllers[url]._tls
+    assert (tls.name if tls else "") == expected.replace("c9", "c10"), "the same address"
 
 
 def test_a_machine_with_an_identity_speaks_by_tls_alone(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ import uvicorn
 from pltfrms.api.app import doors_of, make_app
 from pltfrms.api.connections import bounded_by
 from pltfrms.api.serving import ControllerIdentity, Server, make_identity
-from pltfrms.controller.identities import IDENTITIES
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.operations import Operations
-from pltfrms.controller.state import PREFIX
+from pltfrms.controller.state import IDENTITIES, PREFIX
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.identity.authority import Authority, make_authority

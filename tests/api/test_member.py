@@ -37,6 +37,8 @@ def test_the_store_is_made_once_by_those_that_are_told_to(place: MemberPlace) ->
     note_begun(place.directories)
     assert (place.directories.state / BEGUN_FILE).exists()
     assert not place.may_begin
+    (place.directories.state / BEGUN_FILE).unlink()  # with the disk of the state
+    assert not place.may_begin
 
 
 def test_a_member_with_data_notes_that_there_is_a_store(place: MemberPlace) -> None:
@@ -68,12 +70,12 @@ def test_who_joins_names_all_that_are_there_and_itself(place: MemberPlace) -> No
 
 
 def test_data_of_a_member_that_was_removed_is_kept_aside(place: MemberPlace) -> None:
-    for word in ("first", "second"):
+    for word, name in (("first", "etcd.old"), ("second", "etcd.old1")):
         (place.data / "member").mkdir(parents=True)
         (place.data / "member" / word).touch()
         place.put_aside()
         assert not place.has_data
-        (kept,) = (place.directories.state / "etcd.old/member").iterdir()
+        (kept,) = (place.directories.state / name / "member").iterdir()
         assert kept.name == word
 
 

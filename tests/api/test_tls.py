@@ -300,6 +300,19 @@ def test_a_controller_that_was_away_for_two_months_signs_for_itself(tmp_path: Pa
     serve(tmp_path, story)
 
 
+def test_a_controller_whose_clock_was_ahead_makes_its_certificate_anew(tmp_path: Path) -> None:
+    """One that is not good yet is refused by everybody, and due in weeks only."""
+
+    async def story(door: Door) -> None:
+        await door.known.own.look()
+        door.file.renew(door.signed_at(door.now_ms + 12 * DAY_MS, door.file), door.now_ms)
+        assert not door.file.read().life.holds(door.now_ms)
+        await door.known.own.look()
+        assert door.file.read().life.holds(door.now_ms)
+
+    serve(tmp_path, story)
+
+
 def test_a_controller_whose_disk_refuses_says_so_once_and_answers_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

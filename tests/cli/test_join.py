@@ -49,6 +49,25 @@ def test_a_machine_joins_with_a_token_and_again_nothing_is_done(
     serve(tmp_path / "door", story)
 
 
+@pytest.mark.parametrize("how", ["torn", "read by others"])
+def test_a_machine_whose_identity_cannot_be_used_joins_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    async def story(door: Door) -> None:
+        site = Site(tmp_path / "fra-n1")
+        assert await joined(site, await door.token("fra-n1"), door.url) == 0
+        if how == "torn":
+            site.file.path.write_text("{")
+        else:
+            site.file.path.chmod(0o644)
+        assert await joined(site, await door.token("fra-n1"), door.url) == 0, (
+            capsys.readouterr()
+        )
+        assert site.file.read().machine == "fra-n1"
+
+    serve(tmp_path / "door", story)
+
+
 def test_join_may_be_killed_at_every_step_and_repeated(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
         kills = 0

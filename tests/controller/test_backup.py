@@ -14,12 +14,14 @@ from pltfrms.controller.backups import (
     restore,
     take,
 )
-from pltfrms.controller.state import PREFIX
+from pltfrms.controller.state import MACHINE_KEYS, PREFIX
 from pltfrms.drivers.backup.memory import MemorySeal, MemoryVault
+from pltfrms.drivers.backup.ports import BackupName
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError, UsageError
+from pltfrms.model.identity.words import MachineKey
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
@@ -242,6 +244,89 @@ def test_backups_are_taken_each_hour_and_told_when_they_are_not() -> None:
         running.cancel()
 
     run_virtual(story())
+
+
+class Away:
+    """A place outside that refuses for a while."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.kept: list[BackupName] = []
+
+    async def send(self, name: BackupName, sealed: str) -> None:
+        assert sealed
+        if self.away:
+            raise UnavailableError("no route to it")
+        self.kept.append(name)
+
+
+def test_a_place_outside_that_is_away_costs_no_older_backup_and_is_told() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock, MemoryStoreState(clock))
+        platform = encode(make_platform({"fra": 3}))
+        await store.commit([Put(key=f"{PREFIX}platform", value=platform)])
+        vault, outside = MemoryVault(most=72), Away()
+        backups = Backups(store, clock, "fra-c1", vault, MemorySeal(), outside)
+        running = asyncio.create_task(backups.run())
+        await clock.sleep(LATE_SECONDS - 120)
+        assert len(vault.names()) <= LATE_SECONDS / INTERVAL_SECONDS + 1
+        assert backups.problem == ""
+        await clock.sleep(300)
+        assert "no backup got outside for" in backups.problem
+        assert "no route to it" in backups.problem
+        outside.away = False
+        await clock.sleep(120)
+        assert outside.kept == [vault.names()[-1]]
+        assert backups.problem == ""
+        running.cancel()
+
+    run_virtual(story())
+
+
+def test_a_bug_in_a_backup_ends_no_controller() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock, MemoryStoreState(clock))
+        await store.commit([Put(key=f"{PREFIX}platform", value=b"\xff")])
+        backups = Backups(store, clock, "fra-c1", MemoryVault(most=5), MemorySeal())
+        running = asyncio.create_task(backups.run())
+        await clock.sleep(600)
+        assert not running.done()
+        running.cancel()
+
+    run_virtual(story())
+
+
+def test_what_is_being_put_back_is_no_backup() -> None:
+    async def story(cluster: Cluster) -> None:
+        await serve(cluster, "web")
+        store = next(iter(cluster.seats.values())).store
+        await store.commit([Put(key=f"{PREFIX}restoring", value=b"7")])
+        with pytest.raises(UnavailableError, match="not whole"):
+            await take(store, "fra-c1", 7)
+
+    simulate(story)
+
+
+def test_machines_that_have_joined_are_known_after_it_is_put_back() -> None:
+    def key(name: str, joins: int) -> Put:
+        word = MachineKey(machine=name, joins=joins, public_key=f"key {joins}", at_ms=1)
+        return Put(key=f"{MACHINE_KEYS}{name}", value=encode(word))
+
+    async def story(cluster: Cluster) -> None:
+        await serve(cluster, "web")
+        store = next(iter(cluster.seats.values())).store
+        await store.commit([key("fra-n1", 2), key("fra-n2", 2)])
+        backup = read_backup(encode(await take(store, "fra-c1", 7)).decode())
+        await lose_the_store(cluster)
+        store = MemoryStore(cluster.clock, cluster.state)
+        await store.commit([key("fra-n1", 1), key("fra-n2", 3)])
+        await restore(store, backup, 8)
+        found = {each.key: each.value for each in cluster.state.list(MACHINE_KEYS).entries}
+        assert found == {each.key: each.value for each in (key("fra-n1", 2), key("fra-n2", 3))}
+
+    simulate(story)
 
 
 def test_an_empty_store_is_no_backup() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from pltfrms.codec import encode
 from pltfrms.controller import identities
-from pltfrms.controller.identities import MACHINE_KEYS, NONCES_MAX, Identities
-from pltfrms.controller.state import PLATFORM_KEY, commit_mark
+from pltfrms.controller.identities import NONCES_MAX, Identities
+from pltfrms.controller.state import MACHINE_KEYS, PLATFORM_KEY, commit_mark
 from pltfrms.drivers.identity.keys import make_key, make_request, sign_text
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ForbiddenError, NotFoundError, PltfrmsError, UnavailableError
@@ -189,8 +189,8 @@ def test_to_join_again_makes_the_older_certificate_void() -> None:
 
 def test_a_removed_machine_is_revoked_for_good() -> None:
     async def story(gate: Gate) -> None:
-        key = make_key()
-        await gate.join(await gate.token(), key)
+        key, token = make_key(), await gate.token()
+        await gate.join(token, key)
         rest = tuple(each for each in PLATFORM.machines if each.name != "fra-n1")
         await gate.write(replace(PLATFORM, machines=rest))
         assert "any more" in gate.refusal("fra-n1", 1)
@@ -202,6 +202,7 @@ def test_a_removed_machine_is_revoked_for_good() -> None:
         await gate.write(PLATFORM)
         assert "has not joined" in gate.refusal("fra-n1", 1)
         await refused(gate.come_back(key), "has not joined")
+        await refused(gate.join(token, key), "token")  # which is good for an hour
         await gate.join(await gate.token(), make_key())
         await gate.cluster.clock.sleep(1)
         assert not gate.refusal("fra-n1", 2)

@@ -17,6 +17,7 @@ from pltfrms.agent.freeze import FROZEN_FILE
 from pltfrms.agent.glass import BalancerEye, GlassNetwork, run_glass
 from pltfrms.agent.identity import Conversations, conversations
 from pltfrms.agent.loop import Agent
+from pltfrms.agent.network.clearing import clear_kernel
 from pltfrms.agent.world import World
 from pltfrms.drivers.aside import SMALL, Forked
 from pltfrms.drivers.balancer.kernel import KernelBalancer
@@ -63,6 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def clear(argv: Sequence[str] | None = None) -> int:
+    """Take from the kernel what agents of this machine have made; return the exit code."""
+    directories = _directories(argv or ())
+    log_to_stderr()
+    asyncio.run(_clear(directories, _targets(directories)))
+    return 0
+
+
 def boot_word(runtime: Path) -> str:
     """Return a word that stays the same until the machine boots, which empties `runtime`.
 
@@ -101,6 +110,15 @@ async def _run(directories: Directories, targets: Targets) -> None:
         glass.cancel()
         await world.control_plane.close()
         await world.network.close()
+
+
+async def _clear(directories: Directories, targets: Targets) -> None:
+    network = KernelNetwork()
+    balancer = KernelBalancer(directories.runtime / "bpf", network)
+    try:
+        await clear_kernel(balancer, targets.current.platform, targets.machine)
+    finally:
+        await network.close()
 
 
 async def _glass(

@@ -140,7 +140,7 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
         serving = asyncio.create_task(_answer(server, address, local))
         collecting = asyncio.create_task(collect_garbage())
         following = asyncio.create_task(
-            follow_members(controller, (store, lease_store, members))
+            follow_members(controller, (store, lease_store, members), directories)
         )
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
         broken = loop.done()
@@ -165,16 +165,16 @@ async def _run(controller: Controller, known: ControllerIdentity | None) -> None
             group.create_task(known.run())
 
 
-async def follow_members(controller: Controller, clients: Sequence[_Asks]) -> None:
+async def follow_members(
+    controller: Controller, clients: Sequence[_Asks], directories: Directories
+) -> None:
     """Ask, for ever, the members that the platform has now, which come and go with it."""
     known: tuple[str, ...] = ()
-    begun = False
     while True:
         await asyncio.sleep(_FOLLOW_SECONDS)
         platform = controller.view.platform
-        if platform and not begun:
-            note_begun(Directories())
-            begun = True
+        if platform:
+            note_begun(directories)
         with contextlib.suppress(KeyError):  # not in the platform yet, or not any more
             found = etcd_endpoints(platform, controller.name) if platform else known
             for client in clients if found and found != known else ():
@@ -216,6 +216,7 @@ def _make_server(operations: Operations, known: ControllerIdentity | None) -> Se
         make_app(operations, glass, SshSignatures(), doors, identities),
         http=bounded_by(doors.connections),
         ws="none",
+        proxy_headers=False,  # nobody in between: who asks would say himself who he is
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -8,8 +8,8 @@ as long as it must: a member without data never begins a second store by itself
 import argparse
 import asyncio
 import contextlib
+import itertools
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +36,8 @@ from pltfrms.specfile import load_platform
 
 FIRST_FILE = "first-members"
 """In the directory of the configuration: WORD NAME..., the members that make the store."""
+USED_FILE = f"{FIRST_FILE}.used"
+"""What the first file is called once there is a store."""
 BEGUN_FILE = "store-begun"
 """In the directory of the state: the store was made. Outlives the data of the member."""
 DATA_DIRECTORY = "etcd"
@@ -124,16 +126,20 @@ class MemberPlace:
 
     def put_aside(self) -> None:
         """Keep the data of a member that was removed, but not as ours."""
-        old = self.data.with_name(f"{DATA_DIRECTORY}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        self.data.rename(old)
+        names = (f"{DATA_DIRECTORY}.old{number or ''}" for number in itertools.count())
+        places = (self.data.with_name(name) for name in names)
+        self.data.rename(next(place for place in places if not place.exists()))
 
 
 def note_begun(directories: Directories) -> None:
     """Note that there is a store: from now on none is made on this machine without being told.
 
-    A disk that does not take it is tried again at the next start, or by the controller.
+    Twice, as one of the disks may be lost: the order to make one is used up, too. A disk that
+    does not take it is tried again at the next start, or by the controller.
     """
+    first = directories.config / FIRST_FILE
+    with contextlib.suppress(OSError):
+        first.rename(first.with_name(USED_FILE))
     path = directories.state / BEGUN_FILE
     if not path.exists():
         with contextlib.suppress(OSError):

@@ -1,13 +1,13 @@
 """Backups of what is wanted: taken at one revision, sealed, kept here and outside; put back.
 
-A backup has what people and planners decided, not what machines report: they report again.
+A backup has what people and planners decided, and the public keys of machines, not what
+machines report: they report again.
 What is put back becomes a commit that is newer than all that the backup knew. A machine that
 has heard of a still newer one keeps what it has until the store is past that.
 """
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -17,6 +17,7 @@ from pltfrms.controller.state import (
     ALLOCATIONS,
     COMMIT_KEY,
     INTERVENTIONS_KEY,
+    MACHINE_KEYS,
     NUMBERS,
     PLATFORM_KEY,
     PREFIX,
@@ -29,6 +30,7 @@ from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Delete, Listing, Put, Store
 from pltfrms.drivers.store.transaction import batches
 from pltfrms.errors import ConflictError, PltfrmsError, UnavailableError, UsageError
+from pltfrms.model.identity.words import MachineKey
 from pltfrms.model.messages.backup import BACKUP_FORMAT, BackupEntry, IntentBackup
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import LastNumber
@@ -58,7 +60,11 @@ async def take(store: Store, by: str, now_ms: int) -> IntentBackup:
         UsageError: it holds what cannot be read.
     """
     listing = await store.list(PREFIX)
+    if any(each.key == _RESTORING_KEY for each in listing.entries):
+        raise UnavailableError("a backup is being put back; what is there is not whole")
     wanted = [each for each in listing.entries if _is_wanted(each.key)]
+    # Else nobody would be known after it is put back, and each machine had to join again.
+    wanted += (await store.list(MACHINE_KEYS)).entries
     platforms = [each.value for each in wanted if each.key == PLATFORM_KEY]
     if not platforms:
         raise UnavailableError("the store holds no platform yet: there is nothing to back up")
@@ -113,9 +119,17 @@ async def restore(
             f"the store has {len(there)} documents of a platform already; a backup is for a "
             "store that has lost them. To replace them say --replace"
         )
-    await store.commit([Put(key=_RESTORING_KEY, value=str(backup.revision).encode())])
+    # With the mark, a plan that is being computed is refused when it comes.
+    begin = Put(key=_RESTORING_KEY, value=str(backup.revision).encode())
+    await store.commit([begin, commit_mark("restore", now_ms)])
+    there = {each.key for each in (await store.list(PREFIX)).entries if _is_wanted(each.key)}
     await _pass(store, max(backup.revision, past))
-    wanted = {each.key: each.value.encode() for each in _with_numbers(backup.entries)}
+    known = {each.key: each.value for each in (await store.list(MACHINE_KEYS)).entries}
+    wanted = {
+        each.key: each.value.encode()
+        for each in _with_numbers(backup.entries)
+        if each.key not in known or _joins(each.value.encode()) > _joins(known[each.key])
+    }
     writes: list[Put | Delete] = [Put(key=key, value=text) for key, text in wanted.items()]
     writes += [Delete(key=key) for key in sorted(there - wanted.keys())]
     for batch in batches(writes):
@@ -154,8 +168,13 @@ def _with_numbers(entries: Iterable[BackupEntry]) -> list[BackupEntry]:
     ]
 
 
+def _joins(value: bytes) -> int:
+    """Return how often a machine has joined: what is put back makes no younger key void."""
+    return decode(MachineKey, value).joins
+
+
 def _is_wanted(key: str) -> bool:
-    return key in _SINGLE or key.startswith(_KINDS)
+    return key in _SINGLE or key.startswith((*_KINDS, MACHINE_KEYS))
 
 
 def _commit_of(listing: Listing) -> int:
@@ -182,16 +201,27 @@ class Backups:
         self._vault = vault
         self._seal = seal
         self._outside = outside
-        self._began_ms = clock.unix_ms()
+        self._began_ms = self._outside_ms = clock.unix_ms()
+        self._unsent: tuple[BackupName, str] | None = None
+        """The newest, until it is outside: that is tried again, and takes no further one."""
         self.trouble = ""
         """Why the last one was not taken, or did not get outside; empty: it did."""
 
     async def run(self) -> None:
         """Take one when the newest is an hour old, until cancelled."""
         while True:
-            await self._clock.sleep(self.due_seconds())
-            with suppress(PltfrmsError, OSError):
-                await self.now()
+            try:
+                await self._clock.sleep(self.due_seconds())
+                age = self.age_seconds()
+                if self._unsent and age is not None and age < INTERVAL_SECONDS:
+                    await self._send()
+                else:
+                    await self.now()
+            except (PltfrmsError, OSError):
+                continue  # it is told
+            except Exception:  # noqa: BLE001 - a bug here must end no controller
+                _log.exception("bug in backups")
+                await self._clock.sleep(RETRY_SECONDS)
 
     def due_seconds(self) -> float:
         """Return how long the next one may wait."""
@@ -214,14 +244,25 @@ class Backups:
                 backup.taken_ms, backup.revision, checksum_of(sealed), backup.platform
             )
             self._vault.write(name, sealed)
-            if self._outside:
-                await self._outside.send(name, sealed)
         except (PltfrmsError, OSError) as error:
             self.trouble = str(error)
             _log.warning("backup failed", reason=str(error))
             raise
-        self.trouble = ""
+        self._unsent = (name, sealed)
+        await self._send()
         return name
+
+    async def _send(self) -> None:
+        """Bring the newest one outside, if there is such a place."""
+        if self._outside and self._unsent:
+            try:
+                await self._outside.send(*self._unsent)
+            except (PltfrmsError, OSError) as error:
+                self.trouble = str(error)
+                _log.warning("backup not outside", reason=str(error))
+                raise
+        self._unsent, self.trouble = None, ""
+        self._outside_ms = self._clock.unix_ms()
 
     def age_seconds(self) -> float | None:
         """Return how old the newest one is; None if there is none, or nobody can say."""
@@ -233,10 +274,12 @@ class Backups:
 
     @property
     def problem(self) -> str:
-        """One sentence while the newest backup is too old; else nothing."""
+        """One sentence while the newest backup is too old, here or outside; else nothing."""
         age = self.age_seconds()
         since = (self._clock.unix_ms() - self._began_ms) / 1000 if age is None else age
+        outside = (self._clock.unix_ms() - self._outside_ms) / 1000
         if since < LATE_SECONDS:
-            return ""
+            late = self._unsent and outside >= LATE_SECONDS
+            return f"no backup got outside for {outside:.0f} s: {self.trouble}" if late else ""
         what = "there is no backup" if age is None else f"the newest backup is {age:.0f} s old"
         return f"{what}: {self.trouble}" if self.trouble else what

@@ -16,6 +16,7 @@ import structlog
 from pltfrms.codec import encode
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.loop import Controller
+from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, TOKENS
 from pltfrms.drivers.identity.ports import Signer
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
 from pltfrms.drivers.store.watching import Mirror
@@ -45,9 +46,6 @@ from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.planner.identity.access import Access, decide_access
 from pltfrms.planner.identity.tokens import TOKEN_MS, why_no_join
 
-IDENTITIES: Final = "/pltfrms-identity/"
-MACHINE_KEYS: Final = f"{IDENTITIES}machines/"
-TOKENS: Final = f"{IDENTITIES}tokens/"
 NONCE_SECONDS: Final = 60.0
 NONCES_MAX: Final = 1000
 """Of machines that come back at once; the oldest is forgotten for one more."""
@@ -270,6 +268,8 @@ class Identities:
         writes: list[Put | Delete] = [self._journal.put(event)]
         writes += [Put(key=f"{TOKENS}{name}", value=encode(token))] if token else []
         writes += [Put(key=f"{MACHINE_KEYS}{name}", value=encode(key))] if key else []
+        if key and not key.public_key:  # a token that is left would let it in once more
+            writes.append(Delete(key=f"{TOKENS}{name}"))
         if await self._store.commit(writes, conditions) is None:
             raise ConflictError(f"{name} was changed by somebody else at the same time; repeat")
 

@@ -65,7 +65,8 @@ class OwnIdentity:
         public_key = self._signer.public_key_of(own.request)
         await self._identities.adopt(own.machine, public_key)
         self._warn(now_ms)
-        due = now_ms >= renewal_at_ms(own.life, own.machine)
+        # One that is not good yet was made by a clock that was wrong.
+        due = now_ms >= renewal_at_ms(own.life, own.machine) or not own.life.holds(now_ms)
         key = self._identities.known_key(own.machine)
         if due and self._signer.life and key and key.public_key == public_key:
             made = self._signer.issue(own.request, own.machine, key.joins, controller=True)

@@ -101,7 +101,7 @@ def test_an_agent_goes_to_the_next_controller_and_stays_there() -> None:
     reply = HeartbeatReply(generation=3)
     with ExitStack() as stack:
         bad = [
-            stack.enter_context(serving(answer)).endpoint
+            stack.enter_context(serving(answer))
             for answer in (
                 DROP,
                 _error(UnavailableError, "no store"),
@@ -112,11 +112,11 @@ def test_an_agent_goes_to_the_next_controller_and_stays_there() -> None:
 
         async def scenario(client: HttpControlPlane) -> None:
             assert await client.heartbeat(HEARTBEAT) == reply
-            began = time.monotonic()
+            asked = [len(one.seen) for one in bad]
             assert await client.heartbeat(HEARTBEAT) == reply
-            assert time.monotonic() - began < 0.3
+            assert [len(one.seen) for one in bad] == asked
 
-        _with_agent([_dead(), *bad, good.endpoint], scenario)
+        _with_agent([_dead(), *(one.endpoint for one in bad), good.endpoint], scenario)
         assert good.seen == [Seen("POST", "/v1/heartbeats", codec.encode(HEARTBEAT))] * 2
 
 
@@ -392,7 +392,7 @@ def test_waiting_is_bounded_however_many_controllers_hang_and_is_told() -> None:
             began = time.monotonic()
             with pytest.raises(UnavailableError, match="no answer within"):
                 client.snapshot()
-            assert time.monotonic() - began < 2.9
+            assert time.monotonic() - began < 5
     assert hung[0] in said[0]
 
 
@@ -411,14 +411,14 @@ def test_one_that_hangs_leaves_time_for_the_next() -> None:
     with (
         serving(HANG) as hung,
         serving(codec.encode(PREVIEW)) as good,
-        OperatorClient([hung.endpoint, good.endpoint], 1.0) as client,
+        OperatorClient([hung.endpoint, good.endpoint], 2.0) as client,
     ):
         began = time.monotonic()
         assert client.plan(Change()) == PREVIEW
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 1.9
         began = time.monotonic()
         assert client.plan(Change()) == PREVIEW
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 0.9
 
 
 def test_one_that_hung_is_given_a_short_time_from_then_on() -> None:

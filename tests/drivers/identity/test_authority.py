@@ -17,7 +17,7 @@ from pltfrms.drivers.identity.authority import (
     AuthorityFile,
     make_authority,
     make_root,
-    require_pinned,
+    pinned_root,
 )
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import (
@@ -139,10 +139,17 @@ def test_the_pin_of_a_token_outlives_a_new_authority_and_fits_no_other_root() ->
     again = make_authority(OFFICE.root, PASSPHRASE, "fra-c1", NOW_MS)
     later = Authority("example", OFFICE.root.certificate, again, lambda: NOW_MS)
     assert later.pin == OFFICE.signer.pin
-    require_pinned(OFFICE.root.certificate, later.pin)
+    assert pinned_root(OFFICE.root.certificate, later.pin) == OFFICE.root.certificate
     other = make_root("example", PASSPHRASE, NOW_MS)
     with pytest.raises(UsageError, match="not the platform of the token"):
-        require_pinned(other.certificate, later.pin)
+        pinned_root(other.certificate, later.pin)
+
+
+def test_no_other_root_comes_in_beside_the_one_that_is_pinned() -> None:
+    other = make_root("example", PASSPHRASE, NOW_MS).certificate
+    for roots in (OFFICE.root.certificate + other, other + OFFICE.root.certificate, ""):
+        with pytest.raises(UsageError, match="one root"):
+            pinned_root(roots, OFFICE.signer.pin)
 
 
 def test_an_identity_is_one_private_file_that_is_read_as_it_was_written(tmp_path: Path) -> None:

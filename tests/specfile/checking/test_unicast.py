@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 from pathlib import Path
-from time import process_time
+from time import thread_time
 
 from pltfrms.model.network.homes import free_prefix, spoken_for
 from pltfrms.model.network.topology import Aggregate, Machine, Platform, Role
@@ -11,6 +11,8 @@ from pltfrms.specfile import load_platform
 from pltfrms.specfile.checking.egress import check_unicast, unicast_notes
 
 EXAMPLE = load_platform(Path("examples/three-datacenters/platform.yaml"))
+SOON = 3.0
+"""Seconds: many times what it takes, a third of what a look at all for each one takes."""
 
 
 def large(prefix: str, unicast: str, count: int) -> Platform:
@@ -38,10 +40,10 @@ def large(prefix: str, unicast: str, count: int) -> Platform:
 
 
 def test_the_room_of_many_nodes_is_checked_in_no_time() -> None:
-    platform = large("203.0.0.0/16", "fra", 1000)
-    begun = process_time()
+    platform = large("203.0.0.0/16", "fra", 2000)
+    begun = thread_time()
     assert list(check_unicast(platform, 0)) == []
-    assert process_time() - begun < 0.3
+    assert thread_time() - begun < SOON
 
 
 def test_each_address_in_use_in_a_nodes_part_is_found() -> None:
@@ -54,10 +56,10 @@ def test_each_address_in_use_in_a_nodes_part_is_found() -> None:
 
 
 def test_an_address_is_found_behind_many_that_are_taken_in_no_time() -> None:
-    platform = large("10.1.0.0/16", "", 1000)
+    platform = large("10.1.0.0/16", "", 2000)
     first = ip_address("10.1.0.0")
-    taken = {ip_network(first + number) for number in range(1, 2001)}
-    begun = process_time()
+    taken = {ip_network(first + number) for number in range(1, 4001)}
+    begun = thread_time()
     found = free_prefix(platform, platform.aggregates[0], 1, taken)
-    assert process_time() - begun < 0.3
-    assert found == IPv4Network("10.1.7.209/32")
+    assert thread_time() - begun < SOON
+    assert found == IPv4Network("10.1.15.161/32")

@@ -8,7 +8,7 @@ import structlog
 from pltfrms.drivers.identity.files import Identity, IdentityFile
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import UnavailableError
-from pltfrms.model.identity.lives import EARLY_MS
+from pltfrms.model.identity.lives import EARLY_MS, Life
 from pltfrms.model.identity.words import (
     Certified,
     NonceReply,
@@ -79,7 +79,14 @@ class Certificate:
             raise UnavailableError(wrong)
         if now_ms < renewal_at_ms(own.life, own.machine):
             return
-        made = await (self._renewed(own) if own.life.holds(now_ms) else self._returned(own))
+        good = own.life.holds(now_ms)
+        made = await (self._renewed(own) if good else self._returned(own))
+        life = Life(not_before_ms=made.not_before_ms, not_after_ms=made.not_after_ms)
+        if good and not life.holds(now_ms):
+            raise UnavailableError(
+                "a controller made a certificate that is not good now, by its clock; the one "
+                "that is here stays"
+            )
         self._file.renew(made, now_ms)
         _log.info("certificate renewed", until_ms=made.not_after_ms)
         self._follow()

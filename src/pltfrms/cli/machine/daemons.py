@@ -1,8 +1,16 @@
 """`agent run`, `controller run`, `store run`: the daemons of a machine."""
 
+from pathlib import Path
+
 import click
 
 from pltfrms.cli.shared.options import Entry, LazyGroup
+from pltfrms.cli.shared.specs import load_platform
+from pltfrms.errors import PltfrmsError, UsageError
+
+_NOT_WANTED = 1
+_NOT_KNOWN = 255
+"""To a service manager, every other exit code says that the unit need not run."""
 
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -26,6 +34,24 @@ def run_agent(arguments: tuple[str, ...]) -> int:
     from pltfrms.agent.main import main  # noqa: PLC0415
 
     return main(list(arguments))
+
+
+@agent.command("clear", context_settings=_PASS_ON)
+@click.option("--yes", is_flag=True, help="Do it: nothing here serves or forwards afterwards.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def clear_agent(*, yes: bool, arguments: tuple[str, ...]) -> int:
+    """Take from this machine's kernel what its agent made.
+
+    Routes, rules, packet filters, tunnels, our addresses on lo, the director: for a machine
+    that leaves, after its agent, BIRD and instances are stopped.
+
+    Example: pltfrms agent clear --yes
+    """
+    if not yes:
+        raise UsageError("nothing here serves or forwards afterwards: say --yes")
+    from pltfrms.agent.main import clear  # noqa: PLC0415 - as above
+
+    return clear(list(arguments))
 
 
 _CONTROLLER = {
@@ -55,6 +81,40 @@ def run_controller(arguments: tuple[str, ...]) -> int:
     from pltfrms.api.main import main  # noqa: PLC0415 - as above
 
     return main(list(arguments))
+
+
+@controller.command("wanted")
+@click.option(
+    "--config",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/etc/pltfrms"),
+    metavar="DIR",
+    help="Where platform.yaml and machine are (default: /etc/pltfrms).",
+)
+def wanted_controller(config: Path) -> int:
+    """Say whether this machine is to run a controller.
+
+    Exit code 0 if it is, 1 if it is not, 255 if that is not known: what ExecCondition= of a
+    unit asks for.
+
+    Example: pltfrms controller wanted
+    """
+    from pltfrms.model.network.topology import Role  # noqa: PLC0415 - as above
+
+    try:
+        platform = load_platform(config / "platform.yaml")
+        name = (config / "machine").read_text().strip()
+        machine = platform.machine(name)
+    except KeyError as error:
+        click.echo(f"error: {config / 'platform.yaml'} has no machine {error}", err=True)
+        return _NOT_KNOWN
+    except (PltfrmsError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        return _NOT_KNOWN
+    if machine.has(Role.CONTROLLER):
+        return 0
+    click.echo(f"{machine.name} is no controller of {platform.name}")
+    return _NOT_WANTED
 
 
 @click.group(cls=LazyGroup)

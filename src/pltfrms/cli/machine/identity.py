@@ -77,7 +77,7 @@ def bootstrap(
 
     Example: pltfrms bootstrap platform.yaml --machine fra-c1
     """
-    from pltfrms.api.member import FIRST_FILE  # noqa: PLC0415 - heavy
+    from pltfrms.api.member import FIRST_FILE, USED_FILE  # noqa: PLC0415 - heavy
     from pltfrms.cli.machine.joining import begin  # noqa: PLC0415 - heavy
     from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - heavy
     from pltfrms.drivers.private import replace_file  # noqa: PLC0415 - as above
@@ -89,8 +89,9 @@ def bootstrap(
     places.config.mkdir(parents=True, exist_ok=True)
     replace_file(places.config / "platform.yaml", spec.read_bytes())
     done = begin(platform, name, places, path, passphrase)
-    first = places.config / FIRST_FILE
-    if not first.exists():  # the store begins here alone, and takes the other controllers in
+    first, used = places.config / FIRST_FILE, places.config / USED_FILE
+    if not first.exists() and not used.exists():
+        # The store begins here alone, and takes the other controllers in.
         replace_file(first, f"{platform.name}-{secrets.token_hex(8)} {name}\n".encode())
     _say(done, as_json=as_json, more=f"take {path} away, and keep it with its passphrase")
 

@@ -4,7 +4,7 @@ Each step is a file that is replaced at once, and is found by who begins again a
 killed. The identity comes last: with it a machine begins to speak by TLS.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,10 +17,10 @@ from pltfrms.drivers.identity.authority import (
     Pair,
     make_authority,
     make_root,
+    pinned_root,
     read_certificate,
-    require_pinned,
 )
-from pltfrms.drivers.identity.files import IdentityFile, private_text
+from pltfrms.drivers.identity.files import Identity, IdentityFile, private_text
 from pltfrms.drivers.identity.keys import make_key, make_request, pin_of
 from pltfrms.drivers.identity.tls import doubting_context, trusting_context
 from pltfrms.drivers.ports import Directories
@@ -85,7 +85,7 @@ def renew_authority(state: Path, root_file: Path, passphrase: str) -> Joined:
     """
     own = IdentityFile(state).read()
     root = _read_root(root_file)
-    require_pinned(own.roots, pin_of(read_certificate(root.certificate)))
+    pinned_root(own.roots, pin_of(read_certificate(root.certificate)))
     AuthorityFile(state).write(make_authority(root, passphrase, own.machine, unix_ms()))
     return _joined(IdentityFile(state), changed=True)
 
@@ -103,21 +103,29 @@ def join_platform(
     file, url = IdentityFile(places.state), endpoint_of(address)
     digest = sha256(token.secret.encode()).hexdigest()
     pending = file.directory / "joining.pem"
-    if file.there and file.read().joined_by == digest:
+    own = _usable(file)
+    if own and own.joined_by == digest:
         pending.unlink(missing_ok=True)
         return _joined(file, changed=False)
     make_directory(file.directory)
     key = _pending_key(pending, digest)
     roots = _roots(url, token, seconds)
+    if own and own.platform != roots.platform:  # before the token is used up
+        _require_same(own.platform, own.machine, roots.platform, token.machine)
     request = make_request(key, roots.platform, token.machine)
     made = _ask(url, roots, token, request, seconds)
-    if file.there and file.read().platform != made.platform:
-        own = file.read()
-        _require_same(own.platform, own.machine, made.platform, made.machine)
     _write_name(places, made.machine)
     file.write(key, request, made, unix_ms(), digest)
     pending.unlink()
     return _joined(file, changed=True)
+
+
+def _usable(file: IdentityFile) -> Identity | None:
+    """Return the identity of before; None if there is none, or one that nobody can use."""
+    try:
+        return file.read() if file.there else None
+    except UsageError:
+        return None
 
 
 def endpoint_of(address: str) -> str:
@@ -143,8 +151,7 @@ def _roots(url: str, token: JoinToken, seconds: float) -> Roots:
     context = doubting_context()
     with OperatorClient([url], seconds, tls=context.wrap_socket) as client:
         roots = client.get("/v1/identity/roots", {}, Roots)
-    require_pinned(roots.roots, token.pin)
-    return roots
+    return replace(roots, roots=pinned_root(roots.roots, token.pin))
 
 
 def _ask(url: str, roots: Roots, token: JoinToken, request: str, seconds: float) -> Certified:
@@ -156,7 +163,7 @@ def _ask(url: str, roots: Roots, token: JoinToken, request: str, seconds: float)
         made = client.post("/v1/identity/join", ask, Certified)
     if (made.platform, made.machine) != (roots.platform, token.machine):
         raise UsageError(f"a certificate for {made.machine} of {made.platform}: not asked for")
-    return made
+    return replace(made, roots=pinned_root(made.roots, token.pin))
 
 
 def _pending_key(pending: Path, digest: str) -> str:

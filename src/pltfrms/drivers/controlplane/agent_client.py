@@ -59,12 +59,19 @@ class HttpControlPlane:
         self._failover = Failover(
             urls, monotonic=time.monotonic, home_after_seconds=_HOME_AFTER_SECONDS
         )
-        self._controllers = _connections(urls, tls or {})
+        self._ends = tls or {}
+        self._controllers = _connections(urls, self._ends)
 
     def use(self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None) -> None:
         """Ask these from now on; what is asked of others just now goes on."""
-        new = [url for url in urls if url not in self._controllers]
-        self._controllers |= _connections(new, tls or {})
+        ends = tls or {}
+        new = [
+            url
+            for url in urls
+            if url not in self._controllers or ends.get(url) != self._ends.get(url)
+        ]
+        self._controllers |= _connections(new, ends)
+        self._ends = {**self._ends, **ends}
         self._failover.use(urls)
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:

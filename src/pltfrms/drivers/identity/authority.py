@@ -201,9 +201,16 @@ def read_certificate(text: str) -> x509.Certificate:
         raise UsageError(f"the certificate cannot be read: {error}") from error
 
 
-def require_pinned(roots: str, pin: str) -> None:
-    """Raise UsageError unless the root is the one that a token pins, and signed by itself."""
-    root = read_certificate(roots)
+def pinned_root(roots: str, pin: str) -> str:
+    """Return the root that a token pins, as PEM: all that may be trusted of what was heard.
+
+    Raises:
+        UsageError: it is another one, not signed by itself, or not the only one.
+    """
+    try:
+        (root,) = x509.load_pem_x509_certificates(roots.encode())
+    except ValueError as error:
+        raise UsageError(f"the platform has one root, and this is not one: {error}") from error
     if pin_of(root) != pin:
         raise UsageError("that is not the platform of the token: its root has another key")
     try:
@@ -211,6 +218,7 @@ def require_pinned(roots: str, pin: str) -> None:
     except Exception as error:
         # The library says with many errors that it is not.
         raise UsageError(f"the root is not signed by itself: {error}") from error
+    return _text(root)
 
 
 def _builder(

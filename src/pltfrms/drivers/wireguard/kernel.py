@@ -22,7 +22,7 @@ PREFIX: Final = "bb-"
 """Interfaces whose names begin so are ours."""
 _KEEPALIVE_SECONDS = 15
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
-_TABLE = "inet pltfrms_tunnels"
+TUNNEL_TABLE: Final = "inet pltfrms_tunnels"
 """The nftables table of this driver."""
 _IPV6 = 6
 _OTHERS = 0o077
@@ -36,7 +36,7 @@ class WireGuard:
         """`secret_file` is the same on all edges; see `read_secret`."""
         self._secret_file = secret_file
         self._public: dict[str, str] = {}
-        self._clamp = NftTable(_TABLE)
+        self._clamp = NftTable(TUNNEL_TABLE)
 
     def secret(self) -> bytes:
         """Return what all keys are made of; see `read_secret`."""
@@ -193,7 +193,7 @@ def _clamp(interfaces: Sequence[str]) -> str:
     if not interfaces:
         return ""
     names = ", ".join(f'"{name}"' for name in interfaces)
-    return f"""table {_TABLE} {{
+    return f"""table {TUNNEL_TABLE} {{
   chain forward {{
     type filter hook forward priority mangle; policy accept;
     oifname {{ {names} }} tcp flags syn tcp option maxseg size set rt mtu

@@ -6,7 +6,7 @@ all that come after; what was exported before says so.
 
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import pairwise
 from typing import Final
@@ -62,9 +62,11 @@ class AuditPage:
 def record_hash(record: AuditRecord) -> str:
     """Return the SHA-256 of all that a record says, in hexadecimal.
 
-    It is that of a JSON array of its fields in their order, without blanks, in ASCII.
+    It is that of a JSON object of its fields, sorted, without blanks, in ASCII. What is empty
+    is left out, so that a release with more fields finds the same.
     """
-    text = json.dumps(astuple(record), separators=(",", ":"), ensure_ascii=True)
+    said = {name: word for name, word in asdict(record).items() if word}
+    text = json.dumps(said, separators=(",", ":"), ensure_ascii=True, sort_keys=True)
     return sha256(text.encode()).hexdigest()
 
 

@@ -1,0 +1,63 @@
+"""Which group an instance gets, where a service manager leaves us one and where not."""
+
+from pathlib import Path
+
+import pytest
+
+from pltfrms.drivers.workload.limits import INSTANCES_UNIT, CgroupLimits
+from pltfrms.model.running.machine import InstanceSpec
+
+SPEC = InstanceSpec(
+    allocation="web.fra.1-1",
+    process=("sleep", "9"),
+    files=(),
+    environment=(),
+    device="i1",
+    service_addresses=(),
+    unicast_addresses=(),
+    cpu=0.5,
+    memory_bytes=1000,
+    stop_grace_ms=1,
+)
+
+
+def tree(root: Path, *groups: Path, controllers: str = "cpu memory") -> Path:
+    for group in (root, *(root / each for each in groups)):
+        group.mkdir(parents=True, exist_ok=True)
+        (group / "cgroup.controllers").write_text(controllers)
+    return root
+
+
+def test_instances_go_below_the_unit_that_outlives_the_agent(tmp_path: Path) -> None:
+    limits = CgroupLimits(tree(tmp_path, INSTANCES_UNIT))
+    limits.confine(SPEC, 77)
+    group = tmp_path / INSTANCES_UNIT / SPEC.allocation
+    assert (group / "cgroup.procs").read_text() == "77"
+    assert (group / "cpu.max").read_text() == "50000 100000"
+    assert limits.sentence() == f"enforced by cgroup v2 below {tmp_path / INSTANCES_UNIT}"
+    assert not (tmp_path / "pltfrms").exists()
+    # The tree above is the service manager's.
+    assert not (tmp_path / "cgroup.subtree_control").exists()
+
+
+def test_instances_go_there_also_where_nothing_can_be_limited(tmp_path: Path) -> None:
+    limits = CgroupLimits(tree(tmp_path, INSTANCES_UNIT, controllers="hugetlb"))
+    limits.confine(SPEC, 77)
+    group = tmp_path / INSTANCES_UNIT / SPEC.allocation
+    assert [each.name for each in group.iterdir()] == ["cgroup.procs"]
+    assert limits.sentence().startswith("not enforced: ")
+
+
+@pytest.mark.parametrize("controllers", ["cpu memory", "hugetlb"])
+def test_the_unit_may_come_after_the_agent(tmp_path: Path, controllers: str) -> None:
+    limits = CgroupLimits(tree(tmp_path, controllers=controllers))
+    tree(tmp_path, INSTANCES_UNIT, controllers=controllers)
+    limits.confine(SPEC, 77)
+    assert (tmp_path / INSTANCES_UNIT / SPEC.allocation / "cgroup.procs").exists()
+
+
+def test_without_the_unit_all_is_as_before(tmp_path: Path) -> None:
+    limits = CgroupLimits(tree(tmp_path))
+    limits.confine(SPEC, 77)
+    assert (tmp_path / "pltfrms" / SPEC.allocation / "memory.max").read_text() == "1000"
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory"
