@@ -23,7 +23,7 @@ from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.identity.authority import Authority, make_authority
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import make_key, make_request
-from pltfrms.drivers.identity.tls import client_context
+from pltfrms.drivers.identity.tls import client_context, load_identity
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.model.identity.lives import DAY_MS
@@ -31,14 +31,23 @@ from pltfrms.model.identity.words import (
     Certified,
     JoinAsk,
     JoinToken,
+    ShownCertificate,
     TokenAsk,
     controllers_server_name,
     machine_server_name,
 )
+from pltfrms.planner.identity.access import why_unsigned
 from tests.drivers.identity.authority import PASSPHRASE, Office
 from tests.strategies import make_platform
 
 PLATFORM = make_platform({"fra": 2})
+
+
+def believing(shown: ShownCertificate) -> str:
+    """Doubt who is not signed by a controller of the platform."""
+    return why_unsigned(shown.issuer, PLATFORM)
+
+
 ENDLESS = 10.0
 
 
@@ -103,18 +112,31 @@ class Door:
             last = max((entry.mod_revision for entry in entries), default=1)
             await mirror.wait_newer(last - 1)
 
-    def signed_at(self, then_ms: int, file: IdentityFile) -> Certified:
-        """Return a certificate as it was made at another time, by what was good then."""
-        pair = make_authority(self.office.root, PASSPHRASE, "fra-c1", then_ms)
+    def signed_at(
+        self, then_ms: int, file: IdentityFile, controller: str = "fra-c1"
+    ) -> Certified:
+        """Return a certificate as a controller made it at another time."""
+        pair = make_authority(self.office.root, PASSPHRASE, controller, then_ms)
         signer = Authority(PLATFORM.name, self.office.root.certificate, pair, lambda: then_ms)
         own = file.read()
-        controller = own.machine == "fra-c1"
-        return signer.issue(own.request, own.machine, 1, controller=controller)
+        return signer.issue(own.request, own.machine, 1, controller="-c" in own.machine)
+
+    def forged(self, machine: str, controller: str) -> IdentityFile:
+        """Return what a controller makes that is not in the platform any more."""
+        other = Office(PLATFORM.name, self.now_ms)
+        other.root = self.office.root
+        other.sign_as(controller)
+        place = self.directory / "forged"
+        return other.identity(place, machine, controller="-c" in machine)
+
+    def show(self, file: IdentityFile) -> None:
+        """Answer with another identity from now on."""
+        load_identity(self.known.tls, file)
 
     def agent(
         self, file: IdentityFile, name: str = "fra-c1", *, stranger: bool = False
     ) -> HttpControlPlane:
-        context = client_context(file, stranger=stranger)
+        context = client_context(file, believing, stranger=stranger)
         end = TlsEnd(context, machine_server_name(PLATFORM.name, name))
         return HttpControlPlane([self.url], {self.url: end})
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from pltfrms.cli.main import main
+from pltfrms.codec import encode
+from pltfrms.drivers.ports import Directories
 from pltfrms.model.identity.words import JoinToken
 from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
-from tests.api.door import Door, serve
+from tests.api.door import PLATFORM, Door, serve
 from tests.cli.test_identity import Site, killed
 
 
@@ -151,14 +154,26 @@ def test_nobody_makes_tokens_over_the_network_but_controllers(
 ) -> None:
     async def story(door: Door) -> None:
         node = await door.join("fra-n2")
+        for state in (node.directory.parent, door.file.directory.parent):
+            known = Target(machine="fra-n2", generation=1, platform=PLATFORM)
+            (state / "target.json").write_bytes(encode(known))
+
+        def on(state: Path) -> None:
+            here = Directories(state=state, config=state)
+            monkeypatch.setattr("pltfrms.cli.shared.connect._PLACES", here)
+
         words = ["machine", "token", "fra-n1", "--controller", door.url]
-        monkeypatch.setattr("pltfrms.cli.shared.connect._STATE", node.directory.parent)
+        on(node.directory.parent)
         assert await asyncio.to_thread(main, words) == 4
         assert "may see its own target" in capsys.readouterr().err
-        monkeypatch.setattr("pltfrms.cli.shared.connect._STATE", door.file.directory.parent)
+        on(door.file.directory.parent)
         assert await asyncio.to_thread(main, words) == 0
-        monkeypatch.setattr("pltfrms.cli.shared.connect._STATE", tmp_path)
+        on(tmp_path)
         assert await asyncio.to_thread(main, words) == 2
         assert "join with a token" in capsys.readouterr().err
+        on(door.file.directory.parent)
+        (door.file.directory.parent / "target.json").unlink()
+        assert await asyncio.to_thread(main, words) == 2, "it knows no controllers"
+        assert "platform.yaml" in capsys.readouterr().err
 
     serve(tmp_path / "door", story)

@@ -76,7 +76,10 @@ class Gate:
 
     def refusal(self, machine: str, joins: int, seat: int = 0) -> str:
         uri = machine_uri(PLATFORM.name, machine)
-        shown = ShownCertificate(uris=(uri,), serial=serial_of(joins, 9))
+        known = self.identities[seat].known_key(machine)
+        key = "".join(known.public_key.splitlines()[1:-1]) if known else ""
+        serial = serial_of(joins, 9)
+        shown = ShownCertificate(uris=(uri,), serial=serial, issuer="", public_key=key)
         return self.identities[seat].access(*HEARTBEAT, shown).refusal
 
     async def write(self, platform: Platform) -> None:
@@ -290,7 +293,7 @@ def test_while_nobody_knows_who_has_joined_nobody_is_let_in_or_called_unknown() 
     async def story(gate: Gate) -> None:
         controller = gate.cluster.operations.controller
         young = Identities(controller, gate.office.signer, Random(1))  # noqa: S311
-        shown = ShownCertificate(uris=(), serial=1)
+        shown = ShownCertificate(uris=(), serial=1, issuer="", public_key="")
         with pytest.raises(UnavailableError, match="does not know yet"):
             young.access(*HEARTBEAT, shown)
 
@@ -317,7 +320,7 @@ def test_an_identity_that_cannot_be_read_hides_no_other() -> None:
         await gate.join(await gate.token(), make_key())
         store = gate.cluster.operations.controller.store
         await store.commit([Put(key=f"{MACHINE_KEYS}fra-n2", value=b"{")])
-        good = MachineKey(machine="ams-n1", joins=1, public_key="k", at_ms=1)
+        good = MachineKey(machine="ams-n1", joins=1, public_key="-\nk\n-", at_ms=1)
         await store.commit([Put(key=f"{MACHINE_KEYS}ams-n1", value=encode(good))])
         await gate.cluster.clock.sleep(1)
         assert [gate.refusal(name, 1) for name in ("fra-n1", "ams-n1")] == ["", ""]

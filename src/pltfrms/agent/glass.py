@@ -109,7 +109,7 @@ def _may_look(network: GlassNetwork, writer: asyncio.StreamWriter) -> bool:
         return False
     if network.tls is None or network.platform is None:
         return network.tls is None
-    shown = shown_by(writer.get_extra_info("peercert"))
+    shown = shown_by(writer.get_extra_info("ssl_object"))
     allowed = may_look(shown, network.platform())
     if not allowed:
         _log.warning("may not look", client=client[0], shown=shown.uris if shown else ())

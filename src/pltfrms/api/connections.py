@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from pltfrms.api.callers import Caller, CallerKind, Callers
 from pltfrms.api.guarding import CERTIFICATE
 from pltfrms.api.refusals import refusal
+from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.errors import PltfrmsError, TooLargeError, UsageError
 
 HEAD_BYTES_MAX: Final = 16 * 1024
@@ -137,7 +138,7 @@ class Bounded(H11Protocol):
         """Begin; or end at once, if there is no room."""
         super().connection_made(transport)
         self._caller = caller = self._among.caller(transport, self.client)
-        shown = transport.get_extra_info("peercert")  # by TLS, which has verified it
+        shown = shown_by(transport.get_extra_info("ssl_object"))
         self.app_state = {**self.app_state, "caller": caller, CERTIFICATE: shown}
         if self._among.add(self, caller):
             self._expect(WHOLE_SECONDS, "no question")

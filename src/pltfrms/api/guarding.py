@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pltfrms.api.callers import Caller, CallerKind
 from pltfrms.api.refusals import refusal
 from pltfrms.controller.identities import Identities
-from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.errors import ForbiddenError, PltfrmsError
+from pltfrms.model.identity.words import ShownCertificate
 
 CERTIFICATE = "certificate"
 """Of the state of a connection by TLS: what the other end shows, or nothing."""
@@ -39,7 +39,7 @@ class Guarded:
 
     def _judged(self, scope: Scope) -> PltfrmsError | None:
         state: MutableMapping[str, Any] = scope["state"]
-        shown = shown_by(state.get(CERTIFICATE))
+        shown: ShownCertificate | None = state.get(CERTIFICATE)
         method, path = scope["method"], scope["path"]
         try:
             access = self._identities.access(method, path, shown)

@@ -84,7 +84,7 @@ def make_identity(
     signer = Authority(own.platform, own.roots, authority, unix_ms)
     identities = Identities(controller, signer, random)
     tls = server_context(file, lambda why: _log.warning("certificate refused", why=why))
-    asking = client_context(file)
+    asking = client_context(file, identities.why_void)
 
     def follow() -> None:
         load_identity(tls, file)

@@ -43,7 +43,7 @@ from pltfrms.model.identity.words import (
     return_text,
 )
 from pltfrms.model.network.topology import Machine, Platform, Role
-from pltfrms.planner.identity.access import Access, decide_access
+from pltfrms.planner.identity.access import Access, decide_access, why_unsigned, why_void
 from pltfrms.planner.identity.tokens import TOKEN_MS, why_no_join
 
 NONCE_SECONDS: Final = 60.0
@@ -90,6 +90,18 @@ class Identities:
     def access(self, method: str, path: str, shown: ShownCertificate | None) -> Access:
         """Return whether a question is let in; UnavailableError while nobody can say."""
         return decide_access(method, path, shown, self._platform(), self._keys())
+
+    def why_void(self, shown: ShownCertificate) -> str:
+        """Return why a certificate that TLS has verified is of no machine; empty: it is."""
+        try:
+            return why_void(shown, self._platform(), self._keys())
+        except UnavailableError as error:
+            return str(error)
+
+    def signs(self, issuer: str) -> bool:
+        """Return whether an authority is of a controller, as far as that is known."""
+        platform = self._controller.view.last_stored().platform
+        return platform is None or not why_unsigned(issuer, platform)
 
     def _platform(self) -> Platform:
         platform = self._controller.view.last_stored().platform

@@ -67,6 +67,7 @@ class OwnIdentity:
         self._warn(now_ms)
         # One that is not good yet was made by a clock that was wrong.
         due = now_ms >= renewal_at_ms(own.life, own.machine) or not own.life.holds(now_ms)
+        due = due or not self._identities.signs(self._file.issuer())
         key = self._identities.known_key(own.machine)
         if due and self._signer.life and key and key.public_key == public_key:
             made = self._signer.issue(own.request, own.machine, key.joins, controller=True)

@@ -12,14 +12,16 @@ from pltfrms.cli.shared.options import Settings
 from pltfrms.cli.shared.routing import asking_user
 from pltfrms.drivers.controlplane.asking import is_secure
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient, LabInfo, find_lab, running_labs
 from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import Snapshot
 
+_PLACES = Directories()
 LOCAL_CONTROLLER = "unix:/run/pltfrms/controller.sock"
 """Of a controller on this very machine."""
-_STATE = Path("/var/lib/pltfrms")
 
 
 def current_lab(settings: Settings) -> LabClient:
@@ -104,10 +106,28 @@ def _shake_hands() -> Callable[[socket.socket], socket.socket]:
     from pltfrms.drivers.identity.files import IdentityFile  # noqa: PLC0415 - few need it
     from pltfrms.drivers.identity.tls import client_context  # noqa: PLC0415 - as above
     from pltfrms.model.identity.words import controllers_server_name  # noqa: PLC0415 - as above
+    from pltfrms.planner.identity.access import why_unsigned  # noqa: PLC0415 - as above
 
-    file = IdentityFile(_STATE)
-    context, name = client_context(file), controllers_server_name(file.read().platform)
+    file = IdentityFile(_PLACES.state)
+    name, platform = controllers_server_name(file.read().platform), _known_platform()
+    context = client_context(file, lambda shown: why_unsigned(shown.issuer, platform))
     return lambda connection: context.wrap_socket(connection, server_hostname=name)
+
+
+def _known_platform() -> Platform:
+    """Return the platform as this machine knows it: of its target, else of its file.
+
+    Raises:
+        PltfrmsError: it knows none; who answers could be anybody.
+    """
+    from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - few need it
+    from pltfrms.codec import decode  # noqa: PLC0415 - as above
+    from pltfrms.model.running.plan import Target  # noqa: PLC0415 - as above
+
+    try:
+        return decode(Target, (_PLACES.state / "target.json").read_bytes()).platform
+    except (OSError, UsageError):
+        return load_platform(_PLACES.config / "platform.yaml")
 
 
 def look(settings: Settings, *, as_json: bool) -> Snapshot:

@@ -35,6 +35,7 @@ from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.lives import AUTHORITY_MS, EARLY_MS, ROOT_MS, Life, leaf_life
 from pltfrms.model.identity.words import (
     Certified,
+    authority_name,
     controllers_server_name,
     machine_server_name,
     machine_uri,
@@ -81,7 +82,7 @@ def make_authority(root: Pair, passphrase: str, controller: str, now_ms: int) ->
     until = min(life.not_after_ms, now_ms + AUTHORITY_MS)
     since = max(life.not_before_ms, now_ms - EARLY_MS)
     builder = _builder(
-        f"{controller} authority",
+        authority_name(controller),
         own.public_key(),
         Life(not_before_ms=since, not_after_ms=until),
         secrets.randbits(_SERIAL_BITS),

@@ -4,11 +4,13 @@
 that has signed it. OpenSSL skips the first line.
 """
 
+import base64
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pltfrms.drivers.identity.der import read_words
 from pltfrms.drivers.private import make_directory, replace_file
 from pltfrms.errors import UsageError
 from pltfrms.model.identity.lives import Life
@@ -17,6 +19,8 @@ from pltfrms.model.identity.words import IDENTITY_FILE, Certified
 DIRECTORY: Final = "identity"
 """In the directory of a machine's state."""
 _OTHERS: Final = 0o077
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,7 @@ class IdentityFile:
     def key(self) -> str:
         """Return the private key as PEM; UsageError as `read`."""
         text = self._text().partition("\n")[2]
-        return text[: text.index("-----BEGIN CERTIFICATE-----")]
+        return text[: text.index(_BEGIN)]
 
     def write(
         self, key: str, request: str, made: Certified, now_ms: int, joined_by: str = ""
@@ -101,6 +105,19 @@ class IdentityFile:
         if (made.platform, made.machine) != (known.platform, known.machine):
             raise UsageError(f"a certificate for {made.machine}: this is {known.machine}")
         self.write(self.key(), known.request, made, now_ms, known.joined_by)
+
+    def issuer(self) -> str:
+        """Return the name of who has signed the certificate; empty: nobody.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        text = self._text().partition("\n")[2]  # the first line has the roots
+        body = text.partition(_BEGIN)[2].partition(_END)[0]
+        try:
+            return read_words(base64.b64decode(body)).issuer
+        except ValueError:
+            return ""
 
     def changed_at(self) -> int:
         """Return what changes with every change of the file; 0: it is not there."""
