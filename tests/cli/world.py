@@ -43,6 +43,7 @@ from pltfrms.model.running.state import (
     SessionStatus,
     Snapshot,
 )
+from pltfrms.model.services.history import ServiceHistory, ServiceVersion
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.two_people import wanted_sentence
 from pltfrms.specfile import load_platform, load_service
@@ -156,6 +157,8 @@ class FakeController:
     """Steps of every plan that have nothing to do with a change."""
     stored: list[Event] = field(default_factory=list)
     records: list[AuditRecord] = field(default_factory=list)
+    earlier: tuple[ServiceVersion, ...] = ()
+    """Versions of the service, newest first, without the present one."""
     stale_seconds: float = 0.0
     """How long the store has been away."""
     conflict: bool = False
@@ -246,6 +249,13 @@ class FakeController:
         assert by
         self.asked.append(f"delete {name}" + (f": {why}" if why else ""))
         return self._preview()
+
+    def history(self, name: str) -> ServiceHistory:
+        present = self.snapshots[0].service(name)
+        return ServiceHistory(
+            versions=(ServiceVersion(service=present), *self.earlier),
+            problems=("/pltfrms-versions/web/1 cannot be read",) if self.earlier else (),
+        )
 
     def audit(self, after: int, limit: int) -> AuditPage:
         found = [record for record in self.records if record.number > after]

@@ -75,6 +75,7 @@ def make_app(
     _add_error_handlers(app)
     _add_agent_routes(app, operations)
     _add_operator_routes(app, operations)
+    _add_service_routes(app, operations)
     _add_health_routes(app, operations, doors)
     if glass:
         add_glass_routes(app, operations, glass)
@@ -145,14 +146,6 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
         change = await body_of(Change, request)
         return json_of(await operations.apply(change, origin=origin_of(request)))
 
-    @app.delete("/v1/services/{name}")
-    async def delete_service(
-        name: str, request: Request, by: Text = "", why: Text = ""
-    ) -> Response:
-        """Delete a service."""
-        asked = Asked(by=by, why=why, origin=origin_of(request))
-        return json_of(await operations.delete(name, asked))
-
     @app.post("/v1/interventions")
     async def intervene(request: Request) -> Response:
         """Drain, freeze or blackhole, or end it."""
@@ -171,6 +164,21 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
         """Return events after a sequence; with `stale` also while the store is away."""
         found = await operations.events(after, wait_ms, limit, stale=stale)
         return Response(encode(found, tuple[Event, ...]), media_type=JSON)
+
+
+def _add_service_routes(app: FastAPI, operations: Operations) -> None:
+    @app.delete("/v1/services/{name}")
+    async def delete_service(
+        name: str, request: Request, by: Text = "", why: Text = ""
+    ) -> Response:
+        """Delete a service."""
+        asked = Asked(by=by, why=why, origin=origin_of(request))
+        return json_of(await operations.delete(name, asked))
+
+    @app.get("/v1/services/{name}/versions")
+    async def history(name: str) -> Response:
+        """Return the versions of a service that are kept."""
+        return json_of(await operations.history(name))
 
 
 def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:

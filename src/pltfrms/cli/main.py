@@ -28,7 +28,7 @@ ENTRIES = {
         "pltfrms.cli.platform.status", "status", "Show how the platform is, on one screen"
     ),
     "service": Entry(
-        "pltfrms.cli.service.service", "service", "List, show and delete services"
+        "pltfrms.cli.service.service", "service", "List, show, compare and delete services"
     ),
     "network": Entry(
         "pltfrms.cli.network.network",

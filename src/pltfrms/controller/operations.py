@@ -7,6 +7,7 @@ from pltfrms.codec import encode
 from pltfrms.controller.auditing import Asked, AuditLog
 from pltfrms.controller.deciding import decide, work_of
 from pltfrms.controller.heartbeats import Heartbeats
+from pltfrms.controller.history import History, forgotten
 from pltfrms.controller.intervening import Intervening
 from pltfrms.controller.judging import (
     Approved,
@@ -49,6 +50,7 @@ from pltfrms.model.messages.api import (
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.running.plan import Plan, Target
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.history import ServiceHistory
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
@@ -81,6 +83,7 @@ class Operations:
         self._insisting = controller.insisting
         self.records = AuditLog(self._store, self._clock, controller.name)
         self._intervening = Intervening(controller, self.records)
+        self._history = History(self._store)
 
     # ---- agents ----------------------------------------------------------------------------
 
@@ -191,6 +194,11 @@ class Operations:
         """
         return await self._journal.read(after, wait_ms, limit, stale=stale)
 
+    async def history(self, name: str) -> ServiceHistory:
+        """Return the versions of a service that are kept; NotFoundError if there is none."""
+        snapshot = await self._view.linearized()
+        return await self._history.read(snapshot.service(name))
+
     # ---- operators -------------------------------------------------------------------------
 
     async def plan(self, change: Change) -> PlanPreview:
@@ -228,6 +236,7 @@ class Operations:
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, verdicts, change, approved)
             unchanged = conditions(snapshot, approved)
+            await self._history.keep(snapshot.services, outcome.services)
             asked = asked_by(change, approved, origin)
             committed = await self._commit("apply", outcome, unchanged, asked, beside)
             if committed is not None:
@@ -246,7 +255,8 @@ class Operations:
             snapshot = await self._view.linearized()
             outcome = delete_service(snapshot, name)
             unchanged = conditions(snapshot, None)
-            committed = await self._commit("delete", outcome, unchanged, asked)
+            kept = forgotten(snapshot.services[name])
+            committed = await self._commit("delete", outcome, unchanged, asked, kept)
             if committed is not None:
                 return await self._preview(snapshot, outcome, Judgement(), committed)
             return None
@@ -286,7 +296,7 @@ class Operations:
         outcome: Outcome,
         conditions: Sequence[Condition],
         asked: Asked,
-        beside: Sequence[Put] = (),
+        beside: Sequence[Put | Delete] = (),
     ) -> int | None:
         """Store an outcome and tell of it; return the last commit's revision, None if lost."""
         if not outcome.lines:

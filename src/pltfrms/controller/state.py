@@ -13,6 +13,7 @@
                                     keeps it from deciding, mostly nothing
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
+/pltfrms-versions/NAME/NUMBER       ServiceVersion; apart for the same reason
 /pltfrms-seats/MACHINE              SeatRequest; has a lease
 /pltfrms-waiting                    while an operator waits for plans to pause; has a lease
 """
@@ -45,6 +46,7 @@ CONTROLLERS = f"{PREFIX}controllers/"
 _KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
+VERSIONS = "/pltfrms-versions/"
 SEATS = "/pltfrms-seats/"
 IDENTITIES = "/pltfrms-identity/"
 MACHINE_KEYS = f"{IDENTITIES}machines/"
@@ -78,6 +80,11 @@ def number_key(replica: str) -> str:
 def request_key(request: str) -> str:
     """Return the key of a change request."""
     return f"{REQUESTS}{request}"
+
+
+def version_key(service: str, number: int) -> str:
+    """Return the key of an earlier version of a service."""
+    return f"{VERSIONS}{service}/{number:010d}"
 
 
 def audit_key(number: int) -> str:

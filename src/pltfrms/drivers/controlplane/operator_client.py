@@ -51,6 +51,7 @@ from pltfrms.model.messages.requests import (
     Signed,
     Withdrawal,
 )
+from pltfrms.model.services.history import ServiceHistory
 
 TIMEOUT_SECONDS: Final = 10.0
 """How long a question may take, over all controllers."""
@@ -134,6 +135,11 @@ class OperatorClient:
         """Make a change; ConflictError if `change.revision` is not the last one any more."""
         request = self._request("POST", "/v1/apply", body=codec.encode(change), writes=True)
         return self._ask(request, PlanPreview)
+
+    def history(self, name: str) -> ServiceHistory:
+        """Return the versions of a service that are kept; NotFoundError if there is none."""
+        path = f"/v1/services/{quote(name, safe='')}/versions"
+        return self._ask(self._request("GET", path), ServiceHistory)
 
     def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
         """Delete a service; NotFoundError if there is none of that name."""

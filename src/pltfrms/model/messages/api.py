@@ -6,6 +6,7 @@ GET  /v1/snapshot?stale=BOOL -> SnapshotView; with `stale` also while the store 
 POST /v1/plan                Change -> PlanPreview    (changes nothing)
 POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
 DELETE /v1/services/{name}   -> PlanPreview
+GET  /v1/services/{name}/versions -> ServiceHistory
 POST /v1/interventions       InterventionChange -> InterventionReply
 GET  /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL -> list[RouteView]
 GET  /v1/balancers           -> BalancerAnswers, of all edges and nodes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pltfrms.errors import NotFoundError, UsageError
+from pltfrms.errors import UsageError
 from pltfrms.model.messages.api import Change, ChangeLine
 from pltfrms.model.network.homes import home_of, spoken_for, unfit
 from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
@@ -73,11 +73,8 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
     Raises:
         NotFoundError: there is no such service.
     """
-    if name not in snapshot.services:
-        known = ", ".join(sorted(snapshot.services)) or "none"
-        raise NotFoundError(f"there is no service {name!r}; there are: {known}")
-    services = {other: service for other, service in snapshot.services.items() if other != name}
-    service = snapshot.services[name]
+    service = snapshot.service(name)
+    services = {other: each for other, each in snapshot.services.items() if other != name}
     detail = f"gives up {' and '.join(map(str, service.prefixes))}"
     return Outcome(
         lines=(ChangeLine(about=f"service/{name}", action="delete", detail=detail),),

@@ -2,7 +2,6 @@
 
 from ipaddress import ip_network
 
-from pltfrms.errors import NotFoundError
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Allocation, Note
 from pltfrms.model.running.state import Contact, Snapshot
@@ -24,10 +23,7 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
     Raises:
         NotFoundError: there is no such service.
     """
-    service = snapshot.services.get(name)
-    if service is None:
-        known = ", ".join(sorted(snapshot.services)) or "none"
-        raise NotFoundError(f"there is no service {name!r}; there are: {known}")
+    service = snapshot.service(name)
     draft = Draft(snapshot)
     notes = make_plan(snapshot).notes
     wanted = draft.wanted(service)
