@@ -12,6 +12,7 @@ from pltfrms.cli.shared.complete import fault_targets
 from pltfrms.codec import decode
 from pltfrms.model.messages.api import Event, SnapshotView
 from pltfrms.model.network.topology import Role
+from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, FakeController, with_lost
 
@@ -26,6 +27,66 @@ def test_status_is_one_screen_from_one_call(run: Run, controller: FakeController
     for word in ("fra (Frankfurt)", "fra-n1", "198.51.100.0/24 announced by every edge"):
         assert word in result.out
     assert controller.asked.count("snapshot") == 1
+
+
+WEAK = Redundancy(
+    survival=Survival.NOT_SURVIVED,
+    by_subject={"service/web": Survival.NOT_SURVIVED, "store": Survival.NOT_SURVIVED},
+    weaknesses=(
+        Weakness(
+            about="service/web",
+            loss=Loss.DATACENTER,
+            what="fra",
+            survival=Survival.NOT_SURVIVED,
+            why="no other datacenter answers clients",
+        ),
+        Weakness(
+            about="store",
+            loss=Loss.CONTROLLER,
+            survival=Survival.NOT_SURVIVED,
+            why="2 of 3 controllers must live, or nothing is decided",
+        ),
+        Weakness(
+            about="backbone",
+            loss=Loss.LINK,
+            what="fra-e1--ams-e2",
+            survival=Survival.NOT_SURVIVED,
+            why="some datacenters do not reach each other then",
+        ),
+    ),
+)
+
+
+def test_status_begins_with_whether_one_more_failure_is_survived(
+    run: Run, controller: FakeController
+) -> None:
+    def first(survival: Survival, weaknesses: tuple[Weakness, ...] = ()) -> str:
+        controller.redundancy = Redundancy(survival=survival, weaknesses=weaknesses)
+        return run("status").out.splitlines()[0]
+
+    assert first(Survival.SURVIVED, WEAK.weaknesses[2:]) == "one more failure is survived"
+    assert first(Survival.NOT_SURVIVED, WEAK.weaknesses) == (
+        "one more failure is not survived: service/web without datacenter fra; "
+        "store without any controller"
+    )
+    unknown = tuple(replace(each, survival=Survival.NOT_KNOWN) for each in WEAK.weaknesses)
+    many = tuple(replace(unknown[0], about=f"service/s{number}") for number in range(5))
+    assert first(Survival.NOT_KNOWN, many).endswith(
+        "service/s2 without datacenter fra; and 2 more"
+    )
+
+
+def test_redundancy_names_each_weakness_and_who_does_not_say(
+    run: Run, controller: FakeController
+) -> None:
+    controller.redundancy = WEAK
+    result = run("redundancy")
+    assert result.code == 0
+    assert "without datacenter fra" in result.out
+    assert "some datacenters do not reach each other then" in result.out
+    assert decode(Redundancy, run("redundancy", "--json").out) == WEAK
+    controller.redundancy = None
+    assert run("redundancy").code == 5
 
 
 def test_status_says_what_is_only_the_last_known(run: Run, controller: FakeController) -> None:

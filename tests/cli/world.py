@@ -33,6 +33,7 @@ from pltfrms.model.messages.requests import (
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step
+from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import (
     AggregateStatus,
     Contact,
@@ -150,6 +151,7 @@ class FakeController:
     """What `OperatorClient` is to the CLI."""
 
     snapshots: list[Snapshot] = field(default_factory=lambda: [HEALTHY])
+    redundancy: Redundancy | None = None
     """Answered one after the other; the last one for ever."""
     changes: tuple[ChangeLine, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -182,7 +184,12 @@ class FakeController:
         answer = self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
         if self.stale_seconds:
             return known_last(answer, self.stale_seconds)
-        return SnapshotView(controller="fra-c1", snapshot=answer, notes=self.notes)
+        return SnapshotView(
+            controller="fra-c1",
+            snapshot=answer,
+            notes=self.notes,
+            redundancy=self.redundancy,
+        )
 
     def plan(self, change: Change) -> PlanPreview:
         self.planned.append(change)

@@ -1,6 +1,7 @@
 """The HTTP API of a controller, as `pltfrms.model.messages.api` documents it."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from pltfrms.api.metrics import Metrics
 from pltfrms.api.refusals import refusal
 from pltfrms.api.requests import add_request_routes
 from pltfrms.api.shares import Shares
+from pltfrms.api.verdicts import Verdicts
 from pltfrms.codec import decode, encode
 from pltfrms.controller.auditing import Asked
 from pltfrms.controller.identities import Identities
@@ -74,9 +76,10 @@ def make_app(
     app.add_middleware(Lanes, doors=doors)
     _add_error_handlers(app)
     _add_agent_routes(app, operations)
-    _add_operator_routes(app, operations)
+    verdicts = Verdicts(operations)
+    _add_operator_routes(app, operations, verdicts)
     _add_service_routes(app, operations)
-    _add_health_routes(app, operations, doors)
+    _add_health_routes(app, operations, doors, verdicts)
     if glass:
         add_glass_routes(app, operations, glass)
         add_balancer_routes(app, operations, glass)
@@ -125,13 +128,14 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         return Response(answers.text_of(answer), media_type=JSON)
 
 
-def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
+def _add_operator_routes(app: FastAPI, operations: Operations, verdicts: Verdicts) -> None:
     answers = SnapshotAnswers()
 
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
         view = without_passwords(operations.snapshot(stale=stale))
+        view = replace(view, redundancy=await verdicts.of(view))
         text = await answers.text_of(view, operations.controller.aside)
         return Response(text, media_type=JSON)
 
@@ -192,7 +196,9 @@ def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
     return Doors(callers, Shares(controller.clock.monotonic), connections)
 
 
-def _add_health_routes(app: FastAPI, operations: Operations, doors: Doors) -> None:
+def _add_health_routes(
+    app: FastAPI, operations: Operations, doors: Doors, verdicts: Verdicts
+) -> None:
     metrics = Metrics(operations.controller, doors)
 
     @app.get("/healthz")
@@ -213,7 +219,7 @@ def _add_health_routes(app: FastAPI, operations: Operations, doors: Doors) -> No
     @app.get("/metrics")
     async def prometheus() -> Response:
         """Return the metrics in Prometheus' text format."""
-        return Response(metrics.text(), media_type=metrics.media_type)
+        return Response(metrics.text(await verdicts.now()), media_type=metrics.media_type)
 
 
 def _add_error_handlers(app: FastAPI) -> None:

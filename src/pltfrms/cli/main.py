@@ -66,6 +66,11 @@ ENTRIES = {
     "audit": Entry(
         "pltfrms.cli.platform.audit", "audit", "Show what operators did, and prove it"
     ),
+    "redundancy": Entry(
+        "pltfrms.cli.platform.redundant",
+        "redundancy",
+        "Say whether one more failure is survived",
+    ),
     "events": Entry("pltfrms.cli.platform.events", "events", "Show what happened, and why"),
     "schema": Entry(
         "pltfrms.cli.platform.offline", "schema", "Print the JSON Schema of a spec file"

@@ -17,6 +17,7 @@ from pltfrms.model.durations import short_duration
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
 from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import Contact, MachineStatus, Phase, Snapshot
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import Service
@@ -123,6 +124,8 @@ class DatacenterRow:
 class Summary:
     """All of it, with one sentence first."""
 
+    redundancy: Redundancy | None
+    """Whether one more failure is survived; None: nobody says."""
     verdict: str
     fine: bool
     """Every machine in contact, every session up, every replica ready, no problem, no note."""
@@ -163,6 +166,7 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
         for note in view.notes
     )
     return Summary(
+        redundancy=view.redundancy,
         verdict=_verdict(view, managed, services, rolling),
         fine=_fine(managed, services)
         and not (problems or notes or freeze or network.unsettled or failing),

@@ -28,6 +28,7 @@ from pltfrms.model.messages.store import StoreState
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Note, Plan
+from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.services.service import ServiceSpec
 
@@ -200,6 +201,9 @@ class SnapshotView:
     """What keeps other controllers from deciding, by name, as each has said of itself."""
     store: StoreState | None = None
     """How large the store is; None: nobody has looked."""
+    redundancy: Redundancy | None = None
+    """Whether one more failure is survived, as far as `last_known` says; None: the controller
+    does not say."""
 
     @property
     def last_known(self) -> Snapshot:
