@@ -71,8 +71,8 @@ class Door:
         self.local = socket.socket(socket.AF_UNIX)
         self.local.bind(str(directory / "c.sock"))
         operations = Operations(self.controller)
-        doors = doors_of(operations)
-        app = make_app(operations, doors=doors, identities=self.known.identities)
+        self.doors = doors = doors_of(operations)
+        app = make_app(operations, doors=doors, known=self.known)
         config = uvicorn.Config(
             app,
             http=bounded_by(doors.connections),
@@ -80,7 +80,7 @@ class Door:
             access_log=False,
             lifespan="off",
         )
-        self.server = Server(config, self.known.tls)
+        self.server = Server(config, doors, self.known.tls)
 
     @property
     def url(self) -> str:

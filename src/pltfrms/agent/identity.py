@@ -2,6 +2,7 @@
 
 import functools
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from pltfrms.drivers.controlplane.ports import ControlPlane
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.tls import client_context, load_identity, server_context
 from pltfrms.drivers.kept_http import TlsEnd
+from pltfrms.drivers.log import SpareLog
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.words import (
     Certified,
@@ -83,8 +85,9 @@ def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversatio
     latest = _Latest(platform)
     shown = client_context(file, latest.doubt)
     hidden = client_context(file, latest.doubt, stranger=True)
+    said = SpareLog(_log.warning, time.monotonic)
     glass = server_context(
-        file, lambda why: _log.warning("certificate refused", why=why), required=True
+        file, lambda why: said.say("certificate refused", why, why=why), required=True
     )
     ends = _ends(platform, machine, shown)
     known = HttpControlPlane(list(ends), ends)

@@ -22,11 +22,11 @@ from pltfrms.api.lanes import Doors, Lanes
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.refusals import refusal
 from pltfrms.api.requests import add_request_routes
+from pltfrms.api.serving import ControllerIdentity
 from pltfrms.api.shares import Shares
 from pltfrms.api.verdicts import Verdicts
 from pltfrms.codec import decode, encode
 from pltfrms.controller.auditing import Asked
-from pltfrms.controller.identities import Identities
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass.client import Glass
@@ -61,12 +61,12 @@ def make_app(
     glass: Glass | None = None,
     signatures: Signatures | None = None,
     doors: Doors | None = None,
-    identities: Identities | None = None,
+    known: ControllerIdentity | None = None,
 ) -> FastAPI:
     """Return the application that answers for one controller.
 
     Without glass not for routes, and without signatures not for change requests. Who may ask
-    how much, `doors` say; without them, doors of its own. With identities, who comes by TLS
+    how much, `doors` say; without them, doors of its own. With an identity, who comes by TLS
     may ask only what is his.
     """
     app = FastAPI(
@@ -85,9 +85,11 @@ def make_app(
         add_balancer_routes(app, operations, glass)
     if signatures:
         add_request_routes(app, Requests(operations, signatures))
-    if identities:
-        add_identity_routes(app, identities)
-        app.add_middleware(Guarded, identities=identities)
+    if known:
+        add_identity_routes(app, known.identities)
+        app.add_middleware(
+            Guarded, identities=known.identities, shares=doors.shares, said=known.said
+        )
     return app
 
 
