@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pltfrms.cli.service.foreseeing import WhatIfReport
 from pltfrms.cli.shared.complete import fault_targets
 from pltfrms.codec import decode
 from pltfrms.model.messages.api import Event, SnapshotView
@@ -316,3 +317,39 @@ def test_fault_targets_cover_the_platform() -> None:
     assert len([t for t in targets if t.startswith("node/")]) == len(
         PLATFORM.machines_of(Role.NODE)
     )
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_shows_what_is_left_and_changes_nothing(
+    run: Run, controller: FakeController
+) -> None:
+    result = run("what-if", "--lose", "datacenter/fra")
+    assert result.code == 0
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert lines[0].startswith("without fra-c1, fra-e1, fra-e2")
+    assert "web fra 2 2 0 0" in lines
+    assert "web ams 2 2 2 2" in lines
+    assert any("fra: more than half of the datacenter's nodes" in line for line in lines)
+    assert set(controller.asked) == {"snapshot", "close"}
+    found = decode(WhatIfReport, run("what-if", "--lose", "datacenter/fra", "--json").out)
+    assert [each.settled for each in found.foresight.counts] == [0, 2, 2]
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_is_short_where_a_service_has_no_room_left(run: Run) -> None:
+    losses = [word for name in ("fra-n1", "fra-n3") for word in ("--lose", f"node/{name}")]
+    result = run("what-if", *losses)
+    assert result.code == 4
+    assert "short: web has 1 of 2 in fra" in result.out
+    result = run("what-if", "--lose", "node/fra-n9")
+    assert result.code == 2
+    assert "there is no node/fra-n9 to lose: did you mean node/fra-n" in result.err
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_first_lets_a_change_settle(run: Run, tmp_path: Path) -> None:
+    text = (EXAMPLE / "web.yaml").read_text().replace("per_datacenter: 2", "per_datacenter: 3")
+    (tmp_path / "web.yaml").write_text(text)
+    words = ("what-if", "--lose", "datacenter/lon", "--change", str(tmp_path / "web.yaml"))
+    lines = [" ".join(line.split()) for line in run(*words).out.splitlines()]
+    assert "web ams 3 3 3 3" in lines

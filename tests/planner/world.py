@@ -1,6 +1,6 @@
 """A platform in miniature: plans are committed, agents obey, nodes come and go."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.interventions import Drain, Interventions
-from pltfrms.model.running.plan import Place, Plan, Step
+from pltfrms.model.running.plan import Plan
 from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
@@ -19,22 +19,9 @@ from pltfrms.model.running.state import (
 )
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
-from pltfrms.planner.placement.numbers import numbers_left
+from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import make_node, make_platform, make_spec, with_all_ready
-
-
-def execute(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
-    """Return the snapshot after the steps are committed."""
-    allocations = dict(snapshot.allocations)
-    for step in steps:
-        if isinstance(step, Place):
-            allocations[step.allocation.id] = step.allocation
-        else:
-            del allocations[step.allocation.id]
-    numbers = {**snapshot.numbers, **numbers_left(snapshot.numbers, steps)}
-    revision = snapshot.revision + 1
-    return replace(snapshot, allocations=allocations, numbers=numbers, revision=revision)
 
 
 def settle(snapshot: Snapshot) -> Snapshot:
@@ -44,7 +31,7 @@ def settle(snapshot: Snapshot) -> Snapshot:
         steps = make_plan(snapshot).steps
         if not steps:
             return snapshot
-        snapshot = execute(snapshot, steps)
+        snapshot = executed(snapshot, steps)
     raise AssertionError(f"does not converge: {make_plan(snapshot).steps}")
 
 
@@ -110,7 +97,7 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     if what == "plan":
         steps = make_plan(snapshot).steps
         done = len(steps) if random.random() < 0.7 else random.randint(0, len(steps))
-        return execute(snapshot, steps[:done])
+        return executed(snapshot, steps[:done])
     if what == "obey":
         return _obey(snapshot, machine, random)
     if what == "all-obey":

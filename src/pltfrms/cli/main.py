@@ -60,6 +60,9 @@ ENTRIES = {
     "request": Entry(
         "pltfrms.cli.service.request", "request", "List and approve what needs two people"
     ),
+    "what-if": Entry(
+        "pltfrms.cli.service.what_if", "what_if", "Say what would be if something failed"
+    ),
     "explain": Entry(
         "pltfrms.cli.service.explain", "explain", "Say why a service is where it is"
     ),

@@ -254,19 +254,20 @@ def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
 def _show_steps(preview: PlanPreview) -> None:
     """Write the steps of the change, and apart from them what goes on anyway."""
     anyway = preview.under_way
-    for line in _plan_lines(
+    for line in plan_lines(
         [step for step in preview.plan.steps if step not in anyway.steps],
         [note for note in preview.plan.notes if note not in anyway.notes],
     ):
         write_line(line)
-    others = _plan_lines(anyway.steps, anyway.notes)
+    others = plan_lines(anyway.steps, anyway.notes)
     if others:
         click.echo("under way anyway, not because of this change:")
     for line in others:
         write_line(dim(line))
 
 
-def _plan_lines(steps: Sequence[Step], notes: Sequence[Note]) -> list[str]:
+def plan_lines(steps: Sequence[Step], notes: Sequence[Note]) -> list[str]:
+    """Return a line for each step, and for each thing that cannot be done."""
     return [
         *(f"  {step_sentence(step)}" for step in steps),
         *(

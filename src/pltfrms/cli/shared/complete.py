@@ -56,6 +56,14 @@ def complete_faults(snapshot: Snapshot) -> Iterable[str]:
     return fault_targets(snapshot)
 
 
+@_of_snapshot
+def complete_losses(snapshot: Snapshot) -> Iterable[str]:
+    """Complete what `what-if` may lose."""
+    from pltfrms.planner.foresight.losing import loss_words  # noqa: PLC0415 - few need it
+
+    return loss_words(snapshot.platform)
+
+
 def complete_kinds(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[str]:
