@@ -2,6 +2,7 @@
 
 import functools
 import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,11 +125,14 @@ def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
         write_json(made)
         return
     write_line(made.token)
-    click.echo(f"on {name}, within an hour: pltfrms join TOKEN --controller ADDRESS", err=True)
+    click.echo(f"on {name}, within an hour: pltfrms join - --controller ADDRESS", err=True)
 
 
 @click.command(cls=Command)
-@click.argument("token")
+@click.argument("token", default="")
+@click.option(
+    "--token-file", type=_FILE, metavar="FILE", help="Read the token from a file instead."
+)
 @click.option(
     "--controller", "address", required=True, metavar="ADDRESS", help="Any controller."
 )
@@ -136,7 +140,13 @@ def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
 @_places
 @pass_settings
 def join(
-    settings: Settings, token: str, *, address: str, as_json: bool, places: Directories
+    settings: Settings,
+    token: str,
+    *,
+    token_file: Path | None,
+    address: str,
+    as_json: bool,
+    places: Directories,
 ) -> None:
     """Have this machine join a platform.
 
@@ -144,12 +154,16 @@ def join(
     names, so that nobody in between is believed. With a new token it joins again, and the
     older certificate is void. May be repeated, also after it was interrupted.
 
-    Example: pltfrms join fra-n1.SECRET.PIN --controller fd00::c:1
+    `-` reads the token from standard input, or asks for it: words of a command are seen by
+    every user of this machine, and kept in the history of a shell.
+
+    Example: pltfrms join - --controller fd00::c:1
     """
     from pltfrms.cli.machine.joining import join_platform  # noqa: PLC0415 - heavy
     from pltfrms.model.identity.words import JoinToken  # noqa: PLC0415 - as above
 
-    done = join_platform(JoinToken.of(token), address, places, settings.timeout_ms / 1000)
+    known = JoinToken.of(_token(token, token_file))
+    done = join_platform(known, address, places, settings.timeout_ms / 1000)
     _say(done, as_json=as_json, more="start its agent anew: it speaks by TLS from now on")
 
 
@@ -176,6 +190,22 @@ def authority(
     passphrase = _passphrase(passphrase_file, confirm=False)
     done = renew_authority(places.state, root_key, passphrase)
     _say(done, as_json=as_json, more="start its controller anew")
+
+
+def _token(word: str, file: Path | None) -> str:
+    """Return the token as it was said: as a word, in a file, or on standard input."""
+    if bool(word) == bool(file):
+        raise UsageError("say the token once: - for standard input, or --token-file FILE")
+    if file:
+        try:
+            return file.read_text()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from error
+    if word != "-":
+        return word
+    if sys.stdin.isatty():
+        return str(click.prompt("Token", hide_input=True, err=True))
+    return sys.stdin.readline()
 
 
 def _controller(platform: "Platform", name: str) -> str:

@@ -4,6 +4,8 @@ Each step is a file that is replaced at once, and is found by who begins again a
 killed. The identity comes last: with it a machine begins to speak by TLS.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +26,7 @@ from pltfrms.drivers.identity.files import Identity, IdentityFile, private_text
 from pltfrms.drivers.identity.keys import make_key, make_request, pin_of
 from pltfrms.drivers.identity.tls import doubting_context, trusting_context
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.private import make_directory, replace_file
+from pltfrms.drivers.private import PASSED_DIRECTORY, locked, make_directory, replace_file
 from pltfrms.errors import ConflictError, UsageError
 from pltfrms.model.identity.words import (
     Certified,
@@ -59,6 +61,13 @@ def begin(
         ConflictError: this machine is another one already.
         UsageError: the root of an earlier run is there, and the passphrase is another.
     """
+    with _alone(places.state):
+        return _begin(platform, machine, places, root_file, passphrase)
+
+
+def _begin(
+    platform: Platform, machine: str, places: Directories, root_file: Path, passphrase: str
+) -> Joined:
     file = IdentityFile(places.state)
     if file.there:
         own = file.read()
@@ -99,7 +108,13 @@ def join_platform(
         UsageError: who answers is not of the token's platform, or the address is none.
         ForbiddenError: the token does not let it in.
         UnavailableError: nobody answers.
+        ConflictError: another command does the same at this moment.
     """
+    with _alone(places.state):
+        return _join(token, address, places, seconds)
+
+
+def _join(token: JoinToken, address: str, places: Directories, seconds: float) -> Joined:
     file, url = IdentityFile(places.state), endpoint_of(address)
     digest = sha256(token.secret.encode()).hexdigest()
     pending = file.directory / "joining.pem"
@@ -118,6 +133,20 @@ def join_platform(
     file.write(key, request, made, unix_ms(), digest)
     pending.unlink()
     return _joined(file, changed=True)
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Keep other commands from giving this machine an identity meanwhile."""
+    make_directory(state, PASSED_DIRECTORY)
+    with contextlib.ExitStack() as holding:
+        try:
+            holding.enter_context(locked(state, wait=False))
+        except BlockingIOError:
+            raise ConflictError(
+                "another command gives this machine an identity just now; wait for its end"
+            ) from None
+        yield
 
 
 def _usable(file: IdentityFile) -> Identity | None:

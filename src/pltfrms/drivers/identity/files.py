@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pltfrms.drivers.identity.der import read_words
-from pltfrms.drivers.private import make_directory, replace_file
+from pltfrms.drivers.identity.der import CertificateWords, read_words
+from pltfrms.drivers.private import locked, make_directory, replace_file
 from pltfrms.errors import UsageError
 from pltfrms.model.identity.lives import Life
 from pltfrms.model.identity.words import IDENTITY_FILE, Certified
@@ -82,6 +82,12 @@ class IdentityFile:
     ) -> None:
         """Replace the identity, all of it at once; OSError if the disk refuses."""
         make_directory(self.directory)
+        with locked(self.directory):
+            self._write(key, request, made, now_ms, joined_by)
+
+    def _write(
+        self, key: str, request: str, made: Certified, now_ms: int, joined_by: str
+    ) -> None:
         word = Identity(
             platform=made.platform,
             machine=made.machine,
@@ -99,12 +105,19 @@ class IdentityFile:
         """Put a younger certificate of the same key in; OSError if the disk refuses.
 
         Raises:
-            UsageError: it is of another machine.
+            UsageError: it is of another machine, or of another key: somebody has joined
+                again meanwhile.
         """
-        known = self.read()
-        if (made.platform, made.machine) != (known.platform, known.machine):
-            raise UsageError(f"a certificate for {made.machine}: this is {known.machine}")
-        self.write(self.key(), known.request, made, now_ms, known.joined_by)
+        with locked(self.directory):
+            known = self.read()
+            if (made.platform, made.machine) != (known.platform, known.machine):
+                raise UsageError(f"a certificate for {made.machine}: this is {known.machine}")
+            if _words_of(made.chain).public_key != self._words().public_key:
+                raise UsageError(
+                    f"the certificate is for another key than {self.path} has now: has this "
+                    "machine joined again meanwhile? then it needs none; else join again"
+                )
+            self._write(self.key(), known.request, made, now_ms, known.joined_by)
 
     def issuer(self) -> str:
         """Return the name of who has signed the certificate; empty: nobody.
@@ -112,12 +125,10 @@ class IdentityFile:
         Raises:
             UsageError: the file cannot be read.
         """
-        text = self._text().partition("\n")[2]  # the first line has the roots
-        body = text.partition(_BEGIN)[2].partition(_END)[0]
-        try:
-            return read_words(base64.b64decode(body)).issuer
-        except ValueError:
-            return ""
+        return self._words().issuer
+
+    def _words(self) -> CertificateWords:
+        return _words_of(self._text().partition("\n")[2])  # the first line has the roots
 
     def changed_at(self) -> int:
         """Return what changes with every change of the file; 0: it is not there."""
@@ -128,6 +139,15 @@ class IdentityFile:
 
     def _text(self) -> str:
         return private_text(self.path)
+
+
+def _words_of(text: str) -> CertificateWords:
+    """Return what the first certificate of a text (PEM) says."""
+    body = text.partition(_BEGIN)[2].partition(_END)[0]
+    try:
+        return read_words(base64.b64decode(body))
+    except ValueError:
+        return CertificateWords()
 
 
 def private_text(path: Path) -> str:

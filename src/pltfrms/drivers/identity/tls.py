@@ -6,6 +6,7 @@ from typing import cast
 
 from pltfrms.drivers.identity.der import read_words
 from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.private import locked
 from pltfrms.errors import UsageError
 from pltfrms.model.identity.words import ShownCertificate
 
@@ -66,10 +67,14 @@ def doubting_context() -> ssl.SSLContext:
 
 
 def load_identity(context: ssl.SSLContext, identity: IdentityFile) -> None:
-    """Have a context show what the file has now, from the next handshake on; UsageError."""
+    """Have a context show what the file has now, from the next handshake on; UsageError.
+
+    OpenSSL reads it twice, for the certificate and for the key.
+    """
     identity.read()
     try:
-        context.load_cert_chain(identity.path)
+        with locked(identity.directory):
+            context.load_cert_chain(identity.path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{identity.path} cannot be used: {error}; join again") from error
 
