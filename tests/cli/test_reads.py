@@ -353,3 +353,20 @@ def test_what_if_first_lets_a_change_settle(run: Run, tmp_path: Path) -> None:
     words = ("what-if", "--lose", "datacenter/lon", "--change", str(tmp_path / "web.yaml"))
     lines = [" ".join(line.split()) for line in run(*words).out.splitlines()]
     assert "web ams 3 3 3 3" in lines
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_tells_of_each_loss_what_has_no_room(run: Run, tmp_path: Path) -> None:
+    result = run("what-if", "--each")
+    assert (result.code, result.out) == (
+        0,
+        "any one node, and any one datacenter, may be lost: nothing is short\n",
+    )
+    text = (EXAMPLE / "web.yaml").read_text().replace("{per_datacenter: 2}", "{fra: 3}")
+    (tmp_path / "web.yaml").write_text(text)
+    result = run("what-if", "--each", "--change", str(tmp_path / "web.yaml"))
+    assert result.code == 4
+    assert "node/fra-n2" in result.out
+    assert "no other datacenter is to run it" in result.out
+    assert run("what-if").code == 2
+    assert run("what-if", "--each", "--lose", "datacenter/fra").code == 2

@@ -10,12 +10,13 @@ from pltfrms.cli.platform.redundant import redundancy_line
 from pltfrms.cli.service.apply import plan_lines
 from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Settings
-from pltfrms.cli.shared.output import bad, good, paint, write_line, write_table
+from pltfrms.cli.shared.output import bad, good, paint, write_json, write_line, write_table
 from pltfrms.cli.shared.specs import load_lab, load_platform, located
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.network.lab import Lab
-from pltfrms.model.running.foresight import CountForesight, Foresight, RoomForesight
+from pltfrms.model.running.foresight import CountForesight, Foresight, Gap, RoomForesight
 from pltfrms.model.running.state import Snapshot
+from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.foresight.settling import settle
 from pltfrms.planner.foresight.what_if import what_if
 
@@ -51,13 +52,30 @@ def foresee(settings: Settings, losses: tuple[str, ...], change: Path | None) ->
     Raises:
         PltfrmsError: nobody answers, the change is none, or there is nothing of such a name.
     """
+    snapshot = _base(settings, change)
+    found, after = what_if(snapshot, losses)
+    lab = _lab(settings)
+    return WhatIfReport(foresight=found, clients=_moves(snapshot, after, lab) if lab else ())
+
+
+def _base(settings: Settings, change: Path | None) -> Snapshot:
     snapshot = read_view(settings).last_known
     if change:
         with located(change):
             snapshot, _, _ = settle(changed(snapshot, change))
-    found, after = what_if(snapshot, losses)
-    lab = _lab(settings)
-    return WhatIfReport(foresight=found, clients=_moves(snapshot, after, lab) if lab else ())
+    return snapshot
+
+
+def show_gaps(settings: Settings, change: Path | None, *, as_json: bool) -> bool:
+    """Write what is short after any one loss; return whether anything is."""
+    gaps = n_minus_one(_base(settings, change))
+    if as_json:
+        write_json(gaps, tuple[Gap, ...])
+    elif gaps:
+        write_table(("lost", "short", "why"), [(g.lost, bad(g.about), g.why) for g in gaps])
+    else:
+        write_line(good("any one node, and any one datacenter, may be lost: nothing is short"))
+    return bool(gaps)
 
 
 def _lab(settings: Settings) -> Lab | None:

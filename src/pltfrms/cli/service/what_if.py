@@ -16,11 +16,11 @@ _SHORT = 4
     "--lose",
     "losses",
     multiple=True,
-    required=True,
     metavar="KIND/NAME",
     shell_complete=complete_losses,
     help="What fails: datacenter/fra, node/fra-n1, edge/E, controller/C, machine/M, link/A--B.",
 )
+@click.option("--each", is_flag=True, help="Lose each node, and each datacenter, by itself.")
 @click.option(
     "--change",
     type=click.Path(exists=True, path_type=Path),
@@ -30,7 +30,12 @@ _SHORT = 4
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 @pass_settings
 def what_if(
-    settings: Settings, losses: tuple[str, ...], change: Path | None, *, as_json: bool
+    settings: Settings,
+    losses: tuple[str, ...],
+    change: Path | None,
+    *,
+    each: bool,
+    as_json: bool,
 ) -> None:
     """Say what would be if something failed.
 
@@ -41,11 +46,24 @@ def what_if(
     far as it is measured; whether one more failure is survived; and, in a lab, which clients
     are answered elsewhere. Exit code 4 if something is short then.
 
-    Example: pltfrms what-if --lose datacenter/fra --lose node/ams-n1
-    """
-    # The planner takes a while to load.
-    from pltfrms.cli.service.foreseeing import foresee, show  # noqa: PLC0415
+    With --each: which replicas would find no place after the loss of any one node, and which
+    services no other datacenter is to run; nothing but that.
 
+    Example: pltfrms what-if --lose datacenter/fra --lose node/ams-n1
+
+    Does a new spec leave room for a failure: pltfrms what-if --each --change new/
+    """
+    if each == bool(losses):
+        raise click.UsageError(
+            "say what fails: --lose KIND/NAME (as often as you like) or --each"
+        )
+    # The planner takes a while to load.
+    from pltfrms.cli.service.foreseeing import foresee, show, show_gaps  # noqa: PLC0415
+
+    if each:
+        if show_gaps(settings, change, as_json=as_json):
+            click.get_current_context().exit(_SHORT)
+        return
     report = foresee(settings, losses, change)
     if as_json:
         write_json(report)

@@ -55,3 +55,15 @@ class Foresight:
     """Where it is not known whether there is room."""
     redundancy: Redundancy
     """Whether one more failure is survived then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A replica that finds no place, or a service that nobody runs, after one loss."""
+
+    lost: str
+    """`node/fra-n1`, `datacenter/fra`."""
+    about: str
+    """`web.fra.2`, or `service/web`."""
+    why: str
+    """One sentence, with numbers."""
