@@ -54,21 +54,22 @@ ENDLESS = 10.0
 class Door:
     """A controller that answers by TLS on loopback, and plainly on a Unix socket."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, before: "Door | None" = None) -> None:
+        """Begin; or begin again, with the files and the store of `before`."""
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.now_ms = time.time_ns() // 1_000_000
-        self.office = Office(PLATFORM.name, self.now_ms - 100 * DAY_MS)
-        self.office.now_ms = self.now_ms
-        self.file = self.office.identity(directory / "c", "fra-c1", controller=True)
+        self.office: Office = before.office if before else self._office()
+        self.file: IdentityFile = before.file if before else self._identity()
         clock = SystemClock()
-        self.store = MemoryStore(clock)
+        self.store: MemoryStore = before.store if before else MemoryStore(clock)
         random = Random(1)  # noqa: S311 - a test's
         self.controller = Controller(self.store, clock, "fra-c1", PLATFORM, random)
         self.known: ControllerIdentity = make_identity(self.controller, self.file, random)
         self.public = socket.create_server(("127.0.0.1", 0))
         self.port = self.public.getsockname()[1]
         self.local = socket.socket(socket.AF_UNIX)
+        (directory / "c.sock").unlink(missing_ok=True)
         self.local.bind(str(directory / "c.sock"))
         operations = Operations(self.controller)
         self.doors = doors = doors_of(operations)
@@ -81,6 +82,14 @@ class Door:
             lifespan="off",
         )
         self.server = Server(config, doors, self.known.tls)
+
+    def _office(self) -> Office:
+        office = Office(PLATFORM.name, self.now_ms - 100 * DAY_MS)
+        office.now_ms = self.now_ms
+        return office
+
+    def _identity(self) -> IdentityFile:
+        return self.office.identity(self.directory / "c", "fra-c1", controller=True)
 
     @property
     def url(self) -> str:
@@ -149,9 +158,11 @@ class Door:
             return await client.request(method, url, content=body, extensions=extensions)
 
 
-def serve(directory: Path, story: Callable[[Door], Awaitable[None]]) -> None:
-    async def run() -> None:
-        door = Door(directory)
+def serve(
+    directory: Path, story: Callable[[Door], Awaitable[None]], before: Door | None = None
+) -> Door:
+    async def run() -> Door:
+        door = Door(directory, before)
         tasks = [
             asyncio.create_task(door.controller.run()),
             asyncio.create_task(door.known.run()),
@@ -169,5 +180,6 @@ def serve(directory: Path, story: Callable[[Door], Awaitable[None]]) -> None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+        return door
 
-    asyncio.run(run())
+    return asyncio.run(run())

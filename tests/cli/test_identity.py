@@ -106,7 +106,7 @@ def test_what_signs_certificates_is_made_anew_by_the_same_root_only(
     assert file.read() != before
     other = make_root("example", PASSPHRASE, 1_900_000_000_000)
     site.root.write_text(f"{other.key}\n{other.certificate}")
-    assert "its root has another key" in done(words, capsys, 2)
+    assert "that root is not trusted here" in done(words, capsys, 2)
 
 
 KILLER = """

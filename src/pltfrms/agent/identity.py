@@ -14,7 +14,12 @@ from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.controlplane.ports import ControlPlane
 from pltfrms.drivers.identity.files import IdentityFile
-from pltfrms.drivers.identity.tls import client_context, load_identity, server_context
+from pltfrms.drivers.identity.tls import (
+    client_context,
+    load_identity,
+    server_context,
+    trust_roots,
+)
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.log import SpareLog
 from pltfrms.errors import UnavailableError, UsageError
@@ -101,7 +106,7 @@ def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversatio
             plane.use(list(ends), ends)
 
     makers = Makers(known=known, stranger=stranger, signs=latest.signs)
-    certificate = _certificate(file, makers, (shown, glass))
+    certificate = _certificate(file, makers, (shown, glass), (hidden,))
     return Conversations(
         control_plane=known, certificate=certificate, glass=glass, follow=follow
     )
@@ -111,10 +116,13 @@ def _certificate(
     file: IdentityFile,
     makers: Makers,
     shown: tuple[ssl.SSLContext, ...],
+    hidden: tuple[ssl.SSLContext, ...] = (),
 ) -> Certificate:
     def follow() -> None:
         for context in shown:
             load_identity(context, file)
+        for context in hidden:
+            trust_roots(context, file)
 
     return Certificate(file, SystemClock(), makers, _signed, follow)
 

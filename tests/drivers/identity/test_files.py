@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.files import IdentityFile, RootsFile, TrustedRoot
 from pltfrms.drivers.identity.keys import make_key, make_request
 from pltfrms.drivers.identity.tls import client_context, load_identity
 from pltfrms.errors import UsageError
@@ -54,3 +54,19 @@ def test_writers_at_the_same_time_leave_a_key_and_its_own_certificate(tmp_path: 
         thread.join()
     assert problems == []
     load_identity(context, file)
+
+
+def test_who_runs_trusts_a_root_that_was_added_without_a_new_start(tmp_path: Path) -> None:
+    file = OFFICE.identity(tmp_path, "fra-n1")
+    context = client_context(file, lambda _shown: "")
+    seen, own = file.changed_at(), OFFICE.root.certificate
+    other = Office("example", NOW_MS).root.certificate
+    added = [TrustedRoot(since_ms=n, certificate=each) for n, each in enumerate((own, other))]
+    RootsFile(tmp_path).write(added)
+    assert RootsFile(tmp_path).read() == tuple(added)
+    assert file.changed_at() != seen
+    for _ in range(2):
+        load_identity(context, file)
+        assert len(context.get_ca_certs()) == 2
+    file.renew(OFFICE.signer.issue(file.read().request, "fra-n1", 1, controller=False), NOW_MS)
+    assert file.read().roots == own + other, "what an operator has added does not go with it"

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pltfrms.model.network.topology import Platform
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+_NOW = click.option(
+    "--now", "despite", is_flag=True, help="Although some machines may have to join again."
+)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -170,26 +173,74 @@ def join(
 @click.command(cls=Command)
 @click.option("--root-key", type=_FILE, required=True, metavar="FILE", help="The root's key.")
 @_passphrase_option
+@_NOW
 @_JSON
 @_places
 def authority(
     *,
     root_key: Path,
     passphrase_file: Path | None,
+    despite: bool,
     as_json: bool,
     places: Directories,
 ) -> None:
     """Let this controller sign certificates for a year.
 
-    Needs the root's key, which `bootstrap` has written; take it away again afterwards.
+    Needs the root's key, which `bootstrap` has written; take it away again afterwards. A root
+    that was added lately is refused until all machines trust it, but with --now.
 
     Example: pltfrms controller authority --root-key example-root.pem
     """
     from pltfrms.cli.machine.joining import renew_authority  # noqa: PLC0415 - heavy
 
     passphrase = _passphrase(passphrase_file, confirm=False)
-    done = renew_authority(places.state, root_key, passphrase)
+    done = renew_authority(places.state, root_key, passphrase, despite=despite)
     _say(done, as_json=as_json, more="start its controller anew")
+
+
+@click.command(cls=Command)
+@click.option("--add", type=_FILE, metavar="FILE", help="Trust this root; without it, make it.")
+@click.option("--drop", default="", metavar="PIN", help="Trust this root no more.")
+@_passphrase_option
+@_NOW
+@_JSON
+@_places
+def root(
+    *,
+    add: Path | None,
+    drop: str,
+    passphrase_file: Path | None,
+    despite: bool,
+    as_json: bool,
+    places: Directories,
+) -> None:
+    """List the roots that are trusted, add or drop one.
+
+    To have one root take the place of another: add it on each controller; 30 days later make
+    each one's authority by it (`controller authority`); 30 days later drop the old one on each
+    controller. Machines follow by themselves, as they renew their certificates.
+
+    Example: pltfrms controller root --add example-root-2.pem
+    """
+    from pltfrms.cli.machine import rotating  # noqa: PLC0415 - heavy
+    from pltfrms.cli.machine.joining import read_or_make_root  # noqa: PLC0415 - as above
+    from pltfrms.drivers.identity.files import IdentityFile  # noqa: PLC0415 - as above
+
+    if add and drop:
+        raise UsageError("add the new one first, and drop the old one weeks later")
+    if add:
+        own = IdentityFile(places.state).read()
+        passphrase = "" if add.exists() else _passphrase(passphrase_file, confirm=True)
+        made = read_or_make_root(add, own.platform, passphrase)
+        rotating.add_root(places.state, made.certificate)
+    elif drop:
+        rotating.drop_root(places.state, drop, despite=despite)
+    views = rotating.roots_here(places.state)
+    if as_json:
+        write_json(views)
+        return
+    for each in views:
+        write_line(f"{each.pin}{'  signs' if each.signs else ''}")
 
 
 def _token(word: str, file: Path | None) -> str:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pltfrms.cli.machine.rotating import is_known, why_no_authority
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.drivers.identity.authority import (
@@ -20,10 +21,9 @@ from pltfrms.drivers.identity.authority import (
     make_authority,
     make_root,
     pinned_root,
-    read_certificate,
 )
-from pltfrms.drivers.identity.files import Identity, IdentityFile, private_text
-from pltfrms.drivers.identity.keys import make_key, make_request, pin_of
+from pltfrms.drivers.identity.files import Identity, IdentityFile, RootsFile, private_text
+from pltfrms.drivers.identity.keys import make_key, make_request
 from pltfrms.drivers.identity.tls import doubting_context, trusting_context
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, locked, make_directory, replace_file
@@ -73,7 +73,7 @@ def _begin(
         own = file.read()
         _require_same(own.platform, own.machine, platform.name, machine)
         return _joined(file, changed=False)
-    root = _root(root_file, platform.name, passphrase)
+    root = read_or_make_root(root_file, platform.name, passphrase)
     authority = AuthorityFile(places.state)
     make_directory(authority.path.parent)
     authority.write(make_authority(root, passphrase, machine, unix_ms()))
@@ -86,16 +86,22 @@ def _begin(
     return _joined(file, changed=True)
 
 
-def renew_authority(state: Path, root_file: Path, passphrase: str) -> Joined:
+def renew_authority(
+    state: Path, root_file: Path, passphrase: str, *, despite: bool = False
+) -> Joined:
     """Make anew what this controller signs certificates with, for a year.
 
+    `despite`: by a root that some machines do not trust yet.
+
     Raises:
-        UsageError: this machine has no identity, or the root is of another platform.
+        UsageError: this machine has no identity, or the root is not trusted here, or not
+            long enough for all machines to trust it.
     """
-    own = IdentityFile(state).read()
-    root = _read_root(root_file)
-    pinned_root(own.roots, pin_of(read_certificate(root.certificate)))
-    AuthorityFile(state).write(make_authority(root, passphrase, own.machine, unix_ms()))
+    own, root, now_ms = IdentityFile(state).read(), _read_root(root_file), unix_ms()
+    why = why_no_authority(own.roots, RootsFile(state).read(), root.certificate, now_ms)
+    if why and not (despite and is_known(own.roots, root.certificate)):
+        raise UsageError(why)
+    AuthorityFile(state).write(make_authority(root, passphrase, own.machine, now_ms))
     return _joined(IdentityFile(state), changed=True)
 
 
@@ -192,7 +198,8 @@ def _ask(url: str, roots: Roots, token: JoinToken, request: str, seconds: float)
         made = client.post("/v1/identity/join", ask, Certified)
     if (made.platform, made.machine) != (roots.platform, token.machine):
         raise UsageError(f"a certificate for {made.machine} of {made.platform}: not asked for")
-    return replace(made, roots=pinned_root(made.roots, token.pin))
+    pinned_root(made.roots, token.pin)
+    return made  # other roots beside it come from who has shown to be a controller
 
 
 def _pending_key(pending: Path, digest: str) -> str:
@@ -206,7 +213,7 @@ def _pending_key(pending: Path, digest: str) -> str:
     return key
 
 
-def _root(path: Path, platform: str, passphrase: str) -> Pair:
+def read_or_make_root(path: Path, platform: str, passphrase: str) -> Pair:
     """Return the root that an earlier run has made, or make it."""
     if path.exists():
         return _read_root(path)

@@ -69,14 +69,20 @@ def doubting_context() -> ssl.SSLContext:
 def load_identity(context: ssl.SSLContext, identity: IdentityFile) -> None:
     """Have a context show what the file has now, from the next handshake on; UsageError.
 
-    OpenSSL reads it twice, for the certificate and for the key.
+    It trusts roots that are new, too; what it trusted before, until its process ends. OpenSSL
+    reads the file twice, for the certificate and for the key.
     """
-    identity.read()
+    trust_roots(context, identity)
     try:
         with locked(identity.directory):
             context.load_cert_chain(identity.path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{identity.path} cannot be used: {error}; join again") from error
+
+
+def trust_roots(context: ssl.SSLContext, identity: IdentityFile) -> None:
+    """Have a context trust the roots that the file has now, too; UsageError."""
+    context.load_verify_locations(cadata=identity.read().roots)
 
 
 def shown_by(end: ssl.SSLObject | ssl.SSLSocket | None) -> ShownCertificate | None:
