@@ -17,7 +17,7 @@ _BESIDE = ("datacenter/", "backbone")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 @pass_settings
 def redundancy(settings: Settings, *, as_json: bool) -> None:
-    """Say whether one more failure is survived, and if not, which and why.
+    """Say whether one more failure is survived.
 
     One failure is that of an instance, a node, an edge, a fabric, a link, a datacenter or a
     controller, alone. A service survives it if clients of each of its prefixes are still
