@@ -14,6 +14,7 @@ from pltfrms.drivers.identity.authority import AuthorityFile, make_root, read_ce
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import pin_of
 from pltfrms.errors import UsageError
+from pltfrms.model.network.topology import CONTROLLER_PORT
 from tests.cli.world import EXAMPLE
 
 PASSPHRASE = "correct horse"  # noqa: S105 - a test's
@@ -81,6 +82,28 @@ def test_bootstrap_refuses_to_make_another_machine_of_this_one(
     done(site.bootstrap(), capsys)
     assert "is fra-c1 of example already" in done(site.bootstrap("ams-c1"), capsys, 4)
     assert "say which controller" in done(site.bootstrap("fra-n1"), capsys, 2)
+
+
+def test_bootstrap_begins_no_second_store_while_another_controller_answers(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def answers(address: str, port: int, _seconds: float) -> bool:
+        asked.append(address)
+        return port == CONTROLLER_PORT and len(asked) == 2
+
+    monkeypatch.setattr("pltfrms.cli.machine.joining.listens", answers)
+    said = done(site.bootstrap(), capsys, 4)
+    assert "runs already" in said
+    assert "pltfrms machine token fra-c1" in said
+    assert not (site.directory / "etc").exists()
+    assert not site.root.exists()
+    monkeypatch.undo()
+    done(site.bootstrap(), capsys)
+    monkeypatch.setattr("pltfrms.cli.machine.joining.listens", answers)
+    done(site.bootstrap(), capsys)  # it is known here: not asked
+    assert len(asked) == 2
 
 
 def test_a_second_run_with_another_passphrase_says_so(

@@ -26,7 +26,7 @@ class EtcdCluster:
         ports = free_ports(2 * size)
         self.endpoints = tuple(f"http://127.0.0.1:{port}" for port in ports[:size])
         self._peers = tuple(f"http://127.0.0.1:{port}" for port in ports[size:])
-        self._directory = directory
+        self.directory = directory
         self._quota_bytes = quota_bytes
         self._members: list[subprocess.Popen[bytes]] = []
 
@@ -36,7 +36,7 @@ class EtcdCluster:
         deadline = time.monotonic() + 30
         while not all(_healthy(endpoint) for endpoint in self.endpoints):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"etcd has not started, see {self._directory}")
+                raise TimeoutError(f"etcd has not started, see {self.directory}")
             time.sleep(0.05)
 
     def join(self, peer: str) -> None:
@@ -65,7 +65,7 @@ class EtcdCluster:
         client, peer = self.endpoints[number], self._peers[number]
         options = {
             "name": f"m{number}",
-            "data-dir": str(self._directory / f"m{number}"),
+            "data-dir": str(self.directory / f"m{number}"),
             "listen-client-urls": client,
             "advertise-client-urls": client,
             "listen-peer-urls": peer,
@@ -78,7 +78,7 @@ class EtcdCluster:
             "quota-backend-bytes": str(self._quota_bytes),
         }
         command = ["etcd", *(f"--{name}={value}" for name, value in options.items())]
-        with (self._directory / f"m{number}.log").open("wb") as log:
+        with (self.directory / f"m{number}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
 

@@ -8,13 +8,14 @@ from typing import cast
 import pytest
 
 from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.store.data import read_data
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.drivers.store.ports import Delete, Members, Put, Store
 from pltfrms.errors import StoreFullError, UnavailableError
-from pltfrms.model.messages.store import NO_SPACE, StoreLook, StoreMember
+from pltfrms.model.messages.store import NO_SPACE, MemberData, StoreLook, StoreMember
 from tests.contracts.conftest import SMALL_BYTES
 from tests.contracts.etcd import EtcdCluster, free_ports
 
@@ -296,7 +297,8 @@ def test_who_has_just_come_or_gone_is_known_wherever_one_asks(mortal_etcd: EtcdC
             await other.look()
             peer = f"http://127.0.0.1:{free_ports(1)[0]}"
             await insisted(first, lambda: first.add(peer))
-            assert peer in [member.peer for member in await other.agreed()]
+            (agreed,) = await other.agreed()
+            assert peer in [member.peer for member in agreed.members]
             mortal_etcd.kill(0)
             mortal_etcd.kill(1)
             with pytest.raises(UnavailableError, match="no member of the store answers"):
@@ -305,4 +307,43 @@ def test_who_has_just_come_or_gone_is_known_wherever_one_asks(mortal_etcd: EtcdC
             await first.close()
             await other.close()
 
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_members_of_another_store_are_named_and_nothing_else_of_them_is_believed(
+    mortal_etcd: EtcdCluster, small_etcd: EtcdCluster
+) -> None:
+    async def run() -> None:
+        both = EtcdMembers((*mortal_etcd.endpoints, *small_etcd.endpoints[1:]))
+        try:
+            await until_named(both)
+            look = await both.look()
+            assert look.strangers == small_etcd.endpoints[1:]
+            peers = {member.peer for member in look.members}
+            ours, theirs = await both.agreed()
+            assert {member.peer for member in ours.members} == peers
+            assert not peers & {member.peer for member in theirs.members}
+            for number in range(3):  # of those that we have always asked, nobody answers
+                mortal_etcd.kill(number)
+            look = await until_seen(both, lambda seen: not seen.strangers)
+            assert not peers & {member.peer for member in look.members}
+        finally:
+            await both.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_disk_says_whose_data_it_has(mortal_etcd: EtcdCluster) -> None:
+    async def run() -> None:
+        members = EtcdMembers(mortal_etcd.endpoints)
+        try:
+            await until_named(members)
+            (agreed,) = await members.agreed()
+            for member in agreed.members:
+                data = read_data(mortal_etcd.directory / member.name)
+                assert data == MemberData(number=member.number, store=agreed.store)
+        finally:
+            await members.close()
+
+    assert read_data(mortal_etcd.directory) is None
     asyncio.run(asyncio.wait_for(run(), 60))

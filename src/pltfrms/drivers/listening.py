@@ -1,5 +1,6 @@
-"""Sockets to listen on."""
+"""Sockets to listen on, and whether somebody listens."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
@@ -83,3 +84,14 @@ class _Line(socket.socket):
         told, self.on_close = self.on_close, None
         if told:
             told()
+
+
+async def listens(address: str, port: int, seconds: float) -> bool:
+    """Return whether somebody takes a TCP connection at an address within some seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            _reader, writer = await asyncio.open_connection(address, port)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.transport.abort()
+    return True

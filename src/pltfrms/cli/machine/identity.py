@@ -77,17 +77,20 @@ def bootstrap(
     Makes the platform's root, whose key is written encrypted into a file that you take away
     and keep; what this controller signs certificates with; and this machine's own identity.
     The store begins here, with one member; other controllers become members once they run.
-    May be repeated, also after it was interrupted.
+    May be repeated, also after it was interrupted. On a machine that has nothing it is
+    refused while another controller of the platform answers.
 
     Example: pltfrms bootstrap platform.yaml --machine fra-c1
     """
-    from pltfrms.api.member import FIRST_FILE, USED_FILE  # noqa: PLC0415 - heavy
-    from pltfrms.cli.machine.joining import begin  # noqa: PLC0415 - heavy
+    from pltfrms.api.member import FIRST_FILE, USED_FILE, has_begun  # noqa: PLC0415 - heavy
+    from pltfrms.cli.machine.joining import begin, require_first  # noqa: PLC0415 - heavy
     from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - heavy
     from pltfrms.drivers.private import replace_file  # noqa: PLC0415 - as above
 
     platform = load_platform(spec)
     name = _controller(platform, machine)
+    if not has_begun(places):
+        require_first(platform, name)
     path = root_key or Path(f"{platform.name}-root.pem")
     passphrase = _passphrase(passphrase_file, confirm=not path.exists())
     places.config.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ killed. The identity comes last: with it a machine begins to speak by TLS.
 
 import contextlib
 from collections.abc import Iterator
+
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,7 @@ from pltfrms.drivers.identity.authority import (
 from pltfrms.drivers.identity.files import Identity, IdentityFile, RootsFile, private_text
 from pltfrms.drivers.identity.keys import make_key, make_request
 from pltfrms.drivers.identity.tls import doubting_context, trusting_context
+from pltfrms.drivers.listening import listens
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, locked, make_directory, replace_file
 from pltfrms.errors import ConflictError, UsageError
@@ -35,9 +37,10 @@ from pltfrms.model.identity.words import (
     Roots,
     controllers_server_name,
 )
-from pltfrms.model.network.topology import CONTROLLER_PORT, Platform
+from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
 
 _BEGIN = "-----BEGIN CERTIFICATE-----"
+_ANSWER_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,30 @@ class Joined:
     """When its certificate ends; it is renewed before."""
     changed: bool
     """Whether that was done just now."""
+
+
+def require_first(platform: Platform, machine: str) -> None:
+    """Refuse to begin a platform that runs already: it would have a second store.
+
+    Raises:
+        ConflictError: another controller of it answers.
+    """
+    others = [m for m in platform.machines_of(Role.CONTROLLER) if m.name != machine]
+
+    async def ask() -> list[bool]:
+        addresses = (str(platform.loopback6(each)) for each in others)
+        asked = (listens(each, CONTROLLER_PORT, _ANSWER_SECONDS) for each in addresses)
+        return list(await asyncio.gather(*asked))
+
+    found = [each for each, there in zip(others, asyncio.run(ask()), strict=True) if there]
+    if found:
+        names = ", ".join(each.name for each in found)
+        raise ConflictError(
+            f"{platform.name} runs already: {names} answers as its controller. To bring this "
+            f"machine back: on {found[0].name} `pltfrms machine token {machine}`, here "
+            "`pltfrms join TOKEN --controller ADDRESS`; its member of the store is added by "
+            "itself. To begin anew instead, stop those first"
+        )
 
 
 def begin(
