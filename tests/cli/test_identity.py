@@ -89,11 +89,12 @@ def test_bootstrap_begins_no_second_store_while_another_controller_answers(
 ) -> None:
     asked: list[str] = []
 
-    async def answers(address: str, port: int, _seconds: float) -> bool:
-        asked.append(address)
-        return port == CONTROLLER_PORT and len(asked) == 2
+    def answers(addresses: list[str], port: int, _seconds: float) -> tuple[str, ...]:
+        assert port == CONTROLLER_PORT
+        asked.extend(addresses)
+        return tuple(addresses[1:])
 
-    monkeypatch.setattr("pltfrms.cli.machine.joining.listens", answers)
+    monkeypatch.setattr("pltfrms.cli.machine.joining.who_listens", answers)
     said = done(site.bootstrap(), capsys, 4)
     assert "runs already" in said
     assert "pltfrms machine token fra-c1" in said
@@ -101,7 +102,7 @@ def test_bootstrap_begins_no_second_store_while_another_controller_answers(
     assert not site.root.exists()
     monkeypatch.undo()
     done(site.bootstrap(), capsys)
-    monkeypatch.setattr("pltfrms.cli.machine.joining.listens", answers)
+    monkeypatch.setattr("pltfrms.cli.machine.joining.who_listens", answers)
     done(site.bootstrap(), capsys)  # it is known here: not asked
     assert len(asked) == 2
 

@@ -1,6 +1,7 @@
 """A real etcd cluster on loopback, for tests."""
 
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,6 +50,24 @@ class EtcdCluster:
     def kill(self, number: int) -> None:
         self._members[number].kill()
         self._members[number].wait()
+
+    def end(self, number: int) -> None:
+        """End a member as a service manager does: what it knows is on its disk then."""
+        self._members[number].terminate()
+        self._members[number].wait()
+
+    def lose(self, number: int) -> None:
+        """Lose the disk of a member that was killed."""
+        shutil.rmtree(self.directory / f"m{number}")
+
+    def start_again(self, number: int) -> None:
+        """Start a member that was killed, with its data, and wait until it answers."""
+        self._members[number] = self._start_member(number, "existing")
+        deadline = time.monotonic() + 30
+        while not _healthy(self.endpoints[number]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"member {number} has not started, see {self.directory}")
+            time.sleep(0.05)
 
     def freeze(self, number: int) -> None:
         self._members[number].send_signal(signal.SIGSTOP)

@@ -47,6 +47,8 @@ USED_FILE = f"{FIRST_FILE}.used"
 """What the first file is called once there is a store."""
 BEGUN_FILE = "store-begun"
 """In the directory of the state: the store was made. Outlives the data of the member."""
+RECOVERING_FILE = "store-recovering"
+"""Beside it: the store is being recovered here, and is not to be used before that is done."""
 DATA_DIRECTORY = "etcd"
 _TARGET_FILE = "target.json"
 _AGAIN_SECONDS = 1.0
@@ -143,9 +145,13 @@ class MemberPlace:
         """Keep the data of a member that was removed, but not as ours; and what is no data."""
         if not (self.data / "member").exists():
             return
+        self.data.rename(self.place_aside())
+
+    def place_aside(self) -> Path:
+        """Return where data is kept that is not used any more; nothing is there."""
         names = (f"{DATA_DIRECTORY}.old{number or ''}" for number in itertools.count())
         places = (self.data.with_name(name) for name in names)
-        self.data.rename(next(place for place in places if not place.exists()))
+        return next(place for place in places if not place.exists())
 
 
 def has_begun(directories: Directories) -> bool:
@@ -239,6 +245,11 @@ async def find_command(place: MemberPlace) -> tuple[str, ...]:
     Raises:
         UsageError: the files that say how are wrong.
     """
+    if (place.directories.state / RECOVERING_FILE).exists():
+        raise UsageError(
+            "a recovery of the store was begun on this machine, and broke off: run "
+            "`pltfrms recover` again"
+        )
     if not place.others:
         return _alone(place)
     members, store = EtcdMembers(place.others), EtcdStore(place.others)

@@ -99,6 +99,9 @@ ENTRIES = {
     "backup": Entry(
         "pltfrms.cli.machine.backup", "backup", "Keep what is wanted, and put it back"
     ),
+    "recover": Entry(
+        "pltfrms.cli.machine.recover", "recover", "Recover a store that lost its majority"
+    ),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
     "store": Entry(
         "pltfrms.cli.machine.daemons", "store", "Run this machine's member of the store"

@@ -38,6 +38,8 @@ PREFIX = "/pltfrms/"
 PLATFORM_KEY = f"{PREFIX}platform"
 INTERVENTIONS_KEY = f"{PREFIX}interventions"
 COMMIT_KEY = f"{PREFIX}commit"
+RECOVERING_KEY = f"{PREFIX}recovering"
+"""While it is there no controller decides: the store lost its majority, and was recovered."""
 SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 NUMBERS = f"{PREFIX}numbers/"
@@ -269,7 +271,7 @@ class Reader:
         allocations = self._words(of[ALLOCATIONS], ALLOCATIONS, "", Allocation, problems)
         numbers = self._words(of[NUMBERS], NUMBERS, "", LastNumber, problems)
         statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
-        problems |= {key: f"{key} is of a kind not known here" for key in _odd(entries, of)}
+        problems |= {key: _why_odd(key) for key in _odd(entries, of)}
         return Stored(
             revision=listing.revision,
             commit=commit.mod_revision if commit else 0,
@@ -365,6 +367,15 @@ def _odd(
         for entry in entries:
             if entry.key not in single and not entry.key.startswith(_KINDS):
                 yield entry.key
+
+
+def _why_odd(key: str) -> str:
+    if key == RECOVERING_KEY:
+        return (
+            "the store was recovered, and it is to be seen first what machines have heard: "
+            "run `pltfrms recover` again, there"
+        )
+    return f"{key} is of a kind not known here"
 
 
 def _entry_of(entries: tuple[KeyValue, ...], key: str) -> KeyValue | None:

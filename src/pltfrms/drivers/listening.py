@@ -1,9 +1,9 @@
 """Sockets to listen on, and whether somebody listens."""
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, Self
 
 HANDSHAKE_SECONDS: Final = 5.0
@@ -86,12 +86,16 @@ class _Line(socket.socket):
             told()
 
 
-async def listens(address: str, port: int, seconds: float) -> bool:
-    """Return whether somebody takes a TCP connection at an address within some seconds."""
-    try:
-        async with asyncio.timeout(seconds):
-            _reader, writer = await asyncio.open_connection(address, port)
-    except OSError:  # TimeoutError is one
-        return False
-    writer.transport.abort()
-    return True
+def who_listens(addresses: Sequence[str], port: int, seconds: float) -> tuple[str, ...]:
+    """Return the addresses at which somebody takes a TCP connection within some seconds."""
+
+    def listens(address: str) -> bool:
+        try:
+            socket.create_connection((address, port), seconds).close()
+        except OSError:  # TimeoutError is one
+            return False
+        return True
+
+    with ThreadPoolExecutor(max_workers=len(addresses) or 1) as pool:
+        found = pool.map(listens, addresses)
+        return tuple(each for each, there in zip(addresses, found, strict=True) if there)

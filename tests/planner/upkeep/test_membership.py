@@ -95,7 +95,7 @@ def test_a_learner_that_stays_away_makes_room_for_others() -> None:
 
 
 def test_a_learner_has_time_while_it_comes_further() -> None:
-    past, now = Past(since=0.0), 0.0
+    past, now, seen = Past(since=0.0), 0.0, look(LEADER)
     for index in range(0, 3000, 100):
         seen = look(LEADER, member("b", learner=True, index=index))
         past, now = past.seen(seen, now), now + LEARNER_SECONDS - 1

@@ -6,7 +6,6 @@ killed. The identity comes last: with it a machine begins to speak by TLS.
 
 import contextlib
 from collections.abc import Iterator
-
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +25,7 @@ from pltfrms.drivers.identity.authority import (
 from pltfrms.drivers.identity.files import Identity, IdentityFile, RootsFile, private_text
 from pltfrms.drivers.identity.keys import make_key, make_request
 from pltfrms.drivers.identity.tls import doubting_context, trusting_context
-from pltfrms.drivers.listening import listens
+from pltfrms.drivers.listening import who_listens
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, locked, make_directory, replace_file
 from pltfrms.errors import ConflictError, UsageError
@@ -61,19 +60,16 @@ def require_first(platform: Platform, machine: str) -> None:
     Raises:
         ConflictError: another controller of it answers.
     """
-    others = [m for m in platform.machines_of(Role.CONTROLLER) if m.name != machine]
-
-    async def ask() -> list[bool]:
-        addresses = (str(platform.loopback6(each)) for each in others)
-        asked = (listens(each, CONTROLLER_PORT, _ANSWER_SECONDS) for each in addresses)
-        return list(await asyncio.gather(*asked))
-
-    found = [each for each, there in zip(others, asyncio.run(ask()), strict=True) if there]
+    others = {
+        str(platform.loopback6(each)): each.name
+        for each in platform.machines_of(Role.CONTROLLER)
+        if each.name != machine
+    }
+    found = [others[at] for at in who_listens([*others], CONTROLLER_PORT, _ANSWER_SECONDS)]
     if found:
-        names = ", ".join(each.name for each in found)
         raise ConflictError(
-            f"{platform.name} runs already: {names} answers as its controller. To bring this "
-            f"machine back: on {found[0].name} `pltfrms machine token {machine}`, here "
+            f"{platform.name} runs already: {', '.join(found)} answers as its controller. To "
+            f"bring this machine back: on {found[0]} `pltfrms machine token {machine}`, here "
             "`pltfrms join TOKEN --controller ADDRESS`; its member of the store is added by "
             "itself. To begin anew instead, stop those first"
         )

@@ -6,6 +6,7 @@ CRC-32C (RFC 3720, B.4) of all data up to there; the first record says how it be
 one has the numbers of member and store (etcd: `wal/decoder.go`, the same in 3.4 and 3.5).
 """
 
+import fcntl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,6 +37,22 @@ def read_data(directory: Path) -> MemberData | None:
         return _metadata(head)
     except IndexError:
         return MemberData()
+
+
+def in_use(directory: Path) -> bool:
+    """Return whether an etcd runs with the data of a directory.
+
+    Raises:
+        OSError: that cannot be read.
+    """
+    try:
+        with (directory / "member" / "snap" / "db").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def _metadata(head: bytes) -> MemberData:
