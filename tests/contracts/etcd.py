@@ -23,12 +23,15 @@ def free_ports(count: int) -> list[int]:
 class EtcdCluster:
     """Three members; any can be killed, frozen and thawed."""
 
-    def __init__(self, directory: Path, size: int = 3, quota_bytes: int = 0) -> None:
+    def __init__(
+        self, directory: Path, size: int = 3, quota_bytes: int = 0, program: str = "etcd"
+    ) -> None:
         ports = free_ports(2 * size)
         self.endpoints = tuple(f"http://127.0.0.1:{port}" for port in ports[:size])
         self._peers = tuple(f"http://127.0.0.1:{port}" for port in ports[size:])
         self.directory = directory
         self._quota_bytes = quota_bytes
+        self._program = program
         self._members: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -96,7 +99,7 @@ class EtcdCluster:
             "logger": "zap",
             "quota-backend-bytes": str(self._quota_bytes),
         }
-        command = ["etcd", *(f"--{name}={value}" for name, value in options.items())]
+        command = [self._program, *(f"--{name}={value}" for name, value in options.items())]
         with (self.directory / f"m{number}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 

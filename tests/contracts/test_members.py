@@ -1,7 +1,7 @@
 """What the members of every store promise: the same tests against memory and real etcd."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -16,7 +16,7 @@ from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.drivers.store.ports import Delete, Members, Put, Store
 from pltfrms.errors import StoreFullError, UnavailableError
 from pltfrms.model.messages.store import NO_SPACE, MemberData, StoreLook, StoreMember
-from tests.contracts.conftest import SMALL_BYTES
+from tests.contracts.conftest import PROGRAMS, SMALL_BYTES, cluster, program_of
 from tests.contracts.etcd import EtcdCluster, free_ports
 
 Scenario = Callable[[Store, Members], Awaitable[None]]
@@ -47,15 +47,31 @@ async def opened(cluster: EtcdCluster | None) -> AsyncIterator[tuple[Store, Memb
         await members.close()
 
 
-@pytest.fixture(params=["memory", "etcd"])
-def check(request: pytest.FixtureRequest) -> Check:
+@pytest.fixture(params=PROGRAMS)
+def mortal_etcd(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EtcdCluster]:
+    """A cluster of one's own, to break."""
+    yield from cluster(tmp_path_factory, program=program_of(request, request.param))
+
+
+@pytest.fixture(params=["memory", *PROGRAMS])
+def some(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EtcdCluster | None]:
+    """A cluster that has room for 8 MiB; None: the one in memory."""
+    if request.param == "memory":
+        yield None
+    else:
+        yield from cluster(tmp_path_factory, SMALL_BYTES, program_of(request, request.param))
+
+
+@pytest.fixture
+def check(some: EtcdCluster | None) -> Check:
     """Run a scenario with a store of three members that has room for 8 MiB."""
-    cluster = None
-    if request.param == "etcd":
-        cluster = cast("EtcdCluster", request.getfixturevalue("small_etcd"))
 
     async def run(scenario: Scenario) -> None:
-        async with opened(cluster) as (store, members), asyncio.timeout(60):
+        async with opened(some) as (store, members), asyncio.timeout(60):
             await until_named(members)
             await scenario(store, members)
 
@@ -236,11 +252,7 @@ def test_a_member_that_does_not_answer_is_named(mortal_etcd: EtcdCluster) -> Non
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("real", [False, True])
-def test_members_come_as_learners_get_a_vote_and_go(
-    request: pytest.FixtureRequest, *, real: bool
-) -> None:
-    cluster = cast("EtcdCluster", request.getfixturevalue("mortal_etcd")) if real else None
+def test_members_come_as_learners_get_a_vote_and_go(some: EtcdCluster | None) -> None:
     peer = f"http://127.0.0.1:{free_ports(1)[0]}"
 
     async def scenario(store: Store, members: Members) -> None:
@@ -252,8 +264,8 @@ def test_members_come_as_learners_get_a_vote_and_go(
         assert (added.peer, added.started, bool(added.trouble)) == (peer, False, True)
         with pytest.raises(UnavailableError):
             await members.promote(added.number)
-        if cluster:
-            cluster.join(peer)
+        if some:
+            some.join(peer)
         else:
             cast("MemoryMembers", members).begin(peer, "m3")
         look = await until_seen(
@@ -273,7 +285,7 @@ def test_members_come_as_learners_get_a_vote_and_go(
         assert [entry.key for entry in (await store.list("/")).entries] == ["/a"]
 
     async def run() -> None:
-        async with opened(cluster) as (store, members), asyncio.timeout(60):
+        async with opened(some) as (store, members), asyncio.timeout(60):
             await scenario(store, members)
 
     asyncio.run(run())

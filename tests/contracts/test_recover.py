@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,7 @@ from pltfrms.drivers.store.ports import Put, Store
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.model.network.topology import ETCD_PEER_PORT, Role
 from pltfrms.model.running.state import MachineStatus
+from tests.contracts.conftest import PROGRAMS, cluster, program_of
 from tests.contracts.etcd import EtcdCluster
 from tests.contracts.test_members import until_seen
 from tests.strategies import make_platform
@@ -41,6 +42,19 @@ PLATFORM = make_platform({"ams": 1, "fra": 1, "lon": 1})
 ME = PLATFORM.machines_of(Role.CONTROLLER)[0].name
 NODE = "ams-n1"
 Endpoints = tuple[str, ...]
+
+
+@pytest.fixture(params=PROGRAMS)
+def mortal_etcd(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[EtcdCluster]:
+    """Three members; `etcd` is the same program."""
+    program = program_of(request, request.param)
+    if "/" in program:
+        monkeypatch.setenv("PATH", f"{Path(program).parent}:{os.environ['PATH']}")
+    yield from cluster(tmp_path_factory, program=program)
 
 
 @pytest.fixture
