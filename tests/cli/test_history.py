@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from pltfrms.model.services.history import ServiceVersion
+from pltfrms.model.messages.api import ServiceVersion
 from pltfrms.specfile import load_service
 from tests.cli.conftest import Run
 from tests.cli.world import HEALTHY, WEB, FakeController

@@ -16,6 +16,9 @@ from pltfrms.model.messages.api import (
     InterventionChange,
     InterventionReply,
     PlanPreview,
+    RolloutChange,
+    ServiceHistory,
+    ServiceVersion,
     SnapshotView,
 )
 from pltfrms.model.messages.audit import AuditHead, AuditPage, AuditRecord, record_hash
@@ -44,7 +47,6 @@ from pltfrms.model.running.state import (
     SessionStatus,
     Snapshot,
 )
-from pltfrms.model.services.history import ServiceHistory, ServiceVersion
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.two_people import wanted_sentence
 from pltfrms.specfile import load_platform, load_service
@@ -255,6 +257,11 @@ class FakeController:
     def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
         assert by
         self.asked.append(f"delete {name}" + (f": {why}" if why else ""))
+        return self._preview()
+
+    def change_rollout(self, change: RolloutChange) -> PlanPreview:
+        assert change.by
+        self.asked.append(f"{change.verb} {change.service}: {change.why}")
         return self._preview()
 
     def history(self, name: str) -> ServiceHistory:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from pltfrms.controller.history import VERSIONS_KEPT
 from pltfrms.controller.state import VERSIONS, version_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.model.messages.api import Change
-from pltfrms.model.services.history import VERSIONS_KEPT
 from pltfrms.model.services.service import ServiceSpec
 from tests.controller.cluster import Cluster
 from tests.controller.test_network import simulate

@@ -19,19 +19,24 @@ from pltfrms.model.running.state import (
 )
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
-from pltfrms.planner.foresight.settling import executed
+from pltfrms.planner.foresight.settling import advanced, executed, rolled
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import make_node, make_platform, make_spec, with_all_ready
 
 
+def advance(snapshot: Snapshot) -> Snapshot:
+    """Do what is planned, or let a bake end; the same one if nothing is left."""
+    return advanced(snapshot, make_plan(snapshot))
+
+
 def settle(snapshot: Snapshot) -> Snapshot:
     """Plan, commit and obey until nothing is left to do; fail if it never ends."""
-    for _ in range(300):
+    for _ in range(600):
         snapshot = with_all_ready(snapshot)
-        steps = make_plan(snapshot).steps
-        if not steps:
+        after = advance(snapshot)
+        if after == snapshot:
             return snapshot
-        snapshot = executed(snapshot, steps)
+        snapshot = after
     raise AssertionError(f"does not converge: {make_plan(snapshot).steps}")
 
 
@@ -95,9 +100,7 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     if what == "heal":
         return heal(snapshot)
     if what == "plan":
-        steps = make_plan(snapshot).steps
-        done = len(steps) if random.random() < 0.7 else random.randint(0, len(steps))
-        return executed(snapshot, steps[:done])
+        return _planned(snapshot, random)
     if what == "obey":
         return _obey(snapshot, machine, random)
     if what == "all-obey":
@@ -105,10 +108,19 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     return _operate(_drained(snapshot, what, random), what, random)
 
 
+def _planned(snapshot: Snapshot, random: Random) -> Snapshot:
+    plan = make_plan(snapshot)
+    if plan.rollouts:
+        return rolled(snapshot, plan.rollouts[: random.randint(0, len(plan.rollouts))])
+    steps = plan.steps
+    done = len(steps) if random.random() < 0.7 else random.randint(0, len(steps))
+    return executed(snapshot, steps[:done])
+
+
 def _drained(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     """End the drain of a node, or begin one, now or later, for ever or for a while."""
     if what == "time":
-        return replace(snapshot, now_ms=snapshot.now_ms + random.choice((1, 1000)))
+        return replace(snapshot, now_ms=snapshot.now_ms + random.choice((1, 1000, 11_000)))
     if what != "drain-node":
         return snapshot
     node = random.choice(snapshot.platform.machines).name

@@ -15,7 +15,9 @@ from pltfrms.model.services.service import (
     EgressRule,
     Probe,
     ProbeKind,
+    RolloutSpec,
     ServiceSpec,
+    Stage,
 )
 from pltfrms.specfile import load_service, service_text
 from tests.strategies import make_spec
@@ -51,6 +53,14 @@ def test_every_field_is_written() -> None:
         weight=7,
         drain_ms=1500,
         ports=("80/tcp", "53/udp"),
+        rollout=RolloutSpec(
+            stages=(
+                Stage(datacenters=("fra",), replicas=1),
+                Stage(datacenters=("fra", "ams")),
+            ),
+            bake_ms=0,
+            parallel=2,
+        ),
         aggregates=("198.51.100.0/24",),
         egress=Egress(
             mode=EgressMode.OWN,

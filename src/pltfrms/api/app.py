@@ -43,6 +43,7 @@ from pltfrms.model.messages.api import (
     Event,
     Heartbeat,
     InterventionChange,
+    RolloutChange,
     UnreadHeartbeat,
 )
 
@@ -180,6 +181,12 @@ def _add_service_routes(app: FastAPI, operations: Operations) -> None:
         """Delete a service."""
         asked = Asked(by=by, why=why, origin=origin_of(request))
         return json_of(await operations.delete(name, asked))
+
+    @app.post("/v1/rollouts")
+    async def change_rollout(request: Request) -> Response:
+        """Pause, resume, promote, abort or undo a rollout."""
+        change = await body_of(RolloutChange, request)
+        return json_of(await operations.change_rollout(change, origin_of(request)))
 
     @app.get("/v1/services/{name}/versions")
     async def history(name: str) -> Response:

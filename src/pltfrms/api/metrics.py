@@ -14,6 +14,7 @@ from pltfrms.controller.loop import Controller
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import RolloutState
 
 
 class Metrics:
@@ -63,6 +64,10 @@ class _Collector(Collector):
         if self.verdict:
             yield from _redundancy(self.verdict)
         yield from network_metrics(snapshot, self._controller.clock.unix_ms())
+        rollouts = [each.rollout for each in snapshot.services.values() if each.rollout]
+        states = Counter({state.value: 0 for state in RolloutState})
+        states.update(each.state.value for each in rollouts)
+        yield _gauges("rollouts", "Services by their last rollout.", "state", states)
         notes = Counter(note.reason.value for note in self._controller.notes)
         yield _gauges("notes", "What cannot be done now.", "reason", notes)
 
@@ -105,6 +110,12 @@ class _Collector(Collector):
         for reason, count in sorted(counters.steps.items()):
             steps.add_metric([reason.value], count)
         yield steps
+        rollouts = CounterMetricFamily(
+            "pltfrms_rollout_steps", "What became of rollouts.", labels=["reason"]
+        )
+        for reason, count in sorted(counters.rollouts.items()):
+            rollouts.add_metric([reason.value], count)
+        yield rollouts
         for name, text, value in (
             ("commits", "Committed batches of plans.", counters.commits),
             ("plans", "Plans made: there was something new to plan.", counters.plans),

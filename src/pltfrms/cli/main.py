@@ -30,6 +30,9 @@ ENTRIES = {
     "service": Entry(
         "pltfrms.cli.service.service", "service", "List, show, compare and delete services"
     ),
+    "rollout": Entry(
+        "pltfrms.cli.service.rollout", "rollout", "Watch, pause, end and undo rollouts"
+    ),
     "network": Entry(
         "pltfrms.cli.network.network",
         "network",
@@ -111,7 +114,8 @@ ENTRIES = {
 EPILOG = """\b
 Exit codes: 0 done or nothing to do, 2 wrong words or spec, 3 changes pending (plan),
             4 conflict, a guard forbids it, or something to do (doctor),
-            5 somebody does not answer, 70 a bug of ours.
+            5 somebody does not answer, 6 a new version went back (apply --wait),
+            70 a bug of ours.
 The options above may stand before or after a command."""
 
 

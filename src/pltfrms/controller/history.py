@@ -1,14 +1,18 @@
 """Keeps what services were, before something else takes its place."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from pltfrms.codec import encode
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.state import VERSIONS, version_key
 from pltfrms.drivers.store.ports import Delete, Put, Store
 from pltfrms.drivers.store.transaction import batches
-from pltfrms.model.services.history import VERSIONS_KEPT, ServiceHistory, ServiceVersion
+from pltfrms.model.messages.api import ServiceHistory, ServiceVersion
 from pltfrms.model.services.service import Service
+
+VERSIONS_KEPT: Final = 20
+"""Of each service, the present one among them."""
 
 
 class History:
@@ -59,6 +63,6 @@ class History:
 
 def forgotten(service: Service) -> list[Delete]:
     """Return the writes that drop all that is kept of a service."""
-    first = max(1, service.version - VERSIONS_KEPT)
-    numbers = range(first, service.version + 1)
+    last = max(service.version, service.last_version)
+    numbers = range(max(1, last - VERSIONS_KEPT), last + 1)
     return [Delete(key=version_key(service.name, number)) for number in numbers]

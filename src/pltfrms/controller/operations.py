@@ -44,14 +44,18 @@ from pltfrms.model.messages.api import (
     InterventionChange,
     InterventionReply,
     PlanPreview,
+    RolloutChange,
+    RolloutVerb,
+    ServiceHistory,
     SnapshotView,
     UnreadHeartbeat,
 )
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.running.plan import Plan, Target
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.history import ServiceHistory
+from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
+from pltfrms.planner.changes.rollouts import change_rollout
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
@@ -268,6 +272,49 @@ class Operations:
     ) -> InterventionReply:
         """Drain, freeze or blackhole, or end it; see `Intervening.take` for the errors."""
         return await self._intervening.take(change, approved, origin)
+
+    async def change_rollout(self, change: RolloutChange, origin: str = "") -> PlanPreview:
+        """Pause, resume, promote, abort or undo a rollout.
+
+        Raises:
+            NotFoundError: there is no such service.
+            ConflictError: nothing of it is under way, it is so already, or nothing is kept
+                that it could go back to.
+        """
+        snapshot = await self._view.linearized()
+        service = snapshot.service(change.service)
+        if change.verb is RolloutVerb.UNDO:
+            if service.rolling is None:
+                return await self._undo(change, service, origin)
+            change = replace(change, verb=RolloutVerb.ABORT)
+
+        async def attempt() -> PlanPreview | None:
+            snapshot = await self._view.linearized()
+            outcome = change_rollout(snapshot, change)
+            await self._history.keep(snapshot.services, outcome.services)
+            asked = Asked(by=change.by, why=change.why, origin=origin)
+            what = f"rollout {change.verb}"
+            unchanged = conditions(snapshot, None)
+            committed = await self._commit(what, outcome, unchanged, asked)
+            if committed is None:
+                return None
+            return await self._preview(snapshot, outcome, Judgement(), committed)
+
+        return await self._insisting.until_done(attempt)
+
+    async def _undo(self, change: RolloutChange, service: Service, origin: str) -> PlanPreview:
+        """Go to the last version that did not fail, as a new one."""
+        history = await self._history.read(service)
+        failed = {each.version for each in service.failed}
+        before = [
+            each.service.spec
+            for each in history.versions[1:]
+            if each.service.version not in failed
+        ]
+        if not before:
+            raise ConflictError(f"no earlier version of {service.name} is kept")
+        again = Change(services=(before[0],), by=change.by, why=change.why or "undo")
+        return await self.apply(again, origin=origin)
 
     async def audit(self, after: int, limit: int) -> AuditPage:
         """Return what operators did, by records with numbers > `after`."""

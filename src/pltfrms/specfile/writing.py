@@ -9,8 +9,10 @@ from pltfrms.model.services.service import (
     EgressRule,
     Probe,
     ProbeKind,
+    RolloutSpec,
     Run,
     ServiceSpec,
+    Stage,
 )
 
 _DEFAULT: Final = ServiceSpec(
@@ -47,6 +49,8 @@ def _lines(spec: ServiceSpec) -> Iterator[str]:
     if spec.drain_ms != _DEFAULT.drain_ms:
         yield f"drain: {_time(spec.drain_ms)}"
     yield f"probe: {_flow(_probe(spec.probe))}"
+    if spec.rollout is not None:
+        yield f"rollout: {_flow(_rollout(spec.rollout))}"
 
 
 def _run(run: Run) -> Iterator[str]:
@@ -107,6 +111,19 @@ def _probe(probe: Probe) -> Iterator[tuple[str, str]]:
             yield field, str(getattr(probe, field))
     if probe.grace_ms != usual.grace_ms:
         yield "grace", _time(probe.grace_ms)
+
+
+def _rollout(rollout: RolloutSpec) -> Iterator[tuple[str, str]]:
+    if rollout.stages:
+        yield "stages", f"[{', '.join(_flow(_stage(each)) for each in rollout.stages)}]"
+    yield "bake", _time(rollout.bake_ms)
+    yield "parallel", str(rollout.parallel)
+
+
+def _stage(stage: Stage) -> Iterator[tuple[str, str]]:
+    yield "datacenters", _list(stage.datacenters)
+    if stage.replicas:
+        yield "replicas", str(stage.replicas)
 
 
 def _egress(egress: Egress) -> str:

@@ -18,7 +18,7 @@ from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.plan import make_plan
-from tests.planner.world import settle
+from tests.planner.world import advance, settle
 from tests.strategies import (
     make_allocation,
     make_platform,
@@ -152,10 +152,10 @@ def newer(snapshot: Snapshot) -> Snapshot:
 def test_rollout_goes_one_by_one_the_new_one_first() -> None:
     snapshot = newer(two_on_three())
     transcript = []
-    for _ in range(6):
+    for _ in range(12):
         plan = make_plan(snapshot)
         transcript += [line.rsplit(" ", 2)[0] + " " + line.split()[-1] for line in told(plan)]
-        snapshot = with_all_ready(executed(snapshot, plan.steps))
+        snapshot = with_all_ready(advance(snapshot))
     assert transcript == [
         "start web.fra.1-2 new-version",
         "stop web.fra.1-1 replacement-ready",

@@ -28,8 +28,8 @@ from pltfrms.cli.shared.output import (
 )
 from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.errors import NotFoundError
+from pltfrms.model.messages.api import ServiceVersion
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.history import ServiceVersion
 from pltfrms.model.services.service import Service
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")

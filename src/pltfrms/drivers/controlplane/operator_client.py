@@ -41,6 +41,8 @@ from pltfrms.model.messages.api import (
     InterventionChange,
     InterventionReply,
     PlanPreview,
+    RolloutChange,
+    ServiceHistory,
     SnapshotView,
 )
 from pltfrms.model.messages.audit import AuditPage
@@ -51,7 +53,6 @@ from pltfrms.model.messages.requests import (
     Signed,
     Withdrawal,
 )
-from pltfrms.model.services.history import ServiceHistory
 
 TIMEOUT_SECONDS: Final = 10.0
 """How long a question may take, over all controllers."""
@@ -140,6 +141,12 @@ class OperatorClient:
         """Return the versions of a service that are kept; NotFoundError if there is none."""
         path = f"/v1/services/{quote(name, safe='')}/versions"
         return self._ask(self._request("GET", path), ServiceHistory)
+
+    def change_rollout(self, change: RolloutChange) -> PlanPreview:
+        """Pause, resume, promote, abort or undo; ConflictError if that cannot be done now."""
+        body = codec.encode(change)
+        request = self._request("POST", "/v1/rollouts", body=body, writes=True)
+        return self._ask(request, PlanPreview)
 
     def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
         """Delete a service; NotFoundError if there is none of that name."""

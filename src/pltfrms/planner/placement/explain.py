@@ -9,6 +9,7 @@ from pltfrms.model.services.replicas import replicas_text
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.rollout_words import rollout_words
 
 _CONTACT_SENTENCES = {
     Contact.PRESENT: "",
@@ -34,6 +35,8 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
         ),
         f"{name}: its prefixes are {' and '.join(map(str, service.prefixes))}.",
     ]
+    if service.rollout:
+        sentences.append(f"{name}: rollout of {rollout_words(snapshot, service)}.")
     for datacenter, count in wanted.items():
         sentences += _explain_datacenter(draft, service, datacenter, count, notes)
     sentences += _explain_surplus(draft, service)
