@@ -1,6 +1,7 @@
 """A real etcd cluster on loopback, for tests."""
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -9,6 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+USER = 20_000
 
 
 def free_ports(count: int) -> list[int]:
@@ -32,6 +35,8 @@ class EtcdCluster:
         self.directory = directory
         self._quota_bytes = quota_bytes
         self._program = program
+        self.as_users = False
+        """Each member as a user of its own, `USER` and on, so that nftables tell them apart."""
         self._members: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -82,6 +87,26 @@ class EtcdCluster:
         for number in range(len(self._members)):
             self.kill(number)
 
+    def _give(self, number: int, user: int) -> None:
+        data = self.directory / f"m{number}"
+        data.mkdir(mode=0o700, exist_ok=True)
+        for path in (data, *data.rglob("*")):
+            os.chown(path, user, user)
+
+    def cut(self, number: int) -> None:
+        """Cut a member off from the others, not from clients; in a network of one's own."""
+        ports = ", ".join(peer.rpartition(":")[2] for peer in self._peers)
+        rules = (
+            "table inet cut { chain output { type filter hook output priority 0; "
+            f"meta skuid {USER + number} tcp dport {{ {ports} }} drop; "
+            f"meta skuid {USER + number} tcp sport {{ {ports} }} drop; }}; }}"
+        )
+        subprocess.run(["nft", "-f", "-"], input=rules.encode(), check=True, timeout=10)
+
+    def mend(self) -> None:
+        """End what `cut` did."""
+        subprocess.run(["nft", "delete", "table", "inet", "cut"], check=True, timeout=10)
+
     def _start_member(self, number: int, state: str = "new") -> subprocess.Popen[bytes]:
         cluster = ",".join(f"m{index}={peer}" for index, peer in enumerate(self._peers))
         client, peer = self.endpoints[number], self._peers[number]
@@ -100,6 +125,16 @@ class EtcdCluster:
             "quota-backend-bytes": str(self._quota_bytes),
         }
         command = [self._program, *(f"--{name}={value}" for name, value in options.items())]
+        if self.as_users:
+            user = str(USER + number)
+            command = [
+                "setpriv",
+                f"--reuid={user}",
+                f"--regid={user}",
+                "--clear-groups",
+                *command,
+            ]
+            self._give(number, USER + number)
         with (self.directory / f"m{number}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
