@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
 from pltfrms.codec import decode
 from pltfrms.errors import ConflictError, NotFoundError, TwoPeopleError, UnavailableError
@@ -180,6 +181,16 @@ class FakeController:
     two_people: str = ""
     opened: list[RequestReply] = field(default_factory=list)
     approved: list[Approval] = field(default_factory=list)
+    token: str = ""
+    """What the last client for it was given."""
+    door: Any = None
+    """Answers what is asked with `get` and `post`."""
+
+    def get(self, path: Any, parameters: Any, kind: Any) -> Any:
+        return self.door.get(path, parameters, kind)
+
+    def post(self, path: Any, word: Any, kind: Any) -> Any:
+        return self.door.post(path, word, kind)
 
     def snapshot(self) -> SnapshotView:
         self.asked.append("snapshot")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from pltfrms.controller.auditing import Asked
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
 from pltfrms.model.services.service import Rollout, RolloutSpec, RolloutState, ServiceSpec
@@ -225,7 +226,7 @@ async def wish(cluster: Cluster, verb: RolloutVerb, seat: int = 0) -> None:
     operations = list(cluster.seats.values())[seat].operations
     assert operations
     change = RolloutChange(verb=verb, service="web", by="ada", why="look")
-    await operations.change_rollout(change, "192.0.2.1")
+    await operations.change_rollout(change, Asked(origin="192.0.2.1"))
 
 
 def test_what_an_operator_does_to_a_rollout_holds_for_every_controller() -> None:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pltfrms import __version__
 from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.balancer import add_balancer_routes
-from pltfrms.api.bodies import JSON, body_of, json_of, origin_of
+from pltfrms.api.bodies import JSON, body_of, json_of
 from pltfrms.api.callers import Callers
 from pltfrms.api.connections import OF_STRANGERS, Connections
 from pltfrms.api.glass import add_glass_routes
@@ -19,14 +19,16 @@ from pltfrms.api.guarding import Guarded, require_own
 from pltfrms.api.hiding import without_passwords
 from pltfrms.api.identity import add_identity_routes
 from pltfrms.api.lanes import Doors, Lanes
+from pltfrms.api.logins import add_login_routes
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.refusals import refusal
 from pltfrms.api.requests import add_request_routes
+from pltfrms.api.rights import Rights, asked_of
 from pltfrms.api.serving import ControllerIdentity
 from pltfrms.api.shares import Shares
 from pltfrms.api.verdicts import Verdicts
 from pltfrms.codec import decode, encode
-from pltfrms.controller.auditing import Asked
+from pltfrms.controller.logins import Logins
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass.client import Glass
@@ -66,14 +68,16 @@ def make_app(
 ) -> FastAPI:
     """Return the application that answers for one controller.
 
-    Without glass not for routes, and without signatures not for change requests. Who may ask
-    how much, `doors` say; without them, doors of its own. With an identity, who comes by TLS
-    may ask only what is his.
+    Without glass not for routes, and without signatures not for change requests and logins.
+    Who may ask how much, `doors` say; without them, doors of its own. With an identity, who
+    comes by TLS may ask only what is his.
     """
     app = FastAPI(
         title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
     )
     doors = doors or doors_of(operations)
+    logins = Logins(operations, signatures) if signatures else None
+    app.add_middleware(Rights, controller=operations.controller, logins=logins)
     app.add_middleware(Lanes, doors=doors)
     _add_error_handlers(app)
     _add_agent_routes(app, operations)
@@ -86,6 +90,8 @@ def make_app(
         add_balancer_routes(app, operations, glass)
     if signatures:
         add_request_routes(app, Requests(operations, signatures))
+    if logins:
+        add_login_routes(app, logins)
     if known:
         add_identity_routes(app, known.identities)
         app.add_middleware(
@@ -151,13 +157,13 @@ def _add_operator_routes(app: FastAPI, operations: Operations, verdicts: Verdict
     async def apply(request: Request) -> Response:
         """Make a change."""
         change = await body_of(Change, request)
-        return json_of(await operations.apply(change, origin=origin_of(request)))
+        return json_of(await operations.apply(change, asked=asked_of(request)))
 
     @app.post("/v1/interventions")
     async def intervene(request: Request) -> Response:
         """Drain, freeze or blackhole, or end it."""
         change = await body_of(InterventionChange, request)
-        return json_of(await operations.intervene(change, origin=origin_of(request)))
+        return json_of(await operations.intervene(change, asked=asked_of(request)))
 
     @app.get("/v1/audit")
     async def audit(after: After = 0, limit: Limit = 100) -> Response:
@@ -179,14 +185,13 @@ def _add_service_routes(app: FastAPI, operations: Operations) -> None:
         name: str, request: Request, by: Text = "", why: Text = ""
     ) -> Response:
         """Delete a service."""
-        asked = Asked(by=by, why=why, origin=origin_of(request))
-        return json_of(await operations.delete(name, asked))
+        return json_of(await operations.delete(name, asked_of(request, by, why)))
 
     @app.post("/v1/rollouts")
     async def change_rollout(request: Request) -> Response:
         """Pause, resume, promote, abort or undo a rollout."""
         change = await body_of(RolloutChange, request)
-        return json_of(await operations.change_rollout(change, origin_of(request)))
+        return json_of(await operations.change_rollout(change, asked_of(request)))
 
     @app.get("/v1/services/{name}/versions")
     async def history(name: str) -> Response:

@@ -10,6 +10,7 @@ from pltfrms.api.callers import Caller, CallerKind
 from pltfrms.api.connections import CERTIFICATE
 from pltfrms.api.lanes import lane_of
 from pltfrms.api.refusals import refusal
+from pltfrms.api.rights import CONTROLLER, token_of
 from pltfrms.api.shares import Lane, Shares
 from pltfrms.controller.identities import Identities
 from pltfrms.drivers.log import SpareLog
@@ -56,11 +57,15 @@ class Guarded:
         state: MutableMapping[str, Any] = scope["state"]
         shown: ShownCertificate | None = state.get(CERTIFICATE)
         method, path = scope["method"], scope["path"]
+        if token_of(scope):  # of an operator, whom `Rights` judges, and who is no machine
+            state[_MACHINE] = state[CONTROLLER] = ""
+            return None
         try:
             access = self._identities.access(method, path, shown)
         except PltfrmsError as error:
             return error
         state[_MACHINE], state[_SAID] = access.machine, self._said
+        state[CONTROLLER] = access.controller
         if not access.refusal:
             if access.machine:  # wherever it comes from, it has a share of its own
                 state["caller"] = Caller(CallerKind.MACHINE, access.machine)

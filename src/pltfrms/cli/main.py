@@ -69,6 +69,13 @@ ENTRIES = {
     "explain": Entry(
         "pltfrms.cli.service.explain", "explain", "Say why a service is where it is"
     ),
+    "login": Entry(
+        "pltfrms.cli.platform.login", "login", "Show who you are, with your SSH key"
+    ),
+    "logout": Entry("pltfrms.cli.platform.login", "logout", "Forget who you are"),
+    "context": Entry(
+        "pltfrms.cli.platform.context", "context", "Say which platform is meant, of several"
+    ),
     "audit": Entry(
         "pltfrms.cli.platform.audit", "audit", "Show what operators did, and prove it"
     ),

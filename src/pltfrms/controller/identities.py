@@ -8,13 +8,14 @@ They are apart from `/pltfrms/`: nothing that is planned depends on them.
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Final, TypeVar
 
 import structlog
 
 from pltfrms.codec import encode
-from pltfrms.controller.auditing import Asked, AuditLog
+from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, TOKENS
@@ -138,7 +139,7 @@ class Identities:
         """Return whom our machines trust; who asks compares it with its token."""
         return Roots(platform=self._signer.platform, roots=self._signer.roots)
 
-    async def make_token(self, ask: TokenAsk, origin: str = "") -> TokenReply:
+    async def make_token(self, ask: TokenAsk, asked: Asked = NOBODY) -> TokenReply:
         """Return a token for a machine; one that was not used yet is void from now on.
 
         Raises:
@@ -148,7 +149,7 @@ class Identities:
         secret = self._signer.new_secret()
         expires_ms = self._clock.unix_ms() + TOKEN_MS
         note = TokenNote(machine=ask.machine, digest=_digest(secret), expires_ms=expires_ms)
-        asked = Asked(by=ask.by, origin=origin)
+        asked = replace(asked, by=asked.by or ask.by)
         await self._commit(ask.machine, "join token made", ("token", asked), token=note)
         token = JoinToken(machine=ask.machine, secret=secret, pin=self._signer.pin)
         return TokenReply(token=token.text, expires_ms=expires_ms)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pltfrms.codec import encode
-from pltfrms.controller.auditing import Asked, AuditLog
+from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.deciding import decide, work_of
 from pltfrms.controller.heartbeats import Heartbeats
 from pltfrms.controller.history import History, forgotten
@@ -14,10 +14,12 @@ from pltfrms.controller.judging import (
     Judgement,
     asked_by,
     audit,
+    by_known,
     conditions,
     judge,
     require_allowed,
     require_approved,
+    require_role,
     signed,
     why_two_people,
     with_origins,
@@ -214,25 +216,27 @@ class Operations:
         return await self._preview(snapshot, outcome, judgement, snapshot.revision, two)
 
     async def apply(
-        self, change: Change, approved: Approved | None = None, origin: str = ""
+        self, change: Change, approved: Approved | None = None, asked: Asked = NOBODY
     ) -> PlanPreview:
         """Make a change the platform's intent, as one transaction.
 
-        `origin` is where it is asked from, for the audit.
-
         Raises:
+            ForbiddenError: it is not for the role of who asks.
             TwoPeopleError: a second operator must approve it, and none has.
             SpecError: the words contradict each other or the platform.
             UsageError: the change alters what must stay.
             ConflictError: `change.revision` is not the last commit any more, or a guard
                 forbids it that `change.despite` does not name.
         """
+        change = by_known(asked, change)
 
         async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
             if change.revision not in {None, snapshot.revision}:
                 await self._insisting.say_so()
             outcome = self._outcome(snapshot, change)
+            about, overrides = (line.about for line in outcome.lines), bool(change.despite)
+            require_role(snapshot.platform, asked, approved, about, overrides=overrides)
             judgement = await self._judge(snapshot, outcome.snapshot)
             verdicts = judgement.verdicts
             require_allowed(verdicts, change.despite)
@@ -241,8 +245,8 @@ class Operations:
             beside = audit(self._journal, verdicts, change, approved)
             unchanged = conditions(snapshot, approved)
             await self._history.keep(snapshot.services, outcome.services)
-            asked = asked_by(change, approved, origin)
-            committed = await self._commit("apply", outcome, unchanged, asked, beside)
+            who = asked_by(change, approved, asked)
+            committed = await self._commit("apply", outcome, unchanged, who, beside)
             if committed is not None:
                 return await self._preview(snapshot, outcome, judgement, committed, two)
             if change.revision is not None:
@@ -252,12 +256,14 @@ class Operations:
 
         return await self._insisting.until_done(attempt)
 
-    async def delete(self, name: str, asked: Asked = Asked()) -> PlanPreview:  # noqa: B008
-        """Remove a service; NotFoundError if there is none of that name."""
+    async def delete(self, name: str, asked: Asked = NOBODY) -> PlanPreview:
+        """Remove a service; NotFoundError if there is none of that name, ForbiddenError."""
 
         async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
             outcome = delete_service(snapshot, name)
+            about = (line.about for line in outcome.lines)
+            require_role(snapshot.platform, asked, None, about, overrides=False)
             unchanged = conditions(snapshot, None)
             kept = forgotten(snapshot.services[name])
             committed = await self._commit("delete", outcome, unchanged, asked, kept)
@@ -268,41 +274,48 @@ class Operations:
         return await self._insisting.until_done(attempt)
 
     async def intervene(
-        self, change: InterventionChange, approved: Approved | None = None, origin: str = ""
+        self,
+        change: InterventionChange,
+        approved: Approved | None = None,
+        asked: Asked = NOBODY,
     ) -> InterventionReply:
         """Drain, freeze or blackhole, or end it; see `Intervening.take` for the errors."""
-        return await self._intervening.take(change, approved, origin)
+        return await self._intervening.take(change, approved, asked)
 
-    async def change_rollout(self, change: RolloutChange, origin: str = "") -> PlanPreview:
+    async def change_rollout(self, change: RolloutChange, asked: Asked = NOBODY) -> PlanPreview:
         """Pause, resume, promote, abort or undo a rollout.
 
         Raises:
+            ForbiddenError: it is not for the role of who asks.
             NotFoundError: there is no such service.
             ConflictError: nothing of it is under way, it is so already, or nothing is kept
                 that it could go back to.
         """
+        change = by_known(asked, change)
         snapshot = await self._view.linearized()
         service = snapshot.service(change.service)
         if change.verb is RolloutVerb.UNDO:
             if service.rolling is None:
-                return await self._undo(change, service, origin)
+                return await self._undo(change, service, asked)
             change = replace(change, verb=RolloutVerb.ABORT)
 
         async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
             outcome = change_rollout(snapshot, change)
+            about = (line.about for line in outcome.lines)
+            require_role(snapshot.platform, asked, None, about, overrides=False)
             await self._history.keep(snapshot.services, outcome.services)
-            asked = Asked(by=change.by, why=change.why, origin=origin)
+            who = asked_by(change, None, asked)
             what = f"rollout {change.verb}"
             unchanged = conditions(snapshot, None)
-            committed = await self._commit(what, outcome, unchanged, asked)
+            committed = await self._commit(what, outcome, unchanged, who)
             if committed is None:
                 return None
             return await self._preview(snapshot, outcome, Judgement(), committed)
 
         return await self._insisting.until_done(attempt)
 
-    async def _undo(self, change: RolloutChange, service: Service, origin: str) -> PlanPreview:
+    async def _undo(self, change: RolloutChange, service: Service, asked: Asked) -> PlanPreview:
         """Go to the last version that did not fail, as a new one."""
         history = await self._history.read(service)
         failed = {each.version for each in service.failed}
@@ -314,7 +327,7 @@ class Operations:
         if not before:
             raise ConflictError(f"no earlier version of {service.name} is kept")
         again = Change(services=(before[0],), by=change.by, why=change.why or "undo")
-        return await self.apply(again, origin=origin)
+        return await self.apply(again, asked=asked)
 
     async def audit(self, after: int, limit: int) -> AuditPage:
         """Return what operators did, by records with numbers > `after`."""

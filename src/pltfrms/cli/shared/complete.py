@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from pltfrms.cli.shared.connect import connect, current_lab
+from pltfrms.cli.shared.contexts import read_contexts
 from pltfrms.cli.shared.options import Settings
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.state import Snapshot
@@ -90,6 +91,12 @@ def complete_service_targets(snapshot: Snapshot) -> Iterable[str]:
 def complete_requests(settings: Settings) -> Iterable[str]:
     """Complete the id of a change request."""
     return [each.id for each in connect(settings).requests()]
+
+
+@_completer
+def complete_contexts(_settings: Settings) -> Iterable[str]:
+    """Complete the name of a context."""
+    return [each.name for each in read_contexts().known]
 
 
 # ---- of the platform -----------------------------------------------------------------------

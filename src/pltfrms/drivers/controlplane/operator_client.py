@@ -89,18 +89,20 @@ class OperatorClient:
         *,
         patience_seconds: float = PATIENCE_SECONDS,
         tls: Callable[[socket.socket], socket.socket] | None = None,
+        token: str = "",
     ) -> None:
         """Connect when asked; UsageError if an endpoint is not one.
 
         `on_wait` is told, now and then, whom the client is waiting for. For
         `patience_seconds` it asks again whoever says that nothing is done. `tls` shakes hands
-        where an endpoint is `https`.
+        where an endpoint is `https`. `token` says who asks, if he has logged in.
         """
         for endpoint in endpoints:
             base_url(endpoint)
             if is_secure(endpoint) and not tls:
                 raise UsageError(f"{endpoint} wants an identity, and there is none here")
         self._tls = tls
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._failover = Failover(endpoints, monotonic=time.monotonic)
         self._endpoints = tuple(dict.fromkeys(endpoints))
         self._timeout_seconds = timeout_seconds
@@ -334,7 +336,8 @@ class OperatorClient:
         connection = self._connect(endpoint)
         try:
             path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.target}"
-            headers = {"Content-Type": "application/json"} if request.body else {}
+            kind = {"Content-Type": "application/json"} if request.body else {}
+            headers = {**self._headers, **kind}
             connection.sock.settimeout(seconds)
             connection.request(request.method, path, request.body, headers)
             self._await(endpoint, connection.sock, seconds, request.holds_seconds)

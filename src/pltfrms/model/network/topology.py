@@ -207,13 +207,30 @@ class TwoPeople(StrEnum):
     """Do what a guard forbids."""
 
 
+class OperatorRole(StrEnum):
+    """What an operator may do; each may also do what those before it may."""
+
+    VIEWER = "viewer"
+    """Look."""
+    DEPLOYER = "deployer"
+    """Apply and delete the services that are named for him."""
+    OPERATOR = "operator"
+    """All services, drains, freezes, blackholes, overrides of guards."""
+    ADMIN = "admin"
+    """Change the platform, and let machines join."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Somebody who signs changes, and approves those of others."""
+    """Somebody who logs in, signs changes, and approves those of others."""
 
     name: str
     keys: tuple[str, ...]
     """Public keys as OpenSSH writes them, without comment: `ssh-ed25519 AAAA...`."""
+    role: OperatorRole | None = None
+    """None: none is said; a viewer, where any operator has one."""
+    services: tuple[str, ...] = ()
+    """Of a deployer: names, or beginnings of names before a `*`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

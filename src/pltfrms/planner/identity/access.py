@@ -26,6 +26,8 @@ _ANYBODY: Final = frozenset(
         ("POST", "/v1/identity/join"),
         ("POST", "/v1/identity/nonce"),
         ("POST", "/v1/identity/return"),
+        ("GET", "/v1/login"),
+        ("POST", "/v1/login"),
     }
 )
 _MACHINES: Final = frozenset({("POST", "/v1/heartbeats"), ("POST", "/v1/identity/renewal")})
@@ -39,6 +41,8 @@ class Access:
     """Who asks, as far as it may only ask about itself; empty: about anything."""
     refusal: str = ""
     """Why not; empty: it is."""
+    controller: str = ""
+    """Which controller asks; empty: none does."""
 
 
 def decide_access(
@@ -60,7 +64,7 @@ def decide_access(
     if refusal:
         return Access(machine=name, refusal=refusal)
     if platform.machine(name).has(Role.CONTROLLER):
-        return Access()
+        return Access(controller=name)
     if (method, path) in _MACHINES or (method, path) == ("GET", f"/v1/targets/{name}"):
         return Access(machine=name)
     return Access(machine=name, refusal=f"{name} may see its own target and say how it is only")

@@ -24,6 +24,7 @@ from pltfrms.model.network.topology import (
     Machine,
     NodePrefixes,
     Operator,
+    OperatorRole,
     Platform,
     Role,
     Timers,
@@ -41,6 +42,7 @@ from pltfrms.specfile.shapes.platform import (
     MachineShape,
     NodeShape,
     NumberingShape,
+    OperatorShape,
     PlatformShape,
     ServerShape,
     TimersShape,
@@ -102,10 +104,15 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
     return replace(platform, origin_validation=validation), notes
 
 
-def _operators(said: Mapping[str, list[str]]) -> tuple[Operator, ...]:
+def _operators(said: Mapping[str, OperatorShape]) -> tuple[Operator, ...]:
     return tuple(
-        Operator(name=name, keys=tuple(" ".join(key.split()[:2]) for key in keys))
-        for name, keys in said.items()
+        Operator(
+            name=name,
+            keys=tuple(" ".join(key.split()[:2]) for key in entry.keys),
+            role=OperatorRole(entry.role) if entry.role else None,
+            services=tuple(entry.services),
+        )
+        for name, entry in said.items()
     )
 
 

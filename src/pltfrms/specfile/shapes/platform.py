@@ -9,6 +9,7 @@ from pltfrms.model.network.topology import (
     AnnouncePolicy,
     Guards,
     NodePrefixes,
+    OperatorRole,
     Role,
     Timers,
     TwoPeople,
@@ -294,6 +295,28 @@ class GuardsShape(Shape):
     guards above). Needs at least two operators."""
 
 
+class OperatorShape(Shape):
+    """Somebody who logs in, signs changes, and approves those of others."""
+
+    keys: list[str]
+    """Public keys as OpenSSH writes them: lines of .pub files."""
+    role: Annotated[str, *one_of(*OperatorRole)] | None = None
+    """viewer, deployer (of services), operator (all but the platform itself) or admin. As soon
+    as one operator has a role, who writes must have logged in, and who has none is a viewer."""
+    services: list[str] = Field(default_factory=list)
+    """What a deployer may apply and delete: names of services, or their beginnings before *."""
+
+
+def _as_operator(value: object) -> object:
+    return {"keys": value} if isinstance(value, list) else value
+
+
+OperatorEntry = Annotated[
+    OperatorShape,
+    BeforeValidator(_as_operator, json_schema_input_type=list[str] | OperatorShape),
+]
+
+
 class NumberingShape(SparseShape):
     """How many of each must fit; what is not said suits the length of the prefix."""
 
@@ -338,9 +361,9 @@ class PlatformShape(Shape):
     """RPKI origin validation; without caches there is none."""
     guards: GuardsShape = Field(default_factory=GuardsShape)
     """Limits of every change: beyond them it needs the operator to name the guard."""
-    operators: dict[str, list[str]] = Field(default_factory=dict)
-    """Who may sign and approve what needs two people: name, and public keys as OpenSSH writes
-    them."""
+    operators: dict[str, OperatorEntry] = Field(default_factory=dict)
+    """Who may log in, and sign and approve what needs two people: name, and public keys as
+    OpenSSH writes them, or a mapping with a role, too."""
     director: bool = True
     """True: the director spreads the load where the kernel can run it. False: kernel ECMP does
     everywhere."""
