@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from pltfrms.controller.backups import restore, take
 from pltfrms.controller.history import VERSIONS_KEPT
 from pltfrms.controller.state import VERSIONS, version_key
 from pltfrms.drivers.store.ports import Put
@@ -90,6 +91,21 @@ def test_a_deleted_service_leaves_no_history_to_its_namesake() -> None:
         assert cluster.state.list(VERSIONS).entries == ()
         with pytest.raises(NotFoundError):
             await cluster.operations.history("web")
+
+    simulate(story)
+
+
+def test_versions_from_before_a_backup_was_put_back_are_not_of_what_it_holds() -> None:
+    async def story(cluster: Cluster) -> None:
+        store = next(iter(cluster.seats.values())).store
+        await cluster.operations.apply(Change(services=(numbered(1),)))
+        await cluster.operations.apply(Change(services=(numbered(2),)))
+        backup = await take(store, "test", 1)
+        for number in (3, 4):
+            await cluster.operations.apply(Change(services=(numbered(number),)))
+        await restore(store, backup, 2, despite_data=True)
+        await cluster.clock.sleep(5)
+        assert await numbers(cluster) == [2, 1]
 
     simulate(story)
 

@@ -54,7 +54,10 @@ class History:
         listing = await self._store.list(prefix)
         found = read_documents(ServiceVersion, listing.entries, fully=True)
         present = version_key(service.name, service.version)
-        earlier = [word for key, word in sorted(found.words.items()) if key != present]
+        # What is later was there before a backup was put back.
+        last = version_key(service.name, max(service.version, service.last_version))
+        kept = sorted(found.words.items())
+        earlier = [word for key, word in kept if key != present and key <= last]
         return ServiceHistory(
             versions=(ServiceVersion(service=service), *reversed(earlier)),
             problems=tuple(found.problems.values()),

@@ -1,6 +1,7 @@
 """`service list`, `show`, `history`, `diff`, `delete`."""
 
 import sys
+from collections.abc import Mapping
 from difflib import unified_diff
 
 import click
@@ -101,8 +102,9 @@ def show_history(settings: Settings, name: str, *, as_json: bool) -> None:
     if as_json:
         write_json(history)
         return
-    columns = ("version", "accepted", "command")
-    write_table(columns, [_version_cells(each) for each in history.versions])
+    columns = ("version", "accepted", "by", "why", "what became of it")
+    failed = {each.version: each.cause for each in history.versions[0].service.failed}
+    write_table(columns, [_version_cells(each, failed) for each in history.versions])
     for problem in history.problems:
         write_line(bad(problem))
 
@@ -172,12 +174,17 @@ def _spec_text(service: Service) -> str:
     return service_text(service.spec)
 
 
-def _version_cells(version: ServiceVersion) -> tuple[str, ...]:
+def _version_cells(version: ServiceVersion, failed: Mapping[int, str]) -> tuple[str, ...]:
     service = version.service
+    mine = service.rollout and service.rollout.version == service.version
+    rollout = service.rollout if mine else None
+    cause = failed.get(service.version)
     return (
         str(service.version),
         moment_text(service.changed_ms) if service.changed_ms else "-",
-        " ".join(service.spec.run.process),
+        (rollout.by if rollout else "") or "-",
+        (rollout.why if rollout else "") or "-",
+        f"failed: {cause}" if cause else "-",
     )
 
 

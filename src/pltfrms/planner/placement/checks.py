@@ -359,19 +359,19 @@ def _check_moves(world: _World, plan: Plan) -> list[str]:
     problems = []
     for step in plan.steps:
         new = step.allocation
-        if not isinstance(step, Place) or step.reason not in _PLANNED:
+        service = world.snapshot.services.get(new.service)
+        if not isinstance(step, Place) or step.reason not in _PLANNED or service is None:
             continue
         others = [
             other.id
             for other in world.in_site[new.service, new.datacenter].values()
             if other.id != new.id
             and other.reason in _PLANNED
-            and other.version == new.version
+            and other.version == _version(service, other)  # else another one follows
             and other.replaces in world.recorded
             and world.snapshot.contact(world.recorded[other.replaces].node) is Contact.PRESENT
         ]
-        service = world.snapshot.services.get(new.service)
-        said = service.spec.rollout if service else None
+        said = service.spec.rollout
         most = said.parallel if said and step.reason in _ROLLED else 1
         if len(others) >= most:
             problems += [f"{new.id}: moved at the same time as {other}" for other in others]
