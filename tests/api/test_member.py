@@ -114,6 +114,16 @@ def test_a_machine_that_is_no_controller_needs_no_etcd(
     assert read_place(place.directories).machine == ME
 
 
+def test_data_on_a_disk_of_its_own_is_kept_aside_on_that_disk(
+    place: MemberPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data(place.data)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == place.data)
+    place.put_aside()
+    assert place.owner is None
+    assert [path.name for path in place.data.iterdir()] == ["member.old"]
+
+
 @pytest.mark.parametrize("size", range(len(LOG_HEAD)))
 def test_of_data_that_is_torn_nothing_is_known(tmp_path: Path, size: int) -> None:
     write_data(tmp_path, LOG_HEAD[:size])

@@ -145,13 +145,16 @@ class MemberPlace:
         """Keep the data of a member that was removed, but not as ours; and what is no data."""
         if not (self.data / "member").exists():
             return
-        self.data.rename(self.place_aside())
+        # A disk of its own stays where it is.
+        data = self.data / "member" if self.data.is_mount() else self.data
+        data.rename(place_aside(data))
 
-    def place_aside(self) -> Path:
-        """Return where data is kept that is not used any more; nothing is there."""
-        names = (f"{DATA_DIRECTORY}.old{number or ''}" for number in itertools.count())
-        places = (self.data.with_name(name) for name in names)
-        return next(place for place in places if not place.exists())
+
+def place_aside(data: Path) -> Path:
+    """Return where data is kept that is not used any more; nothing is there."""
+    names = (f"{data.name}.old{number or ''}" for number in itertools.count())
+    places = (data.with_name(name) for name in names)
+    return next(place for place in places if not place.exists())
 
 
 def has_begun(directories: Directories) -> bool:

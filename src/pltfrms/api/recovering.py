@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from pltfrms.api.member import RECOVERING_FILE, MemberPlace, note_begun
+from pltfrms.api.member import RECOVERING_FILE, MemberPlace, note_begun, place_aside
 from pltfrms.drivers.listening import who_listens
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.store.data import in_use
@@ -112,7 +112,7 @@ def _copy(place: MemberPlace) -> Path:
     fresh = place.data.with_name(f".{place.data.name}.copy")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(place.data, fresh)
-    return fresh.rename(place.place_aside())
+    return fresh.rename(place_aside(place.data))
 
 
 async def _with_etcd(command: Sequence[str], work: Work, *, keep_data: bool) -> None:
