@@ -14,7 +14,7 @@ from pltfrms.errors import ConflictError, ForbiddenError, TwoPeopleError
 from pltfrms.model.messages.api import Change, InterventionChange, RolloutChange
 from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.messages.requests import ChangeRequest, Wanted
-from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.topology import Admission, Guards, Platform
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.maintenance import judge_maintenance
@@ -105,6 +105,16 @@ def with_origins(judgement: Judgement, answers: Answers, silence: str) -> Judgem
         doubts=(*judgement.doubts, *doubts),
         claims=(),
     )
+
+
+def with_admission(
+    judgement: Judgement, found: tuple[Verdict, ...], guards: Guards
+) -> Judgement:
+    """Return a judgement with what `judge_admission` found; the platform says its weight."""
+    if guards.n1_admission is Admission.REFUSE:
+        return replace(judgement, verdicts=(*judgement.verdicts, *found))
+    doubts = (Doubt(guard=v.guard, about=v.about, sentence=v.sentence) for v in found)
+    return replace(judgement, doubts=(*judgement.doubts, *doubts))
 
 
 def require_allowed(verdicts: Iterable[Verdict], despite: Iterable[Guard]) -> None:

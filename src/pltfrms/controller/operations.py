@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pltfrms.codec import encode
 from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
@@ -22,6 +23,7 @@ from pltfrms.controller.judging import (
     require_role,
     signed,
     why_two_people,
+    with_admission,
     with_origins,
 )
 from pltfrms.controller.loop import Controller
@@ -58,6 +60,7 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
 from pltfrms.planner.changes.rollouts import change_rollout
+from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
@@ -345,6 +348,10 @@ class Operations:
 
     async def _judge(self, before: Snapshot, after: Snapshot) -> Judgement:
         judgement = judge(before, after, self._clock.unix_ms())
+        if is_admission_due(before, after):
+            work = partial(judge_admission, before, after)
+            found = await self.controller.aside.run(work_of(after), work)
+            judgement = with_admission(judgement, found, after.platform.guards)
         if not judgement.claims:
             return judgement
         answers, silence = await ask_origins(self._origins, before, judgement.claims)

@@ -233,6 +233,14 @@ class Operator:
     """Of a deployer: names, or beginnings of names before a `*`."""
 
 
+class Admission(StrEnum):
+    """What is done with a change after which the loss of a node or datacenter leaves a gap."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
     """What no change may do unless the operator names the guard that forbids it."""
@@ -250,6 +258,9 @@ class Guards:
     to everybody: a problem, and it withdraws. None: half of a full table."""
     headroom_percent: int = 90
     """Ports and links may be loaded up to this share of their capacity by a change."""
+    n1_admission: Admission = Admission.WARN
+    """Whether all that is wanted must fit in after the loss of any one node, and each service
+    be answered after the loss of any one datacenter."""
     node_prefixes: NodePrefixes = NodePrefixes.ANY
     """What a node may announce, whatever it says. It is about nodes, not about changes."""
     two_people: tuple[TwoPeople, ...] = ()

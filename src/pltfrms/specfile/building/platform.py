@@ -16,6 +16,7 @@ from pltfrms.model.network.numbering import Numbering, numbering_of
 from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
+    Admission,
     Aggregate,
     AnnouncePolicy,
     Datacenter,
@@ -93,6 +94,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
             table_floor4=shape.guards.table_floor.ipv4,
             table_floor6=shape.guards.table_floor.ipv6,
             headroom_percent=shape.guards.headroom_percent,
+            n1_admission=Admission(shape.guards.n1_admission),
             node_prefixes=NodePrefixes(shape.guards.node_prefixes),
             two_people=tuple(TwoPeople(word) for word in shape.guards.two_people),
         ),

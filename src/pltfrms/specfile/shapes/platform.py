@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from pltfrms.model.network.links import Link, LinkKind
 from pltfrms.model.network.topology import (
+    Admission,
     AnnouncePolicy,
     Guards,
     NodePrefixes,
@@ -287,6 +288,9 @@ class GuardsShape(Shape):
     way back an edge withdraws."""
     headroom_percent: int = _GUARDS.headroom_percent
     """A change may load what is left at most to this share of its capacity, 1..100."""
+    n1_admission: Annotated[str, *one_of(*Admission)] = _GUARDS.n1_admission.value
+    """What is done with a change after which replicas find no place if any one node is lost, or
+    a service is answered nowhere if any one datacenter is lost: off, warn or refuse."""
     node_prefixes: Annotated[str, *one_of(*NodePrefixes)] = _GUARDS.node_prefixes.value
     """What edges accept from a node: any (every service) or placed (the services that have an
     allocation on it)."""
