@@ -263,11 +263,28 @@ def test_undoing_goes_back_also_when_a_rollout_is_done() -> None:
         await cluster.until(lambda: not rollout(cluster).under_way, 25)
         await wish(cluster, RolloutVerb.UNDO)
         service = cluster.stored().services["web"]
-        assert (service.version, service.spec) == (3, OLD)
+        assert (service.version, service.spec.run) == (3, OLD.run)
         assert (rollout(cluster).by, rollout(cluster).from_version) == ("ada", 2)
         await wish(cluster, RolloutVerb.UNDO)
         assert rollout(cluster).state is RolloutState.ABORTED
         assert cluster.stored().services["web"].version == 2
+
+    simulate(story)
+
+
+def test_undoing_takes_back_no_number_of_replicas_and_brings_back_nothing_aborted() -> None:
+    async def story(cluster: Cluster) -> None:
+        await apply(cluster, version(2, bake_ms=0))
+        await cluster.until(lambda: not rollout(cluster).under_way, 25)
+        three = replace(version(2, bake_ms=0), per_datacenter=3)
+        await apply(cluster, three)
+        await apply(cluster, replace(version(3), per_datacenter=3))
+        await wish(cluster, RolloutVerb.ABORT)
+        assert cluster.stored().services["web"].version == 2
+        await wish(cluster, RolloutVerb.UNDO)
+        service = cluster.stored().services["web"]
+        assert service.version == 4
+        assert service.spec == replace(three, run=OLD.run)
 
     simulate(story)
 

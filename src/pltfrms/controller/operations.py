@@ -319,17 +319,21 @@ class Operations:
         return await self._insisting.until_done(attempt)
 
     async def _undo(self, change: RolloutChange, service: Service, asked: Asked) -> PlanPreview:
-        """Go to the last version that did not fail, as a new one."""
+        """Run what the last version before ran that did not fail, as a new one.
+
+        What else its spec says stays: a number of replicas is no matter of a version.
+        """
         history = await self._history.read(service)
         failed = {each.version for each in service.failed}
         before = [
             each.service.spec
             for each in history.versions[1:]
-            if each.service.version not in failed
+            if each.service.version < service.version and each.service.version not in failed
         ]
         if not before:
             raise ConflictError(f"no earlier version of {service.name} is kept")
-        again = Change(services=(before[0],), by=change.by, why=change.why or "undo")
+        spec = replace(service.spec, run=before[0].run, probe=before[0].probe)
+        again = Change(services=(spec,), by=change.by, why=change.why or "undo")
         return await self.apply(again, asked=asked)
 
     async def audit(self, after: int, limit: int) -> AuditPage:
