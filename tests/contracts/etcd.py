@@ -68,9 +68,15 @@ class EtcdCluster:
         """Lose the disk of a member that was killed."""
         shutil.rmtree(self.directory / f"m{number}")
 
-    def start_again(self, number: int) -> None:
-        """Start a member that was killed, with its data, and wait until it answers."""
+    def has_ended(self, number: int) -> bool:
+        """Whether a member has ended, by itself or not."""
+        return self._members[number].poll() is not None
+
+    def start_again(self, number: int, *, wait: bool = True) -> None:
+        """Start a member that has ended, with its data, and wait until it answers."""
         self._members[number] = self._start_member(number, "existing")
+        if not wait:
+            return
         deadline = time.monotonic() + 30
         while not _healthy(self.endpoints[number]):
             if time.monotonic() > deadline:
@@ -84,8 +90,10 @@ class EtcdCluster:
         self._members[number].send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
+        """Kill all, and leave no data: etcd reserves 128 MiB for each member."""
         for number in range(len(self._members)):
             self.kill(number)
+            shutil.rmtree(self.directory / f"m{number}", ignore_errors=True)
 
     def _give(self, number: int, user: int) -> None:
         data = self.directory / f"m{number}"

@@ -1,8 +1,10 @@
 """What the members of every store promise: the same tests against memory and real etcd."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -358,4 +360,36 @@ def test_a_disk_says_whose_data_it_has(mortal_etcd: EtcdCluster) -> None:
             await members.close()
 
     assert read_data(mortal_etcd.directory) is None
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def wait_for_data(directory: Path) -> None:
+    deadline = time.monotonic() + 20
+    while read_data(directory) is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def test_a_learner_that_ended_before_it_said_its_name_goes_on_with_its_data(
+    mortal_etcd: EtcdCluster,
+) -> None:
+    peer = f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    async def run() -> None:
+        members = EtcdMembers(mortal_etcd.endpoints)
+        try:
+            await until_named(members)
+            await insisted(members, lambda: members.add(peer))
+            mortal_etcd.join(peer)
+            await asyncio.to_thread(wait_for_data, mortal_etcd.directory / "m3")
+            mortal_etcd.kill(3)
+            (agreed,) = await members.agreed()
+            (learner,) = (each for each in agreed.members if each.learner)
+            data = read_data(mortal_etcd.directory / "m3")
+            assert data == MemberData(number=learner.number, store=agreed.store)
+            mortal_etcd.start_again(3)
+            await until_seen(members, lambda seen: "m3" in by_name(seen))
+            await insisted(members, lambda: members.promote(learner.number))
+        finally:
+            await members.close()
+
     asyncio.run(asyncio.wait_for(run(), 60))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from pltfrms.api import recovering as api_recovering
 from pltfrms.api.member import RECOVERING_FILE, MemberPlace, find_command
 from pltfrms.api.recovering import begin_anew, keep_own, require_lost
 from pltfrms.cli.machine import recovering as cli_recovering
-from pltfrms.cli.machine.recovering import Wishes, recover
+from pltfrms.cli.machine.recovering import Wishes, recover, restoring
 from pltfrms.codec import encode
+from pltfrms.controller.backups import take
 from pltfrms.controller.recovering import ask, hold
 from pltfrms.controller.state import (
     PLATFORM_KEY,
@@ -31,6 +33,7 @@ from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put, Store
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from pltfrms.model.messages.backup import IntentBackup
 from pltfrms.model.network.topology import ETCD_PEER_PORT, Role
 from pltfrms.model.running.state import MachineStatus
 from tests.contracts.conftest import PROGRAMS, cluster, program_of
@@ -58,7 +61,7 @@ def mortal_etcd(
 
 
 @pytest.fixture
-def place(tmp_path: Path, mortal_etcd: EtcdCluster) -> MemberPlace:
+def place(tmp_path: Path, mortal_etcd: EtcdCluster) -> Iterator[MemberPlace]:
     """One of three members, which has its data, and is stopped; the two others are lost."""
     commits(mortal_etcd.endpoints, "first")
     asyncio.run(until_all_have_all(mortal_etcd.endpoints))
@@ -72,7 +75,9 @@ def place(tmp_path: Path, mortal_etcd: EtcdCluster) -> MemberPlace:
     found = MemberPlace(platform=PLATFORM, machine=ME, directories=directories)
     (mortal_etcd.directory / "m0").rename(found.data)
     (mortal_etcd.directory / "m0").symlink_to(found.data)
-    return found
+    yield found
+    mortal_etcd.stop()
+    shutil.rmtree(directories.state)
 
 
 def commits(endpoints: Endpoints, *words: str) -> int:
@@ -231,6 +236,42 @@ def test_without_data_there_is_nothing_to_recover_from(place: MemberPlace) -> No
     asyncio.run(begin_anew(place, held))
     assert place.owner
     assert place.owner.store != ""
+
+
+def test_with_a_backup_a_new_store_begins_that_is_held_too(
+    place: MemberPlace, mortal_etcd: EtcdCluster
+) -> None:
+    endpoints = mortal_etcd.endpoints[:1]
+    asyncio.run(keep_own(place, held))
+    mortal_etcd.start_again(0)
+    found: list[IntentBackup] = []
+
+    async def back_up(store: Store) -> int:
+        found.append(await take(store, ME, 0))
+        return found[0].revision
+
+    revision, before = with_store(endpoints, back_up), place.owner
+    mortal_etcd.end(0)
+
+    async def broken(_store: Store) -> None:
+        raise UnavailableError("broken off")
+
+    with pytest.raises(UnavailableError, match="broken off"):
+        asyncio.run(begin_anew(place, broken))
+    with pytest.raises(ConflictError, match="say --backup again"):
+        asyncio.run(keep_own(place, held))
+    asyncio.run(begin_anew(place, restoring(found[0])))
+    assert before
+    assert place.owner
+    assert place.owner.store != before.store
+    mortal_etcd.start_again(0)
+    assert {PLATFORM_KEY, RECOVERING_KEY} <= set(keys(endpoints))
+
+    async def look(store: Store) -> int:
+        referee = await ask(store)
+        return referee.commit if referee else 0
+
+    assert with_store(endpoints, look) > revision
 
 
 @pytest.mark.parametrize(("ahead", "set_back"), [(0, False), (500, False), (500, True)])

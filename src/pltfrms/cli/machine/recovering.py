@@ -78,7 +78,7 @@ def _begin(place: MemberPlace, wishes: Wishes) -> None:
             f"{kept.revision}. What was decided later is lost, and all members' data.",
             wishes,
         )
-        asyncio.run(begin_anew(place, _restoring(kept)))
+        asyncio.run(begin_anew(place, restoring(kept)))
         write_line(good("done: ") + f"{place.machine} is the only member of a new store")
     else:
         _confirm(
@@ -95,7 +95,9 @@ def _begin(place: MemberPlace, wishes: Wishes) -> None:
     )
 
 
-def _restoring(kept: IntentBackup) -> Work:
+def restoring(kept: IntentBackup) -> Work:
+    """Return what puts a backup into a new store, and holds it."""
+
     async def work(store: Store) -> None:
         await restore(store, kept, _now_ms())
         await hold(store, _now_ms())
