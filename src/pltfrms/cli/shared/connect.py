@@ -139,9 +139,9 @@ def _shake_hands(chosen: Context | None) -> Callable[[socket.socket], socket.soc
     if chosen and chosen.roots:
         context, platform_name = trusting_context(chosen.roots), chosen.platform
     else:
-        file, platform = IdentityFile(_PLACES.state), _known_platform()
+        file = IdentityFile(_PLACES.state)
+        platform_name, platform = file.read().platform, _known_platform()
         context = client_context(file, lambda shown: why_unsigned(shown.issuer, platform))
-        platform_name = file.read().platform
     name = controllers_server_name(platform_name)
     return lambda connection: context.wrap_socket(connection, server_hostname=name)
 

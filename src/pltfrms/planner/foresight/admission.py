@@ -21,10 +21,9 @@ def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
 
 def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
     """Return at most one verdict for each service: what is missing then, and was not before."""
-    known = {(gap.lost, gap.about) for gap in n_minus_one(before)}
-    settled, _, _ = settle(after)
+    known = {(gap.lost, gap.about) for gap in n_minus_one(settle(before)[0])}
     gaps: dict[str, list[Gap]] = {}
-    for gap in n_minus_one(settled):
+    for gap in n_minus_one(settle(after)[0]):
         if (gap.lost, gap.about) not in known:
             gaps.setdefault(_service(gap), []).append(gap)
     return tuple(
