@@ -113,7 +113,7 @@ def test_backups_are_listed_and_verified(
         asyncio.run(fill(endpoints))
         assert main(["backup", "now", *where]) == 0
     (file,) = (state / "backups").iterdir()
-    assert "web" not in file.read_text()
+    assert '"web"' not in file.read_text(), "quotes are in no letter of what is sealed"
     assert main(["backup", "list", "--state", str(state)]) == 0
     assert file.name in capsys.readouterr().out
     assert main(["backup", "verify", *where, "--key", str(safe / "backup.key")]) == 0
