@@ -1,5 +1,8 @@
 """How fast plans are made and checked: all new, one lost node, a new version, nothing to do.
 
+`each node lost` is not a plan: it is the check whether all fits in after the loss of any one
+node (`what-if --each`); its steps are the nodes.
+
 python bench/planner.py [--json]
 """
 
@@ -17,6 +20,7 @@ from bench.rig import machine_words
 from pltfrms.model.running.plan import Place
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.model.services.service import Service
+from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import (
@@ -91,7 +95,19 @@ def make_cases(nodes: int, datacenters: int, services: int) -> dict[str, Snapsho
 def _cases(nodes: int, datacenters: int, services: int) -> list[Result]:
     cases = make_cases(nodes, datacenters, services)
     replicas = len(cases["nothing to do"].allocations)
-    return [_measure(name, snapshot, nodes, replicas) for name, snapshot in cases.items()]
+    plans = [_measure(name, snapshot, nodes, replicas) for name, snapshot in cases.items()]
+    full = cases["nothing to do"]
+    seconds = _best_seconds(lambda: n_minus_one(full))
+    each = Result(
+        case="each node lost",
+        nodes=nodes,
+        replicas=replicas,
+        steps=nodes,
+        seconds=round(seconds, 5),
+        steps_per_second=round(nodes / seconds, 1),
+        check_seconds=0.0,
+    )
+    return [*plans, each]
 
 
 def _service(number: int) -> Service:

@@ -7,7 +7,8 @@ PltfrmsError                 exit  HTTP
 ├── NotFoundError               2   404   the named thing does not exist
 ├── ForbiddenError              4   403   who asks may not do that
 ├── ConflictError               4   409   the world changed since the caller looked
-│   └── TwoPeopleError          4   409   a second operator must approve it
+│   ├── TwoPeopleError          4   409   a second operator must approve it
+│   └── WentBackError           6   409   a new version failed, and the old one is back
 ├── UnavailableError            5   503   somebody we need does not answer; nothing was changed
 │   ├── TooManyError            5   429   the caller asks for more than its share
 │   └── UnclearError            5   503   nobody knows whether it is done
@@ -97,6 +98,12 @@ class ConflictError(PltfrmsError):
 
 class TwoPeopleError(ConflictError):
     """A second operator must approve it."""
+
+
+class WentBackError(ConflictError):
+    """A new version was not good enough or called off, and the service went back."""
+
+    exit_code = 6
 
 
 class UnavailableError(PltfrmsError):

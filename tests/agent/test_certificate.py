@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.agent.control.certificate import Certificate
+from pltfrms.agent.control.certificate import Certificate, Makers
 from pltfrms.agent.identity import conversations
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
@@ -75,9 +75,11 @@ class Table:
         self.file = self.office.identity(state, "fra-n1")
         self.desk = Desk(self.office)
         self.changes = 0
-        self.certificate = Certificate(
-            self.file, self.clock, self.desk, self.desk, self._sign, self._changed
+        self.signers = {"fra-c1 authority"}
+        makers = Makers(
+            known=self.desk, stranger=self.desk, signs=lambda each: each in self.signers
         )
+        self.certificate = Certificate(self.file, self.clock, makers, self._sign, self._changed)
 
     async def _sign(self, key: str, text: str) -> str:
         assert key.startswith("-----BEGIN PRIVATE KEY-----")
@@ -153,6 +155,15 @@ def test_a_certificate_that_somebody_else_renewed_is_shown(table: Table) -> None
     table.file.renew(made, NOW_MS)
     assert table.look(0) == []
     assert table.changes == 1
+
+
+def test_a_certificate_of_an_authority_that_is_gone_is_renewed_at_once(table: Table) -> None:
+    assert table.look(1) == []
+    table.signers = {"fra-c2 authority"}
+    table.office.sign_as("fra-c2")
+    assert table.look(1) == ["renew"]
+    assert table.file.issuer() == "fra-c2 authority"
+    assert table.look(1) == []
 
 
 # ---- how the machine speaks ----------------------------------------------------------------

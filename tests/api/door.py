@@ -23,7 +23,7 @@ from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.identity.authority import Authority, make_authority
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import make_key, make_request
-from pltfrms.drivers.identity.tls import client_context
+from pltfrms.drivers.identity.tls import client_context, load_identity
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.model.identity.lives import DAY_MS
@@ -31,39 +31,49 @@ from pltfrms.model.identity.words import (
     Certified,
     JoinAsk,
     JoinToken,
+    ShownCertificate,
     TokenAsk,
     controllers_server_name,
     machine_server_name,
 )
+from pltfrms.planner.identity.access import why_unsigned
 from tests.drivers.identity.authority import PASSPHRASE, Office
 from tests.strategies import make_platform
 
 PLATFORM = make_platform({"fra": 2})
+
+
+def believing(shown: ShownCertificate) -> str:
+    """Doubt who is not signed by a controller of the platform."""
+    return why_unsigned(shown.issuer, PLATFORM)
+
+
 ENDLESS = 10.0
 
 
 class Door:
     """A controller that answers by TLS on loopback, and plainly on a Unix socket."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, before: "Door | None" = None) -> None:
+        """Begin; or begin again, with the files and the store of `before`."""
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.now_ms = time.time_ns() // 1_000_000
-        self.office = Office(PLATFORM.name, self.now_ms - 100 * DAY_MS)
-        self.office.now_ms = self.now_ms
-        self.file = self.office.identity(directory / "c", "fra-c1", controller=True)
+        self.office: Office = before.office if before else self._office()
+        self.file: IdentityFile = before.file if before else self._identity()
         clock = SystemClock()
-        self.store = MemoryStore(clock)
+        self.store: MemoryStore = before.store if before else MemoryStore(clock)
         random = Random(1)  # noqa: S311 - a test's
         self.controller = Controller(self.store, clock, "fra-c1", PLATFORM, random)
         self.known: ControllerIdentity = make_identity(self.controller, self.file, random)
         self.public = socket.create_server(("127.0.0.1", 0))
         self.port = self.public.getsockname()[1]
         self.local = socket.socket(socket.AF_UNIX)
+        (directory / "c.sock").unlink(missing_ok=True)
         self.local.bind(str(directory / "c.sock"))
         operations = Operations(self.controller)
-        doors = doors_of(operations)
-        app = make_app(operations, doors=doors, identities=self.known.identities)
+        self.doors = doors = doors_of(operations)
+        app = make_app(operations, doors=doors, known=self.known)
         config = uvicorn.Config(
             app,
             http=bounded_by(doors.connections),
@@ -71,7 +81,15 @@ class Door:
             access_log=False,
             lifespan="off",
         )
-        self.server = Server(config, self.known.tls)
+        self.server = Server(config, doors, self.known.tls)
+
+    def _office(self) -> Office:
+        office = Office(PLATFORM.name, self.now_ms - 100 * DAY_MS)
+        office.now_ms = self.now_ms
+        return office
+
+    def _identity(self) -> IdentityFile:
+        return self.office.identity(self.directory / "c", "fra-c1", controller=True)
 
     @property
     def url(self) -> str:
@@ -103,18 +121,31 @@ class Door:
             last = max((entry.mod_revision for entry in entries), default=1)
             await mirror.wait_newer(last - 1)
 
-    def signed_at(self, then_ms: int, file: IdentityFile) -> Certified:
-        """Return a certificate as it was made at another time, by what was good then."""
-        pair = make_authority(self.office.root, PASSPHRASE, "fra-c1", then_ms)
+    def signed_at(
+        self, then_ms: int, file: IdentityFile, controller: str = "fra-c1"
+    ) -> Certified:
+        """Return a certificate as a controller made it at another time."""
+        pair = make_authority(self.office.root, PASSPHRASE, controller, then_ms)
         signer = Authority(PLATFORM.name, self.office.root.certificate, pair, lambda: then_ms)
         own = file.read()
-        controller = own.machine == "fra-c1"
-        return signer.issue(own.request, own.machine, 1, controller=controller)
+        return signer.issue(own.request, own.machine, 1, controller="-c" in own.machine)
+
+    def forged(self, machine: str, controller: str) -> IdentityFile:
+        """Return what a controller makes that is not in the platform any more."""
+        other = Office(PLATFORM.name, self.now_ms)
+        other.root = self.office.root
+        other.sign_as(controller)
+        place = self.directory / "forged"
+        return other.identity(place, machine, controller="-c" in machine)
+
+    def show(self, file: IdentityFile) -> None:
+        """Answer with another identity from now on."""
+        load_identity(self.known.tls, file)
 
     def agent(
         self, file: IdentityFile, name: str = "fra-c1", *, stranger: bool = False
     ) -> HttpControlPlane:
-        context = client_context(file, stranger=stranger)
+        context = client_context(file, believing, stranger=stranger)
         end = TlsEnd(context, machine_server_name(PLATFORM.name, name))
         return HttpControlPlane([self.url], {self.url: end})
 
@@ -127,9 +158,11 @@ class Door:
             return await client.request(method, url, content=body, extensions=extensions)
 
 
-def serve(directory: Path, story: Callable[[Door], Awaitable[None]]) -> None:
-    async def run() -> None:
-        door = Door(directory)
+def serve(
+    directory: Path, story: Callable[[Door], Awaitable[None]], before: Door | None = None
+) -> Door:
+    async def run() -> Door:
+        door = Door(directory, before)
         tasks = [
             asyncio.create_task(door.controller.run()),
             asyncio.create_task(door.known.run()),
@@ -147,5 +180,6 @@ def serve(directory: Path, story: Callable[[Door], Awaitable[None]]) -> None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+        return door
 
-    asyncio.run(run())
+    return asyncio.run(run())

@@ -27,6 +27,7 @@ from pltfrms.model.messages.api import (
 )
 from pltfrms.model.network.peering import Peer, PeerKind, Session
 from pltfrms.model.running.plan import Place, Stop, Target, TargetNews
+from pltfrms.model.running.redundancy import Survival
 from pltfrms.model.running.state import Contact, MachineStatus
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
@@ -83,7 +84,9 @@ def test_readers_see_no_password_and_an_agent_gets_those_of_its_own_sessions() -
     peer = Peer(name="transit1", kind=PeerKind.TRANSIT, asn=64601, sessions=(session, plain))
 
     async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
-        secret = replace(cluster.operations.snapshot().snapshot.platform, peers=(peer,))
+        known = cluster.operations.snapshot().snapshot.platform
+        second = replace(known.machine("fra-e1"), name="fra-e2", id=2)
+        secret = replace(known, peers=(peer,), machines=(*known.machines, second))
         await cluster.operations.controller.store.commit(
             [Put(key=PLATFORM_KEY, value=encode(secret)), commit_mark("test", 0)]
         )
@@ -265,8 +268,14 @@ def test_health_and_metrics_tell_when_the_store_is_away() -> None:
             'pltfrms_instances{phase="ready"} 2.0',
             "pltfrms_store_up 1.0",
             "pltfrms_controllers 1.0",
+            'pltfrms_redundancy{survival="not survived"} 1.0',
+            'pltfrms_redundancy{survival="survived"} 0.0',
+            'pltfrms_weaknesses{loss="controller",of="store",survival="not survived"} 1.0',
         ):
             assert line in text
+        view = decode(SnapshotView, (await client.get("/v1/snapshot")).content)
+        assert view.redundancy is not None
+        assert view.redundancy.by_subject["store"] is Survival.NOT_SURVIVED
         cluster.seats["fra-c1"].store.unavailable = True
         await cluster.clock.sleep(6)
         began = cluster.clock.monotonic()
@@ -275,6 +284,7 @@ def test_health_and_metrics_tell_when_the_store_is_away() -> None:
         assert cluster.clock.monotonic() - began < 1
         old = decode(SnapshotView, (await client.get("/v1/snapshot?stale=true")).content)
         assert old.stale_seconds >= 5
+        assert old.redundancy is not None
         assert "web" in old.snapshot.services
         assert old.snapshot.contact("fra-n1") is Contact.UNKNOWN
         assert old.last_known.contact("fra-n1") is Contact.PRESENT

@@ -20,6 +20,7 @@ from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError
 from pltfrms.model.identity.words import TokenReply, controllers_server_name
 from pltfrms.model.messages.glass import RouteAnswers
 from pltfrms.model.network.topology import CONTROLLER_PORT, GLASS_PORT
+from pltfrms.planner.identity.access import why_unsigned
 from pltfrms.specfile import load_platform
 from tests.api.test_main import EXAMPLE, _start_etcd, _wait_for_snapshot
 from tests.namespaces import in_machine
@@ -60,7 +61,9 @@ def until(look: Callable[[], bool]) -> None:
 
 
 def secure(state: Path) -> OperatorClient:
-    context = client_context(IdentityFile(state))
+    context = client_context(
+        IdentityFile(state), lambda shown: why_unsigned(shown.issuer, PLATFORM)
+    )
     name = controllers_server_name(PLATFORM.name)
     return OperatorClient(
         [f"https://[{ADDRESS}]:{CONTROLLER_PORT}"],

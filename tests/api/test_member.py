@@ -1,13 +1,25 @@
 """How this machine's etcd is started, by what is on its disk."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
-from pltfrms.api.member import BEGUN_FILE, FIRST_FILE, MemberPlace, note_begun, read_place
+from pltfrms.api import member
+from pltfrms.api.member import (
+    BEGUN_FILE,
+    FIRST_FILE,
+    MemberPlace,
+    find_command,
+    note_begun,
+    read_place,
+)
 from pltfrms.drivers.ports import Directories
-from pltfrms.errors import UsageError
-from pltfrms.model.messages.store import StoreMember
+from pltfrms.drivers.store.data import read_data
+from pltfrms.drivers.store.members import EtcdMembers
+from pltfrms.errors import UnavailableError, UsageError
+from pltfrms.model.messages.store import MemberData, StoreMember, StoreMembers
 from pltfrms.model.network.topology import Role
 from pltfrms.render.etcd import peer_url
 from tests.strategies import make_platform
@@ -15,6 +27,19 @@ from tests.strategies import make_platform
 PLATFORM = make_platform({"ams": 1, "fra": 1, "lon": 1})
 NAMES = [machine.name for machine in PLATFORM.machines_of(Role.CONTROLLER)]
 ME = NAMES[0]
+LOG_HEAD = bytes.fromhex(
+    "0400000000000084080410000000000020000000000000000801"
+    "10fcb588d4091a1608fbfa8ba392e69eebdd0110b9aec4abb989e5f7a701"
+)
+"""What etcd 3.4.23 wrote first: of member 15985099378392235387, store 12101053776118486841."""
+DATA = MemberData(number="15985099378392235387", store="12101053776118486841")
+
+
+def write_data(directory: Path, head: bytes = LOG_HEAD) -> None:
+    (directory / "member" / "wal").mkdir(parents=True)
+    (directory / "member" / "wal" / "0000000000000000-0000000000000000.wal").write_bytes(
+        head + bytes(1000)
+    )
 
 
 @pytest.fixture
@@ -43,8 +68,8 @@ def test_the_store_is_made_once_by_those_that_are_told_to(place: MemberPlace) ->
 
 def test_a_member_with_data_notes_that_there_is_a_store(place: MemberPlace) -> None:
     (place.directories.config / FIRST_FILE).write_text(f"word {' '.join(NAMES)}\n")
-    (place.data / "member").mkdir(parents=True)
-    assert place.has_data
+    write_data(place.data)
+    assert place.owner == DATA
     assert "--initial-cluster-state=existing" in place.with_data()
     assert not place.may_begin
 
@@ -71,12 +96,11 @@ def test_who_joins_names_all_that_are_there_and_itself(place: MemberPlace) -> No
 
 def test_data_of_a_member_that_was_removed_is_kept_aside(place: MemberPlace) -> None:
     for word, name in (("first", "etcd.old"), ("second", "etcd.old1")):
-        (place.data / "member").mkdir(parents=True)
+        write_data(place.data)
         (place.data / "member" / word).touch()
         place.put_aside()
-        assert not place.has_data
-        (kept,) = (place.directories.state / name / "member").iterdir()
-        assert kept.name == word
+        assert place.owner is None
+        assert (place.directories.state / name / "member" / word).exists()
 
 
 def test_a_machine_that_is_no_controller_needs_no_etcd(
@@ -88,3 +112,59 @@ def test_a_machine_that_is_no_controller_needs_no_etcd(
         read_place(place.directories)
     (place.directories.config / "machine").write_text(f"{ME}\n")
     assert read_place(place.directories).machine == ME
+
+
+def test_data_on_a_disk_of_its_own_is_kept_aside_on_that_disk(
+    place: MemberPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data(place.data)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == place.data)
+    place.put_aside()
+    assert place.owner is None
+    assert [path.name for path in place.data.iterdir()] == ["member.old"]
+
+
+@pytest.mark.parametrize("size", range(len(LOG_HEAD)))
+def test_of_data_that_is_torn_nothing_is_known(tmp_path: Path, size: int) -> None:
+    write_data(tmp_path, LOG_HEAD[:size])
+    assert read_data(tmp_path) == MemberData()
+
+
+def test_a_start_that_broke_off_before_there_was_data_is_done_again(place: MemberPlace) -> None:
+    alone = MemberPlace(
+        platform=make_platform({"ams": 1}),
+        machine=ME,
+        directories=place.directories,
+    )
+    (place.directories.config / FIRST_FILE).write_text(f"word {ME}\n")
+    (place.data / "member" / "snap").mkdir(parents=True)
+    assert "--initial-cluster-state=new" in asyncio.run(find_command(alone))
+    assert not place.data.exists()
+
+
+def test_one_that_makes_the_store_alone_asks_the_others_for_a_while_first(
+    place: MemberPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    async def agreed(_self: EtcdMembers) -> tuple[StoreMembers, ...]:
+        seen.append(time.monotonic())
+        if len(seen) < 3:
+            raise UnavailableError("no way yet")
+        peers = [peer_url(PLATFORM, PLATFORM.machine(name)) for name in NAMES]
+        added = StoreMember(name="7", number="7", peer=peers[0], learner=True, started=False)
+        return (StoreMembers(members=(added, StoreMember(name=NAMES[1], peer=peers[1]))),)
+
+    monkeypatch.setattr(EtcdMembers, "agreed", agreed)
+    monkeypatch.setattr(member, "_AGAIN_SECONDS", 0.01)
+    (place.directories.config / FIRST_FILE).write_text(f"word {ME}\n")
+    command = asyncio.run(find_command(place))
+    assert "--initial-cluster-state=existing" in command
+    seen.clear()
+    monkeypatch.setattr(member, "ALONE_SECONDS", 0.02)
+    monkeypatch.setattr(EtcdMembers, "agreed", _nobody)
+    assert "--initial-cluster-state=new" in asyncio.run(find_command(place))
+
+
+async def _nobody(_self: EtcdMembers) -> tuple[StoreMembers, ...]:
+    raise UnavailableError("nobody")

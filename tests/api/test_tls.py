@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import os
+import ssl
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 import structlog
 
-from pltfrms.agent.control.certificate import Certificate
+from pltfrms.agent.control.certificate import Certificate, Makers
 from pltfrms.codec import encode
 from pltfrms.controller import own_identity
 from pltfrms.controller.state import PLATFORM_KEY, commit_mark
@@ -38,7 +39,7 @@ from pltfrms.model.identity.words import (
 from pltfrms.model.messages.api import Event, Heartbeat
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
-from tests.api.door import PLATFORM, Door, serve
+from tests.api.door import PLATFORM, Door, believing, serve
 from tests.drivers.identity.authority import Office
 
 
@@ -85,7 +86,7 @@ def test_a_machine_speaks_of_itself_alone(tmp_path: Path) -> None:
 
 def test_a_stolen_certificate_of_a_machine_changes_and_reads_nothing(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
-        context = client_context(await door.join("fra-n1"))
+        context = client_context(await door.join("fra-n1"), believing)
         before = door.controller.view.last_stored().commit
         for method, path in (
             ("POST", "/v1/apply"),
@@ -161,7 +162,9 @@ def test_an_expired_certificate_is_refused_and_its_machine_comes_back_by_its_key
         def follow() -> None:
             agents.append(door.agent(file))
 
-        certificate = Certificate(file, SystemClock(), agent, stranger, _signed, follow)
+        certificate = Certificate(
+            file, SystemClock(), Makers(known=agent, stranger=stranger), _signed, follow
+        )
         await certificate.look()
         assert file.read().not_after_ms > door.now_ms + 29 * DAY_MS
         await agents[0].heartbeat(beat())
@@ -179,7 +182,9 @@ def test_a_certificate_that_is_a_third_of_its_life_old_is_renewed_by_itself(
         file.renew(door.signed_at(door.now_ms - 25 * DAY_MS, file), door.now_ms)
         before = file.read().not_after_ms
         agent = door.agent(file)
-        certificate = Certificate(file, SystemClock(), agent, agent, _signed, lambda: None)
+        certificate = Certificate(
+            file, SystemClock(), Makers(known=agent, stranger=agent), _signed, lambda: None
+        )
         await certificate.look()
         assert file.read().not_after_ms > before + 20 * DAY_MS
         unchanged = file.changed_at()
@@ -244,14 +249,14 @@ def test_a_machine_that_is_called_as_its_host_is_answers_by_that_name(tmp_path: 
     server = server_context(file, lambda _why: None, required=True)
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(repr(shown_by(writer.get_extra_info("peercert"))).encode())
+        writer.write(repr(shown_by(writer.get_extra_info("ssl_object"))).encode())
         writer.close()
 
     async def run() -> bytes:
         async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server) as serving:
             reader, writer = await asyncio.open_connection(
                 *serving.sockets[0].getsockname()[:2],
-                ssl=client_context(file),
+                ssl=client_context(file, lambda _shown: ""),
                 server_hostname=machine_server_name(PLATFORM.name, name),
             )
             text = await reader.read()
@@ -259,6 +264,115 @@ def test_a_machine_that_is_called_as_its_host_is_answers_by_that_name(tmp_path: 
             return text
 
     assert name.encode() in asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", ["fra-n1", "fra-c1"])
+def test_what_a_removed_controller_signs_opens_nothing(tmp_path: Path, name: str) -> None:
+    """Its authority is good for a year, and would sign any name, for any key."""
+
+    async def story(door: Door) -> None:
+        await door.join("fra-n1")
+        await door.known.own.look()
+        await door.seen()
+        forged = door.forged(name, "fra-c9")
+        context = client_context(forged, believing)
+        for method, path in (
+            ("POST", "/v1/heartbeats"),
+            ("GET", f"/v1/targets/{name}"),
+            ("GET", "/v1/snapshot"),
+            ("POST", "/v1/apply"),
+            ("POST", "/v1/identity/tokens"),
+            ("POST", "/v1/identity/renewal"),
+        ):
+            answer = await door.ask(context, method, path, b"{}")
+            assert (answer.status_code, path) == (403, path)
+            assert "with another key" in answer.text
+
+    serve(tmp_path, story)
+
+
+def test_a_removed_controller_answers_nobody_as_one(tmp_path: Path) -> None:
+    async def story(door: Door) -> None:
+        agent_file = await door.join("fra-n1")
+        door.show(door.forged("fra-c1", "fra-c9"))
+        why = "signed by 'fra-c9 authority', which is of no controller of"
+        agent = door.agent(agent_file)
+        with pytest.raises(UnavailableError, match=why):
+            await agent.heartbeat(beat())
+        context = client_context(door.file, believing)
+        name = controllers_server_name(PLATFORM.name)
+
+        def ask() -> None:
+            shaking = lambda sock: context.wrap_socket(sock, server_hostname=name)  # noqa: E731
+            with OperatorClient([door.url], tls=shaking) as client:
+                client.snapshot()
+
+        with pytest.raises(UnavailableError, match=why):
+            await asyncio.to_thread(ask)
+        door.show(door.file)
+        await agent.heartbeat(beat())
+        await agent.close()
+
+    serve(tmp_path, story)
+
+
+def test_who_was_believed_shows_its_certificate_anew_when_controllers_change(
+    tmp_path: Path,
+) -> None:
+    """A connection that is kept would outlive whoever signed for its other end."""
+
+    async def story(door: Door) -> None:
+        agent = door.agent(await door.join("fra-n1"))
+        await agent.heartbeat(beat())
+        ends = agent._ends
+        door.show(door.forged("fra-c1", "fra-c9"))
+        await agent.heartbeat(beat())
+        agent.use([door.url], ends)
+        await agent.heartbeat(beat())
+        agent.use([door.url, "https://[::1]:1"], ends)
+        with pytest.raises(UnavailableError, match="signed by 'fra-c9 authority'"):
+            await agent.heartbeat(beat())
+        await agent.close()
+
+    serve(tmp_path, story)
+
+
+def test_a_controller_asks_no_machine_that_a_removed_one_has_signed(tmp_path: Path) -> None:
+    async def story(door: Door) -> None:
+        good, forged = await door.join("fra-n1"), door.forged("fra-n1", "fra-c9")
+        for file, told in ((good, "hello"), (forged, "with another key")):
+            context = server_context(file, lambda _why: None, required=True)
+            assert told in await heard(door, context)
+
+    async def heard(door: Door, context: ssl.SSLContext) -> str:
+        def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"hello")
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+            end = door.known.end("fra-n1")
+            try:
+                reader, writer = await asyncio.open_connection(
+                    *server.sockets[0].getsockname()[:2],
+                    ssl=end.context,
+                    server_hostname=end.name,
+                )
+            except ssl.SSLCertVerificationError as error:
+                return error.verify_message
+            text = await reader.read()
+            writer.close()
+            return text.decode()
+
+    serve(tmp_path, story)
+
+
+def test_a_controller_that_a_removed_one_has_signed_signs_for_itself(tmp_path: Path) -> None:
+    async def story(door: Door) -> None:
+        door.file.renew(door.signed_at(door.now_ms, door.file, "fra-c9"), door.now_ms)
+        await door.known.own.look()
+        assert door.file.issuer() == "fra-c1 authority"
+
+    serve(tmp_path, story)
 
 
 def test_who_comes_by_the_local_socket_may_do_all(tmp_path: Path) -> None:
@@ -274,7 +388,7 @@ def test_who_comes_by_the_local_socket_may_do_all(tmp_path: Path) -> None:
 
 def test_an_operator_on_a_controller_asks_by_tls(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
-        context = client_context(door.file)
+        context = client_context(door.file, believing)
         name = controllers_server_name(PLATFORM.name)
 
         def ask() -> str:
@@ -340,7 +454,7 @@ def test_a_controller_whose_disk_refuses_says_so_once_and_answers_on(
 def test_a_younger_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
         async def serial() -> int:
-            context = client_context(door.file, stranger=True)
+            context = client_context(door.file, believing, stranger=True)
             name = controllers_server_name(PLATFORM.name)
             _, writer = await asyncio.open_connection(
                 "127.0.0.1", door.port, ssl=context, server_hostname=name

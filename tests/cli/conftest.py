@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,9 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PLTFRMS_CONTEXT", raising=False)
     for name in ("PLTFRMS_LAB", "PLTFRMS_CONTROLLERS", "PLTFRMS_DEBUG", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -50,8 +53,9 @@ def controller(
 ) -> FakeController:
     fake = FakeController()
 
-    def make(where: tuple[str, ...], *_how: object) -> FakeController:
+    def make(where: tuple[str, ...], *_how: object, token: str = "") -> FakeController:
         endpoints.append(tuple(where))
+        fake.token = token
         return fake
 
     monkeypatch.setattr(connecting, "OperatorClient", make)

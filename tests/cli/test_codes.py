@@ -13,6 +13,14 @@ from tests.cli.world import EXAMPLE, FakeController, FakeLab
 
 WRONG = """
 service show nope
+service show nope --spec
+service history nope
+service diff nope 1
+service diff web 7
+service diff web x
+rollout status nope
+rollout status nope --follow
+rollout abort web
 explain service/nope
 explain nope
 node list --datacenter nope

@@ -14,6 +14,7 @@ from pltfrms.drivers.identity.authority import AuthorityFile, make_root, read_ce
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import pin_of
 from pltfrms.errors import UsageError
+from pltfrms.model.network.topology import CONTROLLER_PORT
 from tests.cli.world import EXAMPLE
 
 PASSPHRASE = "correct horse"  # noqa: S105 - a test's
@@ -83,6 +84,29 @@ def test_bootstrap_refuses_to_make_another_machine_of_this_one(
     assert "say which controller" in done(site.bootstrap("fra-n1"), capsys, 2)
 
 
+def test_bootstrap_begins_no_second_store_while_another_controller_answers(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answers(addresses: list[str], port: int, _seconds: float) -> tuple[str, ...]:
+        assert port == CONTROLLER_PORT
+        asked.extend(addresses)
+        return tuple(addresses[1:])
+
+    monkeypatch.setattr("pltfrms.cli.machine.joining.who_listens", answers)
+    said = done(site.bootstrap(), capsys, 4)
+    assert "runs already" in said
+    assert "pltfrms machine token fra-c1" in said
+    assert not (site.directory / "etc").exists()
+    assert not site.root.exists()
+    monkeypatch.undo()
+    done(site.bootstrap(), capsys)
+    monkeypatch.setattr("pltfrms.cli.machine.joining.who_listens", answers)
+    done(site.bootstrap(), capsys)  # it is known here: not asked
+    assert len(asked) == 2
+
+
 def test_a_second_run_with_another_passphrase_says_so(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +130,7 @@ def test_what_signs_certificates_is_made_anew_by_the_same_root_only(
     assert file.read() != before
     other = make_root("example", PASSPHRASE, 1_900_000_000_000)
     site.root.write_text(f"{other.key}\n{other.certificate}")
-    assert "its root has another key" in done(words, capsys, 2)
+    assert "that root is not trusted here" in done(words, capsys, 2)
 
 
 KILLER = """

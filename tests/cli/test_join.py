@@ -1,6 +1,7 @@
 """`machine token` and `join` against a controller that answers by TLS."""
 
 import asyncio
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from pltfrms.cli.main import main
+from pltfrms.codec import encode
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.private import locked
 from pltfrms.model.identity.words import JoinToken
 from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
-from tests.api.door import Door, serve
+from tests.api.door import PLATFORM, Door, serve
 from tests.cli.test_identity import Site, killed
 
 
@@ -45,6 +50,39 @@ def test_a_machine_joins_with_a_token_and_again_nothing_is_done(
         assert answer(capsys)["changed"] is False
         assert site.file.path.read_bytes() == before
         assert [each.name for each in site.file.directory.iterdir()] == ["identity.pem"]
+
+    serve(tmp_path / "door", story)
+
+
+@pytest.mark.parametrize("how", ["input", "file"])
+def test_a_token_need_not_be_a_word_that_all_users_of_the_machine_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async def story(door: Door) -> None:
+        text = f"{(await door.token('fra-n1')).text}\n"
+        site, path = Site(tmp_path / "fra-n1"), tmp_path / "token"
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        path.write_text(text)
+        words = ["-"] if how == "input" else ["--token-file", str(path)]
+        more = ["--controller", door.url, *site.places]
+        assert await asyncio.to_thread(main, ["join", *words, *more]) == 0
+        assert site.file.read().machine == "fra-n1"
+        for wrong in ([], ["-", "--token-file", str(path)], ["--token-file", str(tmp_path)]):
+            assert await asyncio.to_thread(main, ["join", *wrong, *more]) == 2
+
+    serve(tmp_path / "door", story)
+
+
+def test_two_commands_that_make_an_identity_do_not_mix_theirs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(door: Door) -> None:
+        site, token = Site(tmp_path / "a"), await door.token("fra-n1")
+        (site.directory / "var").mkdir()
+        with locked(site.directory / "var"):
+            assert await joined(site, token, door.url) == 4
+        assert "another command gives this machine an identity" in capsys.readouterr().err
+        assert await joined(site, token, door.url) == 0
 
     serve(tmp_path / "door", story)
 
@@ -151,14 +189,26 @@ def test_nobody_makes_tokens_over_the_network_but_controllers(
 ) -> None:
     async def story(door: Door) -> None:
         node = await door.join("fra-n2")
+        for state in (node.directory.parent, door.file.directory.parent):
+            known = Target(machine="fra-n2", generation=1, platform=PLATFORM)
+            (state / "target.json").write_bytes(encode(known))
+
+        def on(state: Path) -> None:
+            here = Directories(state=state, config=state)
+            monkeypatch.setattr("pltfrms.cli.shared.connect._PLACES", here)
+
         words = ["machine", "token", "fra-n1", "--controller", door.url]
-        monkeypatch.setattr("pltfrms.cli.shared.connect._STATE", node.directory.parent)
+        on(node.directory.parent)
         assert await asyncio.to_thread(main, words) == 4
         assert "may see its own target" in capsys.readouterr().err
-        monkeypatch.setattr("pltfrms.cli.shared.connect._STATE", door.file.directory.parent)
+        on(door.file.directory.parent)
         assert await asyncio.to_thread(main, words) == 0
-        monkeypatch.setattr("pltfrms.cli.shared.connect._STATE", tmp_path)
+        on(tmp_path)
         assert await asyncio.to_thread(main, words) == 2
         assert "join with a token" in capsys.readouterr().err
+        on(door.file.directory.parent)
+        (door.file.directory.parent / "target.json").unlink()
+        assert await asyncio.to_thread(main, words) == 2, "it knows no controllers"
+        assert "platform.yaml" in capsys.readouterr().err
 
     serve(tmp_path / "door", story)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pltfrms.cli.service.foreseeing import WhatIfReport
 from pltfrms.cli.shared.complete import fault_targets
 from pltfrms.codec import decode
 from pltfrms.model.messages.api import Event, SnapshotView
 from pltfrms.model.network.topology import Role
+from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, FakeController, with_lost
 
@@ -26,6 +28,66 @@ def test_status_is_one_screen_from_one_call(run: Run, controller: FakeController
     for word in ("fra (Frankfurt)", "fra-n1", "198.51.100.0/24 announced by every edge"):
         assert word in result.out
     assert controller.asked.count("snapshot") == 1
+
+
+WEAK = Redundancy(
+    survival=Survival.NOT_SURVIVED,
+    by_subject={"service/web": Survival.NOT_SURVIVED, "store": Survival.NOT_SURVIVED},
+    weaknesses=(
+        Weakness(
+            about="service/web",
+            loss=Loss.DATACENTER,
+            what="fra",
+            survival=Survival.NOT_SURVIVED,
+            why="no other datacenter answers clients",
+        ),
+        Weakness(
+            about="store",
+            loss=Loss.CONTROLLER,
+            survival=Survival.NOT_SURVIVED,
+            why="2 of 3 controllers must live, or nothing is decided",
+        ),
+        Weakness(
+            about="backbone",
+            loss=Loss.LINK,
+            what="fra-e1--ams-e2",
+            survival=Survival.NOT_SURVIVED,
+            why="some datacenters do not reach each other then",
+        ),
+    ),
+)
+
+
+def test_status_begins_with_whether_one_more_failure_is_survived(
+    run: Run, controller: FakeController
+) -> None:
+    def first(survival: Survival, weaknesses: tuple[Weakness, ...] = ()) -> str:
+        controller.redundancy = Redundancy(survival=survival, weaknesses=weaknesses)
+        return run("status").out.splitlines()[0]
+
+    assert first(Survival.SURVIVED, WEAK.weaknesses[2:]) == "one more failure is survived"
+    assert first(Survival.NOT_SURVIVED, WEAK.weaknesses) == (
+        "one more failure is not survived: service/web without datacenter fra; "
+        "store without any controller"
+    )
+    unknown = tuple(replace(each, survival=Survival.NOT_KNOWN) for each in WEAK.weaknesses)
+    many = tuple(replace(unknown[0], about=f"service/s{number}") for number in range(5))
+    assert first(Survival.NOT_KNOWN, many).endswith(
+        "service/s2 without datacenter fra; and 2 more"
+    )
+
+
+def test_redundancy_names_each_weakness_and_who_does_not_say(
+    run: Run, controller: FakeController
+) -> None:
+    controller.redundancy = WEAK
+    result = run("redundancy")
+    assert result.code == 0
+    assert "without datacenter fra" in result.out
+    assert "some datacenters do not reach each other then" in result.out
+    assert decode(Redundancy, run("redundancy", "--json").out) == WEAK
+    controller.redundancy = None
+    assert run("redundancy").code == 5
 
 
 def test_status_says_what_is_only_the_last_known(run: Run, controller: FakeController) -> None:
@@ -255,3 +317,56 @@ def test_fault_targets_cover_the_platform() -> None:
     assert len([t for t in targets if t.startswith("node/")]) == len(
         PLATFORM.machines_of(Role.NODE)
     )
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_shows_what_is_left_and_changes_nothing(
+    run: Run, controller: FakeController
+) -> None:
+    result = run("what-if", "--lose", "datacenter/fra")
+    assert result.code == 0
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert lines[0].startswith("without fra-c1, fra-e1, fra-e2")
+    assert "web fra 2 2 0 0" in lines
+    assert "web ams 2 2 2 2" in lines
+    assert any("fra: more than half of the datacenter's nodes" in line for line in lines)
+    assert set(controller.asked) == {"snapshot", "close"}
+    found = decode(WhatIfReport, run("what-if", "--lose", "datacenter/fra", "--json").out)
+    assert [each.settled for each in found.foresight.counts] == [0, 2, 2]
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_is_short_where_a_service_has_no_room_left(run: Run) -> None:
+    losses = [word for name in ("fra-n1", "fra-n3") for word in ("--lose", f"node/{name}")]
+    result = run("what-if", *losses)
+    assert result.code == 4
+    assert "short: web has 1 of 2 in fra" in result.out
+    result = run("what-if", "--lose", "node/fra-n9")
+    assert result.code == 2
+    assert "there is no node/fra-n9 to lose: did you mean node/fra-n" in result.err
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_first_lets_a_change_settle(run: Run, tmp_path: Path) -> None:
+    text = (EXAMPLE / "web.yaml").read_text().replace("per_datacenter: 2", "per_datacenter: 3")
+    (tmp_path / "web.yaml").write_text(text)
+    words = ("what-if", "--lose", "datacenter/lon", "--change", str(tmp_path / "web.yaml"))
+    lines = [" ".join(line.split()) for line in run(*words).out.splitlines()]
+    assert "web ams 3 3 3 3" in lines
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_if_tells_of_each_loss_what_has_no_room(run: Run, tmp_path: Path) -> None:
+    result = run("what-if", "--each")
+    assert (result.code, result.out) == (
+        0,
+        "any one node, and any one datacenter, may be lost: nothing is short\n",
+    )
+    text = (EXAMPLE / "web.yaml").read_text().replace("{per_datacenter: 2}", "{fra: 3}")
+    (tmp_path / "web.yaml").write_text(text)
+    result = run("what-if", "--each", "--change", str(tmp_path / "web.yaml"))
+    assert result.code == 4
+    assert "node/fra-n2" in result.out
+    assert "no other datacenter is to run it" in result.out
+    assert run("what-if").code == 2
+    assert run("what-if", "--each", "--lose", "datacenter/fra").code == 2

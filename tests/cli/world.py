@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
 from pltfrms.codec import decode
 from pltfrms.errors import ConflictError, NotFoundError, TwoPeopleError, UnavailableError
@@ -16,6 +17,9 @@ from pltfrms.model.messages.api import (
     InterventionChange,
     InterventionReply,
     PlanPreview,
+    RolloutChange,
+    ServiceHistory,
+    ServiceVersion,
     SnapshotView,
 )
 from pltfrms.model.messages.audit import AuditHead, AuditPage, AuditRecord, record_hash
@@ -33,6 +37,7 @@ from pltfrms.model.messages.requests import (
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step
+from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import (
     AggregateStatus,
     Contact,
@@ -149,6 +154,7 @@ class FakeController:
     """What `OperatorClient` is to the CLI."""
 
     snapshots: list[Snapshot] = field(default_factory=lambda: [HEALTHY])
+    redundancy: Redundancy | None = None
     """Answered one after the other; the last one for ever."""
     changes: tuple[ChangeLine, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -156,6 +162,8 @@ class FakeController:
     """Steps of every plan that have nothing to do with a change."""
     stored: list[Event] = field(default_factory=list)
     records: list[AuditRecord] = field(default_factory=list)
+    earlier: tuple[ServiceVersion, ...] = ()
+    """Versions of the service, newest first, without the present one."""
     stale_seconds: float = 0.0
     """How long the store has been away."""
     conflict: bool = False
@@ -173,13 +181,28 @@ class FakeController:
     two_people: str = ""
     opened: list[RequestReply] = field(default_factory=list)
     approved: list[Approval] = field(default_factory=list)
+    token: str = ""
+    """What the last client for it was given."""
+    door: Any = None
+    """Answers what is asked with `get` and `post`."""
+
+    def get(self, path: Any, parameters: Any, kind: Any) -> Any:
+        return self.door.get(path, parameters, kind)
+
+    def post(self, path: Any, word: Any, kind: Any) -> Any:
+        return self.door.post(path, word, kind)
 
     def snapshot(self) -> SnapshotView:
         self.asked.append("snapshot")
         answer = self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
         if self.stale_seconds:
             return known_last(answer, self.stale_seconds)
-        return SnapshotView(controller="fra-c1", snapshot=answer, notes=self.notes)
+        return SnapshotView(
+            controller="fra-c1",
+            snapshot=answer,
+            notes=self.notes,
+            redundancy=self.redundancy,
+        )
 
     def plan(self, change: Change) -> PlanPreview:
         self.planned.append(change)
@@ -246,6 +269,18 @@ class FakeController:
         assert by
         self.asked.append(f"delete {name}" + (f": {why}" if why else ""))
         return self._preview()
+
+    def change_rollout(self, change: RolloutChange) -> PlanPreview:
+        assert change.by
+        self.asked.append(f"{change.verb} {change.service}: {change.why}")
+        return self._preview()
+
+    def history(self, name: str) -> ServiceHistory:
+        present = self.snapshots[0].service(name)
+        return ServiceHistory(
+            versions=(ServiceVersion(service=present), *self.earlier),
+            problems=("/pltfrms-versions/web/1 cannot be read",) if self.earlier else (),
+        )
 
     def audit(self, after: int, limit: int) -> AuditPage:
         found = [record for record in self.records if record.number > after]

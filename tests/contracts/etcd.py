@@ -1,6 +1,8 @@
 """A real etcd cluster on loopback, for tests."""
 
 import contextlib
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -8,6 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+USER = 20_000
 
 
 def free_ports(count: int) -> list[int]:
@@ -22,12 +26,17 @@ def free_ports(count: int) -> list[int]:
 class EtcdCluster:
     """Three members; any can be killed, frozen and thawed."""
 
-    def __init__(self, directory: Path, size: int = 3, quota_bytes: int = 0) -> None:
+    def __init__(
+        self, directory: Path, size: int = 3, quota_bytes: int = 0, program: str = "etcd"
+    ) -> None:
         ports = free_ports(2 * size)
         self.endpoints = tuple(f"http://127.0.0.1:{port}" for port in ports[:size])
         self._peers = tuple(f"http://127.0.0.1:{port}" for port in ports[size:])
-        self._directory = directory
+        self.directory = directory
         self._quota_bytes = quota_bytes
+        self._program = program
+        self.as_users = False
+        """Each member as a user of its own, `USER` and on, so that nftables tell them apart."""
         self._members: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -36,7 +45,7 @@ class EtcdCluster:
         deadline = time.monotonic() + 30
         while not all(_healthy(endpoint) for endpoint in self.endpoints):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"etcd has not started, see {self._directory}")
+                raise TimeoutError(f"etcd has not started, see {self.directory}")
             time.sleep(0.05)
 
     def join(self, peer: str) -> None:
@@ -50,6 +59,30 @@ class EtcdCluster:
         self._members[number].kill()
         self._members[number].wait()
 
+    def end(self, number: int) -> None:
+        """End a member as a service manager does: what it knows is on its disk then."""
+        self._members[number].terminate()
+        self._members[number].wait()
+
+    def lose(self, number: int) -> None:
+        """Lose the disk of a member that was killed."""
+        shutil.rmtree(self.directory / f"m{number}")
+
+    def has_ended(self, number: int) -> bool:
+        """Whether a member has ended, by itself or not."""
+        return self._members[number].poll() is not None
+
+    def start_again(self, number: int, *, wait: bool = True) -> None:
+        """Start a member that has ended, with its data, and wait until it answers."""
+        self._members[number] = self._start_member(number, "existing")
+        if not wait:
+            return
+        deadline = time.monotonic() + 30
+        while not _healthy(self.endpoints[number]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"member {number} has not started, see {self.directory}")
+            time.sleep(0.05)
+
     def freeze(self, number: int) -> None:
         self._members[number].send_signal(signal.SIGSTOP)
 
@@ -57,15 +90,37 @@ class EtcdCluster:
         self._members[number].send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
+        """Kill all, and leave no data: etcd reserves 128 MiB for each member."""
         for number in range(len(self._members)):
             self.kill(number)
+            shutil.rmtree(self.directory / f"m{number}", ignore_errors=True)
+
+    def _give(self, number: int, user: int) -> None:
+        data = self.directory / f"m{number}"
+        data.mkdir(mode=0o700, exist_ok=True)
+        for path in (data, *data.rglob("*")):
+            os.chown(path, user, user)
+
+    def cut(self, number: int) -> None:
+        """Cut a member off from the others, not from clients; in a network of one's own."""
+        ports = ", ".join(peer.rpartition(":")[2] for peer in self._peers)
+        rules = (
+            "table inet cut { chain output { type filter hook output priority 0; "
+            f"meta skuid {USER + number} tcp dport {{ {ports} }} drop; "
+            f"meta skuid {USER + number} tcp sport {{ {ports} }} drop; }}; }}"
+        )
+        subprocess.run(["nft", "-f", "-"], input=rules.encode(), check=True, timeout=10)
+
+    def mend(self) -> None:
+        """End what `cut` did."""
+        subprocess.run(["nft", "delete", "table", "inet", "cut"], check=True, timeout=10)
 
     def _start_member(self, number: int, state: str = "new") -> subprocess.Popen[bytes]:
         cluster = ",".join(f"m{index}={peer}" for index, peer in enumerate(self._peers))
         client, peer = self.endpoints[number], self._peers[number]
         options = {
             "name": f"m{number}",
-            "data-dir": str(self._directory / f"m{number}"),
+            "data-dir": str(self.directory / f"m{number}"),
             "listen-client-urls": client,
             "advertise-client-urls": client,
             "listen-peer-urls": peer,
@@ -77,8 +132,18 @@ class EtcdCluster:
             "logger": "zap",
             "quota-backend-bytes": str(self._quota_bytes),
         }
-        command = ["etcd", *(f"--{name}={value}" for name, value in options.items())]
-        with (self._directory / f"m{number}.log").open("wb") as log:
+        command = [self._program, *(f"--{name}={value}" for name, value in options.items())]
+        if self.as_users:
+            user = str(USER + number)
+            command = [
+                "setpriv",
+                f"--reuid={user}",
+                f"--regid={user}",
+                "--clear-groups",
+                *command,
+            ]
+            self._give(number, USER + number)
+        with (self.directory / f"m{number}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
 

@@ -1,21 +1,24 @@
 """What the members of every store promise: the same tests against memory and real etcd."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from pltfrms.drivers.clock import SystemClock
+from pltfrms.drivers.store.data import read_data
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.drivers.store.ports import Delete, Members, Put, Store
 from pltfrms.errors import StoreFullError, UnavailableError
-from pltfrms.model.messages.store import NO_SPACE, StoreLook, StoreMember
-from tests.contracts.conftest import SMALL_BYTES
+from pltfrms.model.messages.store import NO_SPACE, MemberData, StoreLook, StoreMember
+from tests.contracts.conftest import PROGRAMS, SMALL_BYTES, cluster, program_of
 from tests.contracts.etcd import EtcdCluster, free_ports
 
 Scenario = Callable[[Store, Members], Awaitable[None]]
@@ -46,15 +49,31 @@ async def opened(cluster: EtcdCluster | None) -> AsyncIterator[tuple[Store, Memb
         await members.close()
 
 
-@pytest.fixture(params=["memory", "etcd"])
-def check(request: pytest.FixtureRequest) -> Check:
+@pytest.fixture(params=PROGRAMS)
+def mortal_etcd(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EtcdCluster]:
+    """A cluster of one's own, to break."""
+    yield from cluster(tmp_path_factory, program=program_of(request, request.param))
+
+
+@pytest.fixture(params=["memory", *PROGRAMS])
+def some(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EtcdCluster | None]:
+    """A cluster that has room for 8 MiB; None: the one in memory."""
+    if request.param == "memory":
+        yield None
+    else:
+        yield from cluster(tmp_path_factory, SMALL_BYTES, program_of(request, request.param))
+
+
+@pytest.fixture
+def check(some: EtcdCluster | None) -> Check:
     """Run a scenario with a store of three members that has room for 8 MiB."""
-    cluster = None
-    if request.param == "etcd":
-        cluster = cast("EtcdCluster", request.getfixturevalue("small_etcd"))
 
     async def run(scenario: Scenario) -> None:
-        async with opened(cluster) as (store, members), asyncio.timeout(60):
+        async with opened(some) as (store, members), asyncio.timeout(60):
             await until_named(members)
             await scenario(store, members)
 
@@ -235,11 +254,7 @@ def test_a_member_that_does_not_answer_is_named(mortal_etcd: EtcdCluster) -> Non
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("real", [False, True])
-def test_members_come_as_learners_get_a_vote_and_go(
-    request: pytest.FixtureRequest, *, real: bool
-) -> None:
-    cluster = cast("EtcdCluster", request.getfixturevalue("mortal_etcd")) if real else None
+def test_members_come_as_learners_get_a_vote_and_go(some: EtcdCluster | None) -> None:
     peer = f"http://127.0.0.1:{free_ports(1)[0]}"
 
     async def scenario(store: Store, members: Members) -> None:
@@ -251,8 +266,8 @@ def test_members_come_as_learners_get_a_vote_and_go(
         assert (added.peer, added.started, bool(added.trouble)) == (peer, False, True)
         with pytest.raises(UnavailableError):
             await members.promote(added.number)
-        if cluster:
-            cluster.join(peer)
+        if some:
+            some.join(peer)
         else:
             cast("MemoryMembers", members).begin(peer, "m3")
         look = await until_seen(
@@ -272,7 +287,7 @@ def test_members_come_as_learners_get_a_vote_and_go(
         assert [entry.key for entry in (await store.list("/")).entries] == ["/a"]
 
     async def run() -> None:
-        async with opened(cluster) as (store, members), asyncio.timeout(60):
+        async with opened(some) as (store, members), asyncio.timeout(60):
             await scenario(store, members)
 
     asyncio.run(run())
@@ -296,7 +311,8 @@ def test_who_has_just_come_or_gone_is_known_wherever_one_asks(mortal_etcd: EtcdC
             await other.look()
             peer = f"http://127.0.0.1:{free_ports(1)[0]}"
             await insisted(first, lambda: first.add(peer))
-            assert peer in [member.peer for member in await other.agreed()]
+            (agreed,) = await other.agreed()
+            assert peer in [member.peer for member in agreed.members]
             mortal_etcd.kill(0)
             mortal_etcd.kill(1)
             with pytest.raises(UnavailableError, match="no member of the store answers"):
@@ -304,5 +320,76 @@ def test_who_has_just_come_or_gone_is_known_wherever_one_asks(mortal_etcd: EtcdC
         finally:
             await first.close()
             await other.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_members_of_another_store_are_named_and_nothing_else_of_them_is_believed(
+    mortal_etcd: EtcdCluster, small_etcd: EtcdCluster
+) -> None:
+    async def run() -> None:
+        both = EtcdMembers((*mortal_etcd.endpoints, *small_etcd.endpoints[1:]))
+        try:
+            await until_named(both)
+            look = await both.look()
+            assert look.strangers == small_etcd.endpoints[1:]
+            peers = {member.peer for member in look.members}
+            ours, theirs = await both.agreed()
+            assert {member.peer for member in ours.members} == peers
+            assert not peers & {member.peer for member in theirs.members}
+            for number in range(3):  # of those that we have always asked, nobody answers
+                mortal_etcd.kill(number)
+            look = await until_seen(both, lambda seen: not seen.strangers)
+            assert not peers & {member.peer for member in look.members}
+        finally:
+            await both.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_disk_says_whose_data_it_has(mortal_etcd: EtcdCluster) -> None:
+    async def run() -> None:
+        members = EtcdMembers(mortal_etcd.endpoints)
+        try:
+            await until_named(members)
+            (agreed,) = await members.agreed()
+            for member in agreed.members:
+                data = read_data(mortal_etcd.directory / member.name)
+                assert data == MemberData(number=member.number, store=agreed.store)
+        finally:
+            await members.close()
+
+    assert read_data(mortal_etcd.directory) is None
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def wait_for_data(directory: Path) -> None:
+    deadline = time.monotonic() + 20
+    while read_data(directory) is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def test_a_learner_that_ended_before_it_said_its_name_goes_on_with_its_data(
+    mortal_etcd: EtcdCluster,
+) -> None:
+    peer = f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    async def run() -> None:
+        members = EtcdMembers(mortal_etcd.endpoints)
+        try:
+            await until_named(members)
+            await insisted(members, lambda: members.add(peer))
+            mortal_etcd.join(peer)
+            await asyncio.to_thread(wait_for_data, mortal_etcd.directory / "m3")
+            mortal_etcd.kill(3)
+            (agreed,) = await members.agreed()
+            (learner,) = (each for each in agreed.members if each.learner)
+            data = read_data(mortal_etcd.directory / "m3")
+            assert data == MemberData(number=learner.number, store=agreed.store)
+            mortal_etcd.start_again(3)
+            await until_seen(members, lambda seen: "m3" in by_name(seen))
+            await insisted(members, lambda: members.promote(learner.number))
+        finally:
+            await members.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))

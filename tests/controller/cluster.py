@@ -82,6 +82,8 @@ class Agent:
         self.fetched = 0
         """Targets that it took."""
         self.ready_at: dict[str, float] = {}
+        self.versions: dict[str, int] = {}
+        """Of what is to run here."""
         self.refused = 0
         """Heartbeats that a controller did not take."""
         self.edge = platform_edge(cluster.platform, name)
@@ -108,7 +110,14 @@ class Agent:
 
     def running(self) -> Iterator[str]:
         now = self.cluster.clock.monotonic()
-        yield from (name for name, at in self.ready_at.items() if at <= now)
+        yield from (
+            name for name, at in self.ready_at.items() if at <= now and not self._fails(name)
+        )
+
+    def _fails(self, name: str) -> bool:
+        after = self.cluster.broken.get(self.versions.get(name, 0))
+        now = self.cluster.clock.monotonic()
+        return after is not None and now >= self.ready_at[name] + after
 
     def _starting(self) -> bool:
         return len(set(self.running())) < len(self.ready_at)
@@ -134,6 +143,7 @@ class Agent:
             self.fetched += 1
             self.generation, self.made_of = target.generation, target.made_of
             ready = self.cluster.clock.monotonic() + START_SECONDS
+            self.versions = {a.id: a.version for a in target.allocations}
             self.ready_at = {a.id: self.ready_at.get(a.id, ready) for a in target.allocations}
 
     def _status(self) -> MachineStatus:
@@ -143,15 +153,20 @@ class Agent:
             generation=self.generation,
             made_of=self.made_of,
             instances=tuple(
-                InstanceStatus(
-                    allocation=name, phase=Phase.READY if name in running else Phase.STARTING
-                )
-                for name in sorted(self.ready_at)
+                self._instance(name, ready=name in running) for name in sorted(self.ready_at)
             ),
             sessions=self.edge.sessions if self.edge else (),
             missed=self.edge.absences.missed if self.edge and self.says_missed else None,
             vanished=self.edge.absences.vanished if self.edge else (),
         )
+
+    def _instance(self, name: str, *, ready: bool) -> InstanceStatus:
+        if self._fails(name):
+            return InstanceStatus(
+                allocation=name, phase=Phase.BACKOFF, restarts=3, failure="ended: exit code 1"
+            )
+        phase = Phase.READY if ready else Phase.STARTING
+        return InstanceStatus(allocation=name, phase=phase)
 
 
 class EdgeSessions:
@@ -219,6 +234,8 @@ class Cluster:
         self.state.room.file_bytes, self.state.room.leader = dict.fromkeys(names, 0), names[0]
         self.seats = {name: Seat(self, name) for name in names}
         self.agents = {m.name: Agent(self, m.name) for m in platform.machines}
+        self.broken: dict[int, float] = {}
+        """How long an instance of a version is ready before it fails, seconds."""
         self._reader = Reader()
         self._tasks: list[asyncio.Task[None]] = []
 

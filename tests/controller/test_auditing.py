@@ -35,11 +35,11 @@ async def records(cluster: Cluster) -> list[AuditRecord]:
 def test_each_write_says_who_from_where_why_and_what() -> None:
     async def story(cluster: Cluster) -> None:
         change = Change(services=(WEB,), by="ada@desk", why="launch")
-        await cluster.operations.apply(change, origin="192.0.2.1")
+        await cluster.operations.apply(change, asked=Asked(origin="192.0.2.1"))
         drain = InterventionChange(
             verb=Verb.DRAIN, peer="transit1", edge="fra-e1", why="line works", by="bob@desk"
         )
-        await cluster.operations.intervene(drain, origin="local socket")
+        await cluster.operations.intervene(drain, asked=Asked(origin="local socket"))
         await cluster.operations.delete(WEB.name, Asked(by="eve@desk", why="over"))
         one, two, three = await records(cluster)
         assert (one.what, one.by, one.origin, one.why) == (

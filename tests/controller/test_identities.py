@@ -76,7 +76,10 @@ class Gate:
 
     def refusal(self, machine: str, joins: int, seat: int = 0) -> str:
         uri = machine_uri(PLATFORM.name, machine)
-        shown = ShownCertificate(uris=(uri,), serial=serial_of(joins, 9))
+        known = self.identities[seat].known_key(machine)
+        key = "".join(known.public_key.splitlines()[1:-1]) if known else ""
+        serial = serial_of(joins, 9)
+        shown = ShownCertificate(uris=(uri,), serial=serial, issuer="", public_key=key)
         return self.identities[seat].access(*HEARTBEAT, shown).refusal
 
     async def write(self, platform: Platform) -> None:
@@ -212,6 +215,50 @@ def test_a_removed_machine_is_revoked_for_good() -> None:
     simulate(story)
 
 
+def test_a_token_goes_with_its_machine_which_never_joined() -> None:
+    async def story(gate: Gate) -> None:
+        token = await gate.token()
+        rest = tuple(each for each in PLATFORM.machines if each.name != "fra-n1")
+        await gate.write(replace(PLATFORM, machines=rest))
+        await gate.write(PLATFORM)
+        await refused(gate.join(token, make_key()), "token is not valid")
+        assert "machine/fra-n1 join token void" in await gate.told()
+
+    simulate(story)
+
+
+def test_who_let_machines_in_and_who_came_is_written_down() -> None:
+    async def story(gate: Gate) -> None:
+        token = await gate.token()
+        await gate.join(token, make_key())
+        await refused(gate.join(token, make_key()), "has been used")
+        rest = tuple(each for each in PLATFORM.machines if each.name != "fra-n1")
+        await gate.write(replace(PLATFORM, machines=rest))
+        page = await gate.cluster.operations.audit(0, 100)
+        told = [(each.what, each.lines[0], each.by, each.proved) for each in page.records]
+        assert told == [
+            ("token", "machine/fra-n1: join token made", "ada", ""),
+            ("join", "machine/fra-n1: machine joined", "fra-n1", "token"),
+            ("revoke", "machine/fra-n1: machine revoked", "", ""),
+        ]
+        assert token.secret not in repr(page)
+
+    simulate(story)
+
+
+def test_machines_that_join_at_once_all_have_their_records() -> None:
+    async def story(gate: Gate) -> None:
+        names = [each.name for each in PLATFORM.managed]
+        tokens = [await gate.token(name) for name in names]
+        await asyncio.gather(
+            *(gate.join(token, make_key(), n % 2) for n, token in enumerate(tokens))
+        )
+        page = await gate.cluster.operations.audit(0, 100)
+        assert sorted(each.by for each in page.records if each.what == "join") == sorted(names)
+
+    simulate(story)
+
+
 def test_after_two_months_without_controllers_a_machine_comes_back_by_its_key() -> None:
     async def story(gate: Gate) -> None:
         key = make_key()
@@ -221,6 +268,7 @@ def test_after_two_months_without_controllers_a_machine_comes_back_by_its_key() 
             each._signer = gate.office.signer
         made = await gate.come_back(key)
         assert made.not_after_ms > gate.office.now_ms > before.not_after_ms
+        await gate.cluster.clock.sleep(1)
         assert not gate.refusal("fra-n1", 1)
         assert "machine/fra-n1 machine has come back with its key" in await gate.told()
 
@@ -290,7 +338,7 @@ def test_while_nobody_knows_who_has_joined_nobody_is_let_in_or_called_unknown() 
     async def story(gate: Gate) -> None:
         controller = gate.cluster.operations.controller
         young = Identities(controller, gate.office.signer, Random(1))  # noqa: S311
-        shown = ShownCertificate(uris=(), serial=1)
+        shown = ShownCertificate(uris=(), serial=1, issuer="", public_key="")
         with pytest.raises(UnavailableError, match="does not know yet"):
             young.access(*HEARTBEAT, shown)
 
@@ -317,7 +365,7 @@ def test_an_identity_that_cannot_be_read_hides_no_other() -> None:
         await gate.join(await gate.token(), make_key())
         store = gate.cluster.operations.controller.store
         await store.commit([Put(key=f"{MACHINE_KEYS}fra-n2", value=b"{")])
-        good = MachineKey(machine="ams-n1", joins=1, public_key="k", at_ms=1)
+        good = MachineKey(machine="ams-n1", joins=1, public_key="-\nk\n-", at_ms=1)
         await store.commit([Put(key=f"{MACHINE_KEYS}ams-n1", value=encode(good))])
         await gate.cluster.clock.sleep(1)
         assert [gate.refusal(name, 1) for name in ("fra-n1", "ams-n1")] == ["", ""]

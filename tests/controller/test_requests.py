@@ -11,6 +11,7 @@ from pltfrms.controller import requests
 from pltfrms.controller.requests import Requests
 from pltfrms.controller.state import request_key
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
+from pltfrms.drivers.operators.ports import NAMESPACE
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import (
     ConflictError,
@@ -321,10 +322,17 @@ def test_what_changes_while_it_is_approved_counts_too() -> None:
         """While it looks, somebody changes the platform."""
 
         def __init__(self, office: Office) -> None:
+            super().__init__()
             self._office = office
 
-        async def signer(self, text: str, signature: str, operators: Sequence[Operator]) -> str:
-            name = await super().signer(text, signature, operators)
+        async def signer(
+            self,
+            text: str,
+            signature: str,
+            operators: Sequence[Operator],
+            namespace: str = NAMESPACE,
+        ) -> str:
+            name = await super().signer(text, signature, operators, namespace)
             changed = replace(drains_alone, director=False)
             await self._office.cluster.operations.apply(Change(platform=changed))
             return name

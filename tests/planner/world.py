@@ -1,6 +1,6 @@
 """A platform in miniature: plans are committed, agents obey, nodes come and go."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.interventions import Drain, Interventions
-from pltfrms.model.running.plan import Place, Plan, Step
+from pltfrms.model.running.plan import Plan
 from pltfrms.model.running.state import (
     Contact,
     InstanceStatus,
@@ -19,32 +19,24 @@ from pltfrms.model.running.state import (
 )
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
-from pltfrms.planner.placement.numbers import numbers_left
+from pltfrms.planner.foresight.settling import advanced, executed, rolled
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import make_node, make_platform, make_spec, with_all_ready
 
 
-def execute(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
-    """Return the snapshot after the steps are committed."""
-    allocations = dict(snapshot.allocations)
-    for step in steps:
-        if isinstance(step, Place):
-            allocations[step.allocation.id] = step.allocation
-        else:
-            del allocations[step.allocation.id]
-    numbers = {**snapshot.numbers, **numbers_left(snapshot.numbers, steps)}
-    revision = snapshot.revision + 1
-    return replace(snapshot, allocations=allocations, numbers=numbers, revision=revision)
+def advance(snapshot: Snapshot) -> Snapshot:
+    """Do what is planned, or let a bake end; the same one if nothing is left."""
+    return advanced(snapshot, make_plan(snapshot))
 
 
 def settle(snapshot: Snapshot) -> Snapshot:
     """Plan, commit and obey until nothing is left to do; fail if it never ends."""
-    for _ in range(300):
+    for _ in range(600):
         snapshot = with_all_ready(snapshot)
-        steps = make_plan(snapshot).steps
-        if not steps:
+        after = advance(snapshot)
+        if after == snapshot:
             return snapshot
-        snapshot = execute(snapshot, steps)
+        snapshot = after
     raise AssertionError(f"does not converge: {make_plan(snapshot).steps}")
 
 
@@ -108,9 +100,7 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     if what == "heal":
         return heal(snapshot)
     if what == "plan":
-        steps = make_plan(snapshot).steps
-        done = len(steps) if random.random() < 0.7 else random.randint(0, len(steps))
-        return execute(snapshot, steps[:done])
+        return _planned(snapshot, random)
     if what == "obey":
         return _obey(snapshot, machine, random)
     if what == "all-obey":
@@ -118,10 +108,19 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     return _operate(_drained(snapshot, what, random), what, random)
 
 
+def _planned(snapshot: Snapshot, random: Random) -> Snapshot:
+    plan = make_plan(snapshot)
+    if plan.rollouts:
+        return rolled(snapshot, plan.rollouts[: random.randint(0, len(plan.rollouts))])
+    steps = plan.steps
+    done = len(steps) if random.random() < 0.7 else random.randint(0, len(steps))
+    return executed(snapshot, steps[:done])
+
+
 def _drained(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     """End the drain of a node, or begin one, now or later, for ever or for a while."""
     if what == "time":
-        return replace(snapshot, now_ms=snapshot.now_ms + random.choice((1, 1000)))
+        return replace(snapshot, now_ms=snapshot.now_ms + random.choice((1, 1000, 11_000)))
     if what != "drain-node":
         return snapshot
     node = random.choice(snapshot.platform.machines).name

@@ -12,6 +12,7 @@ _GUARDS = (
     "         node_prefixes: placed, two_people: [drains, overrides]}"
 )
 _BOB = "bob: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJvYi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4u]"
+_KEY = _BOB.removeprefix("bob: [").removesuffix("]")
 _ADA = (
     "ada: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFkYS4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4u"
     " ada@desk]"
@@ -93,7 +94,7 @@ _TIMERS_AND_GUARDS = (
         "guards.two_people.1: drains stands there twice",
     ),
     _bob("an operator without key", "[]", "operators.bob: has no key"),
-    _bob("a key that is none", "[AAAAC3NzaC1l]", "operators.bob.0: is not a public key"),
+    _bob("a key that is none", "[AAAAC3NzaC1l]", "operators.bob.keys.0: is not a public key"),
     _bob("a key of an old kind", "[ssh-dss AAAAB3NzaC1kc3M]", "is not a public key"),
     _bob("half a key", "[ssh-ed25519 AAAAC3NzaC1lZDI1NTE5]", "is not a whole ssh-ed25519 key"),
     _bob(
@@ -102,6 +103,19 @@ _TIMERS_AND_GUARDS = (
         "is not a whole ssh-rsa key",
     ),
     _bob("a key of two people", _ADA.removeprefix("ada: "), "is the key of ada already"),
+    _bob("a deployer of nothing", f"{{keys: [{_KEY}], role: deployer}}", "deploys no service"),
+    _bob(
+        "services of who deploys nothing",
+        f"{{keys: [{_KEY}], role: admin, services: [web]}}",
+        "operators.bob.services: is for the role deployer alone",
+    ),
+    _bob(
+        "a pattern that is none",
+        f"{{keys: [{_KEY}], role: deployer, services: ['*-shop']}}",
+        "'*-shop' names no service",
+    ),
+    _bob("nobody who is admin", f"{{keys: [{_KEY}], role: viewer}}", "none has the role admin"),
+    _bob("an unknown role", f"{{keys: [{_KEY}], role: root}}", "operators.bob.role"),
     _swap(
         "an operator without a good name",
         _BOB,

@@ -31,6 +31,18 @@ SERVICES = (
         '{per_datacenter: 2}\negress: {allow: ["2001:db8::%x/32"]}',
         "2001:db8::%x/32 has a scope (leave out %x)",
     ),
+    *(
+        _replicas(name, f"{{per_datacenter: 2}}\nrollout: {said}", says)
+        for name, said, says in (
+            ("a stage of no datacenter", "{stages: [nope]}", "there is no datacenter 'nope'"),
+            ("a stage without any", "{stages: [[]]}", "names no datacenter"),
+            ("no stage", "{stages: []}", "rollout.stages"),
+            ("a stage twice", "{stages: [fra, [fra]]}", "is in the list twice"),
+            ("a canary of none", "{stages: [{datacenters: [fra], replicas: 0}]}", "replicas"),
+            ("a bake of days", "{bake: 25h}", "is outside 0s..24h"),
+            ("nothing at once", "{parallel: 0}", "0 is outside 1..1000"),
+        )
+    ),
     _probe("no probe", "", "probe: is missing"),
     _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
     _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),

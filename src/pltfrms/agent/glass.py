@@ -3,7 +3,9 @@
 import asyncio
 import functools
 import re
+import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -14,7 +16,8 @@ import structlog
 from pltfrms.codec import encode
 from pltfrms.drivers.glass.server import LookingGlass
 from pltfrms.drivers.identity.tls import shown_by
-from pltfrms.drivers.listening import bind6
+from pltfrms.drivers.listening import HANDSHAKE_SECONDS, Watched, bind6
+from pltfrms.drivers.log import SpareLog
 from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import GLASS_PORT, Platform
 from pltfrms.model.running.balancer import ROWS, BalancerView
@@ -23,6 +26,8 @@ from pltfrms.planner.identity.access import may_look
 SOCKET_NAME = "bird-readonly.ctl"
 _AGAIN_SECONDS = 1.0
 _EVERYBODY = 0o666
+_LINES_MAX = 32
+"""Connections by TLS at once; few of them are served (`GlassLimits`)."""
 _BALANCER = re.compile(r"show +balancer(?: +(.*))?")
 _ROW = re.compile(r"row +([0-9]{1,5}) +([0-9]{1,5})")
 _log = structlog.get_logger()
@@ -78,7 +83,7 @@ async def run_glass(
     On a Unix socket in `runtime`, and by TCP where `network` says.
     """
     own = functools.partial(look_at_balancer, balancer) if balancer else None
-    glass = LookingGlass(bird, own=own)
+    glass, said = LookingGlass(bird, own=own), SpareLog(_log.warning, time.monotonic)
 
     async def listen_here() -> asyncio.Server:
         path = runtime / SOCKET_NAME
@@ -90,10 +95,18 @@ async def run_glass(
     async def listen_there() -> asyncio.Server:
         bound = bind6(str(network.address), GLASS_PORT)
         limit = glass.limits.command_bytes
-        return await asyncio.start_server(serve_ours, sock=bound, limit=limit, ssl=network.tls)
+        if network.tls is None:
+            return await asyncio.start_server(serve_ours, sock=bound, limit=limit)
+        return await asyncio.start_server(
+            serve_ours,
+            sock=Watched.by(_Porter(network), bound),
+            limit=limit,
+            ssl=network.tls,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        )
 
     async def serve_ours(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if _may_look(network, writer):
+        if _may_look(network, writer, said):
             await glass.serve(reader, writer)
         else:
             writer.close()
@@ -103,16 +116,40 @@ async def run_glass(
         tasks.create_task(_keep("network", listen_there))
 
 
-def _may_look(network: GlassNetwork, writer: asyncio.StreamWriter) -> bool:
+class _Porter:
+    """Lets in some of ours at once, before hands are shaken by TLS."""
+
+    def __init__(self, network: GlassNetwork) -> None:
+        self._network = network
+        self._clients: set[tuple[str, int]] = set()
+
+    def comes(self, _line: socket.socket, client: tuple[str, int]) -> bool:
+        """Return whether somebody may connect."""
+        if len(self._clients) >= _LINES_MAX or not _is_ours(self._network, client):
+            return False
+        self._clients.add(client)
+        return True
+
+    def goes(self, client: tuple[str, int]) -> None:
+        """Note that somebody has left."""
+        self._clients.discard(client)
+
+
+def _is_ours(network: GlassNetwork, client: tuple[str, int]) -> bool:
+    return ip_address(client[0].partition("%")[0]) in network.clients
+
+
+def _may_look(network: GlassNetwork, writer: asyncio.StreamWriter, said: SpareLog) -> bool:
     client = writer.get_extra_info("peername")
-    if not client or ip_address(client[0].partition("%")[0]) not in network.clients:
+    if not client or not _is_ours(network, client):
         return False
     if network.tls is None or network.platform is None:
         return network.tls is None
-    shown = shown_by(writer.get_extra_info("peercert"))
+    shown = shown_by(writer.get_extra_info("ssl_object"))
     allowed = may_look(shown, network.platform())
     if not allowed:
-        _log.warning("may not look", client=client[0], shown=shown.uris if shown else ())
+        uris = shown.uris if shown else ()
+        said.say("may not look", f"{client[0]} {uris}", client=client[0], shown=uris)
     return allowed
 
 

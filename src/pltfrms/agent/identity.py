@@ -2,30 +2,39 @@
 
 import functools
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
-from pltfrms.agent.control.certificate import Certificate, Certifiers
+from pltfrms.agent.control.certificate import Certificate, Makers
 from pltfrms.drivers.aside import SMALL, Forked
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.controlplane.ports import ControlPlane
 from pltfrms.drivers.identity.files import IdentityFile
-from pltfrms.drivers.identity.tls import client_context, load_identity, server_context
+from pltfrms.drivers.identity.tls import (
+    client_context,
+    load_identity,
+    server_context,
+    trust_roots,
+)
 from pltfrms.drivers.kept_http import TlsEnd
+from pltfrms.drivers.log import SpareLog
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.words import (
     Certified,
     NonceReply,
     RenewalAsk,
     ReturnAsk,
+    ShownCertificate,
     machine_server_name,
 )
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.topology import Machine, Platform, Role, controller_url
 from pltfrms.model.running.plan import Target
+from pltfrms.planner.identity.access import why_unsigned
 
 _log = structlog.get_logger()
 
@@ -72,15 +81,18 @@ def conversations(file: IdentityFile, platform: Platform, machine: str) -> Conve
         mute = _Mute(str(error))
         return Conversations(
             control_plane=mute,
-            certificate=_certificate(file, mute, mute, ()),
+            certificate=_certificate(file, Makers(known=mute, stranger=mute), ()),
             glass=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
         )
 
 
 def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversations:
-    shown, hidden = client_context(file), client_context(file, stranger=True)
+    latest = _Latest(platform)
+    shown = client_context(file, latest.doubt)
+    hidden = client_context(file, latest.doubt, stranger=True)
+    said = SpareLog(_log.warning, time.monotonic)
     glass = server_context(
-        file, lambda why: _log.warning("certificate refused", why=why), required=True
+        file, lambda why: said.say("certificate refused", why, why=why), required=True
     )
     ends = _ends(platform, machine, shown)
     known = HttpControlPlane(list(ends), ends)
@@ -88,11 +100,13 @@ def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversatio
     stranger = HttpControlPlane(list(ends), ends)
 
     def follow(newer: Platform) -> None:
+        latest.platform = newer
         for plane, context in ((known, shown), (stranger, hidden)):
             ends = _ends(newer, machine, context)
             plane.use(list(ends), ends)
 
-    certificate = _certificate(file, known, stranger, (shown, glass))
+    makers = Makers(known=known, stranger=stranger, signs=latest.signs)
+    certificate = _certificate(file, makers, (shown, glass), (hidden,))
     return Conversations(
         control_plane=known, certificate=certificate, glass=glass, follow=follow
     )
@@ -100,15 +114,30 @@ def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversatio
 
 def _certificate(
     file: IdentityFile,
-    known: Certifiers,
-    stranger: Certifiers,
+    makers: Makers,
     shown: tuple[ssl.SSLContext, ...],
+    hidden: tuple[ssl.SSLContext, ...] = (),
 ) -> Certificate:
     def follow() -> None:
         for context in shown:
             load_identity(context, file)
+        for context in hidden:
+            trust_roots(context, file)
 
-    return Certificate(file, SystemClock(), known, stranger, _signed, follow)
+    return Certificate(file, SystemClock(), makers, _signed, follow)
+
+
+class _Latest:
+    """The platform as this machine knows it, for as long as it hears of no other."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+
+    def doubt(self, shown: ShownCertificate) -> str:
+        return why_unsigned(shown.issuer, self.platform)
+
+    def signs(self, issuer: str) -> bool:
+        return not why_unsigned(issuer, self.platform)
 
 
 class _Mute:

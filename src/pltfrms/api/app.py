@@ -1,6 +1,7 @@
 """The HTTP API of a controller, as `pltfrms.model.messages.api` documents it."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pltfrms import __version__
 from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.balancer import add_balancer_routes
-from pltfrms.api.bodies import JSON, body_of, json_of, origin_of
+from pltfrms.api.bodies import JSON, body_of, json_of
 from pltfrms.api.callers import Callers
 from pltfrms.api.connections import OF_STRANGERS, Connections
 from pltfrms.api.glass import add_glass_routes
@@ -18,13 +19,16 @@ from pltfrms.api.guarding import Guarded, require_own
 from pltfrms.api.hiding import without_passwords
 from pltfrms.api.identity import add_identity_routes
 from pltfrms.api.lanes import Doors, Lanes
+from pltfrms.api.logins import add_login_routes
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.refusals import refusal
 from pltfrms.api.requests import add_request_routes
+from pltfrms.api.rights import Rights, asked_of
+from pltfrms.api.serving import ControllerIdentity
 from pltfrms.api.shares import Shares
+from pltfrms.api.verdicts import Verdicts
 from pltfrms.codec import decode, encode
-from pltfrms.controller.auditing import Asked
-from pltfrms.controller.identities import Identities
+from pltfrms.controller.logins import Logins
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.requests import Requests
 from pltfrms.drivers.glass.client import Glass
@@ -41,6 +45,7 @@ from pltfrms.model.messages.api import (
     Event,
     Heartbeat,
     InterventionChange,
+    RolloutChange,
     UnreadHeartbeat,
 )
 
@@ -59,31 +64,39 @@ def make_app(
     glass: Glass | None = None,
     signatures: Signatures | None = None,
     doors: Doors | None = None,
-    identities: Identities | None = None,
+    known: ControllerIdentity | None = None,
 ) -> FastAPI:
     """Return the application that answers for one controller.
 
-    Without glass not for routes, and without signatures not for change requests. Who may ask
-    how much, `doors` say; without them, doors of its own. With identities, who comes by TLS
-    may ask only what is his.
+    Without glass not for routes, and without signatures not for change requests and logins.
+    Who may ask how much, `doors` say; without them, doors of its own. With an identity, who
+    comes by TLS may ask only what is his.
     """
     app = FastAPI(
         title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
     )
     doors = doors or doors_of(operations)
+    logins = Logins(operations, signatures) if signatures else None
+    app.add_middleware(Rights, controller=operations.controller, logins=logins)
     app.add_middleware(Lanes, doors=doors)
     _add_error_handlers(app)
     _add_agent_routes(app, operations)
-    _add_operator_routes(app, operations)
-    _add_health_routes(app, operations, doors)
+    verdicts = Verdicts(operations)
+    _add_operator_routes(app, operations, verdicts)
+    _add_service_routes(app, operations)
+    _add_health_routes(app, operations, doors, verdicts)
     if glass:
         add_glass_routes(app, operations, glass)
         add_balancer_routes(app, operations, glass)
     if signatures:
         add_request_routes(app, Requests(operations, signatures))
-    if identities:
-        add_identity_routes(app, identities)
-        app.add_middleware(Guarded, identities=identities)
+    if logins:
+        add_login_routes(app, logins)
+    if known:
+        add_identity_routes(app, known.identities)
+        app.add_middleware(
+            Guarded, identities=known.identities, shares=doors.shares, said=known.said
+        )
     return app
 
 
@@ -124,13 +137,14 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         return Response(answers.text_of(answer), media_type=JSON)
 
 
-def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
+def _add_operator_routes(app: FastAPI, operations: Operations, verdicts: Verdicts) -> None:
     answers = SnapshotAnswers()
 
     @app.get("/v1/snapshot")
     async def snapshot(*, stale: bool = False) -> Response:
         """Return the whole state; with `stale` also while the store does not answer."""
         view = without_passwords(operations.snapshot(stale=stale))
+        view = replace(view, redundancy=await verdicts.of(view))
         text = await answers.text_of(view, operations.controller.aside)
         return Response(text, media_type=JSON)
 
@@ -143,21 +157,13 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
     async def apply(request: Request) -> Response:
         """Make a change."""
         change = await body_of(Change, request)
-        return json_of(await operations.apply(change, origin=origin_of(request)))
-
-    @app.delete("/v1/services/{name}")
-    async def delete_service(
-        name: str, request: Request, by: Text = "", why: Text = ""
-    ) -> Response:
-        """Delete a service."""
-        asked = Asked(by=by, why=why, origin=origin_of(request))
-        return json_of(await operations.delete(name, asked))
+        return json_of(await operations.apply(change, asked=asked_of(request)))
 
     @app.post("/v1/interventions")
     async def intervene(request: Request) -> Response:
         """Drain, freeze or blackhole, or end it."""
         change = await body_of(InterventionChange, request)
-        return json_of(await operations.intervene(change, origin=origin_of(request)))
+        return json_of(await operations.intervene(change, asked=asked_of(request)))
 
     @app.get("/v1/audit")
     async def audit(after: After = 0, limit: Limit = 100) -> Response:
@@ -173,6 +179,26 @@ def _add_operator_routes(app: FastAPI, operations: Operations) -> None:
         return Response(encode(found, tuple[Event, ...]), media_type=JSON)
 
 
+def _add_service_routes(app: FastAPI, operations: Operations) -> None:
+    @app.delete("/v1/services/{name}")
+    async def delete_service(
+        name: str, request: Request, by: Text = "", why: Text = ""
+    ) -> Response:
+        """Delete a service."""
+        return json_of(await operations.delete(name, asked_of(request, by, why)))
+
+    @app.post("/v1/rollouts")
+    async def change_rollout(request: Request) -> Response:
+        """Pause, resume, promote, abort or undo a rollout."""
+        change = await body_of(RolloutChange, request)
+        return json_of(await operations.change_rollout(change, asked_of(request)))
+
+    @app.get("/v1/services/{name}/versions")
+    async def history(name: str) -> Response:
+        """Return the versions of a service that are kept."""
+        return json_of(await operations.history(name))
+
+
 def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
     """Return doors that know the machines of a controller's platform.
 
@@ -184,7 +210,9 @@ def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
     return Doors(callers, Shares(controller.clock.monotonic), connections)
 
 
-def _add_health_routes(app: FastAPI, operations: Operations, doors: Doors) -> None:
+def _add_health_routes(
+    app: FastAPI, operations: Operations, doors: Doors, verdicts: Verdicts
+) -> None:
     metrics = Metrics(operations.controller, doors)
 
     @app.get("/healthz")
@@ -205,7 +233,7 @@ def _add_health_routes(app: FastAPI, operations: Operations, doors: Doors) -> No
     @app.get("/metrics")
     async def prometheus() -> Response:
         """Return the metrics in Prometheus' text format."""
-        return Response(metrics.text(), media_type=metrics.media_type)
+        return Response(metrics.text(await verdicts.now()), media_type=metrics.media_type)
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -23,8 +23,3 @@ async def body_of(kind: type[_T], request: Request) -> _T:
 def json_of(value: object) -> Response:
     """Return an answer that holds a word of the model."""
     return Response(encode(value), media_type=JSON)
-
-
-def origin_of(request: Request) -> str:
-    """Return where a request comes from, for the audit."""
-    return request.client.host if request.client and request.client.host else "local socket"

@@ -6,12 +6,13 @@ without a question makes room for it: a caller takes away from itself alone.
 """
 
 import asyncio
+import contextlib
 import functools
 import resource
 import socket
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import h11
 from uvicorn.config import Config
@@ -19,10 +20,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from pltfrms.api.callers import Caller, CallerKind, Callers
-from pltfrms.api.guarding import CERTIFICATE
 from pltfrms.api.refusals import refusal
+from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.errors import PltfrmsError, TooLargeError, UsageError
 
+CERTIFICATE: Final = "certificate"
+"""Of the state of a connection by TLS: what the other end shows, or nothing."""
 HEAD_BYTES_MAX: Final = 16 * 1024
 """Of the first line and all headers of a question."""
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -42,6 +45,19 @@ _OURS: Final = 512
 """Descriptors for what we open ourselves: the store, looking glasses, files."""
 
 
+class Held(Protocol):
+    """A connection, as far as it takes room."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a whole question has come that is not answered yet."""
+        ...
+
+    def end(self) -> None:
+        """Close it now."""
+        ...
+
+
 class Connections:
     """The open connections by caller, of each the one first that has rested longest."""
 
@@ -49,12 +65,34 @@ class Connections:
         """None is open; there may be so many of all strangers together."""
         self._callers = callers
         self._of_strangers = of_strangers
-        self._open: dict[Caller, dict[Bounded, None]] = {}
+        self._open: dict[Caller, dict[Held, None]] = {}
+        self._shaking: dict[tuple[str, int], tuple[Handshake, Caller]] = {}
         self._counts: Counter[CallerKind] = Counter()
         self.closed: Counter[str] = Counter()
         """Connections that we closed, by reason."""
 
-    def add(self, connection: "Bounded", caller: Caller) -> bool:
+    def comes(self, line: socket.socket, client: tuple[str, int], caller: Caller) -> bool:
+        """Note who begins to shake hands by TLS; whether there is room for it."""
+        handshake = Handshake(line, lambda: self.shaken(client))
+        self._shaking[client] = handshake, caller
+        if self.add(handshake, caller):
+            return True
+        self.shaken(client)
+        return False
+
+    def goes(self, client: tuple[str, int]) -> None:
+        """Note that somebody is gone."""
+        if self.shaken(client):
+            self.closed["no handshake"] += 1
+
+    def shaken(self, client: tuple[str, int] | None) -> bool:
+        """Count somebody as shaking hands no more; whether that was so."""
+        handshake, caller = self._shaking.pop(client, _NOBODY) if client else _NOBODY
+        if handshake and caller:
+            self.remove(handshake, caller)
+        return handshake is not None
+
+    def add(self, connection: "Held", caller: Caller) -> bool:
         """Note a new connection; whether there is room for it, be it by closing another."""
         own = self._open.setdefault(caller, {})
         own[connection] = None
@@ -70,14 +108,14 @@ class Connections:
             return self._make_room(max(strangers, key=len), connection, "too many")
         return True
 
-    def rested(self, connection: "Bounded", caller: Caller) -> None:
+    def rested(self, connection: "Held", caller: Caller) -> None:
         """Note that a connection's question was answered just now."""
         own = self._open.get(caller, {})
         if connection in own:
             del own[connection]
             own[connection] = None
 
-    def remove(self, connection: "Bounded", caller: Caller) -> None:
+    def remove(self, connection: "Held", caller: Caller) -> None:
         """Forget a connection."""
         own = self._open.get(caller, {})
         if connection in own:
@@ -98,13 +136,33 @@ class Connections:
         local = end is not None and end.family == socket.AF_UNIX
         return self._callers.behind(None if local else client or ("gone", 0))
 
-    def _make_room(self, among: dict["Bounded", None], new: "Bounded", reason: str) -> bool:
+    def _make_room(self, among: dict["Held", None], new: "Held", reason: str) -> bool:
         self.closed[reason] += 1
         for connection in among:
             if not connection.asks and connection is not new:
                 connection.end()
                 return True
         return False
+
+
+_NOBODY: Final[tuple["Handshake | None", Caller | None]] = (None, None)
+
+
+class Handshake:
+    """A connection by TLS before hands are shaken: it takes room as any other."""
+
+    asks = False
+
+    def __init__(self, line: socket.socket, forget: Callable[[], object]) -> None:
+        """Be of a connection; `forget` is called when it is ended for others."""
+        self._line = line
+        self._forget = forget
+
+    def end(self) -> None:
+        """Have asyncio see its end."""
+        self._forget()
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
 
 
 class Bounded(H11Protocol):
@@ -137,8 +195,9 @@ class Bounded(H11Protocol):
         """Begin; or end at once, if there is no room."""
         super().connection_made(transport)
         self._caller = caller = self._among.caller(transport, self.client)
-        shown = transport.get_extra_info("peercert")  # by TLS, which has verified it
+        shown = shown_by(transport.get_extra_info("ssl_object"))
         self.app_state = {**self.app_state, "caller": caller, CERTIFICATE: shown}
+        self._among.shaken(self.client)
         if self._among.add(self, caller):
             self._expect(WHOLE_SECONDS, "no question")
         else:

@@ -3,62 +3,84 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-import structlog
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pltfrms.api.callers import Caller, CallerKind
+from pltfrms.api.connections import CERTIFICATE
+from pltfrms.api.lanes import lane_of
 from pltfrms.api.refusals import refusal
+from pltfrms.api.rights import CONTROLLER, token_of
+from pltfrms.api.shares import Lane, Shares
 from pltfrms.controller.identities import Identities
-from pltfrms.drivers.identity.tls import shown_by
-from pltfrms.errors import ForbiddenError, PltfrmsError
+from pltfrms.drivers.log import SpareLog
+from pltfrms.errors import ForbiddenError, PltfrmsError, TooManyError
+from pltfrms.model.identity.words import ShownCertificate
 
-CERTIFICATE = "certificate"
-"""Of the state of a connection by TLS: what the other end shows, or nothing."""
 _MACHINE = "machine"
-
-_log = structlog.get_logger(__name__)
+_SAID = "said"
 
 
 class Guarded:
     """Lets in what may be asked by who asks, before anything of it is read."""
 
-    def __init__(self, app: ASGIApp, identities: Identities) -> None:
-        """Pass on to `app`."""
+    def __init__(
+        self, app: ASGIApp, identities: Identities, shares: Shares, said: SpareLog
+    ) -> None:
+        """Pass on to `app`; count refusals in `shares`, and say them by `said`."""
         self._app = app
         self._identities = identities
+        self._shares = shares
+        self._said = said
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["scheme"] == "https":
             forbidden = self._judged(scope)
             if forbidden:
-                await refusal(forbidden)(scope, receive, send)
+                await self._paid(forbidden, scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
+    def _paid(self, forbidden: PltfrmsError, scope: Scope) -> Response:
+        """Return the refusal; who is refused all the time has to connect anew for the next."""
+        self._shares.note(lane_of(scope), "forbidden")
+        try:
+            self._shares.pay(scope["state"]["caller"], Lane.OTHER)
+        except TooManyError as error:
+            answer = refusal(error)
+            answer.headers["Connection"] = "close"
+            return answer
+        return refusal(forbidden)
+
     def _judged(self, scope: Scope) -> PltfrmsError | None:
         state: MutableMapping[str, Any] = scope["state"]
-        shown = shown_by(state.get(CERTIFICATE))
+        shown: ShownCertificate | None = state.get(CERTIFICATE)
         method, path = scope["method"], scope["path"]
+        if token_of(scope):  # of an operator, whom `Rights` judges, and who is no machine
+            state[_MACHINE] = state[CONTROLLER] = ""
+            return None
         try:
             access = self._identities.access(method, path, shown)
         except PltfrmsError as error:
             return error
-        state[_MACHINE] = access.machine
+        state[_MACHINE], state[_SAID] = access.machine, self._said
+        state[CONTROLLER] = access.controller
         if not access.refusal:
             if access.machine:  # wherever it comes from, it has a share of its own
                 state["caller"] = Caller(CallerKind.MACHINE, access.machine)
             return None
-        _log.warning(
+        client, why = (scope.get("client") or ("",))[0], access.refusal
+        self._said.say(
             "refused",
-            client=(scope.get("client") or ("",))[0],
+            f"{client} {why}",
+            client=client,
             machine=access.machine,
             method=method,
             path=path,
-            why=access.refusal,
+            why=why,
         )
-        return ForbiddenError(access.refusal)
+        return ForbiddenError(why)
 
 
 def require_own(request: Request, *machines: str) -> None:
@@ -66,5 +88,7 @@ def require_own(request: Request, *machines: str) -> None:
     asking = str(getattr(request.state, _MACHINE, ""))
     for machine in machines:
         if asking and asking != machine:
-            _log.warning("refused", machine=asking, why=f"it speaks as {machine}")
+            said: SpareLog = getattr(request.state, _SAID)
+            why = f"it speaks as {machine}"
+            said.say("refused", f"{asking} {why}", machine=asking, why=why)
             raise ForbiddenError(f"{asking} may not speak as {machine}")

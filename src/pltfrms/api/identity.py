@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 
 from pltfrms.api.bodies import body_of, json_of
 from pltfrms.api.guarding import require_own
+from pltfrms.api.rights import asked_of
 from pltfrms.controller.identities import Identities
 from pltfrms.model.identity.words import JoinAsk, RenewalAsk, ReturnAsk, TokenAsk
 
@@ -27,12 +28,14 @@ def add_identity_routes(app: FastAPI, identities: Identities) -> None:
     @app.post("/v1/identity/tokens")
     async def make_token(request: Request) -> Response:
         """Make a token with which a machine joins once."""
-        return json_of(await identities.make_token(await body_of(TokenAsk, request)))
+        ask = await body_of(TokenAsk, request)
+        return json_of(await identities.make_token(ask, asked_of(request, ask.by)))
 
     @app.post("/v1/identity/join")
     async def join(request: Request) -> Response:
         """Take a machine in that has a token."""
-        return json_of(await identities.join(await body_of(JoinAsk, request)))
+        ask = await body_of(JoinAsk, request)
+        return json_of(await identities.join(ask, asked_of(request).origin))
 
     @app.post("/v1/identity/renewal")
     async def renew(request: Request) -> Response:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,12 @@ from pltfrms.errors import PltfrmsError
 
 _PACED_BYTES: Final = 1 << 16
 """Larger answers count as taken when the client has read them, but for so much."""
+_REFUSED: Final = {
+    HTTPStatus.BAD_REQUEST: "no sense",
+    HTTPStatus.FORBIDDEN: "forbidden",
+    HTTPStatus.NOT_FOUND: "not there",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "no sense",
+}
 _LARGE: Final = ("/v1/snapshot", "/v1/plan", "/v1/routes", "/v1/balancers")
 
 
@@ -57,11 +64,21 @@ class Lanes:
                 await refusal(error)(scope, receive, send)
                 return
             question = _Question(body, receive)
-            running = self._app(scope, question.receive, _paced(send))
+            running = self._app(scope, question.receive, _paced(self._counted(lane, send)))
             if lane is Lane.WAIT:
                 await question.until_gone(running)
             else:
                 await running
+
+    def _counted(self, lane: Lane, send: Send) -> Send:
+        """Return a `send` that counts what is refused for what it says."""
+
+        async def counted(message: Message) -> None:
+            if reason := _REFUSED.get(message.get("status", 0)):
+                self._doors.shares.note(lane, reason)
+            await send(message)
+
+        return counted
 
     def _caller(self, scope: Scope) -> Caller:
         known: Caller | None = scope.get("state", {}).get("caller")

@@ -210,10 +210,9 @@ async def _answer(server: Server, address: str, local: socket.socket) -> None:
 
 def _make_server(operations: Operations, known: ControllerIdentity | None) -> Server:
     doors = doors_of(operations, allow_descriptors())
-    identities = known.identities if known else None
     glass = GlassClient(tls=known.end if known else None)
     config = uvicorn.Config(
-        make_app(operations, glass, SshSignatures(), doors, identities),
+        make_app(operations, glass, SshSignatures(), doors, known),
         http=bounded_by(doors.connections),
         ws="none",
         proxy_headers=False,  # nobody in between: who asks would say himself who he is
@@ -225,7 +224,7 @@ def _make_server(operations: Operations, known: ControllerIdentity | None) -> Se
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
-    return Server(config, known.tls if known else None)
+    return Server(config, doors, known.tls if known else None)
 
 
 @contextlib.contextmanager

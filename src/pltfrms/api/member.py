@@ -12,6 +12,7 @@ import itertools
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,17 @@ from pltfrms.controller.state import seat_key
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, make_directory, replace_file
+from pltfrms.drivers.store.data import read_data
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import NotFoundError, PltfrmsError, UnavailableError, UsageError
-from pltfrms.model.messages.store import SeatRequest, StoreMember
+from pltfrms.model.messages.store import (
+    MemberData,
+    SeatRequest,
+    StoreMember,
+    StoreMembers,
+)
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.plan import Target
 from pltfrms.planner.upkeep.starting import Start, StartDecision, decide_start
@@ -40,6 +47,8 @@ USED_FILE = f"{FIRST_FILE}.used"
 """What the first file is called once there is a store."""
 BEGUN_FILE = "store-begun"
 """In the directory of the state: the store was made. Outlives the data of the member."""
+RECOVERING_FILE = "store-recovering"
+"""Beside it: the store is being recovered here, and is not to be used before that is done."""
 DATA_DIRECTORY = "etcd"
 _TARGET_FILE = "target.json"
 _AGAIN_SECONDS = 1.0
@@ -48,6 +57,9 @@ _LOOK_SECONDS = 6.0
 _LOOK_WITH_DATA_SECONDS = 1.5
 """A member that has its data does not wait for others to say who they are: they may need it."""
 _REQUEST_SECONDS = 15
+ALONE_SECONDS = 10.0
+"""So long others are asked before the store is made by one machine alone: it may have been made
+anew, and has no way to the others before its agent has run for some seconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -68,15 +80,20 @@ class MemberPlace:
         return self.directories.state / DATA_DIRECTORY
 
     @property
-    def has_data(self) -> bool:
-        """Whether there is any."""
-        return (self.data / "member").exists()
+    def owner(self) -> MemberData | None:
+        """Whose data there is; None: there is none."""
+        return read_data(self.data)
 
     @property
     def may_begin(self) -> bool:
         """Whether the store is to be made here, and was never seen."""
         told = (self.directories.config / FIRST_FILE).exists()
         return told and not (self.directories.state / BEGUN_FILE).exists()
+
+    @property
+    def begins_alone(self) -> bool:
+        """Whether this machine is told to make the store without the others."""
+        return (self.directories.config / FIRST_FILE).read_text().split()[1:] == [self.machine]
 
     @property
     def peer(self) -> str:
@@ -125,10 +142,26 @@ class MemberPlace:
         return self.command(Beginning(members=members))
 
     def put_aside(self) -> None:
-        """Keep the data of a member that was removed, but not as ours."""
-        names = (f"{DATA_DIRECTORY}.old{number or ''}" for number in itertools.count())
-        places = (self.data.with_name(name) for name in names)
-        self.data.rename(next(place for place in places if not place.exists()))
+        """Keep the data of a member that was removed, but not as ours; and what is no data."""
+        if not (self.data / "member").exists():
+            return
+        # A disk of its own stays where it is.
+        data = self.data / "member" if self.data.is_mount() else self.data
+        data.rename(place_aside(data))
+
+
+def place_aside(data: Path) -> Path:
+    """Return where data is kept that is not used any more; nothing is there."""
+    names = (f"{data.name}.old{number or ''}" for number in itertools.count())
+    places = (data.with_name(name) for name in names)
+    return next(place for place in places if not place.exists())
+
+
+def has_begun(directories: Directories) -> bool:
+    """Return whether this machine has made a store, or is to: it is no new one."""
+    config, state = directories.config, directories.state
+    files = (config / FIRST_FILE, config / USED_FILE, state / BEGUN_FILE)
+    return any(path.exists() for path in (*files, state / DATA_DIRECTORY / "member"))
 
 
 def note_begun(directories: Directories) -> None:
@@ -215,21 +248,28 @@ async def find_command(place: MemberPlace) -> tuple[str, ...]:
     Raises:
         UsageError: the files that say how are wrong.
     """
+    if (place.directories.state / RECOVERING_FILE).exists():
+        raise UsageError(
+            "a recovery of the store was begun on this machine, and broke off: run "
+            "`pltfrms recover` again"
+        )
     if not place.others:
         return _alone(place)
     members, store = EtcdMembers(place.others), EtcdStore(place.others)
     request = _Request(store, place.machine)
-    told = ""
+    began, told = time.monotonic(), ""
     try:
         while True:
-            listed = await _listed(members, place)
-            decision = decide_start(
-                place.peer, listed, has_data=place.has_data, may_begin=place.may_begin
-            )
+            data = place.owner
+            heard = await _heard(members, with_data=data is not None)
+            decision = decide_start(place.peer, heard, data=data, may_begin=place.may_begin)
             if decision.why != told:
                 _log.info("member of the store", start=decision.start, why=decision.why)
                 told = decision.why
-            command = _command(place, decision, listed or ())
+            if decision.start is Start.NEW and _may_be_too_early(place, began):
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            command = _command(place, decision)
             if command:
                 await request.end()
                 return command
@@ -241,16 +281,19 @@ async def find_command(place: MemberPlace) -> tuple[str, ...]:
         await store.close()
 
 
-def _command(
-    place: MemberPlace, decision: StartDecision, listed: Sequence[StoreMember]
-) -> tuple[str, ...] | None:
+def _may_be_too_early(place: MemberPlace, began: float) -> bool:
+    return place.begins_alone and time.monotonic() - began < ALONE_SECONDS
+
+
+def _command(place: MemberPlace, decision: StartDecision) -> tuple[str, ...] | None:
     if decision.obsolete:
         _log.warning("data of a member that was removed is put aside", path=str(place.data))
-        place.put_aside()
+    if decision.obsolete or decision.start in {Start.NEW, Start.JOIN}:
+        place.put_aside()  # also what was begun and never became data
     commands: dict[Start, Callable[[], tuple[str, ...]]] = {
         Start.DATA: place.with_data,
         Start.NEW: place.begin,
-        Start.JOIN: lambda: place.join(listed),
+        Start.JOIN: lambda: place.join(decision.members),
     }
     make = commands.get(decision.start)
     return make() if make else None
@@ -258,21 +301,19 @@ def _command(
 
 def _alone(place: MemberPlace) -> tuple[str, ...]:
     """Return the command of the only controller: nobody could tell it anything."""
-    decision = decide_start(
-        place.peer, None, has_data=place.has_data, may_begin=place.may_begin
-    )
-    command = _command(place, decision, ())
+    decision = decide_start(place.peer, (), data=place.owner, may_begin=place.may_begin)
+    command = _command(place, decision)
     if command is None:
         raise UsageError(decision.why)
     return command
 
 
-async def _listed(members: EtcdMembers, place: MemberPlace) -> tuple[StoreMember, ...] | None:
-    seconds = _LOOK_WITH_DATA_SECONDS if place.has_data else _LOOK_SECONDS
+async def _heard(members: EtcdMembers, *, with_data: bool) -> tuple[StoreMembers, ...]:
+    seconds = _LOOK_WITH_DATA_SECONDS if with_data else _LOOK_SECONDS
     with contextlib.suppress(UnavailableError, TimeoutError):
         async with asyncio.timeout(seconds):
             return await members.agreed()
-    return None
+    return ()
 
 
 class _Request:

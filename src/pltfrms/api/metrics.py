@@ -12,7 +12,9 @@ from pltfrms.api.lanes import Doors
 from pltfrms.api.network_metrics import network_metrics
 from pltfrms.controller.loop import Controller
 from pltfrms.errors import UnavailableError
+from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import RolloutState
 
 
 class Metrics:
@@ -23,18 +25,21 @@ class Metrics:
     def __init__(self, controller: Controller, doors: Doors | None = None) -> None:
         """Show `controller`, and who came through its doors, in a registry of its own."""
         self._registry = CollectorRegistry()
-        self._registry.register(_Collector(controller))
+        self._collector = _Collector(controller)
+        self._registry.register(self._collector)
         if doors:
             self._registry.register(_DoorCollector(doors))
 
-    def text(self) -> bytes:
-        """Return the metrics as text."""
+    def text(self, verdict: Redundancy | None = None) -> bytes:
+        """Return the metrics as text, with a verdict if there is one."""
+        self._collector.verdict = verdict
         return generate_latest(self._registry)
 
 
 class _Collector(Collector):
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
+        self.verdict: Redundancy | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Yield counts, and the state while the store answers (it is not known otherwise)."""
@@ -56,7 +61,13 @@ class _Collector(Collector):
         alive = len(self._controller.view.controllers)
         yield _gauge("controllers", "Controllers that live.", alive)
         yield from _state(snapshot)
+        if self.verdict:
+            yield from _redundancy(self.verdict)
         yield from network_metrics(snapshot, self._controller.clock.unix_ms())
+        rollouts = [each.rollout for each in snapshot.services.values() if each.rollout]
+        states = Counter({state.value: 0 for state in RolloutState})
+        states.update(each.state.value for each in rollouts)
+        yield _gauges("rollouts", "Services by their last rollout.", "state", states)
         notes = Counter(note.reason.value for note in self._controller.notes)
         yield _gauges("notes", "What cannot be done now.", "reason", notes)
 
@@ -99,6 +110,12 @@ class _Collector(Collector):
         for reason, count in sorted(counters.steps.items()):
             steps.add_metric([reason.value], count)
         yield steps
+        rollouts = CounterMetricFamily(
+            "pltfrms_rollout_steps", "What became of rollouts.", labels=["reason"]
+        )
+        for reason, count in sorted(counters.rollouts.items()):
+            rollouts.add_metric([reason.value], count)
+        yield rollouts
         for name, text, value in (
             ("commits", "Committed batches of plans.", counters.commits),
             ("plans", "Plans made: there was something new to plan.", counters.plans),
@@ -151,6 +168,22 @@ class _DoorCollector(Collector):
         yield _gauges("api_requests", "Requests under way, by lane.", "lane", taken)
         opened = Counter({kind.value: connections.count(kind) for kind in CallerKind})
         yield _gauges("api_connections", "Open connections, by caller.", "caller", opened)
+
+
+def _redundancy(verdict: Redundancy) -> Iterator[Metric]:
+    survivals = Counter({each.value: int(each is verdict.survival) for each in Survival})
+    text = "1 at the verdict whether one more failure is survived."
+    yield _gauges("redundancy", text, "survival", survivals)
+    weaknesses = GaugeMetricFamily(
+        "pltfrms_weaknesses",
+        "What services, aggregates, datacenters, backbone and store do not survive for sure.",
+        labels=["of", "loss", "survival"],
+    )
+    kinds = ((each.about.partition("/")[0], each) for each in verdict.weaknesses)
+    counts = Counter((kind, each.loss.value, each.survival.value) for kind, each in kinds)
+    for labels, count in sorted(counts.items()):
+        weaknesses.add_metric(labels, count)
+    yield weaknesses
 
 
 def _state(snapshot: Snapshot) -> Iterator[Metric]:

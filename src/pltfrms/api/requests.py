@@ -9,7 +9,8 @@ POST /v1/requests/{id}/withdrawal Withdrawal -> ChangeRequest
 
 from fastapi import FastAPI, Request, Response
 
-from pltfrms.api.bodies import JSON, body_of, json_of, origin_of
+from pltfrms.api.bodies import JSON, body_of, json_of
+from pltfrms.api.rights import asked_of
 from pltfrms.codec import encode
 from pltfrms.controller.requests import Requests
 from pltfrms.model.messages.requests import Approval, ChangeRequest, Signed, Withdrawal
@@ -27,7 +28,7 @@ def add_request_routes(app: FastAPI, requests: Requests) -> None:
     @app.post("/v1/requests")
     async def ask(request: Request) -> Response:
         """Keep a change until a second operator approves it."""
-        return json_of(await requests.open(await body_of(Signed, request), origin_of(request)))
+        return json_of(await requests.open(await body_of(Signed, request), asked_of(request)))
 
     @app.get("/v1/requests/{number}")
     async def show(number: str) -> Response:
@@ -38,10 +39,10 @@ def add_request_routes(app: FastAPI, requests: Requests) -> None:
     async def approve(number: str, request: Request) -> Response:
         """Do it, because a second operator says yes."""
         approval = await body_of(Approval, request)
-        return json_of(await requests.approve(number, approval.signature, origin_of(request)))
+        return json_of(await requests.approve(number, approval.signature, asked_of(request)))
 
     @app.post("/v1/requests/{number}/withdrawal")
     async def withdraw(number: str, request: Request) -> Response:
         """Close it without doing it."""
         withdrawal = await body_of(Withdrawal, request)
-        return json_of(await requests.withdraw(number, withdrawal.by, origin_of(request)))
+        return json_of(await requests.withdraw(number, withdrawal.by, asked_of(request)))

@@ -11,16 +11,18 @@ from typing import cast
 import structlog
 import uvicorn
 
+from pltfrms.api.lanes import Doors
+from pltfrms.api.shares import Lane
 from pltfrms.controller.identities import Identities
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.own_identity import OwnIdentity
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.tls import client_context, load_identity, server_context
 from pltfrms.drivers.kept_http import TlsEnd
+from pltfrms.drivers.listening import HANDSHAKE_SECONDS, Watched
+from pltfrms.drivers.log import SpareLog
+from pltfrms.errors import TooManyError
 from pltfrms.model.identity.words import machine_server_name
-
-HANDSHAKE_SECONDS = 5.0
-"""Who connects and says nothing is sent away."""
 
 _log = structlog.get_logger(__name__)
 
@@ -28,10 +30,13 @@ _log = structlog.get_logger(__name__)
 class Server(uvicorn.Server):
     """Answers by TLS on the first socket, if it has a context for that."""
 
-    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, doors: Doors, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Answer plainly without `tls`."""
         super().__init__(config)
         self.tls = tls
+        self._doors = doors
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
@@ -43,7 +48,7 @@ class Server(uvicorn.Server):
         self.servers.append(
             await asyncio.get_running_loop().create_server(
                 self._protocol,
-                sock=public,
+                sock=Watched.by(_Porter(self._doors), public),
                 ssl=self.tls,
                 backlog=self.config.backlog,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
@@ -56,6 +61,26 @@ class Server(uvicorn.Server):
 
 
 @dataclass(frozen=True, slots=True)
+class _Porter:
+    """Counts connections by TLS from their very beginning, and how often somebody connects."""
+
+    doors: Doors
+
+    def comes(self, line: socket.socket, client: tuple[str, int]) -> bool:
+        """Return whether somebody may connect now."""
+        caller = self.doors.callers.behind(client)
+        try:
+            self.doors.shares.pay(caller, Lane.CONNECT)
+        except TooManyError:
+            return False
+        return self.doors.connections.comes(line, client, caller)
+
+    def goes(self, client: tuple[str, int]) -> None:
+        """Note that somebody has left, perhaps before hands were shaken."""
+        self.doors.connections.goes(client)
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerIdentity:
     """What a controller has whose machine has an identity."""
 
@@ -64,6 +89,8 @@ class ControllerIdentity:
     own: OwnIdentity
     end: Callable[[str], TlsEnd]
     """Whom to expect as a machine, when it is asked."""
+    said: SpareLog
+    """Who was refused, in the log."""
 
     async def run(self) -> None:
         """Know who is who, and keep the own certificate young, until cancelled."""
@@ -83,8 +110,9 @@ def make_identity(
     authority = AuthorityFile(file.directory.parent).read()
     signer = Authority(own.platform, own.roots, authority, unix_ms)
     identities = Identities(controller, signer, random)
-    tls = server_context(file, lambda why: _log.warning("certificate refused", why=why))
-    asking = client_context(file)
+    said = SpareLog(_log.warning, controller.clock.monotonic)
+    tls = server_context(file, lambda why: said.say("certificate refused", why, why=why))
+    asking = client_context(file, identities.why_void)
 
     def follow() -> None:
         load_identity(tls, file)
@@ -94,5 +122,6 @@ def make_identity(
         tls=tls,
         identities=identities,
         own=OwnIdentity(file, signer, identities, controller.clock, follow),
+        said=said,
         end=lambda name: TlsEnd(asking, machine_server_name(own.platform, name)),
     )

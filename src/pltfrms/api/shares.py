@@ -28,6 +28,8 @@ class Lane(StrEnum):
     LARGE = "large"
     """It takes long to compute, or its answer is large."""
     OTHER = "other"
+    CONNECT = "connect"
+    """No question yet: hands are to be shaken by TLS, which costs us a signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ BODY_BYTES_MAX: Final = {
     Lane.WAIT: 0,
     Lane.LARGE: 4 * _MIB,
     Lane.OTHER: 4 * _MIB,
+    Lane.CONNECT: 0,
 }
 """Of one question. A heartbeat has a status of at most 0.4 MB and 100 events of 10 kB; a change
 that fits into one transaction of the store has less than 1 MB."""
@@ -66,17 +69,20 @@ OF_MACHINES: Final = {
     Lane.WAIT: Share(seats=8, rate=Rate(per_second=20, burst=100)),
     Lane.LARGE: Share(seats=8, rate=Rate(per_second=10, burst=40)),
     Lane.OTHER: Share(seats=16, rate=Rate(per_second=50, burst=200)),
+    Lane.CONNECT: Share(seats=0, rate=Rate(per_second=10, burst=100)),
 }
 """Of each machine. An agent has one heartbeat and one wait at a time; one that is poked all the
 time sends at most 20 heartbeats a second."""
 
 OF_STRANGERS: Final = {
-    Lane.HEARTBEAT: Share(seats=64, rate=Rate(per_second=200, burst=400)),
+    Lane.HEARTBEAT: Share(seats=16, rate=Rate(per_second=50, burst=200)),
     Lane.WAIT: Share(seats=64, rate=Rate(per_second=50, burst=200)),
     Lane.LARGE: Share(seats=8, rate=Rate(per_second=10, burst=40)),
     Lane.OTHER: Share(seats=16, rate=Rate(per_second=50, burst=200)),
+    Lane.CONNECT: Share(seats=0, rate=Rate(per_second=20, burst=200)),
 }
-"""Of each other address. Machines whose addresses are translated on the way look like one."""
+"""Of each other address. Machines whose addresses are translated on the way look like one,
+until they show their certificates."""
 
 SEATS_OF_ALL: Final = {Lane.WAIT: 512, Lane.LARGE: 16, Lane.OTHER: 64}
 """Of all callers together; of root of this machine as many again. Heartbeats, and waits of
@@ -113,6 +119,15 @@ class Shares:
         self._taken = _Taken()
         self.refused: Counter[tuple[Lane, str]] = Counter()
         """Questions that were sent away, by lane and reason."""
+
+    def pay(self, caller: Caller, lane: Lane) -> None:
+        """Count one that needs nothing more; TooManyError if the caller comes too often."""
+        with self.arriving(caller, lane, 0):
+            pass
+
+    def note(self, lane: Lane, reason: str) -> None:
+        """Count a question that somebody else sends away."""
+        self.refused[lane, reason] += 1
 
     @contextmanager
     def arriving(self, caller: Caller, lane: Lane, size: int) -> Iterator[None]:

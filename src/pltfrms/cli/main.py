@@ -28,7 +28,10 @@ ENTRIES = {
         "pltfrms.cli.platform.status", "status", "Show how the platform is, on one screen"
     ),
     "service": Entry(
-        "pltfrms.cli.service.service", "service", "List, show and delete services"
+        "pltfrms.cli.service.service", "service", "List, show, compare and delete services"
+    ),
+    "rollout": Entry(
+        "pltfrms.cli.service.rollout", "rollout", "Watch, pause, end and undo rollouts"
     ),
     "network": Entry(
         "pltfrms.cli.network.network",
@@ -60,11 +63,26 @@ ENTRIES = {
     "request": Entry(
         "pltfrms.cli.service.request", "request", "List and approve what needs two people"
     ),
+    "what-if": Entry(
+        "pltfrms.cli.service.what_if", "what_if", "Say what would be if something failed"
+    ),
     "explain": Entry(
         "pltfrms.cli.service.explain", "explain", "Say why a service is where it is"
     ),
+    "login": Entry(
+        "pltfrms.cli.platform.login", "login", "Show who you are, with your SSH key"
+    ),
+    "logout": Entry("pltfrms.cli.platform.login", "logout", "Forget who you are"),
+    "context": Entry(
+        "pltfrms.cli.platform.context", "context", "Say which platform is meant, of several"
+    ),
     "audit": Entry(
         "pltfrms.cli.platform.audit", "audit", "Show what operators did, and prove it"
+    ),
+    "redundancy": Entry(
+        "pltfrms.cli.platform.redundant",
+        "redundancy",
+        "Say whether one more failure is survived",
     ),
     "events": Entry("pltfrms.cli.platform.events", "events", "Show what happened, and why"),
     "schema": Entry(
@@ -91,6 +109,9 @@ ENTRIES = {
     "backup": Entry(
         "pltfrms.cli.machine.backup", "backup", "Keep what is wanted, and put it back"
     ),
+    "recover": Entry(
+        "pltfrms.cli.machine.recover", "recover", "Recover a store that lost its majority"
+    ),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
     "store": Entry(
         "pltfrms.cli.machine.daemons", "store", "Run this machine's member of the store"
@@ -100,7 +121,8 @@ ENTRIES = {
 EPILOG = """\b
 Exit codes: 0 done or nothing to do, 2 wrong words or spec, 3 changes pending (plan),
             4 conflict, a guard forbids it, or something to do (doctor),
-            5 somebody does not answer, 70 a bug of ours.
+            5 somebody does not answer, 6 a new version went back (apply --wait),
+            70 a bug of ours.
 The options above may stand before or after a command."""
 
 

@@ -30,9 +30,14 @@ class Asked:
 
     by: str = ""
     proved: str = ""
+    """How it is known who asks, as `AuditRecord` says it; empty: it is not."""
     approved_by: str = ""
     origin: str = ""
     why: str = ""
+
+
+NOBODY: Final = Asked()
+"""Nothing is said of who asks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ has heard of a still newer one keeps what it has until the store is past that.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -123,11 +123,11 @@ async def restore(
     begin = Put(key=_RESTORING_KEY, value=str(backup.revision).encode())
     await store.commit([begin, commit_mark("restore", now_ms)])
     there = {each.key for each in (await store.list(PREFIX)).entries if _is_wanted(each.key)}
-    await _pass(store, max(backup.revision, past))
+    await pass_revision(store, max(backup.revision, past))
     known = {each.key: each.value for each in (await store.list(MACHINE_KEYS)).entries}
     wanted = {
         each.key: each.value.encode()
-        for each in _with_numbers(backup.entries)
+        for each in with_numbers(backup.entries)
         if each.key not in known or _joins(each.value.encode()) > _joins(known[each.key])
     }
     writes: list[Put | Delete] = [Put(key=key, value=text) for key, text in wanted.items()]
@@ -138,7 +138,7 @@ async def restore(
     return await store.commit([mark, Delete(key=_RESTORING_KEY)]) or 0
 
 
-async def _pass(store: Store, revision: int) -> None:
+async def pass_revision(store: Store, revision: int) -> None:
     """Write until the store is at a revision."""
     while (now := (await store.list(_PAST_KEY)).revision) < revision:
         count = min(_AT_ONCE, revision - now)
@@ -147,7 +147,7 @@ async def _pass(store: Store, revision: int) -> None:
     await store.commit([Delete(key=_PAST_KEY)])
 
 
-def _with_numbers(entries: Iterable[BackupEntry]) -> list[BackupEntry]:
+def with_numbers(entries: Sequence[BackupEntry]) -> list[BackupEntry]:
     """Leave out numbers of replicas that may have been given since, to whom nobody knows."""
     others = [each for each in entries if not each.key.startswith(NUMBERS)]
     highest: dict[str, int] = {}

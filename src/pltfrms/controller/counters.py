@@ -12,6 +12,8 @@ class Counters:
 
     steps: Counter[Reason] = field(default_factory=Counter)
     """Committed steps by reason."""
+    rollouts: Counter[Reason] = field(default_factory=Counter)
+    """Committed steps of rollouts by reason."""
     commits: int = 0
     plans: int = 0
     """Plans made, because there was something new to plan."""

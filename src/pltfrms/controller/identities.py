@@ -8,16 +8,19 @@ They are apart from `/pltfrms/`: nothing that is planned depends on them.
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Final, TypeVar
 
 import structlog
 
 from pltfrms.codec import encode
+from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.loop import Controller
 from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, TOKENS
 from pltfrms.drivers.identity.ports import Signer
+from pltfrms.drivers.log import SpareLog
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
 from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import (
@@ -43,13 +46,17 @@ from pltfrms.model.identity.words import (
     return_text,
 )
 from pltfrms.model.network.topology import Machine, Platform, Role
-from pltfrms.planner.identity.access import Access, decide_access
+from pltfrms.planner.identity.access import Access, decide_access, why_unsigned, why_void
 from pltfrms.planner.identity.tokens import TOKEN_MS, why_no_join
 
 NONCE_SECONDS: Final = 60.0
 NONCES_MAX: Final = 1000
 """Of machines that come back at once; the oldest is forgotten for one more."""
 LOOK_SECONDS: Final = 2.0
+_TRIES: Final = 8
+_AGAIN_SECONDS: Final = 0.05
+"""Records of the audit are written one after the other, whoever else writes one."""
+_REVOKE: Final = "revoke"
 _RESYNC_SECONDS = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -76,6 +83,9 @@ class Identities:
             random=random,
             resync_seconds=_RESYNC_SECONDS,
         )
+        self._random = random
+        self._records = AuditLog(controller.store, controller.clock, controller.name)
+        self._said = SpareLog(_log.warning, controller.clock.monotonic)
         self._known: tuple[int, Mapping[str, MachineKey]] | None = None
         self._nonces: dict[str, tuple[str, float]] = {}
 
@@ -90,6 +100,18 @@ class Identities:
     def access(self, method: str, path: str, shown: ShownCertificate | None) -> Access:
         """Return whether a question is let in; UnavailableError while nobody can say."""
         return decide_access(method, path, shown, self._platform(), self._keys())
+
+    def why_void(self, shown: ShownCertificate) -> str:
+        """Return why a certificate that TLS has verified is of no machine; empty: it is."""
+        try:
+            return why_void(shown, self._platform(), self._keys())
+        except UnavailableError as error:
+            return str(error)
+
+    def signs(self, issuer: str) -> bool:
+        """Return whether an authority is of a controller, as far as that is known."""
+        platform = self._controller.view.last_stored().platform
+        return platform is None or not why_unsigned(issuer, platform)
 
     def _platform(self) -> Platform:
         platform = self._controller.view.last_stored().platform
@@ -117,7 +139,7 @@ class Identities:
         """Return whom our machines trust; who asks compares it with its token."""
         return Roots(platform=self._signer.platform, roots=self._signer.roots)
 
-    async def make_token(self, ask: TokenAsk) -> TokenReply:
+    async def make_token(self, ask: TokenAsk, asked: Asked = NOBODY) -> TokenReply:
         """Return a token for a machine; one that was not used yet is void from now on.
 
         Raises:
@@ -127,11 +149,12 @@ class Identities:
         secret = self._signer.new_secret()
         expires_ms = self._clock.unix_ms() + TOKEN_MS
         note = TokenNote(machine=ask.machine, digest=_digest(secret), expires_ms=expires_ms)
-        await self._commit(ask.machine, "join token made", ask.by, token=note)
+        asked = replace(asked, by=asked.by or ask.by)
+        await self._commit(ask.machine, "join token made", ("token", asked), token=note)
         token = JoinToken(machine=ask.machine, secret=secret, pin=self._signer.pin)
         return TokenReply(token=token.text, expires_ms=expires_ms)
 
-    async def join(self, ask: JoinAsk) -> Certified:
+    async def join(self, ask: JoinAsk, origin: str = "") -> Certified:
         """Return the first certificate of a machine; with another key, older ones are void.
 
         Raises:
@@ -146,7 +169,10 @@ class Identities:
         now_ms = self._clock.unix_ms()
         refusal = why_no_join(note, _digest(ask.secret), public_key, now_ms)
         if refusal or note is None:
-            _log.warning("join refused", machine=ask.machine, why=refusal)
+            about = f"{ask.machine} {refusal}"
+            self._said.say(
+                "join refused", about, machine=ask.machine, origin=origin, why=refusal
+            )
             raise ForbiddenError(refusal)
         known = await self._entry(f"{MACHINE_KEYS}{ask.machine}")
         before = _word(MachineKey, known)
@@ -156,6 +182,7 @@ class Identities:
         await self._commit(
             ask.machine,
             "machine joined",
+            ("join", Asked(by=ask.machine, proved="token", origin=origin)),
             token=TokenNote(
                 machine=note.machine,
                 digest=note.digest,
@@ -206,7 +233,7 @@ class Identities:
         machine, key = await self._machine(name), await self._key(name)
         text = return_text(name, ask.nonce)
         if not self._signer.is_signed(text, ask.signature, key.public_key):
-            _log.warning("return refused", machine=name)
+            self._said.say("return refused", name, machine=name)
             raise ForbiddenError(f"it is not signed with the key with which {name} has joined")
         made = self._issue(machine, self._same_key(key, ask.request), key.joins)
         await self._commit(name, "machine has come back with its key")
@@ -258,20 +285,33 @@ class Identities:
         self,
         name: str,
         what: str,
-        by: str = "",
+        record: tuple[str, Asked] | None = None,
         *,
         token: TokenNote | None = None,
         key: MachineKey | None = None,
         conditions: tuple[Condition, ...] = (),
     ) -> None:
-        event = self._journal.tell(f"machine/{name}", what, detail=f"by {by}" if by else "")
+        """Write, with an event, and a record of the audit: a verb, and who asked."""
+        verb, asked = record or ("", Asked())
+        detail = f"by {asked.by}" if asked.by and not asked.proved else ""
+        event = self._journal.tell(f"machine/{name}", what, detail=detail)
         writes: list[Put | Delete] = [self._journal.put(event)]
         writes += [Put(key=f"{TOKENS}{name}", value=encode(token))] if token else []
         writes += [Put(key=f"{MACHINE_KEYS}{name}", value=encode(key))] if key else []
-        if key and not key.public_key:  # a token that is left would let it in once more
+        if not token and verb == _REVOKE:  # one that is left would let it in once more
             writes.append(Delete(key=f"{TOKENS}{name}"))
-        if await self._store.commit(writes, conditions) is None:
-            raise ConflictError(f"{name} was changed by somebody else at the same time; repeat")
+        if not record:
+            if await self._store.commit(writes, conditions):
+                return
+            raise _taken(name)
+        for _ in range(_TRIES):
+            sealed = await self._records.seal(verb, (f"machine/{name}: {what}",), asked)
+            if await self._store.commit(
+                [*writes, *sealed.writes], (*conditions, sealed.condition)
+            ):
+                return
+            await self._clock.sleep(self._random.uniform(0, _AGAIN_SECONDS))
+        raise _taken(name)
 
     async def _revoke_removed(self) -> None:
         """Make void for good what machines have that are not in the platform any more."""
@@ -279,25 +319,38 @@ class Identities:
             await self._clock.sleep(LOOK_SECONDS)
             try:
                 managed = {each.name for each in self._platform().managed}
-                for name in [n for n, key in self._keys().items() if key.public_key]:
-                    if name not in managed:
-                        await self._revoke(name)
+                keys = {name for name, key in self._keys().items() if key.public_key}
+                for name in sorted((keys | self._with_token()) - managed):
+                    await self._revoke(name)
             except PltfrmsError as error:
                 _log.warning("not revoked yet", error=str(error))
+
+    def _with_token(self) -> set[str]:
+        """Return for which machines there is a token, be it used."""
+        entries = self._mirror.listing.entries if self._mirror.listing else ()
+        keys = (entry.key for entry in entries)
+        return {key.removeprefix(TOKENS) for key in keys if key.startswith(TOKENS)}
 
     async def _revoke(self, name: str) -> None:
         try:
             await self._machine(name)
         except NotFoundError:
             entry = await self._entry(f"{MACHINE_KEYS}{name}")
+            token = await self._entry(f"{TOKENS}{name}")
             key = _word(MachineKey, entry)
-            if key is None:
-                return
-            void = MachineKey(
+            void = key and MachineKey(
                 machine=name, joins=key.joins, public_key="", at_ms=self._clock.unix_ms()
             )
-            conditions = (_unchanged(f"{MACHINE_KEYS}{name}", entry),)
-            await self._commit(name, "machine revoked", key=void, conditions=conditions)
+            await self._commit(
+                name,
+                "machine revoked" if void else "join token void",
+                (_REVOKE, Asked()),
+                key=void,
+                conditions=(
+                    _unchanged(f"{MACHINE_KEYS}{name}", entry),
+                    _unchanged(f"{TOKENS}{name}", token),
+                ),
+            )
 
 
 def _words(kind: type[_T], prefix: str, entries: tuple[KeyValue, ...]) -> dict[str, _T]:
@@ -315,6 +368,10 @@ def _word(kind: type[_T], entry: KeyValue | None) -> _T | None:
     for problem in found.problems.values():
         raise ConflictError(f"{problem}; ask a controller of another release")
     return found.words[entry.key]
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(f"{name} was changed by somebody else at the same time; repeat")
 
 
 def _unchanged(key: str, entry: KeyValue | None) -> Condition:

@@ -3,17 +3,19 @@
 from dataclasses import replace
 
 from pltfrms.codec import encode
-from pltfrms.controller.auditing import AuditLog
+from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.journal import EventLog
 from pltfrms.controller.judging import (
     Approved,
     Judgement,
     asked_by,
     audit,
+    by_known,
     conditions,
     judge,
     require_allowed,
     require_approved,
+    require_role,
     signed,
     why_two_people,
 )
@@ -50,17 +52,22 @@ class Intervening:
         self._insisting = controller.insisting
 
     async def take(
-        self, change: InterventionChange, approved: Approved | None = None, origin: str = ""
+        self,
+        change: InterventionChange,
+        approved: Approved | None = None,
+        asked: Asked = NOBODY,
     ) -> InterventionReply:
         """Do it as one transaction, or only look if it is a dry run.
 
         Raises:
+            ForbiddenError: it is not for the role of who asks.
             TwoPeopleError: a second operator must approve it, and none has.
             UsageError: the words make no sense.
             NotFoundError: what they name is not there.
             ConflictError: a guard forbids it that `change` does not name.
             UnavailableError: the store does not answer; UnclearError if it may be done.
         """
+        change = by_known(asked, change)
 
         async def attempt() -> InterventionReply | None:
             snapshot = await self._view.linearized()
@@ -71,13 +78,15 @@ class Intervening:
             reply = _reply(snapshot, after, judgement, two)
             if change.dry_run or not reply.changed:
                 return reply
+            about, overrides = (_about(change),), bool(change.despite)
+            require_role(snapshot.platform, asked, approved, about, overrides=overrides)
             require_allowed(judgement.verdicts, change.despite)
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, judgement.verdicts, change, approved)
             event = _event(self._journal, change, snapshot.interventions, now_ms)
             told = f"{_about(change)}: {_what(change, snapshot.interventions, now_ms)}"
-            asked = asked_by(change, approved, origin)
-            sealed = await self._records.seal(change.verb.value, (told,), asked)
+            who = asked_by(change, approved, asked)
+            sealed = await self._records.seal(change.verb.value, (told,), who)
             writes = [*self._writes(after.interventions), event, *beside, *sealed.writes]
             unchanged = (*conditions(snapshot, approved), sealed.condition)
             committed = await self._store.commit(writes, unchanged)

@@ -3,16 +3,18 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pltfrms.codec import encode
 from pltfrms.controller.auditing import Asked
 from pltfrms.controller.journal import EventLog
 from pltfrms.controller.state import request_key, unchanged_since
 from pltfrms.drivers.store.ports import Condition, Put
-from pltfrms.errors import ConflictError, TwoPeopleError
-from pltfrms.model.messages.api import Change, InterventionChange
+from pltfrms.errors import ConflictError, ForbiddenError, TwoPeopleError
+from pltfrms.model.messages.api import Change, InterventionChange, RolloutChange
 from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.messages.requests import ChangeRequest, Wanted
+from pltfrms.model.network.topology import Admission, Guards, Platform
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.maintenance import judge_maintenance
@@ -21,6 +23,9 @@ from pltfrms.planner.changes.removals import judge_removals
 from pltfrms.planner.changes.routing_diff import routing_changes
 from pltfrms.planner.changes.two_people import why_two
 from pltfrms.planner.changes.ways import measured
+from pltfrms.planner.identity.roles import Known, roles_hold, why_not_changed
+
+_Wish = TypeVar("_Wish", Change, InterventionChange, RolloutChange)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +107,16 @@ def with_origins(judgement: Judgement, answers: Answers, silence: str) -> Judgem
     )
 
 
+def with_admission(
+    judgement: Judgement, found: tuple[Verdict, ...], guards: Guards
+) -> Judgement:
+    """Return a judgement with what `judge_admission` found; the platform says its weight."""
+    if guards.n1_admission is Admission.REFUSE:
+        return replace(judgement, verdicts=(*judgement.verdicts, *found))
+    doubts = (Doubt(guard=v.guard, about=v.about, sentence=v.sentence) for v in found)
+    return replace(judgement, doubts=(*judgement.doubts, *doubts))
+
+
 def require_allowed(verdicts: Iterable[Verdict], despite: Iterable[Guard]) -> None:
     """Refuse a change that a guard forbids, unless the operator named that guard.
 
@@ -155,6 +170,44 @@ def require_approved(two_people: str, approved: Approved | None, snapshot: Snaps
         )
 
 
+def require_role(
+    platform: Platform,
+    asked: Asked,
+    approved: Approved | None,
+    about: Iterable[str],
+    *,
+    overrides: bool,
+) -> None:
+    """Refuse what the roles of those who want it do not allow, once roles hold.
+
+    Of a change that two have signed, of both. `about` is as `why_not_changed` has it.
+
+    Raises:
+        ForbiddenError: says who may.
+    """
+    things = tuple(about)
+    if not things or not roles_hold(platform):
+        return
+    if approved:
+        names = [approved.request.by, approved.request.closed_by]
+    elif asked.proved in {Known.ROOT, Known.CERTIFICATE}:
+        return
+    elif asked.proved == Known.LOGIN:
+        names = [asked.by]
+    else:
+        raise ForbiddenError("who may change that is said by roles: log in, pltfrms login")
+    known = {operator.name: operator for operator in platform.operators}
+    for name in names:
+        why = why_not_changed(known.get(name), things, overrides=overrides)
+        if why:
+            raise ForbiddenError(why)
+
+
+def by_known(asked: Asked, wish: _Wish) -> _Wish:
+    """Return a wish with the name of who is known to have it, whatever it says itself."""
+    return replace(wish, by=asked.by) if asked.proved == Known.LOGIN else wish
+
+
 def audit(
     journal: EventLog,
     verdicts: Iterable[Verdict],
@@ -186,18 +239,20 @@ def audit(
 
 
 def asked_by(
-    change: Change | InterventionChange, approved: Approved | None, origin: str
+    change: Change | InterventionChange | RolloutChange,
+    approved: Approved | None,
+    asked: Asked,
 ) -> Asked:
     """Return who asks for a change, and how that is known."""
     if approved is None:
-        return Asked(by=change.by, why=change.why, origin=origin)
+        return replace(asked, by=asked.by or change.by, why=change.why)
     request = approved.request
     return Asked(
         by=request.by,
         proved="signature",
         approved_by=request.closed_by,
         why=change.why,
-        origin=origin,
+        origin=asked.origin,
     )
 
 

@@ -20,6 +20,7 @@ from pltfrms.controller.insisting import GIVE_WAY_SECONDS, Insisting, nobody_wai
 from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.measured import MeasuredStore, Trouble
 from pltfrms.controller.presence import Presence, presence_ttl_seconds
+from pltfrms.controller.rolling import commit_rollouts
 from pltfrms.controller.state import (
     MACHINES,
     NUMBERS,
@@ -232,21 +233,23 @@ class Controller:
         plan = await self._sound_plan(snapshot)
         undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
         idle = RETRY_SECONDS if undecided else IDLE_SECONDS
-        if not plan.steps:
+        if not (plan.steps or plan.rollouts):
             self._waiting = None
             await self._audit(snapshot)
             return idle
         patience = self._patience(snapshot)
         if patience > 0:
             return min(patience, idle)
-        return 0.0 if await self._commit(plan, snapshot.numbers) else RETRY_SECONDS
+        done = await self._roll(plan, snapshot)
+        done = done and await self._commit(plan, snapshot.numbers)
+        return 0.0 if done else RETRY_SECONDS
 
     async def _sound_plan(self, snapshot: Snapshot) -> Plan:
         """Return what to do now: nothing if the plan breaks a rule, which is a bug of ours."""
         decision = await self.deciding.decide(snapshot)
         await self._tell_notes(decision.plan.notes)
         await self._tell_broken(decision.broken)
-        return replace(decision.plan, steps=()) if self._broken else decision.plan
+        return replace(decision.plan, steps=(), rollouts=()) if self._broken else decision.plan
 
     async def _audit(self, snapshot: Snapshot) -> None:
         """Now and then, plan although nothing new is known: it must be the same plan."""
@@ -282,6 +285,32 @@ class Controller:
             _log.info("platform stored", platform=self._bootstrap.name)
         await self.view.wait(RETRY_SECONDS)
 
+    async def _roll(self, plan: Plan, snapshot: Snapshot) -> bool:
+        """Commit what becomes of rollouts; False if somebody else committed in between."""
+        if not plan.rollouts:
+            return True
+        committed = await commit_rollouts(
+            self.store,
+            self.journal,
+            snapshot,
+            plan.rollouts,
+            self._commit_mark(),
+            self._conditions(plan.revision),
+        )
+        if committed is None:
+            self._refused(plan.revision)
+            return False
+        self.counters.rollouts.update(step.reason for step in plan.rollouts)
+        _log.info("rollouts changed", revision=committed)
+        self._waiting = self._refused_since = None
+        await self._wait_until_seen(committed)
+        return True
+
+    def _refused(self, revision: int) -> None:
+        self.counters.conflicts += 1
+        self._refused_since = self._refused_since or self.clock.monotonic()
+        _log.info("plan refused", revision=revision)
+
     async def _commit(self, plan: Plan, numbers: Mapping[str, int]) -> bool:
         """Commit the plan in batches; False if somebody else committed in between."""
         revision = plan.revision
@@ -295,9 +324,7 @@ class Controller:
             writes += [_remember(*each) for each in left.items()]
             committed = await self.store.commit(writes, self._conditions(revision))
             if committed is None:
-                self.counters.conflicts += 1
-                self._refused_since = self._refused_since or self.clock.monotonic()
-                _log.info("plan refused", revision=revision)
+                self._refused(revision)
                 return False
             self._count(steps, committed)
             revision = committed

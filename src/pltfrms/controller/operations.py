@@ -2,23 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pltfrms.codec import encode
-from pltfrms.controller.auditing import Asked, AuditLog
+from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.deciding import decide, work_of
 from pltfrms.controller.heartbeats import Heartbeats
+from pltfrms.controller.history import History, forgotten
 from pltfrms.controller.intervening import Intervening
 from pltfrms.controller.judging import (
     Approved,
     Judgement,
     asked_by,
     audit,
+    by_known,
     conditions,
     judge,
     require_allowed,
     require_approved,
+    require_role,
     signed,
     why_two_people,
+    with_admission,
     with_origins,
 )
 from pltfrms.controller.loop import Controller
@@ -43,13 +48,19 @@ from pltfrms.model.messages.api import (
     InterventionChange,
     InterventionReply,
     PlanPreview,
+    RolloutChange,
+    RolloutVerb,
+    ServiceHistory,
     SnapshotView,
     UnreadHeartbeat,
 )
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.running.plan import Plan, Target
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
+from pltfrms.planner.changes.rollouts import change_rollout
+from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
@@ -81,6 +92,7 @@ class Operations:
         self._insisting = controller.insisting
         self.records = AuditLog(self._store, self._clock, controller.name)
         self._intervening = Intervening(controller, self.records)
+        self._history = History(self._store)
 
     # ---- agents ----------------------------------------------------------------------------
 
@@ -191,6 +203,11 @@ class Operations:
         """
         return await self._journal.read(after, wait_ms, limit, stale=stale)
 
+    async def history(self, name: str) -> ServiceHistory:
+        """Return the versions of a service that are kept; NotFoundError if there is none."""
+        snapshot = await self._view.linearized()
+        return await self._history.read(snapshot.service(name))
+
     # ---- operators -------------------------------------------------------------------------
 
     async def plan(self, change: Change) -> PlanPreview:
@@ -202,25 +219,27 @@ class Operations:
         return await self._preview(snapshot, outcome, judgement, snapshot.revision, two)
 
     async def apply(
-        self, change: Change, approved: Approved | None = None, origin: str = ""
+        self, change: Change, approved: Approved | None = None, asked: Asked = NOBODY
     ) -> PlanPreview:
         """Make a change the platform's intent, as one transaction.
 
-        `origin` is where it is asked from, for the audit.
-
         Raises:
+            ForbiddenError: it is not for the role of who asks.
             TwoPeopleError: a second operator must approve it, and none has.
             SpecError: the words contradict each other or the platform.
             UsageError: the change alters what must stay.
             ConflictError: `change.revision` is not the last commit any more, or a guard
                 forbids it that `change.despite` does not name.
         """
+        change = by_known(asked, change)
 
         async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
             if change.revision not in {None, snapshot.revision}:
                 await self._insisting.say_so()
             outcome = self._outcome(snapshot, change)
+            about, overrides = (line.about for line in outcome.lines), bool(change.despite)
+            require_role(snapshot.platform, asked, approved, about, overrides=overrides)
             judgement = await self._judge(snapshot, outcome.snapshot)
             verdicts = judgement.verdicts
             require_allowed(verdicts, change.despite)
@@ -228,8 +247,9 @@ class Operations:
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, verdicts, change, approved)
             unchanged = conditions(snapshot, approved)
-            asked = asked_by(change, approved, origin)
-            committed = await self._commit("apply", outcome, unchanged, asked, beside)
+            await self._history.keep(snapshot.services, outcome.services)
+            who = asked_by(change, approved, asked)
+            committed = await self._commit("apply", outcome, unchanged, who, beside)
             if committed is not None:
                 return await self._preview(snapshot, outcome, judgement, committed, two)
             if change.revision is not None:
@@ -239,14 +259,17 @@ class Operations:
 
         return await self._insisting.until_done(attempt)
 
-    async def delete(self, name: str, asked: Asked = Asked()) -> PlanPreview:  # noqa: B008
-        """Remove a service; NotFoundError if there is none of that name."""
+    async def delete(self, name: str, asked: Asked = NOBODY) -> PlanPreview:
+        """Remove a service; NotFoundError if there is none of that name, ForbiddenError."""
 
         async def attempt() -> PlanPreview | None:
             snapshot = await self._view.linearized()
             outcome = delete_service(snapshot, name)
+            about = (line.about for line in outcome.lines)
+            require_role(snapshot.platform, asked, None, about, overrides=False)
             unchanged = conditions(snapshot, None)
-            committed = await self._commit("delete", outcome, unchanged, asked)
+            kept = forgotten(snapshot.services[name])
+            committed = await self._commit("delete", outcome, unchanged, asked, kept)
             if committed is not None:
                 return await self._preview(snapshot, outcome, Judgement(), committed)
             return None
@@ -254,10 +277,64 @@ class Operations:
         return await self._insisting.until_done(attempt)
 
     async def intervene(
-        self, change: InterventionChange, approved: Approved | None = None, origin: str = ""
+        self,
+        change: InterventionChange,
+        approved: Approved | None = None,
+        asked: Asked = NOBODY,
     ) -> InterventionReply:
         """Drain, freeze or blackhole, or end it; see `Intervening.take` for the errors."""
-        return await self._intervening.take(change, approved, origin)
+        return await self._intervening.take(change, approved, asked)
+
+    async def change_rollout(self, change: RolloutChange, asked: Asked = NOBODY) -> PlanPreview:
+        """Pause, resume, promote, abort or undo a rollout.
+
+        Raises:
+            ForbiddenError: it is not for the role of who asks.
+            NotFoundError: there is no such service.
+            ConflictError: nothing of it is under way, it is so already, or nothing is kept
+                that it could go back to.
+        """
+        change = by_known(asked, change)
+        snapshot = await self._view.linearized()
+        service = snapshot.service(change.service)
+        if change.verb is RolloutVerb.UNDO:
+            if service.rolling is None:
+                return await self._undo(change, service, asked)
+            change = replace(change, verb=RolloutVerb.ABORT)
+
+        async def attempt() -> PlanPreview | None:
+            snapshot = await self._view.linearized()
+            outcome = change_rollout(snapshot, change)
+            about = (line.about for line in outcome.lines)
+            require_role(snapshot.platform, asked, None, about, overrides=False)
+            await self._history.keep(snapshot.services, outcome.services)
+            who = asked_by(change, None, asked)
+            what = f"rollout {change.verb}"
+            unchanged = conditions(snapshot, None)
+            committed = await self._commit(what, outcome, unchanged, who)
+            if committed is None:
+                return None
+            return await self._preview(snapshot, outcome, Judgement(), committed)
+
+        return await self._insisting.until_done(attempt)
+
+    async def _undo(self, change: RolloutChange, service: Service, asked: Asked) -> PlanPreview:
+        """Run what the last version before ran that did not fail, as a new one.
+
+        What else its spec says stays: a number of replicas is no matter of a version.
+        """
+        history = await self._history.read(service)
+        failed = {each.version for each in service.failed}
+        before = [
+            each.service.spec
+            for each in history.versions[1:]
+            if each.service.version < service.version and each.service.version not in failed
+        ]
+        if not before:
+            raise ConflictError(f"no earlier version of {service.name} is kept")
+        spec = replace(service.spec, run=before[0].run, probe=before[0].probe)
+        again = Change(services=(spec,), by=change.by, why=change.why or "undo")
+        return await self.apply(again, asked=asked)
 
     async def audit(self, after: int, limit: int) -> AuditPage:
         """Return what operators did, by records with numbers > `after`."""
@@ -275,6 +352,10 @@ class Operations:
 
     async def _judge(self, before: Snapshot, after: Snapshot) -> Judgement:
         judgement = judge(before, after, self._clock.unix_ms())
+        if is_admission_due(before, after):
+            work = partial(judge_admission, before, after)
+            found = await self.controller.aside.run(work_of(after), work)
+            judgement = with_admission(judgement, found, after.platform.guards)
         if not judgement.claims:
             return judgement
         answers, silence = await ask_origins(self._origins, before, judgement.claims)
@@ -286,7 +367,7 @@ class Operations:
         outcome: Outcome,
         conditions: Sequence[Condition],
         asked: Asked,
-        beside: Sequence[Put] = (),
+        beside: Sequence[Put | Delete] = (),
     ) -> int | None:
         """Store an outcome and tell of it; return the last commit's revision, None if lost."""
         if not outcome.lines:

@@ -62,11 +62,16 @@ class OwnIdentity:
             OSError: it cannot be written.
         """
         own, now_ms = self._file.read(), self._clock.unix_ms()
+        if own.roots != self._signer.roots:
+            self._signer.trust(own.roots)
         public_key = self._signer.public_key_of(own.request)
         await self._identities.adopt(own.machine, public_key)
         self._warn(now_ms)
         # One that is not good yet was made by a clock that was wrong.
         due = now_ms >= renewal_at_ms(own.life, own.machine) or not own.life.holds(now_ms)
+        due = due or not self._identities.signs(self._file.issuer())
+        # Machines may trust no other, once one root takes the place of another.
+        due = due or not self._file.is_signed_with(self._signer.certificate)
         key = self._identities.known_key(own.machine)
         if due and self._signer.life and key and key.public_key == public_key:
             made = self._signer.issue(own.request, own.machine, key.joins, controller=True)

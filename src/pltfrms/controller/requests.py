@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pltfrms.codec import decode_fully, encode
-from pltfrms.controller.auditing import Asked
+from pltfrms.controller.auditing import NOBODY, Asked
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.journal import BATCH_COUNT
-from pltfrms.controller.judging import Approved, basis_of, require_allowed, signed
+from pltfrms.controller.judging import Approved, basis_of, require_allowed, require_role, signed
 from pltfrms.controller.operations import Operations
 from pltfrms.controller.state import REQUESTS, request_key
 from pltfrms.drivers.operators.ports import Signatures
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
-from pltfrms.errors import ConflictError, NotFoundError, UsageError
+from pltfrms.errors import ConflictError, ForbiddenError, NotFoundError, UsageError
 from pltfrms.model.messages.api import (
     Change,
     InterventionChange,
@@ -31,6 +31,7 @@ from pltfrms.model.messages.requests import (
     request_id,
 )
 from pltfrms.planner.changes.two_people import wanted_sentence
+from pltfrms.planner.identity.roles import Known
 
 
 class Requests:
@@ -46,14 +47,16 @@ class Requests:
         self._view = controller.view
         self._journal = controller.journal
         self._records = operations.records
+        self._insisting = controller.insisting
 
-    async def open(self, asked: Signed, origin: str = "") -> RequestReply:
+    async def open(self, asked: Signed, asker: Asked = NOBODY) -> RequestReply:
         """Keep what an operator wants until another one approves it; twice is once.
 
         Raises:
             UsageError: the text or its signature is wrong, one operator is enough for it, or
                 it would change nothing.
             ConflictError: a guard forbids it that it does not name, or it is done already.
+            ForbiddenError: it is not for the role of who signed it.
         """
         wanted = self._read(asked.text)
         snapshot = await self._view.linearized()
@@ -62,6 +65,7 @@ class Requests:
             raise UsageError(what)
         operators = snapshot.platform.operators
         by = await self._signatures.signer(asked.text, asked.signature, operators)
+        _require_same(asker, by)
         entries = await self._entries()
         known = entries.get(request_id(asked.text))
         if known:
@@ -81,7 +85,11 @@ class Requests:
         )
         reply = await self._tried(request, wanted)
         _require_worth(reply, wanted)
-        await self._keep(request, entries, origin)
+        signed_by = Asked(by=by, proved=Known.LOGIN)
+        overrides = bool((wanted.change or _intervention(wanted)).despite)
+        about = _about(reply)
+        require_role(snapshot.platform, signed_by, None, about, overrides=overrides)
+        await self._keep(request, entries, asker.origin)
         return reply
 
     async def all(self) -> tuple[ChangeRequest, ...]:
@@ -108,12 +116,15 @@ class Requests:
             return RequestReply(request=found)
         return await self._tried(found, decode_fully(Wanted, found.text))
 
-    async def approve(self, request: str, signature: str, origin: str = "") -> RequestReply:
+    async def approve(
+        self, request: str, signature: str, asker: Asked = NOBODY
+    ) -> RequestReply:
         """Do what an operator asked for, because another one says yes too.
 
         Raises:
             NotFoundError: there is no such request; it may have expired.
             UsageError: it is not signed by another operator than who asked.
+            ForbiddenError: it is not for the role of one of both.
             ConflictError: it is closed, what it changes has changed since it was asked for, or
                 a guard forbids it meanwhile.
         """
@@ -122,39 +133,46 @@ class Requests:
         snapshot = await self._view.linearized()
         operators = snapshot.platform.operators
         second = await self._signatures.signer(found.text, signature, operators)
+        _require_same(asker, second)
         first = await self._signatures.signer(found.text, found.signature, operators)
         if second == first:
             raise UsageError(f"{first} has asked for it: somebody else must approve it")
         wanted = decode_fully(Wanted, found.text)
         closed = replace(found, by=first, state=RequestState.APPROVED, closed_by=second)
         approved = Approved(request=closed, wanted=wanted, mod_revision=entry.mod_revision)
-        reply = await self._done(wanted, approved, origin)
+        reply = await self._done(wanted, approved, asker)
         if not _changes(reply):
             raise ConflictError("nothing is left to do: it is so already; withdraw it")
         return reply
 
-    async def withdraw(self, request: str, by: str, origin: str = "") -> ChangeRequest:
+    async def withdraw(self, request: str, by: str, asker: Asked = NOBODY) -> ChangeRequest:
         """Close a request without doing it; ConflictError if it is closed already.
 
         One that cannot be read is removed.
         """
-        found, entry = await self._found(request)
-        unreadable = found.state is RequestState.UNREADABLE
-        if not unreadable:
-            self._require_open(found)
-        closed = replace(found, state=RequestState.WITHDRAWN, closed_by=by)
-        event = self._journal.tell(
-            f"request/{found.id}", "request withdrawn", detail=signed(found.about, by)
-        )
-        key = request_key(found.id)
-        close = Delete(key=key) if unreadable else Put(key=key, value=encode(closed))
-        line = f"{found.id}: {found.about}"
-        sealed = await self._records.seal("withdraw", (line,), Asked(by=by, origin=origin))
-        writes = [close, self._journal.put(event), *sealed.writes]
-        condition = Condition(key=key, mod_revision=entry.mod_revision)
-        if await self._store.commit(writes, (condition, sealed.condition)) is None:
-            raise ConflictError("somebody closed it at the same time; look at it again")
-        return closed
+        who = replace(asker, by=asker.by or by)
+
+        async def attempt() -> ChangeRequest | None:
+            found, entry = await self._found(request)
+            unreadable = found.state is RequestState.UNREADABLE
+            if not unreadable:
+                self._require_open(found)
+            closed = replace(found, state=RequestState.WITHDRAWN, closed_by=who.by)
+            event = self._journal.tell(
+                f"request/{found.id}",
+                "request withdrawn",
+                detail=signed(found.about, who.by),
+            )
+            key = request_key(found.id)
+            close = Delete(key=key) if unreadable else Put(key=key, value=encode(closed))
+            line = f"{found.id}: {found.about}"
+            sealed = await self._records.seal("withdraw", (line,), who)
+            writes = [close, self._journal.put(event), *sealed.writes]
+            condition = Condition(key=key, mod_revision=entry.mod_revision)
+            committed = await self._store.commit(writes, (condition, sealed.condition))
+            return None if committed is None else closed
+
+        return await self._insisting.until_done(attempt)
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -219,13 +237,13 @@ class Requests:
         reply = await self._operations.intervene(replace(_intervention(wanted), dry_run=True))
         return RequestReply(request=request, reply=reply)
 
-    async def _done(self, wanted: Wanted, approved: Approved, origin: str) -> RequestReply:
+    async def _done(self, wanted: Wanted, approved: Approved, asker: Asked) -> RequestReply:
         if wanted.change:
             change = replace(wanted.change, by=approved.who)
-            preview = await self._operations.apply(change, approved, origin)
+            preview = await self._operations.apply(change, approved, asker)
             return RequestReply(request=approved.request, preview=preview)
         intervention = replace(_intervention(wanted), by=approved.who)
-        reply = await self._operations.intervene(intervention, approved, origin)
+        reply = await self._operations.intervene(intervention, approved, asker)
         return RequestReply(request=approved.request, reply=reply)
 
     async def _keep(
@@ -271,6 +289,18 @@ def _intervention(wanted: Wanted) -> InterventionChange:
     if wanted.intervention is None:
         raise UsageError("the request has neither a change nor an intervention")
     return wanted.intervention
+
+
+def _require_same(asker: Asked, signer: str) -> None:
+    """Refuse a signature of somebody else than who has logged in."""
+    if asker.proved == Known.LOGIN and asker.by != signer:
+        raise ForbiddenError(f"{asker.by} has logged in, and {signer} has signed it")
+
+
+def _about(reply: RequestReply) -> list[str]:
+    """Return what a request would change, as roles have it."""
+    lines = reply.preview.changes if reply.preview else ()
+    return [line.about for line in lines] or ["network"]
 
 
 def _changes(reply: RequestReply) -> bool:

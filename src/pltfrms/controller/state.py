@@ -13,6 +13,7 @@
                                     keeps it from deciding, mostly nothing
 /pltfrms-events/TIME-SOURCE-N       Event; apart, because nobody decides by it
 /pltfrms-requests/ID                ChangeRequest; apart for the same reason
+/pltfrms-versions/NAME/NUMBER       ServiceVersion; apart for the same reason
 /pltfrms-seats/MACHINE              SeatRequest; has a lease
 /pltfrms-waiting                    while an operator waits for plans to pause; has a lease
 """
@@ -37,6 +38,8 @@ PREFIX = "/pltfrms/"
 PLATFORM_KEY = f"{PREFIX}platform"
 INTERVENTIONS_KEY = f"{PREFIX}interventions"
 COMMIT_KEY = f"{PREFIX}commit"
+RECOVERING_KEY = f"{PREFIX}recovering"
+"""While it is there no controller decides: the store lost its majority, and was recovered."""
 SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 NUMBERS = f"{PREFIX}numbers/"
@@ -45,10 +48,12 @@ CONTROLLERS = f"{PREFIX}controllers/"
 _KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
+VERSIONS = "/pltfrms-versions/"
 SEATS = "/pltfrms-seats/"
 IDENTITIES = "/pltfrms-identity/"
 MACHINE_KEYS = f"{IDENTITIES}machines/"
 TOKENS = f"{IDENTITIES}tokens/"
+LOGINS_KEY = f"{IDENTITIES}logins"
 WAITING_KEY = "/pltfrms-waiting"
 AUDIT = "/pltfrms-audit/"
 AUDIT_HEAD_KEY = "/pltfrms-audit-head"
@@ -78,6 +83,11 @@ def number_key(replica: str) -> str:
 def request_key(request: str) -> str:
     """Return the key of a change request."""
     return f"{REQUESTS}{request}"
+
+
+def version_key(service: str, number: int) -> str:
+    """Return the key of an earlier version of a service."""
+    return f"{VERSIONS}{service}/{number:010d}"
 
 
 def audit_key(number: int) -> str:
@@ -262,7 +272,7 @@ class Reader:
         allocations = self._words(of[ALLOCATIONS], ALLOCATIONS, "", Allocation, problems)
         numbers = self._words(of[NUMBERS], NUMBERS, "", LastNumber, problems)
         statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
-        problems |= {key: f"{key} is of a kind not known here" for key in _odd(entries, of)}
+        problems |= {key: _why_odd(key) for key in _odd(entries, of)}
         return Stored(
             revision=listing.revision,
             commit=commit.mod_revision if commit else 0,
@@ -358,6 +368,15 @@ def _odd(
         for entry in entries:
             if entry.key not in single and not entry.key.startswith(_KINDS):
                 yield entry.key
+
+
+def _why_odd(key: str) -> str:
+    if key == RECOVERING_KEY:
+        return (
+            "the store was recovered, and it is to be seen first what machines have heard: "
+            "run `pltfrms recover` again, there"
+        )
+    return f"{key} is of a kind not known here"
 
 
 def _entry_of(entries: tuple[KeyValue, ...], key: str) -> KeyValue | None:

@@ -83,6 +83,7 @@ class KeptHttp:
         self._connect_seconds = connect_seconds
         self._tls = tls
         self._idle: list[_Line] = []
+        self._keeps = True
 
     async def ask(
         self, question: HttpQuestion, seconds: float, more_seconds: float = 0.0
@@ -111,13 +112,20 @@ class KeptHttp:
             words = CLOSED_BY_TLS if closed else sentence_of(error)
             raise SilentError(words, sent=not refused_by_tls(error)) from error
         finally:
-            if kept:
+            if kept and self._keeps:
                 line.words.start_next_cycle()
                 line.idle_since = time.monotonic()
                 self._idle.append(line)
             else:
                 line.writer.transport.abort()
         return head.status_code if isinstance(head, h11.Response) else 0, content
+
+    def drop(self) -> None:
+        """Begin to end the connections that nobody uses, and keep no more."""
+        self._keeps = False
+        for line in self._idle:
+            line.writer.close()
+        self._idle = []
 
     async def close(self) -> None:
         """End the connections that nobody uses."""

@@ -5,7 +5,9 @@ which may be other users, have theirs in it. All that we write there is for us a
 """
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -58,6 +60,22 @@ def replace_file(path: Path, value: bytes) -> None:
             fresh.unlink()
         raise
     sync_directory(path.parent)  # else the rename itself may be lost
+
+
+@contextlib.contextmanager
+def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep all others meanwhile from what they would do to a directory under this lock.
+
+    Raises:
+        BlockingIOError: another process has it, and this one does not `wait`.
+        OSError: there is no such directory.
+    """
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_directory(path: Path) -> None:

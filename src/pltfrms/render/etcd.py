@@ -1,5 +1,6 @@
 """Write the command line of the store's member on a controller machine."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,18 @@ def etcd_command(
         "--logger=zap",
         "--log-level=warn",
     )
+
+
+def recovering_command(
+    command: Iterable[str], client_url: str, peer_url: str, *, keep_data: bool
+) -> tuple[str, ...]:
+    """Return the command of a member that nobody but us reaches, and that is the only one.
+
+    `keep_data`: it goes on with its data, and all other members are removed.
+    """
+    alone = [word for word in command if not word.startswith("--listen-")]
+    alone += [f"--listen-client-urls={client_url}", f"--listen-peer-urls={peer_url}"]
+    return tuple(alone + (["--force-new-cluster"] if keep_data else []))
 
 
 def etcd_endpoints(platform: Platform, machine: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pltfrms.specfile.load import (
     load_service,
 )
 from pltfrms.specfile.reference import reference
+from pltfrms.specfile.writing import service_text
 
 __all__ = [
     "check_platform",
@@ -24,4 +25,5 @@ __all__ = [
     "load_platform",
     "load_service",
     "reference",
+    "service_text",
 ]

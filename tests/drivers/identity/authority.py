@@ -29,6 +29,10 @@ class Office:
         self.root = make_root(self.platform, PASSPHRASE, self.now_ms)
         self.own = make_authority(self.root, PASSPHRASE, "fra-c1", self.now_ms)
 
+    def sign_as(self, controller: str) -> None:
+        """Sign with the authority of another controller from now on."""
+        self.own = make_authority(self.root, PASSPHRASE, controller, self.now_ms)
+
     @property
     def signer(self) -> Authority:
         return Authority(self.platform, self.root.certificate, self.own, lambda: self.now_ms)

@@ -146,9 +146,11 @@ def test_the_pin_of_a_token_outlives_a_new_authority_and_fits_no_other_root() ->
 
 
 def test_no_other_root_comes_in_beside_the_one_that_is_pinned() -> None:
-    other = make_root("example", PASSPHRASE, NOW_MS).certificate
-    for roots in (OFFICE.root.certificate + other, other + OFFICE.root.certificate, ""):
-        with pytest.raises(UsageError, match="one root"):
+    own, other = OFFICE.root.certificate, make_root("example", PASSPHRASE, NOW_MS).certificate
+    for roots in (own + other, other + own):
+        assert pinned_root(roots, OFFICE.signer.pin) == own
+    for roots in ("", 5 * own, own + OFFICE.own.certificate):
+        with pytest.raises(UsageError, match="root"):
             pinned_root(roots, OFFICE.signer.pin)
 
 

@@ -11,11 +11,12 @@ from pltfrms.model.network.announcements import announcements
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.peering import Allowed, Peer, PeerKind, Roa
-from pltfrms.model.network.topology import Aggregate, Guards, Platform, Role
+from pltfrms.model.network.topology import Admission, Aggregate, Guards, Platform, Role
 from pltfrms.model.network.traffic import Override
 from pltfrms.planner.changes.guards import judge_change, make_proposal
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
+from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
 from tests.planner.networks import (
     FOUR,
     NETWORK,
@@ -28,7 +29,7 @@ from tests.planner.networks import (
     platforms,
     without_sessions,
 )
-from tests.strategies import make_snapshot
+from tests.strategies import make_platform, make_service, make_snapshot, make_spec
 
 NEW = ip_network("198.18.4.0/24")
 
@@ -318,6 +319,19 @@ def _instants_ms(*each: Interventions) -> set[int]:
 
 def _announced(platform: Platform, standing: Interventions, at_ms: int) -> set[object]:
     return {a.prefix for a in announcements(platform, standing, at_ms) if a.visible}
+
+
+def test_n1_admission() -> None:
+    before = make_snapshot(make_platform({"fra": 2, "ams": 3}))
+    after = replace(before, services={"web": make_service(make_spec(replicas=2))})
+    assert is_admission_due(before, after)
+    (verdict,) = judge_admission(before, after)
+    assert (verdict.guard, verdict.about) == (Guard.N1_ADMISSION, "service/web")
+    assert verdict.sentence.startswith("without node/fra-n1 web.fra.1 finds no place")
+    assert judge_admission(after, after) == ()
+    unasked = replace(after.platform, guards=Guards(n1_admission=Admission.OFF))
+    assert not is_admission_due(before, replace(after, platform=unasked))
+    assert not is_admission_due(after, after)
 
 
 @pytest.mark.parametrize("guard", list(Guard))

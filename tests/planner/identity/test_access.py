@@ -10,20 +10,24 @@ from pltfrms.model.identity.words import (
     JoinToken,
     MachineKey,
     ShownCertificate,
+    authority_name,
     joins_of,
     machine_of,
     machine_uri,
     serial_of,
 )
 from pltfrms.model.network.topology import Machine, Role
-from pltfrms.planner.identity.access import decide_access, may_look
+from pltfrms.planner.identity.access import decide_access, may_look, why_unsigned
 from tests.strategies import make_platform
 
 PLATFORM = make_platform({"fra": 2, "ams": 2})
 KEYS = {
-    each.name: MachineKey(machine=each.name, joins=3, public_key="a key", at_ms=1)
+    each.name: MachineKey(
+        machine=each.name, joins=3, public_key="BEGIN\nof \nit\nEND\n", at_ms=1
+    )
     for each in PLATFORM.managed
 }
+SIGNER = authority_name("ams-c1")
 NODE, OTHER, CONTROLLER = "fra-n1", "fra-n2", "fra-c1"
 OWN = [("POST", "/v1/heartbeats"), ("POST", "/v1/identity/renewal")]
 OPEN = [
@@ -57,7 +61,14 @@ EVERYTHING = [
 
 
 def shown(machine: str, joins: int = 3, platform: str = PLATFORM.name) -> ShownCertificate:
-    return ShownCertificate(uris=(machine_uri(platform, machine),), serial=serial_of(joins, 7))
+    return certificate(machine_uri(platform, machine), joins=joins)
+
+
+def certificate(
+    *uris: str, joins: int = 3, issuer: str = SIGNER, key: str = "of it"
+) -> ShownCertificate:
+    serial = serial_of(joins, 7)
+    return ShownCertificate(uris=uris, serial=serial, issuer=issuer, public_key=key)
 
 
 def refusal(method: str, path: str, who: ShownCertificate | None) -> str:
@@ -96,22 +107,29 @@ def test_a_controller_may_ask_everything(method: str, path: str) -> None:
 ATTACKS = {
     "of another platform": (shown(NODE, platform="other"), "of no machine of"),
     "of two machines": (
-        ShownCertificate(
-            uris=(machine_uri(PLATFORM.name, NODE), machine_uri(PLATFORM.name, CONTROLLER)),
-            serial=serial_of(3, 7),
-        ),
+        certificate(machine_uri(PLATFORM.name, NODE), machine_uri(PLATFORM.name, CONTROLLER)),
         "of no machine of",
     ),
-    "of nobody": (ShownCertificate(uris=(), serial=serial_of(3, 7)), "of no machine of"),
+    "of nobody": (certificate(), "of no machine of"),
     "of an operator": (
-        ShownCertificate(
-            uris=(f"pltfrms://{PLATFORM.name}/operator/ada",), serial=serial_of(3, 7)
-        ),
+        certificate(f"pltfrms://{PLATFORM.name}/operator/ada"),
         "of no machine of",
     ),
     "of a machine that was removed": (shown("fra-n9"), "no machine fra-n9 any more"),
     "made before it joined again": (shown(NODE, joins=2), "has joined again"),
     "of a join that was never": (shown(NODE, joins=4), "has joined again"),
+    "of a node, for another key": (
+        certificate(machine_uri(PLATFORM.name, NODE), key="of whoever has an authority"),
+        "with another key",
+    ),
+    "of a controller, for another key": (
+        certificate(machine_uri(PLATFORM.name, CONTROLLER), key="of somebody"),
+        "with another key",
+    ),
+    "of a key that nobody can read": (
+        certificate(machine_uri(PLATFORM.name, NODE), key=""),
+        "with another key",
+    ),
 }
 
 
@@ -154,6 +172,24 @@ def test_controllers_look_into_machines_and_machines_do_not() -> None:
     assert may_look(shown(CONTROLLER), PLATFORM)
     for who in (None, shown(NODE), shown(CONTROLLER, platform="other"), shown("fra-c9")):
         assert not may_look(who, PLATFORM)
+
+
+GONE = ["fra-c9 authority", f"{NODE} authority", "example root", "fra-c1", " authority", ""]
+
+
+@pytest.mark.parametrize("issuer", GONE)
+def test_an_authority_of_no_controller_of_the_platform_signs_nothing(issuer: str) -> None:
+    uri = machine_uri(PLATFORM.name, CONTROLLER)
+    assert "of no controller" in why_unsigned(issuer, PLATFORM)
+    assert not may_look(certificate(uri, issuer=issuer), PLATFORM)
+    assert not why_unsigned(SIGNER, PLATFORM)
+    assert may_look(certificate(uri), PLATFORM)
+
+
+def test_a_machine_whose_signer_left_the_platform_is_still_known_by_its_key() -> None:
+    """Else to remove a controller would shut out each machine that it had signed."""
+    who = certificate(machine_uri(PLATFORM.name, NODE), issuer="fra-c9 authority")
+    assert not refusal("POST", "/v1/heartbeats", who)
 
 
 @given(

@@ -7,9 +7,10 @@ import pytest
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.plan import Note, Reason
 from pltfrms.model.running.state import Contact, InstanceStatus, MachineStatus, Phase, Snapshot
+from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.placement.test_plan import told
-from tests.planner.world import execute, settle
+from tests.planner.world import settle
 from tests.strategies import (
     make_allocation,
     make_platform,
@@ -41,7 +42,7 @@ def test_the_new_copy_serves_before_the_old_one_stops() -> None:
     snapshot = drained(on_three(), "fra-n1")
     plan = make_plan(snapshot)
     assert told(plan) == ["start web.fra.1-2 fra-n3 node-drained"]
-    waiting = execute(snapshot, plan.steps)
+    waiting = executed(snapshot, plan.steps)
     assert make_plan(waiting).steps == (), "it is not ready yet"
     ready = with_all_ready(waiting)
     assert told(make_plan(ready)) == ["stop web.fra.1-1 fra-n1 replacement-ready"]
@@ -97,13 +98,13 @@ def test_a_node_out_of_contact_is_not_emptied_as_drained(contact: Contact) -> No
 
 def test_a_drain_that_ends_takes_back_what_it_began() -> None:
     snapshot = drained(on_three(), "fra-n1")
-    begun = execute(snapshot, make_plan(snapshot).steps)
+    begun = executed(snapshot, make_plan(snapshot).steps)
     back = replace(begun, interventions=Interventions())
     assert told(make_plan(back)) == ["stop web.fra.1-2 fra-n3 not-needed-any-more"]
 
 
 def test_a_move_towards_a_node_that_is_drained_is_given_up() -> None:
-    moving = execute(
+    moving = executed(
         snapshot := drained(on_three(), "fra-n1"),
         make_plan(drained(on_three(), "fra-n1")).steps,
     )

@@ -16,8 +16,9 @@ from pltfrms.model.running.state import (
 )
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
+from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.plan import make_plan
-from tests.planner.world import execute, settle
+from tests.planner.world import advance, settle
 from tests.strategies import (
     make_allocation,
     make_platform,
@@ -88,13 +89,13 @@ def test_replica_of_a_lost_node_is_replaced_but_stays_recorded() -> None:
     plan = make_plan(snapshot)
     assert told(plan) == ["start web.fra.1-2 fra-n3 node-lost"]
     assert plan.steps[0].allocation.replaces == "web.fra.1-1"
-    after = with_all_ready(execute(snapshot, plan.steps))
+    after = with_all_ready(executed(snapshot, plan.steps))
     assert told(make_plan(after)) == ["stop web.fra.1-1 fra-n1 replacement-ready"]
 
 
 def test_replacement_is_ended_when_the_old_one_serves_first() -> None:
     lost = two_on_three(n1=Contact.LOST)
-    started = execute(lost, make_plan(lost).steps)
+    started = executed(lost, make_plan(lost).steps)
     back = silent(make_snapshot_like(started), "fra-n3")
     assert told(make_plan(back)) == ["stop web.fra.1-2 fra-n3 not-needed-any-more"]
 
@@ -110,7 +111,7 @@ def make_snapshot_like(snapshot: Snapshot) -> Snapshot:
 
 def test_a_replacement_lost_in_turn_is_replaced_and_all_end_well() -> None:
     lost = two_on_three(n1=Contact.LOST)
-    started = execute(lost, make_plan(lost).steps)
+    started = executed(lost, make_plan(lost).steps)
     view = MachineView(contact=Contact.LOST, since_seconds=9.0)
     machines = {**started.machines, "fra-n3": view}
     both = replace(started, machines=machines)
@@ -137,7 +138,7 @@ def test_removed_node_is_replaced_first_and_left_then() -> None:
     snapshot = replace(snapshot, platform=replace(snapshot.platform, machines=kept))
     plan = make_plan(snapshot)
     assert told(plan) == ["start web.fra.1-2 fra-n3 node-removed"]
-    after = with_all_ready(execute(snapshot, plan.steps))
+    after = with_all_ready(executed(snapshot, plan.steps))
     assert told(make_plan(after)) == ["stop web.fra.1-1 fra-n1 replacement-ready"]
 
 
@@ -151,10 +152,10 @@ def newer(snapshot: Snapshot) -> Snapshot:
 def test_rollout_goes_one_by_one_the_new_one_first() -> None:
     snapshot = newer(two_on_three())
     transcript = []
-    for _ in range(6):
+    for _ in range(12):
         plan = make_plan(snapshot)
         transcript += [line.rsplit(" ", 2)[0] + " " + line.split()[-1] for line in told(plan)]
-        snapshot = with_all_ready(execute(snapshot, plan.steps))
+        snapshot = with_all_ready(advance(snapshot))
     assert transcript == [
         "start web.fra.1-2 new-version",
         "stop web.fra.1-1 replacement-ready",
@@ -176,14 +177,14 @@ def test_rollout_goes_on_while_a_replica_has_no_node() -> None:
     plan = make_plan(apply_change(snapshot, Change(services=(spec,))).snapshot)
     assert [note.about for note in plan.notes] == ["web.fra.4"]
     assert [step.allocation.id for step in plan.steps] == ["web.fra.3-1"]
-    snapshot = with_all_ready(execute(snapshot, plan.steps))
+    snapshot = with_all_ready(executed(snapshot, plan.steps))
     end = settle(apply_change(snapshot, Change(services=(spec,))).snapshot)
     assert {allocation.version for allocation in end.allocations.values()} == {2}
 
 
 def test_a_broken_version_is_superseded_by_the_next() -> None:
     snapshot = newer(two_on_three())
-    broken = execute(snapshot, make_plan(snapshot).steps)
+    broken = executed(snapshot, make_plan(snapshot).steps)
     run = replace(WEB.spec.run, process=("serve", "best"))
     change = Change(services=(replace(WEB.spec, run=run),))
     fixed = apply_change(broken, change).snapshot
@@ -293,7 +294,7 @@ def test_a_slot_that_a_plan_frees_is_not_taken_by_the_same_plan() -> None:
     snapshot = two_on_three()
     old, _ = snapshot.allocations.values()
     new = replace(old, id="web.fra.1-2", number=2, node="fra-n3", replaces=old.id)
-    snapshot = with_all_ready(execute(snapshot, (Place(allocation=new, reason=new.reason),)))
+    snapshot = with_all_ready(executed(snapshot, (Place(allocation=new, reason=new.reason),)))
     newer = replace(WEB, version=2)
     stop, place = make_plan(replace(snapshot, services={"web": newer})).steps
     assert isinstance(stop, Stop)

@@ -10,10 +10,11 @@ from pltfrms.model.running.plan import Place, Reason, Stop
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
+from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
-from tests.planner.world import execute, heal, settle
+from tests.planner.world import advance, heal, settle
 from tests.strategies import make_platform, make_snapshot, make_spec, with_all_ready
 
 TWO = make_platform({"fra": 3, "ams": 3})
@@ -61,7 +62,7 @@ def test_a_new_datacenter_gets_its_share_and_the_others_serve_until_it_does() ->
     moving = heal(apply_change(before, Change(platform=THREE)).snapshot)
     plan = make_plan(moving)
     assert {(type(s), s.allocation.datacenter) for s in plan.steps} == {(Place, "lon")}
-    moving = execute(moving, plan.steps)
+    moving = executed(moving, plan.steps)
     assert make_plan(moving).steps == (), "nothing stops before the new ones serve"
     said = "\n".join(explain_service(moving, "web"))
     assert "6 replicas wanted, 2 in fra, 2 in ams, 2 in lon" in said
@@ -102,7 +103,7 @@ def test_what_stands_in_is_not_stopped_while_it_is_not_known_whether_it_serves(
 def test_one_stops_for_each_that_serves_elsewhere() -> None:
     before = running(6)
     moving = heal(apply_change(before, Change(platform=THREE)).snapshot)
-    moving = with_all_ready(execute(moving, make_plan(moving).steps))
+    moving = with_all_ready(executed(moving, make_plan(moving).steps))
     status = moving.statuses["lon-n1"]
     starting = tuple(replace(each, phase=Phase.STARTING) for each in status.instances)
     half = replace(
@@ -135,13 +136,13 @@ def test_fewer_in_all_stop_at_once() -> None:
     fewer = apply_change(before, Change(services=(wanting(3),))).snapshot
     steps = make_plan(fewer).steps
     assert [(type(s), s.reason) for s in steps] == [(Stop, Reason.SCALED_DOWN)] * 3
-    assert where(execute(fewer, steps)) == {"ams": 1, "fra": 2}
+    assert where(executed(fewer, steps)) == {"ams": 1, "fra": 2}
 
 
 def standing_in() -> Snapshot:
     """Return a platform whose new datacenter has its share, and none of it is ready."""
     moving = heal(apply_change(running(6), Change(platform=THREE)).snapshot)
-    return execute(moving, make_plan(moving).steps)
+    return executed(moving, make_plan(moving).steps)
 
 
 def test_what_stands_in_gets_no_new_version() -> None:
@@ -149,12 +150,12 @@ def test_what_stands_in_gets_no_new_version() -> None:
     spec = moving.services["web"].spec
     newer = replace(spec, run=replace(spec.run, process=("serve", "better")))
     changed = apply_change(moving, Change(services=(newer,))).snapshot
-    for _ in range(20):
+    for _ in range(40):
         plan = make_plan(changed)
         assert check_plan(changed, plan) == ()
         placed = {s.allocation.replica for s in plan.steps if isinstance(s, Place)}
         assert placed <= {1, 2}
-        changed = with_all_ready(execute(changed, plan.steps))
+        changed = with_all_ready(advance(changed))
     assert {each.version for each in changed.allocations.values()} == {2}
     assert where(changed) == {"ams": 2, "fra": 2, "lon": 2}
 

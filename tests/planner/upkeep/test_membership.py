@@ -7,8 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.messages.store import NO_SPACE, StoreAlarm, StoreLook, StoreMember
-from pltfrms.planner.upkeep.membership import LEARNER_SECONDS, Seats, next_change
+from pltfrms.model.messages.store import (
+    NO_SPACE,
+    MemberData,
+    StoreAlarm,
+    StoreLook,
+    StoreMember,
+    StoreMembers,
+)
+from pltfrms.planner.upkeep.membership import (
+    FILLING_BYTES_PER_SECOND,
+    LEARNER_SECONDS,
+    Seats,
+    next_change,
+)
 from pltfrms.planner.upkeep.starting import Start, decide_start
 from pltfrms.planner.upkeep.upkeep import BEHIND_MAX, Past, Task, Work
 
@@ -45,6 +57,7 @@ def told(task: Task | None) -> str:
 
 
 LEADER = member("a", leader=True)
+ABC = Seats(wanted=wanted("abc"))
 THREE = (LEADER, member("b"), member("c"))
 
 
@@ -75,11 +88,37 @@ def test_a_learner_gets_a_vote_when_it_has_caught_up_and_nobody_else_is_added_be
 
 
 def test_a_learner_that_stays_away_makes_room_for_others() -> None:
-    seen = look(LEADER, member("b", learner=True, trouble="no answer"))
+    seen = look(LEADER, member("b", learner=True, index=0, trouble="no answer"))
     past = Past(since=0.0).seen(seen, 0.0)
-    seats = Seats(wanted=wanted("abc"))
-    assert next_change(seen, seats, past, LEARNER_SECONDS - 1) is None
-    assert told(next_change(seen, seats, past, LEARNER_SECONDS)) == "remove b"
+    assert next_change(seen, ABC, past, LEARNER_SECONDS - 1) is None
+    assert told(next_change(seen, ABC, past, LEARNER_SECONDS)) == "remove b"
+
+
+def test_a_learner_has_time_while_it_comes_further() -> None:
+    past, now, seen = Past(since=0.0), 0.0, look(LEADER)
+    for index in range(0, 3000, 100):
+        seen = look(LEADER, member("b", learner=True, index=index))
+        past, now = past.seen(seen, now), now + LEARNER_SECONDS - 1
+        assert next_change(seen, ABC, past, now) is None
+    assert told(next_change(seen, ABC, past, now + 1)) == "remove b"
+
+
+def test_a_learner_that_has_never_answered_has_time_by_the_size_of_the_store() -> None:
+    size = 2_000 * FILLING_BYTES_PER_SECOND
+    learner = member("b", learner=True, started=False, index=0, trouble="no answer")
+    seen = look(replace(LEADER, file_bytes=size), learner)
+    past = Past(since=0.0).seen(seen, 0.0)
+    assert next_change(seen, ABC, past, LEARNER_SECONDS + 1999) is None
+    assert told(next_change(seen, ABC, past, LEARNER_SECONDS + 2000)) == "remove b"
+
+
+def test_a_dead_member_that_is_not_wanted_stays_while_another_one_is_being_filled() -> None:
+    dead = member("c", trouble="dead")
+    behind = member("d", learner=True, started=False, index=0, trouble="no answer")
+    assert change(look(LEADER, member("b"), dead, behind), "abd") is None
+    ready = member("d", learner=True)
+    assert told(change(look(LEADER, member("b"), dead, ready), "abd")) == "remove c"
+    assert told(change(look(LEADER, member("b"), dead, behind), "ab")) == "remove c"
 
 
 def test_a_member_that_leaves_goes_when_those_that_stay_have_come() -> None:
@@ -109,6 +148,7 @@ def test_a_member_without_its_data_is_removed_only_when_its_machine_says_so() ->
     "seen",
     [
         StoreLook(revision=0, members=THREE),
+        StoreLook(revision=1, members=THREE, strangers=("http://[fd00::9]:2379",)),
         StoreLook(revision=1, members=THREE, alarms=(StoreAlarm(member="a", what=NO_SPACE),)),
         look(member("a"), member("b"), member("c")),
         look(LEADER, member("b", leader=True), member("c")),
@@ -150,6 +190,8 @@ class World:
     now: float = 0.0
     numbers: int = 0
     leader: str = ""
+    begun: set[str] = field(default_factory=set)
+    """Numbers with which etcd has begun: without its data it ends whenever it is started."""
 
     def well(self, name: str) -> bool:
         it = self.members[name]
@@ -171,6 +213,7 @@ class World:
                 each,
                 leader=name == self.leader,
                 trouble="" if self.well(name) else "no answer",
+                index=each.index if self.well(name) else 0,
             )
             for name, each in self.members.items()
         )
@@ -180,17 +223,20 @@ class World:
     def start_machines(self) -> dict[str, str]:
         """Start what is up as its own decision says; return who asks."""
         asking = {}
-        listed = tuple(self.members.values()) if self.quorum() else None
+        listed = StoreMembers(members=tuple(self.members.values()))
+        heard = (listed,) if self.quorum() else ()
         for name in sorted(self.up):
             if name in self.members and self.well(name):
+                self.members[name] = replace(self.members[name], started=True)
                 continue
-            has_data = name in self.data
-            decision = decide_start(peer(name), listed, has_data=has_data, may_begin=False)
+            data = MemberData(number=self.data[name]) if name in self.data else None
+            decision = decide_start(peer(name), heard, data=data, may_begin=False)
             if decision.obsolete:
                 del self.data[name]
             if decision.start is Start.JOIN:
-                self.data[name] = self.members[name].number
-                self.members[name] = replace(self.members[name], started=True)
+                number = self.members[name].number
+                self.data[name] = "broken" if number in self.begun else number
+                self.begun.add(number)
             if decision.start is Start.ASK:
                 asking[name] = decision.lost
         return asking
@@ -238,7 +284,7 @@ def born() -> World:
 
 
 def settle(world: World) -> list[str]:
-    tasks = [told(task) for _ in range(200) if (task := world.step())]
+    tasks = [told(task) for _ in range(400) if (task := world.step())]
     assert sorted(world.members) == sorted(world.wanted)
     assert all(world.well(name) and not m.learner for name, m in world.members.items())
     return tasks

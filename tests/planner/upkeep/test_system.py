@@ -79,6 +79,12 @@ CASES: list[tuple[dict[str, Any], str, PortGrade, str]] = [
         "another program listens on udp 51820",
     ),
     ({"silent": (("eth0", "fra2"),)}, "way to fra2", PortGrade.DOUBTFUL, "link-local"),
+    (
+        {"swallowed": (("eth0", "fra2", 41),)},
+        "way to fra2",
+        PortGrade.DOUBTFUL,
+        "it answers, but not to IP protocol 41",
+    ),
 ]
 
 

@@ -254,6 +254,12 @@ def test_who_looks_is_told_in_time(file: int, level: Fullness, word: str) -> Non
     assert [word in problem for problem in problems] == [True] * bool(word)
 
 
+def test_that_members_of_another_store_answer_is_told() -> None:
+    seen = replace(three(), strangers=("http://[fd00::9]:2379",))
+    (problem,) = store_problems(seen, {}, rested(seen), None, LATE)
+    assert "another store answer at http://[fd00::9]:2379" in problem
+
+
 def test_more_keys_than_anybody_has_tried_are_told() -> None:
     kinds = {"a": KindSize(keys=150_000), "b": KindSize(keys=50_000, bytes=9 * MB)}
     (problem,) = store_problems(three(), kinds, rested(three()), None, LATE)

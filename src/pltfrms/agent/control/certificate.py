@@ -1,6 +1,7 @@
 """Keep this machine's certificate young. No traffic depends on what happens here."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -38,6 +39,18 @@ class Certifiers(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Makers:
+    """Who makes certificates."""
+
+    known: Certifiers
+    """Asked while the certificate is good."""
+    stranger: Certifiers
+    """Asked afterwards: the certificate is not shown to it."""
+    signs: Callable[[str], bool] = lambda _issuer: True
+    """Whether an authority is still one. What another one has signed is renewed at once."""
+
+
 class Certificate:
     """Renews the certificate of this machine, from a third of its life on."""
 
@@ -45,20 +58,17 @@ class Certificate:
         self,
         file: IdentityFile,
         clock: Clock,
-        known: Certifiers,
-        stranger: Certifiers,
+        makers: Makers,
         sign: Callable[[str, str], Awaitable[str]],
         on_change: Callable[[], None],
     ) -> None:
-        """Ask `known` while the certificate is good, then `stranger`, to whom it is not shown.
+        """Ask `makers`; `sign` signs with a key (PEM) a text.
 
-        `sign` signs with a key (PEM) a text. `on_change` is called when the file is another
-        one, whoever wrote it.
+        `on_change` is called when the file is another one, whoever wrote it.
         """
         self._file = file
         self._clock = clock
-        self._known = known
-        self._stranger = stranger
+        self._makers = makers
         self._sign = sign
         self._on_change = on_change
         self._seen = file.changed_at()
@@ -77,7 +87,9 @@ class Certificate:
         wrong = why_clock_is_wrong(now_ms, own.not_before_ms + EARLY_MS)
         if wrong:
             raise UnavailableError(wrong)
-        if now_ms < renewal_at_ms(own.life, own.machine):
+        if now_ms < renewal_at_ms(own.life, own.machine) and self._makers.signs(
+            self._file.issuer()
+        ):
             return
         good = own.life.holds(now_ms)
         made = await (self._renewed(own) if good else self._returned(own))
@@ -92,13 +104,15 @@ class Certificate:
         self._follow()
 
     async def _renewed(self, own: Identity) -> Certified:
-        return await self._known.renew(RenewalAsk(machine=own.machine, request=own.request))
+        return await self._makers.known.renew(
+            RenewalAsk(machine=own.machine, request=own.request)
+        )
 
     async def _returned(self, own: Identity) -> Certified:
         """Show that the recorded key is here: TLS accepts no expired certificate."""
-        nonce = (await self._stranger.nonce(own.machine)).nonce
+        nonce = (await self._makers.stranger.nonce(own.machine)).nonce
         signature = await self._sign(self._file.key(), return_text(own.machine, nonce))
-        return await self._stranger.give_back(
+        return await self._makers.stranger.give_back(
             ReturnAsk(
                 machine=own.machine, nonce=nonce, request=own.request, signature=signature
             )

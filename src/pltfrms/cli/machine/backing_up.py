@@ -75,7 +75,7 @@ def verify(directories: Directories, file: Path | None, key: Path | None) -> int
     for path in files:
         try:
             _sealed(path)
-            opened = _open(path, directories.config, key) if key else None
+            opened = open_backup(path, directories.config, key) if key else None
         except UsageError as error:
             wrong += 1
             write_line(f"{path}: {bad(str(error))}")
@@ -89,7 +89,7 @@ def put_back(
     config: Path, file: Path, key: Path, past: int, *, replace: bool, yes: bool
 ) -> None:
     """Put a backup into the store, and write what is next."""
-    kept = _open(file, config, key)
+    kept = open_backup(file, config, key)
     documents = f"{len(kept.entries)} documents"
     write_line(f"{kept.platform}, {_when(kept.taken_ms)}, commit {kept.revision}: {documents}")
     if not yes:
@@ -119,7 +119,8 @@ def _sealed(path: Path) -> str:
     return sealed
 
 
-def _open(path: Path, config: Path, key: Path | None) -> IntentBackup:
+def open_backup(path: Path, config: Path, key: Path | None) -> IntentBackup:
+    """Return the backup of a file; UsageError if it is not whole, or the key is another."""
     sealed = _sealed(path)
     certificate = (key.with_suffix(".crt") if key else None) or config / CERTIFICATE
     if not certificate.exists():

@@ -60,6 +60,11 @@ _CONTROLLER = {
         "authority",
         "Let this controller sign certificates for a year",
     ),
+    "root": Entry(
+        "pltfrms.cli.machine.identity",
+        "root",
+        "List the roots that are trusted, add or drop one",
+    ),
 }
 
 

@@ -14,7 +14,12 @@ from pltfrms.model.network.ports import MachineFinding, PortGrade, SeenMachine, 
 from pltfrms.model.network.system import SeenSystem
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.planner.upkeep.ports import port_findings, wanted_ports
-from pltfrms.planner.upkeep.system import needed_modules, system_findings, ways
+from pltfrms.planner.upkeep.system import (
+    needed_modules,
+    needed_protocols,
+    system_findings,
+    ways,
+)
 
 _CONFIGURATION = Path("/etc/pltfrms")
 _WRONG = 4
@@ -38,9 +43,9 @@ def doctor(*, part: str | None, spec: Path | None, machine: str, as_json: bool) 
     Ports: whether each that the spec names is there, has carrier, room for packets and the
     addresses that sessions need, and whether something else manages it. Machine: kernel, clock,
     disk, size, cgroups, sysctls that files set, others on our TCP and UDP ports, firewalls, and
-    whether other machines answer on the ports. With PART only one of both. It changes nothing
-    and asks no controller: the file that it reads may be older than what the agent was told
-    last. Exit code 4 if there is something to do.
+    whether other machines answer on the ports, also to packets in packets. With PART only one
+    of both. It changes nothing and asks no controller: the file that it reads may be older than
+    what the agent was told last. Exit code 4 if there is something to do.
 
     Example: pltfrms doctor machine --platform platform.yaml --machine fra-e1
     """
@@ -104,6 +109,9 @@ async def _see(platform: Platform, machine: str) -> SeenSystem:
 
     me, root, state = platform.machine(machine), Path("/"), Directories().state
     keeps_store = me.has(Role.CONTROLLER)
+    near = ways(platform, machine)
+    silent = await preflight.silent(near)
+    answering = [way for way in near if (way.port, way.machine) not in silent]
     return SeenSystem(
         modules=preflight.modules(needed_modules(platform, me), root, os.uname().release),
         synchronized=preflight.synchronized(),
@@ -115,7 +123,8 @@ async def _see(platform: Platform, machine: str) -> SeenSystem:
         listeners=preflight.listeners(root),
         sysctls=preflight.sysctls(root),
         dropping=await preflight.dropping(),
-        silent=await preflight.silent(ways(platform, machine)),
+        silent=silent,
+        swallowed=await preflight.swallowed(answering, needed_protocols(platform)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pltfrms.model.network.topology import Platform
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+_NOW = click.option(
+    "--now", "despite", is_flag=True, help="Although some machines may have to join again."
+)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -73,17 +77,20 @@ def bootstrap(
     Makes the platform's root, whose key is written encrypted into a file that you take away
     and keep; what this controller signs certificates with; and this machine's own identity.
     The store begins here, with one member; other controllers become members once they run.
-    May be repeated, also after it was interrupted.
+    May be repeated, also after it was interrupted. On a machine that has nothing it is
+    refused while another controller of the platform answers.
 
     Example: pltfrms bootstrap platform.yaml --machine fra-c1
     """
-    from pltfrms.api.member import FIRST_FILE, USED_FILE  # noqa: PLC0415 - heavy
-    from pltfrms.cli.machine.joining import begin  # noqa: PLC0415 - heavy
+    from pltfrms.api.member import FIRST_FILE, USED_FILE, has_begun  # noqa: PLC0415 - heavy
+    from pltfrms.cli.machine.joining import begin, require_first  # noqa: PLC0415 - heavy
     from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - heavy
     from pltfrms.drivers.private import replace_file  # noqa: PLC0415 - as above
 
     platform = load_platform(spec)
     name = _controller(platform, machine)
+    if not has_begun(places):
+        require_first(platform, name)
     path = root_key or Path(f"{platform.name}-root.pem")
     passphrase = _passphrase(passphrase_file, confirm=not path.exists())
     places.config.mkdir(parents=True, exist_ok=True)
@@ -124,11 +131,14 @@ def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
         write_json(made)
         return
     write_line(made.token)
-    click.echo(f"on {name}, within an hour: pltfrms join TOKEN --controller ADDRESS", err=True)
+    click.echo(f"on {name}, within an hour: pltfrms join - --controller ADDRESS", err=True)
 
 
 @click.command(cls=Command)
-@click.argument("token")
+@click.argument("token", default="")
+@click.option(
+    "--token-file", type=_FILE, metavar="FILE", help="Read the token from a file instead."
+)
 @click.option(
     "--controller", "address", required=True, metavar="ADDRESS", help="Any controller."
 )
@@ -136,7 +146,13 @@ def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
 @_places
 @pass_settings
 def join(
-    settings: Settings, token: str, *, address: str, as_json: bool, places: Directories
+    settings: Settings,
+    token: str,
+    *,
+    token_file: Path | None,
+    address: str,
+    as_json: bool,
+    places: Directories,
 ) -> None:
     """Have this machine join a platform.
 
@@ -144,38 +160,106 @@ def join(
     names, so that nobody in between is believed. With a new token it joins again, and the
     older certificate is void. May be repeated, also after it was interrupted.
 
-    Example: pltfrms join fra-n1.SECRET.PIN --controller fd00::c:1
+    `-` reads the token from standard input, or asks for it: words of a command are seen by
+    every user of this machine, and kept in the history of a shell.
+
+    Example: pltfrms join - --controller fd00::c:1
     """
     from pltfrms.cli.machine.joining import join_platform  # noqa: PLC0415 - heavy
     from pltfrms.model.identity.words import JoinToken  # noqa: PLC0415 - as above
 
-    done = join_platform(JoinToken.of(token), address, places, settings.timeout_ms / 1000)
+    known = JoinToken.of(_token(token, token_file))
+    done = join_platform(known, address, places, settings.timeout_ms / 1000)
     _say(done, as_json=as_json, more="start its agent anew: it speaks by TLS from now on")
 
 
 @click.command(cls=Command)
 @click.option("--root-key", type=_FILE, required=True, metavar="FILE", help="The root's key.")
 @_passphrase_option
+@_NOW
 @_JSON
 @_places
 def authority(
     *,
     root_key: Path,
     passphrase_file: Path | None,
+    despite: bool,
     as_json: bool,
     places: Directories,
 ) -> None:
     """Let this controller sign certificates for a year.
 
-    Needs the root's key, which `bootstrap` has written; take it away again afterwards.
+    Needs the root's key, which `bootstrap` has written; take it away again afterwards. A root
+    that was added lately is refused until all machines trust it, but with --now.
 
     Example: pltfrms controller authority --root-key example-root.pem
     """
     from pltfrms.cli.machine.joining import renew_authority  # noqa: PLC0415 - heavy
 
     passphrase = _passphrase(passphrase_file, confirm=False)
-    done = renew_authority(places.state, root_key, passphrase)
+    done = renew_authority(places.state, root_key, passphrase, despite=despite)
     _say(done, as_json=as_json, more="start its controller anew")
+
+
+@click.command(cls=Command)
+@click.option("--add", type=_FILE, metavar="FILE", help="Trust this root; without it, make it.")
+@click.option("--drop", default="", metavar="PIN", help="Trust this root no more.")
+@_passphrase_option
+@_NOW
+@_JSON
+@_places
+def root(
+    *,
+    add: Path | None,
+    drop: str,
+    passphrase_file: Path | None,
+    despite: bool,
+    as_json: bool,
+    places: Directories,
+) -> None:
+    """List the roots that are trusted, add or drop one.
+
+    To have one root take the place of another: add it on each controller; 30 days later make
+    each one's authority by it (`controller authority`); 30 days later drop the old one on each
+    controller. Machines follow by themselves, as they renew their certificates.
+
+    Example: pltfrms controller root --add example-root-2.pem
+    """
+    from pltfrms.cli.machine import rotating  # noqa: PLC0415 - heavy
+    from pltfrms.cli.machine.joining import read_or_make_root  # noqa: PLC0415 - as above
+    from pltfrms.drivers.identity.files import IdentityFile  # noqa: PLC0415 - as above
+
+    if add and drop:
+        raise UsageError("add the new one first, and drop the old one weeks later")
+    if add:
+        own = IdentityFile(places.state).read()
+        passphrase = "" if add.exists() else _passphrase(passphrase_file, confirm=True)
+        made = read_or_make_root(add, own.platform, passphrase)
+        rotating.add_root(places.state, made.certificate)
+    elif drop:
+        rotating.drop_root(places.state, drop, despite=despite)
+    views = rotating.roots_here(places.state)
+    if as_json:
+        write_json(views)
+        return
+    for each in views:
+        write_line(f"{each.pin}{'  signs' if each.signs else ''}")
+
+
+def _token(word: str, file: Path | None) -> str:
+    """Return the token as it was said: as a word, in a file, or on standard input."""
+    if bool(word) == bool(file):
+        raise UsageError("say the token once: - for standard input, or --token-file FILE")
+    if file:
+        try:
+            return file.read_text()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from error
+    if word != "-":
+        return word
+    if sys.stdin.isatty():
+        return str(click.prompt("Token", hide_input=True, err=True))
+    return sys.stdin.readline()
 
 
 def _controller(platform: "Platform", name: str) -> str:

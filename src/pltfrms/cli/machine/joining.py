@@ -4,11 +4,14 @@ Each step is a file that is replaced at once, and is found by who begins again a
 killed. The identity comes last: with it a machine begins to speak by TLS.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pltfrms.cli.machine.rotating import is_known, why_no_authority
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.drivers.identity.authority import (
@@ -18,13 +21,13 @@ from pltfrms.drivers.identity.authority import (
     make_authority,
     make_root,
     pinned_root,
-    read_certificate,
 )
-from pltfrms.drivers.identity.files import Identity, IdentityFile, private_text
-from pltfrms.drivers.identity.keys import make_key, make_request, pin_of
+from pltfrms.drivers.identity.files import Identity, IdentityFile, RootsFile, private_text
+from pltfrms.drivers.identity.keys import make_key, make_request
 from pltfrms.drivers.identity.tls import doubting_context, trusting_context
+from pltfrms.drivers.listening import who_listens
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.private import make_directory, replace_file
+from pltfrms.drivers.private import PASSED_DIRECTORY, locked, make_directory, replace_file
 from pltfrms.errors import ConflictError, UsageError
 from pltfrms.model.identity.words import (
     Certified,
@@ -33,9 +36,10 @@ from pltfrms.model.identity.words import (
     Roots,
     controllers_server_name,
 )
-from pltfrms.model.network.topology import CONTROLLER_PORT, Platform
+from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
 
 _BEGIN = "-----BEGIN CERTIFICATE-----"
+_ANSWER_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,27 @@ class Joined:
     """Whether that was done just now."""
 
 
+def require_first(platform: Platform, machine: str) -> None:
+    """Refuse to begin a platform that runs already: it would have a second store.
+
+    Raises:
+        ConflictError: another controller of it answers.
+    """
+    others = {
+        str(platform.loopback6(each)): each.name
+        for each in platform.machines_of(Role.CONTROLLER)
+        if each.name != machine
+    }
+    found = [others[at] for at in who_listens([*others], CONTROLLER_PORT, _ANSWER_SECONDS)]
+    if found:
+        raise ConflictError(
+            f"{platform.name} runs already: {', '.join(found)} answers as its controller. To "
+            f"bring this machine back: on {found[0]} `pltfrms machine token {machine}`, here "
+            "`pltfrms join TOKEN --controller ADDRESS`; its member of the store is added by "
+            "itself. To begin anew instead, stop those first"
+        )
+
+
 def begin(
     platform: Platform, machine: str, places: Directories, root_file: Path, passphrase: str
 ) -> Joined:
@@ -59,12 +84,19 @@ def begin(
         ConflictError: this machine is another one already.
         UsageError: the root of an earlier run is there, and the passphrase is another.
     """
+    with _alone(places.state):
+        return _begin(platform, machine, places, root_file, passphrase)
+
+
+def _begin(
+    platform: Platform, machine: str, places: Directories, root_file: Path, passphrase: str
+) -> Joined:
     file = IdentityFile(places.state)
     if file.there:
         own = file.read()
         _require_same(own.platform, own.machine, platform.name, machine)
         return _joined(file, changed=False)
-    root = _root(root_file, platform.name, passphrase)
+    root = read_or_make_root(root_file, platform.name, passphrase)
     authority = AuthorityFile(places.state)
     make_directory(authority.path.parent)
     authority.write(make_authority(root, passphrase, machine, unix_ms()))
@@ -77,16 +109,22 @@ def begin(
     return _joined(file, changed=True)
 
 
-def renew_authority(state: Path, root_file: Path, passphrase: str) -> Joined:
+def renew_authority(
+    state: Path, root_file: Path, passphrase: str, *, despite: bool = False
+) -> Joined:
     """Make anew what this controller signs certificates with, for a year.
 
+    `despite`: by a root that some machines do not trust yet.
+
     Raises:
-        UsageError: this machine has no identity, or the root is of another platform.
+        UsageError: this machine has no identity, or the root is not trusted here, or not
+            long enough for all machines to trust it.
     """
-    own = IdentityFile(state).read()
-    root = _read_root(root_file)
-    pinned_root(own.roots, pin_of(read_certificate(root.certificate)))
-    AuthorityFile(state).write(make_authority(root, passphrase, own.machine, unix_ms()))
+    own, root, now_ms = IdentityFile(state).read(), _read_root(root_file), unix_ms()
+    why = why_no_authority(own.roots, RootsFile(state).read(), root.certificate, now_ms)
+    if why and not (despite and is_known(own.roots, root.certificate)):
+        raise UsageError(why)
+    AuthorityFile(state).write(make_authority(root, passphrase, own.machine, now_ms))
     return _joined(IdentityFile(state), changed=True)
 
 
@@ -99,7 +137,13 @@ def join_platform(
         UsageError: who answers is not of the token's platform, or the address is none.
         ForbiddenError: the token does not let it in.
         UnavailableError: nobody answers.
+        ConflictError: another command does the same at this moment.
     """
+    with _alone(places.state):
+        return _join(token, address, places, seconds)
+
+
+def _join(token: JoinToken, address: str, places: Directories, seconds: float) -> Joined:
     file, url = IdentityFile(places.state), endpoint_of(address)
     digest = sha256(token.secret.encode()).hexdigest()
     pending = file.directory / "joining.pem"
@@ -118,6 +162,20 @@ def join_platform(
     file.write(key, request, made, unix_ms(), digest)
     pending.unlink()
     return _joined(file, changed=True)
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Keep other commands from giving this machine an identity meanwhile."""
+    make_directory(state, PASSED_DIRECTORY)
+    with contextlib.ExitStack() as holding:
+        try:
+            holding.enter_context(locked(state, wait=False))
+        except BlockingIOError:
+            raise ConflictError(
+                "another command gives this machine an identity just now; wait for its end"
+            ) from None
+        yield
 
 
 def _usable(file: IdentityFile) -> Identity | None:
@@ -163,7 +221,8 @@ def _ask(url: str, roots: Roots, token: JoinToken, request: str, seconds: float)
         made = client.post("/v1/identity/join", ask, Certified)
     if (made.platform, made.machine) != (roots.platform, token.machine):
         raise UsageError(f"a certificate for {made.machine} of {made.platform}: not asked for")
-    return replace(made, roots=pinned_root(made.roots, token.pin))
+    pinned_root(made.roots, token.pin)
+    return made  # other roots beside it come from who has shown to be a controller
 
 
 def _pending_key(pending: Path, digest: str) -> str:
@@ -177,7 +236,7 @@ def _pending_key(pending: Path, digest: str) -> str:
     return key
 
 
-def _root(path: Path, platform: str, passphrase: str) -> Pair:
+def read_or_make_root(path: Path, platform: str, passphrase: str) -> Pair:
     """Return the root that an earlier run has made, or make it."""
     if path.exists():
         return _read_root(path)

@@ -77,8 +77,8 @@ def catchment(
     directory = Path(lab.info().directory)
     words = load_lab(directory / "lab.yaml", load_platform(directory / "platform.yaml"))
     measured = _measure(lab, words, known) if measure else {}
-    before = _expected(snapshot, words, known)
-    after = _expected(_changed(snapshot, change), words, known) if change else {}
+    before = expected_answers(snapshot, words, known)
+    after = expected_answers(changed(snapshot, change), words, known) if change else {}
     rows = tuple(
         CatchmentRow(
             client=eyeball.name,
@@ -113,11 +113,13 @@ def _show(rows: tuple[CatchmentRow, ...], *, with_change: bool) -> None:
     write_table(tuple(columns[:width]), [row[:width] for row in table])
 
 
-def _changed(snapshot: Snapshot, path: Path) -> Snapshot:
+def changed(snapshot: Snapshot, path: Path) -> Snapshot:
+    """Return a snapshot after what spec files say, whatever has changed meanwhile."""
     return apply_change(snapshot, replace(read_change(path), revision=None)).snapshot
 
 
-def _expected(snapshot: Snapshot, lab: Lab, service: Service) -> dict[str, str]:
+def expected_answers(snapshot: Snapshot, lab: Lab, service: Service) -> dict[str, str]:
+    """Return which datacenters should answer each network of clients; see `CatchmentRow`."""
     announced = tuple(announced_now(snapshot, time.time_ns() // 1_000_000))
     serving = serving_datacenters(snapshot, service)
     found: dict[str, list[str]] = {eyeball.name: [] for eyeball in lab.eyeballs}

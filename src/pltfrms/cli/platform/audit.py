@@ -1,13 +1,12 @@
 """`audit`: what operators did, and whether anybody has changed the record of it."""
 
-import datetime as dt
 from pathlib import Path
 
 import click
 
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import good, write_json, write_line
+from pltfrms.cli.shared.output import good, moment_text, write_json, write_line
 from pltfrms.codec import decode, encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError
@@ -110,11 +109,10 @@ def _all(client: OperatorClient) -> AuditPage:
 
 
 def _line(record: AuditRecord) -> str:
-    at = dt.datetime.fromtimestamp(record.at_ms / 1000, tz=dt.UTC).astimezone()
     by = record.by or "somebody"
     how = f" ({record.proved})" if record.proved else ""
     second = f", approved by {record.approved_by}" if record.approved_by else ""
     origin = f" from {record.origin}" if record.origin else ""
     why = f": {record.why}" if record.why else ""
-    clock = at.strftime("%Y-%m-%d %H:%M:%S")
+    clock = moment_text(record.at_ms)
     return f"{record.number:>6}  {clock}  {record.what} by {by}{how}{second}{origin}{why}"

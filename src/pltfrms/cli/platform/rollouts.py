@@ -6,10 +6,11 @@ All replicas of a service can serve while its new version fails wherever it is t
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pltfrms.errors import WentBackError
 from pltfrms.model.durations import short_duration
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Contact, InstanceStatus, Phase, Snapshot
-from pltfrms.model.services.service import Service
+from pltfrms.model.services.service import RolloutState, Service
 
 _TROUBLED = (Phase.UNHEALTHY, Phase.BACKOFF)
 _SHOWN = 3
@@ -27,7 +28,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
+class RolloutProgress:
     """A service some of whose replicas still run an old version."""
 
     service: str
@@ -38,19 +39,40 @@ class Rollout:
     """Replicas that are ready in the new version."""
     wanted: int
     failures: tuple[Failure, ...]
+    stage: str = ""
+    """At which stage it is, and what it waits for; empty: it has none."""
 
 
-def rollouts(snapshot: Snapshot, wanted: dict[str, int]) -> tuple[Rollout, ...]:
+def rollouts(snapshot: Snapshot, wanted: dict[str, int]) -> tuple[RolloutProgress, ...]:
     """Return the rollouts under way, by name; `wanted` is the number of replicas by service."""
     return tuple(
         _rollout(snapshot, service, wanted[name], recorded)
         for name, service in sorted(snapshot.services.items())
         if (recorded := _recorded(snapshot, name))
-        and any(each.version != service.version for each in recorded)
+        and (service.rolling or any(each.version != service.version for each in recorded))
     )
 
 
-def rollout_sentence(rollout: Rollout, now_ms: int) -> str:
+def reverted(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return one sentence for each service whose last rollout failed."""
+    return tuple(
+        f"{name}: {_words(snapshot, service)}"
+        for name, service in sorted(snapshot.services.items())
+        if service.rollout and service.rollout.state is RolloutState.FAILED
+    )
+
+
+def require_stayed(service: Service) -> None:
+    """Raise WentBackError if the last rollout of a service failed or was aborted."""
+    last = service.rollout
+    if last and last.state in {RolloutState.FAILED, RolloutState.ABORTED}:
+        raise WentBackError(
+            f"{service.name}: version {last.version} {last.state.value}, and version "
+            f"{service.version} is back: {last.cause}"
+        )
+
+
+def rollout_sentence(rollout: RolloutProgress, now_ms: int) -> str:
     """Return how far a rollout is, and why it fails if it does, in words."""
     since = (
         f" for {short_duration(max(now_ms - rollout.since_ms, 0) / 1000)}"
@@ -58,7 +80,10 @@ def rollout_sentence(rollout: Rollout, now_ms: int) -> str:
         else ""
     )
     far = f"{rollout.done}/{rollout.wanted} replicas run it"
-    head = f"{rollout.service}: version {rollout.version} is being rolled out{since}: {far}"
+    stage = f"; {rollout.stage}" if rollout.stage else ""
+    head = (
+        f"{rollout.service}: version {rollout.version} is being rolled out{since}: {far}{stage}"
+    )
     if not rollout.failures:
         return head
     shown = [_failure_sentence(each) for each in rollout.failures[:_SHOWN]]
@@ -67,9 +92,15 @@ def rollout_sentence(rollout: Rollout, now_ms: int) -> str:
     return f"{head}; it fails: {'; '.join(shown)}"
 
 
+def _words(snapshot: Snapshot, service: Service) -> str:
+    from pltfrms.planner.placement.rollout_words import rollout_words  # noqa: PLC0415 - few need it
+
+    return rollout_words(snapshot, service)
+
+
 def _rollout(
     snapshot: Snapshot, service: Service, wanted: int, recorded: Iterable[Allocation]
-) -> Rollout:
+) -> RolloutProgress:
     new = [each for each in recorded if each.version == service.version]
     said = {each.id: snapshot.instance(each.id) for each in new}
     done = {
@@ -77,12 +108,13 @@ def _rollout(
         for each in new
         if _is_ready(said[each.id]) and snapshot.contact(each.node) is Contact.PRESENT
     }
-    return Rollout(
+    return RolloutProgress(
         service=service.name,
         version=service.version,
         since_ms=service.changed_ms,
         done=len(done),
         wanted=wanted,
+        stage=_words(snapshot, service) if service.rolling else "",
         failures=tuple(
             Failure(
                 allocation=each.id,

@@ -3,6 +3,7 @@
 import click
 
 from pltfrms.cli.platform.announced import aggregate_sentence
+from pltfrms.cli.platform.redundant import redundancy_line
 from pltfrms.cli.platform.summary import (
     DatacenterRow,
     MachineRow,
@@ -38,6 +39,8 @@ def show_summary(summary: Summary) -> None:
     """Write verdict, datacenters, services, and whatever is not as it should be."""
     if summary.frozen:
         write_line(bad(f"{summary.frozen}; nothing changes a route until: {_UNFREEZE}"))
+    if summary.redundancy:
+        write_line(redundancy_line(summary.redundancy))
     write_line((good if summary.fine else bad)(summary.verdict))
     for datacenter in summary.datacenters:
         click.echo()

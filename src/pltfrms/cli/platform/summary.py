@@ -11,12 +11,13 @@ from pltfrms.cli.network.rows import network_detail, network_lines
 from pltfrms.cli.network.words import freeze_sentence
 from pltfrms.cli.platform.announced import AggregateRow, aggregate_rows
 from pltfrms.cli.platform.failing import failing_lines, with_failure
-from pltfrms.cli.platform.rollouts import Rollout, rollout_sentence, rollouts
+from pltfrms.cli.platform.rollouts import RolloutProgress, reverted, rollout_sentence, rollouts
 from pltfrms.model.addresses import contains
 from pltfrms.model.durations import short_duration
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
 from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import Contact, MachineStatus, Phase, Snapshot
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import Service
@@ -123,6 +124,8 @@ class DatacenterRow:
 class Summary:
     """All of it, with one sentence first."""
 
+    redundancy: Redundancy | None
+    """Whether one more failure is survived; None: nobody says."""
     verdict: str
     fine: bool
     """Every machine in contact, every session up, every replica ready, no problem, no note."""
@@ -130,7 +133,8 @@ class Summary:
     machines: tuple[MachineRow, ...]
     services: tuple[ServiceRow, ...]
     rollouts: tuple[str, ...]
-    """Rollouts under way: since when, how far, and why they fail if they do."""
+    """Rollouts under way: since when, how far, and why they fail if they do; and which ones
+    went back, and why."""
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     frozen: str
@@ -156,20 +160,22 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
     managed = tuple(row for row in machines if not row.external)
     services = tuple(service_row(snapshot, s) for s in ordered_services(snapshot))
     rolling = rollouts(snapshot, {service.name: service.wanted for service in services})
-    failing = any(each.failures for each in rolling)
+    back = reverted(snapshot)
+    failing = back or any(each.failures for each in rolling)
     problems = tuple(_problem_lines(view, snapshot, machines, now_ms))
     notes = tuple(
         f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
         for note in view.notes
     )
     return Summary(
+        redundancy=view.redundancy,
         verdict=_verdict(view, managed, services, rolling),
         fine=_fine(managed, services)
         and not (problems or notes or freeze or network.unsettled or failing),
         datacenters=tuple(datacenter_row(snapshot, d) for d in snapshot.platform.datacenters),
         machines=machines,
         services=services,
-        rollouts=tuple(rollout_sentence(each, now_ms) for each in rolling),
+        rollouts=(*(rollout_sentence(each, now_ms) for each in rolling), *back),
         problems=problems,
         notes=notes,
         frozen=freeze_sentence(freeze, now_ms) if freeze else "",
@@ -213,7 +219,7 @@ def _verdict(
     view: SnapshotView,
     machines: tuple[MachineRow, ...],
     services: tuple[ServiceRow, ...],
-    rolling: tuple[Rollout, ...],
+    rolling: tuple[RolloutProgress, ...],
 ) -> str:
     platform = view.snapshot.platform
     parts = [
@@ -243,7 +249,7 @@ def _session_verdict(machines: tuple[MachineRow, ...]) -> str:
     return f"{up}/{all_of_them} sessions up{f' ({unknown} unknown)' if unknown else ''}"
 
 
-def _rollout_verdict(rollout: Rollout) -> str:
+def _rollout_verdict(rollout: RolloutProgress) -> str:
     fails = " fails" if rollout.failures else ""
     far = f"{rollout.done}/{rollout.wanted}"
     return f"rollout of {rollout.service} version {rollout.version}{fails} ({far})"

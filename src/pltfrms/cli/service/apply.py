@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from pltfrms.cli.platform.rollouts import require_stayed
 from pltfrms.cli.platform.summary import ReplicaRow, missing_replicas
 from pltfrms.cli.shared.confirming import wait_for_edges
 from pltfrms.cli.shared.connect import connect
@@ -42,10 +43,15 @@ from pltfrms.model.messages.api import Change, PlanPreview
 from pltfrms.model.messages.guards import Guard
 from pltfrms.model.network.peering import Roa
 from pltfrms.model.running.plan import Note, Place, Plan, Step
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.rollouts import baked_at_ms
+from pltfrms.model.services.service import Service, ServiceSpec
 
 _POLL_SECONDS = 0.25
 _ATTEMPTS = 5
 """How often a change is tried: after the first time, plans of controllers wait for us."""
+_At = tuple[str, int, bool]
+"""A service, the stage of its rollout, and whether it bakes."""
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
 _SPEC_PATH = click.Path(exists=True, path_type=Path)
@@ -121,7 +127,7 @@ def _ask_plan(settings: Settings, path: Path) -> PlanPreview:
     type=TIMEOUT,
     default="60s",
     show_default=True,
-    help="How long --wait waits for the replicas, and for each edge.",
+    help="How long --wait waits for the replicas, for each stage, and for each edge.",
 )
 @_JSON
 @pass_settings
@@ -131,6 +137,9 @@ def apply(settings: Settings, /, path: Path, **options: Any) -> None:
     Shows the plan and asks first. Refused if somebody else changed the platform meanwhile,
     or if a guard forbids it that --yes-i-mean does not name. Edges put a new routing policy
     in force one after the other, each only if its sessions and its announcements stay.
+
+    A new version comes by stages: see `pltfrms rollout`. With --wait, exit code 6 means that
+    it was not good enough, and the version before is back.
 
     Example: pltfrms apply examples/three-datacenters/web.yaml --yes --wait
     """
@@ -219,8 +228,7 @@ def _request(
 def _wait(client: OperatorClient, change: Change, revision: int, timeout_ms: int) -> None:
     if change.platform:
         wait_for_edges(client, revision, timeout_ms)
-    names = tuple(spec.name for spec in change.services)
-    wait_for_replicas(client, names, revision, timeout_ms)
+    wait_for_replicas(client, change.services, revision, timeout_ms)
 
 
 def checked_against(client: OperatorClient, path: Path, change: Change) -> Change:
@@ -254,19 +262,20 @@ def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
 def _show_steps(preview: PlanPreview) -> None:
     """Write the steps of the change, and apart from them what goes on anyway."""
     anyway = preview.under_way
-    for line in _plan_lines(
+    for line in plan_lines(
         [step for step in preview.plan.steps if step not in anyway.steps],
         [note for note in preview.plan.notes if note not in anyway.notes],
     ):
         write_line(line)
-    others = _plan_lines(anyway.steps, anyway.notes)
+    others = plan_lines(anyway.steps, anyway.notes)
     if others:
         click.echo("under way anyway, not because of this change:")
     for line in others:
         write_line(dim(line))
 
 
-def _plan_lines(steps: Sequence[Step], notes: Sequence[Note]) -> list[str]:
+def plan_lines(steps: Sequence[Step], notes: Sequence[Note]) -> list[str]:
+    """Return a line for each step, and for each thing that cannot be done."""
     return [
         *(f"  {step_sentence(step)}" for step in steps),
         *(
@@ -285,34 +294,74 @@ def step_sentence(step: Step) -> str:
 
 
 def wait_for_replicas(
-    client: OperatorClient, names: tuple[str, ...], revision: int, timeout_ms: int
+    client: OperatorClient, specs: tuple[ServiceSpec, ...], revision: int, timeout_ms: int
 ) -> None:
     """Wait until every wanted replica of the services is ready in the wanted version.
 
     A controller may not have seen the commit `revision` yet: what it says then does not count.
+    The time begins anew with each stage of a rollout, and while one bakes.
 
     Raises:
         UnavailableError: not in time; the message says of each missing replica why.
+        WentBackError: what was applied was not good enough, and is taken back.
     """
     say = timed_progress()
     deadline = time.monotonic() + timeout_ms / 1000
-    said = -1
+    said, stages = "", list[_At]()
     while True:
         snapshot = client.snapshot().snapshot
         seen = snapshot.revision >= revision
-        missing = missing_replicas(snapshot, names) if seen else ()
-        if seen and len(missing) != said:
-            said = len(missing)
-            say(f"{said} replicas not ready yet" if said else "all replicas ready")
-        if seen and not missing:
+        missing = missing_replicas(snapshot, (s.name for s in specs)) if seen else ()
+        rolling = _rolling(snapshot, specs) if seen else []
+        words = "; ".join([*_far(rolling), _left(missing)]) if seen else ""
+        if words != said:
+            said = words
+            say(said)
+        if seen and not missing and not rolling:
             return
-        if time.monotonic() > deadline:
+        now, before = time.monotonic(), stages
+        stages = [_stage(each) for each in rolling]
+        if stages != before or any(map(baked_at_ms, rolling)):
+            deadline = now + timeout_ms / 1000
+        if now > deadline:
             raise UnavailableError(
                 _still_missing(missing, timeout_ms)
                 if seen
                 else f"the controllers have not seen revision {revision}; try: pltfrms status"
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _rolling(snapshot: Snapshot, specs: Sequence[ServiceSpec]) -> list[Service]:
+    """Return those that are being rolled out; WentBackError if one was taken back."""
+    from pltfrms.planner.changes.rolling import digest_of  # noqa: PLC0415 - few wait
+
+    found = [(snapshot.services.get(spec.name), digest_of(spec)) for spec in specs]
+    for service, digest in found:
+        if service and service.rollout and service.rollout.digest == digest:
+            require_stayed(service)
+    return [service for service, _ in found if service and service.rolling]
+
+
+def _stage(service: Service) -> _At:
+    rollout = service.rolling
+    return service.name, rollout.stage if rollout else 0, bool(baked_at_ms(service))
+
+
+def _far(rolling: Sequence[Service]) -> list[str]:
+    """Say at which stage each is, without the seconds that are left."""
+    from pltfrms.planner.placement.rollout_words import stage_words  # noqa: PLC0415 - few wait
+
+    states = [(each, each.rolling) for each in rolling]
+    return [
+        f"{service.name} {stage_words(rollout)} {rollout.state}"
+        for service, rollout in states
+        if rollout
+    ]
+
+
+def _left(missing: Sequence[ReplicaRow]) -> str:
+    return f"{len(missing)} replicas not ready yet" if missing else "all replicas ready"
 
 
 def _still_missing(missing: tuple[ReplicaRow, ...], timeout_ms: int) -> str:

@@ -1,6 +1,8 @@
-"""`service list`, `service show`, `service delete`."""
+"""`service list`, `show`, `history`, `diff`, `delete`."""
 
 import sys
+from collections.abc import Mapping
+from difflib import unified_diff
 
 import click
 
@@ -17,10 +19,19 @@ from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import good, write_json, write_table
+from pltfrms.cli.shared.output import (
+    bad,
+    good,
+    moment_text,
+    write_json,
+    write_line,
+    write_table,
+)
 from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.errors import NotFoundError
+from pltfrms.model.messages.api import ServiceVersion
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _NAME = click.argument("name", shell_complete=complete_services)
@@ -28,7 +39,7 @@ _NAME = click.argument("name", shell_complete=complete_services)
 
 @click.group(cls=LazyGroup)
 def service() -> None:
-    """List, show and delete services.
+    """List, show, compare and delete services.
 
     Example: pltfrms service show web
     """
@@ -54,13 +65,20 @@ def list_services(settings: Settings, *, as_json: bool) -> None:
 
 @service.command("show")
 @_NAME
+@click.option("--spec", "as_spec", is_flag=True, help="Write its spec file instead.")
 @_JSON
 @pass_settings
-def show_service(settings: Settings, name: str, *, as_json: bool) -> None:
+def show_service(settings: Settings, name: str, *, as_spec: bool, as_json: bool) -> None:
     """Show a service and each of its replicas.
 
     Example: pltfrms service show web
+
+    To apply the spec that --spec writes changes nothing: pltfrms service show web --spec
     """
+    if as_spec:
+        snapshot = look(settings, as_json=False)
+        click.echo(_spec_text(snapshot.service(name)), nl=False)
+        return
     detail = _detail(look(settings, as_json=as_json), name)
     if as_json:
         write_json(detail)
@@ -69,6 +87,57 @@ def show_service(settings: Settings, name: str, *, as_json: bool) -> None:
     click.echo()
     columns = ("replica", "allocation", "node", "state", "version", "restarts", "address")
     write_table((*columns, "last"), [_replica_cells(row) for row in detail.replicas])
+
+
+@service.command("history")
+@_NAME
+@_JSON
+@pass_settings
+def show_history(settings: Settings, name: str, *, as_json: bool) -> None:
+    """Show the last 20 versions of a service.
+
+    Example: pltfrms service history web
+    """
+    history = connect(settings).history(name)
+    if as_json:
+        write_json(history)
+        return
+    columns = ("version", "accepted", "by", "why", "what became of it")
+    failed = {each.version: each.cause for each in history.versions[0].service.failed}
+    write_table(columns, [_version_cells(each, failed) for each in history.versions])
+    for problem in history.problems:
+        write_line(bad(problem))
+
+
+@service.command("diff")
+@_NAME
+@click.argument("old", type=click.IntRange(min=1))
+@click.argument("new", type=click.IntRange(min=1), required=False)
+@_JSON
+@pass_settings
+def show_difference(
+    settings: Settings, name: str, old: int, new: int | None, *, as_json: bool
+) -> None:
+    """Show what differs between two versions of a service.
+
+    NEW is the present one if it is left out.
+
+    Example: pltfrms service diff web 3 4
+    """
+    kept = connect(settings).history(name).versions
+    versions = {each.service.version: each for each in kept}
+    pair = (old, kept[0].service.version if new is None else new)
+    for number in pair:
+        if number not in versions:
+            known = ", ".join(map(str, sorted(versions)))
+            raise NotFoundError(f"no version {number} of {name} is kept; there are: {known}")
+    if as_json:
+        write_json(tuple(versions[each] for each in pair), tuple[ServiceVersion, ...])
+        return
+    before, after = (_spec_text(versions[each].service).splitlines() for each in pair)
+    labels = [f"{name} version {each}" for each in pair]
+    for line in unified_diff(before, after, labels[0], labels[1], lineterm=""):
+        click.echo(line)
 
 
 @service.command("delete")
@@ -99,11 +168,28 @@ def delete_service(
     click.echo(good(f"deleted, revision {preview.revision}"))
 
 
+def _spec_text(service: Service) -> str:
+    from pltfrms.specfile import service_text  # noqa: PLC0415 - few need it, and it is slow
+
+    return service_text(service.spec)
+
+
+def _version_cells(version: ServiceVersion, failed: Mapping[int, str]) -> tuple[str, ...]:
+    service = version.service
+    mine = service.rollout and service.rollout.version == service.version
+    rollout = service.rollout if mine else None
+    cause = failed.get(service.version)
+    return (
+        str(service.version),
+        moment_text(service.changed_ms) if service.changed_ms else "-",
+        (rollout.by if rollout else "") or "-",
+        (rollout.why if rollout else "") or "-",
+        f"failed: {cause}" if cause else "-",
+    )
+
+
 def _detail(snapshot: Snapshot, name: str) -> ServiceDetail:
-    found = snapshot.services.get(name)
-    if found is None:
-        known = ", ".join(sorted(snapshot.services)) or "none"
-        raise NotFoundError(f"there is no service {name!r}; there are: {known}")
+    found = snapshot.service(name)
     return ServiceDetail(
         service=service_row(snapshot, found), replicas=replica_rows(snapshot, found)
     )

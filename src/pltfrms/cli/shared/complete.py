@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from pltfrms.cli.shared.connect import connect, current_lab
+from pltfrms.cli.shared.contexts import read_contexts
 from pltfrms.cli.shared.options import Settings
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.state import Snapshot
@@ -56,6 +57,14 @@ def complete_faults(snapshot: Snapshot) -> Iterable[str]:
     return fault_targets(snapshot)
 
 
+@_of_snapshot
+def complete_losses(snapshot: Snapshot) -> Iterable[str]:
+    """Complete what `what-if` may lose."""
+    from pltfrms.planner.foresight.losing import loss_words  # noqa: PLC0415 - few need it
+
+    return loss_words(snapshot.platform)
+
+
 def complete_kinds(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[str]:
@@ -82,6 +91,12 @@ def complete_service_targets(snapshot: Snapshot) -> Iterable[str]:
 def complete_requests(settings: Settings) -> Iterable[str]:
     """Complete the id of a change request."""
     return [each.id for each in connect(settings).requests()]
+
+
+@_completer
+def complete_contexts(_settings: Settings) -> Iterable[str]:
+    """Complete the name of a context."""
+    return [each.name for each in read_contexts().known]
 
 
 # ---- of the platform -----------------------------------------------------------------------

@@ -8,18 +8,21 @@ from typing import NoReturn
 
 import click
 
+from pltfrms.cli.shared.contexts import Context, chosen_context, kept_login, login_place
 from pltfrms.cli.shared.options import Settings
 from pltfrms.cli.shared.routing import asking_user
 from pltfrms.drivers.controlplane.asking import is_secure
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient, LabInfo, find_lab, running_labs
 from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import Snapshot
 
+_PLACES = Directories()
 LOCAL_CONTROLLER = "unix:/run/pltfrms/controller.sock"
 """Of a controller on this very machine."""
-_STATE = Path("/var/lib/pltfrms")
 
 
 def current_lab(settings: Settings) -> LabClient:
@@ -63,13 +66,20 @@ def _origin(lab: LabInfo) -> str:
 
 
 def controller_endpoints(settings: Settings) -> tuple[str, ...]:
-    """Return where controllers answer: named ones, the lab's, else this machine's own.
+    """Return where controllers answer.
+
+    Those that are named, of the lab that is named, of the context, of the lab that runs, else
+    this machine's own.
 
     Raises:
         UnavailableError: it is a lab, and none of its controllers has power.
+        NotFoundError: there is no such context.
     """
     if settings.controllers:
         return settings.controllers
+    context = chosen_context(settings)
+    if context:
+        return context.controllers
     if settings.lab or running_labs():
         lab = current_lab(settings)
         return lab.controller_endpoints() or _no_power(lab)
@@ -83,11 +93,25 @@ def _no_power(lab: LabClient) -> NoReturn:
     )
 
 
-def connect(settings: Settings) -> OperatorClient:
-    """Return a client of the controllers that are meant; closed when the command ends."""
+def place_of(settings: Settings) -> str:
+    """Return where a login belongs that is made, or used, with these settings."""
+    named = settings.controllers or chosen_context(settings)
+    is_lab = not named and (settings.lab or running_labs())
+    return login_place(settings, current_lab(settings).name if is_lab else "")
+
+
+def connect(settings: Settings, *, known: bool = True) -> OperatorClient:
+    """Return a client of the controllers that are meant; closed when the command ends.
+
+    Unless `known` is false it shows who has logged in here, if anybody has.
+    """
     endpoints = controller_endpoints(settings)
-    secure = any(map(is_secure, endpoints))
-    make = partial(OperatorClient, tls=_shake_hands()) if secure else OperatorClient
+    make = partial(OperatorClient)
+    if any(map(is_secure, endpoints)):
+        make = partial(make, tls=_shake_hands(chosen_context(settings)))
+    login = kept_login(place_of(settings)) if known else None
+    if login:
+        make = partial(make, token=login.token)
     client = make(
         endpoints,
         settings.timeout_ms / 1000,
@@ -99,15 +123,43 @@ def connect(settings: Settings) -> OperatorClient:
     return client
 
 
-def _shake_hands() -> Callable[[socket.socket], socket.socket]:
-    """Return what makes TLS of a connection, as this machine; UsageError: it has not joined."""
-    from pltfrms.drivers.identity.files import IdentityFile  # noqa: PLC0415 - few need it
-    from pltfrms.drivers.identity.tls import client_context  # noqa: PLC0415 - as above
-    from pltfrms.model.identity.words import controllers_server_name  # noqa: PLC0415 - as above
+def _shake_hands(chosen: Context | None) -> Callable[[socket.socket], socket.socket]:
+    """Return what makes TLS of a connection: of a context, else as this machine.
 
-    file = IdentityFile(_STATE)
-    context, name = client_context(file), controllers_server_name(file.read().platform)
+    UsageError if it has not joined.
+    """
+    from pltfrms.drivers.identity.files import IdentityFile  # noqa: PLC0415 - few need it
+    from pltfrms.drivers.identity.tls import (  # noqa: PLC0415 - as above
+        client_context,
+        trusting_context,
+    )
+    from pltfrms.model.identity.words import controllers_server_name  # noqa: PLC0415 - as above
+    from pltfrms.planner.identity.access import why_unsigned  # noqa: PLC0415 - as above
+
+    if chosen and chosen.roots:
+        context, platform_name = trusting_context(chosen.roots), chosen.platform
+    else:
+        file = IdentityFile(_PLACES.state)
+        platform_name, platform = file.read().platform, _known_platform()
+        context = client_context(file, lambda shown: why_unsigned(shown.issuer, platform))
+    name = controllers_server_name(platform_name)
     return lambda connection: context.wrap_socket(connection, server_hostname=name)
+
+
+def _known_platform() -> Platform:
+    """Return the platform as this machine knows it: of its target, else of its file.
+
+    Raises:
+        PltfrmsError: it knows none; who answers could be anybody.
+    """
+    from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - few need it
+    from pltfrms.codec import decode  # noqa: PLC0415 - as above
+    from pltfrms.model.running.plan import Target  # noqa: PLC0415 - as above
+
+    try:
+        return decode(Target, (_PLACES.state / "target.json").read_bytes()).platform
+    except (OSError, UsageError):
+        return load_platform(_PLACES.config / "platform.yaml")
 
 
 def look(settings: Settings, *, as_json: bool) -> Snapshot:

@@ -22,6 +22,8 @@ class Settings:
     """Name of a running lab; empty means the one that runs."""
     controllers: tuple[str, ...] = ()
     """Base URLs of controllers; empty means those of the lab, or this machine's own."""
+    context: str = ""
+    """Name of a context; empty: the current one, if any is."""
     key: str = ""
     """File of the operator's key; empty: the first of ~/.ssh that the platform knows."""
     timeout_ms: int = 10_000
@@ -39,6 +41,35 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
         setattr(context.ensure_object(Settings), parameter.name, value)
 
 
+_WORDS = (
+    (
+        ("--lab",),
+        "PLTFRMS_LAB",
+        "NAME",
+        "Talk to this lab, when several run. Environment: PLTFRMS_LAB.",
+    ),
+    (
+        ("--controller", "controllers"),
+        "PLTFRMS_CONTROLLERS",
+        "URL",
+        "Talk to this controller; repeatable. Environment: PLTFRMS_CONTROLLERS.",
+    ),
+    (
+        ("--context",),
+        "PLTFRMS_CONTEXT",
+        "NAME",
+        "Talk to this platform, see `context`. Environment: PLTFRMS_CONTEXT.",
+    ),
+    (
+        ("--key",),
+        "PLTFRMS_KEY",
+        "FILE",
+        "Log in and sign with this SSH key. Environment: PLTFRMS_KEY.",
+    ),
+)
+"""The global options that are words: names, variable, what they are, help."""
+
+
 def _global_options(*, root: bool) -> list[click.Parameter]:
     """Return the global options; only those of the root are shown and read the environment."""
 
@@ -53,27 +84,12 @@ def _global_options(*, root: bool) -> list[click.Parameter]:
             **attributes,
         )
 
+    options = [
+        option(*names, variable=variable, metavar=metavar, multiple=metavar == "URL", help=text)
+        for names, variable, metavar, text in _WORDS
+    ]
     return [
-        option(
-            "--lab",
-            variable="PLTFRMS_LAB",
-            metavar="NAME",
-            help="Talk to this lab, when several run. Environment: PLTFRMS_LAB.",
-        ),
-        option(
-            "--controller",
-            "controllers",
-            variable="PLTFRMS_CONTROLLERS",
-            metavar="URL",
-            multiple=True,
-            help="Talk to this controller; repeatable. Environment: PLTFRMS_CONTROLLERS.",
-        ),
-        option(
-            "--key",
-            variable="PLTFRMS_KEY",
-            metavar="FILE",
-            help="Sign with this SSH key what needs two people. Environment: PLTFRMS_KEY.",
-        ),
+        *options,
         option(
             "--timeout",
             "timeout_ms",

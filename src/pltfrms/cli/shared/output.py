@@ -3,6 +3,7 @@
 Colour only on a terminal, and never when NO_COLOR is set. Rich is imported for tables only.
 """
 
+import datetime as dt
 import json
 import os
 import re
@@ -156,6 +157,12 @@ def _table_lines(
 def unix_ms() -> int:
     """Return Unix time in milliseconds."""
     return int(time.time() * 1000)
+
+
+def moment_text(at_ms: int) -> str:
+    """Return a Unix time as people here read it."""
+    at = dt.datetime.fromtimestamp(at_ms / 1000, tz=dt.UTC).astimezone()
+    return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def timed_progress() -> Callable[[str], None]:

@@ -17,7 +17,7 @@ from pltfrms.model.network.topology import Operator
 EXIT_WAITS = 3
 """Nothing is changed yet: changes are pending."""
 _OPEN_MS = 12 * 3600 * 1000
-_SSH = Path("~/.ssh")
+SSH = Path("~/.ssh")
 
 
 def ask_second(
@@ -53,13 +53,13 @@ def key_of(settings: Settings, operators: Sequence[Operator]) -> Path:
     if settings.key:
         return Path(settings.key).expanduser()
     known = {key for operator in operators for key in operator.keys}
-    for public in sorted(_SSH.expanduser().glob("*.pub")):
-        if " ".join(public.read_text(errors="replace").split()[:2]) in known:
+    for public in sorted(SSH.expanduser().glob("*.pub")):
+        if public_key(public.read_text(errors="replace")) in known:
             private = public.with_suffix("")
             return private if private.exists() else public
     names = ", ".join(operator.name for operator in operators) or "none"
     raise UsageError(
-        f"two people are needed, and no key in {_SSH} is one of the operators' ({names}); "
+        f"two people are needed, and no key in {SSH} is one of the operators' ({names}); "
         "name yours with --key"
     )
 
@@ -69,6 +69,11 @@ def signed(text: str, key: Path) -> str:
     from pltfrms.drivers.operators.signatures import sign  # noqa: PLC0415 - asyncio: 20 ms
 
     return sign(text, key)
+
+
+def public_key(line: str) -> str:
+    """Return the public key of a line of a .pub file, without its comment."""
+    return " ".join(line.split()[:2])
 
 
 def say_waiting(reply: RequestReply, why: str) -> None:

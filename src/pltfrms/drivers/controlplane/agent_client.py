@@ -63,15 +63,16 @@ class HttpControlPlane:
         self._controllers = _connections(urls, self._ends)
 
     def use(self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None) -> None:
-        """Ask these from now on; what is asked of others just now goes on."""
+        """Ask these from now on; what is asked just now goes on.
+
+        If they are others, who has shown a certificate shows it anew: perhaps who signed it is
+        one that is gone.
+        """
         ends = tls or {}
-        new = [
-            url
-            for url in urls
-            if url not in self._controllers or ends.get(url) != self._ends.get(url)
-        ]
-        self._controllers |= _connections(new, ends)
-        self._ends = {**self._ends, **ends}
+        if set(urls) != set(self._controllers) or ends != self._ends:
+            for controller in self._controllers.values():
+                controller.drop()
+            self._controllers, self._ends = _connections(urls, ends), ends
         self._failover.use(urls)
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
@@ -136,10 +137,10 @@ class HttpControlPlane:
             await controller.close()
 
     async def _ask(self, request: Request, read: Callable[[ControllerAnswer], _T]) -> _T:
-        attempts = Attempts(self._failover, request)
+        attempts, controllers = Attempts(self._failover, request), self._controllers
         for endpoint in self._failover.order():
             try:
-                reply = await self._reply(endpoint, request)
+                reply = await _reply(endpoint, controllers[endpoint], request)
                 if reply.good:
                     answer = read(reply)
                     self._failover.answered(endpoint)
@@ -152,13 +153,14 @@ class HttpControlPlane:
                 attempts.refused(endpoint, error)
         raise attempts.failure()
 
-    async def _reply(self, endpoint: str, request: Request) -> ControllerAnswer:
-        question = HttpQuestion(request.method, request.target, request.body or b"")
-        seconds = request.answer_seconds  # and as long again for what may be a long target
-        status, content = await self._controllers[endpoint].ask(question, seconds, seconds)
-        return ControllerAnswer(
-            where=f"{base_url(endpoint)}{request.path}", status=status, content=content
-        )
+
+async def _reply(endpoint: str, controller: KeptHttp, request: Request) -> ControllerAnswer:
+    question = HttpQuestion(request.method, request.target, request.body or b"")
+    seconds = request.answer_seconds  # and as long again for what may be a long target
+    status, content = await controller.ask(question, seconds, seconds)
+    return ControllerAnswer(
+        where=f"{base_url(endpoint)}{request.path}", status=status, content=content
+    )
 
 
 def _connections(urls: Sequence[str], ends: Mapping[str, TlsEnd]) -> dict[str, KeptHttp]:

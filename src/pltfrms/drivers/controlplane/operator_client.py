@@ -41,6 +41,8 @@ from pltfrms.model.messages.api import (
     InterventionChange,
     InterventionReply,
     PlanPreview,
+    RolloutChange,
+    ServiceHistory,
     SnapshotView,
 )
 from pltfrms.model.messages.audit import AuditPage
@@ -87,18 +89,20 @@ class OperatorClient:
         *,
         patience_seconds: float = PATIENCE_SECONDS,
         tls: Callable[[socket.socket], socket.socket] | None = None,
+        token: str = "",
     ) -> None:
         """Connect when asked; UsageError if an endpoint is not one.
 
         `on_wait` is told, now and then, whom the client is waiting for. For
         `patience_seconds` it asks again whoever says that nothing is done. `tls` shakes hands
-        where an endpoint is `https`.
+        where an endpoint is `https`. `token` says who asks, if he has logged in.
         """
         for endpoint in endpoints:
             base_url(endpoint)
             if is_secure(endpoint) and not tls:
                 raise UsageError(f"{endpoint} wants an identity, and there is none here")
         self._tls = tls
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._failover = Failover(endpoints, monotonic=time.monotonic)
         self._endpoints = tuple(dict.fromkeys(endpoints))
         self._timeout_seconds = timeout_seconds
@@ -133,6 +137,17 @@ class OperatorClient:
     def apply(self, change: Change) -> PlanPreview:
         """Make a change; ConflictError if `change.revision` is not the last one any more."""
         request = self._request("POST", "/v1/apply", body=codec.encode(change), writes=True)
+        return self._ask(request, PlanPreview)
+
+    def history(self, name: str) -> ServiceHistory:
+        """Return the versions of a service that are kept; NotFoundError if there is none."""
+        path = f"/v1/services/{quote(name, safe='')}/versions"
+        return self._ask(self._request("GET", path), ServiceHistory)
+
+    def change_rollout(self, change: RolloutChange) -> PlanPreview:
+        """Pause, resume, promote, abort or undo; ConflictError if that cannot be done now."""
+        body = codec.encode(change)
+        request = self._request("POST", "/v1/rollouts", body=body, writes=True)
         return self._ask(request, PlanPreview)
 
     def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
@@ -321,7 +336,8 @@ class OperatorClient:
         connection = self._connect(endpoint)
         try:
             path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.target}"
-            headers = {"Content-Type": "application/json"} if request.body else {}
+            kind = {"Content-Type": "application/json"} if request.body else {}
+            headers = {**self._headers, **kind}
             connection.sock.settimeout(seconds)
             connection.request(request.method, path, request.body, headers)
             self._await(endpoint, connection.sock, seconds, request.holds_seconds)

@@ -5,7 +5,7 @@ that it has signed, each its own, which sign machines and nothing else (RFC 5280
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.lives import AUTHORITY_MS, EARLY_MS, ROOT_MS, Life, leaf_life
 from pltfrms.model.identity.words import (
     Certified,
+    authority_name,
     controllers_server_name,
     machine_server_name,
     machine_uri,
@@ -43,6 +44,8 @@ from pltfrms.model.identity.words import (
 
 _SERIAL_BITS = 64
 _SECRET_BYTES = 16
+_ROOTS_MAX = 4
+"""Two while one takes the place of another; each costs who trusts them."""
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 
 
@@ -81,7 +84,7 @@ def make_authority(root: Pair, passphrase: str, controller: str, now_ms: int) ->
     until = min(life.not_after_ms, now_ms + AUTHORITY_MS)
     since = max(life.not_before_ms, now_ms - EARLY_MS)
     builder = _builder(
-        f"{controller} authority",
+        authority_name(controller),
         own.public_key(),
         Life(not_before_ms=since, not_after_ms=until),
         secrets.randbits(_SERIAL_BITS),
@@ -127,13 +130,20 @@ class Authority:
             UsageError: a certificate or a key cannot be read.
         """
         self.platform = platform
-        self.roots = roots
-        self.pin = pin_of(read_certificate(roots))
+        self.certificate = own.certificate if own else ""
+        self.trust(roots)
         self._unix_ms = unix_ms
         self._own = own
         self._certificate = read_certificate(own.certificate) if own else None
         self._key: EllipticCurvePrivateKey | None = read_key(own.key) if own else None
         self.life = _life(self._certificate) if self._certificate else None
+
+    def trust(self, roots: str) -> None:
+        """See `ports.Signer`."""
+        known = roots_of(roots)
+        signer = issuing_root(self.certificate, known) if self.certificate else ""
+        self.roots = "".join(known)
+        self.pin = pin_of(read_certificate(signer or known[0]))
 
     def issue(self, request: str, machine: str, joins: int, *, controller: bool) -> Certified:
         """See `ports.Signer`."""
@@ -201,24 +211,53 @@ def read_certificate(text: str) -> x509.Certificate:
         raise UsageError(f"the certificate cannot be read: {error}") from error
 
 
+def life_of(certificate: str) -> Life:
+    """Return from when to when a certificate (PEM) is good; UsageError."""
+    return _life(read_certificate(certificate))
+
+
+def roots_of(text: str) -> tuple[str, ...]:
+    """Return the roots that PEM says, each as PEM.
+
+    Raises:
+        UsageError: there is none or there are many, or one is not signed by itself.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(text.encode())
+    except ValueError as error:
+        raise UsageError(f"the platform has a root, and this is none: {error}") from error
+    if len(found) > _ROOTS_MAX:
+        raise UsageError(f"no platform has more than {_ROOTS_MAX} roots")
+    for root in found:
+        if not _is_signed_by(root, root):
+            raise UsageError("the root is not signed by itself")
+    return tuple(map(_text, found))
+
+
+def issuing_root(certificate: str, roots: Sequence[str]) -> str:
+    """Return which root has signed an authority, all as PEM; empty: none of them."""
+    own = read_certificate(certificate)
+    return next((each for each in roots if _is_signed_by(own, read_certificate(each))), "")
+
+
 def pinned_root(roots: str, pin: str) -> str:
     """Return the root that a token pins, as PEM: all that may be trusted of what was heard.
 
     Raises:
-        UsageError: it is another one, not signed by itself, or not the only one.
+        UsageError: it is not there, or something is no root.
     """
+    for root in roots_of(roots):
+        if pin_of(read_certificate(root)) == pin:
+            return root
+    raise UsageError("that is not the platform of the token: its root has another key")
+
+
+def _is_signed_by(certificate: x509.Certificate, signer: x509.Certificate) -> bool:
     try:
-        (root,) = x509.load_pem_x509_certificates(roots.encode())
-    except ValueError as error:
-        raise UsageError(f"the platform has one root, and this is not one: {error}") from error
-    if pin_of(root) != pin:
-        raise UsageError("that is not the platform of the token: its root has another key")
-    try:
-        root.verify_directly_issued_by(root)
-    except Exception as error:
-        # The library says with many errors that it is not.
-        raise UsageError(f"the root is not signed by itself: {error}") from error
-    return _text(root)
+        certificate.verify_directly_issued_by(signer)
+    except Exception:  # noqa: BLE001 - the library says with many errors that it is not
+        return False
+    return True
 
 
 def _builder(

@@ -4,19 +4,27 @@
 that has signed it. OpenSSL skips the first line.
 """
 
+import base64
+import contextlib
 import json
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from pltfrms.drivers.private import make_directory, replace_file
+from pltfrms.drivers.identity.der import CertificateWords, read_words
+from pltfrms.drivers.private import locked, make_directory, replace_file
 from pltfrms.errors import UsageError
 from pltfrms.model.identity.lives import Life
 from pltfrms.model.identity.words import IDENTITY_FILE, Certified
 
 DIRECTORY: Final = "identity"
 """In the directory of a machine's state."""
+_ROOT: Final = re.compile(r"since ([0-9]+)\n(-----BEGIN [^:]*?-----END CERTIFICATE-----\n)")
 _OTHERS: Final = 0o077
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,47 @@ class Identity:
         return Life(not_before_ms=self.not_before_ms, not_after_ms=self.not_after_ms)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedRoot:
+    """A root that a controller trusts, and has machines trust."""
+
+    since_ms: int
+    """By the clock of the controller; 0: it began with it."""
+    certificate: str
+    """As PEM."""
+
+
+class RootsFile:
+    """Which roots a controller trusts; without it, that of its identity.
+
+    Roots of an identity come with each renewal from any controller: what an operator has added
+    must not go with the next one.
+    """
+
+    def __init__(self, state: Path) -> None:
+        """Look in a machine's directory of state; nothing is read."""
+        self.path = state / DIRECTORY / "roots.pem"
+
+    def read(self) -> tuple[TrustedRoot, ...]:
+        """Return them, oldest first; none if there is no file.
+
+        Raises:
+            UsageError: it cannot be read, or others may read it.
+        """
+        if not self.path.exists():
+            return ()
+        return tuple(
+            TrustedRoot(since_ms=int(found[1]), certificate=found[2])
+            for found in _ROOT.finditer(private_text(self.path))
+        )
+
+    def write(self, roots: Sequence[TrustedRoot]) -> None:
+        """Replace them, all at once; OSError if the disk refuses."""
+        make_directory(self.path.parent)
+        parts = (f"since {each.since_ms}\n{each.certificate.strip()}\n" for each in roots)
+        replace_file(self.path, "".join(parts).encode())
+
+
 class IdentityFile:
     """Where the identity of this machine is."""
 
@@ -49,6 +98,7 @@ class IdentityFile:
         """Look in a machine's directory of state; nothing is read."""
         self.directory = state / DIRECTORY
         self.path = self.directory / IDENTITY_FILE
+        self._roots = RootsFile(state)
 
     @property
     def there(self) -> bool:
@@ -64,20 +114,28 @@ class IdentityFile:
         head, _, _ = self._text().partition("\n")
         try:
             word: dict[str, Any] = json.loads(head)
-            return Identity(**word)
+            own = Identity(**word)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{self.path} is no identity: {error}; join again") from error
+        roots = "".join(each.certificate for each in self._roots.read())
+        return replace(own, roots=roots) if roots else own
 
     def key(self) -> str:
         """Return the private key as PEM; UsageError as `read`."""
         text = self._text().partition("\n")[2]
-        return text[: text.index("-----BEGIN CERTIFICATE-----")]
+        return text[: text.index(_BEGIN)]
 
     def write(
         self, key: str, request: str, made: Certified, now_ms: int, joined_by: str = ""
     ) -> None:
         """Replace the identity, all of it at once; OSError if the disk refuses."""
         make_directory(self.directory)
+        with locked(self.directory):
+            self._write(key, request, made, now_ms, joined_by)
+
+    def _write(
+        self, key: str, request: str, made: Certified, now_ms: int, joined_by: str
+    ) -> None:
         word = Identity(
             platform=made.platform,
             machine=made.machine,
@@ -95,22 +153,54 @@ class IdentityFile:
         """Put a younger certificate of the same key in; OSError if the disk refuses.
 
         Raises:
-            UsageError: it is of another machine.
+            UsageError: it is of another machine, or of another key: somebody has joined
+                again meanwhile.
         """
-        known = self.read()
-        if (made.platform, made.machine) != (known.platform, known.machine):
-            raise UsageError(f"a certificate for {made.machine}: this is {known.machine}")
-        self.write(self.key(), known.request, made, now_ms, known.joined_by)
+        with locked(self.directory):
+            known = self.read()
+            if (made.platform, made.machine) != (known.platform, known.machine):
+                raise UsageError(f"a certificate for {made.machine}: this is {known.machine}")
+            if _words_of(made.chain).public_key != self._words().public_key:
+                raise UsageError(
+                    f"the certificate is for another key than {self.path} has now: has this "
+                    "machine joined again meanwhile? then it needs none; else join again"
+                )
+            self._write(self.key(), known.request, made, now_ms, known.joined_by)
+
+    def issuer(self) -> str:
+        """Return the name of who has signed the certificate; empty: nobody.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        return self._words().issuer
+
+    def _words(self) -> CertificateWords:
+        return _words_of(self._text().partition("\n")[2])  # the first line has the roots
 
     def changed_at(self) -> int:
-        """Return what changes with every change of the file; 0: it is not there."""
-        try:
-            return self.path.stat().st_mtime_ns
-        except OSError:
-            return 0
+        """Return what changes with every change of the files; 0: they are not there."""
+        found = 0
+        for path in (self.path, self._roots.path):
+            with contextlib.suppress(OSError):
+                found += path.stat().st_mtime_ns
+        return found
+
+    def is_signed_with(self, certificate: str) -> bool:
+        """Return whether an authority's certificate (PEM) goes with ours; UsageError."""
+        return certificate.strip() in self._text()
 
     def _text(self) -> str:
         return private_text(self.path)
+
+
+def _words_of(text: str) -> CertificateWords:
+    """Return what the first certificate of a text (PEM) says."""
+    body = text.partition(_BEGIN)[2].partition(_END)[0]
+    try:
+        return read_words(base64.b64decode(body))
+    except ValueError:
+        return CertificateWords()
 
 
 def private_text(path: Path) -> str:

@@ -14,8 +14,14 @@ class Signer(Protocol):
     """As PEM."""
     pin: str
     """SHA-256 of the root's public key, in hexadecimal digits."""
+    certificate: str
+    """Of what it signs with, as PEM; empty: it has nothing to sign with."""
     life: Life | None
     """Of what it signs with; None: it has nothing to sign with."""
+
+    def trust(self, roots: str) -> None:
+        """Have machines trust these roots (PEM) from now on; UsageError if there is none."""
+        ...
 
     def issue(self, request: str, machine: str, joins: int, *, controller: bool) -> Certified:
         """Return a certificate for the key of a request; what else that asks for is ignored.

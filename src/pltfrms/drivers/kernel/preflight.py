@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pltfrms.drivers.kernel.echo import IcmpPinger
+from pltfrms.drivers.kernel.encapsulated import passes
 from pltfrms.drivers.kernel.found import text_of
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.errors import UnavailableError
@@ -198,6 +199,26 @@ async def _answers(way: LocalWay) -> bool:
             raise
         except OSError:
             return False
+    return False
+
+
+async def swallowed(
+    ways: Sequence[LocalWay], protocols: Sequence[int]
+) -> tuple[tuple[str, str, int], ...]:
+    """Return the (port, machine, protocol) that do not arrive, of ports that have carrier."""
+    able = [(way, each) for way in ways if _has_carrier(way.port) for each in protocols]
+    try:
+        arrive = await asyncio.gather(*(_arrives(way, each) for way, each in able))
+    except PermissionError:
+        return ()
+    pairs = zip(able, arrive, strict=True)
+    return tuple((way.port, way.machine, each) for (way, each), there in pairs if not there)
+
+
+async def _arrives(way: LocalWay, protocol: int) -> bool:
+    for _ in range(_TRIES):
+        if await passes(way.port, way.address, protocol):
+            return True
     return False
 
 

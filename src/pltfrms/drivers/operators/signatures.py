@@ -1,41 +1,54 @@
 """Signatures of OpenSSH: with the keys that people have, also in agents and hardware."""
 
+import secrets
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pltfrms.drivers.operators.ports import NAMESPACE
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.network.topology import Operator
 
-NAMESPACE = "pltfrms"
-"""What a signature is for, so that one for a file or a commit of git is none for us."""
 _PROGRAM = "ssh-keygen"
+_SECRET_BYTES = 32
 
 
 class SshSignatures:
     """`ports.Signatures` by `ssh-keygen -Y`."""
 
-    async def signer(self, text: str, signature: str, operators: Sequence[Operator]) -> str:
+    def new_secret(self) -> str:
+        """Return 256 bits that nobody can guess, in hexadecimal digits."""
+        return secrets.token_hex(_SECRET_BYTES)
+
+    async def signer(
+        self,
+        text: str,
+        signature: str,
+        operators: Sequence[Operator],
+        namespace: str = NAMESPACE,
+    ) -> str:
         """Return who has signed a text."""
-        with _files(signature, operators) as files:
+        with _files(signature, operators, namespace) as files:
             found = await _asked("find-principals", *files)
             name = found.strip()
             if name not in {operator.name for operator in operators}:
                 raise UsageError("it is signed by none of the platform's operators")
-            said = await _asked("verify", "-I", name, "-n", NAMESPACE, *files, text=text)
+            said = await _asked("verify", "-I", name, "-n", namespace, *files, text=text)
         if not said:
             raise UsageError(f"it is not what {name} has signed")
         return name
 
 
 @contextmanager
-def _files(signature: str, operators: Sequence[Operator]) -> Iterator[tuple[str, ...]]:
+def _files(
+    signature: str, operators: Sequence[Operator], namespace: str
+) -> Iterator[tuple[str, ...]]:
     """Have the signature, and whose keys are allowed, in files; yield the words for them."""
     allowed = "".join(
-        f'{operator.name} namespaces="{NAMESPACE}" {key}\n'
+        f'{operator.name} namespaces="{namespace}" {key}\n'
         for operator in operators
         for key in operator.keys
     )
@@ -54,7 +67,7 @@ async def _asked(verb: str, *words: str, text: str = "") -> str:
         return ""
 
 
-def sign(text: str, key: Path) -> str:
+def sign(text: str, key: Path, namespace: str = NAMESPACE) -> str:
     """Return the signature of a text with a key; asks the user for its passphrase.
 
     `key` is a private key, or a public one whose private half an agent has.
@@ -62,7 +75,7 @@ def sign(text: str, key: Path) -> str:
     Raises:
         UnavailableError: there is no such key, or it cannot sign.
     """
-    command = (_PROGRAM, "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE)
+    command = (_PROGRAM, "-q", "-Y", "sign", "-f", str(key), "-n", namespace)
     try:
         # A person may be asked for a passphrase, and may take any time for it.
         done = subprocess.run(

@@ -21,7 +21,13 @@ from pltfrms.drivers.store.gateway import (
 )
 from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
-from pltfrms.model.messages.store import NO_SPACE, StoreAlarm, StoreLook, StoreMember
+from pltfrms.model.messages.store import (
+    NO_SPACE,
+    StoreAlarm,
+    StoreLook,
+    StoreMember,
+    StoreMembers,
+)
 
 _LOOK_SECONDS = 2.0
 """For each of the few questions of a look; who does not answer in it is not well."""
@@ -58,6 +64,10 @@ class _Said:
         return str(self.status["header"]["member_id"]) if self.status else ""
 
     @property
+    def store(self) -> str:
+        return str(self.status["header"].get("cluster_id", "")) if self.status else ""
+
+    @property
     def leads(self) -> bool:
         return bool(self.status) and self.member == str((self.status or {}).get("leader"))
 
@@ -77,6 +87,8 @@ class EtcdMembers:
         self._listed: Mapping[str, Mapping[str, Any]] = {}
         """What the store says of its members, by their numbers, as of the last look."""
         self._leader = ""
+        self._store = ""
+        """etcd's id of the store whose members we ask."""
 
     def use(self, endpoints: Sequence[str]) -> None:
         """Ask at these base URLs from now on."""
@@ -86,6 +98,10 @@ class EtcdMembers:
         """Return how all members are; who does not answer has a `trouble`."""
         endpoints = dict.fromkeys((*self._endpoints, *self._further))
         said = await asyncio.gather(*map(self._hear, endpoints))
+        heard = [each for each in said if each.status]
+        self._store = _which(heard, self._store)
+        strangers = tuple(each.endpoint for each in heard if each.store != self._store)
+        said = [each for each in said if each.endpoint not in strangers]
         statuses = {each.member: each for each in said if each.status}
         if not statuses:
             return StoreLook(
@@ -111,10 +127,13 @@ class EtcdMembers:
             revision=max(_revision(each.status) for each in statuses.values()),
             members=tuple(sorted(members, key=lambda member: member.name)),
             alarms=_alarms((each.status or {} for each in statuses.values()), names),
+            strangers=strangers,
         )
 
-    async def agreed(self) -> tuple[StoreMember, ...]:
+    async def agreed(self) -> tuple[StoreMembers, ...]:
         """Return the members as one says who has just read what all agree on.
+
+        Those of each store that answers: there should be one.
 
         Raises:
             UnavailableError: nobody could.
@@ -122,11 +141,15 @@ class EtcdMembers:
         said = await asyncio.gather(*map(self._hear, self._endpoints))
         heard = [each for each in said if each.status and not each.status.get("isLearner")]
         heard.sort(key=lambda each: not each.leads)
-        listed = await self._list([each.endpoint for each in heard])
-        if not listed:
+        found = []
+        for store in dict.fromkeys(each.store for each in heard):
+            listed = await self._list([each.endpoint for each in heard if each.store == store])
+            members = tuple(_member(number, each, None) for number, each in listed.items())
+            found += [StoreMembers(store=store, members=members)] if members else []
+        if not found:
             troubles = "; ".join(each.trouble for each in said if each.trouble)
             raise UnavailableError(f"no member of the store answers: {troubles}")
-        return tuple(_member(number, each, None) for number, each in listed.items())
+        return tuple(found)
 
     async def compact(self, revision: int) -> None:
         """Forget what was before a revision; that it is forgotten already is not an error."""
@@ -269,6 +292,12 @@ async def _metrics(endpoint: str) -> str:
         return (await reader.read()).decode(errors="replace")
     finally:
         writer.transport.abort()
+
+
+def _which(heard: Sequence[_Said], known: str) -> str:
+    """Return the store that is ours: that of before while it answers, else the nearest."""
+    stores = [each.store for each in heard]
+    return known if known in stores or not stores else stores[0]
 
 
 # ---- etcd's JSON ---------------------------------------------------------------------------

@@ -15,6 +15,7 @@ IDENTITY_FILE: Final = "identity.pem"
 """In the directory `identity` of a machine's state: key, certificate, and what it is for."""
 _RANDOM_BITS: Final = 64
 """Of a serial number; with how often the machine has joined it is well below 20 octets."""
+_AUTHORITY: Final = " authority"
 _MACHINE: Final = r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,39}"
 _URI: Final = re.compile(rf"pltfrms://([a-z][a-z0-9-]{{0,31}})/machine/({_MACHINE})")
 _TOKEN: Final = re.compile(rf"({_MACHINE})\.([0-9a-f]{{32}})\.([0-9a-f]{{64}})")
@@ -39,6 +40,17 @@ def machine_server_name(platform: str, machine: str) -> str:
 def controllers_server_name(platform: str) -> str:
     """Return the name under which every controller answers by TLS, and nobody else."""
     return f"controllers.{platform}.pltfrms.internal"
+
+
+def authority_name(controller: str) -> str:
+    """Return what certificates call a controller that has signed them."""
+    return f"{controller}{_AUTHORITY}"
+
+
+def controller_of(authority: str) -> str:
+    """Return which controller an authority is of; empty: of none."""
+    name = authority.removesuffix(_AUTHORITY)
+    return name if name != authority else ""
 
 
 def serial_of(joins: int, random: int) -> int:
@@ -84,6 +96,10 @@ class ShownCertificate:
 
     uris: tuple[str, ...]
     serial: int
+    issuer: str
+    """Name of the authority that has signed it."""
+    public_key: str
+    """SubjectPublicKeyInfo, in base64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +112,11 @@ class MachineKey:
     public_key: str
     """SubjectPublicKeyInfo, as PEM; empty: revoked, it must join again."""
     at_ms: int
+
+    def has(self, public_key: str) -> bool:
+        """Return whether this is its key, in base64."""
+        own = "".join(self.public_key.splitlines()[1:-1])
+        return bool(public_key) and own == public_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

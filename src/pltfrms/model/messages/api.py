@@ -6,6 +6,8 @@ GET  /v1/snapshot?stale=BOOL -> SnapshotView; with `stale` also while the store 
 POST /v1/plan                Change -> PlanPreview    (changes nothing)
 POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
 DELETE /v1/services/{name}   -> PlanPreview
+GET  /v1/services/{name}/versions -> ServiceHistory
+POST /v1/rollouts            RolloutChange -> PlanPreview
 POST /v1/interventions       InterventionChange -> InterventionReply
 GET  /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL -> list[RouteView]
 GET  /v1/balancers           -> BalancerAnswers, of all edges and nodes
@@ -27,8 +29,9 @@ from pltfrms.model.messages.store import StoreState
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Note, Plan
+from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
-from pltfrms.model.services.service import ServiceSpec
+from pltfrms.model.services.service import Service, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +181,43 @@ class InterventionReply:
     """Why a second operator must approve it; empty: one is enough."""
 
 
+class RolloutVerb(StrEnum):
+    """What an operator may do to a rollout."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutChange:
+    """An operator's wish about the rollout of a service."""
+
+    verb: RolloutVerb
+    service: str
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceVersion:
+    """A service as it was when its next version took its place; kept in the store."""
+
+    service: Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHistory:
+    """The versions of one service that are kept."""
+
+    versions: tuple[ServiceVersion, ...]
+    """Newest first, but the present one before all."""
+    problems: tuple[str, ...] = ()
+    """One sentence for each that cannot be read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotView:
     """The whole state for readers."""
@@ -199,6 +239,9 @@ class SnapshotView:
     """What keeps other controllers from deciding, by name, as each has said of itself."""
     store: StoreState | None = None
     """How large the store is; None: nobody has looked."""
+    redundancy: Redundancy | None = None
+    """Whether one more failure is survived, as far as `last_known` says; None: the controller
+    does not say."""
 
     @property
     def last_known(self) -> Snapshot:

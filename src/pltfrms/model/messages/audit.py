@@ -26,13 +26,14 @@ class AuditRecord:
     """Unix time of the controller."""
     controller: str
     what: str
-    """`apply`, `delete`, a verb of an intervention, or what became of a change request."""
+    """`apply`, `delete`, `login`, a verb of an intervention, or what became of a request."""
     lines: tuple[str, ...]
     """What has become different."""
     by: str = ""
     """Who asked, as he says himself unless it is `proved`; empty: not said."""
     proved: str = ""
-    """How it is known who asked; empty: it is only said."""
+    """How it is known who asked: `login`, `signature`, `certificate` of a controller, or `local
+    root`, whom roles cannot keep from anything; empty: it is only said."""
     approved_by: str = ""
     """The second operator, by his signature."""
     origin: str = ""

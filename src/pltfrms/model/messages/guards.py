@@ -17,6 +17,8 @@ class Guard(StrEnum):
     """A list that becomes empty is a mistake until somebody says otherwise."""
     HEADROOM = "headroom"
     """Nothing is moved to where there is no room for it."""
+    N1_ADMISSION = "n1_admission"
+    """All that is wanted fits in after the loss of any one node or datacenter."""
     MAINTENANCE_LOCK = "maintenance_lock"
     """One failure domain at a time is taken out of use on purpose."""
     ROA = "roa"

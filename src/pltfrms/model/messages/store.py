@@ -51,6 +51,25 @@ class StoreMember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberData:
+    """Whose data is on a disk, as etcd has written it there; empty: not known."""
+
+    number: str = ""
+    """etcd's id of the member."""
+    store: str = ""
+    """etcd's id of the store: another one's members have other data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreMembers:
+    """The members of one store, as one says that has just read what all of them agree on."""
+
+    members: tuple[StoreMember, ...]
+    store: str = ""
+    """etcd's id of the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAlarm:
     """What etcd itself warns of, until somebody disarms it."""
 
@@ -68,6 +87,8 @@ class StoreLook:
     members: tuple[StoreMember, ...] = ()
     """All that the store has, sorted by name; or all that are asked, if none answers."""
     alarms: tuple[StoreAlarm, ...] = ()
+    strangers: tuple[str, ...] = ()
+    """Where members of another store answer."""
 
     @property
     def full(self) -> bool:

@@ -60,3 +60,5 @@ class SeenSystem:
     """Chains of others that drop what they do not know, such as `inet filter input`."""
     silent: tuple[tuple[str, str], ...] = ()
     """Ports with carrier on which a machine of ours did not answer: (port, machine)."""
+    swallowed: tuple[tuple[str, str, int], ...] = ()
+    """Packets in packets that one who answers does not get: (port, machine, protocol)."""

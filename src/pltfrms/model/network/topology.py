@@ -207,13 +207,38 @@ class TwoPeople(StrEnum):
     """Do what a guard forbids."""
 
 
+class OperatorRole(StrEnum):
+    """What an operator may do; each may also do what those before it may."""
+
+    VIEWER = "viewer"
+    """Look."""
+    DEPLOYER = "deployer"
+    """Apply and delete the services that are named for him."""
+    OPERATOR = "operator"
+    """All services, drains, freezes, blackholes, overrides of guards."""
+    ADMIN = "admin"
+    """Change the platform, and let machines join."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Somebody who signs changes, and approves those of others."""
+    """Somebody who logs in, signs changes, and approves those of others."""
 
     name: str
     keys: tuple[str, ...]
     """Public keys as OpenSSH writes them, without comment: `ssh-ed25519 AAAA...`."""
+    role: OperatorRole | None = None
+    """None: none is said; a viewer, where any operator has one."""
+    services: tuple[str, ...] = ()
+    """Of a deployer: names, or beginnings of names before a `*`."""
+
+
+class Admission(StrEnum):
+    """What is done with a change after which the loss of a node or datacenter leaves a gap."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +258,9 @@ class Guards:
     to everybody: a problem, and it withdraws. None: half of a full table."""
     headroom_percent: int = 90
     """Ports and links may be loaded up to this share of their capacity by a change."""
+    n1_admission: Admission = Admission.WARN
+    """Whether all that is wanted must fit in after the loss of any one node, and each service
+    be answered after the loss of any one datacenter."""
     node_prefixes: NodePrefixes = NodePrefixes.ANY
     """What a node may announce, whatever it says. It is about nodes, not about changes."""
     two_people: tuple[TwoPeople, ...] = ()

@@ -27,6 +27,12 @@ class Reason(StrEnum):
     DATACENTER_LEFT = "datacenter-left"
     REPLACEMENT_READY = "replacement-ready"
     NOT_NEEDED_ANY_MORE = "not-needed-any-more"
+    WENT_BACK = "went-back"
+    # rollouts
+    STAGE_COMPLETE = "stage-complete"
+    STAGE_BROKEN = "stage-broken"
+    BAKED = "baked"
+    VERSION_FAILED = "version-failed"
     # why nothing can be placed
     NO_NODE_WITHIN_SPREAD = "no-node-within-spread"
     NO_CAPACITY = "no-capacity"
@@ -68,6 +74,11 @@ _SENTENCES = {
     Reason.DATACENTER_LEFT: "the spec does not name this datacenter any more",
     Reason.REPLACEMENT_READY: "its replacement is ready",
     Reason.NOT_NEEDED_ANY_MORE: "the allocation it was to replace is healthy again",
+    Reason.WENT_BACK: "its version failed or was called off, so the one before comes back",
+    Reason.STAGE_COMPLETE: "every replica of the stage is ready in the new version",
+    Reason.STAGE_BROKEN: "not every replica of the stage is ready any more",
+    Reason.BAKED: "the stage stayed ready for as long as it had to",
+    Reason.VERSION_FAILED: "an instance of the new version is not good enough",
     Reason.NO_NODE_WITHIN_SPREAD: "every node in contact already runs as many as allowed",
     Reason.NO_CAPACITY: "no node has enough room for it",
     Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
@@ -146,6 +157,17 @@ Step = Place | Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStep:
+    """A rollout comes to its next state, or goes back."""
+
+    service: Service
+    """As it is to be. Who commits it adds the moment, and the words of a cause."""
+    reason: Reason
+    culprit: str = ""
+    """The allocation that is not good enough, if it goes back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """A wish that cannot be fulfilled now."""
 
@@ -165,6 +187,8 @@ class Plan:
     revision: int
     steps: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
+    rollouts: tuple[RolloutStep, ...] = ()
+    """What becomes of rollouts. It is done first, and alone: then there are no steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +245,8 @@ class TargetParts:
     guests: tuple[IPv6Address, ...] = ()
     """On nodes, while clients are led from one datacenter to another: all instances of other
     datacenters, which have the connections that clients bring with them."""
+    earlier: tuple[Service, ...] = ()
+    """Versions before the newest that allocations here are to have."""
     placed: tuple[Placed, ...] = ()
     """All nodes of the datacenter, on edges whose nodes may announce only what is placed on
     them; else, and if nobody has said it yet, empty."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pltfrms.errors import NotFoundError
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Allocation, Reason
@@ -195,6 +196,14 @@ class Snapshot:
     """Highest number, by replica (`web.fra.1`), of allocations that are recorded no more."""
     now_ms: int = 0
     """Unix time of the controller that made it: what holds for a while is judged by it."""
+
+    def service(self, name: str) -> Service:
+        """Return a service; NotFoundError if there is none of that name."""
+        found = self.services.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.services)) or "none"
+            raise NotFoundError(f"there is no service {name!r}; there are: {known}")
+        return found
 
     def instance(self, allocation: str) -> InstanceStatus | None:
         """Return what the node of an allocation last said of it, if anything."""

@@ -1,6 +1,6 @@
 """What the operator wants to run, and the prefix it gets for life."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
@@ -91,6 +91,40 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A part of the replicas, which gets a new version before the next part does."""
+
+    datacenters: tuple[str, ...]
+    replicas: int = 0
+    """Only the first so many of each of them; 0: all."""
+
+    def has(self, datacenter: str, replica: int) -> bool:
+        """Return whether a replica belongs to it."""
+        return datacenter in self.datacenters and (
+            not self.replicas or replica <= self.replicas
+        )
+
+    @property
+    def words(self) -> str:
+        """The stage for people, such as `1 of fra`."""
+        where = ", ".join(self.datacenters)
+        return f"{self.replicas} of {where}" if self.replicas else where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSpec:
+    """How a new version comes to the replicas."""
+
+    stages: tuple[Stage, ...] = ()
+    """Empty: one replica, the rest of its datacenter, the other datacenters one by one. With
+    the last one come all replicas that no stage names."""
+    bake_ms: int = 10_000
+    """How long a stage that is complete must stay ready before the next one begins."""
+    parallel: int = 1
+    """Replicas of a datacenter that are replaced at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """A service as `service.yaml` says it."""
 
@@ -120,6 +154,73 @@ class ServiceSpec:
     """Number of replicas in all of its datacenters, instead of the two; 0: they say it."""
     addresses: tuple[Address, ...] = ()
     """All that it answers on, if the operator says so; of each family the main one first."""
+    rollout: RolloutSpec | None = None
+    """How a new version comes to the replicas; None: as `RolloutSpec` has it by default."""
+
+
+class RolloutState(StrEnum):
+    """How far a rollout is."""
+
+    ROLLING = "rolling"
+    """Replicas of its stage are replaced."""
+    BAKING = "baking"
+    """Its stage is complete, and has to stay ready for a while."""
+    DONE = "done"
+    FAILED = "failed"
+    """An instance of the new version was not good enough, and the service went back."""
+    ABORTED = "aborted"
+    """An operator had the service go back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """The way of a service from one version to the next; the last one is remembered."""
+
+    version: int
+    """Where it goes."""
+    from_version: int
+    """Where it came from, and goes back to."""
+    digest: str
+    """Fingerprint of what runs in the new version."""
+    stages: tuple[Stage, ...]
+    stage: int = 0
+    """Index of the stage that it is at."""
+    state: RolloutState = RolloutState.ROLLING
+    paused: bool = False
+    """An operator has stopped it, for a while: it goes neither on nor back."""
+    since_ms: int = 0
+    """Unix time at which it came into this state."""
+    before: ServiceSpec | None = None
+    """The spec of `from_version`, while it is under way."""
+    before_ms: int = 0
+    """Unix time at which `from_version` was accepted; 0: not known."""
+    by: str = ""
+    why: str = ""
+    cause: str = ""
+    """Why it failed or was aborted, one sentence."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is anything left to do."""
+        return self.before is not None
+
+    def reaches(self, datacenter: str, replica: int) -> bool:
+        """Return whether a replica is to have the new version by now."""
+        last = self.stage >= len(self.stages) - 1
+        return last or any(
+            stage.has(datacenter, replica) for stage in self.stages[: self.stage + 1]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedVersion:
+    """A version that was rolled out, was not good enough, and was taken back."""
+
+    version: int
+    digest: str
+    """As of its rollout: the same spec has the same."""
+    cause: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +244,52 @@ class Service:
     fresh: tuple[Prefix, ...] = ()
     """Those of its prefixes that only instances of version `fresh_from` or later have."""
     fresh_from: int = 0
+    last_version: int = 0
+    """The highest version that was ever given; 0: this one."""
+    rollout: Rollout | None = None
+    """The last one; None: there was none, or replicas follow without stages."""
+    failed: tuple[FailedVersion, ...] = ()
+    """The last ones, oldest first."""
+
+    @property
+    def rolling(self) -> Rollout | None:
+        """The rollout that is under way, if there is one."""
+        return self.rollout if self.rollout and self.rollout.under_way else None
+
+    @property
+    def before(self) -> "Service | None":
+        """The service in the version that it goes back to; None: no rollout is under way."""
+        rollout = self.rollout
+        if rollout is None or rollout.before is None:
+            return None
+        return replace(
+            self,
+            spec=rollout.before,
+            version=rollout.from_version,
+            changed_ms=rollout.before_ms,
+            rollout=None,
+        )
+
+    @property
+    def plain(self) -> "Service":
+        """The service as its instances know it: whatever becomes of a rollout."""
+        if not (self.rollout or self.failed or self.last_version or self.spec.rollout):
+            return self
+        spec = replace(self.spec, rollout=None)
+        return replace(self, spec=spec, rollout=None, failed=(), last_version=0)
+
+    def version_for(self, datacenter: str, replica: int) -> int:
+        """Return the version that a replica is to have if it is placed now."""
+        rolling = self.rolling
+        if rolling is None or rolling.reaches(datacenter, replica):
+            return self.version
+        return rolling.from_version
+
+    def is_outdated(self, datacenter: str, replica: int, version: int) -> bool:
+        """Return whether an allocation of a version is to be replaced by now."""
+        rolling = self.rolling
+        late = rolling is None or rolling.reaches(datacenter, replica)
+        return late and version != self.version
 
     @property
     def name(self) -> str:

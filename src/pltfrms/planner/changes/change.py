@@ -3,14 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pltfrms.errors import NotFoundError, UsageError
+from pltfrms.errors import UsageError
 from pltfrms.model.messages.api import Change, ChangeLine
 from pltfrms.model.network.homes import home_of, spoken_for, unfit
 from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import egress_mode
 from pltfrms.model.services.replicas import replicas_of
-from pltfrms.model.services.service import EgressMode, Service, ServiceSpec
+from pltfrms.model.services.rollouts import gone_back
+from pltfrms.model.services.service import EgressMode, RolloutState, Service, ServiceSpec
 from pltfrms.planner.changes.giving import (
     first_prefixes,
     made_again,
@@ -19,6 +20,7 @@ from pltfrms.planner.changes.giving import (
     with_prefixes,
 )
 from pltfrms.planner.changes.renumbering import check_sources, lacks_own
+from pltfrms.planner.changes.rolling import begin, changed_beside, failed_before
 
 _ADDRESS4: Final = "${pltfrms.address4}"
 
@@ -55,7 +57,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
         platform = None
     written: list[Service] = []
     for spec in change.services:
-        service = _accept(snapshot, spec)
+        service = _accept(snapshot, spec, change)
         before = snapshot.services.get(spec.name)
         if service != before:
             lines.append(_service_line(snapshot.platform, before, service))
@@ -73,11 +75,8 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
     Raises:
         NotFoundError: there is no such service.
     """
-    if name not in snapshot.services:
-        known = ", ".join(sorted(snapshot.services)) or "none"
-        raise NotFoundError(f"there is no service {name!r}; there are: {known}")
-    services = {other: service for other, service in snapshot.services.items() if other != name}
-    service = snapshot.services[name]
+    service = snapshot.service(name)
+    services = {other: each for other, each in snapshot.services.items() if other != name}
     detail = f"gives up {' and '.join(map(str, service.prefixes))}"
     return Outcome(
         lines=(ChangeLine(about=f"service/{name}", action="delete", detail=detail),),
@@ -86,11 +85,11 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
     )
 
 
-def _accept(snapshot: Snapshot, spec: ServiceSpec) -> Service:
+def _accept(snapshot: Snapshot, spec: ServiceSpec, change: Change) -> Service:
     _check_words(snapshot.platform, spec)
     before = snapshot.services.get(spec.name)
     if before:
-        return _accept_again(snapshot, spec, before)
+        return _accept_again(snapshot, spec, before, change)
     taken = {service.id for service in snapshot.services.values()}
     service_id = next(number for number in range(1, len(taken) + 2) if number not in taken)
     namesakes = (a for a in snapshot.allocations.values() if a.service == spec.name)
@@ -115,15 +114,31 @@ def _check_words(platform: Platform, spec: ServiceSpec) -> None:
         )
 
 
-def _accept_again(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> Service:
+def _accept_again(
+    snapshot: Snapshot, spec: ServiceSpec, before: Service, change: Change
+) -> Service:
     prefixes = next_prefixes(snapshot, spec, before)
     service = with_prefixes(replace(before, spec=spec), prefixes)
     moves = service.prefixes != before.prefixes
-    same = (before.spec.run, before.spec.probe) == (spec.run, spec.probe)
-    if same and not moves and not lacks_own(snapshot, before.spec, spec):
-        return service
-    service = replace(service, version=before.version + 1, changed_ms=snapshot.now_ms)
-    return moved(before, service) if moves else service
+    if not moves and not lacks_own(snapshot, before.spec, spec):
+        if _same(before.spec, spec):
+            return replace(service, rollout=changed_beside(before, spec))
+        if before.before and _same(before.before.spec, spec):
+            cause = "the version before was applied again"
+            back = gone_back(before, RolloutState.ABORTED, cause, snapshot.now_ms)
+            return replace(back, spec=spec)
+    version = max(before.version, before.last_version) + 1
+    service = replace(
+        service, version=version, last_version=0, changed_ms=snapshot.now_ms, rollout=None
+    )
+    if moves:  # there would be no way back: another service may get what it gives up
+        return moved(before, service)
+    return begin(snapshot, before, service, change.by, change.why)
+
+
+def _same(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Return whether both run the same."""
+    return (one.run, one.probe) == (other.run, other.probe)
 
 
 def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
@@ -240,7 +255,7 @@ def _service_line(platform: Platform, before: Service | None, after: Service) ->
         for name in ServiceSpec.__dataclass_fields__
         if getattr(before.spec, name) != getattr(after.spec, name)
     ]
-    restarts = f"; version {before.version} -> {after.version}, rolls out"
+    restarts = f"; version {before.version} -> {after.version}, {_way(before, after)}"
     moves = "".join(
         f"; {verb} {', '.join(map(str, prefixes))}"
         for verb, prefixes in (
@@ -252,6 +267,21 @@ def _service_line(platform: Platform, before: Service | None, after: Service) ->
     restarts = restarts if before.version != after.version else ""
     detail = ", ".join(fields) + moves + restarts
     return ChangeLine(about=f"service/{after.name}", action="update", detail=detail)
+
+
+def _way(before: Service, after: Service) -> str:
+    """Say how a version comes to the replicas, and whether the same has failed before."""
+    if after.version < before.version:
+        return "goes back"
+    rollout = after.rolling
+    stages = ", then ".join(stage.words for stage in rollout.stages) if rollout else ""
+    failed = failed_before(before, after.spec)
+    again = (
+        f"; the same was version {failed.version}, which failed: {failed.cause}"
+        if failed
+        else ""
+    )
+    return f"rolls out: {stages}{again}" if stages else f"rolls out{again}"
 
 
 def _without_egress(platform: Platform, spec: ServiceSpec) -> str:

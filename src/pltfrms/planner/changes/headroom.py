@@ -28,6 +28,7 @@ from pltfrms.planner.changes.ways import (
 )
 
 _MBIT: Final = 10**6
+_NAMED: Final = 3
 _NO_LOAD: Final = Load(received_bps=0, sent_bps=0)
 
 
@@ -222,9 +223,11 @@ def _judge(
         limited = f", more than {limit} %" if capacity else ""
         yield Shortage(about=about, sentence=f"{carried}; {rest}{limited}", sure=True)
     elif unknown or unsaid:
-        missing = ", ".join(dict.fromkeys((*unknown, *unsaid)))
+        missing = tuple(dict.fromkeys((*unknown, *unsaid)))
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         sentence = f"not known whether there is room {place} for its traffic: "
-        yield Shortage(about=about, sentence=f"{sentence}{missing}", sure=False)
+        words = f"{sentence}{', '.join(missing[:_NAMED])}{more}"
+        yield Shortage(about=about, sentence=words, sure=False)
 
 
 def _rest(needed: int, used: int, capacity: int, place: str) -> str:

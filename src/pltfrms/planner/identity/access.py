@@ -12,6 +12,7 @@ from typing import Final
 from pltfrms.model.identity.words import (
     MachineKey,
     ShownCertificate,
+    controller_of,
     joins_of,
     machine_of,
 )
@@ -25,6 +26,8 @@ _ANYBODY: Final = frozenset(
         ("POST", "/v1/identity/join"),
         ("POST", "/v1/identity/nonce"),
         ("POST", "/v1/identity/return"),
+        ("GET", "/v1/login"),
+        ("POST", "/v1/login"),
     }
 )
 _MACHINES: Final = frozenset({("POST", "/v1/heartbeats"), ("POST", "/v1/identity/renewal")})
@@ -38,6 +41,8 @@ class Access:
     """Who asks, as far as it may only ask about itself; empty: about anything."""
     refusal: str = ""
     """Why not; empty: it is."""
+    controller: str = ""
+    """Which controller asks; empty: none does."""
 
 
 def decide_access(
@@ -55,18 +60,25 @@ def decide_access(
             refusal="it shows no certificate; a machine gets one by: pltfrms join TOKEN"
         )
     name = _machine_of(shown, platform)
-    refusal = why_void(name, shown.serial, platform, keys)
+    refusal = why_void(shown, platform, keys)
     if refusal:
         return Access(machine=name, refusal=refusal)
     if platform.machine(name).has(Role.CONTROLLER):
-        return Access()
+        return Access(controller=name)
     if (method, path) in _MACHINES or (method, path) == ("GET", f"/v1/targets/{name}"):
         return Access(machine=name)
     return Access(machine=name, refusal=f"{name} may see its own target and say how it is only")
 
 
-def why_void(name: str, serial: int, platform: Platform, keys: Mapping[str, MachineKey]) -> str:
-    """Return why a certificate that is in order is not one of our machines; empty: it is."""
+def why_void(
+    shown: ShownCertificate, platform: Platform, keys: Mapping[str, MachineKey]
+) -> str:
+    """Return why a certificate that is in order is not one of our machines; empty: it is.
+
+    Whoever has signed it: without the machine's recorded key it is worth nothing, and with it
+    the machine would get another one.
+    """
+    name = _machine_of(shown, platform)
     if not name:
         return f"it shows a certificate of no machine of {platform.name}"
     if name not in {machine.name for machine in platform.managed}:
@@ -74,9 +86,23 @@ def why_void(name: str, serial: int, platform: Platform, keys: Mapping[str, Mach
     known = keys.get(name)
     if known is None or not known.public_key:
         return f"{name} has not joined since it is in the platform"
-    if joins_of(serial) != known.joins:
+    if joins_of(shown.serial) != known.joins:
         return f"{name} has joined again since this certificate was made"
+    if not known.has(shown.public_key):
+        return f"{name} has joined with another key than that of this certificate"
     return ""
+
+
+def why_unsigned(issuer: str, platform: Platform) -> str:
+    """Return why an authority signs nothing for a platform, or not any more; empty: it does.
+
+    For who knows controllers by their names alone. An authority outlives the removal of its
+    controller by up to a year.
+    """
+    controllers = {machine.name for machine in platform.machines_of(Role.CONTROLLER)}
+    if controller_of(issuer) in controllers:
+        return ""
+    return f"it is signed by {issuer!r}, which is of no controller of {platform.name}"
 
 
 def _machine_of(shown: ShownCertificate, platform: Platform) -> str:
@@ -90,5 +116,7 @@ def may_look(shown: ShownCertificate | None, platform: Platform) -> bool:
     A machine knows no serial numbers, so that a controller's older certificate is good here
     until it expires.
     """
-    name = _machine_of(shown, platform) if shown else ""
+    if shown is None or why_unsigned(shown.issuer, platform):
+        return False
+    name = _machine_of(shown, platform)
     return name in {machine.name for machine in platform.machines_of(Role.CONTROLLER)}

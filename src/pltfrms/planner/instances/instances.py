@@ -26,11 +26,12 @@ def instance_device(slot: int) -> str:
 def service_versions(target: Target, before: Iterable[Service]) -> tuple[Service, ...]:
     """Return the services in the versions that the target's allocations run.
 
-    A target has only the newest version of a service. While a rollout lasts, allocations of
-    the version before still run here, so that one is kept from what was known `before`.
+    A target has the newest version of a service, and the one that a rollout comes from. Others
+    that still run here are kept from what was known `before`.
     """
     known = {(service.name, service.version): service for service in before}
-    known |= {(service.name, service.version): service for service in target.services}
+    told = (*target.earlier, *target.services)
+    known |= {(service.name, service.version): service for service in told}
     needed = {(each.service, each.version) for each in target.allocations}
     return tuple(known[key] for key in sorted(needed & known.keys()))
 

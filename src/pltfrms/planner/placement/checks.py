@@ -5,15 +5,17 @@ A controller commits no plan that breaks a rule.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, Step, Stop
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.egress import slots_with_own
-from pltfrms.model.services.service import Service
+from pltfrms.model.services.service import Rollout, RolloutState, Service
 
 _MASS_MIN = 2
-_PLANNED = {Reason.NEW_VERSION, Reason.SPREAD, Reason.NODE_DRAINED}
+_PLANNED = {Reason.NEW_VERSION, Reason.WENT_BACK, Reason.SPREAD, Reason.NODE_DRAINED}
+_ROLLED = {Reason.NEW_VERSION, Reason.WENT_BACK}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
 
 
@@ -101,6 +103,8 @@ def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
     problems: list[str] = []
     if plan.revision != snapshot.revision:
         problems.append(f"plan is for revision {plan.revision}, not {snapshot.revision}")
+    if plan.rollouts:
+        problems += _check_rollouts(snapshot, plan)
     if not plan.steps:
         return tuple(problems)
     world = _World(snapshot)
@@ -112,6 +116,45 @@ def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
         else:
             world.remove(step.allocation.id)
     return (*problems, *_check_moves(world, plan))
+
+
+def _check_rollouts(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
+    """Yield what is wrong with steps of rollouts: they go on only where all is ready."""
+    if plan.steps:
+        yield "rollouts change, and there are steps beside that"
+    for step in plan.rollouts:
+        after, before = step.service, snapshot.services.get(step.service.name)
+        old, new = before.rollout if before else None, after.rollout
+        if before is None or old is None or new is None or old.before is None or old.paused:
+            yield f"{after.name}: no rollout is to change"
+            continue
+        if step.reason is Reason.VERSION_FAILED:
+            back = (after.version, after.spec) == (old.from_version, old.before)
+            number_is_kept = after.last_version >= before.version
+            if not back or new.before is not None or not number_is_kept:
+                yield f"{after.name}: it does not go back to version {old.from_version}"
+        elif (after.version, after.spec) != (before.version, before.spec):
+            yield f"{after.name}: its version changes with the stage"
+        elif new.stage > old.stage or new.before is None:
+            yield from _check_onward(snapshot, before, old, new)
+
+
+def _check_onward(
+    snapshot: Snapshot, service: Service, old: Rollout, new: Rollout
+) -> Iterator[str]:
+    last = old.stage == len(old.stages) - 1
+    if old.state is not RolloutState.BAKING or new.stage > old.stage + 1:
+        yield f"{service.name}: it goes on before its stage was baked"
+    if (new.before is None) != last:
+        yield f"{service.name}: it ends before its last stage"
+    known = {machine.name for machine in snapshot.platform.machines}
+    for each in snapshot.allocations.values():
+        mine = each.service == service.name and each.version == old.version
+        said = snapshot.instance(each.id) if mine and each.node in known else None
+        if said and said.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
+            present = snapshot.contact(each.node) is Contact.PRESENT
+            if present and _version(service, each) == old.version:
+                yield f"{service.name}: it goes on while {each.id} is {said.phase}"
 
 
 def _check_step(world: _World, step: Step) -> list[str]:
@@ -152,6 +195,24 @@ def _check_name(world: _World, new: Allocation) -> list[str]:
     return problems
 
 
+def _version(service: Service, new: Allocation) -> int:
+    """Return the version that a replica is placed in: before its stage, the one before."""
+    rollout = service.rollout
+    if rollout is None or rollout.before is None:
+        return service.version
+    begun = rollout.stages[: rollout.stage + 1]
+    named = {
+        (datacenter, stage.replicas)
+        for stage in begun
+        for datacenter in stage.datacenters
+        if datacenter == new.datacenter
+    }
+    if len(begun) == len(rollout.stages) or (new.datacenter, 0) in named:
+        return rollout.version
+    first = max((count for _, count in named), default=0)
+    return rollout.version if new.replica <= first else rollout.from_version
+
+
 def _check_wish(world: _World, service: Service, new: Allocation) -> list[str]:
     snapshot = world.snapshot
     problems = []
@@ -163,8 +224,9 @@ def _check_wish(world: _World, service: Service, new: Allocation) -> list[str]:
         problems.append(f"replica {new.replica} of {wanted}")
     elif not _is_named(world, service, new.datacenter):
         problems.append("the spec does not name its datacenter")
-    if new.version != service.version:
-        problems.append(f"version {new.version} instead of {service.version}")
+    wanted_version = _version(service, new)
+    if new.version != wanted_version:
+        problems.append(f"version {new.version} instead of {wanted_version}")
     if snapshot.contact(new.node) is not Contact.PRESENT:
         problems.append(f"{new.node} is not in contact")
     if _is_drained(snapshot, new.node):
@@ -297,18 +359,22 @@ def _check_moves(world: _World, plan: Plan) -> list[str]:
     problems = []
     for step in plan.steps:
         new = step.allocation
-        if not isinstance(step, Place) or step.reason not in _PLANNED:
+        service = world.snapshot.services.get(new.service)
+        if not isinstance(step, Place) or step.reason not in _PLANNED or service is None:
             continue
         others = [
             other.id
             for other in world.in_site[new.service, new.datacenter].values()
             if other.id != new.id
             and other.reason in _PLANNED
-            and other.version == new.version
+            and other.version == _version(service, other)  # else another one follows
             and other.replaces in world.recorded
             and world.snapshot.contact(world.recorded[other.replaces].node) is Contact.PRESENT
         ]
-        problems += [f"{new.id}: moved at the same time as {other}" for other in others]
+        said = service.spec.rollout
+        most = said.parallel if said and step.reason in _ROLLED else 1
+        if len(others) >= most:
+            problems += [f"{new.id}: moved at the same time as {other}" for other in others]
     return problems
 
 

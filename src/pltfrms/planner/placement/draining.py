@@ -41,6 +41,7 @@ def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
     for old in _leaving(draft, service, datacenter):
         wish = Wish(
             service=service,
+            version=service.version_for(datacenter, old.replica),
             datacenter=datacenter,
             replica=old.replica,
             reason=Reason.NODE_DRAINED,

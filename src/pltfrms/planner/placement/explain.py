@@ -2,7 +2,6 @@
 
 from ipaddress import ip_network
 
-from pltfrms.errors import NotFoundError
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Allocation, Note
 from pltfrms.model.running.state import Contact, Snapshot
@@ -10,6 +9,7 @@ from pltfrms.model.services.replicas import replicas_text
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.rollout_words import rollout_words
 
 _CONTACT_SENTENCES = {
     Contact.PRESENT: "",
@@ -24,10 +24,7 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
     Raises:
         NotFoundError: there is no such service.
     """
-    service = snapshot.services.get(name)
-    if service is None:
-        known = ", ".join(sorted(snapshot.services)) or "none"
-        raise NotFoundError(f"there is no service {name!r}; there are: {known}")
+    service = snapshot.service(name)
     draft = Draft(snapshot)
     notes = make_plan(snapshot).notes
     wanted = draft.wanted(service)
@@ -38,6 +35,8 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
         ),
         f"{name}: its prefixes are {' and '.join(map(str, service.prefixes))}.",
     ]
+    if service.rollout:
+        sentences.append(f"{name}: rollout of {rollout_words(snapshot, service)}.")
     for datacenter, count in wanted.items():
         sentences += _explain_datacenter(draft, service, datacenter, count, notes)
     sentences += _explain_surplus(draft, service)

@@ -24,6 +24,7 @@ def _fill(draft: Draft, service: Service, datacenter: str, count: int) -> None:
             continue
         wish = Wish(
             service=service,
+            version=service.version_for(datacenter, replica),
             datacenter=datacenter,
             replica=replica,
             reason=reason,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Snapshot
+from pltfrms.model.services.rollouts import baked_at_ms
+from pltfrms.planner.placement.stages import RESTARTS_MAX
 
 
 def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapshot:
@@ -11,8 +13,8 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 
     `bare` has the `bare_status` of each of its statuses. `make_plan` and `check_plan` say the
     same of both snapshots. Time is in it only by what it decides: whether a machine is stable,
-    and which drain began or ended last. So two of them are equal until there is something new
-    to plan, whatever it comes from.
+    which drain began or ended last, and which stage of a rollout is baked. So two of them are
+    equal until there is something new to plan, whatever it comes from.
     """
     stable_seconds = float(snapshot.platform.timers.stable_after_seconds)
     return replace(
@@ -29,24 +31,27 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 
 
 def bare_status(status: MachineStatus) -> MachineStatus:
-    """Return of a status what planning looks at: instances, their phases and slots."""
+    """Return of a status what planning looks at: instances, their phases, slots, restarts."""
     return MachineStatus(
         machine=status.machine,
         instances=tuple(
-            InstanceStatus(allocation=each.allocation, phase=each.phase, slot=each.slot)
+            InstanceStatus(
+                allocation=each.allocation,
+                phase=each.phase,
+                slot=each.slot,
+                restarts=min(each.restarts, RESTARTS_MAX + 1),
+            )
             for each in status.instances
         ),
     )
 
 
 def _last_instant_ms(snapshot: Snapshot) -> int:
-    """Return the last Unix time until now at which a drain changed; 0: there was none."""
-    return max(
-        (
-            instant
-            for drain in snapshot.interventions.drains
-            for instant in drain.instants_ms
-            if instant <= snapshot.now_ms
-        ),
-        default=0,
-    )
+    """Return the last Unix time until now at which a drain changed, or a stage was baked.
+
+    0: there was none.
+    """
+    drains = (each for drain in snapshot.interventions.drains for each in drain.instants_ms)
+    baked = map(baked_at_ms, snapshot.services.values())
+    instants = (*drains, *(each for each in baked if each is not None))
+    return max((each for each in instants if each <= snapshot.now_ms), default=0)

@@ -20,8 +20,12 @@ _NAMED = 3
 
 def is_braked(draft: Draft, datacenter: str) -> bool:
     """Return whether more than half, and at least two, of the nodes are out of contact."""
-    lost_count = draft.lost_count(datacenter)
-    return lost_count >= LOST_COUNT_MIN and lost_count * 2 > len(draft.nodes_of(datacenter))
+    return is_mass_loss(draft.lost_count(datacenter), len(draft.nodes_of(datacenter)))
+
+
+def is_mass_loss(lost_count: int, all_count: int) -> bool:
+    """Return whether so many nodes of so many are more likely not seen than dead."""
+    return lost_count >= LOST_COUNT_MIN and lost_count * 2 > all_count
 
 
 def note_mass_loss(draft: Draft) -> None:

@@ -21,6 +21,8 @@ class Wish:
     replica: int
     reason: Reason
     replaces: Allocation | None = None
+    version: int = 0
+    """0: the service's newest."""
 
     @property
     def about(self) -> str:
@@ -49,7 +51,7 @@ def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> b
             number=number,
             node=node.name,
             slot=draft.free_slot(node, wish.service),
-            version=wish.service.version,
+            version=wish.version or wish.service.version,
             reason=wish.reason,
             replaces=wish.replaces.id if wish.replaces else "",
         )

@@ -1,5 +1,7 @@
 """Snapshot -> plan: what to start and stop now, each with its reason."""
 
+from dataclasses import replace
+
 from pltfrms.model.running.plan import Plan
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.draft import Draft
@@ -10,6 +12,7 @@ from pltfrms.planner.placement.loss import note_mass_loss, note_unheard
 from pltfrms.planner.placement.rollout import roll_out
 from pltfrms.planner.placement.settling import stop_superseded
 from pltfrms.planner.placement.spreading import spread_out
+from pltfrms.planner.placement.stages import decide_rollouts
 
 
 def make_plan(snapshot: Snapshot) -> Plan:
@@ -17,9 +20,11 @@ def make_plan(snapshot: Snapshot) -> Plan:
 
     The same snapshot always gives the same plan. First comes what frees room, then what
     repairs, then what improves. Every prefix of the steps is safe: no step takes away a copy
-    that serves, unless the spec does not want it or another copy of the replica serves.
+    that serves, unless the spec does not want it or another copy of the replica serves. What
+    becomes of rollouts is decided first: steps follow from it.
     """
     draft = Draft(snapshot)
+    rollouts = decide_rollouts(draft)
     stop_unwanted(draft)
     stop_superseded(draft)
     note_mass_loss(draft)
@@ -28,4 +33,5 @@ def make_plan(snapshot: Snapshot) -> Plan:
     empty_nodes(draft)
     roll_out(draft)
     spread_out(draft)
-    return draft.plan()
+    plan = draft.plan()
+    return replace(plan, steps=(), rollouts=rollouts) if rollouts else plan

@@ -1,34 +1,40 @@
-"""Bring replicas to the newest version: the new one first, one at a time."""
+"""Bring replicas to the version that they are to have: the new copy first, few at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.running.state import Contact
+from pltfrms.model.services.rollouts import parallel
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.placement import Wish, place
 
 
 def roll_out(draft: Draft) -> None:
-    """Replace at most one outdated allocation per service and datacenter."""
+    """Replace a few outdated allocations per service and datacenter, usually one."""
     for _, service in sorted(draft.snapshot.services.items()):
+        if service.rolling and service.rolling.paused:
+            continue
         for datacenter in draft.wanted(service):
-            if (service.name, datacenter) not in draft.unsettled:
-                continue
-            old = _next(draft, service, datacenter)
-            if old:
-                wish = Wish(
-                    service=service,
-                    datacenter=datacenter,
-                    replica=old.replica,
-                    reason=Reason.NEW_VERSION,
-                    replaces=old,
-                )
-                place(draft, wish)
+            if (service.name, datacenter) in draft.unsettled:
+                for old in tuple(_next(draft, service, datacenter)):
+                    _replace(draft, service, old)
 
 
-def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
-    """Return what to replace now.
+def _replace(draft: Draft, service: Service, old: Allocation) -> None:
+    back = old.version > service.version
+    wish = Wish(
+        service=service,
+        datacenter=old.datacenter,
+        replica=old.replica,
+        reason=Reason.WENT_BACK if back else Reason.NEW_VERSION,
+        replaces=old,
+    )
+    place(draft, wish)
+
+
+def _next(draft: Draft, service: Service, datacenter: str) -> Iterator[Allocation]:
+    """Yield what to replace now.
 
     What is on a drained node gets the newest version when it moves. Of the others, what does
     not serve anyway comes first. What serves is touched only while all others
@@ -36,29 +42,48 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Allocation | None:
     no reason to wait: perhaps only the new version fits.
     """
     replicas = draft.kept(service, datacenter)
-    newest = [
-        allocations[-1]
-        for _, allocations in sorted(replicas.items())
+    newest = {
+        replica: allocations[-1]
+        for replica, allocations in sorted(replicas.items())
         if allocations[-1].node in draft.nodes
-    ]
+    }
     outdated = [
         allocation
-        for allocation in newest
-        if allocation.version < service.version
+        for replica, allocation in newest.items()
+        if service.is_outdated(datacenter, replica, allocation.version)
         and draft.contact(allocation.node) is Contact.PRESENT
         and allocation.node not in draft.drained_nodes
     ]
-    if not outdated or is_replacing(replicas.values(), service):
-        return None
-    broken = [allocation for allocation in outdated if not draft.ready(allocation)]
-    if broken:
-        return broken[0]
-    return outdated[0] if all(map(draft.ready, newest)) else None
+    # What only stands in for others elsewhere is moved off drained nodes, too: one at a time.
+    there = draft.replicas(service.name, datacenter).items()
+    moving = [each for number, each in there if number in replicas or _lives(draft, each)]
+    left = parallel(service) - len(tuple(_replaced(moving, service)))
+    broken = [each for each in outdated if not draft.ready(each)]
+    serving = [each for each in outdated if draft.ready(each)]
+    yield from broken[: max(left, 0)]
+    if not broken and all(_serves(draft, replicas, replica) for replica in newest):
+        yield from serving[: max(left, 0)]
+
+
+def _serves(draft: Draft, replicas: Mapping[int, list[Allocation]], replica: int) -> bool:
+    """Return whether a replica serves: its newest copy, or the one that is being replaced."""
+    allocations = replicas[replica]
+    return draft.ready(allocations[-1]) or any(map(draft.ready, allocations[:-1]))
+
+
+def _lives(draft: Draft, allocations: list[Allocation]) -> bool:
+    return any(map(draft.is_present, allocations))
 
 
 def is_replacing(replicas: Iterable[list[Allocation]], service: Service) -> bool:
     """Return whether a replica of the newest version is about to replace another."""
-    return any(
-        len(allocations) > 1 and allocations[-1].version == service.version
-        for allocations in replicas
-    )
+    return any(_replaced(replicas, service))
+
+
+def _replaced(replicas: Iterable[list[Allocation]], service: Service) -> Iterator[Allocation]:
+    for allocations in replicas:
+        last = allocations[-1]
+        if len(allocations) > 1 and not service.is_outdated(
+            last.datacenter, last.replica, last.version
+        ):
+            yield last

@@ -34,6 +34,8 @@ def _has_pile(draft: Draft, service: Service, datacenter: str) -> bool:
 
 def _is_quiet(draft: Draft, service: Service, datacenter: str) -> bool:
     """Return whether each replica has one ready allocation of the newest version."""
+    if service.rolling:
+        return False
     replicas = draft.replicas(service.name, datacenter)
     return (
         len(draft.kept(service, datacenter))

@@ -81,6 +81,12 @@ class Makings:
         self, snapshot: Snapshot, platform_revision: int, before: "Makings | None" = None
     ) -> None:
         """Sort a snapshot, whose platform is of that revision; contact does not matter."""
+        self._full = snapshot.services
+        told = before.known.services if before else {}
+        services = {
+            name: _plain(each, told.get(name)) for name, each in snapshot.services.items()
+        }
+        snapshot = replace(snapshot, services=services)
         self.revision = snapshot.revision
         self.platform_revision = platform_revision
         self._snapshot = snapshot
@@ -132,6 +138,7 @@ class Makings:
             interventions=snapshot.interventions,
             services=self._services_of(me),
             allocations=self._allocations.get(machine, ()),
+            earlier=self._earlier_of(me),
             balanced=self._balanced if me.forwards else (),
             placed=self._placed_for(me),
             guests=self._guests_of(me) if moving else (),
@@ -173,7 +180,8 @@ class Makings:
         if me.has(Role.NODE):
             services = [self._told(service).digest for service in self._run_on(me)]
             guests = self._guests_of(me) if moving else ()
-            parts += (self._digest_here(me.name), services, guests)
+            earlier = [_digest(service) for service in self._earlier_of(me)]
+            parts += (self._digest_here(me.name), services, guests, *earlier)
         return parts
 
     # ---- what machines share ---------------------------------------------------------------
@@ -263,6 +271,15 @@ class Makings:
         services = self._snapshot.services
         return tuple(services[name] for name in sorted(names) if name in services)
 
+    def _earlier_of(self, me: Machine) -> tuple[Service, ...]:
+        """Return what rollouts come from, as far as allocations here are to have it."""
+        if not me.has(Role.NODE):
+            return ()
+        here = {(each.service, each.version) for each in self._allocations.get(me.name, ())}
+        found = (self._full[name].before for name, _ in sorted(here) if name in self._full)
+        known = {each.name: each.plain for each in found if each}
+        return tuple(each for each in known.values() if (each.name, each.version) in here)
+
     def _placed_for(self, me: Machine) -> tuple[Placed, ...]:
         return self._placed.get(me.datacenter, ()) if me.has(Role.EDGE) else ()
 
@@ -287,6 +304,12 @@ class Makings:
         if known is None or known[0] != here:
             known = self.known.allocations[node] = (here, _digest(here))
         return known[1]
+
+
+def _plain(service: Service, known: _Told | None) -> Service:
+    """Return a service as it is told; the one that is known already, if it is the same."""
+    plain = service.plain
+    return known.service if known and known.service == plain else plain
 
 
 def _still_here(known: Fingerprints, snapshot: Snapshot) -> Fingerprints:

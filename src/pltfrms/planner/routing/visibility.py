@@ -77,7 +77,7 @@ def present_statuses(snapshot: Snapshot) -> dict[str, MachineStatus]:
 def _visibility(
     prefix: Prefix, wanted: Iterable[Announcement], statuses: Mapping[str, MachineStatus]
 ) -> Visibility:
-    heard = [(each, _is_heard(each, statuses.get(each.edge))) for each in wanted]
+    heard = [(each, is_heard(each, statuses.get(each.edge))) for each in wanted]
     return Visibility(
         prefix=prefix,
         sessions=sum(known is True for _, known in heard),
@@ -88,8 +88,8 @@ def _visibility(
     )
 
 
-def _is_heard(each: Announcement, status: MachineStatus | None) -> bool | None:
-    """Return whether a peer is told of an aggregate; None: not known."""
+def is_heard(each: Announcement, status: MachineStatus | None) -> bool | None:
+    """Return whether a peer is told of an aggregate, by what its edge says; None: not known."""
     if not each.visible:
         return False
     if status is None:

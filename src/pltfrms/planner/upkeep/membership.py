@@ -15,7 +15,9 @@ from pltfrms.model.messages.store import StoreLook, StoreMember
 from pltfrms.planner.upkeep.upkeep import BEHIND_MAX, Past, Task, Work
 
 LEARNER_SECONDS: Final = 300.0
-"""A learner that is not well for so long is taken out: it asks again when it comes back."""
+"""A learner that comes no further for so long is taken out: it asks again when it is back."""
+FILLING_BYTES_PER_SECOND: Final = 1_000_000
+"""Slower than that nobody needs to be sent all there is, which happens before it answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ def next_change(look: StoreLook, seats: Seats, past: Past, now: float) -> Task |
     if why_unchangeable(look) or not seats.wanted:
         return None
     return (
-        _remove_dead(look, seats, past)
+        _remove_dead(look, seats, past, now)
         or _remove_lost(look, seats)
         or _of_learners(look, seats, past, now)
         or _add(look, seats)
@@ -76,6 +78,8 @@ def why_unchangeable(look: StoreLook) -> str:
     """Return why no member may come or go now; empty: one may."""
     if not look.revision:
         return "no member answers"
+    if look.strangers:
+        return f"members of another store answer at {', '.join(look.strangers)}"
     if look.full:
         return "the store is full"
     if [member.learner for member in look.members if member.leader] != [False]:
@@ -85,7 +89,12 @@ def why_unchangeable(look: StoreLook) -> str:
     return ""
 
 
-def _remove_dead(look: StoreLook, seats: Seats, past: Past) -> Task | None:
+def _remove_dead(look: StoreLook, seats: Seats, past: Past, now: float) -> Task | None:
+    """Remove who is gone and not wanted; it may yet come back while others are being filled."""
+    unwanted = seats.unwanted(look)
+    coming = [m for m in look.members if m.learner and m not in unwanted]
+    if any(_is_coming(look, member, past, now) for member in coming):
+        return None
     for member in seats.unwanted(look):
         if member.name in past.long_troubled and _goes_on_without(look, member):
             why = "it is no controller of the platform any more, and does not answer"
@@ -105,21 +114,45 @@ def _remove_lost(look: StoreLook, seats: Seats) -> Task | None:
 
 def _of_learners(look: StoreLook, seats: Seats, past: Past, now: float) -> Task | None:
     unwanted = seats.unwanted(look)
-    index = max(member.index for member in look.members if member.leader)
     for member in look.members:
         name = seats.name_of(member)
         if not member.learner:
             continue
         if member in unwanted:
             return _remove(member, "it is no controller of the platform any more")
-        if now - past.ill_since.get(member.number, now) >= LEARNER_SECONDS:
-            why = f"it was to be added, and is not well for {LEARNER_SECONDS / 60:.0f} min"
-            return _remove(member, why, name)
-        if member.started and not member.trouble and index - member.index <= BEHIND_MAX:
+        if _has_caught_up(look, member):
             return Task(
                 work=Work.PROMOTE, member=name, number=member.number, why="it has caught up"
             )
+        still = _still_seconds(member, past, now)
+        if still >= _patience_seconds(look, member):
+            why = f"it was to be added, and has come no further for {still / 60:.0f} min"
+            return _remove(member, why, name)
     return None
+
+
+def _has_caught_up(look: StoreLook, learner: StoreMember) -> bool:
+    index = max(member.index for member in look.members if member.leader)
+    return learner.started and not learner.trouble and index - learner.index <= BEHIND_MAX
+
+
+def _is_coming(look: StoreLook, learner: StoreMember, past: Past, now: float) -> bool:
+    """Whether a learner is still behind, and is waited for."""
+    still = _still_seconds(learner, past, now)
+    return not _has_caught_up(look, learner) and still < _patience_seconds(look, learner)
+
+
+def _still_seconds(learner: StoreMember, past: Past, now: float) -> float:
+    last = past.learned.get(learner.number)
+    return now - last.at if last else 0.0
+
+
+def _patience_seconds(look: StoreLook, learner: StoreMember) -> float:
+    """Return how long it may come no further: before its first answer it is sent everything."""
+    if learner.started:
+        return LEARNER_SECONDS
+    size = max(member.file_bytes for member in look.members)
+    return LEARNER_SECONDS + size / FILLING_BYTES_PER_SECOND
 
 
 def _add(look: StoreLook, seats: Seats) -> Task | None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from pltfrms.model.messages.store import StoreMember
+from pltfrms.model.messages.store import MemberData, StoreMember, StoreMembers
 
 
 class Start(StrEnum):
@@ -33,7 +33,9 @@ class StartDecision:
     lost: str = ""
     """The number of the member whose data is lost."""
     obsolete: bool = False
-    """What is on disk is of a member that was removed: put it aside first."""
+    """What is on disk is not of this machine's member, or of none: put it aside first."""
+    members: tuple[StoreMember, ...] = ()
+    """Whom it joins, with itself."""
 
 
 _NOBODY: Final = (
@@ -42,37 +44,54 @@ _NOBODY: Final = (
     " makes the store"
 )
 
+_STRANGERS: Final = (
+    "its data is here; who answers is of another store, and is not believed. If that one is "
+    "the platform's, move this data away; else stop the etcd there"
+)
+
 
 def decide_start(
-    peer: str, listed: Sequence[StoreMember] | None, *, has_data: bool, may_begin: bool
+    peer: str, heard: Sequence[StoreMembers], *, data: MemberData | None, may_begin: bool
 ) -> StartDecision:
     """Return how the member begins that others reach at `peer`.
 
-    `listed` are the members, as one says that has just read what all agree on; None: nobody
-    did. `may_begin`: this machine was told to make the store, and has not tried yet.
+    `heard`: who the members are, of each store that answers; empty: nobody does. `data`: whose
+    data is here; None: there is none. `may_begin`: this machine was told to make the store, and
+    has not tried yet.
     """
-    if listed is not None:
-        return _among(listed, peer, has_data=has_data, may_begin=may_begin)
-    if has_data:
-        return StartDecision(start=Start.DATA, why="its data is here")
+    known = data.store if data else ""
+    believed = [each for each in heard if known in ("", each.store)]
+    if len(believed) > 1:
+        why = "members of several stores answer: stop the etcd of all that are not of this one"
+        return StartDecision(start=Start.DATA if data else Start.WAIT, why=why)
+    if believed:
+        return _among(believed[0].members, peer, data, may_begin=may_begin)
+    if data:
+        return StartDecision(start=Start.DATA, why=_STRANGERS if heard else "its data is here")
     if may_begin:
         return StartDecision(start=Start.NEW, why="the store is made")
     return StartDecision(start=Start.WAIT, why=_NOBODY)
 
 
 def _among(
-    listed: Sequence[StoreMember], peer: str, *, has_data: bool, may_begin: bool
+    listed: Sequence[StoreMember], peer: str, data: MemberData | None, *, may_begin: bool
 ) -> StartDecision:
     host = urlsplit(peer).hostname
     me = next((each for each in listed if urlsplit(each.peer).hostname == host), None)
+    there = data is not None
     if me is None:
         why = "it waits to be added, which is done when the platform has it as a controller"
-        return StartDecision(start=Start.ASK, why=why, obsolete=has_data)
-    if me.learner and not me.started:
-        return StartDecision(start=Start.JOIN, why="it was added", obsolete=has_data)
-    if has_data:
+        return StartDecision(start=Start.ASK, why=why, obsolete=there)
+    if data and data.number == me.number:  # also if it has ended before it said its name
         return StartDecision(start=Start.DATA, why="its data is here")
-    if not me.started and may_begin:
+    if me.learner and not me.started:
+        members = tuple(listed)
+        return StartDecision(
+            start=Start.JOIN, why="it was added", obsolete=there, members=members
+        )
+    if data and not data.number:
+        return StartDecision(start=Start.DATA, why="its data is here")
+    if not me.started and may_begin and not there:
         return StartDecision(start=Start.NEW, why="the store is made")
     why = "its data is lost: it waits to be removed and added anew"
-    return StartDecision(start=Start.ASK, why=why, lost=me.number)
+    return StartDecision(start=Start.ASK, why=why, lost=me.number, obsolete=there)

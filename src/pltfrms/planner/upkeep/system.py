@@ -31,6 +31,8 @@ STORE_BYTES: Final = 4 << 30
 STATE_BYTES: Final = 512 << 20
 _ASKED: Final = 4
 """Of a fabric, so many are asked whether they answer."""
+_IN_PACKETS: Final = (4, 41)
+"""IPv4 and IPv6 in IPv6 (RFC 2473), as the director sends them."""
 _LIMITS: Final = ("cpu", "memory", "pids")
 
 
@@ -54,6 +56,7 @@ def system_findings(
             _firewall(platform, me, seen),
             _sysctls(seen, sysctls),
             _silence(seen),
+            _swallowed(seen),
         )
     )
 
@@ -87,6 +90,11 @@ def ways(platform: Platform, machine: str) -> tuple[LocalWay, ...]:
             for link in links
         ),
     )
+
+
+def needed_protocols(platform: Platform) -> tuple[int, ...]:
+    """Return the protocols of IPv6 in which machines hand on the packets of clients."""
+    return _IN_PACKETS if platform.director else ()
 
 
 def needed_modules(platform: Platform, me: Machine) -> tuple[str, ...]:
@@ -235,6 +243,17 @@ def _silence(seen: SeenSystem) -> Iterator[MachineFinding]:
             grade=PortGrade.DOUBTFUL,
             what="nobody answers at its link-local IPv6 address",
             hint=hint,
+        )
+
+
+def _swallowed(seen: SeenSystem) -> Iterator[MachineFinding]:
+    for port, machine, protocol in seen.swallowed:
+        yield MachineFinding(
+            port=port,
+            use=f"way to {machine}",
+            grade=PortGrade.DOUBTFUL,
+            what=f"it answers, but not to IP protocol {protocol}, in which clients' packets go",
+            hint="a switch, firewall or host of virtual machines drops it: let 4 and 41 pass",
         )
 
 

@@ -132,6 +132,11 @@ def _problems(
                 f"{alarm.member} says {alarm.what}: its data may be wrong; stop its etcd, "
                 "remove its data and have it join anew"
             )
+    if look.strangers:
+        yield (
+            f"members of another store answer at {', '.join(look.strangers)}: no member comes "
+            "or goes until that is over; stop the etcd of what is not the platform's store"
+        )
     gone = gone_sentence(look, past)
     if gone:
         yield gone

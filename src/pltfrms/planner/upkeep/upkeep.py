@@ -81,7 +81,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Which revision the store had when."""
+    """Which revision the store had when, or how far in the log a learner was."""
 
     at: float
     revision: int
@@ -107,8 +107,8 @@ class Past:
     """Who was not well at the last look."""
     long_troubled: frozenset[str] = frozenset()
     """Who was not well at the look before, either: more than an election."""
-    ill_since: Mapping[str, float] = field(default_factory=dict)
-    """Since when a member is not well, by its number."""
+    learned: Mapping[str, Mark] = field(default_factory=dict)
+    """By the number of a learner: how far it has come, and since when it is no further."""
     unmovable: bool = False
     """The leader was asked to let another one lead, and did not."""
 
@@ -125,15 +125,21 @@ class Past:
         return replace(
             self,
             troubled=troubled,
-            ill_since={
-                member.number: self.ill_since.get(member.number, now)
+            learned={
+                member.number: self._learned(member, now)
                 for member in look.members
-                if member.trouble and member.number
+                if member.learner
             },
             long_troubled=troubled & self.troubled,
             marks=marks[max(len(old) - 1, 0) :],
             full_since=since if look.full else None,
         )
+
+    def _learned(self, learner: StoreMember, now: float) -> Mark:
+        last = self.learned.get(learner.number)
+        if last and learner.index <= last.revision:
+            return last
+        return Mark(at=now, revision=learner.index)
 
     def done(self, task: Task, now: float, *, well: bool = True) -> "Past":
         """Return it with a task that was done, or tried."""

@@ -16,6 +16,7 @@ from pltfrms.model.network.numbering import Numbering, numbering_of
 from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
+    Admission,
     Aggregate,
     AnnouncePolicy,
     Datacenter,
@@ -24,6 +25,7 @@ from pltfrms.model.network.topology import (
     Machine,
     NodePrefixes,
     Operator,
+    OperatorRole,
     Platform,
     Role,
     Timers,
@@ -41,6 +43,7 @@ from pltfrms.specfile.shapes.platform import (
     MachineShape,
     NodeShape,
     NumberingShape,
+    OperatorShape,
     PlatformShape,
     ServerShape,
     TimersShape,
@@ -91,6 +94,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
             table_floor4=shape.guards.table_floor.ipv4,
             table_floor6=shape.guards.table_floor.ipv6,
             headroom_percent=shape.guards.headroom_percent,
+            n1_admission=Admission(shape.guards.n1_admission),
             node_prefixes=NodePrefixes(shape.guards.node_prefixes),
             two_people=tuple(TwoPeople(word) for word in shape.guards.two_people),
         ),
@@ -102,10 +106,15 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
     return replace(platform, origin_validation=validation), notes
 
 
-def _operators(said: Mapping[str, list[str]]) -> tuple[Operator, ...]:
+def _operators(said: Mapping[str, OperatorShape]) -> tuple[Operator, ...]:
     return tuple(
-        Operator(name=name, keys=tuple(" ".join(key.split()[:2]) for key in keys))
-        for name, keys in said.items()
+        Operator(
+            name=name,
+            keys=tuple(" ".join(key.split()[:2]) for key in entry.keys),
+            role=OperatorRole(entry.role) if entry.role else None,
+            services=tuple(entry.services),
+        )
+        for name, entry in said.items()
     )
 
 

@@ -2,10 +2,22 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.services.service import (
+    Probe,
+    ProbeKind,
+    RolloutSpec,
+    Run,
+    ServiceSpec,
+    Stage,
+)
 from pltfrms.specfile.building.egress import build_egress
 from pltfrms.specfile.findings import Finding, nearest
-from pltfrms.specfile.shapes.service import ProbeShape, ReplicasShape, ServiceShape
+from pltfrms.specfile.shapes.service import (
+    ProbeShape,
+    ReplicasShape,
+    RolloutShape,
+    ServiceShape,
+)
 
 
 def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
@@ -36,8 +48,20 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         egress=egress,
         aggregates=tuple(shape.aggregate),
         addresses=tuple(shape.addresses),
+        rollout=_rollout(shape.rollout) if shape.rollout is not None else None,
     )
     return spec, findings
+
+
+def _rollout(shape: RolloutShape) -> RolloutSpec:
+    return RolloutSpec(
+        stages=tuple(
+            Stage(datacenters=tuple(each.datacenters), replicas=each.replicas or 0)
+            for each in shape.stages
+        ),
+        bake_ms=shape.bake,
+        parallel=shape.parallel,
+    )
 
 
 def _counts(shape: ReplicasShape) -> dict[str, int]:

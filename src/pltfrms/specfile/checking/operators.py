@@ -1,10 +1,11 @@
 """What makes no sense in the operators of a platform, and in what needs two of them."""
 
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 
-from pltfrms.model.network.topology import Platform
-from pltfrms.specfile.findings import Finding, check_name
+from pltfrms.model.network.topology import Operator, OperatorRole, Platform
+from pltfrms.specfile.findings import Finding, Where, check_name
 
 KINDS = (
     "ssh-ed25519",
@@ -18,6 +19,7 @@ KINDS = (
 """Public keys that OpenSSH signs with; DSA is not among them."""
 _SHORTEST_BYTES = 32
 _PEOPLE = 2
+_PATTERN = re.compile(r"[a-z][a-z0-9-]*\*?|\*")
 
 
 def check_operators(platform: Platform) -> Iterator[Finding]:
@@ -28,13 +30,24 @@ def check_operators(platform: Platform) -> Iterator[Finding]:
         yield from check_name(here, operator.name)
         if not operator.keys:
             yield Finding(here, "has no key", "add a line of a .pub file", absent="")
+        yield from _check_role(here, operator)
         for index, key in enumerate(operator.keys):
-            where = (*here, index)
+            where = (*here, "keys", index)
             yield from _check_key(where, key)
             if key in owners:
                 what = f"is the key of {owners[key]} already"
                 yield Finding(where, what, "two people have two keys")
             owners.setdefault(key, operator.name)
+    yield from _check_rules(platform)
+
+
+def _check_rules(platform: Platform) -> Iterator[Finding]:
+    """Yield what is wrong with who may do what, alone and with another one."""
+    some = [operator for operator in platform.operators if operator.role]
+    if some and not any(each.role is OperatorRole.ADMIN for each in some):
+        what = "none has the role admin: nobody could change the platform"
+        where = ("operators", some[0].name, "role")
+        yield Finding(where, what, "give one operator the role admin")
     rules = platform.guards.two_people
     for index, rule in enumerate(rules):
         if rule in rules[:index]:
@@ -43,6 +56,20 @@ def check_operators(platform: Platform) -> Iterator[Finding]:
         what = f"needs two operators, and there are {len(platform.operators)}"
         hint = "add them under operators; better three, as keys get lost"
         yield Finding(("guards", "two_people"), what, hint, absent=("operators",))
+
+
+def _check_role(here: Where, operator: Operator) -> Iterator[Finding]:
+    deploys = operator.role is OperatorRole.DEPLOYER
+    if deploys and not operator.services:
+        hint = "name them, or beginnings of their names: [web, shop-*]"
+        yield Finding(here, "deploys no service", hint, absent=(*here, "services"))
+    if operator.services and not deploys:
+        what = "is for the role deployer alone"
+        yield Finding((*here, "services"), what, "leave it out")
+    for index, pattern in enumerate(operator.services):
+        if _PATTERN.fullmatch(pattern) is None:
+            hint = "write the name of a service, or the beginning of names: shop-*"
+            yield Finding((*here, "services", index), f"{pattern!r} names no service", hint)
 
 
 def _check_key(where: tuple[str | int, ...], key: str) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
 from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas
+from pltfrms.specfile.checking.rollout import check_rollout, check_rollout_here
 from pltfrms.specfile.checking.variables import check_variables
 from pltfrms.specfile.findings import (
     Finding,
@@ -59,6 +60,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from check_egress(spec)
     yield from _check_probe(spec.probe)
     yield from _check_said(spec)
+    yield from check_rollout(spec)
 
 
 def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
@@ -102,6 +104,7 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
     yield from check_variables(spec, platform)
     yield from check_fit(spec, platform)
     yield from check_homes(spec, platform)
+    yield from check_rollout_here(spec, platform)
 
 
 # ---- run -----------------------------------------------------------------------------------

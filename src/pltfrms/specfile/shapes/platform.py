@@ -6,9 +6,11 @@ from pydantic import BeforeValidator, Field
 
 from pltfrms.model.network.links import Link, LinkKind
 from pltfrms.model.network.topology import (
+    Admission,
     AnnouncePolicy,
     Guards,
     NodePrefixes,
+    OperatorRole,
     Role,
     Timers,
     TwoPeople,
@@ -286,12 +288,37 @@ class GuardsShape(Shape):
     way back an edge withdraws."""
     headroom_percent: int = _GUARDS.headroom_percent
     """A change may load what is left at most to this share of its capacity, 1..100."""
+    n1_admission: Annotated[str, *one_of(*Admission)] = _GUARDS.n1_admission.value
+    """What is done with a change after which replicas find no place if any one node is lost, or
+    a service is answered nowhere if any one datacenter is lost: off, warn or refuse."""
     node_prefixes: Annotated[str, *one_of(*NodePrefixes)] = _GUARDS.node_prefixes.value
     """What edges accept from a node: any (every service) or placed (the services that have an
     allocation on it)."""
     two_people: list[Annotated[str, *one_of(*TwoPeople)]] = Field(default_factory=list)
     """What needs a second operator's approval: platform, drains, blackholes, overrides (of the
     guards above). Needs at least two operators."""
+
+
+class OperatorShape(Shape):
+    """Somebody who logs in, signs changes, and approves those of others."""
+
+    keys: list[str]
+    """Public keys as OpenSSH writes them: lines of .pub files."""
+    role: Annotated[str, *one_of(*OperatorRole)] | None = None
+    """viewer, deployer (of services), operator (all but the platform itself) or admin. As soon
+    as one operator has a role, who writes must have logged in, and who has none is a viewer."""
+    services: list[str] = Field(default_factory=list)
+    """What a deployer may apply and delete: names of services, or their beginnings before *."""
+
+
+def _as_operator(value: object) -> object:
+    return {"keys": value} if isinstance(value, list) else value
+
+
+OperatorEntry = Annotated[
+    OperatorShape,
+    BeforeValidator(_as_operator, json_schema_input_type=list[str] | OperatorShape),
+]
 
 
 class NumberingShape(SparseShape):
@@ -338,9 +365,9 @@ class PlatformShape(Shape):
     """RPKI origin validation; without caches there is none."""
     guards: GuardsShape = Field(default_factory=GuardsShape)
     """Limits of every change: beyond them it needs the operator to name the guard."""
-    operators: dict[str, list[str]] = Field(default_factory=dict)
-    """Who may sign and approve what needs two people: name, and public keys as OpenSSH writes
-    them."""
+    operators: dict[str, OperatorEntry] = Field(default_factory=dict)
+    """Who may log in, and sign and approve what needs two people: name, and public keys as
+    OpenSSH writes them, or a mapping with a role, too."""
     director: bool = True
     """True: the director spreads the load where the kernel can run it. False: kernel ECMP does
     everywhere."""

@@ -4,7 +4,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from pltfrms.model.services.service import EgressMode, Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.services.service import (
+    EgressMode,
+    Probe,
+    ProbeKind,
+    RolloutSpec,
+    Run,
+    ServiceSpec,
+)
 from pltfrms.specfile.shapes.shapes import Shape
 from pltfrms.specfile.shapes.units import (
     AddressText,
@@ -18,6 +25,7 @@ from pltfrms.specfile.shapes.units import (
 
 _RUN = Run(process=())
 _PROBE = Probe(kind=ProbeKind.TCP)
+_ROLLOUT = RolloutSpec()
 _SERVICE = ServiceSpec(name="", run=_RUN, probe=_PROBE, per_datacenter=1)
 _MIB = 1024 * 1024
 
@@ -113,6 +121,41 @@ EgressEntry = Annotated[
 ]
 
 
+class StageShape(Shape):
+    """A part of the replicas that gets a new version before the next part does."""
+
+    datacenters: list[str]
+    """Where they are."""
+    replicas: Annotated[int, Field(ge=1)] | None = None
+    """Only the first so many of each of these datacenters. By default all."""
+
+
+def _as_stage(value: object) -> object:
+    if isinstance(value, str):
+        return {"datacenters": [value]}
+    return {"datacenters": value} if isinstance(value, list) else value
+
+
+StageEntry = Annotated[
+    StageShape,
+    BeforeValidator(_as_stage, json_schema_input_type=str | list[str] | StageShape),
+]
+
+
+class RolloutShape(Shape):
+    """How a new version comes to the replicas."""
+
+    stages: list[StageEntry] = some()
+    """One after the other: a datacenter, a list of them, or {datacenters: [fra], replicas: 1}.
+    By default one replica, the rest of its datacenter, then the other datacenters one by one.
+    What no stage names comes with the last one."""
+    bake: Milliseconds = default(_ROLLOUT.bake_ms, f"{_ROLLOUT.bake_ms // 1000}s")
+    """How long a complete stage must stay ready before the next one begins, 0s to 24h. If it
+    does not, the service goes back to the version before."""
+    parallel: int = _ROLLOUT.parallel
+    """Replicas of a datacenter that are replaced at once, each by a new one first."""
+
+
 def _port(value: object) -> object:
     if isinstance(value, int):
         raise wrong(f"{value} has no protocol", f"write {value}/tcp or {value}/udp")
@@ -155,6 +198,8 @@ class ServiceShape(Shape):
     1h; it goes as soon as there are none."""
     probe: ProbeShape
     """How an instance is asked whether it can serve."""
+    rollout: RolloutShape | None = None
+    """How a new version comes to the replicas, if not as usual."""
 
     stand_ins: ClassVar[dict[str, Any]] = {
         "service": "unknown",

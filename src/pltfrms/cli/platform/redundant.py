@@ -1,0 +1,73 @@
+"""`redundancy`: whether one more failure is survived, and if not, which and why."""
+
+import click
+
+from pltfrms.cli.shared.connect import connect
+from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import bad, good, paint, write_json, write_line, write_table
+from pltfrms.errors import UnavailableError
+from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
+
+_NAMED = 3
+_BESIDE = ("datacenter/", "backbone")
+"""Whose weaknesses others make up for: clients are still answered."""
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+@pass_settings
+def redundancy(settings: Settings, *, as_json: bool) -> None:
+    """Say whether one more failure is survived.
+
+    One failure is that of an instance, a node, an edge, a fabric, a link, a datacenter or a
+    controller, alone. A service survives it if clients of each of its prefixes are still
+    answered, from wherever; an aggregate if it is still announced; the store if a majority of
+    controllers is left. What a datacenter would no longer answer itself, and what would part
+    the backbone, is said, too, but is no reason to call the platform weak.
+
+    Example: pltfrms redundancy
+    """
+    found = connect(settings).snapshot().redundancy
+    if found is None:
+        raise UnavailableError("this controller does not say: it is older, or too busy")
+    if as_json:
+        write_json(found)
+        return
+    write_line(redundancy_line(found))
+    rows = [
+        (each.about, loss_words(each), _survival(each.survival), each.why)
+        for each in found.weaknesses
+    ]
+    if rows:
+        click.echo()
+        write_table(("of", "loss", "verdict", "why"), rows)
+
+
+def redundancy_line(found: Redundancy) -> str:
+    """Return the verdict in one sentence."""
+    if found.survival is Survival.SURVIVED:
+        return good("one more failure is survived")
+    worst = [
+        each
+        for each in found.weaknesses
+        if each.survival is found.survival and not each.about.startswith(_BESIDE)
+    ]
+    words = "; ".join(f"{each.about} {loss_words(each)}" for each in worst[:_NAMED])
+    more = f"; and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
+    if found.survival is Survival.NOT_KNOWN:
+        return paint(
+            f"it is not known whether one more failure is survived: {words}{more}", "yellow"
+        )
+    return bad(f"one more failure is not survived: {words}{more}")
+
+
+def loss_words(weakness: Weakness) -> str:
+    """Return what is lost, in words."""
+    if weakness.loss is Loss.NOTHING:
+        return "as it is now"
+    what = f" {weakness.what}" if weakness.what else ""
+    return f"without {'' if what else 'any '}{weakness.loss}{what}"
+
+
+def _survival(survival: Survival) -> str:
+    return bad(survival) if survival is Survival.NOT_SURVIVED else paint(survival, "yellow")

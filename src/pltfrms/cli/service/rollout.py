@@ -1,0 +1,210 @@
+"""`rollout`: watch how a new version comes to the replicas, hold it, end it, undo it."""
+
+import sys
+import time
+from dataclasses import dataclass
+
+import click
+
+from pltfrms.cli.platform.rollouts import require_stayed
+from pltfrms.cli.service.apply import show_preview
+from pltfrms.cli.shared.complete import complete_services
+from pltfrms.cli.shared.connect import connect, look
+from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
+from pltfrms.cli.shared.output import good, timed_progress, write_json, write_line, write_table
+from pltfrms.cli.shared.routing import WHY, asking_user
+from pltfrms.model.messages.api import RolloutChange, RolloutVerb
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.service import Service
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+_NAME = click.argument("name", metavar="SERVICE", shell_complete=complete_services)
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRow:
+    """The last rollout of a service."""
+
+    service: str
+    state: str
+    """`none` if there was none; `paused` while an operator holds it."""
+    from_version: int
+    version: int
+    words: str
+    """How far it is, what it waits for, or why it went back."""
+
+
+@click.group(cls=LazyGroup)
+def rollout() -> None:
+    """Watch, pause, end and undo rollouts.
+
+    A new version comes to one replica first, then to the rest of its datacenter, then to the
+    other datacenters one by one. After each of these stages it has to stay ready for a while;
+    if it does not, the service goes back to the version before.
+
+    Example: pltfrms rollout status web --follow
+    """
+
+
+@rollout.command("list")
+@_JSON
+@pass_settings
+def list_rollouts(settings: Settings, *, as_json: bool) -> None:
+    """List the last rollout of each service.
+
+    Example: pltfrms rollout list
+    """
+    snapshot = look(settings, as_json=as_json)
+    rows = tuple(_row(snapshot, each) for _, each in sorted(snapshot.services.items()))
+    if as_json:
+        write_json(rows, tuple[RolloutRow, ...])
+        return
+    write_table(("service", "state", "rollout"), [(r.service, r.state, r.words) for r in rows])
+
+
+@rollout.command("status")
+@_NAME
+@click.option("--follow", is_flag=True, help="Go on until it is over.")
+@_JSON
+@pass_settings
+def show_rollout(settings: Settings, name: str, *, follow: bool, as_json: bool) -> None:
+    """Show how far the rollout of a service is.
+
+    With --follow, exit code 6 means that the service went back to the version before.
+
+    Example: pltfrms rollout status web --follow
+    """
+    client = connect(settings)
+    say, said = timed_progress(), ""
+    while True:
+        snapshot = client.snapshot().last_known
+        service = snapshot.service(name)
+        row = _row(snapshot, service)
+        if not follow or service.rolling is None:
+            break
+        if row.words != said:
+            said = row.words
+            say(said)
+        time.sleep(_POLL_SECONDS)
+    if as_json:
+        write_json(row)
+    else:
+        write_line(f"{name}: {row.words or 'no rollout'}")
+    if follow:
+        require_stayed(service)
+
+
+@rollout.command("pause")
+@_NAME
+@WHY
+@_JSON
+@pass_settings
+def pause(settings: Settings, name: str, *, why: str, as_json: bool) -> None:
+    """Hold a rollout where it is: it goes neither on nor back.
+
+    Example: pltfrms rollout pause web --why "looking at its log"
+    """
+    _change(settings, RolloutVerb.PAUSE, name, why, as_json=as_json)
+
+
+@rollout.command("resume")
+@_NAME
+@WHY
+@_JSON
+@pass_settings
+def resume(settings: Settings, name: str, *, why: str, as_json: bool) -> None:
+    """Let a rollout go on that was paused; its stage bakes anew.
+
+    Example: pltfrms rollout resume web
+    """
+    _change(settings, RolloutVerb.RESUME, name, why, as_json=as_json)
+
+
+@rollout.command("promote")
+@_NAME
+@_YES
+@WHY
+@_JSON
+@pass_settings
+def promote(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -> None:
+    """Begin the next stage of a rollout now.
+
+    Example: pltfrms rollout promote web --yes
+    """
+    _ask("Begin the next stage now?", yes=yes)
+    _change(settings, RolloutVerb.PROMOTE, name, why, as_json=as_json)
+
+
+@rollout.command("abort")
+@_NAME
+@_YES
+@WHY
+@_JSON
+@pass_settings
+def abort(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -> None:
+    """End a rollout: the service goes back to the version before.
+
+    Example: pltfrms rollout abort web --yes
+    """
+    _ask(f"Have {name} go back to the version before?", yes=yes)
+    _change(settings, RolloutVerb.ABORT, name, why, as_json=as_json)
+
+
+@rollout.command("undo")
+@_NAME
+@_YES
+@WHY
+@_JSON
+@pass_settings
+def undo(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -> None:
+    """Go back to the version before, also after a rollout.
+
+    What is under way is aborted. After that, the last version that did not fail is applied
+    again, and rolled out by stages.
+
+    Example: pltfrms rollout undo web --yes
+    """
+    _ask(f"Have {name} go back to the version before?", yes=yes)
+    _change(settings, RolloutVerb.UNDO, name, why, as_json=as_json)
+
+
+def _ask(question: str, *, yes: bool) -> None:
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: say --yes to do it without asking")
+    if not yes:
+        click.confirm(question, abort=True)
+
+
+def _change(
+    settings: Settings, verb: RolloutVerb, name: str, why: str, *, as_json: bool
+) -> None:
+    change = RolloutChange(verb=verb, service=name, by=asking_user(), why=why)
+    preview = connect(settings).change_rollout(change)
+    if as_json:
+        write_json(preview)
+        return
+    show_preview(preview)
+    click.echo(good(f"done, revision {preview.revision}"))
+
+
+def _row(snapshot: Snapshot, service: Service) -> RolloutRow:
+    from pltfrms.planner.placement.rollout_words import rollout_words  # noqa: PLC0415 - not for help
+
+    last = service.rollout
+    if last is None:
+        return RolloutRow(
+            service=service.name,
+            state="none",
+            from_version=service.version,
+            version=service.version,
+            words="",
+        )
+    return RolloutRow(
+        service=service.name,
+        state="paused" if last.paused else last.state.value,
+        from_version=last.from_version,
+        version=last.version,
+        words=rollout_words(snapshot, service),
+    )

@@ -1,0 +1,88 @@
+"""From one state of a rollout to the next. Pure."""
+
+from dataclasses import replace
+from typing import Final
+
+from pltfrms.model.services.service import (
+    FailedVersion,
+    RolloutSpec,
+    RolloutState,
+    Service,
+)
+
+FAILED_KEPT: Final = 10
+"""Failed versions that are remembered of a service."""
+USUAL: Final = RolloutSpec()
+
+
+def bake_ms(service: Service) -> int:
+    """Return how long a complete stage has to stay ready."""
+    return (service.spec.rollout or USUAL).bake_ms
+
+
+def parallel(service: Service) -> int:
+    """Return how many replicas of a datacenter are replaced at once."""
+    return (service.spec.rollout or USUAL).parallel
+
+
+def baked_at_ms(service: Service) -> int | None:
+    """Return the Unix time at which the bake of a stage is over; None: none bakes."""
+    rollout = service.rolling
+    if rollout is None or rollout.paused or rollout.state is not RolloutState.BAKING:
+        return None
+    return rollout.since_ms + bake_ms(service)
+
+
+def in_state(service: Service, state: RolloutState) -> Service:
+    """Return a service whose rollout is in another state of the same stage."""
+    rollout = service.rollout
+    return replace(service, rollout=replace(rollout, state=state)) if rollout else service
+
+
+def stage_begun(service: Service) -> Service:
+    """Return a service whose rollout has gone on to its next stage, or is done."""
+    rollout = service.rollout
+    if rollout is None:
+        return service
+    if rollout.stage >= len(rollout.stages) - 1:
+        rollout = replace(rollout, state=RolloutState.DONE, before=None)
+    else:
+        rollout = replace(rollout, state=RolloutState.ROLLING, stage=rollout.stage + 1)
+    return replace(service, rollout=rollout)
+
+
+def gone_back(service: Service, state: RolloutState, cause: str, now_ms: int) -> Service:
+    """Return a service in the version that its rollout came from.
+
+    A version that failed is remembered; its number is given to no other.
+    """
+    rollout, before = service.rollout, service.before
+    if rollout is None or before is None:
+        return service
+    over = replace(
+        rollout, state=state, before=None, paused=False, cause=cause, since_ms=now_ms
+    )
+    failed = FailedVersion(
+        version=service.version, digest=rollout.digest, cause=cause, at_ms=now_ms
+    )
+    more = (failed,) if state is RolloutState.FAILED else ()
+    return replace(
+        before,
+        rollout=over,
+        last_version=max(service.version, service.last_version),
+        failed=(*service.failed, *more)[-FAILED_KEPT:],
+    )
+
+
+def stamped(service: Service, now_ms: int, cause: str) -> Service:
+    """Return what a turn makes of a service, with the moment and the cause that it lacks."""
+    rollout = service.rollout
+    if rollout is None:
+        return service
+    failed = rollout.state is RolloutState.FAILED
+    last = replace(service.failed[-1], cause=cause, at_ms=now_ms) if failed else None
+    return replace(
+        service,
+        rollout=replace(rollout, since_ms=now_ms, cause=cause),
+        failed=(*service.failed[:-1], last) if last else service.failed,
+    )

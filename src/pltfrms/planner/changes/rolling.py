@@ -1,0 +1,89 @@
+"""How a rollout begins. Pure."""
+
+from dataclasses import fields, replace
+from hashlib import blake2b
+from typing import Final
+
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import (
+    FailedVersion,
+    Rollout,
+    Service,
+    ServiceSpec,
+    Stage,
+)
+
+_TEXT_MAX: Final = 200_000
+"""Characters of files, command and environment that are kept for the way back."""
+
+
+def digest_of(spec: ServiceSpec) -> str:
+    """Return a fingerprint of what a version runs, and how it is probed."""
+    return blake2b(repr((spec.run, spec.probe)).encode(), digest_size=12).hexdigest()
+
+
+def failed_before(service: Service | None, spec: ServiceSpec) -> FailedVersion | None:
+    """Return the last version of a service that failed and ran the same as a spec."""
+    digest = digest_of(spec)
+    failed = service.failed if service else ()
+    return next((each for each in reversed(failed) if each.digest == digest), None)
+
+
+def begin(snapshot: Snapshot, before: Service, after: Service, by: str, why: str) -> Service:
+    """Return a service with a new version as it sets out, by stages if it can.
+
+    It goes back to the last version that was not under way itself. What is too large to be
+    kept twice, and what nothing runs of, follows without stages.
+    """
+    good = before.before or before
+    runs = any(each.service == after.name for each in snapshot.allocations.values())
+    stages = stages_of(snapshot.platform, after.spec)
+    if not runs or not stages or _size(good.spec) > _TEXT_MAX:
+        return replace(after, rollout=None)
+    rollout = Rollout(
+        version=after.version,
+        from_version=good.version,
+        digest=digest_of(after.spec),
+        stages=stages,
+        since_ms=snapshot.now_ms,
+        before=good.spec,
+        before_ms=good.changed_ms,
+        by=by,
+        why=why,
+    )
+    return replace(after, rollout=rollout)
+
+
+def changed_beside(service: Service, spec: ServiceSpec) -> Rollout | None:
+    """Return the rollout of a service whose spec changes beside what it rolls out.
+
+    What an operator changes meanwhile, such as a number of replicas, is not taken back with a
+    version.
+    """
+    rollout = service.rollout
+    if rollout is None or rollout.before is None:
+        return rollout
+    changed = {
+        each.name: getattr(spec, each.name)
+        for each in fields(ServiceSpec)
+        if getattr(spec, each.name) != getattr(service.spec, each.name)
+    }
+    return replace(rollout, before=replace(rollout.before, **changed)) if changed else rollout
+
+
+def stages_of(platform: Platform, spec: ServiceSpec) -> tuple[Stage, ...]:
+    """Return the stages of a spec, as it says them or by default."""
+    if spec.rollout and spec.rollout.stages:
+        return spec.rollout.stages
+    wanted = {name: count for name, count in replicas_of(platform, spec).items() if count}
+    sites = [Stage(datacenters=(name,)) for name in wanted]
+    canary = [Stage(datacenters=(name,), replicas=1) for name in tuple(wanted)[:1]]
+    return tuple(sites if 1 in tuple(wanted.values())[:1] else canary + sites)
+
+
+def _size(spec: ServiceSpec) -> int:
+    run = spec.run
+    pairs = (*run.files, *run.environment)
+    return sum(map(len, run.process)) + sum(len(name) + len(text) for name, text in pairs)

@@ -1,0 +1,1 @@
+"""What would be if something failed: the planner itself, on a snapshot in which it has."""

@@ -1,0 +1,52 @@
+"""Guard `n1_admission`: a change makes no new gap for when one thing is lost. Pure."""
+
+from collections.abc import Iterator
+
+from pltfrms.model.messages.guards import Guard, Verdict
+from pltfrms.model.network.topology import Admission
+from pltfrms.model.running.foresight import Gap
+from pltfrms.model.running.state import Snapshot
+from pltfrms.planner.foresight.n_minus_one import n_minus_one
+from pltfrms.planner.foresight.settling import settle
+
+
+def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
+    """Return whether a change touches what `judge_admission` looks at, and somebody asks."""
+    touched = (before.services, before.platform.machines) != (
+        after.services,
+        after.platform.machines,
+    )
+    return touched and after.platform.guards.n1_admission is not Admission.OFF
+
+
+def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
+    """Return at most one verdict for each service: what is missing then, and was not before."""
+    known = {(gap.lost, gap.about) for gap in n_minus_one(settle(before)[0])}
+    gaps: dict[str, list[Gap]] = {}
+    for gap in n_minus_one(settle(after)[0]):
+        if (gap.lost, gap.about) not in known:
+            gaps.setdefault(_service(gap), []).append(gap)
+    return tuple(
+        Verdict(
+            guard=Guard.N1_ADMISSION,
+            about=f"service/{name}",
+            sentence="; ".join(_sentences(found)),
+        )
+        for name, found in gaps.items()
+    )
+
+
+def _service(gap: Gap) -> str:
+    """Return the service of `service/web`, or of the replica `web.fra.1`."""
+    return gap.about.removeprefix("service/").partition(".")[0]
+
+
+def _sentences(gaps: list[Gap]) -> Iterator[str]:
+    nodes = [gap for gap in gaps if gap.lost.startswith("node/")]
+    if nodes:
+        first, others = nodes[0], len({gap.lost for gap in nodes}) - 1
+        more = f", nor do those of {others} other nodes" if others else ""
+        yield f"without {first.lost} {first.about} finds no place{more}: {first.why}"
+    for gap in gaps:
+        if gap not in nodes:
+            yield f"without {gap.lost} nobody answers: {gap.why}"

@@ -1,0 +1,94 @@
+"""The planner until it has nothing left to do. Pure."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pltfrms.model.running.plan import Note, Place, Plan, RolloutStep, Step, Stop
+from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, Snapshot
+from pltfrms.model.services.rollouts import baked_at_ms, stamped
+from pltfrms.planner.placement.numbers import numbers_left
+from pltfrms.planner.placement.plan import make_plan
+
+_ROUNDS: Final = 500
+"""A change that settles takes a few; what is left after so many is not foreseen."""
+
+
+def settle(snapshot: Snapshot) -> tuple[Snapshot, tuple[Step, ...], tuple[Note, ...]]:
+    """Return how it is when nothing is left to do, what was done, and what cannot be.
+
+    What is started becomes ready; all that runs already stays as it is. Stages of rollouts
+    bake in no time.
+    """
+    done: list[Step] = []
+    for _ in range(_ROUNDS):
+        plan = make_plan(snapshot)
+        after = advanced(snapshot, plan)
+        if after == snapshot:
+            return snapshot, tuple(done), plan.notes
+        done += plan.steps
+        snapshot = _obeyed(after, plan.steps)
+    return snapshot, tuple(done), make_plan(snapshot).notes
+
+
+def advanced(snapshot: Snapshot, plan: Plan) -> Snapshot:
+    """Return the snapshot after its plan is committed; without one, when a bake is over.
+
+    It is the same one if nothing is left to do, or to wait for.
+    """
+    if plan.rollouts:
+        return rolled(snapshot, plan.rollouts)
+    if plan.steps:
+        return executed(snapshot, plan.steps)
+    ends = [at for at in map(baked_at_ms, snapshot.services.values()) if at is not None]
+    return replace(snapshot, now_ms=max(snapshot.now_ms, *ends)) if ends else snapshot
+
+
+def rolled(snapshot: Snapshot, steps: Sequence[RolloutStep]) -> Snapshot:
+    """Return the snapshot after the steps of rollouts are committed."""
+    changed = {
+        step.service.name: stamped(step.service, snapshot.now_ms, step.culprit)
+        for step in steps
+    }
+    services = {**snapshot.services, **changed}
+    return replace(snapshot, services=services, revision=snapshot.revision + 1)
+
+
+def executed(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
+    """Return the snapshot after the steps are committed."""
+    allocations = dict(snapshot.allocations)
+    for step in steps:
+        if isinstance(step, Place):
+            allocations[step.allocation.id] = step.allocation
+        else:
+            del allocations[step.allocation.id]
+    numbers = {**snapshot.numbers, **numbers_left(snapshot.numbers, steps)}
+    revision = snapshot.revision + 1
+    return replace(snapshot, allocations=allocations, numbers=numbers, revision=revision)
+
+
+def _obeyed(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
+    """Return the snapshot after agents have done what the steps say."""
+    started: dict[str, list[InstanceStatus]] = {}
+    stopped: set[str] = set()
+    for step in steps:
+        if isinstance(step, Stop):
+            stopped.add(step.allocation.id)
+            started.setdefault(step.allocation.node, [])
+        else:
+            ready = InstanceStatus(
+                allocation=step.allocation.id, phase=Phase.READY, slot=step.allocation.slot
+            )
+            started.setdefault(step.allocation.node, []).append(ready)
+    changed = {
+        name: _with(snapshot.statuses.get(name) or MachineStatus(machine=name), new, stopped)
+        for name, new in started.items()
+    }
+    return replace(snapshot, statuses={**snapshot.statuses, **changed})
+
+
+def _with(
+    status: MachineStatus, new: Sequence[InstanceStatus], stopped: Collection[str]
+) -> MachineStatus:
+    kept = (each for each in status.instances if each.allocation not in stopped)
+    return replace(status, instances=(*kept, *new))

@@ -1,0 +1,170 @@
+"""What an operator may ask of a controller, by his role in the platform. Pure.
+
+Every question of the API has a rule here, or is refused: `tests/api/test_roles.py` asks each.
+As long as no operator has a role, all who are let in may do all.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from pltfrms.model.network.topology import Operator, OperatorRole, Platform
+
+
+class Need(IntEnum):
+    """What a question needs; from VIEW on each includes those before it."""
+
+    ANYBODY = 0
+    MACHINE = 1
+    """It is a machine's own business: operators do not ask it."""
+    VIEW = 2
+    DEPLOY = 3
+    OPERATE = 4
+    ADMIN = 5
+
+
+class Known(StrEnum):
+    """How it is known who asks."""
+
+    NOBODY = ""
+    """It is not."""
+    LOGIN = "login"
+    CERTIFICATE = "certificate"
+    """Of a controller: who has root there has the store."""
+    ROOT = "local root"
+    """Of this machine: nobody can keep him from anything, so he is written down."""
+
+
+_NEEDS: Final[Mapping[tuple[str, str], Need]] = {
+    ("GET", "/healthz"): Need.ANYBODY,
+    ("GET", "/readyz"): Need.ANYBODY,
+    ("GET", "/v1/login"): Need.ANYBODY,
+    ("POST", "/v1/login"): Need.ANYBODY,
+    ("GET", "/v1/identity/roots"): Need.ANYBODY,
+    ("POST", "/v1/identity/join"): Need.ANYBODY,
+    ("POST", "/v1/identity/nonce"): Need.ANYBODY,
+    ("POST", "/v1/identity/return"): Need.ANYBODY,
+    ("POST", "/v1/identity/renewal"): Need.MACHINE,
+    ("POST", "/v1/heartbeats"): Need.MACHINE,
+    ("GET", "/v1/targets/{machine}"): Need.MACHINE,
+    ("GET", "/openapi.json"): Need.VIEW,
+    ("GET", "/metrics"): Need.VIEW,
+    ("GET", "/v1/snapshot"): Need.VIEW,
+    ("POST", "/v1/plan"): Need.VIEW,
+    ("GET", "/v1/audit"): Need.VIEW,
+    ("GET", "/v1/events"): Need.VIEW,
+    ("GET", "/v1/services/{name}/versions"): Need.VIEW,
+    ("GET", "/v1/balancers"): Need.VIEW,
+    ("GET", "/v1/balancers/{machine}"): Need.VIEW,
+    ("GET", "/v1/balancers/{machine}/row"): Need.VIEW,
+    ("GET", "/v1/routes"): Need.VIEW,
+    ("GET", "/v1/routes/{machine}"): Need.VIEW,
+    ("GET", "/v1/sessions/{machine}/{name}"): Need.VIEW,
+    ("GET", "/v1/requests"): Need.VIEW,
+    ("POST", "/v1/apply"): Need.DEPLOY,
+    ("DELETE", "/v1/services/{name}"): Need.DEPLOY,
+    ("POST", "/v1/rollouts"): Need.DEPLOY,
+    ("POST", "/v1/interventions"): Need.OPERATE,
+    ("POST", "/v1/requests"): Need.OPERATE,
+    # Its text may have passwords of sessions in it.
+    ("GET", "/v1/requests/{number}"): Need.OPERATE,
+    ("POST", "/v1/requests/{number}/approval"): Need.OPERATE,
+    ("POST", "/v1/requests/{number}/withdrawal"): Need.OPERATE,
+    ("POST", "/v1/identity/tokens"): Need.ADMIN,
+}
+_MAY: Final = {
+    None: Need.VIEW,
+    OperatorRole.VIEWER: Need.VIEW,
+    OperatorRole.DEPLOYER: Need.DEPLOY,
+    OperatorRole.OPERATOR: Need.OPERATE,
+    OperatorRole.ADMIN: Need.ADMIN,
+}
+_LOG_IN: Final = "only who has logged in may do that: pltfrms login"
+_PLATFORM: Final = "platform"
+_SERVICE: Final = "service/"
+
+
+def roles_hold(platform: Platform) -> bool:
+    """Return whether roles say who may do what: as soon as one operator has one."""
+    return any(operator.role for operator in platform.operators)
+
+
+def need_of(method: str, path: str) -> Need | None:
+    """Return what a question needs; None: there is no rule for it, so it is refused."""
+    found = _NEEDS.get((method, path))
+    if found is not None:
+        return found
+    parts = path.split("/")
+    for (verb, template), need in _NEEDS.items():
+        words = template.split("/")
+        if (
+            verb == method
+            and len(words) == len(parts)
+            and all(
+                word == part or (word.startswith("{") and part)
+                for word, part in zip(words, parts, strict=True)
+            )
+        ):
+            return need
+    return None
+
+
+def why_not_asked(
+    need: Need, known: Known, operator: Operator | None, platform: Platform | None
+) -> str:
+    """Return why a question is refused to somebody; empty: it is not.
+
+    Who has logged in is `operator`. What he may change, `why_not_changed` says. Without a
+    platform, as in a store that is empty, there is nobody who could have logged in.
+    """
+    if need is Need.ANYBODY or known in {Known.ROOT, Known.CERTIFICATE}:
+        return ""
+    if known is Known.NOBODY:
+        holds = platform is not None and roles_hold(platform)
+        return _LOG_IN if need > Need.VIEW and holds else ""
+    if need is Need.MACHINE:
+        return "that is for machines to ask, not for operators"
+    if platform is None or not roles_hold(platform):
+        return ""
+    role = operator.role if operator else None
+    return "" if _MAY[role] >= need else _too_little(operator, need)
+
+
+def why_not_changed(
+    operator: Operator | None, about: Iterable[str], *, overrides: bool = False
+) -> str:
+    """Return why an operator may not change these things; empty: he may.
+
+    They are called `platform`, `service/NAME`, or as what is drained, frozen or blackholed.
+    None is who is no operator of the platform, or not any more.
+    """
+    if operator is None:
+        return "that is not an operator of the platform any more"
+    may = _MAY[operator.role]
+    if overrides and may < Need.OPERATE:
+        return _too_little(operator, Need.OPERATE, "override a guard")
+    for thing in about:
+        need = Need.OPERATE
+        if thing == _PLATFORM:
+            need = Need.ADMIN
+        elif thing.startswith(_SERVICE) and may is Need.DEPLOY:
+            if not _deploys(operator, thing.removeprefix(_SERVICE)):
+                return f"{operator.name} may deploy {', '.join(operator.services)} only"
+            need = Need.DEPLOY
+        if may < need:
+            return _too_little(operator, need, f"change {thing}")
+    return ""
+
+
+def _deploys(operator: Operator, service: str) -> bool:
+    return any(
+        service.startswith(pattern[:-1]) if pattern.endswith("*") else service == pattern
+        for pattern in operator.services
+    )
+
+
+def _too_little(operator: Operator | None, need: Need, what: str = "do that") -> str:
+    who = operator.name if operator else "who asks"
+    role = (operator.role if operator else None) or OperatorRole.VIEWER
+    least = next(each for each, may in _MAY.items() if each and may >= need)
+    return f"{who} is a {role}; to {what} one must be {least}"

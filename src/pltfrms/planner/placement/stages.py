@@ -1,0 +1,93 @@
+"""Decide what becomes of a rollout: its stage bakes, the next one begins, or it goes back.
+
+All of it follows from the snapshot, so that any controller goes on where another one ended.
+"""
+
+from collections.abc import Iterator
+
+from pltfrms.model.running.plan import Allocation, Reason, RolloutStep
+from pltfrms.model.running.state import InstanceStatus, Phase
+from pltfrms.model.services.rollouts import baked_at_ms, gone_back, in_state, stage_begun
+from pltfrms.model.services.service import RolloutState, Service
+from pltfrms.planner.placement.draft import Draft
+
+RESTARTS_MAX = 1
+"""An instance that fails once may have had bad luck; more often, it is its version."""
+
+
+def decide_rollouts(draft: Draft) -> tuple[RolloutStep, ...]:
+    """Return which rollouts come to another state now; while one is paused, it does not."""
+    found = (
+        _step(draft, service)
+        for _, service in sorted(draft.snapshot.services.items())
+        if service.rolling and not service.rolling.paused
+    )
+    return tuple(step for step in found if step)
+
+
+def _step(draft: Draft, service: Service) -> RolloutStep | None:
+    rollout = service.rolling
+    if rollout is None:
+        return None
+    baking = rollout.state is RolloutState.BAKING
+    culprit = next(_culprits(draft, service, baking=baking), None)
+    if culprit:
+        back = gone_back(service, RolloutState.FAILED, "", 0)
+        return RolloutStep(service=back, reason=Reason.VERSION_FAILED, culprit=culprit.id)
+    complete = not any(missing(draft, service))
+    if complete and not baking:
+        state = in_state(service, RolloutState.BAKING)
+        return RolloutStep(service=state, reason=Reason.STAGE_COMPLETE)
+    if baking and not complete:
+        state = in_state(service, RolloutState.ROLLING)
+        return RolloutStep(service=state, reason=Reason.STAGE_BROKEN)
+    due = baked_at_ms(service)
+    if due is not None and draft.snapshot.now_ms >= due:
+        return RolloutStep(service=stage_begun(service), reason=Reason.BAKED)
+    return None
+
+
+def missing(draft: Draft, service: Service) -> Iterator[str]:
+    """Yield what a rollout waits for before its stage is complete, one sentence each.
+
+    A replica that finds no room is not waited for; a datacenter in which none does is.
+    """
+    rollout = service.rolling
+    for datacenter, count in draft.wanted(service).items() if rollout else ():
+        replicas = draft.kept(service, datacenter)
+        reached = [
+            number
+            for number in range(1, count + 1)
+            if rollout and rollout.reaches(datacenter, number)
+        ]
+        there = [number for number in reached if number in replicas]
+        if reached and not there:
+            yield f"nothing runs in {datacenter}"
+        for number in there:
+            last = replicas[number][-1]
+            if last.version != service.version or not draft.ready(last):
+                yield f"{service.name}.{datacenter}.{number} is not ready in the new version"
+
+
+def _culprits(draft: Draft, service: Service, *, baking: bool) -> Iterator[Allocation]:
+    """Yield the allocations of the new version that are not good enough, by name.
+
+    Of a machine that is not in contact nothing is judged.
+    """
+    for datacenter in draft.wanted(service):
+        for _, allocations in sorted(draft.kept(service, datacenter).items()):
+            for each in allocations:
+                if each.version == service.version and draft.is_present(each):
+                    said = draft.snapshot.instance(each.id)
+                    if said and _fails(said, baking=baking):
+                        yield each
+
+
+def _fails(instance: InstanceStatus, *, baking: bool) -> bool:
+    """Return whether an instance crashes again and again, or does not become or stay ready."""
+    if instance.phase is Phase.UNHEALTHY or instance.restarts > RESTARTS_MAX:
+        return True
+    again = baking or instance.restarts > 0
+    if instance.phase is Phase.BACKOFF:
+        return again
+    return baking and instance.phase is Phase.STARTING and instance.restarts > 0

@@ -1,0 +1,1 @@
+"""Whether one more failure is survived, and if not, which and why."""

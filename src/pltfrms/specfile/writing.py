@@ -1,0 +1,179 @@
+"""Words of the model -> the text of a `service.yaml` that says the same."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from pltfrms.model.services.service import (
+    Egress,
+    EgressRule,
+    Probe,
+    ProbeKind,
+    RolloutSpec,
+    Run,
+    ServiceSpec,
+    Stage,
+)
+
+_DEFAULT: Final = ServiceSpec(
+    name="", run=Run(process=()), probe=Probe(kind=ProbeKind.TCP), per_datacenter=1
+)
+_PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*\Z")
+_NOT_TEXT: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+_ROWS: Final = re.compile(r"(?:(?:[\x21-\x7e][\x20-\x7e]*)?\n)+\Z")
+"""What can stand as a block: rows that begin with something, or are empty."""
+_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+_LATIN: Final = 0x100
+_WIDE: Final = 0x10000
+
+
+def service_text(spec: ServiceSpec) -> str:
+    """Return the text of a file that says exactly this service, without what is the default."""
+    return "\n".join((f"service: {_text(spec.name)}", *_lines(spec))) + "\n"
+
+
+def _lines(spec: ServiceSpec) -> Iterator[str]:
+    yield "run:"
+    yield from (f"  {line}" for line in _run(spec.run))
+    yield f"replicas: {_flow(_replicas(spec))}"
+    if spec.ports:
+        yield f"ports: {_list(spec.ports)}"
+    if spec.egress != Egress():
+        yield f"egress: {_egress(spec.egress)}"
+    if spec.weight != _DEFAULT.weight:
+        yield f"weight: {spec.weight}"
+    if spec.aggregates:
+        yield f"aggregate: {_list(spec.aggregates)}"
+    if spec.addresses:
+        yield f"addresses: {_list(map(str, spec.addresses))}"
+    if spec.drain_ms != _DEFAULT.drain_ms:
+        yield f"drain: {_time(spec.drain_ms)}"
+    yield f"probe: {_flow(_probe(spec.probe))}"
+    if spec.rollout is not None:
+        yield f"rollout: {_flow(_rollout(spec.rollout))}"
+
+
+def _run(run: Run) -> Iterator[str]:
+    usual = _DEFAULT.run
+    yield f"process: {_list(run.process)}"
+    for field, texts in (("files", run.files), ("environment", run.environment)):
+        if texts:
+            yield f"{field}:"
+        for name, text in texts:
+            yield from (f"  {line}" for line in _block(name, text))
+    if run.cpu != usual.cpu:
+        yield f"cpu: {run.cpu!r}"
+    if run.memory_bytes != usual.memory_bytes:
+        yield f"memory: {_size(run.memory_bytes)}"
+    if run.stop_grace_ms != usual.stop_grace_ms:
+        yield f"stop_grace: {_time(run.stop_grace_ms)}"
+
+
+def _block(name: str, text: str) -> Iterator[str]:
+    """Yield a text under its name: as rows, if they say the same."""
+    if "\n" not in text or not _ROWS.match(text):
+        yield f"{_text(name)}: {_text(text)}"
+        return
+    rows = text.split("\n")[:-1]
+    if not rows[0] or not rows[-1]:  # a block would lose empty rows at its ends
+        yield f"{_text(name)}: {_text(text)}"
+        return
+    yield f"{_text(name)}: |"
+    yield from (f"  {row}" if row else "" for row in rows)
+
+
+def _replicas(spec: ServiceSpec) -> Iterator[tuple[str, str]]:
+    if spec.per_datacenter:
+        yield "per_datacenter", str(spec.per_datacenter)
+    if spec.total:
+        yield "total", str(spec.total)
+    yield from ((_text(name), str(count)) for name, count in spec.counts)
+    if spec.datacenters:
+        yield "datacenters", _list(spec.datacenters)
+    if spec.max_per_node != _DEFAULT.max_per_node:
+        yield "max_per_node", str(spec.max_per_node)
+
+
+def _probe(probe: Probe) -> Iterator[tuple[str, str]]:
+    usual = _DEFAULT.probe
+    if probe.kind is ProbeKind.HTTP:
+        yield "http", _text(probe.path)
+        yield "port", str(probe.port)
+    elif probe.kind is ProbeKind.TCP:
+        yield "tcp", str(probe.port)
+    else:
+        yield "exec", _list(probe.command)
+    for field in ("interval", "timeout"):
+        if getattr(probe, f"{field}_ms") != getattr(usual, f"{field}_ms"):
+            yield field, _time(getattr(probe, f"{field}_ms"))
+    for field in ("rise", "fall"):
+        if getattr(probe, field) != getattr(usual, field):
+            yield field, str(getattr(probe, field))
+    if probe.grace_ms != usual.grace_ms:
+        yield "grace", _time(probe.grace_ms)
+
+
+def _rollout(rollout: RolloutSpec) -> Iterator[tuple[str, str]]:
+    if rollout.stages:
+        yield "stages", f"[{', '.join(_flow(_stage(each)) for each in rollout.stages)}]"
+    yield "bake", _time(rollout.bake_ms)
+    yield "parallel", str(rollout.parallel)
+
+
+def _stage(stage: Stage) -> Iterator[tuple[str, str]]:
+    yield "datacenters", _list(stage.datacenters)
+    if stage.replicas:
+        yield "replicas", str(stage.replicas)
+
+
+def _egress(egress: Egress) -> str:
+    if egress.mode and not egress.allow:
+        return _text(egress.mode.value)
+    said = {"mode": _text(egress.mode.value)} if egress.mode else {}
+    return _flow({**said, "allow": _list(map(_rule, egress.allow))}.items())
+
+
+def _rule(rule: EgressRule) -> str:
+    port = f"{rule.port}/{rule.protocol}" if rule.port else ""
+    return " ".join(filter(None, (str(rule.prefix or ""), port)))
+
+
+def _flow(pairs: Iterable[tuple[str, str]]) -> str:
+    return "{" + ", ".join(f"{name}: {value}" for name, value in pairs) + "}"
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_text, texts))}]"
+
+
+def _text(text: str) -> str:
+    """Return a text so that YAML reads just this: as it is, or in quotes."""
+    if _PLAIN.match(text) and text.lower() not in _NOT_TEXT:
+        return text
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(sign: str) -> str:
+    code = ord(sign)
+    if sign in _ESCAPES:
+        return _ESCAPES[sign]
+    if sign.isprintable():
+        return sign
+    if code < _LATIN:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < _WIDE else f"\\U{code:08x}"
+
+
+def _time(milliseconds: int) -> str:
+    whole = milliseconds and milliseconds % 1000 == 0
+    return f"{milliseconds // 1000}s" if whole else f"{milliseconds}ms"
+
+
+_UNITS: Final[Mapping[str, int]] = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
+
+
+def _size(size_bytes: int) -> str:
+    for unit, size in _UNITS.items():
+        if size_bytes and size_bytes % size == 0:
+            return f"{size_bytes // size}{unit}"
+    return f"{size_bytes}B"

@@ -1,0 +1,123 @@
+"""What services were is kept, and no version goes that is not; in virtual time."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from pltfrms.controller.backups import restore, take
+from pltfrms.controller.history import VERSIONS_KEPT
+from pltfrms.controller.state import VERSIONS, version_key
+from pltfrms.drivers.store.ports import Put
+from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.model.messages.api import Change
+from pltfrms.model.services.service import ServiceSpec
+from tests.controller.cluster import Cluster
+from tests.controller.test_network import simulate
+from tests.strategies import make_spec
+
+
+def numbered(number: int, name: str = "web") -> ServiceSpec:
+    spec = make_spec(name)
+    return replace(spec, run=replace(spec.run, process=("serve", str(number))))
+
+
+async def numbers(cluster: Cluster, name: str = "web") -> list[int]:
+    history = await cluster.operations.history(name)
+    assert history.problems == ()
+    said = [int(each.service.spec.run.process[1]) for each in history.versions]
+    assert said == [each.service.version for each in history.versions]
+    return said
+
+
+def test_the_last_versions_of_each_service_are_kept_and_no_more() -> None:
+    async def story(cluster: Cluster) -> None:
+        for number in range(1, VERSIONS_KEPT + 5):
+            await cluster.operations.apply(Change(services=(numbered(number),)))
+        await cluster.operations.apply(Change(services=(numbered(1, "api"),)))
+        last = VERSIONS_KEPT + 4
+        assert await numbers(cluster) == list(range(last, last - VERSIONS_KEPT, -1))
+        assert await numbers(cluster, "api") == [1]
+        assert len(cluster.state.list(VERSIONS).entries) == VERSIONS_KEPT - 1
+
+    simulate(story)
+
+
+def test_what_changes_no_version_is_said_of_the_present_one() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.operations.apply(Change(services=(numbered(1),)))
+        more = replace(numbered(1), per_datacenter=1)
+        await cluster.operations.apply(Change(services=(more,)))
+        (present,) = (await cluster.operations.history("web")).versions
+        assert present.service.spec == more
+        await cluster.operations.apply(Change(services=(numbered(2),)))
+        history = await cluster.operations.history("web")
+        assert history.versions[1].service.spec == more
+
+    simulate(story)
+
+
+def test_a_change_that_is_refused_is_no_version() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.operations.apply(Change(services=(numbered(1),)))
+        await cluster.operations.plan(Change(services=(numbered(2),)))
+        with pytest.raises(ConflictError):
+            await cluster.operations.apply(Change(services=(numbered(2),), revision=1))
+        assert await numbers(cluster) == [1]
+
+    simulate(story)
+
+
+def test_changes_at_the_same_time_are_all_kept() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.operations.apply(Change(services=(numbered(1),)))
+        every = [seat.operations for seat in cluster.seats.values() if seat.operations]
+        specs = [replace(numbered(0), run=replace(numbered(0).run, cpu=c)) for c in (0.3, 0.4)]
+        await asyncio.gather(
+            *(one.apply(Change(services=(s,))) for one, s in zip(every, specs, strict=False))
+        )
+        history = await cluster.operations.history("web")
+        assert [each.service.version for each in history.versions] == [3, 2, 1]
+        assert {each.service.spec.run.cpu for each in history.versions[:2]} == {0.3, 0.4}
+
+    simulate(story)
+
+
+def test_a_deleted_service_leaves_no_history_to_its_namesake() -> None:
+    async def story(cluster: Cluster) -> None:
+        for number in (1, 2, 3):
+            await cluster.operations.apply(Change(services=(numbered(number),)))
+        await cluster.operations.delete("web")
+        assert cluster.state.list(VERSIONS).entries == ()
+        with pytest.raises(NotFoundError):
+            await cluster.operations.history("web")
+
+    simulate(story)
+
+
+def test_versions_from_before_a_backup_was_put_back_are_not_of_what_it_holds() -> None:
+    async def story(cluster: Cluster) -> None:
+        store = next(iter(cluster.seats.values())).store
+        await cluster.operations.apply(Change(services=(numbered(1),)))
+        await cluster.operations.apply(Change(services=(numbered(2),)))
+        backup = await take(store, "test", 1)
+        for number in (3, 4):
+            await cluster.operations.apply(Change(services=(numbered(number),)))
+        await restore(store, backup, 2, despite_data=True)
+        await cluster.clock.sleep(5)
+        assert await numbers(cluster) == [2, 1]
+
+    simulate(story)
+
+
+def test_a_version_that_cannot_be_read_hides_no_other() -> None:
+    async def story(cluster: Cluster) -> None:
+        for number in (1, 2, 3):
+            await cluster.operations.apply(Change(services=(numbered(number),)))
+        store = next(iter(cluster.seats.values())).store
+        await store.commit([Put(key=version_key("web", 1), value=b'{"newer":1}')])
+        history = await cluster.operations.history("web")
+        assert [each.service.version for each in history.versions] == [3, 2]
+        assert "web/0000000001 cannot be read" in history.problems[0]
+
+    simulate(story)

@@ -1,0 +1,127 @@
+"""A store that was recovered from one member's data sets no machine back without a word."""
+
+from dataclasses import replace
+
+import pytest
+
+from pltfrms.controller.recovering import Referee, ask, go_on, hold
+from pltfrms.drivers.store.memory import MemoryStore
+from pltfrms.drivers.store.ports import Put, Store
+from pltfrms.errors import ConflictError, UnavailableError
+from pltfrms.model.messages.api import Change
+from tests.controller.cluster import Cluster
+from tests.controller.test_backup import serve, serving
+from tests.controller.test_cluster import simulate
+from tests.strategies import make_spec
+
+
+async def lose_what_came_after(cluster: Cluster, *later: str) -> Store:
+    """Recover the store as it was before some services came; controllers begin anew."""
+    await serve(cluster, "web")
+    backup = cluster.state.backup()
+    if later:
+        for _ in range(1000):
+            await cluster.operations.controller.store.commit([Put(key="/x", value=b"")])
+        await serve(cluster, *later)
+    await cluster.clock.sleep(5)
+    for seat in cluster.seats.values():
+        await seat.crash()
+    cluster.state.restore(backup)
+    store = MemoryStore(cluster.clock, cluster.state)
+    await hold(store, 0)
+    for seat in cluster.seats.values():
+        seat.start()
+    return store
+
+
+async def heard(store: Store, cluster: Cluster) -> Referee:
+    """Return what machines say when all have reported."""
+    for _ in range(60):
+        await cluster.clock.sleep(1)
+        referee = await ask(store)
+        if referee and not referee.silent:
+            return referee
+    pytest.fail("some machine stays silent")
+
+
+def test_nothing_is_decided_and_all_serves_on_until_somebody_says_so() -> None:
+    async def story(cluster: Cluster) -> None:
+        store = await lose_what_came_after(cluster, "shop")
+        running = serving(cluster)
+        commits = cluster.stored().commit
+        for _ in range(60):
+            await cluster.clock.sleep(1)
+            assert serving(cluster) == running
+        assert cluster.stored().commit == commits
+        (problem,) = cluster.stored().problems
+        assert "pltfrms recover" in problem
+        with pytest.raises(UnavailableError, match="pltfrms recover"):
+            await cluster.operations.apply(Change(services=(make_spec("more"),)))
+        assert await ask(store)
+
+    simulate(story)
+
+
+def test_who_has_heard_of_what_is_lost_is_named_with_what_runs_there() -> None:
+    async def story(cluster: Cluster) -> None:
+        store = await lose_what_came_after(cluster, "shop")
+        referee = await heard(store, cluster)
+        newest = max(agent.generation for agent in cluster.agents.values())
+        assert referee.newest == newest > referee.commit
+        assert set(referee.ahead) == {
+            name for name, agent in cluster.agents.items() if agent.generation > referee.commit
+        }
+        assert set(referee.unknown) == {n for n in serving(cluster) if n.startswith("shop.")}
+        assert await go_on(store, referee, 1) > newest
+        given = [each.number for each in cluster.stored().numbers.values()]
+        assert min(given) > 1000, "what is silent may have had any number of these"
+        assert await ask(store) is None
+        await serve(cluster, "shop")
+        assert set(referee.unknown).isdisjoint(serving(cluster)), "no name comes back"
+        await cluster.until(lambda: cluster.settled("web"), 60)
+
+    simulate(story)
+
+
+def test_if_nothing_is_lost_all_goes_on_as_it_was() -> None:
+    async def story(cluster: Cluster) -> None:
+        store = await lose_what_came_after(cluster)
+        running = serving(cluster)
+        referee = await heard(store, cluster)
+        assert (referee.ahead, referee.unknown) == ((), ())
+        await go_on(store, referee, 1)
+        for _ in range(60):
+            await cluster.clock.sleep(1)
+            assert serving(cluster) == running
+        await serve(cluster, "shop")
+
+    simulate(story)
+
+
+def test_machines_that_are_silent_are_named() -> None:
+    async def story(cluster: Cluster) -> None:
+        cluster.agents["fra-n1"].cut = True
+        store = await lose_what_came_after(cluster)
+        await cluster.clock.sleep(20)
+        referee = await ask(store)
+        assert referee
+        assert referee.silent == ("fra-n1",)
+
+    simulate(story)
+
+
+def test_who_asked_before_it_was_held_again_does_not_let_it_go_on() -> None:
+    async def story(cluster: Cluster) -> None:
+        store = await lose_what_came_after(cluster)
+        referee = await heard(store, cluster)
+        await hold(store, 2)
+        again = await ask(store)
+        assert again
+        assert again == replace(referee, mark=again.mark, heard={}, silent=again.silent), (
+            "what it had is known from the first time"
+        )
+        with pytest.raises(ConflictError):
+            await go_on(store, referee, 3)
+        assert await ask(store)
+
+    simulate(story)

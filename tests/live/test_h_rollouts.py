@@ -1,0 +1,130 @@
+"""New versions of a service under load: good ones come by stages, bad ones go back."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.rig import EXAMPLE, Rig
+from pltfrms.model.running.state import Phase
+
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+
+COMMAND = "process: [nginx, -p, ., -c, nginx.conf, -e, error.log]"
+WANTED = 6
+
+
+def spec(tmp_path: Path, old: str, new: str, bake: str = "2s") -> str:
+    """Return a file of the service of the example with something else in it."""
+    text = (EXAMPLE / "web.yaml").read_text()
+    assert old in text
+    path = tmp_path / "web.yaml"
+    path.write_text(f"{text.replace(old, new)}\nrollout: {{bake: {bake}}}\n")
+    return str(path)
+
+
+def versions(rig: Rig) -> set[int]:
+    return {each.version for each in rig.snapshot().allocations.values()}
+
+
+@contextmanager
+def load(rig: Rig, seconds: int) -> Iterator[dict[str, Any]]:
+    """Ask the service meanwhile; its report is complete afterwards."""
+    report: dict[str, Any] = {}
+
+    def ask() -> None:
+        words = ("--rate", "200", "--duration", f"{seconds}s")
+        report.update(rig.probe("berlin", *words))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(1)
+    try:
+        yield report
+    finally:
+        asking.join()
+
+
+@contextmanager
+def always_wanted(rig: Rig) -> Iterator[list[int]]:
+    """Count the replicas that are ready, over and over, as far as controllers know."""
+    counts: list[int] = []
+    done = threading.Event()
+
+    def count() -> None:
+        while not done.wait(0.05):
+            snapshot = rig.snapshot()
+            ready = {
+                (each.datacenter, each.replica)
+                for each in snapshot.allocations.values()
+                if (said := snapshot.instance(each.id)) and said.phase is Phase.READY
+            }
+            counts.append(len(ready))
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    try:
+        yield counts
+    finally:
+        done.set()
+        counting.join()
+
+
+def test_a_good_version_reaches_every_replica_and_no_request_is_lost(
+    healthy: Rig, tmp_path: Path
+) -> None:
+    path = spec(tmp_path, "cpu: 0.2", "cpu: 0.21")
+    before = set(healthy.snapshot().allocations)
+    with load(healthy, 60) as report, always_wanted(healthy) as counts:
+        healthy.cli("apply", path, "--yes", "--wait")
+    assert report["lost"] == 0
+    assert min(counts) == WANTED
+    assert not before & set(healthy.snapshot().allocations)
+    assert "done" in healthy.cli("rollout", "status", "web")
+
+
+def test_a_version_that_crashes_goes_back_and_no_request_is_lost(
+    healthy: Rig, tmp_path: Path
+) -> None:
+    before = set(healthy.snapshot().allocations)
+    version = healthy.snapshot().services["web"].version
+    path = spec(tmp_path, COMMAND, "process: [sh, -c, exit 3]")
+    with load(healthy, 25) as report, always_wanted(healthy) as counts:
+        said = healthy.cli("apply", path, "--yes", "--wait", expect=6)
+    assert f"version {version} is back: web." in said
+    assert report["lost"] == 0
+    assert min(counts) == WANTED
+    assert set(healthy.snapshot().allocations) == before
+    assert "rollout failed, and goes back" in healthy.cli("events")
+    again = healthy.cli("plan", path, expect=3)
+    assert "which failed: web." in again
+
+
+def test_a_version_that_dies_while_it_bakes_goes_back_to_where_it_came_from(
+    healthy: Rig, tmp_path: Path
+) -> None:
+    dying = "exec timeout 4 nginx -p . -c nginx.conf -e error.log"
+    path = spec(tmp_path, COMMAND, f'process: [sh, -c, "{dying}"]', bake="20s")
+    version = healthy.snapshot().services["web"].version
+    healthy.cli("apply", path, "--yes", "--wait", expect=6)
+    assert healthy.snapshot().services["web"].version == version
+    healthy.wait("all run the old one", lambda: versions(healthy) == {version}, 20)
+
+
+def test_the_service_is_as_the_example_has_it_again(healthy: Rig) -> None:
+    healthy.cli("apply", str(EXAMPLE / "web.yaml"), "--yes")
+    for _ in range(4):
+        healthy.cli("rollout", "promote", "web", "--yes")
+    healthy.restore()
+    healthy.wait(
+        "all replicas run it",
+        lambda: (
+            {a.version for a in healthy.snapshot().allocations.values()}
+            == {healthy.snapshot().services["web"].version}
+        ),
+        60,
+    )

@@ -1,0 +1,302 @@
+"""What becomes of rollouts: stage after stage, or back, decided from the snapshot alone."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltfrms.errors import ConflictError
+from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
+from pltfrms.model.running.plan import Place, Plan, Reason
+from pltfrms.model.running.state import Contact, InstanceStatus, MachineStatus, Phase, Snapshot
+from pltfrms.model.services.rollouts import baked_at_ms
+from pltfrms.model.services.service import Rollout, RolloutSpec, RolloutState, Stage
+from pltfrms.planner.changes.change import apply_change
+from pltfrms.planner.changes.rollouts import change_rollout
+from pltfrms.planner.foresight.settling import executed, rolled
+from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.explain import explain_service
+from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.target import Makings
+from tests.planner.targets import make_target
+from tests.planner.world import act, advance, heal, settle, walk
+from tests.strategies import make_platform, make_spec, with_all_ready
+
+OLD = make_spec()
+NEW = replace(OLD, run=replace(OLD.run, process=("serve", "better")))
+deep = settings(max_examples=150)
+
+
+def running(replicas: int = 2, rollout: RolloutSpec | None = None) -> Snapshot:
+    """Return three datacenters in which the old version runs, and the new one is applied."""
+    platform = make_platform({"fra": 3, "ams": 3, "lon": 3}, others=False)
+    empty = heal(Snapshot(revision=1, platform=platform, now_ms=1000))
+    old, new = (replace(each, per_datacenter=replicas, rollout=rollout) for each in (OLD, NEW))
+    before = settle(apply_change(empty, Change(services=(old,))).snapshot)
+    return apply_change(before, Change(services=(new,))).snapshot
+
+
+def rollout_of(snapshot: Snapshot) -> Rollout:
+    found = snapshot.services["web"].rollout
+    assert found is not None
+    return found
+
+
+def until(snapshot: Snapshot, state: RolloutState, stage: int = 0) -> Snapshot:
+    for _ in range(100):
+        rollout = rollout_of(snapshot)
+        reached = (rollout.state, rollout.stage) == (state, stage)
+        if reached and not make_plan(snapshot).steps:
+            return snapshot
+        snapshot = with_all_ready(advance(snapshot))
+    raise AssertionError(rollout_of(snapshot))
+
+
+def said(snapshot: Snapshot, name: str, phase: Phase, restarts: int = 0) -> Snapshot:
+    """Return the snapshot in which the agent of an allocation says this of it."""
+    node = snapshot.allocations[name].node
+    others = tuple(
+        each for each in snapshot.statuses[node].instances if each.allocation != name
+    )
+    mine = InstanceStatus(allocation=name, phase=phase, restarts=restarts)
+    status = MachineStatus(machine=node, instances=(*others, mine))
+    return replace(snapshot, statuses={**snapshot.statuses, node: status})
+
+
+def new_places(snapshot: Snapshot) -> set[str]:
+    service = snapshot.services["web"]
+    return {
+        f"{each.datacenter}.{each.replica}"
+        for each in snapshot.allocations.values()
+        if each.version == service.version
+    }
+
+
+def test_by_default_one_replica_then_its_datacenter_then_the_others() -> None:
+    snapshot = running()
+    assert [stage.words for stage in rollout_of(snapshot).stages] == [
+        "1 of fra", "fra", "ams", "lon",
+    ]  # fmt: skip
+    for stage, places in enumerate((["fra.1"], ["fra.2"], ["ams.1", "ams.2"])):
+        before = new_places(snapshot)
+        snapshot = until(snapshot, RolloutState.BAKING, stage)
+        assert sorted(new_places(snapshot) - before) == places
+    assert rollout_of(settle(snapshot)).state is RolloutState.DONE
+
+
+def test_a_datacenter_with_one_replica_needs_no_canary() -> None:
+    snapshot = running(1)
+    assert [stage.words for stage in rollout_of(snapshot).stages] == ["fra", "ams", "lon"]
+
+
+def test_stages_of_the_spec_take_the_place_of_the_usual_ones() -> None:
+    stages = (Stage(datacenters=("lon",), replicas=1), Stage(datacenters=("lon", "ams")))
+    snapshot = running(3, RolloutSpec(stages=stages, bake_ms=5000, parallel=2))
+    snapshot = until(snapshot, RolloutState.BAKING)
+    assert new_places(snapshot) == {"lon.1"}
+    assert baked_at_ms(snapshot.services["web"]) == snapshot.now_ms + 5000
+    snapshot = advance(replace(snapshot, now_ms=snapshot.now_ms + 5000))
+    assert rollout_of(snapshot).stage == len(stages) - 1  # and with it what none names
+    placed = Counter(step.allocation.datacenter for step in make_plan(snapshot).steps)
+    assert placed == {"fra": 2, "ams": 2, "lon": 2}
+    assert check_plan(snapshot, make_plan(snapshot)) == ()
+
+
+def test_the_bake_has_to_pass_in_time_and_not_in_looks() -> None:
+    snapshot = until(running(), RolloutState.BAKING)
+    assert make_plan(snapshot) == Plan(revision=snapshot.revision)
+    early = replace(snapshot, now_ms=snapshot.now_ms + 9_999)
+    assert make_plan(early).rollouts == ()
+    late = replace(snapshot, now_ms=snapshot.now_ms + 10_000)
+    (step,) = make_plan(late).rollouts
+    assert step.reason is Reason.BAKED
+
+
+@pytest.mark.parametrize(
+    ("phase", "restarts", "fails"),
+    [
+        (Phase.STARTING, 0, False),
+        (Phase.STARTING, 1, False),
+        (Phase.BACKOFF, 0, False),
+        (Phase.BACKOFF, 1, True),
+        (Phase.STARTING, 2, True),
+        (Phase.READY, 2, True),
+        (Phase.UNHEALTHY, 0, True),
+    ],
+)
+def test_what_comes_up_may_fail_once_and_not_twice(
+    phase: Phase, restarts: int, *, fails: bool
+) -> None:
+    snapshot = running()
+    snapshot = executed(snapshot, make_plan(snapshot).steps)
+    snapshot = said(snapshot, "web.fra.1-2", phase, restarts)
+    reasons = [step.reason for step in make_plan(snapshot).rollouts]
+    assert (reasons == [Reason.VERSION_FAILED]) is fails
+
+
+@pytest.mark.parametrize(
+    ("phase", "restarts", "reason"),
+    [
+        (Phase.UNHEALTHY, 0, Reason.VERSION_FAILED),
+        (Phase.BACKOFF, 0, Reason.VERSION_FAILED),
+        (Phase.STARTING, 1, Reason.VERSION_FAILED),
+        (Phase.STARTING, 0, Reason.STAGE_BROKEN),
+    ],
+)
+def test_what_bakes_may_not_fail_at_all(phase: Phase, restarts: int, reason: Reason) -> None:
+    """But it may start: its node was lost, or booted."""
+    snapshot = until(running(), RolloutState.BAKING)
+    snapshot = said(snapshot, "web.fra.1-2", phase, restarts)
+    assert [step.reason for step in make_plan(snapshot).rollouts] == [reason]
+    assert check_plan(snapshot, make_plan(snapshot)) == ()
+
+
+def test_the_way_back_touches_only_what_has_the_new_version() -> None:
+    snapshot = until(running(), RolloutState.BAKING, 1)
+    before = set(snapshot.allocations)
+    broken = said(snapshot, "web.fra.2-2", Phase.UNHEALTHY)
+    back = rolled(broken, make_plan(broken).rollouts)
+    service = back.services["web"]
+    assert (service.version, service.last_version, service.spec) == (1, 2, OLD)
+    assert rollout_of(back).cause == "web.fra.2-2"
+    plan = make_plan(back)
+    assert [(type(s), s.allocation.id, s.reason) for s in plan.steps] == [
+        (Place, "web.fra.2-3", Reason.WENT_BACK)  # what fails comes first, and alone
+    ]
+    assert check_plan(back, plan) == ()
+    end = settle(back)
+    assert before - set(end.allocations) == {"web.fra.1-2", "web.fra.2-2"}
+    assert {each.version for each in end.allocations.values()} == {1}
+
+
+def test_what_is_changed_meanwhile_is_not_taken_back_with_a_version() -> None:
+    snapshot = until(running(), RolloutState.BAKING)
+    more = replace(NEW, per_datacenter=3)
+    snapshot = with_all_ready(apply_change(snapshot, Change(services=(more,))).snapshot)
+    snapshot = said(snapshot, "web.fra.1-2", Phase.UNHEALTHY)
+    back = settle(rolled(snapshot, make_plan(snapshot).rollouts))
+    assert back.services["web"].spec == replace(OLD, per_datacenter=3)
+    assert len(back.allocations) == 9
+
+
+def test_no_number_of_a_version_is_given_twice() -> None:
+    snapshot = running()
+    snapshot = executed(snapshot, make_plan(snapshot).steps)
+    snapshot = said(snapshot, "web.fra.1-2", Phase.UNHEALTHY)
+    back = settle(rolled(snapshot, make_plan(snapshot).rollouts))
+    again = apply_change(back, Change(services=(NEW,)))
+    assert again.snapshot.services["web"].version == 3
+    assert "the same was version 2, which failed" in again.lines[0].detail
+    assert apply_change(again.snapshot, Change(services=(OLD,))).snapshot.services[
+        "web"
+    ].version == 1  # fmt: skip
+    third = apply_change(settle(again.snapshot), Change(services=(OLD,))).snapshot
+    assert third.services["web"].version == 4
+
+
+def test_a_replica_of_a_later_stage_is_placed_as_it_was_and_its_agent_is_told_how() -> None:
+    snapshot = until(running(), RolloutState.BAKING)
+    lost = snapshot.allocations["web.lon.1-1"].node
+    view = replace(snapshot.machines[lost], contact=Contact.LOST)
+    snapshot = replace(snapshot, machines={**snapshot.machines, lost: view})
+    plan = make_plan(snapshot)
+    (placed,) = [step.allocation for step in plan.steps]
+    assert (placed.id, placed.version) == ("web.lon.1-2", 1)
+    assert check_plan(snapshot, plan) == ()
+    after = executed(snapshot, plan.steps)
+    target = make_target(after, placed.node)
+    assert [(s.version, s.spec) for s in target.earlier] == [(1, OLD)]
+    assert all(each.rollout is None for each in (*target.services, *target.earlier))
+    canary = after.allocations["web.fra.1-2"].node
+    assert make_target(after, canary).earlier == ()
+
+
+def test_nodes_fetch_nothing_because_a_stage_bakes() -> None:
+    baking = until(running(), RolloutState.BAKING)
+    rolling = advance(replace(baking, now_ms=baking.now_ms + 10_000))
+    assert rollout_of(rolling).stage == 1
+    one, other = (Makings(each, 1).made_of("lon-n1", 0) for each in (baking, rolling))
+    assert one == other
+
+
+def test_a_datacenter_of_a_stage_in_which_nothing_runs_is_waited_for() -> None:
+    snapshot = until(running(), RolloutState.BAKING)
+    snapshot = advance(replace(snapshot, now_ms=snapshot.now_ms + 10_000))
+    gone = [a for a in snapshot.allocations.values() if a.datacenter == "fra"]
+    views = {
+        each.node: replace(snapshot.machines[each.node], contact=Contact.UNKNOWN)
+        for each in gone
+    }
+    snapshot = replace(snapshot, machines={**snapshot.machines, **views})
+    assert make_plan(snapshot).rollouts == ()
+    (words,) = [line for line in explain_service(snapshot, "web") if "rollout of" in line]
+    assert "stage 2 of 4 (fra): web.fra.1 is not ready in the new version" in words
+
+
+def act_on(snapshot: Snapshot, verb: RolloutVerb) -> Snapshot:
+    return change_rollout(snapshot, RolloutChange(verb=verb, service="web")).snapshot
+
+
+def test_while_it_is_paused_a_rollout_goes_neither_on_nor_back() -> None:
+    snapshot = act_on(until(running(), RolloutState.BAKING), RolloutVerb.PAUSE)
+    with pytest.raises(ConflictError):
+        act_on(snapshot, RolloutVerb.PAUSE)
+    late = replace(snapshot, now_ms=snapshot.now_ms + 60_000)
+    assert make_plan(late).rollouts == ()
+    broken = said(late, "web.fra.1-2", Phase.UNHEALTHY)
+    assert make_plan(broken).rollouts == ()
+    assert make_plan(broken).steps == ()
+    going = act_on(late, RolloutVerb.RESUME)
+    assert rollout_of(going).state is RolloutState.ROLLING
+    assert rollout_of(settle(going)).state is RolloutState.DONE
+
+
+def test_promoting_begins_the_next_stage_and_the_last_one_ends_it() -> None:
+    snapshot = running()
+    for stage in (1, 2, 3):
+        snapshot = act_on(snapshot, RolloutVerb.PROMOTE)
+        assert rollout_of(snapshot).stage == stage
+    done = act_on(snapshot, RolloutVerb.PROMOTE)
+    assert rollout_of(done).state is RolloutState.DONE
+    end = settle(done)
+    assert {each.version for each in end.allocations.values()} == {2}
+    with pytest.raises(ConflictError):
+        act_on(end, RolloutVerb.PROMOTE)
+
+
+def test_what_is_aborted_stays_so_and_is_no_failure() -> None:
+    snapshot = act_on(until(running(), RolloutState.BAKING, 2), RolloutVerb.ABORT)
+    end = settle(snapshot)
+    assert rollout_of(end).state is RolloutState.ABORTED
+    assert end.services["web"].failed == ()
+    assert {each.version for each in end.allocations.values()} == {1}
+
+
+@deep
+@given(st.integers(0, 2**32), st.integers(0, 60))
+def test_no_rollout_step_breaks_a_rule_whatever_happened(seed: int, length: int) -> None:
+    def see(snapshot: Snapshot) -> None:
+        plan = make_plan(snapshot)
+        assert check_plan(snapshot, plan) == ()
+        assert not (plan.rollouts and plan.steps)
+
+    walk(seed, length, see)
+
+
+@deep
+@given(st.integers(0, 2**32))
+def test_every_rollout_ends_when_all_is_well(seed: int) -> None:
+    """And then all replicas have the service's version, whichever that is."""
+    random = Random(seed)  # noqa: S311 - a simulation, no secret
+    snapshot = running(random.randint(1, 3))
+    for _ in range(random.randint(0, 30)):
+        what = random.choice(("plan", "obey", "obey", "time", "contact", "new-version"))
+        snapshot = act(snapshot, what, random)
+    end = settle(heal(snapshot))
+    for name, service in end.services.items():
+        assert service.rolling is None
+        versions = {a.version for a in end.allocations.values() if a.service == name}
+        assert versions == {service.version}

@@ -1,0 +1,105 @@
+"""The text of a service says the same service again."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pltfrms.model.services.service import (
+    Egress,
+    EgressMode,
+    EgressRule,
+    Probe,
+    ProbeKind,
+    RolloutSpec,
+    ServiceSpec,
+    Stage,
+)
+from pltfrms.specfile import load_service, service_text
+from tests.strategies import make_spec
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SHAPES = Path(__file__).parents[1] / "shapes"
+
+
+def said_again(spec: ServiceSpec) -> ServiceSpec:
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "service.yaml"
+        path.write_text(service_text(spec))
+        return load_service(path)
+
+
+FILES = [
+    path
+    for path in (*EXAMPLES.rglob("*.yaml"), *SHAPES.rglob("*.yaml"))
+    if any(line.startswith("service:") for line in path.read_text().splitlines())
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_text_of_every_service_here_says_the_same_service(path: Path) -> None:
+    spec = load_service(path)
+    assert said_again(spec) == spec
+
+
+def test_every_field_is_written() -> None:
+    spec = replace(
+        make_spec("web", 3, cpu=1.25, max_per_node=4),
+        counts=(("lon", 5),),
+        weight=7,
+        drain_ms=1500,
+        ports=("80/tcp", "53/udp"),
+        rollout=RolloutSpec(
+            stages=(
+                Stage(datacenters=("fra",), replicas=1),
+                Stage(datacenters=("fra", "ams")),
+            ),
+            bake_ms=0,
+            parallel=2,
+        ),
+        aggregates=("198.51.100.0/24",),
+        egress=Egress(
+            mode=EgressMode.OWN,
+            allow=(
+                EgressRule(prefix=ip_network("198.18.0.0/15")),
+                EgressRule(prefix=ip_network("2001:db8::/32"), protocol="tcp", port=443),
+                EgressRule(protocol="udp", port=53),
+            ),
+        ),
+        probe=Probe(
+            kind=ProbeKind.EXEC,
+            command=("test", "-e", "x y"),
+            interval_ms=1000,
+            timeout_ms=250,
+            rise=3,
+            fall=4,
+            grace_ms=60_000,
+        ),
+    )
+    assert said_again(spec) == spec
+    moved = replace(spec, aggregates=(), addresses=(ip_address("198.51.100.9"),))
+    assert said_again(moved) == moved
+    named = replace(spec, counts=(), datacenters=("fra", "ams"))
+    assert said_again(named) == named
+    total = replace(named, datacenters=(), per_datacenter=0, total=9)
+    assert said_again(total) == total
+
+
+SIGNS = st.one_of(st.characters(exclude_categories=("Cs", "Cc")), st.sampled_from("\n\t #:|"))
+TEXTS = st.text(SIGNS, max_size=60)
+
+
+@given(TEXTS, TEXTS)
+def test_no_text_is_changed_by_being_written(one: str, other: str) -> None:
+    run = replace(
+        make_spec().run,
+        process=("serve", one),
+        files=(("a.conf", one + "\n" + other), ("b.conf", other + "\n")),
+        environment=(("KEY", other),),
+    )
+    spec = replace(make_spec(), run=run)
+    assert said_again(spec) == spec
