@@ -15,9 +15,9 @@ import pytest
 import structlog
 
 from pltfrms.agent.control.certificate import Certificate, Makers
-from pltfrms.codec import encode
+from pltfrms.codec import decode, encode
 from pltfrms.controller import own_identity
-from pltfrms.controller.state import PLATFORM_KEY, commit_mark
+from pltfrms.controller.state import PLATFORM_KEY, SIGNERS, commit_mark
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
@@ -33,6 +33,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.identity.words import (
     Certified,
+    SigningNote,
     controllers_server_name,
     machine_server_name,
 )
@@ -371,6 +372,20 @@ def test_a_controller_that_a_removed_one_has_signed_signs_for_itself(tmp_path: P
         door.file.renew(door.signed_at(door.now_ms, door.file, "fra-c9"), door.now_ms)
         await door.known.own.look()
         assert door.file.issuer() == "fra-c1 authority"
+
+    serve(tmp_path, story)
+
+
+def test_a_controller_tells_until_when_it_can_sign(tmp_path: Path) -> None:
+    async def story(door: Door) -> None:
+        await door.known.own.look()
+        await door.seen()
+        await door.known.own.look()
+        (told,) = (await door.store.list(SIGNERS)).entries
+        assert door.known.own._signer.life
+        until_ms = door.known.own._signer.life.not_after_ms
+        note = SigningNote(controller="fra-c1", until_ms=until_ms)
+        assert decode(SigningNote, told.value) == note
 
     serve(tmp_path, story)
 

@@ -10,10 +10,17 @@ import pytest
 from pltfrms.codec import encode
 from pltfrms.controller import identities
 from pltfrms.controller.identities import NONCES_MAX, Identities
-from pltfrms.controller.state import MACHINE_KEYS, PLATFORM_KEY, commit_mark
+from pltfrms.controller.state import MACHINE_KEYS, PLATFORM_KEY, SIGNERS, commit_mark
+from pltfrms.drivers.identity.authority import Authority
 from pltfrms.drivers.identity.keys import make_key, make_request, sign_text
 from pltfrms.drivers.store.ports import Put
-from pltfrms.errors import ForbiddenError, NotFoundError, PltfrmsError, UnavailableError
+from pltfrms.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    PltfrmsError,
+    UnavailableError,
+)
 from pltfrms.model.identity.words import (
     Certified,
     JoinAsk,
@@ -27,6 +34,8 @@ from pltfrms.model.identity.words import (
     return_text,
     serial_of,
 )
+from pltfrms.model.messages.api import Change
+from pltfrms.model.messages.guards import Guard
 from pltfrms.model.network.topology import Platform
 from tests.controller.cluster import Cluster
 from tests.drivers.identity.authority import Office
@@ -372,6 +381,38 @@ def test_an_identity_that_cannot_be_read_hides_no_other() -> None:
         assert "has not joined" in gate.refusal("fra-n2", 1)
         with pytest.raises(PltfrmsError, match="cannot be read"):
             await gate.join(await gate.token("fra-n2"), make_key())
+
+    simulate(story)
+
+
+def test_who_alone_can_sign_is_not_taken_out() -> None:
+    rest = tuple(each for each in PLATFORM.machines if each.name != "fra-c1")
+    without = Change(platform=replace(PLATFORM, machines=rest))
+
+    async def story(gate: Gate) -> None:
+        first, other = gate.identities
+        for name, each in (("fra-c1", first), ("ams-c1", other)):
+            await each.adopt(name, "key")
+            each._signer = gate.office.signer
+        other._signer = Authority(PLATFORM.name, gate.office.root.certificate, None, int)
+        await gate.cluster.clock.sleep(1)
+        for name, each in (("fra-c1", first), ("ams-c1", other)):
+            await each.note_signing(name)
+        with pytest.raises(ConflictError, match="controller authority"):
+            await gate.cluster.operations.apply(without)
+        other._signer = gate.office.signer
+        await other.note_signing("ams-c1")
+        preview = await gate.cluster.operations.plan(without)
+        assert not any("can sign" in each.sentence for each in preview.verdicts)
+        other._signer = Authority(PLATFORM.name, gate.office.root.certificate, None, int)
+        await other.note_signing("ams-c1")
+        with pytest.raises(ConflictError, match="only fra-c1 can sign"):
+            await gate.cluster.operations.apply(without)
+        wanted = replace(without, despite=(Guard.MAINTENANCE_LOCK,))
+        await gate.cluster.operations.apply(wanted)
+        await gate.cluster.clock.sleep(5)
+        store = gate.cluster.operations.controller.store
+        assert not (await store.list(SIGNERS)).entries, "it goes with its machine"
 
     simulate(story)
 

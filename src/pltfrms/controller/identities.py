@@ -2,6 +2,7 @@
 
 /pltfrms-identity/machines/NAME     MachineKey
 /pltfrms-identity/tokens/NAME       TokenNote
+/pltfrms-identity/signers/NAME      SigningNote, of controllers that can sign
 They are apart from `/pltfrms/`: nothing that is planned depends on them.
 """
 
@@ -18,7 +19,7 @@ from pltfrms.codec import encode
 from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.loop import Controller
-from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, TOKENS
+from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, SIGNERS, TOKENS
 from pltfrms.drivers.identity.ports import Signer
 from pltfrms.drivers.log import SpareLog
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
@@ -40,6 +41,7 @@ from pltfrms.model.identity.words import (
     ReturnAsk,
     Roots,
     ShownCertificate,
+    SigningNote,
     TokenAsk,
     TokenNote,
     TokenReply,
@@ -250,6 +252,16 @@ class Identities:
                 name, "machine joined", key=first, conditions=(_unchanged(key, None),)
             )
 
+    async def note_signing(self, name: str) -> None:
+        """Have all know whether this controller can sign: who does so alone must stay."""
+        key, life = f"{SIGNERS}{name}", self._signer.life
+        known = await self._entry(key)
+        note = SigningNote(controller=name, until_ms=life.not_after_ms) if life else None
+        value = encode(note) if note else None
+        if (known.value if known else None) != value:
+            write = Put(key=key, value=value) if value else Delete(key=key)
+            await self._store.commit([write], [_unchanged(key, known)])
+
     def _issue(self, machine: Machine, request: str, joins: int) -> Certified:
         return self._signer.issue(
             request, machine.name, joins, controller=machine.has(Role.CONTROLLER)
@@ -299,7 +311,7 @@ class Identities:
         writes += [Put(key=f"{TOKENS}{name}", value=encode(token))] if token else []
         writes += [Put(key=f"{MACHINE_KEYS}{name}", value=encode(key))] if key else []
         if not token and verb == _REVOKE:  # one that is left would let it in once more
-            writes.append(Delete(key=f"{TOKENS}{name}"))
+            writes += [Delete(key=f"{TOKENS}{name}"), Delete(key=f"{SIGNERS}{name}")]
         if not record:
             if await self._store.commit(writes, conditions):
                 return

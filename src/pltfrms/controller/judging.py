@@ -7,10 +7,12 @@ from typing import TypeVar
 
 from pltfrms.codec import encode
 from pltfrms.controller.auditing import Asked
+from pltfrms.controller.documents import read_documents
 from pltfrms.controller.journal import EventLog
-from pltfrms.controller.state import request_key, unchanged_since
-from pltfrms.drivers.store.ports import Condition, Put
+from pltfrms.controller.state import SIGNERS, request_key, unchanged_since
+from pltfrms.drivers.store.ports import Condition, Put, Store
 from pltfrms.errors import ConflictError, ForbiddenError, TwoPeopleError
+from pltfrms.model.identity.words import SigningNote
 from pltfrms.model.messages.api import Change, InterventionChange, RolloutChange
 from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.messages.requests import ChangeRequest, Wanted
@@ -19,7 +21,7 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from pltfrms.planner.changes.origins import Answers, Claim, claims, judge_claims
-from pltfrms.planner.changes.removals import judge_removals
+from pltfrms.planner.changes.removals import judge_removals, judge_signers
 from pltfrms.planner.changes.routing_diff import routing_changes
 from pltfrms.planner.changes.two_people import why_two
 from pltfrms.planner.changes.ways import measured
@@ -94,6 +96,17 @@ def judge(before: Snapshot, after: Snapshot, now_ms: int) -> Judgement:
         doubts=doubts_of(proposal),
         claims=claims(proposal),
     )
+
+
+async def judge_leaving(
+    store: Store, before: Platform, after: Platform, now_ms: int
+) -> tuple[Verdict, ...]:
+    """Return what speaks against taking out controllers, by what they have told."""
+    if before.machines == after.machines:
+        return ()
+    found = read_documents(SigningNote, (await store.list(SIGNERS)).entries).words
+    until_ms = {note.controller: note.until_ms for note in found.values()}
+    return judge_signers(before, after, until_ms, now_ms)
 
 
 def with_origins(judgement: Judgement, answers: Answers, silence: str) -> Judgement:

@@ -18,6 +18,7 @@ from pltfrms.controller.judging import (
     by_known,
     conditions,
     judge,
+    judge_leaving,
     require_allowed,
     require_approved,
     require_role,
@@ -351,7 +352,10 @@ class Operations:
         return apply_change(snapshot, change)
 
     async def _judge(self, before: Snapshot, after: Snapshot) -> Judgement:
-        judgement = judge(before, after, self._clock.unix_ms())
+        now_ms = self._clock.unix_ms()
+        judgement = judge(before, after, now_ms)
+        leaving = await judge_leaving(self._store, before.platform, after.platform, now_ms)
+        judgement = replace(judgement, verdicts=(*judgement.verdicts, *leaving))
         if is_admission_due(before, after):
             work = partial(judge_admission, before, after)
             found = await self.controller.aside.run(work_of(after), work)

@@ -73,7 +73,10 @@ class OwnIdentity:
         # Machines may trust no other, once one root takes the place of another.
         due = due or not self._file.is_signed_with(self._signer.certificate)
         key = self._identities.known_key(own.machine)
-        if due and self._signer.life and key and key.public_key == public_key:
+        is_ours = key is not None and key.public_key == public_key
+        if is_ours:
+            await self._identities.note_signing(own.machine)
+        if due and self._signer.life and key and is_ours:
             made = self._signer.issue(own.request, own.machine, key.joins, controller=True)
             self._file.renew(made, now_ms)
             _log.info("own certificate renewed", until_ms=made.not_after_ms)

@@ -9,10 +9,10 @@ import pytest
 
 from pltfrms.model.messages.guards import Guard
 from pltfrms.model.network.interventions import Drain, Interventions
-from pltfrms.model.network.topology import FurtherRole, Platform, Role
+from pltfrms.model.network.topology import FurtherRole, Machine, Platform, Role
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
-from pltfrms.planner.changes.removals import judge_removals
+from pltfrms.planner.changes.removals import judge_removals, judge_signers
 from tests.planner.networks import NETWORK
 from tests.strategies import make_allocation, make_snapshot
 
@@ -48,6 +48,14 @@ def said(before: Snapshot, *names: str) -> dict[str, str]:
 def drained(**words: Any) -> Snapshot:
     drain = Drain(since_ms=NOW_MS - 60_000, wait_ms=1000, **words)
     return replace(BASE, interventions=Interventions(drains=(drain,)))
+
+
+def controllers(*datacenters: str) -> tuple[Machine, ...]:
+    base = NETWORK.machines[0]
+    return tuple(
+        replace(base, name=f"{name}-c1", datacenter=name, role=Role.CONTROLLER, further=())
+        for name in datacenters
+    )
 
 
 def test_a_node_with_instances_is_drained_first() -> None:
@@ -128,14 +136,30 @@ def test_a_new_name_is_a_removal_and_a_server_is_both() -> None:
     assert [each.about for each in verdicts] == ["machine/fra-e1"] * 2
 
 
+def test_of_the_controllers_that_can_sign_one_stays() -> None:
+    def left(*names: str) -> Platform:
+        return replace(NETWORK, machines=controllers(*names))
+
+    def refused(before: Platform, after: Platform, **until_ms: int) -> str:
+        signing = {name.replace("_", "-"): NOW_MS + until for name, until in until_ms.items()}
+        verdicts = judge_signers(before, after, signing, NOW_MS)
+        assert all(each.about == "platform" for each in verdicts)
+        return "".join(each.sentence for each in verdicts)
+
+    both, ams = left("fra", "ams"), left("ams")
+    assert refused(both, ams) == "", "none has said that it can"
+    assert refused(both, both, fra_c1=1) == ""
+    assert refused(both, ams, fra_c1=1).startswith("of the controllers only fra-c1 can sign")
+    assert refused(both, ams, fra_c1=1, ams_c1=1) == ""
+    assert refused(both, ams, fra_c1=1, ams_c1=0), "its authority has ended"
+    assert refused(both, ams, fra_c1=0) == "", "it cannot, either"
+    assert refused(ams, ams, fra_c1=1) == "", "it went before"
+
+
 @pytest.mark.parametrize("contact", list(Contact))
 def test_of_the_controllers_one_stays_that_is_in_contact(contact: Contact) -> None:
     """Else nobody would know the store, nor whom to add to it."""
-    base = without("lon-e1").machines[0]
-    fra, ams = (
-        replace(base, name=f"{name}-c1", datacenter=name, role=Role.CONTROLLER, further=())
-        for name in ("fra", "ams")
-    )
+    fra, ams = controllers("fra", "ams")
     plain = tuple(each for each in NETWORK.machines if not each.has(Role.CONTROLLER))
     machines = (*plain, fra, ams)
     view = MachineView(contact=contact, since_seconds=100)

@@ -120,6 +120,14 @@ class MachineKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigningNote:
+    """In the store: that a controller can sign certificates."""
+
+    controller: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenNote:
     """In the store: the last token of a machine, without what makes it work."""
 

@@ -6,11 +6,11 @@ it finds itself alone. One that nobody hears any more carries nothing that could
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.interventions import DrainPhase
-from pltfrms.model.network.topology import Machine, Role
+from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.model.running.state import Contact, Snapshot
 
 
@@ -38,6 +38,33 @@ def _controllers(before: Snapshot, after: Snapshot) -> Iterator[Verdict]:
                 "contact: nobody would know the store; repair that first, or keep another one"
             ),
         )
+
+
+def judge_signers(
+    before: Platform, after: Platform, until_ms: Mapping[str, int], now_ms: int
+) -> tuple[Verdict, ...]:
+    """Return what speaks against taking out who alone can sign machines' certificates.
+
+    `until_ms` says until when a controller can, by its name, of those that have told.
+    """
+    old, new = (
+        {machine.name for machine in each.machines_of(Role.CONTROLLER)}
+        for each in (before, after)
+    )
+    signing = {name for name, until in until_ms.items() if until > now_ms and name in old}
+    if not signing - new or signing & new:
+        return ()
+    return (
+        Verdict(
+            guard=Guard.MAINTENANCE_LOCK,
+            about="platform",
+            sentence=(
+                f"of the controllers only {', '.join(sorted(signing))} can sign certificates, "
+                "and no machine could join or renew its own any more; have one that stays sign "
+                "first, there: `pltfrms controller authority --root-key FILE`"
+            ),
+        ),
+    )
 
 
 def _machines(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, ...]:
