@@ -199,6 +199,34 @@ def test_it_asks_the_controllers_that_the_platform_has_now(
     assert (tls.name if tls else "") == expected.replace("c9", "c10"), "the same address"
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_it_also_asks_the_controllers_that_it_was_told_of_until_it_hears(
+    tmp_path: Path, *, known: bool
+) -> None:
+    """All controllers of its last target may be gone since."""
+    place = tmp_path if known else tmp_path / "no"
+    office = Office(PLATFORM.name, NOW_MS)
+    file = office.identity(tmp_path, "fra-n1")
+    plain = tuple(each for each in PLATFORM.machines if each not in CONTROLLERS)
+    new = replace(CONTROLLERS[0], name="fra-c9", id=9)
+    told = replace(PLATFORM, machines=(*plain, new))
+    talk = conversations(IdentityFile(place), PLATFORM, "fra-n1", told)
+    assert isinstance(talk.control_plane, HttpControlPlane)
+    urls = [controller_url(PLATFORM, each, secure=known) for each in (*CONTROLLERS, new)]
+    assert set(talk.control_plane._failover.order()) == set(urls)
+    if talk.certificate:
+        office.sign_as("fra-c9")
+        own = file.read()
+        file.renew(office.signer.issue(own.request, "fra-n1", 1, controller=False), NOW_MS)
+        assert talk.certificate._makers.signs("fra-c9 authority")
+        assert talk.certificate._makers.signs("fra-c1 authority")
+        assert not talk.certificate._makers.signs("fra-c8 authority")
+    talk.follow(PLATFORM)
+    assert set(talk.control_plane._failover.order()) == set(urls[:-1])
+    if talk.certificate:
+        assert not talk.certificate._makers.signs("fra-c9 authority")
+
+
 def test_a_machine_with_an_identity_speaks_by_tls_alone(tmp_path: Path) -> None:
     file = Office(PLATFORM.name, NOW_MS).identity(tmp_path, "fra-n1")
     talk = conversations(file, PLATFORM, "fra-n1")

@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 
 from pltfrms import codec
+from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.identity import controller_urls
-from pltfrms.agent.main import boot_word, main
+from pltfrms.agent.main import boot_word, main, told_since
+from pltfrms.drivers.disk import DirectoryDisk
+from pltfrms.drivers.ports import Directories
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.running.plan import Allocation, Reason, Target
 from pltfrms.specfile import load_platform, load_service
@@ -239,6 +242,27 @@ def test_a_runtime_directory_without_room_keeps_no_agent_from_starting(
     word = boot_word(tmp_path)
     assert len(word) == 12
     assert boot_word(tmp_path) == (tmp_path / "boot").read_text() == word
+
+
+def test_a_platform_file_is_told_only_if_it_is_younger_than_the_target(tmp_path: Path) -> None:
+    directories = Directories(config=tmp_path, state=tmp_path)
+    file, target = tmp_path / "platform.yaml", tmp_path / "target.json"
+    text = (EXAMPLE / "platform.yaml").read_text()
+    file.write_text(text)
+    targets = Targets("fra-n1", DirectoryDisk(tmp_path), lambda: PLATFORM)
+    assert told_since(directories, targets) is None, "the file is all that there is"
+    targets.accept(Target(machine="fra-n1", generation=3, platform=PLATFORM))
+    os.utime(target, (2000, 2000))
+    os.utime(file, (1000, 1000))
+    assert told_since(directories, targets) is None
+    os.utime(file, (3000, 3000))
+    assert told_since(directories, targets) == PLATFORM
+    file.write_text("nonsense")
+    os.utime(file, (3000, 3000))
+    assert told_since(directories, targets) is None
+    file.write_text(text)
+    targets.machine = "fra-n77"
+    assert told_since(directories, targets) is None, "it is not for this machine"
 
 
 def test_the_controller_of_the_own_datacenter_is_asked_first() -> None:

@@ -3,7 +3,7 @@
 import functools
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -64,19 +64,26 @@ def controller_urls(platform: Platform, machine: str) -> list[str]:
     return [controller_url(platform, each) for each in controllers_for(platform, machine)]
 
 
-def conversations(file: IdentityFile, platform: Platform, machine: str) -> Conversations:
+def conversations(
+    file: IdentityFile, platform: Platform, machine: str, told: Platform | None = None
+) -> Conversations:
     """Return how a machine speaks with others.
+
+    `told` is what an operator has written down since it last heard of the platform: until it
+    hears again, controllers of either are believed.
 
     Whoever has an identity never speaks plainly again: if it cannot be used, the machine
     speaks with nobody, and goes on as it is.
     """
+    platforms = [each for each in (platform, told) if each]
     if not file.there:
-        plain = HttpControlPlane(controller_urls(platform, machine))
+        urls = [url for each in platforms for url in controller_urls(each, machine)]
+        plain = HttpControlPlane(urls)
         return Conversations(
             control_plane=plain, follow=lambda newer: plain.use(controller_urls(newer, machine))
         )
     try:
-        return _by_tls(file, platform, machine)
+        return _by_tls(file, platforms, machine)
     except UsageError as error:
         mute = _Mute(str(error))
         return Conversations(
@@ -86,23 +93,23 @@ def conversations(file: IdentityFile, platform: Platform, machine: str) -> Conve
         )
 
 
-def _by_tls(file: IdentityFile, platform: Platform, machine: str) -> Conversations:
-    latest = _Latest(platform)
+def _by_tls(file: IdentityFile, platforms: Sequence[Platform], machine: str) -> Conversations:
+    latest = _Latest(platforms)
     shown = client_context(file, latest.doubt)
     hidden = client_context(file, latest.doubt, stranger=True)
     said = SpareLog(_log.warning, time.monotonic)
     glass = server_context(
         file, lambda why: said.say("certificate refused", why, why=why), required=True
     )
-    ends = _ends(platform, machine, shown)
+    ends = _ends(platforms, machine, shown)
     known = HttpControlPlane(list(ends), ends)
-    ends = _ends(platform, machine, hidden)
+    ends = _ends(platforms, machine, hidden)
     stranger = HttpControlPlane(list(ends), ends)
 
     def follow(newer: Platform) -> None:
-        latest.platform = newer
+        latest.platforms = (newer,)
         for plane, context in ((known, shown), (stranger, hidden)):
-            ends = _ends(newer, machine, context)
+            ends = _ends((newer,), machine, context)
             plane.use(list(ends), ends)
 
     makers = Makers(known=known, stranger=stranger, signs=latest.signs)
@@ -130,14 +137,15 @@ def _certificate(
 class _Latest:
     """The platform as this machine knows it, for as long as it hears of no other."""
 
-    def __init__(self, platform: Platform) -> None:
-        self.platform = platform
+    def __init__(self, platforms: Sequence[Platform]) -> None:
+        self.platforms = platforms
 
     def doubt(self, shown: ShownCertificate) -> str:
-        return why_unsigned(shown.issuer, self.platform)
+        doubts = [why_unsigned(shown.issuer, each) for each in self.platforms]
+        return doubts[0] if all(doubts) else ""
 
     def signs(self, issuer: str) -> bool:
-        return not why_unsigned(issuer, self.platform)
+        return not all(why_unsigned(issuer, each) for each in self.platforms)
 
 
 class _Mute:
@@ -171,11 +179,14 @@ class _Mute:
         """Keep nothing."""
 
 
-def _ends(platform: Platform, machine: str, context: ssl.SSLContext) -> dict[str, TlsEnd]:
+def _ends(
+    platforms: Sequence[Platform], machine: str, context: ssl.SSLContext
+) -> dict[str, TlsEnd]:
     return {
         controller_url(platform, each, secure=True): TlsEnd(
             context, machine_server_name(platform.name, each.name)
         )
+        for platform in platforms
         for each in controllers_for(platform, machine)
     }
 

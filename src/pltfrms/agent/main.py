@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from pltfrms.agent.control.targets import Targets
+from pltfrms.agent.control.targets import TARGET_FILE, Targets
 from pltfrms.agent.freeze import FROZEN_FILE
 from pltfrms.agent.glass import BalancerEye, GlassNetwork, run_glass
 from pltfrms.agent.identity import Conversations, conversations
@@ -95,6 +95,7 @@ async def _run(directories: Directories, targets: Targets) -> None:
         IdentityFile(directories.state),
         targets.current.platform,
         targets.machine,
+        told_since(directories, targets),
     )
     world = _world(directories, talk)
     parts = Agent(world, targets)
@@ -150,6 +151,24 @@ def _targets(directories: Directories) -> Targets:
     except KeyError:
         raise UsageError(f"{platform_file} has no machine {machine} ({name_file})") from None
     return targets
+
+
+def told_since(directories: Directories, targets: Targets) -> Platform | None:
+    """Return what the platform file says if it is younger than the last target; else None.
+
+    A machine that was away while all controllers were replaced finds the new ones by it. An
+    older file is not asked: it may name controllers that were taken out.
+    """
+    written, heard = directories.config / PLATFORM_FILE, directories.state / TARGET_FILE
+    try:
+        if written.stat().st_mtime_ns <= heard.stat().st_mtime_ns:
+            return None
+        platform = _platform(written)
+        platform.machine(targets.machine)
+    except (OSError, PltfrmsError, KeyError) as error:
+        _log.warning("platform file not used", path=str(written), why=str(error))
+        return None
+    return platform
 
 
 def _platform(path: Path) -> Platform:
