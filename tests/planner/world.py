@@ -6,7 +6,8 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from pltfrms.model.messages.api import Change
+from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.plan import Plan
 from pltfrms.model.running.state import (
@@ -17,8 +18,9 @@ from pltfrms.model.running.state import (
     Phase,
     Snapshot,
 )
-from pltfrms.model.services.service import ServiceSpec
+from pltfrms.model.services.service import RolloutSpec, ServiceSpec, Stage
 from pltfrms.planner.changes.change import apply_change, delete_service
+from pltfrms.planner.changes.rollouts import change_rollout
 from pltfrms.planner.foresight.settling import advanced, executed, rolled
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import make_node, make_platform, make_spec, with_all_ready
@@ -41,10 +43,15 @@ def settle(snapshot: Snapshot) -> Snapshot:
 
 
 def heal(snapshot: Snapshot) -> Snapshot:
-    """Return the snapshot with every machine in contact, for long."""
+    """Return the snapshot with every machine in contact, for long, and no rollout held."""
     view = MachineView(contact=Contact.PRESENT, since_seconds=3600.0)
     machines = {machine.name: view for machine in snapshot.platform.machines}
-    return replace(snapshot, machines=machines)
+    snapshot = replace(snapshot, machines=machines)
+    for name, service in snapshot.services.items():
+        if service.rolling and service.rolling.paused:
+            wish = RolloutChange(verb=RolloutVerb.RESUME, service=name)
+            snapshot = change_rollout(snapshot, wish).snapshot
+    return snapshot
 
 
 def histories() -> st.SearchStrategy[Snapshot]:
@@ -87,6 +94,8 @@ _WEIGHTS = {
     "add-node": 0.4,
     "drain-node": 3,
     "time": 2,
+    "rollout": 2,
+    "rules": 0.5,
 }
 
 
@@ -140,29 +149,73 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
             cpu=random.choice((0.1, 0.3)),
             max_per_node=random.randint(1, 3),
         )
-        spec = _counted(spec, random)
+        spec = replace(_counted(spec, random), rollout=_rules(snapshot, random))
         return apply_change(snapshot, Change(services=(spec,))).snapshot
+    if what in {"remove-node", "add-node"}:
+        return _other_nodes(snapshot, what, random)
+    name = random.choice((*snapshot.services, ""))
+    if what in {"new-version", "rules"} and name:
+        return _respecified(snapshot, name, what, random)
+    if what == "rollout":
+        return _wished(snapshot, random)
+    if what == "delete" and name:
+        return delete_service(snapshot, name).snapshot
+    return snapshot
+
+
+def _other_nodes(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     machines = snapshot.platform.machines
     if what == "remove-node" and len(machines) > 1:
         gone = random.choice(machines)
         kept = tuple(machine for machine in machines if machine is not gone)
         platform = replace(snapshot.platform, machines=kept)
         return apply_change(snapshot, Change(platform=platform)).snapshot
-    if what == "add-node":
-        site = random.choice(snapshot.platform.datacenters).name
-        number = 1 + max((each.id for each in machines if each.datacenter == site), default=0)
-        node = make_node(f"{site}-n{number}", number, cpu=random.choice((1.0, 4.0)))
-        platform = replace(snapshot.platform, machines=(*machines, node))
-        return apply_change(snapshot, Change(platform=platform)).snapshot
-    name = random.choice((*snapshot.services, ""))
-    if what == "new-version" and name:
-        spec = snapshot.services[name].spec
-        run = replace(spec.run, process=(*spec.run.process, "again"))
-        change = Change(services=(replace(spec, run=run),))
-        return apply_change(snapshot, change).snapshot
-    if what == "delete" and name:
-        return delete_service(snapshot, name).snapshot
-    return snapshot
+    if what == "remove-node":
+        return snapshot
+    site = random.choice(snapshot.platform.datacenters).name
+    number = 1 + max((each.id for each in machines if each.datacenter == site), default=0)
+    node = make_node(f"{site}-n{number}", number, cpu=random.choice((1.0, 4.0)))
+    platform = replace(snapshot.platform, machines=(*machines, node))
+    return apply_change(snapshot, Change(platform=platform)).snapshot
+
+
+def _respecified(snapshot: Snapshot, name: str, what: str, random: Random) -> Snapshot:
+    """Apply a version that runs something else, perhaps a larger one; or other rules alone."""
+    spec = snapshot.services[name].spec
+    run = replace(
+        spec.run,
+        process=(*spec.run.process, "again"),
+        cpu=random.choice((spec.run.cpu, spec.run.cpu, 0.1, 0.3)),
+    )
+    changed = replace(spec, rollout=_rules(snapshot, random))
+    if what == "new-version":
+        changed = replace(random.choice((spec, changed)), run=run)
+    return apply_change(snapshot, Change(services=(changed,))).snapshot
+
+
+def _rules(snapshot: Snapshot, random: Random) -> RolloutSpec | None:
+    """Return how a new version is to come to the replicas: as usual, or by own stages."""
+    if random.random() < 0.4:
+        return None
+    names = [each.name for each in snapshot.platform.datacenters]
+    stages = tuple(
+        Stage(datacenters=(random.choice(names),), replicas=random.choice((0, 1, 2)))
+        for _ in range(random.randint(0, 3))
+    )
+    return RolloutSpec(
+        stages=stages, bake_ms=random.choice((0, 5000)), parallel=random.randint(1, 3)
+    )
+
+
+def _wished(snapshot: Snapshot, random: Random) -> Snapshot:
+    """Have an operator do something to a rollout that is under way."""
+    rolling = [name for name, each in snapshot.services.items() if each.rolling]
+    verbs = (RolloutVerb.PAUSE, RolloutVerb.RESUME, RolloutVerb.PROMOTE, RolloutVerb.ABORT)
+    wish = RolloutChange(verb=random.choice(verbs), service=random.choice((*rolling, "")))
+    try:
+        return change_rollout(snapshot, wish).snapshot
+    except (ConflictError, NotFoundError):
+        return snapshot
 
 
 def _counted(spec: ServiceSpec, random: Random) -> ServiceSpec:

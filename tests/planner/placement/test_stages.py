@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
-from pltfrms.model.running.plan import Place, Plan, Reason
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.plan import Allocation, Place, Plan, Reason
 from pltfrms.model.running.state import Contact, InstanceStatus, MachineStatus, Phase, Snapshot
 from pltfrms.model.services.rollouts import baked_at_ms
 from pltfrms.model.services.service import Rollout, RolloutSpec, RolloutState, Stage
@@ -30,11 +31,16 @@ NEW = replace(OLD, run=replace(OLD.run, process=("serve", "better")))
 deep = settings(max_examples=150)
 
 
-def running(replicas: int = 2, rollout: RolloutSpec | None = None) -> Snapshot:
+def running(
+    replicas: int = 2, rollout: RolloutSpec | None = None, max_per_node: int = 1
+) -> Snapshot:
     """Return three datacenters in which the old version runs, and the new one is applied."""
     platform = make_platform({"fra": 3, "ams": 3, "lon": 3}, others=False)
     empty = heal(Snapshot(revision=1, platform=platform, now_ms=1000))
-    old, new = (replace(each, per_datacenter=replicas, rollout=rollout) for each in (OLD, NEW))
+    old, new = (
+        replace(each, per_datacenter=replicas, rollout=rollout, max_per_node=max_per_node)
+        for each in (OLD, NEW)
+    )
     before = settle(apply_change(empty, Change(services=(old,))).snapshot)
     return apply_change(before, Change(services=(new,))).snapshot
 
@@ -103,6 +109,90 @@ def test_stages_of_the_spec_take_the_place_of_the_usual_ones() -> None:
     placed = Counter(step.allocation.datacenter for step in make_plan(snapshot).steps)
     assert placed == {"fra": 2, "ams": 2, "lon": 2}
     assert check_plan(snapshot, make_plan(snapshot)) == ()
+
+
+def test_a_drain_beside_a_rollout_of_several_at_once_breaks_no_plan() -> None:
+    """The drained node's replica moves first; then so many as are left of `parallel`."""
+    stages = (Stage(datacenters=("fra",)), Stage(datacenters=("ams", "lon")))
+    snapshot = running(3, RolloutSpec(stages=stages, parallel=2), max_per_node=2)
+    node = snapshot.allocations["web.fra.3-1"].node
+    drain = Drain(node=node, since_ms=0, wait_ms=0, until_ms=0)
+    snapshot = replace(snapshot, interventions=Interventions(drains=(drain,)))
+    plan = make_plan(snapshot)
+    assert [(step.allocation.id, step.reason) for step in plan.steps] == [
+        ("web.fra.3-2", Reason.NODE_DRAINED),
+        ("web.fra.1-2", Reason.NEW_VERSION),
+    ]
+    assert check_plan(snapshot, plan) == ()
+
+
+def test_a_failing_copy_that_is_not_wanted_any_more_holds_up_nothing() -> None:
+    snapshot = until(running(), RolloutState.BAKING, 1)
+    one = replace(NEW, per_datacenter=1)
+    snapshot = apply_change(snapshot, Change(services=(one,))).snapshot
+    snapshot = said(snapshot, "web.fra.2-2", Phase.BACKOFF, 5)
+    snapshot = replace(snapshot, now_ms=snapshot.now_ms + 10_000)
+    plan = make_plan(snapshot)
+    assert [step.reason for step in plan.rollouts] == [Reason.BAKED]
+    assert check_plan(snapshot, plan) == ()
+    assert rollout_of(settle(snapshot)).state is RolloutState.DONE
+
+
+def test_a_failing_copy_that_stands_in_for_others_elsewhere_holds_up_nothing() -> None:
+    """One of a total, on its way off a drained node, in the datacenter of the stage."""
+    stages = (Stage(datacenters=("ams",)), Stage(datacenters=("fra", "lon")))
+    rules = RolloutSpec(stages=stages)
+    old, new = (replace(e, per_datacenter=0, total=5, rollout=rules) for e in (OLD, NEW))
+    platform = make_platform({"fra": 3, "ams": 3, "lon": 3}, others=False)
+    empty = heal(Snapshot(revision=1, platform=platform, now_ms=1000))
+    snapshot = settle(apply_change(empty, Change(services=(old,))).snapshot)
+    assert Counter(a.datacenter for a in snapshot.allocations.values())["ams"] == 2
+    stands_in = Allocation(
+        id="web.ams.3-2", service="web", datacenter="ams", replica=3, number=2,
+        node="ams-n1", slot=9, version=2, reason=Reason.NODE_DRAINED, replaces="web.ams.3-1",
+    )  # fmt: skip
+    first = replace(
+        stands_in, id="web.ams.3-1", number=1, version=1, replaces="", node="ams-n3"
+    )
+    allocations = {**snapshot.allocations, first.id: first, stands_in.id: stands_in}
+    snapshot = with_all_ready(replace(snapshot, allocations=allocations))
+    down = snapshot.allocations["web.lon.1-1"]
+    snapshot = said(said(snapshot, down.id, Phase.STARTING), stands_in.id, Phase.BACKOFF, 9)
+    snapshot = apply_change(snapshot, Change(services=(replace(new, max_per_node=2),))).snapshot
+    plan = make_plan(snapshot)
+    assert ("web.ams.1-2", Reason.NEW_VERSION) in [
+        (s.allocation.id, s.reason) for s in plan.steps
+    ]
+    assert check_plan(snapshot, plan) == ()
+
+
+def test_what_failed_in_a_version_that_was_overtaken_is_repaired() -> None:
+    """Nobody is told any more how that version runs: no stage is needed to leave it."""
+    snapshot = act_on(until(running(), RolloutState.BAKING, 1), RolloutVerb.PAUSE)
+    snapshot = said(snapshot, "web.fra.2-2", Phase.BACKOFF, 5)
+    third = replace(NEW, run=replace(NEW.run, process=("serve", "best")))
+    snapshot = apply_change(snapshot, Change(services=(third,))).snapshot
+    plan = make_plan(snapshot)
+    assert [(s.allocation.id, s.allocation.version, s.reason) for s in plan.steps] == [
+        ("web.fra.2-3", 1, Reason.WENT_BACK)
+    ]
+    assert check_plan(snapshot, plan) == ()
+    end = settle(snapshot)
+    assert {each.version for each in end.allocations.values()} == {3}
+
+
+def test_other_stages_hold_from_the_next_version_on_and_the_plan_says_so() -> None:
+    snapshot = until(running(), RolloutState.BAKING)
+    stages = (Stage(datacenters=("lon",)),)
+    other = replace(NEW, rollout=RolloutSpec(stages=stages, bake_ms=1))
+    outcome = apply_change(snapshot, Change(services=(other,)))
+    assert outcome.lines[0].detail == (
+        "rollout; version 2, which is on its way, keeps the stages 1 of fra, then fra, then "
+        "ams, then lon"
+    )
+    assert rollout_of(outcome.snapshot).stages == rollout_of(snapshot).stages
+    bake_alone = replace(NEW, rollout=RolloutSpec(bake_ms=1))
+    assert apply_change(snapshot, Change(services=(bake_alone,))).lines[0].detail == "rollout"
 
 
 def test_the_bake_has_to_pass_in_time_and_not_in_looks() -> None:

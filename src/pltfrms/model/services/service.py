@@ -286,10 +286,12 @@ class Service:
         return rolling.from_version
 
     def is_outdated(self, datacenter: str, replica: int, version: int) -> bool:
-        """Return whether an allocation of a version is to be replaced by now."""
-        rolling = self.rolling
-        late = rolling is None or rolling.reaches(datacenter, replica)
-        return late and version != self.version
+        """Return whether an allocation of a version is to be replaced by now.
+
+        So is one of a version between the two, which another one overtook: nodes are told
+        only of the two.
+        """
+        return version != self.version_for(datacenter, replica)
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import egress_mode
 from pltfrms.model.services.replicas import replicas_of
-from pltfrms.model.services.rollouts import gone_back
+from pltfrms.model.services.rollouts import USUAL, gone_back
 from pltfrms.model.services.service import EgressMode, RolloutState, Service, ServiceSpec
 from pltfrms.planner.changes.giving import (
     first_prefixes,
@@ -264,7 +264,7 @@ def _service_line(platform: Platform, before: Service | None, after: Service) ->
         )
         if prefixes
     )
-    restarts = restarts if before.version != after.version else ""
+    restarts = restarts if before.version != after.version else _kept_stages(before, after)
     detail = ", ".join(fields) + moves + restarts
     return ChangeLine(about=f"service/{after.name}", action="update", detail=detail)
 
@@ -273,8 +273,7 @@ def _way(before: Service, after: Service) -> str:
     """Say how a version comes to the replicas, and whether the same has failed before."""
     if after.version < before.version:
         return "goes back"
-    rollout = after.rolling
-    stages = ", then ".join(stage.words for stage in rollout.stages) if rollout else ""
+    stages = _stages_text(after)
     failed = failed_before(before, after.spec)
     again = (
         f"; the same was version {failed.version}, which failed: {failed.cause}"
@@ -282,6 +281,22 @@ def _way(before: Service, after: Service) -> str:
         else ""
     )
     return f"rolls out: {stages}{again}" if stages else f"rolls out{again}"
+
+
+def _stages_text(service: Service) -> str:
+    stages = service.rolling.stages if service.rolling else ()
+    return ", then ".join(stage.words for stage in stages)
+
+
+def _kept_stages(before: Service, after: Service) -> str:
+    """Say that other stages are for the next version, if one is on its way already."""
+    old, new = ((each.spec.rollout or USUAL).stages for each in (before, after))
+    if not after.rolling or old == new:
+        return ""
+    return (
+        f"; version {after.version}, which is on its way, keeps the stages "
+        f"{_stages_text(after)}"
+    )
 
 
 def _without_egress(platform: Platform, spec: ServiceSpec) -> str:

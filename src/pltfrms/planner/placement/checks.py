@@ -147,10 +147,11 @@ def _check_onward(
         yield f"{service.name}: it goes on before its stage was baked"
     if (new.before is None) != last:
         yield f"{service.name}: it ends before its last stage"
-    known = {machine.name for machine in snapshot.platform.machines}
+    world = _World(snapshot)
     for each in snapshot.allocations.values():
         mine = each.service == service.name and each.version == old.version
-        said = snapshot.instance(each.id) if mine and each.node in known else None
+        judged = mine and each.node in world.machines and _is_wanted(world, service, each)
+        said = snapshot.instance(each.id) if judged else None
         if said and said.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
             present = snapshot.contact(each.node) is Contact.PRESENT
             if present and _version(service, each) == old.version:
@@ -345,6 +346,12 @@ def _is_unsure(world: _World, allocation: Allocation) -> bool:
     return contact is Contact.UNKNOWN or (contact is Contact.PRESENT and unheard)
 
 
+def _is_wanted(world: _World, service: Service, old: Allocation) -> bool:
+    """Return whether a spec wants a replica where it is: else it stands in, or goes."""
+    named = _is_named(world, service, old.datacenter)
+    return named and old.replica <= world.share(service, old.datacenter)
+
+
 def _is_named(world: _World, service: Service, datacenter: str) -> bool:
     """Return whether a spec wants replicas in a datacenter, be it none at the moment."""
     spec = service.spec
@@ -355,9 +362,14 @@ def _is_named(world: _World, service: Service, datacenter: str) -> bool:
 
 
 def _check_moves(world: _World, plan: Plan) -> list[str]:
-    """One planned move at a time per service and datacenter, counting what is under way."""
+    """One planned move at a time per service and datacenter, counting what is under way.
+
+    Of a rollout `parallel` at a time. What comes later in the plan is judged when it comes.
+    """
     problems = []
+    later = {step.allocation.id for step in plan.steps if isinstance(step, Place)}
     for step in plan.steps:
+        later.discard(step.allocation.id)
         new = step.allocation
         service = world.snapshot.services.get(new.service)
         if not isinstance(step, Place) or step.reason not in _PLANNED or service is None:
@@ -365,11 +377,12 @@ def _check_moves(world: _World, plan: Plan) -> list[str]:
         others = [
             other.id
             for other in world.in_site[new.service, new.datacenter].values()
-            if other.id != new.id
+            if other.id not in {new.id, *later}
             and other.reason in _PLANNED
             and other.version == _version(service, other)  # else another one follows
             and other.replaces in world.recorded
             and world.snapshot.contact(world.recorded[other.replaces].node) is Contact.PRESENT
+            and (step.reason not in _ROLLED or _is_wanted(world, service, other))
         ]
         said = service.spec.rollout
         most = said.parallel if said and step.reason in _ROLLED else 1

@@ -303,10 +303,7 @@ class Draft:
                 settled = len(replicas) == count and all(
                     replica <= count
                     and len(some) == 1
-                    and (
-                        some[0].version == service.version
-                        or not service.is_outdated(datacenter, replica, some[0].version)
-                    )
+                    and not service.is_outdated(datacenter, replica, some[0].version)
                     and some[0].node in present
                     for replica, some in replicas.items()
                 )

@@ -22,9 +22,11 @@ def roll_out(draft: Draft) -> None:
 
 
 def _replace(draft: Draft, service: Service, old: Allocation) -> None:
-    back = old.version > service.version
+    version = service.version_for(old.datacenter, old.replica)
+    back = old.version > version
     wish = Wish(
         service=service,
+        version=version,
         datacenter=old.datacenter,
         replica=old.replica,
         reason=Reason.WENT_BACK if back else Reason.NEW_VERSION,
@@ -39,7 +41,8 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Iterator[Allocatio
     What is on a drained node gets the newest version when it moves. Of the others, what does
     not serve anyway comes first. What serves is touched only while all others
     serve; what may be lost is left to rescheduling. A replica that has no node (any more) is
-    no reason to wait: perhaps only the new version fits.
+    no reason to wait: perhaps only the new version fits. Nor is what only stands in for others
+    elsewhere.
     """
     replicas = draft.kept(service, datacenter)
     newest = {
@@ -54,10 +57,7 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Iterator[Allocatio
         and draft.contact(allocation.node) is Contact.PRESENT
         and allocation.node not in draft.drained_nodes
     ]
-    # What only stands in for others elsewhere is moved off drained nodes, too: one at a time.
-    there = draft.replicas(service.name, datacenter).items()
-    moving = [each for number, each in there if number in replicas or _lives(draft, each)]
-    left = parallel(service) - len(tuple(_replaced(moving, service)))
+    left = parallel(service) - len(tuple(_replaced(replicas.values(), service)))
     broken = [each for each in outdated if not draft.ready(each)]
     serving = [each for each in outdated if draft.ready(each)]
     yield from broken[: max(left, 0)]
@@ -69,10 +69,6 @@ def _serves(draft: Draft, replicas: Mapping[int, list[Allocation]], replica: int
     """Return whether a replica serves: its newest copy, or the one that is being replaced."""
     allocations = replicas[replica]
     return draft.ready(allocations[-1]) or any(map(draft.ready, allocations[:-1]))
-
-
-def _lives(draft: Draft, allocations: list[Allocation]) -> bool:
-    return any(map(draft.is_present, allocations))
 
 
 def is_replacing(replicas: Iterable[list[Allocation]], service: Service) -> bool:

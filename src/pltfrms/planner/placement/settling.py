@@ -56,8 +56,9 @@ def _why_stop_newer(draft: Draft, keeper: Allocation, newer: Allocation) -> Reas
     if newer.version <= keeper.version and _is_repaired(draft, keeper, newer):
         return Reason.NOT_NEEDED_ANY_MORE
     service = draft.snapshot.services[newer.service]
-    if service.is_outdated(newer.datacenter, newer.replica, newer.version):
-        return Reason.WENT_BACK if newer.version > service.version else Reason.NEW_VERSION
+    wanted = service.version_for(newer.datacenter, newer.replica)
+    if newer.version != wanted:
+        return Reason.WENT_BACK if newer.version > wanted else Reason.NEW_VERSION
     if newer.node in draft.drained_nodes and keeper.node not in draft.drained_nodes:
         return Reason.NODE_DRAINED
     trouble = draft.trouble(newer)
