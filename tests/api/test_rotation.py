@@ -1,7 +1,7 @@
 """One root takes the place of another: rehearsed with a controller and machines by real TLS."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
@@ -10,17 +10,21 @@ import pytest
 from pltfrms.agent.control.certificate import Certificate, Makers
 from pltfrms.cli.machine import joining, rotating
 from pltfrms.cli.main import main
+from pltfrms.codec import decode, encode
+from pltfrms.controller.state import ROOTS_KEY
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.identity.authority import roots_of
 from pltfrms.drivers.identity.files import IdentityFile, RootsFile
 from pltfrms.drivers.identity.keys import sign_text
 from pltfrms.drivers.identity.tls import client_context
+from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
+from pltfrms.model.identity.words import RootDrop, RootNote, RootNotes
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.running.state import MachineStatus
-from tests.api.door import Door, believing, serve
-from tests.drivers.identity.authority import PASSPHRASE
+from tests.api.door import PLATFORM, Door, believing, serve
+from tests.drivers.identity.authority import PASSPHRASE, Office
 
 
 @dataclass
@@ -122,6 +126,8 @@ class Rehearsal:
         early = hands.run("root", "--drop", old, at_ms=door.now_ms - 20 * DAY_MS, code=4)
         assert "machines may have certificates by it until" in early
         hands.run("root", "--drop", old, at_ms=door.now_ms)
+        assert len(hands.pins(door.now_ms)) == 2, "all controllers drop it together"
+        await door.known.own.look()
 
     async def the_old_one_is_gone(self, door: Door) -> None:
         hands, files = self.hands, self.files
@@ -142,6 +148,38 @@ def test_one_root_takes_the_place_of_another_and_no_machine_is_cut_off(hands: Ha
     first = serve(hands.directory, rehearsal.both_are_trusted)
     second = serve(hands.directory, rehearsal.the_new_one_signs, first)
     serve(hands.directory, rehearsal.the_old_one_is_gone, second)
+
+
+def test_a_controller_that_was_away_takes_what_the_others_trust(hands: Hands) -> None:
+    other = Office(PLATFORM.name, 1_700_000_000_000).root.certificate
+    note = RootNote(pin=rotating.pin_text(other), certificate=other, since_ms=7)
+
+    async def story(door: Door) -> None:
+        await door.known.own.look()
+        (own,) = decode(RootNotes, (await door.store.list(ROOTS_KEY)).entries[0].value).roots
+        assert own.pin == door.known.own._signer.pin
+        notes = RootNotes(roots=(own, note))
+        await door.store.commit([Put(key=ROOTS_KEY, value=encode(notes))])
+        await door.known.own.look()
+        assert list(hands.pins(door.now_ms)) == [own.pin, note.pin]
+        assert len(roots_of((await door.join("fra-n1")).read().roots)) == 2, "who joins has all"
+        gone = RootNotes(roots=(own, replace(note, drop=RootDrop.DONE)))
+        await door.store.commit([Put(key=ROOTS_KEY, value=encode(gone))])
+        await door.known.own.look()
+        assert list(hands.pins(door.now_ms)) == [own.pin]
+
+    serve(hands.directory, story)
+
+
+def test_what_another_root_has_signed_signs_nothing(tmp_path: Path) -> None:
+    async def story(door: Door) -> None:
+        signer = door.known.own._signer
+        signer.trust(Office(PLATFORM.name, 1_700_000_000_000).root.certificate)
+        assert signer.life is None
+        with pytest.raises(UnavailableError, match="controller authority"):
+            await door.join("fra-n1")
+
+    serve(tmp_path, story)
 
 
 def test_the_only_root_is_not_dropped_and_one_is_not_added_twice(hands: Hands) -> None:

@@ -3,12 +3,13 @@
 /pltfrms-identity/machines/NAME     MachineKey
 /pltfrms-identity/tokens/NAME       TokenNote
 /pltfrms-identity/signers/NAME      SigningNote, of controllers that can sign
+/pltfrms-identity/roots             RootNotes
 They are apart from `/pltfrms/`: nothing that is planned depends on them.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final, TypeVar
@@ -19,7 +20,7 @@ from pltfrms.codec import encode
 from pltfrms.controller.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.loop import Controller
-from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, SIGNERS, TOKENS
+from pltfrms.controller.state import IDENTITIES, MACHINE_KEYS, ROOTS_KEY, SIGNERS, TOKENS
 from pltfrms.drivers.identity.ports import Signer
 from pltfrms.drivers.log import SpareLog
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put
@@ -31,6 +32,7 @@ from pltfrms.errors import (
     PltfrmsError,
     UnavailableError,
 )
+from pltfrms.model.identity.lives import Life
 from pltfrms.model.identity.words import (
     Certified,
     JoinAsk,
@@ -39,6 +41,8 @@ from pltfrms.model.identity.words import (
     NonceReply,
     RenewalAsk,
     ReturnAsk,
+    RootNote,
+    RootNotes,
     Roots,
     ShownCertificate,
     SigningNote,
@@ -49,6 +53,7 @@ from pltfrms.model.identity.words import (
 )
 from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.planner.identity.access import Access, decide_access, why_unsigned, why_void
+from pltfrms.planner.identity.roots import AgreedRoots, agree_on_roots
 from pltfrms.planner.identity.tokens import TOKEN_MS, why_no_join
 
 NONCE_SECONDS: Final = 60.0
@@ -256,11 +261,29 @@ class Identities:
         """Have all know whether this controller can sign: who does so alone must stay."""
         key, life = f"{SIGNERS}{name}", self._signer.life
         known = await self._entry(key)
-        note = SigningNote(controller=name, until_ms=life.not_after_ms) if life else None
-        value = encode(note) if note else None
+        value = encode(_signing(name, life, self._signer.pin)) if life else None
         if (known.value if known else None) != value:
             write = Put(key=key, value=value) if value else Delete(key=key)
             await self._store.commit([write], [_unchanged(key, known)])
+
+    async def agree(self, kept: Sequence[RootNote]) -> AgreedRoots:
+        """Return what all controllers trust from now on, with what this one keeps.
+
+        Raises:
+            ConflictError: another one changed it at the same time; ask again.
+        """
+        entry = await self._entry(ROOTS_KEY)
+        notes = _word(RootNotes, entry)
+        stored = notes.roots if notes else ()
+        controllers = {each.name for each in self._platform().machines_of(Role.CONTROLLER)}
+        told = _words(SigningNote, SIGNERS, (await self._store.list(SIGNERS)).entries)
+        signers = [told[name] for name in sorted(told.keys() & controllers)]
+        agreed = agree_on_roots(stored, kept, signers, self._clock.unix_ms())
+        if agreed.roots != stored:
+            put = Put(key=ROOTS_KEY, value=encode(RootNotes(roots=agreed.roots)))
+            if not await self._store.commit([put], [_unchanged(ROOTS_KEY, entry)]):
+                raise _taken("the roots")
+        return agreed
 
     def _issue(self, machine: Machine, request: str, joins: int) -> Certified:
         return self._signer.issue(
@@ -363,6 +386,15 @@ class Identities:
                     _unchanged(f"{TOKENS}{name}", token),
                 ),
             )
+
+
+def _signing(name: str, life: Life, root: str) -> SigningNote:
+    return SigningNote(
+        controller=name,
+        until_ms=life.not_after_ms,
+        since_ms=life.not_before_ms,
+        root=root,
+    )
 
 
 def _words(kind: type[_T], prefix: str, entries: tuple[KeyValue, ...]) -> dict[str, _T]:

@@ -6,11 +6,12 @@ from typing import Final
 import structlog
 
 from pltfrms.controller.identities import Identities
-from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.files import IdentityFile, TrustedRoot
 from pltfrms.drivers.identity.ports import Signer
 from pltfrms.drivers.ports import Clock
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.identity.lives import DAY_MS, WARN_MS
+from pltfrms.model.identity.words import RootDrop, RootNote
 from pltfrms.planner.identity.renewing import renewal_at_ms
 
 SOON_SECONDS: Final = 1.0
@@ -39,6 +40,8 @@ class OwnIdentity:
         self._on_change = on_change
         self._seen = file.changed_at()
         self._warned = False
+        self._told: tuple[str, ...] = ()
+        """Why roots that somebody wanted to be added or dropped here are not."""
 
     async def run(self) -> None:
         """Look at it until cancelled."""
@@ -73,16 +76,44 @@ class OwnIdentity:
         # Machines may trust no other, once one root takes the place of another.
         due = due or not self._file.is_signed_with(self._signer.certificate)
         key = self._identities.known_key(own.machine)
-        is_ours = key is not None and key.public_key == public_key
-        if is_ours:
-            await self._identities.note_signing(own.machine)
-        if due and self._signer.life and key and is_ours:
+        if due and self._signer.life and key and key.public_key == public_key:
             made = self._signer.issue(own.request, own.machine, key.joins, controller=True)
             self._file.renew(made, now_ms)
             _log.info("own certificate renewed", until_ms=made.not_after_ms)
+        self._follow()
+        if key and key.public_key == public_key:  # else another machine has its name now
+            await self._identities.note_signing(own.machine)
+            await self._agree()
+            self._follow()
+
+    def _follow(self) -> None:
         if (changed_at := self._file.changed_at()) != self._seen:
             self._on_change()
             self._seen = changed_at
+
+    async def _agree(self) -> None:
+        """Trust the roots that all controllers trust, and have them trust those of here."""
+        before = self._file.roots()
+        kept = {self._signer.pin_of_root(each.certificate): each for each in before}
+        agreed = await self._identities.agree(
+            [
+                RootNote(pin=pin, certificate=e.certificate, since_ms=e.since_ms, drop=e.drop)
+                for pin, e in kept.items()
+            ]
+        )
+        for why in agreed.why_not if agreed.why_not != self._told else ():
+            _log.warning("roots", problem=why)
+        self._told = agreed.why_not
+        after = tuple(
+            TrustedRoot(
+                since_ms=each.since_ms,
+                certificate=each.certificate,
+                drop=kept[each.pin].drop if each.pin in kept else RootDrop.NO,
+            )
+            for each in agreed.trusted
+        )
+        if after != before and self._file.trust(after, before):
+            self._signer.trust(self._file.read().roots)
 
     def _warn(self, now_ms: int) -> None:
         """Say in time that what signs certificates ends."""

@@ -219,9 +219,9 @@ def root(
 ) -> None:
     """List the roots that are trusted, add or drop one.
 
-    To have one root take the place of another: add it on each controller; 30 days later make
-    each one's authority by it (`controller authority`); 30 days later drop the old one on each
-    controller. Machines follow by themselves, as they renew their certificates.
+    To have one root take the place of another: add it on one controller; 30 days later make
+    each one's authority by it (`controller authority`); 30 days later drop the old one. The
+    other controllers and all machines follow by themselves; none drops what machines need.
 
     Example: pltfrms controller root --add example-root-2.pem
     """
@@ -243,7 +243,8 @@ def root(
         write_json(views)
         return
     for each in views:
-        write_line(f"{each.pin}{'  signs' if each.signs else ''}")
+        drop = "  dropped as soon as no machine needs it" if each.dropped else ""
+        write_line(f"{each.pin}{'  signs' if each.signs else ''}{drop}")
 
 
 def _token(word: str, file: Path | None) -> str:

@@ -5,7 +5,7 @@ certificate all that have a good one know. Nothing is asked of anybody meanwhile
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from pltfrms.drivers.identity.authority import (
     read_certificate,
     roots_of,
 )
-from pltfrms.drivers.identity.files import IdentityFile, RootsFile, TrustedRoot
+from pltfrms.drivers.identity.files import IdentityFile, TrustedRoot
 from pltfrms.drivers.identity.keys import pin_of
 from pltfrms.errors import ConflictError
 from pltfrms.model.identity.lives import EARLY_MS, LEAF_MS
+from pltfrms.model.identity.words import RootDrop
+from pltfrms.planner.identity.roots import ROOTS_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class RootView:
     until_ms: int
     signs: bool
     """Whether it has signed what this controller signs with."""
+    dropped: bool
+    """Whether it is to be trusted no more, as soon as no machine needs it."""
 
 
 def pin_text(certificate: str) -> str:
@@ -71,24 +75,35 @@ def roots_here(state: Path) -> tuple[RootView, ...]:
             trusted_since_ms=each.since_ms,
             until_ms=life_of(each.certificate).not_after_ms,
             signs=each.certificate == signer,
+            dropped=each.drop is not RootDrop.NO,
         )
         for each in _kept(state)
     )
 
 
 def add_root(state: Path, root: str) -> bool:
-    """Trust a root (PEM), too, and have machines do so; return whether that is new."""
+    """Trust a root (PEM), too, and have machines do so; return whether that is new.
+
+    The controller of this machine tells the others.
+
+    Raises:
+        ConflictError: there are enough.
+    """
     kept, (certificate,) = _kept(state), roots_of(root)
     if pin_text(certificate) in [pin_text(each.certificate) for each in kept]:
         return False
-    RootsFile(state).write([*kept, TrustedRoot(since_ms=unix_ms(), certificate=certificate)])
+    if len(kept) >= ROOTS_MAX:
+        raise ConflictError(f"{ROOTS_MAX} roots are trusted already; drop one first")
+    added = TrustedRoot(since_ms=unix_ms(), certificate=certificate)
+    _replace(state, kept, [*kept, added])
     return True
 
 
 def drop_root(state: Path, pin: str, *, despite: bool = False) -> bool:
-    """Trust a root no more; return whether it was trusted.
+    """Want a root to be trusted no more; return whether it was trusted.
 
-    `despite`: although machines may still have certificates by it.
+    All controllers drop it together, when none signs with it any more. `despite`: at once,
+    although machines may still have certificates by it.
 
     Raises:
         ConflictError: it is in use.
@@ -97,7 +112,7 @@ def drop_root(state: Path, pin: str, *, despite: bool = False) -> bool:
     rest = [each for each in kept if pin_text(each.certificate) != pin]
     if len(rest) == len(kept):
         return False
-    if not rest:
+    if all(each.drop for each in rest):
         raise ConflictError("it is the only root; add another one first")
     signer = _signer(state)
     if not signer or pin_text(signer) == pin:
@@ -112,15 +127,19 @@ def drop_root(state: Path, pin: str, *, despite: bool = False) -> bool:
             f"machines may have certificates by it until {_day(until)}; with --now those that "
             "do have to join again"
         )
-    RootsFile(state).write(rest)
+    drop = RootDrop.AT_ONCE if despite else RootDrop.WANTED
+    marked = [each if each in rest else replace(each, drop=drop) for each in kept]
+    _replace(state, kept, marked)
     return True
 
 
 def _kept(state: Path) -> tuple[TrustedRoot, ...]:
-    roots = roots_of(IdentityFile(state).read().roots)
-    return RootsFile(state).read() or tuple(
-        TrustedRoot(since_ms=0, certificate=each) for each in roots
-    )
+    return IdentityFile(state).roots()
+
+
+def _replace(state: Path, kept: Sequence[TrustedRoot], roots: Sequence[TrustedRoot]) -> None:
+    if not IdentityFile(state).trust(roots, kept):
+        raise ConflictError("the controller has changed the roots at the same time; repeat")
 
 
 def _signer(state: Path) -> str:

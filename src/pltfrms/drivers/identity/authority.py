@@ -45,7 +45,6 @@ from pltfrms.model.identity.words import (
 _SERIAL_BITS = 64
 _SECRET_BYTES = 16
 _ROOTS_MAX = 4
-"""Two while one takes the place of another; each costs who trusts them."""
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 
 
@@ -131,19 +130,20 @@ class Authority:
         """
         self.platform = platform
         self.certificate = own.certificate if own else ""
-        self.trust(roots)
         self._unix_ms = unix_ms
         self._own = own
         self._certificate = read_certificate(own.certificate) if own else None
         self._key: EllipticCurvePrivateKey | None = read_key(own.key) if own else None
-        self.life = _life(self._certificate) if self._certificate else None
+        self.trust(roots)
 
     def trust(self, roots: str) -> None:
         """See `ports.Signer`."""
         known = roots_of(roots)
         signer = issuing_root(self.certificate, known) if self.certificate else ""
         self.roots = "".join(known)
-        self.pin = pin_of(read_certificate(signer or known[0]))
+        self.pin = self.pin_of_root(signer or known[0])
+        # What a root has signed that is trusted no more is believed by nobody.
+        self.life = _life(self._certificate) if self._certificate and signer else None
 
     def issue(self, request: str, machine: str, joins: int, *, controller: bool) -> Certified:
         """See `ports.Signer`."""
@@ -170,6 +170,10 @@ class Authority:
             not_before_ms=life.not_before_ms,
             not_after_ms=life.not_after_ms,
         )
+
+    def pin_of_root(self, certificate: str) -> str:
+        """See `ports.Signer`."""
+        return pin_of(read_certificate(certificate))
 
     def public_key_of(self, request: str) -> str:
         """See `ports.Signer`."""

@@ -17,11 +17,13 @@ from pltfrms.drivers.identity.der import CertificateWords, read_words
 from pltfrms.drivers.private import locked, make_directory, replace_file
 from pltfrms.errors import UsageError
 from pltfrms.model.identity.lives import Life
-from pltfrms.model.identity.words import IDENTITY_FILE, Certified
+from pltfrms.model.identity.words import IDENTITY_FILE, Certified, RootDrop
 
 DIRECTORY: Final = "identity"
 """In the directory of a machine's state."""
-_ROOT: Final = re.compile(r"since ([0-9]+)\n(-----BEGIN [^:]*?-----END CERTIFICATE-----\n)")
+_ROOT: Final = re.compile(
+    r"since ([0-9]+)(?: drop ([a-z ]+))?\n(-----BEGIN [^:]*?-----END CERTIFICATE-----\n)"
+)
 _OTHERS: Final = 0o077
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
@@ -58,6 +60,8 @@ class TrustedRoot:
     """By the clock of the controller; 0: it began with it."""
     certificate: str
     """As PEM."""
+    drop: RootDrop = RootDrop.NO
+    """Whether it is to be trusted no more, which all controllers do together."""
 
 
 class RootsFile:
@@ -80,14 +84,20 @@ class RootsFile:
         if not self.path.exists():
             return ()
         return tuple(
-            TrustedRoot(since_ms=int(found[1]), certificate=found[2])
+            TrustedRoot(
+                since_ms=int(found[1]), certificate=found[3], drop=RootDrop(found[2] or "")
+            )
             for found in _ROOT.finditer(private_text(self.path))
         )
 
     def write(self, roots: Sequence[TrustedRoot]) -> None:
         """Replace them, all at once; OSError if the disk refuses."""
         make_directory(self.path.parent)
-        parts = (f"since {each.since_ms}\n{each.certificate.strip()}\n" for each in roots)
+        parts = (
+            f"since {each.since_ms}{f' drop {each.drop}' if each.drop else ''}\n"
+            f"{each.certificate.strip()}\n"
+            for each in roots
+        )
         replace_file(self.path, "".join(parts).encode())
 
 
@@ -124,6 +134,25 @@ class IdentityFile:
         """Return the private key as PEM; UsageError as `read`."""
         text = self._text().partition("\n")[2]
         return text[: text.index(_BEGIN)]
+
+    def roots(self) -> tuple[TrustedRoot, ...]:
+        """Return the roots that are trusted here, as `RootsFile` keeps them; UsageError."""
+        return self._roots.read() or tuple(
+            TrustedRoot(since_ms=0, certificate=each) for each in _each_of(self.read().roots)
+        )
+
+    def trust(self, roots: Sequence[TrustedRoot], before: Sequence[TrustedRoot]) -> bool:
+        """Trust these roots; False if they are not any more what they were `before`.
+
+        Raises:
+            UsageError: the files cannot be read.
+            OSError: the disk refuses.
+        """
+        with locked(self.directory):
+            if self.roots() != tuple(before):
+                return False
+            self._roots.write(roots)
+        return True
 
     def write(
         self, key: str, request: str, made: Certified, now_ms: int, joined_by: str = ""
@@ -192,6 +221,10 @@ class IdentityFile:
 
     def _text(self) -> str:
         return private_text(self.path)
+
+
+def _each_of(roots: str) -> list[str]:
+    return [f"{each}{_END}\n" for each in roots.replace("\r", "").split(f"{_END}\n") if each]
 
 
 def _words_of(text: str) -> CertificateWords:

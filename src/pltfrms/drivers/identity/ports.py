@@ -13,14 +13,19 @@ class Signer(Protocol):
     roots: str
     """As PEM."""
     pin: str
-    """SHA-256 of the root's public key, in hexadecimal digits."""
+    """SHA-256 of the public key, in hexadecimal digits, of the root that has signed what it
+    signs with; of the first one if it has nothing to sign with."""
     certificate: str
     """Of what it signs with, as PEM; empty: it has nothing to sign with."""
     life: Life | None
-    """Of what it signs with; None: it has nothing to sign with."""
+    """Of what it signs with; None: it has nothing to sign with that machines believe."""
 
     def trust(self, roots: str) -> None:
         """Have machines trust these roots (PEM) from now on; UsageError if there is none."""
+        ...
+
+    def pin_of_root(self, certificate: str) -> str:
+        """Return the SHA-256 of the public key of a root (PEM); UsageError if it is none."""
         ...
 
     def issue(self, request: str, machine: str, joins: int, *, controller: bool) -> Certified:

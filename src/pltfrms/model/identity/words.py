@@ -7,6 +7,7 @@ the store makes all older certificates of a machine void.
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Self
 
 from pltfrms.errors import UsageError
@@ -125,6 +126,41 @@ class SigningNote:
 
     controller: str
     until_ms: int
+    since_ms: int = 0
+    """From when what it signs with is good, which is a day before it was made."""
+    root: str = ""
+    """Pin of the root that has signed that; empty: the controller does not say."""
+
+
+class RootDrop(StrEnum):
+    """How far it is that a root is trusted no more."""
+
+    NO = ""
+    WANTED = "wanted"
+    """As soon as no machine needs it."""
+    AT_ONCE = "at once"
+    """Although machines may need it."""
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootNote:
+    """A root that controllers trust, or have trusted."""
+
+    pin: str
+    """SHA-256 of its public key."""
+    certificate: str
+    """As PEM."""
+    since_ms: int
+    """When the last controller was told of it; 0: all began with it."""
+    drop: RootDrop = RootDrop.NO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootNotes:
+    """In the store: all of them, so that they change together."""
+
+    roots: tuple[RootNote, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
