@@ -62,6 +62,12 @@ def test_heal_and_boot(run: Run, lab: FakeLab) -> None:
     assert run("lab", "boot").code == 2
 
 
+def test_rewire(run: Run, lab: FakeLab, tmp_path: Path) -> None:
+    assert run("lab", "rewire", str(tmp_path)).out == "fra-n4 is new\n"
+    assert lab.asked == [("rewire", tmp_path)]
+    assert run("lab", "rewire", str(tmp_path / "none")).code == 2
+
+
 @pytest.mark.usefixtures("lab")
 @pytest.mark.parametrize("dashes", [(), ("--",)])
 def test_exec_becomes_the_command(

@@ -358,6 +358,10 @@ class FakeLab:
         self.asked.append(("boot", target))
         return ("booted",)
 
+    def rewire(self, directory: Path) -> tuple[str, ...]:
+        self.asked.append(("rewire", directory))
+        return ("fra-n4 is new",)
+
     def faults(self) -> tuple[FaultInfo, ...]:
         return (FaultInfo(target="edge/fra-e1", kind="cut", since=0.0, remaining_ms=5000),)
 

@@ -17,7 +17,7 @@ import pytest
 from pltfrms.codec import encode
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient, find_lab, running_labs, start_capsule
-from pltfrms.lab.parts import LabParts, MachineParts
+from pltfrms.lab.parts import LabParts, MachineParts, Port, Unit, WiredMachine, Wiring
 from pltfrms.lab.rundir import directory_of
 from pltfrms.model.running.plan import Target
 from tests.cli.world import PLATFORM, WEB
@@ -328,6 +328,46 @@ def test_services_are_known_as_nodes_were_last_told(lab: LabClient) -> None:
     assert lab.told_services() == {"web": newer}
     lab.fault("node/fra-n1")
     assert lab.told_services() == {"web": WEB}
+
+
+# ---- other machines and wires --------------------------------------------------------------
+
+
+def test_machines_and_wires_come_and_go_while_others_run(lab: LabClient) -> None:
+    third = MachineParts(
+        name="fra-n3",
+        units=(Unit(name="here", command=("sleep", "1000")),),
+        network=("link set fab-a up", "address add fe80::4/64 dev fab-a nodad"),
+    )
+    fabric = PARTS.wiring.segments[0]
+    larger = replace(
+        PARTS,
+        wiring=Wiring(
+            machines=(*PARTS.wiring.machines[:2], WiredMachine(name="fra-n3", role="node")),
+            segments=(replace(fabric, ports=(*fabric.ports, Port("fra-n3", "fab-a"))),),
+        ),
+        machines=(*PARTS.machines[:2], third),
+    )
+    before = inside(lab, "fra-n1", "cat", "/proc/1/stat").split()[21]
+    lab.fault("machine/fra-n2", "silent")
+    with pytest.raises(ConflictError, match="node/fra-n2"):
+        lab.rewire_to(larger, "/elsewhere")
+    lab.heal()
+    (done,) = lab.rewire_to(larger, "/elsewhere")
+    assert "out is gone, fra-n3 is new, fra-n1: x-out is pulled" in done
+    assert (find_lab(NAME).info().directory, find_lab(NAME).info().machines) == (
+        "/elsewhere",
+        3,
+    )
+    assert len(ping(lab, "fra-n1", f"{OUT[:-1]}4%fab-a")) == 5
+    assert "x-out" not in inside(lab, "fra-n1", "ip", "link")
+    with pytest.raises(NotFoundError):
+        lab.fault("machine/out")
+    lab.boot("machine/fra-n3")
+    eventually(lambda: unit_state(lab, "fra-n3", "here") == "running")
+    lab.rewire_to(PARTS, "/somewhere")
+    assert len(ping(lab, "fra-n1", TO_OUT)) == 5
+    assert inside(lab, "fra-n1", "cat", "/proc/1/stat").split()[21] == before, "it ran on"
 
 
 # ---- whole labs ----------------------------------------------------------------------------

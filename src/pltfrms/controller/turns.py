@@ -30,11 +30,17 @@ class Turns:
         if machine is None or not machine.has(Role.EDGE) or not wants_turn(status.routing):
             return ""  # at once: nearly all heartbeats are of this kind
         try:
-            needed = self._view.stored().platform_revision
+            stored = self._view.stored()
+            needed = stored.platform_revision
             snapshot = self._view.snapshot()
             # The mirror may not show yet what this machine has just said.
             statuses = {**snapshot.statuses, status.machine: status}
-            turn = routing_turn(snapshot, statuses, needed)
+            never_heard = {
+                edge.name
+                for edge in snapshot.platform.machines_of(Role.EDGE)
+                if not stored.has_heard_of(edge.name)
+            }
+            turn = routing_turn(snapshot, statuses, needed, never_heard)
         except UnavailableError:
             return ""
         except Exception:  # noqa: BLE001 - a bug here must not end heartbeats

@@ -130,6 +130,21 @@ class MachineParts:
     """Lines of `ip -batch`, run at boot."""
     prepare: tuple[tuple[str, ...], ...] = ()
     """Commands that must succeed at boot before the units start."""
+    reload: tuple[str, ...] = ()
+    """Command by which a unit that runs takes changed files; empty: it knows by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """What changes in a machine that runs."""
+
+    units: tuple[Unit, ...]
+    """All that it is to run from now on."""
+    files: tuple[tuple[str, str], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    network: tuple[str, ...] = ()
+    commands: tuple[tuple[str, ...], ...] = ()
+    """Run at the end; each must succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

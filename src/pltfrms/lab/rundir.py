@@ -4,6 +4,7 @@
     lab.json    who the lab is; there once it has started
     lab.sock    where its daemon listens
     lab.log     what its daemon says
+    parts.json  what it was last asked to be rewired to
 The keeper holds a lock on the directory for the lab's life, so a directory whose lock is free
 belongs to nobody and may go.
 """
@@ -20,6 +21,8 @@ from pltfrms.codec import encode, read
 from pltfrms.errors import ConflictError
 
 LABS = Path("/run/pltfrms/labs")
+PARTS = "parts.json"
+"""In a lab's directory: what it was last asked to be rewired to."""
 KEEPER_NAME = "lab-keeper"
 """What the process that outlives a capsule calls itself."""
 

@@ -105,3 +105,17 @@ def test_the_end_of_an_orphan_changes_nothing() -> None:
     world.tick()
     world.supervisor.reaped(9, world.now)
     assert world.tick() is UnitState.RUNNING
+
+
+def test_units_that_are_not_wanted_any_more_end_and_new_ones_begin() -> None:
+    world = World()
+    world.tick()
+    agent, bird = (Unit(name=name, command=(name,)) for name in ("agent", "bird"))
+    world.supervisor.refit([bird, agent])
+    assert world.signals == [], "what stays is left alone"
+    world.supervisor.tick(world.now)
+    assert world.supervisor.states() == dict.fromkeys(("bird", "agent"), UnitState.RUNNING)
+    world.supervisor.refit([agent])
+    assert world.signals == [(101, signal.SIGKILL)]
+    world.supervisor.reaped(101, world.now)
+    assert world.supervisor.states() == {"agent": UnitState.RUNNING}

@@ -166,6 +166,35 @@ def test_controllers_and_ids_stay() -> None:
         apply_change(EMPTY, Change(platform=replace(EMPTY.platform, machines=renumbered)))
 
 
+def test_a_name_of_a_machine_is_changed_by_removing_and_adding_it_and_the_plan_says_so() -> (
+    None
+):
+    platform = EMPTY.platform
+    renamed = replace(platform.machines[0], name="west1")
+    after = replace(platform, machines=(renamed, *platform.machines[1:]))
+    (line,) = apply_change(EMPTY, Change(platform=after)).lines
+    assert "(fra-n1 is to be called west1: removed, and added)" in line.detail
+    other = replace(after, machines=(replace(renamed, id=9), *platform.machines[1:]))
+    (line,) = apply_change(EMPTY, Change(platform=other)).lines
+    assert "called" not in line.detail
+
+
+def test_a_datacenter_gets_another_name_only_without_its_machines() -> None:
+    platform = EMPTY.platform
+    first, *others = platform.datacenters
+    machines = [
+        replace(each, datacenter="xyz") if each.datacenter == first.name else each
+        for each in platform.machines
+    ]
+    after = replace(
+        platform,
+        datacenters=(replace(first, name="xyz"), *others),
+        machines=tuple(machines),
+    )
+    with pytest.raises(UsageError, match=f"{first.name} cannot be called xyz while .* stays"):
+        apply_change(EMPTY, Change(platform=after))
+
+
 def test_deleting_what_is_not_there_names_what_is() -> None:
     snapshot = make_snapshot(EMPTY.platform, (make_service(make_spec()),))
     with pytest.raises(NotFoundError, match="there are: web"):

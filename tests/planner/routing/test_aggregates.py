@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,6 +98,36 @@ def test_a_service_counts_once_however_many_addresses_it_has() -> None:
     three = (moves, *SERVICES[:1], SERVICES[2])
     only_one = frozenset(moves.prefixes)
     assert not edge.lives(9.0, replace(BAD, services=three, local=only_one)), "1 of 3"
+
+
+def test_a_prefix_over_others_is_announced_where_one_of_its_parts_is() -> None:
+    """Three regions, each with a service at home: nowhere is half of all of them served."""
+    parts = [ip_network(f"198.51.100.{64 * number}/26") for number in range(3)]
+    services = [
+        replace(
+            make_service(make_spec(f"s{number}"), number + 1),
+            prefix4=IPv4Network(f"198.51.100.{64 * number + 1}/32"),
+        )
+        for number in range(4)
+    ]
+    home = services[1].prefix4
+    assert home is not None
+    platform = replace(
+        PLATFORM, aggregates=tuple(Aggregate(prefix=prefix) for prefix in (FOUR, *parts))
+    )
+
+    def announced(*local: Prefix) -> list[bool]:
+        known = Reachable(services=tuple(services), local=frozenset(local), remote=NONE)
+        states: Mapping[Prefix, AggregateState] = {}
+        for now in (0.0, 10.0):
+            states = decide_aggregates(platform, known, states, now).states
+        return [states[prefix].announced for prefix in (FOUR, *parts)]
+
+    assert announced(home) == [True, False, True, False]
+    rest = services[3].prefix4
+    assert rest is not None
+    assert announced(rest) == [True, False, False, False], "what is in no part counts alone"
+    assert announced() == [False] * 4
 
 
 def test_families_are_judged_apart() -> None:

@@ -137,6 +137,41 @@ def test_who_has_not_heard_of_the_platform_may_still_try_an_older_one() -> None:
     assert _turn(lost).machine == "ams-e2"
 
 
+def test_a_new_edge_that_nobody_has_heard_holds_up_no_other() -> None:
+    routing = {edge: status for edge, status in _after().items() if edge != "ams-e2"}
+    new = {"ams-e2"}
+    for contact, why, expected in (
+        (Contact.LOST, "", "ams-e1"),
+        (Contact.UNKNOWN, "no other edge is in contact, which could say if it lives", "ams-e1"),
+        (Contact.UNKNOWN, "", ""),  # nobody has looked for long enough yet
+        (Contact.PRESENT, "", ""),  # it has come, and is about to say what it does
+    ):
+        snapshot = _snapshot(routing)
+        view = MachineView(contact=contact, since_seconds=0.0, why=why)
+        snapshot = replace(snapshot, machines={**snapshot.machines, "ams-e2": view})
+        turn = routing_turn(snapshot, snapshot.statuses, NEEDED, new)
+        assert turn.machine == expected, (contact, why)
+        assert not _turn(snapshot).machine, "who has reported once may be trying something"
+    done = {edge: _done(edge) for edge in ORDER if edge != "ams-e2"}
+    snapshot = _snapshot(done, {"ams-e2": Contact.LOST}, since_seconds=0.0)
+    turn = routing_turn(snapshot, snapshot.statuses, NEEDED, new)
+    assert turn == Turn(reason="nobody else is left; not in contact yet: ams-e2")
+    said = {
+        **snapshot.statuses,
+        "ams-e2": MachineStatus(machine="ams-e2", generation=NEEDED, routing=DUE),
+    }
+    came = replace(
+        snapshot,
+        machines={
+            **snapshot.machines,
+            "ams-e2": MachineView(contact=Contact.PRESENT, since_seconds=0.0),
+        },
+    )
+    assert routing_turn(came, said, NEEDED, new).machine == "ams-e2", (
+        "it has its turn when it comes"
+    )
+
+
 def test_a_controller_that_knows_less_than_an_edge_gives_no_turn() -> None:
     snapshot = _snapshot(_after())
     ahead = replace(snapshot.statuses["ams-e2"], generation=snapshot.revision + 1)

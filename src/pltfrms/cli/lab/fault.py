@@ -1,6 +1,7 @@
-"""`lab fault`, `lab heal`, `lab boot`: break things and mend them."""
+"""`lab fault`, `lab heal`, `lab boot`, `lab rewire`: break, mend and change things."""
 
 import time
+from pathlib import Path
 
 import click
 
@@ -70,6 +71,21 @@ def boot(settings: Settings, target: str, *, as_json: bool) -> None:
     Example: pltfrms lab boot datacenter/fra
     """
     _say(current_lab(settings).boot(target), as_json=as_json)
+
+
+@click.command(cls=Command)
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_JSON
+@pass_settings
+def rewire(settings: Settings, directory: Path, *, as_json: bool) -> None:
+    """Add and remove machines and wires.
+
+    What DIRECTORY's platform.yaml and lab.yaml have no more loses power; what is new is wired
+    and gets power, as if somebody had installed it. All others go on. It applies nothing.
+
+    Example: pltfrms lab rewire mine
+    """
+    _say(current_lab(settings).rewire(directory), as_json=as_json)
 
 
 def _show_faults(faults: tuple[FaultInfo, ...], *, as_json: bool) -> None:

@@ -25,6 +25,11 @@ ENTRIES = {
     "boot": Entry(
         "pltfrms.cli.lab.fault", "boot", "Give machines power again, and end their faults"
     ),
+    "rewire": Entry(
+        "pltfrms.cli.lab.fault",
+        "rewire",
+        "Add and remove machines and wires",
+    ),
     "probe": Entry("pltfrms.cli.lab.probe", "probe", "Measure a service as a client sees it"),
 }
 

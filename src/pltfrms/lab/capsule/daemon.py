@@ -10,12 +10,14 @@ from typing import Any
 
 import structlog
 
+from pltfrms.codec import read
 from pltfrms.errors import InvariantError, PltfrmsError, UsageError
 from pltfrms.lab.capsule.doctor import list_substitutes, measure_links
 from pltfrms.lab.capsule.operations import LabOperations
 from pltfrms.lab.parts import LabParts
 from pltfrms.lab.processes.channel import Channel
 from pltfrms.lab.protocol import LINE_BYTES, SOCKET, LabReport, error_line, value_line
+from pltfrms.lab.rundir import PARTS
 
 _Arguments = dict[str, Any]
 _Verb = Callable[[_Arguments], Awaitable[object]]
@@ -44,7 +46,7 @@ class _Daemon:
             operations = LabOperations(self._parts, root)
             operations.start(lambda text: self._say({"progress": text}))
             server = await asyncio.start_unix_server(
-                _Server(self._parts, operations).serve,
+                _Server(self._run_directory, operations).serve,
                 path=self._run_directory / SOCKET,
                 limit=LINE_BYTES,
             )
@@ -74,13 +76,14 @@ def _read_event(events: Channel, operations: LabOperations, gone: asyncio.Future
 
 
 class _Server:
-    def __init__(self, parts: LabParts, operations: LabOperations) -> None:
-        self._parts = parts
+    def __init__(self, run_directory: Path, operations: LabOperations) -> None:
+        self._run_directory = run_directory
         self._operations = operations
         self._verbs: dict[str, _Verb] = {
             "fault": self._fault,
             "heal": lambda said: operations.heal(said["target"]),
             "boot": lambda said: operations.boot(said["target"]),
+            "rewire": self._rewire,
             "faults": _plain(lambda _: operations.faults()),
             "machines": _plain(lambda _: operations.machines()),
             "place": _plain(lambda said: operations.place(said["target"])),
@@ -114,11 +117,15 @@ class _Server:
     async def _fault(self, said: _Arguments) -> tuple[str, ...]:
         return await self._operations.fault(said["target"], said["kind"], said["for_ms"])
 
+    async def _rewire(self, _said: _Arguments) -> tuple[str, ...]:
+        parts = read(LabParts, (self._run_directory / PARTS).read_bytes())
+        return await self._operations.rewire(parts)
+
     async def _doctor(self, _said: _Arguments) -> LabReport:
         operations = self._operations
         return LabReport(
             links=await measure_links(
-                self._parts.wiring, operations.conditions(), operations.pids
+                operations.wiring, operations.conditions(), operations.pids
             ),
             substitutes=list_substitutes(operations.room.shaper, operations.pids),
         )

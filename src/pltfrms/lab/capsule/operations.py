@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from pltfrms.errors import NotFoundError, UnavailableError, UsageError
+from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.lab.capsule.faults import (
     Fault,
     FaultTarget,
@@ -27,13 +27,14 @@ from pltfrms.lab.capsule.faults import (
     find_target,
     parse_kind,
 )
+from pltfrms.lab.capsule.rewiring import Rewiring, decide_rewiring
 from pltfrms.lab.machines.instances import FoundInstance, find_instances, pids_of
 from pltfrms.lab.machines.machines import Machines
 from pltfrms.lab.network.impairment import PortCondition
 from pltfrms.lab.network.links import run_batch
 from pltfrms.lab.network.shaping import choose_shaper
 from pltfrms.lab.network.wires import WireRoom
-from pltfrms.lab.parts import LabParts, PortKey
+from pltfrms.lab.parts import LabParts, PortKey, Wiring
 from pltfrms.lab.processes.channel import Channel, GoneError
 from pltfrms.lab.protocol import Entrance, FaultInfo, MachineInfo
 
@@ -69,6 +70,7 @@ class LabOperations:
     def __init__(self, parts: LabParts, root: Channel) -> None:
         """Make the wire room; no machine has power yet."""
         self._parts = parts
+        self._root = root
         self._machines = Machines(parts, root)
         self._room = WireRoom(parts.wiring, choose_shaper(_relay_starter(root)))
         self._acting: list[_Acting] = []
@@ -116,6 +118,44 @@ class LabOperations:
             again = f", {len(cycled)} of them were running" if cycled else ""
             what = ", ".join(target.machines)
             return (f"booted {what}{again} ({_elapsed(started)})",)
+
+    async def rewire(self, parts: LabParts) -> tuple[str, ...]:
+        """Have these machines and wires from now on; who stays goes on.
+
+        Raises:
+            ConflictError: a fault acts.
+            UnavailableError: a machine does not come up, or cannot be changed.
+        """
+        async with self._turn:
+            if self._acting:
+                acting = ", ".join(one.fault.target.name for one in self._acting)
+                raise ConflictError(
+                    f"faults act ({acting}): heal them, and boot what has no power, first"
+                )
+            started = time.perf_counter()
+            todo = decide_rewiring(self._parts, parts)
+            self._cut_power([name for name in todo.gone if name in self._machines.pids])
+            await self._await_death(todo.gone)
+            for name in todo.gone:
+                self._room.forget(name)
+            self._room.rewire(parts.wiring, todo.pulled)
+            self._parts = parts
+            self._machines.rewire(parts)
+            self._root.ask({"do": "rewire"})
+            self._refit(todo)
+            self._settle()
+            return (f"{todo.sentence} ({_elapsed(started)})",)
+
+    def _refit(self, todo: Rewiring) -> None:
+        self._machines.power_on(todo.new)
+        self._wire(todo.new)
+        pids = self._machines.pids
+        plugged = [pair for pair in todo.plugged if pair[1].machine in pids]
+        self._room.plug(plugged, pids, self.conditions())
+        for name, refit in todo.refits.items():
+            if name in pids:
+                self._machines.refit(name, refit)
+        self._machines.boot(todo.new)
 
     def _wire(self, names: Iterable[str]) -> None:
         wiring = self._parts.wiring
@@ -346,6 +386,11 @@ class LabOperations:
     def pids(self) -> dict[str, int]:
         """Process 1 of every powered machine, as the capsule counts."""
         return self._machines.pids
+
+    @property
+    def wiring(self) -> Wiring:
+        """Which machines and segments there are."""
+        return self._parts.wiring
 
     @property
     def room(self) -> WireRoom:

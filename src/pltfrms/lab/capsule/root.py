@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pltfrms import codec
+from pltfrms.codec import read
 from pltfrms.errors import InvariantError
 from pltfrms.lab.capsule.daemon import run_daemon
 from pltfrms.lab.machines.init import run_machine
@@ -44,6 +45,7 @@ from pltfrms.lab.processes.processes import (
     share_processor,
     watch_children,
 )
+from pltfrms.lab.rundir import PARTS
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply, SnapshotView
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Target
@@ -79,7 +81,7 @@ def run_root(parts: LabParts, run_directory: Path, report: int) -> None:
         inherited.close()
     os.close(report)
     _preload(parts)
-    _Root(parts, disks, wakeup, daemon).run(requests, events)
+    _Root(parts, run_directory, wakeup, daemon).run(requests, events)
 
 
 def _daemon(
@@ -110,9 +112,9 @@ def _preload(parts: LabParts) -> None:
 
 
 class _Root:
-    def __init__(self, parts: LabParts, disks: Path, wakeup: int, daemon: int) -> None:
+    def __init__(self, parts: LabParts, run_directory: Path, wakeup: int, daemon: int) -> None:
         self._parts = parts
-        self._disks = disks
+        self._run_directory = run_directory
         self._wakeup = wakeup
         self._daemon = daemon
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -130,11 +132,14 @@ class _Root:
                 requests.serve(self._handle)
 
     def _handle(self, question: Message, descriptors: list[int]) -> Message:
+        if question["do"] == "rewire":  # longer than a message may be
+            self._parts = read(LabParts, (self._run_directory / PARTS).read_bytes())
+            return {}
         channel = Channel.from_descriptor(descriptors[0])
         match question["do"]:
             case "machine":
                 machine = self._parts.machine(question["name"])
-                disk = self._disks / machine.name
+                disk = self._run_directory / DISKS / machine.name
                 pid = self._fork_first(lambda: run_machine(machine, disk, channel))
             case "relay":
                 pid = fork(lambda: run_relay(channel))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +35,7 @@ from pltfrms.lab.protocol import (
     read_reply,
     request_line,
 )
-from pltfrms.lab.rundir import LabInfo, directory_of, read_labs
+from pltfrms.lab.rundir import PARTS, LabInfo, directory_of, read_labs, write_info
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.service import Service
@@ -118,6 +119,12 @@ def start_lab(
         ConflictError: a lab of that name is running.
         UnavailableError: something does not come up; nothing of it is left.
     """
+    parts = _read_parts(directory, first=True)
+    name = name or directory.resolve().name
+    return start_capsule(name, str(directory.resolve()), parts, on_progress, started_by)
+
+
+def _read_parts(directory: Path, *, first: bool) -> LabParts:
     # 0.2 s: who uses a lab does not start one.
     from pltfrms.lab.layout.assembly import make_parts  # noqa: PLC0415
     from pltfrms.specfile import load_lab, load_platform  # noqa: PLC0415
@@ -125,9 +132,7 @@ def start_lab(
     platform_file = directory / "platform.yaml"
     platform = load_platform(platform_file)
     lab = load_lab(directory / "lab.yaml", platform)
-    parts = make_parts(platform, lab, platform_file.read_text())
-    name = name or directory.resolve().name
-    return start_capsule(name, str(directory.resolve()), parts, on_progress, started_by)
+    return make_parts(platform, lab, platform_file.read_text(), first=first)
 
 
 def start_capsule(
@@ -234,6 +239,29 @@ class LabClient:
             UsageError: the target has no power switch.
         """
         return self._ask(_SENTENCES, "boot", target=target)
+
+    def rewire(self, directory: Path) -> tuple[str, ...]:
+        """Have the machines, wires and internet of another directory; return what was done.
+
+        What leaves the platform loses power; what is new gets it, and begins with an empty
+        disk unless it had that name before. Whatever stays goes on.
+
+        Raises:
+            SpecError: a file is wrong.
+            ConflictError: a fault acts.
+            UsageError: a program is missing.
+        """
+        parts = _read_parts(directory, first=False)
+        return self.rewire_to(parts, str(directory.resolve()))
+
+    def rewire_to(self, parts: LabParts, directory: str) -> tuple[str, ...]:
+        """Have these parts, whatever they are; see `rewire`. `directory` is remembered."""
+        _check_machine(parts)
+        (directory_of(self.name) / PARTS).write_bytes(encode(parts))
+        done = self._ask(_SENTENCES, "rewire")
+        self._info = replace(self._info, directory=directory, machines=len(parts.machines))
+        write_info(self._info)
+        return done
 
     def faults(self) -> tuple[FaultInfo, ...]:
         """Return the faults that act, oldest first."""

@@ -10,6 +10,7 @@ from pltfrms.lab.layout.speakers import (
     rtr_unit,
     speaker_files,
     speaker_preparations,
+    speaker_reload,
     speaker_units,
 )
 from pltfrms.lab.layout.tunnels import with_tunnels
@@ -35,19 +36,28 @@ _ETCD = Unit(name="etcd", entry="pltfrms.api.member:main", becomes=True, nice=_N
 _CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main", nice=_NICE)
 
 
-def make_parts(platform: Platform, lab: Lab, platform_text: str) -> LabParts:
-    """Return the parts of the whole lab; `platform_text` is the operator's platform.yaml."""
+def make_parts(
+    platform: Platform, lab: Lab, platform_text: str, *, first: bool = True
+) -> LabParts:
+    """Return the parts of the whole lab; `platform_text` is the operator's platform.yaml.
+
+    `first`: the controllers are to make a store together; else there is one.
+    """
+    ours = (
+        _machine(platform, lab, machine, platform_text, first=first)
+        for machine in platform.machines
+    )
     return LabParts(
         wiring=make_wiring(platform, lab),
         machines=(
-            *(_machine(platform, lab, machine, platform_text) for machine in platform.machines),
+            *ours,
             *(_internet_machine(platform, lab, name) for name in lab.machines),
         ),
     )
 
 
 def _machine(
-    platform: Platform, lab: Lab, machine: Machine, platform_text: str
+    platform: Platform, lab: Lab, machine: Machine, platform_text: str, *, first: bool
 ) -> MachineParts:
     if machine.external:
         return _external_edge(platform, machine)
@@ -55,8 +65,9 @@ def _machine(
     files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
     if machine.has(Role.CONTROLLER):
         units += [_ETCD, _CONTROLLER]
-        first = (each.name for each in platform.machines_of(Role.CONTROLLER))
-        files.append((FIRST_FILE, " ".join((f"pltfrms-{platform.name}", *first))))
+    if machine.has(Role.CONTROLLER) and first:
+        members = (each.name for each in platform.machines_of(Role.CONTROLLER))
+        files.append((FIRST_FILE, " ".join((f"pltfrms-{platform.name}", *members))))
     cache = cache_of(platform, machine)
     if cache is not None:
         units.append(rtr_unit(cache))
@@ -75,6 +86,7 @@ def _external_edge(platform: Platform, edge: Machine) -> MachineParts:
         sysctls=state.sysctls,
         network=tuple(network_lines(state)),
         prepare=speaker_preparations(Daemon.FRR),
+        reload=speaker_reload(Daemon.FRR),
     )
 
 
@@ -88,6 +100,7 @@ def _internet_machine(platform: Platform, lab: Lab, name: str) -> MachineParts:
         sysctls=state.sysctls,
         network=tuple(network_lines(state)),
         prepare=speaker_preparations(daemon),
+        reload=speaker_reload(daemon),
     )
 
 

@@ -67,6 +67,13 @@ _PREPARE: Mapping[Daemon, tuple[tuple[str, ...], ...]] = {
         ("install", "-d", "/run/openbgpd"),
     ),
 }
+# BIRD keeps the sessions that are not changed; the others begin anew, restarted as on failure.
+_RELOAD: Mapping[Daemon, tuple[str, ...]] = {
+    Daemon.BIRD: ("birdc", "-s", BIRD_SOCKET, "configure"),
+    Daemon.FRR: ("pkill", "-x", "zebra|bfdd|bgpd"),
+    Daemon.GOBGP: ("pkill", "-x", "gobgpd"),
+    Daemon.OPENBGPD: ("pkill", "-x", "bgpd"),
+}
 
 
 def speaker_units(daemon: Daemon) -> tuple[Unit, ...]:
@@ -92,6 +99,11 @@ def external_files(platform: Platform, machine: str) -> tuple[tuple[str, str], .
 def speaker_preparations(daemon: Daemon) -> tuple[tuple[str, ...], ...]:
     """Return the commands that a machine runs at boot before this daemon starts."""
     return _PREPARE.get(daemon, ())
+
+
+def speaker_reload(daemon: Daemon) -> tuple[str, ...]:
+    """Return the command by which this daemon takes changed configuration files."""
+    return _RELOAD[daemon]
 
 
 def rtr_unit(cache: RtrCache) -> Unit:

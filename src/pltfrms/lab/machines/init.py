@@ -10,13 +10,15 @@ import select
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from pltfrms.codec import read
 from pltfrms.drivers.private import hide_files, make_directory
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.machines.supervisor import Supervisor
 from pltfrms.lab.network.links import run_batch, run_now, set_up
-from pltfrms.lab.parts import MachineParts, UnitGrip
+from pltfrms.lab.parts import MachineParts, Refit, UnitGrip
 from pltfrms.lab.processes.channel import Channel, Message
 from pltfrms.lab.processes.namespaces import (
     NEW_IPC,
@@ -128,6 +130,8 @@ class _Init:
         match question["do"]:
             case "boot":
                 self._boot()
+            case "refit":
+                self._refit(read(Refit, question["refit"]))
             case "grip":
                 self._supervisor.grip(question["unit"], UnitGrip(question["grip"]))
             case "signal":
@@ -144,10 +148,7 @@ class _Init:
         return {"units": self._supervisor.states()}
 
     def _boot(self) -> None:
-        for path, text in self._parts.files:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(text)
-        hide_files(Path(_CONFIG_DIRECTORY))
+        _write_files(self._parts.files)
         for path, value in (_FAST_ORPHANS, *self._parts.sysctls):
             Path("/proc/sys", path).write_text(value)
         set_up("lo")
@@ -158,6 +159,24 @@ class _Init:
             self._parts.units, start=start_unit, kill=_kill, exists=os.path.exists
         )
         self._supervisor.tick(time.monotonic())
+
+    def _refit(self, refit: Refit) -> None:
+        _write_files(refit.files)
+        for path, value in refit.sysctls:
+            Path("/proc/sys", path).write_text(value)
+        run_batch(refit.network)
+        self._parts = replace(self._parts, units=refit.units)
+        self._supervisor.refit(refit.units)
+        self._supervisor.tick(time.monotonic())
+        for command in refit.commands:
+            _prepare(command)
+
+
+def _write_files(files: tuple[tuple[str, str], ...]) -> None:
+    for path, text in files:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    hide_files(Path(_CONFIG_DIRECTORY))
 
 
 def _prepare(command: tuple[str, ...]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pltfrms.lab.parts import LabParts, UnitGrip, UnitState
+from pltfrms.codec import encode
+from pltfrms.lab.parts import LabParts, Refit, UnitGrip, UnitState
 from pltfrms.lab.processes.channel import Channel, GoneError
 
 
@@ -68,6 +69,18 @@ class Machines:
             self._powered[name].channel.put({"do": "boot"})
         for name in names:
             self._powered[name].channel.answer()
+
+    def rewire(self, parts: LabParts) -> None:
+        """Take other parts: of machines that are given power from now on."""
+        self._parts = parts
+
+    def refit(self, name: str, refit: Refit) -> None:
+        """Change a machine that has power.
+
+        Raises:
+            UnavailableError: it says why it cannot.
+        """
+        self._powered[name].channel.ask({"do": "refit", "refit": encode(refit).decode()})
 
     def power_off(self, name: str) -> None:
         """Take a machine's power: every process in it ends at once."""

@@ -70,6 +70,16 @@ class Supervisor:
             slot.next_start_at = now + slot.pause_seconds
             slot.pause_seconds = min(2 * slot.pause_seconds, LONGEST_PAUSE_SECONDS)
 
+    def refit(self, units: Sequence[Unit]) -> None:
+        """Run these from now on: end the others; a unit that is changed begins anew."""
+        for name, slot in list(self._slots.items()):
+            if slot.unit not in units:
+                if slot.pid:
+                    self._kill(slot.pid, signal.SIGKILL)
+                del self._slots[name]
+        for unit in units:
+            self._slots.setdefault(unit.name, _Slot(unit))
+
     def grip(self, name: str, grip: UnitGrip) -> None:
         """Do to a unit what a fault asks; KeyError if there is no such unit."""
         slot = self._slots[name]

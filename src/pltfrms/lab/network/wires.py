@@ -9,6 +9,7 @@ The near end (`p7`) decides about the machine's carrier. The interface that is i
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -50,18 +51,48 @@ class WireRoom:
         """Make the segments, without any port."""
         self.shaper = shaper
         self._wires: dict[PortKey, _Wire] = {}
-        self._bridges = {
-            segment.name: f"s{number}" for number, segment in enumerate(wiring.segments, 1)
-        }
+        self._bridges: dict[str, str] = {}
         self._rubbish: list[str] = []
-        self._made = 0
-        run_batch(
-            [
-                line
-                for segment in wiring.segments
-                for line in _bridge_lines(self._bridges[segment.name], segment)
-            ]
-        )
+        self._made = self._segments = 0
+        self._add_bridges(wiring)
+
+    def _add_bridges(self, wiring: Wiring) -> None:
+        lines: list[str] = []
+        for segment in wiring.segments:
+            if segment.name not in self._bridges:
+                self._segments += 1  # never the same name twice, as with ports
+                self._bridges[segment.name] = f"s{self._segments}"
+                lines += _bridge_lines(self._bridges[segment.name], segment)
+        run_batch(lines)
+
+    def rewire(self, wiring: Wiring, pulled: AbstractSet[PortKey]) -> None:
+        """Have the segments of `wiring`, and lead the wires that stay to theirs.
+
+        Wires of `pulled` ports end; new ones are for `plug`.
+
+        Raises:
+            UnavailableError: the kernel refuses a segment.
+        """
+        for key in pulled & self._wires.keys():
+            wire = self._wires.pop(key)
+            run_batch([f"link del {wire.near}"])
+            if wire.pair:
+                self._unpair(wire)
+        self._add_bridges(wiring)
+        for segment in wiring.segments:
+            for port in segment.ports:
+                if port.key in self._wires:
+                    self._lead(self._wires[port.key], segment)
+        names = {segment.name for segment in wiring.segments}
+        for name in self._bridges.keys() - names:
+            self._rubbish.append(f"link del {self._bridges.pop(name)}")
+
+    def _lead(self, wire: _Wire, segment: Segment) -> None:
+        bridge = self._bridges[segment.name]
+        if bridge != wire.bridge and not wire.condition.silent:
+            leave_bridge(wire.bridge, wire.door)
+            join_bridge(bridge, wire.door)
+        wire.bridge, wire.segment = bridge, segment
 
     def plug(
         self,

@@ -1,5 +1,6 @@
 """What an operator's change makes of a snapshot. Pure; the controller stores the result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -158,6 +159,7 @@ def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
 
 def _check_identities(before: Platform, after: Platform) -> None:
     """Refuse to renumber what stays: its addresses and allocations depend on it."""
+    _check_datacenter_names(before, after)
     for thing, old_things, new_things in (
         ("datacenter", before.datacenters, after.datacenters),
         ("machine", before.machines, after.machines),
@@ -170,6 +172,33 @@ def _check_identities(before: Platform, after: Platform) -> None:
                     f"{_identity(item)}: its addresses are made from it; "
                     "remove it and add it under another name"
                 )
+
+
+def _check_datacenter_names(before: Platform, after: Platform) -> None:
+    """Refuse another name of a datacenter whose machines stay: its replicas are called so."""
+    homes = {machine.name: machine.datacenter for machine in before.machines}
+    for old, new in _renamed(before.datacenters, after.datacenters):
+        staying = [m.name for m in after.machines if m.datacenter == new and homes.get(m.name)]
+        if staying:
+            raise UsageError(
+                f"platform: datacenter {old} cannot be called {new} while {staying[0]} stays: "
+                f"its replicas are named after it; drain it (`pltfrms datacenter drain {old}`),"
+                f" apply without it, and then with {new}"
+            )
+
+
+def _renamed(
+    before: Sequence[Machine | Datacenter], after: Sequence[Machine | Datacenter]
+) -> list[tuple[str, str]]:
+    """Return what is the same under another name, by its old and its new one."""
+    old = {_identity(item): item.name for item in before}
+    known = {item.name for item in before}
+    left = known - {item.name for item in after}
+    return [
+        (old[_identity(item)], item.name)
+        for item in after
+        if item.name not in known and old.get(_identity(item)) in left
+    ]
 
 
 def _identity(item: Machine | Datacenter) -> str:
@@ -227,6 +256,13 @@ def _platform_line(before: Platform, after: Platform) -> ChangeLine:
     new = {machine.name for machine in after.machines}
     parts = [f"+{name}" for name in sorted(new - old)]
     parts += [f"-{name}" for name in sorted(old - new)]
+    parts += [
+        f"({one} is to be called {other}: removed, and added)"
+        for one, other in (
+            *_renamed(before.datacenters, after.datacenters),
+            *_renamed(before.machines, after.machines),
+        )
+    ]
     parts += _operators_changed(before, after)
     fields = Platform.__dataclass_fields__
     changed = [name for name in fields if getattr(before, name) != getattr(after, name)]

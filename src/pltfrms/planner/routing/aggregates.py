@@ -11,7 +11,7 @@ only if it still hears another after `LEAVE_SECONDS`, which is longer than news 
 hears then has not begun to leave before it did, so of all that leave the last one stays.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from math import exp2
@@ -161,10 +161,11 @@ def decide_aggregates(
     """Return the state and status of each aggregate of the platform, in spec order.
 
     `healthy-local` wants at least half of the aggregate's services served in this
-    datacenter, `any-healthy` one service served anywhere, `always` nothing. An aggregate
-    without services is not announced unless `always`. A unicast prefix wants a machine of ours
-    that the edge reaches. What is not known changes nothing,
-    and neither does anything while `frozen`. `rank` is that of the edge's datacenter.
+    datacenter; of a prefix over others, half of those of one of its parts, or of what is in
+    none of them: regions do not outvote each other. `any-healthy` wants one service served
+    anywhere, `always` nothing. An aggregate without services is not announced unless `always`.
+    A unicast prefix wants a machine of ours that the edge reaches. What is not known changes
+    nothing, and neither does anything while `frozen`. `rank` is that of the edge's datacenter.
     """
     if frozen:
         return _decide_frozen(platform, previous)
@@ -172,7 +173,7 @@ def decide_aggregates(
     statuses: list[AggregateStatus] = []
     for aggregate in platform.aggregates:
         prefix = aggregate.prefix
-        wanted, why = _condition(aggregate, reachable)
+        wanted, why = _condition(aggregate, reachable, _parts(platform, prefix))
         elsewhere = None if reachable.elsewhere is None else prefix in reachable.elsewhere
         view = _View(
             wanted=wanted,
@@ -265,7 +266,18 @@ def _decide_frozen(
 # ---- the condition -------------------------------------------------------------------------
 
 
-def _condition(aggregate: Aggregate, reachable: Reachable) -> tuple[bool | None, Reason]:
+def _parts(platform: Platform, prefix: Prefix) -> tuple[Prefix, ...]:
+    """Return the aggregates inside another one that give services addresses."""
+    return tuple(
+        each.prefix
+        for each in platform.aggregates
+        if each.prefix != prefix and not each.unicast and contains(prefix, each.prefix)
+    )
+
+
+def _condition(
+    aggregate: Aggregate, reachable: Reachable, parts: Collection[Prefix]
+) -> tuple[bool | None, Reason]:
     if aggregate.announce is AnnouncePolicy.ALWAYS:
         return True, Reason.POLICY_ALWAYS
     if aggregate.unicast:
@@ -278,20 +290,27 @@ def _condition(aggregate: Aggregate, reachable: Reachable) -> tuple[bool | None,
     if not services:
         return False, Reason.NO_SERVICE
     if aggregate.announce is AnnouncePolicy.HEALTHY_LOCAL:
-        return _healthy_local(services, reachable.local)
+        rest = [each for each in services if not any(_has(part, each) for part in parts)]
+        groups = [_inside(part, reachable.services) for part in parts]
+        return _healthy_local([each for each in (*groups, rest) if each], reachable.local)
     return _any_healthy(frozenset[Prefix]().union(*services), reachable)
 
 
 def _healthy_local(
-    services: Collection[frozenset[Prefix]], local: AbstractSet[Prefix] | None
+    groups: Iterable[Collection[frozenset[Prefix]]], local: AbstractSet[Prefix] | None
 ) -> tuple[bool | None, Reason]:
     """Judge by services, not by their addresses: one has several while it moves."""
     if local is None:
         return None, Reason.UNKNOWN_KEEP
-    served = sum(not prefixes.isdisjoint(local) for prefixes in services)
-    if 2 * served >= len(services):
-        return True, Reason.LOCAL_SERVICE
+    for services in groups:
+        served = sum(not prefixes.isdisjoint(local) for prefixes in services)
+        if 2 * served >= len(services):
+            return True, Reason.LOCAL_SERVICE
     return False, Reason.NO_LOCAL_SERVICE
+
+
+def _has(aggregate: Prefix, prefixes: Iterable[Prefix]) -> bool:
+    return any(contains(aggregate, prefix) for prefix in prefixes)
 
 
 def _any_healthy(inside: frozenset[Prefix], reachable: Reachable) -> tuple[bool | None, Reason]:

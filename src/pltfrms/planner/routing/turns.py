@@ -7,6 +7,7 @@ What an edge wants is not computed here, for an agent of another version renders
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -41,6 +42,8 @@ class _Standing(StrEnum):
     """It has not heard of the platform yet, and may still try an older one."""
     AWAY = "away"
     """Out of contact for so long that it is not trying anything any more."""
+    NEW = "new"
+    """It has never been in contact, so nobody has ever given it a turn."""
 
 
 def wants_turn(routing: RoutingStatus) -> bool:
@@ -50,26 +53,38 @@ def wants_turn(routing: RoutingStatus) -> bool:
 
 
 def routing_turn(
-    snapshot: Snapshot, statuses: Mapping[str, MachineStatus], needed: int
+    snapshot: Snapshot,
+    statuses: Mapping[str, MachineStatus],
+    needed: int,
+    never_heard: AbstractSet[str] = frozenset(),
 ) -> Turn:
     """Return which edge may put what it wants in force now.
 
     `needed` is the generation of the first target with the present platform. Platform, contact
-    and interventions are those of `snapshot`; `statuses` may be newer than it.
+    and interventions are those of `snapshot`; `statuses` may be newer than it. `never_heard`
+    are machines that have never reported, not even what cannot be read here.
     """
     freeze = snapshot.interventions.freeze
     if freeze:
         return Turn(reason=f"an operator has frozen the network: {freeze.why or 'no reason'}")
     order = _in_order(snapshot.platform)
     known = {edge: statuses.get(edge, MachineStatus(machine=edge)) for edge in order}
-    standings = {edge: _standing(snapshot, known[edge], needed) for edge in order}
+    new = {edge for edge in never_heard - statuses.keys() if _is_judged(snapshot, edge)}
+    standings = {
+        edge: _Standing.NEW if edge in new else _standing(snapshot, known[edge], needed)
+        for edge in order
+    }
     for standing in _PRECEDENCE:
         for edge in order:
             if standings[edge] is standing:
                 return _turn(edge, standing, known[edge].routing)
-    away = [edge for edge in order if standings[edge] is _Standing.AWAY]
-    if away:
-        return Turn(reason=f"nobody else is left; out of contact: {', '.join(away)}")
+    left = [
+        f"{what}: {', '.join(edges)}"
+        for standing, what in _PASSED_OVER
+        if (edges := [edge for edge in order if standings[edge] is standing])
+    ]
+    if left:
+        return Turn(reason=f"nobody else is left; {'; '.join(left)}")
     return Turn(reason="every edge runs what is wanted")
 
 
@@ -79,6 +94,10 @@ _PRECEDENCE: Final = (
     _Standing.UNCLEAR,
     _Standing.UNHEARD,
     _Standing.DUE,
+)
+_PASSED_OVER: Final = (
+    (_Standing.AWAY, "out of contact"),
+    (_Standing.NEW, "not in contact yet"),
 )
 
 
@@ -133,6 +152,14 @@ def _standing(snapshot: Snapshot, status: MachineStatus, needed: int) -> _Standi
     if contact is not Contact.PRESENT or later or not (routing.running and routing.wanted):
         return _Standing.UNCLEAR
     return _Standing.DUE if heard else _Standing.UNHEARD
+
+
+def _is_judged(snapshot: Snapshot, edge: str) -> bool:
+    """Return whether a controller has looked for long enough to say that it hears no edge."""
+    view = snapshot.machines.get(edge)
+    if view is None or view.contact is Contact.PRESENT:
+        return False
+    return view.contact is Contact.LOST or bool(view.why)
 
 
 def _runs_what_it_wants(routing: RoutingStatus) -> bool:

@@ -1,0 +1,248 @@
+"""Machines, datacenters and links that come, go and are renamed while clients ask.
+
+The three datacenters of the example, with the controllers of fra elsewhere: fra may then leave.
+Each step is what docs/network/changes.md says; `lab rewire` is who installs and switches off.
+"""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.rig import EXAMPLE, Rig, running_rig
+from pltfrms.cli.shared.confirming import progress
+from pltfrms.lab.client.ready import missing_parts
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import RoutingState
+
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(600)]
+
+EYEBALLS = ("berlin", "rotterdam", "reading")
+_PLATFORM = (
+    (EXAMPLE / "platform.yaml")
+    .read_text()
+    .replace("    controllers: [fra-c1]\n", "")
+    .replace("controllers: [lon-c1]", "controllers: [lon-c1, lon-c2]")
+    .replace("timers: {", "timers: {drain_wait: 3s, confirm: 10s, ")
+)
+_LAB = (EXAMPLE / "lab.yaml").read_text()
+_PAR = """\
+  par:
+    id: 4
+    city: Paris
+    fabrics: [a, b]
+    edges: [par-e1]
+    nodes:
+      par-n1: {cpu: 4, memory: 8GiB}
+      par-n2: {cpu: 4, memory: 8GiB}
+
+# Each"""
+_PAR_SESSION = """\
+      - {edge: par-e1, ours: [203.0.113.13/31, "2001:db8:f000:7::1/127"], \
+theirs: [203.0.113.12, "2001:db8:f000:7::"], bfd: true}
+  transit2:"""
+
+
+class Site:
+    """The operator's directory, and the lab that follows it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.platform, self.lab = _PLATFORM, _LAB
+        shutil.copy(EXAMPLE / "web.yaml", directory)
+        self.write()
+
+    def write(self) -> None:
+        (self.directory / "platform.yaml").write_text(self.platform)
+        (self.directory / "lab.yaml").write_text(self.lab)
+
+    def replace(self, old: str, new: str) -> None:
+        """Change both files; the platform must have had it."""
+        assert old in self.platform
+        self.platform = self.platform.replace(old, new)
+        self.lab = self.lab.replace(old, new)
+        self.write()
+
+    def without_fra(self) -> None:
+        """Take out a datacenter, and all that names it or its edges."""
+        begin, end = self.platform.index("  fra:\n"), self.platform.index("  ams:\n")
+        platform = self.platform[:begin] + self.platform[end:]
+        lines = (line for line in platform.splitlines() if "fra-" not in line)
+        self.platform = "\n".join(lines) + "\n"
+        lab = self.lab.replace("fra-e1: 1ms, fra-e2: 1ms, ", "").replace(", fra-e2: 6ms", "")
+        lines = (line for line in lab.splitlines() if "fra-" not in line)
+        self.lab = "\n".join(lines).replace("nearest: fra", "nearest: ams") + "\n"
+        self.write()
+
+    def apply(self, rig: Rig) -> float:
+        """Apply it, and return how long it took until every edge had confirmed it."""
+        began = time.monotonic()
+        rig.cli("apply", str(self.directory / "platform.yaml"), "--yes", "--wait")
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(tmp_path_factory.mktemp("names"))
+
+
+@pytest.fixture(scope="module")
+def rig(site: Site) -> Iterator[Rig]:
+    with running_rig(f"names-{os.getpid()}", site.directory) as running:
+        yield running
+
+
+@contextmanager
+def asking(rig: Rig) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """Ask from every eyeball in both families until the end; the reports are complete then."""
+    reports: dict[str, list[dict[str, Any]]] = {name: [] for name in EYEBALLS}
+    ended = threading.Event()
+
+    def ask(name: str) -> None:
+        while not ended.is_set():
+            reports[name].append(rig.probe(name, "--duration", "10s", "--rate", "67"))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in EYEBALLS]
+    for thread in threads:
+        thread.start()
+    time.sleep(2)
+    try:
+        yield reports
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    print({name: [_brief(each) for each in got] for name, got in reports.items()})  # noqa: T201 - shown when a test fails
+
+
+def _brief(report: dict[str, Any]) -> str:
+    return (
+        f"{report['lost']} of {report['sent']}, {report['gap_max_ms']} ms, {report['errors']}"
+    )
+
+
+def lost(reports: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
+    return {name: sum(each["lost"] for each in got) for name, got in reports.items()}
+
+
+NOTHING = dict.fromkeys(EYEBALLS, 0)
+
+
+def all_well(rig: Rig, datacenters: int = 3) -> None:
+    """Wait until everybody is in contact and two replicas are ready in each datacenter."""
+
+    def well() -> bool:
+        snapshot = rig.snapshot()
+        return not missing_parts(snapshot) and len(snapshot.allocations) == 2 * datacenters
+
+    rig.wait("all well", well, 90)
+
+
+def apply_before_it_comes(rig: Rig, site: Site, new: str) -> None:
+    """Apply it while nobody has installed the new edge yet: that holds up no other one."""
+    rig.cli("apply", str(site.directory / "platform.yaml"), "--yes")
+    others = {each.name for each in rig.snapshot().platform.machines_of(Role.EDGE)} - {new}
+
+    def confirmed() -> bool:
+        rows = progress(rig.snapshot(), rig.snapshot().revision)
+        return {row.edge for row in rows if row.state == RoutingState.CONFIRMED} >= others
+
+    rig.wait("all others have it", confirmed, 120)
+
+
+def test_a_node_is_renamed(rig: Rig, site: Site) -> None:
+    node = rig.node_of("fra")
+    was = rig.snapshot().platform.machine(node)
+    name = node.replace("-n", "-w")
+    with asking(rig) as reports:
+        rig.cli("node", "drain", node)
+        site.replace(node, name)
+        site.apply(rig)
+        rig.client.rewire(site.directory)
+        rig.cli("node", "undrain", node)
+        all_well(rig)
+    assert lost(reports) == NOTHING
+    now = rig.snapshot().platform.machine(name)
+    platform = rig.snapshot().platform
+    assert (now.id, platform.loopback6(now)) == (was.id, platform.loopback6(was))
+
+
+def test_an_edge_is_renamed(rig: Rig, site: Site) -> None:
+    with asking(rig) as reports:
+        rig.cli("edge", "drain", "fra-e1")
+        site.replace("fra-e1", "fra-r1")
+        apply_before_it_comes(rig, site, "fra-r1")
+        rig.client.rewire(site.directory)
+        rig.cli("edge", "undrain", "fra-e1")
+        all_well(rig)
+    assert lost(reports) == NOTHING
+    assert "to-fra-r1" in rig.aggregate_paths("transit1")
+    report = rig.probe("berlin", "--duration", "3s")
+    assert set(report["answered_by"]["before"]) == {"fra"}
+
+
+def neighbors(rig: Rig) -> str:
+    words = ("show", "ospf", "neighbors")
+    return rig.run("ams-e1", "birdc", "-s", "/run/pltfrms/bird.ctl", *words)
+
+
+def test_a_link_alone_is_added_and_removed(rig: Rig, site: Site) -> None:
+    link = "  - {link: [ams-e1, lon-e1], kind: direct, capacity: 10Gbit}\n"
+    with asking(rig) as reports:
+        site.replace("backbone:\n", f"backbone:\n{link}")
+        rig.client.rewire(site.directory)
+        site.apply(rig)
+        all_well(rig)
+        rig.wait("it is used", lambda: "bb-lon-e1" in neighbors(rig), 30)
+        site.replace(link, "")
+        site.apply(rig)
+        rig.client.rewire(site.directory)
+        all_well(rig)
+    assert lost(reports) == NOTHING
+
+
+def test_a_new_datacenter_comes_and_serves(rig: Rig, site: Site) -> None:
+    site.replace("\n# Each", _PAR)
+    site.replace("  transit2:", _PAR_SESSION)
+    site.platform = site.platform.replace(
+        "backbone:\n",
+        "backbone:\n  - {link: [par-e1, ams-e1], kind: direct}\n"
+        "  - {link: [par-e1, lon-e1], kind: direct}\n",
+    )
+    site.write()
+    with asking(rig) as reports:
+        apply_before_it_comes(rig, site, "par-e1")
+        rig.client.rewire(site.directory)
+        all_well(rig, datacenters=4)
+    assert lost(reports) == NOTHING
+    assert "to-par-e1" in rig.aggregate_paths("transit1")
+
+
+def test_a_datacenter_is_renamed(rig: Rig, site: Site) -> None:
+    leaves_and_comes_back(rig, site, "fre")
+
+
+def leaves_and_comes_back(rig: Rig, site: Site, name: str) -> None:
+    before = (site.platform, site.lab)
+    with asking(rig) as reports:
+        rig.cli("datacenter", "drain", "fra")
+        site.without_fra()
+        site.apply(rig)
+        rig.client.rewire(site.directory)
+        rig.cli("datacenter", "undrain", "fra")
+        all_well(rig)
+        site.platform = before[0].replace("  fra:\n", f"  {name}:\n")
+        site.lab = before[1].replace("nearest: fra", f"nearest: {name}")
+        site.write()
+        rig.client.rewire(site.directory)
+        site.apply(rig)
+        all_well(rig, datacenters=4)
+    assert lost(reports) == NOTHING
+    report = rig.probe("berlin", "--duration", "3s")
+    assert set(report["answered_by"]["before"]) == {name}
