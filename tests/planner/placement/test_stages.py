@@ -12,7 +12,14 @@ from pltfrms.errors import ConflictError
 from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.plan import Allocation, Place, Plan, Reason
-from pltfrms.model.running.state import Contact, InstanceStatus, MachineStatus, Phase, Snapshot
+from pltfrms.model.running.state import (
+    Contact,
+    InstanceStatus,
+    MachineStatus,
+    MachineView,
+    Phase,
+    Snapshot,
+)
 from pltfrms.model.services.rollouts import baked_at_ms
 from pltfrms.model.services.service import Rollout, RolloutSpec, RolloutState, Stage
 from pltfrms.planner.changes.change import apply_change
@@ -21,6 +28,7 @@ from pltfrms.planner.foresight.settling import executed, rolled
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.rollout_words import rollout_words
 from pltfrms.planner.placement.target import Makings
 from tests.planner.targets import make_target
 from tests.planner.world import act, advance, heal, settle, walk
@@ -193,6 +201,77 @@ def test_other_stages_hold_from_the_next_version_on_and_the_plan_says_so() -> No
     assert rollout_of(outcome.snapshot).stages == rollout_of(snapshot).stages
     bake_alone = replace(NEW, rollout=RolloutSpec(bake_ms=1))
     assert apply_change(snapshot, Change(services=(bake_alone,))).lines[0].detail == "rollout"
+
+
+def words_of(snapshot: Snapshot) -> str:
+    return rollout_words(snapshot, snapshot.services["web"])
+
+
+def larger(snapshot: Snapshot, cpu: float) -> Snapshot:
+    """Return what becomes of a snapshot in which a version with more cpu is applied."""
+    spec = snapshot.services["web"].spec
+    run = replace(spec.run, cpu=cpu, process=("serve", "more"))
+    return apply_change(snapshot, Change(services=(replace(spec, run=run),))).snapshot
+
+
+def test_without_room_for_both_versions_a_canary_says_what_is_short_and_where() -> None:
+    platform = make_platform({"fra": 1, "ams": 1}, cpu=1.0, others=False)
+    empty = heal(Snapshot(revision=1, platform=platform, now_ms=1000))
+    old = make_spec("web", 1, cpu=0.6, max_per_node=2)
+    before = settle(apply_change(empty, Change(services=(old,))).snapshot)
+    snapshot = settle(larger(before, 0.7))
+    assert {each.version for each in snapshot.allocations.values()} == {1}
+    assert words_of(snapshot) == (
+        "version 1 -> 2, stage 1 of 2 (fra): web.fra.1 is not ready in the new version: no "
+        "node has enough room for it; fra is short of cpu: needs 0.7 cpu and 64 MiB, beside "
+        "web.fra.1-1; fra-n1 has 0.4 cpu and 8128 MiB and 253 slots free"
+    )
+
+
+def test_a_replica_that_has_no_node_is_said_to_have_none_and_why() -> None:
+    snapshot = until(running(), RolloutState.BAKING)
+    fra = [each for each in snapshot.allocations.values() if each.datacenter == "fra"]
+    kept = {e.id: e for e in snapshot.allocations.values() if e not in fra}
+    views = {
+        node.name: MachineView(contact=Contact.LOST, since_seconds=60)
+        for node in snapshot.platform.machines
+        if node.datacenter == "fra"
+    }
+    gone = replace(snapshot, allocations=kept, machines={**snapshot.machines, **views})
+    gone = rolled(gone, make_plan(gone).rollouts)
+    assert "web.fra.1 runs nowhere: no node of the datacenter is in contact" in words_of(gone)
+
+
+def test_copies_of_the_version_before_count_with_what_they_need_themselves() -> None:
+    """Counted as new ones, four would need 3.6 cores, and leave no room for a fifth."""
+    platform = make_platform({"fra": 2}, cpu=2.0, others=False)
+    empty = heal(Snapshot(revision=1, platform=platform, now_ms=1000))
+    old = make_spec("web", 4, cpu=0.3, max_per_node=4)
+    before = settle(apply_change(empty, Change(services=(old,))).snapshot)
+    snapshot = larger(before, 0.9)
+    (step,) = make_plan(snapshot).steps
+    assert step.allocation.version == 2
+    assert check_plan(snapshot, make_plan(snapshot)) == ()
+
+
+def test_no_replica_of_a_total_changes_its_datacenter_before_the_version_came_to_all() -> None:
+    """By the new version alone more would fit in ams, whose nodes are larger."""
+    platform = make_platform({"fra": 2, "ams": 2}, cpu=4.0, others=False)
+    small = tuple(
+        replace(each, cpu=1.0) if each.datacenter == "fra" else each
+        for each in platform.machines
+    )
+    empty = heal(Snapshot(revision=1, platform=replace(platform, machines=small), now_ms=1000))
+    old = replace(OLD, per_datacenter=0, total=8, max_per_node=4)
+    before = settle(apply_change(empty, Change(services=(old,))).snapshot)
+    assert Counter(e.datacenter for e in before.allocations.values()) == {"fra": 4, "ams": 4}
+    snapshot = larger(before, 0.5)
+    while not make_plan(snapshot).rollouts:
+        assert check_plan(snapshot, make_plan(snapshot)) == ()
+        assert {s.reason for s in make_plan(snapshot).steps} <= {
+            Reason.NEW_VERSION, Reason.REPLACEMENT_READY,
+        }  # fmt: skip
+        snapshot = with_all_ready(advance(snapshot))
 
 
 def test_the_bake_has_to_pass_in_time_and_not_in_looks() -> None:

@@ -3,8 +3,9 @@
 All replicas of a service can serve while its new version fails wherever it is tried.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from pltfrms.errors import WentBackError
 from pltfrms.model.durations import short_duration
@@ -45,8 +46,9 @@ class RolloutProgress:
 
 def rollouts(snapshot: Snapshot, wanted: dict[str, int]) -> tuple[RolloutProgress, ...]:
     """Return the rollouts under way, by name; `wanted` is the number of replicas by service."""
+    words = _words(snapshot)
     return tuple(
-        _rollout(snapshot, service, wanted[name], recorded)
+        _rollout(snapshot, service, wanted[name], recorded, words)
         for name, service in sorted(snapshot.services.items())
         if (recorded := _recorded(snapshot, name))
         and (service.rolling or any(each.version != service.version for each in recorded))
@@ -55,8 +57,9 @@ def rollouts(snapshot: Snapshot, wanted: dict[str, int]) -> tuple[RolloutProgres
 
 def reverted(snapshot: Snapshot) -> tuple[str, ...]:
     """Return one sentence for each service whose last rollout failed."""
+    words = _words(snapshot)
     return tuple(
-        f"{name}: {_words(snapshot, service)}"
+        f"{name}: {words(service)}"
         for name, service in sorted(snapshot.services.items())
         if service.rollout and service.rollout.state is RolloutState.FAILED
     )
@@ -92,14 +95,27 @@ def rollout_sentence(rollout: RolloutProgress, now_ms: int) -> str:
     return f"{head}; it fails: {'; '.join(shown)}"
 
 
-def _words(snapshot: Snapshot, service: Service) -> str:
-    from pltfrms.planner.placement.rollout_words import rollout_words  # noqa: PLC0415 - few need it
+def _words(snapshot: Snapshot) -> Callable[[Service], str]:
+    """Return what says how far a rollout is."""
 
-    return rollout_words(snapshot, service)
+    @cache
+    def known() -> Callable[[Service], str]:
+        from pltfrms.planner.placement.rollout_words import RolloutWords  # noqa: PLC0415 - few need it
+
+        return RolloutWords(snapshot).of
+
+    def say(service: Service) -> str:
+        return known()(service)
+
+    return say
 
 
 def _rollout(
-    snapshot: Snapshot, service: Service, wanted: int, recorded: Iterable[Allocation]
+    snapshot: Snapshot,
+    service: Service,
+    wanted: int,
+    recorded: Iterable[Allocation],
+    words: Callable[[Service], str],
 ) -> RolloutProgress:
     new = [each for each in recorded if each.version == service.version]
     said = {each.id: snapshot.instance(each.id) for each in new}
@@ -114,7 +130,7 @@ def _rollout(
         since_ms=service.changed_ms,
         done=len(done),
         wanted=wanted,
-        stage=_words(snapshot, service) if service.rolling else "",
+        stage=words(service) if service.rolling else "",
         failures=tuple(
             Failure(
                 allocation=each.id,

@@ -371,7 +371,7 @@ def ordered_services(snapshot: Snapshot) -> tuple[Service, ...]:
 def service_row(snapshot: Snapshot, service: Service) -> ServiceRow:
     """Return a service with its counts of replicas."""
     replicas = _states_by_replica(replica_rows(snapshot, service))
-    wanted = replicas_of(snapshot.platform, service.spec)
+    wanted = replicas_of(snapshot.platform, service.spread)
     return ServiceRow(
         name=service.name,
         id=service.id,
@@ -395,7 +395,7 @@ def _states_by_replica(rows: Iterable[ReplicaRow]) -> list[set[str]]:
 def replica_rows(snapshot: Snapshot, service: Service) -> tuple[ReplicaRow, ...]:
     """Return a row per allocation of a wanted replica, and one per replica without any."""
     rows: list[ReplicaRow] = []
-    for datacenter, count in replicas_of(snapshot.platform, service.spec).items():
+    for datacenter, count in replicas_of(snapshot.platform, service.spread).items():
         for replica in range(1, count + 1):
             allocations = _allocations(snapshot, service, datacenter, replica)
             rows += [_replica_row(snapshot, service, a) for a in allocations]

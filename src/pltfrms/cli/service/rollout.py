@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,8 +15,10 @@ from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, timed_progress, write_json, write_line, write_table
 from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.model.messages.api import RolloutChange, RolloutVerb
-from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Service
+
+if TYPE_CHECKING:
+    from pltfrms.planner.placement.rollout_words import RolloutWords
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _NAME = click.argument("name", metavar="SERVICE", shell_complete=complete_services)
@@ -56,8 +59,11 @@ def list_rollouts(settings: Settings, *, as_json: bool) -> None:
 
     Example: pltfrms rollout list
     """
+    from pltfrms.planner.placement.rollout_words import RolloutWords  # noqa: PLC0415 - not for help
+
     snapshot = look(settings, as_json=as_json)
-    rows = tuple(_row(snapshot, each) for _, each in sorted(snapshot.services.items()))
+    words = RolloutWords(snapshot)
+    rows = tuple(_row(words, each) for _, each in sorted(snapshot.services.items()))
     if as_json:
         write_json(rows, tuple[RolloutRow, ...])
         return
@@ -76,12 +82,14 @@ def show_rollout(settings: Settings, name: str, *, follow: bool, as_json: bool) 
 
     Example: pltfrms rollout status web --follow
     """
+    from pltfrms.planner.placement.rollout_words import RolloutWords  # noqa: PLC0415 - not for help
+
     client = connect(settings)
     say, said = timed_progress(), ""
     while True:
         snapshot = client.snapshot().last_known
         service = snapshot.service(name)
-        row = _row(snapshot, service)
+        row = _row(RolloutWords(snapshot), service)
         if not follow or service.rolling is None:
             break
         if row.words != said:
@@ -189,9 +197,7 @@ def _change(
     click.echo(good(f"done, revision {preview.revision}"))
 
 
-def _row(snapshot: Snapshot, service: Service) -> RolloutRow:
-    from pltfrms.planner.placement.rollout_words import rollout_words  # noqa: PLC0415 - not for help
-
+def _row(said: "RolloutWords", service: Service) -> RolloutRow:
     last = service.rollout
     if last is None:
         return RolloutRow(
@@ -206,5 +212,5 @@ def _row(snapshot: Snapshot, service: Service) -> RolloutRow:
         state="paused" if last.paused else last.state.value,
         from_version=last.from_version,
         version=last.version,
-        words=rollout_words(snapshot, service),
+        words=said.of(service),
     )

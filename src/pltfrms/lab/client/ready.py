@@ -210,7 +210,7 @@ def _sessions_of(snapshot: Snapshot, machine: str) -> int:
 
 
 def _wanted(snapshot: Snapshot, service: Service) -> int:
-    return sum(replicas_of(snapshot.platform, service.spec).values())
+    return sum(replicas_of(snapshot.platform, service.spread).values())
 
 
 def ask_all(

@@ -285,6 +285,23 @@ class Service:
             return self.version
         return rolling.from_version
 
+    def run_of(self, version: int) -> Run:
+        """Return how an allocation of a version runs, as far as that is known any more."""
+        before = self.before
+        return before.spec.run if before and version == before.version else self.spec.run
+
+    @property
+    def spread(self) -> ServiceSpec:
+        """The spec by which replicas are counted.
+
+        A total is spread by what the version before needs while a rollout is under way: no
+        replica leaves its datacenter before its stage, and none comes back if that fails.
+        """
+        rolling = self.rolling
+        if rolling is None or rolling.before is None or not self.spec.total:
+            return self.spec
+        return replace(self.spec, run=rolling.before.run)
+
     def is_outdated(self, datacenter: str, replica: int, version: int) -> bool:
         """Return whether an allocation of a version is to be replaced by now.
 

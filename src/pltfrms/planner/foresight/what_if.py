@@ -60,7 +60,7 @@ def _undecided(snapshot: Snapshot) -> str:
 def _counts(now: Snapshot, at_once: Snapshot, after: Snapshot) -> Iterator[CountForesight]:
     counted = [_ready(each) for each in (now, at_once, after)]
     for _, service in sorted(now.services.items()):
-        for datacenter, wanted in replicas_of(now.platform, service.spec).items():
+        for datacenter, wanted in replicas_of(now.platform, service.spread).items():
             key = (service.name, datacenter)
             if wanted or any(key in each for each in counted):
                 yield CountForesight(

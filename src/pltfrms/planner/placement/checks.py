@@ -11,7 +11,7 @@ from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, Step, Stop
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.egress import slots_with_own
-from pltfrms.model.services.service import Rollout, RolloutState, Service
+from pltfrms.model.services.service import Rollout, RolloutState, Run, Service
 
 _MASS_MIN = 2
 _PLANNED = {Reason.NEW_VERSION, Reason.WENT_BACK, Reason.SPREAD, Reason.NODE_DRAINED}
@@ -88,7 +88,9 @@ def _shares(snapshot: Snapshot, service: Service) -> dict[str, int]:
 
 
 def _fitting(snapshot: Snapshot, service: Service, node: Machine) -> int:
-    run, limit = service.spec.run, service.spec.max_per_node
+    under_way = service.rollout and service.rollout.before
+    run = under_way.run if under_way else service.spec.run
+    limit = service.spec.max_per_node
     fit = min(limit, snapshot.platform.numbering.instances)
     while fit and (
         fit * round(run.cpu * 1000) > round(node.cpu * 1000)
@@ -239,7 +241,7 @@ def _check_room(world: _World, new: Allocation, node: Machine) -> list[str]:
     here = list(world.on_node[new.node].values())
     services = world.snapshot.services
     runs = [
-        services[allocation.service].spec.run
+        _run(services[allocation.service], allocation.version)
         for allocation in (*here, new)
         if allocation.service in services
     ]
@@ -252,6 +254,12 @@ def _check_room(world: _World, new: Allocation, node: Machine) -> list[str]:
     if not 1 <= new.slot <= slots or new.slot in {old.slot for old in here}:
         problems.append(f"slot {new.slot} of {node.name} is not free")
     return problems
+
+
+def _run(service: Service, version: int) -> Run:
+    rollout = service.rollout
+    before = rollout.before if rollout and rollout.from_version == version else None
+    return before.run if before else service.spec.run
 
 
 def _check_own(snapshot: Snapshot, service: Service, new: Allocation) -> list[str]:

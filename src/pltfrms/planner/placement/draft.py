@@ -39,6 +39,11 @@ def cpu_milli(cores: float) -> int:
     return round(cores * 1000)
 
 
+def _told_versions(service: Service) -> tuple[int, ...]:
+    rolling = service.rolling
+    return (0, rolling.from_version) if rolling else (0,)
+
+
 class Draft:
     """Snapshot + steps so far."""
 
@@ -56,9 +61,12 @@ class Draft:
             dict
         )
         self._promised = {
-            name: (cpu_milli(service.spec.run.cpu), service.spec.run.memory_bytes)
+            (name, version): (cpu_milli(run.cpu), run.memory_bytes)
             for name, service in snapshot.services.items()
+            for version in _told_versions(service)
+            for run in (service.run_of(version),)
         }
+        """By service and version; 0: of any other one."""
         self._nodes_of: defaultdict[str, list[Machine]] = defaultdict(list)
         for node in self.nodes.values():
             self._nodes_of[node.datacenter].append(node)
@@ -148,7 +156,7 @@ class Draft:
         """Return how many replicas a service wants by datacenter, in the platform's order."""
         found = self._wanted.get(service.name)
         if found is None:
-            found = replicas_of(self.snapshot.platform, service.spec, self._sizes)
+            found = replicas_of(self.snapshot.platform, service.spread, self._sizes)
             self._wanted[service.name] = found
         return found
 
@@ -286,7 +294,9 @@ class Draft:
                 yield from allocations
 
     def _count(self, load: NodeLoad, allocation: Allocation, sign: int) -> None:
-        cpu, memory_bytes = self._promised.get(allocation.service, (0, 0))
+        name, version = allocation.service, allocation.version
+        known = self._promised.get((name, version)) or self._promised.get((name, 0))
+        cpu, memory_bytes = known or (0, 0)
         load.cpu_milli += sign * cpu
         load.memory_bytes += sign * memory_bytes
         load.services[allocation.service] += sign

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pltfrms.model.network.topology import Machine
 from pltfrms.model.running.plan import Allocation, Reason
-from pltfrms.model.services.service import Service
+from pltfrms.model.services.service import Run, Service
 from pltfrms.planner.placement.draft import Draft, cpu_milli
 
 _NAMED_MAX = 3
@@ -28,6 +28,11 @@ class Wish:
     def about(self) -> str:
         """The replica's name."""
         return f"{self.service.name}.{self.datacenter}.{self.replica}"
+
+    @property
+    def run(self) -> Run:
+        """What it is to run, in its version."""
+        return self.service.run_of(self.version or self.service.version)
 
 
 def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> bool:
@@ -73,7 +78,7 @@ def _in_rack(draft: Draft, wish: Wish, node: Machine) -> int:
 
 def _fitting(draft: Draft, wish: Wish, nodes: list[Machine]) -> list[Machine]:
     """Return the nodes with enough room; what is to be replaced still runs, so it counts."""
-    run = wish.service.spec.run
+    run = wish.run
     cpu, memory_bytes = cpu_milli(run.cpu), run.memory_bytes
     return [
         node
@@ -126,13 +131,33 @@ def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
         if len(nodes) > _NAMED_MAX
         else ""
     )
-    run = wish.service.spec.run
+    run = wish.run
+    beside = f", beside {wish.replaces.id}" if wish.replaces else ""
     own = (
         " and an address of its own"
         if draft.own_slots(wish.service, wish.datacenter) is not None
         else ""
     )
-    return f"needs {run.cpu:g} cpu and {_mib(run.memory_bytes)} MiB{own}; {free}{more}"
+    return (
+        f"{wish.datacenter} is short of {_short(draft, wish, nodes)}: needs {run.cpu:g} cpu "
+        f"and {_mib(run.memory_bytes)} MiB{own}{beside}; {free}{more}"
+    )
+
+
+def _short(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
+    """Say what no node has enough of."""
+    run, loads = wish.run, [draft.loads[node.name] for node in nodes]
+    cpu = max(
+        draft.cpu_milli_of[n.name] - at.cpu_milli for n, at in zip(nodes, loads, strict=True)
+    )
+    memory = max(n.memory_bytes - at.memory_bytes for n, at in zip(nodes, loads, strict=True))
+    slots = any(draft.has_slot(node, wish.service) for node in nodes)
+    lacks = (
+        ("cpu", cpu < cpu_milli(run.cpu)),
+        ("memory", memory < run.memory_bytes),
+        ("slots", not slots),
+    )
+    return " and ".join(name for name, short in lacks if short) or "nodes with all of it"
 
 
 def _room(draft: Draft, wish: Wish, node: Machine) -> str:

@@ -1,48 +1,79 @@
 """Say in words how far a rollout is, what it waits for, or why it went back. Pure."""
 
+from collections.abc import Mapping
+from functools import cached_property
 from itertools import islice
 
 from pltfrms.model.durations import short_duration
+from pltfrms.model.running.plan import Note
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.rollouts import baked_at_ms
 from pltfrms.model.services.service import Rollout, Service
 from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.stages import missing
 
 _SHOWN = 3
 
 
-def rollout_words(snapshot: Snapshot, service: Service) -> str:
-    """Return one sentence, such as `version 1 -> 2, stage 2 of 4 (fra): bakes for 4 s more`.
+class RolloutWords:
+    """What is said of rollouts by one snapshot, which is planned once for all of them."""
 
-    Empty if there was no rollout.
-    """
-    rollout = service.rollout
-    if rollout is None:
-        return ""
-    way = f"version {rollout.from_version} -> {rollout.version}"
-    if not rollout.under_way:
-        cause = f": {rollout.cause}" if rollout.cause else ""
-        back = f", version {service.version} is back" if rollout.cause else ""
-        return f"{way} {rollout.state.value}{back}{cause}"
-    return f"{way}, {stage_words(rollout)}: {_waits(snapshot, service)}{_asked(rollout)}"
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Plan nothing yet."""
+        self._snapshot = snapshot
+
+    def of(self, service: Service) -> str:
+        """Return one sentence, such as `version 1 -> 2, stage 1 of 2 (fra): paused`.
+
+        Empty if there was no rollout.
+        """
+        rollout = service.rollout
+        if rollout is None:
+            return ""
+        way = f"version {rollout.from_version} -> {rollout.version}"
+        if not rollout.under_way:
+            cause = f": {rollout.cause}" if rollout.cause else ""
+            back = f", version {service.version} is back" if rollout.cause else ""
+            return f"{way} {rollout.state.value}{back}{cause}"
+        return f"{way}, {stage_words(rollout)}: {self._waits(service)}{_asked(rollout)}"
+
+    def _waits(self, service: Service) -> str:
+        """Say what has to happen before it goes on."""
+        if service.rollout and service.rollout.paused:
+            return "paused"
+        due = baked_at_ms(service)
+        if due is not None:
+            left = max(0, due - self._snapshot.now_ms)
+            return f"bakes for {short_duration(left / 1000)} more"
+        waits = tuple(islice(missing(self._draft, service), _SHOWN))
+        return "; ".join(map(self._said, waits)) or "complete"
+
+    def _said(self, waiting: tuple[str, str]) -> str:
+        """Say which replica is waited for, and why it has no node if that is the reason."""
+        about, state = waiting
+        note = self._notes.get(about)
+        why = f": {note.reason.sentence}; {note.detail}" if note else ""
+        return f"{about} {state}{why}"
+
+    @cached_property
+    def _draft(self) -> Draft:
+        return Draft(self._snapshot)
+
+    @cached_property
+    def _notes(self) -> Mapping[str, Note]:
+        return {note.about: note for note in reversed(make_plan(self._snapshot).notes)}
+
+
+def rollout_words(snapshot: Snapshot, service: Service) -> str:
+    """Return what `RolloutWords` says of one service alone."""
+    return RolloutWords(snapshot).of(service)
 
 
 def stage_words(rollout: Rollout) -> str:
     """Say at which stage a rollout is, such as `stage 2 of 4 (fra)`."""
     stage = rollout.stages[rollout.stage]
     return f"stage {rollout.stage + 1} of {len(rollout.stages)} ({stage.words})"
-
-
-def _waits(snapshot: Snapshot, service: Service) -> str:
-    """Say what has to happen before it goes on."""
-    if service.rollout and service.rollout.paused:
-        return "paused"
-    due = baked_at_ms(service)
-    if due is not None:
-        return f"bakes for {short_duration(max(0, due - snapshot.now_ms) / 1000)} more"
-    waits = tuple(islice(missing(Draft(snapshot), service), _SHOWN))
-    return "; ".join(waits) or "complete"
 
 
 def _asked(rollout: Rollout) -> str:

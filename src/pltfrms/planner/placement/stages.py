@@ -47,8 +47,8 @@ def _step(draft: Draft, service: Service) -> RolloutStep | None:
     return None
 
 
-def missing(draft: Draft, service: Service) -> Iterator[str]:
-    """Yield what a rollout waits for before its stage is complete, one sentence each.
+def missing(draft: Draft, service: Service) -> Iterator[tuple[str, str]]:
+    """Yield what a rollout waits for before its stage is complete: a replica, and why.
 
     A replica that finds no room is not waited for; a datacenter in which none does is.
     """
@@ -62,11 +62,12 @@ def missing(draft: Draft, service: Service) -> Iterator[str]:
         ]
         there = [number for number in reached if number in replicas]
         if reached and not there:
-            yield f"nothing runs in {datacenter}"
+            yield f"{service.name}.{datacenter}.{reached[0]}", "runs nowhere"
         for number in there:
             last = replicas[number][-1]
             if last.version != service.version or not draft.ready(last):
-                yield f"{service.name}.{datacenter}.{number} is not ready in the new version"
+                about = f"{service.name}.{datacenter}.{number}"
+                yield about, "is not ready in the new version"
 
 
 def _culprits(draft: Draft, service: Service, *, baking: bool) -> Iterator[Allocation]:
