@@ -44,7 +44,12 @@ OPEN = {
     "POST /v1/identity/return",
 }
 """Changes nothing, or is how one begins."""
-OF_MACHINES = {"POST /v1/heartbeats", "POST /v1/identity/renewal", "GET /v1/targets/{machine}"}
+OF_MACHINES = {
+    "POST /v1/heartbeats",
+    "POST /v1/identity/renewal",
+    "POST /v1/identity/leave",
+    "GET /v1/targets/{machine}",
+}
 SECRET = {"GET /v1/requests/{number}"}
 """Has passwords in it."""
 

@@ -67,16 +67,37 @@ class Namespace:
         self._process.wait()
 
 
+class Disk:
+    """What a machine writes, in memory until it is ended: a machine boots from it again."""
+
+    def __init__(self) -> None:
+        """Make it, with nothing on it."""
+        script = "mount --make-rprivate / && mount -t tmpfs tmpfs /mnt -o mode=755"
+        self._process = _child(
+            ["unshare", "--mount", "sh", "-euc", f"{script} && exec sleep infinity"]
+        )
+        self.pid = self._process.pid
+        comm = Path(f"/proc/{self.pid}/comm")
+        eventually(lambda: comm.read_text() == "sleep\n", "no disk")
+
+    def end(self) -> None:
+        """Forget it."""
+        self._process.kill()
+        self._process.wait()
+
+
 class Machine:
     """A machine that has booted."""
 
-    def __init__(self, name: str, files: Path) -> None:
-        """Begin to boot; `ready` waits."""
+    def __init__(self, name: str, files: Path, disk: Disk | None = None) -> None:
+        """Begin to boot; `ready` waits. Without a disk, what it writes ends with it."""
         self.name = name
         self._group = _v2_tree() / f"{_PREFIX}{os.getpid()}-{name}"
         self._group.mkdir()
         space = ("--pid", "--mount", "--uts", "--ipc", "--net", "--cgroup")
         command = ["unshare", *space, "--fork", "--kill-child", _BOOT, files, name]
+        if disk is not None:
+            command = ["nsenter", "-t", disk.pid, "-m", "--", *command, "disk"]
         self._outer = _child([str(word) for word in command], group=self._group)
         self.pid = 0
 
@@ -142,7 +163,7 @@ _ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-
 @contextlib.contextmanager
 def machines(**files: Path) -> Iterator[dict[str, Machine]]:
     """Boot machines (name: the files of its Debian), and end them."""
-    _forget_dead()
+    forget_dead()
     booting: dict[str, Machine] = {}
     try:
         for name, each in files.items():
@@ -197,7 +218,7 @@ def _v2_tree() -> Path:
     return next(each for each in _GROUPS if (each / "cgroup.controllers").exists())
 
 
-def _forget_dead() -> None:
+def forget_dead() -> None:
     """Remove groups of machines whose makers were killed."""
     for group in _v2_tree().glob(f"{_PREFIX}*"):
         maker = group.name.removeprefix(_PREFIX).partition("-")[0]

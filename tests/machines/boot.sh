@@ -1,14 +1,17 @@
 #!/bin/bash
-# boot.sh TREE NAME: systemd as process 1 of a machine over a copy-on-write view of TREE.
+# boot.sh TREE NAME [disk]: systemd as process 1 of a machine over a copy-on-write view of TREE.
 #
 # Called as the first process of new pid, mount, uts, ipc, net and cgroup namespaces. Whatever
-# the machine writes is in memory, and gone with this process.
+# the machine writes is in memory, and gone with this process; with `disk`, /mnt is a file system
+# that keeps it, and may have what an earlier machine has written.
 set -eu
 TREE=$1 NAME=$2
 mount --make-rprivate /
 work=/mnt
-mount -t tmpfs tmpfs $work -o mode=755
-mkdir $work/up $work/work $work/root
+[ "${3-}" ] || mount -t tmpfs tmpfs $work -o mode=755
+new=1
+[ ! -e $work/up ] || new=
+mkdir -p $work/up $work/work $work/root
 root=$work/root
 mount -t overlay overlay -o lowerdir="$TREE",upperdir=$work/up,workdir=$work/work $root
 mount -t proc proc $root/proc
@@ -29,11 +32,13 @@ mount -t tmpfs tmpfs $root/run -o mode=755
 mount -t tmpfs tmpfs $root/tmp -o mode=1777
 mount -t cgroup2 cgroup2 $root/sys/fs/cgroup # of our own group: systemd sees no other tree
 mount -t bpf bpf $root/sys/fs/bpf || true
-rm -f $root/etc/machine-id
-tr -d - </proc/sys/kernel/random/uuid >$root/etc/machine-id
+if [ "$new" ]; then
+    rm -f $root/etc/machine-id
+    tr -d - </proc/sys/kernel/random/uuid >$root/etc/machine-id
+    rm -rf $root/etc/systemd/system/*.wants # nothing runs that no test asked for
+fi
 echo "$NAME" >$root/etc/hostname
 hostname "$NAME"
-rm -rf $root/etc/systemd/system/*.wants # nothing runs that no test asked for
 for unit in systemd-timesyncd systemd-logind console-getty systemd-udevd systemd-udev-trigger \
     systemd-modules-load systemd-firstboot; do
     ln -sf /dev/null $root/etc/systemd/system/$unit.service

@@ -4,6 +4,7 @@ GET  /v1/identity/roots                  -> Roots
 POST /v1/identity/tokens     TokenAsk    -> TokenReply
 POST /v1/identity/join       JoinAsk     -> Certified
 POST /v1/identity/renewal    RenewalAsk  -> Certified, of the machine that TLS knows
+POST /v1/identity/leave      LeaveAsk    -> LeaveAsk, of the machine that TLS knows
 POST /v1/identity/nonce      TokenAsk    -> NonceReply, for the machine that is named
 POST /v1/identity/return     ReturnAsk   -> Certified
 """
@@ -14,7 +15,7 @@ from pltfrms.api.bodies import body_of, json_of
 from pltfrms.api.guarding import require_own
 from pltfrms.api.rights import asked_of
 from pltfrms.controller.identities import Identities
-from pltfrms.model.identity.words import JoinAsk, RenewalAsk, ReturnAsk, TokenAsk
+from pltfrms.model.identity.words import JoinAsk, LeaveAsk, RenewalAsk, ReturnAsk, TokenAsk
 
 
 def add_identity_routes(app: FastAPI, identities: Identities) -> None:
@@ -43,6 +44,14 @@ def add_identity_routes(app: FastAPI, identities: Identities) -> None:
         ask = await body_of(RenewalAsk, request)
         require_own(request, ask.machine)
         return json_of(await identities.renew(ask))
+
+    @app.post("/v1/identity/leave")
+    async def leave(request: Request) -> Response:
+        """Make void what a machine has that leaves."""
+        ask = await body_of(LeaveAsk, request)
+        require_own(request, ask.machine)
+        await identities.leave(ask, asked_of(request).origin)
+        return json_of(ask)
 
     @app.post("/v1/identity/nonce")
     async def nonce(request: Request) -> Response:

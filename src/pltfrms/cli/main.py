@@ -102,7 +102,7 @@ ENTRIES = {
         "pltfrms.cli.machine.identity", "bootstrap", "Begin a platform on its first controller"
     ),
     "machine": Entry(
-        "pltfrms.cli.machine.identity", "machine", "Make tokens with which machines join"
+        "pltfrms.cli.machine.identity", "machine", "Have machines join, be replaced, and leave"
     ),
     "join": Entry("pltfrms.cli.machine.identity", "join", "Have this machine join a platform"),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),

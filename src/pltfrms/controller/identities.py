@@ -37,6 +37,7 @@ from pltfrms.model.identity.words import (
     Certified,
     JoinAsk,
     JoinToken,
+    LeaveAsk,
     MachineKey,
     NonceReply,
     RenewalAsk,
@@ -151,13 +152,20 @@ class Identities:
 
         Raises:
             NotFoundError: the platform has no such machine.
+            ConflictError: it is to be void what the machine has, and it joins just now.
         """
         await self._machine(ask.machine)
+        entry = await self._entry(f"{MACHINE_KEYS}{ask.machine}") if ask.void else None
+        key = self._void(_word(MachineKey, entry))
+        what = "what it had is void, and join token made" if key else "join token made"
         secret = self._signer.new_secret()
         expires_ms = self._clock.unix_ms() + TOKEN_MS
         note = TokenNote(machine=ask.machine, digest=_digest(secret), expires_ms=expires_ms)
         asked = replace(asked, by=asked.by or ask.by)
-        await self._commit(ask.machine, "join token made", ("token", asked), token=note)
+        same = (_unchanged(f"{MACHINE_KEYS}{ask.machine}", entry),) if key else ()
+        await self._commit(
+            ask.machine, what, ("token", asked), token=note, key=key, conditions=same
+        )
         token = JoinToken(machine=ask.machine, secret=secret, pin=self._signer.pin)
         return TokenReply(token=token.text, expires_ms=expires_ms)
 
@@ -205,6 +213,32 @@ class Identities:
             ),
         )
         return made
+
+    async def leave(self, ask: LeaveAsk, origin: str = "") -> None:
+        """Make void what a machine has that leaves; a second time nothing is done.
+
+        Raises:
+            ConflictError: it joins again at the same time.
+            NotFoundError: the platform has no such machine any more.
+        """
+        await self._machine(ask.machine)
+        entry = await self._entry(f"{MACHINE_KEYS}{ask.machine}")
+        key = self._void(_word(MachineKey, entry))
+        if key:
+            asked = Asked(by=ask.machine, proved="certificate", origin=origin)
+            await self._commit(
+                ask.machine,
+                "machine has left",
+                (_REVOKE, asked),
+                key=key,
+                conditions=(_unchanged(f"{MACHINE_KEYS}{ask.machine}", entry),),
+            )
+
+    def _void(self, key: MachineKey | None) -> MachineKey | None:
+        """Return what makes a key void; None if there is none that is good."""
+        if key is None or not key.public_key:
+            return None
+        return replace(key, public_key="", at_ms=self._clock.unix_ms())
 
     # ---- certificates ----------------------------------------------------------------------
 
@@ -372,10 +406,7 @@ class Identities:
         except NotFoundError:
             entry = await self._entry(f"{MACHINE_KEYS}{name}")
             token = await self._entry(f"{TOKENS}{name}")
-            key = _word(MachineKey, entry)
-            void = key and MachineKey(
-                machine=name, joins=key.joins, public_key="", at_ms=self._clock.unix_ms()
-            )
+            void = self._void(_word(MachineKey, entry))
             await self._commit(
                 name,
                 "machine revoked" if void else "join token void",

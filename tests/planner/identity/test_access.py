@@ -29,7 +29,11 @@ KEYS = {
 }
 SIGNER = authority_name("ams-c1")
 NODE, OTHER, CONTROLLER = "fra-n1", "fra-n2", "fra-c1"
-OWN = [("POST", "/v1/heartbeats"), ("POST", "/v1/identity/renewal")]
+OWN = [
+    ("POST", "/v1/heartbeats"),
+    ("POST", "/v1/identity/renewal"),
+    ("POST", "/v1/identity/leave"),
+]
 OPEN = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),

@@ -11,7 +11,7 @@ import click
 
 from pltfrms.cli.shared.complete import complete_platform_machines
 from pltfrms.cli.shared.connect import connect
-from pltfrms.cli.shared.options import Command, LazyGroup, Settings, pass_settings
+from pltfrms.cli.shared.options import Command, Entry, LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, write_json, write_line
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UsageError
@@ -36,15 +36,18 @@ def _passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def _places(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_places(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the directories of this machine, which are others in tests."""
 
     @functools.wraps(command)
-    def placed(*arguments: Any, config: Path, state: Path, **options: Any) -> Any:
-        return command(*arguments, places=Directories(config=config, state=state), **options)
+    def placed(
+        *arguments: Any, config: Path, state: Path, runtime: Path, **options: Any
+    ) -> Any:
+        places = Directories(config=config, state=state, runtime=runtime)
+        return command(*arguments, places=places, **options)
 
     standard = Directories()
-    for name in ("config", "state"):
+    for name in ("config", "state", "runtime"):
         default = getattr(standard, name)
         option = click.option(f"--{name}", type=_DIRECTORY, default=default, hidden=True)
         placed = option(placed)
@@ -62,7 +65,7 @@ def _places(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_passphrase_option
 @_JSON
-@_places
+@with_places
 def bootstrap(
     spec: Path,
     *,
@@ -103,9 +106,24 @@ def bootstrap(
     _say(done, as_json=as_json, more=f"take {path} away, and keep it with its passphrase")
 
 
-@click.group(cls=LazyGroup)
+_MACHINE = {
+    "bundle": Entry(
+        "pltfrms.cli.machine.moving",
+        "bundle",
+        "Write all that a machine joins with into a file",
+    ),
+    "replace": Entry(
+        "pltfrms.cli.machine.moving", "replace", "Let another machine take the place of one"
+    ),
+    "leave": Entry(
+        "pltfrms.cli.machine.moving", "leave", "Have this machine leave the platform"
+    ),
+}
+
+
+@click.group(cls=LazyGroup, entries=_MACHINE)
 def machine() -> None:
-    """Make tokens with which machines join.
+    """Have machines join, take the place of others, and leave.
 
     Example: pltfrms machine token fra-n1
     """
@@ -139,18 +157,20 @@ def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
 @click.option(
     "--token-file", type=_FILE, metavar="FILE", help="Read the token from a file instead."
 )
+@click.option("--controller", "address", default="", metavar="ADDRESS", help="Any controller.")
 @click.option(
-    "--controller", "address", required=True, metavar="ADDRESS", help="Any controller."
+    "--bundle", type=_FILE, metavar="FILE", help="What `machine bundle` has written: all of it."
 )
 @_JSON
-@_places
+@with_places
 @pass_settings
-def join(
+def join(  # noqa: PLR0913 - as many as the command has options
     settings: Settings,
     token: str,
     *,
     token_file: Path | None,
     address: str,
+    bundle: Path | None,
     as_json: bool,
     places: Directories,
 ) -> None:
@@ -163,14 +183,33 @@ def join(
     `-` reads the token from standard input, or asks for it: words of a command are seen by
     every user of this machine, and kept in the history of a shell.
 
+    With --bundle, all that it takes is in one file: the configuration is written, the agent
+    started, and all that belongs on this machine once it has joined. Tunnels and routes may
+    take a while to come: --timeout says how long controllers are waited for.
+
     Example: pltfrms join - --controller fd00::c:1
     """
+    if bundle:
+        if token or token_file or address:
+            raise UsageError("a bundle has all that is needed: nothing else goes with --bundle")
+        _join_with(bundle, places, settings.timeout_ms / 1000, as_json=as_json)
+        return
+    if not address:
+        raise UsageError("say where a controller answers, with --controller; or --bundle FILE")
     from pltfrms.cli.machine.joining import join_platform  # noqa: PLC0415 - heavy
     from pltfrms.model.identity.words import JoinToken  # noqa: PLC0415 - as above
 
     known = JoinToken.of(_token(token, token_file))
-    done = join_platform(known, address, places, settings.timeout_ms / 1000)
+    done = join_platform(known, [address], places, settings.timeout_ms / 1000)
     _say(done, as_json=as_json, more="start its agent anew: it speaks by TLS from now on")
+
+
+def _join_with(path: Path, places: Directories, seconds: float, *, as_json: bool) -> None:
+    from pltfrms.cli.machine.bundles import join_with_bundle  # noqa: PLC0415 - heavy
+    from pltfrms.drivers.units import Units  # noqa: PLC0415 - as above
+
+    done = join_with_bundle(path, places, seconds, Units())
+    _say(done, as_json=as_json, more=f"it runs all that belongs here; remove {path}")
 
 
 @click.command(cls=Command)
@@ -178,7 +217,7 @@ def join(
 @_passphrase_option
 @_NOW
 @_JSON
-@_places
+@with_places
 def authority(
     *,
     root_key: Path,
@@ -207,7 +246,7 @@ def authority(
 @_passphrase_option
 @_NOW
 @_JSON
-@_places
+@with_places
 def root(
     *,
     add: Path | None,

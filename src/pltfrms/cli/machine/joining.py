@@ -5,7 +5,8 @@ killed. The identity comes last: with it a machine begins to speak by TLS.
 """
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +29,7 @@ from pltfrms.drivers.identity.tls import doubting_context, trusting_context
 from pltfrms.drivers.listening import who_listens
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, locked, make_directory, replace_file
-from pltfrms.errors import ConflictError, UsageError
+from pltfrms.errors import ConflictError, UnavailableError, UsageError
 from pltfrms.model.identity.words import (
     Certified,
     JoinAsk,
@@ -40,6 +41,8 @@ from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
 
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 _ANSWER_SECONDS = 1.5
+_TRY_SECONDS = 3.0
+_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ def _begin(
     key = make_key()
     request = make_request(key, platform.name, machine)
     made = signer.issue(request, machine, 1, controller=True)
-    _write_name(places, machine)
+    write_name(places, machine)
     file.write(key, request, made, unix_ms())
     return _joined(file, changed=True)
 
@@ -129,7 +132,7 @@ def renew_authority(
 
 
 def join_platform(
-    token: JoinToken, address: str, places: Directories, seconds: float
+    token: JoinToken, addresses: Sequence[str], places: Directories, seconds: float
 ) -> Joined:
     """Have this machine join: its key is made here, and never leaves it.
 
@@ -140,12 +143,11 @@ def join_platform(
         ConflictError: another command does the same at this moment.
     """
     with _alone(places.state):
-        return _join(token, address, places, seconds)
+        return _join(token, [endpoint_of(each) for each in addresses], places, seconds)
 
 
-def _join(token: JoinToken, address: str, places: Directories, seconds: float) -> Joined:
-    file, url = IdentityFile(places.state), endpoint_of(address)
-    digest = sha256(token.secret.encode()).hexdigest()
+def _join(token: JoinToken, urls: Sequence[str], places: Directories, seconds: float) -> Joined:
+    file, digest = IdentityFile(places.state), _digest(token)
     pending = file.directory / "joining.pem"
     own = _usable(file)
     if own and own.joined_by == digest:
@@ -153,12 +155,12 @@ def _join(token: JoinToken, address: str, places: Directories, seconds: float) -
         return _joined(file, changed=False)
     make_directory(file.directory)
     key = _pending_key(pending, digest)
-    roots = _roots(url, token, seconds)
+    roots = _roots(urls, token, seconds)
     if own and own.platform != roots.platform:  # before the token is used up
         _require_same(own.platform, own.machine, roots.platform, token.machine)
     request = make_request(key, roots.platform, token.machine)
-    made = _ask(url, roots, token, request, seconds)
-    _write_name(places, made.machine)
+    made = _ask(urls, roots, token, request, seconds)
+    write_name(places, made.machine)
     file.write(key, request, made, unix_ms(), digest)
     pending.unlink()
     return _joined(file, changed=True)
@@ -204,19 +206,33 @@ def endpoint_of(address: str) -> str:
     return f"https://{host}:{port}"
 
 
-def _roots(url: str, token: JoinToken, seconds: float) -> Roots:
+def _roots(urls: Sequence[str], token: JoinToken, seconds: float) -> Roots:
     """Return the roots of who answers, of whom nothing is believed but what the token pins."""
     context = doubting_context()
-    with OperatorClient([url], seconds, tls=context.wrap_socket) as client:
-        roots = client.get("/v1/identity/roots", {}, Roots)
+    with OperatorClient(urls, min(seconds, _TRY_SECONDS), tls=context.wrap_socket) as client:
+        roots = _patiently(lambda: client.get("/v1/identity/roots", {}, Roots), seconds)
     return replace(roots, roots=pinned_root(roots.roots, token.pin))
 
 
-def _ask(url: str, roots: Roots, token: JoinToken, request: str, seconds: float) -> Certified:
+def _patiently(ask: Callable[[], Roots], seconds: float) -> Roots:
+    """Ask until somebody answers: tunnels and routes to controllers may just be coming."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except UnavailableError:
+            if time.monotonic() + _AGAIN_SECONDS >= end:
+                raise
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _ask(
+    urls: Sequence[str], roots: Roots, token: JoinToken, request: str, seconds: float
+) -> Certified:
     context, name = trusting_context(roots.roots), controllers_server_name(roots.platform)
     ask = JoinAsk(machine=token.machine, secret=token.secret, request=request)
     with OperatorClient(
-        [url], seconds, tls=lambda plain: context.wrap_socket(plain, server_hostname=name)
+        urls, seconds, tls=lambda plain: context.wrap_socket(plain, server_hostname=name)
     ) as client:
         made = client.post("/v1/identity/join", ask, Certified)
     if (made.platform, made.machine) != (roots.platform, token.machine):
@@ -250,9 +266,23 @@ def _read_root(path: Path) -> Pair:
     return Pair(certificate=mark + certificate, key=key)
 
 
-def _write_name(places: Directories, machine: str) -> None:
+def write_name(places: Directories, machine: str) -> None:
+    """Note which machine of its platform this one is."""
     places.config.mkdir(parents=True, exist_ok=True)
     replace_file(places.config / "machine", f"{machine}\n".encode())
+
+
+def refuse_another(state: Path, platform: str, token: JoinToken) -> bool:
+    """Return whether this machine has joined with a token; ConflictError: it is another one."""
+    own = _usable(IdentityFile(state))
+    if own is None:
+        return False
+    _require_same(own.platform, own.machine, platform, token.machine)
+    return own.joined_by == _digest(token)
+
+
+def _digest(token: JoinToken) -> str:
+    return sha256(token.secret.encode()).hexdigest()
 
 
 def _require_same(platform: str, machine: str, wanted: str, name: str) -> None:

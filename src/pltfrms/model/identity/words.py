@@ -181,6 +181,8 @@ class TokenAsk:
 
     machine: str
     by: str = ""
+    void: bool = False
+    """What the machine has is void at once, and not only when somebody joins with the token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +201,29 @@ class JoinAsk:
     secret: str
     request: str
     """Certificate signing request (RFC 2986), as PEM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveAsk:
+    """A machine that TLS knows leaves: what it has is to be void."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """All that a machine needs to join which reaches nobody yet, in one file."""
+
+    token: str
+    """As people carry it: whose machine it is, its secret, and the pin of the root."""
+    roots: str
+    """Whom machines of the platform trust, as PEM."""
+    controllers: tuple[str, ...]
+    """Addresses inside the platform, those of the machine's datacenter first."""
+    platform: str
+    """The text of platform.yaml: how to reach them."""
+    backbone_secret: str = ""
+    """Of tunnels; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,13 @@ _ANYBODY: Final = frozenset(
         ("POST", "/v1/login"),
     }
 )
-_MACHINES: Final = frozenset({("POST", "/v1/heartbeats"), ("POST", "/v1/identity/renewal")})
+_MACHINES: Final = frozenset(
+    {
+        ("POST", "/v1/heartbeats"),
+        ("POST", "/v1/identity/renewal"),
+        ("POST", "/v1/identity/leave"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

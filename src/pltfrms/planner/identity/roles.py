@@ -45,6 +45,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/identity/nonce"): Need.ANYBODY,
     ("POST", "/v1/identity/return"): Need.ANYBODY,
     ("POST", "/v1/identity/renewal"): Need.MACHINE,
+    ("POST", "/v1/identity/leave"): Need.MACHINE,
     ("POST", "/v1/heartbeats"): Need.MACHINE,
     ("GET", "/v1/targets/{machine}"): Need.MACHINE,
     ("GET", "/openapi.json"): Need.VIEW,
