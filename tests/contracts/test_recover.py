@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,7 @@ def test_one_of_three_goes_on_with_all_that_it_had_and_decides_nothing_yet(
     before = place.owner
     copy = asyncio.run(keep_own(place, held))
     assert (copy / "member").is_dir()
+    assert {path.stat().st_mode & 0o077 for path in (copy, *copy.rglob("*"))} == {0}
     assert place.owner == before, "it is the same store: data of the lost is of removed members"
     assert not (place.directories.state / RECOVERING_FILE).exists()
     mortal_etcd.start_again(0)
@@ -302,6 +304,10 @@ def test_no_machine_is_set_back_without_a_word(
     commit = with_store(endpoints, look)
     assert commit
     report(endpoints, commit + ahead)
+    with pytest.raises(ConflictError, match="--without MACHINE"):
+        recover(place.directories, wishes)
+    others = tuple(each.name for each in PLATFORM.managed if each.name != NODE)
+    wishes = replace(wishes, without=others)
     if ahead and not set_back:
         with pytest.raises(ConflictError, match="would be set back"):
             recover(place.directories, wishes)

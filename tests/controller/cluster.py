@@ -79,6 +79,8 @@ class Agent:
         """Its release says which nodes it misses."""
         self.generation = 0
         self.made_of = ""
+        self.heard = 0
+        """The newest generation that it knows to want nothing else; it takes no older one."""
         self.fetched = 0
         """Targets that it took."""
         self.ready_at: dict[str, float] = {}
@@ -93,7 +95,7 @@ class Agent:
         while True:
             if self.dead:
                 self.ready_at.clear()
-                self.generation, self.made_of = 0, ""
+                self.generation, self.heard, self.made_of = 0, 0, ""
             elif not self.cut:
                 await self._talk()
             await self._rest()
@@ -128,10 +130,13 @@ class Agent:
             if operations is None:
                 continue
             try:
-                reply = await operations.heartbeat(Heartbeat(status=self._status()))
+                beat = Heartbeat(status=self._status(), heard=self.heard)
+                reply = await operations.heartbeat(beat)
             except UnavailableError:
                 self.refused += 1
                 continue
+            if reply.made_of and reply.made_of == self.made_of:
+                self.heard = max(self.heard, reply.generation)
             with suppress(UnavailableError):
                 if reply.generation > self.generation and reply.made_of != self.made_of:
                     known = (self.generation, 0, self.made_of)
@@ -139,8 +144,9 @@ class Agent:
                 return
 
     def _obey(self, target: Target | None) -> None:
-        if target and target.generation > self.generation:
+        if target and target.generation > max(self.generation, self.heard):
             self.fetched += 1
+            self.heard = target.generation
             self.generation, self.made_of = target.generation, target.made_of
             ready = self.cluster.clock.monotonic() + START_SECONDS
             self.versions = {a.id: a.version for a in target.allocations}

@@ -66,10 +66,10 @@ def test_who_has_heard_of_what_is_lost_is_named_with_what_runs_there() -> None:
     async def story(cluster: Cluster) -> None:
         store = await lose_what_came_after(cluster, "shop")
         referee = await heard(store, cluster)
-        newest = max(agent.generation for agent in cluster.agents.values())
+        newest = max(agent.heard for agent in cluster.agents.values())
         assert referee.newest == newest > referee.commit
         assert set(referee.ahead) == {
-            name for name, agent in cluster.agents.items() if agent.generation > referee.commit
+            name for name, agent in cluster.agents.items() if agent.heard > referee.commit
         }
         assert set(referee.unknown) == {n for n in serving(cluster) if n.startswith("shop.")}
         assert await go_on(store, referee, 1) > newest
@@ -94,6 +94,25 @@ def test_if_nothing_is_lost_all_goes_on_as_it_was() -> None:
             await cluster.clock.sleep(1)
             assert serving(cluster) == running
         await serve(cluster, "shop")
+
+    simulate(story)
+
+
+def test_what_a_machine_heard_of_counts_although_it_follows_an_older_one() -> None:
+    """A later commit that wants nothing else of it is only heard of; it takes no older one."""
+
+    async def story(cluster: Cluster) -> None:
+        store = await lose_what_came_after(cluster)
+        agent = cluster.agents["fra-n1"]
+        agent.heard = agent.generation + 5000
+        referee = await heard(store, cluster)
+        assert referee.newest == agent.heard > referee.commit
+        assert referee.ahead == ("fra-n1",)
+        assert await go_on(store, referee, 1) > agent.heard
+        await serve(cluster, "shop")
+        await cluster.until(lambda: agent.generation > agent.heard - 1, 60)
+        keys = [each.key for each in (await store.list("/pltfrms/machines/")).entries]
+        assert not [key for key in keys if key.endswith("/heard")]
 
     simulate(story)
 

@@ -34,7 +34,7 @@ from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.routing.underlay import Underlay
 from pltfrms.agent.routing.way_back import WayBack
 from pltfrms.agent.world import World
-from pltfrms.model.messages.api import HeartbeatReply
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import MachineStatus
 from pltfrms.render.kernel import network_state
@@ -231,6 +231,7 @@ class Agent:
         await self._kernel.apply_routes()
         self._director.see(addresses)
 
-    def _report(self) -> tuple[MachineStatus, float]:
+    def _report(self) -> tuple[Heartbeat, float]:
         timers = self._targets.current.platform.timers
-        return self.status, timers.heartbeat_ms / 1000
+        beat = Heartbeat(status=self.status, heard=self._targets.as_of)
+        return beat, timers.heartbeat_ms / 1000

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pltfrms.api.member import RECOVERING_FILE, MemberPlace, note_begun, place_aside
 from pltfrms.drivers.listening import who_listens
-from pltfrms.drivers.private import replace_file
+from pltfrms.drivers.private import copy_directory, replace_file
 from pltfrms.drivers.store.data import in_use
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
@@ -111,7 +111,7 @@ def _copy(place: MemberPlace) -> Path:
     """Copy the data of before; half a copy never has the name of one."""
     fresh = place.data.with_name(f".{place.data.name}.copy")
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(place.data, fresh)
+    copy_directory(place.data, fresh)
     return fresh.rename(place_aside(place.data))
 
 

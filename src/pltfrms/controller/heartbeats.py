@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pltfrms.codec import encode, first_that_fits
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.journal import MACHINE_IN_CONTACT, EventLog
-from pltfrms.controller.state import Stored, contact_key, status_key
+from pltfrms.controller.state import Stored, contact_key, heard_key, status_key
 from pltfrms.controller.view import View
 from pltfrms.drivers.store.ports import Put, Store
 from pltfrms.drivers.store.transaction import batches
@@ -48,6 +48,8 @@ class Heartbeats:
         self._journal = journal
         self._counters = counters
         self._own: dict[str, _Own] = {}
+        self._heard: dict[str, tuple[int, int]] = {}
+        """What was stored for the referee of a recovery: its mark, and what a machine heard."""
 
     async def take(self, heartbeat: Heartbeat) -> HeartbeatReply:
         """Note that a machine lives, and how it is.
@@ -57,6 +59,7 @@ class Heartbeats:
             UnavailableError: the store does not answer (in time).
         """
         status = heartbeat.status
+        await self._store_heard(status.machine, heartbeat.heard)
         return await self._take(status.machine, status, heartbeat.events)
 
     async def take_unread(self, heartbeat: UnreadHeartbeat) -> HeartbeatReply:
@@ -69,6 +72,7 @@ class Heartbeats:
         machine = heartbeat.status.get("machine")
         if not isinstance(machine, str):
             raise UsageError("the heartbeat does not say of which machine it is")
+        await self._store_heard(machine, heartbeat.heard)
         return await self._take(machine, heartbeat.status, heartbeat.events)
 
     async def _take(
@@ -89,6 +93,17 @@ class Heartbeats:
         except TimeoutError:
             raise UnavailableError("the store is slow; try another controller") from None
         return HeartbeatReply(generation=stored.commit)
+
+    async def _store_heard(self, machine: str, generation: int) -> None:
+        """Keep what a machine has heard of while the store is held after a recovery."""
+        stored = self._view.last_stored()
+        heard = (stored.recovering, generation)
+        if not stored.recovering or self._view.machine(machine) is None:
+            return
+        if heard != self._heard.get(machine):
+            put = Put(key=heard_key(machine), value=str(generation).encode())
+            await self._store.commit([put])
+            self._heard[machine] = heard
 
     async def _store_news(
         self,

@@ -20,6 +20,7 @@ from pltfrms.controller.state import (
     RECOVERING_KEY,
     commit_mark,
     contact_key,
+    heard_key,
     status_key,
 )
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put, Store
@@ -39,7 +40,8 @@ class Referee:
     mark: int
     """At which revision it was held."""
     heard: Mapping[str, int]
-    """The newest commit that a machine has followed, by name, of those that report."""
+    """The newest commit that a machine has heard of, by name, of those that report: it takes
+    no older one."""
     silent: tuple[str, ...]
     """Machines of the platform that do not report."""
     unknown: tuple[str, ...]
@@ -47,12 +49,12 @@ class Referee:
 
     @property
     def newest(self) -> int:
-        """The newest commit that any of them has followed."""
+        """The newest commit that any of them has heard of."""
         return max(self.heard.values(), default=0)
 
     @property
     def ahead(self) -> tuple[str, ...]:
-        """Who has followed a commit that the store does not have."""
+        """Who has heard of a commit that the store does not have."""
         return tuple(sorted(name for name, at in self.heard.items() if at > self.commit))
 
 
@@ -64,7 +66,7 @@ async def hold(store: Store, now_ms: int) -> None:
     """
     entries = (await store.list(PREFIX)).entries
     known = {each.key: each for each in entries}
-    commit = _held_commit(known) or (
+    commit = _number(known.get(RECOVERING_KEY)) or (
         known[COMMIT_KEY].mod_revision if COMMIT_KEY in known else 0
     )
     mark = Put(key=RECOVERING_KEY, value=str(commit).encode())
@@ -95,9 +97,12 @@ async def ask(store: Store) -> Referee | None:
     }
     running = {each.allocation for said in statuses.values() for each in said.instances}
     return Referee(
-        commit=_held_commit(known),
+        commit=_number(known.get(RECOVERING_KEY)),
         mark=known[RECOVERING_KEY].mod_revision,
-        heard={name: status.generation for name, status in statuses.items()},
+        heard={
+            name: max(status.generation, _number(known.get(heard_key(name))))
+            for name, status in statuses.items()
+        },
         silent=tuple(name for name in names if name not in statuses),
         unknown=tuple(sorted(name for name in running if ALLOCATIONS + name not in known)),
     )
@@ -120,6 +125,9 @@ async def go_on(store: Store, referee: Referee, now_ms: int) -> int:
     )
     if revision is None:
         raise ConflictError("the store was let go on, or held again, by somebody else")
+    said = [Delete(key=heard_key(name)) for name in referee.heard]
+    for forgotten in batches(said):
+        await store.commit(forgotten)
     return revision
 
 
@@ -137,9 +145,8 @@ def _later_numbers(entries: Iterable[KeyValue]) -> list[Put]:
     ]
 
 
-def _held_commit(known: Mapping[str, KeyValue]) -> int:
-    mark = known.get(RECOVERING_KEY)
-    return int(mark.value) if mark else 0
+def _number(entry: KeyValue | None) -> int:
+    return int(entry.value) if entry else 0
 
 
 def _machines(platform: KeyValue | None) -> list[str]:

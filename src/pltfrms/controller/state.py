@@ -65,6 +65,7 @@ _KEY = attrgetter("key")
 _STATUS = "/status"
 _CONTACT = "/contact"
 _LOST = "/lost"
+_HEARD = "/heard"
 
 
 def service_key(name: str) -> str:
@@ -117,6 +118,11 @@ def lost_key(machine: str) -> str:
     return f"{MACHINES}{machine}{_LOST}"
 
 
+def heard_key(machine: str) -> str:
+    """Return the key of the newest commit that a machine has heard of, after a recovery."""
+    return f"{MACHINES}{machine}{_HEARD}"
+
+
 def presence_key(controller: str) -> str:
     """Return the key that lives as long as a controller does."""
     return f"{CONTROLLERS}{controller}"
@@ -161,6 +167,9 @@ class Stored:
     unreadable: tuple[str, ...] = ()
     """Keys of intent that cannot be read. While there is one, nothing may be decided: whoever
     can read it decides otherwise, and what is missing here is not unwanted."""
+
+    recovering: int = 0
+    """Revision of the mark of a store that was recovered, and is held; 0: it is not."""
 
     unread: Mapping[str, int] = field(default_factory=dict)
     """Revision by key, of the statuses that cannot be read: how those machines are is not known
@@ -265,6 +274,7 @@ class Reader:
         of = {prefix: _under(entries, prefix) for prefix in _KINDS}
         problems: dict[str, str] = {}
         commit = _entry_of(entries, COMMIT_KEY)
+        held = _entry_of(entries, RECOVERING_KEY)
         stored_platform = _entry_of(entries, PLATFORM_KEY)
         platform = self._single(PLATFORM_KEY, stored_platform, Platform, problems)
         interventions = self._single(
@@ -299,6 +309,7 @@ class Reader:
             },
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
+            recovering=held.mod_revision if held else 0,
             unread={
                 entry.key: entry.mod_revision
                 for entry in (of[MACHINES] if problems else ())

@@ -7,6 +7,7 @@ which may be other users, have theirs in it. All that we write there is for us a
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,23 @@ def hide_files(directory: Path) -> None:
         mode = path.lstat().st_mode
         if path.is_file() and not path.is_symlink() and mode & _OTHERS:
             path.chmod(PRIVATE_FILE)
+
+
+def copy_directory(source: Path, target: Path) -> None:
+    """Copy what a directory has, so that at no moment anybody else may read it.
+
+    Raises:
+        OSError: there is something at `target` already, or the disk refuses.
+    """
+    target.mkdir(mode=PRIVATE_DIRECTORY)
+    for path in source.iterdir():
+        if path.is_dir():
+            copy_directory(path, target / path.name)
+        else:
+            fresh = target / path.name
+            fresh.touch(PRIVATE_FILE, exist_ok=False)
+            with path.open("rb") as old, fresh.open("wb") as new:
+                shutil.copyfileobj(old, new)
 
 
 def replace_file(path: Path, value: bytes) -> None:

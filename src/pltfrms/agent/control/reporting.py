@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -13,7 +14,6 @@ from pltfrms.codec import first_that_fits
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
-from pltfrms.model.running.state import MachineStatus
 from pltfrms.model.running.texts import STATUS_BYTES_MAX, smaller_statuses
 
 COALESCE_SECONDS: Final = 0.05
@@ -29,17 +29,17 @@ class Reporter:
         world: World,
         journal: Journal,
         poked: asyncio.Event,
-        status: Callable[[], tuple[MachineStatus, float]],
+        beat: Callable[[], tuple[Heartbeat, float]],
         heard: Callable[[HeartbeatReply, int], None],
     ) -> None:
         """Report soon after `poked` is set.
 
-        `status` returns what to report and the heartbeat interval in seconds; `heard` is
-        called with every answer of a controller, and the Unix time when it was asked.
+        `beat` returns what to report, without events, and the heartbeat interval in seconds.
+        `heard` is called with every answer of a controller, and the Unix time of the question.
         """
         self._world = world
         self._journal = journal
-        self._status = status
+        self._beat = beat
         self._heard = heard
         self._poked = poked
         self._failures = 0
@@ -50,17 +50,18 @@ class Reporter:
         """Report for ever: now, when poked, and every heartbeat interval."""
         while True:
             self._poked.clear()
-            status, interval_seconds = self._status()
-            if await self._send(status):
+            beat, interval_seconds = self._beat()
+            if await self._send(beat):
                 if await wait_event(self._poked, self._world.clock, interval_seconds):
                     await self._world.clock.sleep(COALESCE_SECONDS)
             else:
-                await self._world.clock.sleep(retry_seconds(status.machine, self._failures))
+                wait_seconds = retry_seconds(beat.status.machine, self._failures)
+                await self._world.clock.sleep(wait_seconds)
 
-    async def _send(self, status: MachineStatus) -> bool:
+    async def _send(self, beat: Heartbeat) -> bool:
         events = self._journal.oldest(EVENTS_PER_HEARTBEAT)
-        status, _ = first_that_fits(smaller_statuses(status), STATUS_BYTES_MAX)
-        heartbeat = Heartbeat(status=status, events=events)
+        status, _ = first_that_fits(smaller_statuses(beat.status), STATUS_BYTES_MAX)
+        heartbeat = replace(beat, status=status, events=events)
         clock = self._world.clock
         sent_at, sent_ms = clock.monotonic(), clock.unix_ms()
         try:

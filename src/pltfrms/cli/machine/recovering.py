@@ -33,6 +33,7 @@ class Wishes:
     backup: Path | None = None
     key: Path | None = None
     set_back: bool = False
+    without: tuple[str, ...] = ()
     yes: bool = False
 
 
@@ -110,11 +111,17 @@ def restoring(kept: IntentBackup) -> Work:
 
 def _finish(endpoints: Sequence[str], wishes: Wishes) -> None:
     referee = asyncio.run(_asked(endpoints))
+    unheard = sorted(set(referee.silent) - set(wishes.without))
     for line in _told(referee):
         write_line(line)
+    if unheard:
+        raise ConflictError(
+            f"{len(unheard)} machines have not said what they heard: {_some(unheard)}. Wait "
+            "for them; of those that are gone for good say it: --without MACHINE"
+        )
     if referee.ahead and not wishes.set_back:
         raise ConflictError(
-            f"{len(referee.ahead)} machines have followed a commit that the store does not "
+            f"{len(referee.ahead)} machines have heard of a commit that the store does not "
             "have, and would be set back. If another member's disk has newer data, recover "
             "there; else say --set-back, and apply your files right after it"
         )
@@ -125,7 +132,7 @@ def _finish(endpoints: Sequence[str], wishes: Wishes) -> None:
 
 
 def _told(referee: Referee) -> list[str]:
-    heard = f"{len(referee.heard)} machines report, the newest followed is {referee.newest}"
+    heard = f"{len(referee.heard)} machines report, the newest heard of is {referee.newest}"
     lines = [f"the store has commit {referee.commit}; {heard}"]
     if referee.silent:
         lines.append(f"silent, so that nobody knows: {_some(referee.silent)}")

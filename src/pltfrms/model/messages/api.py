@@ -58,6 +58,9 @@ class Heartbeat:
 
     status: MachineStatus
     events: tuple[Event, ...] = ()
+    heard: int = 0
+    """The newest generation that it has heard of, which may be later than what it follows: it
+    takes no older one. 0: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,8 @@ class UnreadHeartbeat:
     status: Mapping[str, object]
     """`MachineStatus` as JSON; its `machine` is understood by every version."""
     events: tuple[Event, ...] = ()
+    heard: int = 0
+    """As `Heartbeat` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
