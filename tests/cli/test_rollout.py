@@ -96,10 +96,12 @@ def test_each_verb_is_asked_of_a_controller(
     run: Run, controller: FakeController, verb: str
 ) -> None:
     controller.changes = (replace(UPDATE[0], action=verb),)
+    controller.snapshots = [having(UNDER_WAY)]
     yes = () if verb in {"pause", "resume"} else ("--yes",)
     result = run("rollout", verb, "web", "--why", "look", *yes)
     assert result.code == 0
-    assert controller.asked[0] == f"{verb} web: look"
+    assert controller.asked[:2] == ["snapshot", f"{verb} web: look"]
+    assert controller.seen == "version 2, stage 2 of 4"
     assert f"* {verb} service/web: run" in result.out
     assert json.loads(run("rollout", verb, "web", *yes, "--json").out)["revision"] == 7
 

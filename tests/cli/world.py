@@ -181,6 +181,8 @@ class FakeController:
     two_people: str = ""
     opened: list[RequestReply] = field(default_factory=list)
     approved: list[Approval] = field(default_factory=list)
+    seen: str = ""
+    """Where a rollout was for who last changed one."""
     token: str = ""
     """What the last client for it was given."""
     door: Any = None
@@ -273,6 +275,7 @@ class FakeController:
     def change_rollout(self, change: RolloutChange) -> PlanPreview:
         assert change.by
         self.asked.append(f"{change.verb} {change.service}: {change.why}")
+        self.seen = change.seen
         return self._preview()
 
     def history(self, name: str) -> ServiceHistory:

@@ -1,14 +1,26 @@
 """Rollouts with three controllers, of which any goes on; in virtual time."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from pltfrms.controller.auditing import Asked
+from pltfrms.controller.history import History
+from pltfrms.controller.rolling import STEPS_MAX
+from pltfrms.controller.state import unchanged_since
 from pltfrms.errors import ConflictError
-from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
-from pltfrms.model.services.service import Rollout, RolloutSpec, RolloutState, ServiceSpec
+from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb, ServiceHistory
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.services.rollouts import where_of
+from pltfrms.model.services.service import (
+    Rollout,
+    RolloutSpec,
+    RolloutState,
+    Service,
+    ServiceSpec,
+)
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.strategies import make_spec
@@ -293,5 +305,133 @@ def test_nothing_is_undone_where_nothing_is_kept() -> None:
     async def story(cluster: Cluster) -> None:
         with pytest.raises(ConflictError, match="no earlier version"):
             await wish(cluster, RolloutVerb.UNDO)
+
+    simulate(story)
+
+
+def seen_by(cluster: Cluster, verb: RolloutVerb) -> RolloutChange:
+    """Return the wish of somebody who looks now, and says it later."""
+    where = where_of(cluster.stored().services["web"])
+    return RolloutChange(verb=verb, service="web", by="ada", why="look", seen=where)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (RolloutVerb.PROMOTE, RolloutVerb.PROMOTE),
+        (RolloutVerb.PAUSE, RolloutVerb.PROMOTE),
+        (RolloutVerb.ABORT, RolloutVerb.UNDO),
+        (RolloutVerb.PROMOTE, RolloutVerb.UNDO),
+        (RolloutVerb.PAUSE, RolloutVerb.RESUME),
+    ],
+)
+def test_of_two_operators_who_saw_the_same_only_one_is_obeyed(
+    one: RolloutVerb, other: RolloutVerb
+) -> None:
+    """At once, at two controllers."""
+
+    async def story(cluster: Cluster) -> None:
+        await apply(cluster, version(2))
+        await cluster.until(lambda: versions(cluster)["ams.1"] == 2, 10)
+        wishes = [seen_by(cluster, one), seen_by(cluster, other)]
+        seats = list(cluster.seats.values())
+        answers = await asyncio.gather(
+            *(
+                seat.operations.change_rollout(wish, Asked(origin="192.0.2.1"))
+                for seat, wish in zip(seats, wishes, strict=False)
+                if seat.operations
+            ),
+            return_exceptions=True,
+        )
+        refused = [each for each in answers if isinstance(each, ConflictError)]
+        assert len(refused) == 1, answers
+        page = await cluster.operations.audit(0, 100)
+        assert [each.what for each in page.records].count(f"rollout {one}") <= 1
+        assert rollout(cluster).stage <= 1
+
+    simulate(story)
+
+
+def test_two_who_undo_the_same_version_at_once_undo_it_once() -> None:
+    async def story(cluster: Cluster) -> None:
+        await apply(cluster, version(2, bake_ms=0))
+        await cluster.until(lambda: not rollout(cluster).under_way, 25)
+        wish = seen_by(cluster, RolloutVerb.UNDO)
+        answers = await asyncio.gather(
+            *(
+                seat.operations.change_rollout(wish)
+                for seat in cluster.seats.values()
+                if seat.operations
+            ),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(each, ConflictError) for each in answers) == 2, answers
+        service = cluster.stored().services["web"]
+        assert (service.version, service.spec.run, bool(service.rolling)) == (3, OLD.run, True)
+
+    simulate(story)
+
+
+def test_undoing_loses_nothing_that_is_applied_at_the_same_time() -> None:
+    """It was read before, and must not be written back."""
+
+    async def story(cluster: Cluster) -> None:
+        await apply(cluster, version(2, bake_ms=0))
+        await cluster.until(lambda: not rollout(cluster).under_way, 25)
+        operations = cluster.operations
+        read = operations._history.read
+
+        async def slow(service: Service) -> ServiceHistory:
+            found = await read(service)
+            if cluster.stored().services["web"].spec.per_datacenter == OLD.per_datacenter:
+                await apply(cluster, replace(version(2, bake_ms=0), per_datacenter=3))
+            return found
+
+        operations._history.read = slow  # type: ignore[method-assign]
+        await operations.change_rollout(RolloutChange(verb=RolloutVerb.UNDO, service="web"))
+        service = cluster.stored().services["web"]
+        assert (service.spec.per_datacenter, service.spec.run) == (3, OLD.run)
+
+    simulate(story)
+
+
+def test_what_was_read_too_early_is_not_kept_over_what_is_newer() -> None:
+    async def story(cluster: Cluster) -> None:
+        old = await cluster.operations.controller.view.linearized()
+        three = replace(OLD, per_datacenter=3)
+        await apply(cluster, three)
+        await apply(cluster, replace(version(2), per_datacenter=3))
+        late = replace(old.services["web"], version=2)
+        history = History(cluster.operations.controller.store)
+        await history.keep(old.services, (late,), (unchanged_since(old.revision),))
+        kept = (await cluster.operations.history("web")).versions
+        assert [each.service.spec.per_datacenter for each in kept] == [3, 3]
+
+    simulate(story)
+
+
+def test_steps_of_rollouts_are_counted_when_they_are_taken_and_wait_for_repairs() -> None:
+    """There are more services than one transaction takes, and a node dies meanwhile."""
+
+    async def story(cluster: Cluster) -> None:
+        names = [f"s{number:02}" for number in range(STEPS_MAX + 5)]
+        specs = [replace(make_spec(name, 1, cpu=0.01), datacenters=("ams",)) for name in names]
+        for half in (specs[:20], specs[20:]):
+            await cluster.operations.apply(Change(services=tuple(half)))
+        await cluster.until(lambda: all(map(cluster.settled, names)), 60)
+        run = replace(specs[0].run, process=("serve", "2"))
+        for half in (specs[:20], specs[20:]):
+            new = tuple(replace(each, run=run) for each in half)
+            await cluster.operations.apply(Change(services=new))
+        stored = cluster.stored
+        await cluster.until(
+            lambda: not any(stored().services[name].rolling for name in names), 120
+        )
+        events = await cluster.operations.events(0, 0, 5000)
+        told = Counter(each.reason for each in events if each.what.startswith("rollout "))
+        counted: Counter[Reason] = Counter()
+        for seat in cluster.seats.values():
+            counted += seat.controller.counters.rollouts
+        assert counted == told
 
     simulate(story)

@@ -1,12 +1,12 @@
 """Keeps what services were, before something else takes its place."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pltfrms.codec import encode
 from pltfrms.controller.documents import read_documents
 from pltfrms.controller.state import VERSIONS, version_key
-from pltfrms.drivers.store.ports import Delete, Put, Store
+from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
 from pltfrms.drivers.store.transaction import batches
 from pltfrms.model.messages.api import ServiceHistory, ServiceVersion
 from pltfrms.model.services.service import Service
@@ -22,11 +22,18 @@ class History:
         """Read and write there."""
         self._store = store
 
-    async def keep(self, before: Mapping[str, Service], after: Iterable[Service]) -> None:
+    async def keep(
+        self,
+        before: Mapping[str, Service],
+        after: Iterable[Service],
+        conditions: Sequence[Condition],
+    ) -> None:
         """Keep each service that is about to get another version, and drop its oldest one.
 
         That is done before the change itself is committed: whatever is refused or lost after
-        that, no version goes that is not kept. To keep the same again changes nothing.
+        that, no version goes that is not kept. To keep the same again changes nothing. It is
+        done under the `conditions` of the change: where one does not hold, the change is
+        refused as well, and what was read is too old to be kept.
 
         Raises:
             UnavailableError: the store does not answer.
@@ -46,7 +53,7 @@ class History:
             if surplus > 0:
                 writes.append(Delete(key=version_key(old.name, surplus)))
         for batch in batches(writes):
-            await self._store.commit(batch)
+            await self._store.commit(batch, conditions)
 
     async def read(self, service: Service) -> ServiceHistory:
         """Return the versions of a service; UnavailableError."""

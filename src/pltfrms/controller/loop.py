@@ -300,10 +300,11 @@ class Controller:
         if committed is None:
             self._refused(plan.revision)
             return False
-        self.counters.rollouts.update(step.reason for step in plan.rollouts)
-        _log.info("rollouts changed", revision=committed)
+        revision, reasons = committed
+        self.counters.rollouts.update(reasons)
+        _log.info("rollouts changed", revision=revision, steps=len(reasons))
         self._waiting = self._refused_since = None
-        await self._wait_until_seen(committed)
+        await self._wait_until_seen(revision)
         return True
 
     def _refused(self, revision: int) -> None:

@@ -60,7 +60,7 @@ from pltfrms.model.running.plan import Plan, Target
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
-from pltfrms.planner.changes.rollouts import change_rollout
+from pltfrms.planner.changes.rollouts import change_rollout, require_as_seen
 from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
@@ -238,27 +238,34 @@ class Operations:
             snapshot = await self._view.linearized()
             if change.revision not in {None, snapshot.revision}:
                 await self._insisting.say_so()
-            outcome = self._outcome(snapshot, change)
-            about, overrides = (line.about for line in outcome.lines), bool(change.despite)
-            require_role(snapshot.platform, asked, approved, about, overrides=overrides)
-            judgement = await self._judge(snapshot, outcome.snapshot)
-            verdicts = judgement.verdicts
-            require_allowed(verdicts, change.despite)
-            two = why_two_people(snapshot, outcome.snapshot, verdicts, change.despite)
-            require_approved(two, approved, snapshot)
-            beside = audit(self._journal, verdicts, change, approved)
-            unchanged = conditions(snapshot, approved)
-            await self._history.keep(snapshot.services, outcome.services)
-            who = asked_by(change, approved, asked)
-            committed = await self._commit("apply", outcome, unchanged, who, beside)
-            if committed is not None:
-                return await self._preview(snapshot, outcome, judgement, committed, two)
-            if change.revision is not None:
+            done = await self._applied(snapshot, change, approved, asked)
+            if done is None and change.revision is not None:
                 await self._insisting.say_so()
                 raise ConflictError("somebody committed at the same time; plan and apply again")
-            return None
+            return done
 
         return await self._insisting.until_done(attempt)
+
+    async def _applied(
+        self, snapshot: Snapshot, change: Change, approved: Approved | None, asked: Asked
+    ) -> PlanPreview | None:
+        """Apply a change to what was read; None if somebody has committed since."""
+        outcome = self._outcome(snapshot, change)
+        about, overrides = (line.about for line in outcome.lines), bool(change.despite)
+        require_role(snapshot.platform, asked, approved, about, overrides=overrides)
+        judgement = await self._judge(snapshot, outcome.snapshot)
+        verdicts = judgement.verdicts
+        require_allowed(verdicts, change.despite)
+        two = why_two_people(snapshot, outcome.snapshot, verdicts, change.despite)
+        require_approved(two, approved, snapshot)
+        beside = audit(self._journal, verdicts, change, approved)
+        unchanged = conditions(snapshot, approved)
+        await self._history.keep(snapshot.services, outcome.services, unchanged)
+        who = asked_by(change, approved, asked)
+        committed = await self._commit("apply", outcome, unchanged, who, beside)
+        if committed is None:
+            return None
+        return await self._preview(snapshot, outcome, judgement, committed, two)
 
     async def delete(self, name: str, asked: Asked = NOBODY) -> PlanPreview:
         """Remove a service; NotFoundError if there is none of that name, ForbiddenError."""
@@ -292,26 +299,27 @@ class Operations:
         Raises:
             ForbiddenError: it is not for the role of who asks.
             NotFoundError: there is no such service.
-            ConflictError: nothing of it is under way, it is so already, or nothing is kept
-                that it could go back to.
+            ConflictError: nothing of it is under way, it is so already, it is not any more
+                where it was seen, or nothing is kept that it could go back to.
         """
-        change = by_known(asked, change)
-        snapshot = await self._view.linearized()
-        service = snapshot.service(change.service)
-        if change.verb is RolloutVerb.UNDO:
-            if service.rolling is None:
-                return await self._undo(change, service, asked)
-            change = replace(change, verb=RolloutVerb.ABORT)
+        wanted = by_known(asked, change)
 
         async def attempt() -> PlanPreview | None:
-            snapshot = await self._view.linearized()
+            snapshot, change = await self._view.linearized(), wanted
+            if change.verb is RolloutVerb.UNDO:
+                service = snapshot.service(change.service)
+                if service.rolling is None:
+                    require_as_seen(service, change)
+                    again = await self._undone(change, service)
+                    return await self._applied(snapshot, again, None, asked)
+                change = replace(change, verb=RolloutVerb.ABORT)
             outcome = change_rollout(snapshot, change)
             about = (line.about for line in outcome.lines)
             require_role(snapshot.platform, asked, None, about, overrides=False)
-            await self._history.keep(snapshot.services, outcome.services)
+            unchanged = conditions(snapshot, None)
+            await self._history.keep(snapshot.services, outcome.services, unchanged)
             who = asked_by(change, None, asked)
             what = f"rollout {change.verb}"
-            unchanged = conditions(snapshot, None)
             committed = await self._commit(what, outcome, unchanged, who)
             if committed is None:
                 return None
@@ -319,8 +327,8 @@ class Operations:
 
         return await self._insisting.until_done(attempt)
 
-    async def _undo(self, change: RolloutChange, service: Service, asked: Asked) -> PlanPreview:
-        """Run what the last version before ran that did not fail, as a new one.
+    async def _undone(self, change: RolloutChange, service: Service) -> Change:
+        """Return the change to what the last version before ran that did not fail, anew.
 
         What else its spec says stays: a number of replicas is no matter of a version.
         """
@@ -334,8 +342,7 @@ class Operations:
         if not before:
             raise ConflictError(f"no earlier version of {service.name} is kept")
         spec = replace(service.spec, run=before[0].run, probe=before[0].probe)
-        again = Change(services=(spec,), by=change.by, why=change.why or "undo")
-        return await self.apply(again, asked=asked)
+        return Change(services=(spec,), by=change.by, why=change.why or "undo")
 
     async def audit(self, after: int, limit: int) -> AuditPage:
         """Return what operators did, by records with numbers > `after`."""

@@ -32,8 +32,10 @@ async def commit_rollouts(
     steps: Sequence[RolloutStep],
     mark: Put,
     conditions: Sequence[Condition],
-) -> int | None:
-    """Commit as many of the steps as one transaction takes; None if one was refused.
+) -> tuple[int, tuple[Reason, ...]] | None:
+    """Commit as many of the steps as one transaction takes; None if that was refused.
+
+    Return the revision, and the reasons of the steps that were taken.
 
     `snapshot` has what agents say in full. `mark` says who commits, and the time is that of the
     snapshot. The rest is decided anew.
@@ -41,7 +43,7 @@ async def commit_rollouts(
     Raises:
         UnavailableError: the store does not answer.
     """
-    writes, services, size = [mark], list[Service](), 0
+    writes, services, taken, size = [mark], list[Service](), list[Reason](), 0
     for step in steps[:STEPS_MAX]:
         service = stamped(step.service, snapshot.now_ms, cause_of(snapshot, step))
         put = Put(key=service_key(service.name), value=encode(service))
@@ -49,9 +51,11 @@ async def commit_rollouts(
         if services and size > MAX_BYTES // 2:
             break
         services.append(service)
+        taken.append(step.reason)
         writes += (put, journal.put(_event(journal, step, service)))
-    await History(store).keep(snapshot.services, services)
-    return await store.commit(writes, conditions)
+    await History(store).keep(snapshot.services, services, conditions)
+    committed = await store.commit(writes, conditions)
+    return (committed, tuple(taken)) if committed else None
 
 
 def cause_of(snapshot: Snapshot, step: RolloutStep) -> str:

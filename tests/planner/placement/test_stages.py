@@ -274,6 +274,20 @@ def test_no_replica_of_a_total_changes_its_datacenter_before_the_version_came_to
         snapshot = with_all_ready(advance(snapshot))
 
 
+def test_what_is_lost_is_replaced_before_anything_becomes_of_a_rollout() -> None:
+    snapshot = until(running(), RolloutState.BAKING)
+    snapshot = replace(snapshot, now_ms=snapshot.now_ms + 10_000)
+    lost = snapshot.allocations["web.lon.1-1"].node
+    view = replace(snapshot.machines[lost], contact=Contact.LOST)
+    snapshot = replace(snapshot, machines={**snapshot.machines, lost: view})
+    plan = make_plan(snapshot)
+    assert [step.allocation.id for step in plan.steps] == ["web.lon.1-2"]
+    assert plan.rollouts == ()
+    assert check_plan(snapshot, plan) == ()
+    next_one = make_plan(executed(snapshot, plan.steps))
+    assert [step.reason for step in next_one.rollouts] == [Reason.BAKED]
+
+
 def test_the_bake_has_to_pass_in_time_and_not_in_looks() -> None:
     snapshot = until(running(), RolloutState.BAKING)
     assert make_plan(snapshot) == Plan(revision=snapshot.revision)
@@ -344,7 +358,9 @@ def test_the_way_back_touches_only_what_has_the_new_version() -> None:
 def test_what_is_changed_meanwhile_is_not_taken_back_with_a_version() -> None:
     snapshot = until(running(), RolloutState.BAKING)
     more = replace(NEW, per_datacenter=3)
-    snapshot = with_all_ready(apply_change(snapshot, Change(services=(more,))).snapshot)
+    snapshot = with_all_ready(
+        advance(apply_change(snapshot, Change(services=(more,))).snapshot)
+    )
     snapshot = said(snapshot, "web.fra.1-2", Phase.UNHEALTHY)
     back = settle(rolled(snapshot, make_plan(snapshot).rollouts))
     assert back.services["web"].spec == replace(OLD, per_datacenter=3)
@@ -423,14 +439,20 @@ def test_while_it_is_paused_a_rollout_goes_neither_on_nor_back() -> None:
     assert rollout_of(settle(going)).state is RolloutState.DONE
 
 
-def test_promoting_begins_the_next_stage_and_the_last_one_ends_it() -> None:
+def test_promoting_begins_the_next_stage_and_the_last_one_ends_once_it_is_complete() -> None:
     snapshot = running()
     for stage in (1, 2, 3):
         snapshot = act_on(snapshot, RolloutVerb.PROMOTE)
         assert rollout_of(snapshot).stage == stage
-    done = act_on(snapshot, RolloutVerb.PROMOTE)
-    assert rollout_of(done).state is RolloutState.DONE
-    end = settle(done)
+    with pytest.raises(
+        ConflictError, match="is the last one, and ends when it is complete: web"
+    ):
+        act_on(snapshot, RolloutVerb.PROMOTE)
+    baking = act_on(until(snapshot, RolloutState.BAKING, 3), RolloutVerb.PAUSE)
+    wish = RolloutChange(verb=RolloutVerb.PROMOTE, service="web")
+    assert "not paused any more" in change_rollout(baking, wish).lines[0].detail
+    end = act_on(baking, RolloutVerb.PROMOTE)
+    assert rollout_of(end).state is RolloutState.DONE
     assert {each.version for each in end.allocations.values()} == {2}
     with pytest.raises(ConflictError):
         act_on(end, RolloutVerb.PROMOTE)

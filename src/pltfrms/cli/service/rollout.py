@@ -15,6 +15,7 @@ from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, timed_progress, write_json, write_line, write_table
 from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.model.messages.api import RolloutChange, RolloutVerb
+from pltfrms.model.services.rollouts import where_of
 from pltfrms.model.services.service import Service
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ def promote(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool
 
     Example: pltfrms rollout promote web --yes
     """
-    _ask("Begin the next stage now?", yes=yes)
-    _change(settings, RolloutVerb.PROMOTE, name, why, as_json=as_json)
+    question = "" if yes else "Begin the next stage now?"
+    _change(settings, RolloutVerb.PROMOTE, name, why, question, as_json=as_json)
 
 
 @rollout.command("abort")
@@ -156,8 +157,8 @@ def abort(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) 
 
     Example: pltfrms rollout abort web --yes
     """
-    _ask(f"Have {name} go back to the version before?", yes=yes)
-    _change(settings, RolloutVerb.ABORT, name, why, as_json=as_json)
+    question = "" if yes else f"Have {name} go back to the version before?"
+    _change(settings, RolloutVerb.ABORT, name, why, question, as_json=as_json)
 
 
 @rollout.command("undo")
@@ -174,22 +175,32 @@ def undo(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -
 
     Example: pltfrms rollout undo web --yes
     """
-    _ask(f"Have {name} go back to the version before?", yes=yes)
-    _change(settings, RolloutVerb.UNDO, name, why, as_json=as_json)
+    question = "" if yes else f"Have {name} go back to the version before?"
+    _change(settings, RolloutVerb.UNDO, name, why, question, as_json=as_json)
 
 
-def _ask(question: str, *, yes: bool) -> None:
-    if not yes and not sys.stdin.isatty():
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: say --yes to do it without asking")
-    if not yes:
-        click.confirm(question, abort=True)
+    click.confirm(question, abort=True)
 
 
 def _change(
-    settings: Settings, verb: RolloutVerb, name: str, why: str, *, as_json: bool
+    settings: Settings,
+    verb: RolloutVerb,
+    name: str,
+    why: str,
+    question: str = "",
+    *,
+    as_json: bool,
 ) -> None:
-    change = RolloutChange(verb=verb, service=name, by=asking_user(), why=why)
-    preview = connect(settings).change_rollout(change)
+    """Change a rollout as it is now: not if somebody else changes it before the answer."""
+    client = connect(settings)
+    seen = where_of(client.snapshot().last_known.service(name))
+    if question:
+        _ask(f"{name} is at {seen}. {question}")
+    change = RolloutChange(verb=verb, service=name, by=asking_user(), why=why, seen=seen)
+    preview = client.change_rollout(change)
     if as_json:
         write_json(preview)
         return

@@ -204,6 +204,9 @@ class RolloutChange:
     service: str
     by: str = ""
     why: str = ""
+    seen: str = ""
+    """Where the service was when this was wanted, as `where_of` says it: if it is somewhere
+    else by now, nothing is done. Empty: wherever it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

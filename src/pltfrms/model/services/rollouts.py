@@ -25,6 +25,19 @@ def parallel(service: Service) -> int:
     return (service.spec.rollout or USUAL).parallel
 
 
+def where_of(service: Service) -> str:
+    """Return where operators have a service, such as `version 2, stage 1 of 4, paused`.
+
+    Two who act on the same sight of it shall not both be obeyed.
+    """
+    rolling = service.rolling
+    if rolling is None:
+        return f"version {service.version}"
+    paused = ", paused" if rolling.paused else ""
+    stage = f"stage {rolling.stage + 1} of {len(rolling.stages)}"
+    return f"version {service.version}, {stage}{paused}"
+
+
 def baked_at_ms(service: Service) -> int | None:
     """Return the Unix time at which the bake of a stage is over; None: none bakes."""
     rollout = service.rolling

@@ -5,10 +5,12 @@ from dataclasses import replace
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.api import ChangeLine, RolloutChange, RolloutVerb
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.rollouts import gone_back, stage_begun
+from pltfrms.model.services.rollouts import gone_back, stage_begun, where_of
 from pltfrms.model.services.service import Rollout, RolloutState, Service
 from pltfrms.planner.changes.change import Outcome
+from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.rollout_words import stage_words
+from pltfrms.planner.placement.stages import missing
 
 
 def change_rollout(snapshot: Snapshot, change: RolloutChange) -> Outcome:
@@ -16,17 +18,21 @@ def change_rollout(snapshot: Snapshot, change: RolloutChange) -> Outcome:
 
     Raises:
         NotFoundError: there is no such service.
-        ConflictError: nothing of it is under way, or it is so already.
+        ConflictError: nothing of it is under way, it is so already or not as it was seen, or
+            its last stage is to be promoted that is not complete.
     """
     service = snapshot.service(change.service)
+    require_as_seen(service, change)
     rollout = service.rolling
     if rollout is None:
         raise ConflictError(f"no rollout of {service.name} is under way")
-    after = _changed(service, rollout, change, snapshot.now_ms)
+    after = _changed(snapshot, service, rollout, change)
+    going = "; it is not paused any more" if change.verb is RolloutVerb.PROMOTE else ""
     line = ChangeLine(
         about=f"service/{service.name}",
         action=change.verb.value,
-        detail=f"rollout of version {rollout.version}, {stage_words(rollout)}",
+        detail=f"rollout of version {rollout.version}, {stage_words(rollout)}"
+        f"{going if rollout.paused else ''}",
     )
     services = {**snapshot.services, service.name: after}
     return Outcome(
@@ -34,11 +40,28 @@ def change_rollout(snapshot: Snapshot, change: RolloutChange) -> Outcome:
     )
 
 
-def _changed(service: Service, rollout: Rollout, change: RolloutChange, now_ms: int) -> Service:
+def require_as_seen(service: Service, change: RolloutChange) -> None:
+    """Refuse what was wanted of a service that has gone on since, or that another one changed.
+
+    Raises:
+        ConflictError: says where it is.
+    """
+    where = where_of(service)
+    if change.seen not in {"", where}:
+        raise ConflictError(
+            f"{service.name} is at {where} by now, not at {change.seen}: look, and say it again"
+        )
+
+
+def _changed(
+    snapshot: Snapshot, service: Service, rollout: Rollout, change: RolloutChange
+) -> Service:
+    now_ms = snapshot.now_ms
     if change.verb is RolloutVerb.ABORT:
         cause = "; ".join(filter(None, ("an operator aborted it", change.why)))
         return gone_back(service, RolloutState.ABORTED, cause, now_ms)
     if change.verb is RolloutVerb.PROMOTE:
+        _require_complete(snapshot, service, rollout)
         going = replace(rollout, paused=False, since_ms=now_ms)
         return stage_begun(replace(service, rollout=going))
     paused = change.verb is RolloutVerb.PAUSE
@@ -48,3 +71,14 @@ def _changed(service: Service, rollout: Rollout, change: RolloutChange, now_ms: 
     # What it has waited for begins anew when it goes on.
     going = replace(rollout, paused=paused, state=RolloutState.ROLLING, since_ms=now_ms)
     return replace(service, rollout=going)
+
+
+def _require_complete(snapshot: Snapshot, service: Service, rollout: Rollout) -> None:
+    """Refuse to end a rollout while replicas lack the version: nobody would take it back."""
+    if rollout.stage < len(rollout.stages) - 1:
+        return
+    for about, state in missing(Draft(snapshot), service):
+        raise ConflictError(
+            f"{stage_words(rollout)} is the last one, and ends when it is complete: "
+            f"{about} {state}"
+        )

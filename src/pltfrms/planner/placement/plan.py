@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.model.running.plan import Plan
+from pltfrms.model.running.plan import Place, Plan
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.draining import empty_nodes
@@ -20,8 +20,10 @@ def make_plan(snapshot: Snapshot) -> Plan:
 
     The same snapshot always gives the same plan. First comes what frees room, then what
     repairs, then what improves. Every prefix of the steps is safe: no step takes away a copy
-    that serves, unless the spec does not want it or another copy of the replica serves. What
-    becomes of rollouts is decided first: steps follow from it.
+    that serves, unless the spec does not want it or another copy of the replica serves.
+
+    Where something is to be repaired, that is all for now. What becomes of rollouts comes next,
+    and alone: what improves follows from it.
     """
     draft = Draft(snapshot)
     rollouts = decide_rollouts(draft)
@@ -30,8 +32,11 @@ def make_plan(snapshot: Snapshot) -> Plan:
     note_mass_loss(draft)
     note_unheard(draft)
     fill_replicas(draft)
+    repairs = tuple(draft.steps) if any(isinstance(s, Place) for s in draft.steps) else ()
     empty_nodes(draft)
     roll_out(draft)
     spread_out(draft)
     plan = draft.plan()
-    return replace(plan, steps=(), rollouts=rollouts) if rollouts else plan
+    if not rollouts:
+        return plan
+    return replace(plan, steps=repairs, rollouts=() if repairs else rollouts)
