@@ -5,6 +5,7 @@ import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +102,39 @@ def test_an_endpoint_that_never_was_is_passed_over(etcd: EtcdCluster) -> None:
         assert revision <= (await store.list("/passed-over")).revision
 
     _run((dead, *etcd.endpoints), scenario)
+
+
+def test_members_of_another_store_are_not_believed_and_get_no_writes(
+    etcd: EtcdCluster, tmp_path: Path
+) -> None:
+    other = EtcdCluster(tmp_path, size=1)
+    try:
+        other.start()
+
+        async def scenario(store: EtcdStore) -> None:
+            revision = await store.commit([Put(key="/same", value=b"")]) or 0
+            store.use(other.endpoints)
+            for _ in range(2):
+                with pytest.raises(UnavailableError, match="of another store") as raised:
+                    await store.commit([Put(key="/stray", value=b"")])
+                assert not isinstance(raised.value, UnclearError), "nothing was sent"
+                with pytest.raises(UnavailableError, match="of another store"):
+                    await store.list("/")
+                with pytest.raises(UnavailableError, match="of another store"):
+                    async for _ in store.changes("/", 0):
+                        pass
+            store.use((*other.endpoints, *etcd.endpoints))
+            assert await store.commit([Put(key="/same", value=b"")])
+            assert (await store.list("/same")).revision > revision
+
+        _run(etcd.endpoints, scenario)
+
+        async def look(store: EtcdStore) -> None:
+            assert not (await store.list("/")).entries
+
+        _run(other.endpoints, look)
+    finally:
+        other.stop()
 
 
 def test_a_silent_watch_ends(etcd: EtcdCluster) -> None:

@@ -69,6 +69,10 @@ class EtcdStore:
     Asks the endpoint that answered last, else the next. All but a commit may be
     repeated, and goes on to the next endpoint after any failure; a commit only while it is
     certain that nothing was done, for a repeated one would fail its own conditions.
+
+    Who answers first says which store it is (etcd's number of it). Members of another one are
+    not believed, and no write is sent to who has not said it yet: after a recovery that made a
+    new store, whoever asks begins anew.
     """
 
     def __init__(
@@ -95,6 +99,10 @@ class EtcdStore:
         self._patience = _Patience(request_timeout_seconds, list_timeout_seconds)
         self._lists = Posts(HEADERS, connect_timeout_seconds, _LISTS)
         self._watches = make_client()
+        self._store = ""
+        """etcd's number of the store that we ask; empty: nobody has answered yet."""
+        self._met: set[str] = set()
+        """Endpoints that are of it, as far as is known."""
 
     def use(self, endpoints: Sequence[str]) -> None:
         """Ask at these base URLs from now on; a watch stays where it is."""
@@ -163,6 +171,8 @@ class EtcdStore:
                 answer = document_of(line).get("result")
                 if answer is None or answer.get("canceled"):
                     return
+                if why := self._why_strange(answer):
+                    raise UnavailableError(f"the watch is {why}")
                 revisions = [int(event["kv"]["mod_revision"]) for event in _events(answer)]
                 if revisions:
                     yield max(revisions)
@@ -214,22 +224,58 @@ class EtcdStore:
             if seconds <= 0:
                 break
             try:
-                answer = answer_of(*await posts.ask(endpoint, path, body, seconds))
+                if not repeatable and self._store and endpoint not in self._met:
+                    await self._meet(endpoint, seconds)
+                answer = self._ours(await posts.ask(endpoint, path, body, seconds))
             except NotSentError as error:
                 problems[endpoint] = str(error)
             except BrokenError as error:
                 problems[endpoint] = str(error)
                 if not repeatable:
-                    self._failover.failed(endpoint)
+                    self._failed(endpoint)
                     raise UnclearError(
                         f"the store took a write but did not answer ({_grouped(problems)}); it "
                         "may or may not be done"
                     ) from error
             else:
                 self._failover.answered(endpoint)
+                self._met.add(endpoint)
                 return answer
-            self._failover.failed(endpoint)
+            self._failed(endpoint)
         raise _unavailable(problems)
+
+    def _failed(self, endpoint: str) -> None:
+        """Note that an endpoint did not answer: it may be another member when it does."""
+        self._failover.failed(endpoint)
+        self._met.discard(endpoint)
+
+    async def _meet(self, endpoint: str, seconds: float) -> None:
+        """Ask an endpoint of which store it is before anything is written there."""
+        request = {"key": encode_bytes(b"/"), "keys_only": True, "serializable": True}
+        body = json.dumps(request).encode()
+        try:
+            self._ours(await self._posts.ask(endpoint, "/v3/kv/range", body, seconds))
+        except BrokenError as error:
+            raise NotSentError(str(error)) from error
+
+    def _ours(self, said: tuple[int, bytes]) -> Mapping[str, Any]:
+        """Return an answer; BrokenError if it is of another store."""
+        answer = answer_of(*said)
+        if why := self._why_strange(answer):
+            raise BrokenError(why)
+        return answer
+
+    def _why_strange(self, answer: Mapping[str, Any]) -> str:
+        """Return why an answer is not of the store that we ask; empty: it is."""
+        header = answer.get("header") or answer.get("result", {}).get("header", {})
+        found = str(header.get("cluster_id", ""))
+        self._store = self._store or found
+        if found in {"", self._store}:
+            return ""
+        return (
+            f"of another store ({found}, not {self._store}); if the store was made anew on "
+            "purpose, start anew what asks here"
+        )
 
     async def _open_watch(
         self, stack: contextlib.AsyncExitStack, request: Mapping[str, Any]
