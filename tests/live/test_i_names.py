@@ -43,6 +43,10 @@ _PAR = """\
       par-n2: {cpu: 4, memory: 8GiB}
 
 # Each"""
+_PAR_LINKS = """\
+  - {link: [par-e1, ams-e1], kind: direct, capacity: 10Gbit}
+  - {link: [par-e1, lon-e1], kind: direct, capacity: 10Gbit}
+"""
 _PAR_SESSION = """\
       - {edge: par-e1, ours: [203.0.113.13/31, "2001:db8:f000:7::1/127"], \
 theirs: [203.0.113.12, "2001:db8:f000:7::"], bfd: true}
@@ -208,12 +212,10 @@ def test_a_link_alone_is_added_and_removed(rig: Rig, site: Site) -> None:
 
 
 def test_a_new_datacenter_comes_and_serves(rig: Rig, site: Site) -> None:
-    site.replace("\n# Each", _PAR)
-    site.replace("  transit2:", _PAR_SESSION)
-    site.platform = site.platform.replace(
-        "backbone:\n",
-        "backbone:\n  - {link: [par-e1, ams-e1], kind: direct}\n"
-        "  - {link: [par-e1, lon-e1], kind: direct}\n",
+    site.platform = (
+        site.platform.replace("\n# Each", _PAR)
+        .replace("  transit2:", _PAR_SESSION)
+        .replace("backbone:\n", f"backbone:\n{_PAR_LINKS}")
     )
     site.write()
     with asking(rig) as reports:

@@ -19,6 +19,12 @@ def _link(name: str, words: str, says: str) -> Bad:
 
 
 PORTS = (
+    Bad(
+        name="a fabric whose port is not called one",
+        old=_FABRICS,
+        new="    city: Amsterdam\n    fabrics: {a: eno1.100, b: {}} # <-",
+        says="must be a mapping, not the text 'eno1.100' (write {interface: eno1.100})",
+    ),
     _fabric(
         "a fabric over lo", "lo", "datacenters.ams.fabrics.a.interface: no port is called lo"
     ),

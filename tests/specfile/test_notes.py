@@ -72,6 +72,19 @@ def test_an_aggregate_that_no_session_can_announce_is_noted(tmp_path: Path) -> N
     ]
 
 
+def test_a_place_that_brings_traffic_in_and_leads_nowhere_is_noted(tmp_path: Path) -> None:
+    text = (SHAPES / "pop-without-nodes" / "platform.yaml").read_text()
+    path = tmp_path / "platform.yaml"
+    path.write_text("\n".join(line for line in text.splitlines() if "link" not in line))
+    path.write_text(path.read_text().replace("backbone:", ""))
+    notes: list[Problem] = []
+    load_file(path, notes)
+    (note,) = notes
+    assert note.where == "datacenters.ber"
+    assert note.what == "ber has no node and no link: what comes in there goes nowhere"
+    assert "link: [ber-e1, ...]" in note.hint
+
+
 def test_a_family_that_no_session_speaks_is_noted(tmp_path: Path) -> None:
     text = (THREE / "platform.yaml").read_text()
     sessions = text[text.index("peers:") :]

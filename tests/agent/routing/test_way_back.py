@@ -82,7 +82,9 @@ def test_an_edge_that_announces_and_has_no_way_back_is_a_problem_and_an_event() 
             assert len(bench.controllers.events("no way back")) == 1
             assert bench.status.outside == (NOTHING[0], DEFAULTS[1])
             bench.bird.tables = DEFAULTS
-            await bench.passes(3.0)
+            await bench.passes(8.0)
+            assert len(problems(bench)) == 1, "it may come and go"
+            await bench.passes(6.0)
             assert problems(bench) == []
             assert len(bench.controllers.events("way back found")) == 1
 
@@ -150,6 +152,27 @@ def test_where_bgp_brought_a_way_back_the_systems_own_keeps_the_last_announcemen
             assert Reason.LITTLE_WAY_BACK in reasons
             (sentence,) = problems(bench)
             assert "IPv4 is announced" in sentence
+        async with bench.life():
+            await bench.passes(60.0)
+            assert len(problems(bench)) == 1, "an agent that begins anew knows"
+
+    run_virtual(story())
+
+
+def test_a_way_back_that_comes_and_goes_is_told() -> None:
+    async def story() -> None:
+        bench = make_bench(DEFAULTS)
+        async with bench.life():
+            await bench.order(replace(make_target(1, machine="fra-e1"), platform=HEARD))
+            await bench.passes(20.0)
+            for _ in range(5):
+                for tables in (NOTHING, DEFAULTS):
+                    bench.bird.tables = tables
+                    await bench.passes(4.0)
+            assert len(problems(bench)) == 1
+            assert len(bench.controllers.events("no way back")) == 1, "once"
+            await bench.passes(12.0)
+            assert problems(bench) == []
 
     run_virtual(story())
 

@@ -330,6 +330,11 @@ def test_links_are_the_backbone() -> None:
     ]
     turned = replace(first, a=first.b, b=first.a)
     assert _diff(replace(NETWORK, links=(turned, *others))) == []
+    around = replace(tunnel, a=tunnel.b, b=tunnel.a, endpoints=ends[::-1])
+    with_tunnel = replace(NETWORK, links=(tunnel, *others))
+    ((_, what, effect),) = _diff(replace(NETWORK, links=(around, *others)), before=with_tunnel)
+    assert what.startswith("ams-e2--fra-e1 was fra-e1--ams-e2: other keys, nothing passes")
+    assert effect is Effect.MOVES
     new = Link(a="fra-e1", b="lon-e2")
     assert [what for _, what, _ in _diff(replace(NETWORK, links=(*others, new)))] == [
         "fra-e1--ams-e2 removed",

@@ -172,3 +172,21 @@ def test_what_stands_in_leaves_a_drained_node_as_others_do() -> None:
     after = settle(drained)
     assert where(after) == {"ams": 2, "fra": 2, "lon": 2}
     assert node not in {each.node for each in after.allocations.values()}
+
+
+def test_two_totals_that_change_places_in_full_datacenters_are_said_to_wait() -> None:
+    cores = TWO.machine("fra-n1").cpu
+
+    def spec(name: str, site: str) -> ServiceSpec:
+        one = replace(make_spec(name, max_per_node=1), per_datacenter=0, total=3)
+        return replace(one, datacenters=(site,), run=replace(one.run, cpu=cores))
+
+    first = Change(services=(spec("api", "fra"), spec("web", "ams")))
+    before = settle(apply_change(make_snapshot(TWO), first).snapshot)
+    swapped = Change(services=(spec("api", "ams"), spec("web", "fra")))
+    after = settle(apply_change(before, swapped).snapshot)
+    assert where(after) == where(before), "nobody stops what serves"
+    notes = {note.about: note.detail for note in make_plan(after).notes}
+    held = "web.ams.1, web.ams.2, web.ams.3 are to leave, and serve there until their total"
+    assert held in notes["api.ams.1"]
+    assert "api.fra.1, api.fra.2, api.fra.3 are to leave" in notes["web.fra.1"]

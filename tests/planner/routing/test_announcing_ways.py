@@ -178,6 +178,20 @@ def test_a_table_that_comes_and_goes_is_no_way_back() -> None:
     assert len(last.changes) == 1, "and the last one stays"
 
 
+def test_a_way_back_that_comes_and_goes_is_none_while_others_announce() -> None:
+    edge, last = Edge(), Edge()
+    others = replace(GOOD, elsewhere=BOTH, inside=True, backbone=True)
+    alone = replace(others, elsewhere=NONE)
+    for each, world in ((edge, others), (last, alone)):
+        assert each.lives(5, with_way("table", world))
+        for _ in range(3):
+            each.lives(4, with_way("nothing", world))
+            each.lives(4, with_way("table", world))
+    assert edge.changes[1] < 14, "who has a steady one is elsewhere"
+    assert last.states[FOUR].announced, "answers for half of the time are more than none"
+    assert last.changes == last.changes[:1]
+
+
 def test_a_new_aggregate_has_the_way_back_of_its_family() -> None:
     for frozen, judged in product((False, True), repeat=2):
         other = ip_network("203.0.113.0/24")

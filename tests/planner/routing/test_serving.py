@@ -4,7 +4,14 @@ from dataclasses import replace
 
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.plan import Reason
-from pltfrms.model.running.state import AggregateStatus, MachineStatus, SessionStatus, Snapshot
+from pltfrms.model.running.state import (
+    AggregateStatus,
+    Contact,
+    MachineStatus,
+    MachineView,
+    SessionStatus,
+    Snapshot,
+)
 from pltfrms.planner.routing.serving import announced_now
 from tests.render.platforms import SMALL
 
@@ -34,6 +41,27 @@ def test_what_an_edge_withholds_or_cannot_say_is_left_out() -> None:
     assert sessions(told(MachineStatus(machine="fra-e1", sessions=(down,)))) == without
     other = SessionStatus(name="peer.transit1.ipv6", up=False)
     assert len(sessions(told(MachineStatus(machine="fra-e1", sessions=(other,))))) == 3
+
+
+def test_what_a_lost_edge_said_last_counts_no_more_and_what_is_not_known_is_told_apart() -> (
+    None
+):
+    said = told(MachineStatus(machine="fra-e1"))
+    views = {
+        machine.name: MachineView(contact=Contact.PRESENT, since_seconds=1.0)
+        for machine in SMALL.managed
+    }
+    others = {"ixp1@fra-e2", "ixp1@ams-e1"}
+    for contact, expected in ((Contact.LOST, others), (Contact.UNKNOWN, None)):
+        view = MachineView(contact=contact, since_seconds=1.0)
+        snapshot = replace(said, machines={**views, "fra-e1": view})
+        surely = {
+            each.session
+            for each in announced_now(snapshot, 1000, not_known=False)
+            if str(each.prefix) == PREFIX
+        }
+        assert surely == others
+        assert sessions(snapshot) == (expected or {"transit1@fra-e1", *others})
 
 
 def test_a_drained_session_announces_until_it_is_withdrawn() -> None:

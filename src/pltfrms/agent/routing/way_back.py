@@ -1,10 +1,12 @@
 """Watch that this edge, which announces, can also answer."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Final
 
+from pltfrms import codec
 from pltfrms.agent.routing.routing import Around
 from pltfrms.agent.routing.sessions import steady
 from pltfrms.errors import UnavailableError
@@ -24,7 +26,12 @@ SMALL_SECONDS: Final = 2.0
 SMALL_ROUTES: Final = 10_000
 LASTING_SECONDS: Final = 10.0
 """Tables fill after a start; what is lacking for less time is no news."""
+WAYS_FILE: Final = "ways-back.json"
+"""On disk: the families in which BGP has ever brought a way back. An agent that begins anew
+while it brings none must know."""
 _PART = "way back"
+_READING: Final = "memory of ways back on disk"
+_WRITING: Final = "memory of ways back"
 _BRINGING = ("peer.", "edge.")
 _LESS: Final = 0.95
 """A session that brings less than this part of what it brought may have lost one family."""
@@ -56,11 +63,18 @@ class _Signs:
         return fell or self.far < before.far or not set(before.system) <= set(self.system)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroughtWays:
+    """What must survive an agent."""
+
+    families: tuple[int, ...]
+
+
 class WayBack:
     """What BIRD knows of the outside, and whether that is enough for what is announced.
 
     The operating system's own default route is a way back, too. Where BGP has brought one
-    since we began, and no neighbour is hops away, it may lead to a network for operators
+    before, and no neighbour is hops away, it may lead to a network for operators
     alone: there it keeps the last announcement, and no more.
 
     It tells; the announcer withdraws by it (see `planner.routing.aggregates`).
@@ -76,12 +90,15 @@ class WayBack:
         self._machine = machine
         self._in_force = in_force
         self._lacking_since: float | None = None
+        self._found_since: float | None = None
+        self._lacks: tuple[str, ...] = ()
+        """What was lacking last."""
         self._told = False
         self.tables: tuple[OutsideTable, ...] = ()
         """What to report; empty: not known."""
         self._known: Mapping[int, WaysBack] = {}
-        self._brought: frozenset[int] = frozenset()
-        """Families in which BGP has brought a way back since we began."""
+        self._brought: frozenset[int] | None = None
+        """Families in which BGP has ever brought a way back; None until we remember."""
         self._signs = _Signs()
         self._counts: Mapping[int, int] = {}
         """Routes at the last look, by family."""
@@ -140,9 +157,9 @@ class WayBack:
             each.default and not has_way_back(platform, replace(each, default=False))
             for each in found
         )
-        self._brought |= {each.version for each in found if has_way_back(platform, each)}
+        brought = self._remember({e.version for e in found if has_way_back(platform, e)})
         far = self._families_far_away(platform)
-        trusted = {each for each in signs.system if each in far or each not in self._brought}
+        trusted = {each for each in signs.system if each in far or each not in brought}
         tables = tuple(
             replace(each, default=each.default or each.version in trusted) for each in found
         )
@@ -159,6 +176,24 @@ class WayBack:
             for each in tables
         )
         self._judge(tuple(lacking(platform, self._around.announced(), tables)))
+
+    def _remember(self, found: AbstractSet[int]) -> frozenset[int]:
+        """Return the families in which BGP has ever brought a way back, with these."""
+        before = self._recall() if self._brought is None else self._brought
+        brought = before | found
+        if brought != before:
+            memory = BroughtWays(families=tuple(sorted(brought)))
+            with self._problems.watch(_WRITING):
+                self._world.disk.write(WAYS_FILE, codec.encode(memory))
+        self._brought = brought
+        return brought
+
+    def _recall(self) -> frozenset[int]:
+        with self._problems.watch(_READING):
+            text = self._world.disk.read(WAYS_FILE)
+            if text is not None:
+                return frozenset(codec.decode(BroughtWays, text).families)
+        return frozenset()
 
     def _grows(self, table: OutsideTable) -> bool:
         """Return whether there are notably more routes than at the last look."""
@@ -186,14 +221,18 @@ class WayBack:
         )
 
     def _judge(self, lacks: tuple[str, ...]) -> None:
+        """Tell what is lacking for long, and what comes and goes: found is what stays."""
         now = self._world.clock.monotonic()
-        if not lacks:
+        if lacks:
+            self._lacks, self._found_since = lacks, None
+            since = self._lacking_since = _since(self._lacking_since, now)
+            if now - since >= LASTING_SECONDS:
+                self._tell(lacks)
+            return
+        self._found_since = _since(self._found_since, now)
+        if now - self._found_since >= LASTING_SECONDS:
             self._lacking_since = None
-        elif self._lacking_since is None:
-            self._lacking_since = now
-        since = self._lacking_since
-        lasting = since is not None and now - since >= LASTING_SECONDS
-        self._tell(lacks if lasting else ())
+        self._tell(self._lacks if self._told and self._lacking_since is not None else ())
 
     def _tell(self, lacks: tuple[str, ...]) -> None:
         self._problems.set(_PART, "; ".join(lacks))
@@ -202,3 +241,7 @@ class WayBack:
             what = "no way back" if lacks else "way back found"
             about = f"machine/{self._machine}"
             self._around.journal.say(about, what, "; ".join(lacks))
+
+
+def _since(since: float | None, now: float) -> float:
+    return now if since is None else since

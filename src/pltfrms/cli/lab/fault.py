@@ -80,7 +80,7 @@ def boot(settings: Settings, target: str, *, as_json: bool) -> None:
 def rewire(settings: Settings, directory: Path, *, as_json: bool) -> None:
     """Add and remove machines and wires.
 
-    What DIRECTORY's platform.yaml and lab.yaml have no more loses power; what is new is wired
+    What DIRECTORY's platform.yaml and lab.yaml have no more is shut down; what is new is wired
     and gets power, as if somebody had installed it. All others go on. It applies nothing.
 
     Example: pltfrms lab rewire mine

@@ -35,6 +35,7 @@ class CatchmentRow:
     nearest: str
     """What lab.yaml wishes."""
     expected: str
+    """With `?` if that depends on edges that are not heard of: then each that may be."""
     measured: str
     """`?`: not measured."""
     after: str = ""
@@ -120,12 +121,18 @@ def changed(snapshot: Snapshot, path: Path) -> Snapshot:
 
 def expected_answers(snapshot: Snapshot, lab: Lab, service: Service) -> dict[str, str]:
     """Return which datacenters should answer each network of clients; see `CatchmentRow`."""
-    announced = tuple(announced_now(snapshot, time.time_ns() // 1_000_000))
+    now_ms = time.time_ns() // 1_000_000
+    said = tuple(announced_now(snapshot, now_ms))
+    sure = tuple(announced_now(snapshot, now_ms, not_known=False))
     serving = serving_datacenters(snapshot, service)
     found: dict[str, list[str]] = {eyeball.name: [] for eyeball in lab.eyeballs}
-    for prefix in service.prefixes:
-        for each in catchments(snapshot.platform, lab, announced, ip_network(prefix), serving):
+    for prefix in map(ip_network, service.prefixes):
+        at_least = catchments(snapshot.platform, lab, sure, prefix, serving)
+        expected = catchments(snapshot.platform, lab, said, prefix, serving)
+        for each, surely in zip(expected, at_least, strict=True):
             found[each.client] += each.datacenters
+            if each.datacenters != surely.datacenters:
+                found[each.client] += (*surely.datacenters, _UNKNOWN)
     return {client: "|".join(dict.fromkeys(names)) or "-" for client, names in found.items()}
 
 

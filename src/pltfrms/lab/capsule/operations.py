@@ -41,6 +41,10 @@ from pltfrms.lab.protocol import Entrance, FaultInfo, MachineInfo
 _REPEAT_SECONDS = 0.02
 """How often we look whether an instance that is to stay dead has come back."""
 _DEATH_SECONDS = 10.0
+_EVERYBODY = -1
+"""As a pid: all processes of a machine but the first."""
+_GOODBYE_SECONDS = 0.2
+"""In which the daemons of a machine that is switched off can close their sessions."""
 _POLL_SECONDS = 0.002
 _POWERED_KINDS = frozenset({TargetKind.MACHINE, TargetKind.DATACENTER})
 
@@ -134,7 +138,11 @@ class LabOperations:
                 )
             started = time.perf_counter()
             todo = decide_rewiring(self._parts, parts)
-            self._cut_power([name for name in todo.gone if name in self._machines.pids])
+            going = [name for name in todo.gone if name in self._machines.pids]
+            for name in going:
+                self._machines.signal(name, [_EVERYBODY], signal.SIGTERM)
+            await asyncio.sleep(_GOODBYE_SECONDS if going else 0)
+            self._cut_power(going)
             await self._await_death(todo.gone)
             for name in todo.gone:
                 self._room.forget(name)

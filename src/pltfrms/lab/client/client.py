@@ -243,7 +243,7 @@ class LabClient:
     def rewire(self, directory: Path) -> tuple[str, ...]:
         """Have the machines, wires and internet of another directory; return what was done.
 
-        What leaves the platform loses power; what is new gets it, and begins with an empty
+        What leaves is shut down; what is new gets it, and begins with an empty
         disk unless it had that name before. Whatever stays goes on.
 
         Raises:

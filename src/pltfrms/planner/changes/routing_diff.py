@@ -9,7 +9,7 @@ from pltfrms.model.durations import short_duration
 from pltfrms.model.messages.guards import Effect, RoutingChange
 from pltfrms.model.network.announcements import Announcement, announcements, preference_of
 from pltfrms.model.network.interventions import Drain, DrainPhase, Interventions
-from pltfrms.model.network.links import Link
+from pltfrms.model.network.links import Link, LinkKind
 from pltfrms.model.network.peering import Allowed, Peer, Session
 from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.network.traffic import Community
@@ -336,6 +336,11 @@ def _link_settings(was: Link, will: Link) -> Iterator[_Line]:
         _moved("mtu", was.mtu, will.mtu),
     )
     yield from ((f"{will.name} {word}", Effect.MOVES) for word in moves if word)
+    if was.kind is will.kind is LinkKind.WIREGUARD and was.name != will.name:
+        what = (
+            f"{will.name} was {was.name}: other keys, nothing passes until both ends have them"
+        )
+        yield what, Effect.MOVES
     old, new = (f"{link.capacity_mbps} Mbit/s" for link in (was, will))
     capacity = _moved("capacity", old, new)
     if capacity:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from pltfrms.model.network.topology import Machine
 from pltfrms.model.running.plan import Allocation, Reason
@@ -141,6 +142,7 @@ def _shortage(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
     return (
         f"{wish.datacenter} is short of {_short(draft, wish, nodes)}: needs {run.cpu:g} cpu "
         f"and {_mib(run.memory_bytes)} MiB{own}{beside}; {free}{more}"
+        f"{_held_there(draft, wish)}"
     )
 
 
@@ -158,6 +160,27 @@ def _short(draft: Draft, wish: Wish, nodes: list[Machine]) -> str:
         ("slots", not slots),
     )
     return " and ".join(name for name, short in lacks if short) or "nodes with all of it"
+
+
+def _held_there(draft: Draft, wish: Wish) -> str:
+    """Return what is to leave the datacenter, but serves until enough of it serve elsewhere.
+
+    Two services whose shares change places there wait for each other: somebody must see it.
+    """
+    held = (
+        f"{name}.{wish.datacenter}.{replica}"
+        for name, service in sorted(draft.snapshot.services.items())
+        if service.spec.total and name != wish.service.name
+        for replica in sorted(draft.replicas(name, wish.datacenter))
+        if replica > draft.wanted(service).get(wish.datacenter, 0)
+    )
+    named = list(islice(held, _NAMED_MAX))
+    if not named:
+        return ""
+    what = f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} to leave"
+    return (
+        f"; {what}, and serve there until their total serves elsewhere: make room, or drop one"
+    )
 
 
 def _room(draft: Draft, wish: Wish, node: Machine) -> str:

@@ -59,6 +59,7 @@ class AggregateState:
     isolated_since: float | None = None
     no_way_back_since: float | None = None
     """Later by all the time in which nobody heard us."""
+    way_back_since: float | None = None
     unheard_since: float | None = None
     """Since when nobody hears us, if there was no way back before."""
     judged: bool = False
@@ -363,11 +364,14 @@ def _without_way_back(state: AggregateState, view: _View) -> AggregateState:
     # What loads may be lost again at once. The last announcer stays by it nevertheless.
     one_of_many = state.announced and view.elsewhere is True
     loads = way is WaysBack.LOADING and not one_of_many
-    if way in {WaysBack.FULL, WaysBack.PART} or loads or not state.judged:
+    found = way in {WaysBack.FULL, WaysBack.PART} or loads or not state.judged
+    back = _since(state.way_back_since, view.now, holds=found)
+    # What comes and goes is none while others announce.
+    if found and not (one_of_many and not _lasts(back, view.now, WAY_BACK_SECONDS)):
         since = None
     elif way is WaysBack.NONE and since is None:
         since = view.now
-    return replace(state, no_way_back_since=since, unheard_since=None)
+    return replace(state, no_way_back_since=since, way_back_since=back, unheard_since=None)
 
 
 def _with_little_way_back(state: AggregateState, view: _View) -> _View:

@@ -132,6 +132,7 @@ def _shifted(state: AggregateState, shift: float, now: float) -> AggregateState:
         leave_after=None if state.leave_after is None else state.leave_after + shift,
         isolated_since=moved(state.isolated_since),
         no_way_back_since=moved(state.no_way_back_since),
+        way_back_since=moved(state.way_back_since),
         unheard_since=moved(state.unheard_since),
         alone_since=moved(state.alone_since),
         withdrawn_at=moved(state.withdrawn_at),

@@ -3,15 +3,27 @@
 from collections.abc import Iterator
 
 from pltfrms.model.network.announcements import Announcement, announcements
-from pltfrms.model.running.state import Phase, Snapshot
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.service import Service
 
 
-def announced_now(snapshot: Snapshot, now_ms: int) -> Iterator[Announcement]:
+def announced_now(
+    snapshot: Snapshot, now_ms: int, *, not_known: bool = True
+) -> Iterator[Announcement]:
     """Yield the visible announcements, but for those that an agent says are not made.
 
-    An edge that has not reported counts as making all of its announcements.
+    A lost edge makes none, whatever it said last. One that has not reported counts as making
+    all, and one out of contact as making those of which it told; without `not_known` both make
+    none.
     """
+    left_out = {
+        edge.name
+        for edge in snapshot.platform.managed
+        if edge.has(Role.EDGE)
+        for contact in (snapshot.contact(edge.name),)
+        if contact is Contact.LOST or (contact is Contact.UNKNOWN and not not_known)
+    }
     withheld = {
         (name, aggregate.prefix)
         for name, status in snapshot.statuses.items()
@@ -27,17 +39,25 @@ def announced_now(snapshot: Snapshot, now_ms: int) -> Iterator[Announcement]:
     for each in announcements(snapshot.platform, snapshot.interventions, now_ms):
         name = each.session.partition("@")[0]
         session = f"peer.{name}.ipv{each.prefix.version}"
-        silent = (each.edge, str(each.prefix)) in withheld or (each.edge, session) in down
+        silent = (
+            each.edge in left_out
+            or (each.edge, str(each.prefix)) in withheld
+            or (each.edge, session) in down
+        )
         if each.visible and not silent:
             yield each
 
 
 def serving_datacenters(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
-    """Return the datacenters that have a ready instance of a service, in spec order."""
+    """Return the datacenters that have a ready instance of a service, in spec order.
+
+    What ran on a node that is lost since is not ready.
+    """
     ready = {
         allocation.datacenter
         for allocation in snapshot.allocations.values()
         if allocation.service == service.name
+        and snapshot.contact(allocation.node) is not Contact.LOST
         and (instance := snapshot.instance(allocation.id)) is not None
         and instance.phase is Phase.READY
     }

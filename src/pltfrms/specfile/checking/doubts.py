@@ -29,6 +29,7 @@ def platform_notes(platform: Platform, now_ms: int) -> Iterator[Finding]:
         yield from _unused(where, platform, aggregate)
         yield from _private(where, platform, aggregate.prefix)
         yield from unicast_notes(platform, index)
+    yield from _alone(platform)
     for index, override in enumerate(platform.traffic):
         if 0 < override.until_ms <= now_ms:
             until = ("traffic", index, "until")
@@ -61,6 +62,24 @@ def _unheard(
     what = f"not announced by {', '.join(silent)}" if some else "announced by nobody"
     why = f"{', '.join(lacking)}: no session of IPv{prefix.version}" if lacking else ""
     yield Finding(where, f"{prefix} is {what}", why or "overrides in traffic forbid it")
+
+
+def _alone(platform: Platform) -> Iterator[Finding]:
+    """Find places that bring traffic in, and have no way to where anything runs."""
+    homes = {machine.name: machine.datacenter for machine in platform.machines}
+    linked = {
+        home
+        for link in platform.links
+        if len({homes.get(link.a), homes.get(link.b)}) > 1
+        for home in (homes.get(link.a), homes.get(link.b))
+    }
+    for datacenter in platform.datacenters:
+        name = datacenter.name
+        edges = platform.machines_of(Role.EDGE, name)
+        if edges and name not in linked and not platform.machines_of(Role.NODE, name):
+            what = f"{name} has no node and no link: what comes in there goes nowhere"
+            hint = f"backbone: [{{link: [{edges[0].name}, ...]}}], or nodes"
+            yield Finding(("datacenters", name), what, hint)
 
 
 def _unused(where: Where, platform: Platform, aggregate: Aggregate) -> Iterator[Finding]:

@@ -63,10 +63,14 @@ def unicast_notes(platform: Platform, index: int) -> Iterator[Finding]:
         for address, whose in spoken_for(platform).items()
         if contains(aggregate.prefix, ip_network(address))
     }
-    for node, mine in _parts(platform, aggregate) if used else ():
-        for address, whose in used.items():
-            if contains(mine, ip_network(address)):
-                what = f"{node.name} speaks from {mine}, where {address} is in use, {whose}"
+    nodes = {mine: node for node, mine in _parts(platform, aggregate)} if used else {}
+    lengths = sorted({mine.prefixlen for mine in nodes})
+    for address, whose in used.items():
+        for length in lengths:
+            mine = ip_network((address, length), strict=False)
+            if mine in nodes:
+                node = nodes[mine].name
+                what = f"{node} speaks from {mine}, where {address} is in use, {whose}"
                 hint = "number the session otherwise; a node that is new may get another id"
                 yield Finding(("aggregates", index, "unicast"), what, hint)
 

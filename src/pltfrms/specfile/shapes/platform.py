@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from pltfrms.model.network.links import Link, LinkKind
 from pltfrms.model.network.topology import (
@@ -44,6 +44,14 @@ class FabricShape(SparseShape):
     interface: str = said()
     """What the operating system calls the port, such as eno1.100; by default fab-NAME. VLANs
     and bonds are made by the operating system."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: object) -> object:
+        if isinstance(value, str):
+            hint = f"write {{interface: {value}}}"
+            raise wrong(f"must be a mapping, not the text {value!r}", hint)
+        return value
 
 
 class MachineShape(Shape):
