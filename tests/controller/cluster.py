@@ -32,6 +32,8 @@ class Seat:
         self.cluster = cluster
         self.name = name
         self.store = MemoryStore(cluster.clock, cluster.state)
+        self.clock = cluster.clock
+        """What it takes the time from; its wall clock may be wrong."""
         self.operations: Operations | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -46,7 +48,7 @@ class Seat:
             members = self.cluster.members
             controller = Controller(
                 self.store,
-                self.cluster.clock,
+                self.clock,
                 self.name,
                 self.cluster.platform,
                 random,

@@ -11,7 +11,14 @@ from pltfrms.controller.history import History
 from pltfrms.controller.rolling import STEPS_MAX
 from pltfrms.controller.state import unchanged_since
 from pltfrms.errors import ConflictError
-from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb, ServiceHistory
+from pltfrms.model.messages.api import (
+    Change,
+    InterventionChange,
+    RolloutChange,
+    RolloutVerb,
+    ServiceHistory,
+    Verb,
+)
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.services.rollouts import where_of
 from pltfrms.model.services.service import (
@@ -23,6 +30,7 @@ from pltfrms.model.services.service import (
 )
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
+from tests.simulation.virtual import VirtualClock
 from tests.strategies import make_spec
 
 OLD = make_spec()
@@ -410,8 +418,8 @@ def test_what_was_read_too_early_is_not_kept_over_what_is_newer() -> None:
     simulate(story)
 
 
-def test_steps_of_rollouts_are_counted_when_they_are_taken_and_wait_for_repairs() -> None:
-    """There are more services than one transaction takes, and a node dies meanwhile."""
+def test_steps_of_rollouts_are_counted_when_they_are_taken() -> None:
+    """After a freeze, more of them are due at once than one transaction takes."""
 
     async def story(cluster: Cluster) -> None:
         names = [f"s{number:02}" for number in range(STEPS_MAX + 5)]
@@ -423,15 +431,48 @@ def test_steps_of_rollouts_are_counted_when_they_are_taken_and_wait_for_repairs(
         for half in (specs[:20], specs[20:]):
             new = tuple(replace(each, run=run) for each in half)
             await cluster.operations.apply(Change(services=new))
-        stored = cluster.stored
-        await cluster.until(
-            lambda: not any(stored().services[name].rolling for name in names), 120
-        )
+
+        def states() -> set[RolloutState | None]:
+            services = cluster.stored().services
+            rollouts = (services[name].rollout for name in names)
+            return {each.state if each else None for each in rollouts}
+
+        await cluster.until(lambda: states() == {RolloutState.BAKING}, 30)
+        await cluster.operations.intervene(InterventionChange(verb=Verb.FREEZE))
+        await cluster.clock.sleep(15)
+        await cluster.operations.intervene(InterventionChange(verb=Verb.UNFREEZE))
+        await cluster.until(lambda: states() == {RolloutState.DONE}, 30)
         events = await cluster.operations.events(0, 0, 5000)
         told = Counter(each.reason for each in events if each.what.startswith("rollout "))
         counted: Counter[Reason] = Counter()
         for seat in cluster.seats.values():
             counted += seat.controller.counters.rollouts
         assert counted == told
+
+    simulate(story)
+
+
+@pytest.mark.parametrize(("first_ms", "others_ms"), [(0, 9000), (40_000, 0)])
+def test_a_bake_is_as_long_as_wanted_whatever_the_clocks_of_controllers_say(
+    first_ms: int, others_ms: int
+) -> None:
+    """Who began it ends; the clocks of those who go on are ahead, or behind."""
+
+    async def story(cluster: Cluster) -> None:
+        first, *others = cluster.seats.values()
+        await first.crash()
+        for seat in others:
+            await seat.crash()
+            seat.clock = VirtualClock(others_ms)
+            seat.start()
+        first.clock = VirtualClock(first_ms)
+        first.start()
+        await cluster.clock.sleep(3)
+        await apply(cluster, version(2))
+        await cluster.until(lambda: rollout(cluster).state is RolloutState.BAKING, 10)
+        assert abs(rollout(cluster).since_ms - first.clock.unix_ms()) < 1000  # it was the first
+        await first.crash()
+        baked = await cluster.until(lambda: rollout(cluster).stage == 1, 20)
+        assert 9.9 <= baked < 13
 
     simulate(story)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
+from pltfrms.controller.bakes import Bakes
 from pltfrms.controller.contacts import Contacts, why_nobody_is_judged
 from pltfrms.controller.measured import Trouble
 from pltfrms.controller.state import (
@@ -51,6 +52,7 @@ class View:
         self._trouble = trouble
         self._reader = Reader()
         self._contacts = Contacts()
+        self._bakes = Bakes(clock)
         self.suspicions = Suspicions(lease_store, clock, self._contacts)
         self._listing: Listing | None = None
         self._stored: Stored | None = None
@@ -244,7 +246,7 @@ class View:
             raise _unreadable(stored)
         if snapshot is None:
             raise UnavailableError("the store holds no platform yet; try again soon")
-        return snapshot
+        return replace(snapshot, bakes_ms=self._bakes.seen_ms(snapshot.services))
 
     def _update(self) -> None:
         listing, at = self._mirror.listing, self._mirror.last_success_at

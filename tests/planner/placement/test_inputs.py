@@ -50,6 +50,9 @@ def with_times(snapshot: Snapshot, random: Random) -> Snapshot:
         machines=machines,
         interventions=interventions,
         now_ms=random.randint(0, 100),
+        bakes_ms={
+            name: random.randint(0, 9000) for name in random.choice((snapshot.services, ()))
+        },
     )
 
 
@@ -71,6 +74,7 @@ def test_what_time_changes_in_a_plan_it_changes_in_its_inputs(
     after = replace(
         before,
         now_ms=before.now_ms + seconds,
+        bakes_ms={name: seen + seconds for name, seen in before.bakes_ms.items()},
         machines={
             name: replace(view, since_seconds=view.since_seconds + seconds / 10)
             for name, view in before.machines.items()

@@ -196,6 +196,8 @@ class Snapshot:
     """Highest number, by replica (`web.fra.1`), of allocations that are recorded no more."""
     now_ms: int = 0
     """Unix time of the controller that made it: what holds for a while is judged by it."""
+    bakes_ms: Mapping[str, int] = field(default_factory=dict)
+    """By service, how long that controller has itself seen the stage of its rollout bake."""
 
     def service(self, name: str) -> Service:
         """Return a service; NotFoundError if there is none of that name."""

@@ -12,6 +12,8 @@ from pltfrms.model.services.service import (
 
 FAILED_KEPT: Final = 10
 """Failed versions that are remembered of a service."""
+CLOCKS_APART_MS: Final = 60_000
+"""Two controllers' clocks are hardly further apart."""
 USUAL: Final = RolloutSpec()
 
 
@@ -44,6 +46,22 @@ def baked_at_ms(service: Service) -> int | None:
     if rollout is None or rollout.paused or rollout.state is not RolloutState.BAKING:
         return None
     return rollout.since_ms + bake_ms(service)
+
+
+def bake_left_ms(service: Service, now_ms: int, seen_ms: int | None) -> int | None:
+    """Return how long a stage has to bake yet, 0 or less if it has; None: none bakes.
+
+    `seen_ms` is how long who asks has seen it bake, by a clock that does not jump: that counts.
+    Who came late believes the wall clocks, of which two may differ, after a while longer: or
+    no stage would ever end where each controller restarts sooner than that. None: they are one.
+    """
+    due = baked_at_ms(service)
+    if due is None:
+        return None
+    left_ms = due - now_ms
+    if seen_ms is None:
+        return left_ms
+    return min(bake_ms(service) - seen_ms, left_ms + CLOCKS_APART_MS)
 
 
 def in_state(service: Service, state: RolloutState) -> Service:

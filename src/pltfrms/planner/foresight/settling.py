@@ -41,7 +41,8 @@ def advanced(snapshot: Snapshot, plan: Plan) -> Snapshot:
     if plan.steps:
         return executed(snapshot, plan.steps)
     ends = [at for at in map(baked_at_ms, snapshot.services.values()) if at is not None]
-    return replace(snapshot, now_ms=max(snapshot.now_ms, *ends)) if ends else snapshot
+    now_ms = max(snapshot.now_ms, *ends) if ends else snapshot.now_ms
+    return replace(snapshot, now_ms=now_ms, bakes_ms={}) if ends else snapshot
 
 
 def rolled(snapshot: Snapshot, steps: Sequence[RolloutStep]) -> Snapshot:
@@ -51,7 +52,7 @@ def rolled(snapshot: Snapshot, steps: Sequence[RolloutStep]) -> Snapshot:
         for step in steps
     }
     services = {**snapshot.services, **changed}
-    return replace(snapshot, services=services, revision=snapshot.revision + 1)
+    return replace(snapshot, services=services, revision=snapshot.revision + 1, bakes_ms={})
 
 
 def executed(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:

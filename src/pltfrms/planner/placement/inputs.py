@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Snapshot
-from pltfrms.model.services.rollouts import baked_at_ms
+from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
 from pltfrms.planner.placement.stages import RESTARTS_MAX
 
 
@@ -27,6 +27,7 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
             for name, view in snapshot.machines.items()
         },
         now_ms=_last_instant_ms(snapshot),
+        bakes_ms=_baked(snapshot),
     )
 
 
@@ -47,11 +48,20 @@ def bare_status(status: MachineStatus) -> MachineStatus:
 
 
 def _last_instant_ms(snapshot: Snapshot) -> int:
-    """Return the last Unix time until now at which a drain changed, or a stage was baked.
-
-    0: there was none.
-    """
+    """Return the last Unix time until now at which a drain changed; 0: there was none."""
     drains = (each for drain in snapshot.interventions.drains for each in drain.instants_ms)
-    baked = map(baked_at_ms, snapshot.services.values())
-    instants = (*drains, *(each for each in baked if each is not None))
-    return max((each for each in instants if each <= snapshot.now_ms), default=0)
+    return max((each for each in drains if each <= snapshot.now_ms), default=0)
+
+
+def _baked(snapshot: Snapshot) -> dict[str, int]:
+    """Return of each stage that bakes either all of the time that it takes, or none of it."""
+    left = {
+        name: bake_left_ms(service, snapshot.now_ms, snapshot.bakes_ms.get(name))
+        for name, service in snapshot.services.items()
+        if service.rolling
+    }
+    return {
+        name: bake_ms(snapshot.services[name]) if each <= 0 else 0
+        for name, each in left.items()
+        if each is not None
+    }

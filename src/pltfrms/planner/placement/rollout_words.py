@@ -7,7 +7,7 @@ from itertools import islice
 from pltfrms.model.durations import short_duration
 from pltfrms.model.running.plan import Note
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.rollouts import baked_at_ms
+from pltfrms.model.services.rollouts import bake_left_ms
 from pltfrms.model.services.service import Rollout, Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
@@ -42,10 +42,10 @@ class RolloutWords:
         """Say what has to happen before it goes on."""
         if service.rollout and service.rollout.paused:
             return "paused"
-        due = baked_at_ms(service)
-        if due is not None:
-            left = max(0, due - self._snapshot.now_ms)
-            return f"bakes for {short_duration(left / 1000)} more"
+        seen_ms = self._snapshot.bakes_ms.get(service.name)
+        left_ms = bake_left_ms(service, self._snapshot.now_ms, seen_ms)
+        if left_ms is not None and left_ms > 0:
+            return f"bakes for {short_duration(left_ms / 1000)} more"
         waits = tuple(islice(missing(self._draft, service), _SHOWN))
         return "; ".join(map(self._said, waits)) or "complete"
 

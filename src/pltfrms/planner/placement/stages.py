@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pltfrms.model.running.plan import Allocation, Reason, RolloutStep
 from pltfrms.model.running.state import InstanceStatus, Phase
-from pltfrms.model.services.rollouts import baked_at_ms, gone_back, in_state, stage_begun
+from pltfrms.model.services.rollouts import bake_left_ms, gone_back, in_state, stage_begun
 from pltfrms.model.services.service import RolloutState, Service
 from pltfrms.planner.placement.draft import Draft
 
@@ -38,11 +38,12 @@ def _step(draft: Draft, service: Service) -> RolloutStep | None:
     if complete and not baking:
         state = in_state(service, RolloutState.BAKING)
         return RolloutStep(service=state, reason=Reason.STAGE_COMPLETE)
-    if baking and not complete:
+    if baking and _is_broken(draft, service):
         state = in_state(service, RolloutState.ROLLING)
         return RolloutStep(service=state, reason=Reason.STAGE_BROKEN)
-    due = baked_at_ms(service)
-    if due is not None and draft.snapshot.now_ms >= due:
+    seen_ms = draft.snapshot.bakes_ms.get(service.name)
+    left_ms = bake_left_ms(service, draft.snapshot.now_ms, seen_ms)
+    if complete and left_ms is not None and left_ms <= 0:
         return RolloutStep(service=stage_begun(service), reason=Reason.BAKED)
     return None
 
@@ -51,6 +52,26 @@ def missing(draft: Draft, service: Service) -> Iterator[tuple[str, str]]:
     """Yield what a rollout waits for before its stage is complete: a replica, and why.
 
     A replica that finds no room is not waited for; a datacenter in which none does is.
+    """
+    for about, last in _reached(draft, service):
+        if last is None:
+            yield about, "runs nowhere"
+        elif last.version != service.version or not draft.ready(last):
+            yield about, "is not ready in the new version"
+
+
+def _is_broken(draft: Draft, service: Service) -> bool:
+    """Return whether a stage that was complete is so no more, as far as that is known."""
+    return any(
+        last is None or last.version != service.version or not draft.may_serve(last)
+        for _, last in _reached(draft, service)
+    )
+
+
+def _reached(draft: Draft, service: Service) -> Iterator[tuple[str, Allocation | None]]:
+    """Yield the replicas that have a node, of those that are to have the new version by now.
+
+    Of a datacenter in which none has, the first, without one.
     """
     rollout = service.rolling
     for datacenter, count in draft.wanted(service).items() if rollout else ():
@@ -61,13 +82,9 @@ def missing(draft: Draft, service: Service) -> Iterator[tuple[str, str]]:
             if rollout and rollout.reaches(datacenter, number)
         ]
         there = [number for number in reached if number in replicas]
-        if reached and not there:
-            yield f"{service.name}.{datacenter}.{reached[0]}", "runs nowhere"
-        for number in there:
-            last = replicas[number][-1]
-            if last.version != service.version or not draft.ready(last):
-                about = f"{service.name}.{datacenter}.{number}"
-                yield about, "is not ready in the new version"
+        for number in there or reached[:1]:
+            last = replicas[number][-1] if there else None
+            yield f"{service.name}.{datacenter}.{number}", last
 
 
 def _culprits(draft: Draft, service: Service, *, baking: bool) -> Iterator[Allocation]:

@@ -1,0 +1,27 @@
+"""For how long this controller itself has seen stages of rollouts bake."""
+
+from collections.abc import Mapping
+
+from pltfrms.drivers.ports import Clock
+from pltfrms.model.services.rollouts import baked_at_ms
+from pltfrms.model.services.service import Service
+
+
+class Bakes:
+    """Measures by the monotonic clock: a wall clock may be wrong, ours or another's."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with none."""
+        self._clock = clock
+        self._begun: dict[tuple[str, int, int], float] = {}
+
+    def seen_ms(self, services: Mapping[str, Service]) -> dict[str, int]:
+        """Return how long each stage that bakes now was seen to, by service."""
+        now, known = self._clock.monotonic(), self._begun
+        baking = {
+            name: (name, service.version, service.rolling.since_ms)
+            for name, service in services.items()
+            if service.rolling and baked_at_ms(service) is not None
+        }
+        self._begun = {key: known.get(key, now) for key in baking.values()}
+        return {name: int((now - self._begun[key]) * 1000) for name, key in baking.items()}
