@@ -7,11 +7,14 @@ Edges say with which nodes they have sessions. Each asks from its own address, w
 
 import asyncio
 import multiprocessing
+import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from typing import Any
 
 from pltfrms.agent.control.fetching import WAIT_MS
 from pltfrms.agent.control.retrying import retry_seconds
@@ -30,6 +33,10 @@ from pltfrms.model.running.state import (
 
 _START_SPREAD_SECONDS = 1.0
 """Agents of a real platform have not started at the same instant."""
+_TICK_SECONDS = 0.02
+
+_WHERE = re.compile(r"\(?http://\S+|\('[^)]*\)")
+"""What tells apart problems that are the same."""
 
 _own_address: ContextVar[str] = ContextVar("own address")
 """Of the machine whose agent runs."""
@@ -50,6 +57,8 @@ class Seen:
     """Machines that fetched any."""
     silent_ms_max: float = 0.0
     """The longest time between two heartbeats of one machine that were taken."""
+    problems: Counter[str] = field(default_factory=Counter)
+    """Why no controller took a heartbeat or gave a target, and how often."""
 
 
 class Agents:
@@ -66,19 +75,32 @@ class Agents:
 
     def change(self, per_second: float) -> None:
         """Let so many machines a second report a change of an instance."""
-        self._pipe.send(("change", per_second))
-        self._pipe.recv()
+        self._order("change", per_second)
 
     def end(self, machine: str) -> None:
         """Let an agent fall silent, if it is one of these."""
-        self._pipe.send(("end", machine))
-        self._pipe.recv()
+        self._order("end", machine)
 
     def seen(self) -> Seen:
         """Return what they saw, and begin anew."""
-        self._pipe.send(("seen", None))
-        seen: Seen = self._pipe.recv()
+        seen: Seen = self._order("seen", None)
         return seen
+
+    def instances(self) -> int:
+        """Return how many instances run where agents live."""
+        return int(self._order("instances", None))
+
+    def check(self) -> None:
+        """Raise RuntimeError if the process has ended, which happens when an agent breaks."""
+        if not self._process.is_alive():
+            raise RuntimeError("simulated agents have ended; why is on stderr")
+
+    def _order(self, what: str, value: object) -> Any:
+        try:
+            self._pipe.send((what, value))
+            return self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError("simulated agents have ended; why is on stderr") from error
 
     def stop(self) -> None:
         """End the process."""
@@ -89,8 +111,8 @@ class Agents:
 def _serve(platform: Platform, machines: Sequence[Machine], pipe: Connection) -> None:
     connect = asyncio.open_connection
 
-    async def connect_from_own_address(host: str, port: int) -> object:
-        return await connect(host, port, local_addr=(_own_address.get(), 0))
+    async def connect_from_own_address(host: str, port: int, **others: Any) -> object:
+        return await connect(host, port, local_addr=(_own_address.get(), 0), **others)
 
     setattr(asyncio, "open_connection", connect_from_own_address)  # noqa: B010 - no such type
     asyncio.run(_Process(platform, machines, pipe).run())
@@ -106,10 +128,15 @@ class _Process:
         self._changes_per_second = 0.0
 
     async def run(self) -> None:
-        for number, (name, agent) in enumerate(self._agents.items()):
-            delay = _START_SPREAD_SECONDS * number / len(self._agents)
-            self._tasks[name] = asyncio.create_task(agent.run(delay))
-        changing = asyncio.create_task(self._change())
+        """Run until an agent breaks, which is no answer of a controller's."""
+        async with asyncio.TaskGroup() as group:
+            for number, (name, agent) in enumerate(self._agents.items()):
+                delay = _START_SPREAD_SECONDS * number / len(self._agents)
+                self._tasks[name] = group.create_task(agent.run(delay))
+            group.create_task(self._change())
+            group.create_task(self._follow_orders())
+
+    async def _follow_orders(self) -> None:
         loop, orders = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._pipe.fileno(), orders.set)
         while True:
@@ -117,12 +144,12 @@ class _Process:
             orders.clear()
             while self._pipe.poll():
                 self._pipe.send(self._obey(*self._pipe.recv()))
-            if changing.done():
-                changing.result()
 
     def _obey(self, order: str, value: object) -> object:
         if order == "seen":
             return self._seen()
+        if order == "instances":
+            return sum(len(self._agents[name].status.instances) for name in self._tasks)
         if order == "change":
             self._changes_per_second = float(str(value))
         else:
@@ -142,6 +169,7 @@ class _Process:
             one, agent.seen = agent.seen, Seen([])
             all_seen.heartbeat_ms += one.heartbeat_ms
             all_seen.refused += one.refused
+            all_seen.problems += one.problems
             all_seen.targets += one.targets
             all_seen.fetching_machines += bool(one.targets)
             if name in self._tasks:
@@ -150,15 +178,14 @@ class _Process:
 
     async def _change(self) -> None:
         """Let one machine after the other say that an instance restarted."""
-        number = 0
+        number, due = 0, 0.0
         while True:
-            await asyncio.sleep(
-                1 / self._changes_per_second if self._changes_per_second else 0.1
-            )
+            await asyncio.sleep(_TICK_SECONDS)
+            due += self._changes_per_second * _TICK_SECONDS
             busy = [each for each in self._agents.values() if each.status.instances]
-            if self._changes_per_second and busy:
+            while due >= 1.0 and busy:
                 busy[number % len(busy)].restart_one()
-                number += 1
+                number, due = number + 1, due - 1.0
 
 
 class _Agent:
@@ -218,8 +245,9 @@ class _Agent:
             began = time.monotonic()
             try:
                 reply = await self._client.heartbeat(Heartbeat(status=self.status))
-            except (PltfrmsError, OSError):
+            except (PltfrmsError, OSError) as error:
                 self.seen.refused += 1
+                self.seen.problems[f"heartbeat: {_WHERE.sub('-', str(error))}"] += 1
                 failures += 1
                 await asyncio.sleep(retry_seconds(self.status.machine, failures))
                 continue
@@ -246,7 +274,8 @@ class _Agent:
         while True:
             try:
                 target = await self._client.target(self._target, self._as_of, WAIT_MS)
-            except (PltfrmsError, OSError):
+            except (PltfrmsError, OSError) as error:
+                self.seen.problems[f"target: {_WHERE.sub('-', str(error))}"] += 1
                 failures += 1
                 await asyncio.sleep(retry_seconds(self.status.machine, failures))
                 continue

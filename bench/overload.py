@@ -25,10 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.controller import Site, add_addresses, run, running
+from bench.controller_site import Site, absent, add_addresses, run, running
 from bench.rig import machine_words
 from pltfrms.model.network.topology import CONTROLLER_PORT, Role
-from pltfrms.model.running.state import Contact, Snapshot
 from tests.namespaces import in_machine
 
 _NETWORKS = 20
@@ -174,11 +173,6 @@ def measure(site: Site, step: str, seconds: float, *clients: Clients) -> Row:
     )
 
 
-def _all_present(seen: Snapshot) -> bool:
-    names = [each.name for each in seen.platform.managed]
-    return all(seen.contact(name) is Contact.PRESENT for name in names)
-
-
 def main() -> None:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -193,7 +187,7 @@ def main() -> None:
         run("ip", "link", "set", "lo", "up")
         add_addresses([_network(number) for number in range(_NETWORKS)])
         with running(asked.machines, 1, watched=False) as site:
-            site.wait("contact", _all_present, 120)
+            site.wait(absent, 120)
             first = site.platform.machines_of(Role.CONTROLLER)[0]
             target = str(site.platform.loopback6(first))
             rows = [measure(site, "at rest", asked.seconds)]

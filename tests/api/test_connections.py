@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from pltfrms.api import connections as bounds
-from pltfrms.api.callers import CallerKind, Callers
+from pltfrms.api.callers import Caller, CallerKind, Callers
 from pltfrms.api.connections import Connections, bounded_by
 
 GET = b"GET / HTTP/1.1\r\nHost: c\r\n\r\n"
@@ -228,6 +228,25 @@ def test_one_caller_with_too_many_connections_ends_its_own(
         assert served.connections.closed["too many of one caller"] == 80
         late = await served.connect()
         assert (await other.ask(), await late.ask()) == (200, 200)
+
+    play(story)
+
+
+def test_a_connection_of_a_machine_that_comes_to_the_platform_is_a_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Caller(CallerKind.MACHINE, "fra-n1")
+
+    async def story(served: Served) -> None:
+        agent = await served.connect()
+        assert await agent.ask() == 200
+        assert served.open == 1
+        monkeypatch.setattr(Callers, "behind", lambda *_: machine)
+        assert await agent.ask() == 200
+        assert (served.open, served.connections.count(CallerKind.MACHINE)) == (0, 1)
+        agent.writer.close()
+        await asyncio.sleep(0.1)
+        assert served.connections.count(CallerKind.MACHINE) == 0
 
     play(story)
 

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from pltfrms.api.app import doors_of, make_app
+from pltfrms.api.callers import CallerKind
 from pltfrms.api.lanes import Doors
 from pltfrms.api.shares import BODY_BYTES_MAX, OF_MACHINES, OF_STRANGERS, SEATS_OF_ALL, Lane
 from pltfrms.codec import decode, encode
@@ -119,6 +120,24 @@ def test_a_flood_of_one_caller_gets_429_and_when_to_ask_again() -> None:
         assert doors.shares.refused[Lane.LARGE, "rate"] == 2
 
     serve(story)
+
+
+def test_machines_are_known_before_the_store_has_answered() -> None:
+    """All machines of a site connect at once to a controller that has just started."""
+
+    async def run() -> None:
+        platform = make_platform({"fra": 3})
+        cluster = Cluster(platform)
+        seat = next(iter(cluster.seats.values()))
+        seat.start()
+        assert seat.operations
+        assert seat.controller.view.platform is None
+        callers = doors_of(seat.operations).callers
+        for machine in platform.machines:
+            caller = callers.behind((str(platform.loopback6(machine)), 1))
+            assert (caller.kind, caller.name) == (CallerKind.MACHINE, machine.name)
+
+    run_virtual(run())
 
 
 def test_no_flood_takes_the_heartbeats_of_a_machine() -> None:

@@ -205,7 +205,7 @@ def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
     So many strangers may be connected.
     """
     controller = operations.controller
-    callers = Callers(lambda: controller.view.platform)
+    callers = Callers(lambda: controller.platform)
     connections = Connections(callers, strangers)
     return Doors(callers, Shares(controller.clock.monotonic), connections)
 

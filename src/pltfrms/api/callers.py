@@ -46,7 +46,7 @@ class Callers:
     """Tells who is behind an address."""
 
     def __init__(self, platform: Callable[[], Platform | None]) -> None:
-        """Know the machines of what `platform` returns; None: of none yet."""
+        """Know the machines of what `platform` returns; None: of none."""
         self._platform = platform
         self._known: Platform | None = None
         self._machines: dict[IPv6Address, Caller] = {}

@@ -194,14 +194,11 @@ class Bounded(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; or end at once, if there is no room."""
         super().connection_made(transport)
-        self._caller = caller = self._among.caller(transport, self.client)
         shown = shown_by(transport.get_extra_info("ssl_object"))
-        self.app_state = {**self.app_state, "caller": caller, CERTIFICATE: shown}
+        self.app_state = {**self.app_state, CERTIFICATE: shown}
         self._among.shaken(self.client)
-        if self._among.add(self, caller):
+        if self._comes(self._among.caller(transport, self.client)):
             self._expect(WHOLE_SECONDS, "no question")
-        else:
-            self.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -211,6 +208,8 @@ class Bounded(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take a part of a question, which is to be whole in time."""
         if self._at_rest:
+            if not self._still_comes():
+                return
             self._at_rest = False
             self._expect(WHOLE_SECONDS, "slow question")
         super().data_received(data)
@@ -257,6 +256,26 @@ class Bounded(H11Protocol):
         """Close it now, whatever is still to be sent."""
         self._leave()
         self.transport.abort()
+
+    def _comes(self, caller: Caller) -> bool:
+        """Be a connection of a caller's; or end, if there is no room for it."""
+        self._caller = caller
+        self.app_state["caller"] = caller
+        room = self._among.add(self, caller)
+        if not room:
+            self.end()
+        return room
+
+    def _still_comes(self) -> bool:
+        """Look anew who it is: a stranger's machine may have come to the platform since."""
+        before = self._caller
+        if before is None or before.kind is not CallerKind.STRANGER:
+            return True
+        now = self._among.caller(self.transport, self.client)
+        if now == before:
+            return True
+        self._among.remove(self, before)
+        return self._comes(now)
 
     def _leave(self) -> None:
         self._stop_waiting()

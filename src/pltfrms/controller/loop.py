@@ -148,6 +148,11 @@ class Controller:
         """What the last audit found that should have been planned, one sentence."""
 
     @property
+    def platform(self) -> Platform:
+        """That of the store; until it is known, the one that we began with."""
+        return self.view.platform or self._bootstrap
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What keeps this controller from deciding, or from knowing all; one sentence each."""
         late = self.backups.problem if self.backups else ""
@@ -191,8 +196,7 @@ class Controller:
         return Upkeep(members, self.store, self.clock, self.name, self.view, self.journal)
 
     def _presence_ttl_seconds(self) -> int:
-        platform = self.view.platform or self._bootstrap
-        return presence_ttl_seconds(platform.timers.contact_ttl_seconds)
+        return presence_ttl_seconds(self.platform.timers.contact_ttl_seconds)
 
     async def _cycles(self) -> None:
         while True:

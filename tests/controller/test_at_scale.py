@@ -1,0 +1,39 @@
+"""What changes cost a real store, a controller and simulated agents: counted, not timed."""
+
+import pytest
+
+from bench.controller import Bench, Row
+from bench.controller_site import run, running
+from tests.namespaces import in_machine
+
+MACHINES, REPLICAS_PER_NODE, SECONDS = 18, 4, 1.0
+FETCHING_MAX = 8
+"""Machines that fetch after one service of one datacenter changed, however many there are."""
+COMMITS_AT_REST_MAX = 3
+COMMITS_PER_STATUS_MAX = 2
+STATUSES_PER_SECOND = 10
+
+
+async def _measured() -> None:
+    run("ip", "link", "set", "lo", "up")
+    with running(MACHINES, 1, watched=False) as site:
+        bench = Bench(site, SECONDS, REPLICAS_PER_NODE)
+        bench.run()
+    rows = {row.step: row for row in bench.rows}
+    assert rows["place all"].fetching_machines == MACHINES - 3  # controllers are told nothing
+    assert rows["at rest"].commits <= COMMITS_AT_REST_MAX, rows["at rest"]
+    assert 0 < rows["one service changed"].fetching_machines <= FETCHING_MAX
+    assert rows["a node lost"].note.startswith("replaced after ")
+    assert [row for row in bench.rows if row.false_losses] == []
+    _statuses_cost_little(rows[f"{STATUSES_PER_SECOND} status changes/s"])
+
+
+def _statuses_cost_little(row: Row) -> None:
+    changes = STATUSES_PER_SECOND * row.seconds
+    assert 1 <= row.commits <= COMMITS_PER_STATUS_MAX * changes + COMMITS_AT_REST_MAX, row
+    assert row.fetching_machines == 0, row
+
+
+@pytest.mark.root
+def test_the_bench_of_controllers_runs_to_its_end_and_changes_cost_what_they_change() -> None:
+    in_machine(_measured)
