@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_a_vault_keeps_the_newest(make: Callable[[Path, int], Vault], tmp_path: 
     with pytest.raises(NotFoundError):
         vault.read(name_of("x"))
     for number in (1, 5, 2, 9, 10):
-        vault.write(name_of(f"text {number}", number), f"text {number}")
+        run(vault.write(name_of(f"text {number}", number), f"text {number}"))
     assert [each.taken_ms for each in vault.names()] == [5, 9, 10]
     newest = vault.names()[-1]
     assert (vault.read(newest), newest.fits(vault.read(newest))) == ("text 10", True)
@@ -53,9 +54,9 @@ def test_a_directory_has_no_more_than_its_bytes_and_nobody_else_reads_it(
     (tmp_path / "backups").mkdir(mode=0o755)
     (tmp_path / "backups" / "of-somebody-else").write_text("x")
     for number in range(1, 20):
-        vault.write(name_of("y" * 300, number), "y" * 300)
+        run(vault.write(name_of("y" * 300, number), "y" * 300))
     assert [each.taken_ms for each in vault.names()] == [17, 18, 19]
-    vault.write(name_of("z" * 5000, 20), "z" * 5000)
+    run(vault.write(name_of("z" * 5000, 20), "z" * 5000))
     assert [each.taken_ms for each in vault.names()] == [20]
     assert (tmp_path / "backups" / "of-somebody-else").exists()
     paths = (tmp_path / "backups", tmp_path / "backups" / str(vault.names()[0]))
@@ -66,14 +67,14 @@ def test_a_disk_that_is_full_leaves_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vault = DirectoryVault(tmp_path, 3)
-    vault.write(name_of("a", 1), "a")
+    run(vault.write(name_of("a", 1), "a"))
 
     def refuse(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="No space"):
-        vault.write(name_of("b", 2), "b")
+        run(vault.write(name_of("b", 2), "b"))
     assert [each.name for each in tmp_path.iterdir()] == [str(name_of("a", 1))]
 
 
@@ -191,3 +192,43 @@ def test_a_place_outside_gets_whole_backups(
     gone = SftpPlace(f"b@example.net:{there}/gone")
     with pytest.raises(UnavailableError):
         run(gone.send(replace(name, revision=43), "sealed"))
+
+
+def test_a_slow_disk_keeps_nobody_else_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, seen = threading.Event(), []
+
+    def slow(path: Path, value: bytes) -> None:
+        seen.append((path.name, value, released.wait(10)))
+
+    monkeypatch.setattr("pltfrms.drivers.backup.directory.replace_file", slow)
+
+    async def both() -> None:
+        writing = asyncio.create_task(DirectoryVault(tmp_path).write(name_of("a"), "a"))
+        await asyncio.sleep(0.05)
+        released.set()
+        await writing
+
+    asyncio.run(both())
+    assert seen == [(str(name_of("a")), b"a", True)]
+
+
+def test_a_slow_place_outside_keeps_nobody_else_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, there = tmp_path / "sftp", tmp_path / "there"
+    waiting = f"while not pathlib.Path({str(there)!r}).exists(): time.sleep(0.01)"
+    script.write_text(f"#!{sys.executable}\nimport pathlib, time\n{waiting}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    async def both() -> None:
+        place = SftpPlace("b@example.net:/backups")
+        sending = asyncio.create_task(place.send(name_of("a"), "a"))
+        await asyncio.sleep(0.05)
+        assert not sending.done()
+        there.touch()
+        await asyncio.wait_for(sending, 30)
+
+    asyncio.run(both())

@@ -170,7 +170,9 @@ def _complain(message: str, error: BaseException, settings: Settings) -> None:
     """Write an error to stderr; the problems of a spec stand on lines of their own."""
     if settings.debug or os.environ.get("PLTFRMS_DEBUG") == "1":
         traceback.print_exception(error)
-    click.echo(message if isinstance(error, SpecError) else f"error: {message}", err=True)
+    from pltfrms.cli.shared.output import echo  # noqa: PLC0415 - only who has an error
+
+    echo(message if isinstance(error, SpecError) else f"error: {message}", err=True)
 
 
 if __name__ == "__main__":

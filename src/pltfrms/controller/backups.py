@@ -243,7 +243,7 @@ class Backups:
             name = BackupName(
                 backup.taken_ms, backup.revision, checksum_of(sealed), backup.platform
             )
-            self._vault.write(name, sealed)
+            await self._vault.write(name, sealed)
         except (PltfrmsError, OSError) as error:
             self.trouble = str(error)
             _log.warning("backup failed", reason=str(error))

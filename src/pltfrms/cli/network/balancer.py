@@ -16,7 +16,7 @@ from pltfrms.cli.shared.complete import complete_platform_machines, complete_ser
 from pltfrms.cli.shared.connect import connect, read_view
 from pltfrms.cli.shared.glass_look import ask_balancer, ask_balancer_row, ask_balancers
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, write_json, write_line, write_table
+from pltfrms.cli.shared.output import bad, echo, write_json, write_line, write_table
 from pltfrms.cli.shared.values import read_endpoint, read_port
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
@@ -173,7 +173,7 @@ def _cells(line: MachineLine) -> tuple[str, ...]:
 
 def _show_one(snapshot: Snapshot, view: BalancerView) -> None:
     detail = f" ({view.detail})" if view.detail else ""
-    click.echo(f"{view.machine}: {view.mode}{detail}")
+    echo(f"{view.machine}: {view.mode}{detail}")
     if view.mode is not BalancerMode.DIRECTOR:
         return
     devices = (f"{hook.device} ({hook.kind})" for hook in view.devices)
@@ -181,7 +181,7 @@ def _show_one(snapshot: Snapshot, view: BalancerView) -> None:
     write_line(f"sees packets of {', '.join(devices) or 'no device'}")
     for table in view.tables:
         service = table.service
-        click.echo(f"\n{service.name} (id {service.id}) {' '.join(map(str, service.prefixes))}")
+        echo(f"\n{service.name} (id {service.id}) {' '.join(map(str, service.prefixes))}")
         columns = ("instance", "node", "address", "state", "weight", "share")
         rows = service_lines(snapshot, table)
         write_table((*columns, "packets", "second chances"), rows)

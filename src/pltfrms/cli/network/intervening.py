@@ -11,7 +11,7 @@ import click
 from pltfrms.cli.network.rows import SessionRow, session_rows
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Settings
-from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json
+from pltfrms.cli.shared.output import echo, good, timed_progress, unix_ms, write_json
 from pltfrms.cli.shared.routing import (
     DESPITE,
     WHY,
@@ -161,7 +161,7 @@ def _until_ms(wish: InterventionWish) -> int:
 def _show(reply: InterventionReply, title: str, wish: InterventionWish) -> None:
     show_routing(reply.routing, reply.verdicts, wish.despite, reply.doubts)
     if reply.two_people and wish.dry_run:
-        click.echo(f"two people are needed, because {reply.two_people}")
+        echo(f"two people are needed, because {reply.two_people}")
     if not reply.changed:
         click.echo(f"{title}: nothing to do, it is so already")
     elif wish.dry_run:

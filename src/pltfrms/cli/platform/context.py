@@ -16,7 +16,7 @@ from pltfrms.cli.shared.contexts import (
     write_contexts,
 )
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import good, write_json, write_table
+from pltfrms.cli.shared.output import echo, good, write_json, write_table
 from pltfrms.drivers.controlplane.asking import base_url, is_secure
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UsageError
@@ -143,7 +143,7 @@ def _trusted(urls: list[str], pin: str, settings: Settings) -> Roots:
     if not pin:
         if not sys.stdin.isatty():
             raise UsageError(f"nobody can be asked here: say --pin; who answers has {found}")
-        click.echo(f"the root of {heard.platform} has the pin {found};")
+        echo(f"the root of {heard.platform} has the pin {found};")
         click.echo("on a controller, `pltfrms context pin` says it, too.")
         click.confirm("Is it the same?", abort=True)
     return replace(heard, roots=pinned_root(heard.roots, pin or found))

@@ -7,7 +7,7 @@ import click
 
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import write_json, write_line
+from pltfrms.cli.shared.output import write_json, write_json_line, write_line
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
@@ -43,7 +43,7 @@ def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> No
     while True:
         for event in found:
             if as_json:
-                click.echo(encode(event).decode())
+                write_json_line(encode(event).decode())
             else:
                 write_line(event_line(event, _today()))
             last = max(last, event.sequence)

@@ -10,6 +10,7 @@ import click
 
 from pltfrms.cli.shared.contexts import Context, chosen_context, kept_login, login_place
 from pltfrms.cli.shared.options import Settings
+from pltfrms.cli.shared.output import echo
 from pltfrms.cli.shared.routing import asking_user
 from pltfrms.drivers.controlplane.asking import is_secure
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
@@ -115,7 +116,7 @@ def connect(settings: Settings, *, known: bool = True) -> OperatorClient:
     client = make(
         endpoints,
         settings.timeout_ms / 1000,
-        lambda line: click.echo(line, err=True),
+        lambda line: echo(line, err=True),
     )
     context = click.get_current_context(silent=True)
     if context:

@@ -26,6 +26,11 @@ _TONES = {
         ("unknown", "starting", "draining", "stopping", "withdrawn", "kernel"), _OPEN
     ),
 }
+_CONTROL = re.compile(
+    r"\x1b(?!\[(?:0|1|2|31|32|33|36)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]"
+)
+_CONTROL_OF_JSON = re.compile(r"[\x7f-\x9f]")
+"""What JSON itself does not escape."""
 _ENDLESS = 1 << 30
 """Columns of an output that nobody looks at directly: no line is folded."""
 _GAP = 2
@@ -34,10 +39,28 @@ _NARROW = 16
 """A column that is wider is not made narrower than that."""
 
 
+def harmless(text: str) -> str:
+    """Return a text without what tells a terminal to do something, but our colours.
+
+    Names, reasons and messages come from machines and from other people.
+    """
+    return _CONTROL.sub("\ufffd", text)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Write a text in which there may be words of others."""
+    click.echo(harmless(text), err=err)
+
+
 def write_json(value: object, kind: Hashable | None = None) -> None:
     """Write a word of the model (of type `kind`, if that is not its class) as JSON."""
     document = json.loads(encode(value, kind))
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    write_json_line(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def write_json_line(text: str) -> None:
+    """Write JSON so that it is the same, and tells a terminal nothing."""
+    click.echo(_CONTROL_OF_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def paint(text: str, colour: str) -> str:
@@ -62,7 +85,7 @@ def bad(text: str) -> str:
 
 def write_line(line: str) -> None:
     """Write a line; on a terminal a long one is folded between words, and indented below."""
-    for part in _wrapped(line, screen_columns()):
+    for part in _wrapped(harmless(line), screen_columns()):
         click.echo(part)
 
 
@@ -73,6 +96,7 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     is written as a sentence.
     """
     available = screen_columns()
+    rows = [[harmless(cell) for cell in row] for row in rows]
     widths = _fitting_widths((columns, *rows), available)
     if not widths:
         for row in rows:
@@ -170,6 +194,6 @@ def timed_progress() -> Callable[[str], None]:
     started = time.monotonic()
 
     def say(line: str) -> None:
-        click.echo(f"{time.monotonic() - started:6.1f} s  {line}", err=True)
+        echo(f"{time.monotonic() - started:6.1f} s  {line}", err=True)
 
     return say

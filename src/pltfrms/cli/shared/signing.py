@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 from pltfrms.cli.shared.options import Settings
-from pltfrms.cli.shared.output import unix_ms
+from pltfrms.cli.shared.output import echo, unix_ms
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UsageError
@@ -79,8 +77,8 @@ def public_key(line: str) -> str:
 def say_waiting(reply: RequestReply, why: str) -> None:
     """Say that nothing is done yet, and how another operator approves it."""
     request = reply.request
-    click.echo(f"not done yet: a second operator must approve it, because {why}")
-    click.echo(f"asked for by {request.by}; another operator: {approving(request.id)}")
+    echo(f"not done yet: a second operator must approve it, because {why}")
+    echo(f"asked for by {request.by}; another operator: {approving(request.id)}")
 
 
 def approving(request: str) -> str:

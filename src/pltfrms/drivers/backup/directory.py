@@ -1,5 +1,6 @@
 """A directory that keeps the newest backups."""
 
+import asyncio
 from pathlib import Path
 
 from pltfrms.drivers.backup.ports import BackupName
@@ -37,8 +38,14 @@ class DirectoryVault:
         except FileNotFoundError:
             raise NotFoundError(f"there is no backup {self._path / str(name)}") from None
 
-    def write(self, name: BackupName, sealed: str) -> None:
-        """See `ports.Vault`. Room is made before, so that a small disk is enough."""
+    async def write(self, name: BackupName, sealed: str) -> None:
+        """See `ports.Vault`. Room is made before, so that a small disk is enough.
+
+        A slow disk keeps nobody else waiting.
+        """
+        await asyncio.to_thread(self._write, name, sealed)
+
+    def _write(self, name: BackupName, sealed: str) -> None:
         make_directory(self._path)
         names = list(self.names())
         sizes = {each: (self._path / str(each)).stat().st_size for each in names}

@@ -28,7 +28,7 @@ class MemoryVault:
             raise NotFoundError(f"there is no backup {name}")
         return self.kept[name]
 
-    def write(self, name: BackupName, sealed: str) -> None:
+    async def write(self, name: BackupName, sealed: str) -> None:
         """See `ports.Vault`."""
         self._fail()
         self.kept[name] = sealed

@@ -56,7 +56,7 @@ class Vault(Protocol):
         """Return a backup; NotFoundError if it is not kept."""
         ...
 
-    def write(self, name: BackupName, sealed: str) -> None:
+    async def write(self, name: BackupName, sealed: str) -> None:
         """Keep a backup as a whole or not at all, and forget the oldest that are too many."""
         ...
 

@@ -1,5 +1,6 @@
 """A place outside, by OpenSSH's `sftp` with the keys and known hosts of its configuration."""
 
+import asyncio
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,7 @@ class SftpPlace:
         """See `ports.BackupPlace`."""
         there = f"{self._directory}/{name}"
         with TemporaryDirectory(prefix="pltfrms-") as directory:
-            here = _written(Path(directory, "backup"), sealed)
+            here = await asyncio.to_thread(_written, Path(directory, "backup"), sealed)
             lines = (f'put "{here}" "{there}.part"', f'rename "{there}.part" "{there}"')
             options = ("-oBatchMode=yes", "-oConnectTimeout=10", "-b", "-")
             text = "\n".join((*lines, ""))
