@@ -6,6 +6,7 @@ import pytest
 
 from pltfrms.agent.instances.drains import DRAINS_FILE
 from pltfrms.agent.instances.runner import SPREAD_SECONDS
+from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
 from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.machine import PROTO_ACTIVE, PROTO_DRAINING, PROTO_REACHABLE
@@ -110,6 +111,37 @@ def test_a_drain_ends_whoever_is_still_connected(count: int) -> None:
             assert stops(bench)[ONE.id] - begun_at == pytest.approx(DRAIN_SECONDS, abs=1)
             words = "2 connections left" if count > 0 else "it is not known how many"
             assert words in bench.controllers.events("instance stopping")[0]
+
+    run_virtual(story())
+
+
+def test_the_order_is_out_of_the_tables_then_empty_then_asked_then_killed() -> None:
+    """Of one that holds connections, and hears nothing."""
+
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(ignores_sigterm=True)
+        async with bench.life():
+            await bench.order(target(1, ONE, TWO))
+            bench.workload.connect(ONE.id, 1)
+            await bench.order(target(2, TWO), 5.0)
+            assert bench.instances[ONE.id].phase is Phase.DRAINING
+            assert await devices(bench.network) == {"i2"}
+            assert ONE.id not in stops(bench)
+            bench.workload.connect(ONE.id, 0)
+            await bench.passes(2)
+            asked_at = stops(bench)[ONE.id]
+            assert bench.instances[ONE.id].phase is Phase.STOPPING
+            assert await proto(bench, ONE) == PROTO_REACHABLE
+
+            async def gone() -> bool:
+                return ONE.id not in await bench.workload.running()
+
+            await bench.seconds_until(gone)
+            grace_seconds = WEB.spec.run.stop_grace_ms / 1000
+            assert bench.clock.monotonic() - asked_at == pytest.approx(grace_seconds, abs=0.1)
+            await bench.passes(1)
+            assert ONE.id not in bench.instances
 
     run_virtual(story())
 
