@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from pltfrms import __version__
 from pltfrms.agent.control.certificate import LOOK_SECONDS
 from pltfrms.agent.control.fetching import Fetcher
 from pltfrms.agent.control.reporting import Reporter
@@ -160,6 +161,7 @@ class Agent:
         absences = self._sessions.absences
         return MachineStatus(
             machine=self._targets.machine,
+            version=__version__,
             boot=self._world.boot,
             generation=self._applied[0],
             made_of=self._applied[1],

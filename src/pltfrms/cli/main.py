@@ -102,7 +102,9 @@ ENTRIES = {
         "pltfrms.cli.machine.identity", "bootstrap", "Begin a platform on its first controller"
     ),
     "machine": Entry(
-        "pltfrms.cli.machine.identity", "machine", "Have machines join, be replaced, and leave"
+        "pltfrms.cli.machine.identity",
+        "machine",
+        "Have machines join, take the place of others, and leave",
     ),
     "join": Entry("pltfrms.cli.machine.identity", "join", "Have this machine join a platform"),
     "agent": Entry("pltfrms.cli.machine.daemons", "agent", "Run this machine's agent"),
@@ -111,6 +113,11 @@ ENTRIES = {
     ),
     "recover": Entry(
         "pltfrms.cli.machine.recover", "recover", "Recover a store that lost its majority"
+    ),
+    "upgrade": Entry(
+        "pltfrms.cli.platform.upgrading",
+        "upgrade",
+        "Say which machine gets a newer package next",
     ),
     "controller": Entry("pltfrms.cli.machine.daemons", "controller", "Run a controller"),
     "store": Entry(

@@ -136,6 +136,8 @@ class MachineStatus:
     """What an agent reports; kept in the store, changed only when it differs."""
 
     machine: str
+    version: str = ""
+    """Of the agent; empty: of a release that does not say it."""
     boot: str = ""
     """Changes when the machine reboots."""
     generation: int = 0

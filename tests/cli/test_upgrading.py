@@ -1,0 +1,53 @@
+"""`upgrade plan` and `upgrade check`, as people and scripts see them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pltfrms.cli.main import main
+from pltfrms.model.running.redundancy import Redundancy, Survival
+from tests.cli.world import HEALTHY, FakeController, with_lost
+
+SAFE = Redundancy(survival=Survival.SURVIVED)
+SAID = replace(
+    HEALTHY,
+    statuses={name: replace(each, version="0.1.0") for name, each in HEALTHY.statuses.items()},
+)
+
+
+def test_the_next_machine_is_named_and_the_order(
+    controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.snapshots, controller.redundancy = [SAID], SAFE
+    assert main(["upgrade", "plan", "--to", "0.2.0"]) == 0
+    assert "next: " in capsys.readouterr().out
+    assert main(["upgrade", "plan", "--to", "0.2.0", "--json"]) == 0
+    steps = json.loads(capsys.readouterr().out)
+    assert [each["state"] for each in steps] == ["next", *["waits"] * (len(steps) - 1)]
+    assert main(["upgrade", "plan", "--to", "0.1.0"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_while_redundancy_is_lost_the_plan_waits(
+    controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.snapshots = [SAID]
+    controller.redundancy = Redundancy(survival=Survival.NOT_SURVIVED)
+    assert main(["upgrade", "plan", "--to", "0.2.0"]) == 4
+    assert "wait: " in capsys.readouterr().out
+    controller.stale_seconds = 5.0
+    assert main(["upgrade", "plan", "--to", "0.2.0"]) == 5
+
+
+def test_versions_are_checked(
+    controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.snapshots = [SAID]
+    assert main(["upgrade", "check"]) == 0
+    assert "all is well" in capsys.readouterr().out
+    controller.snapshots = [with_lost(SAID, "ams-n1")]
+    assert main(["upgrade", "check"]) == 4
+    assert "wrong: ams-n1: not in contact" in capsys.readouterr().out
+    assert main(["upgrade", "check", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)[0]["machines"] == ["ams-n1"]
