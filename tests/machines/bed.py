@@ -23,6 +23,17 @@ _PREFIX = "pltfrms-bed-"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PDEATHSIG = 1
 _BOOT_SECONDS = 60.0
+LEFT_IN_KERNEL = (
+    "nft list tables",
+    "ip rule | grep 'lookup 10'",
+    "ip -6 rule | grep 'lookup 10'",
+    "ip route show table all proto bird",
+    "ip -6 route show table all proto bird",
+    "ip route show table all | grep 'proto 18'",
+    "ip -6 route show table all | grep 'proto 18'",
+    "ip address show dev lo scope global",
+)
+"""What of ours would be seen in the kernel of a machine."""
 
 
 def tree(suite: str) -> Path:

@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.machines.bed import ROOT, Disk, Machine, forget_dead, tree
+from tests.machines.bed import (
+    LEFT_IN_KERNEL,
+    ROOT,
+    Disk,
+    Machine,
+    eventually,
+    forget_dead,
+    tree,
+)
 from tests.machines.internet import SITES, Internet
 from tests.machines.page import Act, Step, steps_of
 
@@ -98,6 +106,10 @@ class Site:
             self._internet.connect(found)
             (self._directory / "pids" / name).write_text(str(found.pid))
 
+    def machine(self, name: str) -> Machine:
+        """Return a machine that has power."""
+        return self._machines[name]
+
     def furnish(self) -> None:
         """Give machines what the page counts on: WireGuard, as of a kernel that has it."""
         for machine in self._machines.values():
@@ -178,6 +190,18 @@ def act(site: Site, step: Step) -> None:
         site.boot(site.named(step.place))
 
 
+def nothing_is_left(site: Site, name: str) -> None:
+    """See that a machine that has left has no processes, routes, rules and files of ours."""
+    machine = site.machine(name)
+    ours = "(^|/)(bird|etcd|wireguard-go) |/usr/bin/pltfrms|http.server"
+    eventually(lambda: machine.run("pgrep", "-af", ours, check=False) == "", "a daemon is left")
+    for left in LEFT_IN_KERNEL:
+        assert machine.sh(f"{left} || true") == "", left
+    places = "/etc/pltfrms /var/lib/pltfrms /run/pltfrms"
+    assert machine.sh(f"find {places} -mindepth 1") == ""
+    assert machine.run("systemctl", "--failed", "--quiet") == ""
+
+
 def tell(what: str) -> None:
     print(what, file=sys.stderr)  # noqa: T201 - how long it takes, to be read
 
@@ -194,3 +218,4 @@ def test_the_page_leads_from_nothing_to_an_answer_and_further(site: Site) -> Non
             answered = True
             tell(f"answered {time.monotonic() - began:.0f} s after the first command")
     assert answered
+    nothing_is_left(site, "lon1")

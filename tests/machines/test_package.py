@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.machines.bed import (
+    LEFT_IN_KERNEL,
     ROOT,
     Machine,
     Namespace,
@@ -37,18 +38,6 @@ ADDRESSES = ("198.51.100.1", "2001:db8:100::1")
 RATE = 100
 MOST_EXPOSED = 4.0
 """Of 10, as `systemd-analyze security` counts."""
-
-_LEFT_IN_KERNEL = (
-    "nft list tables",
-    "ip rule | grep 'lookup 10'",
-    "ip -6 rule | grep 'lookup 10'",
-    "ip route show table all proto bird",
-    "ip -6 route show table all proto bird",
-    "ip route show table all | grep 'proto 18'",
-    "ip -6 route show table all | grep 'proto 18'",
-    "ip address show dev lo scope global",
-)
-"""What of ours would be seen in the kernel of a machine."""
 
 
 @dataclass
@@ -293,7 +282,7 @@ def test_removed_nothing_of_it_runs_and_purged_nothing_of_it_is_left(bed: Bed) -
         assert machine.sh("systemctl list-units --quiet 'pltfrms*' | grep loaded || true") == ""
         assert machine.run("pgrep", "-a", "^(bird|etcd)$", check=False) == ""
         assert machine.run("pgrep", "-af", "/usr/bin/pltfrms", check=False) == ""
-        for left in _LEFT_IN_KERNEL:
+        for left in LEFT_IN_KERNEL:
             assert machine.sh(f"{left} || true") == "", left
         assert {"machine", "platform.yaml"} <= set(machine.sh("ls /etc/pltfrms").split())
         machine.sh("dpkg --purge pltfrms")
