@@ -12,6 +12,7 @@ import pytest
 from pltfrms.api.main import LEASE_SECONDS
 from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
 from pltfrms.drivers.store.etcd import EtcdStore
+from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError, UnclearError
 from tests.contracts.etcd import EtcdCluster, free_ports
@@ -62,6 +63,26 @@ def test_losing_one_member_is_survived_and_losing_two_is_said(
                 await call
         assert time.monotonic() - began < 3 * 2.0 + 1
         await _watch_is_refused(store, after)
+
+    _run(mortal_etcd.endpoints, scenario)
+
+
+@pytest.mark.parametrize("way", ["ends", "hangs"])
+def test_when_the_leader_stops_another_one_takes_writes(
+    mortal_etcd: EtcdCluster, way: str
+) -> None:
+    async def scenario(store: EtcdStore) -> None:
+        await store.commit([Put(key="/a", value=b"")])
+        members = EtcdMembers(mortal_etcd.endpoints)
+        seen = await members.look()
+        await members.close()
+        (leader,) = (each.name for each in seen.members if each.leader)
+        number = int(leader.removeprefix("m"))
+        (mortal_etcd.end if way == "ends" else mortal_etcd.freeze)(number)
+        after = await _commit_when_possible(store, "/b")
+        listing = await store.list("/")
+        assert listing.revision >= after
+        assert [entry.key for entry in listing.entries] == ["/a", "/b"]
 
     _run(mortal_etcd.endpoints, scenario)
 
