@@ -476,3 +476,22 @@ def test_a_bake_is_as_long_as_wanted_whatever_the_clocks_of_controllers_say(
         assert 9.9 <= baked < 13
 
     simulate(story)
+
+
+def test_a_bake_ends_although_every_controller_restarts_sooner_than_it_takes() -> None:
+    """Nobody has seen all of it; wall clocks are believed a minute later."""
+
+    async def story(cluster: Cluster) -> None:
+        await apply(cluster, version(2))
+        await cluster.until(lambda: rollout(cluster).state is RolloutState.BAKING, 10)
+        began = cluster.clock.monotonic()
+        while rollout(cluster).stage == 0:
+            for seat in cluster.seats.values():
+                await seat.crash()
+                seat.start()
+            await cluster.clock.sleep(6)
+            assert cluster.clock.monotonic() - began < 100, cluster.describe()
+        assert cluster.clock.monotonic() - began >= 70
+        assert len(await told(cluster, "rollout waits")) == 0
+
+    simulate(story)

@@ -6,6 +6,7 @@ A controller commits no plan that breaks a rule.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, Step, Stop
@@ -124,6 +125,7 @@ def _check_rollouts(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
     """Yield what is wrong with steps of rollouts: they go on only where all is ready."""
     if plan.steps:
         yield "rollouts change, and there are steps beside that"
+    world = _World(snapshot)
     for step in plan.rollouts:
         after, before = step.service, snapshot.services.get(step.service.name)
         old, new = before.rollout if before else None, after.rollout
@@ -138,20 +140,19 @@ def _check_rollouts(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
         elif (after.version, after.spec) != (before.version, before.spec):
             yield f"{after.name}: its version changes with the stage"
         elif new.stage > old.stage or new.before is None:
-            yield from _check_onward(snapshot, before, old, new)
+            yield from _check_onward(world, before, old, new)
 
 
-def _check_onward(
-    snapshot: Snapshot, service: Service, old: Rollout, new: Rollout
-) -> Iterator[str]:
+def _check_onward(world: _World, service: Service, old: Rollout, new: Rollout) -> Iterator[str]:
     last = old.stage == len(old.stages) - 1
     if old.state is not RolloutState.BAKING or new.stage > old.stage + 1:
         yield f"{service.name}: it goes on before its stage was baked"
     if (new.before is None) != last:
         yield f"{service.name}: it ends before its last stage"
-    world = _World(snapshot)
-    for each in snapshot.allocations.values():
-        mine = each.service == service.name and each.version == old.version
+    snapshot = world.snapshot
+    sites = (world.in_site[service.name, each] for each in sorted(world.sites))
+    for each in chain.from_iterable(map(dict.values, sites)):
+        mine = each.version == old.version
         judged = mine and each.node in world.machines and _is_wanted(world, service, each)
         said = snapshot.instance(each.id) if judged else None
         if said and said.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
