@@ -250,6 +250,9 @@ class Cluster:
     def start(self) -> None:
         for seat in self.seats.values():
             seat.start()
+        self.start_agents()
+
+    def start_agents(self) -> None:
         self._tasks += [asyncio.create_task(agent.run()) for agent in self.agents.values()]
 
     def require_alive(self) -> None:

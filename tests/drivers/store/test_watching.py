@@ -50,6 +50,36 @@ def test_a_change_is_seen_at_once_by_watch() -> None:
     run_virtual(scenario())
 
 
+def test_a_change_lets_nobody_list_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = MemoryStore(clock)
+        mirror = _mirror(store)
+        sizes: list[int] = []
+        plain = store.list
+
+        async def counted(prefix: str, after: int = 0) -> Listing:
+            listing = await plain(prefix, after)
+            sizes.append(len(listing.entries))
+            return listing
+
+        async def main() -> None:
+            for number in range(20):
+                await _put(store, f"/a/{number}")
+            await mirror.wait_newer(0)
+            await clock.sleep(1)
+            monkeypatch.setattr(store, "list", counted)
+            for _ in range(5):
+                await mirror.wait_newer(await _put(store, "/a/7") - 1)
+                await clock.sleep(1)
+            assert max(sizes) == 1
+            assert len(mirror.listing.entries if mirror.listing else ()) == 20
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
 def test_a_burst_of_hints_makes_few_lists() -> None:
     async def scenario() -> int:
         clock = VirtualClock()
