@@ -166,7 +166,7 @@ def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
 
 async def healthy(machine: Machine, instance: Instance) -> None:
     async with asyncio.timeout(20):
-        while await machine.prober.probe(instance, HTTP, SERVICE):  # noqa: ASYNC110 - outside
+        while (await machine.prober.probe(instance, HTTP, SERVICE)).failure:  # noqa: ASYNC110 - outside
             await asyncio.sleep(0.02)
 
 
@@ -182,7 +182,7 @@ def test_an_instance_starts_answers_and_stops(play: Play) -> None:
         await workload.stop(instance, 1000)
         assert await workload.running() == {}
         assert await machine.devices("i1") == set()
-        assert "gone" in await machine.prober.probe(instance, HTTP, SERVICE)
+        assert "gone" in (await machine.prober.probe(instance, HTTP, SERVICE)).failure
         await workload.stop(instance, 1000)
         assert isinstance(await workload.wait(instance), str)
 
@@ -251,7 +251,7 @@ def test_instances_do_not_disturb_each_other(play: Play) -> None:
         await machine.workload.stop(first, 1000)
         assert await machine.workload.running() == {second.allocation: second}
         assert await machine.devices("i1", "i2") == {"i2"}
-        assert await machine.prober.probe(second, HTTP, SERVICE) == ""
+        assert not (await machine.prober.probe(second, HTTP, SERVICE)).failure
 
     play(scenario)
 

@@ -58,7 +58,7 @@ def test_explanation_says_where_why_and_what_is_missing() -> None:
 
 def test_explanation_names_the_brake_and_lost_contact() -> None:
     text = "\n".join(explain_service(one_of_two(n1=Contact.LOST, n2=Contact.LOST), "web"))
-    assert "fra: more than half of the datacenter's nodes are out of contact" in text
+    assert "fra: so many nodes are out of contact at once" in text
     assert "the node is out of contact, so this is the last that is known" in text
 
 

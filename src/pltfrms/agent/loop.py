@@ -91,9 +91,7 @@ class Agent:
         )
         self._loads = Loads(world, problems, self._poked.set)
         self._director = Director(world, journal, problems)
-        self._instances = Instances(
-            world, journal, problems, self._settle, lambda: self._director.reachable
-        )
+        self._instances = Instances(world, journal, problems, self._settle, self._director)
         self._egress = EgressFilter(world, journal, problems, frost, self._instances.leavers)
         self._kernel = Kernel(world, journal, problems, self._about, self._sources(), frost)
         self._fetcher = Fetcher(world, problems, targets, self._follow)

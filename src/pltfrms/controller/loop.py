@@ -60,6 +60,7 @@ PRUNE_SECONDS = 60.0
 AUDIT_SECONDS = 60.0
 """So often a plan is made although there is nothing new to plan."""
 _LOST = "machine lost"
+_ALARMS = {Reason.PANIC: "most instances say that they are unhealthy"}
 _BROKEN = "nothing of the plan is done, for it breaks rules (a bug, please report it)"
 _MISSED = "planning missed a change and was done late (a bug, please report it)"
 _RULES_SAID = 3
@@ -454,7 +455,10 @@ class Controller:
         self.notes = notes
         events = [
             self.journal.tell(
-                note.about, "cannot be done now", reason=note.reason, detail=note.detail
+                note.about,
+                _ALARMS.get(note.reason, "cannot be done now"),
+                reason=note.reason,
+                detail=note.detail,
             )
             for note in notes
             if (note.about, note.reason) not in self._told.notes

@@ -34,11 +34,11 @@ async def ended(pid: int) -> None:
             os.close(pidfd)
 
 
-async def run(command: Sequence[str], timeout_ms: int) -> str:
-    """Run a command without input or output; return `` if its exit status is 0.
+async def run(command: Sequence[str], timeout_ms: int) -> int | str:
+    """Run a command without input or output; return its exit status, or minus its signal.
 
-    Else return one sentence: it could not be started, how it ended, or that it was killed
-    because it took longer than `timeout_ms`. Nothing of its process group survives.
+    Or return one sentence: it could not be started, or was killed because it took longer than
+    `timeout_ms`. Nothing of its process group survives.
     """
     try:
         process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would start a thread
@@ -59,7 +59,7 @@ async def run(command: Sequence[str], timeout_ms: int) -> str:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         status = process.wait()
-    return how_it_ended(status) if status else ""
+    return status
 
 
 def how_it_ended(status: int) -> str:

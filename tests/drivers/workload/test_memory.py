@@ -32,14 +32,14 @@ def test_an_instance_hangs_and_recovers() -> None:
         workload = MemoryWorkload(clock, MemoryNetwork())
         prober = MemoryProber(workload)
         instance = await workload.start(spec())
-        assert await prober.probe(instance, HTTP, SERVICE) == ""
+        assert (await prober.probe(instance, HTTP, SERVICE)).failure == ""
         workload.hang(instance.allocation)
         before = clock.now
-        said = await prober.probe(instance, HTTP, SERVICE)
+        said = (await prober.probe(instance, HTTP, SERVICE)).failure
         assert said.endswith("no answer within 3000 ms")
         assert clock.now == before + 3
         workload.recover(instance.allocation)
-        assert await prober.probe(instance, HTTP, SERVICE) == ""
+        assert (await prober.probe(instance, HTTP, SERVICE)).failure == ""
 
     asyncio.run(scenario())
 
@@ -51,9 +51,9 @@ def test_an_instance_is_healthy_only_after_a_while() -> None:
         workload = MemoryWorkload(clock, MemoryNetwork(), lambda _spec: slow)
         prober = MemoryProber(workload)
         instance = await workload.start(spec())
-        assert "refused" in await prober.probe(instance, HTTP, SERVICE)
+        assert "refused" in (await prober.probe(instance, HTTP, SERVICE)).failure
         clock.now += 0.5
-        assert await prober.probe(instance, HTTP, SERVICE) == ""
+        assert (await prober.probe(instance, HTTP, SERVICE)).failure == ""
 
     asyncio.run(scenario())
 

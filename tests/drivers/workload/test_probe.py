@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pltfrms.drivers.workload.probe import NamespaceProber
-from pltfrms.model.running.machine import Instance
+from pltfrms.model.running.machine import Instance, ProbeAnswer
 from pltfrms.model.services.service import Probe, ProbeKind
 from tests.contracts.test_workload import HTTP, SERVICE, healthy, real_machine, spec
 from tests.drivers.workload.test_process import processes, until
@@ -54,6 +54,9 @@ def ask(root: Path, scenario: Callable[[Instance], Coroutine[Any, Any, None]]) -
     in_machine(whole)
 
 
+WELL = ProbeAnswer()
+
+
 def test_every_failure_is_one_sentence(tmp_path: Path) -> None:
     async def scenario(instance: Instance) -> None:
         prober = NamespaceProber()
@@ -77,9 +80,11 @@ def test_every_failure_is_one_sentence(tmp_path: Path) -> None:
             (tcp, ""),
             (replace(tcp, port=81), "tcp 198.51.100.1 port 81: Connection refused"),
         ):
-            assert await prober.probe(instance, probe, SERVICE) == said
+            assert await prober.probe(instance, probe, SERVICE) == ProbeAnswer(
+                failure=said, unwell=said.endswith(("404", "503"))
+            )
         only6 = await prober.probe(instance, replace(HTTP, port=81), SERVICE[1:])
-        assert only6 == "http 2001:db8:100::1 port 81: Connection refused"
+        assert only6.failure == "http 2001:db8:100::1 port 81: Connection refused"
         prober.close()
 
     ask(tmp_path, scenario)
@@ -91,7 +96,7 @@ def test_a_hung_instance_costs_one_timeout(tmp_path: Path) -> None:
         start = time.monotonic()
         said = await NamespaceProber().probe(instance, slow, SERVICE)
         assert 0.6 <= time.monotonic() - start < 5
-        assert said == "http 198.51.100.1 port 80: no answer within 600 ms"
+        assert said == ProbeAnswer(failure="http 198.51.100.1 port 80: no answer within 600 ms")
 
     ask(tmp_path, scenario)
 
@@ -100,23 +105,27 @@ def test_a_command_is_asked_inside(tmp_path: Path) -> None:
     async def scenario(instance: Instance) -> None:
         prober = NamespaceProber()
 
-        async def said(script: str, timeout_ms: int = 10_000) -> str:
+        async def said(script: str, timeout_ms: int = 10_000) -> ProbeAnswer:
             command = ("sh", "-c", script)
             probe = Probe(kind=ProbeKind.EXEC, command=command, timeout_ms=timeout_ms)
             return await prober.probe(instance, probe, ())
 
-        assert await said('test "$(hostname)" = web.fra.1-1 && ip link show eth0') == ""
-        assert await said(f'test "$PWD" = "{tmp_path}/lib/instances/web.fra.1-1"') == ""
-        assert await said("kill -0 1 && test $(ls -d /proc/[0-9]* | wc -l) -lt 10") == ""
-        assert await said("exit 3") == "sh: exited with status 3"
+        assert await said('test "$(hostname)" = web.fra.1-1 && ip link show eth0') == WELL
+        assert await said(f'test "$PWD" = "{tmp_path}/lib/instances/web.fra.1-1"') == WELL
+        assert await said("kill -0 1 && test $(ls -d /proc/[0-9]* | wc -l) -lt 10") == WELL
+        assert await said("exit 3") == ProbeAnswer(
+            failure="sh: exited with status 3", unwell=True
+        )
         before = processes()
         start = time.monotonic()
-        assert await said("sleep 77 & sleep 78", 300) == "sh: took longer than 300 ms"
+        assert await said("sleep 77 & sleep 78", 300) == ProbeAnswer(
+            failure="sh: took longer than 300 ms"
+        )
         assert time.monotonic() - start < 10
         await until(lambda: processes() <= before)
         absent = Probe(kind=ProbeKind.EXEC, command=("no-such-command",), timeout_ms=10_000)
-        assert await prober.probe(instance, absent, ()) == (
-            "no-such-command: exited with status 127"
+        assert await prober.probe(instance, absent, ()) == ProbeAnswer(
+            failure="no-such-command: exited with status 127", unwell=True
         )
 
     ask(tmp_path, scenario)
@@ -126,8 +135,9 @@ def test_a_vanished_instance_is_no_surprise(tmp_path: Path) -> None:
     async def scenario(instance: Instance) -> None:
         gone = replace(instance, pid=99999)
         prober = NamespaceProber()
-        assert await prober.probe(gone, HTTP, SERVICE) == "cannot ask the instance: it is gone"
+        lost = ProbeAnswer(failure="cannot ask the instance: it is gone")
+        assert await prober.probe(gone, HTTP, SERVICE) == lost
         command = Probe(kind=ProbeKind.EXEC, command=("true",), timeout_ms=10_000)
-        assert await prober.probe(gone, command, ()) == "cannot ask the instance: it is gone"
+        assert await prober.probe(gone, command, ()) == lost
 
     ask(tmp_path, scenario)

@@ -154,19 +154,36 @@ def test_three_that_come_lose_nobody() -> None:
 @given(states_of_some)
 def test_new_flows_go_to_the_active_else_to_backups_else_to_draining_ones(states: str) -> None:
     some = {each.address: each.state for each in candidates(states)}
-    expected = next((s for s in (A, B, D) if s in some.values()), None)
+    expected = _first(Counter(some.values()))
     final = table_of(some)
     for row in range(0, ROWS, 251):
         order = row_of(final, row)
         assert len(order) == len(set(order)) == _places(some)
         if order:
-            assert some[order[0]] is expected
+            assert some[order[0]] in expected
+
+
+def test_where_most_are_backups_all_of_them_get_new_flows() -> None:
+    def first(states: str) -> set[CandidateState]:
+        some = {each.address: each.state for each in candidates(states)}
+        return {some[new] for _, new in sampled(table_of(some)) if new}
+
+    assert first("aabb") == {A}
+    assert first("abb") == {A, B}
+    assert first("abbd") == {A, B}
+
+
+def _first(counts: Counter[CandidateState]) -> set[CandidateState]:
+    """Return the states of those who get new flows."""
+    if counts[A] and counts[A] < counts[B]:
+        return {A, B}
+    return set(next(((s,) for s in (A, B, D) if counts[s]), ()))
 
 
 def _places(states: dict[IPv6Address, CandidateState]) -> int:
     counts = Counter(states.values())
-    first = next((s for s in (A, B, D) if counts[s]), A)
-    return min(4, counts[first]) + min(4, len(states) - counts[first])
+    first = sum(counts[state] for state in _first(counts))
+    return min(4, first) + min(4, len(states) - first)
 
 
 def table_of(states: dict[IPv6Address, CandidateState]) -> BalancerTable:

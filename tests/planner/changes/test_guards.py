@@ -5,7 +5,11 @@ from ipaddress import ip_network
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pltfrms.agent.control.targets import Targets
+from pltfrms.drivers.disk import MemoryDisk
+from pltfrms.errors import ConflictError
 from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.announcements import announcements
 from pltfrms.model.network.interventions import Interventions
@@ -13,10 +17,17 @@ from pltfrms.model.network.links import Link
 from pltfrms.model.network.peering import Allowed, Peer, PeerKind, Roa
 from pltfrms.model.network.topology import Admission, Aggregate, Guards, Platform, Role
 from pltfrms.model.network.traffic import Override
+from pltfrms.model.running.balancer import CandidateState, is_panic
+from pltfrms.model.running.plan import Reason, Target
+from pltfrms.model.running.state import Contact, MachineView
 from pltfrms.planner.changes.guards import judge_change, make_proposal
 from pltfrms.planner.changes.maintenance import judge_maintenance
 from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
 from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
+from pltfrms.planner.instances.health import backoff_seconds
+from pltfrms.planner.instances.mass import SPREAD_MAX_SECONDS, share_of, start_delays
+from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.plan import make_plan
 from tests.planner.networks import (
     FOUR,
     NETWORK,
@@ -29,6 +40,7 @@ from tests.planner.networks import (
     platforms,
     without_sessions,
 )
+from tests.planner.world import settle
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec
 
 NEW = ip_network("198.18.4.0/24")
@@ -332,6 +344,67 @@ def test_n1_admission() -> None:
     unasked = replace(after.platform, guards=Guards(n1_admission=Admission.OFF))
     assert not is_admission_due(before, replace(after, platform=unasked))
     assert not is_admission_due(after, after)
+
+
+def test_panic_threshold() -> None:
+    healthy, ill = CandidateState.ACTIVE, CandidateState.BACKUP
+    assert is_panic([ill])
+    assert is_panic([healthy, ill, ill])
+    assert not is_panic([healthy, ill])
+    assert not is_panic([])
+    assert not is_panic([CandidateState.DRAINING])
+
+
+def test_jittered_recovery() -> None:
+    names = [f"web.fra.{number}-1" for number in range(1, 101)]
+    waits = {backoff_seconds(5, share_of(name)) for name in names}
+    assert len(waits) == len(names)
+    assert backoff_seconds(5) / 2 <= min(waits) < max(waits) <= backoff_seconds(5)
+    delays = start_delays(names)
+    assert len(set(delays.values())) == len(names)
+    assert max(delays.values()) < SPREAD_MAX_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("lost", "braked"),
+    [
+        (("fra-n1", "fra-n2", "fra-n3"), {"fra"}),
+        (("fra-n1", "ams-n1"), set()),
+        (("fra-n1", "ams-n1", "lon-n1"), set()),
+        (("fra-n1", "ams-n1", "lon-n1", "lon-n2"), {"fra", "ams", "lon"}),
+        (("fra-n1", "fra-n2", "ams-n1", "ams-n2"), {"fra", "ams"}),
+    ],
+)
+def test_mass_change_brake(lost: tuple[str, ...], braked: set[str]) -> None:
+    platform = make_platform(dict.fromkeys(("fra", "ams", "lon"), 3))
+    service = make_service(make_spec(replicas=2))
+    settled = settle(make_snapshot(platform, (service,)))
+    view = MachineView(contact=Contact.LOST, since_seconds=9.0)
+    after = replace(settled, machines={**settled.machines, **dict.fromkeys(lost, view)})
+    plan = make_plan(after)
+    notes = {each.about for each in plan.notes if each.reason is Reason.MASS_LOSS}
+    assert notes == braked
+    assert not check_plan(after, plan)
+    moved = {each.allocation.datacenter for each in plan.steps}
+    assert moved.isdisjoint(braked)
+    if not braked:
+        assert moved, "what is really lost is placed anew"
+
+
+@given(st.lists(st.integers(1, 60), min_size=1))
+def test_monotonic_intent(generations: list[int]) -> None:
+    platform = make_platform({"fra": 1})
+    targets = Targets("fra-n1", MemoryDisk(), lambda: platform)
+    newest = 0
+    for generation in generations:
+        target = Target(machine="fra-n1", generation=generation, platform=platform)
+        if generation > newest:
+            targets.accept(target)
+            newest = generation
+        else:
+            with pytest.raises(ConflictError, match=f"generation {newest} is in force"):
+                targets.accept(target)
+        assert targets.current.generation == newest
 
 
 @pytest.mark.parametrize("guard", list(Guard))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pltfrms.model.running.state import Phase
 from pltfrms.model.services.service import Probe, ProbeKind
 from pltfrms.planner.instances.health import (
+    LOOK_SECONDS,
     MAX_BACKOFF_SECONDS,
     Health,
     adopted,
@@ -15,12 +16,15 @@ from pltfrms.planner.instances.health import (
     draining,
     ended,
     first_start,
+    held,
     probe_delay_seconds,
     probed,
     restart_due,
     restarted,
+    stands_by,
     stopping,
     wanted_again,
+    withdrawn,
 )
 
 PROBE = Probe(kind=ProbeKind.HTTP, port=80)
@@ -118,9 +122,33 @@ def test_ready_means_fewer_failures_in_a_row_than_fall(
             assert succeeding >= rise
 
 
-@given(st.integers(0, 10_000))
-def test_the_wait_never_shrinks_and_has_an_end(streak: int) -> None:
-    assert backoff_seconds(streak) <= backoff_seconds(streak + 1) <= MAX_BACKOFF_SECONDS
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_the_wait_never_shrinks_and_has_an_end(streak: int, share: float) -> None:
+    wait = backoff_seconds(streak, share)
+    assert wait <= backoff_seconds(streak + 1, share) <= MAX_BACKOFF_SECONDS
+    assert backoff_seconds(streak) / 2 <= wait <= backoff_seconds(streak)
+
+
+def test_who_answers_that_it_is_ill_stands_by_and_is_restarted_a_little_later() -> None:
+    ill = replace(_ready(), share=0.5)
+    for _ in range(PROBE.fall):
+        ill = probed(ill, PROBE, 2.0, "/ answers 503", unwell=True)
+    assert stands_by(ill)
+    assert ill.resume_at == 2.0 + LOOK_SECONDS * 1.5
+    assert held(ill, 9.0).resume_at == 9.0 + LOOK_SECONDS * 1.5
+    assert restarted(withdrawn(ill), 3.0).share == 0.5
+    assert not stands_by(withdrawn(ill))
+    assert restart_due(withdrawn(ill), 3.0)
+    silent = probed(ill, PROBE, 2.5, "no answer")
+    assert silent.phase is Phase.UNHEALTHY
+    assert not stands_by(silent), "it does not answer any more: perhaps it is dead"
+    well = probed(probed(ill, PROBE, 2.5, ""), PROBE, 3.0, "")
+    assert (well.phase, stands_by(well)) == (Phase.READY, False)
+
+
+def test_who_does_not_answer_is_restarted_at_once() -> None:
+    assert _fail(_ready(), 2.0).resume_at == 2.0
+    assert not stands_by(_fail(_ready(), 2.0))
 
 
 def _fail(health: Health, now: float) -> Health:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
+    PROTO_BACKUP,
     PROTO_DRAINING,
     PROTO_REACHABLE,
     SERVICE_TABLE,
@@ -75,6 +76,7 @@ def test_the_ipv6_address_tells_what_an_instance_is_for_and_nothing_else_changes
     for words, proto in (
         ({"ready": attached}, PROTO_ACTIVE),
         ({"ready": set(), "draining": attached}, PROTO_DRAINING),
+        ({"ready": set(), "standing_by": attached}, PROTO_BACKUP),
         ({"ready": attached, "draining": attached}, PROTO_ACTIVE),
     ):
         found = service_routes(TARGET, attached=attached, **words)
@@ -93,6 +95,19 @@ def test_only_where_nobody_is_ready_the_draining_carry_the_service() -> None:
             if route.prefix in WEB.prefixes:
                 assert (route.proto, route.metric) == (proto, 10)
                 assert [hop.device for hop in route.nexthops] == device
+
+
+def test_who_stands_by_carries_the_service_before_who_drains_and_after_who_is_ready() -> None:
+    three = set(IDS[:3])
+    for ready, standing_by, proto, device in (
+        ({IDS[0]}, {IDS[1]}, PROTO_ACTIVE, "i1"),
+        (set[str](), {IDS[1]}, PROTO_BACKUP, "i2"),
+        (set[str](), set[str](), PROTO_DRAINING, "i3"),
+    ):
+        draining = {IDS[2]}
+        routes = service_routes(TARGET, ready, three, draining, standing_by=standing_by)
+        led = [route for route in routes if route.prefix in WEB.prefixes]
+        assert {(each.proto, each.nexthops[0].device) for each in led} == {(proto, device)}
 
 
 def test_an_allocation_of_an_unknown_service_has_no_routes() -> None:

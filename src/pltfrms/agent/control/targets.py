@@ -46,6 +46,8 @@ class Targets:
     def accept(self, target: Target) -> None:
         """Make `target` the current one, in memory and on disk.
 
+        Guard `monotonic_intent`: nothing older than what was ever done is done again.
+
         Raises:
             ConflictError: it is not newer than what the current one was confirmed for.
             UsageError: it is not for this machine.

@@ -25,7 +25,12 @@ from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.kernel.ports import HostRoutes
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.topology import Machine, Platform, Role
-from pltfrms.model.running.balancer import BalancedService, BalancerMode, BalancerView
+from pltfrms.model.running.balancer import (
+    BalancedService,
+    BalancerMode,
+    BalancerView,
+    Candidate,
+)
 from pltfrms.model.running.machine import (
     INSTANCE_TABLE,
     LOCAL_TABLE,
@@ -108,6 +113,10 @@ class Director:
     def reachable(self) -> frozenset[str] | None:
         """The devices of instances that take packets of directors; None: not known yet."""
         return frozenset() if self._mode is BalancerMode.KERNEL else self._attached
+
+    def candidates_of(self, service: int) -> tuple[Candidate, ...]:
+        """Return who serves a service here, by its id, as routes tell; nobody: not known."""
+        return self._candidates.of(service) if self._mode is BalancerMode.DIRECTOR else ()
 
     def want(self, target: Target) -> None:
         """Balance the services of a target from now on."""

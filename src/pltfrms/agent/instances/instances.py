@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address
-from typing import Final
+from typing import Final, Protocol
 
 from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
@@ -13,11 +13,13 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.model.network.topology import Role
+from pltfrms.model.running.balancer import Candidate, CandidateState, is_panic
 from pltfrms.model.running.machine import SERVICE_TABLE, Instance, Route
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import InstanceStatus
 from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import instance_device, instance_spec
+from pltfrms.planner.instances.mass import is_its_turn, start_delays
 from pltfrms.planner.instances.routes import service_routes
 from pltfrms.render.egress import Leaver
 
@@ -26,8 +28,23 @@ _ROTATE_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS = 1.0
 _Driven = tuple[str, Allocation | None, Service | None]
 _MadeOf = tuple[
-    Target, frozenset[str], tuple[_Driven, ...], frozenset[str], frozenset[str], frozenset[str]
+    Target,
+    frozenset[str],
+    tuple[_Driven, ...],
+    frozenset[str],
+    tuple[frozenset[str], ...],
 ]
+
+
+class Spreading(Protocol):
+    """Who spreads flows over instances, and knows them by routes."""
+
+    @property
+    def reachable(self) -> frozenset[str] | None:
+        """The devices of instances that take packets of directors; None: not known yet."""
+
+    def candidates_of(self, service: int) -> tuple[Candidate, ...]:
+        """Return who serves a service in this datacenter, by its id; nobody: not known."""
 
 
 class Instances:
@@ -41,12 +58,9 @@ class Instances:
         journal: Journal,
         problems: Problems,
         settle: Callable[[], Awaitable[None]],
-        reachable: Callable[[], frozenset[str] | None],
+        director: Spreading,
     ) -> None:
-        """Call `settle` to make routes follow; it returns when they do.
-
-        `reachable` says which devices take packets of directors; None: not known yet.
-        """
+        """Call `settle` to make routes follow; it returns when they do."""
         self._world = world
         self._journal = journal
         self._problems = problems
@@ -60,9 +74,10 @@ class Instances:
             device_free=self._device_free,
             drains=self._drains,
             drainable=self._drainable,
+            stays=self._stays,
         )
         self._settle = settle
-        self._reachable = reachable
+        self._director = director
         self._target: Target | None = None
         self._versions: tuple[Service, ...] = ()
         self._found: dict[str, Instance] | None = None
@@ -126,7 +141,7 @@ class Instances:
         Before we have looked, and before a controller has ever told us what should be here,
         what is in the kernel is better than what we know.
         """
-        target, balanced = self._target, self._reachable()
+        target, balanced = self._target, self._director.reachable
         if self._tasks is None or target is None or target.generation == 0 or balanced is None:
             return None
         runners = self._runners.values()
@@ -135,9 +150,12 @@ class Instances:
             target,
             balanced,
             tuple((each.name, each.allocation, each.service) for each in runners),
-            frozenset(each.name for each in told if each.ready),
             frozenset(each.name for each in runners if each.instance is not None),
-            frozenset(each.name for each in told if each.draining),
+            (
+                frozenset(each.name for each in told if each.ready),
+                frozenset(each.name for each in told if each.standing_by),
+                frozenset(each.name for each in told if each.draining),
+            ),
         )
         if self._routes is None or self._routes[0] != made_of:
             self._routes = made_of, _routes(*made_of)
@@ -207,10 +225,13 @@ class Instances:
         self, target: Target, tasks: asyncio.TaskGroup, found: dict[str, Instance]
     ) -> None:
         services = self._services()
+        new = [a.id for a in target.allocations if a.id not in {*found, *self._runners}]
+        delays = start_delays(new)
         for allocation in target.allocations:
             with self._problems.watch(f"order for {allocation.id}"):
                 order = self._order(target, allocation, services)
-                self._runner(allocation, order, tasks, found).revise(order)
+                delay = delays.get(allocation.id, 0.0)
+                self._runner(allocation, order, tasks, found, delay).revise(order)
         if target.generation == 0:
             return  # nobody has told us yet what should run: an empty list orders nothing
         wanted = {allocation.id for allocation in target.allocations}
@@ -246,6 +267,7 @@ class Instances:
         order: Order,
         tasks: asyncio.TaskGroup,
         found: dict[str, Instance],
+        delay: float,
     ) -> Runner:
         runner = self._runners.get(allocation.id)
         if runner is None:
@@ -253,7 +275,9 @@ class Instances:
             device = instance.device if instance else ""
             prefixes = {str(address.network) for address in order.spec.service_addresses}
             announced = any((prefix, device) in self._announced for prefix in prefixes)
-            runner = Runner(allocation.id, self._around, instance, announced=announced)
+            runner = Runner(
+                allocation.id, self._around, instance, announced=announced, delay=delay
+            )
             runner.revise(order)
             self._add(runner, tasks)
         return runner
@@ -272,11 +296,30 @@ class Instances:
 
         They forget a service that is deleted, and so do clients.
         """
-        target, reachable = self._target, self._reachable()
+        target, reachable = self._target, self._director.reachable
         if target is None or not target.platform.director or not service.spec.drain_ms:
             return False
         found = reachable is None or instance.device in reachable
         return found and service.id in {each.id for each in target.balanced}
+
+    def _stays(self, order: Order, restarts: int) -> bool:
+        """See `runner.Surroundings`. Where nobody balances, nobody knows how others are.
+
+        A first restart may help, if it is its turn; one that did not help is no help.
+        """
+        target, allocation = self._target, order.allocation
+        known = self._director.candidates_of(order.service.id)
+        if target is None or not is_panic(one.state for one in known):
+            return False
+        platform, ill = target.platform, CandidateState.BACKUP
+        node = platform.machine(target.machine)
+        own = platform.instance6(node, order.service.id, allocation.slot)
+        unwell = [one.address for one in known if one.state is ill]
+        if restarts or own not in unwell:
+            return True
+        rank, now_ms = unwell.index(own), self._world.clock.unix_ms()
+        site = allocation.datacenter
+        return not is_its_turn(platform, order.service, site, rank, len(unwell), now_ms)
 
     def _device_free(self, device: str) -> bool:
         held = {runner.instance.device for runner in self._runners.values() if runner.instance}
@@ -288,9 +331,8 @@ def _routes(
     target: Target,
     balanced: frozenset[str],
     driven: tuple[_Driven, ...],
-    ready: frozenset[str],
     attached: frozenset[str],
-    draining: frozenset[str],
+    told: tuple[frozenset[str], ...],
 ) -> tuple[Route, ...]:
     known = {service.name: service for _, _, service in driven if service is not None}
     # An edge is told of services that do not run here, too, and not how they do.
@@ -298,4 +340,5 @@ def _routes(
     known |= {service.name: service for service in target.services if service.name in here}
     allocations = tuple(allocation for _, allocation, _ in driven if allocation is not None)
     seen = replace(target, allocations=allocations, services=tuple(known.values()))
-    return service_routes(seen, ready, attached, draining, balanced)
+    ready, standing_by, draining = told
+    return service_routes(seen, ready, attached, draining, balanced, standing_by)

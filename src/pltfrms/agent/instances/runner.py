@@ -27,13 +27,17 @@ from pltfrms.planner.instances.health import (
     ended,
     failure_of,
     first_start,
+    held,
     probe_delay_seconds,
     probed,
     restart_due,
     restarted,
+    stands_by,
     stopping,
     wanted_again,
+    withdrawn,
 )
+from pltfrms.planner.instances.mass import share_of
 
 SPREAD_SECONDS: Final = 0.3
 """From our withdrawal until every edge has stopped sending."""
@@ -78,6 +82,9 @@ class Surroundings:
     drains: Drains
     drainable: Callable[[Service, Instance], bool]
     """Whether the flows that an instance has would find it while it drains."""
+    stays: Callable[[Order, int], bool]
+    """Whether an unwell instance of an order, restarted so many times without being well since,
+    is to stay, as most of the others are no better."""
 
 
 class Runner:
@@ -90,10 +97,11 @@ class Runner:
         found: Instance | None = None,
         *,
         announced: bool = False,
+        delay: float = 0.0,
     ) -> None:
         """Take over the instance `found` running, if any; `announced`: it had its route.
 
-        If it was draining, it goes on with that.
+        If it was draining, it goes on with that. Else it is started after `delay` seconds.
         """
         self.name = name
         self.instance = found
@@ -111,7 +119,10 @@ class Runner:
         self._renumber_at: float | None = None
         """When its addresses are to be tried again; None: they are as wanted."""
         now = self._world.clock.monotonic()
-        self.health = adopted(now, announced=announced) if found else first_start(now)
+        share = share_of(name)
+        self.health = replace(first_start(now, share), resume_at=now + delay)
+        if found:
+            self.health = adopted(now, announced=announced, share=share)
         self._drain = surroundings.drains.of(found) if found else None
         if self._drain is not None:
             self.allocation, self.service = self._drain.allocation, self._drain.service
@@ -129,6 +140,11 @@ class Runner:
         return self.instance is not None and self.health.phase is Phase.DRAINING
 
     @property
+    def standing_by(self) -> bool:
+        """Whether the instance is to get traffic where nobody better is."""
+        return self.instance is not None and stands_by(self.health)
+
+    @property
     def status(self) -> InstanceStatus:
         """What to report."""
         now = self._world.clock.monotonic()
@@ -138,6 +154,7 @@ class Runner:
             restarts=self.health.restarts,
             slot=self.allocation.slot if self.allocation else 0,
             detail=self.health.sentence,
+            unwell=self.standing_by,
             failure=shortened(failure_of(self.health, now), FAILURE_MAX),
         )
 
@@ -178,7 +195,8 @@ class Runner:
             await self._retire(instance, "what it is started from has changed")
         elif self._drain is not None:
             await self._call_off()
-        elif restart_due(self.health, self._world.clock.monotonic()):
+        elif self._restart_due(order):
+            await self._leave()
             await self._end(instance, min(HURRY_MS, self._grace_ms))
         else:
             await self._renumber(order.spec, instance)
@@ -200,7 +218,8 @@ class Runner:
         if self.health.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
             self.health = restarted(self.health, now)
         elif self.health.phase is Phase.STOPPING:
-            self.health = replace(first_start(now), restarts=self.health.restarts + 1)
+            fresh = first_start(now, self.health.share)
+            self.health = replace(fresh, restarts=self.health.restarts + 1)
         try:
             self.instance = await self._world.workload.start(spec)
             self._outgoing = spec.outgoing
@@ -252,19 +271,37 @@ class Runner:
         """Probe until a restart is due, or its addresses are to be tried again."""
         clock, probe = self._world.clock, order.service.spec.probe
         addresses = tuple(each.ip for each in order.spec.service_addresses)
-        while not restart_due(self.health, clock.monotonic()):
+        while not self._restart_due(order):
             delay = probe_delay_seconds(self.health, probe)
             if self.health.phase is Phase.UNHEALTHY:
                 delay = min(delay, self.health.resume_at - clock.monotonic())
             await clock.sleep(delay)
-            failure = await self._world.prober.probe(instance, probe, addresses)
-            before = self.health.phase
-            self.health = probed(self.health, probe, clock.monotonic(), failure)
-            if self.health.phase is not before:
+            said = await self._world.prober.probe(instance, probe, addresses)
+            before, stood_by = self.health.phase, self.standing_by
+            now = clock.monotonic()
+            self.health = probed(self.health, probe, now, said.failure, unwell=said.unwell)
+            if self.standing_by is not stood_by or self.health.phase is not before:
                 await self._around.settle()
+            if self.health.phase is not before:
                 self._say(f"instance {self.health.phase}")
             if self._renumber_at is not None and clock.monotonic() >= self._renumber_at:
                 return
+
+    def _restart_due(self, order: Order) -> bool:
+        now = self._world.clock.monotonic()
+        if not restart_due(self.health, now):
+            return False
+        if self.standing_by and self._around.stays(order, self.health.streak):
+            self.health = held(self.health, now)
+            return False
+        return True
+
+    async def _leave(self) -> None:
+        """Let an instance that may still be getting traffic have none before its restart."""
+        if self.standing_by:
+            self.health = withdrawn(self.health)
+            await self._around.settle()
+            await self._world.clock.sleep(SPREAD_SECONDS)
 
     async def _fell(self, how: str) -> None:
         now = self._world.clock.monotonic()
@@ -326,7 +363,7 @@ class Runner:
 
     async def _retire(self, instance: Instance, why: str) -> None:
         """Stop an instance that may still be getting traffic."""
-        if self.ready:
+        if self.ready or self.standing_by:
             await self._begin_drain(instance, why)
         if self._drain is not None:
             if not await self._beside(instance, self._wait_for_connections(self._drain)):

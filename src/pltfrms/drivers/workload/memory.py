@@ -14,7 +14,7 @@ from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
-from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing, ProbeAnswer
 from pltfrms.model.services.service import Probe
 
 
@@ -67,6 +67,8 @@ class MemoryWorkload:
         self.record_report = RecordReport()
         self.refuses_addresses = ""
         """Why no running instance can be given other addresses; `` if they can."""
+        self.unwell: set[str] = set()
+        """Allocations whose instances answer that they are not healthy."""
         self._last_words: dict[str, str] = {}
         self._crashes: set[asyncio.Task[None]] = set()
 
@@ -202,19 +204,21 @@ class MemoryProber:
 
     async def probe(
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
-    ) -> str:
+    ) -> ProbeAnswer:
         """See `ports.Prober`."""
         one = self._workload.find(instance)
         if one is None:
-            return "cannot ask the instance: it is gone"
+            return ProbeAnswer(failure="cannot ask the instance: it is gone")
         where = f"{probe.kind} {', '.join(map(str, addresses))} port {probe.port}"
         if one.hung:
             await self._workload.clock.sleep(probe.timeout_ms / 1000)
-            return f"{where}: no answer within {probe.timeout_ms} ms"
+            return ProbeAnswer(failure=f"{where}: no answer within {probe.timeout_ms} ms")
         age_ms = (self._workload.clock.monotonic() - one.started_at) * 1000
         if age_ms < one.behaviour.healthy_after_ms:
-            return f"{where}: Connection refused"
-        return ""
+            return ProbeAnswer(failure=f"{where}: Connection refused")
+        if instance.allocation in self._workload.unwell:
+            return ProbeAnswer(failure=f"{where}: / answers 503", unwell=True)
+        return ProbeAnswer()
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""

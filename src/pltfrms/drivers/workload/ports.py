@@ -8,6 +8,7 @@ from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import (
     Instance,
     InstanceSpec,
+    ProbeAnswer,
 )
 from pltfrms.model.services.service import Probe
 
@@ -76,8 +77,8 @@ class Prober(Protocol):
 
     async def probe(
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
-    ) -> str:
-        """Ask once on every address; return `` on success, else one sentence what failed."""
+    ) -> ProbeAnswer:
+        """Ask once on every address, and say what failed."""
         ...
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:

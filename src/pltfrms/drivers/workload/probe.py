@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from pltfrms.drivers.descriptors import run
+from pltfrms.drivers.descriptors import how_it_ended, run
 from pltfrms.drivers.workload.connections import count_connections
 from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.drivers.workload.rounds import Answers, Question, ask_all
 from pltfrms.errors import InvariantError
 from pltfrms.model.addresses import Address
-from pltfrms.model.running.machine import Instance
+from pltfrms.model.running.machine import Instance, ProbeAnswer
 from pltfrms.model.services.service import Probe, ProbeKind
 
 _CLONE_NEWNET = 0x40000000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
-_GONE: Final = "cannot ask the instance: it is gone"
+_GONE: Final = ProbeAnswer(failure="cannot ask the instance: it is gone")
 
 
 class NamespaceProber:
@@ -41,7 +41,7 @@ class NamespaceProber:
 
     async def probe(
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
-    ) -> str:
+    ) -> ProbeAnswer:
         """See `ports.Prober`. All addresses are asked at once; takes `timeout_ms` at most."""
         if probe.kind is ProbeKind.EXEC:
             return await _run_inside(instance, probe)
@@ -56,10 +56,14 @@ class NamespaceProber:
                 for question in questions:
                     if question.events:
                         question.end(f"no answer within {probe.timeout_ms} ms")
-        for question, address in zip(questions, addresses, strict=True):
-            if question.failure:
-                return f"{probe.kind} {address} port {probe.port}: {question.failure}"
-        return ""
+        failed = [pair for pair in zip(questions, addresses, strict=True) if pair[0].failure]
+        if not failed:
+            return ProbeAnswer()
+        question, address = failed[0]
+        return ProbeAnswer(
+            failure=f"{probe.kind} {address} port {probe.port}: {question.failure}",
+            unwell=all(each.unwell for each, _ in failed),
+        )
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""
@@ -95,12 +99,16 @@ def _enter(namespace: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-async def _run_inside(instance: Instance, probe: Probe) -> str:
+async def _run_inside(instance: Instance, probe: Probe) -> ProbeAnswer:
     enter = ("nsenter", "-t", str(instance.pid), "-n", "-m", "-p", "-u", "-i", "-w")
-    failure = await run((*enter, "--", *probe.command), probe.timeout_ms)
-    if failure and start_ticks(instance.pid) is None:
+    ended = await run((*enter, "--", *probe.command), probe.timeout_ms)
+    if not ended:
+        return ProbeAnswer()
+    if start_ticks(instance.pid) is None:
         return _GONE
-    return failure and f"{probe.command[0]}: {failure}"
+    how = how_it_ended(ended) if isinstance(ended, int) else ended
+    unwell = isinstance(ended, int) and ended > 0
+    return ProbeAnswer(failure=f"{probe.command[0]}: {how}", unwell=unwell)
 
 
 def _socket(address: Address) -> socket.socket:

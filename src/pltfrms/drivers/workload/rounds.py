@@ -81,6 +81,8 @@ class Question:
         """What to wait for."""
         self.failure = ""
         """Valid when there is nothing to wait for."""
+        self.unwell = False
+        """Likewise: it answered, but not as a healthy one does."""
         self._http = probe.kind is ProbeKind.HTTP
         self._path = probe.path
         self._asks = _request(_text(address), probe) if self._http else b""
@@ -123,9 +125,19 @@ class Question:
             return
         self._heard += part
         if b"\r\n" in self._heard or len(self._heard) >= _STATUS_LINE_BYTES:
-            self.end(_judged(self._heard, self._path))
+            self._judge()
         elif not part:
             self.end("closed without an answer")
+
+    def _judge(self) -> None:
+        line = self._heard.partition(b"\r\n")[0].decode(errors="replace")
+        version, _, rest = line.partition(" ")
+        status = rest[:3]
+        if not version.startswith("HTTP/1.") or not status.isdecimal():
+            self.end(f"not an HTTP answer: {line[:60]!r}")
+            return
+        self.unwell = int(status) not in _OK_STATUS
+        self.end(f"{self._path} answers {status}" if self.unwell else "")
 
 
 async def ask_all(answers: Answers, questions: Sequence[Question], seconds: float) -> bool:
@@ -175,13 +187,3 @@ def _request(host: str, probe: Probe) -> bytes:
     port = "" if probe.port == _HTTP_PORT else f":{probe.port}"
     words = f"GET {probe.path} HTTP/1.1\r\nHost: {name}{port}\r\nConnection: close\r\n\r\n"
     return words.encode()
-
-
-def _judged(answer: bytes, path: str) -> str:
-    """Return why an HTTP answer is none of a healthy instance, or ``."""
-    line = answer.partition(b"\r\n")[0].decode(errors="replace")
-    version, _, rest = line.partition(" ")
-    status = rest[:3]
-    if not version.startswith("HTTP/1.") or not status.isdecimal():
-        return f"not an HTTP answer: {line[:60]!r}"
-    return "" if int(status) in _OK_STATUS else f"{path} answers {status}"

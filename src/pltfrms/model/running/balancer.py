@@ -5,6 +5,7 @@ prefix and sends the packet to it in an outer IPv6 packet (RFC 2473). All of its
 routes of kernel table 105, which BIRD fills; see `docs/balancer.md`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
@@ -36,7 +37,18 @@ class CandidateState(IntEnum):
     DRAINING = 2
     """Keeps the flows it has; gets new ones only if there is nobody else."""
     BACKUP = 3
-    """Gets flows only while nothing is active."""
+    """Answers, but says that it is unhealthy: gets flows only while nothing is active, or more
+    are so than are active (`is_panic`)."""
+
+
+def is_panic(states: Iterable[CandidateState]) -> bool:
+    """Return whether fewer than half of the instances that answer say that they are healthy.
+
+    Guard `panic_threshold`: it is then more likely that the question is wrong than that they
+    all are, and the few that are left could not carry the load of all.
+    """
+    every = tuple(states)
+    return every.count(CandidateState.ACTIVE) < every.count(CandidateState.BACKUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

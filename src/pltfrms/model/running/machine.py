@@ -31,6 +31,17 @@ PROTO_REACHABLE = 184
 addresses of instances that must be reached, but not be sent flows of their service."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAnswer:
+    """What came of one probe of an instance."""
+
+    failure: str = ""
+    """Why it is not healthy, one sentence; empty if it is."""
+    unwell: bool = False
+    """It lives and answered, on every address that failed, but not as a healthy one does. Not
+    so where nobody answered, or not in time."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Nexthop:
     """Where a route leads."""

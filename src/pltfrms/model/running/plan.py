@@ -40,6 +40,7 @@ class Reason(StrEnum):
     ALL_DRAINED = "all-drained"
     MASS_LOSS = "mass-loss"
     NODE_UNHEARD = "node-unheard"
+    PANIC = "panic"
     # aggregates
     LOCAL_SERVICE = "local-service"
     NO_LOCAL_SERVICE = "no-local-service"
@@ -83,8 +84,10 @@ _SENTENCES = {
     Reason.NO_CAPACITY: "no node has enough room for it",
     Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
     Reason.ALL_DRAINED: "every node of the datacenter that is in contact is drained",
-    Reason.MASS_LOSS: "more than half of the datacenter's nodes are out of contact at once",
+    Reason.MASS_LOSS: "so many nodes are out of contact at once that we rather cannot see them",
     Reason.NODE_UNHEARD: "whether a node lives is not known, so nothing of it is moved",
+    Reason.PANIC: "most of the instances that answer say that they are unhealthy, so all of"
+    " them serve",
     Reason.LOCAL_SERVICE: "services are healthy in this datacenter",
     Reason.NO_LOCAL_SERVICE: "too few services are healthy in this datacenter",
     Reason.REMOTE_SERVICE: "services are reachable in another datacenter",

@@ -48,6 +48,8 @@ class InstanceStatus:
     """Of its allocation, which may not be recorded any more; 0: not known."""
     detail: str = ""
     """One sentence: the last thing that happened to it."""
+    unwell: bool = False
+    """UNHEALTHY: it answers so itself, and serves where nobody better does."""
     failure: str = ""
     """One sentence how it failed last, such as its exit status and last words; empty if it
     has not, or has been ready for a minute since."""

@@ -13,6 +13,9 @@ START_INTERVAL_MS: Final = 50
 """A starting instance is asked this often: every instant until READY is lost capacity."""
 FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 0.5
+"""An instance that answers, unwell, may serve while nobody better does. So long it is seen
+whether others are no better, before it is restarted."""
 FORGIVE_AFTER_SECONDS: Final = 60.0
 """An instance that was READY this long restarts at once again."""
 
@@ -37,26 +40,38 @@ class Health:
     """The last thing that happened to it."""
     failure: str = ""
     """How it failed last; see `failure_of` for whether that still counts."""
+    unwell: bool = False
+    """In UNHEALTHY: it answers, though not as a healthy one."""
+    share: float = 0.0
+    """Of its id, 0 to 1: what many instances wait for at once, each waits for a little more or
+    less, so that they do not all begin at one instant."""
 
 
-def first_start(now: float) -> Health:
+def first_start(now: float, share: float = 0.0) -> Health:
     """Return the state of an instance that is started for the first time."""
-    return Health(phase=Phase.STARTING, since=now, sentence="started")
+    return Health(phase=Phase.STARTING, since=now, sentence="started", share=share)
 
 
-def adopted(now: float, *, announced: bool) -> Health:
+def adopted(now: float, *, announced: bool, share: float = 0.0) -> Health:
     """Return the state of an instance that already ran when the agent started.
 
     Whether it is healthy is unknown, so what is stays: READY if it is announced.
     """
     if announced:
         sentence = "found running and announced"
-        return Health(phase=Phase.READY, since=now, sentence=sentence)
-    return Health(phase=Phase.STARTING, since=now, sentence="found running, not announced")
+        return Health(phase=Phase.READY, since=now, sentence=sentence, share=share)
+    sentence = "found running, not announced"
+    return Health(phase=Phase.STARTING, since=now, sentence=sentence, share=share)
 
 
-def probed(health: Health, probe: Probe, now: float, failure: str) -> Health:
-    """Return the state after one probe; `failure` is empty if it succeeded."""
+def probed(
+    health: Health, probe: Probe, now: float, failure: str, *, unwell: bool = False
+) -> Health:
+    """Return the state after one probe; `failure` is empty if it succeeded.
+
+    `unwell`: it answered, but not as a healthy one.
+    """
+    health = replace(health, unwell=unwell)
     if failure:
         health = replace(health, failures=health.failures + 1, successes=0)
     else:
@@ -85,7 +100,23 @@ def restarted(health: Health, now: float) -> Health:
         streak=health.streak + 1,
         sentence=f"restarted: {health.sentence}",
         failure=health.failure,
+        share=health.share,
     )
+
+
+def stands_by(health: Health) -> bool:
+    """Return whether it is to serve where nobody better does: it says itself that it is ill."""
+    return health.phase is Phase.UNHEALTHY and health.unwell
+
+
+def held(health: Health, now: float) -> Health:
+    """Return the state of one that is not restarted for now, as most others are no better."""
+    return replace(health, resume_at=now + _look_seconds(health))
+
+
+def withdrawn(health: Health) -> Health:
+    """Return the state of one that is about to be restarted, and serves no more."""
+    return replace(health, phase=Phase.BACKOFF, unwell=False)
 
 
 def stopping(health: Health, now: float, why: str) -> Health:
@@ -121,15 +152,18 @@ def probe_delay_seconds(health: Health, probe: Probe) -> float:
     return (START_INTERVAL_MS if starting else probe.interval_ms) / 1000
 
 
-def backoff_seconds(streak: int) -> float:
+def backoff_seconds(streak: int, share: float = 0.0) -> float:
     """Return the wait before the restart that follows `streak` unforgiven ones.
 
-    0, 0.5, 1, 2, 4 ... 30: the first failure is an accident, the next ones a habit.
+    0, 0.5, 1, 2, 4 ... 30: the first failure is an accident, the next ones a habit. Guard
+    `jittered_recovery`: what ended all of them together does not start all of them together;
+    by its `share` each waits for up to half of that less.
     """
     if streak == 0:
         return 0.0
     doublings = min(streak - 1, 16)  # far beyond the maximum; keeps the power small
-    return min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**doublings)
+    whole = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**doublings)
+    return whole * (1 - share / 2)
 
 
 def _probed_starting(health: Health, probe: Probe, now: float, failure: str) -> Health:
@@ -149,7 +183,10 @@ def _failed(health: Health, phase: Phase, now: float, sentence: str) -> Health:
     proven = health.phase is Phase.READY and now - health.since >= FORGIVE_AFTER_SECONDS
     streak = 0 if proven else health.streak
     failed_already = health.phase in {Phase.UNHEALTHY, Phase.BACKOFF}
-    resume_at = health.resume_at if failed_already else now + backoff_seconds(streak)
+    wait = backoff_seconds(streak, health.share)
+    if phase is Phase.UNHEALTHY and health.unwell:
+        wait = max(wait, _look_seconds(health))
+    resume_at = health.resume_at if failed_already else now + wait
     return replace(
         health,
         phase=phase,
@@ -161,3 +198,7 @@ def _failed(health: Health, phase: Phase, now: float, sentence: str) -> Health:
         sentence=sentence,
         failure=sentence,
     )
+
+
+def _look_seconds(health: Health) -> float:
+    return LOOK_SECONDS * (1 + health.share)

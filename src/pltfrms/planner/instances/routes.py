@@ -8,6 +8,7 @@ from typing import Final
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
+    PROTO_BACKUP,
     PROTO_DRAINING,
     PROTO_REACHABLE,
     SERVICE_TABLE,
@@ -21,6 +22,7 @@ from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_de
 
 MAX_METRIC: Final = 256
 """BIRD takes the metric as the node's ECMP weight, which ends here."""
+_BEST_FIRST: Final = (PROTO_ACTIVE, PROTO_BACKUP, PROTO_DRAINING)
 
 
 def service_routes(
@@ -29,22 +31,25 @@ def service_routes(
     attached: AbstractSet[str],
     draining: AbstractSet[str] = frozenset(),
     balanced: AbstractSet[str] | None = None,
+    standing_by: AbstractSet[str] = frozenset(),
 ) -> tuple[Route, ...]:
     """Return the routes of table 100, sorted.
 
     Per service prefix one route over its instances in `ready`, whose metric is the node's
-    weight: the sum of theirs, at most 256. Where none is ready, one over those in `draining`,
-    which says so. Per instance in `attached` (it runs and has its network) one route to each
-    of its unicast addresses; the protocol number of the IPv6 one says whether it is ready,
-    draining or only reachable, and nothing else of it changes with that, so that the kernel
-    replaces it in place. All three are sets of allocation ids; those that the target does not
-    know are left out, and who is ready is not draining.
+    weight: the sum of theirs, at most 256. Where none is ready, one over those that are
+    `standing_by`, and without those over those in `draining`, which says so. Per instance in
+    `attached` (it runs and has its network) one route to each of its unicast addresses; the
+    protocol number of the IPv6 one says whether it is ready, standing by, draining or only
+    reachable, and nothing else of it changes with that, so that the kernel replaces it in
+    place. All of them are sets of allocation ids; those that the target does not know are left
+    out, and who is ready is nothing else.
 
     `balanced` are the devices of instances that can take off an outer header: to all others
     no director may send, so they are only reachable. None: all can.
     """
     services = {service.name: service for service in target.services}
-    protos = dict.fromkeys(draining, PROTO_DRAINING) | dict.fromkeys(ready, PROTO_ACTIVE)
+    states = zip(reversed(_BEST_FIRST), (draining, standing_by, ready), strict=True)
+    protos = {name: proto for proto, some in states for name in some}
     routes: list[Route] = []
     for name, service in sorted(services.items()):
         mine = [each for each in target.allocations if each.service == name]
@@ -78,7 +83,7 @@ def _prefix_route(
     known = {protos[allocation.id] for allocation in mine if allocation.id in protos}
     if not known:
         return None
-    best = min(known)
+    best = min(known, key=_BEST_FIRST.index)
     serving = [allocation for allocation in mine if protos.get(allocation.id) == best]
     weight = service.spec.weight
     # One nexthop alone has no weight in the kernel; saying 1 makes ours equal to its answer.

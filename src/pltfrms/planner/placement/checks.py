@@ -15,6 +15,7 @@ from pltfrms.model.services.egress import slots_with_own
 from pltfrms.model.services.service import Rollout, RolloutState, Run, Service
 
 _MASS_MIN = 2
+_MASS_TOGETHER_MIN = 3
 _PLANNED = {Reason.NEW_VERSION, Reason.WENT_BACK, Reason.SPREAD, Reason.NODE_DRAINED}
 _ROLLED = {Reason.NEW_VERSION, Reason.WENT_BACK}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
@@ -425,4 +426,10 @@ def _is_drained(snapshot: Snapshot, node: str) -> bool:
 def _mass_loss(snapshot: Snapshot, allocation: Allocation) -> bool:
     nodes = snapshot.platform.machines_of(Role.NODE, allocation.datacenter)
     lost = [node for node in nodes if snapshot.contact(node.name) is Contact.LOST]
-    return len(lost) >= _MASS_MIN and 2 * len(lost) > len(nodes)
+    if len(lost) >= _MASS_MIN and 2 * len(lost) > len(nodes):
+        return True
+    every = snapshot.platform.machines_of(Role.NODE)
+    gone = [node for node in every if snapshot.contact(node.name) is Contact.LOST]
+    apart = {node.datacenter for node in gone}
+    too_many = len(gone) >= _MASS_TOGETHER_MIN and 3 * len(gone) > len(every)
+    return bool(lost) and len(apart) > 1 and too_many

@@ -152,6 +152,11 @@ class Draft:
         """Return how many nodes of a datacenter are out of contact."""
         return self._lost_counts.get(datacenter, 0)
 
+    @property
+    def lost_counts(self) -> tuple[tuple[int, ...], int]:
+        """How many nodes of each datacenter are out of contact, and of how many in all."""
+        return tuple(self._lost_counts.values()), len(self.nodes)
+
     def wanted(self, service: Service) -> Mapping[str, int]:
         """Return how many replicas a service wants by datacenter, in the platform's order."""
         found = self._wanted.get(service.name)

@@ -40,7 +40,8 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
     for datacenter, count in wanted.items():
         sentences += _explain_datacenter(draft, service, datacenter, count, notes)
     sentences += _explain_surplus(draft, service)
-    sentences += [f"{note.about}: {_note(note)}." for note in notes if note.about in wanted]
+    about = {*wanted, *(f"{name}.{datacenter}" for datacenter in wanted)}
+    sentences += [f"{note.about}: {_note(note)}." for note in notes if note.about in about]
     return (*sentences, *_explain_announcements(snapshot, service))
 
 

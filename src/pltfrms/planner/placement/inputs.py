@@ -32,7 +32,7 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 
 
 def bare_status(status: MachineStatus) -> MachineStatus:
-    """Return of a status what planning looks at: instances, their phases, slots, restarts."""
+    """Return of a status what planning looks at: of instances how they are, slots, restarts."""
     return MachineStatus(
         machine=status.machine,
         instances=tuple(
@@ -40,6 +40,7 @@ def bare_status(status: MachineStatus) -> MachineStatus:
                 allocation=each.allocation,
                 phase=each.phase,
                 slot=each.slot,
+                unwell=each.unwell,
                 restarts=min(each.restarts, RESTARTS_MAX + 1),
             )
             for each in status.instances

@@ -8,19 +8,29 @@ A node whose heartbeats are missing, and of which its edges do not say that it i
 lost (`evidence`).
 """
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from pltfrms.model.running.balancer import CandidateState, is_panic
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.draft import Draft
 
 LOST_COUNT_MIN = 2
 """One node may always be lost; its replicas go elsewhere."""
+LOST_TOGETHER_MIN = 3
+"""Of several datacenters. They share nothing that fails at once, but what we see them by."""
 _NAMED = 3
 """Nodes of a datacenter that are said one by one."""
 
 
 def is_braked(draft: Draft, datacenter: str) -> bool:
-    """Return whether more than half, and at least two, of the nodes are out of contact."""
-    return is_mass_loss(draft.lost_count(datacenter), len(draft.nodes_of(datacenter)))
+    """Return whether nothing of the datacenter is moved: too many nodes are out of contact."""
+    here = draft.lost_count(datacenter)
+    return is_mass_loss(here, len(draft.nodes_of(datacenter))) or (
+        here > 0 and is_mass_loss_of_several(*draft.lost_counts)
+    )
 
 
 def is_mass_loss(lost_count: int, all_count: int) -> bool:
@@ -28,18 +38,63 @@ def is_mass_loss(lost_count: int, all_count: int) -> bool:
     return lost_count >= LOST_COUNT_MIN and lost_count * 2 > all_count
 
 
+def is_mass_loss_of_several(lost_counts: Sequence[int], all_count: int) -> bool:
+    """Return whether datacenters that fail apart have lost too many nodes of all together."""
+    lost_count, sites = sum(lost_counts), sum(count > 0 for count in lost_counts)
+    return sites > 1 and lost_count >= LOST_TOGETHER_MIN and lost_count * 3 > all_count
+
+
 def note_mass_loss(draft: Draft) -> None:
     """Say in which datacenters nothing is rescheduled."""
+    lost_counts, every_count = draft.lost_counts
     for datacenter in draft.snapshot.platform.datacenters:
         if is_braked(draft, datacenter.name):
             lost_count = draft.lost_count(datacenter.name)
             all_count = len(draft.nodes_of(datacenter.name))
+            together = f", and {sum(lost_counts)} of {every_count} in all datacenters"
+            more = together if is_mass_loss_of_several(lost_counts, every_count) else ""
             draft.note(
                 datacenter.name,
                 Reason.MASS_LOSS,
-                f"{lost_count} of {all_count} nodes are out of contact; "
+                f"{lost_count} of {all_count} nodes are out of contact{more}; "
                 "their replicas stay recorded where they are",
             )
+
+
+def note_panic(draft: Draft) -> None:
+    """Say of which services most instances that answer say that they are unhealthy.
+
+    Guard `panic_threshold`: machines have them serve all the same, and start none of them anew
+    but one after the other. Only what a machine in contact says counts.
+    """
+    for (service, datacenter), states in sorted(_states(draft).items()):
+        if is_panic(states):
+            unwell = states.count(CandidateState.BACKUP)
+            draft.note(
+                f"{service}.{datacenter}",
+                Reason.PANIC,
+                f"{unwell} of {len(states)} say so; see what the probe asks",
+            )
+
+
+def _states(draft: Draft) -> Mapping[tuple[str, str], list[CandidateState]]:
+    """Return how the instances of services are of which one is unwell, by datacenter."""
+    every = draft.snapshot.allocations
+    unwell = [
+        allocation
+        for machine, status in draft.snapshot.statuses.items()
+        if any(instance.unwell for instance in status.instances)
+        and draft.contact(machine) is Contact.PRESENT
+        for instance in status.instances
+        if instance.unwell and (allocation := every.get(instance.allocation))
+    ]
+    states: defaultdict[tuple[str, str], list[CandidateState]] = defaultdict(list)
+    for allocation in unwell:
+        states[allocation.service, allocation.datacenter].append(CandidateState.BACKUP)
+    for site, some in states.items():
+        copies = chain.from_iterable(draft.replicas(*site).values())
+        some += [CandidateState.ACTIVE for each in copies if draft.ready(each)]
+    return states
 
 
 def note_unheard(draft: Draft) -> None:

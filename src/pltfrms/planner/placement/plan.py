@@ -8,7 +8,7 @@ from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.draining import empty_nodes
 from pltfrms.planner.placement.filling import fill_replicas
 from pltfrms.planner.placement.leaving import stop_unwanted
-from pltfrms.planner.placement.loss import note_mass_loss, note_unheard
+from pltfrms.planner.placement.loss import note_mass_loss, note_panic, note_unheard
 from pltfrms.planner.placement.rollout import roll_out
 from pltfrms.planner.placement.settling import stop_superseded
 from pltfrms.planner.placement.spreading import spread_out
@@ -31,6 +31,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
     stop_superseded(draft)
     note_mass_loss(draft)
     note_unheard(draft)
+    note_panic(draft)
     fill_replicas(draft)
     repairs = tuple(draft.steps) if any(isinstance(s, Place) for s in draft.steps) else ()
     empty_nodes(draft)
