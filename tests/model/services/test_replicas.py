@@ -2,11 +2,19 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.replicas import replicas_of, replicas_text, room_of, sizes_of
+from pltfrms.model.services.replicas import (
+    replicas_of,
+    replicas_text,
+    room_of,
+    scaled,
+    sizes_of,
+)
 from pltfrms.model.services.service import ServiceSpec
 from tests.strategies import MIB, make_platform, make_spec
 
@@ -99,3 +107,33 @@ def test_shares_do_not_depend_on_the_order_in_which_things_are_written(
         machines=platform.machines[::-1],
     )
     assert replicas_of(turned, total(number)) == replicas_of(platform, total(number))
+
+
+def test_a_scaled_spec_says_the_number_where_it_is_to_be_and_nothing_else_changes() -> None:
+    everywhere = replace(make_spec(replicas=2), datacenters=("ams", "fra"))
+    named = replace(make_spec(replicas=0), counts=(("ams", 2), ("fra", 4)))
+    both = replace(make_spec(replicas=1), counts=(("ams", 2),))
+    for spec in (everywhere, named, both):
+        before = replicas_of(THREE, spec)
+        assert replicas_of(THREE, scaled(THREE, spec, 3)) == dict.fromkeys(before, 3)
+        one = scaled(THREE, spec, 3, ("fra",))
+        assert replicas_of(THREE, one) == {**before, "fra": 3}
+        for after in (one, scaled(THREE, spec, 3)):
+            assert (
+                replace(
+                    after,
+                    counts=spec.counts,
+                    datacenters=spec.datacenters,
+                    per_datacenter=spec.per_datacenter,
+                )
+                == spec
+            )
+    assert scaled(THREE, everywhere, 2) == everywhere
+    assert scaled(THREE, total(7), 9) == total(9)
+
+
+def test_what_cannot_be_scaled_is_said() -> None:
+    with pytest.raises(UsageError, match="does not run in lon; it runs in: fra, ams"):
+        scaled(THREE, replace(make_spec(), datacenters=("ams", "fra")), 3, ("fra", "lon"))
+    with pytest.raises(UsageError, match="a total that is spread"):
+        scaled(THREE, total(7), 3, ("fra",))

@@ -143,25 +143,20 @@ def apply(settings: Settings, /, path: Path, **options: Any) -> None:
 
     Example: pltfrms apply examples/three-datacenters/web.yaml --yes --wait
     """
-    wish = _Wish(**{**options, "despite": guards_of(options["despite"])})
+    wish = ApplyWish(**{**options, "despite": guards_of(options["despite"])})
     change = replace(read_change(path), despite=wish.despite, by=asking_user(), why=wish.why)
     if not wish.yes and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: say --yes to apply without asking")
     client = connect(settings)
     change = checked_against(client, path, change)
     with located(path):
-        preview = _show_and_apply(settings, client, change, wish)
-    if wish.wait:
-        _wait(client, change, preview.revision, wish.timeout_ms)
-    if wish.as_json:
-        write_json(preview)
-    elif preview.changes:
-        click.echo(good(f"applied, revision {preview.revision}"))
+        preview = show_and_apply(settings, client, change, wish)
+    finish(client, change, wish, preview)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """What the options of `apply` say."""
+class ApplyWish:
+    """What the options of `apply`, or of what applies something else, say."""
 
     yes: bool
     why: str
@@ -171,10 +166,31 @@ class _Wish:
     as_json: bool
 
 
-def _show_and_apply(
-    settings: Settings, client: OperatorClient, change: Change, wish: _Wish
+def finish(
+    client: OperatorClient, change: Change, wish: ApplyWish, preview: PlanPreview
+) -> None:
+    """Wait for what was applied, if that is wished, and say that it is done."""
+    if wish.wait:
+        _wait(client, change, preview.revision, wish.timeout_ms)
+    if wish.as_json:
+        write_json(preview)
+    elif preview.changes:
+        click.echo(good(f"applied, revision {preview.revision}"))
+
+
+def show_and_apply(
+    settings: Settings,
+    client: OperatorClient,
+    change: Change,
+    wish: ApplyWish,
+    preview: PlanPreview | None = None,
 ) -> PlanPreview:
-    preview = client.plan(change)
+    """Show what a change does, ask, and do it; `preview` is its plan, if there is one already.
+
+    Raises:
+        ConflictError: it would not do any more what was shown, or a guard forbids it.
+    """
+    preview = preview or client.plan(change)
     if not wish.as_json:
         show_preview(preview, wish.despite)
     if not preview.changes:
@@ -214,7 +230,7 @@ def _meaning(preview: PlanPreview) -> PlanPreview:
 
 
 def _request(
-    settings: Settings, client: OperatorClient, change: Change, wish: _Wish, why: str
+    settings: Settings, client: OperatorClient, change: Change, wish: ApplyWish, why: str
 ) -> NoReturn:
     """Ask for what a second operator must approve, and end the command."""
     reply = ask_second(settings, client, change=change)

@@ -1,4 +1,4 @@
-"""`service list`, `show`, `history`, `diff`, `delete`."""
+"""`service list`, `show`, `history`, `diff`, `scale`, `delete`."""
 
 import sys
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from pltfrms.cli.platform.summary import (
     service_row,
 )
 from pltfrms.cli.service.apply import show_preview
+from pltfrms.cli.service.scale import scale
 from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
@@ -39,10 +40,13 @@ _NAME = click.argument("name", shell_complete=complete_services)
 
 @click.group(cls=LazyGroup)
 def service() -> None:
-    """List, show, compare and delete services.
+    """List, compare, scale, delete services.
 
     Example: pltfrms service show web
     """
+
+
+service.add_command(scale)
 
 
 @service.command("list")

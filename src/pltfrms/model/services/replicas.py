@@ -5,9 +5,10 @@ same answer, and no failure moves a replica to another datacenter.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.service import Run, ServiceSpec
 
@@ -71,6 +72,35 @@ def counted(platform: Platform, spec: ServiceSpec) -> ServiceSpec:
     """Return the spec as it says the same by datacenter, on a part of the platform as well."""
     counts = tuple(replicas_of(platform, spec).items())
     return replace(spec, per_datacenter=0, datacenters=(), counts=counts, total=0)
+
+
+def scaled(
+    platform: Platform, spec: ServiceSpec, count: int, datacenters: Collection[str] = ()
+) -> ServiceSpec:
+    """Return the spec with so many replicas in each of these datacenters, or in all of its own.
+
+    Of a spec with a `total`, that is what changes.
+
+    Raises:
+        UsageError: it does not run in one of the datacenters, or has a total that is spread.
+    """
+    if spec.total:
+        if datacenters:
+            what = "has a total that is spread over datacenters: say no datacenter"
+            raise UsageError(f"{spec.name} {what}")
+        return replace(spec, total=count)
+    wanted = replicas_of(platform, spec)
+    for name in datacenters:
+        if name not in wanted:
+            known = ", ".join(wanted) or "nowhere"
+            raise UsageError(f"{spec.name} does not run in {name}; it runs in: {known}")
+    if datacenters:
+        whole = counted(platform, spec) if spec.datacenters else spec
+        counts = dict(whole.counts) | dict.fromkeys(datacenters, count)
+        return replace(whole, counts=tuple(counts.items()))
+    counts = {name: count for name, _ in spec.counts}
+    everywhere = count if spec.per_datacenter else 0
+    return replace(spec, per_datacenter=everywhere, counts=tuple(counts.items()))
 
 
 def _spread(platform: Platform, spec: ServiceSpec, nodes: Sizes) -> dict[str, int]:
