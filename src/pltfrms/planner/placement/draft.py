@@ -85,10 +85,11 @@ class Draft:
             datacenter: tuple(node for node in nodes if node.name not in self.drained_nodes)
             for datacenter, nodes in self._present.items()
         }
-        self._lost_counts = {
+        self.lost_counts: Mapping[str, int] = {
             datacenter: sum(self.contact(node.name) is Contact.LOST for node in nodes)
             for datacenter, nodes in self._nodes_of.items()
         }
+        """How many nodes are out of contact, by datacenter."""
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
             self._record(allocation)
         self.unsettled = frozenset(self._find_unsettled())
@@ -150,12 +151,7 @@ class Draft:
 
     def lost_count(self, datacenter: str) -> int:
         """Return how many nodes of a datacenter are out of contact."""
-        return self._lost_counts.get(datacenter, 0)
-
-    @property
-    def lost_counts(self) -> tuple[tuple[int, ...], int]:
-        """How many nodes of each datacenter are out of contact, and of how many in all."""
-        return tuple(self._lost_counts.values()), len(self.nodes)
+        return self.lost_counts.get(datacenter, 0)
 
     def wanted(self, service: Service) -> Mapping[str, int]:
         """Return how many replicas a service wants by datacenter, in the platform's order."""

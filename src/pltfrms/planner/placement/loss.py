@@ -9,7 +9,7 @@ lost (`evidence`).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from itertools import chain
 
 from pltfrms.model.running.balancer import CandidateState, is_panic
@@ -25,11 +25,16 @@ _NAMED = 3
 """Nodes of a datacenter that are said one by one."""
 
 
-def is_braked(draft: Draft, datacenter: str) -> bool:
-    """Return whether nothing of the datacenter is moved: too many nodes are out of contact."""
-    here = draft.lost_count(datacenter)
+def is_braked(draft: Draft, datacenter: str, more: int = 0) -> bool:
+    """Return whether nothing of the datacenter is moved: too many nodes are out of contact.
+
+    `more` of it are taken to be lost beside those that are.
+    """
+    counts = {**draft.lost_counts}
+    counts[datacenter] = counts.get(datacenter, 0) + more
+    here = counts[datacenter]
     return is_mass_loss(here, len(draft.nodes_of(datacenter))) or (
-        here > 0 and is_mass_loss_of_several(*draft.lost_counts)
+        here > 0 and is_mass_loss_of_several(counts.values(), len(draft.nodes))
     )
 
 
@@ -38,7 +43,7 @@ def is_mass_loss(lost_count: int, all_count: int) -> bool:
     return lost_count >= LOST_COUNT_MIN and lost_count * 2 > all_count
 
 
-def is_mass_loss_of_several(lost_counts: Sequence[int], all_count: int) -> bool:
+def is_mass_loss_of_several(lost_counts: Collection[int], all_count: int) -> bool:
     """Return whether datacenters that fail apart have lost too many nodes of all together."""
     lost_count, sites = sum(lost_counts), sum(count > 0 for count in lost_counts)
     return sites > 1 and lost_count >= LOST_TOGETHER_MIN and lost_count * 3 > all_count
@@ -46,7 +51,7 @@ def is_mass_loss_of_several(lost_counts: Sequence[int], all_count: int) -> bool:
 
 def note_mass_loss(draft: Draft) -> None:
     """Say in which datacenters nothing is rescheduled."""
-    lost_counts, every_count = draft.lost_counts
+    lost_counts, every_count = draft.lost_counts.values(), len(draft.nodes)
     for datacenter in draft.snapshot.platform.datacenters:
         if is_braked(draft, datacenter.name):
             lost_count = draft.lost_count(datacenter.name)
