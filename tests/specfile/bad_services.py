@@ -43,6 +43,15 @@ SERVICES = (
             ("nothing at once", "{parallel: 0}", "0 is outside 1..1000"),
         )
     ),
+    *(
+        _replicas(said, f"{{per_datacenter: 2}}\ncapacity: {said}", says)
+        for said, says in (
+            ("{requests: 200}", "must be a whole number per second, not 200 (such as 200/s)"),
+            ("{requests: 2/m, load: 9/s}", "must be a whole number per second, not '2/m'"),
+            ("{requests: 0/s, load: 9/s}", "capacity.requests: must be at least 1/s"),
+            ("{requests: 5/s}", "capacity.load: is missing"),
+        )
+    ),
     _probe("no probe", "", "probe: is missing"),
     _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
     _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.services.service import (
+    Capacity,
     Egress,
     EgressMode,
     EgressRule,
@@ -52,6 +53,7 @@ def test_every_field_is_written() -> None:
         counts=(("lon", 5),),
         weight=7,
         drain_ms=1500,
+        capacity=Capacity(requests=200, load=900),
         ports=("80/tcp", "53/udp"),
         rollout=RolloutSpec(
             stages=(

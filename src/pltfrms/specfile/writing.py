@@ -49,6 +49,13 @@ def _lines(spec: ServiceSpec) -> Iterator[str]:
     if spec.drain_ms != _DEFAULT.drain_ms:
         yield f"drain: {_time(spec.drain_ms)}"
     yield f"probe: {_flow(_probe(spec.probe))}"
+    yield from _policies(spec)
+
+
+def _policies(spec: ServiceSpec) -> Iterator[str]:
+    if spec.capacity is not None:
+        said = (("requests", spec.capacity.requests), ("load", spec.capacity.load))
+        yield f"capacity: {_flow((name, f'{number}/s') for name, number in said)}"
     if spec.rollout is not None:
         yield f"rollout: {_flow(_rollout(spec.rollout))}"
 

@@ -50,7 +50,8 @@ class Foresight:
     undecided: str = ""
     """Why nothing is decided at all; empty if it is."""
     shortages: tuple[str, ...] = ()
-    """Ports and links without room for the traffic that moves to them, with numbers."""
+    """Ports and links without room for the traffic that moves to them, and services without
+    room for their load, with numbers."""
     doubts: tuple[str, ...] = ()
     """Where it is not known whether there is room."""
     redundancy: Redundancy
@@ -59,7 +60,7 @@ class Foresight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A replica that finds no place, or a service that nobody runs, after one loss."""
+    """A replica that finds no place, or a service that too few run, after one loss."""
 
     lost: str
     """`node/fra-n1`, `datacenter/fra`."""
@@ -67,3 +68,5 @@ class Gap:
     """`web.fra.2`, or `service/web`."""
     why: str
     """One sentence, with numbers."""
+    answered: bool = False
+    """Somebody runs the service, but not enough for its load."""

@@ -125,6 +125,16 @@ class RolloutSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What replicas can answer, and are to answer, in requests per second."""
+
+    requests: int
+    """One of them can."""
+    load: int
+    """All of them together must be able to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """A service as `service.yaml` says it."""
 
@@ -156,6 +166,8 @@ class ServiceSpec:
     """All that it answers on, if the operator says so; of each family the main one first."""
     rollout: RolloutSpec | None = None
     """How a new version comes to the replicas; None: as `RolloutSpec` has it by default."""
+    capacity: Capacity | None = None
+    """What its replicas can answer, and are to answer; None: not known."""
 
 
 class RolloutState(StrEnum):
@@ -273,9 +285,10 @@ class Service:
     @property
     def plain(self) -> "Service":
         """The service as its instances know it: whatever becomes of a rollout."""
-        if not (self.rollout or self.failed or self.last_version or self.spec.rollout):
+        said = self.spec.rollout or self.spec.capacity
+        if not (self.rollout or self.failed or self.last_version or said):
             return self
-        spec = replace(self.spec, rollout=None)
+        spec = replace(self.spec, rollout=None, capacity=None)
         return replace(self, spec=spec, rollout=None, failed=(), last_version=0)
 
     def version_for(self, datacenter: str, replica: int) -> int:

@@ -21,10 +21,10 @@ def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
 
 def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
     """Return at most one verdict for each service: what is missing then, and was not before."""
-    known = {(gap.lost, gap.about) for gap in n_minus_one(settle(before)[0])}
+    known = {(gap.lost, gap.about, gap.answered) for gap in n_minus_one(settle(before)[0])}
     gaps: dict[str, list[Gap]] = {}
     for gap in n_minus_one(settle(after)[0]):
-        if (gap.lost, gap.about) not in known:
+        if (gap.lost, gap.about, gap.answered) not in known:
             gaps.setdefault(_service(gap), []).append(gap)
     return tuple(
         Verdict(
@@ -42,11 +42,16 @@ def _service(gap: Gap) -> str:
 
 
 def _sentences(gaps: list[Gap]) -> Iterator[str]:
-    nodes = [gap for gap in gaps if gap.lost.startswith("node/")]
+    few = [gap for gap in gaps if gap.answered]
+    nodes = [gap for gap in gaps if gap.lost.startswith("node/") and gap not in few]
     if nodes:
         first, others = nodes[0], len({gap.lost for gap in nodes}) - 1
         more = f", nor do those of {others} other nodes" if others else ""
         yield f"without {first.lost} {first.about} finds no place{more}: {first.why}"
+    if few:
+        first, others = few[0], len(few) - 1
+        more = f", nor without {others} others" if others else ""
+        yield f"without {first.lost} too few answer{more}: {first.why}"
     for gap in gaps:
-        if gap not in nodes:
+        if gap not in nodes and gap not in few:
             yield f"without {gap.lost} nobody answers: {gap.why}"

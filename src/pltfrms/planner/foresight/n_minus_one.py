@@ -10,8 +10,9 @@ from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.foresight import Gap
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.planner.foresight.answering import too_few_answer
 from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.loss import is_mass_loss
+from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place
 
 
@@ -31,14 +32,13 @@ def n_minus_one(snapshot: Snapshot) -> tuple[Gap, ...]:
         if draft.contact(node.name) is Contact.PRESENT
         for gap in _without_node(draft, node, by_node.get(node.name, []))
     )
-    return (*nodes, *_without_datacenter(draft))
+    return (*nodes, *_without_datacenter(draft), *too_few_answer(draft))
 
 
 def _without_node(draft: Draft, node: Machine, held: list[Allocation]) -> Iterator[Gap]:
     others = [each for each in draft.open(node.datacenter) if each.name != node.name]
     alone = len(draft.present(node.datacenter)) == 1
-    lost_count = draft.lost_count(node.datacenter) + 1
-    if alone or is_mass_loss(lost_count, len(draft.nodes_of(node.datacenter))):
+    if alone or is_braked(draft, node.datacenter, more=1):
         return
     done, said = len(draft.steps), len(draft.notes)
     for wish in _wishes(draft, node, held):

@@ -8,6 +8,7 @@ from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.planner.changes.headroom import Shortage, shortages
 from pltfrms.planner.changes.ways import Intent, measured
+from pltfrms.planner.foresight.answering import too_few_then
 from pltfrms.planner.foresight.losing import Lost, lost_of, without, without_ports
 from pltfrms.planner.foresight.settling import settle
 from pltfrms.planner.redundancy.verdict import redundancy
@@ -39,7 +40,10 @@ def what_if(snapshot: Snapshot, losses: Sequence[str]) -> tuple[Foresight, Snaps
         notes=notes,
         short=tuple(_short(counts, rooms)),
         undecided=undecided,
-        shortages=tuple(_sentence(each) for each in found if each.sure),
+        shortages=(
+            *(_sentence(each) for each in found if each.sure),
+            *too_few_then(snapshot.services, counts),
+        ),
         doubts=tuple(_sentence(each) for each in found if not each.sure),
         redundancy=redundancy(after, snapshot.now_ms),
     )

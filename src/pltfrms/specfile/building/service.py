@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pltfrms.model.services.service import (
+    Capacity,
     Probe,
     ProbeKind,
     RolloutSpec,
@@ -48,6 +49,9 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         egress=egress,
         aggregates=tuple(shape.aggregate),
         addresses=tuple(shape.addresses),
+        capacity=Capacity(requests=shape.capacity.requests, load=shape.capacity.load)
+        if shape.capacity is not None
+        else None,
         rollout=_rollout(shape.rollout) if shape.rollout is not None else None,
     )
     return spec, findings

@@ -61,6 +61,8 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from _check_probe(spec.probe)
     yield from _check_said(spec)
     yield from check_rollout(spec)
+    if spec.capacity is not None and spec.capacity.requests < 1:
+        yield Finding(("capacity", "requests"), "must be at least 1/s")
 
 
 def service_notes(spec: ServiceSpec) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from pltfrms.specfile.shapes.units import (
     AddressText,
     Bytes,
     Milliseconds,
+    PerSecond,
     default,
     one_of,
     some,
@@ -171,6 +172,16 @@ WordsText = Annotated[
 ]
 
 
+class CapacityShape(Shape):
+    """What the replicas can answer, and are to answer: whether a loss is survived."""
+
+    requests: PerSecond
+    """What one replica can answer, such as 200/s."""
+    load: PerSecond
+    """What all of them together must be able to answer, such as 900/s at the busiest time. What
+    a lost datacenter answered is taken to be spread over all that are left."""
+
+
 class ServiceShape(Shape):
     """What to run."""
 
@@ -198,6 +209,8 @@ class ServiceShape(Shape):
     1h; it goes as soon as there are none."""
     probe: ProbeShape
     """How an instance is asked whether it can serve."""
+    capacity: CapacityShape | None = None
+    """What its replicas can answer, and are to answer."""
     rollout: RolloutShape | None = None
     """How a new version comes to the replicas, if not as usual."""
 

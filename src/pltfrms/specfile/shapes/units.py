@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from pltfrms.specfile.findings import nearest
 
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)\Z")
+_PER_SECOND = re.compile(r"([0-9]{1,9})/s\Z")
 _TIME_UNITS = {"us": 1, "ms": 1000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _SIZE_UNITS = {
     "B": 1,
@@ -119,6 +120,20 @@ Mbps = Annotated[
     int,
     PlainValidator(_unit_field(_RATE_UNITS, ("Mbit", 1000), "10Gbit or 100Mbit")),
     _schema(_RATE_UNITS, "10Gbit"),
+]
+
+
+def _per_second(value: object) -> int:
+    match = _PER_SECOND.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise wrong(f"must be a whole number per second, not {value!r}", "such as 200/s")
+    return int(match.group(1))
+
+
+PerSecond = Annotated[
+    int,
+    PlainValidator(_per_second),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,9}/s$", "examples": ["200/s"]}),
 ]
 
 
