@@ -9,8 +9,9 @@ import pytest
 
 from pltfrms.cli.main import main
 from pltfrms.codec import decode, encode
+from pltfrms.controller.auditing import Asked
 from pltfrms.errors import UnavailableError
-from pltfrms.model.identity.words import Bundle, JoinToken
+from pltfrms.model.identity.words import Bundle, JoinToken, TokenAsk, TokenReply
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.plan import Target
@@ -236,6 +237,28 @@ def test_a_machine_is_replaced_and_the_older_one_is_believed_no_more(tmp_path: P
         await door.seen()
         assert await is_believed(door, new)
         assert not await is_believed(door, old)
+
+    serve(tmp_path / "door", story)
+
+
+def test_a_controller_that_cannot_make_void_is_not_believed_to_have_done_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(door: Door) -> None:
+        identities, real = door.known.identities, door.known.identities.make_token
+
+        async def older(ask: TokenAsk, asked: Asked) -> TokenReply:
+            return replace(await real(replace(ask, void=False), asked), void=False)
+
+        monkeypatch.setattr(identities, "make_token", older)
+        spec = door.directory / "platform.yaml"
+        spec.write_text(SPEC)
+        words = ["machine", "replace", "fra-n1", "--yes", f"--config={door.directory}"]
+        to = ["--output", str(tmp_path / "x.bundle")]
+        local = ["--controller", f"unix:{door.directory / 'c.sock'}"]
+        assert await run(*words, *to, *local) == 4
+        assert "older release" in capsys.readouterr().err
+        assert not (tmp_path / "x.bundle").exists()
 
     serve(tmp_path / "door", story)
 

@@ -167,7 +167,7 @@ class Identities:
             ask.machine, what, ("token", asked), token=note, key=key, conditions=same
         )
         token = JoinToken(machine=ask.machine, secret=secret, pin=self._signer.pin)
-        return TokenReply(token=token.text, expires_ms=expires_ms)
+        return TokenReply(token=token.text, expires_ms=expires_ms, void=ask.void)
 
     async def join(self, ask: JoinAsk, origin: str = "") -> Certified:
         """Return the first certificate of a machine; with another key, older ones are void.

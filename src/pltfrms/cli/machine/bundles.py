@@ -17,7 +17,7 @@ from pltfrms.drivers.identity.files import private_text
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import make_directory, replace_file
 from pltfrms.drivers.units import Units
-from pltfrms.errors import NotFoundError, UsageError
+from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.identity.words import (
     Bundle,
     JoinToken,
@@ -45,6 +45,7 @@ def make_bundle(
     Raises:
         NotFoundError: the file of the platform has no such machine.
         UsageError: the file is wrong, or the machine has tunnels and there is no secret.
+        ConflictError: the controller does not make void what the machine has.
     """
     text = _text(spec)
     platform = load_platform(spec)
@@ -58,6 +59,11 @@ def make_bundle(
             f"{spec} is of {platform.name}, and controllers are of {roots.platform}"
         )
     made = client.post("/v1/identity/tokens", ask, TokenReply)
+    if ask.void and not made.void:
+        raise ConflictError(
+            f"the controller that answers is of an older release: what {ask.machine} has is "
+            "good until another one joins; ask a newer controller"
+        )
     bundle = Bundle(
         token=made.token,
         roots=roots.roots,

@@ -191,6 +191,9 @@ class TokenReply:
 
     token: str
     expires_ms: int
+    void: bool = False
+    """What the machine had is void, as was asked for. A controller of a release that does not
+    know that leaves it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
