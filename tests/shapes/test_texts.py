@@ -71,5 +71,5 @@ def test_its_services_and_its_lab_are_right(name: str, tmp_path: Path) -> None:
 
 
 def test_there_are_as_many_as_we_say() -> None:
-    assert len(NAMES) >= 18
-    assert len(WITH_LABS) >= 7
+    assert len(NAMES) >= 40
+    assert len(WITH_LABS) >= 10

@@ -85,6 +85,17 @@ def test_a_place_that_brings_traffic_in_and_leads_nowhere_is_noted(tmp_path: Pat
     assert "link: [ber-e1, ...]" in note.hint
 
 
+def test_a_unicast_prefix_of_a_place_without_nodes_is_noted(tmp_path: Path) -> None:
+    text = (SHAPES / "pop-without-nodes" / "platform.yaml").read_text()
+    path = tmp_path / "platform.yaml"
+    path.write_text(
+        text.replace("aggregates: [", "aggregates: [{prefix: 203.0.111.0/24, unicast: ber}, ")
+    )
+    notes: list[Problem] = []
+    load_file(path, notes)
+    assert [note.what for note in notes] == ["203.0.111.0/24 is announced, but ber has no node"]
+
+
 def test_a_family_that_no_session_speaks_is_noted(tmp_path: Path) -> None:
     text = (THREE / "platform.yaml").read_text()
     sessions = text[text.index("peers:") :]

@@ -22,11 +22,20 @@ def build_egress(shape: EgressShape) -> tuple[Egress, list[Finding]]:
         rule = _rule(text)
         if rule is None:
             what = f"{text!r} is neither a prefix nor a port"
-            findings.append(Finding(("egress", "allow", index), what, _HINT))
+            findings.append(Finding(("egress", "allow", index), what, _hint(text)))
         else:
             rules.append(rule)
     mode = EgressMode(shape.mode) if shape.mode is not None else None
     return Egress(mode=mode, allow=tuple(rules)), findings
+
+
+def _hint(text: str) -> str:
+    """Say how it is written; of an address with bits behind its prefix, which one was meant."""
+    try:
+        meant = ip_network((text.split() or [""])[0], strict=False)
+    except ValueError:
+        return _HINT
+    return f"did you mean {meant}?"
 
 
 def _rule(text: str) -> EgressRule | None:

@@ -83,7 +83,10 @@ def _alone(platform: Platform) -> Iterator[Finding]:
 
 
 def _unused(where: Where, platform: Platform, aggregate: Aggregate) -> Iterator[Finding]:
-    if aggregate.unicast:
+    if aggregate.unicast and not platform.machines_of(Role.NODE, aggregate.unicast):
+        what = f"{aggregate.prefix} is announced, but {aggregate.unicast} has no node"
+        yield Finding(where, what, "nothing there speaks with the internet: leave it out")
+    elif aggregate.unicast:
         first = unicast_of(platform, aggregate.unicast, aggregate.prefix.version)
         if first is not None and first is not aggregate:
             what = f"{aggregate.prefix} is announced, but nothing has an address of it"

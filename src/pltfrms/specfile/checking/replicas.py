@@ -81,8 +81,8 @@ def _check_site(
     allowed = len(nodes) * spec.max_per_node
     if wanted > allowed:
         what = (
-            f"{wanted} replicas do not fit in {datacenter}: {len(nodes)} nodes x"
-            f" {spec.max_per_node} per node = {allowed}"
+            f"{wanted} replicas do not fit in {datacenter}: {len(nodes)}"
+            f" node{'' if len(nodes) == 1 else 's'} x {spec.max_per_node} per node = {allowed}"
         )
         hint = f"{field}: {allowed}, or max_per_node: {-(-wanted // len(nodes))}"
         yield Finding(where, what, hint)
