@@ -151,6 +151,7 @@ async def _life_of_a_node(give: Callable[[Path], None] = lambda _state: None) ->
         before, second = routes(), node.init_pid
         node.stop()
         assert (routes(), node.init_pid) == (before, second)
+        (node.root / "config" / "platform.yaml").touch()  # somebody has just brought it
         node.start()
         await node.until(lambda: '"instance adopted"' in node.log)
         await asyncio.sleep(1.5)

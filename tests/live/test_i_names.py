@@ -138,12 +138,13 @@ def lost(reports: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
 NOTHING = dict.fromkeys(EYEBALLS, 0)
 
 
-def all_well(rig: Rig, datacenters: int = 3) -> None:
+def all_well(rig: Rig) -> None:
     """Wait until everybody is in contact and two replicas are ready in each datacenter."""
 
     def well() -> bool:
         snapshot = rig.snapshot()
-        return not missing_parts(snapshot) and len(snapshot.allocations) == 2 * datacenters
+        wanted = 2 * len(snapshot.platform.datacenters)
+        return not missing_parts(snapshot) and len(snapshot.allocations) == wanted
 
     rig.wait("all well", well, 90)
 
@@ -221,7 +222,7 @@ def test_a_new_datacenter_comes_and_serves(rig: Rig, site: Site) -> None:
     with asking(rig) as reports:
         apply_before_it_comes(rig, site, "par-e1")
         rig.client.rewire(site.directory)
-        all_well(rig, datacenters=4)
+        all_well(rig)
     assert lost(reports) == NOTHING
     assert "to-par-e1" in rig.aggregate_paths("transit1")
 
@@ -244,7 +245,7 @@ def leaves_and_comes_back(rig: Rig, site: Site, name: str) -> None:
         site.write()
         rig.client.rewire(site.directory)
         site.apply(rig)
-        all_well(rig, datacenters=4)
+        all_well(rig)
     assert lost(reports) == NOTHING
     report = rig.probe("berlin", "--duration", "3s")
     assert set(report["answered_by"]["before"]) == {name}

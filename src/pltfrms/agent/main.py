@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     directories = _directories(argv or ())
     log_to_stderr()
     try:
-        asyncio.run(_run(directories, _targets(directories)))
+        targets = _targets(directories)
+        asyncio.run(_run(directories, targets, told_since(directories, targets)))
     except PltfrmsError as error:
         print(f"pltfrms agent: {error}", file=sys.stderr)  # noqa: T201 - to whoever started us
         return error.exit_code
@@ -90,12 +91,12 @@ def boot_word(runtime: Path) -> str:
     return word
 
 
-async def _run(directories: Directories, targets: Targets) -> None:
+async def _run(directories: Directories, targets: Targets, told: Platform | None) -> None:
     talk = conversations(
         IdentityFile(directories.state),
         targets.current.platform,
         targets.machine,
-        told_since(directories, targets),
+        told,
     )
     world = _world(directories, talk)
     parts = Agent(world, targets)
