@@ -1,6 +1,8 @@
 """Keys, requests and certificates, made and judged for real."""
 
+import ssl
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from pltfrms.drivers.identity.authority import (
     make_authority,
     make_root,
     pinned_root,
+    vouch,
 )
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import (
@@ -28,8 +31,10 @@ from pltfrms.drivers.identity.keys import (
     public_text,
     sign_text,
 )
+from pltfrms.drivers.identity.tls import trusting_context
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.lives import DAY_MS, LEAF_MS
+from pltfrms.model.identity.words import controllers_server_name
 from tests.drivers.identity.authority import PASSPHRASE, Office
 
 NOW_MS = 1_900_000_000_000
@@ -189,3 +194,54 @@ def test_a_torn_identity_is_said_to_be_one(tmp_path: Path) -> None:
     file.path.write_text("{}\n")
     with pytest.raises(UsageError, match="join again"):
         file.read()
+
+
+def hello(chain: str, key: str, roots: str, directory: Path) -> str:
+    """Shake hands in memory with who shows a chain; return why it is refused."""
+    shown = directory / "shown.pem"
+    shown.write_text(key + chain)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(shown)
+    ways = [(ssl.MemoryBIO(), ssl.MemoryBIO()) for _ in range(2)]
+    (to_server, to_client), _ = ways
+    name = controllers_server_name("example")
+    asks = trusting_context(roots).wrap_bio(to_client, to_server, server_hostname=name)
+    answers = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for end in (asks, answers):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                return error.verify_message
+    return ""
+
+
+def test_who_trusts_the_old_root_alone_believes_one_that_it_has_vouched_for(
+    tmp_path: Path,
+) -> None:
+    """So a machine that was away while the root changed gets its certificate back."""
+    now_ms = time.time_ns() // 1_000_000
+    office = Office("example", now_ms)
+    old, new, other = (make_root("example", PASSPHRASE, now_ms) for _ in range(3))
+    voucher = vouch(old, PASSPHRASE, new.certificate, now_ms)
+    for vouched in (True, False):
+        known = replace(new, certificate=new.certificate + (voucher if vouched else ""))
+        office.root, office.own = new, make_authority(known, PASSPHRASE, "fra-c1", now_ms)
+        key = make_key()
+        request = make_request(key, "example", "fra-c1")
+        made = office.signer.issue(request, "fra-c1", 1, controller=True)
+        assert hello(made.chain, key, new.certificate, tmp_path) == ""
+        assert bool(hello(made.chain, key, old.certificate, tmp_path)) is not vouched
+        assert hello(made.chain, key, other.certificate, tmp_path) != ""
+
+
+def test_a_root_vouches_for_its_own_platform_alone() -> None:
+    stranger = make_root("other", PASSPHRASE, NOW_MS)
+    with pytest.raises(UsageError, match="two platforms"):
+        vouch(OFFICE.root, PASSPHRASE, stranger.certificate, NOW_MS)
+    with pytest.raises(UsageError, match="password"):
+        vouch(OFFICE.root, "wrong", OFFICE.root.certificate, NOW_MS)
+    with pytest.raises(UnavailableError, match="clock"):
+        vouch(OFFICE.root, PASSPHRASE, OFFICE.root.certificate, NOW_MS - 900 * DAY_MS)

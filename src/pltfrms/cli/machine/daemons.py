@@ -65,6 +65,11 @@ _CONTROLLER = {
         "root",
         "List the roots that are trusted, add or drop one",
     ),
+    "vouch": Entry(
+        "pltfrms.cli.machine.identity",
+        "vouch",
+        "Have an old root say that a new one is as good",
+    ),
 }
 
 

@@ -261,6 +261,7 @@ def root(
     To have one root take the place of another: add it on one controller; 30 days later make
     each one's authority by it (`controller authority`); 30 days later drop the old one. The
     other controllers and all machines follow by themselves; none drops what machines need.
+    So that also those come back that were away for all of it: `controller vouch` before.
 
     Example: pltfrms controller root --add example-root-2.pem
     """
@@ -284,6 +285,25 @@ def root(
     for each in views:
         drop = "  dropped as soon as no machine needs it" if each.dropped else ""
         write_line(f"{each.pin}{'  signs' if each.signs else ''}{drop}")
+
+
+@click.command(cls=Command)
+@click.argument("file", type=_FILE)
+@click.option("--root-key", type=_FILE, required=True, metavar="FILE", help="Of the old root.")
+@_passphrase_option
+def vouch(file: Path, *, root_key: Path, passphrase_file: Path | None) -> None:
+    """Have an old root say that a new one is as good.
+
+    Writes that into the new root's file, from where `controller authority` takes it: machines
+    that trust only the old root then believe controllers, get a certificate, and trust the new
+    one. Needs no controller.
+
+    Example: pltfrms controller vouch example-root-2.pem --root-key example-root.pem
+    """
+    from pltfrms.cli.machine.joining import vouch_for_root  # noqa: PLC0415 - heavy
+
+    vouch_for_root(file, root_key, _passphrase(passphrase_file, confirm=False))
+    write_line(good("done: ") + f"{file} has it; make authorities by it from now on")
 
 
 def _token(word: str, file: Path | None) -> str:

@@ -19,9 +19,11 @@ from pltfrms.drivers.identity.authority import (
     Authority,
     AuthorityFile,
     Pair,
+    certificates_of,
     make_authority,
     make_root,
     pinned_root,
+    vouch,
 )
 from pltfrms.drivers.identity.files import Identity, IdentityFile, RootsFile, private_text
 from pltfrms.drivers.identity.keys import make_key, make_request
@@ -259,6 +261,20 @@ def read_or_make_root(path: Path, platform: str, passphrase: str) -> Pair:
     root = make_root(platform, passphrase, unix_ms())
     replace_file(path, f"{root.key.strip()}\n{root.certificate}".encode())
     return root
+
+
+def vouch_for_root(path: Path, old: Path, passphrase: str) -> None:
+    """Have an old root say that a new one is as good: who was away comes back by it.
+
+    What this makes is in the new root's file, and goes along with what that signs from then on.
+
+    Raises:
+        UsageError: the passphrase of the old one is another, or a file is no root's.
+    """
+    new = _read_root(path)
+    certificate, *_ = certificates_of(new.certificate)
+    voucher = vouch(_read_root(old), passphrase, certificate, unix_ms())
+    replace_file(path, f"{new.key.strip()}\n{certificate}{voucher}".encode())
 
 
 def _read_root(path: Path) -> Pair:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.drivers.identity.authority import (
     AuthorityFile,
+    certificates_of,
     issuing_root,
     life_of,
     read_certificate,
@@ -82,14 +83,15 @@ def roots_here(state: Path) -> tuple[RootView, ...]:
 
 
 def add_root(state: Path, root: str) -> bool:
-    """Trust a root (PEM), too, and have machines do so; return whether that is new.
+    """Trust a root (the first that PEM says), too; return whether that is new.
 
-    The controller of this machine tells the others.
+    The controller of this machine tells the others, and all of them their machines.
 
     Raises:
         ConflictError: there are enough.
     """
-    kept, (certificate,) = _kept(state), roots_of(root)
+    kept, (certificate, *_) = _kept(state), certificates_of(root)
+    roots_of(certificate)
     if pin_text(certificate) in [pin_text(each.certificate) for each in kept]:
         return False
     if len(kept) >= ROOTS_MAX:

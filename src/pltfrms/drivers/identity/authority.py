@@ -73,12 +73,8 @@ def make_authority(root: Pair, passphrase: str, controller: str, now_ms: int) ->
         UsageError: the passphrase is another, or the key is not that of the root.
         UnavailableError: the root has expired, or this machine's clock is wrong.
     """
-    issuer, key = read_certificate(root.certificate), read_key(root.key, passphrase)
-    if public_text(key.public_key()) != public_text(_ec(issuer)):
-        raise UsageError("that is the key of another root")
+    issuer, key = _opened(root, passphrase, now_ms)
     life = _life(issuer)
-    if not life.holds(now_ms):
-        raise UnavailableError("by this machine's clock the root is not good; see to the clock")
     own = generate_private_key(SECP256R1())
     until = min(life.not_after_ms, now_ms + AUTHORITY_MS)
     since = max(life.not_before_ms, now_ms - EARLY_MS)
@@ -90,7 +86,53 @@ def make_authority(root: Pair, passphrase: str, controller: str, now_ms: int) ->
         issuer,
     )
     certificate = _as_authority(builder, path_length=0).sign(key, SHA256())
-    return Pair(certificate=_text(certificate), key=key_text(own))
+    _, *vouchers = certificates_of(root.certificate)
+    return Pair(certificate="".join((_text(certificate), *vouchers)), key=key_text(own))
+
+
+def vouch(old: Pair, passphrase: str, new: str, now_ms: int) -> str:
+    """Return a certificate of a new root's key by an old root (PEM).
+
+    Who trusts the old one believes the new one by it. Both have the same name, so that it
+    does not count as a step (RFC 5280, self-issued).
+
+    Raises:
+        UsageError: the passphrase is another, or the roots are of two platforms.
+        UnavailableError: the old root has expired, or this machine's clock is wrong.
+    """
+    issuer, key = _opened(old, passphrase, now_ms)
+    subject = read_certificate(new)
+    if subject.subject != issuer.subject:
+        raise UsageError("the two roots are of two platforms")
+    life, until = _life(issuer), _life(subject).not_after_ms
+    builder = _builder(
+        str(subject.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value),
+        _ec(subject),
+        Life(not_before_ms=life.not_before_ms, not_after_ms=min(life.not_after_ms, until)),
+        secrets.randbits(_SERIAL_BITS),
+        issuer,
+    )
+    return _text(_as_authority(builder, path_length=1).sign(key, SHA256()))
+
+
+def certificates_of(text: str) -> tuple[str, ...]:
+    """Return the certificates that PEM says, each as PEM; UsageError if it says none."""
+    try:
+        return tuple(map(_text, x509.load_pem_x509_certificates(text.encode())))
+    except ValueError as error:
+        raise UsageError(f"the certificate cannot be read: {error}") from error
+
+
+def _opened(
+    root: Pair, passphrase: str, now_ms: int
+) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
+    """Return a root's certificate and its key; see who asks for the errors."""
+    certificate, key = read_certificate(root.certificate), read_key(root.key, passphrase)
+    if public_text(key.public_key()) != public_text(_ec(certificate)):
+        raise UsageError("that is the key of another root")
+    if not _life(certificate).holds(now_ms):
+        raise UnavailableError("by this machine's clock the root is not good; see to the clock")
+    return certificate, key
 
 
 class AuthorityFile:
