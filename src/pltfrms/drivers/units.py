@@ -7,6 +7,8 @@ from typing import Final
 from pltfrms.errors import UnavailableError
 
 _RUNS: Final = Path("/run/systemd/system")
+_NOT_LOADED: Final = 5
+"""systemctl's exit code for a unit that is not there; the others were stopped."""
 _SECONDS: Final = 120.0
 """More than all units of ours may take to stop, one after the other."""
 
@@ -40,5 +42,5 @@ class Units:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UnavailableError(f"`{' '.join(command)}`: {error}") from error
-        if done.returncode:
+        if done.returncode and not (verb == "stop" and done.returncode == _NOT_LOADED):
             raise UnavailableError(f"`{' '.join(command)}`: {done.stderr.strip()}")

@@ -1,0 +1,52 @@
+"""What systemd is told, by a stand-in for systemctl."""
+
+from pathlib import Path
+
+import pytest
+
+from pltfrms.drivers.units import Units
+from pltfrms.errors import UnavailableError
+
+
+def systemctl(monkeypatch: pytest.MonkeyPatch, directory: Path, code: int) -> Path:
+    """Stand in for systemctl: keep what it is told, and end with a code."""
+    told, tool = directory / "told", directory / "systemctl"
+    tool.write_text(f'#!/bin/sh\necho "$@" >>{told}\necho no >&2\nexit {code}\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=":")
+    monkeypatch.setattr("pltfrms.drivers.units._RUNS", directory)
+    return told
+
+
+def test_units_are_started_stopped_and_started_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told, units = systemctl(monkeypatch, tmp_path, 0), Units()
+    units.start("a", "b")
+    units.restart("a")
+    units.stop("a", "b")
+    assert told.read_text().splitlines() == ["start a b", "try-restart a", "stop a b"]
+
+
+def test_who_cannot_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    systemctl(monkeypatch, tmp_path, 1)
+    with pytest.raises(UnavailableError, match="`systemctl stop a`: no"):
+        Units().stop("a")
+
+
+def test_a_unit_that_is_not_there_is_stopped_and_not_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    systemctl(monkeypatch, tmp_path, 5)
+    Units().stop("a")
+    with pytest.raises(UnavailableError):
+        Units().start("a")
+
+
+def test_without_systemd_nothing_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = systemctl(monkeypatch, tmp_path, 1)
+    monkeypatch.setattr("pltfrms.drivers.units._RUNS", tmp_path / "none")
+    Units().start("a")
+    assert not told.exists()
