@@ -1,9 +1,13 @@
 """The store's command line, judged by etcd itself where it can be."""
 
 import dataclasses
+import re
+import subprocess
 from pathlib import Path
 
-from pltfrms.model.network.topology import Role
+import pytest
+
+from pltfrms.model.network.topology import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Role
 from pltfrms.render.etcd import Beginning, etcd_command, etcd_endpoints, peer_url
 from tests.render.platforms import SMALL, machine
 
@@ -41,3 +45,11 @@ def test_endpoints_are_nearest_first() -> None:
         "http://[fd00:77::1:c:1]:2379",
         "http://[fd00:77::2:c:1]:2379",
     )
+
+
+@pytest.mark.root
+def test_the_manual_s_filter_is_one_for_the_ports_of_the_store() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "identity.md").read_text()
+    (rules,) = re.findall(r"^```nft\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert f"{{ {ETCD_CLIENT_PORT}, {ETCD_PEER_PORT} }} drop" in rules
+    subprocess.run(("nft", "-c", "-f", "-"), input=rules.encode(), check=True, timeout=10)
