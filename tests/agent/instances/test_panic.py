@@ -77,6 +77,10 @@ def test_while_most_are_ill_all_serve_and_none_is_restarted_twice() -> None:
                 ONE.id,
                 TWO.id,
             ]
+            stops = [each for each in bench.workload.deeds[before:] if each.what == "stop"]
+            own = {ONE.id: "i1", TWO.id: "i2"}
+            assert len(stops) == 2
+            assert all(own[each.allocation] not in each.routed for each in stops)
             assert all(status.unwell for status in bench.instances.values())
             assert {each.phase for each in bench.instances.values()} == {Phase.UNHEALTHY}
             bench.workload.unwell.clear()

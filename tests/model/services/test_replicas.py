@@ -119,6 +119,7 @@ def test_a_scaled_spec_says_the_number_where_it_is_to_be_and_nothing_else_change
         one = scaled(THREE, spec, 3, ("fra",))
         assert replicas_of(THREE, one) == {**before, "fra": 3}
         for after in (one, scaled(THREE, spec, 3)):
+            assert not (after.counts and after.datacenters), "no file may say both"
             assert (
                 replace(
                     after,

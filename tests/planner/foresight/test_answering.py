@@ -44,6 +44,16 @@ def test_a_node_counts_until_its_replicas_run_elsewhere() -> None:
     assert lost >= {"node/fra-n1", "node/fra-n2", "node/ams-n1", "node/ams-n2"}
 
 
+def test_a_replica_that_runs_twice_just_now_is_lost_with_neither_node() -> None:
+    snapshot = running(100, 400, fra=2, ams=2)
+    first = next(a for a in snapshot.allocations.values() if a.node == "fra-n1")
+    again = replace(first, id=f"{first.id}0", number=10, node="fra-n5", replaces=first.id)
+    moving = replace(snapshot, allocations={**snapshot.allocations, again.id: again})
+    lost = {gap.lost for gap in n_minus_one(moving) if gap.answered}
+    assert not lost & {"node/fra-n1", "node/fra-n5"}
+    assert "node/fra-n2" in lost
+
+
 counts = st.dictionaries(st.sampled_from(("fra", "ams", "lon")), st.integers(1, 6), min_size=2)
 
 
