@@ -43,6 +43,12 @@ class Site:
         return ["join", token, "--controller", url, "--json", *self.places]
 
 
+@pytest.fixture(autouse=True)
+def _nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask no other controller, which takes seconds to hear nothing."""
+    monkeypatch.setattr("pltfrms.cli.machine.joining.who_listens", lambda *_: ())
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path / "fra-c1")
@@ -134,11 +140,11 @@ def test_what_signs_certificates_is_made_anew_by_the_same_root_only(
 
 
 KILLER = """
-import os, signal, sys
-from pltfrms.cli.main import main
+import json, os, signal, sys
+import pltfrms.drivers.listening as listening
 import pltfrms.drivers.private as private
-at, before, words = int(sys.argv[1]), sys.argv[2] == "before", sys.argv[3:]
-count, real = 0, private.replace_file
+listening.who_listens = lambda *_: ()
+at, before, count, real = 0, False, 0, private.replace_file
 
 def replace(path, value):
     global count
@@ -150,33 +156,54 @@ def replace(path, value):
         os.kill(os.getpid(), signal.SIGKILL)
 
 private.replace_file = replace
-sys.exit(main(words))
+import pltfrms.cli.machine.identity, pltfrms.cli.machine.joining  # once for all copies
+import pltfrms.drivers.identity.authority, pltfrms.specfile
+from pltfrms.cli.main import main
+said = os.dup(1)
+os.dup2(2, 1)
+for at, when, words in json.load(sys.stdin):
+    before = when == "before"
+    pid = os.fork()
+    if not pid:
+        os._exit(main(words))
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.write(said, b"%d " % code)
 """
 
 
 def killed(words: list[str], at: int, when: str) -> bool:
     """Run a command that is killed at its n-th write; return whether it came so far."""
-    command = [sys.executable, "-c", KILLER, str(at), when, *words]
-    code = subprocess.run(command, capture_output=True, check=False).returncode
-    assert code in {0, -signal.SIGKILL}
-    return code == -signal.SIGKILL
+    return all_killed([(at, when, words)])[0]
+
+
+def all_killed(runs: list[tuple[int, str, list[str]]]) -> list[bool]:
+    """Run commands, each killed at its n-th write; return which came so far."""
+    command = [sys.executable, "-c", KILLER]
+    said = subprocess.run(
+        command, input=json.dumps(runs).encode(), capture_output=True, check=True
+    ).stdout
+    codes = [int(code) for code in said.split()]
+    assert set(codes) <= {0, -signal.SIGKILL}
+    return [code == -signal.SIGKILL for code in codes]
 
 
 def test_bootstrap_may_be_killed_at_every_step_and_repeated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kills = 0
-    for at in range(1, 8):
-        for when in ("before", "after"):
-            site = Site(tmp_path / f"{at}{when}")
-            kills += killed(site.bootstrap(), at, when)
-            said = json.loads(done(site.bootstrap(), capsys))
-            own = site.file.read()
-            assert said["until_ms"] == own.not_after_ms
-            pin = pin_of(read_certificate(own.roots))
-            root = site.root.read_text()
-            assert pin == pin_of(read_certificate(root[root.index("-----BEGIN CERT") :]))
-    assert kills == 12
+    runs = [
+        (at, when, Site(tmp_path / f"{at}{when}"))
+        for at in range(1, 8)
+        for when in ("before", "after")
+    ]
+    kills = all_killed([(at, when, site.bootstrap()) for at, when, site in runs])
+    assert kills == [True] * 12 + [False] * 2
+    for _, _, site in runs:
+        said = json.loads(done(site.bootstrap(), capsys))
+        own = site.file.read()
+        assert said["until_ms"] == own.not_after_ms
+        pin = pin_of(read_certificate(own.roots))
+        root = site.root.read_text()
+        assert pin == pin_of(read_certificate(root[root.index("-----BEGIN CERT") :]))
 
 
 @pytest.mark.parametrize(
