@@ -391,6 +391,19 @@ def test_mass_change_brake(lost: tuple[str, ...], braked: set[str]) -> None:
         assert moved, "what is really lost is placed anew"
 
 
+def test_mass_change_brake_does_not_count_what_was_lost_before_and_dealt_with() -> None:
+    platform = make_platform(dict.fromkeys(("fra", "ams", "lon"), 2))
+    service = make_service(make_spec(replicas=1))
+    world = settle(make_snapshot(platform, (service,)))
+    view = MachineView(contact=Contact.LOST, since_seconds=9.0)
+    for datacenter in ("fra", "ams", "lon"):
+        (serving,) = (a for a in world.allocations.values() if a.datacenter == datacenter)
+        world = settle(replace(world, machines={**world.machines, serving.node: view}))
+        (moved,) = (a for a in world.allocations.values() if a.datacenter == datacenter)
+        assert moved.node != serving.node, "each loss by itself is repaired"
+    assert not make_plan(world).notes
+
+
 @given(st.lists(st.integers(1, 60), min_size=1))
 def test_monotonic_intent(generations: list[int]) -> None:
     platform = make_platform({"fra": 1})

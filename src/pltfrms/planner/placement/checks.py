@@ -429,7 +429,12 @@ def _mass_loss(snapshot: Snapshot, allocation: Allocation) -> bool:
     if len(lost) >= _MASS_MIN and 2 * len(lost) > len(nodes):
         return True
     every = snapshot.platform.machines_of(Role.NODE)
-    gone = [node for node in every if snapshot.contact(node.name) is Contact.LOST]
+    carrying = {each.node for each in snapshot.allocations.values()}
+    gone = [
+        node
+        for node in every
+        if node.name in carrying and snapshot.contact(node.name) is Contact.LOST
+    ]
     apart = {node.datacenter for node in gone}
     too_many = len(gone) >= _MASS_TOGETHER_MIN and 3 * len(gone) > len(every)
     return bool(lost) and len(apart) > 1 and too_many

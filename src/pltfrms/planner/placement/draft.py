@@ -90,6 +90,15 @@ class Draft:
             for datacenter, nodes in self._nodes_of.items()
         }
         """How many nodes are out of contact, by datacenter."""
+        carrying = {each.node for each in snapshot.allocations.values()}
+        self.unmoved_counts: Mapping[str, int] = {
+            datacenter: sum(
+                node.name in carrying and self.contact(node.name) is Contact.LOST
+                for node in nodes
+            )
+            for datacenter, nodes in self._nodes_of.items()
+        }
+        """How many of them still have replicas recorded: the others were dealt with."""
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
             self._record(allocation)
         self.unsettled = frozenset(self._find_unsettled())

@@ -30,11 +30,11 @@ def is_braked(draft: Draft, datacenter: str, more: int = 0) -> bool:
 
     `more` of it are taken to be lost beside those that are.
     """
-    counts = {**draft.lost_counts}
-    counts[datacenter] = counts.get(datacenter, 0) + more
-    here = counts[datacenter]
+    here = draft.lost_count(datacenter) + more
+    unmoved = {**draft.unmoved_counts}
+    unmoved[datacenter] = unmoved.get(datacenter, 0) + more
     return is_mass_loss(here, len(draft.nodes_of(datacenter))) or (
-        here > 0 and is_mass_loss_of_several(counts.values(), len(draft.nodes))
+        here > 0 and is_mass_loss_of_several(unmoved.values(), len(draft.nodes))
     )
 
 
@@ -44,20 +44,23 @@ def is_mass_loss(lost_count: int, all_count: int) -> bool:
 
 
 def is_mass_loss_of_several(lost_counts: Collection[int], all_count: int) -> bool:
-    """Return whether datacenters that fail apart have lost too many nodes of all together."""
+    """Return whether datacenters that fail apart have lost too many nodes of all together.
+
+    What was lost before, and was replaced, is another event: it does not count.
+    """
     lost_count, sites = sum(lost_counts), sum(count > 0 for count in lost_counts)
     return sites > 1 and lost_count >= LOST_TOGETHER_MIN and lost_count * 3 > all_count
 
 
 def note_mass_loss(draft: Draft) -> None:
     """Say in which datacenters nothing is rescheduled."""
-    lost_counts, every_count = draft.lost_counts.values(), len(draft.nodes)
+    unmoved, every_count = draft.unmoved_counts.values(), len(draft.nodes)
     for datacenter in draft.snapshot.platform.datacenters:
         if is_braked(draft, datacenter.name):
             lost_count = draft.lost_count(datacenter.name)
             all_count = len(draft.nodes_of(datacenter.name))
-            together = f", and {sum(lost_counts)} of {every_count} in all datacenters"
-            more = together if is_mass_loss_of_several(lost_counts, every_count) else ""
+            together = f", and {sum(unmoved)} of {every_count} in all datacenters together"
+            more = together if is_mass_loss_of_several(unmoved, every_count) else ""
             draft.note(
                 datacenter.name,
                 Reason.MASS_LOSS,
