@@ -47,7 +47,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.balancer_site import EDGE, EDGE_CPU, OTHER_CPUS, SERVERS, Site
 from bench.rig import machine_words
-from pltfrms.drivers.kernel.bpf import Side
+from pltfrms.drivers.kernel.programs.bpf import Side
 from tests.balancer import packets
 from tests.balancer.layout import EDGE_PORT, FABRIC, WEB, addresses, client_addresses
 from tests.balancer.rig import Rig, rig

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network, ip_network
 
 from pltfrms.agent.journal import MAX_EVENTS
-from pltfrms.api.shares import BODY_BYTES_MAX, Lane
+from pltfrms.api.bounds.shares import BODY_BYTES_MAX, Lane
 from pltfrms.codec import encode
 from pltfrms.model.network.topology import Aggregate
 from pltfrms.model.running.machine import PROTO_ACTIVE, Route

@@ -21,8 +21,8 @@ from pltfrms.agent.network.kernel import Kernel
 from pltfrms.agent.problems import Problems
 from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.clock import SystemClock
-from pltfrms.drivers.kernel.hints import Hints
 from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.kernel.tables.hints import Hints
 from pltfrms.model.running.plan import Target
 from pltfrms.render.kernel import network_state
 from tests.agent.bench import PLATFORM, WEB, Bench

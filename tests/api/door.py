@@ -13,11 +13,11 @@ import httpx2
 import uvicorn
 
 from pltfrms.api.app import doors_of, make_app
-from pltfrms.api.connections import bounded_by
-from pltfrms.api.serving import ControllerIdentity, Server, make_identity
-from pltfrms.controller.loop import Controller
-from pltfrms.controller.operations import Operations
-from pltfrms.controller.state import IDENTITIES, PREFIX
+from pltfrms.api.bounds.connections import bounded_by
+from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.planning.loop import Controller
+from pltfrms.controller.records.state import IDENTITIES, PREFIX
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.identity.authority import Authority, make_authority

@@ -10,7 +10,7 @@ import httpx2
 from fastapi import FastAPI
 
 from pltfrms.api.app import make_app
-from pltfrms.api.serving import ControllerIdentity
+from pltfrms.api.bounds.serving import ControllerIdentity
 from pltfrms.codec import decode, encode
 from pltfrms.drivers.glass.client import Glass
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pltfrms import codec
-from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
+from pltfrms.api.routes.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.drivers.aside import Here
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.running.plan import Note, Reason, Target
@@ -42,7 +42,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         words.append(word)
         return codec.encode(word, kind)
 
-    monkeypatch.setattr("pltfrms.api.answers.encode", count)
+    monkeypatch.setattr("pltfrms.api.routes.answers.encode", count)
     return words
 
 

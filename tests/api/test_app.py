@@ -9,9 +9,9 @@ from ipaddress import ip_address, ip_interface
 import httpx2
 
 from pltfrms.api.app import make_app
-from pltfrms.api.hiding import HIDDEN
+from pltfrms.api.routes.hiding import HIDDEN
 from pltfrms.codec import decode, decode_fully, encode
-from pltfrms.controller.state import PLATFORM_KEY, commit_mark, service_key, status_key
+from pltfrms.controller.records.state import PLATFORM_KEY, commit_mark, service_key, status_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.model.messages.api import (
     Change,

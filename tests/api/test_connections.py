@@ -12,9 +12,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from pltfrms.api import connections as bounds
-from pltfrms.api.callers import Caller, CallerKind, Callers
-from pltfrms.api.connections import Connections, bounded_by
+from pltfrms.api.bounds import connections as bounds
+from pltfrms.api.bounds.callers import Caller, CallerKind, Callers
+from pltfrms.api.bounds.connections import Connections, bounded_by
 
 GET = b"GET / HTTP/1.1\r\nHost: c\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: c\r\n"

@@ -10,9 +10,15 @@ import httpx2
 import pytest
 
 from pltfrms.api.app import doors_of, make_app
-from pltfrms.api.callers import CallerKind
-from pltfrms.api.lanes import Doors
-from pltfrms.api.shares import BODY_BYTES_MAX, OF_MACHINES, OF_STRANGERS, SEATS_OF_ALL, Lane
+from pltfrms.api.bounds.callers import CallerKind
+from pltfrms.api.bounds.lanes import Doors
+from pltfrms.api.bounds.shares import (
+    BODY_BYTES_MAX,
+    OF_MACHINES,
+    OF_STRANGERS,
+    SEATS_OF_ALL,
+    Lane,
+)
 from pltfrms.codec import decode, encode
 from pltfrms.drivers.aside import Here
 from pltfrms.errors import UnavailableError, UsageError

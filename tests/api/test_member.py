@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.api import member
-from pltfrms.api.member import (
+from pltfrms.api.store import member
+from pltfrms.api.store.member import (
     BEGUN_FILE,
     FIRST_FILE,
     MemberPlace,
@@ -106,7 +106,7 @@ def test_data_of_a_member_that_was_removed_is_kept_aside(place: MemberPlace) -> 
 def test_a_machine_that_is_no_controller_needs_no_etcd(
     place: MemberPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pltfrms.api.member.load_platform", lambda _path: PLATFORM)
+    monkeypatch.setattr("pltfrms.api.store.member.load_platform", lambda _path: PLATFORM)
     (place.directories.config / "machine").write_text("fra-n1\n")
     with pytest.raises(UsageError, match="not a controller"):
         read_place(place.directories)

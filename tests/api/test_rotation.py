@@ -11,7 +11,7 @@ from pltfrms.agent.control.certificate import Certificate, Makers
 from pltfrms.cli.machine import joining, rotating
 from pltfrms.cli.main import main
 from pltfrms.codec import decode, encode
-from pltfrms.controller.state import ROOTS_KEY
+from pltfrms.controller.records.state import ROOTS_KEY
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.identity.authority import Pair, roots_of
 from pltfrms.drivers.identity.files import IdentityFile, RootsFile

@@ -16,8 +16,8 @@ import structlog
 
 from pltfrms.agent.control.certificate import Certificate, Makers
 from pltfrms.codec import decode, encode
-from pltfrms.controller import own_identity
-from pltfrms.controller.state import PLATFORM_KEY, SIGNERS, commit_mark
+from pltfrms.controller.asked import own_identity
+from pltfrms.controller.records.state import PLATFORM_KEY, SIGNERS, commit_mark
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.controlplane.operator_client import OperatorClient

@@ -13,10 +13,10 @@ import structlog
 
 from pltfrms.agent import glass as looking
 from pltfrms.agent.glass import SOCKET_NAME, GlassNetwork, run_glass
-from pltfrms.api import connections as bounds
-from pltfrms.api import serving, shares
-from pltfrms.api.callers import CallerKind
-from pltfrms.api.shares import Lane, Rate, Share
+from pltfrms.api.bounds import connections as bounds
+from pltfrms.api.bounds import serving, shares
+from pltfrms.api.bounds.callers import CallerKind
+from pltfrms.api.bounds.shares import Lane, Rate, Share
 from pltfrms.drivers.identity.tls import client_context, server_context
 from pltfrms.model.identity.words import machine_server_name
 from pltfrms.model.messages.api import Heartbeat

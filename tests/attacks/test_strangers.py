@@ -14,7 +14,7 @@ import pytest
 
 from pltfrms.agent.control.targets import Targets
 from pltfrms.codec import encode
-from pltfrms.controller.state import EVENTS, PLATFORM_KEY, commit_mark
+from pltfrms.controller.records.state import EVENTS, PLATFORM_KEY, commit_mark
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.disk import DirectoryDisk
 from pltfrms.drivers.identity.files import IdentityFile

@@ -9,9 +9,9 @@ from statistics import median_low
 
 from pltfrms.drivers.balancer.kernel import KernelBalancer
 from pltfrms.drivers.balancer.ports import Balancer
-from pltfrms.drivers.kernel import bpf
-from pltfrms.drivers.kernel.bpf import Program, Side, packet_context
 from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.kernel.programs import bpf
+from pltfrms.drivers.kernel.programs.bpf import Program, Side, packet_context
 from pltfrms.model.running.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
 from pltfrms.model.running.machine import SERVICE_TABLE, NetworkState, Route
 from tests.balancer.actors import Part

@@ -9,7 +9,7 @@ import pytest
 
 from pltfrms.cli.main import main
 from pltfrms.codec import decode, encode
-from pltfrms.controller.auditing import Asked
+from pltfrms.controller.records.auditing import Asked
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.words import Bundle, JoinToken, TokenAsk, TokenReply
 from pltfrms.model.messages.api import Heartbeat

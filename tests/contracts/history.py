@@ -15,8 +15,8 @@ from pathlib import Path
 from random import Random
 
 from pltfrms.codec import decode
-from pltfrms.controller.operations import Operations
-from pltfrms.controller.state import COMMIT_KEY, PREFIX, service_key
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.records.state import COMMIT_KEY, PREFIX, service_key
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.errors import ConflictError, UnavailableError, UnclearError

@@ -11,7 +11,7 @@ import pytest
 from pltfrms.cli.machine import backing_up as commands
 from pltfrms.cli.main import main
 from pltfrms.codec import encode
-from pltfrms.controller.state import PLATFORM_KEY, PREFIX, commit_mark, service_key
+from pltfrms.controller.records.state import PLATFORM_KEY, PREFIX, commit_mark, service_key
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.ports import KeyValue, Put
 from pltfrms.specfile import load_platform

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.api.main import LEASE_SECONDS
-from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
+from pltfrms.controller.contact.heartbeats import TIMEOUT_SECONDS
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put

@@ -5,8 +5,8 @@ import time
 from contextlib import suppress
 from random import Random
 
-from pltfrms.controller.loop import Controller
-from pltfrms.controller.operations import Operations
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.planning.loop import Controller
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.errors import UnavailableError

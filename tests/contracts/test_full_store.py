@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
-from pltfrms.controller import upkeep as upkeep_module
-from pltfrms.controller.loop import Apart, Controller
-from pltfrms.controller.operations import Operations
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.keeping import upkeep as upkeep_module
+from pltfrms.controller.planning.loop import Apart, Controller
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.api import recovering as api_recovering
-from pltfrms.api.member import RECOVERING_FILE, MemberPlace, find_command
-from pltfrms.api.recovering import begin_anew, keep_own, require_lost
+from pltfrms.api.store import recovering as api_recovering
+from pltfrms.api.store.member import RECOVERING_FILE, MemberPlace, find_command
+from pltfrms.api.store.recovering import begin_anew, keep_own, require_lost
 from pltfrms.cli.machine import recovering as cli_recovering
 from pltfrms.cli.machine.recovering import Wishes, recover, restoring
 from pltfrms.codec import encode
-from pltfrms.controller.backups import take
-from pltfrms.controller.recovering import ask, hold
-from pltfrms.controller.state import (
+from pltfrms.controller.keeping.backups import take
+from pltfrms.controller.keeping.recovering import ask, hold
+from pltfrms.controller.records.state import (
     PLATFORM_KEY,
     RECOVERING_KEY,
     commit_mark,
@@ -296,7 +296,7 @@ def test_no_machine_is_set_back_without_a_word(
     endpoints = mortal_etcd.endpoints[:1]
     (place.directories.config / "machine").write_text(f"{ME}\n")
     monkeypatch.setattr(cli_recovering, "etcd_endpoints", lambda *_: endpoints)
-    monkeypatch.setattr("pltfrms.api.member.load_platform", lambda _path: PLATFORM)
+    monkeypatch.setattr("pltfrms.api.store.member.load_platform", lambda _path: PLATFORM)
     wishes = Wishes(yes=True, set_back=set_back)
     recover(place.directories, wishes)
     mortal_etcd.start_again(0)

@@ -6,9 +6,9 @@ from contextlib import suppress
 from random import Random
 
 from pltfrms.agent.routing.witness import Witness
-from pltfrms.controller.loop import Apart, Controller
-from pltfrms.controller.operations import Operations
-from pltfrms.controller.state import PREFIX, Reader, Stored
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.planning.loop import Apart, Controller
+from pltfrms.controller.records.state import PREFIX, Reader, Stored
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.errors import UnavailableError

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from pltfrms.controller.operations import Operations
+from pltfrms.controller.asked.operations import Operations
 from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change, Heartbeat, InterventionChange, Verb

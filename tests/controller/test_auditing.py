@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.controller import auditing
-from pltfrms.controller.auditing import Asked, AuditLog, Sealed
-from pltfrms.controller.state import AUDIT_HEAD_KEY
+from pltfrms.controller.records import auditing
+from pltfrms.controller.records.auditing import Asked, AuditLog, Sealed
+from pltfrms.controller.records.state import AUDIT_HEAD_KEY
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change, InterventionChange, Verb

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.controller.backups import (
+from pltfrms.controller.keeping.backups import (
     INTERVAL_SECONDS,
     LATE_SECONDS,
     Backups,
@@ -14,7 +14,7 @@ from pltfrms.controller.backups import (
     restore,
     take,
 )
-from pltfrms.controller.state import MACHINE_KEYS, PREFIX
+from pltfrms.controller.records.state import MACHINE_KEYS, PREFIX
 from pltfrms.drivers.backup.memory import MemorySeal, MemoryVault
 from pltfrms.drivers.backup.ports import BackupName
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.api.metrics import Metrics
-from pltfrms.controller import deciding
-from pltfrms.controller.state import service_key
+from pltfrms.controller.planning import deciding
+from pltfrms.controller.records.state import service_key
 from pltfrms.drivers.store.ports import Delete, Put
 from pltfrms.model.messages.api import Change
 from pltfrms.model.running.plan import Plan, Reason, Stop

@@ -9,10 +9,11 @@ from random import Random
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.controller import loop, operations
-from pltfrms.controller.deciding import decide
-from pltfrms.controller.insisting import GIVE_WAY_SECONDS
-from pltfrms.controller.state import WAITING_KEY, service_key
+from pltfrms.controller.asked import operations
+from pltfrms.controller.planning import loop
+from pltfrms.controller.planning.deciding import decide
+from pltfrms.controller.planning.insisting import GIVE_WAY_SECONDS
+from pltfrms.controller.records.state import WAITING_KEY, service_key
 from pltfrms.drivers.store.memory import WatchFault
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError

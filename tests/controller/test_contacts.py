@@ -1,6 +1,6 @@
 """Contact over time, as one controller sees it. TTL is 4 s."""
 
-from pltfrms.controller.contacts import Contacts
+from pltfrms.controller.contact.contacts import Contacts
 from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.evidence import Evidence
 

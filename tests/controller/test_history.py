@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.controller.backups import restore, take
-from pltfrms.controller.history import VERSIONS_KEPT
-from pltfrms.controller.state import VERSIONS, version_key
+from pltfrms.controller.keeping.backups import restore, take
+from pltfrms.controller.records.history import VERSIONS_KEPT
+from pltfrms.controller.records.state import VERSIONS, version_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.model.messages.api import Change

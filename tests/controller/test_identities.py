@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.controller import identities
-from pltfrms.controller.identities import NONCES_MAX, Identities
-from pltfrms.controller.state import MACHINE_KEYS, PLATFORM_KEY, SIGNERS, commit_mark
+from pltfrms.controller.asked import identities
+from pltfrms.controller.asked.identities import NONCES_MAX, Identities
+from pltfrms.controller.records.state import MACHINE_KEYS, PLATFORM_KEY, SIGNERS, commit_mark
 from pltfrms.drivers.identity.authority import Authority
 from pltfrms.drivers.identity.keys import make_key, make_request, sign_text
 from pltfrms.drivers.store.ports import Put

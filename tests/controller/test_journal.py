@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.controller import deciding
-from pltfrms.controller.documents import read_documents
-from pltfrms.controller.journal import (
+from pltfrms.controller.planning import deciding
+from pltfrms.controller.planning.loop import PRUNE_SECONDS
+from pltfrms.controller.records.documents import read_documents
+from pltfrms.controller.records.journal import (
     FOLLOWERS_MAX,
     KEPT_COUNT,
     READERS_MAX,
     SURPLUS_COUNT,
 )
-from pltfrms.controller.loop import PRUNE_SECONDS
-from pltfrms.controller.state import EVENTS, commit_mark, service_key
+from pltfrms.controller.records.state import EVENTS, commit_mark, service_key
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.drivers.store.ports import Condition, Delete, Listing, Put
 from pltfrms.errors import UnavailableError

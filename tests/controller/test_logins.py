@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from pltfrms.codec import decode, encode
-from pltfrms.controller import logins
-from pltfrms.controller.state import LOGINS_KEY
+from pltfrms.controller.asked import logins
+from pltfrms.controller.records.state import LOGINS_KEY
 from pltfrms.drivers.operators.memory import memory_signature
 from pltfrms.drivers.store.ports import Listing
 from pltfrms.model.messages.api import Change, ErrorBody

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pltfrms.api.metrics import Metrics
 from pltfrms.codec import encode
-from pltfrms.controller.state import seat_key
+from pltfrms.controller.records.state import seat_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.model.messages.api import Change
 from pltfrms.model.messages.store import SeatRequest

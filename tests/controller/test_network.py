@@ -9,8 +9,8 @@ import pytest
 
 from pltfrms.agent.routing.routing import QUIET_SECONDS
 from pltfrms.codec import encode
-from pltfrms.controller import turns as turns_module
-from pltfrms.controller.state import INTERVENTIONS_KEY
+from pltfrms.controller.contact import turns as turns_module
+from pltfrms.controller.records.state import INTERVENTIONS_KEY
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.model.messages.api import Change, Event, Heartbeat, InterventionChange, Verb

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.controller import deciding
-from pltfrms.controller.loop import BATCH_STEPS, PRUNE_SECONDS
-from pltfrms.controller.state import allocation_key, commit_mark
+from pltfrms.controller.planning import deciding
+from pltfrms.controller.planning.loop import BATCH_STEPS, PRUNE_SECONDS
+from pltfrms.controller.records.state import allocation_key, commit_mark
 from pltfrms.drivers.store.ports import Put
 from pltfrms.model.messages.api import Change
 from pltfrms.model.running.plan import Plan

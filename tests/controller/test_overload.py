@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.codec import encode
-from pltfrms.controller import deciding
-from pltfrms.controller.contacts import why_nobody_is_judged
-from pltfrms.controller.loop import AUDIT_SECONDS, Controller
-from pltfrms.controller.state import PREFIX, Reader, allocation_key, service_key
+from pltfrms.controller.contact.contacts import why_nobody_is_judged
+from pltfrms.controller.planning import deciding
+from pltfrms.controller.planning.loop import AUDIT_SECONDS, Controller
+from pltfrms.controller.records.state import PREFIX, Reader, allocation_key, service_key
 from pltfrms.drivers.store.ports import Delete, KeyValue, Listing, Put
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.running.plan import Note, Reason

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.controller.recovering import Referee, ask, go_on, hold
+from pltfrms.controller.keeping.recovering import Referee, ask, go_on, hold
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.drivers.store.ports import Put, Store
 from pltfrms.errors import ConflictError, UnavailableError

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.codec import encode
-from pltfrms.controller import requests
-from pltfrms.controller.requests import Requests
-from pltfrms.controller.state import request_key
+from pltfrms.controller.asked import requests
+from pltfrms.controller.asked.requests import Requests
+from pltfrms.controller.records.state import request_key
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
 from pltfrms.drivers.operators.ports import NAMESPACE
 from pltfrms.drivers.store.ports import Put

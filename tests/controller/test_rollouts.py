@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.controller.auditing import Asked
-from pltfrms.controller.history import History
-from pltfrms.controller.rolling import STEPS_MAX
-from pltfrms.controller.state import unchanged_since
+from pltfrms.controller.planning.rolling import STEPS_MAX
+from pltfrms.controller.records.auditing import Asked
+from pltfrms.controller.records.history import History
+from pltfrms.controller.records.state import unchanged_since
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.api import (
     Change,

@@ -14,8 +14,8 @@ from bench.planner import make_cases
 from pltfrms.api.app import make_app
 from pltfrms.codec import encode
 from pltfrms.controller.counters import Counters
-from pltfrms.controller.deciding import Deciding
-from pltfrms.controller.state import (
+from pltfrms.controller.planning.deciding import Deciding
+from pltfrms.controller.records.state import (
     ALLOCATIONS,
     PLATFORM_KEY,
     SERVICES,

@@ -7,8 +7,8 @@ import pytest
 
 from pltfrms.api.metrics import Metrics
 from pltfrms.codec import encode
-from pltfrms.controller import loop
-from pltfrms.controller.state import status_key
+from pltfrms.controller.planning import loop
+from pltfrms.controller.records.state import status_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import Change, Event

@@ -8,7 +8,7 @@ import pytest
 from pltfrms.api.metrics import Metrics
 from pltfrms.cli.platform.summary import summarize
 from pltfrms.codec import decode_fully, encode
-from pltfrms.controller.state import (
+from pltfrms.controller.records.state import (
     INTERVENTIONS_KEY,
     MACHINES,
     PLATFORM_KEY,

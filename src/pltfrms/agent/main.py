@@ -26,8 +26,8 @@ from pltfrms.drivers.bird.daemon import BirdDaemon
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.disk import DirectoryDisk
 from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.kernel.checked.echo import IcmpPinger
 from pltfrms.drivers.kernel.counters import byte_counts
-from pltfrms.drivers.kernel.echo import IcmpPinger
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.nftables import NftTable
 from pltfrms.drivers.log import log_to_stderr

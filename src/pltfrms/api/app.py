@@ -9,28 +9,28 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from pltfrms import __version__
-from pltfrms.api.answers import SnapshotAnswers, TargetAnswers
-from pltfrms.api.balancer import add_balancer_routes
-from pltfrms.api.bodies import JSON, body_of, json_of
-from pltfrms.api.callers import Callers
-from pltfrms.api.connections import OF_STRANGERS, Connections
-from pltfrms.api.glass import add_glass_routes
-from pltfrms.api.guarding import Guarded, require_own
-from pltfrms.api.hiding import without_passwords
-from pltfrms.api.identity import add_identity_routes
-from pltfrms.api.lanes import Doors, Lanes
-from pltfrms.api.logins import add_login_routes
+from pltfrms.api.bounds.bodies import JSON, body_of, json_of
+from pltfrms.api.bounds.callers import Callers
+from pltfrms.api.bounds.connections import OF_STRANGERS, Connections
+from pltfrms.api.bounds.lanes import Doors, Lanes
+from pltfrms.api.bounds.refusals import refusal
+from pltfrms.api.bounds.serving import ControllerIdentity
+from pltfrms.api.bounds.shares import Shares
 from pltfrms.api.metrics import Metrics
-from pltfrms.api.refusals import refusal
-from pltfrms.api.requests import add_request_routes
-from pltfrms.api.rights import Rights, asked_of
-from pltfrms.api.serving import ControllerIdentity
-from pltfrms.api.shares import Shares
-from pltfrms.api.verdicts import Verdicts
+from pltfrms.api.routes.answers import SnapshotAnswers, TargetAnswers
+from pltfrms.api.routes.balancer import add_balancer_routes
+from pltfrms.api.routes.glass import add_glass_routes
+from pltfrms.api.routes.guarding import Guarded, require_own
+from pltfrms.api.routes.hiding import without_passwords
+from pltfrms.api.routes.identity import add_identity_routes
+from pltfrms.api.routes.logins import add_login_routes
+from pltfrms.api.routes.requests import add_request_routes
+from pltfrms.api.routes.rights import Rights, asked_of
+from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import decode, encode
-from pltfrms.controller.logins import Logins
-from pltfrms.controller.operations import Operations
-from pltfrms.controller.requests import Requests
+from pltfrms.controller.asked.logins import Logins
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.asked.requests import Requests
 from pltfrms.drivers.glass.client import Glass
 from pltfrms.drivers.operators.ports import Signatures
 from pltfrms.errors import (

@@ -18,13 +18,13 @@ import structlog
 import uvicorn
 
 from pltfrms.api.app import doors_of, make_app
-from pltfrms.api.backing_up import backups_of
-from pltfrms.api.connections import IDLE_SECONDS, allow_descriptors, bounded_by
-from pltfrms.api.member import note_begun
-from pltfrms.api.serving import ControllerIdentity, Server, make_identity
-from pltfrms.controller.heartbeats import TIMEOUT_SECONDS
-from pltfrms.controller.loop import Apart, Controller
-from pltfrms.controller.operations import Operations
+from pltfrms.api.bounds.connections import IDLE_SECONDS, allow_descriptors, bounded_by
+from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
+from pltfrms.api.store.backing_up import backups_of
+from pltfrms.api.store.member import note_begun
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.contact.heartbeats import TIMEOUT_SECONDS
+from pltfrms.controller.planning.loop import Apart, Controller
 from pltfrms.drivers.aside import Forked
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass.client import GlassClient

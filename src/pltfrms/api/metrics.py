@@ -7,10 +7,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pltfrms.api.callers import CallerKind
-from pltfrms.api.lanes import Doors
+from pltfrms.api.bounds.callers import CallerKind
+from pltfrms.api.bounds.lanes import Doors
 from pltfrms.api.network_metrics import network_metrics
-from pltfrms.controller.loop import Controller
+from pltfrms.controller.planning.loop import Controller
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import Snapshot

@@ -20,9 +20,9 @@ from pltfrms.drivers.balancer.hooks import ENTRY_POINTS, has_tcx
 from pltfrms.drivers.balancer.kernel import OBJECT
 from pltfrms.drivers.balancer.maps import COUNTERS, INSTANCES, SHAPES, layout, open_maps
 from pltfrms.drivers.balancer.tables import Tables
-from pltfrms.drivers.kernel import bpf, bpffs
-from pltfrms.drivers.kernel.bpf import Map, MapKind, MapShape, Program, Side
-from pltfrms.drivers.kernel.elf import ObjectFile
+from pltfrms.drivers.kernel.programs import bpf, bpffs
+from pltfrms.drivers.kernel.programs.bpf import Map, MapKind, MapShape, Program, Side
+from pltfrms.drivers.kernel.programs.elf import ObjectFile
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.balancer import CHANCES, ROWS, BalancerTable, Hook, HookKind
 from tests.contracts.test_balancer import (

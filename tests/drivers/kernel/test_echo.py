@@ -5,7 +5,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from pltfrms.drivers.kernel.echo import IcmpPinger
+from pltfrms.drivers.kernel.checked.echo import IcmpPinger
 from tests.namespaces import in_machine
 
 NEAR, FAR = "fe80::e:1", "fe80::e:2"

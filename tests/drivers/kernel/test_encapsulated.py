@@ -5,7 +5,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from pltfrms.drivers.kernel.preflight import swallowed
+from pltfrms.drivers.kernel.checked.preflight import swallowed
 from pltfrms.model.network.system import LocalWay
 from tests.drivers.kernel.test_netlink import attached, far_end
 from tests.namespaces import in_machine

@@ -16,9 +16,9 @@ from typing import Any, cast
 
 import pytest
 
-from pltfrms.drivers.kernel.hints import drain
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.drivers.kernel.remembered import Remembered
+from pltfrms.drivers.kernel.tables.hints import drain
+from pltfrms.drivers.kernel.tables.remembered import Remembered
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import DeviceState, NetworkState, Rule
 from tests.contracts.test_network import AGGREGATE6, V4, V6, KernelWorld, ip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.kernel import preflight
+from pltfrms.drivers.kernel.checked import preflight
 from pltfrms.model.network.system import SysctlLine
 
 _TCP = """\

@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.drivers.kernel.routes import compare, describe, normal
+from pltfrms.drivers.kernel.tables.routes import compare, describe, normal
 from pltfrms.model.running.machine import Nexthop, Route
 
 DEVICES = ("i1", "i2", "i3")

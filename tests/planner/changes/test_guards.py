@@ -314,7 +314,7 @@ def test_without_a_verdict_nothing_loses_its_last_announcement(
     warned = {each.about for each in verdicts if each.guard is Guard.LAST_ANNOUNCER}
     lost = {
         str(prefix)
-        for at_ms in _instants_ms(standing, wanted)
+        for at_ms in _instants_ms(before, after, standing, wanted)
         for prefix in _announced(before, standing, at_ms) - _announced(after, wanted, at_ms)
     }
     assert lost == warned
@@ -322,10 +322,13 @@ def test_without_a_verdict_nothing_loses_its_last_announcement(
     assert len({(each.guard, each.about) for each in verdicts}) == len(verdicts)
 
 
-def _instants_ms(*each: Interventions) -> set[int]:
-    """Return now, and whenever a drain becomes something else: nothing changes in between."""
-    drains = [drain for some in each for drain in some.drains]
+def _instants_ms(
+    before: Platform, after: Platform, standing: Interventions, wanted: Interventions
+) -> set[int]:
+    """Return now, and whenever a drain or an override becomes something else."""
+    drains = (*standing.drains, *wanted.drains)
     steps = {at for d in drains for at in (d.since_ms, d.since_ms + d.wait_ms, d.until_ms)}
+    steps |= {each.until_ms for each in (*before.traffic, *after.traffic)}
     return {NOW_MS, *(at for at in steps if at >= NOW_MS)}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import structlog
 
 from pltfrms.drivers.balancer.ports import Balancer
-from pltfrms.drivers.kernel.routes import OUR_PROTOS
+from pltfrms.drivers.kernel.tables.routes import OUR_PROTOS
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.drivers.wireguard.kernel import TUNNEL_TABLE
 from pltfrms.errors import UnavailableError

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import click
 
-from pltfrms.api.backing_up import CERTIFICATE, backups_of, vault_of
+from pltfrms.api.store.backing_up import CERTIFICATE, backups_of, vault_of
 from pltfrms.cli.shared.output import bad, good, write_json, write_line, write_table
 from pltfrms.cli.shared.specs import load_platform
-from pltfrms.controller.backups import read_backup, restore
+from pltfrms.controller.keeping.backups import read_backup, restore
 from pltfrms.drivers.backup.ports import BackupName
 from pltfrms.drivers.backup.sealing import OpensslSeal, make_key
 from pltfrms.drivers.ports import Directories

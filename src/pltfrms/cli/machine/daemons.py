@@ -142,6 +142,6 @@ def run_store(arguments: tuple[str, ...]) -> int:
 
     Example: pltfrms store run
     """
-    from pltfrms.api.member import main  # noqa: PLC0415 - as above
+    from pltfrms.api.store.member import main  # noqa: PLC0415 - as above
 
     return main(list(arguments))

@@ -105,7 +105,7 @@ def _examine(platform: Platform, machine: str) -> tuple[MachineFinding, ...]:
 
 
 async def _see(platform: Platform, machine: str) -> SeenSystem:
-    from pltfrms.drivers.kernel import preflight  # noqa: PLC0415
+    from pltfrms.drivers.kernel.checked import preflight  # noqa: PLC0415
 
     me, root, state = platform.machine(machine), Path("/"), Directories().state
     keeps_store = me.has(Role.CONTROLLER)

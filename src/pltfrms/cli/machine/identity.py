@@ -85,7 +85,7 @@ def bootstrap(
 
     Example: pltfrms bootstrap platform.yaml --machine fra-c1
     """
-    from pltfrms.api.member import FIRST_FILE, USED_FILE, has_begun  # noqa: PLC0415 - heavy
+    from pltfrms.api.store.member import FIRST_FILE, USED_FILE, has_begun  # noqa: PLC0415 - heavy
     from pltfrms.cli.machine.joining import begin, require_first  # noqa: PLC0415 - heavy
     from pltfrms.cli.shared.specs import load_platform  # noqa: PLC0415 - heavy
     from pltfrms.drivers.private import replace_file  # noqa: PLC0415 - as above

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pltfrms.api.member import FIRST_FILE, USED_FILE
+from pltfrms.api.store.member import FIRST_FILE, USED_FILE
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.codec import decode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from pltfrms.api.member import MemberPlace, read_place
-from pltfrms.api.recovering import Work, begin_anew, keep_own, require_lost
+from pltfrms.api.store.member import MemberPlace, read_place
+from pltfrms.api.store.recovering import Work, begin_anew, keep_own, require_lost
 from pltfrms.cli.machine.backing_up import open_backup
 from pltfrms.cli.shared.output import good, write_line
-from pltfrms.controller.backups import restore
-from pltfrms.controller.recovering import Referee, ask, go_on, hold
+from pltfrms.controller.keeping.backups import restore
+from pltfrms.controller.keeping.recovering import Referee, ask, go_on, hold
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pltfrms.drivers.balancer.maps import Maps
-from pltfrms.drivers.kernel import bpf
-from pltfrms.drivers.kernel.bpf import Program, Side
+from pltfrms.drivers.kernel.programs import bpf
+from pltfrms.drivers.kernel.programs.bpf import Program, Side
 from pltfrms.errors import InvariantError
 from pltfrms.model.running.balancer import Hook, HookKind
 

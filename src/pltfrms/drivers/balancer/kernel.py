@@ -32,9 +32,9 @@ from pltfrms.drivers.balancer.maps import (
     refusals,
 )
 from pltfrms.drivers.balancer.tables import Tables
-from pltfrms.drivers.kernel.bpf import Map, Program
-from pltfrms.drivers.kernel.bpffs import is_bpffs, mount_bpffs
-from pltfrms.drivers.kernel.elf import ObjectFile
+from pltfrms.drivers.kernel.programs.bpf import Map, Program
+from pltfrms.drivers.kernel.programs.bpffs import is_bpffs, mount_bpffs
+from pltfrms.drivers.kernel.programs.elf import ObjectFile
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.balancer import BalancerCounts, BalancerSettings, BalancerTable, Hook
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from pltfrms.drivers.kernel.bpf import Map, MapKind, MapShape
+from pltfrms.drivers.kernel.programs.bpf import Map, MapKind, MapShape
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.balancer import CHANCES, ROWS
 

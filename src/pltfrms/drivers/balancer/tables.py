@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address
 
 from pltfrms.drivers.balancer.maps import COUNTERS, INSTANCES, TABLE_BYTES, TABLES, Maps
-from pltfrms.drivers.kernel.bpf import Map, MapShape
+from pltfrms.drivers.kernel.programs.bpf import Map, MapShape
 from pltfrms.errors import InvariantError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.balancer import (

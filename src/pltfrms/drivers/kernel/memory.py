@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
-from pltfrms.drivers.kernel.followed import HostRoute, RouteBook
-from pltfrms.drivers.kernel.routes import OUR_PROTOS, compare, describe, normal
+from pltfrms.drivers.kernel.tables.followed import HostRoute, RouteBook
+from pltfrms.drivers.kernel.tables.routes import OUR_PROTOS, compare, describe, normal
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Address, Interface
 from pltfrms.model.network.ports import SeenPort

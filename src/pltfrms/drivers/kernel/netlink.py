@@ -18,16 +18,16 @@ from typing import Any, Final, TypeVar
 from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from pltfrms.drivers.kernel.bpf import Side
 from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, mtu_of, why_unusable
 from pltfrms.drivers.kernel.found import read_ports
-from pltfrms.drivers.kernel.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
-from pltfrms.drivers.kernel.host_routes import KernelHostRoutes
-from pltfrms.drivers.kernel.leading import LEADS_NOWHERE, leads_on, question, route_of
-from pltfrms.drivers.kernel.remembered import Remembered
-from pltfrms.drivers.kernel.routes import OUR_PROTOS, RouteChanges, compare, describe
+from pltfrms.drivers.kernel.programs.bpf import Side
 from pltfrms.drivers.kernel.sysctls import Sysctls
-from pltfrms.drivers.kernel.whole import read_whole
+from pltfrms.drivers.kernel.tables.hints import IPV6_ROUTES_GROUP, ROUTING_GROUPS, Hints
+from pltfrms.drivers.kernel.tables.host_routes import KernelHostRoutes
+from pltfrms.drivers.kernel.tables.leading import LEADS_NOWHERE, leads_on, question, route_of
+from pltfrms.drivers.kernel.tables.remembered import Remembered
+from pltfrms.drivers.kernel.tables.routes import OUR_PROTOS, RouteChanges, compare, describe
+from pltfrms.drivers.kernel.tables.whole import read_whole
 from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Address, Interface
 from pltfrms.model.network.ports import SeenPort

@@ -32,7 +32,7 @@ _NICE = -10
 """On machines of their own, these would not wait for other machines' work. Late heartbeats and
 elections would be faults that nobody asked for."""
 _AGENT = Unit(name="agent", entry="pltfrms.agent.main:main", nice=_NICE)
-_ETCD = Unit(name="etcd", entry="pltfrms.api.member:main", becomes=True, nice=_NICE)
+_ETCD = Unit(name="etcd", entry="pltfrms.api.store.member:main", becomes=True, nice=_NICE)
 _CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main", nice=_NICE)
 
 

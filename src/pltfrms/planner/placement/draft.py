@@ -85,28 +85,17 @@ class Draft:
             datacenter: tuple(node for node in nodes if node.name not in self.drained_nodes)
             for datacenter, nodes in self._present.items()
         }
-        self.lost_counts: Mapping[str, int] = {
-            datacenter: sum(self.contact(node.name) is Contact.LOST for node in nodes)
-            for datacenter, nodes in self._nodes_of.items()
-        }
+        lost = [node for node in self.nodes.values() if self.contact(node.name) is Contact.LOST]
+        self.lost_counts: Mapping[str, int] = Counter(node.datacenter for node in lost)
         """How many nodes are out of contact, by datacenter."""
         carrying = {each.node for each in snapshot.allocations.values()}
-        self.unmoved_counts: Mapping[str, int] = {
-            datacenter: sum(
-                node.name in carrying and self.contact(node.name) is Contact.LOST
-                for node in nodes
-            )
-            for datacenter, nodes in self._nodes_of.items()
-        }
+        self.unmoved_counts: Mapping[str, int] = Counter(
+            node.datacenter for node in lost if node.name in carrying
+        )
         """How many of them still have replicas recorded: the others were dealt with."""
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
             self._record(allocation)
         self.unsettled = frozenset(self._find_unsettled())
-        """(service, datacenter) where something is to do or to wait for, before any step.
-
-        Elsewhere each wanted replica has one allocation of the newest version on a node in
-        contact, and there is nothing else: nothing to look at but how even it is.
-        """
 
     # ---- what a plan without steps does not need -------------------------------------------
 
@@ -313,6 +302,11 @@ class Draft:
         load.count += sign
 
     def _find_unsettled(self) -> Iterator[tuple[str, str]]:
+        """Return (service, datacenter) of what is not as it is to be, at the start.
+
+        Elsewhere each wanted replica has one allocation of the newest version on a node in
+        contact, and there is nothing else: nothing to look at but how even it is.
+        """
         present = {node.name for nodes in self._present.values() for node in nodes}
         left = {site for site, replicas in self._replicas.items() if replicas}
         for name, service in self.snapshot.services.items():

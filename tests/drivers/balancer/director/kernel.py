@@ -14,8 +14,9 @@ from pltfrms.drivers.balancer import director
 from pltfrms.drivers.balancer.director.model import Fate, Home, Maps
 from pltfrms.drivers.balancer.hooks import has_tcx
 from pltfrms.drivers.balancer.maps import COUNTERS, SHAPES
-from pltfrms.drivers.kernel import bpf
-from pltfrms.drivers.kernel.bpf import (
+from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.kernel.programs import bpf
+from pltfrms.drivers.kernel.programs.bpf import (
     Map,
     Program,
     ProgramRun,
@@ -23,8 +24,7 @@ from pltfrms.drivers.kernel.bpf import (
     packet_context,
     possible_cpus,
 )
-from pltfrms.drivers.kernel.elf import ObjectFile
-from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.kernel.programs.elf import ObjectFile
 from pltfrms.model.running.balancer import CHANCES, ROWS
 
 OBJECT = Path(director.__file__).parent / "director.bpf.o"

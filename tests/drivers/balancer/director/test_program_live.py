@@ -25,7 +25,7 @@ import pytest
 
 from pltfrms.drivers.balancer.director.model import Home, Served, encapsulate
 from pltfrms.drivers.balancer.maps import COUNTERS
-from pltfrms.drivers.kernel.bpf import Side
+from pltfrms.drivers.kernel.programs.bpf import Side
 from pltfrms.model.running.balancer import ROWS, HookKind
 from pltfrms.planner.balancing.flow_hash import flow_hash
 from tests.drivers.balancer.director.cases import CASES

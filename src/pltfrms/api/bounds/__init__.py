@@ -1,0 +1,1 @@
+"""How much callers may take of a controller, before anything of it runs."""

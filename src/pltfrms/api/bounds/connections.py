@@ -1,0 +1,344 @@
+"""Connections to a controller: how many, from whom, and how long they may do nothing.
+
+A connection whose question has not come as a whole holds nothing but itself, and that for some
+seconds. Where one more would be too many, the one of the same caller that has waited longest
+without a question makes room for it: a caller takes away from itself alone.
+"""
+
+import asyncio
+import contextlib
+import functools
+import resource
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from pltfrms.api.bounds.callers import Caller, CallerKind, Callers
+from pltfrms.api.bounds.refusals import refusal
+from pltfrms.drivers.identity.tls import shown_by
+from pltfrms.errors import PltfrmsError, TooLargeError, UsageError
+
+CERTIFICATE: Final = "certificate"
+"""Of the state of a connection by TLS: what the other end shows, or nothing."""
+HEAD_BYTES_MAX: Final = 16 * 1024
+"""Of the first line and all headers of a question."""
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of what a question may say that it brings; what is fitting is said by its lane."""
+WHOLE_SECONDS: Final = 10.0
+"""In which a question has come as a whole; also, how long a connection may have none."""
+TAKEN_SECONDS: Final = 30.0
+"""In which a client takes what it is answered, as far as that is more than a buffer."""
+IDLE_SECONDS: Final = 5
+"""After an answer. Our agents close what they do not use a second before."""
+
+OF_EACH: Final = 256
+"""Connections of one caller. Machines whose addresses are translated look like one caller."""
+OF_STRANGERS: Final = 2048
+"""Connections of all callers that are no machines of ours."""
+_OURS: Final = 512
+"""Descriptors for what we open ourselves: the store, looking glasses, files."""
+
+
+class Held(Protocol):
+    """A connection, as far as it takes room."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a whole question has come that is not answered yet."""
+        ...
+
+    def end(self) -> None:
+        """Close it now."""
+        ...
+
+
+class Connections:
+    """The open connections by caller, of each the one first that has rested longest."""
+
+    def __init__(self, callers: Callers, of_strangers: int = OF_STRANGERS) -> None:
+        """None is open; there may be so many of all strangers together."""
+        self._callers = callers
+        self._of_strangers = of_strangers
+        self._open: dict[Caller, dict[Held, None]] = {}
+        self._shaking: dict[tuple[str, int], tuple[Handshake, Caller]] = {}
+        self._counts: Counter[CallerKind] = Counter()
+        self.closed: Counter[str] = Counter()
+        """Connections that we closed, by reason."""
+
+    def comes(self, line: socket.socket, client: tuple[str, int], caller: Caller) -> bool:
+        """Note who begins to shake hands by TLS; whether there is room for it."""
+        handshake = Handshake(line, lambda: self.shaken(client))
+        self._shaking[client] = handshake, caller
+        if self.add(handshake, caller):
+            return True
+        self.shaken(client)
+        return False
+
+    def goes(self, client: tuple[str, int]) -> None:
+        """Note that somebody is gone."""
+        if self.shaken(client):
+            self.closed["no handshake"] += 1
+
+    def shaken(self, client: tuple[str, int] | None) -> bool:
+        """Count somebody as shaking hands no more; whether that was so."""
+        handshake, caller = self._shaking.pop(client, _NOBODY) if client else _NOBODY
+        if handshake and caller:
+            self.remove(handshake, caller)
+        return handshake is not None
+
+    def add(self, connection: "Held", caller: Caller) -> bool:
+        """Note a new connection; whether there is room for it, be it by closing another."""
+        own = self._open.setdefault(caller, {})
+        own[connection] = None
+        self._counts[caller.kind] += 1
+        if caller.kind is CallerKind.LOCAL:
+            return True
+        if len(own) > OF_EACH:
+            return self._make_room(own, connection, "too many of one caller")
+        if caller.kind is CallerKind.STRANGER and self.count(caller.kind) > self._of_strangers:
+            strangers = (
+                some for who, some in self._open.items() if who.kind is CallerKind.STRANGER
+            )
+            return self._make_room(max(strangers, key=len), connection, "too many")
+        return True
+
+    def rested(self, connection: "Held", caller: Caller) -> None:
+        """Note that a connection's question was answered just now."""
+        own = self._open.get(caller, {})
+        if connection in own:
+            del own[connection]
+            own[connection] = None
+
+    def remove(self, connection: "Held", caller: Caller) -> None:
+        """Forget a connection."""
+        own = self._open.get(caller, {})
+        if connection in own:
+            del own[connection]
+            self._counts[caller.kind] -= 1
+        if not own:
+            self._open.pop(caller, None)
+
+    def count(self, kind: CallerKind) -> int:
+        """Return how many connections callers of a kind have."""
+        return self._counts[kind]
+
+    def caller(
+        self, transport: asyncio.BaseTransport, client: tuple[str, int] | None
+    ) -> Caller:
+        """Return who is at the other end."""
+        end: socket.socket | None = transport.get_extra_info("socket")
+        local = end is not None and end.family == socket.AF_UNIX
+        return self._callers.behind(None if local else client or ("gone", 0))
+
+    def _make_room(self, among: dict["Held", None], new: "Held", reason: str) -> bool:
+        self.closed[reason] += 1
+        for connection in among:
+            if not connection.asks and connection is not new:
+                connection.end()
+                return True
+        return False
+
+
+_NOBODY: Final[tuple["Handshake | None", Caller | None]] = (None, None)
+
+
+class Handshake:
+    """A connection by TLS before hands are shaken: it takes room as any other."""
+
+    asks = False
+
+    def __init__(self, line: socket.socket, forget: Callable[[], object]) -> None:
+        """Be of a connection; `forget` is called when it is ended for others."""
+        self._line = line
+        self._forget = forget
+
+    def end(self) -> None:
+        """Have asyncio see its end."""
+        self._forget()
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
+
+class Bounded(H11Protocol):
+    """HTTP/1.1 of uvicorn, with bounds of time and size for each connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        connections: Connections,
+    ) -> None:
+        """Be one of `connections`."""
+        super().__init__(config, server_state, app_state, _loop)
+        self.conn = self._words = _Words(h11.SERVER, HEAD_BYTES_MAX)
+        self._among = connections
+        self._caller: Caller | None = None
+        self._due: asyncio.TimerHandle | None = None
+        self._at_rest = True
+
+    @property
+    def asks(self) -> bool:
+        """Whether a whole question has come that is not answered yet."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # until the first question
+        return cycle is not None and not cycle.more_body and not cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; or end at once, if there is no room."""
+        super().connection_made(transport)
+        shown = shown_by(transport.get_extra_info("ssl_object"))
+        self.app_state = {**self.app_state, CERTIFICATE: shown}
+        self._among.shaken(self.client)
+        if self._comes(self._among.caller(transport, self.client)):
+            self._expect(WHOLE_SECONDS, "no question")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._leave()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a question, which is to be whole in time."""
+        if self._at_rest:
+            if not self._still_comes():
+                return
+            self._at_rest = False
+            self._expect(WHOLE_SECONDS, "slow question")
+        super().data_received(data)
+        if self.asks:
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next question, which may be here already."""
+        if self._caller is not None:
+            self._among.rested(self, self._caller)
+        self._at_rest = True
+        self._expect(WHOLE_SECONDS, "no question")
+        super().on_response_complete()
+        if self.asks:
+            self._at_rest = False
+            self._stop_waiting()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read, for some time."""
+        super().pause_writing()
+        self._expect(TAKEN_SECONDS, "slow reader")
+
+    def resume_writing(self) -> None:
+        """Go on: it reads."""
+        super().resume_writing()
+        if self.asks:
+            self._stop_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong with what is no question, and close the connection."""
+        error = self._words.wrong or UsageError(msg)
+        answer = refusal(error)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=answer.status_code, headers=headers),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self._among.closed["not a question"] += 1
+        self.transport.close()
+
+    def end(self) -> None:
+        """Close it now, whatever is still to be sent."""
+        self._leave()
+        self.transport.abort()
+
+    def _comes(self, caller: Caller) -> bool:
+        """Be a connection of a caller's; or end, if there is no room for it."""
+        self._caller = caller
+        self.app_state["caller"] = caller
+        room = self._among.add(self, caller)
+        if not room:
+            self.end()
+        return room
+
+    def _still_comes(self) -> bool:
+        """Look anew who it is: a stranger's machine may have come to the platform since."""
+        before = self._caller
+        if before is None or before.kind is not CallerKind.STRANGER:
+            return True
+        now = self._among.caller(self.transport, self.client)
+        if now == before:
+            return True
+        self._among.remove(self, before)
+        return self._comes(now)
+
+    def _leave(self) -> None:
+        self._stop_waiting()
+        if self._caller is not None:
+            self._among.remove(self, self._caller)
+
+    def _expect(self, seconds: float, reason: str) -> None:
+        self._stop_waiting()
+        self._due = self.loop.call_later(seconds, self._too_late, reason)
+
+    def _stop_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _too_late(self, reason: str) -> None:
+        self._among.closed[reason] += 1
+        self.end()
+
+
+class _Words(h11.Connection):
+    """What a client says; refuses bodies that are too large, or whose size is not said.
+
+    A body in parts could come one byte at a time, each of which costs us as much as a thousand.
+    """
+
+    wrong: PltfrmsError | None = None
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return what was said next."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self.wrong = _what_is_wrong(event)
+            if self.wrong:
+                raise h11.RemoteProtocolError(str(self.wrong))
+        return event
+
+
+def _what_is_wrong(question: h11.Request) -> PltfrmsError | None:
+    headers = dict(question.headers)
+    if b"transfer-encoding" in headers:
+        return UsageError(
+            "say how long the request is (Content-Length), and send it as a whole"
+        )
+    if int(headers.get(b"content-length", b"0")) > BODY_BYTES_MAX:
+        return TooLargeError(f"the request is larger than {BODY_BYTES_MAX} bytes")
+    return None
+
+
+def bounded_by(connections: Connections) -> type[asyncio.Protocol]:
+    """Return what uvicorn makes of each connection."""
+    make: Callable[..., asyncio.Protocol] = functools.partial(Bounded, connections=connections)
+    return cast("type[asyncio.Protocol]", make)
+
+
+def allow_descriptors() -> int:
+    """Let this process have the descriptors that it may need.
+
+    Return how many strangers may then be connected, so that there are some left for others.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * OF_STRANGERS + _OURS
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(OF_STRANGERS, max(soft - _OURS, 0) // 2)

@@ -1,0 +1,42 @@
+"""Errors as a controller answers them."""
+
+from fastapi import Response
+
+from pltfrms.api.bounds.bodies import JSON
+from pltfrms.codec import encode
+from pltfrms.errors import (
+    InvariantError,
+    PltfrmsError,
+    TooLargeError,
+    TooManyError,
+    UnavailableError,
+    UnclearError,
+    UsageError,
+)
+from pltfrms.model.messages.api import ErrorBody
+
+RETRY_AFTER_SECONDS = 1
+_TOLD_AS: tuple[tuple[type[PltfrmsError], type[PltfrmsError]], ...] = (
+    (UnclearError, UnavailableError),
+    (TooManyError, UnavailableError),
+    (TooLargeError, UsageError),
+)
+"""Classes that clients of the release before do not know, or need not tell apart."""
+
+
+def refusal(error: PltfrmsError) -> Response:
+    """Return the answer that says an error, and when to ask again where that may help."""
+    headers: dict[str, str] = {}
+    if isinstance(error, UnavailableError):
+        retry = error.retry_seconds if isinstance(error, TooManyError) else RETRY_AFTER_SECONDS
+        headers = {"Retry-After": str(retry)}
+    return Response(
+        encode(_body(error)), status_code=error.status_code, media_type=JSON, headers=headers
+    )
+
+
+def _body(error: PltfrmsError) -> ErrorBody:
+    nothing_done = not isinstance(error, UnclearError | InvariantError)
+    told = (as_what for kind, as_what in _TOLD_AS if isinstance(error, kind))
+    name = next(told, type(error)).__name__
+    return ErrorBody(error=name, message=str(error), nothing_done=nothing_done)

@@ -1,0 +1,1 @@
+"""What is asked over HTTP, a module for each noun."""

@@ -1,0 +1,1 @@
+"""The controller's member of the store: begun, kept, recovered."""

@@ -1,0 +1,1 @@
+"""What operators and agents may ask of a controller, and who they are."""

@@ -1,0 +1,1 @@
+"""Who is in contact, and what one controller knows now."""

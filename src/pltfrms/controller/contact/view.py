@@ -1,0 +1,318 @@
+"""What one controller knows now: the store's documents and the contact of the machines."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
+
+from pltfrms.controller.contact.bakes import Bakes
+from pltfrms.controller.contact.contacts import Contacts, why_nobody_is_judged
+from pltfrms.controller.contact.measured import Trouble
+from pltfrms.controller.contact.suspicions import Suspicions
+from pltfrms.controller.records.state import (
+    MACHINES,
+    PREFIX,
+    Reader,
+    Stored,
+    kind_sizes,
+    leases_of,
+)
+from pltfrms.drivers.clock import wait_event
+from pltfrms.drivers.ports import Clock
+from pltfrms.drivers.store.ports import Listing, Store
+from pltfrms.drivers.store.watching import Mirror
+from pltfrms.errors import UnavailableError
+from pltfrms.model.messages.store import KindSize
+from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
+from pltfrms.planner.placement.evidence import judge
+from pltfrms.planner.placement.target import Makings
+
+STALE_SECONDS = 5.0
+"""A store that answered no list for so long counts as not answering. It is listed every 2 s."""
+_RESYNC_SECONDS = 2.0
+_TICK_SECONDS = 0.25
+_LATE_SECONDS = 0.7
+"""Who wakes up so much later than asked for had no processor, nor time for heartbeats."""
+
+
+class View:
+    """Turns what the mirror holds into snapshots; decides nothing."""
+
+    def __init__(
+        self, store: Store, lease_store: Store, clock: Clock, mirror: Mirror, trouble: Trouble
+    ) -> None:
+        """Look through `mirror`, and at the store itself where a mirror is not enough.
+
+        Of leases `lease_store` is asked, which answers them at once.
+        """
+        self._store = store
+        self._clock = clock
+        self._mirror = mirror
+        self._trouble = trouble
+        self._reader = Reader()
+        self._contacts = Contacts()
+        self._bakes = Bakes(clock)
+        self.suspicions = Suspicions(lease_store, clock, self._contacts)
+        self._listing: Listing | None = None
+        self._stored: Stored | None = None
+        self._readable: Stored | None = None
+        """The newest of which all intent could be read."""
+        self._observed_at: float | None = None
+        self._makings: Makings | None = None
+        self._measured: tuple[object, Mapping[str, KindSize]] = ((), {})
+        self._committed = asyncio.Event()
+        """Set, and replaced by the next one, when there is another last commit."""
+        self._indexed: Platform | None = None
+        self._managed: Mapping[str, Machine] = {}
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the store has answered lately."""
+        return self._mirror.answered_within(STALE_SECONDS)
+
+    @property
+    def platform(self) -> Platform | None:
+        """The platform as it was known last."""
+        return self._stored.platform if self._stored else None
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers that lived when the store answered last."""
+        return tuple(sorted(self._stored.controllers)) if self._stored else ()
+
+    @property
+    def slowness(self) -> str:
+        """Why nobody is called lost now: we or the store were slow; empty: somebody may be."""
+        platform, slow_at = self.platform, self._trouble.at
+        if platform is None or slow_at is None:
+            return ""
+        now, ttl_seconds = self._clock.monotonic(), platform.timers.contact_ttl_seconds
+        return why_nobody_is_judged(now, slow_at, self._trouble.what, ttl_seconds)
+
+    @property
+    def controller_problems(self) -> Mapping[str, str]:
+        """What keeps controllers from deciding, as each has said of itself."""
+        return self._stored.controller_problems if self._stored else {}
+
+    def stored(self) -> Stored:
+        """Return what the mirror holds, decoded.
+
+        Raises:
+            UnavailableError: the store has not answered lately.
+        """
+        self._update()
+        if self._stored is None or not self.fresh:
+            raise UnavailableError(
+                "the store does not answer; try another controller, or later"
+            )
+        return self._stored
+
+    def last_stored(self) -> Stored:
+        """Return what the mirror held last, however long ago: enough to hear machines.
+
+        Raises:
+            UnavailableError: the store has never answered.
+        """
+        self._update()
+        return self._stored or self.stored()
+
+    def machine(self, name: str) -> Machine | None:
+        """Return a machine with an agent of ours, as the platform was known last."""
+        if self.platform is not self._indexed:
+            self._indexed = self.platform
+            managed = self._indexed.managed if self._indexed else ()
+            self._managed = {machine.name: machine for machine in managed}
+        return self._managed.get(name)
+
+    def snapshot(self) -> Snapshot:
+        """Return the present snapshot.
+
+        Raises:
+            UnavailableError: the store has not answered lately, is empty, or holds intent
+                that cannot be read.
+        """
+        return self._snapshot(self.stored())
+
+    def makings(self) -> Makings:
+        """Return what targets are made of: while intent cannot be read, the last that could.
+
+        Made once for each commit.
+
+        Raises:
+            UnavailableError: see `snapshot`; or intent could never be read.
+        """
+        stored = self.stored()
+        served, made = self._readable or stored, self._makings
+        if made is None or made.revision != served.commit:
+            snapshot = self._snapshot(served)
+            made = self._makings = Makings(snapshot, served.platform_revision, made)
+        return made
+
+    def require_readable(self) -> None:
+        """Raise UnavailableError while there is intent that cannot be read here."""
+        stored = self.stored()
+        if stored.unreadable:
+            raise _unreadable(stored)
+
+    @property
+    def divergences(self) -> int:
+        """How many entries of the mirror a whole list has found to be wrong."""
+        return self._mirror.divergences
+
+    def last_known(self) -> tuple[Snapshot, float]:
+        """Return what was known last, and for how many seconds the store has been away.
+
+        While it is away every machine's contact is UNKNOWN: nobody can have told us of it.
+        `last_contacts` says what it was.
+
+        Raises:
+            UnavailableError: nothing was ever known.
+        """
+        self._update()
+        last = self._mirror.last_success_at
+        if self._readable is None or last is None:
+            return self.snapshot(), 0.0
+        if self.fresh:
+            return self._snapshot(self._readable), 0.0
+        snapshot = self._readable.snapshot({}, self._clock.unix_ms())
+        if snapshot is None:
+            raise UnavailableError("the store held no platform when it answered last")
+        return snapshot, self._clock.monotonic() - last
+
+    def last_contacts(self) -> Mapping[str, MachineView]:
+        """Return the contact of every machine when the store answered last."""
+        return self._contacts.views(self._mirror.last_success_at or 0.0)
+
+    def contacts(self) -> Mapping[str, MachineView]:
+        """Return the contact of every machine now."""
+        return self._contacts.views(self._clock.monotonic())
+
+    async def linearized(self) -> Snapshot:
+        """Return a snapshot that contains every write finished before this call.
+
+        Raises:
+            UnavailableError: see `snapshot`.
+        """
+        self._update()
+        return self._snapshot(self._reader.read(await self._store.list(PREFIX)))
+
+    async def confirm_contacts(self) -> None:
+        """Look at the store itself if the contact of a machine is not settled.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        self._update()
+        if self._contacts.undecided and self._stored and self._stored.platform:
+            listing = await self._store.list(MACHINES)
+            statuses = self._reader.statuses(listing)
+            self._observe(self._clock.monotonic(), leases_of(listing), statuses)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when the store has changed, or after some time."""
+        revision = self._listing.revision if self._listing else 0
+        await self._mirror.wait(revision, seconds)
+
+    async def wait_commit(self, commit: int, seconds: float) -> None:
+        """Return when the last commit is another one than `commit`, or after some time."""
+        self._update()
+        if self._stored is None or self._stored.commit == commit:
+            await wait_event(self._committed, self._clock, seconds)
+
+    async def follow(self) -> None:
+        """Decode what the mirror holds at once, for ever: who waits for a commit hears of it.
+
+        One task looks at each listing, so that those who wait are woken by commits alone.
+        """
+        while True:
+            await self._mirror.wait_newer(self._listing.revision if self._listing else 0)
+            self._update()
+
+    async def feel_lateness(self) -> None:
+        """Notice, for ever, when we had no processor."""
+        while True:
+            due = self._clock.monotonic() + _TICK_SECONDS
+            await self._clock.sleep(_TICK_SECONDS)
+            now = self._clock.monotonic()
+            if now - due > _LATE_SECONDS:
+                self._trouble.at = now
+                self._trouble.what = f"this controller had no processor for {now - due:.1f} s"
+                self._contacts.doubt(now)
+
+    def _snapshot(self, stored: Stored) -> Snapshot:
+        snapshot = stored.snapshot(self.contacts(), self._clock.unix_ms())
+        if stored.unreadable:
+            raise _unreadable(stored)
+        if snapshot is None:
+            raise UnavailableError("the store holds no platform yet; try again soon")
+        return replace(snapshot, bakes_ms=self._bakes.seen_ms(snapshot.services))
+
+    def _update(self) -> None:
+        listing, at = self._mirror.listing, self._mirror.last_success_at
+        if listing is None or at is None or at == self._observed_at:
+            return
+        if self._listing and self._stored and listing.entries is self._listing.entries:
+            self._stored = replace(self._stored, revision=listing.revision)
+            self._listing = listing
+        elif listing is not self._listing:
+            before, self._stored = self._stored, self._reader.read(listing)
+            if before is None or before.commit != self._stored.commit:
+                self._committed.set()
+                self._committed = asyncio.Event()
+            if not self._stored.unreadable:
+                self._readable = self._stored
+            self._listing = listing
+        self._observed_at = at
+        if self._stored:
+            self._observe(at, self._stored.leases, self._stored.statuses)
+
+    def _observe(
+        self, at: float, leases: Mapping[str, int], statuses: Mapping[str, MachineStatus]
+    ) -> None:
+        platform = self._stored.platform if self._stored else None
+        if platform is None:
+            return
+        if self._trouble.at is not None:
+            self._contacts.doubt(self._trouble.at)
+        names = [machine.name for machine in platform.managed]
+        edges = (statuses.get(edge.name) for edge in platform.machines_of(Role.EDGE))
+        vanished = {node for edge in edges if edge for node in edge.vanished}
+        asked = vanished.union(name for name in names if name not in leases)
+        evidence = judge(platform, statuses, leases.keys(), asked)
+        ttl_seconds = platform.timers.contact_ttl_seconds
+        self._contacts.observe(at, ttl_seconds, names, leases, evidence)
+        self.suspicions.follow(platform.timers, at)
+
+    def kind_sizes(self) -> Mapping[str, KindSize]:
+        """Return how much there is of each kind that is decided by; measured once."""
+        entries = self._listing.entries if self._listing else ()
+        if self._measured[0] is not entries:
+            self._measured = (entries, kind_sizes(entries))
+        return self._measured[1]
+
+    def is_first(self, name: str) -> bool:
+        """Return whether no controller before `name` lives.
+
+        It decides who does what any controller could do, and nobody needs to do twice.
+        """
+        stored = self._stored
+        if stored is None or stored.platform is None:
+            return False
+        controllers = [machine.name for machine in stored.platform.machines_of(Role.CONTROLLER)]
+        if name not in controllers:
+            return False
+        before = controllers[: controllers.index(name)]
+        return stored.controllers.isdisjoint(before)
+
+
+def _unreadable(stored: Stored) -> UnavailableError:
+    return UnavailableError(
+        "this controller decides nothing, for it cannot read what is wanted; ask one "
+        f"of a newer version: {'; '.join(stored.problems)}"
+    )
+
+
+def make_mirror(store: Store, clock: Clock, random: Random) -> Mirror:
+    """Return a mirror of everything that is decided by."""
+    return Mirror(store, PREFIX, clock, random=random, resync_seconds=_RESYNC_SECONDS)

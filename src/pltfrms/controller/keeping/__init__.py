@@ -1,0 +1,1 @@
+"""How the store stays alive and small, and comes back."""

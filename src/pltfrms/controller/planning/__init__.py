@@ -1,0 +1,1 @@
+"""Observe, plan, commit: the loop, and what it decides."""

@@ -1,0 +1,78 @@
+"""Keeps what services were, before something else takes its place."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pltfrms.codec import encode
+from pltfrms.controller.records.documents import read_documents
+from pltfrms.controller.records.state import VERSIONS, version_key
+from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
+from pltfrms.drivers.store.transaction import batches
+from pltfrms.model.messages.api import ServiceHistory, ServiceVersion
+from pltfrms.model.services.service import Service
+
+VERSIONS_KEPT: Final = 20
+"""Of each service, the present one among them."""
+
+
+class History:
+    """The earlier versions of all services, in the store."""
+
+    def __init__(self, store: Store) -> None:
+        """Read and write there."""
+        self._store = store
+
+    async def keep(
+        self,
+        before: Mapping[str, Service],
+        after: Iterable[Service],
+        conditions: Sequence[Condition],
+    ) -> None:
+        """Keep each service that is about to get another version, and drop its oldest one.
+
+        That is done before the change itself is committed: whatever is refused or lost after
+        that, no version goes that is not kept. To keep the same again changes nothing. It is
+        done under the `conditions` of the change: where one does not hold, the change is
+        refused as well, and what was read is too old to be kept.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        writes: list[Put | Delete] = []
+        for service in after:
+            old = before.get(service.name)
+            if old is None or old.version == service.version:
+                continue
+            writes.append(
+                Put(
+                    key=version_key(old.name, old.version),
+                    value=encode(ServiceVersion(service=old)),
+                )
+            )
+            surplus = old.version - VERSIONS_KEPT + 1
+            if surplus > 0:
+                writes.append(Delete(key=version_key(old.name, surplus)))
+        for batch in batches(writes):
+            await self._store.commit(batch, conditions)
+
+    async def read(self, service: Service) -> ServiceHistory:
+        """Return the versions of a service; UnavailableError."""
+        prefix = f"{VERSIONS}{service.name}/"
+        listing = await self._store.list(prefix)
+        found = read_documents(ServiceVersion, listing.entries, fully=True)
+        present = version_key(service.name, service.version)
+        # What is later was there before a backup was put back.
+        last = version_key(service.name, max(service.version, service.last_version))
+        kept = sorted(found.words.items())
+        earlier = [word for key, word in kept if key != present and key <= last]
+        return ServiceHistory(
+            versions=(ServiceVersion(service=service), *reversed(earlier)),
+            problems=tuple(found.problems.values()),
+        )
+
+
+def forgotten(service: Service) -> list[Delete]:
+    """Return the writes that drop all that is kept of a service."""
+    last = max(service.version, service.last_version)
+    numbers = range(max(1, last - VERSIONS_KEPT), last + 1)
+    return [Delete(key=version_key(service.name, number)) for number in numbers]

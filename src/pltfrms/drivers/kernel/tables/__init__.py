@@ -1,0 +1,1 @@
+"""Routes of the kernel: read, remembered and followed."""
