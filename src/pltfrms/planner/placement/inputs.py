@@ -55,14 +55,17 @@ def _last_instant_ms(snapshot: Snapshot) -> int:
 
 
 def _baked(snapshot: Snapshot) -> dict[str, int]:
-    """Return of each stage that bakes either all of the time that it takes, or none of it."""
+    """Return of each stage that bakes either all of the time that it takes, or less than none.
+
+    Less, for a stage that takes no time may have begun by a clock that is ahead of ours.
+    """
     left = {
         name: bake_left_ms(service, snapshot.now_ms, snapshot.bakes_ms.get(name))
         for name, service in snapshot.services.items()
         if service.rolling
     }
     return {
-        name: bake_ms(snapshot.services[name]) if each <= 0 else 0
+        name: bake_ms(snapshot.services[name]) if each <= 0 else -1
         for name, each in left.items()
         if each is not None
     }
