@@ -130,6 +130,24 @@ def test_source_does_not_assert() -> None:
     assert asserts == []
 
 
+WRITE_OWN_WORDS = {
+    f"src/pltfrms/cli/{name}.py" for name in ("main", "platform/shell", "shared/output")
+}
+"""What they write is theirs alone, or was looked at; the first two start without libraries."""
+
+
+def test_words_of_others_tell_a_terminal_nothing() -> None:
+    """All that commands write passes `shared/output.py`, which takes control sequences out."""
+    around = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in SOURCES
+        if "cli" in path.parts and name_of(path) not in WRITE_OWN_WORDS
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "print"}
+    ]
+    assert around == []
+
+
 def test_every_module_says_what_it_is() -> None:
     silent = [name_of(path) for path in SOURCES if not ast.get_docstring(parsed(path))]
     assert silent == []

@@ -8,7 +8,7 @@ import click
 from pltfrms.cli.shared.complete import complete_faults, complete_kinds
 from pltfrms.cli.shared.connect import current_lab
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import write_json, write_table
+from pltfrms.cli.shared.output import echo, write_json, write_table
 from pltfrms.cli.shared.values import LASTING
 from pltfrms.lab.client.client import FaultInfo
 from pltfrms.model.durations import short_duration
@@ -92,7 +92,7 @@ def _show_faults(faults: tuple[FaultInfo, ...], *, as_json: bool) -> None:
     if as_json:
         write_json(faults, tuple[FaultInfo, ...])
     elif not faults:
-        click.echo("no fault acts")
+        echo("no fault acts")
     else:
         write_table(("target", "kind", "since", "until"), [_fault_cells(f) for f in faults])
 
@@ -108,4 +108,4 @@ def _say(done: tuple[str, ...], *, as_json: bool) -> None:
         write_json(done, tuple[str, ...])
         return
     for sentence in done:
-        click.echo(sentence)
+        echo(sentence)

@@ -10,7 +10,14 @@ from pltfrms.cli.platform.status import show_summary
 from pltfrms.cli.platform.summary import summarize
 from pltfrms.cli.shared.connect import own_lab, starter
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import good, timed_progress, unix_ms, write_json, write_table
+from pltfrms.cli.shared.output import (
+    echo,
+    good,
+    timed_progress,
+    unix_ms,
+    write_json,
+    write_table,
+)
 from pltfrms.cli.shared.values import TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.lab.client.client import LabClient, LabInfo, running_labs, start_lab
@@ -58,17 +65,17 @@ def up(
         write_json(report)
         return
     view = OperatorClient(client.controller_endpoints()).snapshot()
-    click.echo()
+    echo()
     show_summary(summarize(view, unix_ms()))
     show_answers(report)
-    click.echo(three_things_to_try(client, view))
+    echo(three_things_to_try(client, view))
 
 
 def show_answers(report: ReadyReport) -> None:
     """Write which datacenter answered each eyeball network."""
     if not report.answers:
         return
-    click.echo()
+    echo()
     rows = [_answer_cells(answer) for answer in report.answers]
     write_table(("client", "service", "address", "answered by"), rows)
 
@@ -131,7 +138,7 @@ def down(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         write_json(gone)
         return
-    click.echo(f"{gone.lab} is gone ({short_duration(gone.seconds)})")
+    echo(f"{gone.lab} is gone ({short_duration(gone.seconds)})")
 
 
 @click.command("list", cls=Command)
@@ -146,7 +153,7 @@ def list_labs(*, as_json: bool) -> None:
         write_json(labs, tuple[LabInfo, ...])
         return
     if not labs:
-        click.echo("no lab runs; try: pltfrms lab up examples/three-datacenters")
+        echo("no lab runs; try: pltfrms lab up examples/three-datacenters")
         return
     rows = [
         (

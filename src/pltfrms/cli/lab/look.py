@@ -9,7 +9,7 @@ import click
 from pltfrms.cli.shared.complete import complete_links, complete_machines
 from pltfrms.cli.shared.connect import current_lab
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, write_json, write_table
+from pltfrms.cli.shared.output import bad, echo, write_json, write_table
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.protocol import LinkReport
 
@@ -43,7 +43,7 @@ def shell(settings: Settings, machine: str) -> None:
     Example: pltfrms lab shell berlin
     """
     argv = current_lab(settings).exec_argv(machine, ["bash", "-i"])
-    click.echo(f"you are on {machine}; leave with exit", err=True)
+    echo(f"you are on {machine}; leave with exit", err=True)
     become(argv)
 
 
@@ -64,14 +64,14 @@ def doctor(settings: Settings, *, as_json: bool) -> None:
         return
     columns = ("link", "from", "to", "asked rtt", "measured rtt", "verdict", "why")
     write_table(columns, [_link_cells(link) for link in report.links])
-    click.echo()
+    echo()
     write_table(
         ("instead of", "this lab uses", "because"),
         [(each.what, each.uses, each.why) for each in report.substitutes],
     )
     off = [link for link in report.links if link.verdict != "ok"]
     if off:
-        click.echo(bad(f"\n{len(off)} of {len(report.links)} links are not as asked"))
+        echo(bad(f"\n{len(off)} of {len(report.links)} links are not as asked"))
 
 
 def _link_cells(link: LinkReport) -> tuple[str, ...]:

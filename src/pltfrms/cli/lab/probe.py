@@ -7,7 +7,7 @@ import click
 from pltfrms.cli.shared.complete import complete_faults, complete_machines, complete_services
 from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, write_json, write_table
+from pltfrms.cli.shared.output import bad, echo, good, write_json, write_table
 from pltfrms.cli.shared.values import DURATION, LASTING, split_fault
 from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.client import LabClient
@@ -89,7 +89,7 @@ def _known_services(settings: Settings, lab: LabClient) -> Mapping[str, Service]
     try:
         return read_view(settings).snapshot.services
     except UnavailableError as error:
-        click.echo(f"warning: {error}\nasking what its nodes were last told", err=True)
+        echo(f"warning: {error}\nasking what its nodes were last told", err=True)
     return lab.told_services()
 
 
@@ -104,15 +104,15 @@ def show_report(report: ProbeReport, wanted: Measurement) -> None:
     if report.lost:
         gap = f", longest gap {report.gap_max_ms:.0f} ms"
         families = [f"{name} {ms:.0f} ms" for name, ms in report.gap_max_ms_by_family.items()]
-        click.echo(bad(f"{verdict}{gap} ({', '.join(families)})"))
-        click.echo("lost: " + ", ".join(f"{n} {what}" for what, n in report.errors.items()))
+        echo(bad(f"{verdict}{gap} ({', '.join(families)})"))
+        echo("lost: " + ", ".join(f"{n} {what}" for what, n in report.errors.items()))
     else:
-        click.echo(good(verdict))
+        echo(good(verdict))
     p50, p99 = (_milliseconds(report.latency_ms.get(name)) for name in ("p50", "p99"))
-    click.echo(f"latency: p50 {p50}, p99 {p99}")
+    echo(f"latency: p50 {p50}, p99 {p99}")
     if wanted.fault:
-        click.echo(_after_fault(report, wanted.fault))
-    click.echo()
+        echo(_after_fault(report, wanted.fault))
+    echo()
     show_answers(report.answered_by, with_fault=wanted.fault is not None)
 
 

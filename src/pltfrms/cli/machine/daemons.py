@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pltfrms.cli.shared.options import Entry, LazyGroup
+from pltfrms.cli.shared.output import echo
 from pltfrms.cli.shared.specs import load_platform
 from pltfrms.errors import PltfrmsError, UsageError
 
@@ -116,14 +117,14 @@ def wanted_controller(config: Path) -> int:
         name = (config / "machine").read_text().strip()
         machine = platform.machine(name)
     except KeyError as error:
-        click.echo(f"error: {config / 'platform.yaml'} has no machine {error}", err=True)
+        echo(f"error: {config / 'platform.yaml'} has no machine {error}", err=True)
         return _NOT_KNOWN
     except (PltfrmsError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         return _NOT_KNOWN
     if machine.has(Role.CONTROLLER):
         return 0
-    click.echo(f"{machine.name} is no controller of {platform.name}")
+    echo(f"{machine.name} is no controller of {platform.name}")
     return _NOT_WANTED
 
 

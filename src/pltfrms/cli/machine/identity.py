@@ -12,7 +12,7 @@ import click
 from pltfrms.cli.shared.complete import complete_platform_machines
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Entry, LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import good, write_json, write_line
+from pltfrms.cli.shared.output import echo, good, write_json, write_line
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UsageError
 
@@ -149,7 +149,7 @@ def make_token(settings: Settings, name: str, *, as_json: bool) -> None:
         write_json(made)
         return
     write_line(made.token)
-    click.echo(f"on {name}, within an hour: pltfrms join - --controller ADDRESS", err=True)
+    echo(f"on {name}, within an hour: pltfrms join - --controller ADDRESS", err=True)
 
 
 @click.command(cls=Command)

@@ -142,7 +142,7 @@ def explain_flow(
         for each in found:
             _show_explanation(each)
     for why in silent:
-        click.echo(f"{bad('no answer')}: {why}", err=True)
+        echo(f"{bad('no answer')}: {why}", err=True)
 
 
 # ---- show ----------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def _show_all(answers: BalancerAnswers) -> None:
         more = ("second chances", "left to the kernel", "because")
         write_table((*columns, *more), [_cells(line) for line in lines])
     for name, why_not in answers.silent.items():
-        click.echo(f"{bad('no answer')} from {name}: {why_not}", err=True)
+        echo(f"{bad('no answer')} from {name}: {why_not}", err=True)
 
 
 def _cells(line: MachineLine) -> tuple[str, ...]:

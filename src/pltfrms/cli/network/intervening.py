@@ -132,7 +132,7 @@ def intervene(
         code = pending_code(reply.verdicts, wish.despite, changed=reply.changed)
         click.get_current_context().exit(code)
     if reply.interventions.freeze and change.verb not in {Verb.FREEZE, Verb.UNFREEZE}:
-        click.echo("the network is frozen: nothing happens until it is unfrozen", err=True)
+        echo("the network is frozen: nothing happens until it is unfrozen", err=True)
     elif change.verb is Verb.DRAIN and not (wish.detach or wish.since_ms):
         follow_drain(client, change, reply.revision)
 
@@ -163,11 +163,11 @@ def _show(reply: InterventionReply, title: str, wish: InterventionWish) -> None:
     if reply.two_people and wish.dry_run:
         echo(f"two people are needed, because {reply.two_people}")
     if not reply.changed:
-        click.echo(f"{title}: nothing to do, it is so already")
+        echo(f"{title}: nothing to do, it is so already")
     elif wish.dry_run:
-        click.echo(f"{title}: would be done")
+        echo(f"{title}: would be done")
     else:
-        click.echo(good(f"{title}: done, revision {reply.revision}"))
+        echo(good(f"{title}: done, revision {reply.revision}"))
 
 
 # ---- waiting for a drain -------------------------------------------------------------------
@@ -185,7 +185,7 @@ def follow_drain(client: OperatorClient, drained: InterventionChange, revision: 
         follow(client, drained, revision)
     except KeyboardInterrupt:
         undo = f"pltfrms {_undo(drained)}"
-        click.echo(f"the drain goes on without this command; end it with: {undo}", err=True)
+        echo(f"the drain goes on without this command; end it with: {undo}", err=True)
         raise
 
 

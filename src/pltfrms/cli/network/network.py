@@ -18,7 +18,7 @@ from pltfrms.cli.network.words import drain_sentence, freeze_sentence
 from pltfrms.cli.shared.complete import complete_blackholes
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line
+from pltfrms.cli.shared.output import bad, echo, good, unix_ms, write_json, write_line
 from pltfrms.cli.shared.routing import asking_user
 from pltfrms.cli.shared.values import DURATION
 from pltfrms.drivers.ports import Directories
@@ -191,7 +191,7 @@ def _say_here(sentence: str, wish: InterventionWish) -> None:
     if wish.as_json:
         write_json({"here": sentence, "dry_run": wish.dry_run}, dict[str, str | bool])
     else:
-        click.echo(f"{sentence} (dry run: nothing was done)" if wish.dry_run else sentence)
+        echo(f"{sentence} (dry run: nothing was done)" if wish.dry_run else sentence)
 
 
 def _cannot(path: Path, error: OSError) -> UnavailableError:
@@ -217,6 +217,6 @@ def _show(detail: NetworkDetail, now: int) -> None:
 
 def _section(title: str, lines: list[str] | tuple[str, ...]) -> None:
     if lines:
-        click.echo(title)
+        echo(title)
     for line in lines:
         write_line(f"  {line}")

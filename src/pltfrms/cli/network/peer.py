@@ -14,7 +14,7 @@ from pltfrms.cli.network.rows import (
 from pltfrms.cli.shared.complete import complete_drainable, complete_edges, complete_peers
 from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import unix_ms, write_json, write_line, write_table
+from pltfrms.cli.shared.output import echo, unix_ms, write_json, write_line, write_table
 from pltfrms.model.messages.api import InterventionChange, Verb
 from pltfrms.model.network.interventions import DrainPhase
 
@@ -51,7 +51,7 @@ def list_peers(settings: Settings, *, as_json: bool) -> None:
         columns = ("peer", "kind", "ASN", "sessions", "in", "out", "refused", "drained")
         write_table(columns, [_peer_cells(row) for row in rows])
     else:
-        click.echo("no peer; name them under `peers` in platform.yaml")
+        echo("no peer; name them under `peers` in platform.yaml")
 
 
 @peer.command("show")
@@ -131,19 +131,19 @@ def _show_detail(detail: PeerDetail) -> None:
     write_table(columns, [_peer_cells(detail.peer)])
     show_sessions(detail.sessions)
     if detail.rejects:
-        click.echo("\nrefused routes")
+        echo("\nrefused routes")
         rows = [(str(each.routes), each.reason, each.sentence) for each in detail.rejects]
         write_table(("routes", "reason", "meaning"), rows)
     show_announcements(detail.announcements)
     if detail.overrides:
-        click.echo("\noverrides")
+        echo("\noverrides")
         for sentence in detail.overrides:
             write_line(f"  {sentence}")
 
 
 def show_sessions(rows: tuple[SessionRow, ...]) -> None:
     """Write a table of sessions with the outside."""
-    click.echo("\nsessions")
+    echo("\nsessions")
     columns = ("session", "family", "state", "in", "out", "refused", "drained", "ours")
     cells = [
         (
@@ -166,6 +166,6 @@ def show_sessions(rows: tuple[SessionRow, ...]) -> None:
 
 def show_announcements(rows: tuple[AnnouncementRow, ...]) -> None:
     """Write a table of what is announced where, and how."""
-    click.echo("\nannouncements")
+    echo("\nannouncements")
     cells = [(r.session, r.prefix, r.state, r.changes or "-", r.why) for r in rows]
     write_table(("session", "prefix", "state", "changed by overrides", "why"), cells)

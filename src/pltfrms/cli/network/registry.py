@@ -6,7 +6,7 @@ import click
 
 from pltfrms.cli.shared.connect import read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, unix_ms, write_json, write_table
+from pltfrms.cli.shared.output import bad, echo, unix_ms, write_json, write_table
 from pltfrms.cli.shared.roas import read_roas
 from pltfrms.cli.shared.specs import load_platform
 from pltfrms.errors import ConflictError
@@ -103,9 +103,9 @@ def prefixes(
         raise ConflictError(f"{what} (--yes-i-mean {Guard.SHRINK_GUARD})")
     text = "\n".join([f"# {as_set}, from the routing registries", *found, ""])
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     new = output.with_name(f"{output.name}.new")
     new.write_text(text)
     new.replace(output)
-    click.echo(f"{output}: {had} -> {len(found)} prefixes; see: pltfrms plan")
+    echo(f"{output}: {had} -> {len(found)} prefixes; see: pltfrms plan")

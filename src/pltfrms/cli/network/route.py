@@ -10,7 +10,15 @@ from pltfrms.cli.shared.complete import complete_drainable, complete_platform_ma
 from pltfrms.cli.shared.connect import connect, read_view
 from pltfrms.cli.shared.glass_look import ask_routes, merged
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line, write_table
+from pltfrms.cli.shared.output import (
+    bad,
+    echo,
+    good,
+    unix_ms,
+    write_json,
+    write_line,
+    write_table,
+)
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.addresses import Prefix, read_prefix
@@ -239,9 +247,9 @@ def _show(platform: Platform, answers: RouteAnswers, prefix: str) -> None:
         cells = [_cells(platform, each) for each in answers.routes]
         write_table((*columns, "since", "says"), cells)
     elif not answers.silent:
-        click.echo(f"no route to {prefix}")
+        echo(f"no route to {prefix}")
     for name, why_not in answers.silent.items():
-        click.echo(f"{bad('no answer')} from {name}: {why_not}", err=True)
+        echo(f"{bad('no answer')} from {name}: {why_not}", err=True)
 
 
 def _cells(platform: Platform, each: RouteView) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pltfrms.cli.shared.options import Command
+from pltfrms.cli.shared.output import echo
 from pltfrms.errors import ConflictError, UsageError
 from pltfrms.model.network.tunnels import BACKBONE_FILE
 
@@ -42,4 +43,4 @@ def make_secret(output: Path) -> None:
         raise UsageError(f"cannot make {output}: {error.strerror}") from error
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
-    click.echo(f"{output}: copy it to /etc/pltfrms/ of every edge, with mode 600")
+    echo(f"{output}: copy it to /etc/pltfrms/ of every edge, with mode 600")

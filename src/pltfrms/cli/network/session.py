@@ -10,7 +10,7 @@ from pltfrms.cli.shared.complete import complete_platform_machines, complete_ses
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.glass_look import ask_session
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, write_json, write_line, write_table
+from pltfrms.cli.shared.output import bad, echo, write_json, write_line, write_table
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.network.peering import Reject
 from pltfrms.model.network.topology import Role
@@ -81,7 +81,7 @@ def list_sessions(settings: Settings, machine: str, *, down: bool, as_json: bool
     elif rows:
         _show_rows(rows)
     else:
-        click.echo("no session is down" if down else "no session is known")
+        echo("no session is down" if down else "no session is known")
 
 
 @session.command("show")
@@ -198,8 +198,8 @@ def _show_detail(detail: SessionDetail) -> None:
     for reason, count in row.rejects.items():
         known = reason in set(Reject)
         write_line(f"  refused {count}: {Reject(reason).sentence if known else reason}")
-    click.echo()
+    echo()
     if detail.silent:
-        click.echo(f"{bad('no answer')} from {row.machine}: {detail.silent}", err=True)
+        echo(f"{bad('no answer')} from {row.machine}: {detail.silent}", err=True)
     for line in detail.text.splitlines():
-        click.echo(f"  {line}".rstrip())
+        echo(f"  {line}".rstrip())

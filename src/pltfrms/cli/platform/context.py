@@ -67,7 +67,7 @@ def use(name: str) -> None:
     contexts = read_contexts()
     contexts.named(name)
     write_contexts(_current(contexts, name))
-    click.echo(good(f"{name} is meant from now on"))
+    echo(good(f"{name} is meant from now on"))
 
 
 @context.command("add")
@@ -94,7 +94,7 @@ def add(settings: Settings, name: str, urls: tuple[str, ...], pin: str) -> None:
     contexts = read_contexts().with_context(new)
     write_contexts(contexts if contexts.current else _current(contexts, name))
     drop_login(f"context-{name}")
-    click.echo(good(f"added {name}; to log in there: pltfrms login --context {name}"))
+    echo(good(f"added {name}; to log in there: pltfrms login --context {name}"))
 
 
 @context.command("remove")
@@ -106,7 +106,7 @@ def remove(name: str) -> None:
     """
     write_contexts(read_contexts().without(name))
     drop_login(f"context-{name}")
-    click.echo(good(f"removed {name}"))
+    echo(good(f"removed {name}"))
 
 
 @context.command("pin")
@@ -120,7 +120,7 @@ def pin(state: Path) -> None:
     from pltfrms.drivers.identity.files import IdentityFile  # noqa: PLC0415 - few need it
     from pltfrms.drivers.identity.keys import pin_of  # noqa: PLC0415 - as above
 
-    click.echo(pin_of(read_certificate(IdentityFile(state).read().roots)))
+    echo(pin_of(read_certificate(IdentityFile(state).read().roots)))
 
 
 def _current(contexts: Contexts, name: str) -> Contexts:
@@ -144,6 +144,6 @@ def _trusted(urls: list[str], pin: str, settings: Settings) -> Roots:
         if not sys.stdin.isatty():
             raise UsageError(f"nobody can be asked here: say --pin; who answers has {found}")
         echo(f"the root of {heard.platform} has the pin {found};")
-        click.echo("on a controller, `pltfrms context pin` says it, too.")
+        echo("on a controller, `pltfrms context pin` says it, too.")
         click.confirm("Is it the same?", abort=True)
     return replace(heard, roots=pinned_root(heard.roots, pin or found))

@@ -7,7 +7,7 @@ import click
 
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import write_json, write_json_line, write_line
+from pltfrms.cli.shared.output import echo, write_json, write_json_line, write_line
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
@@ -58,7 +58,7 @@ def _next(client: OperatorClient, last: int) -> list[Event]:
         try:
             return client.events(after=last, wait_ms=_WAIT_MS, limit=_PAGE)
         except UnavailableError as error:
-            click.echo(f"warning: {error}; asking again", err=True)
+            echo(f"warning: {error}; asking again", err=True)
             time.sleep(_AGAIN_SECONDS)
 
 
@@ -71,7 +71,7 @@ def stored_events(client: OperatorClient) -> list[Event]:
         return _pages(client, stale=False)
     except UnavailableError:
         found = _pages(client, stale=True)
-    click.echo("warning: the store does not answer; this is what was known last", err=True)
+    echo("warning: the store does not answer; this is what was known last", err=True)
     return found
 
 

@@ -12,7 +12,7 @@ import click
 from pltfrms.cli.shared.connect import connect, controller_endpoints, place_of
 from pltfrms.cli.shared.contexts import KeptLogin, drop_login, keep_login
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import good, write_json
+from pltfrms.cli.shared.output import echo, good, write_json
 from pltfrms.cli.shared.signing import SSH, public_key
 from pltfrms.codec import decode
 from pltfrms.errors import UsageError
@@ -58,14 +58,14 @@ def login(settings: Settings, *, as_json: bool) -> None:
     )
     keep_login(place_of(settings), kept)
     if any(each.startswith("http://") for each in controller_endpoints(settings)):
-        click.echo("warning: not encrypted: who listens on the way can do it, too", err=True)
+        echo("warning: not encrypted: who listens on the way can do it, too", err=True)
     if as_json:
         write_json(kept)
         return
     until = dt.datetime.fromtimestamp(kept.expires_ms / 1000, tz=dt.UTC).astimezone()
     role = f", {reply.role}" if reply.role else ""
     who = f"{reply.operator}{role} of {reply.platform}"
-    click.echo(good(f"logged in as {who} until {until:%Y-%m-%d %H:%M}"))
+    echo(good(f"logged in as {who} until {until:%Y-%m-%d %H:%M}"))
 
 
 @click.command(cls=Command)
@@ -76,7 +76,7 @@ def logout(settings: Settings) -> None:
     Example: pltfrms logout
     """
     there = drop_login(place_of(settings))
-    click.echo(good("logged out") if there else "nobody was logged in here")
+    echo(good("logged out") if there else "nobody was logged in here")
 
 
 @contextmanager

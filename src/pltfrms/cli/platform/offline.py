@@ -7,6 +7,7 @@ from typing import Literal, cast
 import click
 
 from pltfrms.cli.shared.options import Command
+from pltfrms.cli.shared.output import echo
 from pltfrms.cli.shared.specs import load_directory, load_platform
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.network.topology import Platform
@@ -26,9 +27,9 @@ def schema(kind: str, *, markdown: bool) -> None:
 
     known = cast("Literal['platform', 'service', 'lab']", kind)
     if markdown:
-        click.echo(reference(known), nl=False)
+        echo(reference(known), nl=False)
     else:
-        click.echo(json.dumps(json_schema(known), indent=2))
+        echo(json.dumps(json_schema(known), indent=2))
 
 
 @click.command(cls=Command)
@@ -59,12 +60,12 @@ def render(path: Path, machine: str, output: Path | None) -> None:
     for each in machines:
         text = (render_external if each.external else render_bird)(platform, each.name)
         if output is None:
-            click.echo(text if machine else f"# ==== {each.name} ====\n{text}")
+            echo(text if machine else f"# ==== {each.name} ====\n{text}")
             continue
         output.mkdir(parents=True, exist_ok=True)
         (output / f"{each.name}.conf").write_text(text)
     if output is not None:
-        click.echo(f"{len(machines)} files written to {output}")
+        echo(f"{len(machines)} files written to {output}")
 
 
 def _platform(path: Path) -> Platform:

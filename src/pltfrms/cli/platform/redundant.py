@@ -4,7 +4,15 @@ import click
 
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, paint, write_json, write_line, write_table
+from pltfrms.cli.shared.output import (
+    bad,
+    echo,
+    good,
+    paint,
+    write_json,
+    write_line,
+    write_table,
+)
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
 
@@ -39,7 +47,7 @@ def redundancy(settings: Settings, *, as_json: bool) -> None:
         for each in found.weaknesses
     ]
     if rows:
-        click.echo()
+        echo()
         write_table(("of", "loss", "verdict", "why"), rows)
 
 

@@ -13,7 +13,15 @@ from pltfrms.cli.platform.summary import (
 )
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, unix_ms, write_json, write_line, write_table
+from pltfrms.cli.shared.output import (
+    bad,
+    echo,
+    good,
+    unix_ms,
+    write_json,
+    write_line,
+    write_table,
+)
 from pltfrms.model.durations import short_duration
 from pltfrms.model.running.state import Contact
 
@@ -43,10 +51,10 @@ def show_summary(summary: Summary) -> None:
         write_line(redundancy_line(summary.redundancy))
     write_line((good if summary.fine else bad)(summary.verdict))
     for datacenter in summary.datacenters:
-        click.echo()
+        echo()
         show_datacenter(datacenter, summary.machines)
     if summary.services:
-        click.echo()
+        echo()
         show_services(summary.services)
     for title, lines in (
         ("rollouts", summary.rollouts),
@@ -55,7 +63,7 @@ def show_summary(summary: Summary) -> None:
         (bad("not fulfilled"), summary.notes),
     ):
         if lines:
-            click.echo(f"\n{title}")
+            echo(f"\n{title}")
             for line in lines:
                 write_line(f"  {line}")
 
@@ -63,7 +71,7 @@ def show_summary(summary: Summary) -> None:
 def show_datacenter(datacenter: DatacenterRow, machines: tuple[MachineRow, ...]) -> None:
     """Write one datacenter: its machines, and which aggregates its edges announce."""
     city = f" ({datacenter.city})" if datacenter.city else ""
-    click.echo(f"{datacenter.name}{city}")
+    echo(f"{datacenter.name}{city}")
     rows = [
         (f"  {m.name}", *machine_cells(m)) for m in machines if m.datacenter == datacenter.name
     ]

@@ -5,7 +5,7 @@ import click
 from pltfrms import __version__
 from pltfrms.cli.shared.connect import connect, read_view
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import bad, good, write_json, write_line, write_table
+from pltfrms.cli.shared.output import bad, echo, good, write_json, write_line, write_table
 from pltfrms.errors import UnavailableError
 from pltfrms.planner.upkeep.upgrading import (
     UpgradeState,
@@ -51,7 +51,7 @@ def plan(settings: Settings, *, version: str, as_json: bool) -> None:
         write_json(steps, tuple[UpgradeStep, ...])
     else:
         write_line(_sentence(version, ahead, waits))
-        click.echo()
+        echo()
         rows = [
             (e.machine, e.datacenter, e.version or "not known", e.state, e.why) for e in steps
         ]
@@ -81,7 +81,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
             for each in snapshot.platform.managed
         ]
         write_table(("machine", "datacenter", "runs"), rows)
-        click.echo()
+        echo()
         for each in skews:
             write_line(bad("wrong: ") + f"{', '.join(each.machines)}: {each.why}")
         if not skews:

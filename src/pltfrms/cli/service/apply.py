@@ -18,6 +18,7 @@ from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import (
     bad,
     dim,
+    echo,
     good,
     paint,
     timed_progress,
@@ -175,7 +176,7 @@ def finish(
     if wish.as_json:
         write_json(preview)
     elif preview.changes:
-        click.echo(good(f"applied, revision {preview.revision}"))
+        echo(good(f"applied, revision {preview.revision}"))
 
 
 def show_and_apply(
@@ -264,7 +265,7 @@ def show_preview(preview: PlanPreview, despite: Sequence[Guard] = ()) -> None:
     Guards in `despite` are shown, but not as refusing.
     """
     if not preview.changes:
-        click.echo("no change: the platform is what the files say")
+        echo("no change: the platform is what the files say")
     for line in preview.changes:
         detail = f": {line.detail}" if line.detail else ""
         sign = _SIGNS.get(line.action, "*")
@@ -285,7 +286,7 @@ def _show_steps(preview: PlanPreview) -> None:
         write_line(line)
     others = plan_lines(anyway.steps, anyway.notes)
     if others:
-        click.echo("under way anyway, not because of this change:")
+        echo("under way anyway, not because of this change:")
     for line in others:
         write_line(dim(line))
 

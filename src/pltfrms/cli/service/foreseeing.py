@@ -3,14 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from pltfrms.cli.network.catchment import changed, expected_answers
 from pltfrms.cli.platform.redundant import redundancy_line
 from pltfrms.cli.service.apply import plan_lines
 from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Settings
-from pltfrms.cli.shared.output import bad, good, paint, write_json, write_line, write_table
+from pltfrms.cli.shared.output import (
+    bad,
+    echo,
+    good,
+    paint,
+    write_json,
+    write_line,
+    write_table,
+)
 from pltfrms.cli.shared.specs import load_lab, load_platform, located
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.network.lab import Lab
@@ -108,15 +114,15 @@ def show(report: WhatIfReport) -> None:
     if found.undecided:
         write_line(bad(found.undecided))
     if found.counts:
-        click.echo()
+        echo()
         head = ("service", "datacenter", "wanted", "now", "at once", "then")
         write_table(head, [_count_cells(each) for each in found.counts])
     if found.rooms:
-        click.echo()
+        echo()
         rows = [_room_cells(each) for each in found.rooms]
         write_table(("datacenter", "cpu promised", "memory promised"), rows)
     if report.clients:
-        click.echo()
+        echo()
         moves = [(each.service, each.client, each.now, each.then) for each in report.clients]
         write_table(("service", "clients", "answered by", "then by"), moves)
     lines = [
@@ -126,10 +132,10 @@ def show(report: WhatIfReport) -> None:
         *(f"{paint('not known:', 'yellow')} {each}" for each in found.doubts),
     ]
     if lines:
-        click.echo()
+        echo()
     for line in lines:
         write_line(line)
-    click.echo()
+    echo()
     write_line(f"then {redundancy_line(found.redundancy)}")
 
 

@@ -8,7 +8,7 @@ from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.shared.complete import complete_requests
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import good, unix_ms, write_json, write_line, write_table
+from pltfrms.cli.shared.output import echo, good, unix_ms, write_json, write_line, write_table
 from pltfrms.cli.shared.routing import asking_user, show_routing
 from pltfrms.cli.shared.signing import approving, key_of, signed
 from pltfrms.codec import decode
@@ -84,7 +84,7 @@ def show_request(settings: Settings, request: str, *, as_json: bool) -> None:
         return
     _show(reply)
     if reply.request.state is RequestState.OPEN:
-        click.echo(f"to approve it: {approving(request)}")
+        echo(f"to approve it: {approving(request)}")
 
 
 @request.command("approve")
@@ -116,7 +116,7 @@ def approve_request(settings: Settings, request: str, *, yes: bool, as_json: boo
         return
     done = reply.preview or reply.reply
     who = f"asked for by {reply.request.by}, approved by {reply.request.closed_by}"
-    click.echo(good(f"done, revision {done.revision if done else 0}: {who}"))
+    echo(good(f"done, revision {done.revision if done else 0}: {who}"))
 
 
 @request.command("withdraw")
@@ -132,7 +132,7 @@ def withdraw_request(settings: Settings, request: str, *, as_json: bool) -> None
     if as_json:
         write_json(closed)
     else:
-        click.echo(good(f"withdrawn: {closed.about}"))
+        echo(good(f"withdrawn: {closed.about}"))
 
 
 def _checked(client: OperatorClient, request: str) -> RequestReply:

@@ -12,7 +12,14 @@ from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import good, timed_progress, write_json, write_line, write_table
+from pltfrms.cli.shared.output import (
+    echo,
+    good,
+    timed_progress,
+    write_json,
+    write_line,
+    write_table,
+)
 from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.model.messages.api import RolloutChange, RolloutVerb
 from pltfrms.model.services.rollouts import where_of
@@ -205,7 +212,7 @@ def _change(
         write_json(preview)
         return
     show_preview(preview)
-    click.echo(good(f"done, revision {preview.revision}"))
+    echo(good(f"done, revision {preview.revision}"))
 
 
 def _row(said: "RolloutWords", service: Service) -> RolloutRow:

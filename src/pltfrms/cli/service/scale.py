@@ -12,6 +12,7 @@ from pltfrms.cli.service.apply import ApplyWish, finish, show_and_apply
 from pltfrms.cli.shared.complete import complete_datacenters, complete_services
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
+from pltfrms.cli.shared.output import echo
 from pltfrms.cli.shared.routing import DESPITE, WHY, asking_user, guards_of
 from pltfrms.cli.shared.values import TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
@@ -73,7 +74,7 @@ def scale(
     if preview.changes:
         preview = show_and_apply(settings, client, change, wish, preview)
     elif not wish.as_json:
-        click.echo(f"no change: {name} is to have so many already")
+        echo(f"no change: {name} is to have so many already")
     finish(client, change, wish, preview)
 
 

@@ -22,6 +22,7 @@ from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import (
     bad,
+    echo,
     good,
     moment_text,
     write_json,
@@ -64,7 +65,7 @@ def list_services(settings: Settings, *, as_json: bool) -> None:
     elif rows:
         show_services(rows)
     else:
-        click.echo("no service; try: pltfrms apply FILE")
+        echo("no service; try: pltfrms apply FILE")
 
 
 @service.command("show")
@@ -81,14 +82,14 @@ def show_service(settings: Settings, name: str, *, as_spec: bool, as_json: bool)
     """
     if as_spec:
         snapshot = look(settings, as_json=False)
-        click.echo(_spec_text(snapshot.service(name)), nl=False)
+        echo(_spec_text(snapshot.service(name)), nl=False)
         return
     detail = _detail(look(settings, as_json=as_json), name)
     if as_json:
         write_json(detail)
         return
     show_services((detail.service,))
-    click.echo()
+    echo()
     columns = ("replica", "allocation", "node", "state", "version", "restarts", "address")
     write_table((*columns, "last"), [_replica_cells(row) for row in detail.replicas])
 
@@ -141,7 +142,7 @@ def show_difference(
     before, after = (_spec_text(versions[each].service).splitlines() for each in pair)
     labels = [f"{name} version {each}" for each in pair]
     for line in unified_diff(before, after, labels[0], labels[1], lineterm=""):
-        click.echo(line)
+        echo(line)
 
 
 @service.command("delete")
@@ -169,7 +170,7 @@ def delete_service(
         write_json(preview)
         return
     show_preview(preview)
-    click.echo(good(f"deleted, revision {preview.revision}"))
+    echo(good(f"deleted, revision {preview.revision}"))
 
 
 def _spec_text(service: Service) -> str:

@@ -177,7 +177,7 @@ def read_view(settings: Settings) -> SnapshotView:
     """Return the whole state; say on stderr if it is old because the store is away."""
     view = connect(settings).snapshot()
     if view.stale_seconds:
-        click.echo(
+        echo(
             f"warning: the store does not answer for {view.stale_seconds:.0f} s; "
             "this is what was known last",
             err=True,

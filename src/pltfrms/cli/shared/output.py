@@ -47,9 +47,9 @@ def harmless(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
-def echo(text: str, *, err: bool = False) -> None:
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Write a text in which there may be words of others."""
-    click.echo(harmless(text), err=err)
+    click.echo(harmless(text), err=err, nl=nl)
 
 
 def write_json(value: object, kind: Hashable | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from pltfrms.cli.shared.output import bad, dim, paint, write_line
+from pltfrms.cli.shared.output import bad, dim, echo, paint, write_line
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.guards import Doubt, Effect, Guard, RoutingChange, Verdict
 
@@ -75,14 +75,14 @@ def show_routing(
 ) -> None:
     """Write what peers will see, what guards say against it, and what they cannot judge."""
     if routing:
-        click.echo("Routing")
+        echo("Routing")
     session_width = max((len(change.session) for change in routing), default=0)
     what_width = max((len(change.what) for change in routing), default=0)
     for change in routing:
         place = f"{change.session:{session_width}}  {change.what:{what_width}}"
         write_line(_line(place, change.effect))
     if verdicts or doubts:
-        click.echo("Guards")
+        echo("Guards")
     for verdict in verdicts:
         write_line(bad(f"! {verdict.guard.value}: {verdict.about}: {verdict.sentence}"))
     for doubt in doubts:

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
+from pltfrms.cli.shared.output import echo
 from pltfrms.errors import Problem, SpecError, UsageError
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.lab import Lab
@@ -98,7 +97,7 @@ def read_change(path: Path) -> Change:
     notes: list[Problem] = []
     change = _read_change(path, notes, None)
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     return change
 
 
