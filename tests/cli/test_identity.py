@@ -14,6 +14,7 @@ from pltfrms.drivers.identity.authority import AuthorityFile, make_root, read_ce
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import pin_of
 from pltfrms.errors import UsageError
+from pltfrms.model.identity.words import LEAVING_FILE
 from pltfrms.model.network.topology import CONTROLLER_PORT
 from tests.cli.world import EXAMPLE
 
@@ -80,6 +81,17 @@ def test_bootstrap_makes_all_that_the_first_controller_needs_and_again_does_noth
     assert site.file.path.read_bytes() == before
     assert (site.directory / "etc" / "first-members").read_text().split()[0] == word
     assert not site.root.exists()
+
+
+def test_bootstrap_ends_a_leave_that_was_interrupted(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = site.directory / "var" / LEAVING_FILE
+    for again in (False, True):
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+        done(site.bootstrap(), capsys)
+        assert not mark.exists(), again
 
 
 def test_bootstrap_refuses_to_make_another_machine_of_this_one(

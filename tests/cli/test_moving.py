@@ -313,6 +313,26 @@ def test_leaving_is_repeated_after_it_was_interrupted(
     serve(tmp_path / "door", story)
 
 
+def test_who_joins_again_amid_its_leave_must_be_drained_to_leave(
+    tmp_path: Path, units: Recorder
+) -> None:
+    async def story(door: Door) -> None:
+        site = Site(tmp_path / "a")
+        assert await run(*join(site, await bundled(door, name="fra-n1"))) == 0
+        know(site, DRAINED)
+        await door.seen()
+        units.fails = "stop"
+        assert await run(*leave(site, door)) == 5
+        units.fails = ""
+        assert await run(*join(site, await bundled(door, name="fra-n1"))) == 0
+        know(site, Interventions())
+        await door.seen()
+        assert await run(*leave(site, door)) == 4
+        assert await is_believed(door, site)
+
+    serve(tmp_path / "door", story)
+
+
 def test_a_machine_whose_answer_was_lost_is_void_and_still_leaves(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
         site = Site(tmp_path / "a")

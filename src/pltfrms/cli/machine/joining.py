@@ -33,6 +33,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, locked, make_directory, replace_file
 from pltfrms.errors import ConflictError, UnavailableError, UsageError
 from pltfrms.model.identity.words import (
+    LEAVING_FILE,
     Certified,
     JoinAsk,
     JoinToken,
@@ -100,6 +101,7 @@ def _begin(
     if file.there:
         own = file.read()
         _require_same(own.platform, own.machine, platform.name, machine)
+        _stay(places)
         return _joined(file, changed=False)
     root = read_or_make_root(root_file, platform.name, passphrase)
     authority = AuthorityFile(places.state)
@@ -110,6 +112,7 @@ def _begin(
     request = make_request(key, platform.name, machine)
     made = signer.issue(request, machine, 1, controller=True)
     write_name(places, machine)
+    _stay(places)
     file.write(key, request, made, unix_ms())
     return _joined(file, changed=True)
 
@@ -154,6 +157,7 @@ def _join(token: JoinToken, urls: Sequence[str], places: Directories, seconds: f
     own = _usable(file)
     if own and own.joined_by == digest:
         pending.unlink(missing_ok=True)
+        _stay(places)
         return _joined(file, changed=False)
     make_directory(file.directory)
     key = _pending_key(pending, digest)
@@ -163,9 +167,15 @@ def _join(token: JoinToken, urls: Sequence[str], places: Directories, seconds: f
     request = make_request(key, roots.platform, token.machine)
     made = _ask(urls, roots, token, request, seconds)
     write_name(places, made.machine)
+    _stay(places)
     file.write(key, request, made, unix_ms(), digest)
     pending.unlink()
     return _joined(file, changed=True)
+
+
+def _stay(places: Directories) -> None:
+    """Have a leave that was interrupted begin anew: other things may count on this machine."""
+    (places.state / LEAVING_FILE).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from pltfrms.errors import (
     UnavailableError,
     UsageError,
 )
-from pltfrms.model.identity.words import LeaveAsk, controllers_server_name
+from pltfrms.model.identity.words import LEAVING_FILE, LeaveAsk, controllers_server_name
 from pltfrms.model.network.topology import Platform, Role, controller_url
 from pltfrms.model.network.tunnels import BACKBONE_FILE
 from pltfrms.model.running.plan import Target
@@ -35,8 +35,6 @@ from pltfrms.planner.upkeep.leaving import why_not_leave
 
 _NAME_FILE = "machine"
 _CONFIGURATION = ("platform.yaml", BACKBONE_FILE, FIRST_FILE, USED_FILE)
-_LEAVING_FILE = "leaving"
-"""In the directory of the state: it was found that this machine may leave."""
 _SECONDS = 10.0
 _PINS = "bpf"
 """In the directory of the runtime: where the director was."""
@@ -79,7 +77,7 @@ def leave_platform(
     name = _name(places)
     if not name:
         return Left(machine="", changed=False)
-    marker = places.state / _LEAVING_FILE
+    marker = places.state / LEAVING_FILE
     if not marker.exists():
         target = _target(places, despite=despite)
         reasons = why_not_leave(target, unix_ms()) if target else ()

@@ -14,6 +14,8 @@ from pltfrms.errors import UsageError
 
 IDENTITY_FILE: Final = "identity.pem"
 """In the directory `identity` of a machine's state: key, certificate, and what it is for."""
+LEAVING_FILE: Final = "leaving"
+"""In the directory of a machine's state: it was found that it may leave; a join ends that."""
 _RANDOM_BITS: Final = 64
 """Of a serial number; with how often the machine has joined it is well below 20 octets."""
 _AUTHORITY: Final = " authority"
