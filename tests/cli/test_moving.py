@@ -16,6 +16,7 @@ from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
+from pltfrms.planner.identity import access
 from tests.api.door import Door, serve
 from tests.cli.test_identity import Site, killed
 from tests.cli.world import EXAMPLE, PLATFORM
@@ -309,6 +310,63 @@ def test_leaving_is_repeated_after_it_was_interrupted(
         units.fails = ""
         assert await run(*leave(site, door)) == 0
         assert not (site.directory / "etc/machine").exists()
+
+    serve(tmp_path / "door", story)
+
+
+def test_a_machine_that_was_told_nothing_leaves_only_if_somebody_insists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(door: Door) -> None:
+        site = Site(tmp_path / "a")
+        assert await run(*join(site, await bundled(door, name="fra-n1"))) == 0
+        assert await run(*leave(site, door)) == 4
+        assert "not known what counts on this machine" in capsys.readouterr().err
+        assert site.file.there
+        assert await run(*leave(site, door), "--now") == 0
+
+    serve(tmp_path / "door", story)
+
+
+def test_leaving_goes_on_where_forgetting_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+
+    def interrupted(path: Path) -> None:
+        raise UnavailableError(f"{path} stays")
+
+    async def story(door: Door) -> None:
+        site = Site(tmp_path / "a")
+        assert await run(*join(site, await bundled(door, name="fra-n1"))) == 0
+        know(site, DRAINED)
+        await door.seen()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "iterdir", lambda at: iter(sorted(listed(at), key=Path.is_dir)))
+            patch.setattr("pltfrms.cli.machine.leaving.shutil.rmtree", interrupted)
+            assert await run(*leave(site, door)) == 5
+        assert site.file.there
+        assert not (site.directory / "var/target.json").exists()
+        assert await run(*leave(site, door)) == 0
+        assert not (site.directory / "etc/machine").exists()
+
+    serve(tmp_path / "door", story)
+
+
+def test_an_older_controller_is_not_believed_to_have_made_void_who_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(door: Door) -> None:
+        site = Site(tmp_path / "a")
+        assert await run(*join(site, await bundled(door, name="fra-n1"))) == 0
+        know(site, DRAINED)
+        await door.seen()
+        known = access._MACHINES - {("POST", "/v1/identity/leave")}
+        monkeypatch.setattr(access, "_MACHINES", known)
+        assert await run(*leave(site, door)) == 4
+        assert "older release" in capsys.readouterr().err
+        assert site.file.there
+        assert await run(*leave(site, door), "--now") == 0
 
     serve(tmp_path / "door", story)
 

@@ -85,7 +85,7 @@ def leave_platform(
             raise ConflictError("; ".join(reasons) + "; or --now, if nobody counts on it")
         try:
             _make_void(places, target, controllers, seconds)
-        except UnavailableError:
+        except (ConflictError, UnavailableError):
             if not despite:
                 raise
         replace_file(marker, b"")
@@ -107,6 +107,11 @@ def _target(places: Directories, *, despite: bool) -> Target | None:
     """Return what this machine was told last; None: nothing, or `despite` that is not known."""
     path = places.state / "target.json"
     if not path.exists():
+        if IdentityFile(places.state).there and not despite:
+            raise ConflictError(
+                "it is not known what counts on this machine: its agent was told nothing yet; "
+                "--now, if nobody counts on it"
+            )
         return None
     try:
         return decode(Target, path.read_bytes())
@@ -135,8 +140,24 @@ def _make_void(
     ) as client:
         try:
             client.post("/v1/identity/leave", LeaveAsk(machine=target.machine), LeaveAsk)
-        except (ForbiddenError, NotFoundError):
-            return
+        except (ForbiddenError, NotFoundError) as error:
+            if _is_believed(client, target.machine):
+                raise ConflictError(
+                    "a controller that answers is of an older release, and cannot make void "
+                    "what this machine has; ask another one with --controller, or --now and "
+                    "take the machine out of platform.yaml"
+                ) from error
+
+
+def _is_believed(client: OperatorClient, machine: str) -> bool:
+    """Return whether a machine may still ask for what is its own."""
+    try:
+        client.get(f"/v1/targets/{machine}", {"after": "0"}, Target)
+    except (ForbiddenError, NotFoundError):
+        return False
+    except UsageError:
+        pass  # it was let in, whatever it was told
+    return True
 
 
 def _others(platform: Platform, machine: str) -> list[str]:
@@ -160,8 +181,12 @@ def _forget(places: Directories) -> None:
 
 
 def _empty(directory: Path) -> None:
-    """Remove all that is in a directory, and on a disk of its own there, as the store's."""
-    for path in directory.iterdir() if directory.is_dir() else ():
+    """Remove all that is in a directory, and on a disk of its own there, as the store's.
+
+    Last that this machine may leave: a second time less is there to know it by.
+    """
+    found = directory.iterdir() if directory.is_dir() else ()
+    for path in sorted(found, key=lambda each: each.name == LEAVING_FILE):
         if path.is_mount():
             _empty(path)
         elif path.is_dir() and not path.is_symlink():
