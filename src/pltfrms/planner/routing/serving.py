@@ -13,16 +13,15 @@ def announced_now(
 ) -> Iterator[Announcement]:
     """Yield the visible announcements, but for those that an agent says are not made.
 
-    A lost edge makes none, whatever it said last. One that has not reported counts as making
-    all, and one out of contact as making those of which it told; without `not_known` both make
-    none.
+    One that has not reported counts as making all, and one out of contact as making those of
+    which it told: its BIRD goes on without its agent, also where the edge is called lost.
+    Without `not_known` both make none.
     """
     left_out = {
         edge.name
         for edge in snapshot.platform.managed
         if edge.has(Role.EDGE)
-        for contact in (snapshot.contact(edge.name),)
-        if contact is Contact.LOST or (contact is Contact.UNKNOWN and not not_known)
+        if snapshot.contact(edge.name) is not Contact.PRESENT and not not_known
     }
     withheld = {
         (name, aggregate.prefix)
