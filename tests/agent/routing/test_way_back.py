@@ -4,8 +4,10 @@ import json
 from dataclasses import replace
 from ipaddress import ip_network
 
+from pltfrms import codec
 from pltfrms.agent.routing.memory import AGGREGATES_FILE
-from pltfrms.model.network.topology import Aggregate
+from pltfrms.agent.routing.way_back import WAYS_FILE, BroughtWays
+from pltfrms.model.network.topology import Aggregate, Guards
 from pltfrms.model.running.machine import AGGREGATE_TABLE, LOCAL_TABLE, BgpState, Nexthop, Route
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import OutsideTable
@@ -53,6 +55,17 @@ async def announced(bench: Bench) -> set[int]:
 
 def problems(bench: Bench) -> list[str]:
     return [each for each in bench.status.problems if each.startswith("way back: ")]
+
+
+def give_system_default(bench: Bench) -> None:
+    bench.network.add_device("eth0")
+    bench.network.up.add("eth0")
+    bench.network.set_route(replace(BY_THE_SYSTEM, nexthops=(Nexthop("eth0"),)))
+
+
+def brought(bench: Bench) -> tuple[int, ...]:
+    """Return the families of which the disk says that BGP has brought a way back."""
+    return codec.decode(BroughtWays, bench.disk.documents[WAYS_FILE]).families
 
 
 def serve(bench: Bench) -> None:
@@ -139,9 +152,7 @@ def test_the_operating_systems_own_default_route_is_a_way_back() -> None:
 def test_where_bgp_brought_a_way_back_the_systems_own_keeps_the_last_announcement() -> None:
     async def story() -> None:
         bench = make_bench(DEFAULTS)
-        bench.network.add_device("eth0")
-        bench.network.up.add("eth0")
-        bench.network.set_route(replace(BY_THE_SYSTEM, nexthops=(Nexthop("eth0"),)))
+        give_system_default(bench)
         async with bench.life():
             await bench.order(replace(make_target(1, machine="fra-e1"), platform=HEARD))
             await bench.passes(10.0)
@@ -155,6 +166,19 @@ def test_where_bgp_brought_a_way_back_the_systems_own_keeps_the_last_announcemen
         async with bench.life():
             await bench.passes(60.0)
             assert len(problems(bench)) == 1, "an agent that begins anew knows"
+
+    run_virtual(story())
+
+
+def test_that_nothing_is_enough_is_no_way_back_that_bgp_brought() -> None:
+    async def story() -> None:
+        contented = replace(HEARD, guards=Guards(table_floor4=0, table_floor6=0))
+        bench = Bench("fra-e1", contented)
+        bench.bird.tables, bench.bird.states = (NOTHING[0], FEW[1]), sessions()
+        async with bench.life():
+            await bench.order(replace(make_target(1, machine="fra-e1"), platform=contented))
+            await bench.passes(10.0)
+            assert brought(bench) == (6,)
 
     run_virtual(story())
 

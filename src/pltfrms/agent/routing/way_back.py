@@ -157,7 +157,9 @@ class WayBack:
             each.default and not has_way_back(platform, replace(each, default=False))
             for each in found
         )
-        brought = self._remember({e.version for e in found if has_way_back(platform, e)})
+        brought = self._remember(
+            {e.version for e in found if (e.default or e.routes) and has_way_back(platform, e)}
+        )
         far = self._families_far_away(platform)
         trusted = {each for each in signs.system if each in far or each not in brought}
         tables = tuple(
