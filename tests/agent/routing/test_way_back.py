@@ -183,6 +183,37 @@ def test_that_nothing_is_enough_is_no_way_back_that_bgp_brought() -> None:
     run_virtual(story())
 
 
+def test_a_memory_that_cannot_be_read_does_not_say_that_bgp_brought_nothing() -> None:
+    async def story() -> None:
+        bench = make_bench((NOTHING[0], DEFAULTS[1]))
+        give_system_default(bench)
+        bench.disk.documents[WAYS_FILE] = b'{"families": [4'
+        async with bench.life():
+            await bench.order(replace(make_target(1, machine="fra-e1"), platform=HEARD))
+            await bench.passes(20.0)
+            (sentence,) = problems(bench)
+            assert "IPv4 is announced" in sentence
+            assert any("ways back on disk" in each for each in bench.status.problems)
+            assert await announced(bench) == {4, 6}, "it stays, as the last one"
+            bench.bird.tables = DEFAULTS
+            await bench.passes(20.0)
+            assert brought(bench) == (4, 6), "all is known again"
+            assert not any("way" in each for each in bench.status.problems)
+        bench = Bench("fra-e1")
+        bench.bird.tables = NOTHING
+        give_system_default(bench)
+        bench.disk.documents[WAYS_FILE] = b'{"families": [4'
+        async with bench.life() as agent:
+            await bench.order(make_target(1, machine="fra-e1"))
+            await bench.passes(20.0)
+            assert agent._way_back.known(4) is WaysBack.FULL, "no session could have brought it"
+            del bench.disk.documents[WAYS_FILE]
+            await bench.passes(20.0)
+            assert not any("ways back on disk" in each for each in bench.status.problems)
+
+    run_virtual(story())
+
+
 def test_a_way_back_that_comes_and_goes_is_told() -> None:
     async def story() -> None:
         bench = make_bench(DEFAULTS)

@@ -97,8 +97,10 @@ class WayBack:
         self.tables: tuple[OutsideTable, ...] = ()
         """What to report; empty: not known."""
         self._known: Mapping[int, WaysBack] = {}
-        self._brought: frozenset[int] | None = None
-        """Families in which BGP has ever brought a way back; None until we remember."""
+        self._brought: frozenset[int] = frozenset()
+        """Families in which BGP has ever brought a way back, as far as we know."""
+        self._kept: frozenset[int] | None = None
+        """What the disk has of it; None until it could be read."""
         self._signs = _Signs()
         self._counts: Mapping[int, int] = {}
         """Routes at the last look, by family."""
@@ -158,7 +160,8 @@ class WayBack:
             for each in found
         )
         brought = self._remember(
-            {e.version for e in found if (e.default or e.routes) and has_way_back(platform, e)}
+            platform,
+            {e.version for e in found if (e.default or e.routes) and has_way_back(platform, e)},
         )
         far = self._families_far_away(platform)
         trusted = {each for each in signs.system if each in far or each not in brought}
@@ -179,23 +182,31 @@ class WayBack:
         )
         self._judge(tuple(lacking(platform, self._around.announced(), tables)))
 
-    def _remember(self, found: AbstractSet[int]) -> frozenset[int]:
-        """Return the families in which BGP has ever brought a way back, with these."""
-        before = self._recall() if self._brought is None else self._brought
-        brought = before | found
-        if brought != before:
-            memory = BroughtWays(families=tuple(sorted(brought)))
+    def _remember(self, platform: Platform, found: AbstractSet[int]) -> frozenset[int]:
+        """Return the families in which BGP has ever brought a way back, with these.
+
+        While the memory cannot be read, it may have brought one wherever there is a session.
+        """
+        if self._kept is None:
+            self._kept = self._recall()
+        self._brought |= found | (self._kept or frozenset())
+        perhaps = _families_of_sessions(platform) if self._kept is None else frozenset()
+        if perhaps <= self._brought != (self._kept or frozenset()):
+            memory = BroughtWays(families=tuple(sorted(self._brought)))
             with self._problems.watch(_WRITING):
                 self._world.disk.write(WAYS_FILE, codec.encode(memory))
-        self._brought = brought
-        return brought
+                self._kept = self._brought
+                self._problems.set(_READING, "")
+        return self._brought | perhaps
 
-    def _recall(self) -> frozenset[int]:
+    def _recall(self) -> frozenset[int] | None:
+        """Return what the disk remembers; None if that cannot be read."""
         with self._problems.watch(_READING):
             text = self._world.disk.read(WAYS_FILE)
             if text is not None:
                 return frozenset(codec.decode(BroughtWays, text).families)
-        return frozenset()
+            return frozenset()
+        return None
 
     def _grows(self, table: OutsideTable) -> bool:
         """Return whether there are notably more routes than at the last look."""
@@ -243,6 +254,12 @@ class WayBack:
             what = "no way back" if lacks else "way back found"
             about = f"machine/{self._machine}"
             self._around.journal.say(about, what, "; ".join(lacks))
+
+
+def _families_of_sessions(platform: Platform) -> frozenset[int]:
+    """Return the families that BGP could bring a way back in: from any edge, by iBGP too."""
+    sessions = (session for peer in platform.peers for session in peer.sessions)
+    return frozenset(ours.version for session in sessions for ours in session.ours)
 
 
 def _since(since: float | None, now: float) -> float:
