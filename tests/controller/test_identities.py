@@ -417,5 +417,26 @@ def test_who_alone_can_sign_is_not_taken_out() -> None:
     simulate(story)
 
 
+def test_a_controller_that_is_replaced_signs_no_more_unless_it_is_the_only_one() -> None:
+    async def story(gate: Gate) -> None:
+        first, other = gate.identities
+        for name, each in (("fra-c1", first), ("ams-c1", other)):
+            await each.adopt(name, "key")
+            each._signer = gate.office.signer
+        await first.note_signing("fra-c1")
+        away = TokenAsk(machine="fra-c1", void=True)
+        with pytest.raises(ConflictError, match="only fra-c1 can sign"):
+            await other.make_token(away)
+        await other.note_signing("ams-c1")
+        await other.make_token(away)
+        notes = (await gate.cluster.operations.controller.store.list(SIGNERS)).entries
+        assert [each.key for each in notes] == [f"{SIGNERS}ams-c1"]
+        with pytest.raises(ConflictError, match="only ams-c1 can sign"):
+            await first.make_token(replace(away, machine="ams-c1"))
+        await first.make_token(replace(away, machine="ams-c1", void=False))
+
+    simulate(story)
+
+
 def test_forbidden_is_an_error_of_its_own() -> None:
     assert (ForbiddenError.exit_code, ForbiddenError.status_code) == (4, 403)

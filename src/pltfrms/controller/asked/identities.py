@@ -158,11 +158,14 @@ class Identities:
 
         Raises:
             NotFoundError: the platform has no such machine.
-            ConflictError: it is to be void what the machine has, and it joins just now.
+            ConflictError: it is to be void what the machine has, and it joins just now, or
+                nobody else can sign.
         """
         await self._machine(ask.machine)
         entry = await self._entry(f"{MACHINE_KEYS}{ask.machine}") if ask.void else None
         key = self._void(_word(MachineKey, entry))
+        if key:
+            await self._require_another_signer(ask.machine)
         what = "what it had is void, and join token made" if key else "join token made"
         secret = self._signer.new_secret()
         expires_ms = self._clock.unix_ms() + TOKEN_MS
@@ -240,6 +243,17 @@ class Identities:
                 conditions=(_unchanged(f"{MACHINE_KEYS}{ask.machine}", entry),),
             )
 
+    async def _require_another_signer(self, name: str) -> None:
+        """Refuse to make void who alone can sign: no machine could join in its place."""
+        now_ms = self._clock.unix_ms()
+        signing = {each.controller for each in await self._signers() if each.until_ms > now_ms}
+        if signing == {name}:
+            raise ConflictError(
+                f"of the controllers only {name} can sign certificates, and no machine could "
+                "join in its place; have another one sign first, there: "
+                "`pltfrms controller authority --root-key FILE`"
+            )
+
     def _void(self, key: MachineKey | None) -> MachineKey | None:
         """Return what makes a key void; None if there is none that is good."""
         if key is None or not key.public_key:
@@ -315,15 +329,19 @@ class Identities:
         entry = await self._entry(ROOTS_KEY)
         notes = _word(RootNotes, entry)
         stored = notes.roots if notes else ()
-        controllers = {each.name for each in self._platform().machines_of(Role.CONTROLLER)}
-        told = _words(SigningNote, SIGNERS, (await self._store.list(SIGNERS)).entries)
-        signers = [told[name] for name in sorted(told.keys() & controllers)]
+        signers = await self._signers()
         agreed = agree_on_roots(stored, kept, signers, self._clock.unix_ms())
         if agreed.roots != stored:
             put = Put(key=ROOTS_KEY, value=encode(RootNotes(roots=agreed.roots)))
             if not await self._store.commit([put], [_unchanged(ROOTS_KEY, entry)]):
                 raise _taken("the roots")
         return agreed
+
+    async def _signers(self) -> list[SigningNote]:
+        """Return what controllers of the platform have told of that they can sign."""
+        controllers = {each.name for each in self._platform().machines_of(Role.CONTROLLER)}
+        told = _words(SigningNote, SIGNERS, (await self._store.list(SIGNERS)).entries)
+        return [told[name] for name in sorted(told.keys() & controllers)]
 
     def _issue(self, machine: Machine, request: str, joins: int) -> Certified:
         return self._signer.issue(
@@ -374,7 +392,9 @@ class Identities:
         writes += [Put(key=f"{TOKENS}{name}", value=encode(token))] if token else []
         writes += [Put(key=f"{MACHINE_KEYS}{name}", value=encode(key))] if key else []
         if not token and verb == _REVOKE:  # one that is left would let it in once more
-            writes += [Delete(key=f"{TOKENS}{name}"), Delete(key=f"{SIGNERS}{name}")]
+            writes.append(Delete(key=f"{TOKENS}{name}"))
+        if verb == _REVOKE or (key and not key.public_key):  # it can sign for nobody any more
+            writes.append(Delete(key=f"{SIGNERS}{name}"))
         if not record:
             if await self._store.commit(writes, conditions):
                 return
