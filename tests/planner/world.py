@@ -229,6 +229,11 @@ def _counted(spec: ServiceSpec, random: Random) -> ServiceSpec:
     return replace(spec, counts=counts, per_datacenter=spec.per_datacenter * (how == "both"))
 
 
+_PHASES = (
+    Phase.READY, Phase.READY, Phase.READY, Phase.STARTING, Phase.BACKOFF, Phase.UNHEALTHY,
+)  # fmt: skip
+
+
 def _obey(snapshot: Snapshot, machine: str, random: Random) -> Snapshot:
     """One agent makes its target so; most of its instances become ready."""
     status = MachineStatus(
@@ -237,7 +242,8 @@ def _obey(snapshot: Snapshot, machine: str, random: Random) -> Snapshot:
         instances=tuple(
             InstanceStatus(
                 allocation=allocation.id,
-                phase=random.choice((Phase.READY, Phase.READY, Phase.STARTING, Phase.BACKOFF)),
+                phase=random.choice(_PHASES),
+                restarts=random.choice((0, 0, 2)),
             )
             for allocation in snapshot.allocations.values()
             if allocation.node == machine

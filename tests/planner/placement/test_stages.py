@@ -130,6 +130,28 @@ def test_a_drain_beside_a_rollout_of_several_at_once_breaks_no_plan() -> None:
     assert check_plan(snapshot, plan) == ()
 
 
+def test_a_rollout_that_fails_beside_a_drain_holds_up_no_plan() -> None:
+    """What went to and fro before is over: of each replica, its newest copy is what moves."""
+    platform = make_platform({"fra": 4}, others=False)
+    old, new = (replace(each, per_datacenter=1) for each in (OLD, NEW))
+    empty = heal(Snapshot(revision=1, platform=platform, now_ms=1000))
+    snapshot = settle(apply_change(empty, Change(services=(old,))).snapshot)
+    snapshot = said(snapshot, "web.fra.1-1", Phase.BACKOFF, 5)
+    drain = Drain(node=snapshot.allocations["web.fra.1-1"].node, since_ms=0, wait_ms=0)
+    snapshot = replace(snapshot, interventions=Interventions(drains=(drain,)))
+    snapshot = executed(snapshot, make_plan(snapshot).steps)
+    assert snapshot.allocations["web.fra.1-2"].reason is Reason.NODE_DRAINED
+    snapshot = apply_change(snapshot, Change(services=(new,))).snapshot
+    snapshot = executed(snapshot, make_plan(snapshot).steps)
+    snapshot = said(snapshot, "web.fra.1-3", Phase.UNHEALTHY)
+    snapshot = rolled(snapshot, make_plan(snapshot).rollouts)
+    plan = make_plan(snapshot)
+    assert [(step.allocation.id, step.reason) for step in plan.steps] == [
+        ("web.fra.1-4", Reason.WENT_BACK)
+    ]
+    assert check_plan(snapshot, plan) == ()
+
+
 def test_a_failing_copy_that_is_not_wanted_any_more_holds_up_nothing() -> None:
     snapshot = until(running(), RolloutState.BAKING, 1)
     one = replace(NEW, per_datacenter=1)

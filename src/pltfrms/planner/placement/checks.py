@@ -5,7 +5,7 @@ A controller commits no plan that breaks a rule.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from pltfrms.model.network.topology import Machine, Role
@@ -384,14 +384,13 @@ def _check_moves(world: _World, plan: Plan) -> list[str]:
         service = world.snapshot.services.get(new.service)
         if not isinstance(step, Place) or step.reason not in _PLANNED or service is None:
             continue
+        site = world.in_site[new.service, new.datacenter].values()
         others = [
             other.id
-            for other in world.in_site[new.service, new.datacenter].values()
-            if other.id not in {new.id, *later}
-            and other.reason in _PLANNED
+            for other in _newest(each for each in site if each.id not in {new.id, *later})
+            if other.reason in _PLANNED
             and other.version == _version(service, other)  # else another one follows
-            and other.replaces in world.recorded
-            and world.snapshot.contact(world.recorded[other.replaces].node) is Contact.PRESENT
+            and _replaces_present(world, other)
             and (step.reason not in _ROLLED or _is_wanted(world, service, other))
         ]
         said = service.spec.rollout
@@ -399,6 +398,18 @@ def _check_moves(world: _World, plan: Plan) -> list[str]:
         if len(others) >= most:
             problems += [f"{new.id}: moved at the same time as {other}" for other in others]
     return problems
+
+
+def _newest(copies: Iterable[Allocation]) -> Iterable[Allocation]:
+    """Return the newest copy of each replica: what older ones replaced is over."""
+    return {each.replica: each for each in sorted(copies, key=lambda one: one.number)}.values()
+
+
+def _replaces_present(world: _World, new: Allocation) -> bool:
+    old = world.recorded.get(new.replaces)
+    if old is None or old.node not in world.machines:
+        return False
+    return world.snapshot.contact(old.node) is Contact.PRESENT
 
 
 def _same_replica(one: Allocation, other: Allocation) -> bool:
