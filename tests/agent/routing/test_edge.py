@@ -1,11 +1,11 @@
 """Edges: aggregates, link costs, sessions."""
 
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 
 import pytest
 
-from pltfrms.model.network.topology import AnnouncePolicy
+from pltfrms.model.network.topology import Aggregate, AnnouncePolicy
 from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
@@ -47,6 +47,27 @@ def _announce_elsewhere(bench: Bench) -> None:
 def _serve(bench: Bench, *, served: bool = True) -> None:
     for route in LOCAL:
         (bench.network.set_route if served else bench.network.delete_route)(route)
+
+
+def test_services_of_a_region_elsewhere_do_not_outvote_what_is_in_no_region() -> None:
+    async def story() -> None:
+        region = Aggregate(prefix=ip_network("198.51.100.128/25"), datacenters=("ams",))
+        platform = replace(PLATFORM, aggregates=(*PLATFORM.aggregates, region))
+        theirs = tuple(
+            replace(WEB, spec=replace(WEB.spec, name=f"s{n}"), prefix4=prefix, prefix6=None)
+            for n, prefix in enumerate(IPv4Network("198.51.100.128/30").subnets(new_prefix=32))
+        )
+        bench = Bench("fra-e1", platform)
+        _announce_elsewhere(bench)
+        _serve(bench)
+        async with bench.life():
+            target = make_target(1, machine="fra-e1")
+            services = (WEB, *theirs)
+            await bench.order(replace(target, platform=platform, services=services))
+            await bench.passes(10.0)
+            assert await _edge(bench) == AGGREGATES
+
+    run_virtual(story())
 
 
 def test_an_aggregate_follows_the_services_with_hysteresis() -> None:

@@ -84,7 +84,8 @@ class Announcer:
         """Look at the tables that BIRD fills and decide; see `kernel.RouteSource`."""
         if self._target is None:
             return _LOOK_AGAIN_SECONDS
-        platform = as_seen_by(self._in_force() or self._target.platform, self._target.machine)
+        whole = self._in_force() or self._target.platform
+        platform = as_seen_by(whole, self._target.machine)
         if self._states is None:
             self._states = await self._before_us(platform)
         outside = self._sessions.any_up(self._telling(self._target, platform))
@@ -92,7 +93,7 @@ class Announcer:
         datacenter = platform.machine(self._target.machine).datacenter
         decision = decide_aggregates(
             platform,
-            await self._reachable(self._target, platform),
+            await self._reachable(self._target, whole),
             self._states,
             self._world.clock.monotonic(),
             rank=datacenter_rank(platform, datacenter),
@@ -154,6 +155,7 @@ class Announcer:
         return Reachable(
             # The bootstrap target has no services because nobody has told us of any.
             services=target.services if target.generation > 0 else None,
+            parts=tuple(each.prefix for each in platform.service_aggregates),
             local=await self._prefixes(LOCAL_TABLE) if known else None,
             remote=await self._prefixes(REMOTE_TABLE) if known else None,
             elsewhere=elsewhere,

@@ -85,6 +85,8 @@ class Reachable:
 
     services: tuple[Service, ...] | None = None
     """All services of the platform."""
+    parts: Collection[Prefix] = ()
+    """Aggregates that services have addresses of, also those that only others announce."""
     local: AbstractSet[Prefix] | None = None
     """Service prefixes served in this datacenter."""
     remote: AbstractSet[Prefix] | None = None
@@ -163,18 +165,20 @@ def decide_aggregates(
 
     `healthy-local` wants at least half of the aggregate's services served in this
     datacenter; of a prefix over others, half of those of one of its parts, or of what is in
-    none of them: regions do not outvote each other. `any-healthy` wants one service served
-    anywhere, `always` nothing. An aggregate without services is not announced unless `always`.
-    A unicast prefix wants a machine of ours that the edge reaches. What is not known changes
-    nothing, and neither does anything while `frozen`. `rank` is that of the edge's datacenter.
+    none of them: regions do not outvote each other, nor what is in none, wherever they are
+    announced. `any-healthy` wants one service served anywhere, `always` nothing. An aggregate
+    without services is not announced unless `always`. A unicast prefix wants a machine of ours
+    that the edge reaches. What is not known changes nothing, and neither does anything while
+    `frozen`. `rank` is that of the edge's datacenter.
     """
     if frozen:
         return _decide_frozen(platform, previous)
     states: dict[Prefix, AggregateState] = {}
     statuses: list[AggregateStatus] = []
+    parts = {*reachable.parts, *(each.prefix for each in platform.service_aggregates)}
     for aggregate in platform.aggregates:
         prefix = aggregate.prefix
-        wanted, why = _condition(aggregate, reachable, _parts(platform, prefix))
+        wanted, why = _condition(aggregate, reachable, _parts(parts, prefix))
         elsewhere = None if reachable.elsewhere is None else prefix in reachable.elsewhere
         view = _View(
             wanted=wanted,
@@ -267,13 +271,9 @@ def _decide_frozen(
 # ---- the condition -------------------------------------------------------------------------
 
 
-def _parts(platform: Platform, prefix: Prefix) -> tuple[Prefix, ...]:
-    """Return the aggregates inside another one that give services addresses."""
-    return tuple(
-        each.prefix
-        for each in platform.aggregates
-        if each.prefix != prefix and not each.unicast and contains(prefix, each.prefix)
-    )
+def _parts(parts: Iterable[Prefix], prefix: Prefix) -> tuple[Prefix, ...]:
+    """Return those that are inside an aggregate, and not all of it."""
+    return tuple(each for each in parts if each != prefix and contains(prefix, each))
 
 
 def _condition(
