@@ -11,7 +11,7 @@ from pltfrms.agent.control.certificate import Certificate, Makers
 from pltfrms.cli.machine import joining, rotating
 from pltfrms.cli.main import main
 from pltfrms.codec import decode, encode
-from pltfrms.controller.records.state import ROOTS_KEY
+from pltfrms.controller.records.state import ROOTS_KEY, SIGNERS
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.identity.authority import Pair, roots_of
 from pltfrms.drivers.identity.files import IdentityFile, RootsFile
@@ -20,7 +20,7 @@ from pltfrms.drivers.identity.tls import client_context
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
-from pltfrms.model.identity.words import RootDrop, RootNote, RootNotes
+from pltfrms.model.identity.words import RootDrop, RootNote, RootNotes, SigningNote
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.running.state import MachineStatus
 from tests.api.door import PLATFORM, Door, believing, serve
@@ -148,6 +148,12 @@ class Rehearsal:
         assert "machines may have certificates by it until" in early
         hands.run("root", "--drop", old, at_ms=door.now_ms)
         assert len(hands.pins(door.now_ms)) == 2, "all controllers drop it together"
+        await door.known.own.look()
+        assert len(hands.pins(door.now_ms)) == 2, "this controller signed by it until now"
+        (told,) = (await door.store.list(SIGNERS)).entries
+        note = decode(SigningNote, told.value)
+        past = replace(note, since_ms=note.since_ms - 32 * DAY_MS)
+        await door.store.commit([Put(key=told.key, value=encode(past))])
         await door.known.own.look()
 
     async def the_old_one_is_gone(self, door: Door) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from pltfrms.codec import encode
+from pltfrms.codec import decode, encode
 from pltfrms.controller.asked import identities
 from pltfrms.controller.asked.identities import NONCES_MAX, Identities
 from pltfrms.controller.records.state import MACHINE_KEYS, PLATFORM_KEY, SIGNERS, commit_mark
@@ -29,6 +29,7 @@ from pltfrms.model.identity.words import (
     RenewalAsk,
     ReturnAsk,
     ShownCertificate,
+    SigningNote,
     TokenAsk,
     machine_uri,
     return_text,
@@ -413,6 +414,31 @@ def test_who_alone_can_sign_is_not_taken_out() -> None:
         await gate.cluster.clock.sleep(5)
         store = gate.cluster.operations.controller.store
         assert not (await store.list(SIGNERS)).entries, "it goes with its machine"
+
+    simulate(story)
+
+
+def test_who_has_changed_the_root_it_signs_by_tells_from_when_it_runs_with_it() -> None:
+    async def story(gate: Gate) -> None:
+        own, clock = gate.identities[0], gate.cluster.clock
+
+        async def told() -> SigningNote:
+            await own.note_signing("fra-c1")
+            store = gate.cluster.operations.controller.store
+            return decode(SigningNote, (await store.list(SIGNERS)).entries[0].value)
+
+        own._signer = gate.office.signer
+        first = await told()
+        assert own._signer.life
+        assert first.since_ms == own._signer.life.not_before_ms
+        await clock.sleep(60)
+        own._signer = Office(PLATFORM.name, clock.unix_ms()).signer
+        changed_ms = clock.unix_ms()
+        second = await told()
+        assert second.root != first.root
+        assert second.since_ms == changed_ms, "until then it signed by the other one"
+        await clock.sleep(60)
+        assert await told() == second
 
     simulate(story)
 

@@ -315,7 +315,10 @@ class Identities:
         """Have all know whether this controller can sign: who does so alone must stay."""
         key, life = f"{SIGNERS}{name}", self._signer.life
         known = await self._entry(key)
-        value = encode(_signing(name, life, self._signer.pin)) if life else None
+        before = _words(SigningNote, SIGNERS, (known,) if known else ()).get(name)
+        now_ms = self._clock.unix_ms()
+        note = _signing(name, life, self._signer.pin, before, now_ms) if life else None
+        value = encode(note) if note else None
         if (known.value if known else None) != value:
             write = Put(key=key, value=value) if value else Delete(key=key)
             await self._store.commit([write], [_unchanged(key, known)])
@@ -445,12 +448,15 @@ class Identities:
             )
 
 
-def _signing(name: str, life: Life, root: str) -> SigningNote:
+def _signing(
+    name: str, life: Life, root: str, before: SigningNote | None, now_ms: int
+) -> SigningNote:
+    """Return what a controller tells; until now it signed by the root that it told of last."""
+    since_ms = life.not_before_ms
+    if before:
+        since_ms = before.since_ms if before.root == root else now_ms
     return SigningNote(
-        controller=name,
-        until_ms=life.not_after_ms,
-        since_ms=life.not_before_ms,
-        root=root,
+        controller=name, until_ms=life.not_after_ms, since_ms=since_ms, root=root
     )
 
 

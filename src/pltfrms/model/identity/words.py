@@ -129,7 +129,8 @@ class SigningNote:
     controller: str
     until_ms: int
     since_ms: int = 0
-    """From when what it signs with is good, which is a day before it was made."""
+    """From when it signs by this root: what it signed with first is good from a day before it
+    was made; another root counts from when the controller that runs has it."""
     root: str = ""
     """Pin of the root that has signed that; empty: the controller does not say."""
 
