@@ -14,9 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pltfrms.cli.machine.joining import vouch_for_root
 from pltfrms.drivers.identity.authority import (
     Authority,
     AuthorityFile,
+    certificates_of,
+    issuing_root,
+    life_of,
     make_authority,
     make_root,
     pinned_root,
@@ -32,8 +36,9 @@ from pltfrms.drivers.identity.keys import (
     sign_text,
 )
 from pltfrms.drivers.identity.tls import trusting_context
+from pltfrms.drivers.private import replace_file
 from pltfrms.errors import UnavailableError, UsageError
-from pltfrms.model.identity.lives import DAY_MS, LEAF_MS
+from pltfrms.model.identity.lives import AUTHORITY_MS, DAY_MS, LEAF_MS
 from pltfrms.model.identity.words import controllers_server_name
 from tests.drivers.identity.authority import PASSPHRASE, Office
 
@@ -235,6 +240,30 @@ def test_who_trusts_the_old_root_alone_believes_one_that_it_has_vouched_for(
         assert hello(made.chain, key, new.certificate, tmp_path) == ""
         assert bool(hello(made.chain, key, old.certificate, tmp_path)) is not vouched
         assert hello(made.chain, key, other.certificate, tmp_path) != ""
+
+
+def test_a_root_vouches_for_another_one_for_a_year_at_most() -> None:
+    old, young = OFFICE.root, make_root("example", PASSPHRASE, NOW_MS)
+    said = life_of(vouch(old, PASSPHRASE, young.certificate, NOW_MS))
+    assert said.not_after_ms == NOW_MS + AUTHORITY_MS
+    late_ms = life_of(old.certificate).not_after_ms - DAY_MS
+    said = life_of(vouch(old, PASSPHRASE, young.certificate, late_ms))
+    assert said.not_after_ms == life_of(old.certificate).not_after_ms
+
+
+def test_what_several_roots_have_vouched_is_kept(tmp_path: Path) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    *olds, new = (make_root("example", PASSPHRASE, now_ms) for _ in range(3))
+    *older, path = (tmp_path / f"{name}.pem" for name in "abc")
+    for at, root in ((older[0], olds[0]), (older[1], olds[1]), (path, new)):
+        replace_file(at, f"{root.key.strip()}\n{root.certificate}".encode())
+    for at in (*older, older[0]):
+        vouch_for_root(path, at, PASSPHRASE)
+    text = path.read_text()
+    first, *vouchers = certificates_of(text[text.index("-----BEGIN CERTIFICATE") :])
+    signers = [issuing_root(each, [root.certificate for root in olds]) for each in vouchers]
+    assert first == new.certificate
+    assert signers == [olds[1].certificate, olds[0].certificate], "each once"
 
 
 def test_a_root_vouches_for_its_own_platform_alone() -> None:

@@ -296,7 +296,7 @@ def vouch(file: Path, *, root_key: Path, passphrase_file: Path | None) -> None:
 
     Writes that into the new root's file, from where `controller authority` takes it: machines
     that trust only the old root then believe controllers, get a certificate, and trust the new
-    one. Needs no controller.
+    one. It is good for a year. Needs no controller.
 
     Example: pltfrms controller vouch example-root-2.pem --root-key example-root.pem
     """

@@ -20,6 +20,7 @@ from pltfrms.drivers.identity.authority import (
     AuthorityFile,
     Pair,
     certificates_of,
+    issuing_root,
     make_authority,
     make_root,
     pinned_root,
@@ -282,9 +283,12 @@ def vouch_for_root(path: Path, old: Path, passphrase: str) -> None:
         UsageError: the passphrase of the old one is another, or a file is no root's.
     """
     new = _read_root(path)
-    certificate, *_ = certificates_of(new.certificate)
-    voucher = vouch(_read_root(old), passphrase, certificate, unix_ms())
-    replace_file(path, f"{new.key.strip()}\n{certificate}{voucher}".encode())
+    signer, (certificate, *known) = _read_root(old), certificates_of(new.certificate)
+    others = [each for each in known if not issuing_root(each, [signer.certificate])]
+    voucher = vouch(signer, passphrase, certificate, unix_ms())
+    replace_file(
+        path, "".join((f"{new.key.strip()}\n{certificate}", *others, voucher)).encode()
+    )
 
 
 def _read_root(path: Path) -> Pair:

@@ -93,8 +93,9 @@ def make_authority(root: Pair, passphrase: str, controller: str, now_ms: int) ->
 def vouch(old: Pair, passphrase: str, new: str, now_ms: int) -> str:
     """Return a certificate of a new root's key by an old root (PEM).
 
-    Who trusts the old one believes the new one by it. Both have the same name, so that it
-    does not count as a step (RFC 5280, self-issued).
+    Who trusts the old one believes the new one by it, for a year at most: nothing else takes
+    that back. Both have the same name, so that it does not count as a step (RFC 5280,
+    self-issued).
 
     Raises:
         UsageError: the passphrase is another, or the roots are of two platforms.
@@ -104,11 +105,12 @@ def vouch(old: Pair, passphrase: str, new: str, now_ms: int) -> str:
     subject = read_certificate(new)
     if subject.subject != issuer.subject:
         raise UsageError("the two roots are of two platforms")
-    life, until = _life(issuer), _life(subject).not_after_ms
+    life, end_ms = _life(issuer), _life(subject).not_after_ms
+    until_ms = min(life.not_after_ms, end_ms, now_ms + AUTHORITY_MS)
     builder = _builder(
         str(subject.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value),
         _ec(subject),
-        Life(not_before_ms=life.not_before_ms, not_after_ms=min(life.not_after_ms, until)),
+        Life(not_before_ms=life.not_before_ms, not_after_ms=until_ms),
         secrets.randbits(_SERIAL_BITS),
         issuer,
     )
