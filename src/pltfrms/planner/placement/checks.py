@@ -4,8 +4,9 @@ It shares no code with the modules that make plans, so that one mistake cannot h
 A controller commits no plan that breaks a rule.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import chain
 
 from pltfrms.model.network.topology import Machine, Role
@@ -58,6 +59,21 @@ class _World:
         if gone:
             self.on_node[gone.node].pop(name, None)
             self.in_site[gone.service, gone.datacenter].pop(name, None)
+
+    @cached_property
+    def braked(self) -> set[str]:
+        """Datacenters of which nothing is moved: too many of theirs, or of all, are lost."""
+        nodes = self.snapshot.platform.machines_of(Role.NODE)
+        lost = [each for each in nodes if self.snapshot.contact(each.name) is Contact.LOST]
+        every, here = (Counter(each.datacenter for each in some) for some in (nodes, lost))
+        alone = {dc for dc, n in here.items() if n >= _MASS_MIN and 2 * n > every[dc]}
+        carrying = {each.node for each in self.snapshot.allocations.values()}
+        apart = [
+            each for each in lost if each.name in carrying and each.datacenter not in alone
+        ]
+        too_many = len(apart) >= _MASS_TOGETHER_MIN and 3 * len(apart) > len(nodes)
+        together = too_many and len({each.datacenter for each in apart}) > 1
+        return {*here} if together else alone
 
     def share(self, service: Service, datacenter: str) -> int:
         """Return how many replicas of a service a datacenter is to have."""
@@ -299,7 +315,7 @@ def _check_reason(world: _World, new: Allocation) -> list[str]:
         (new.reason is Reason.NODE_REMOVED and there, "it is not removed"),
         (new.reason is Reason.NODE_DRAINED and not drained, "it is not drained"),
         (new.reason in _PLANNED and contact is not Contact.PRESENT, "it is not in contact"),
-        (rescheduled and _mass_loss(snapshot, old), "this is a mass loss"),
+        (rescheduled and old.datacenter in world.braked, "this is a mass loss"),
     )
     return [f"{new.reason} from {old.node}, but {rule}" for broken, rule in rules if broken]
 
@@ -432,20 +448,3 @@ def _is_drained(snapshot: Snapshot, node: str) -> bool:
         and (drain.until_ms == 0 or snapshot.now_ms < drain.until_ms)
         for drain in snapshot.interventions.drains
     )
-
-
-def _mass_loss(snapshot: Snapshot, allocation: Allocation) -> bool:
-    nodes = snapshot.platform.machines_of(Role.NODE, allocation.datacenter)
-    lost = [node for node in nodes if snapshot.contact(node.name) is Contact.LOST]
-    if len(lost) >= _MASS_MIN and 2 * len(lost) > len(nodes):
-        return True
-    every = snapshot.platform.machines_of(Role.NODE)
-    carrying = {each.node for each in snapshot.allocations.values()}
-    gone = [
-        node
-        for node in every
-        if node.name in carrying and snapshot.contact(node.name) is Contact.LOST
-    ]
-    apart = {node.datacenter for node in gone}
-    too_many = len(gone) >= _MASS_TOGETHER_MIN and 3 * len(gone) > len(every)
-    return bool(lost) and len(apart) > 1 and too_many

@@ -31,11 +31,25 @@ def is_braked(draft: Draft, datacenter: str, more: int = 0) -> bool:
     `more` of it are taken to be lost beside those that are.
     """
     here = draft.lost_count(datacenter) + more
-    unmoved = {**draft.unmoved_counts}
-    unmoved[datacenter] = unmoved.get(datacenter, 0) + more
-    return is_mass_loss(here, len(draft.nodes_of(datacenter))) or (
-        here > 0 and is_mass_loss_of_several(unmoved.values(), len(draft.nodes))
-    )
+    if is_mass_loss(here, len(draft.nodes_of(datacenter))):
+        return True
+    apart = _unmoved_apart(draft, datacenter, more)
+    return here > 0 and is_mass_loss_of_several(apart, len(draft.nodes))
+
+
+def _unmoved_apart(draft: Draft, datacenter: str = "", more: int = 0) -> list[int]:
+    """Count what is lost and not moved in each datacenter that is not braked by itself.
+
+    One that is, is an event that is known already, however long it lasts: others are repaired
+    meanwhile.
+    """
+    counts = {datacenter: 0, **draft.unmoved_counts}
+    counts[datacenter] += more
+    return [
+        count
+        for site, count in counts.items()
+        if not is_mass_loss(draft.lost_count(site), len(draft.nodes_of(site)))
+    ]
 
 
 def is_mass_loss(lost_count: int, all_count: int) -> bool:
@@ -54,13 +68,13 @@ def is_mass_loss_of_several(lost_counts: Collection[int], all_count: int) -> boo
 
 def note_mass_loss(draft: Draft) -> None:
     """Say in which datacenters nothing is rescheduled."""
-    unmoved, every_count = draft.unmoved_counts.values(), len(draft.nodes)
+    unmoved, every_count = _unmoved_apart(draft), len(draft.nodes)
     for datacenter in draft.snapshot.platform.datacenters:
         if is_braked(draft, datacenter.name):
             lost_count = draft.lost_count(datacenter.name)
             all_count = len(draft.nodes_of(datacenter.name))
             together = f", and {sum(unmoved)} of {every_count} in all datacenters together"
-            more = together if is_mass_loss_of_several(unmoved, every_count) else ""
+            more = "" if is_mass_loss(lost_count, all_count) else together
             draft.note(
                 datacenter.name,
                 Reason.MASS_LOSS,
