@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.controller.keeping.recovering import Referee, ask, go_on, hold
+from pltfrms.controller.records.state import heard_key
 from pltfrms.drivers.store.memory import MemoryStore
-from pltfrms.drivers.store.ports import Put, Store
+from pltfrms.drivers.store.ports import Delete, Put, Store
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change
 from tests.controller.cluster import Cluster
@@ -125,6 +126,22 @@ def test_machines_that_are_silent_are_named() -> None:
         referee = await ask(store)
         assert referee
         assert referee.silent == ("fra-n1",)
+
+    simulate(story)
+
+
+def test_who_reports_without_saying_what_it_heard_counts_as_silent() -> None:
+    """An agent of an older release, or a controller of one, does not know of it."""
+
+    async def story(cluster: Cluster) -> None:
+        store = await lose_what_came_after(cluster, "shop")
+        await heard(store, cluster)
+        await store.commit([Delete(key=heard_key("fra-n1"))])
+        await store.commit([Put(key=heard_key("fra-n2"), value=b"0")])
+        referee = await ask(store)
+        assert referee
+        assert referee.silent == referee.mute == ("fra-n1", "fra-n2")
+        assert referee.heard["fra-n1"] == cluster.agents["fra-n1"].generation
 
     simulate(story)
 

@@ -134,8 +134,11 @@ def _finish(endpoints: Sequence[str], wishes: Wishes) -> None:
 def _told(referee: Referee) -> list[str]:
     heard = f"{len(referee.heard)} machines report, the newest heard of is {referee.newest}"
     lines = [f"the store has commit {referee.commit}; {heard}"]
-    if referee.silent:
-        lines.append(f"silent, so that nobody knows: {_some(referee.silent)}")
+    if away := sorted(set(referee.silent) - set(referee.mute)):
+        lines.append(f"silent, so that nobody knows: {_some(away)}")
+    if referee.mute:
+        who = "it or its controller is of an older release"
+        lines.append(f"does not say what it heard, {who}: {_some(referee.mute)}")
     if referee.ahead:
         lines.append(f"further than the store: {_some(referee.ahead)}")
     if referee.unknown:

@@ -41,9 +41,12 @@ class Referee:
     """At which revision it was held."""
     heard: Mapping[str, int]
     """The newest commit that a machine has heard of, by name, of those that report: it takes
-    no older one."""
+    no older one. Of those that are mute only what they follow."""
     silent: tuple[str, ...]
-    """Machines of the platform that do not report."""
+    """Machines of the platform that have not said what they heard of."""
+    mute: tuple[str, ...]
+    """Those of them that report: they, or the controller that they told, are of a release that
+    does not know of it."""
     unknown: tuple[str, ...]
     """Instances that run, and that the store knows nothing of."""
 
@@ -95,15 +98,19 @@ async def ask(store: Store) -> Referee | None:
         if contact_key(name) in known
         and (status := _status(known.get(status_key(name)))) is not None
     }
-    running = {each.allocation for said in statuses.values() for each in said.instances}
+    said = {name: _number(known.get(heard_key(name))) for name in names}
+    mute = tuple(
+        name
+        for name, status in statuses.items()
+        if heard_key(name) not in known or said[name] < status.generation
+    )
+    running = {each.allocation for its in statuses.values() for each in its.instances}
     return Referee(
         commit=_number(known.get(RECOVERING_KEY)),
         mark=known[RECOVERING_KEY].mod_revision,
-        heard={
-            name: max(status.generation, _number(known.get(heard_key(name))))
-            for name, status in statuses.items()
-        },
-        silent=tuple(name for name in names if name not in statuses),
+        heard={name: max(status.generation, said[name]) for name, status in statuses.items()},
+        silent=tuple(name for name in names if name not in statuses or name in mute),
+        mute=mute,
         unknown=tuple(sorted(name for name in running if ALLOCATIONS + name not in known)),
     )
 
