@@ -16,7 +16,7 @@ from pltfrms.cli.shared.specs import load_lab, load_platform, read_change
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.probing import Measurement, find_service, probe_service
 from pltfrms.model.network.lab import Lab
-from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.routing.catchment import catchments
@@ -115,8 +115,15 @@ def _show(rows: tuple[CatchmentRow, ...], *, with_change: bool) -> None:
 
 
 def changed(snapshot: Snapshot, path: Path) -> Snapshot:
-    """Return a snapshot after what spec files say, whatever has changed meanwhile."""
-    return apply_change(snapshot, replace(read_change(path), revision=None)).snapshot
+    """Return a snapshot after what spec files say, whatever has changed meanwhile.
+
+    Machines that come with it are there: that nobody has heard of them yet says nothing.
+    """
+    after = apply_change(snapshot, replace(read_change(path), revision=None)).snapshot
+    come = {each.name for each in after.platform.managed}
+    come -= {each.name for each in snapshot.platform.managed}
+    there = MachineView(contact=Contact.PRESENT, since_seconds=0.0)
+    return replace(after, machines={**after.machines, **dict.fromkeys(come, there)})
 
 
 def expected_answers(snapshot: Snapshot, lab: Lab, service: Service) -> dict[str, str]:
