@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from pltfrms.cli.network.catchment import changed, expected_answers
+import pytest
+
+from pltfrms.cli.network.catchment import CatchmentRow, changed, expected_answers
 from pltfrms.model.running.state import Snapshot
 from pltfrms.specfile import load_lab
 from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, WEB, with_lost
@@ -35,3 +37,21 @@ def test_of_an_edge_that_comes_with_a_change_is_expected_what_it_is_for() -> Non
     silent = with_lost(with_lost(HEALTHY, "fra-e1"), "fra-e2")
     known = changed(silent, EXAMPLE / "platform.yaml")
     assert "?" in expected_answers(known, LAB, WEB)["berlin"], "no change makes it speak"
+
+
+@pytest.mark.parametrize(
+    ("expected", "measured", "surprising"),
+    [
+        ("fra", "fra", False),
+        ("fra|ams", "ams", False),
+        ("fra", "ams", True),
+        ("fra", "fra|ams", True),
+        ("fra", "?", False),
+        ("fra|-|?", "ams", False),
+    ],
+)
+def test_only_what_is_known_can_surprise(
+    expected: str, measured: str, *, surprising: bool
+) -> None:
+    row = CatchmentRow(client="berlin", nearest="fra", expected=expected, measured=measured)
+    assert row.surprising is surprising

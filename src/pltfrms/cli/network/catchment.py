@@ -35,7 +35,7 @@ class CatchmentRow:
     nearest: str
     """What lab.yaml wishes."""
     expected: str
-    """With `?` if that depends on edges that are not heard of: then each that may be."""
+    """With `?` if that depends on edges that are not heard of: then such as may be, not all."""
     measured: str
     """`?`: not measured."""
     after: str = ""
@@ -44,8 +44,9 @@ class CatchmentRow:
     @property
     def surprising(self) -> bool:
         """Whether something was measured that was not expected."""
-        known = self.measured != _UNKNOWN
-        return known and not set(self.measured.split("|")) <= set(self.expected.split("|"))
+        expected = set(self.expected.split("|"))
+        known = self.measured != _UNKNOWN and _UNKNOWN not in expected
+        return known and not set(self.measured.split("|")) <= expected
 
 
 @click.command(cls=Command)
@@ -68,7 +69,7 @@ def catchment(
 
     Expected: computed from announcements, overrides, drains, sessions and the delays of the
     lab. Measured: a second of requests from every client network. Exit code 4 if something
-    was measured that was not expected.
+    was measured that was not expected; with `?`, more may be than is said.
 
     Example: pltfrms catchment web --change examples/three-datacenters
     """
