@@ -32,6 +32,16 @@ SERVICES = (
         "'198.18.0.1/15' is neither a prefix nor a port (did you mean 198.18.0.0/15?)",
     ),
     _replicas(
+        "egress to a port of an address with the length of a prefix",
+        "{per_datacenter: 2}\negress: {allow: [198.18.0.1/15 443/tcp]}",
+        "is neither a prefix nor a port (did you mean 198.18.0.0/15 443/tcp?)",
+    ),
+    _replicas(
+        "egress to a port without its protocol",
+        "{per_datacenter: 2}\negress: {allow: [198.18.0.0/15 443]}",
+        "'198.18.0.0/15 443' is neither a prefix nor a port (such as 198.18.0.0/15, 443/tcp",
+    ),
+    _replicas(
         "egress to a place that only one machine knows",
         '{per_datacenter: 2}\negress: {allow: ["2001:db8::%x/32"]}',
         "2001:db8::%x/32 has a scope (leave out %x)",

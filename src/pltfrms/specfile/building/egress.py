@@ -31,11 +31,12 @@ def build_egress(shape: EgressShape) -> tuple[Egress, list[Finding]]:
 
 def _hint(text: str) -> str:
     """Say how it is written; of an address with bits behind its prefix, which one was meant."""
+    first, *others = text.split() or [""]
     try:
-        meant = ip_network((text.split() or [""])[0], strict=False)
+        meant = " ".join((str(ip_network(first, strict=False)), *others))
     except ValueError:
         return _HINT
-    return f"did you mean {meant}?"
+    return f"did you mean {meant}?" if _rule(meant) else _HINT
 
 
 def _rule(text: str) -> EgressRule | None:
