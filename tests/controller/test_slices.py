@@ -170,7 +170,7 @@ def test_no_slice_of_the_loop_is_long_at_300_machines(monkeypatch: pytest.Monkey
         longest = run_virtual(story())
     finally:
         gc.enable()
-    assert longest < (SLICE_MS_MAX, ""), longest
+    assert 0 < longest[0] < SLICE_MS_MAX, longest
 
 
 def _running(cluster: Cluster) -> int:
