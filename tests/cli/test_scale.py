@@ -66,6 +66,26 @@ def test_a_service_that_changes_meanwhile_is_read_anew(
     assert controller.applied[0].services == (replace(other.spec, per_datacenter=3),)
 
 
+def test_what_somebody_else_scales_before_it_is_done_stays(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown of the change is the same then; what stands in it is not."""
+    there = replace(WEB, spec=replace(WEB.spec, counts=(("ams", 5),)))
+    controller.changes = LINES
+    controller.snapshots = [HEALTHY, replace(HEALTHY, revision=99, services={"web": there})]
+    apply, others = controller.apply, iter((True,))
+
+    def late(change: Change) -> PlanPreview:
+        if next(others, False):
+            raise ConflictError("the last commit is 99")
+        return apply(change)
+
+    monkeypatch.setattr(controller, "apply", late)
+    assert run("service", "scale", "web", "3", "--datacenter", "fra", "--yes").code == 0
+    (change,) = controller.applied
+    assert dict(change.services[0].counts) == {"ams": 5, "fra": 3}
+
+
 def test_a_guard_that_forbids_it_is_meant_or_it_is_not_done(
     run: Run, controller: FakeController
 ) -> None:

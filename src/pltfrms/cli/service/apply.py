@@ -3,7 +3,7 @@
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,6 +53,8 @@ _ATTEMPTS = 5
 """How often a change is tried: after the first time, plans of controllers wait for us."""
 _At = tuple[str, int, bool]
 """A service, the stage of its rollout, and whether it bakes."""
+Again = Callable[[], tuple[Change, PlanPreview]]
+"""Makes a change from what is now wanted, and plans it."""
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
 _SPEC_PATH = click.Path(exists=True, path_type=Path)
@@ -185,8 +187,12 @@ def show_and_apply(
     change: Change,
     wish: ApplyWish,
     preview: PlanPreview | None = None,
+    again: Again | None = None,
 ) -> PlanPreview:
     """Show what a change does, ask, and do it; `preview` is its plan, if there is one already.
+
+    `again` makes and plans it anew when somebody else commits meanwhile: for who says only a
+    part of what stands in it.
 
     Raises:
         ConflictError: it would not do any more what was shown, or a guard forbids it.
@@ -203,10 +209,13 @@ def show_and_apply(
         _request(settings, client, change, wish, preview.two_people)
     if not wish.yes:
         click.confirm("Apply?", abort=True)
-    return _apply_as_shown(client, change, preview)
+    again = again or (lambda: (change, client.plan(change)))
+    return _apply_as_shown(client, change, preview, again)
 
 
-def _apply_as_shown(client: OperatorClient, change: Change, shown: PlanPreview) -> PlanPreview:
+def _apply_as_shown(
+    client: OperatorClient, change: Change, shown: PlanPreview, again: Again
+) -> PlanPreview:
     """Apply what was shown, though controllers commit in between, but nothing else.
 
     Raises:
@@ -218,7 +227,7 @@ def _apply_as_shown(client: OperatorClient, change: Change, shown: PlanPreview) 
             return client.apply(replace(change, revision=preview.revision))
         except ConflictError:
             time.sleep(_POLL_SECONDS * random.random())  # noqa: S311 - no secret
-            preview = client.plan(change)
+            change, preview = again()
             if _meaning(preview) != _meaning(shown):
                 raise
     return client.apply(replace(change, revision=preview.revision))

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -66,13 +67,15 @@ def scale(
     if not wish.yes and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: say --yes to scale without asking")
     client = connect(settings)
-    change, preview = _planned(
+    planned = partial(
+        _planned,
         client,
         Change(by=asking_user(), why=wish.why, despite=wish.despite),
         lambda now: scaled(now.platform, now.service(name).spec, count, datacenters),
     )
+    change, preview = planned()
     if preview.changes:
-        preview = show_and_apply(settings, client, change, wish, preview)
+        preview = show_and_apply(settings, client, change, wish, preview, planned)
     elif not wish.as_json:
         echo(f"no change: {name} is to have so many already")
     finish(client, change, wish, preview)
