@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.cli.main import main
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from tests.cli.world import HEALTHY, FakeController, with_lost
 
+LIVING = tuple(each.name for each in HEALTHY.platform.machines_of(Role.CONTROLLER))
 SAFE = Redundancy(survival=Survival.SURVIVED)
 SAID = replace(
     HEALTHY,
@@ -20,6 +22,7 @@ def test_the_next_machine_is_named_and_the_order(
     controller: FakeController, capsys: pytest.CaptureFixture[str]
 ) -> None:
     controller.snapshots, controller.redundancy = [SAID], SAFE
+    controller.controllers = LIVING
     assert main(["upgrade", "plan", "--to", "0.2.0"]) == 0
     assert "next: " in capsys.readouterr().out
     assert main(["upgrade", "plan", "--to", "0.2.0", "--json"]) == 0
@@ -32,12 +35,21 @@ def test_the_next_machine_is_named_and_the_order(
 def test_while_redundancy_is_lost_the_plan_waits(
     controller: FakeController, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    controller.snapshots = [SAID]
+    controller.snapshots, controller.controllers = [SAID], LIVING
     controller.redundancy = Redundancy(survival=Survival.NOT_SURVIVED)
     assert main(["upgrade", "plan", "--to", "0.2.0"]) == 4
     assert "wait: " in capsys.readouterr().out
     controller.stale_seconds = 5.0
     assert main(["upgrade", "plan", "--to", "0.2.0"]) == 5
+
+
+def test_the_plan_waits_for_a_controller_that_does_not_run(
+    controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.snapshots, controller.redundancy = [SAID], SAFE
+    controller.controllers = LIVING[1:]
+    assert main(["upgrade", "plan", "--to", "0.2.0"]) == 4
+    assert f"no controller runs on: {LIVING[0]}" in capsys.readouterr().out
 
 
 def test_versions_are_checked(

@@ -154,8 +154,9 @@ class FakeController:
     """What `OperatorClient` is to the CLI."""
 
     snapshots: list[Snapshot] = field(default_factory=lambda: [HEALTHY])
-    redundancy: Redundancy | None = None
     """Answered one after the other; the last one for ever."""
+    redundancy: Redundancy | None = None
+    controllers: tuple[str, ...] | None = None
     changes: tuple[ChangeLine, ...] = ()
     notes: tuple[Note, ...] = ()
     under_way: tuple[Step, ...] = ()
@@ -204,6 +205,7 @@ class FakeController:
             snapshot=answer,
             notes=self.notes,
             redundancy=self.redundancy,
+            controllers=self.controllers,
         )
 
     def plan(self, change: Change) -> PlanPreview:

@@ -19,6 +19,7 @@ from pltfrms.planner.upkeep.upgrading import (
 from tests.cli.world import HEALTHY, PLATFORM, with_lost
 
 SAFE = Redundancy(survival=Survival.SURVIVED)
+LIVING = [each.name for each in PLATFORM.machines_of(Role.CONTROLLER)]
 NAMES = [each.name for each in PLATFORM.managed]
 
 
@@ -37,7 +38,7 @@ def ahead(steps: tuple[UpgradeStep, ...]) -> list[str]:
 def test_one_machine_after_the_other_is_next_until_all_run_it() -> None:
     done: dict[str, str] = {}
     order = []
-    while found := ahead(upgrade_steps(running(done), SAFE, "0.2.0")):
+    while found := ahead(upgrade_steps(running(done), SAFE, LIVING, "0.2.0")):
         [machine] = found
         done[machine] = "0.2.0"
         order.append(machine)
@@ -53,16 +54,29 @@ def test_one_machine_after_the_other_is_next_until_all_run_it() -> None:
 def test_nobody_is_next_while_a_failure_would_not_be_survived(survival: Survival) -> None:
     why = Weakness(about="store", loss=Loss.CONTROLLER, survival=survival, why="two are left")
     weak = Redundancy(survival=survival, weaknesses=(why,))
-    steps = upgrade_steps(running({}), weak, "0.2.0")
+    steps = upgrade_steps(running({}), weak, LIVING, "0.2.0")
     assert ahead(steps) == []
     assert "store: two are left" in steps[0].why
-    assert ahead(upgrade_steps(running({}), None, "0.2.0")) == []
+    assert ahead(upgrade_steps(running({}), None, LIVING, "0.2.0")) == []
 
 
 def test_nobody_is_next_while_a_machine_is_away() -> None:
-    steps = upgrade_steps(with_lost(running({}), "ams-n1"), SAFE, "0.2.0")
+    steps = upgrade_steps(with_lost(running({}), "ams-n1"), SAFE, LIVING, "0.2.0")
     assert ahead(steps) == []
     assert "not in contact: ams-n1" in steps[0].why
+
+
+def test_nobody_is_next_while_a_controller_does_not_run_or_that_is_not_known() -> None:
+    *others, upgraded = LIVING
+    done = {name: "0.2.0" for name in NAMES if name not in others}
+    assert ahead(upgrade_steps(running(done), SAFE, LIVING, "0.2.0")) == others[:1]
+    for living, why in (
+        (others, f"no controller runs on: {upgraded}"),
+        (None, "not say which"),
+    ):
+        steps = upgrade_steps(running(done), SAFE, living, "0.2.0")
+        assert ahead(steps) == []
+        assert any(why in each.why for each in steps)
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,16 @@ def plan(settings: Settings, *, version: str, as_json: bool) -> None:
     """Show the order in which machines get a version.
 
     One datacenter after the other, nodes before edges, one machine at a time, and controllers
-    last. None is next while a machine is out of contact, or one more failure would not be
-    survived: exit code 4. Look again after each machine. It changes nothing.
+    last. None is next while a machine is out of contact, a controller does not run, or one
+    more failure would not be survived: exit code 4. Look again after each machine. It changes
+    nothing.
 
     Example: pltfrms upgrade plan --to 0.2.0
     """
     view = connect(settings).snapshot()
     if view.stale_seconds:
         raise UnavailableError("the store does not answer, so nobody knows how machines are")
-    steps = upgrade_steps(view.snapshot, view.redundancy, version)
+    steps = upgrade_steps(view.snapshot, view.redundancy, view.controllers, version)
     waits = [each for each in steps if each.state is UpgradeState.WAITS]
     ahead = [each for each in steps if each.state is UpgradeState.NEXT]
     if as_json:

@@ -6,7 +6,7 @@ and nothing that carries traffic; should it go wrong, that machine is lost, so n
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -49,14 +49,18 @@ class VersionSkew:
 
 
 def upgrade_steps(
-    snapshot: Snapshot, redundancy: Redundancy | None, version: str
+    snapshot: Snapshot,
+    redundancy: Redundancy | None,
+    controllers: Collection[str] | None,
+    version: str,
 ) -> tuple[UpgradeStep, ...]:
     """Return all machines in the order in which they get a version, and which one is next.
 
     One datacenter after the other, and controllers last: agents then understand what newer
-    ones want. Nobody is next while one more failure would not be survived.
+    ones want. Nobody is next while one more failure would not be survived, or a controller
+    does not run: `controllers` are those that do; None: nobody knows.
     """
-    hold, before = _why_wait(snapshot, redundancy), ""
+    hold, before = _why_wait(snapshot, redundancy, controllers), ""
     steps: list[UpgradeStep] = []
     for machine in _in_order(snapshot.platform):
         known = version_of(snapshot, machine.name)
@@ -137,7 +141,9 @@ def _apart(known: Mapping[str, str]) -> Iterator[VersionSkew]:
         )
 
 
-def _why_wait(snapshot: Snapshot, redundancy: Redundancy | None) -> str:
+def _why_wait(
+    snapshot: Snapshot, redundancy: Redundancy | None, controllers: Collection[str] | None
+) -> str:
     lost = [
         each.name
         for each in snapshot.platform.managed
@@ -145,6 +151,15 @@ def _why_wait(snapshot: Snapshot, redundancy: Redundancy | None) -> str:
     ]
     if lost:
         return f"not in contact: {', '.join(lost[:_NAMED])}"
+    if controllers is None:
+        return "this controller does not say which controllers run"
+    ended = [
+        each.name
+        for each in snapshot.platform.machines_of(Role.CONTROLLER)
+        if each.name not in controllers
+    ]
+    if ended:
+        return f"no controller runs on: {', '.join(ended[:_NAMED])}"
     if redundancy is None:
         return "this controller does not say whether one more failure is survived"
     if redundancy.survival is Survival.SURVIVED:
