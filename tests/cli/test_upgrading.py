@@ -52,6 +52,16 @@ def test_the_plan_waits_for_a_controller_that_does_not_run(
     assert f"no controller runs on: {LIVING[0]}" in capsys.readouterr().out
 
 
+def test_a_next_machine_of_unknown_version_is_said_to_be_that(
+    controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.snapshots, controller.redundancy = [HEALTHY], SAFE
+    controller.controllers = LIVING
+    assert main(["upgrade", "plan", "--to", "0.2.0"]) == 0
+    said, _, _ = capsys.readouterr().out.partition("\n")
+    assert "nobody says its version" in said
+
+
 def test_versions_are_checked(
     controller: FakeController, capsys: pytest.CaptureFixture[str]
 ) -> None:

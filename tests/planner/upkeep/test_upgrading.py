@@ -108,3 +108,4 @@ def test_the_older_ones_of_two_that_are_further_apart_are_named() -> None:
 def test_what_is_not_known_is_said_apart() -> None:
     away, mute = version_skews(with_lost(running({"fra-n1": ""}), "ams-n1"))
     assert (away.machines, mute.machines) == (("ams-n1",), ("fra-n1",))
+    assert "the agent, or the controllers, are of an older release" in mute.why

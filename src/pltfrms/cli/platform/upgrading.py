@@ -93,7 +93,8 @@ def check(settings: Settings, *, as_json: bool) -> None:
 
 def _sentence(version: str, ahead: list[UpgradeStep], waits: list[UpgradeStep]) -> str:
     if ahead:
-        return good("next: ") + f"{ahead[0].machine}, to {version}"
+        doubt = "" if ahead[0].version else f"; {ahead[0].why}"
+        return good("next: ") + f"{ahead[0].machine}, to {version}{doubt}"
     if waits:
         return bad("wait: ") + waits[0].why
     return good("nothing to do: ") + f"all machines run {version}"

@@ -18,6 +18,7 @@ from pltfrms.model.running.state import Contact, Snapshot
 _RELEASE: Final = re.compile(r"([0-9]+)\.([0-9]+)(?![0-9])")
 _TOGETHER: Final = 1
 _NAMED: Final = 3
+_MUTE: Final = "nobody says its version: the agent, or the controllers, are of an older release"
 
 
 class UpgradeState(StrEnum):
@@ -71,7 +72,7 @@ def upgrade_steps(
         elif hold:
             state, why = UpgradeState.WAITS, hold
         else:
-            state, why = UpgradeState.NEXT, _place(machine)
+            state, why = UpgradeState.NEXT, _place(machine) if known else _MUTE
         before = before or (machine.name if state is not UpgradeState.DONE else "")
         steps.append(
             UpgradeStep(
@@ -122,8 +123,7 @@ def _unknown(snapshot: Snapshot, known: Mapping[str, str]) -> Iterator[VersionSk
         yield VersionSkew(machines=tuple(sorted(silent)), why="not in contact")
     mute = {name for name, version in known.items() if not version} - silent
     if mute:
-        why = "its agent does not say its version: it is of an older release"
-        yield VersionSkew(machines=tuple(sorted(mute)), why=why)
+        yield VersionSkew(machines=tuple(sorted(mute)), why=_MUTE)
 
 
 def _apart(known: Mapping[str, str]) -> Iterator[VersionSkew]:
