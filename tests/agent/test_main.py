@@ -245,13 +245,16 @@ def test_a_runtime_directory_without_room_keeps_no_agent_from_starting(
     assert boot_word(tmp_path) == (tmp_path / "boot").read_text() == word
 
 
-def test_a_platform_file_is_told_only_if_it_is_younger_than_the_target(tmp_path: Path) -> None:
+def test_a_platform_file_is_told_only_if_it_is_younger_than_the_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     directories = Directories(config=tmp_path, state=tmp_path)
     file, target = tmp_path / "platform.yaml", tmp_path / "target.json"
     text = (EXAMPLE / "platform.yaml").read_text()
     file.write_text(text)
     targets = Targets("fra-n1", DirectoryDisk(tmp_path), lambda: PLATFORM)
     assert told_since(directories, targets) is None, "the file is all that there is"
+    assert not any(capsys.readouterr()), "nothing is wrong"
     targets.accept(Target(machine="fra-n1", generation=3, platform=PLATFORM))
     os.utime(target, (2000, 2000))
     os.utime(file, (1000, 1000))

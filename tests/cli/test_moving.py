@@ -136,6 +136,18 @@ def test_a_machine_joins_with_one_file(tmp_path: Path, units: Recorder) -> None:
     serve(tmp_path / "door", story)
 
 
+def test_a_directory_of_configuration_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    async def story(door: Door) -> None:
+        site = Site(tmp_path / "a")
+        config = site.directory / "etc"
+        config.mkdir()
+        config.chmod(0o700)
+        assert await run(*join(site, await bundled(door, name="fra-n1"))) == 0
+        assert config.stat().st_mode & 0o7777 == 0o700
+
+    serve(tmp_path / "door", story)
+
+
 def test_a_machine_without_tunnels_gets_no_secret(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
         path = await bundled(door, name="fra-n1")

@@ -161,6 +161,8 @@ def told_since(directories: Directories, targets: Targets) -> Platform | None:
     older file is not asked: it may name controllers that were taken out.
     """
     written, heard = directories.config / PLATFORM_FILE, directories.state / TARGET_FILE
+    if not heard.exists():
+        return None  # it was told nothing: the file is all that there is
     try:
         if written.stat().st_mtime_ns <= heard.stat().st_mtime_ns:
             return None

@@ -89,7 +89,8 @@ def join_with_bundle(path: Path, places: Directories, seconds: float, units: Uni
     bundle = _read(path)
     token = JoinToken.of(bundle.token)
     pinned_root(bundle.roots, token.pin)
-    make_directory(places.config, _CONFIG_MODE)
+    if not places.config.exists():  # else its mode is its owner's
+        make_directory(places.config, _CONFIG_MODE)
     platform = _platform(bundle, places.config)
     if token.machine not in {each.name for each in platform.managed}:
         raise UsageError(f"{path}: its platform.yaml has no machine {token.machine!r}")
