@@ -49,6 +49,8 @@ _SERVICES_PER_CHANGE = 40
 _START_SECONDS = 120
 _PLACE_SECONDS = 600
 _LOSE_SECONDS = 60
+_CHANGE_SECONDS = 60
+"""Until an agent has fetched what is new, however busy all are."""
 _MS = 1e-3
 
 
@@ -134,8 +136,10 @@ class Bench:
 
     def _change(self) -> None:
         spec = self._specs[0]
+        before = self._site.snapshot().services[spec.name].version
         self._apply([replace(spec, run=replace(spec.run, cpu=spec.run.cpu + 0.001))])
         time.sleep(self._seconds)
+        self._site.wait(partial(_unchanged, spec.name, before), _CHANGE_SECONDS)
 
     def _apply(self, specs: Sequence[ServiceSpec]) -> None:
         """Apply as an operator would who finds the controllers busy."""
@@ -214,6 +218,17 @@ class Bench:
 def _unready(wanted: int, site: Site) -> str:
     running = site.instances()
     return f"{running} of {wanted} replicas run" * (running != wanted)
+
+
+def _unchanged(service: str, before: int, site: Site) -> str:
+    seen = site.snapshot()
+    newer = {
+        each.id
+        for each in seen.allocations.values()
+        if each.service == service and each.version > before
+    }
+    told = {each.allocation for said in seen.statuses.values() for each in said.instances}
+    return f"no agent has told of a newer {service}" * newer.isdisjoint(told)
 
 
 def _specs(platform: Platform, replicas_per_node: int) -> tuple[ServiceSpec, ...]:

@@ -21,7 +21,7 @@ async def _measured() -> None:
         bench.run()
     rows = {row.step: row for row in bench.rows}
     assert rows["place all"].fetching_machines == MACHINES - 3  # controllers are told nothing
-    assert rows["at rest"].commits <= COMMITS_AT_REST_MAX, rows["at rest"]
+    assert 0 <= rows["at rest"].commits <= COMMITS_AT_REST_MAX, rows["at rest"]
     assert 0 < rows["one service changed"].fetching_machines <= FETCHING_MAX
     assert rows["a node lost"].note.startswith("replaced after ")
     assert [row for row in bench.rows if row.false_losses] == []
@@ -35,5 +35,6 @@ def _statuses_cost_little(row: Row) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.timeout(300)
 def test_the_bench_of_controllers_runs_to_its_end_and_changes_cost_what_they_change() -> None:
     in_machine(_measured)
