@@ -31,6 +31,11 @@ def _frr(daemon: str, *options: str, needs: str = _FRR_ZEBRA_SOCKET) -> Unit:
     return Unit(name=daemon, command=(*command, *options), needs=needs)
 
 
+def _end(names: str) -> tuple[str, ...]:
+    """Return the command that ends daemons; one that does not run reads its files anyway."""
+    return ("sh", "-c", f"pkill -x '{names}' || [ $? = 1 ]")
+
+
 _UNITS: Mapping[Daemon, tuple[Unit, ...]] = {
     Daemon.BIRD: (BIRD,),
     # zebra writes the kernel's routes, bfdd speaks BFD; -P 0: no terminal over TCP.
@@ -70,9 +75,9 @@ _PREPARE: Mapping[Daemon, tuple[tuple[str, ...], ...]] = {
 # BIRD keeps the sessions that are not changed; the others begin anew, restarted as on failure.
 _RELOAD: Mapping[Daemon, tuple[str, ...]] = {
     Daemon.BIRD: ("birdc", "-s", BIRD_SOCKET, "configure"),
-    Daemon.FRR: ("pkill", "-x", "zebra|bfdd|bgpd"),
-    Daemon.GOBGP: ("pkill", "-x", "gobgpd"),
-    Daemon.OPENBGPD: ("pkill", "-x", "bgpd"),
+    Daemon.FRR: _end("zebra|bfdd|bgpd"),
+    Daemon.GOBGP: _end("gobgpd"),
+    Daemon.OPENBGPD: _end("bgpd"),
 }
 
 
