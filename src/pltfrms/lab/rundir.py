@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pltfrms.codec import encode, read
 from pltfrms.errors import ConflictError
+from pltfrms.lab.parts import LabParts
 
 LABS = Path("/run/pltfrms/labs")
 PARTS = "parts.json"
@@ -73,10 +74,18 @@ def claim(name: str) -> int:
 
 def write_info(info: LabInfo) -> None:
     """Make the lab known as started."""
-    path = directory_of(info.name)
-    draft = path / "lab.json.new"
-    draft.write_bytes(encode(info))
-    draft.rename(path / "lab.json")
+    _write(directory_of(info.name) / "lab.json", info)
+
+
+def write_parts(name: str, parts: LabParts) -> None:
+    """Say what a lab is to be rewired to; its daemon and its root read it."""
+    _write(directory_of(name) / PARTS, parts)
+
+
+def _write(path: Path, word: object) -> None:
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_bytes(encode(word))
+    draft.rename(path)
 
 
 def read_labs() -> Iterator[LabInfo]:

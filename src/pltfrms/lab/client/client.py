@@ -35,7 +35,7 @@ from pltfrms.lab.protocol import (
     read_reply,
     request_line,
 )
-from pltfrms.lab.rundir import PARTS, LabInfo, directory_of, read_labs, write_info
+from pltfrms.lab.rundir import LabInfo, directory_of, read_labs, write_info, write_parts
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.service import Service
@@ -257,7 +257,7 @@ class LabClient:
     def rewire_to(self, parts: LabParts, directory: str) -> tuple[str, ...]:
         """Have these parts, whatever they are; see `rewire`. `directory` is remembered."""
         _check_machine(parts)
-        (directory_of(self.name) / PARTS).write_bytes(encode(parts))
+        write_parts(self.name, parts)
         done = self._ask(_SENTENCES, "rewire")
         self._info = replace(self._info, directory=directory, machines=len(parts.machines))
         write_info(self._info)
