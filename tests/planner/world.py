@@ -240,16 +240,22 @@ def _obey(snapshot: Snapshot, machine: str, random: Random) -> Snapshot:
         machine=machine,
         generation=snapshot.revision,
         instances=tuple(
-            InstanceStatus(
-                allocation=allocation.id,
-                phase=random.choice(_PHASES),
-                restarts=random.choice((0, 0, 2)),
-            )
+            _reported(allocation.id, random)
             for allocation in snapshot.allocations.values()
             if allocation.node == machine
         ),
     )
     return replace(snapshot, statuses={**snapshot.statuses, machine: status})
+
+
+def _reported(allocation: str, random: Random) -> InstanceStatus:
+    phase = random.choice(_PHASES)
+    return InstanceStatus(
+        allocation=allocation,
+        phase=phase,
+        restarts=random.choice((0, 0, 2)),
+        unwell=phase is Phase.UNHEALTHY and random.random() < 0.7,
+    )
 
 
 def describe(plan: Plan) -> list[tuple[str, str, str, str]]:

@@ -65,13 +65,15 @@ def until(snapshot: Snapshot, state: RolloutState, stage: int = 0) -> Snapshot:
     raise AssertionError(rollout_of(snapshot))
 
 
-def said(snapshot: Snapshot, name: str, phase: Phase, restarts: int = 0) -> Snapshot:
+def said(
+    snapshot: Snapshot, name: str, phase: Phase, restarts: int = 0, *, unwell: bool = False
+) -> Snapshot:
     """Return the snapshot in which the agent of an allocation says this of it."""
     node = snapshot.allocations[name].node
     others = tuple(
         each for each in snapshot.statuses[node].instances if each.allocation != name
     )
-    mine = InstanceStatus(allocation=name, phase=phase, restarts=restarts)
+    mine = InstanceStatus(allocation=name, phase=phase, restarts=restarts, unwell=unwell)
     status = MachineStatus(machine=node, instances=(*others, mine))
     return replace(snapshot, statuses={**snapshot.statuses, node: status})
 
@@ -150,6 +152,24 @@ def test_a_rollout_that_fails_beside_a_drain_holds_up_no_plan() -> None:
         ("web.fra.1-4", Reason.WENT_BACK)
     ]
     assert check_plan(snapshot, plan) == ()
+
+
+def test_a_version_is_not_to_blame_where_the_older_one_is_as_ill() -> None:
+    """What all of them ask is gone: to go back would mend nothing. Nor does it go on."""
+    snapshot = until(running(3), RolloutState.BAKING)
+    ill = said(snapshot, "web.fra.1-2", Phase.UNHEALTHY, unwell=True)
+    one_old = said(ill, "web.fra.2-1", Phase.UNHEALTHY, unwell=True)
+    for better in (ill, one_old):
+        assert [step.reason for step in make_plan(better).rollouts] == [Reason.VERSION_FAILED]
+    all_old = said(one_old, "web.fra.3-1", Phase.UNHEALTHY, unwell=True)
+    all_old = replace(all_old, now_ms=all_old.now_ms + 60_000)
+    (step,) = make_plan(all_old).rollouts
+    assert step.reason is Reason.STAGE_BROKEN
+    waiting = rolled(all_old, (step,))
+    assert make_plan(waiting).rollouts == ()
+    crashed = said(waiting, "web.fra.1-2", Phase.BACKOFF, 5)
+    assert [step.reason for step in make_plan(crashed).rollouts] == [Reason.VERSION_FAILED]
+    assert rollout_of(settle(waiting)).state is RolloutState.DONE
 
 
 def test_a_failing_copy_that_is_not_wanted_any_more_holds_up_nothing() -> None:

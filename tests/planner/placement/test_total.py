@@ -123,6 +123,42 @@ def test_one_stops_for_each_that_serves_elsewhere() -> None:
     assert found == (f"{other.id}: stopped, but only 5 others serve",)
 
 
+def all_ill(snapshot: Snapshot) -> Snapshot:
+    """Have all that is reported say that it is ill."""
+    statuses = {
+        node: replace(
+            status,
+            instances=tuple(
+                replace(each, phase=Phase.UNHEALTHY, unwell=True) for each in status.instances
+            ),
+        )
+        for node, status in snapshot.statuses.items()
+    }
+    return replace(snapshot, statuses=statuses)
+
+
+def test_what_is_ill_and_carries_the_traffic_stays_until_others_are_no_worse() -> None:
+    moving = all_ill(heal(apply_change(running(6), Change(platform=THREE)).snapshot))
+    moving = executed(moving, make_plan(moving).steps)
+    assert where(moving) == {"ams": 3, "fra": 3, "lon": 2}
+    assert make_plan(moving).steps == ()
+    moved = all_ill(with_all_ready(moving))
+    plan = make_plan(moved)
+    assert {(type(s), s.allocation.datacenter) for s in plan.steps} == {
+        (Stop, "fra"), (Stop, "ams"),
+    }  # fmt: skip
+    assert check_plan(moved, plan) == ()
+    early = replace(plan, revision=moving.revision)
+    assert any("only 5 others serve" in each for each in check_plan(moving, early))
+
+
+def test_fewer_in_all_stop_at_once_also_where_all_are_ill() -> None:
+    fewer = all_ill(apply_change(running(6), Change(services=(wanting(3),))).snapshot)
+    plan = make_plan(fewer)
+    assert [type(step) for step in plan.steps] == [Stop] * 3
+    assert check_plan(fewer, plan) == ()
+
+
 def test_nodes_that_the_platform_loses_take_their_share_elsewhere() -> None:
     before = running(6)
     gone = {"fra-n2", "fra-n3"}

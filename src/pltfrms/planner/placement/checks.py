@@ -42,6 +42,12 @@ class _World:
             for node, status in snapshot.statuses.items()
             for instance in status.instances
         }
+        self.ill = {
+            (node, instance.allocation)
+            for node, status in snapshot.statuses.items()
+            for instance in status.instances
+            if instance.unwell
+        }
         self._shares: dict[str, dict[str, int]] = {}
         self.recorded: dict[str, Allocation] = {}
         self.on_node: dict[str, dict[str, Allocation]] = defaultdict(dict)
@@ -348,18 +354,19 @@ def _check_spec_stop(world: _World, step: Stop) -> list[str]:
 
 
 def _check_enough(world: _World, step: Stop) -> list[str]:
-    """With a total, what serves, or may, is stopped only while so many others serve."""
+    """With a total, what serves, or may, is stopped only while so many others are as good."""
     old, service = step.allocation, world.snapshot.services.get(step.allocation.service)
     if service is None or not service.spec.total:
         return []
-    unsure = _is_unsure(world, old)
-    if not (unsure or _serves(world, old)) or old.node not in world.machines:
+    unsure, ill = _is_unsure(world, old), _is_ill(world, old)
+    if not (unsure or ill or _serves(world, old)) or old.node not in world.machines:
         return []
     serving = {
         (each.datacenter, each.replica)
         for datacenter in world.sites
         for each in world.in_site[old.service, datacenter].values()
-        if each.id != old.id and _serves(world, each) and each.node in world.machines
+        if each.id != old.id and each.node in world.machines
+        if _serves(world, each) or (ill and _is_ill(world, each))
     }
     enough = len(serving) >= service.spec.total
     return [] if enough else [f"stopped, but only {len(serving)} others serve"]
@@ -370,6 +377,12 @@ def _is_unsure(world: _World, allocation: Allocation) -> bool:
     contact = world.snapshot.contact(allocation.node)
     unheard = (allocation.node, allocation.id) not in world.reported
     return contact is Contact.UNKNOWN or (contact is Contact.PRESENT and unheard)
+
+
+def _is_ill(world: _World, allocation: Allocation) -> bool:
+    """Return whether it says so of itself: it serves where nobody better does."""
+    present = world.snapshot.contact(allocation.node) is Contact.PRESENT
+    return present and (allocation.node, allocation.id) in world.ill
 
 
 def _is_wanted(world: _World, service: Service, old: Allocation) -> bool:

@@ -130,6 +130,16 @@ class Draft:
             for instance in status.instances
         }
 
+    @cached_property
+    def _unwell(self) -> frozenset[tuple[str, str]]:
+        """Who says of itself that it is ill, by machine and allocation."""
+        return frozenset(
+            (machine, instance.allocation)
+            for machine, status in self.snapshot.statuses.items()
+            for instance in status.instances
+            if instance.unwell
+        )
+
     # ---- looking ---------------------------------------------------------------------------
 
     def nodes_of(self, datacenter: str) -> list[Machine]:
@@ -201,6 +211,10 @@ class Draft:
             return allocation.node in self.nodes
         reported = self._phases.get((allocation.node, allocation.id), Phase.READY)
         return self.is_present(allocation) and reported is Phase.READY
+
+    def unwell(self, allocation: Allocation) -> bool:
+        """Return whether it says that it is ill, and so serves where nobody better does."""
+        return self.is_present(allocation) and (allocation.node, allocation.id) in self._unwell
 
     def trouble(self, allocation: Allocation) -> Reason | None:
         """Return why the node of an allocation cannot be counted on, or None.

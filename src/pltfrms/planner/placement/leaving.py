@@ -42,20 +42,24 @@ def _shift(draft: Draft, service: Service, datacenters: Iterable[str]) -> None:
     """Stop what a total does not want where it is, as long as so many serve elsewhere.
 
     When shares change, as with a new datacenter, the others serve until the new ones do. So
-    does what may serve for all we know.
+    does what may serve for all we know; and what is ill, until so many others are no worse.
     """
-    serving = {
-        (datacenter, replica)
+    sites = {
+        (datacenter, replica): allocations
         for datacenter in datacenters
         for replica, allocations in draft.replicas(service.name, datacenter).items()
-        if any(map(draft.ready, allocations))
     }
+    serving = {site for site, copies in sites.items() if any(map(draft.ready, copies))}
+    ill = {site for site, copies in sites.items() if any(map(draft.unwell, copies))}
     for datacenter in datacenters:
         surplus = tuple(_unwanted(draft, service, service.name, datacenter))
         for replica, allocations, reason in reversed(surplus):
-            others = len(serving - {(datacenter, replica)})
-            if any(map(draft.may_serve, allocations)) and others < service.spec.total:
+            site = datacenter, replica
+            may_serve = any(map(draft.may_serve, allocations))
+            others = (serving if may_serve else serving | ill) - {site}
+            if (may_serve or site in ill) and len(others) < service.spec.total:
                 continue
-            serving.discard((datacenter, replica))
+            serving.discard(site)
+            ill.discard(site)
             for allocation in tuple(allocations):
                 draft.stop(allocation, reason)

@@ -4,6 +4,7 @@ All of it follows from the snapshot, so that any controller goes on where anothe
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 from pltfrms.model.running.plan import Allocation, Reason, RolloutStep
 from pltfrms.model.running.state import InstanceStatus, Phase
@@ -30,15 +31,16 @@ def _step(draft: Draft, service: Service) -> RolloutStep | None:
     if rollout is None:
         return None
     baking = rollout.state is RolloutState.BAKING
-    culprit = next(_culprits(draft, service, baking=baking), None)
+    failing = tuple(_failing(draft, service, baking=baking))
+    culprit = next((each for each in failing if not _is_excused(draft, service, each)), None)
     if culprit:
         back = gone_back(service, RolloutState.FAILED, "", 0)
         return RolloutStep(service=back, reason=Reason.VERSION_FAILED, culprit=culprit.id)
-    complete = not any(missing(draft, service))
+    complete = not failing and not any(missing(draft, service))
     if complete and not baking:
         state = in_state(service, RolloutState.BAKING)
         return RolloutStep(service=state, reason=Reason.STAGE_COMPLETE)
-    if baking and _is_broken(draft, service):
+    if baking and (failing or _is_broken(draft, service)):
         state = in_state(service, RolloutState.ROLLING)
         return RolloutStep(service=state, reason=Reason.STAGE_BROKEN)
     seen_ms = draft.snapshot.bakes_ms.get(service.name)
@@ -87,7 +89,7 @@ def _reached(draft: Draft, service: Service) -> Iterator[tuple[str, Allocation |
             yield f"{service.name}.{datacenter}.{number}", last
 
 
-def _culprits(draft: Draft, service: Service, *, baking: bool) -> Iterator[Allocation]:
+def _failing(draft: Draft, service: Service, *, baking: bool) -> Iterator[Allocation]:
     """Yield the allocations of the new version that are not good enough, by name.
 
     Of a machine that is not in contact nothing is judged.
@@ -99,6 +101,17 @@ def _culprits(draft: Draft, service: Service, *, baking: bool) -> Iterator[Alloc
                     said = draft.snapshot.instance(each.id)
                     if said and _fails(said, baking=baking):
                         yield each
+
+
+def _is_excused(draft: Draft, service: Service, failing: Allocation) -> bool:
+    """Return whether an instance is ill where most of older versions say that they are, too.
+
+    It fares no worse than they do: to go back would mend nothing.
+    """
+    there = draft.replicas(service.name, failing.datacenter).values()
+    older = [each for each in chain.from_iterable(there) if each.version != service.version]
+    most_are_ill = sum(map(draft.unwell, older)) > sum(map(draft.ready, older))
+    return most_are_ill and draft.unwell(failing)
 
 
 def _fails(instance: InstanceStatus, *, baking: bool) -> bool:
