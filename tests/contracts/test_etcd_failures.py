@@ -16,7 +16,7 @@ from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError, UnclearError
 from tests.contracts.etcd import EtcdCluster, free_ports
-from tests.drivers.tiny_http import HANG, Answer, serving
+from tests.drivers.tiny_http import HANG, Answer, TinyServer, serving
 
 
 def _run(endpoints: tuple[str, ...], scenario: Callable[[EtcdStore], Awaitable[None]]) -> None:
@@ -286,3 +286,48 @@ def test_a_store_that_is_slow_with_lists_alone_is_read_all_the_same() -> None:
     body = b'{"header": {"revision": "5"}}'
     with serving(Answer(body=body, after_seconds=1.0)) as server:
         asyncio.run(scenario(server.endpoint))
+
+
+def of_store(number: int) -> Answer:
+    """What a member of a store answers to a list and to a commit."""
+    body = b'{"header": {"cluster_id": "%d", "revision": "5"}, "succeeded": true}' % number
+    return Answer(body=body)
+
+
+def written(server: TinyServer) -> int:
+    return sum(each.target.endswith("/txn") for each in server.seen)
+
+
+def test_a_hung_member_that_was_never_met_leaves_time_for_the_next_one() -> None:
+    async def run(known: str, *others: str) -> None:
+        store = EtcdStore([known], request_timeout_seconds=4.0)
+        await store.list("/a")
+        store.use(others)
+        assert await store.commit([Put(key="/a", value=b"")]) == 5
+        await store.close()
+
+    with serving(of_store(1)) as known, serving(HANG) as hung, serving(of_store(1)) as sound:
+        asyncio.run(run(known.endpoint, hung.endpoint, sound.endpoint))
+        assert (written(hung), written(sound)) == (0, 1)
+
+
+def test_who_has_not_answered_for_long_is_met_anew_before_a_write() -> None:
+    away = Answer(status=503, body=b'{"error": "etcdserver: no leader", "code": 14}')
+
+    async def run(one: TinyServer, other: TinyServer) -> None:
+        store = EtcdStore([one.endpoint])
+        write = [Put(key="/a", value=b"")]
+        try:
+            for asked in (one, other, one):
+                store.use([asked.endpoint])
+                assert await store.commit(write) == 5
+            store.use([one.endpoint, other.endpoint])
+            one.answer, other.answer = away, of_store(2)
+            with pytest.raises(UnavailableError, match="of another store"):
+                await store.commit(write)
+        finally:
+            await store.close()
+
+    with serving(of_store(1)) as one, serving(of_store(1)) as other:
+        asyncio.run(run(one, other))
+        assert written(other) == 1, "nothing was written into another store"

@@ -31,7 +31,8 @@ from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
 
 _READ_ATTEMPT_SHARE = 0.5
-"""Part of the whole time that one endpoint may use for a request that can be repeated."""
+"""Part of the whole time that one endpoint may use for a request that can be repeated, and of
+what is left for who has not said yet of which store it is."""
 _CONNECTIONS = 100
 """Requests that are asked at the same time; further ones wait."""
 _LISTS = 20
@@ -101,8 +102,8 @@ class EtcdStore:
         self._watches = make_client()
         self._store = ""
         """etcd's number of the store that we ask; empty: nobody has answered yet."""
-        self._met: set[str] = set()
-        """Endpoints that are of it, as far as is known."""
+        self._met = ""
+        """Who answered last as one of its members; any other may be of another one by now."""
 
     def use(self, endpoints: Sequence[str]) -> None:
         """Ask at these base URLs from now on; a watch stays where it is."""
@@ -224,8 +225,9 @@ class EtcdStore:
             if seconds <= 0:
                 break
             try:
-                if not repeatable and self._store and endpoint not in self._met:
-                    await self._meet(endpoint, seconds)
+                if not repeatable and self._store and endpoint != self._met:
+                    await self._meet(endpoint, _READ_ATTEMPT_SHARE * seconds)
+                    seconds = deadline - time.monotonic()
                 answer = self._ours(await posts.ask(endpoint, path, body, seconds))
             except NotSentError as error:
                 problems[endpoint] = str(error)
@@ -239,7 +241,7 @@ class EtcdStore:
                     ) from error
             else:
                 self._failover.answered(endpoint)
-                self._met.add(endpoint)
+                self._met = endpoint
                 return answer
             self._failed(endpoint)
         raise _unavailable(problems)
@@ -247,7 +249,7 @@ class EtcdStore:
     def _failed(self, endpoint: str) -> None:
         """Note that an endpoint did not answer: it may be another member when it does."""
         self._failover.failed(endpoint)
-        self._met.discard(endpoint)
+        self._met = "" if endpoint == self._met else self._met
 
     async def _meet(self, endpoint: str, seconds: float) -> None:
         """Ask an endpoint of which store it is before anything is written there."""
