@@ -34,6 +34,7 @@ def test_too_few_are_left_without_the_larger_datacenter() -> None:
             about="service/web",
             why="the 2 replicas left answer 200 of 300 requests/s",
             answered=True,
+            missing=100,
         ),
     )
     assert n_minus_one(running(100, 200, fra=4, ams=2)) == ()
@@ -84,3 +85,11 @@ def test_admission_and_what_if_say_it() -> None:
     assert judge_admission(after, after) == ()
     foresight, _ = what_if(after, ["datacenter/fra"])
     assert f"service/web: {why}" in foresight.shortages
+
+
+def test_admission_lets_what_is_short_become_no_shorter() -> None:
+    short, worse = running(100, 600, fra=3, ams=3), running(100, 600, fra=2, ams=3)
+    (verdict,) = judge_admission(short, worse)
+    assert "the 4 replicas left answer 400 of 600 requests/s" in verdict.sentence
+    assert judge_admission(worse, short) == (), "also where it is short still"
+    assert judge_admission(worse, worse) == ()

@@ -70,3 +70,5 @@ class Gap:
     """One sentence, with numbers."""
     answered: bool = False
     """Somebody runs the service, but not enough for its load."""
+    missing: int = 0
+    """Requests per second of the load that nobody can answer then, where somebody does."""

@@ -9,6 +9,8 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.foresight.settling import settle
 
+_Key = tuple[str, str, bool]
+
 
 def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
     """Return whether a change touches what `judge_admission` looks at, and somebody asks."""
@@ -20,11 +22,13 @@ def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
 
 
 def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
-    """Return at most one verdict for each service: what is missing then, and was not before."""
-    known = {(gap.lost, gap.about, gap.answered) for gap in n_minus_one(settle(before)[0])}
+    """Return at most one verdict for each service: what is missing then, more than before."""
+    known: dict[_Key, int] = {}
+    for gap in n_minus_one(settle(before)[0]):
+        known[_key(gap)] = max(gap.missing, known.get(_key(gap), 0))
     gaps: dict[str, list[Gap]] = {}
     for gap in n_minus_one(settle(after)[0]):
-        if (gap.lost, gap.about, gap.answered) not in known:
+        if _key(gap) not in known or gap.missing > known[_key(gap)]:
             gaps.setdefault(_service(gap), []).append(gap)
     return tuple(
         Verdict(
@@ -34,6 +38,16 @@ def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
         )
         for name, found in gaps.items()
     )
+
+
+def _key(gap: Gap) -> _Key:
+    """Return what a gap is before and after a change.
+
+    Where too few answer, one node is like another: a replica more, on a node that had none, is
+    no new gap.
+    """
+    any_node = gap.answered and gap.lost.startswith("node/")
+    return "node/" if any_node else gap.lost, gap.about, gap.answered
 
 
 def _service(gap: Gap) -> str:

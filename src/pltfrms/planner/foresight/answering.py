@@ -38,15 +38,21 @@ def _without_one(
     losses |= {f"datacenter/{site}": count for site, count in sites.items()}
     for lost, count in losses.items():
         left = sites.total() - count
-        said = shortfall(service, left)
+        said, missing = shortfall(service, left), _missing(service, left)
         if said and left:
-            yield Gap(lost=lost, about=f"service/{name}", why=said, answered=True)
+            about = f"service/{name}"
+            yield Gap(lost=lost, about=about, why=said, answered=True, missing=missing)
+
+
+def _missing(service: Service, left: int) -> int:
+    capacity = service.spec.capacity
+    return max(0, capacity.load - left * capacity.requests) if capacity else 0
 
 
 def shortfall(service: Service, left: int) -> str:
     """Say how much so many replicas of a service cannot answer; empty: all, or not known."""
     capacity = service.spec.capacity
-    if capacity is None or left * capacity.requests >= capacity.load:
+    if capacity is None or not _missing(service, left):
         return ""
     can = left * capacity.requests
     return f"the {left} replicas left answer {can} of {capacity.load} requests/s"
