@@ -232,18 +232,21 @@ def test_one_caller_with_too_many_connections_ends_its_own(
     play(story)
 
 
-def test_a_connection_of_a_machine_that_comes_to_the_platform_is_a_machines(
+def test_a_connection_is_whose_machine_the_platform_says_at_each_question(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine = Caller(CallerKind.MACHINE, "fra-n1")
+    by_an_old_file = Caller(CallerKind.MACHINE, "fra-n9")
 
     async def story(served: Served) -> None:
         agent = await served.connect()
         assert await agent.ask() == 200
         assert served.open == 1
-        monkeypatch.setattr(Callers, "behind", lambda *_: machine)
-        assert await agent.ask() == 200
-        assert (served.open, served.connections.count(CallerKind.MACHINE)) == (0, 1)
+        for who in (by_an_old_file, machine):
+            monkeypatch.setattr(Callers, "behind", lambda *_, who=who: who)
+            assert await agent.ask() == 200
+            assert (served.open, served.connections.count(CallerKind.MACHINE)) == (0, 1)
+            assert list(served.connections._open) == [who]
         agent.writer.close()
         await asyncio.sleep(0.1)
         assert served.connections.count(CallerKind.MACHINE) == 0

@@ -267,9 +267,9 @@ class Bounded(H11Protocol):
         return room
 
     def _still_comes(self) -> bool:
-        """Look anew who it is: a stranger's machine may have come to the platform since."""
+        """Look anew who it is: the platform that we know may be another one since."""
         before = self._caller
-        if before is None or before.kind is not CallerKind.STRANGER:
+        if before is None or before.kind is CallerKind.LOCAL:
             return True
         now = self._among.caller(self.transport, self.client)
         if now == before:
