@@ -150,20 +150,27 @@ class LabOperations:
             self._parts = parts
             self._machines.rewire(parts)
             self._root.ask({"do": "rewire"})
-            self._refit(todo)
+            failed = self._refit(todo)
             self._settle()
+            if failed:
+                raise UnavailableError("; ".join(failed))
             return (f"{todo.sentence} ({_elapsed(started)})",)
 
-    def _refit(self, todo: Rewiring) -> None:
+    def _refit(self, todo: Rewiring) -> tuple[str, ...]:
+        """Change who stays and start who is new; return what could not be changed, and why."""
         self._machines.power_on(todo.new)
         self._wire(todo.new)
         pids = self._machines.pids
         plugged = [pair for pair in todo.plugged if pair[1].machine in pids]
         self._room.plug(plugged, pids, self.conditions())
-        for name, refit in todo.refits.items():
-            if name in pids:
-                self._machines.refit(name, refit)
+        failed = []
+        for name in (each for each in todo.refits if each in pids):
+            try:
+                self._machines.refit(name, todo.refits[name])
+            except UnavailableError as error:
+                failed.append(f"{name}: {error}")
         self._machines.boot(todo.new)
+        return tuple(failed)
 
     def _wire(self, names: Iterable[str]) -> None:
         wiring = self._parts.wiring
