@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pltfrms.cli.machine.leaving import _is_believed
 from pltfrms.cli.main import main
 from pltfrms.codec import decode, encode
 from pltfrms.controller.records.auditing import Asked
-from pltfrms.errors import UnavailableError
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError, VersionError
 from pltfrms.model.identity.words import Bundle, JoinToken, TokenAsk, TokenReply
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.network.interventions import Drain, Interventions
@@ -381,6 +383,21 @@ def test_an_older_controller_is_not_believed_to_have_made_void_who_leaves(
         assert await run(*leave(site, door), "--now") == 0
 
     serve(tmp_path / "door", story)
+
+
+@pytest.mark.parametrize(
+    ("answer", "believed"),
+    [(VersionError("what is this"), True), (ForbiddenError("it is void"), False)],
+)
+def test_who_is_let_in_is_believed_whatever_it_is_told(
+    answer: PltfrmsError, *, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(*_: object) -> None:
+        raise answer
+
+    client = OperatorClient(["https://127.0.0.1:1"], tls=lambda plain: plain)
+    monkeypatch.setattr(client, "get", get)
+    assert _is_believed(client, "fra-n1") is believed
 
 
 def test_who_joins_again_amid_its_leave_must_be_drained_to_leave(

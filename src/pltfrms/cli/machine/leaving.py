@@ -4,6 +4,7 @@ What clients and others count on goes first, and what says who this machine is g
 long as that is there, the rest can be done again.
 """
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from pltfrms.errors import (
     NotFoundError,
     UnavailableError,
     UsageError,
+    VersionError,
 )
 from pltfrms.model.identity.words import LEAVING_FILE, LeaveAsk, controllers_server_name
 from pltfrms.model.network.topology import Platform, Role, controller_url
@@ -152,11 +154,10 @@ def _make_void(
 def _is_believed(client: OperatorClient, machine: str) -> bool:
     """Return whether a machine may still ask for what is its own."""
     try:
-        client.get(f"/v1/targets/{machine}", {"after": "0"}, Target)
+        with contextlib.suppress(VersionError):  # it was let in, whatever it was told
+            client.get(f"/v1/targets/{machine}", {"after": "0"}, Target)
     except (ForbiddenError, NotFoundError):
         return False
-    except UsageError:
-        pass  # it was let in, whatever it was told
     return True
 
 
