@@ -6,8 +6,9 @@ import pytest
 
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Place, Reason, Stop
-from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.running.state import Contact, MachineStatus, Phase, Snapshot
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.settling import executed
@@ -165,6 +166,22 @@ def test_nodes_that_the_platform_loses_take_their_share_elsewhere() -> None:
     smaller = replace(TWO, machines=tuple(m for m in TWO.machines if m.name not in gone))
     after = settle(heal(apply_change(before, Change(platform=smaller)).snapshot))
     assert where(after) == {"ams": 4, "fra": 2}
+
+
+def test_what_a_machine_runs_that_is_a_node_no_more_does_not_count() -> None:
+    """It is stopped as that of one that is gone, though the machine says that it is ready."""
+    before = running(6)
+    silent = {node: MachineStatus(machine=node) for node in ("ams-n1", "ams-n2")}
+    before = replace(before, statuses={**before.statuses, **silent})
+    machines = tuple(
+        replace(each, role=Role.EDGE) if each.name == "fra-n3" else each
+        for each in before.platform.machines
+    )
+    narrow = replace(before, platform=replace(before.platform, machines=machines))
+    fewer = apply_change(narrow, Change(services=(wanting(4),))).snapshot
+    plan = make_plan(fewer)
+    assert [step.allocation.node for step in plan.steps if isinstance(step, Stop)] == ["fra-n3"]
+    assert check_plan(fewer, plan) == ()
 
 
 def test_fewer_in_all_stop_at_once() -> None:

@@ -27,8 +27,9 @@ class _World:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.machines = {machine.name: machine for machine in snapshot.platform.machines}
-        self.sites = {node.datacenter for node in snapshot.platform.machines_of(Role.NODE)}
+        self.nodes = {node.name: node for node in snapshot.platform.machines_of(Role.NODE)}
+        """A machine that is a node no more has nothing that counts, as one that is gone."""
+        self.sites = {node.datacenter for node in self.nodes.values()}
         """Datacenters that have nodes."""
         self.alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
         self.ready = {
@@ -69,7 +70,7 @@ class _World:
     @cached_property
     def braked(self) -> set[str]:
         """Datacenters of which nothing is moved: too many of theirs, or of all, are lost."""
-        nodes = self.snapshot.platform.machines_of(Role.NODE)
+        nodes = self.nodes.values()
         lost = [each for each in nodes if self.snapshot.contact(each.name) is Contact.LOST]
         every, here = (Counter(each.datacenter for each in some) for some in (nodes, lost))
         alone = {dc for dc, n in here.items() if n >= _MASS_MIN and 2 * n > every[dc]}
@@ -176,7 +177,7 @@ def _check_onward(world: _World, service: Service, old: Rollout, new: Rollout) -
     sites = (world.in_site[service.name, each] for each in sorted(world.sites))
     for each in chain.from_iterable(map(dict.values, sites)):
         mine = each.version == old.version
-        judged = mine and each.node in world.machines and _is_wanted(world, service, each)
+        judged = mine and each.node in world.nodes and _is_wanted(world, service, each)
         said = snapshot.instance(each.id) if judged else None
         if said and said.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
             present = snapshot.contact(each.node) is Contact.PRESENT
@@ -189,10 +190,10 @@ def _check_step(world: _World, step: Step) -> list[str]:
         return _check_stop(world, step)
     new = step.allocation
     service = world.snapshot.services.get(new.service)
-    node = world.machines.get(new.node)
+    node = world.nodes.get(new.node)
     if service is None:
         return ["there is no such service"]
-    if node is None or not node.has(Role.NODE) or node.datacenter != new.datacenter:
+    if node is None or node.datacenter != new.datacenter:
         return [f"{new.node} is not a node of {new.datacenter}"]
     return [
         *_check_name(world, new),
@@ -312,8 +313,7 @@ def _check_reason(world: _World, new: Allocation) -> list[str]:
     if old is None or not _same_replica(new, old):
         return [f"it replaces {new.replaces!r}, which is not of its replica"]
     contact = snapshot.contact(old.node)
-    machine = world.machines.get(old.node)
-    there = machine is not None and machine.has(Role.NODE)
+    there = old.node in world.nodes
     rescheduled = new.reason in {Reason.NODE_LOST, Reason.SPREAD, Reason.NODE_DRAINED}
     drained = _is_drained(snapshot, old.node)
     rules = (
@@ -359,13 +359,13 @@ def _check_enough(world: _World, step: Stop) -> list[str]:
     if service is None or not service.spec.total:
         return []
     unsure, ill = _is_unsure(world, old), _is_ill(world, old)
-    if not (unsure or ill or _serves(world, old)) or old.node not in world.machines:
+    if not (unsure or ill or _serves(world, old)) or old.node not in world.nodes:
         return []
     serving = {
         (each.datacenter, each.replica)
         for datacenter in world.sites
         for each in world.in_site[old.service, datacenter].values()
-        if each.id != old.id and each.node in world.machines
+        if each.id != old.id and each.node in world.nodes
         if _serves(world, each) or (ill and _is_ill(world, each))
     }
     enough = len(serving) >= service.spec.total
@@ -436,7 +436,7 @@ def _newest(copies: Iterable[Allocation]) -> Iterable[Allocation]:
 
 def _replaces_present(world: _World, new: Allocation) -> bool:
     old = world.recorded.get(new.replaces)
-    if old is None or old.node not in world.machines:
+    if old is None or old.node not in world.nodes:
         return False
     return world.snapshot.contact(old.node) is Contact.PRESENT
 
@@ -451,7 +451,8 @@ def _same_replica(one: Allocation, other: Allocation) -> bool:
 
 def _serves(world: _World, allocation: Allocation) -> bool:
     present = world.snapshot.contact(allocation.node) is Contact.PRESENT
-    return present and (allocation.node, allocation.id) in world.ready
+    there = present and allocation.node in world.nodes
+    return there and (allocation.node, allocation.id) in world.ready
 
 
 def _is_drained(snapshot: Snapshot, node: str) -> bool:
