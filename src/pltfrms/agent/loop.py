@@ -90,7 +90,8 @@ class Agent:
             world, journal, problems, frost, lambda: self._routing.confirmed
         )
         self._loads = Loads(world, problems, self._poked.set)
-        self._director = Director(world, journal, problems)
+        self._director = director = Director(world, journal, problems)
+        self._announcer.ill = lambda: director.ill
         self._instances = Instances(world, journal, problems, self._settle, self._director)
         self._egress = EgressFilter(world, journal, problems, frost, self._instances.leavers)
         self._kernel = Kernel(world, journal, problems, self._about, self._sources(), frost)

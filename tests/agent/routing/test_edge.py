@@ -6,11 +6,14 @@ from ipaddress import IPv4Network, ip_network
 import pytest
 
 from pltfrms.model.network.topology import Aggregate, AnnouncePolicy
+from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
+    INSTANCE_TABLE,
     LOCAL_TABLE,
     PROTO_ACTIVE,
+    REMOTE_TABLE,
     BgpState,
     Nexthop,
     Route,
@@ -95,6 +98,34 @@ def test_an_aggregate_follows_the_services_with_hysteresis() -> None:
             assert await _edge(bench) == set()
             await bench.passes(2.0)
             assert await _edge(bench) == AGGREGATES
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("better", [(), LOCAL])
+def test_who_is_ill_keeps_an_aggregate_announced_only_where_nobody_is_better(
+    better: tuple[Route, ...],
+) -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        _announce_elsewhere(bench)
+        known = BalancedService(
+            id=WEB.id, name=WEB.name, prefix4=WEB.prefix4, prefix6=WEB.prefix6
+        )
+        own = PLATFORM.instance6(PLATFORM.machine("fra-n1"), WEB.id, 1)
+        ill = Route(prefix=ip_network(own), table=INSTANCE_TABLE, proto=12, metric=3010)
+        async with bench.life():
+            _serve(bench)
+            bench.network.set_route(replace(ill, metric=1010))
+            await bench.order(replace(make_target(1, machine="fra-e1"), balanced=(known,)))
+            assert await _edge(bench) == AGGREGATES
+            for route in better:
+                bench.network.set_route(replace(route, table=REMOTE_TABLE))
+            bench.network.delete_route(replace(ill, metric=1010))
+            bench.network.set_route(ill)
+            _serve(bench, served=False)
+            await bench.passes(5.0)
+            assert await _edge(bench) == (set() if better else AGGREGATES)
 
     run_virtual(story())
 

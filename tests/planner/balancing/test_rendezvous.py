@@ -163,20 +163,8 @@ def test_new_flows_go_to_the_active_else_to_backups_else_to_draining_ones(states
             assert some[order[0]] in expected
 
 
-def test_where_most_are_backups_all_of_them_get_new_flows() -> None:
-    def first(states: str) -> set[CandidateState]:
-        some = {each.address: each.state for each in candidates(states)}
-        return {some[new] for _, new in sampled(table_of(some)) if new}
-
-    assert first("aabb") == {A}
-    assert first("abb") == {A, B}
-    assert first("abbd") == {A, B}
-
-
 def _first(counts: Counter[CandidateState]) -> set[CandidateState]:
     """Return the states of those who get new flows."""
-    if counts[A] and counts[A] < counts[B]:
-        return {A, B}
     return set(next(((s,) for s in (A, B, D) if counts[s]), ()))
 
 

@@ -352,8 +352,8 @@ def test_n1_admission() -> None:
 def test_panic_threshold() -> None:
     healthy, ill = CandidateState.ACTIVE, CandidateState.BACKUP
     assert is_panic([ill])
-    assert is_panic([healthy, ill, ill])
-    assert not is_panic([healthy, ill])
+    assert is_panic([ill, ill, CandidateState.DRAINING])
+    assert not is_panic([healthy, ill, ill])
     assert not is_panic([])
     assert not is_panic([CandidateState.DRAINING])
 

@@ -1,4 +1,4 @@
-"""What is said where most instances that answer say that they are ill."""
+"""What is said where all instances that answer say that they are ill."""
 
 from dataclasses import replace
 
@@ -53,14 +53,14 @@ def snapshot(*states: str) -> Snapshot:
     ("states", "detail"),
     [
         ((UNWELL, UNWELL, UNWELL), "3 of 3 say so; see what the probe asks"),
-        ((UNWELL, UNWELL, READY), "2 of 3 say so; see what the probe asks"),
+        ((UNWELL, UNWELL, READY), ""),
         ((UNWELL, DEAD, DEAD), "1 of 1 say so; see what the probe asks"),
         ((UNWELL, READY, READY), ""),
         ((UNWELL, READY, DEAD), ""),
         ((DEAD, DEAD, DEAD), ""),
     ],
 )
-def test_most_of_those_that_answer_make_a_panic(states: tuple[str, ...], detail: str) -> None:
+def test_all_of_those_that_answer_make_a_panic(states: tuple[str, ...], detail: str) -> None:
     before = snapshot(*states)
     plan = make_plan(before)
     assert not plan.steps, "nothing is moved because of it"

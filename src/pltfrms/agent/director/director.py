@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from pltfrms.agent.director.candidates import Candidates
+from pltfrms.agent.director.elsewhere import Elsewhere
 from pltfrms.agent.director.guests import Guests
 from pltfrms.agent.director.tables import RETRY_SECONDS, PutTables, Wanted
 from pltfrms.agent.journal import Journal
@@ -99,6 +100,7 @@ class Director:
         self._attached_at: float | None = None
         self._reunited_at: float | None = None
         self._guests = Guests()
+        self._elsewhere = Elsewhere(world, problems)
         self._unsure = asyncio.Event()
         self._hint = asyncio.Event()
         self._busy = asyncio.Lock()
@@ -117,6 +119,16 @@ class Director:
     def candidates_of(self, service: int) -> tuple[Candidate, ...]:
         """Return who serves a service here, by its id, as routes tell; nobody: not known."""
         return self._candidates.of(service) if self._mode is BalancerMode.DIRECTOR else ()
+
+    @property
+    def elsewhere(self) -> frozenset[int]:
+        """The services, by id, whose instances here are ill while others serve elsewhere."""
+        return self._elsewhere.all if self._mode is BalancerMode.DIRECTOR else frozenset()
+
+    @property
+    def ill(self) -> tuple[BalancedService, ...]:
+        """The services whose instances here answer, and all say that they are ill."""
+        return self._elsewhere.ill if self._mode is BalancerMode.DIRECTOR else ()
 
     def want(self, target: Target) -> None:
         """Balance the services of a target from now on."""
@@ -390,13 +402,19 @@ class Director:
 
     def _wanted(self, number: int) -> Wanted | None:
         service, some = self._services.get(number), self._candidates.of(number)
-        if service is None or not some:
+        self._elsewhere.hear(number, service, some)
+        if service is None or not some or number in self._elsewhere.all:
             return None
         return service, some, self._guests.of(number)
 
     async def _make(self, routes: HostRoutes) -> None:
         clock = self._world.clock
         self._dirty |= self._guests.see(self._target, clock.monotonic(), clock.unix_ms())
+        for number in self._dirty:
+            self._elsewhere.hear(
+                number, self._services.get(number), self._candidates.of(number)
+            )
+        self._dirty |= await self._elsewhere.look(self._target)
         await self._make_urgent()
         self._dirty |= self._tables.strays() | self._tables.due()
         await self._make_urgent()

@@ -1,7 +1,8 @@
 """Which aggregates this edge announces: read what BIRD knows, decide, say why."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Final
 
 from pltfrms.agent.freeze import Frost
@@ -14,6 +15,7 @@ from pltfrms.agent.world import World
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.interventions import DrainPhase
 from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.machine import (
     AGGREGATE_TABLE,
     ELSEWHERE_TABLE,
@@ -67,6 +69,8 @@ class Announcer:
         self._in_force = in_force
         self.way_back: Callable[[int], WaysBack] = _unknown
         """Tells what can be answered in an address family."""
+        self.ill: Callable[[], Iterable[BalancedService]] = tuple
+        """Tells the services whose instances here all say that they are ill."""
         self._memory = Memory(world, problems)
         self.far_witness = FarWitness()
         self._outside = True
@@ -152,12 +156,18 @@ class Announcer:
         heard = self._telling(target, platform)
         self.far_witness.see(platform, home, elsewhere, self._world.clock.monotonic())
         mesh = self._sessions.any_up({f"edge.{edge.name}" for edge in edges})
+        local = await self._prefixes(LOCAL_TABLE) if known else None
+        remote = await self._prefixes(REMOTE_TABLE) if known else None
+        if local is not None and remote is not None:
+            # Who is ill serves only where nobody is better, and then it does.
+            last = (each.prefixes for each in self.ill() if remote.isdisjoint(each.prefixes))
+            local |= frozenset(chain.from_iterable(last))
         return Reachable(
             # The bootstrap target has no services because nobody has told us of any.
             services=target.services if target.generation > 0 else None,
             parts=tuple(each.prefix for each in platform.service_aggregates),
-            local=await self._prefixes(LOCAL_TABLE) if known else None,
-            remote=await self._prefixes(REMOTE_TABLE) if known else None,
+            local=local,
+            remote=remote,
             elsewhere=elsewhere,
             inside=self._sessions.inside,
             ways_back={version: self._way_back(version, heard) for version in (4, 6)},

@@ -60,7 +60,7 @@ PRUNE_SECONDS = 60.0
 AUDIT_SECONDS = 60.0
 """So often a plan is made although there is nothing new to plan."""
 _LOST = "machine lost"
-_ALARMS = {Reason.PANIC: "most instances say that they are unhealthy"}
+_ALARMS = {Reason.PANIC: "all instances say that they are unhealthy"}
 _BROKEN = "nothing of the plan is done, for it breaks rules (a bug, please report it)"
 _MISSED = "planning missed a change and was done late (a bug, please report it)"
 _RULES_SAID = 3

@@ -37,18 +37,18 @@ class CandidateState(IntEnum):
     DRAINING = 2
     """Keeps the flows it has; gets new ones only if there is nobody else."""
     BACKUP = 3
-    """Answers, but says that it is unhealthy: gets flows only while nothing is active, or more
-    are so than are active (`is_panic`)."""
+    """Answers, but says that it is unhealthy: gets flows only while nothing is active
+    (`is_panic`)."""
 
 
 def is_panic(states: Iterable[CandidateState]) -> bool:
-    """Return whether fewer than half of the instances that answer say that they are healthy.
+    """Return whether none of the instances that answer says that it is healthy.
 
     Guard `panic_threshold`: it is then more likely that the question is wrong than that they
-    all are, and the few that are left could not carry the load of all.
+    all are, and whoever answers is better than nobody.
     """
-    every = tuple(states)
-    return every.count(CandidateState.ACTIVE) < every.count(CandidateState.BACKUP)
+    every = set(states)
+    return CandidateState.BACKUP in every and CandidateState.ACTIVE not in every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -86,8 +86,8 @@ _SENTENCES = {
     Reason.ALL_DRAINED: "every node of the datacenter that is in contact is drained",
     Reason.MASS_LOSS: "so many nodes are out of contact at once that we rather cannot see them",
     Reason.NODE_UNHEARD: "whether a node lives is not known, so nothing of it is moved",
-    Reason.PANIC: "most of the instances that answer say that they are unhealthy, so all of"
-    " them serve",
+    Reason.PANIC: "all instances that answer say that they are unhealthy, so they serve where"
+    " nobody is better",
     Reason.LOCAL_SERVICE: "services are healthy in this datacenter",
     Reason.NO_LOCAL_SERVICE: "too few services are healthy in this datacenter",
     Reason.REMOTE_SERVICE: "services are reachable in another datacenter",

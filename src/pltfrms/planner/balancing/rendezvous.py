@@ -28,7 +28,6 @@ from pltfrms.model.running.balancer import (
     BalancerTable,
     Candidate,
     CandidateState,
-    is_panic,
 )
 from pltfrms.planner.balancing.lanes import costs_of, costs_of_draws, draws_of, order_of
 
@@ -77,13 +76,7 @@ def chains(ranking: Ranking, states: Mapping[IPv6Address, CandidateState]) -> tu
     those who may have flows of the row from before: the four draining ones it prefers most,
     then the three active ones that it would prefer next (they had it before newer ones came).
     Without active instances backups count as active, and without those, draining ones do.
-    Where there are more backups than active ones, all of them count as active.
     """
-    if is_panic(states.values()):
-        states = {
-            address: CandidateState.ACTIVE if state is CandidateState.BACKUP else state
-            for address, state in states.items()
-        }
     numbers = {address: n for n, (address, _) in enumerate(ranking.members, 1)}
     by_state = {
         state: bytes(numbers[a] for a in numbers if states[a] is state)

@@ -84,10 +84,10 @@ def note_mass_loss(draft: Draft) -> None:
 
 
 def note_panic(draft: Draft) -> None:
-    """Say of which services most instances that answer say that they are unhealthy.
+    """Say of which services all instances that answer say that they are unhealthy.
 
-    Guard `panic_threshold`: machines have them serve all the same, and start none of them anew
-    but one after the other. Only what a machine in contact says counts.
+    Guard `panic_threshold`: machines have them serve if nobody does in another datacenter, and
+    start them anew one after the other. Only what a machine in contact says counts.
     """
     for (service, datacenter), states in sorted(_states(draft).items()):
         if is_panic(states):
