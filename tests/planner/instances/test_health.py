@@ -98,6 +98,11 @@ def test_the_end_of_an_unhealthy_instance_does_not_prolong_its_wait() -> None:
 def test_unknown_keeps_what_is_announced() -> None:
     assert adopted(5.0, announced=True).phase is Phase.READY
     assert adopted(5.0, announced=False).phase is Phase.STARTING
+    ill = adopted(5.0, announced=True, stood_by=True)
+    assert stands_by(ill)
+    assert ill.streak == 1, "it is not restarted once more because an agent was"
+    assert not restart_due(ill, 9.0)
+    assert restart_due(ill, 10.0)
 
 
 def test_a_stopping_instance_is_never_restarted() -> None:
@@ -135,15 +140,24 @@ def test_who_answers_that_it_is_ill_stands_by_and_is_restarted_a_little_later() 
         ill = probed(ill, PROBE, 2.0, "/ answers 503", unwell=True)
     assert stands_by(ill)
     assert ill.resume_at == 2.0 + LOOK_SECONDS * 1.5
-    assert held(ill, 9.0).resume_at == 9.0 + LOOK_SECONDS * 1.5
+    assert held(ill, PROBE, 9.0).resume_at == 9.0 + LOOK_SECONDS * 1.5
+    slow = replace(PROBE, interval_ms=5000)
+    assert held(ill, slow, 9.0).resume_at == 9.0 + 7.5, "others are not asked before"
     assert restarted(withdrawn(ill), 3.0).share == 0.5
     assert not stands_by(withdrawn(ill))
     assert restart_due(withdrawn(ill), 3.0)
     silent = probed(ill, PROBE, 2.5, "no answer")
     assert silent.phase is Phase.UNHEALTHY
     assert not stands_by(silent), "it does not answer any more: perhaps it is dead"
-    well = probed(probed(ill, PROBE, 2.5, ""), PROBE, 3.0, "")
-    assert (well.phase, stands_by(well)) == (Phase.READY, False)
+    rises = probed(ill, PROBE, 2.5, "")
+    assert stands_by(rises), "what is about to be well loses no traffic"
+    well = probed(rises, PROBE, 3.0, "")
+    assert (well.phase, stands_by(well), well.unwell) == (Phase.READY, False, False)
+
+
+def test_the_wait_of_one_that_is_ill_follows_the_interval_of_its_probe() -> None:
+    slow = replace(PROBE, interval_ms=5000, fall=1)
+    assert probed(_ready(), slow, 2.0, "503", unwell=True).resume_at == 7.0
 
 
 def test_who_does_not_answer_is_restarted_at_once() -> None:

@@ -1,6 +1,9 @@
 """What would begin at one instant begins spread, and one after the other."""
 
-from hypothesis import given
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.planner.instances.mass import (
@@ -16,8 +19,8 @@ from tests.strategies import make_platform, make_service, make_spec
 SITES = ("fra", "ams", "lon")
 PLATFORM = make_platform(dict.fromkeys(SITES, 3))
 WEB = make_service(make_spec())
-TURN_MS = 20_000
-"""Of its grace and stop grace, and a little more."""
+STEP_MS = 5000
+"""Less than the time in which one may begin."""
 
 names = st.sets(st.from_regex(r"[a-z]{1,8}\.fra\.[0-9]{1,3}-1", fullmatch=True), max_size=300)
 
@@ -39,29 +42,61 @@ def test_shares_are_even() -> None:
         assert 120 < sum(part <= share * 10 < part + 1 for share in shares) < 280
 
 
+@settings(max_examples=10)
 @given(
-    st.dictionaries(st.sampled_from(SITES), st.integers(1, 5), min_size=1),
+    st.dictionaries(st.sampled_from(SITES), st.integers(1, 3), min_size=1),
     st.integers(0, 1 << 45),
 )
 def test_at_most_one_has_its_turn_everywhere_and_each_gets_one(
     counts: dict[str, int], begin_ms: int
 ) -> None:
-    def turns(at_ms: int) -> list[tuple[str, int]]:
-        return [
-            (site, rank)
-            for site, count in counts.items()
-            for rank in range(count)
-            if is_its_turn(PLATFORM, WEB, site, rank, count, at_ms)
-        ]
+    service = make_service(
+        replace(make_spec(replicas=2), per_datacenter=0, counts=tuple(counts.items()))
+    )
+    every = [(site, each) for site in SITES for each in range(1, 5)]
 
-    seen = [turns(begin_ms + TURN_MS * number) for number in range(len(SITES) * 60)]
+    def turns(at_ms: int) -> list[tuple[str, int]]:
+        return [one for one in every if is_its_turn(PLATFORM, service, *one, at_ms)]
+
+    seen = [turns(begin_ms + STEP_MS * number) for number in range(70 * len(counts))]
     assert all(len(each) <= 1 for each in seen)
-    assert {one for each in seen for one in each} == {
-        (site, rank) for site, count in counts.items() for rank in range(count)
-    }
+    wanted = {(site, each) for site, count in counts.items() for each in range(1, count + 1)}
+    assert {one for each in seen for one in each} == wanted
+
+
+def test_a_turn_begins_early_enough_to_be_over_before_the_next_one() -> None:
+    spec = WEB.spec
+    restart_ms = spec.drain_ms + spec.run.stop_grace_ms + spec.probe.grace_ms
+    every = [(site, each) for site in SITES for each in (1, 2, 3)]
+    last: dict[tuple[str, int], int] = {}
+    for at_ms in range(0, 120_000, 500):
+        for one in every:
+            if is_its_turn(PLATFORM, WEB, *one, at_ms):
+                assert all(
+                    at_ms - other_ms > restart_ms
+                    for other, other_ms in last.items()
+                    if other != one
+                )
+                last[one] = at_ms
+
+
+def test_where_no_node_is_there_is_no_turn_to_wait_for() -> None:
+    platform = replace(
+        PLATFORM, machines=tuple(m for m in PLATFORM.machines if m.name[:5] != "lon-n")
+    )
+    begun = [
+        (at_ms, site)
+        for at_ms in range(0, 600_000, STEP_MS)
+        for site in SITES
+        if any(is_its_turn(platform, WEB, site, each, at_ms) for each in (1, 2))
+    ]
+    assert {site for _, site in begun} == {"fra", "ams"}
+    spec = WEB.spec
+    restart_ms = spec.drain_ms + spec.run.stop_grace_ms + spec.probe.grace_ms
+    assert max(b - a for (a, _), (b, _) in pairwise(begun)) < 1.5 * restart_ms
 
 
 def test_who_stands_in_where_it_is_not_wanted_has_no_turn() -> None:
     assert not any(
-        is_its_turn(PLATFORM, WEB, "nowhere", 0, 1, TURN_MS * each) for each in range(9)
+        is_its_turn(PLATFORM, WEB, "nowhere", 1, STEP_MS * each) for each in range(99)
     )

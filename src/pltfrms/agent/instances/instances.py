@@ -14,7 +14,7 @@ from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.balancer import Candidate, CandidateState, is_panic
-from pltfrms.model.running.machine import SERVICE_TABLE, Instance, Route
+from pltfrms.model.running.machine import PROTO_BACKUP, SERVICE_TABLE, Instance, Route
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import InstanceStatus
 from pltfrms.model.services.service import Service
@@ -33,6 +33,7 @@ _MadeOf = tuple[
     tuple[_Driven, ...],
     frozenset[str],
     tuple[frozenset[str], ...],
+    frozenset[int],
 ]
 
 
@@ -42,6 +43,10 @@ class Spreading(Protocol):
     @property
     def reachable(self) -> frozenset[str] | None:
         """The devices of instances that take packets of directors; None: not known yet."""
+
+    @property
+    def elsewhere(self) -> frozenset[int]:
+        """The services, by id, whose instances here are ill while others serve elsewhere."""
 
     def candidates_of(self, service: int) -> tuple[Candidate, ...]:
         """Return who serves a service in this datacenter, by its id; nobody: not known."""
@@ -82,8 +87,8 @@ class Instances:
         self._versions: tuple[Service, ...] = ()
         self._found: dict[str, Instance] | None = None
         """Ran before us and are in no target yet; None until we could look."""
-        self._announced: frozenset[tuple[str, str]] = frozenset()
-        """(prefix, device) that were routed when we looked."""
+        self._announced: Mapping[tuple[str, str], int] = {}
+        """Protocol numbers of (prefix, device) that were routed when we looked."""
         self._runners: dict[str, Runner] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._routes: tuple[_MadeOf, tuple[Route, ...]] | None = None
@@ -156,6 +161,7 @@ class Instances:
                 frozenset(each.name for each in told if each.standing_by),
                 frozenset(each.name for each in told if each.draining),
             ),
+            self._director.elsewhere,
         )
         if self._routes is None or self._routes[0] != made_of:
             self._routes = made_of, _routes(*made_of)
@@ -207,9 +213,11 @@ class Instances:
     async def _look(self) -> None:
         running = await self._world.workload.running()
         routes = await self._world.network.routes(SERVICE_TABLE)
-        self._announced = frozenset(
-            (str(route.prefix), hop.device) for route in routes for hop in route.nexthops
-        )
+        self._announced = {
+            (str(route.prefix), hop.device): route.proto
+            for route in routes
+            for hop in route.nexthops
+        }
         if self._announced:  # it was told before we began
             self._answering.assume()
         self._drains.read(tuple(running.values()))
@@ -274,9 +282,14 @@ class Instances:
             instance = found.pop(allocation.id, None)
             device = instance.device if instance else ""
             prefixes = {str(address.network) for address in order.spec.service_addresses}
-            announced = any((prefix, device) in self._announced for prefix in prefixes)
+            had = {self._announced.get((prefix, device)) for prefix in prefixes} - {None}
             runner = Runner(
-                allocation.id, self._around, instance, announced=announced, delay=delay
+                allocation.id,
+                self._around,
+                instance,
+                announced=bool(had),
+                stood_by=had == {PROTO_BACKUP},
+                delay=delay,
             )
             runner.revise(order)
             self._add(runner, tasks)
@@ -317,9 +330,8 @@ class Instances:
         unwell = [one.address for one in known if one.state is ill]
         if restarts or own not in unwell:
             return True
-        rank, now_ms = unwell.index(own), self._world.clock.unix_ms()
-        site = allocation.datacenter
-        return not is_its_turn(platform, order.service, site, rank, len(unwell), now_ms)
+        site, now_ms = allocation.datacenter, self._world.clock.unix_ms()
+        return not is_its_turn(platform, order.service, site, allocation.replica, now_ms)
 
     def _device_free(self, device: str) -> bool:
         held = {runner.instance.device for runner in self._runners.values() if runner.instance}
@@ -333,6 +345,7 @@ def _routes(
     driven: tuple[_Driven, ...],
     attached: frozenset[str],
     told: tuple[frozenset[str], ...],
+    elsewhere: frozenset[int],
 ) -> tuple[Route, ...]:
     known = {service.name: service for _, _, service in driven if service is not None}
     # An edge is told of services that do not run here, too, and not how they do.
@@ -341,4 +354,11 @@ def _routes(
     allocations = tuple(allocation for _, allocation, _ in driven if allocation is not None)
     seen = replace(target, allocations=allocations, services=tuple(known.values()))
     ready, standing_by, draining = told
-    return service_routes(seen, ready, attached, draining, balanced, standing_by)
+    better = {
+        prefix for each in known.values() if each.id in elsewhere for prefix in each.prefixes
+    }
+    return tuple(
+        route
+        for route in service_routes(seen, ready, attached, draining, balanced, standing_by)
+        if route.proto != PROTO_BACKUP or route.prefix not in better
+    )

@@ -97,9 +97,12 @@ class Runner:
         found: Instance | None = None,
         *,
         announced: bool = False,
+        stood_by: bool = False,
         delay: float = 0.0,
     ) -> None:
         """Take over the instance `found` running, if any; `announced`: it had its route.
+
+        `stood_by`: it had it as one that is unwell.
 
         If it was draining, it goes on with that. Else it is started after `delay` seconds.
         """
@@ -121,8 +124,10 @@ class Runner:
         now = self._world.clock.monotonic()
         share = share_of(name)
         self.health = replace(first_start(now, share), resume_at=now + delay)
+        self._leaving = False
+        """Whether it is drained before a restart."""
         if found:
-            self.health = adopted(now, announced=announced, share=share)
+            self.health = adopted(now, announced=announced, stood_by=stood_by, share=share)
         self._drain = surroundings.drains.of(found) if found else None
         if self._drain is not None:
             self.allocation, self.service = self._drain.allocation, self._drain.service
@@ -137,12 +142,13 @@ class Runner:
     @property
     def draining(self) -> bool:
         """Whether the instance is to keep the traffic it has, and get no more."""
-        return self.instance is not None and self.health.phase is Phase.DRAINING
+        going = self._leaving or self.health.phase is Phase.DRAINING
+        return self.instance is not None and going
 
     @property
     def standing_by(self) -> bool:
         """Whether the instance is to get traffic where nobody better is."""
-        return self.instance is not None and stands_by(self.health)
+        return self.instance is not None and not self._leaving and stands_by(self.health)
 
     @property
     def status(self) -> InstanceStatus:
@@ -196,8 +202,7 @@ class Runner:
         elif self._drain is not None:
             await self._call_off()
         elif self._restart_due(order):
-            await self._leave()
-            await self._end(instance, min(HURRY_MS, self._grace_ms))
+            await self._restart(order, instance)
         else:
             await self._renumber(order.spec, instance)
             await self._live(order, instance)
@@ -217,6 +222,8 @@ class Runner:
         now = self._world.clock.monotonic()
         if self.health.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
             self.health = restarted(self.health, now)
+        elif self.health.phase is Phase.STARTING:  # it may have waited before it
+            self.health = replace(self.health, since=now)
         elif self.health.phase is Phase.STOPPING:
             fresh = first_start(now, self.health.share)
             self.health = replace(fresh, restarts=self.health.restarts + 1)
@@ -291,17 +298,43 @@ class Runner:
         now = self._world.clock.monotonic()
         if not restart_due(self.health, now):
             return False
-        if self.standing_by and self._around.stays(order, self.health.streak):
-            self.health = held(self.health, now)
+        rises = self.health.successes > 0
+        if self.standing_by and (rises or self._around.stays(order, self.health.streak)):
+            self.health = held(self.health, order.service.spec.probe, now)
             return False
         return True
 
-    async def _leave(self) -> None:
-        """Let an instance that may still be getting traffic have none before its restart."""
-        if self.standing_by:
-            self.health = withdrawn(self.health)
+    async def _restart(self, order: Order, instance: Instance) -> None:
+        """End an instance that failed. One that answers may have traffic, and is drained."""
+        grace_ms = self._grace_ms
+        if not self.standing_by:
+            grace_ms = min(HURRY_MS, grace_ms)
+        elif await self._leaves(order, instance):
             await self._around.settle()
             await self._world.clock.sleep(SPREAD_SECONDS)
+        else:
+            return
+        await self._end(instance, grace_ms)
+
+    async def _leaves(self, order: Order, instance: Instance) -> bool:
+        """Drain an instance that stands by; return whether nothing else came up meanwhile."""
+        if self._around.drainable(order.service, instance):
+            drain = InstanceDrain(
+                instance=instance,
+                allocation=order.allocation,
+                service=order.service,
+                why=self.health.sentence,
+                begun_at=self._world.clock.monotonic(),
+            )
+            self._leaving = True
+            try:
+                await self._around.settle()
+                if not await self._beside(instance, self._wait_for_connections(drain)):
+                    return False
+            finally:
+                self._leaving = False
+        self.health = withdrawn(self.health)
+        return True
 
     async def _fell(self, how: str) -> None:
         now = self._world.clock.monotonic()

@@ -18,7 +18,8 @@ class Phase(StrEnum):
     READY = "ready"
     """Probes succeed; its prefix is announced."""
     UNHEALTHY = "unhealthy"
-    """Probes fail; not announced; about to be restarted."""
+    """Probes fail. One that does not answer is not announced, and about to be restarted; one
+    that does (`InstanceStatus.unwell`) stands by for where nobody better serves."""
     BACKOFF = "backoff"
     """Failed repeatedly; waits before the next start."""
     DRAINING = "draining"

@@ -14,8 +14,10 @@ START_INTERVAL_MS: Final = 50
 FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.5
-"""An instance that answers, unwell, may serve while nobody better does. So long it is seen
-whether others are no better, before it is restarted."""
+"""An instance that answers, unwell, may serve while nobody better does. So long, or as long as
+a probe's interval, it is seen whether others are no better, before it is restarted."""
+_STOOD_BY_SECONDS: Final = 5.0
+"""An agent that starts anew has heard by then how others are."""
 FORGIVE_AFTER_SECONDS: Final = 60.0
 """An instance that was READY this long restarts at once again."""
 
@@ -41,7 +43,7 @@ class Health:
     failure: str = ""
     """How it failed last; see `failure_of` for whether that still counts."""
     unwell: bool = False
-    """In UNHEALTHY: it answers, though not as a healthy one."""
+    """The last probe that failed was answered, though not as a healthy one does."""
     share: float = 0.0
     """Of its id, 0 to 1: what many instances wait for at once, each waits for a little more or
     less, so that they do not all begin at one instant."""
@@ -52,11 +54,25 @@ def first_start(now: float, share: float = 0.0) -> Health:
     return Health(phase=Phase.STARTING, since=now, sentence="started", share=share)
 
 
-def adopted(now: float, *, announced: bool, share: float = 0.0) -> Health:
+def adopted(
+    now: float, *, announced: bool, stood_by: bool = False, share: float = 0.0
+) -> Health:
     """Return the state of an instance that already ran when the agent started.
 
-    Whether it is healthy is unknown, so what is stays: READY if it is announced.
+    Whether it is healthy is unknown, so what is stays: READY if it is announced, and standing
+    by, restarted once already, if it `stood_by`.
     """
+    if stood_by:
+        sentence = "found running and standing by"
+        health = Health(
+            phase=Phase.UNHEALTHY,
+            since=now,
+            unwell=True,
+            streak=1,
+            sentence=sentence,
+            share=share,
+        )
+        return replace(health, resume_at=now + _STOOD_BY_SECONDS)
     if announced:
         sentence = "found running and announced"
         return Health(phase=Phase.READY, since=now, sentence=sentence, share=share)
@@ -69,18 +85,19 @@ def probed(
 ) -> Health:
     """Return the state after one probe; `failure` is empty if it succeeded.
 
-    `unwell`: it answered, but not as a healthy one.
+    `unwell`: it answered, but not as a healthy one. One that stands by does so until it is
+    ready: its first success takes no traffic from it.
     """
-    health = replace(health, unwell=unwell)
     if failure:
-        health = replace(health, failures=health.failures + 1, successes=0)
+        failures = health.failures + 1
+        health = replace(health, failures=failures, successes=0, unwell=unwell)
     else:
         health = replace(health, successes=health.successes + 1, failures=0)
     if health.phase is Phase.STARTING:
         return _probed_starting(health, probe, now, failure)
     if health.phase is Phase.READY and health.failures >= probe.fall:
         sentence = f"{health.failures} probes failed in a row, the last one: {failure}"
-        return _failed(health, Phase.UNHEALTHY, now, sentence)
+        return _failed(health, Phase.UNHEALTHY, now, sentence, _look_seconds(health, probe))
     if health.phase is Phase.UNHEALTHY and health.successes >= probe.rise:
         return _ready(health, now, f"{health.successes} probes succeeded in a row")
     return health
@@ -109,9 +126,12 @@ def stands_by(health: Health) -> bool:
     return health.phase is Phase.UNHEALTHY and health.unwell
 
 
-def held(health: Health, now: float) -> Health:
-    """Return the state of one that is not restarted for now, as most others are no better."""
-    return replace(health, resume_at=now + _look_seconds(health))
+def held(health: Health, probe: Probe, now: float) -> Health:
+    """Return the state of one that is not restarted for now.
+
+    Others are no better, or it is about to be well.
+    """
+    return replace(health, resume_at=now + _look_seconds(health, probe))
 
 
 def withdrawn(health: Health) -> Health:
@@ -172,20 +192,24 @@ def _probed_starting(health: Health, probe: Probe, now: float, failure: str) -> 
     if now - health.since < probe.grace_ms / 1000:
         return health
     sentence = f"not ready {probe.grace_ms} ms after its start: {failure}"
-    return _failed(health, Phase.UNHEALTHY, now, sentence)
+    return _failed(health, Phase.UNHEALTHY, now, sentence, _look_seconds(health, probe))
 
 
 def _ready(health: Health, now: float, sentence: str) -> Health:
-    return replace(health, phase=Phase.READY, since=now, failures=0, sentence=sentence)
+    return replace(
+        health, phase=Phase.READY, since=now, failures=0, unwell=False, sentence=sentence
+    )
 
 
-def _failed(health: Health, phase: Phase, now: float, sentence: str) -> Health:
+def _failed(
+    health: Health, phase: Phase, now: float, sentence: str, look_seconds: float = 0.0
+) -> Health:
     proven = health.phase is Phase.READY and now - health.since >= FORGIVE_AFTER_SECONDS
     streak = 0 if proven else health.streak
     failed_already = health.phase in {Phase.UNHEALTHY, Phase.BACKOFF}
     wait = backoff_seconds(streak, health.share)
     if phase is Phase.UNHEALTHY and health.unwell:
-        wait = max(wait, _look_seconds(health))
+        wait = max(wait, look_seconds)
     resume_at = health.resume_at if failed_already else now + wait
     return replace(
         health,
@@ -200,5 +224,6 @@ def _failed(health: Health, phase: Phase, now: float, sentence: str) -> Health:
     )
 
 
-def _look_seconds(health: Health) -> float:
-    return LOOK_SECONDS * (1 + health.share)
+def _look_seconds(health: Health, probe: Probe) -> float:
+    """Return how long it takes until others have been asked, too."""
+    return max(LOOK_SECONDS, probe.interval_ms / 1000) * (1 + health.share)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import Service
 
 AT_ONCE: Final = 8
@@ -17,6 +18,7 @@ EACH_SECONDS: Final = 0.05
 SPREAD_MAX_SECONDS: Final = 5.0
 """Longest time over which the instances of a node are begun."""
 _TURN_SPARE_MS: Final = 5000
+"""For what takes longer than it should, and for clocks that differ."""
 _SHARES: Final = 1 << 32
 
 
@@ -34,17 +36,19 @@ def start_delays(allocations: Collection[str]) -> Mapping[str, float]:
 
 
 def is_its_turn(
-    platform: Platform, service: Service, datacenter: str, rank: int, count: int, unix_ms: int
+    platform: Platform, service: Service, datacenter: str, replica: int, unix_ms: int
 ) -> bool:
-    """Return whether an unwell instance may be restarted now, while most others are so, too.
+    """Return whether a replica that is unwell may begin its restart now, as all others are so.
 
-    It is number `rank` of the `count` of the service in its datacenter, from 0. At most one of
-    the service has its turn, in all datacenters; a turn is as long as a start may take.
+    At most one of the service has its turn, in all datacenters, whoever is there and however
+    they are. A turn is as long as a drain and a start may take, and they begin early in it.
     """
-    names = service.spec.datacenters or tuple(each.name for each in platform.datacenters)
-    spec = service.spec
-    turn = unix_ms // (spec.run.stop_grace_ms + spec.probe.grace_ms + _TURN_SPARE_MS)
-    if datacenter not in names:  # it stands in there until others serve elsewhere
+    counts = {name: n for name, n in replicas_of(platform, service.spec).items() if n}
+    if datacenter not in counts:  # it stands in there until others serve elsewhere
         return False
-    mine = turn % len(names) == names.index(datacenter)
-    return mine and turn // len(names) % count == rank
+    spec, names = service.spec, tuple(counts)
+    begin_ms = _TURN_SPARE_MS + 2 * spec.probe.interval_ms
+    restart_ms = spec.drain_ms + spec.run.stop_grace_ms + spec.probe.grace_ms
+    turn, into_ms = divmod(unix_ms, begin_ms + restart_ms + _TURN_SPARE_MS)
+    mine = into_ms < begin_ms and turn % len(names) == names.index(datacenter)
+    return mine and turn // len(names) % counts[datacenter] == replica - 1
