@@ -410,13 +410,9 @@ class Director:
     async def _make(self, routes: HostRoutes) -> None:
         clock = self._world.clock
         self._dirty |= self._guests.see(self._target, clock.monotonic(), clock.unix_ms())
-        for number in self._dirty:
-            self._elsewhere.hear(
-                number, self._services.get(number), self._candidates.of(number)
-            )
-        self._dirty |= await self._elsewhere.look(self._target)
         await self._make_urgent()
         self._dirty |= self._tables.strays() | self._tables.due()
+        self._dirty |= await self._elsewhere.look(self._target)
         await self._make_urgent()
         if self._new:
             await clock.sleep(COALESCE_SECONDS)
