@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -163,6 +164,13 @@ def test_new_flows_go_to_the_active_else_to_backups_else_to_draining_ones(states
             assert some[order[0]] in expected
 
 
+def test_eight_that_become_ill_one_after_the_other_and_well_again_lose_nobody() -> None:
+    steps = [table("b" * ill + "a" * (8 - ill)) for ill in range(9)]
+    for before, now in (*pairwise(steps), *pairwise(reversed(steps))):
+        for row, holder in sampled(before):
+            assert holder in row_of(now, row)
+
+
 def _first(counts: Counter[CandidateState]) -> set[CandidateState]:
     """Return the states of those who get new flows."""
     return set(next(((s,) for s in (A, B, D) if counts[s]), ()))
@@ -171,6 +179,8 @@ def _first(counts: Counter[CandidateState]) -> set[CandidateState]:
 def _places(states: dict[IPv6Address, CandidateState]) -> int:
     counts = Counter(states.values())
     first = sum(counts[state] for state in _first(counts))
+    if counts[B]:
+        return min(8, len(states))
     return min(4, first) + min(4, len(states) - first)
 
 

@@ -76,6 +76,8 @@ def chains(ranking: Ranking, states: Mapping[IPv6Address, CandidateState]) -> tu
     those who may have flows of the row from before: the four draining ones it prefers most,
     then the three active ones that it would prefer next (they had it before newer ones came).
     Without active instances backups count as active, and without those, draining ones do.
+    While there are backups no place stays free: many may have changed their states at once,
+    and the last one that was active had the new flows of all rows.
     """
     numbers = {address: n for n, (address, _) in enumerate(ranking.members, 1)}
     by_state = {
@@ -87,6 +89,9 @@ def chains(ranking: Ranking, states: Mapping[IPv6Address, CandidateState]) -> tu
     others = [n for state in CandidateState if state is not first for n in by_state[state]]
     known = _columns(ranking, bytes(others))
     chosen = [*active[:1], *known[:_DRAINING], *active[1 : CHANCES - _DRAINING]]
+    if by_state[CandidateState.BACKUP]:
+        more = (*known[_DRAINING:], *active[CHANCES - _DRAINING :])
+        chosen = [*chosen, *more][:CHANCES]
     return (*chosen, *[_NOBODY] * (CHANCES - len(chosen)))
 
 
