@@ -3,7 +3,7 @@
 from dataclasses import replace
 from random import Random
 
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.model.network.interventions import Drain, Interventions
@@ -15,15 +15,14 @@ from pltfrms.model.running.state import (
     SessionStatus,
     Snapshot,
 )
+from pltfrms.model.services.service import RolloutSpec, RolloutState
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan
-from tests.planner.world import histories, walk
+from tests.planner.placement.test_stages import running, until
+from tests.planner.world import histories
 
 deep = settings(max_examples=250)
-
-AHEAD = walk(85079831, 20)
-"""A stage that takes no time has begun by a clock that is ahead of ours."""
 
 
 def inputs_of(snapshot: Snapshot) -> Snapshot:
@@ -61,12 +60,19 @@ def with_times(snapshot: Snapshot, random: Random) -> Snapshot:
 
 @deep
 @given(histories(), st.randoms(use_true_random=False))
-@example(AHEAD, Random(0))  # noqa: S311 - no secret
 def test_a_plan_is_made_of_its_inputs_alone(snapshot: Snapshot, random: Random) -> None:
     snapshot = with_times(snapshot, random)
     plan = make_plan(snapshot)
     assert make_plan(inputs_of(snapshot)) == plan
     assert check_plan(inputs_of(snapshot), plan) == check_plan(snapshot, plan)
+
+
+def test_a_stage_without_a_bake_that_began_ahead_of_our_clock_is_not_baked_yet() -> None:
+    snapshot = until(running(rollout=RolloutSpec(bake_ms=0)), RolloutState.BAKING)
+    behind = replace(snapshot, now_ms=snapshot.now_ms - 100)
+    assert make_plan(snapshot).rollouts
+    assert not make_plan(behind).rollouts
+    assert make_plan(inputs_of(behind)) == make_plan(behind)
 
 
 @deep
