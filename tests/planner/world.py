@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
 from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Plan
 from pltfrms.model.running.state import (
     Contact,
@@ -175,6 +176,8 @@ def _other_nodes(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     site = random.choice(snapshot.platform.datacenters).name
     number = 1 + max((each.id for each in machines if each.datacenter == site), default=0)
     node = make_node(f"{site}-n{number}", number, cpu=random.choice((1.0, 4.0)))
+    if random.random() < 0.2:
+        node = replace(node, role=Role.EDGE)  # perhaps of the name that a node had
     platform = replace(snapshot.platform, machines=(*machines, node))
     return apply_change(snapshot, Change(platform=platform)).snapshot
 
@@ -222,7 +225,9 @@ def _counted(spec: ServiceSpec, random: Random) -> ServiceSpec:
     """Say in one of the ways how many replicas there are to be."""
     how = random.choice(("everywhere", "by name", "both", "in all"))
     if how == "in all":
-        return replace(spec, per_datacenter=0, total=random.randint(1, 7))
+        named = random.choice(((), (), ("fra",)))
+        total = random.randint(1, 7)
+        return replace(spec, per_datacenter=0, total=total, datacenters=named)
     if how == "everywhere":
         return spec
     counts = (("fra", random.randint(1, 4)),)
