@@ -4,10 +4,12 @@ from dataclasses import replace
 
 from hypothesis import given
 
+from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.foresight import Gap
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.losing import lost_of, without
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.placement.numbers import replica_of
@@ -55,6 +57,17 @@ def test_a_service_of_one_datacenter_is_a_gap_of_it() -> None:
             why="no other datacenter is to run it",
         ),
     )
+
+
+def test_a_replica_of_a_later_stage_needs_what_its_version_does() -> None:
+    """The new version fits nowhere: only the replica of its first stage finds no place."""
+    before = settled({"fra": 3}, replicas=2)
+    spec = before.services["web"].spec
+    large = replace(spec, run=replace(spec.run, cpu=99.0))
+    rolling = settle(apply_change(before, Change(services=(large,))).snapshot)
+    assert rolling.services["web"].rolling
+    found = {gap.about for gap in n_minus_one(rolling) if gap.lost.startswith("node/")}
+    assert found == {"web.fra.1"}
 
 
 def test_one_node_alone_is_its_datacenter() -> None:

@@ -61,6 +61,7 @@ def _wishes(draft: Draft, node: Machine, held: list[Allocation]) -> Iterator[Wis
         if found and not alive:
             yield Wish(
                 service=service,
+                version=service.version_for(allocation.datacenter, allocation.replica),
                 datacenter=allocation.datacenter,
                 replica=allocation.replica,
                 reason=Reason.NODE_LOST,
