@@ -27,6 +27,7 @@ from pltfrms.controller.records.state import (
     RECOVERING_KEY,
     commit_mark,
     contact_key,
+    heard_key,
     status_key,
 )
 from pltfrms.drivers.ports import Directories
@@ -136,13 +137,14 @@ def keys(endpoints: Endpoints) -> list[str]:
 
 
 def report(endpoints: Endpoints, generation: int) -> None:
-    """Report as a machine that has followed a commit."""
+    """Report as a machine that has followed a commit, and heard of no later one."""
     status = MachineStatus(machine=NODE, generation=generation)
 
     async def run(store: Store) -> int:
         puts = [
             Put(key=contact_key(NODE), value=b"present"),
             Put(key=status_key(NODE), value=encode(status)),
+            Put(key=heard_key(NODE), value=str(generation).encode()),
         ]
         return await store.commit(puts) or 0
 
