@@ -10,7 +10,7 @@ from pltfrms.model.network.tunnels import far_endpoints
 
 _DEFAULT_COST = 100
 """OSPF cost of a backbone link whose delay nobody has measured yet."""
-_FABRIC_COST = 1
+FABRIC_COST = 1
 _FULL_MESH_EDGES = 10
 """Up to so many edges all speak with all; more have route reflectors."""
 _REFLECTORS = 2
@@ -131,6 +131,6 @@ def ospf_ports(
     # Two edges need no designated router, which saves its election after every failure.
     kind = "ptp" if edges_here == 2 else "broadcast"  # noqa: PLR2004 (two ends)
     return backbone + tuple(
-        OspfPort(interface=port, type=kind, cost=_FABRIC_COST)
+        OspfPort(interface=port, type=kind, cost=FABRIC_COST)
         for port in platform.fabric_interfaces(me)
     )

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.planner.routing.ospf_cost import MAX_COST, LinkCost, cost_of, measured
+from pltfrms.planner.routing.ospf_cost import MAX_COST, MIN_COST, LinkCost, cost_of, measured
+from pltfrms.render.mesh import FABRIC_COST
 
 
 def _after(rtts: list[float | None], state: LinkCost, start: float = 0.0) -> LinkCost:
@@ -39,6 +40,12 @@ def test_a_better_path_counts_after_the_pause() -> None:
     assert _after([10.0] * 31, state, start=3.0).cost == cost_of(10.0)
 
 
+def test_the_shortest_link_costs_more_than_a_fabric_and_stays_so() -> None:
+    state = _after([0.05] * 3, LinkCost())
+    assert state.cost == MIN_COST > FABRIC_COST
+    assert _after([0.06] * 120, state, start=3.0).changed_at == state.changed_at
+
+
 def test_silence_keeps_the_cost() -> None:
     state = _after([10.0] * 3, LinkCost())
     silent = _after([None] * 200, state, start=3.0)
@@ -49,7 +56,7 @@ def test_silence_keeps_the_cost() -> None:
 @given(st.floats(0.0, 1e9), st.floats(0.0, 1e9))
 def test_costs_are_in_range_and_in_the_order_of_the_times(one: float, other: float) -> None:
     less, more = sorted((one, other))
-    assert 1 <= cost_of(less) <= cost_of(more) <= MAX_COST
+    assert MIN_COST <= cost_of(less) <= cost_of(more) <= MAX_COST
 
 
 @given(st.floats(0.5, 5000.0))

@@ -15,6 +15,8 @@ MIN_PAUSE_SECONDS: Final = 30.0
 MIN_CHANGE: Final = 0.2
 """A smaller relative change is noise."""
 COST_PER_MS: Final = 10
+MIN_COST: Final = 2
+"""A fabric costs 1: no link, however short, is as good."""
 MAX_COST: Final = 60_000
 _STEP: Final = 1.1
 """Costs are rounded to powers of this, so that both ends of a link say the same."""
@@ -49,10 +51,13 @@ def measured(state: LinkCost, rtt_ms: float | None, now: float) -> LinkCost:
 
 
 def cost_of(rtt_ms: float) -> int:
-    """Return ten times the RTT in milliseconds, rounded to steps of 10 %, 1..60000."""
-    raw = max(1.0, COST_PER_MS * rtt_ms)
-    stepped = _STEP ** round(math.log(raw, _STEP))
-    return min(MAX_COST, max(1, round(stepped)))
+    """Return ten times the RTT in milliseconds, rounded to steps of 10 %, 2..60000."""
+    stepped = _STEP ** round(math.log(_raw(rtt_ms), _STEP))
+    return min(MAX_COST, max(MIN_COST, round(stepped)))
+
+
+def _raw(rtt_ms: float) -> float:
+    return max(float(MIN_COST), COST_PER_MS * rtt_ms)
 
 
 def _worth_a_change(state: LinkCost, rtt_ms: float, now: float) -> bool:
@@ -60,4 +65,4 @@ def _worth_a_change(state: LinkCost, rtt_ms: float, now: float) -> bool:
         return True
     if now - state.changed_at < MIN_PAUSE_SECONDS:
         return False
-    return abs(COST_PER_MS * rtt_ms - state.cost) > MIN_CHANGE * state.cost
+    return abs(_raw(rtt_ms) - state.cost) > MIN_CHANGE * state.cost
