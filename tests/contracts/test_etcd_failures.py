@@ -1,6 +1,7 @@
 """The etcd client when members die, hang, or lose their quorum."""
 
 import asyncio
+import json
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
@@ -249,6 +250,45 @@ def test_an_error_in_the_stream_of_keep_alive_is_not_a_lost_lease() -> None:
             await store.keep_alive(7)
 
     with serving(error) as server:
+        _run((server.endpoint,), scenario)
+
+
+def test_leases_that_are_renewed_at_once_cost_one_request_and_each_has_its_own_answer() -> None:
+    answer = b'{"result": {"TTL": "3"}}\n{"result": {}}\n{"result": {"TTL": "3"}}\n'
+
+    async def scenario(store: EtcdStore) -> None:
+        renewals = map(store.keep_alive, (7, 8, 9, 7))
+        assert await asyncio.gather(*renewals) == [True, False, True, True]
+
+    with serving(answer) as server:
+        _run((server.endpoint,), scenario)
+    (question,) = server.seen
+    assert [json.loads(line) for line in question.body.splitlines()] == [
+        {"ID": "7"},
+        {"ID": "8"},
+        {"ID": "9"},
+    ]
+
+
+def test_who_gives_up_on_a_renewal_does_not_give_up_for_others() -> None:
+    async def scenario(store: EtcdStore) -> None:
+        others = asyncio.create_task(store.keep_alive(7))
+        impatient = asyncio.create_task(store.keep_alive(7))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert await others
+
+    with serving(b'{"result": {"TTL": "3"}}') as server:
+        _run((server.endpoint,), scenario)
+
+
+def test_fewer_answers_than_renewals_are_none() -> None:
+    async def scenario(store: EtcdStore) -> None:
+        renewals = map(store.keep_alive, (7, 8))
+        answers = await asyncio.gather(*renewals, return_exceptions=True)
+        assert [type(each) for each in answers] == [UnavailableError] * 2
+
+    with serving(b'{"result": {"TTL": "3"}}') as server:
         _run((server.endpoint,), scenario)
 
 

@@ -19,7 +19,7 @@ import httpx2
 from pltfrms.drivers.failover import Failover, sentence_of
 from pltfrms.drivers.store.gateway import (
     HEADERS,
-    answer_of,
+    answers_of,
     document_of,
     encode_bytes,
     make_client,
@@ -27,6 +27,7 @@ from pltfrms.drivers.store.gateway import (
 )
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
 from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
+from pltfrms.drivers.store.renewals import Renewals
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
 
@@ -99,6 +100,7 @@ class EtcdStore:
         self._posts = Posts(HEADERS, connect_timeout_seconds, _CONNECTIONS)
         self._patience = _Patience(request_timeout_seconds, list_timeout_seconds)
         self._lists = Posts(HEADERS, connect_timeout_seconds, _LISTS)
+        self._renewals = Renewals(self._keep_alive)
         self._watches = make_client()
         self._store = ""
         """etcd's number of the store that we ask; empty: nobody has answered yet."""
@@ -185,9 +187,12 @@ class EtcdStore:
 
     async def keep_alive(self, lease: int) -> bool:
         """Renew a lease; False if it does not exist any more."""
-        request = {"ID": str(lease)}
-        answer = await self._call("/v3/lease/keepalive", request, repeatable=True)
-        return int(answer.get("result", {}).get("TTL", 0)) > 0
+        return await self._renewals.renew(lease)
+
+    async def _keep_alive(self, leases: Sequence[int]) -> Sequence[bool]:
+        requests = [{"ID": str(lease)} for lease in leases]
+        answers = await self._ask("/v3/lease/keepalive", requests, repeatable=True)
+        return [int(answer.get("result", {}).get("TTL", 0)) > 0 for answer in answers]
 
     async def lease_time(self, lease: int) -> LeaseTime | None:
         """Return how long a lease still has, as its leader says; None if it does not exist."""
@@ -205,6 +210,7 @@ class EtcdStore:
 
     async def close(self) -> None:
         """Release connections."""
+        await self._renewals.close()
         await self._posts.close()
         await self._lists.close()
         await self._watches.aclose()
@@ -214,8 +220,20 @@ class EtcdStore:
     async def _call(
         self, path: str, request: Mapping[str, Any], *, repeatable: bool, seconds: float = 0.0
     ) -> Mapping[str, Any]:
+        (answer,) = await self._ask(path, [request], repeatable=repeatable, seconds=seconds)
+        return answer
+
+    async def _ask(
+        self,
+        path: str,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        repeatable: bool,
+        seconds: float = 0.0,
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return the answers to one request, or to each of a stream of them."""
         posts = self._lists if seconds else self._posts
-        body = json.dumps(request).encode()
+        body = "\n".join(json.dumps(each, separators=(",", ":")) for each in requests).encode()
         whole_seconds = seconds or self._request_timeout_seconds
         deadline = time.monotonic() + whole_seconds
         longest_seconds = (_READ_ATTEMPT_SHARE if repeatable else 1.0) * whole_seconds
@@ -228,7 +246,8 @@ class EtcdStore:
                 if not repeatable and self._store and endpoint != self._met:
                     await self._meet(endpoint, _READ_ATTEMPT_SHARE * seconds)
                     seconds = deadline - time.monotonic()
-                answer = self._ours(await posts.ask(endpoint, path, body, seconds))
+                said = await posts.ask(endpoint, path, body, seconds)
+                answers = self._ours(said, len(requests))
             except NotSentError as error:
                 problems[endpoint] = str(error)
             except BrokenError as error:
@@ -242,7 +261,7 @@ class EtcdStore:
             else:
                 self._failover.answered(endpoint)
                 self._met = endpoint
-                return answer
+                return answers
             self._failed(endpoint)
         raise _unavailable(problems)
 
@@ -256,16 +275,18 @@ class EtcdStore:
         request = {"key": encode_bytes(b"/"), "keys_only": True, "serializable": True}
         body = json.dumps(request).encode()
         try:
-            self._ours(await self._posts.ask(endpoint, "/v3/kv/range", body, seconds))
+            self._ours(await self._posts.ask(endpoint, "/v3/kv/range", body, seconds), 1)
         except BrokenError as error:
             raise NotSentError(str(error)) from error
 
-    def _ours(self, said: tuple[int, bytes]) -> Mapping[str, Any]:
-        """Return an answer; BrokenError if it is of another store."""
-        answer = answer_of(*said)
-        if why := self._why_strange(answer):
+    def _ours(self, said: tuple[int, bytes], count: int) -> Sequence[Mapping[str, Any]]:
+        """Return so many answers; BrokenError if there are others, or of another store."""
+        answers = answers_of(*said)
+        if why := next(filter(None, map(self._why_strange, answers)), ""):
             raise BrokenError(why)
-        return answer
+        if len(answers) != count:
+            raise BrokenError(f"{len(answers)} answers to {count} questions")
+        return answers
 
     def _why_strange(self, answer: Mapping[str, Any]) -> str:
         """Return why an answer is not of the store that we ask; empty: it is."""

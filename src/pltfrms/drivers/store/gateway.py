@@ -3,7 +3,7 @@
 import json
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -44,6 +44,11 @@ def document_of(text: str) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise InvariantError(f"etcd answered no JSON object: {text[:200]!r}")
     return document
+
+
+def answers_of(status: int, raw: bytes) -> Sequence[Mapping[str, Any]]:
+    """Return what etcd answered to a stream of requests, each in a line of its own."""
+    return [answer_of(status, line) for line in raw.splitlines() or [raw]]
 
 
 def answer_of(status: int, raw: bytes) -> Mapping[str, Any]:
