@@ -123,16 +123,17 @@ class Bench:
 
     def _place(self) -> None:
         """Apply one change after the other, each when what was wanted before is ready."""
-        wanted, specs = 0, self._specs
+        specs = self._specs
         for start in range(0, len(specs), _SERVICES_PER_CHANGE):
-            some = specs[start : start + _SERVICES_PER_CHANGE]
-            self._apply(some)
-            wanted += sum(
-                spec.per_datacenter * len(spec.datacenters or self._site.platform.datacenters)
-                for spec in some
-            )
-            self._site.wait(partial(_unready, wanted), _PLACE_SECONDS)
+            end = start + _SERVICES_PER_CHANGE
+            self._apply(specs[start:end])
+            self._site.wait(partial(_unready, self._replicas(specs[:end])), _PLACE_SECONDS)
         time.sleep(2)
+
+    def _replicas(self, specs: Sequence[ServiceSpec]) -> int:
+        """Return how many are to run of these."""
+        everywhere = self._site.platform.datacenters
+        return sum(spec.per_datacenter * len(spec.datacenters or everywhere) for spec in specs)
 
     def _change(self) -> None:
         spec = self._specs[0]
@@ -156,12 +157,9 @@ class Bench:
                 return
 
     def _lose(self) -> None:
-        node, wanted = (
-            self._site.platform.machines_of(Role.NODE)[0].name,
-            self._site.instances(),
-        )
+        node = self._site.platform.machines_of(Role.NODE)[0].name
         self._site.end_agent(node)
-        took = self._site.wait(partial(_unready, wanted), _LOSE_SECONDS)
+        took = self._site.wait(partial(_unready, self._replicas(self._specs)), _LOSE_SECONDS)
         self._note = f"replaced after {took:.1f} s"
 
     def _kill_controller(self) -> None:
@@ -173,7 +171,7 @@ class Bench:
         time.sleep(self._seconds)
 
     def _start_again(self) -> None:
-        wanted = self._site.instances()
+        wanted = self._replicas(self._specs)
         self._site.restart()
         self._before = (0.0, 0.0)
         took = self._site.wait(absent, _START_SECONDS)
@@ -217,7 +215,7 @@ class Bench:
 
 def _unready(wanted: int, site: Site) -> str:
     running = site.instances()
-    return f"{running} of {wanted} replicas run" * (running != wanted)
+    return f"{running} of {wanted} replicas run" * (running < wanted)
 
 
 def _unchanged(service: str, before: int, site: Site) -> str:

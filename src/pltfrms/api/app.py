@@ -15,7 +15,7 @@ from pltfrms.api.bounds.connections import OF_STRANGERS, Connections
 from pltfrms.api.bounds.lanes import Doors, Lanes
 from pltfrms.api.bounds.refusals import refusal
 from pltfrms.api.bounds.serving import ControllerIdentity
-from pltfrms.api.bounds.shares import Shares
+from pltfrms.api.bounds.shares import HEARTBEATS, Shares
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.routes.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.routes.balancer import add_balancer_routes
@@ -26,6 +26,7 @@ from pltfrms.api.routes.identity import add_identity_routes
 from pltfrms.api.routes.logins import add_login_routes
 from pltfrms.api.routes.requests import add_request_routes
 from pltfrms.api.routes.rights import Rights, asked_of
+from pltfrms.api.routes.straight import Straight
 from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import decode, encode
 from pltfrms.controller.asked.logins import Logins
@@ -77,10 +78,10 @@ def make_app(
     )
     doors = doors or doors_of(operations)
     logins = Logins(operations, signatures) if signatures else None
+    _add_agent_routes(app, operations)  # the first to be added, the last to be asked
     app.add_middleware(Rights, controller=operations.controller, logins=logins)
     app.add_middleware(Lanes, doors=doors)
     _add_error_handlers(app)
-    _add_agent_routes(app, operations)
     verdicts = Verdicts(operations)
     _add_operator_routes(app, operations, verdicts)
     _add_service_routes(app, operations)
@@ -103,7 +104,7 @@ def make_app(
 def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
     answers = TargetAnswers()
 
-    @app.post("/v1/heartbeats")
+    @app.post(HEARTBEATS)
     async def heartbeat(request: Request) -> Response:
         """Note that a machine lives."""
         text = await request.body()
@@ -116,6 +117,8 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
             return json_of(await operations.heartbeat_unread(unread))
         require_own(request, beat.status.machine, *(event.source for event in beat.events))
         return json_of(await operations.heartbeat(beat))
+
+    app.add_middleware(Straight, path=HEARTBEATS, answer=heartbeat)
 
     @app.get("/v1/targets/{machine}")
     async def target(
@@ -206,7 +209,7 @@ def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
     """
     controller = operations.controller
     callers = Callers(lambda: controller.platform)
-    connections = Connections(callers, strangers)
+    connections = Connections(callers, strangers, controller.view.given_up)
     return Doors(callers, Shares(controller.clock.monotonic), connections)
 
 

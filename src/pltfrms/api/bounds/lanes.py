@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pltfrms.api.bounds.callers import Caller, Callers
 from pltfrms.api.bounds.connections import Connections
 from pltfrms.api.bounds.refusals import refusal
-from pltfrms.api.bounds.shares import BODY_BYTES_MAX, Lane, Shares
+from pltfrms.api.bounds.shares import BODY_BYTES_MAX, HEARTBEATS, Lane, Shares
 from pltfrms.errors import PltfrmsError
 
 _PACED_BYTES: Final = 1 << 16
@@ -101,7 +101,7 @@ class Lanes:
 def lane_of(scope: Scope) -> Lane:
     """Return the lane of a question."""
     path: str = scope["path"]
-    if path == "/v1/heartbeats":
+    if path == HEARTBEATS:
         return Lane.HEARTBEAT
     waits = path == "/v1/events" and b"wait_ms" in scope.get("query_string", b"")
     if waits or path.startswith("/v1/targets/"):

@@ -16,6 +16,8 @@ from typing import Final, NoReturn
 from pltfrms.api.bounds.callers import Caller, CallerKind
 from pltfrms.errors import PltfrmsError, TooLargeError, TooManyError, UnavailableError
 
+HEARTBEATS: Final = "/v1/heartbeats"
+"""Where machines say that they live."""
 _MIB: Final = 1 << 20
 
 
