@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from pltfrms.api.bounds import connections as bounds
 from pltfrms.api.bounds.callers import Caller, CallerKind, Callers
 from pltfrms.api.bounds.connections import Connections, bounded_by
+from pltfrms.api.bounds.shares import HEARTBEATS
 
 GET = b"GET / HTTP/1.1\r\nHost: c\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: c\r\n"
@@ -29,6 +30,8 @@ class Served:
     port: int
     connections: Connections
     asked: list[str]
+    given_up: list[str]
+    """Machines that did not wait for the answer to a heartbeat."""
     clients: list["Client"] = field(default_factory=list)
 
     async def connect(self, source: str = "127.0.0.1") -> "Client":
@@ -85,7 +88,7 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     scope["state"]["asked"].append(scope["path"])
     while (await receive()).get("more_body"):
         pass
-    if scope["path"] == "/long":
+    if scope["path"] in {"/long", HEARTBEATS}:
         await asyncio.sleep(2 * _SHORT)
     body = LARGE if scope["path"] == "/large" else b"ok"
     length = str(len(body)).encode()
@@ -99,7 +102,8 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def serving(strangers: int = 2048) -> AsyncIterator[Served]:
     """Serve on a port of this machine."""
-    connections = Connections(Callers(lambda: None), strangers)
+    given_up: list[str] = []
+    connections = Connections(Callers(lambda: None), strangers, given_up.append)
     config = uvicorn.Config(
         _app,
         http=bounded_by(connections),
@@ -118,7 +122,7 @@ async def serving(strangers: int = 2048) -> AsyncIterator[Served]:
     server.lifespan.state["asked"] = asked
     await server.startup([bound])
     try:
-        served = Served(bound.getsockname()[1], connections, asked)
+        served = Served(bound.getsockname()[1], connections, asked, given_up)
         yield served
     finally:
         for client in served.clients:
@@ -250,6 +254,31 @@ def test_a_connection_is_whose_machine_the_platform_says_at_each_question(
         agent.writer.close()
         await asyncio.sleep(0.1)
         assert served.connections.count(CallerKind.MACHINE) == 0
+
+    play(story)
+
+
+def test_a_machine_that_does_not_wait_for_the_answer_to_its_heartbeat_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(served: Served) -> None:
+        for name, path, waits in (
+            ("fra-n1", HEARTBEATS, True),
+            ("fra-n2", HEARTBEATS, False),
+            ("fra-n3", "/long", False),
+            ("", HEARTBEATS, False),
+        ):
+            caller = Caller(CallerKind.MACHINE if name else CallerKind.STRANGER, name)
+            monkeypatch.setattr(Callers, "behind", lambda *_, who=caller: who)
+            agent = await served.connect()
+            agent.send(GET.replace(b"/", path.encode(), 1))
+            if waits:
+                assert await agent.answer() == (200, b"ok")
+            else:
+                await asyncio.sleep(0.1)
+            agent.writer.transport.abort()
+            await asyncio.sleep(0.1)
+        assert served.given_up == ["fra-n2"]
 
     play(story)
 

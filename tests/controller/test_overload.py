@@ -163,6 +163,22 @@ async def starved(cluster: Cluster) -> None:
         assert_says_why(seat.controller)
 
 
+async def given_up(cluster: Cluster) -> None:
+    """Take no heartbeat of edges in time for 20 s, which no stopwatch of ours sees."""
+    edges = [agent for name, agent in cluster.agents.items() if "-e" in name]
+    for edge in edges:
+        edge.dead = True
+    for _ in range(40):
+        for seat in cluster.seats.values():
+            for machine in list(cluster.agents)[:3]:
+                seat.controller.view.given_up(machine)
+        await cluster.clock.sleep(0.5)
+    for seat in cluster.seats.values():
+        assert_says_why(seat.controller)
+    for edge in edges:
+        edge.dead = False
+
+
 def assert_says_why(controller: Controller) -> None:
     """A store that has not answered at all lately is said as such, by all who read."""
     said = any("no machine is called lost" in problem for problem in controller.problems)
@@ -171,13 +187,25 @@ def assert_says_why(controller: Controller) -> None:
 
 @pytest.mark.parametrize(
     "disturb",
-    [slow_store(1.2), slow_store(3.0), slow_store(10.0), stopped_leader, starved],
-    ids=["1.2 s", "3 s", "10 s", "leader stopped", "starved"],
+    [slow_store(1.2), slow_store(3.0), slow_store(10.0), stopped_leader, starved, given_up],
+    ids=["1.2 s", "3 s", "10 s", "leader stopped", "starved", "given up"],
 )
 def test_a_slow_controller_or_store_judges_nobody_and_says_why(
     disturb: Callable[[Cluster], Awaitable[None]],
 ) -> None:
     nobody_is_lost(disturb)
+
+
+def test_a_machine_or_two_that_give_up_are_no_sign_of_slowness() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(10)
+        controller = cluster.operations.controller
+        for machine in ("fra-n1", "fra-n2", "fra-n1", "fra-n2", "fra-e1", "fra-n1"):
+            controller.view.given_up(machine)
+            await cluster.clock.sleep(2)
+        assert controller.problems == ()
+
+    simulate(story)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 200), st.integers(1, 60))

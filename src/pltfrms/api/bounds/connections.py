@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from pltfrms.api.bounds.callers import Caller, CallerKind, Callers
 from pltfrms.api.bounds.refusals import refusal
+from pltfrms.api.bounds.shares import HEARTBEATS
 from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.errors import PltfrmsError, TooLargeError, UsageError
 
@@ -61,9 +62,18 @@ class Held(Protocol):
 class Connections:
     """The open connections by caller, of each the one first that has rested longest."""
 
-    def __init__(self, callers: Callers, of_strangers: int = OF_STRANGERS) -> None:
-        """None is open; there may be so many of all strangers together."""
+    def __init__(
+        self,
+        callers: Callers,
+        of_strangers: int = OF_STRANGERS,
+        given_up: Callable[[str], object] = lambda _machine: None,
+    ) -> None:
+        """None is open; there may be so many of all strangers together.
+
+        `given_up` hears of each machine that did not wait for the answer to its heartbeat.
+        """
         self._callers = callers
+        self._given_up = given_up
         self._of_strangers = of_strangers
         self._open: dict[Caller, dict[Held, None]] = {}
         self._shaking: dict[tuple[str, int], tuple[Handshake, Caller]] = {}
@@ -123,6 +133,11 @@ class Connections:
             self._counts[caller.kind] -= 1
         if not own:
             self._open.pop(caller, None)
+
+    def left(self, caller: Caller, path: str) -> None:
+        """Note that a caller is gone while we still made the answer to a question."""
+        if caller.kind is CallerKind.MACHINE and path == HEARTBEATS:
+            self._given_up(caller.name)
 
     def count(self, kind: CallerKind) -> int:
         """Return how many connections callers of a kind have."""
@@ -202,6 +217,8 @@ class Bounded(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
+        if self.asks and self._caller is not None:
+            self._among.left(self._caller, self.scope["path"])
         self._leave()
         super().connection_lost(exc)
 

@@ -34,6 +34,8 @@ _RESYNC_SECONDS = 2.0
 _TICK_SECONDS = 0.25
 _LATE_SECONDS = 0.7
 """Who wakes up so much later than asked for had no processor, nor time for heartbeats."""
+_GIVEN_UP = 3
+"""Machines that gave up on us within a TTL; one or two may have been ended just then."""
 
 
 class View:
@@ -63,6 +65,8 @@ class View:
         self._measured: tuple[object, Mapping[str, KindSize]] = ((), {})
         self._committed = asyncio.Event()
         """Set, and replaced by the next one, when there is another last commit."""
+        self._given_up: dict[str, float] = {}
+        """When (monotonic) machines gave up waiting for our answers to their heartbeats."""
         self._indexed: Platform | None = None
         self._managed: Mapping[str, Machine] = {}
 
@@ -236,9 +240,24 @@ class View:
             await self._clock.sleep(_TICK_SECONDS)
             now = self._clock.monotonic()
             if now - due > _LATE_SECONDS:
-                self._trouble.at = now
-                self._trouble.what = f"this controller had no processor for {now - due:.1f} s"
-                self._contacts.doubt(now)
+                self._doubt(now, f"this controller had no processor for {now - due:.1f} s")
+
+    def given_up(self, machine: str) -> None:
+        """Note that a machine did not wait for our answer to its heartbeat.
+
+        When several do so we are too slow for all, in whichever part of us: others may not
+        even have been let in.
+        """
+        now = self._clock.monotonic()
+        ttl_seconds = self.platform.timers.contact_ttl_seconds if self.platform else 0
+        recent = {who: at for who, at in self._given_up.items() if now - at <= ttl_seconds}
+        self._given_up = recent | {machine: now}
+        if len(self._given_up) >= _GIVEN_UP:
+            self._doubt(now, f"{len(self._given_up)} machines gave up waiting for an answer")
+
+    def _doubt(self, now: float, what: str) -> None:
+        self._trouble.at, self._trouble.what = now, what
+        self._contacts.doubt(now)
 
     def _snapshot(self, stored: Stored) -> Snapshot:
         snapshot = stored.snapshot(self.contacts(), self._clock.unix_ms())
