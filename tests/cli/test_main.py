@@ -229,6 +229,7 @@ def _note_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return FakeController()
 
     monkeypatch.setattr(connecting, "OperatorClient", make)
+    monkeypatch.setattr(connecting, "running_labs", tuple)
     return waits
 
 
