@@ -41,7 +41,8 @@ class HttpQuestion:
     path: str
     """With what follows a question mark."""
     body: bytes = b""
-    """JSON."""
+    kind: str = "application/json"
+    """What the body is."""
 
 
 @dataclass(slots=True)
@@ -77,7 +78,8 @@ class KeptHttp:
         With `tls` by TLS, whatever the URL says.
         """
         self._parts = urlsplit(base_url)
-        self._address = (self._parts.hostname, self._parts.port or 80)
+        usual = 443 if self._parts.scheme == "https" else 80
+        self._address = (self._parts.hostname, self._parts.port or usual)
         self._socket = socket
         self._headers = [("Host", self._parts.netloc), *(headers or {}).items()]
         self._connect_seconds = connect_seconds
@@ -164,7 +166,7 @@ class KeptHttp:
     def _events(self, question: HttpQuestion) -> tuple[h11.Event, ...]:
         headers = [*self._headers, ("Content-Length", str(len(question.body)))]
         if question.body:
-            headers.append(("Content-Type", "application/json"))
+            headers.append(("Content-Type", question.kind))
         target = f"{self._parts.path}{question.path}"
         begin = h11.Request(method=question.method, target=target, headers=headers)
         return (begin, h11.Data(question.body), h11.EndOfMessage())

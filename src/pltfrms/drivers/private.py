@@ -31,6 +31,11 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
         path.chmod(mode)
 
 
+def others_may(path: Path) -> bool:
+    """Return whether anybody but its owner may do something with a file; OSError."""
+    return bool(path.stat().st_mode & _OTHERS)
+
+
 def hide_files(directory: Path) -> None:
     """Take from everybody else what they may do with the files of a directory.
 
