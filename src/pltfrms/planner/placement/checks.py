@@ -414,9 +414,10 @@ def _check_moves(world: _World, plan: Plan) -> list[str]:
         if not isinstance(step, Place) or step.reason not in _PLANNED or service is None:
             continue
         site = world.in_site[new.service, new.datacenter].values()
+        there = (each for each in site if each.id != new.id)
         others = [
             other.id
-            for other in _newest(each for each in site if each.id not in {new.id, *later})
+            for other in _newest(each for each in there if each.id not in later)
             if other.reason in _PLANNED
             and other.version == _version(service, other)  # else another one follows
             and _replaces_present(world, other)
