@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--controllers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--replicas-per-node", type=int, default=20)
+    parser.add_argument("--heartbeat-ms", type=int, default=1000, help="at least 1000")
     parser.add_argument("--slices", action="store_true", help="longest slices of event loops")
     parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS, help="which")
     parser.add_argument("--etcd", default="etcd", metavar="PATH", help="the program")
@@ -270,7 +271,11 @@ def main() -> None:
     async def scenario() -> None:
         run("ip", "link", "set", "lo", "up")
         started = running(
-            asked.machines, asked.controllers, watched=asked.slices, etcd=asked.etcd
+            asked.machines,
+            asked.controllers,
+            watched=asked.slices,
+            etcd=asked.etcd,
+            heartbeat_ms=asked.heartbeat_ms,
         )
         with started as site:
             bench = Bench(site, asked.seconds, asked.replicas_per_node)

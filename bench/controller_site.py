@@ -46,10 +46,11 @@ class Site:
         *,
         watched: bool,
         etcd: str = "etcd",
+        heartbeat_ms: int = 1000,
     ) -> None:
         """Start it; `watched`: write down the longest slices of event loops, which costs."""
         self._directory, self._watched, self._etcd = directory, watched, etcd
-        self.platform = _make_platform(directory, machines)
+        self.platform = _make_platform(directory, machines, heartbeat_ms)
         self._names = [each.name for each in self.platform.machines_of(Role.CONTROLLER)]
         add_addresses([str(self.platform.loopback6(each)) for each in self.platform.managed])
         self.logs: dict[int, Path] = {}
@@ -227,11 +228,23 @@ class Site:
 
 @contextmanager
 def running(
-    machines: int, controllers: int, *, watched: bool, etcd: str = "etcd"
+    machines: int,
+    controllers: int,
+    *,
+    watched: bool,
+    etcd: str = "etcd",
+    heartbeat_ms: int = 1000,
 ) -> Iterator[Site]:
     """Start a site, and end it afterwards."""
     with tempfile.TemporaryDirectory(prefix="pltfrms-bench-") as directory:
-        site = Site(Path(directory), machines, controllers, watched=watched, etcd=etcd)
+        site = Site(
+            Path(directory),
+            machines,
+            controllers,
+            watched=watched,
+            etcd=etcd,
+            heartbeat_ms=heartbeat_ms,
+        )
         try:
             yield site
         finally:
@@ -257,10 +270,11 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def _make_platform(directory: Path, machines: int) -> Platform:
+def _make_platform(directory: Path, machines: int, heartbeat_ms: int) -> Platform:
     datacenters = _DATACENTERS if machines >= _FEW else _FEW_DATACENTERS
     nodes = machines - _MEMBERS - datacenters * _EDGES
-    lines = ["platform: bench", "asn: 64500"]
+    lines = ["platform: bench", "asn: 64500", "timers:"]
+    lines += [f"  heartbeat: {heartbeat_ms}ms", f"  contact_ttl: {3 * heartbeat_ms // 1000}s"]
     lines += ['aggregates: [198.18.0.0/16, "2001:db8:100::/48"]', "datacenters:"]
     names = [f"d{number}" for number in range(datacenters)]
     for number, name in enumerate(names):

@@ -3,14 +3,17 @@
 from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.state import (
+    InstanceStatus,
     Load,
     MachineStatus,
     OutsideTable,
+    Phase,
     RoutingStatus,
     SessionStatus,
     Snapshot,
@@ -19,6 +22,7 @@ from pltfrms.model.services.service import RolloutSpec, RolloutState
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.stages import RESTARTS_MAX, _fails
 from tests.planner.placement.test_stages import running, until
 from tests.planner.world import histories
 
@@ -65,6 +69,19 @@ def test_a_plan_is_made_of_its_inputs_alone(snapshot: Snapshot, random: Random) 
     plan = make_plan(snapshot)
     assert make_plan(inputs_of(snapshot)) == plan
     assert check_plan(inputs_of(snapshot), plan) == check_plan(snapshot, plan)
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("restarts", range(4))
+def test_restarts_are_inputs_only_where_an_instance_is_judged_by_them(
+    phase: Phase, restarts: int
+) -> None:
+    said = InstanceStatus(allocation="web.fra.1-1", phase=phase, restarts=restarts)
+    (bare,) = bare_status(MachineStatus(machine="fra-n1", instances=(said,))).instances
+    for baking in (False, True):
+        assert _fails(bare, baking=baking) == _fails(said, baking=baking)
+    if phase is Phase.READY:
+        assert (bare.restarts == 0) == (restarts <= RESTARTS_MAX)
 
 
 def test_a_stage_without_a_bake_that_began_ahead_of_our_clock_is_not_baked_yet() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pltfrms.model.running.state import InstanceStatus, MachineStatus, Snapshot
+from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, Snapshot
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
 from pltfrms.planner.placement.stages import RESTARTS_MAX
 
@@ -41,11 +41,18 @@ def bare_status(status: MachineStatus) -> MachineStatus:
                 phase=each.phase,
                 slot=each.slot,
                 unwell=each.unwell,
-                restarts=min(each.restarts, RESTARTS_MAX + 1),
+                restarts=_judged(each),
             )
             for each in status.instances
         ),
     )
+
+
+def _judged(instance: InstanceStatus) -> int:
+    """Return how many restarts count: one that is ready is judged only by too many of them."""
+    if instance.phase is Phase.READY and instance.restarts <= RESTARTS_MAX:
+        return 0
+    return min(instance.restarts, RESTARTS_MAX + 1)
 
 
 def _last_instant_ms(snapshot: Snapshot) -> int:
