@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -13,6 +14,7 @@ from pltfrms.api.app import make_app
 from pltfrms.api.bounds.serving import ControllerIdentity
 from pltfrms.codec import decode, encode
 from pltfrms.drivers.glass.client import Glass
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
 from pltfrms.model.messages.logins import LOGIN_NAMESPACE, LoginAsk, LoginChallenge, LoginReply
 from pltfrms.model.network.topology import Operator, OperatorRole, Platform
@@ -57,7 +59,12 @@ class Desk:
             operations,
             cast("Glass", object()),
             MemorySignatures(),
-            known=cast("ControllerIdentity", SimpleNamespace(identities=None, said=None)),
+            known=cast(
+                "ControllerIdentity",
+                SimpleNamespace(
+                    identities=None, store=StoreFiles(Path("/nonexistent")), said=None
+                ),
+            ),
         )
 
     def over(self, address: str, app: FastAPI | None = None) -> httpx2.AsyncClient:

@@ -12,17 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from pltfrms.api.store.member import read_place
 from pltfrms.codec import read
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.tls import client_context
+from pltfrms.drivers.ports import Directories
 from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError
-from pltfrms.model.identity.words import TokenReply, controllers_server_name
+from pltfrms.model.identity.words import (
+    StoreAuthority,
+    TokenReply,
+    controllers_server_name,
+)
 from pltfrms.model.messages.glass import RouteAnswers
 from pltfrms.model.network.topology import CONTROLLER_PORT, GLASS_PORT
 from pltfrms.planner.identity.access import why_unsigned
 from pltfrms.specfile import load_platform
-from tests.api.test_main import EXAMPLE, _start_etcd, _wait_for_snapshot
+from tests.api.test_main import EXAMPLE, _wait_for_snapshot
 from tests.namespaces import in_machine
 
 PLATFORM = load_platform(EXAMPLE)
@@ -51,6 +57,17 @@ def daemon(module: str, directory: Path) -> Iterator[None]:
     yield
     process.terminate()
     assert process.wait(timeout=15) == 0
+
+
+@contextlib.contextmanager
+def member(directory: Path) -> Iterator[None]:
+    """Have the store made meanwhile, as its first member does that was told to."""
+    place = read_place(Directories(config=directory, state=directory / "state"))
+    with (directory / "etcd.log").open("wb") as log:
+        process = subprocess.Popen(place.begin(), stdout=log, stderr=log)
+    yield
+    process.terminate()
+    process.wait(timeout=15)
 
 
 def until(look: Callable[[], bool]) -> None:
@@ -97,8 +114,11 @@ def _live(first: Path, node: Path) -> None:
     root = ["--root-key", str(first / "root.pem")]
     root += ["--passphrase-file", str(first / "passphrase")]
     pltfrms("bootstrap", str(EXAMPLE), "--machine", "fra-c1", *root, *places(first))
-    _start_etcd(first)
-    with daemon("pltfrms.api.main", first), daemon("pltfrms.agent.main", first):
+    with (
+        member(first),
+        daemon("pltfrms.api.main", first),
+        daemon("pltfrms.agent.main", first),
+    ):
         local = f"unix:{first / 'controller.sock'}"
         with OperatorClient([local]) as client:
             _wait_for_snapshot(client)
@@ -116,8 +136,10 @@ def _live(first: Path, node: Path) -> None:
 def _who_may(controller: Path, node: Path) -> None:
     with secure(controller) as client:
         assert client.snapshot().controller == "fra-c1"
-    with secure(node) as client, pytest.raises(ForbiddenError, match="its own target"):
-        client.snapshot()
+    with secure(node) as client:
+        for path in ("/v1/snapshot", "/v1/identity/store"):
+            with pytest.raises(ForbiddenError, match="its own target"):
+                client.get(path, {}, StoreAuthority)
     plain = OperatorClient([f"http://[{ADDRESS}]:{CONTROLLER_PORT}"], patience_seconds=0)
     with pytest.raises(UnavailableError, match="no controller answers"):
         plain.snapshot()

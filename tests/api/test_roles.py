@@ -49,6 +49,7 @@ OF_MACHINES = {
     "POST /v1/identity/renewal",
     "POST /v1/identity/leave",
     "GET /v1/targets/{machine}",
+    "GET /v1/identity/store",
 }
 SECRET = {"GET /v1/requests/{number}"}
 """Has passwords in it."""

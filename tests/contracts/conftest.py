@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.etcd import EtcdCluster
+from tests.contracts.etcd import EtcdCluster, store_files
 
 SMALL_BYTES = 8 * 1024 * 1024
 NEWER = "etcd 3.5"
 """That of Debian 13."""
 PROGRAMS = ("etcd", NEWER)
+BY_TLS = " by TLS"
 TREES = Path("/var/cache/pltfrms/trees")
 """Where `scripts/make-tree` keeps what it makes."""
 
@@ -29,13 +30,20 @@ def newer_etcd(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def program_of(request: pytest.FixtureRequest, name: str) -> str:
     """Return the program of one of `PROGRAMS`; skip the test where it is not."""
-    return str(request.getfixturevalue("newer_etcd")) if name == NEWER else name
+    known = name.removesuffix(BY_TLS)
+    return str(request.getfixturevalue("newer_etcd")) if known == NEWER else known
 
 
 @pytest.fixture(scope="session")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
     """A cluster that all tests of a worker share; do not break it."""
     yield from cluster(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def etcd_by_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """The same, which believes those alone who show that they may ask."""
+    yield from cluster(tmp_path_factory, secure=True)
 
 
 @pytest.fixture
@@ -51,11 +59,18 @@ def mortal_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluste
 
 
 def cluster(
-    tmp_path_factory: pytest.TempPathFactory, quota_bytes: int = 0, program: str = "etcd"
+    tmp_path_factory: pytest.TempPathFactory,
+    quota_bytes: int = 0,
+    program: str = "etcd",
+    *,
+    secure: bool = False,
 ) -> Iterator[EtcdCluster]:
-    """Run a cluster of three members."""
+    """Run a cluster of three members; `secure`: by TLS."""
     made = EtcdCluster(
-        tmp_path_factory.mktemp("etcd"), quota_bytes=quota_bytes, program=program
+        tmp_path_factory.mktemp("etcd"),
+        quota_bytes=quota_bytes,
+        program=program,
+        files=store_files(tmp_path_factory.mktemp("state")) if secure else None,
     )
     try:
         made.start()

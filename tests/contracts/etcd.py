@@ -9,7 +9,12 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from ipaddress import IPv4Address
 from pathlib import Path
+
+from pltfrms.drivers.identity.store_files import StoreFiles
+from pltfrms.drivers.store.posts import Tls
+from pltfrms.render.etcd import StoreFaces, by_tls
 
 USER = 20_000
 
@@ -23,27 +28,55 @@ def free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in sockets]
 
 
+def store_files(state: Path) -> StoreFiles:
+    """Return what members show that answer on loopback."""
+    files = StoreFiles(state)
+    files.begin("example")
+    files.furnish_member("m", (IPv4Address("127.0.0.1"),))
+    return files
+
+
 class EtcdCluster:
     """Three members; any can be killed, frozen and thawed."""
 
     def __init__(
-        self, directory: Path, size: int = 3, quota_bytes: int = 0, program: str = "etcd"
+        self,
+        directory: Path,
+        size: int = 3,
+        quota_bytes: int = 0,
+        program: str = "etcd",
+        *,
+        files: StoreFiles | None = None,
     ) -> None:
+        """Speak by TLS if there are files."""
         ports = free_ports(2 * size)
-        self.endpoints = tuple(f"http://127.0.0.1:{port}" for port in ports[:size])
-        self._peers = tuple(f"http://127.0.0.1:{port}" for port in ports[size:])
+        self.files = files
+        self.scheme = "https" if files else "http"
+        self.endpoints = tuple(f"{self.scheme}://127.0.0.1:{port}" for port in ports[:size])
+        self._peers = tuple(f"{self.scheme}://127.0.0.1:{port}" for port in ports[size:])
         self.directory = directory
+        self.tls: Tls | None = files.context if files else None
         self._quota_bytes = quota_bytes
         self._program = program
         self.as_users = False
         """Each member as a user of its own, `USER` and on, so that nftables tell them apart."""
         self._members: list[subprocess.Popen[bytes]] = []
 
+    @property
+    def peers(self) -> tuple[str, ...]:
+        return self._peers
+
+    def secure(self, files: StoreFiles) -> None:
+        """Have members that start from now on speak by TLS."""
+        self.files, self.tls, self.scheme = files, files.context, "https"
+        self.endpoints = tuple(each.replace("http:", "https:") for each in self.endpoints)
+        self._peers = tuple(each.replace("http:", "https:") for each in self._peers)
+
     def start(self) -> None:
         for number in range(len(self.endpoints)):
             self._members.append(self._start_member(number))
         deadline = time.monotonic() + 30
-        while not all(_healthy(endpoint) for endpoint in self.endpoints):
+        while not all(_healthy(endpoint, self.tls) for endpoint in self.endpoints):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"etcd has not started, see {self.directory}")
             time.sleep(0.05)
@@ -51,7 +84,7 @@ class EtcdCluster:
     def join(self, peer: str) -> None:
         """Start the member that was added for `peer`, with all that were there at first."""
         number = len(self._members)
-        (client,) = (f"http://127.0.0.1:{port}" for port in free_ports(1))
+        (client,) = (f"{self.scheme}://127.0.0.1:{port}" for port in free_ports(1))
         self.endpoints, self._peers = (*self.endpoints, client), (*self._peers, peer)
         self._members.append(self._start_member(number, "existing"))
 
@@ -78,7 +111,7 @@ class EtcdCluster:
         if not wait:
             return
         deadline = time.monotonic() + 30
-        while not _healthy(self.endpoints[number]):
+        while not _healthy(self.endpoints[number], self.tls):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"member {number} has not started, see {self.directory}")
             time.sleep(0.05)
@@ -133,6 +166,9 @@ class EtcdCluster:
             "quota-backend-bytes": str(self._quota_bytes),
         }
         command = [self._program, *(f"--{name}={value}" for name, value in options.items())]
+        if self.files:
+            faces = StoreFaces(own=self.files.member, trusted=self.files.trusted)
+            command += by_tls(faces)
         if self.as_users:
             user = str(USER + number)
             command = [
@@ -147,10 +183,10 @@ class EtcdCluster:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _healthy(endpoint: str) -> bool:
+def _healthy(endpoint: str, tls: Tls | None) -> bool:
     try:
-        url = f"{endpoint}/health"
-        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - loopback
+        url, context = f"{endpoint}/health", tls() if tls else None
+        with urllib.request.urlopen(url, timeout=1, context=context) as response:  # noqa: S310 - loopback
             return b'"true"' in response.read()
     except (urllib.error.URLError, OSError):
         return False

@@ -28,7 +28,7 @@ def fresh_etcd(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
     directory.mkdir()
     cluster = EtcdCluster(directory, size=1)
     cluster.start()
-    monkeypatch.setattr(commands, "etcd_endpoints", lambda *_: cluster.endpoints)
+    monkeypatch.setattr(commands, "etcd_endpoints", lambda *_, **__: cluster.endpoints)
     try:
         yield cluster.endpoints
     finally:

@@ -18,7 +18,14 @@ from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.drivers.store.ports import Delete, Members, Put, Store
 from pltfrms.errors import StoreFullError, UnavailableError
 from pltfrms.model.messages.store import NO_SPACE, MemberData, StoreLook, StoreMember
-from tests.contracts.conftest import PROGRAMS, SMALL_BYTES, cluster, program_of
+from tests.contracts.conftest import (
+    BY_TLS,
+    NEWER,
+    PROGRAMS,
+    SMALL_BYTES,
+    cluster,
+    program_of,
+)
 from tests.contracts.etcd import EtcdCluster, free_ports
 
 Scenario = Callable[[Store, Members], Awaitable[None]]
@@ -36,8 +43,8 @@ def memory() -> MemoryStoreState:
 @asynccontextmanager
 async def opened(cluster: EtcdCluster | None) -> AsyncIterator[tuple[Store, Members]]:
     if cluster:
-        store: Store = EtcdStore(cluster.endpoints)
-        members: Members = EtcdMembers(cluster.endpoints)
+        store: Store = EtcdStore(cluster.endpoints, tls=cluster.tls)
+        members: Members = EtcdMembers(cluster.endpoints, cluster.tls)
     else:
         state = memory()
         store = MemoryStore(SystemClock(), state)
@@ -57,7 +64,7 @@ def mortal_etcd(
     yield from cluster(tmp_path_factory, program=program_of(request, request.param))
 
 
-@pytest.fixture(params=["memory", *PROGRAMS])
+@pytest.fixture(params=["memory", PROGRAMS[0], f"{NEWER}{BY_TLS}"])
 def some(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EtcdCluster | None]:
@@ -65,7 +72,8 @@ def some(
     if request.param == "memory":
         yield None
     else:
-        yield from cluster(tmp_path_factory, SMALL_BYTES, program_of(request, request.param))
+        program, secure = program_of(request, request.param), BY_TLS in request.param
+        yield from cluster(tmp_path_factory, SMALL_BYTES, program, secure=secure)
 
 
 @pytest.fixture
@@ -255,7 +263,7 @@ def test_a_member_that_does_not_answer_is_named(mortal_etcd: EtcdCluster) -> Non
 
 
 def test_members_come_as_learners_get_a_vote_and_go(some: EtcdCluster | None) -> None:
-    peer = f"http://127.0.0.1:{free_ports(1)[0]}"
+    peer = f"{some.scheme if some else 'http'}://127.0.0.1:{free_ports(1)[0]}"
 
     async def scenario(store: Store, members: Members) -> None:
         await until_named(members)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,12 @@ from pltfrms.controller.records.state import (
     heard_key,
     status_key,
 )
+from pltfrms.drivers.identity.store_files import follows
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put, Store
+from pltfrms.drivers.store.posts import Tls
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.model.messages.backup import IntentBackup
 from pltfrms.model.network.topology import ETCD_PEER_PORT, Role
@@ -41,6 +44,7 @@ from pltfrms.model.running.state import MachineStatus
 from tests.contracts.conftest import PROGRAMS, cluster, program_of
 from tests.contracts.etcd import EtcdCluster
 from tests.contracts.test_members import until_seen
+from tests.drivers.identity.authority import Office
 from tests.strategies import make_platform
 
 PLATFORM = make_platform({"ams": 1, "fra": 1, "lon": 1})
@@ -109,9 +113,11 @@ async def until_all_have_all(endpoints: Endpoints) -> None:
     await members.close()
 
 
-def with_store(endpoints: Endpoints, work: Callable[[Store], Awaitable[int]]) -> int:
+def with_store(
+    endpoints: Endpoints, work: Callable[[Store], Awaitable[int]], tls: Tls | None = None
+) -> int:
     async def run() -> int:
-        store = EtcdStore(endpoints)
+        store = EtcdStore(endpoints, tls=tls)
         try:
             async with asyncio.timeout(30):
                 return await work(store)
@@ -125,14 +131,14 @@ async def held(store: Store) -> None:
     await hold(store, 0)
 
 
-def keys(endpoints: Endpoints) -> list[str]:
+def keys(endpoints: Endpoints, tls: Tls | None = None) -> list[str]:
     found: list[str] = []
 
     async def run(store: Store) -> int:
         found.extend(each.key for each in (await store.list("/")).entries)
         return 0
 
-    with_store(endpoints, run)
+    with_store(endpoints, run, tls)
     return found
 
 
@@ -286,6 +292,60 @@ def test_with_a_backup_a_new_store_begins_that_is_held_too(
     assert with_store(endpoints, look) > revision
 
 
+@of_each_etcd
+def test_a_plain_store_goes_on_by_tls_when_its_machines_speak_so(
+    place: MemberPlace, mortal_etcd: EtcdCluster
+) -> None:
+    plain, state = mortal_etcd.endpoints[:1], place.directories.state
+    Office(PLATFORM.name, 1_800_000_000_000).identity(state, ME, controller=True)
+    asyncio.run(keep_own(place, held))
+    secured(place, mortal_etcd)
+    assert place.peer.startswith("https:")
+    assert asyncio.run(peers(mortal_etcd)) == [place.peer], "others find it there"
+    assert "/pltfrms-word" in keys(mortal_etcd.endpoints[:1], mortal_etcd.tls)
+    with pytest.raises(UnavailableError):
+        keys(plain)
+
+
+def test_two_recoveries_from_the_same_data_are_two_stores(
+    place: MemberPlace, mortal_etcd: EtcdCluster, tmp_path: Path
+) -> None:
+    Office(PLATFORM.name, 1_800_000_000_000).identity(
+        place.directories.state, ME, controller=True
+    )
+    place.files.begin(PLATFORM.name)
+    before = place.files.text()
+    other = replace(place, directories=replace(place.directories, state=tmp_path / "other"))
+    shutil.copytree(place.directories.state, other.directories.state)
+    for each in (place, other):
+        asyncio.run(keep_own(each, held))
+        assert follows(each.files.text(), before), "who has the older one takes either"
+    assert place.owner == other.owner, "by etcd's number they are one"
+    assert not follows(place.files.text(), other.files.text())
+    assert not follows(other.files.text(), place.files.text())
+    secured(place, mortal_etcd)
+    assert "/pltfrms-word" in keys(mortal_etcd.endpoints[:1], place.files.context)
+    with pytest.raises(UnavailableError):
+        keys(mortal_etcd.endpoints[:1], other.files.context)
+    shutil.rmtree(other.directories.state)
+
+
+def secured(place: MemberPlace, etcd: EtcdCluster) -> None:
+    """Start a member that was recovered as what it has become."""
+    place.files.furnish_member(ME, (IPv4Address("127.0.0.1"),))
+    etcd.secure(place.files)
+    etcd.start_again(0)
+
+
+async def peers(etcd: EtcdCluster) -> list[str]:
+    members = EtcdMembers(etcd.endpoints[:1], etcd.tls)
+    try:
+        (agreed,) = await members.agreed()
+        return [each.peer for each in agreed.members]
+    finally:
+        await members.close()
+
+
 @pytest.mark.parametrize(("ahead", "set_back"), [(0, False), (500, False), (500, True)])
 def test_no_machine_is_set_back_without_a_word(
     place: MemberPlace,
@@ -297,7 +357,7 @@ def test_no_machine_is_set_back_without_a_word(
 ) -> None:
     endpoints = mortal_etcd.endpoints[:1]
     (place.directories.config / "machine").write_text(f"{ME}\n")
-    monkeypatch.setattr(cli_recovering, "etcd_endpoints", lambda *_: endpoints)
+    monkeypatch.setattr(cli_recovering, "etcd_endpoints", lambda *_, **__: endpoints)
     monkeypatch.setattr("pltfrms.api.store.member.load_platform", lambda _path: PLATFORM)
     wishes = Wishes(yes=True, set_back=set_back)
     recover(place.directories, wishes)

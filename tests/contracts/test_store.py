@@ -23,15 +23,17 @@ Check = Callable[[Scenario], None]
 _numbers = itertools.count()
 
 
-@pytest.fixture(params=["memory", "etcd"])
+@pytest.fixture(params=["memory", "etcd", "etcd_by_tls"])
 def check(request: pytest.FixtureRequest) -> Check:
     """Run a scenario with a store and a prefix that nobody else uses."""
-    endpoints: tuple[str, ...] = ()
-    if request.param == "etcd":
-        endpoints = cast("EtcdCluster", request.getfixturevalue("etcd")).endpoints
+    cluster: EtcdCluster | None = None
+    if request.param != "memory":
+        cluster = cast("EtcdCluster", request.getfixturevalue(request.param))
 
     async def run(scenario: Scenario) -> None:
-        store: Store = EtcdStore(endpoints) if endpoints else MemoryStore(SystemClock())
+        store: Store = MemoryStore(SystemClock())
+        if cluster:
+            store = EtcdStore(cluster.endpoints, tls=cluster.tls)
         try:
             await asyncio.wait_for(scenario(store, f"/t{next(_numbers)}/"), 20)
         finally:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from pltfrms.api.metrics import Metrics
 from pltfrms.codec import encode
 from pltfrms.controller.records.state import seat_key
@@ -55,10 +57,14 @@ def test_a_member_that_lost_its_disk_is_removed_and_added_anew() -> None:
     simulate(story)
 
 
-def test_a_controller_that_leaves_the_platform_leaves_the_store() -> None:
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_controller_that_leaves_the_platform_leaves_the_store(*, secure: bool) -> None:
     fewer = tuple(machine for machine in PLATFORM.machines if machine.name != "ams-c1")
 
     async def story(cluster: Cluster) -> None:
+        if secure:
+            peers = cluster.members.peers
+            peers.update({name: url.replace("http:", "https:") for name, url in peers.items()})
         await cluster.clock.sleep(15)
         cluster.agents["ams-c1"].cut = True  # it is switched off
         platform = replace(cluster.platform, machines=fewer)
@@ -73,7 +79,7 @@ def test_a_controller_that_leaves_the_platform_leaves_the_store() -> None:
         assert "ams-c1 is a controller of the platform, and its etcd does" in problems(cluster)
         ask(cluster, "ams-c1")
         (machine,) = (m for m in PLATFORM.machines_of(Role.CONTROLLER) if m.name == "ams-c1")
-        peer = peer_url(PLATFORM, machine)
+        peer = peer_url(PLATFORM, machine, secure=secure)
         await cluster.until(lambda: f"add {peer}" in cluster.members.done, 30)
         cluster.members.begin(peer, "ams-c1")
         await cluster.until(lambda: "promote ams-c1" in cluster.members.done, 30)

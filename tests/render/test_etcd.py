@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from pltfrms.model.network.topology import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Role
-from pltfrms.render.etcd import Beginning, etcd_command, etcd_endpoints, peer_url
+from pltfrms.render.etcd import (
+    Beginning,
+    StoreFaces,
+    etcd_command,
+    etcd_endpoints,
+    peer_url,
+)
 from tests.render.platforms import SMALL, machine
 
 THREE = dataclasses.replace(
@@ -37,6 +43,23 @@ def test_a_member_knows_all_members_and_listens_on_its_loopback() -> None:
     assert "--initial-cluster-state=new" in words
     joins = Beginning(members=members)
     assert "--initial-cluster-state=existing" in etcd_command(THREE, "fra-c1", Path(), joins)
+
+
+def test_by_tls_a_member_believes_its_own_authority_alone_and_nobody_speaks_plainly() -> None:
+    faces = StoreFaces(own=Path("/id/store.pem"), trusted=Path("/id/store-roots.pem"))
+    members = tuple((each.name, peer_url(THREE, each, secure=True)) for each in THREE.machines)
+    first = Beginning(members=members, word="t", new=True)
+    words = etcd_command(THREE, "fra-c1", Path("/data"), first, faces)
+    assert {
+        "--client-cert-auth",
+        "--peer-client-cert-auth",
+        "--trusted-ca-file=/id/store-roots.pem",
+        "--peer-trusted-ca-file=/id/store-roots.pem",
+        "--cert-file=/id/store.pem",
+        "--peer-key-file=/id/store.pem",
+    } <= set(words)
+    assert not [word for word in words if "http:" in word]
+    assert etcd_endpoints(THREE, "fra-c2", secure=True)[0] == "https://[::1]:2379"
 
 
 def test_endpoints_are_nearest_first() -> None:

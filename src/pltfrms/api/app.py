@@ -22,7 +22,7 @@ from pltfrms.api.routes.balancer import add_balancer_routes
 from pltfrms.api.routes.glass import add_glass_routes
 from pltfrms.api.routes.guarding import Guarded, require_own
 from pltfrms.api.routes.hiding import without_passwords
-from pltfrms.api.routes.identity import add_identity_routes
+from pltfrms.api.routes.identity import add_identity_routes, add_store_route
 from pltfrms.api.routes.logins import add_login_routes
 from pltfrms.api.routes.requests import add_request_routes
 from pltfrms.api.routes.rights import Rights, asked_of
@@ -95,6 +95,7 @@ def make_app(
         add_login_routes(app, logins)
     if known:
         add_identity_routes(app, known.identities)
+        add_store_route(app, known.store)
         app.add_middleware(
             Guarded, identities=known.identities, shares=doors.shares, said=known.said
         )

@@ -30,6 +30,7 @@ from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass.client import GlassClient
 from pltfrms.drivers.glass.origins import OriginClient
 from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.operators.signatures import SshSignatures
@@ -113,10 +114,10 @@ def _identity(
 
 async def _serve(platform: Platform, name: str, directories: Directories) -> None:
     """Run the loop and the API until a signal, or until the loop breaks."""
-    endpoints = etcd_endpoints(platform, name)
-    store = EtcdStore(endpoints)
-    lease_store = EtcdStore(endpoints, request_timeout_seconds=LEASE_SECONDS)
-    members = EtcdMembers(endpoints)
+    files = StoreFiles(directories.state)
+    at, tls = etcd_endpoints(platform, name, secure=files.there), files.context
+    store, members = EtcdStore(at, tls=tls), EtcdMembers(at, tls)
+    lease_store = EtcdStore(at, request_timeout_seconds=LEASE_SECONDS, tls=tls)
     jitter = Random()  # noqa: S311 - spreads retries, no secret
     controller = Controller(
         store,
@@ -140,7 +141,7 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
         serving = asyncio.create_task(_answer(server, address, local))
         collecting = asyncio.create_task(collect_garbage())
         following = asyncio.create_task(
-            follow_members(controller, (store, lease_store, members), directories)
+            follow_members(controller, (store, lease_store, members), platform, directories)
         )
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
         broken = loop.done()
@@ -166,19 +167,28 @@ async def _run(controller: Controller, known: ControllerIdentity | None) -> None
 
 
 async def follow_members(
-    controller: Controller, clients: Sequence[_Asks], directories: Directories
+    controller: Controller,
+    clients: Sequence[_Asks],
+    platform: Platform,
+    directories: Directories,
 ) -> None:
-    """Ask, for ever, the members that the platform has now, which come and go with it."""
-    known: tuple[str, ...] = ()
+    """Ask, for ever, the members that the platform has now, which come and go with it.
+
+    Also by what this machine shows them now: its member may get that later than we began. Until
+    the store says what the platform is, it is that of the file.
+    """
+    files = StoreFiles(directories.state)
+    known = (etcd_endpoints(platform, controller.name, secure=files.there), files.changed_at())
     while True:
         await asyncio.sleep(_FOLLOW_SECONDS)
-        platform = controller.view.platform
-        if platform:
+        stored = controller.view.platform
+        if stored:
             note_begun(directories)
         with contextlib.suppress(KeyError):  # not in the platform yet, or not any more
-            found = etcd_endpoints(platform, controller.name) if platform else known
-            for client in clients if found and found != known else ():
-                client.use(found)
+            at = etcd_endpoints(stored or platform, controller.name, secure=files.there)
+            found = (at, files.changed_at())
+            for client in clients if found != known else ():
+                client.use(at)
             known = found
 
 

@@ -31,20 +31,39 @@ class Beginning:
     """They make the store together; else it is there."""
 
 
-def peer_url(platform: Platform, machine: Machine) -> str:
-    """Return where other members reach that of a controller machine."""
-    return f"http://[{platform.loopback6(machine)}]:{ETCD_PEER_PORT}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFaces:
+    """What a member shows by TLS, and whom it believes: files."""
+
+    own: Path
+    """Key and certificate. etcd takes a newer one with the next handshake."""
+    trusted: Path
+
+
+def scheme_of(*, secure: bool) -> str:
+    """Return how one speaks with members of a store."""
+    return "https" if secure else "http"
+
+
+def peer_url(platform: Platform, machine: Machine, *, secure: bool = False) -> str:
+    """Return where other members reach that of a controller machine; `secure`: by TLS."""
+    return f"{scheme_of(secure=secure)}://[{platform.loopback6(machine)}]:{ETCD_PEER_PORT}"
 
 
 def etcd_command(
-    platform: Platform, machine: str, data_dir: Path, beginning: Beginning
+    platform: Platform,
+    machine: str,
+    data_dir: Path,
+    beginning: Beginning,
+    faces: StoreFaces | None = None,
 ) -> tuple[str, ...]:
     """Return the command that runs the member on `machine`, a controller machine.
 
-    Members talk over the IPv6 loopbacks. KeyError if the platform has no such machine.
+    Members talk over the IPv6 loopbacks, plainly without `faces`. KeyError if the platform has
+    no such machine.
     """
-    me = platform.machine(machine)
-    loopback = f"http://[{platform.loopback6(me)}]"
+    me, scheme = platform.machine(machine), scheme_of(secure=faces is not None)
+    loopback, local = f"{scheme}://[{platform.loopback6(me)}]", f"{scheme}://[::1]"
     members = ",".join(f"{name}={url}" for name, url in beginning.members)
     return (
         "etcd",
@@ -52,7 +71,7 @@ def etcd_command(
         f"--data-dir={data_dir}",
         f"--listen-peer-urls={loopback}:{ETCD_PEER_PORT}",
         f"--initial-advertise-peer-urls={loopback}:{ETCD_PEER_PORT}",
-        f"--listen-client-urls={loopback}:{ETCD_CLIENT_PORT},http://[::1]:{ETCD_CLIENT_PORT}",
+        f"--listen-client-urls={loopback}:{ETCD_CLIENT_PORT},{local}:{ETCD_CLIENT_PORT}",
         f"--advertise-client-urls={loopback}:{ETCD_CLIENT_PORT}",
         f"--initial-cluster={members}",
         f"--initial-cluster-token={beginning.word}",
@@ -65,6 +84,24 @@ def etcd_command(
         f"--quota-backend-bytes={_QUOTA_BYTES}",
         "--logger=zap",
         "--log-level=warn",
+        *(by_tls(faces) if faces else ()),
+    )
+
+
+def by_tls(faces: StoreFaces) -> tuple[str, ...]:
+    """Return what makes etcd believe those alone whom the store's own authority has signed."""
+    options = (
+        ("cert-file", faces.own),
+        ("key-file", faces.own),
+        ("trusted-ca-file", faces.trusted),
+    )
+    return (
+        *(f"--{name}={path}" for name, path in options),
+        *(f"--peer-{name}={path}" for name, path in options),
+        "--client-cert-auth",
+        "--peer-client-cert-auth",
+        # Between members either end may have several addresses.
+        "--experimental-peer-skip-client-san-verification",
     )
 
 
@@ -80,13 +117,15 @@ def recovering_command(
     return tuple(alone + (["--force-new-cluster"] if keep_data else []))
 
 
-def etcd_endpoints(platform: Platform, machine: str) -> tuple[str, ...]:
-    """Return the client URLs of all members, nearest first.
+def etcd_endpoints(
+    platform: Platform, machine: str, *, secure: bool = False
+) -> tuple[str, ...]:
+    """Return the client URLs of all members, nearest first; `secure`: by TLS.
 
     Own machine, then own datacenter, then the others in the order of the spec. KeyError if
     the platform has no such machine.
     """
-    me = platform.machine(machine)
+    me, scheme = platform.machine(machine), scheme_of(secure=secure)
 
     def distance(member: Machine) -> int:
         if member == me:
@@ -94,8 +133,8 @@ def etcd_endpoints(platform: Platform, machine: str) -> tuple[str, ...]:
         return 1 if member.datacenter == me.datacenter else 2
 
     return tuple(
-        f"http://[::1]:{ETCD_CLIENT_PORT}"
+        f"{scheme}://[::1]:{ETCD_CLIENT_PORT}"
         if member == me
-        else f"http://[{platform.loopback6(member)}]:{ETCD_CLIENT_PORT}"
+        else f"{scheme}://[{platform.loopback6(member)}]:{ETCD_CLIENT_PORT}"
         for member in sorted(platform.machines_of(Role.CONTROLLER), key=distance)
     )

@@ -53,6 +53,7 @@ EVERYTHING = [
     ("GET", "/openapi.json"),
     ("POST", "/v1/requests"),
     ("POST", "/v1/identity/tokens"),
+    ("GET", "/v1/identity/store"),
     ("GET", f"/v1/targets/{OTHER}"),
     ("GET", f"/v1/targets/{NODE}/"),
     ("GET", f"/v1/targets/../targets/{NODE}"),

@@ -17,6 +17,7 @@ from pltfrms.controller.asked.identities import Identities
 from pltfrms.controller.asked.own_identity import OwnIdentity
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.identity.tls import client_context, load_identity, server_context
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.listening import HANDSHAKE_SECONDS, Watched
@@ -89,6 +90,7 @@ class ControllerIdentity:
     own: OwnIdentity
     end: Callable[[str], TlsEnd]
     """Whom to expect as a machine, when it is asked."""
+    store: StoreFiles
     said: SpareLog
     """Who was refused, in the log."""
 
@@ -122,6 +124,7 @@ def make_identity(
         tls=tls,
         identities=identities,
         own=OwnIdentity(file, signer, identities, controller.clock, follow),
+        store=StoreFiles(file.directory.parent),
         said=said,
         end=lambda name: TlsEnd(asking, machine_server_name(own.platform, name)),
     )

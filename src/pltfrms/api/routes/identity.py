@@ -7,6 +7,7 @@ POST /v1/identity/renewal    RenewalAsk  -> Certified, of the machine that TLS k
 POST /v1/identity/leave      LeaveAsk    -> LeaveAsk, of the machine that TLS knows
 POST /v1/identity/nonce      TokenAsk    -> NonceReply, for the machine that is named
 POST /v1/identity/return     ReturnAsk   -> Certified
+GET  /v1/identity/store                  -> StoreAuthority, for controllers alone
 """
 
 from fastapi import FastAPI, Request, Response
@@ -15,7 +16,15 @@ from pltfrms.api.bounds.bodies import body_of, json_of
 from pltfrms.api.routes.guarding import require_own
 from pltfrms.api.routes.rights import asked_of
 from pltfrms.controller.asked.identities import Identities
-from pltfrms.model.identity.words import JoinAsk, LeaveAsk, RenewalAsk, ReturnAsk, TokenAsk
+from pltfrms.drivers.identity.store_files import StoreFiles
+from pltfrms.model.identity.words import (
+    JoinAsk,
+    LeaveAsk,
+    RenewalAsk,
+    ReturnAsk,
+    StoreAuthority,
+    TokenAsk,
+)
 
 
 def add_identity_routes(app: FastAPI, identities: Identities) -> None:
@@ -63,3 +72,12 @@ def add_identity_routes(app: FastAPI, identities: Identities) -> None:
     async def give_back(request: Request) -> Response:
         """Give a machine a certificate again whose own has expired."""
         return json_of(await identities.give_back(await body_of(ReturnAsk, request)))
+
+
+def add_store_route(app: FastAPI, store: StoreFiles) -> None:
+    """Answer controllers whose member of the store has nothing to show."""
+
+    @app.get("/v1/identity/store")
+    async def store_authority() -> Response:
+        """Return what members of the store show."""
+        return json_of(StoreAuthority(authority=store.text()))

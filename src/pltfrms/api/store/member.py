@@ -15,12 +15,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import structlog
 
+from pltfrms.api.store.securing import take_authority
 from pltfrms.codec import decode, encode
 from pltfrms.controller.records.state import seat_key
+from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, make_directory, replace_file
@@ -38,7 +42,13 @@ from pltfrms.model.messages.store import (
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.plan import Target
 from pltfrms.planner.upkeep.starting import Start, StartDecision, decide_start
-from pltfrms.render.etcd import Beginning, etcd_command, etcd_endpoints, peer_url
+from pltfrms.render.etcd import (
+    Beginning,
+    StoreFaces,
+    etcd_command,
+    etcd_endpoints,
+    peer_url,
+)
 from pltfrms.specfile import load_platform
 
 FIRST_FILE = "first-members"
@@ -57,6 +67,7 @@ _LOOK_SECONDS = 6.0
 _LOOK_WITH_DATA_SECONDS = 1.5
 """A member that has its data does not wait for others to say who they are: they may need it."""
 _REQUEST_SECONDS = 15
+_LOCAL = (IPv6Address("::1"), IPv4Address("127.0.0.1"))
 ALONE_SECONDS = 10.0
 """So long others are asked before the store is made by one machine alone: it may have been made
 anew, and has no way to the others before its agent has run for some seconds."""
@@ -71,8 +82,8 @@ class MemberPlace:
     platform: Platform
     machine: str
     directories: Directories
-    further: tuple[str, ...] = ()
-    """Where members of another version of the platform answer."""
+    further: Platform | None = None
+    """Another version of the platform, whose members may answer, too."""
 
     @property
     def data(self) -> Path:
@@ -96,19 +107,47 @@ class MemberPlace:
         return (self.directories.config / FIRST_FILE).read_text().split()[1:] == [self.machine]
 
     @property
+    def files(self) -> StoreFiles:
+        """What it shows, and whom it believes."""
+        return StoreFiles(self.directories.state)
+
+    async def take_authority(self) -> bool:
+        """Have our member show what other controllers' members do; False: nothing is new."""
+        state, has_data = self.directories.state, self.owner is not None
+        return await take_authority(self.platform, self.machine, state, has_data=has_data)
+
+    @property
     def peer(self) -> str:
         """Where other members reach this one."""
-        return peer_url(self.platform, self.platform.machine(self.machine))
+        return self._peer_of(self.machine)
+
+    def _peer_of(self, name: str) -> str:
+        machine = self.platform.machine(name)
+        return peer_url(self.platform, machine, secure=self.files.there)
 
     @property
     def others(self) -> tuple[str, ...]:
         """Where other members answer, nearest first."""
-        own, *others = etcd_endpoints(self.platform, self.machine)
-        return tuple(dict.fromkeys(url for url in (*others, *self.further) if url != own))
+        platforms = [each for each in (self.platform, self.further) if each]
+        found = [
+            url
+            for each in platforms
+            for url in etcd_endpoints(each, self.machine, secure=self.files.there)[1:]
+        ]
+        return tuple(dict.fromkeys(found))
 
     def command(self, beginning: Beginning) -> tuple[str, ...]:
-        """Return the program that this process becomes."""
-        return etcd_command(self.platform, self.machine, self.data, beginning)
+        """Return the program that this process becomes.
+
+        Raises:
+            UsageError: what it is to show cannot be made.
+        """
+        faces, files = None, self.files
+        if files.there:
+            own = self.platform.loopback6(self.platform.machine(self.machine))
+            files.furnish_member(self.machine, (own, *_LOCAL))
+            faces = StoreFaces(own=files.member, trusted=files.trusted)
+        return etcd_command(self.platform, self.machine, self.data, beginning, faces)
 
     def with_data(self) -> tuple[str, ...]:
         """Return the command of a member that has its data."""
@@ -124,13 +163,13 @@ class MemberPlace:
         path = self.directories.config / FIRST_FILE
         word, *names = path.read_text().split() or [""]
         controllers = self.platform.machines_of(Role.CONTROLLER)
-        known = {machine.name: machine for machine in controllers}
-        if self.machine not in names or not known.keys() >= set(names):
+        known = {machine.name for machine in controllers}
+        if self.machine not in names or not known >= set(names):
             raise UsageError(
                 f"{path}: it says a word and the controllers that make the store, with "
                 f"{self.machine}, each of them in platform.yaml; it says {' '.join(names)!r}"
             )
-        members = tuple((name, peer_url(self.platform, known[name])) for name in names)
+        members = tuple((name, self._peer_of(name)) for name in names)
         return self.command(Beginning(members=members, word=word, new=True))
 
     def join(self, listed: Sequence[StoreMember]) -> tuple[str, ...]:
@@ -192,6 +231,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = read_place(Directories(config=arguments.config, state=arguments.state))
         asyncio.run(_until_addressed(place))
         command = asyncio.run(find_command(place))
+        if not place.files.there and IdentityFile(place.directories.state).there:
+            _log.warning("the store speaks plainly: whoever reaches it has the platform")
         os.execvp(command[0], command)  # noqa: S606 - no shell is the point
     except PltfrmsError as error:
         _log.error("cannot run", error=str(error))
@@ -222,8 +263,7 @@ def read_place(directories: Directories) -> MemberPlace:
     fit = [each for each in (known, written) if each and _is_controller(each, name)]
     if not fit:
         raise UsageError(f"{name} is not a controller of {written.name}: it needs no etcd")
-    further = etcd_endpoints(fit[-1], name)[1:]
-    return MemberPlace(platform=fit[0], machine=name, directories=directories, further=further)
+    return MemberPlace(platform=fit[0], machine=name, directories=directories, further=fit[-1])
 
 
 async def _until_addressed(place: MemberPlace) -> None:
@@ -255,30 +295,39 @@ async def find_command(place: MemberPlace) -> tuple[str, ...]:
         )
     if not place.others:
         return _alone(place)
-    members, store = EtcdMembers(place.others), EtcdStore(place.others)
-    request = _Request(store, place.machine)
-    began, told = time.monotonic(), ""
+    members = EtcdMembers(place.others, place.files.context)
+    store = EtcdStore(place.others, tls=place.files.context)
     try:
-        while True:
-            data = place.owner
-            heard = await _heard(members, with_data=data is not None)
-            decision = decide_start(place.peer, heard, data=data, may_begin=place.may_begin)
-            if decision.why != told:
-                _log.info("member of the store", start=decision.start, why=decision.why)
-                told = decision.why
-            if decision.start is Start.NEW and _may_be_too_early(place, began):
-                await asyncio.sleep(_AGAIN_SECONDS)
-                continue
-            command = _command(place, decision)
-            if command:
-                await request.end()
-                return command
-            if decision.start is Start.ASK:
-                await request.renew(decision.lost)
-            await asyncio.sleep(_AGAIN_SECONDS)
+        return await _command_among(place, members, store)
     finally:
         await members.close()
         await store.close()
+
+
+async def _command_among(
+    place: MemberPlace, members: EtcdMembers, store: EtcdStore
+) -> tuple[str, ...]:
+    request = _Request(store, place.machine)
+    began, told = time.monotonic(), ""
+    while True:
+        data = place.owner
+        heard = await _heard(members, with_data=data is not None)
+        if not heard and await place.take_authority():
+            members.use(place.others)
+            store.use(place.others)
+            continue
+        decision = decide_start(place.peer, heard, data=data, may_begin=place.may_begin)
+        if decision.why != told:
+            _log.info("member of the store", start=decision.start, why=decision.why)
+            told = decision.why
+        early = decision.start is Start.NEW and _may_be_too_early(place, began)
+        command = None if early else _command(place, decision)
+        if command:
+            await request.end()
+            return command
+        if decision.start is Start.ASK:
+            await request.renew(decision.lost)
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def _may_be_too_early(place: MemberPlace, began: float) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from pltfrms.api.store.member import RECOVERING_FILE, MemberPlace, note_begun, place_aside
+from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.listening import who_listens
 from pltfrms.drivers.private import copy_directory, replace_file
 from pltfrms.drivers.store.data import in_use
@@ -24,7 +25,7 @@ from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Store
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError
 from pltfrms.model.network.topology import ETCD_PEER_PORT, Role
-from pltfrms.render.etcd import Beginning, recovering_command
+from pltfrms.render.etcd import Beginning, recovering_command, scheme_of
 
 START_SECONDS = 120.0
 """For etcd to begin with its data: it reads all of it."""
@@ -81,8 +82,9 @@ async def keep_own(place: MemberPlace, work: Work) -> Path:
         raise ConflictError("a recovery with a backup broke off here: say --backup again")
     copy = Path(mark.read_text()) if mark.exists() else await asyncio.to_thread(_copy, place)
     replace_file(mark, str(copy).encode())
+    _secure(place)
     command = place.command(Beginning(members=((place.machine, place.peer),)))
-    await _with_etcd(command, work, keep_data=True)
+    await _with_etcd(place, command, work, keep_data=True)
     note_begun(place.directories)
     mark.unlink()
     return copy
@@ -99,12 +101,22 @@ async def begin_anew(place: MemberPlace, work: Work) -> None:
     mark = place.directories.state / RECOVERING_FILE
     replace_file(mark, b"")
     place.put_aside()
+    _secure(place)
     word = f"{place.platform.name}-{secrets.token_hex(8)}"
     members = ((place.machine, place.peer),)
     command = place.command(Beginning(members=members, word=word, new=True))
-    await _with_etcd(command, work, keep_data=False)
+    await _with_etcd(place, command, work, keep_data=False)
     note_begun(place.directories)
     mark.unlink()
+
+
+def _secure(place: MemberPlace) -> None:
+    """Have members show something new, by TLS if machines do: others join anew anyway.
+
+    Who recovers from the same data elsewhere is thus another store.
+    """
+    if IdentityFile(place.directories.state).there:
+        place.files.begin_anew(place.platform.name)
 
 
 def _copy(place: MemberPlace) -> Path:
@@ -115,12 +127,17 @@ def _copy(place: MemberPlace) -> Path:
     return fresh.rename(place_aside(place.data))
 
 
-async def _with_etcd(command: Sequence[str], work: Work, *, keep_data: bool) -> None:
-    client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
+async def _with_etcd(
+    place: MemberPlace, command: Sequence[str], work: Work, *, keep_data: bool
+) -> None:
+    scheme = scheme_of(secure=place.files.there)
+    client, peer = (f"{scheme}://127.0.0.1:{port}" for port in _free_ports(2))
     words = recovering_command(command, client, peer, keep_data=keep_data)
     async with _running(words) as failed:
-        await _until_alone(client, failed)
-        store = EtcdStore([client], request_timeout_seconds=START_SECONDS)
+        await _until_alone(place, client, failed)
+        store = EtcdStore(
+            [client], request_timeout_seconds=START_SECONDS, tls=place.files.context
+        )
         try:
             await work(store)
         finally:
@@ -153,9 +170,9 @@ async def _running(command: Sequence[str]) -> AsyncIterator[Callable[[], str]]:
                     await process.wait()
 
 
-async def _until_alone(endpoint: str, failed: Callable[[], str]) -> None:
-    """Wait until the member answers, as the only one."""
-    members = EtcdMembers([endpoint])
+async def _until_alone(place: MemberPlace, endpoint: str, failed: Callable[[], str]) -> None:
+    """Wait until the member answers, as the only one, and is known by how it is reached now."""
+    members = EtcdMembers([endpoint], place.files.context)
     why = "it does not answer"
     try:
         async with asyncio.timeout(START_SECONDS):
@@ -163,6 +180,9 @@ async def _until_alone(endpoint: str, failed: Callable[[], str]) -> None:
                 try:
                     (agreed,) = await members.agreed()
                     if len(agreed.members) == 1:
+                        (alone,) = agreed.members
+                        if alone.peer != place.peer:
+                            await members.move(alone.number, place.peer)
                         return
                 except UnavailableError as error:
                     why = str(error)

@@ -15,6 +15,7 @@ from pltfrms.cli.shared.specs import load_platform
 from pltfrms.controller.keeping.backups import read_backup, restore
 from pltfrms.drivers.backup.ports import BackupName
 from pltfrms.drivers.backup.sealing import OpensslSeal, make_key
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.ports import Store
@@ -46,7 +47,7 @@ def take_now(directories: Directories) -> None:
         return await backups.now()
 
     try:
-        name = _with_store(config, work)
+        name = _with_store(directories, work)
     except OSError as error:
         raise UsageError(f"{kept}: {error.strerror}") from error
     write_line(f"{kept / str(name)}")
@@ -86,10 +87,10 @@ def verify(directories: Directories, file: Path | None, key: Path | None) -> int
 
 
 def put_back(
-    config: Path, file: Path, key: Path, past: int, *, replace: bool, yes: bool
+    directories: Directories, file: Path, key: Path, past: int, *, replace: bool, yes: bool
 ) -> None:
     """Put a backup into the store, and write what is next."""
-    kept = open_backup(file, config, key)
+    kept = open_backup(file, directories.config, key)
     documents = f"{len(kept.entries)} documents"
     write_line(f"{kept.platform}, {_when(kept.taken_ms)}, commit {kept.revision}: {documents}")
     if not yes:
@@ -99,7 +100,7 @@ def put_back(
         now_ms = time.time_ns() // 1_000_000
         return await restore(store, kept, now_ms, past=past, despite_data=replace)
 
-    commit = _with_store(config, work)
+    commit = _with_store(directories, work)
     write_line(f"restored as commit {commit}")
     write_line(
         "Machines that have heard of a later commit keep what they have. Apply your files as "
@@ -128,8 +129,9 @@ def open_backup(path: Path, config: Path, key: Path | None) -> IntentBackup:
     return read_backup(asyncio.run(OpensslSeal(certificate, key).open(sealed)))
 
 
-def _with_store(config: Path, work: Callable[[Store, str], Awaitable[_T]]) -> _T:
+def _with_store(directories: Directories, work: Callable[[Store, str], Awaitable[_T]]) -> _T:
     """Return what is done with the store that the controller of this machine uses."""
+    config, files = directories.config, StoreFiles(directories.state)
     platform = load_platform(config / "platform.yaml")
     try:
         name = (config / "machine").read_text().strip()
@@ -137,7 +139,8 @@ def _with_store(config: Path, work: Callable[[Store, str], Awaitable[_T]]) -> _T
         raise UsageError(f"{config / 'machine'}: {error.strerror}") from error
 
     async def run() -> _T:
-        store = EtcdStore(etcd_endpoints(platform, name))
+        endpoints = etcd_endpoints(platform, name, secure=files.there)
+        store = EtcdStore(endpoints, tls=files.context)
         try:
             return await work(store, name)
         finally:

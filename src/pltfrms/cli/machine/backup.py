@@ -85,12 +85,13 @@ def verify(file: Path | None, config: Path, state: Path, key: Path | None) -> in
 @backup.command("restore", cls=Command)
 @click.argument("file", type=_PATH)
 @_config
+@_state
 @click.option("--key", type=_PATH, required=True, help=_KEY_HELP)
 @click.option("--past", type=click.IntRange(0), default=0, help="Commit to be past, too.")
 @click.option("--replace", is_flag=True, help="Although the store has services.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def put_back(
-    file: Path, config: Path, key: Path, past: int, *, replace: bool, yes: bool
+def put_back(  # noqa: PLR0913 - as many as the command has options
+    file: Path, config: Path, state: Path, key: Path, past: int, *, replace: bool, yes: bool
 ) -> None:
     """Put a backup into a store that has lost its data.
 
@@ -98,4 +99,5 @@ def put_back(
     """
     from pltfrms.cli.machine import backing_up  # noqa: PLC0415 - as above
 
-    backing_up.put_back(config, file, key, past, replace=replace, yes=yes)
+    places = Directories(config=config, state=state)
+    backing_up.put_back(places, file, key, past, replace=replace, yes=yes)

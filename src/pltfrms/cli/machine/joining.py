@@ -28,6 +28,7 @@ from pltfrms.drivers.identity.authority import (
 )
 from pltfrms.drivers.identity.files import Identity, IdentityFile, RootsFile, private_text
 from pltfrms.drivers.identity.keys import make_key, make_request
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.identity.tls import doubting_context, trusting_context
 from pltfrms.drivers.listening import who_listens
 from pltfrms.drivers.ports import Directories
@@ -109,6 +110,7 @@ def _begin(
     make_directory(authority.path.parent)
     authority.write(make_authority(root, passphrase, machine, unix_ms()))
     signer = Authority(platform.name, root.certificate, authority.read(), unix_ms)
+    StoreFiles(places.state).begin(platform.name)
     key = make_key()
     request = make_request(key, platform.name, machine)
     made = signer.issue(request, machine, 1, controller=True)

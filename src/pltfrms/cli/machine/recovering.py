@@ -18,6 +18,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Store
+from pltfrms.drivers.store.posts import Tls
 from pltfrms.errors import ConflictError, UnavailableError, UsageError
 from pltfrms.model.messages.backup import IntentBackup
 from pltfrms.render.etcd import etcd_endpoints
@@ -49,16 +50,16 @@ def recover(places: Directories, wishes: Wishes) -> None:
     place = read_place(places)
     if bool(wishes.backup) != bool(wishes.key):
         raise UsageError("--backup and --key go together")
-    endpoints = etcd_endpoints(place.platform, place.machine)
-    if asyncio.run(_answers(endpoints)):
-        _finish(endpoints, wishes)
+    endpoints = etcd_endpoints(place.platform, place.machine, secure=place.files.there)
+    if asyncio.run(_answers(endpoints, place.files.context)):
+        _finish(endpoints, place.files.context, wishes)
     else:
         require_lost(place)
         _begin(place, wishes)
 
 
-async def _answers(endpoints: Sequence[str]) -> bool:
-    members = EtcdMembers(endpoints)
+async def _answers(endpoints: Sequence[str], tls: Tls) -> bool:
+    members = EtcdMembers(endpoints, tls)
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             return bool(await members.agreed())
@@ -109,8 +110,8 @@ def restoring(kept: IntentBackup) -> Work:
 # ---- the second time: what machines say ----------------------------------------------------
 
 
-def _finish(endpoints: Sequence[str], wishes: Wishes) -> None:
-    referee = asyncio.run(_asked(endpoints))
+def _finish(endpoints: Sequence[str], tls: Tls, wishes: Wishes) -> None:
+    referee = asyncio.run(_asked(endpoints, tls))
     unheard = sorted(set(referee.silent) - set(wishes.without))
     for line in _told(referee):
         write_line(line)
@@ -127,7 +128,7 @@ def _finish(endpoints: Sequence[str], wishes: Wishes) -> None:
         )
     if referee.ahead or referee.silent:
         _confirm("Controllers decide again, and machines follow.", wishes)
-    commit = asyncio.run(_gone_on(endpoints, referee))
+    commit = asyncio.run(_gone_on(endpoints, tls, referee))
     write_line(good("done: ") + f"controllers decide again, from commit {commit} on")
 
 
@@ -151,8 +152,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES]) + more
 
 
-async def _asked(endpoints: Sequence[str]) -> Referee:
-    store = EtcdStore(endpoints)
+async def _asked(endpoints: Sequence[str], tls: Tls) -> Referee:
+    store = EtcdStore(endpoints, tls=tls)
     try:
         referee = await ask(store)
     finally:
@@ -169,8 +170,8 @@ async def _asked(endpoints: Sequence[str]) -> Referee:
     return referee
 
 
-async def _gone_on(endpoints: Sequence[str], referee: Referee) -> int:
-    store = EtcdStore(endpoints)
+async def _gone_on(endpoints: Sequence[str], tls: Tls, referee: Referee) -> int:
+    store = EtcdStore(endpoints, tls=tls)
     try:
         return await go_on(store, referee, _now_ms())
     finally:

@@ -108,7 +108,7 @@ class Upkeep:
         if not first:  # who acts does not know since when others do not
             self._past = replace(self._past, touched_at=now)
         self._past = self._past.seen(look, now)
-        seats, kinds = await self._seats(), self._kinds()
+        seats, kinds = await self._seats(look), self._kinds()
         task = self._next(look, seats, now) if first else None
         problems = store_problems(look, kinds, self._past, task, now, seats)
         self.state = StoreState(look=look, kinds=kinds, problems=problems)
@@ -124,13 +124,17 @@ class Upkeep:
         change = next_change(look, seats, self._past, now) if seats else None
         return change or next_task(look, self._past, now)
 
-    async def _seats(self) -> Seats | None:
-        """Return who is to be a member, and who asks for it; None: it is not known."""
+    async def _seats(self, look: StoreLook) -> Seats | None:
+        """Return who is to be a member, and who asks for it; None: it is not known.
+
+        A new one speaks with the others as they do.
+        """
         platform = self._view.platform
         if platform is None:
             return None
         controllers = platform.machines_of(Role.CONTROLLER)
-        wanted = {machine.name: peer_url(platform, machine) for machine in controllers}
+        secure = any(member.peer.startswith("https:") for member in look.members)
+        wanted = {each.name: peer_url(platform, each, secure=secure) for each in controllers}
         try:
             listing = await self._store.list(SEATS)
         except UnavailableError:

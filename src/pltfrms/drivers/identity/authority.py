@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from cryptography import x509
@@ -46,6 +47,8 @@ _SERIAL_BITS = 64
 _SECRET_BYTES = 16
 _ROOTS_MAX = 4
 _BEGIN = "-----BEGIN CERTIFICATE-----"
+_EVER = Life(not_before_ms=0, not_after_ms=253_402_300_799_000)
+"""From 1970 to 9999: no clock is so wrong, and nothing ends by itself (RFC 5280, 4.1.2.5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,32 @@ def vouch(old: Pair, passphrase: str, new: str, now_ms: int) -> str:
         issuer,
     )
     return _text(_as_authority(builder, path_length=1).sign(key, SHA256()))
+
+
+def make_store_authority(platform: str) -> Pair:
+    """Return what makes members of a platform's store, and who asks them, believed there."""
+    key = generate_private_key(SECP256R1())
+    serial = secrets.randbits(_SERIAL_BITS)
+    builder = _builder(f"{platform} store", key.public_key(), _EVER, serial, None)
+    certificate = _as_authority(builder, path_length=0).sign(key, SHA256())
+    return Pair(certificate=_text(certificate), key=key_text(key))
+
+
+def issue_for_store(
+    authority: Pair, machine: str, addresses: Sequence[IPv4Address | IPv6Address]
+) -> Pair:
+    """Return what a member shows that answers at addresses; without any, who only asks.
+
+    etcd believes who shows addresses only if he comes from one of them.
+
+    Raises:
+        UsageError: the authority cannot be read.
+    """
+    issuer, own = read_certificate(authority.certificate), generate_private_key(SECP256R1())
+    builder = _builder(machine, own.public_key(), _EVER, secrets.randbits(_SERIAL_BITS), issuer)
+    names = [x509.IPAddress(each) for each in addresses]
+    leaf = _with_use(builder, names).sign(read_key(authority.key), SHA256())
+    return Pair(certificate=_text(leaf), key=key_text(own))
 
 
 def certificates_of(text: str) -> tuple[str, ...]:
@@ -240,15 +269,7 @@ class Authority:
         ]
         if controller:
             names.append(x509.DNSName(controllers_server_name(self.platform)))
-        both = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        return (
-            builder.add_extension(
-                x509.BasicConstraints(ca=False, path_length=None), critical=True
-            )
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(both), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        )
+        return _with_use(builder, names)
 
 
 def read_certificate(text: str) -> x509.Certificate:
@@ -339,6 +360,21 @@ def _as_authority(
     return builder.add_extension(constraints, critical=True).add_extension(
         _usage(signs_certificates=True), critical=True
     )
+
+
+def _with_use(
+    builder: x509.CertificateBuilder, names: Sequence[x509.GeneralName]
+) -> x509.CertificateBuilder:
+    """Make it a certificate of who answers and asks, and signs nothing."""
+    both = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    builder = (
+        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
+    )
+    if not names:
+        return builder
+    return builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

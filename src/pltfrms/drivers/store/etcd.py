@@ -26,7 +26,7 @@ from pltfrms.drivers.store.gateway import (
     refusal,
 )
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, LeaseTime, Listing, Put
-from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
+from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts, Tls
 from pltfrms.drivers.store.renewals import Renewals
 from pltfrms.drivers.store.transaction import check_transaction
 from pltfrms.errors import NotFoundError, UnavailableError, UnclearError
@@ -85,8 +85,11 @@ class EtcdStore:
         request_timeout_seconds: float = 2.5,
         list_timeout_seconds: float = 30.0,
         watch_silence_seconds: float = 30.0,
+        tls: Tls | None = None,
     ) -> None:
         """Take base URLs such as `http://[fd00::1]:2379`; connects when first used.
+
+        `tls` says what to show where one begins with `https:`.
 
         `request_timeout_seconds` bounds one call over all endpoints; a list gets more, up to
         `list_timeout_seconds`, while the store is slow. A watch that is silent
@@ -97,19 +100,25 @@ class EtcdStore:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._request_timeout_seconds = request_timeout_seconds
         self._watch_silence_seconds = watch_silence_seconds
-        self._posts = Posts(HEADERS, connect_timeout_seconds, _CONNECTIONS)
+        self._posts = Posts(HEADERS, connect_timeout_seconds, _CONNECTIONS, tls)
         self._patience = _Patience(request_timeout_seconds, list_timeout_seconds)
-        self._lists = Posts(HEADERS, connect_timeout_seconds, _LISTS)
+        self._lists = Posts(HEADERS, connect_timeout_seconds, _LISTS, tls)
         self._renewals = Renewals(self._keep_alive)
-        self._watches = make_client()
+        self._watches: dict[str, httpx2.AsyncClient] = {}
+        """By endpoint: what each is watched with."""
+        self._former: list[httpx2.AsyncClient] = []
         self._store = ""
         """etcd's number of the store that we ask; empty: nobody has answered yet."""
         self._met = ""
         """Who answered last as one of its members; any other may be of another one by now."""
 
     def use(self, endpoints: Sequence[str]) -> None:
-        """Ask at these base URLs from now on; a watch stays where it is."""
+        """Ask at these base URLs from now on, by new connections; a watch stays where it is."""
         self._failover.use(endpoints)
+        self._posts.forget()
+        self._lists.forget()
+        self._former += self._watches.values()
+        self._watches = {}
 
     # ---- ports.Store -----------------------------------------------------------------------
 
@@ -213,7 +222,8 @@ class EtcdStore:
         await self._renewals.close()
         await self._posts.close()
         await self._lists.close()
-        await self._watches.aclose()
+        for client in (*self._watches.values(), *self._former):
+            await client.aclose()
 
     # ---- one request over several endpoints ------------------------------------------------
 
@@ -310,7 +320,7 @@ class EtcdStore:
                 return await self._watch_at(endpoint, stack, request)
             except (
                 httpx2.RequestError,
-                TimeoutError,
+                OSError,  # also of TLS, which the library lets through
                 NotSentError,
                 BrokenError,
             ) as error:
@@ -326,7 +336,7 @@ class EtcdStore:
             connect=self._connect_timeout_seconds,
             read=self._watch_silence_seconds,
         )
-        stream = self._watches.stream(
+        stream = self._watcher(endpoint).stream(
             "POST", f"{endpoint}/v3/watch", json=request, timeout=timeout
         )
         # etcd sends the headers together with its first message, `created`.
@@ -337,13 +347,19 @@ class EtcdStore:
         self._failover.answered(endpoint)
         return response
 
+    def _watcher(self, endpoint: str) -> httpx2.AsyncClient:
+        if endpoint not in self._watches:
+            end = self._posts.end_of(endpoint)
+            self._watches[endpoint] = make_client(end.context if end else None)
+        return self._watches[endpoint]
+
     async def _next_line(self, lines: AsyncIterator[str]) -> str | None:
         """Return the next message of a watch; None when it ended or stayed silent."""
         try:
             return await anext(lines, None)
         except httpx2.ReadTimeout:
             return None
-        except httpx2.RequestError as error:
+        except (httpx2.RequestError, OSError) as error:
             raise UnavailableError(f"the watch broke: {sentence_of(error)}") from error
 
 

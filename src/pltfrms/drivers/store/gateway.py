@@ -21,10 +21,10 @@ _NO_SPACE = "mvcc: database space exceeded"
 _INVALID_ARGUMENT_CODES = {400}
 
 
-def make_client() -> httpx2.AsyncClient:
+def make_client(tls: ssl.SSLContext | None) -> httpx2.AsyncClient:
     """Return a client in which what lasts has a connection for as long as that."""
-    # Plain HTTP: an empty TLS context saves reading the machine's CA certificates.
-    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Plainly, an empty TLS context saves reading the machine's CA certificates.
+    verify = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     limits = httpx2.Limits(max_connections=None)
     transport = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
     return httpx2.AsyncClient(transport=transport, headers=HEADERS, trust_env=False)

@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pltfrms.drivers.failover import sentence_of
+from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.store.gateway import (
     HEADERS,
     answer_of,
     encode_bytes,
 )
-from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts
+from pltfrms.drivers.store.posts import BrokenError, NotSentError, Posts, Tls
 from pltfrms.errors import InvariantError, NotFoundError, UnavailableError
 from pltfrms.model.messages.store import (
     NO_SPACE,
@@ -75,12 +76,15 @@ class _Said:
 class EtcdMembers:
     """A client that asks each member for itself."""
 
-    def __init__(self, endpoints: Sequence[str]) -> None:
-        """Take the base URLs of all members; connects when first used."""
+    def __init__(self, endpoints: Sequence[str], tls: Tls | None = None) -> None:
+        """Take the base URLs of all members; connects when first used.
+
+        `tls` says what to show where one begins with `https:`.
+        """
         self._endpoints = tuple(endpoints)
         self._further: tuple[str, ...] = ()
         """Where members say that they answer, of whom nobody else told us."""
-        self._posts = Posts(HEADERS, _LOOK_SECONDS, _CONNECTIONS)
+        self._posts = Posts(HEADERS, _LOOK_SECONDS, _CONNECTIONS, tls)
         self._quotas: dict[str, tuple[float, int]] = {}
         self._endpoint_of: dict[str, str] = {}
         """By name of a member, as of the last look."""
@@ -91,8 +95,9 @@ class EtcdMembers:
         """etcd's id of the store whose members we ask."""
 
     def use(self, endpoints: Sequence[str]) -> None:
-        """Ask at these base URLs from now on."""
+        """Ask at these base URLs from now on, by new connections."""
         self._endpoints = tuple(endpoints)
+        self._posts.forget()
 
     async def look(self) -> StoreLook:
         """Return how all members are; who does not answer has a `trouble`."""
@@ -185,6 +190,12 @@ class EtcdMembers:
         """Take a member out; that it is not there is not an error."""
         await self._change("remove", {"ID": number}, _GONE_ALREADY)
 
+    async def move(self, number: str, peer: str) -> None:
+        """Have the others reach a member at `peer`; whoever answers is asked."""
+        request = {"ID": number, "peerURLs": [peer]}
+        path = "/v3/cluster/member/update"
+        await self._do(self._endpoints[0], path, request, _CHANGE_SECONDS)
+
     async def defragment(self, member: str) -> None:
         """Make the file of a member as small as what is in use; it answers nobody meanwhile."""
         endpoint = self._endpoint(member)
@@ -274,8 +285,8 @@ class EtcdMembers:
         if not known or time.monotonic() - at >= _QUOTA_SECONDS:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
-                    text = await _metrics(endpoint)
-            except OSError:
+                    text = await _metrics(endpoint, self._posts.end_of(endpoint))
+            except (OSError, NotSentError):
                 return known
             found = _QUOTA.search(text)
             known = int(float(found[1])) if found else known
@@ -283,10 +294,15 @@ class EtcdMembers:
         return known
 
 
-async def _metrics(endpoint: str) -> str:
+async def _metrics(endpoint: str, tls: TlsEnd | None) -> str:
     """Return a member's metrics in Prometheus' text format; OSError if it does not answer."""
     at = urlsplit(endpoint)
-    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    reader, writer = await asyncio.open_connection(
+        at.hostname,
+        at.port,
+        ssl=tls.context if tls else None,
+        server_hostname=tls.name if tls else None,
+    )
     try:
         writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
         return (await reader.read()).decode(errors="replace")

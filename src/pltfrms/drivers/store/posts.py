@@ -1,11 +1,17 @@
 """Questions to several servers: a POST of JSON each, so many at once."""
 
 import asyncio
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from pltfrms.drivers.failover import SilentError
-from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp
+from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp, TlsEnd
+from pltfrms.errors import UsageError
+
+Tls = Callable[[], ssl.SSLContext]
+"""Returns what to ask with those who answer by TLS; UsageError: there is nothing."""
 
 
 class NotSentError(Exception):
@@ -20,9 +26,14 @@ class Posts:
     """A client of some servers."""
 
     def __init__(
-        self, headers: Mapping[str, str], connect_timeout_seconds: float, at_once: int
+        self,
+        headers: Mapping[str, str],
+        connect_timeout_seconds: float,
+        at_once: int,
+        tls: Tls | None = None,
     ) -> None:
         """Connect when asked; of more than `at_once` questions the others wait."""
+        self._tls = tls
         self._headers = headers
         self._connect_timeout_seconds = connect_timeout_seconds
         self._turns = asyncio.Semaphore(at_once)
@@ -55,9 +66,34 @@ class Posts:
         for server in self._servers.values():
             await server.close()
 
+    def forget(self) -> None:
+        """Connect anew from now on, with what `tls` says then."""
+        for server in self._servers.values():
+            server.drop()
+        self._servers = {}
+
+    def end_of(self, server: str) -> TlsEnd | None:
+        """Return whom we expect at a server; None: it speaks plainly.
+
+        Raises:
+            NotSentError: there is nothing to show.
+        """
+        at = urlsplit(server)
+        if at.scheme != "https":
+            return None
+        if self._tls is None:
+            raise NotSentError("it speaks by TLS, and there is nothing to show")
+        try:
+            return TlsEnd(self._tls(), at.hostname or "")
+        except UsageError as error:
+            raise NotSentError(str(error)) from error
+
     def _server(self, server: str) -> KeptHttp:
         if server not in self._servers:
             self._servers[server] = KeptHttp(
-                server, self._connect_timeout_seconds, headers=self._headers
+                server,
+                self._connect_timeout_seconds,
+                headers=self._headers,
+                tls=self.end_of(server),
             )
         return self._servers[server]

@@ -280,6 +280,14 @@ class Roots:
     roots: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAuthority:
+    """What members of the store, and who asks them, show and believe."""
+
+    authority: str
+    """Key and certificate, as PEM; empty: they speak plainly."""
+
+
 def return_text(ask_machine: str, nonce: str) -> str:
     """Return the text that a machine signs that comes back."""
     return f"pltfrms return {ask_machine} {nonce}"

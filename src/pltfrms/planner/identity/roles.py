@@ -44,6 +44,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/identity/join"): Need.ANYBODY,
     ("POST", "/v1/identity/nonce"): Need.ANYBODY,
     ("POST", "/v1/identity/return"): Need.ANYBODY,
+    ("GET", "/v1/identity/store"): Need.MACHINE,
     ("POST", "/v1/identity/renewal"): Need.MACHINE,
     ("POST", "/v1/identity/leave"): Need.MACHINE,
     ("POST", "/v1/heartbeats"): Need.MACHINE,

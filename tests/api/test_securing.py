@@ -1,0 +1,97 @@
+"""How a machine comes by what members of the store show, by TLS over loopback."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pltfrms.api.store import securing
+from pltfrms.api.store.securing import take_authority
+from pltfrms.drivers.identity.store_files import StoreFiles
+from tests.api.door import PLATFORM, Door, serve
+
+NAME = "fra-c2"
+"""Who asks, as far as it asks all others."""
+
+
+def here(door: Door, monkeypatch: pytest.MonkeyPatch) -> StoreFiles:
+    """Return what the controller behind the door has; it is the only other one."""
+    monkeypatch.setattr(securing, "controller_url", lambda *_, **__: door.url)
+    return door.known.store
+
+
+async def taken(state: Path, *, has_data: bool = False) -> bool:
+    return await take_authority(PLATFORM, NAME, state, has_data=has_data)
+
+
+def controller(door: Door, place: Path) -> StoreFiles:
+    """Return the files of a machine that has the identity of a controller."""
+    shutil.copytree(door.file.directory, place / "identity")
+    found = StoreFiles(place)
+    found.path.unlink(missing_ok=True)
+    return found
+
+
+def test_a_controller_takes_what_another_one_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        theirs = here(door, monkeypatch)
+        ours = controller(door, tmp_path / "new")
+        assert not await taken(tmp_path / "new"), "there, the store speaks plainly"
+        assert not ours.there
+        theirs.begin(PLATFORM.name)
+        assert await taken(tmp_path / "new", has_data=True)
+        assert ours.text() == theirs.text()
+        assert ours.path.stat().st_mode & 0o777 == 0o600
+        assert not await taken(tmp_path / "new"), "it has that already"
+
+    serve(tmp_path, story)
+
+
+def test_a_node_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(door: Door) -> None:
+        here(door, monkeypatch).begin(PLATFORM.name)
+        node = (await door.join("fra-n1")).directory.parent
+        assert not await taken(node)
+        assert not await taken(tmp_path / "nobody")
+        assert not StoreFiles(node).there
+
+    serve(tmp_path, story)
+
+
+def test_who_has_data_follows_a_recovery_of_it_and_no_other_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        theirs = here(door, monkeypatch)
+        theirs.begin(PLATFORM.name)
+        ours = controller(door, tmp_path / "own")
+        ours.keep(theirs.text())
+        theirs.begin_anew(PLATFORM.name)
+        assert await taken(tmp_path / "own", has_data=True)
+        assert ours.text() == theirs.text()
+        ours.begin_anew(PLATFORM.name)
+        own = ours.text()
+        assert not await taken(tmp_path / "own", has_data=True), "theirs is what was before"
+        theirs.begin_anew(PLATFORM.name)
+        assert not await taken(tmp_path / "own", has_data=True), "that is another recovery"
+        assert ours.text() == own
+        assert await taken(tmp_path / "own"), "who has no data has nothing to lose"
+        assert ours.text() == theirs.text()
+
+    serve(tmp_path, story)
+
+
+def test_what_others_may_read_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        theirs = here(door, monkeypatch)
+        theirs.begin(PLATFORM.name)
+        ours = controller(door, tmp_path / "own")
+        theirs.path.chmod(0o644)
+        assert not await taken(tmp_path / "own")
+        assert not ours.there
+
+    serve(tmp_path, story)
