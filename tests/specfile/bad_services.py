@@ -75,6 +75,56 @@ SERVICES = (
     _probe("bad tcp port", "probe: {tcp: 70000}", "70000 is outside 1..65535"),
     _probe("port for tcp", "probe: {tcp: 80, port: 80}", "port belongs to http"),
     _probe("no exec command", "probe: {exec: []}", "there is no command"),
+    *(
+        _probe(name, f"probe: {said}", says)
+        for name, said, says in (
+            ("udp without a question", "{udp: {port: 53}}", "probe.udp.send: is missing"),
+            (
+                "udp of more than bytes",
+                '{udp: {port: 53, send: "\u20ac"}}',
+                "one for each char",
+            ),
+            ("udp port", "{udp: {port: 0, send: x}}", "0 is outside 1..65535"),
+            ("dns without a name", "{dns: {type: A}}", "probe.dns.name: is missing"),
+            ("dns type", "{dns: {name: a.example, type: AAA}}", "did you mean AAAA?"),
+            ("dns rcode", "{dns: {name: a.example, rcode: OK}}", "is not a known word"),
+            ("dns label", f"{{dns: {{name: {'a' * 64}.example}}}}", "that can be asked for"),
+            ("dns answer", "{dns: {name: a.example, answer: '::1'}}", "is not an address of A"),
+            ("dns soa", "{dns: {name: a, type: SOA, answer: 192.0.2.1}}", "SOA asks for none"),
+            ("grpc port", "{grpc: 0}", "0 is outside 1..65535"),
+            ("host for tcp", "{tcp: 80, host: a.example}", "host belongs to http, not to tcp"),
+            (
+                "tls for udp",
+                "{udp: {port: 1, send: x}, tls: {}}",
+                "tls belongs to http and tcp",
+            ),
+            ("progress of tcp", "{tcp: 80, grace_max: 1m}", "grace_max belongs to http"),
+            ("status", "{http: /, port: 80, status: 99}", "99 is outside 200..599"),
+            (
+                "header",
+                '{http: /, port: 80, headers: {"a b": x}}',
+                "is not the name of a header",
+            ),
+            (
+                "two lines in a header",
+                '{http: /, port: 80, headers: {X-A: "a\\nX-B: b"}}',
+                "has characters that no header may have",
+            ),
+            ("host as header", "{http: /, port: 80, headers: {Host: x}}", "host: says it"),
+            ("host of two lines", '{http: /, port: 80, host: "a\\nb"}', "is not the name of a"),
+            ("no certificate", "{http: /, port: 80, tls: {ca: x}}", "has no certificate that"),
+            ("tls name", "{tcp: 80, tls: {name: a/b}}", "is not a name that a certificate has"),
+            (
+                "tls of nobody",
+                "{tcp: 80, tls: {name: a, verify: false}}",
+                "keep one of the two",
+            ),
+            ("a longer grace", "{http: /, port: 80, grace_max: 10s}", "is not more than grace"),
+            ("no liveness", "{tcp: 80}\nliveness: {}", "exactly one of http, tcp, exec, udp"),
+            ("bad liveness", "{tcp: 80}\nliveness: {tcp: 0}", "liveness.tcp: 0 is outside"),
+            ("rise of liveness", "{tcp: 80}\nliveness: {tcp: 80, rise: 2}", "unknown field"),
+        )
+    ),
     _probe("interval too short", "probe: {tcp: 80, interval: 5ms}", "5ms is outside 10ms"),
     _probe("number as interval", "probe: {tcp: 80, interval: 500}", "500 has no unit"),
     _probe(

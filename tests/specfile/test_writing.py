@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.service import (
     Capacity,
     Egress,
@@ -105,3 +106,39 @@ def test_no_text_is_changed_by_being_written(one: str, other: str) -> None:
     )
     spec = replace(make_spec(), run=run)
     assert said_again(spec) == spec
+
+
+PROBES = (
+    Probe(kind=ProbeKind.GRPC, port=50051),
+    Probe(kind=ProbeKind.GRPC, port=50051, grpc_service="shop.Cart", grace_max_ms=90_000),
+    Probe(kind=ProbeKind.DNS, port=53, dns=ProbeDns(name="example.net", type="SOA")),
+    Probe(
+        kind=ProbeKind.DNS, port=5353, dns=ProbeDns(name="a.example.net.", answer="192.0.2.1")
+    ),
+    Probe(kind=ProbeKind.DNS, port=53, dns=ProbeDns(name=".", type="NS", rcode="REFUSED")),
+    Probe(kind=ProbeKind.UDP, port=1, udp=ProbeUdp(send="\x01\xff: {", expect="x")),
+    Probe(kind=ProbeKind.UDP, port=1, udp=ProbeUdp(send="x")),
+    Probe(kind=ProbeKind.TCP, port=443, tls=ProbeTls(), only_announces=True),
+    Probe(kind=ProbeKind.TCP, port=443, tls=ProbeTls(unverified=True)),
+    Probe(
+        kind=ProbeKind.HTTP,
+        port=443,
+        path="/ready?a=b,c",
+        http=ProbeHttp(
+            host="www.example.net", headers=(("X-A", "b: {c}"),), status=(200, 404), body="ok"
+        ),
+        tls=ProbeTls(name="www.example.net", ca="-----BEGIN\nabc=\n-----END\n"),
+    ),
+)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_every_kind_of_probe_is_said_again(probe: Probe) -> None:
+    spec = replace(make_spec(), probe=probe)
+    if probe.tls is not None and probe.tls.ca:  # it is none: said again, and refused
+        text = service_text(spec)
+        assert "tls: {name: www.example.net, ca: " in text
+        spec = replace(spec, probe=replace(probe, tls=replace(probe.tls, ca="")))
+    assert said_again(spec) == spec
+    alive = replace(spec, liveness=replace(spec.probe, only_announces=False))
+    assert said_again(alive) == alive

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from pltfrms.model.services.probes import ProbeHttp, ProbeTls
 from pltfrms.model.services.service import (
     Egress,
     EgressRule,
@@ -49,6 +50,8 @@ def _lines(spec: ServiceSpec) -> Iterator[str]:
     if spec.drain_ms != _DEFAULT.drain_ms:
         yield f"drain: {_time(spec.drain_ms)}"
     yield f"probe: {_flow(_probe(spec.probe))}"
+    if spec.liveness is not None:
+        yield f"liveness: {_flow(_probe(spec.liveness))}"
     yield from _policies(spec)
 
 
@@ -103,21 +106,63 @@ def _replicas(spec: ServiceSpec) -> Iterator[tuple[str, str]]:
 
 def _probe(probe: Probe) -> Iterator[tuple[str, str]]:
     usual = _DEFAULT.probe
-    if probe.kind is ProbeKind.HTTP:
-        yield "http", _text(probe.path)
-        yield "port", str(probe.port)
-    elif probe.kind is ProbeKind.TCP:
-        yield "tcp", str(probe.port)
-    else:
-        yield "exec", _list(probe.command)
-    for field in ("interval", "timeout"):
+    yield from _asked(probe)
+    if probe.http is not None:
+        yield from _http(probe.http)
+    if probe.tls is not None:
+        yield "tls", _flow(_tls(probe.tls))
+    for field in ("interval", "timeout", "grace", "grace_max"):
         if getattr(probe, f"{field}_ms") != getattr(usual, f"{field}_ms"):
             yield field, _time(getattr(probe, f"{field}_ms"))
     for field in ("rise", "fall"):
         if getattr(probe, field) != getattr(usual, field):
             yield field, str(getattr(probe, field))
-    if probe.grace_ms != usual.grace_ms:
-        yield "grace", _time(probe.grace_ms)
+    if probe.only_announces:
+        yield "restart", "false"
+
+
+def _asked(probe: Probe) -> Iterator[tuple[str, str]]:
+    port = str(probe.port)
+    if probe.kind is ProbeKind.EXEC:
+        yield "exec", _list(probe.command)
+    elif probe.kind is ProbeKind.HTTP:
+        yield "http", _text(probe.path)
+        yield "port", port
+    elif probe.dns is not None:
+        fields = ("name", "type", "rcode", "answer")
+        said = [(each, getattr(probe.dns, each)) for each in fields]
+        yield "dns", _flow((field, _text(text)) for field, text in said if text)
+        yield "port", port
+    elif probe.udp is not None:
+        said = [
+            ("send", probe.udp.send),
+            *([("expect", probe.udp.expect)] if probe.udp.expect else []),
+        ]
+        yield "udp", _flow([("port", port), *((field, _text(text)) for field, text in said)])
+    elif probe.grpc_service:
+        yield "grpc", _flow((("port", port), ("service", _text(probe.grpc_service))))
+    else:
+        yield probe.kind.value, port
+
+
+def _tls(tls: ProbeTls) -> Iterator[tuple[str, str]]:
+    if tls.name:
+        yield "name", _text(tls.name)
+    if tls.ca:
+        yield "ca", _text(tls.ca)
+    if tls.unverified:
+        yield "verify", "false"
+
+
+def _http(http: ProbeHttp) -> Iterator[tuple[str, str]]:
+    if http.host:
+        yield "host", _text(http.host)
+    if http.headers:
+        yield "headers", _flow((_text(name), _text(text)) for name, text in http.headers)
+    if http.status:
+        yield "status", f"[{', '.join(map(str, http.status))}]"
+    if http.body:
+        yield "body", _text(http.body)
 
 
 def _rollout(rollout: RolloutSpec) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import pytest
 
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.model.running.machine import Instance, ProbeAnswer
+from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeUdp
 from pltfrms.model.services.service import Probe, ProbeKind
 from tests.contracts.test_workload import HTTP, SERVICE, healthy, real_machine, spec
 from tests.drivers.workload.test_process import processes, until
@@ -38,6 +39,22 @@ Server(("::", 80), Handler).serve_forever()
 """
 
 
+ANSWERS = """
+import socket, threading
+def serve(port, answer):
+    one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    one.bind(("::", port))
+    while True:
+        asked, where = one.recvfrom(2000)
+        one.sendto(answer(asked), where)
+def name_server(asked):
+    record = b"\\xc0\\x0c\\0\\x01\\0\\x01\\0\\0\\0\\x3c\\0\\x04\\xc0\\0\\x02\\x01"
+    return asked[:2] + b"\\x81\\x80\\0\\x01\\0\\x01\\0\\0\\0\\0" + asked[12:] + record
+threading.Thread(target=serve, args=(53, name_server), daemon=True).start()
+threading.Thread(target=serve, args=(7, lambda asked: asked[::-1]), daemon=True).start()
+"""
+
+
 def network_of_ours() -> Path:
     return Path("/proc/self/ns/net").readlink()
 
@@ -46,7 +63,7 @@ def ask(root: Path, scenario: Callable[[Instance], Coroutine[Any, Any, None]]) -
     async def whole() -> None:
         home = network_of_ours()
         machine = real_machine(root)
-        instance = await machine.workload.start(spec(("python3", "-c", TALKS)))
+        instance = await machine.workload.start(spec(("python3", "-c", ANSWERS + TALKS)))
         await healthy(machine, instance)
         await scenario(instance)
         assert network_of_ours() == home
@@ -139,5 +156,34 @@ def test_a_vanished_instance_is_no_surprise(tmp_path: Path) -> None:
         assert await prober.probe(gone, HTTP, SERVICE) == lost
         command = Probe(kind=ProbeKind.EXEC, command=("true",), timeout_ms=10_000)
         assert await prober.probe(gone, command, ()) == lost
+
+    ask(tmp_path, scenario)
+
+
+def test_datagrams_and_bodies_are_asked_inside_on_every_address(tmp_path: Path) -> None:
+    async def scenario(instance: Instance) -> None:
+        prober = NamespaceProber()
+        dns = ProbeDns(name="www.example.net", answer="192.0.2.1")
+        udp = ProbeUdp(send="abc", expect="cba")
+        slow = Probe(kind=ProbeKind.DNS, port=53, dns=dns, timeout_ms=3000)
+        echo = replace(slow, kind=ProbeKind.UDP, port=7, udp=udp)
+        for probe, said in (
+            (slow, ""),
+            (
+                replace(slow, dns=replace(dns, answer="192.0.2.9")),
+                "dns 198.51.100.1 port 53: www.example.net A answers 192.0.2.1, not 192.0.2.9",
+            ),
+            (echo, ""),
+            (replace(echo, port=8), "udp 198.51.100.1 port 8: Connection refused"),
+            (replace(HTTP, path="/503", http=ProbeHttp(status=(503,))), ""),
+            (
+                replace(HTTP, http=ProbeHttp(body="x")),
+                "http 198.51.100.1 port 80: / answers 200, without 'x'",
+            ),
+        ):
+            answer = await prober.probe(instance, probe, SERVICE)
+            assert answer.failure == said
+            assert answer.unwell is ("answers" in said)
+        prober.close()
 
     ask(tmp_path, scenario)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from pltfrms.agent.instances.beside import first_done
 from pltfrms.agent.instances.drains import Drains, InstanceDrain, connections_left
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
@@ -20,14 +21,16 @@ from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import InstanceStatus, Phase
 from pltfrms.model.running.texts import shortened
-from pltfrms.model.services.service import Service
+from pltfrms.model.services.service import Probe, Service
 from pltfrms.planner.instances.health import (
     adopted,
     draining,
     ended,
     failure_of,
     first_start,
+    found_alive,
     held,
+    lost,
     probe_delay_seconds,
     probed,
     restart_due,
@@ -37,6 +40,7 @@ from pltfrms.planner.instances.health import (
     wanted_again,
     withdrawn,
 )
+from pltfrms.planner.instances.liveness import Liveness, asked_alive, is_lifeless
 from pltfrms.planner.instances.mass import share_of
 
 SPREAD_SECONDS: Final = 0.3
@@ -126,6 +130,7 @@ class Runner:
         self.health = replace(first_start(now, share), resume_at=now + delay)
         self._leaving = False
         """Whether it is drained before a restart."""
+        self._life = Liveness(since=now)
         if found:
             self.health = adopted(now, announced=announced, stood_by=stood_by, share=share)
         self._drain = surroundings.drains.of(found) if found else None
@@ -229,6 +234,7 @@ class Runner:
             self.health = replace(fresh, restarts=self.health.restarts + 1)
         try:
             self.instance = await self._world.workload.start(spec)
+            self._life = Liveness(since=self._world.clock.monotonic())
             self._outgoing = spec.outgoing
         except (PltfrmsError, OSError) as error:
             now = self._world.clock.monotonic()
@@ -242,7 +248,11 @@ class Runner:
 
     async def _live(self, order: Order, instance: Instance) -> None:
         """Return when it ended, must be restarted, or something else is wanted."""
-        await self._beside(instance, self._probe(order, instance))
+        asking = self._probe(order, instance)
+        liveness = order.service.spec.liveness
+        if liveness is not None:
+            asking = first_done(asking, self._see_life(order, instance, liveness))
+        await self._beside(instance, asking)
 
     async def _beside(self, instance: Instance, work: Coroutine[Any, Any, None]) -> bool:
         """Work until that is done (True), the instance ends, or something else is wanted."""
@@ -276,7 +286,7 @@ class Runner:
 
     async def _probe(self, order: Order, instance: Instance) -> None:
         """Probe until a restart is due, or its addresses are to be tried again."""
-        clock, probe = self._world.clock, order.service.spec.probe
+        clock, probe = self._world.clock, order.service.spec.readiness
         addresses = tuple(each.ip for each in order.spec.service_addresses)
         while not self._restart_due(order):
             delay = probe_delay_seconds(self.health, probe)
@@ -294,11 +304,32 @@ class Runner:
             if self._renumber_at is not None and clock.monotonic() >= self._renumber_at:
                 return
 
+    async def _see_life(self, order: Order, instance: Instance, liveness: Probe) -> None:
+        """Ask whether it lives, until it does not."""
+        clock = self._world.clock
+        addresses = tuple(each.ip for each in order.spec.service_addresses)
+        while True:
+            await clock.sleep(liveness.interval_ms / 1000)
+            said = await self._world.prober.probe(instance, liveness, addresses)
+            now = clock.monotonic()
+            self._life = asked_alive(self._life, liveness, now, said)
+            if is_lifeless(self._life, liveness) is self.health.lifeless:
+                continue
+            if self.health.lifeless:
+                self.health = found_alive(self.health)
+                continue
+            why = f"{self._life.failures} liveness probes failed in a row, the last one: "
+            why += said.failure
+            self.health = lost(self.health, liveness, now, why, unwell=said.unwell)
+            await self._around.settle()
+            self._say(f"instance {self.health.phase}")
+            return
+
     def _restart_due(self, order: Order) -> bool:
         now = self._world.clock.monotonic()
         if not restart_due(self.health, now):
             return False
-        rises = self.health.successes > 0
+        rises = self.health.successes > 0 and not self.health.lifeless
         if self.standing_by and (rises or self._around.stays(order, self.health.streak)):
             self.health = held(self.health, order.service.spec.probe, now)
             return False

@@ -341,7 +341,8 @@ class Operations:
         ]
         if not before:
             raise ConflictError(f"no earlier version of {service.name} is kept")
-        spec = replace(service.spec, run=before[0].run, probe=before[0].probe)
+        then = before[0]
+        spec = replace(service.spec, run=then.run, probe=then.probe, liveness=then.liveness)
         return Change(services=(spec,), by=change.by, why=change.why or "undo")
 
     async def audit(self, after: int, limit: int) -> AuditPage:

@@ -68,7 +68,8 @@ class MemoryWorkload:
         self.refuses_addresses = ""
         """Why no running instance can be given other addresses; `` if they can."""
         self.unwell: set[str] = set()
-        """Allocations whose instances answer that they are not healthy."""
+        """Allocations whose instances answer that they are not healthy; with a path behind
+        (`web.fra.1-1 /alive`), only to that question."""
         self._last_words: dict[str, str] = {}
         self._crashes: set[asyncio.Task[None]] = set()
 
@@ -216,8 +217,8 @@ class MemoryProber:
         age_ms = (self._workload.clock.monotonic() - one.started_at) * 1000
         if age_ms < one.behaviour.healthy_after_ms:
             return ProbeAnswer(failure=f"{where}: Connection refused")
-        if instance.allocation in self._workload.unwell:
-            return ProbeAnswer(failure=f"{where}: / answers 503", unwell=True)
+        if {instance.allocation, f"{instance.allocation} {probe.path}"} & self._workload.unwell:
+            return ProbeAnswer(failure=f"{where}: {probe.path} answers 503", unwell=True)
         return ProbeAnswer()
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:

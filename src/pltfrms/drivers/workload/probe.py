@@ -13,6 +13,7 @@ from typing import Final
 
 from pltfrms.drivers.descriptors import how_it_ended, run
 from pltfrms.drivers.workload.connections import count_connections
+from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_datagrams
 from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.drivers.workload.rounds import Answers, Question, ask_all
 from pltfrms.errors import InvariantError
@@ -46,31 +47,28 @@ class NamespaceProber:
         if probe.kind is ProbeKind.EXEC:
             return await _run_inside(instance, probe)
         with ExitStack() as held:
+            kind = socket.SOCK_DGRAM if takes_datagrams(probe) else socket.SOCK_STREAM
             try:
-                sockets = self._sockets(instance.pid, addresses, held)
+                sockets = self._sockets(instance.pid, addresses, kind, held)
             except OSError:
                 return _GONE
+            if not is_plain(probe):
+                return _said(probe, addresses, await ask_each(sockets, probe, addresses))
             pairs = zip(sockets, addresses, strict=True)
             questions = [Question(connection, probe, address) for connection, address in pairs]
             if not await ask_all(self._answers, questions, probe.timeout_ms / 1000):
                 for question in questions:
                     if question.events:
                         question.end(f"no answer within {probe.timeout_ms} ms")
-        failed = [pair for pair in zip(questions, addresses, strict=True) if pair[0].failure]
-        if not failed:
-            return ProbeAnswer()
-        question, address = failed[0]
-        return ProbeAnswer(
-            failure=f"{probe.kind} {address} port {probe.port}: {question.failure}",
-            unwell=all(each.unwell for each, _ in failed),
-        )
+        answers = [ProbeAnswer(failure=q.failure, unwell=q.unwell) for q in questions]
+        return _said(probe, addresses, answers)
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""
         return await count_connections(instance.pid, addresses)
 
     def _sockets(
-        self, pid: int, addresses: Sequence[Address], held: ExitStack
+        self, pid: int, addresses: Sequence[Address], kind: int, held: ExitStack
     ) -> list[socket.socket]:
         """Make sockets in the network namespace of `pid`; OSError when that is gone.
 
@@ -80,7 +78,7 @@ class NamespaceProber:
         try:
             _enter(away)
             try:
-                return [held.enter_context(_socket(each)) for each in addresses]
+                return [held.enter_context(_socket(each, kind)) for each in addresses]
             finally:
                 self._go_home()
         finally:
@@ -111,6 +109,19 @@ async def _run_inside(instance: Instance, probe: Probe) -> ProbeAnswer:
     return ProbeAnswer(failure=f"{probe.command[0]}: {how}", unwell=unwell)
 
 
-def _socket(address: Address) -> socket.socket:
-    kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-    return socket.socket(_FAMILIES[address.version], kind)
+def _socket(address: Address, kind: int) -> socket.socket:
+    return socket.socket(_FAMILIES[address.version], kind | socket.SOCK_NONBLOCK)
+
+
+def _said(
+    probe: Probe, addresses: Sequence[Address], answers: Sequence[ProbeAnswer]
+) -> ProbeAnswer:
+    """Return what came of it all: how the first address failed that did."""
+    failed = [pair for pair in zip(answers, addresses, strict=True) if pair[0].failure]
+    if not failed:
+        return ProbeAnswer()
+    answer, address = failed[0]
+    return ProbeAnswer(
+        failure=f"{probe.kind} {address} port {probe.port}: {answer.failure}",
+        unwell=all(each.unwell for each, _ in failed),
+    )

@@ -72,8 +72,8 @@ def service_port(service: Service) -> int:
     Raises:
         UsageError: the service has none.
     """
-    if service.spec.probe.port:
-        return service.spec.probe.port
+    if service.spec.probe.tcp_port:
+        return service.spec.probe.tcp_port
     for port in service.spec.ports:
         number, _, protocol = port.partition("/")
         if protocol == "tcp":

@@ -226,7 +226,7 @@ def ask_all(
         (eyeball, service, _start_asker(client, eyeball, service, timeout_seconds))
         for eyeball in eyeballs
         for service in services
-        if service.spec.probe.port
+        if service.spec.probe.tcp_port
     ]
     answers: list[Answer] = []
     for eyeball, service, asker in running:
@@ -246,7 +246,7 @@ def _start_asker(
 ) -> subprocess.Popen[str]:
     addresses = ",".join(str(prefix.network_address) for prefix in service.prefixes)
     argv = [sys.executable, "-I", "-S", "-c", _ASKER]
-    argv += [str(service.spec.probe.port), addresses, f"{max(timeout_seconds, 1):.1f}"]
+    argv += [str(service.spec.probe.tcp_port), addresses, f"{max(timeout_seconds, 1):.1f}"]
     return subprocess.Popen(client.exec_argv(eyeball, argv), stdout=subprocess.PIPE, text=True)
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
+from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 
 
 class ProbeKind(StrEnum):
@@ -13,6 +14,9 @@ class ProbeKind(StrEnum):
     HTTP = "http"
     TCP = "tcp"
     EXEC = "exec"
+    UDP = "udp"
+    DNS = "dns"
+    GRPC = "grpc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,7 @@ class Probe:
 
     kind: ProbeKind
     port: int = 0
-    """TCP port, for `http` and `tcp`."""
+    """For all kinds but `exec`."""
     path: str = "/"
     """Request target, for `http`; any 2xx or 3xx answer is a success."""
     command: tuple[str, ...] = ()
@@ -38,6 +42,25 @@ class Probe:
     """Failures in a row before a healthy instance counts as unhealthy and is restarted."""
     grace_ms: int = 10_000
     """A starting instance that has not succeeded once after this long is restarted."""
+    grace_max_ms: int = 0
+    """While it answers something new each time, its grace begins anew, for this long in all."""
+    only_announces: bool = False
+    """Who fails is withdrawn, and not restarted."""
+    http: ProbeHttp | None = None
+    """For `http`, beside its path."""
+    tls: ProbeTls | None = None
+    """For `http`, `tcp` and `grpc`; None: without TLS."""
+    udp: ProbeUdp | None = None
+    """For `udp`."""
+    dns: ProbeDns | None = None
+    """For `dns`."""
+    grpc_service: str = ""
+    """For `grpc`; empty: the server as a whole."""
+
+    @property
+    def tcp_port(self) -> int:
+        """The TCP port that is asked; 0: none is."""
+        return self.port if self.kind in {ProbeKind.HTTP, ProbeKind.TCP, ProbeKind.GRPC} else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +191,21 @@ class ServiceSpec:
     """How a new version comes to the replicas; None: as `RolloutSpec` has it by default."""
     capacity: Capacity | None = None
     """What its replicas can answer, and are to answer; None: not known."""
+    liveness: Probe | None = None
+    """Who fails this is restarted, and the other probe only announces; None: that does both."""
+
+    @property
+    def readiness(self) -> Probe:
+        """What is asked to know whether an instance is to be announced."""
+        if self.liveness is None or self.probe.only_announces:
+            return self.probe
+        return replace(self.probe, only_announces=True)
+
+    @property
+    def version_parts(self) -> tuple[object, ...]:
+        """What makes another version if it differs."""
+        parts = (self.run, self.probe)
+        return parts if self.liveness is None else (*parts, self.liveness)
 
 
 class RolloutState(StrEnum):
@@ -243,7 +281,7 @@ class Service:
     id: int
     """1..65535; part of its instances' addresses."""
     version: int
-    """Counts accepted changes of `spec.run`, `spec.probe` and of its prefixes, from 1; also of
+    """Counts accepted changes of `spec.version_parts` and of its prefixes, from 1; also of
     `spec.egress`, if instances must go to other slots for it."""
     prefix4: IPv4Network | None
     """Its main /32; None: it has no IPv4."""

@@ -139,7 +139,7 @@ def _accept_again(
 
 def _same(one: ServiceSpec, other: ServiceSpec) -> bool:
     """Return whether both run the same."""
-    return (one.run, one.probe) == (other.run, other.probe)
+    return one.version_parts == other.version_parts
 
 
 def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:

@@ -21,7 +21,7 @@ _TEXT_MAX: Final = 200_000
 
 def digest_of(spec: ServiceSpec) -> str:
     """Return a fingerprint of what a version runs, and how it is probed."""
-    return blake2b(repr((spec.run, spec.probe)).encode(), digest_size=12).hexdigest()
+    return blake2b(repr(spec.version_parts).encode(), digest_size=12).hexdigest()
 
 
 def failed_before(service: Service | None, spec: ServiceSpec) -> FailedVersion | None:

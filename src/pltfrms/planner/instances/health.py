@@ -3,11 +3,13 @@
 Pure: the state goes in, the next state comes out; `now` is in monotonic seconds.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms.model.running.state import Phase
 from pltfrms.model.services.service import Probe
+from pltfrms.planner.instances.grace import NOTHING_HEARD, Grace, in_grace
 
 START_INTERVAL_MS: Final = 50
 """A starting instance is asked this often: every instant until READY is lost capacity."""
@@ -20,6 +22,7 @@ _STOOD_BY_SECONDS: Final = 5.0
 """An agent that starts anew has heard by then how others are."""
 FORGIVE_AFTER_SECONDS: Final = 60.0
 """An instance that was READY this long restarts at once again."""
+_NEVER: Final = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +40,17 @@ class Health:
     streak: int = 0
     """Restarts that are not forgiven yet; makes the back-off."""
     resume_at: float = 0.0
-    """In UNHEALTHY and BACKOFF: when to restart."""
+    """In UNHEALTHY and BACKOFF: when to restart, if ever."""
     sentence: str = ""
     """The last thing that happened to it."""
     failure: str = ""
     """How it failed last; see `failure_of` for whether that still counts."""
     unwell: bool = False
     """The last probe that failed was answered, though not as a healthy one does."""
+    lifeless: bool = False
+    """It has failed the probe that tells whether it lives, and not succeeded since."""
+    start: Grace = NOTHING_HEARD
+    """What it has said since its start."""
     share: float = 0.0
     """Of its id, 0 to 1: what many instances wait for at once, each waits for a little more or
     less, so that they do not all begin at one instant."""
@@ -93,14 +100,27 @@ def probed(
         health = replace(health, failures=failures, successes=0, unwell=unwell)
     else:
         health = replace(health, successes=health.successes + 1, failures=0)
-    if health.phase is Phase.STARTING:
-        return _probed_starting(health, probe, now, failure)
-    if health.phase is Phase.READY and health.failures >= probe.fall:
-        sentence = f"{health.failures} probes failed in a row, the last one: {failure}"
-        return _failed(health, Phase.UNHEALTHY, now, sentence, _look_seconds(health, probe))
-    if health.phase is Phase.UNHEALTHY and health.successes >= probe.rise:
-        return _ready(health, now, f"{health.successes} probes succeeded in a row")
+    health = _judged(health, probe, now, failure)
+    stays = probe.only_announces and not health.lifeless
+    if stays and health.phase is Phase.UNHEALTHY:
+        return replace(health, resume_at=_NEVER)
     return health
+
+
+def lost(
+    health: Health, probe: Probe, now: float, sentence: str, *, unwell: bool = False
+) -> Health:
+    """Return the state of one that has failed the probe which tells whether it lives.
+
+    `unwell`: it answered that probe. It is restarted as if it had failed its only one.
+    """
+    health = replace(health, lifeless=True, unwell=unwell)
+    return _failed(health, Phase.UNHEALTHY, now, sentence, _look_seconds(health, probe))
+
+
+def found_alive(health: Health) -> Health:
+    """Return the state of one that was lost, and answers again before its restart."""
+    return replace(health, lifeless=False, resume_at=_NEVER)
 
 
 def ended(health: Health, now: float, how: str) -> Health:
@@ -186,18 +206,39 @@ def backoff_seconds(streak: int, share: float = 0.0) -> float:
     return whole * (1 - share / 2)
 
 
+def _judged(health: Health, probe: Probe, now: float, failure: str) -> Health:
+    if health.phase is Phase.STARTING:
+        return _probed_starting(health, probe, now, failure)
+    if health.phase is Phase.READY and health.failures >= probe.fall:
+        sentence = f"{health.failures} probes failed in a row, the last one: {failure}"
+        return _failed(health, Phase.UNHEALTHY, now, sentence, _look_seconds(health, probe))
+    rises = health.successes >= probe.rise and not health.lifeless
+    if health.phase is Phase.UNHEALTHY and rises:
+        return _ready(health, now, f"{health.successes} probes succeeded in a row")
+    return health
+
+
 def _probed_starting(health: Health, probe: Probe, now: float, failure: str) -> Health:
     if not failure:
         return _ready(health, now, "first probe succeeded")
-    if now - health.since < probe.grace_ms / 1000:
+    heard = failure if health.unwell else ""
+    health = replace(health, start=health.start.heard(heard, health.since, probe, now))
+    if in_grace(health.start, health.since, probe, now):
         return health
-    sentence = f"not ready {probe.grace_ms} ms after its start: {failure}"
+    when = "its start" if health.start.moved_at is None else "it last said something new"
+    sentence = f"not ready {probe.grace_ms} ms after {when}: {failure}"
     return _failed(health, Phase.UNHEALTHY, now, sentence, _look_seconds(health, probe))
 
 
 def _ready(health: Health, now: float, sentence: str) -> Health:
     return replace(
-        health, phase=Phase.READY, since=now, failures=0, unwell=False, sentence=sentence
+        health,
+        phase=Phase.READY,
+        since=now,
+        failures=0,
+        unwell=False,
+        lifeless=False,
+        sentence=sentence,
     )
 
 
@@ -210,7 +251,9 @@ def _failed(
     wait = backoff_seconds(streak, health.share)
     if phase is Phase.UNHEALTHY and health.unwell:
         wait = max(wait, look_seconds)
-    resume_at = health.resume_at if failed_already else now + wait
+    resume_at = now + wait
+    if failed_already and health.resume_at != _NEVER:
+        resume_at = health.resume_at
     return replace(
         health,
         phase=phase,

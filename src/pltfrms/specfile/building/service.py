@@ -4,17 +4,15 @@ from collections.abc import Iterator
 
 from pltfrms.model.services.service import (
     Capacity,
-    Probe,
-    ProbeKind,
     RolloutSpec,
     Run,
     ServiceSpec,
     Stage,
 )
 from pltfrms.specfile.building.egress import build_egress
+from pltfrms.specfile.building.probe import build_probe
 from pltfrms.specfile.findings import Finding, nearest
 from pltfrms.specfile.shapes.service import (
-    ProbeShape,
     ReplicasShape,
     RolloutShape,
     ServiceShape,
@@ -23,7 +21,11 @@ from pltfrms.specfile.shapes.service import (
 
 def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
     """Return the service, and what is wrong with its text."""
-    probe, findings = _probe(shape.probe)
+    probe, findings = build_probe(shape.probe, ("probe",))
+    liveness = None
+    if shape.liveness is not None:
+        liveness, wrong = build_probe(shape.liveness, ("liveness",))
+        findings += wrong
     egress, wrong = build_egress(shape.egress)
     findings += wrong
     findings += _replicas(shape.replicas)
@@ -38,6 +40,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
             stop_grace_ms=shape.run.stop_grace,
         ),
         probe=probe,
+        liveness=liveness,
         per_datacenter=_everywhere(shape.replicas),
         counts=tuple(_counts(shape.replicas).items()),
         total=shape.replicas.total or 0,
@@ -96,29 +99,3 @@ def _replicas(shape: ReplicasShape) -> Iterator[Finding]:
         if number == 0:
             hint = "to stop a service, delete it"
             yield Finding((*where, field), "must be at least 1", hint)
-
-
-def _probe(shape: ProbeShape) -> tuple[Probe, list[Finding]]:
-    findings = []
-    kinds = [kind for kind in ProbeKind if getattr(shape, kind.value) is not None]
-    if len(kinds) != 1:
-        said = " and ".join(kind.value for kind in kinds) or "none"
-        what = f"must have exactly one of http, tcp, exec, not {said}"
-        findings.append(Finding(("probe",), what, "such as {http: /healthz, port: 80}"))
-    # Without any kind it is refused already; `exec true` has nothing else to complain about.
-    kind = kinds[0] if kinds else ProbeKind.EXEC
-    if shape.port and kinds and ProbeKind.HTTP not in kinds:
-        what = f"port belongs to http, not to {kind.value}"
-        findings.append(Finding(("probe", "port"), what, "tcp: 80 names its own port"))
-    probe = Probe(
-        kind=kind,
-        port=shape.tcp if kind is ProbeKind.TCP and shape.tcp is not None else shape.port,
-        path=shape.http if shape.http is not None else "/",
-        command=tuple(shape.exec or ()) if kinds else ("true",),
-        interval_ms=shape.interval,
-        timeout_ms=shape.timeout,
-        rise=shape.rise,
-        fall=shape.fall,
-        grace_ms=shape.grace,
-    )
-    return probe, findings

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
+from pltfrms.model.services.service import Run, ServiceSpec
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
+from pltfrms.specfile.checking.probe import check_probe, probe_notes
 from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas
 from pltfrms.specfile.checking.rollout import check_rollout, check_rollout_here
 from pltfrms.specfile.checking.variables import check_variables
@@ -37,7 +38,6 @@ VARIABLES = (
 _VARIABLE = re.compile(r"\$\{pltfrms\.([^}\n]{0,40})")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)\Z")
-_HTTP_PATH = re.compile(r"/[!-~]*\Z")
 _MAX_PORT = 65_535
 _MIB = 1024 * 1024
 _LONGEST_NAME = 255
@@ -58,7 +58,9 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
         yield Finding(("drain",), "is outside 0s..1h")
     yield from _check_ports(spec.ports)
     yield from check_egress(spec)
-    yield from _check_probe(spec.probe)
+    yield from check_probe(("probe",), spec.probe)
+    if spec.liveness is not None:
+        yield from check_probe(("liveness",), spec.liveness)
     yield from _check_said(spec)
     yield from check_rollout(spec)
     if spec.capacity is not None and spec.capacity.requests < 1:
@@ -67,13 +69,10 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
 
 def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
     """Yield what is no mistake, but may be one."""
-    kind, port = spec.probe.kind, spec.probe.port
     if not spec.ports:
         yield Finding(("ports",), "nothing says what it listens on", "such as ports: [80/tcp]")
-    elif kind is not ProbeKind.EXEC and f"{port}/tcp" not in spec.ports:
-        where = ("probe", "port" if kind is ProbeKind.HTTP else "tcp")
-        what = f"it is asked on {port}/tcp, which is not in ports"
-        yield Finding(where, what, "right if clients do not use that port")
+        return
+    yield from probe_notes(("probe",), spec.probe, spec.ports)
 
 
 def _check_said(spec: ServiceSpec) -> Iterator[Finding]:
@@ -194,7 +193,7 @@ def _check_unique(where: Where, names: list[str]) -> Iterator[Finding]:
         yield Finding((*where, name), f"{name} is there twice", "names are unique")
 
 
-# ---- ports, probe ----------------------------------------------------------------
+# ---- ports ----------------------------------------------------------------
 
 
 def _check_ports(ports: tuple[str, ...]) -> Iterator[Finding]:
@@ -204,38 +203,3 @@ def _check_ports(ports: tuple[str, ...]) -> Iterator[Finding]:
             yield Finding(("ports", index), f"{port!r} is not a port", "such as 80/tcp")
         elif port in ports[:index]:
             yield Finding(("ports", index), f"{port} is in the list twice", "keep one")
-
-
-def _check_probe(probe: Probe) -> Iterator[Finding]:
-    if probe.kind is ProbeKind.HTTP:
-        if not 1 <= probe.port <= _MAX_PORT:
-            what = f"http needs a port in 1..{_MAX_PORT}, not {probe.port}"
-            yield Finding(("probe", "port"), what, "such as {http: /healthz, port: 80}")
-        if not _HTTP_PATH.match(probe.path):
-            what = f"{probe.path!r} is not a path"
-            yield Finding(("probe", "http"), what, "starts with / and has no spaces")
-    elif probe.kind is ProbeKind.TCP:
-        yield from check_range(("probe", "tcp"), probe.port, 1, _MAX_PORT)
-    else:
-        if not probe.command or not probe.command[0]:
-            yield Finding(("probe", "exec"), "there is no command", "such as [pg_isready]")
-        for index, argument in enumerate(probe.command):
-            if "\0" in argument:
-                yield Finding(("probe", "exec", index), "has a character of value 0")
-    yield from _check_probe_times(probe)
-
-
-def _check_probe_times(probe: Probe) -> Iterator[Finding]:
-    for name, value_ms, high_ms in (
-        ("interval", probe.interval_ms, 600_000),
-        ("timeout", probe.timeout_ms, 60_000),
-        ("grace", probe.grace_ms, 3_600_000),
-    ):
-        if not 10 <= value_ms <= high_ms:  # noqa: PLR2004 (as the message says)
-            what = f"{value_ms}ms is outside 10ms..{high_ms}ms"
-            yield Finding(("probe", name), what)
-    yield from check_range(("probe", "rise"), probe.rise, 1, 100)
-    yield from check_range(("probe", "fall"), probe.fall, 1, 100)
-    if probe.grace_ms < probe.timeout_ms:
-        what = f"{probe.grace_ms}ms is shorter than one timeout ({probe.timeout_ms}ms)"
-        yield Finding(("probe", "grace"), what, "no instance could ever start")

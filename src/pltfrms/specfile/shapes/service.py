@@ -12,6 +12,7 @@ from pltfrms.model.services.service import (
     Run,
     ServiceSpec,
 )
+from pltfrms.specfile.shapes.probe import LivenessShape, ProbeShape
 from pltfrms.specfile.shapes.shapes import Shape
 from pltfrms.specfile.shapes.units import (
     AddressText,
@@ -74,30 +75,6 @@ class ReplicasShape(Shape):
     """Where it runs; by default in every datacenter that has nodes."""
     max_per_node: int = 1
     """At most this many of them on one node."""
-
-
-class ProbeShape(Shape):
-    """A question asked to every instance over and over: exactly one of http, tcp, exec."""
-
-    http: str | None = None
-    """Path to GET, such as /healthz; any 2xx or 3xx answer is a success. Needs `port`."""
-    port: int = 0
-    """TCP port for `http`."""
-    tcp: int | None = None
-    """TCP port to connect to."""
-    exec: list[str] | None = None
-    """Command run inside the instance; exit code 0 is a success."""
-    interval: Milliseconds = default(_PROBE.interval_ms, f"{_PROBE.interval_ms}ms")
-    """Time between two questions. A hung instance is noticed after at most
-    fall x (interval + timeout)."""
-    timeout: Milliseconds = default(_PROBE.timeout_ms, f"{_PROBE.timeout_ms}ms")
-    """No answer within this time is a failure."""
-    rise: int = _PROBE.rise
-    """Successes in a row before an unhealthy instance counts as healthy."""
-    fall: int = _PROBE.fall
-    """Failures in a row before a healthy instance counts as unhealthy and is restarted."""
-    grace: Milliseconds = default(_PROBE.grace_ms, f"{_PROBE.grace_ms}ms")
-    """A starting instance that has not succeeded once after this long is restarted."""
 
 
 class EgressShape(Shape):
@@ -209,6 +186,9 @@ class ServiceShape(Shape):
     1h; it goes as soon as there are none."""
     probe: ProbeShape
     """How an instance is asked whether it can serve."""
+    liveness: LivenessShape | None = None
+    """How it is asked whether it lives. With it, who fails this is restarted, and who fails
+    `probe` is only withdrawn until it succeeds again."""
     capacity: CapacityShape | None = None
     """What its replicas can answer, and are to answer."""
     rollout: RolloutShape | None = None

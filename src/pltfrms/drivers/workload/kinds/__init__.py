@@ -1,0 +1,1 @@
+"""Questions of probes that take more than a connection and a status line."""

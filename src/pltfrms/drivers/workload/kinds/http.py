@@ -1,0 +1,78 @@
+"""A question in HTTP/1.1, and what is expected of its answer."""
+
+import socket
+from asyncio import StreamReader
+from typing import Final
+
+import h11
+
+from pltfrms.drivers.workload.kinds.lines import connected, first_words
+from pltfrms.model.addresses import Address
+from pltfrms.model.running.machine import ProbeAnswer
+from pltfrms.model.services.probes import ProbeHttp
+from pltfrms.model.services.service import Probe
+
+_USUAL: Final = range(200, 400)
+_BODY_BYTES: Final = 1 << 16
+_READ_BYTES: Final = 1 << 14
+_PORTS: Final = {False: 80, True: 443}
+
+
+async def ask_http(connection: socket.socket, probe: Probe, address: Address) -> ProbeAnswer:
+    """Ask for a status and a text in the body."""
+    wanted = probe.http or ProbeHttp()
+    words = h11.Connection(h11.CLIENT)
+    async with connected(connection, probe, address, "http/1.1") as (reader, writer):
+        try:
+            writer.write(words.send(_request(wanted, probe, address)) or b"")
+            words.send(h11.EndOfMessage())
+            status = await _status(words, reader)
+            well = status in (wanted.status or _USUAL)
+            if well and not wanted.body:
+                return ProbeAnswer()
+            body = await _body(words, reader)
+        except h11.ProtocolError as error:
+            return ProbeAnswer(failure=f"not an HTTP answer: {error}")
+    said = f"{probe.path} answers {status}" + (
+        f": {first}" if (first := first_words(body)) else ""
+    )
+    if not well:
+        return ProbeAnswer(failure=said, unwell=True)
+    if wanted.body.encode() in body:
+        return ProbeAnswer()
+    return ProbeAnswer(failure=f"{said}, without {wanted.body!r}", unwell=True)
+
+
+def _request(wanted: ProbeHttp, probe: Probe, address: Address) -> h11.Request:
+    host = wanted.host or (f"[{address}]" if ":" in str(address) else str(address))
+    usual = wanted.host or probe.port == _PORTS[probe.tls is not None]
+    said = {name.lower() for name, _ in wanted.headers}
+    ours = (("Host", host if usual else f"{host}:{probe.port}"), ("Connection", "close"))
+    headers = [each for each in ours if each[0].lower() not in said]
+    return h11.Request(method="GET", target=probe.path, headers=[*headers, *wanted.headers])
+
+
+async def _next(words: h11.Connection, reader: StreamReader) -> object:
+    while (event := words.next_event()) is h11.NEED_DATA:
+        part = await reader.read(_READ_BYTES)
+        if not part and words.their_state is h11.SEND_RESPONSE:
+            raise EOFError
+        words.receive_data(part)
+    return event
+
+
+async def _status(words: h11.Connection, reader: StreamReader) -> int:
+    while True:
+        if isinstance(event := await _next(words, reader), h11.Response):
+            return event.status_code
+
+
+async def _body(words: h11.Connection, reader: StreamReader) -> bytes:
+    """Return the body, or as much of it as is looked at."""
+    body = b""
+    while len(body) < _BODY_BYTES:
+        event = await _next(words, reader)
+        if not isinstance(event, h11.Data):
+            break
+        body += event.data
+    return body[:_BODY_BYTES]
