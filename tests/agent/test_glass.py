@@ -14,7 +14,8 @@ import pytest
 
 from pltfrms.agent.glass import SOCKET_NAME, GlassNetwork, run_glass
 from pltfrms.drivers.glass.client import GlassClient, GlassMachine, RouteQuestion
-from pltfrms.errors import UnavailableError
+from pltfrms.drivers.workload.log_reading import LogReader
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.network.topology import GLASS_PORT
 from tests.namespaces import in_machine
 
@@ -53,7 +54,9 @@ async def machine() -> AsyncIterator[Path]:
         config.write_text(CONFIG)
         run("ip", "link", "set", "lo", "up")
         network = GlassNetwork(address=ADDRESS, clients=OURS)
-        glass = asyncio.ensure_future(run_glass(runtime, network, control))
+        (runtime / "web.fra.1-1.log").write_text("first\nlast\n")
+        logs = LogReader(runtime)
+        glass = asyncio.ensure_future(run_glass(runtime, network, control, logs=logs))
         process = await asyncio.create_subprocess_exec(
             "bird", "-f", "-c", str(config), "-s", str(control)
         )
@@ -105,6 +108,24 @@ def test_our_machines_look_over_the_network_and_others_do_not() -> None:
             )
             assert await reader.read() == b""
             writer.close()
+
+    in_machine(scenario)
+
+
+@pytest.mark.root
+def test_logs_are_shown_over_the_network_and_not_to_everybody_here() -> None:
+    async def scenario() -> None:
+        async with machine() as runtime:
+            (log,) = await GlassClient().logs(PLACE, "web", 1)
+            assert (log.allocation, log.lines, log.machine) == (
+                "web.fra.1-1",
+                ("last",),
+                "fra-e1",
+            )
+            with pytest.raises(UsageError):
+                await GlassClient().logs(PLACE, "web; down", 1)
+            shown = await birdc(runtime / SOCKET_NAME, "show logs web lines 1")
+            assert "last" not in shown.stdout
 
     in_machine(scenario)
 

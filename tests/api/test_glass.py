@@ -10,13 +10,20 @@ from pltfrms.api.app import make_app
 from pltfrms.codec import decode
 from pltfrms.drivers.glass.client import GlassMachine, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.messages.api import ErrorBody
-from pltfrms.model.messages.glass import BalancerAnswers, RouteAnswers, RouteView, SessionText
+from pltfrms.model.messages.api import Change, ErrorBody
+from pltfrms.model.messages.glass import (
+    BalancerAnswers,
+    InstanceLog,
+    LogAnswers,
+    RouteAnswers,
+    RouteView,
+    SessionText,
+)
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.balancer import BalancerMode, BalancerView
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
-from tests.strategies import make_platform
+from tests.strategies import make_platform, make_spec
 
 
 class FakeGlass:
@@ -25,6 +32,7 @@ class FakeGlass:
     def __init__(self) -> None:
         self.silent: set[str] = set()
         self.asked: list[tuple[GlassMachine, RouteQuestion]] = []
+        self.looked: list[tuple[str, str, int, str]] = []
 
     async def routes(
         self, place: GlassMachine, question: RouteQuestion
@@ -55,6 +63,24 @@ class FakeGlass:
         if place.machine in self.silent:
             raise UnavailableError(f"no answer from {place.machine}")
         return (IPv6Address((service_id << 32) | row),)
+
+    async def logs(
+        self, place: GlassMachine, name: str, lines: int, after: str = ""
+    ) -> tuple[InstanceLog, ...]:
+        if place.machine in self.silent:
+            raise UnavailableError(f"no answer from {place.machine}")
+        self.looked.append((place.machine, name, lines, after))
+        names = (name,) if "." in name else (f"{name}.fra.1-1", f"{name}.fra.9-9")
+        return tuple(
+            InstanceLog(
+                machine=place.machine,
+                allocation=each,
+                lines=("said",),
+                position="1.5",
+                said_ms=1,
+            )
+            for each in names
+        )
 
 
 Story = Callable[[Cluster, FakeGlass, httpx2.AsyncClient], Awaitable[None]]
@@ -152,5 +178,40 @@ def test_balancers_of_one_and_of_all() -> None:
         for wrong in ("", "?service=3", "?service=0&row=1", "?service=3&row=16384"):
             answer = await client.get(f"/v1/balancers/fra-e1/row{wrong}")
             assert answer.status_code == 400
+
+    serve(story)
+
+
+def test_logs_are_asked_of_the_nodes_that_have_them() -> None:
+    async def story(cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        await cluster.operations.apply(Change(services=(make_spec(replicas=1),)))
+        await cluster.until(lambda: len(cluster.stored().allocations) == 2, 30)
+
+        async def ask(query: str) -> LogAnswers:
+            answer = await client.get(f"/v1/services/web/logs{query}")
+            assert answer.status_code == 200
+            return decode(LogAnswers, answer.content)
+
+        found = await ask("?lines=7")
+        assert {machine for machine, *_ in glass.looked} == {"fra-n1", "ams-n1"}
+        assert glass.looked[0][1:] == ("web", 7, "")
+        assert {each.allocation for each in found.logs} == {"web.fra.1-1"}
+        both = {"web.fra.1-1", "web.fra.9-9"}
+        assert {each.allocation for each in (await ask("?ended=true")).logs} == both
+        glass.looked.clear()
+        await ask("?instance=web.fra.1-1&after=1.5")
+        assert glass.looked == [("fra-n1", "web.fra.1-1", 50, "1.5")]
+        glass.looked.clear()
+        gone = await ask("?instance=web.ams.7-9")
+        assert [machine for machine, *_ in glass.looked] == ["ams-n1"]
+        assert [each.allocation for each in gone.logs] == ["web.ams.7-9"]
+        glass.silent = {"ams-n1"}
+        assert (await ask("")).silent == {"ams-n1": "no answer from ams-n1"}
+        for path, status in (
+            ("/v1/services/nope/logs", 404),
+            ("/v1/services/web/logs?instance=db.fra.1-1", 400),
+            ("/v1/services/web/logs?lines=100000", 400),
+        ):
+            assert (await client.get(path)).status_code == status
 
     serve(story)

@@ -18,7 +18,9 @@ from pltfrms.drivers.glass.server import LookingGlass
 from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.drivers.listening import HANDSHAKE_SECONDS, Watched, bind6
 from pltfrms.drivers.log import SpareLog
+from pltfrms.drivers.workload.log_reading import LINES_MAX, LogReader
 from pltfrms.errors import UsageError
+from pltfrms.model.messages.glass import InstanceLog
 from pltfrms.model.network.topology import GLASS_PORT, Platform
 from pltfrms.model.running.balancer import ROWS, BalancerView
 from pltfrms.planner.identity.access import may_look
@@ -30,6 +32,7 @@ _LINES_MAX = 32
 """Connections by TLS at once; few of them are served (`GlassLimits`)."""
 _BALANCER = re.compile(r"show +balancer(?: +(.*))?")
 _ROW = re.compile(r"row +([0-9]{1,5}) +([0-9]{1,5})")
+_LOGS = re.compile(r"show +logs +(\S+) +lines +([0-9]{1,6})(?: +after +(\S+))?")
 _log = structlog.get_logger()
 
 
@@ -62,6 +65,23 @@ def look_at_balancer(eye: BalancerEye, command: str) -> str | None:
     return encode(eye.row(int(row[1]), int(row[2])), tuple[IPv6Address, ...]).decode()
 
 
+async def look_at_logs(reader: LogReader, command: str) -> str | None:
+    """Answer a command about what instances said, in JSON; None if it is about something else.
+
+    `show logs SERVICE|ALLOCATION lines N [after POSITION]` -> list of InstanceLog. Of the disk
+    nobody waits but who asks.
+
+    Raises:
+        UsageError: it names nothing that could have a log.
+    """
+    match = _LOGS.fullmatch(command.strip())
+    if match is None:
+        return None
+    lines = min(int(match[2]), LINES_MAX)
+    found = await asyncio.to_thread(reader.read, match[1], lines, match[3] or "")
+    return encode(found, tuple[InstanceLog, ...]).decode()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlassNetwork:
     """Who may look over the network."""
@@ -76,13 +96,19 @@ class GlassNetwork:
 
 
 async def run_glass(
-    runtime: Path, network: GlassNetwork, bird: Path, balancer: BalancerEye | None = None
+    runtime: Path,
+    network: GlassNetwork,
+    bird: Path,
+    balancer: BalancerEye | None = None,
+    logs: LogReader | None = None,
 ) -> None:
     """Serve for ever what the BIRD behind `bird`, and our balancer, may be asked by anybody.
 
-    On a Unix socket in `runtime`, and by TCP where `network` says.
+    On a Unix socket in `runtime`, and by TCP where `network` says. Only there it tells of
+    `logs`: not everybody who has an account here may read them.
     """
     own = functools.partial(look_at_balancer, balancer) if balancer else None
+    private = functools.partial(look_at_logs, logs) if logs else None
     glass, said = LookingGlass(bird, own=own), SpareLog(_log.warning, time.monotonic)
 
     async def listen_here() -> asyncio.Server:
@@ -107,7 +133,7 @@ async def run_glass(
 
     async def serve_ours(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if _may_look(network, writer, said):
-            await glass.serve(reader, writer)
+            await glass.serve(reader, writer, private)
         else:
             writer.close()
 

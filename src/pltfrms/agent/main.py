@@ -34,6 +34,7 @@ from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.wireguard.kernel import WireGuard
+from pltfrms.drivers.workload.log_reading import LogReader
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
@@ -135,7 +136,8 @@ async def _glass(
         tls=tls,
         platform=lambda: targets.current.platform,
     )
-    await run_glass(directories.runtime, network, bird, eye)
+    logs = LogReader(directories.log / "instances")
+    await run_glass(directories.runtime, network, bird, eye, logs)
 
 
 def _targets(directories: Directories) -> Targets:

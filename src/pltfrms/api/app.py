@@ -24,6 +24,7 @@ from pltfrms.api.routes.guarding import Guarded, require_own
 from pltfrms.api.routes.hiding import without_passwords
 from pltfrms.api.routes.identity import add_identity_routes, add_store_route
 from pltfrms.api.routes.logins import add_login_routes
+from pltfrms.api.routes.logs import add_log_routes
 from pltfrms.api.routes.requests import add_request_routes
 from pltfrms.api.routes.rights import Rights, asked_of
 from pltfrms.api.routes.straight import Straight
@@ -89,6 +90,7 @@ def make_app(
     if glass:
         add_glass_routes(app, operations, glass)
         add_balancer_routes(app, operations, glass)
+        add_log_routes(app, operations, glass)
     if signatures:
         add_request_routes(app, Requests(operations, signatures))
     if logins:

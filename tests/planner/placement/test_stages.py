@@ -432,6 +432,22 @@ def act_on(snapshot: Snapshot, verb: RolloutVerb) -> Snapshot:
     return change_rollout(snapshot, RolloutChange(verb=verb, service="web")).snapshot
 
 
+def test_a_restart_rolls_out_the_same_by_stages() -> None:
+    before = settle(running())
+    snapshot = act_on(before, RolloutVerb.RESTART)
+    spec, again = before.services["web"].spec, snapshot.services["web"]
+    assert (again.spec, again.version) == (spec, before.services["web"].version + 1)
+    assert rollout_of(snapshot).stages
+    with pytest.raises(ConflictError, match="is on its way"):
+        act_on(snapshot, RolloutVerb.RESTART)
+    end = settle(snapshot)
+    assert rollout_of(end).state is RolloutState.DONE
+    assert {each.version for each in end.allocations.values()} == {again.version}
+    assert not set(end.allocations) & set(before.allocations)
+    back = settle(act_on(snapshot, RolloutVerb.ABORT))
+    assert set(back.allocations) == set(before.allocations)
+
+
 def test_while_it_is_paused_a_rollout_goes_neither_on_nor_back() -> None:
     snapshot = act_on(until(running(), RolloutState.BAKING), RolloutVerb.PAUSE)
     with pytest.raises(ConflictError):

@@ -122,7 +122,7 @@ def pause(settings: Settings, name: str, *, why: str, as_json: bool) -> None:
 
     Example: pltfrms rollout pause web --why "looking at its log"
     """
-    _change(settings, RolloutVerb.PAUSE, name, why, as_json=as_json)
+    change_rollout(settings, RolloutVerb.PAUSE, name, why, as_json=as_json)
 
 
 @rollout.command("resume")
@@ -135,7 +135,7 @@ def resume(settings: Settings, name: str, *, why: str, as_json: bool) -> None:
 
     Example: pltfrms rollout resume web
     """
-    _change(settings, RolloutVerb.RESUME, name, why, as_json=as_json)
+    change_rollout(settings, RolloutVerb.RESUME, name, why, as_json=as_json)
 
 
 @rollout.command("promote")
@@ -150,7 +150,7 @@ def promote(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool
     Example: pltfrms rollout promote web --yes
     """
     question = "" if yes else "Begin the next stage now?"
-    _change(settings, RolloutVerb.PROMOTE, name, why, question, as_json=as_json)
+    change_rollout(settings, RolloutVerb.PROMOTE, name, why, question, as_json=as_json)
 
 
 @rollout.command("abort")
@@ -165,7 +165,7 @@ def abort(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) 
     Example: pltfrms rollout abort web --yes
     """
     question = "" if yes else f"Have {name} go back to the version before?"
-    _change(settings, RolloutVerb.ABORT, name, why, question, as_json=as_json)
+    change_rollout(settings, RolloutVerb.ABORT, name, why, question, as_json=as_json)
 
 
 @rollout.command("undo")
@@ -183,7 +183,7 @@ def undo(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -
     Example: pltfrms rollout undo web --yes
     """
     question = "" if yes else f"Have {name} go back to the version before?"
-    _change(settings, RolloutVerb.UNDO, name, why, question, as_json=as_json)
+    change_rollout(settings, RolloutVerb.UNDO, name, why, question, as_json=as_json)
 
 
 def _ask(question: str) -> None:
@@ -192,7 +192,7 @@ def _ask(question: str) -> None:
     click.confirm(question, abort=True)
 
 
-def _change(
+def change_rollout(
     settings: Settings,
     verb: RolloutVerb,
     name: str,

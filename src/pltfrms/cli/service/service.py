@@ -1,4 +1,4 @@
-"""`service list`, `show`, `history`, `diff`, `scale`, `delete`."""
+"""`service list`, `show`, `history`, `diff`, `delete`; more of them are beside it."""
 
 import sys
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.service.scale import scale
 from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import connect, look
-from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
+from pltfrms.cli.shared.options import Entry, LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import (
     bad,
     echo,
@@ -39,9 +39,17 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON doc
 _NAME = click.argument("name", shell_complete=complete_services)
 
 
-@click.group(cls=LazyGroup)
+ENTRIES = {
+    "logs": Entry("pltfrms.cli.service.logs", "logs", "Show what instances of a service said"),
+    "restart": Entry(
+        "pltfrms.cli.service.restart", "restart", "Restart every replica, by stages"
+    ),
+}
+
+
+@click.group(cls=LazyGroup, entries=ENTRIES)
 def service() -> None:
-    """List, compare, scale, delete services.
+    """List, compare, scale, restart, delete services; read logs.
 
     Example: pltfrms service show web
     """

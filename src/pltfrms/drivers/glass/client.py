@@ -12,7 +12,7 @@ from pltfrms.drivers.bird.routes import parse_routes
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.addresses import read_prefix
-from pltfrms.model.messages.glass import RouteView, SessionText
+from pltfrms.model.messages.glass import InstanceLog, RouteView, SessionText
 from pltfrms.model.network.topology import GLASS_PORT
 from pltfrms.model.running.balancer import BalancerView
 
@@ -78,6 +78,12 @@ class Glass(Protocol):
         """Return what the kernel has in a row of a service's table; () if it has no table."""
         ...
 
+    async def logs(
+        self, place: GlassMachine, name: str, lines: int, after: str = ""
+    ) -> tuple[InstanceLog, ...]:
+        """Return what instances of a service, or of an allocation, said on a machine."""
+        ...
+
 
 class GlassClient:
     """The looking glasses of our machines, over the network."""
@@ -133,11 +139,23 @@ class GlassClient:
         command = f"show balancer row {service_id} {row}"
         return await self._ask_agent(place, command, tuple[IPv6Address, ...])
 
-    async def _ask_agent(self, place: GlassMachine, command: str, kind: type[_T]) -> _T:
+    async def logs(
+        self, place: GlassMachine, name: str, lines: int, after: str = ""
+    ) -> tuple[InstanceLog, ...]:
+        """Return what instances said on a machine; see `Glass.logs`."""
+        if not all(map(_NAME.fullmatch, (name, after or "-"))):
+            raise UsageError(f"{name[:100]!r} has no log; see: pltfrms service show")
+        command = f"show logs {name} lines {lines}" + (f" after {after}" if after else "")
+        found = await self._ask_agent(place, command, tuple[InstanceLog, ...], "logs")
+        return tuple(replace(each, machine=place.machine) for each in found)
+
+    async def _ask_agent(
+        self, place: GlassMachine, command: str, kind: type[_T], what: str = "balancer"
+    ) -> _T:
         (reply,) = await self._say(place, [command])
         if reply.code != _OK:
             raise UnavailableError(
-                f"{place.machine} does not show its balancer: {reply.code} {reply.last}"
+                f"{place.machine} does not show its {what}: {reply.code} {reply.last}"
             )
         text = "".join(line for _, line in reply.lines)
         try:

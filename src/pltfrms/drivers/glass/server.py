@@ -7,7 +7,7 @@ client that hangs holds nothing of BIRD's. Some commands we answer ourselves, as
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,10 @@ _QUOTED = r"'[A-Za-z0-9_.:-]+'|\"[A-Za-z0-9_.:*?-]+\""
 # Of all expressions only this one: what RPKI says of a prefix and its origin.
 _ROA_CHECK = r"eval roa_check\(rpki[46], [0-9a-f.:]+/[0-9]+, [0-9]+\)"
 _ALLOWED = re.compile(rf"show(?: +(?:{_BARE}|{_QUOTED}))+ *|{_ROA_CHECK}")
+
+
+PrivateAnswer = Callable[[str], Awaitable[str | None]]
+"""Answers a command of those who come over the network, or says None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +68,13 @@ class LookingGlass:
         self._socket = socket
         self._clients = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client to its end.
+    async def serve(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        private: PrivateAnswer | None = None,
+    ) -> None:
+        """Serve one client to its end; `private` answers what only some clients may ask.
 
         The reader must have been made with `limits.command_bytes` as its limit.
         """
@@ -74,7 +83,7 @@ class LookingGlass:
             if self._clients > self.limits.clients:
                 writer.write(f"{_DENIED}: {self.limits.clients} clients already\n".encode())
             else:
-                await self._converse(reader, writer)
+                await self._converse(reader, writer, private)
             writer.close()
         except (OSError, TimeoutError, UnavailableError, asyncio.CancelledError):
             # What it has not taken, it will not take any more. A cancelled task ends here like
@@ -85,7 +94,10 @@ class LookingGlass:
             writer.close()
 
     async def _converse(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        private: PrivateAnswer | None,
     ) -> None:
         writer.write(_GREETING)
         while True:
@@ -99,26 +111,30 @@ class LookingGlass:
             if not line.endswith(b"\n") or command in {"quit", "exit"}:
                 return
             async with asyncio.timeout(self.limits.command_seconds):
-                if not await self._answer(command, writer):
+                if not await self._answer(command, writer, private):
                     return
 
-    async def _answer(self, command: str, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(
+        self, command: str, writer: asyncio.StreamWriter, private: PrivateAnswer | None
+    ) -> bool:
         """Answer one command; return whether the client may ask on."""
         if command == "restrict":
             writer.write(_RESTRICTED_ALREADY)
         elif not may_ask(command):
             writer.write(f"{_DENIED}\n".encode())
-        elif answer := self._answer_ourselves(command):
+        elif answer := await self._answer_ourselves(command, private):
             writer.write(answer)
         else:
             return await self._pass_on(command, writer)
         await writer.drain()
         return True
 
-    def _answer_ourselves(self, command: str) -> bytes:
+    async def _answer_ourselves(self, command: str, private: PrivateAnswer | None) -> bytes:
         """Return the whole answer, or nothing if BIRD is to be asked."""
         try:
-            text = self._own(command) if self._own else None
+            text = await private(command) if private else None
+            if text is None and self._own:
+                text = self._own(command)
         except UsageError as error:
             return f"9001 {error}\n".encode()
         except UnavailableError as error:

@@ -7,6 +7,7 @@ POST /v1/plan                Change -> PlanPreview    (changes nothing)
 POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
 DELETE /v1/services/{name}   -> PlanPreview
 GET  /v1/services/{name}/versions -> ServiceHistory
+GET  /v1/services/{name}/logs?instance=ID&lines=N&after=POSITION&ended=BOOL -> LogAnswers
 POST /v1/rollouts            RolloutChange -> PlanPreview
 POST /v1/interventions       InterventionChange -> InterventionReply
 GET  /v1/routes/{machine}?prefix=PREFIX&session=NAME&filtered=BOOL -> list[RouteView]
@@ -194,6 +195,8 @@ class RolloutVerb(StrEnum):
     PROMOTE = "promote"
     ABORT = "abort"
     UNDO = "undo"
+    RESTART = "restart"
+    """Begin one, to what runs already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

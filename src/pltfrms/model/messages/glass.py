@@ -55,3 +55,26 @@ class BalancerAnswers:
     balancers: tuple[BalancerView, ...]
     silent: Mapping[str, str] = field(default_factory=dict)
     """Why a machine did not answer, by its name. Of its balancer nothing is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceLog:
+    """What the instances of an allocation said, one after the other."""
+
+    allocation: str
+    lines: tuple[str, ...]
+    """The last ones, or those after a position."""
+    position: str
+    """Where they end: to ask for what comes after them."""
+    said_ms: int
+    """When the last thing was said, Unix time."""
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogAnswers:
+    """The logs of a service on several nodes, and who did not answer."""
+
+    logs: tuple[InstanceLog, ...]
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """Why a node did not answer, by its name. Of its logs nothing is known."""

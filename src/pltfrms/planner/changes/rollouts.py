@@ -8,32 +8,34 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.rollouts import gone_back, stage_begun, where_of
 from pltfrms.model.services.service import Rollout, RolloutState, Service
 from pltfrms.planner.changes.change import Outcome
+from pltfrms.planner.changes.rolling import begin
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.rollout_words import stage_words
 from pltfrms.planner.placement.stages import missing
 
 
 def change_rollout(snapshot: Snapshot, change: RolloutChange) -> Outcome:
-    """Return what becomes of a rollout that an operator pauses, resumes, promotes or aborts.
+    """Return what becomes of a rollout that an operator changes, or begins to restart all.
 
     Raises:
         NotFoundError: there is no such service.
-        ConflictError: nothing of it is under way, it is so already or not as it was seen, or
-            its last stage is to be promoted that is not complete.
+        ConflictError: nothing of it is under way (of a restart: something is), it is so already
+            or not as it was seen, or its last stage is to be promoted that is not complete.
     """
     service = snapshot.service(change.service)
     require_as_seen(service, change)
     rollout = service.rolling
-    if rollout is None:
+    if change.verb is RolloutVerb.RESTART:
+        after = _restarted(snapshot, service, change)
+        detail = f"version {service.version} again, as version {after.version}"
+    elif rollout is None:
         raise ConflictError(f"no rollout of {service.name} is under way")
-    after = _changed(snapshot, service, rollout, change)
-    going = "; it is not paused any more" if change.verb is RolloutVerb.PROMOTE else ""
-    line = ChangeLine(
-        about=f"service/{service.name}",
-        action=change.verb.value,
-        detail=f"rollout of version {rollout.version}, {stage_words(rollout)}"
-        f"{going if rollout.paused else ''}",
-    )
+    else:
+        after = _changed(snapshot, service, rollout, change)
+        going = "; it is not paused any more" if change.verb is RolloutVerb.PROMOTE else ""
+        detail = f"rollout of version {rollout.version}, {stage_words(rollout)}"
+        detail += going if rollout.paused else ""
+    line = ChangeLine(about=f"service/{service.name}", action=change.verb.value, detail=detail)
     services = {**snapshot.services, service.name: after}
     return Outcome(
         lines=(line,), snapshot=replace(snapshot, services=services), services=(after,)
@@ -51,6 +53,20 @@ def require_as_seen(service: Service, change: RolloutChange) -> None:
         raise ConflictError(
             f"{service.name} is at {where} by now, not at {change.seen}: look, and say it again"
         )
+
+
+def _restarted(snapshot: Snapshot, service: Service, change: RolloutChange) -> Service:
+    """Return a service with the same once more: by stages, each new instance first."""
+    if service.rolling is not None:
+        raise ConflictError(
+            f"version {service.version} of {service.name} is on its way, and starts each "
+            "instance anew; wait for it, or: pltfrms rollout abort"
+        )
+    version = max(service.version, service.last_version) + 1
+    after = replace(
+        service, version=version, last_version=0, changed_ms=snapshot.now_ms, rollout=None
+    )
+    return begin(snapshot, service, after, change.by, change.why or "restart")
 
 
 def _changed(

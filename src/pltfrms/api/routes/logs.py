@@ -1,0 +1,104 @@
+"""What instances of a service said, over HTTP, as the looking glasses of their nodes show it.
+
+GET /v1/services/{name}/logs?lines=N            -> LogAnswers, of all its allocations
+GET /v1/services/{name}/logs?instance=ID&after=POSITION
+                                                -> of one of them, also after it has ended
+GET /v1/services/{name}/logs?ended=true         -> also of those that are no more, where it runs
+They work also while the store is away, with the allocations that were known last.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Response
+
+from pltfrms.api.routes.glass import place_of
+from pltfrms.codec import encode
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.drivers.glass.client import Glass, GlassMachine
+from pltfrms.errors import UnavailableError, UsageError
+from pltfrms.model.messages.glass import InstanceLog, LogAnswers
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.replicas import replicas_of
+
+_AT_ONCE = 64
+"""Connections to machines at one time, whoever asks for logs."""
+_LINES_MAX = 5000
+
+Lines = Annotated[int, Query(ge=0, le=_LINES_MAX)]
+Instance = Annotated[str, Query(max_length=200)]
+Position = Annotated[str, Query(max_length=50)]
+
+
+def add_log_routes(app: FastAPI, operations: Operations, glass: Glass) -> None:
+    """Answer questions about logs by asking nodes through `glass`."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    @app.get("/v1/services/{name}/logs")
+    async def logs(
+        name: str,
+        instance: Instance = "",
+        lines: Lines = 50,
+        after: Position = "",
+        *,
+        ended: bool = False,
+    ) -> Response:
+        """Return what instances of a service said, and who is silent."""
+        snapshot = operations.snapshot(stale=True).snapshot
+        places = [
+            place_of(snapshot.platform, node)
+            for node in _nodes(snapshot, name, instance, ended=ended)
+        ]
+        asked = instance or name
+        answers = await asyncio.gather(
+            *(_ask(glass, place, turns, asked, lines, after) for place in places)
+        )
+        named = {place.machine: said for place, said in zip(places, answers, strict=True)}
+        found = [each for said in named.values() if not isinstance(said, str) for each in said]
+        shown = [
+            each
+            for each in found
+            if ended or instance or each.allocation in snapshot.allocations
+        ]
+        return Response(
+            encode(
+                LogAnswers(
+                    logs=tuple(sorted(shown, key=lambda each: each.allocation)),
+                    silent={n: said for n, said in named.items() if isinstance(said, str)},
+                )
+            ),
+            media_type="application/json",
+        )
+
+
+def _nodes(snapshot: Snapshot, service: str, instance: str, *, ended: bool) -> Iterable[str]:
+    """Return the nodes that may have such logs; NotFoundError if there is no such service."""
+    spec = snapshot.service(service).spec
+    if instance and not instance.startswith(f"{service}."):
+        raise UsageError(f"{instance} is not an instance of {service}")
+    here = [each for each in snapshot.allocations.values() if each.service == service]
+    if allocation := snapshot.allocations.get(instance):
+        return [allocation.node]
+    if not ended and not instance:
+        return dict.fromkeys(each.node for each in here)
+    _, _, rest = instance.partition(".")
+    wanted = {rest.partition(".")[0]} if rest else {*replicas_of(snapshot.platform, spec)}
+    nodes = snapshot.platform.machines_of(Role.NODE)
+    return [node.name for node in nodes if node.datacenter in wanted]
+
+
+async def _ask(
+    glass: Glass,
+    place: GlassMachine,
+    turns: asyncio.Semaphore,
+    name: str,
+    lines: int,
+    after: str,
+) -> tuple[InstanceLog, ...] | str:
+    try:
+        async with turns:
+            return await glass.logs(place, name, lines, after)
+    except UnavailableError as error:
+        return str(error)
