@@ -63,6 +63,21 @@ def make_platform(
     )
 
 
+def renamed_datacenter(platform: Platform, old: str, new: str) -> Platform:
+    """Return a platform in which a datacenter has another name, and all else stays."""
+    return replace(
+        platform,
+        datacenters=tuple(
+            replace(each, name=new) if each.name == old else each
+            for each in platform.datacenters
+        ),
+        machines=tuple(
+            replace(each, datacenter=new) if each.datacenter == old else each
+            for each in platform.machines
+        ),
+    )
+
+
 def make_public_key(name: str) -> str:
     """Return what looks like the Ed25519 key of somebody (RFC 8709)."""
     parts = (b"ssh-ed25519", name.encode().ljust(32, b"."))

@@ -1,4 +1,4 @@
-"""Machines and links that come, go and are renamed, and a new datacenter, while clients ask.
+"""Machines, links and datacenters that come, go and are renamed, while clients ask.
 
 The three datacenters of the example, with the controllers of fra elsewhere.
 Each step is what docs/network/changes.md says; `lab rewire` is who installs and switches off.
@@ -214,3 +214,32 @@ def test_a_new_datacenter_comes_and_serves(rig: Rig, site: Site) -> None:
         all_well(rig)
     assert lost(reports) == NOTHING
     assert "to-par-e1" in rig.aggregate_paths("transit1")
+
+
+def test_a_datacenter_is_renamed_with_its_machines_and_controllers(
+    rig: Rig, site: Site
+) -> None:
+    before = rig.snapshot()
+    with asking(rig) as reports:
+        site.platform = site.platform.replace("  lon:\n", "  ldn:\n")
+        site.lab = site.lab.replace("nearest: lon", "nearest: ldn")
+        site.write()
+        file = str(site.directory / "platform.yaml")
+        refused = rig.cli("apply", file, "--yes", expect=4)
+        assert "2 replicas would end at once and begin anew as those of ldn" in refused
+        rig.cli("datacenter", "drain", "lon")
+        site.apply(rig)
+        rig.cli("datacenter", "undrain", "lon")
+        rig.client.rewire(site.directory)
+        all_well(rig)
+    assert lost(reports) == NOTHING
+    now = rig.snapshot()
+    there = {each.datacenter for each in now.allocations.values()}
+    assert "ldn" in there
+    assert "lon" not in there
+    assert now.interventions.drains == ()
+    for machine in now.platform.machines:
+        same = before.platform.machine(machine.name)
+        assert now.platform.loopback6(machine) == before.platform.loopback6(same)
+    report = rig.probe("reading", "--duration", "3s")
+    assert set(report["answered_by"]["before"]) == {"ldn"}

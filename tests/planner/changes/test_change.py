@@ -18,6 +18,7 @@ from tests.strategies import (
     make_service,
     make_snapshot,
     make_spec,
+    renamed_datacenter,
 )
 
 EMPTY = make_snapshot(make_platform({"fra": 3, "ams": 3}))
@@ -179,20 +180,20 @@ def test_a_name_of_a_machine_is_changed_by_removing_and_adding_it_and_the_plan_s
     assert "called" not in line.detail
 
 
-def test_a_datacenter_gets_another_name_only_without_its_machines() -> None:
+def test_a_datacenter_gets_another_name_and_its_machines_stay_what_they_are() -> None:
     platform = EMPTY.platform
-    first, *others = platform.datacenters
-    machines = [
-        replace(each, datacenter="xyz") if each.datacenter == first.name else each
-        for each in platform.machines
-    ]
-    after = replace(
-        platform,
-        datacenters=(replace(first, name="xyz"), *others),
-        machines=tuple(machines),
-    )
-    with pytest.raises(UsageError, match=f"{first.name} cannot be called xyz while .* stays"):
-        apply_change(EMPTY, Change(platform=after))
+    first = platform.datacenters[0].name
+    after = renamed_datacenter(platform, first, "xyz")
+    outcome = apply_change(EMPTY, Change(platform=after))
+    assert outcome.platform == after
+    (line,) = outcome.lines
+    assert f"({first} is to be called xyz: its replicas begin anew)" in line.detail
+    machine, *others = after.machines
+    other = replace(after, machines=(replace(machine, id=9), *others))
+    with pytest.raises(
+        UsageError, match=f"{machine.name} cannot change from node 1 of {first}"
+    ):
+        apply_change(EMPTY, Change(platform=other))
 
 
 def test_deleting_what_is_not_there_names_what_is() -> None:

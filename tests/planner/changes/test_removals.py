@@ -14,7 +14,7 @@ from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.planner.changes.removals import judge_removals, judge_signers
 from tests.planner.networks import NETWORK
-from tests.strategies import make_allocation, make_snapshot
+from tests.strategies import make_allocation, make_snapshot, renamed_datacenter
 
 NOW_MS = 1_893_535_200_000
 BASE = replace(
@@ -134,6 +134,24 @@ def test_a_new_name_is_a_removal_and_a_server_is_both() -> None:
     renamed = replace(without("fra-e1"), machines=(replace(server, name="fra-x1"), *others))
     verdicts = judge_removals(before, replace(before, platform=renamed), NOW_MS)
     assert [each.about for each in verdicts] == ["machine/fra-e1"] * 2
+
+
+def test_a_datacenter_is_drained_before_its_replicas_are_called_otherwise() -> None:
+    def refused(before: Snapshot) -> list[tuple[str, str]]:
+        after = replace(before, platform=renamed_datacenter(NETWORK, "fra", "xyz"))
+        return [(v.about, v.sentence) for v in judge_removals(before, after, NOW_MS)]
+
+    sentence = (
+        "1 replica would end at once and begin anew as those of xyz: drain it first, "
+        "`pltfrms datacenter drain fra`"
+    )
+    assert refused(BASE) == [("datacenter/fra", sentence)]
+    assert refused(drained(datacenter="fra")) == []
+    assert refused(drained(datacenter="ams")) == [("datacenter/fra", sentence)]
+    assert refused(replace(BASE, allocations={})) == []
+    begun = Drain(datacenter="fra", since_ms=NOW_MS, wait_ms=60_000)
+    early = replace(BASE, interventions=Interventions(drains=(begun,)))
+    assert refused(early), "clients still come"
 
 
 def test_of_the_controllers_that_can_sign_one_stays() -> None:

@@ -17,6 +17,7 @@ from pltfrms.model.running.state import (
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.settling import executed
+from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import advance, settle
 from tests.strategies import (
@@ -25,6 +26,7 @@ from tests.strategies import (
     make_service,
     make_snapshot,
     make_spec,
+    renamed_datacenter,
     with_all_ready,
 )
 
@@ -300,3 +302,24 @@ def test_a_slot_that_a_plan_frees_is_not_taken_by_the_same_plan() -> None:
     assert isinstance(stop, Stop)
     assert stop.allocation == old
     assert (place.allocation.node, place.allocation.slot) == (old.node, old.slot + 1)
+
+
+@pytest.mark.parametrize(("each", "total"), [(2, 0), (0, 4)])
+def test_a_datacenter_with_another_name_has_its_replicas_anew_and_no_other_is_touched(
+    each: int, total: int
+) -> None:
+    spec = replace(make_spec(), per_datacenter=each, total=total)
+    platform = make_platform({"fra": 3, "ams": 3})
+    before = settle(apply_change(make_snapshot(platform), Change(services=(spec,))).snapshot)
+    renamed = renamed_datacenter(platform, "fra", "xyz")
+    snapshot = apply_change(before, Change(platform=renamed)).snapshot
+    while (plan := make_plan(snapshot)).steps:
+        assert check_plan(snapshot, plan) == ()
+        assert "ams" not in {step.allocation.datacenter for step in plan.steps}
+        snapshot = with_all_ready(executed(snapshot, plan.steps))
+    kept = {name for name in before.allocations if ".ams." in name}
+    assert kept == {name for name in snapshot.allocations if ".ams." in name}
+    assert {name for name in snapshot.allocations if name not in kept} == {
+        "web.xyz.1-1",
+        "web.xyz.2-1",
+    }

@@ -159,10 +159,14 @@ def _check_platform_change(snapshot: Snapshot, after: Platform) -> None:
 
 def _check_identities(before: Platform, after: Platform) -> None:
     """Refuse to renumber what stays: its addresses and allocations depend on it."""
-    _check_datacenter_names(before, after)
+    called = {new: old for old, new in renamed(before.datacenters, after.datacenters)}
+    machines = (
+        replace(each, datacenter=called.get(each.datacenter, each.datacenter))
+        for each in after.machines
+    )
     for thing, old_things, new_things in (
         ("datacenter", before.datacenters, after.datacenters),
-        ("machine", before.machines, after.machines),
+        ("machine", before.machines, machines),
     ):
         old = {item.name: _identity(item) for item in old_things}
         for item in new_things:
@@ -174,20 +178,7 @@ def _check_identities(before: Platform, after: Platform) -> None:
                 )
 
 
-def _check_datacenter_names(before: Platform, after: Platform) -> None:
-    """Refuse another name of a datacenter whose machines stay: its replicas are called so."""
-    homes = {machine.name: machine.datacenter for machine in before.machines}
-    for old, new in _renamed(before.datacenters, after.datacenters):
-        staying = [m.name for m in after.machines if m.datacenter == new and homes.get(m.name)]
-        if staying:
-            raise UsageError(
-                f"platform: datacenter {old} cannot be called {new} while {staying[0]} stays: "
-                f"its replicas are named after it; drain it (`pltfrms datacenter drain {old}`),"
-                f" apply without it, and then with {new}"
-            )
-
-
-def _renamed(
+def renamed(
     before: Sequence[Machine | Datacenter], after: Sequence[Machine | Datacenter]
 ) -> list[tuple[str, str]]:
     """Return what is the same under another name, by its old and its new one."""
@@ -257,11 +248,12 @@ def _platform_line(before: Platform, after: Platform) -> ChangeLine:
     parts = [f"+{name}" for name in sorted(new - old)]
     parts += [f"-{name}" for name in sorted(old - new)]
     parts += [
-        f"({one} is to be called {other}: removed, and added)"
-        for one, other in (
-            *_renamed(before.datacenters, after.datacenters),
-            *_renamed(before.machines, after.machines),
+        f"({one} is to be called {other}: {how})"
+        for old_things, new_things, how in (
+            (before.datacenters, after.datacenters, "its replicas begin anew"),
+            (before.machines, after.machines, "removed, and added"),
         )
+        for one, other in renamed(old_things, new_things)
     ]
     parts += _operators_changed(before, after)
     fields = Platform.__dataclass_fields__

@@ -12,14 +12,20 @@ from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.interventions import DrainPhase
 from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.planner.changes.change import renamed
 
 
 def judge_removals(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, ...]:
     """Return what speaks against taking out the machines that `after` does not have.
 
-    To give a machine another name is to take it out, too. `now_ms` is Unix time.
+    To give a machine another name is to take it out, too; and who calls a datacenter otherwise
+    takes out its replicas. `now_ms` is Unix time.
     """
-    return (*_controllers(before, after), *_machines(before, after, now_ms))
+    return (
+        *_controllers(before, after),
+        *_machines(before, after, now_ms),
+        *_replicas(before, after, now_ms),
+    )
 
 
 def _controllers(before: Snapshot, after: Snapshot) -> Iterator[Verdict]:
@@ -96,6 +102,26 @@ def _machines(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, 
             ),
         )
     )
+
+
+def _replicas(before: Snapshot, after: Snapshot, now_ms: int) -> Iterator[Verdict]:
+    """Yield which datacenters are to be called otherwise while clients use what runs there."""
+    places = (before.platform.datacenters, after.platform.datacenters)
+    for old, new in renamed(*places):
+        carried = sum(each.datacenter == old for each in before.allocations.values())
+        drained = any(
+            drain.datacenter == old and drain.phase(now_ms) is DrainPhase.WITHDRAWN
+            for drain in before.interventions.drains
+        )
+        if carried and not drained:
+            yield Verdict(
+                guard=Guard.MAINTENANCE_LOCK,
+                about=f"datacenter/{old}",
+                sentence=(
+                    f"{_count(carried, 'replica')} would end at once and begin anew as those "
+                    f"of {new}: drain it first, `pltfrms datacenter drain {old}`"
+                ),
+            )
 
 
 def _as_edge(before: Snapshot, edge: Machine, now_ms: int) -> Iterator[str]:

@@ -31,6 +31,8 @@ class _World:
         """A machine that is a node no more has nothing that counts, as one that is gone."""
         self.sites = {node.datacenter for node in self.nodes.values()}
         """Datacenters that have nodes."""
+        self.everywhere = self.sites | {a.datacenter for a in snapshot.allocations.values()}
+        """Also by names that datacenters had before, where something still runs."""
         self.alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
         self.ready = {
             (node, instance.allocation)
@@ -363,7 +365,7 @@ def _check_enough(world: _World, step: Stop) -> list[str]:
         return []
     serving = {
         (each.datacenter, each.replica)
-        for datacenter in world.sites
+        for datacenter in world.everywhere
         for each in world.in_site[old.service, datacenter].values()
         if each.id != old.id and each.node in world.nodes
         if _serves(world, each) or (ill and _is_ill(world, each))
