@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pltfrms.codec import encode
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Allocation, LastNumber
 from pltfrms.model.running.state import (
@@ -40,6 +40,7 @@ def make_rich_interventions() -> Interventions:
         freeze=Freeze(since_ms=1, why="a storm", by="ann"),
         drains=(Drain(node="fra-n1", since_ms=1, wait_ms=2),),
         blackholes=(Blackhole(prefix=prefix, until_ms=9),),
+        releases=(Release(datacenter="fra", until_ms=9),),
     )
 
 

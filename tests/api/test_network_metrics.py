@@ -7,7 +7,13 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from pltfrms.api.network_metrics import network_metrics
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.interventions import (
+    Blackhole,
+    Drain,
+    Freeze,
+    Interventions,
+    Release,
+)
 from pltfrms.model.network.traffic import Override
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import (
@@ -125,6 +131,10 @@ def test_interventions_and_overrides() -> None:
             Blackhole(prefix=PLATFORM.aggregates[0].prefix, until_ms=NOW_MS + ms)
             for ms in (-1, 1)
         ),
+        releases=(
+            Release(datacenter="fra", until_ms=NOW_MS + 1),
+            Release(datacenter="ams", until_ms=NOW_MS),
+        ),
     )
     traffic = tuple(
         Override(prepend=1, until_ms=NOW_MS + ms if ms else 0)
@@ -138,6 +148,7 @@ def test_interventions_and_overrides() -> None:
         'pltfrms_drains{phase="none"} 1.0',
         "pltfrms_drained_nodes 1.0",
         "pltfrms_blackholes 1.0",
+        "pltfrms_brakes_released 1.0",
         'pltfrms_overrides_ending{state="soon"} 2.0',
         'pltfrms_overrides_ending{state="over"} 1.0',
     }

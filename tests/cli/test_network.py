@@ -14,7 +14,7 @@ from pltfrms.cli.shared.complete import drainable
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.api import InterventionChange, InterventionReply, Verb
 from pltfrms.model.messages.guards import Effect, Guard, RoutingChange, Verdict
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
 from pltfrms.model.network.traffic import Override
 from pltfrms.model.running.plan import Note, Reason
 from pltfrms.model.running.state import RoutingState
@@ -37,7 +37,7 @@ def _at_rest(monkeypatch: pytest.MonkeyPatch, controller: FakeController) -> Non
     monkeypatch.setattr(intervening, "POLL_SECONDS", 0)
     modules = (
         *("network.peer", "network.edge", "network.network", "network.intervening"),
-        *("platform.status", "machine.machines"),
+        *("platform.status", "platform.brake", "machine.machines"),
     )
     for module in modules:
         monkeypatch.setattr(f"pltfrms.cli.{module}.unix_ms", lambda: NOW_MS)
@@ -116,6 +116,7 @@ def test_network_show_says_everything_that_is_not_as_usual(
         freeze=Freeze(since_ms=NOW_MS - 60_000, why="flaps"),
         drains=(Drain(peer="ixp1", since_ms=NOW_MS - 90_000, wait_ms=60_000),),
         blackholes=(Blackhole(prefix=ATTACKED, until_ms=NOW_MS + 60_000),),
+        releases=(Release(datacenter="fra", until_ms=NOW_MS + 60_000, why="fire"),),
     )
     trying = with_routing(SETTLED, "lon-e1", RoutingState.TRYING)
     platform = replace(PLATFORM, traffic=(Override(med=5, until_ms=NOW_MS - 1000),))
@@ -127,6 +128,8 @@ def test_network_show_says_everything_that_is_not_as_usual(
         "  ixp1: withdrawn for 30 s",
         "blackholes",
         "  198.51.100.7/32: ends in 60 s (2023-11-14 22:14 UTC); nobody is asked to drop it",
+        "brake released",
+        "  fra: ends in 60 s (2023-11-14 22:14 UTC) (fire)",
         "overrides that end soon or have ended",
         "  med 5: ended 1.0 s ago (2023-11-14 22:13 UTC)",
         "edges whose routing is not confirmed",
@@ -141,6 +144,7 @@ def test_network_show_says_everything_that_is_not_as_usual(
     status = run("status").out.splitlines()
     assert status[0].startswith("frozen for 60 s (flaps); nothing changes a route until")
     assert "  drain ixp1: withdrawn for 30 s" in status
+    assert "  brake released, fra: ends in 60 s (2023-11-14 22:14 UTC) (fire)" in status
 
 
 def test_a_blackhole_names_who_is_asked_to_drop_and_who_is_not(
@@ -288,6 +292,8 @@ def test_every_other_verb(run: Run, controller: FakeController) -> None:
         ("network", "unfreeze"),
         ("network", "blackhole", "add", "198.51.100.7", "--for", "1h", "--why", "attack"),
         ("network", "blackhole", "remove", "198.51.100.7/32"),
+        ("brake", "release", "fra", "--for", "1h", "--why", "fire"),
+        ("brake", "hold", "fra"),
     )
     for command in commands:
         assert run(*command, "--json").code == 0
@@ -302,6 +308,8 @@ def test_every_other_verb(run: Run, controller: FakeController) -> None:
             verb=Verb.BLACKHOLE, prefix="198.51.100.7/32", until_ms=until_ms, why="attack"
         ),
         InterventionChange(verb=Verb.UNBLACKHOLE, prefix="198.51.100.7/32"),
+        InterventionChange(verb=Verb.RELEASE, datacenter="fra", until_ms=until_ms, why="fire"),
+        InterventionChange(verb=Verb.HOLD, datacenter="fra"),
     ]
     assert run("network", "blackhole", "add", "web", "--for", "1h").code == 2
     assert run("network", "blackhole", "add", "198.51.100.7").code == 2

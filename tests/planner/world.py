@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pltfrms.errors import ConflictError, NotFoundError
 from pltfrms.model.messages.api import Change, RolloutChange, RolloutVerb
-from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.interventions import Drain, Release
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Plan
 from pltfrms.model.running.state import (
@@ -94,6 +94,7 @@ _WEIGHTS = {
     "remove-node": 0.4,
     "add-node": 0.4,
     "drain-node": 3,
+    "release": 1,
     "time": 2,
     "rollout": 2,
     "rules": 0.5,
@@ -105,7 +106,7 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     machine = random.choice(snapshot.platform.machines).name
     if what == "contact":
         contact = random.choice((Contact.PRESENT, Contact.LOST, Contact.LOST, Contact.UNKNOWN))
-        view = MachineView(contact=contact, since_seconds=random.choice((1.0, 60.0)))
+        view = MachineView(contact=contact, since_seconds=random.choice((1.0, 60.0, 900.0)))
         return replace(snapshot, machines={**snapshot.machines, machine: view})
     if what == "heal":
         return heal(snapshot)
@@ -115,7 +116,7 @@ def act(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
         return _obey(snapshot, machine, random)
     if what == "all-obey":
         return with_all_ready(snapshot)
-    return _operate(_drained(snapshot, what, random), what, random)
+    return _operate(_intervened(snapshot, what, random), what, random)
 
 
 def _planned(snapshot: Snapshot, random: Random) -> Snapshot:
@@ -127,8 +128,10 @@ def _planned(snapshot: Snapshot, random: Random) -> Snapshot:
     return executed(snapshot, steps[:done])
 
 
-def _drained(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
+def _intervened(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     """End the drain of a node, or begin one, now or later, for ever or for a while."""
+    if what == "release":
+        return _released(snapshot, random)
     if what == "time":
         return replace(snapshot, now_ms=snapshot.now_ms + random.choice((1, 1000, 11_000)))
     if what != "drain-node":
@@ -139,7 +142,20 @@ def _drained(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
         since_ms = snapshot.now_ms + random.choice((0, 0, 500))
         until_ms = random.choice((0, 0, since_ms + 700))
         drains += (Drain(node=node, since_ms=since_ms, wait_ms=0, until_ms=until_ms),)
-    return replace(snapshot, interventions=Interventions(drains=drains))
+    return replace(snapshot, interventions=replace(snapshot.interventions, drains=drains))
+
+
+def _released(snapshot: Snapshot, random: Random) -> Snapshot:
+    """Release the brake of a datacenter for a while, or have all brakes hold again."""
+    site = random.choice(snapshot.platform.datacenters).name
+    until_ms = snapshot.now_ms + random.choice((500, 5000))
+    releases = (
+        ()
+        if snapshot.interventions.releases
+        else (Release(datacenter=site, until_ms=until_ms),)
+    )
+    done = replace(snapshot.interventions, releases=releases)
+    return replace(snapshot, interventions=done)
 
 
 def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:

@@ -157,6 +157,9 @@ def _interventions(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
     blackholes = _family("blackholes", "Blackholes that have not ended.")
     blackholes.add_metric([], sum(now_ms < each.until_ms for each in done.blackholes))
     yield blackholes
+    released = _family("brakes_released", "Datacenters whose mass change brake is released.")
+    released.add_metric([], len(done.released(now_ms)))
+    yield released
     overrides = _family(
         "overrides_ending", "Overrides of traffic that end within 7 days, or have.", "state"
     )

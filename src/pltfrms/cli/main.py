@@ -38,6 +38,11 @@ ENTRIES = {
         "network",
         "Freeze the network, drop attacks, see what is going on",
     ),
+    "brake": Entry(
+        "pltfrms.cli.platform.brake",
+        "brake",
+        "Let the replicas of many lost nodes be moved, or not",
+    ),
     "peer": Entry(
         "pltfrms.cli.network.peer",
         "peer",

@@ -27,6 +27,7 @@ from pltfrms.planner.foresight.admission import is_admission_due, judge_admissio
 from pltfrms.planner.instances.health import backoff_seconds
 from pltfrms.planner.instances.mass import SPREAD_MAX_SECONDS, share_of, start_delays
 from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.draft import LATELY_SECONDS
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.networks import (
     FOUR,
@@ -399,7 +400,7 @@ def test_mass_change_brake_does_not_count_what_was_lost_before_and_dealt_with() 
     world = settle(make_snapshot(platform, (service,)))
     for datacenter in ("fra", "ams", "lon"):
         (serving,) = (a for a in world.allocations.values() if a.datacenter == datacenter)
-        world = settle(_lost(world, serving.node))
+        world = settle(_lost(world, serving.node, seconds=LATELY_SECONDS))
         (moved,) = (a for a in world.allocations.values() if a.datacenter == datacenter)
         assert moved.node != serving.node, "each loss by itself is repaired"
     assert not make_plan(world).notes
@@ -441,8 +442,8 @@ def test_mass_change_brake_of_a_datacenter_leaves_others_their_repairs(
     assert note.detail.startswith("2 of 2 nodes are out of contact;")
 
 
-def _lost(snapshot: Snapshot, *nodes: str) -> Snapshot:
-    view = MachineView(contact=Contact.LOST, since_seconds=9.0)
+def _lost(snapshot: Snapshot, *nodes: str, seconds: float = 9.0) -> Snapshot:
+    view = MachineView(contact=Contact.LOST, since_seconds=seconds)
     return replace(snapshot, machines={**snapshot.machines, **dict.fromkeys(nodes, view)})
 
 

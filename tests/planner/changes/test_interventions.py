@@ -8,12 +8,13 @@ import pytest
 
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.messages.api import InterventionChange, Verb
-from pltfrms.model.network.interventions import Blackhole, Freeze, Interventions
+from pltfrms.model.network.interventions import Blackhole, Freeze, Interventions, Release
 from pltfrms.model.network.peering import Peer, PeerKind
 from pltfrms.planner.changes.interventions import (
     LEAD_MS,
     MAX_AHEAD_MS,
     MAX_BLACKHOLE_MS,
+    MAX_RELEASE_MS,
     apply_intervention,
 )
 from tests.planner.networks import NETWORK, NOTHING, NOW_MS
@@ -133,6 +134,40 @@ def test_a_freeze_keeps_its_beginning() -> None:
     unfreeze = InterventionChange(verb=Verb.UNFREEZE)
     assert _after(unfreeze, once) == NOTHING
     assert _after(unfreeze) == NOTHING
+
+
+def test_a_brake_is_released_for_a_while_and_holds_again_by_itself() -> None:
+    until_ms = NOW_MS + HOUR_MS
+    wish = InterventionChange(
+        verb=Verb.RELEASE, datacenter="fra", until_ms=until_ms, why="fire", by="ada"
+    )
+    once = _after(wish)
+    assert once.releases == (
+        Release(datacenter="fra", until_ms=until_ms, why="fire", by="ada"),
+    )
+    assert _after(replace(wish, why="again"), once) == once
+    longer = replace(wish, until_ms=until_ms + 1)
+    assert [each.until_ms for each in _after(longer, once).releases] == [until_ms + 1]
+    assert once.released(until_ms - 1) == {"fra"}
+    assert once.released(until_ms) == frozenset()
+    assert _after(FREEZE, once, until_ms).releases == ()
+    hold = InterventionChange(verb=Verb.HOLD, datacenter="fra")
+    assert _after(hold, once) == NOTHING
+    assert _after(hold) == NOTHING
+
+
+@pytest.mark.parametrize("until_ms", [0, NOW_MS, NOW_MS + MAX_RELEASE_MS + 1])
+def test_a_brake_is_never_released_for_long(until_ms: int) -> None:
+    wish = InterventionChange(verb=Verb.RELEASE, datacenter="fra", until_ms=until_ms)
+    with pytest.raises(UsageError, match="a day at most"):
+        _after(wish)
+
+
+@pytest.mark.parametrize("verb", [Verb.RELEASE, Verb.HOLD])
+def test_a_brake_is_that_of_a_datacenter(verb: Verb) -> None:
+    wish = InterventionChange(verb=verb, datacenter="par", until_ms=NOW_MS + 1)
+    with pytest.raises(NotFoundError, match="there is no datacenter 'par'"):
+        _after(wish)
 
 
 @pytest.mark.parametrize(

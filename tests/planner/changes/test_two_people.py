@@ -9,7 +9,7 @@ import pytest
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
 from pltfrms.model.messages.guards import Guard
 from pltfrms.model.messages.requests import Wanted
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
 from pltfrms.model.network.topology import Guards, Operator, Platform, TwoPeople
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.two_people import wanted_sentence, why_two
@@ -71,6 +71,14 @@ def test_to_end_something_and_to_freeze_need_nobody_else() -> None:
     assert why_two(snapshot(with_all, busy), snapshot(with_all), ()) == ""
     frozen = Interventions(freeze=Freeze(since_ms=1))
     assert why_two(snapshot(with_all), snapshot(with_all, frozen), ()) == ""
+
+
+def test_to_release_a_brake_is_to_override_a_guard() -> None:
+    of = platform(TwoPeople.OVERRIDES)
+    released = Interventions(releases=(Release(datacenter="fra", until_ms=10**12),))
+    one, other = snapshot(of), snapshot(of, released)
+    assert why_two(one, other, ()) == "it releases the brake of fra"
+    assert why_two(other, one, ()) == ""
 
 
 def test_a_longer_drain_is_a_drain() -> None:

@@ -102,8 +102,12 @@ def test_room_for_the_traffic_that_moves_is_judged_as_of_a_drain() -> None:
         )
         for name, status in snapshot.statuses.items()
     }
-    found, _ = what_if(replace(snapshot, statuses=statuses), ["datacenter/fra"])
+    loaded = replace(snapshot, statuses=statuses)
+    found, _ = what_if(loaded, ["datacenter/fra"])
     assert any("fra-e1" in each and "%" in each for each in found.shortages)
+    assert not any(" out; " in each for each in found.shortages), "nobody is left there to send"
+    edges, _ = what_if(loaded, ["edge/fra-e1", "edge/fra-e2"])
+    assert any(" out; " in each for each in edges.shortages)
 
 
 @pytest.mark.parametrize("word", ["node/fra-e1", "fra", "datacenter/fr", "link/x", "rack/r1"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.interventions import Drain, Interventions, Release
 from pltfrms.model.running.state import (
     InstanceStatus,
     Load,
@@ -47,10 +47,17 @@ def with_times(snapshot: Snapshot, random: Random) -> Snapshot:
         if random.random() < 0.3
     )
     machines = {
-        name: replace(view, since_seconds=random.choice((0.0, 14.9, 15.0, 15.1, 99.0)))
+        name: replace(
+            view, since_seconds=random.choice((0.0, 14.9, 15.0, 15.1, 99.0, 299.9, 300.0))
+        )
         for name, view in snapshot.machines.items()
     }
-    interventions = Interventions(drains=drains)
+    releases = tuple(
+        Release(datacenter=site.name, until_ms=random.randint(1, 100))
+        for site in snapshot.platform.datacenters
+        if random.random() < 0.3
+    )
+    interventions = Interventions(drains=drains, releases=releases)
     return replace(
         snapshot,
         machines=machines,

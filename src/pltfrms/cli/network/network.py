@@ -14,7 +14,7 @@ from pltfrms.cli.network.rows import (
     network_detail,
     unsettled_sentence,
 )
-from pltfrms.cli.network.words import drain_sentence, freeze_sentence
+from pltfrms.cli.network.words import drain_sentence, freeze_sentence, release_sentence
 from pltfrms.cli.shared.complete import complete_blackholes
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings, pass_settings
@@ -24,6 +24,7 @@ from pltfrms.cli.shared.values import DURATION
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import Interventions
 
 FROZEN_HERE = Directories().runtime / "frozen"
 """While this file is there, the agent of this machine changes no route."""
@@ -66,7 +67,7 @@ def network() -> None:
 @JSON
 @pass_settings
 def show_network(settings: Settings, *, as_json: bool) -> None:
-    """Show freezes, drains, blackholes, overrides and the traffic.
+    """Show freezes, drains, blackholes, releases, overrides, traffic.
 
     Overrides are shown from seven days before their end on.
 
@@ -207,10 +208,11 @@ def _show(detail: NetworkDetail, now: int) -> None:
         write_line(bad(freeze_sentence(done.freeze, now)))
     _section("drains", [drain_sentence(each, now) for each in done.drains])
     _section("blackholes", blackhole_lines(detail, now))
+    _section("brake released", [release_sentence(each, now) for each in done.releases])
     _section("overrides that end soon or have ended", detail.overrides)
     edges = [unsettled_sentence(each) for each in detail.unsettled]
     _section("edges whose routing is not confirmed", edges)
-    if not (done.freeze or done.drains or done.blackholes or detail.overrides or edges):
+    if done == Interventions() and not (detail.overrides or edges):
         write_line(good("nothing is frozen, drained or blackholed; every edge is confirmed"))
     _section("traffic", [f"{each.name}: {load_words(each)}" for each in detail.loads])
 

@@ -14,6 +14,7 @@ from pltfrms.cli.network.words import (
     blackhole_sentence,
     drain_sentence,
     override_sentence,
+    release_sentence,
 )
 from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix
@@ -384,6 +385,7 @@ def network_lines(detail: NetworkDetail, now_ms: int) -> tuple[str, ...]:
     return (
         *(f"drain {drain_sentence(each, now_ms)}" for each in done.drains),
         *(f"blackhole {sentence}" for sentence in blackhole_lines(detail, now_ms)),
+        *(f"brake released, {release_sentence(each, now_ms)}" for each in done.releases),
         *(f"override {sentence}" for sentence in detail.overrides),
         *(f"routing of {unsettled_sentence(each)}" for each in detail.unsettled),
     )

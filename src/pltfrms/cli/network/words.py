@@ -4,7 +4,7 @@ import datetime as dt
 
 from pltfrms.model.durations import short_duration
 from pltfrms.model.network.announcements import Announcement
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
 from pltfrms.model.network.traffic import Community, Override
 
 
@@ -54,6 +54,12 @@ def blackhole_sentence(blackhole: Blackhole, now_ms: int) -> str:
     """Return what is dropped and until when."""
     end = _end(blackhole.until_ms, now_ms)
     return f"{blackhole.prefix}: {end}{_signed(blackhole.why, blackhole.by)}"
+
+
+def release_sentence(release: Release, now_ms: int) -> str:
+    """Return where the brake on mass changes does not hold, and until when."""
+    end = _end(release.until_ms, now_ms)
+    return f"{release.datacenter}: {end}{_signed(release.why, release.by)}"
 
 
 def override_sentence(override: Override, now_ms: int) -> str:

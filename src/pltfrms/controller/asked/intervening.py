@@ -1,4 +1,4 @@
-"""Drains, freezes and blackholes: judged, committed and told of like any change of intent."""
+"""What operators do for a while: judged, committed and told of like any change of intent."""
 
 from dataclasses import replace
 
@@ -35,6 +35,8 @@ _TOLD = {
     Verb.UNFREEZE: "network unfrozen",
     Verb.BLACKHOLE: "blackhole begun",
     Verb.UNBLACKHOLE: "blackhole ended",
+    Verb.RELEASE: "brake released",
+    Verb.HOLD: "brake holds again",
 }
 
 
@@ -171,4 +173,6 @@ def _what(change: InterventionChange, before: Interventions, now_ms: int) -> str
 def _about(change: InterventionChange) -> str:
     if change.verb in {Verb.DRAIN, Verb.UNDRAIN}:
         return f"drain/{named(change).about}"
+    if change.verb in {Verb.RELEASE, Verb.HOLD}:
+        return f"brake/{change.datacenter}"
     return f"blackhole/{change.prefix}" if change.prefix else "network"

@@ -148,6 +148,8 @@ class Verb(StrEnum):
     UNFREEZE = "unfreeze"
     BLACKHOLE = "blackhole"
     UNBLACKHOLE = "unblackhole"
+    RELEASE = "release"
+    HOLD = "hold"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ class InterventionChange:
     """Of a drain; None: the platform's `drain_wait_seconds`."""
     prefix: str = ""
     until_ms: int = 0
-    """Unix time of its end: of a blackhole, and of a drain that ends by itself."""
+    """Unix time of its end: of a blackhole, a release, and a drain that ends by itself."""
     why: str = ""
     by: str = ""
     despite: tuple[Guard, ...] = ()

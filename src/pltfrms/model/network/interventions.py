@@ -113,6 +113,17 @@ class Blackhole:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Lost nodes of a datacenter are dead, however many: their replicas are placed anew."""
+
+    datacenter: str
+    until_ms: int
+    """Unix time from which on the brake on mass changes holds again."""
+    why: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
     """Nothing of ours changes a route, whatever happens, until somebody ends it."""
 
@@ -128,6 +139,7 @@ class Interventions:
     freeze: Freeze | None = None
     drains: tuple[Drain, ...] = ()
     blackholes: tuple[Blackhole, ...] = ()
+    releases: tuple[Release, ...] = ()
 
     def drain_of(self, peer: str, edge: Machine, interface: str, now_ms: int) -> DrainPhase:
         """Return how far the drain of a session is; the furthest, if several fit."""
@@ -141,6 +153,10 @@ class Interventions:
     def moves_clients(self, now_ms: int) -> bool:
         """Return whether a drain leads clients elsewhere, or is about to."""
         return any(not drain.node and not drain.is_over(now_ms) for drain in self.drains)
+
+    def released(self, now_ms: int) -> frozenset[str]:
+        """Return the datacenters in which the brake on mass changes does not hold."""
+        return frozenset(each.datacenter for each in self.releases if now_ms < each.until_ms)
 
     def drained_nodes(self, now_ms: int) -> frozenset[str]:
         """Return the nodes that are drained."""

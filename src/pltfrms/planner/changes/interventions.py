@@ -9,12 +9,14 @@ from typing import Final
 from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.addresses import Prefix, contains, scope_of
 from pltfrms.model.messages.api import InterventionChange, Verb
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions
+from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.texts import TEXT_MAX
 
 MAX_BLACKHOLE_MS: Final = 30 * 24 * 3600 * 1000
 """Thirty days: a blackhole is a remedy for a while, not a filter."""
+MAX_RELEASE_MS: Final = 24 * 3600 * 1000
+"""A day: who is dead for longer is taken out of the spec."""
 MAX_AHEAD_MS: Final = 10 * 366 * 24 * 3600 * 1000
 """Ten years: nobody plans a drain for later, and every clock and calendar can say it."""
 LEAD_MS: Final = 2000
@@ -47,6 +49,7 @@ def _standing(interventions: Interventions, now_ms: int) -> Interventions:
         interventions,
         drains=tuple(each for each in interventions.drains if not each.is_over(now_ms)),
         blackholes=tuple(each for each in interventions.blackholes if now_ms < each.until_ms),
+        releases=tuple(each for each in interventions.releases if now_ms < each.until_ms),
     )
 
 
@@ -225,6 +228,38 @@ def _unfreeze(
     return replace(interventions, freeze=None)
 
 
+# ---- the brake on mass changes -------------------------------------------------------------
+
+
+def _release(
+    interventions: Interventions, platform: Platform, change: InterventionChange, now_ms: int
+) -> Interventions:
+    """Let replicas of lost nodes be moved; asked for again, only its end is another one."""
+    name = change.datacenter
+    _check_known("datacenter", name, [dc.name for dc in platform.datacenters])
+    if not now_ms < change.until_ms <= now_ms + MAX_RELEASE_MS:
+        raise UsageError(
+            f"the brake of {name} may be released for a day at most, and not for no time: set "
+            "another end, and renew it if need be"
+        )
+    others = tuple(each for each in interventions.releases if each.datacenter != name)
+    same = [each for each in interventions.releases if each.datacenter == name]
+    if same and same[0].until_ms == change.until_ms:
+        return interventions
+    new = Release(datacenter=name, until_ms=change.until_ms, why=change.why, by=change.by)
+    return replace(interventions, releases=(*others, new))
+
+
+def _hold(
+    interventions: Interventions, platform: Platform, change: InterventionChange, now_ms: int
+) -> Interventions:
+    del now_ms
+    left = tuple(e for e in interventions.releases if e.datacenter != change.datacenter)
+    if left == interventions.releases:
+        _check_known("datacenter", change.datacenter, [dc.name for dc in platform.datacenters])
+    return replace(interventions, releases=left)
+
+
 # ---- blackholes ----------------------------------------------------------------------------
 
 
@@ -301,4 +336,6 @@ _DO: dict[Verb, Callable[[Interventions, Platform, InterventionChange, int], Int
     Verb.UNFREEZE: _unfreeze,
     Verb.BLACKHOLE: _blackhole,
     Verb.UNBLACKHOLE: _unblackhole,
+    Verb.RELEASE: _release,
+    Verb.HOLD: _hold,
 }

@@ -15,7 +15,8 @@ def why_two(before: Snapshot, after: Snapshot, overridden: Collection[Guard]) ->
     Empty: it does not. `overridden` are the guards that forbid it and are overridden. The
     rules are those of the snapshot before; a change of the rules themselves, or of who the
     operators are, needs two as soon as there is any rule. To end a drain, a blackhole or a
-    freeze never does, nor to freeze: whoever sees that something goes wrong may stop it.
+    freeze never does, nor to freeze, or to have a brake hold: whoever sees that something goes
+    wrong may stop it.
     """
     rules = before.platform.guards.two_people
     old, new = before.interventions, after.interventions
@@ -23,11 +24,17 @@ def why_two(before: Snapshot, after: Snapshot, overridden: Collection[Guard]) ->
     dropped = [
         f"blackholes {each.prefix}" for each in new.blackholes if each not in old.blackholes
     ]
+    overrides = [f"overrides {guard}" for guard in sorted(overridden)]
+    overrides += [
+        f"releases the brake of {each.datacenter}"
+        for each in new.releases
+        if each not in old.releases
+    ]
     reasons = {
         TwoPeople.PLATFORM: ["changes the platform"] * (before.platform != after.platform),
         TwoPeople.DRAINS: begun,
         TwoPeople.BLACKHOLES: dropped,
-        TwoPeople.OVERRIDES: [f"overrides {guard}" for guard in sorted(overridden)],
+        TwoPeople.OVERRIDES: overrides,
     }
     found = [reason for rule in rules for reason in reasons[rule]]
     if rules and not found and _who_may(before) != _who_may(after):

@@ -17,6 +17,7 @@ from pltfrms.model.services.service import Rollout, RolloutState, Run, Service
 
 _MASS_MIN = 2
 _MASS_TOGETHER_MIN = 3
+_MASS_SECONDS = 300
 _PLANNED = {Reason.NEW_VERSION, Reason.WENT_BACK, Reason.SPREAD, Reason.NODE_DRAINED}
 _ROLLED = {Reason.NEW_VERSION, Reason.WENT_BACK}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
@@ -75,14 +76,22 @@ class _World:
         nodes = self.nodes.values()
         lost = [each for each in nodes if self.snapshot.contact(each.name) is Contact.LOST]
         every, here = (Counter(each.datacenter for each in some) for some in (nodes, lost))
+        released = self.snapshot.interventions.released(self.snapshot.now_ms)
         alone = {dc for dc, n in here.items() if n >= _MASS_MIN and 2 * n > every[dc]}
         carrying = {each.node for each in self.snapshot.allocations.values()}
+        fresh = {
+            name
+            for name, view in self.snapshot.machines.items()
+            if name in carrying or view.since_seconds < _MASS_SECONDS
+        }
         apart = [
-            each for each in lost if each.name in carrying and each.datacenter not in alone
+            each
+            for each in lost
+            if each.name in fresh and each.datacenter not in alone | released
         ]
         too_many = len(apart) >= _MASS_TOGETHER_MIN and 3 * len(apart) > len(nodes)
         together = too_many and len({each.datacenter for each in apart}) > 1
-        return {*here} if together else alone
+        return ({*here} if together else alone) - released
 
     def share(self, service: Service, datacenter: str) -> int:
         """Return how many replicas of a service a datacenter is to have."""

@@ -6,10 +6,11 @@ however many allocations there are.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from typing import Final
 
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
@@ -18,6 +19,9 @@ from pltfrms.model.services.egress import slots_to_spare, slots_with_own
 from pltfrms.model.services.replicas import replicas_of, sizes_of
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.numbers import highest_numbers, replica_of
+
+LATELY_SECONDS: Final = 300.0
+"""Nodes that are lost one after the other within so long are one event, as if at once."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,15 @@ def cpu_milli(cores: float) -> int:
 def _told_versions(service: Service) -> tuple[int, ...]:
     rolling = service.rolling
     return (0, rolling.from_version) if rolling else (0,)
+
+
+def _fresh(snapshot: Snapshot, lost: Iterable[Machine]) -> Iterator[str]:
+    """Yield the datacenter of each lost node that was not dealt with, or only just."""
+    carrying = {each.node for each in snapshot.allocations.values()}
+    for node in lost:
+        lately = snapshot.machines[node.name].since_seconds < LATELY_SECONDS
+        if lately or node.name in carrying:
+            yield node.datacenter
 
 
 class Draft:
@@ -88,11 +101,11 @@ class Draft:
         lost = [node for node in self.nodes.values() if self.contact(node.name) is Contact.LOST]
         self.lost_counts: Mapping[str, int] = Counter(node.datacenter for node in lost)
         """How many nodes are out of contact, by datacenter."""
-        carrying = {each.node for each in snapshot.allocations.values()}
-        self.unmoved_counts: Mapping[str, int] = Counter(
-            node.datacenter for node in lost if node.name in carrying
-        )
-        """How many of them still have replicas recorded: the others were dealt with."""
+        self.fresh_counts: Mapping[str, int] = Counter(_fresh(snapshot, lost))
+        """How many of them were lost lately, or still have replicas recorded: the others were
+        dealt with."""
+        self.released = snapshot.interventions.released(snapshot.now_ms)
+        """Datacenters whose lost nodes are dead, as an operator says."""
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
             self._record(allocation)
         self.unsettled = frozenset(self._find_unsettled())

@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 
-from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, Snapshot
+from pltfrms.model.running.state import (
+    Contact,
+    InstanceStatus,
+    MachineStatus,
+    MachineView,
+    Phase,
+    Snapshot,
+)
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
+from pltfrms.planner.placement.draft import LATELY_SECONDS
 from pltfrms.planner.placement.stages import RESTARTS_MAX
 
 
@@ -13,17 +22,16 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 
     `bare` has the `bare_status` of each of its statuses. `make_plan` and `check_plan` say the
     same of both snapshots. Time is in it only by what it decides: whether a machine is stable,
-    which drain began or ended last, and which stage of a rollout is baked. So two of them are
-    equal until there is something new to plan, whatever it comes from.
+    or was lost lately, which drain or release began or ended last, and which stage of a
+    rollout is baked. So two of them are equal until there is something new to plan, whatever it
+    comes from.
     """
     stable_seconds = float(snapshot.platform.timers.stable_after_seconds)
     return replace(
         snapshot,
         statuses=bare,
         machines={
-            name: replace(
-                view, since_seconds=stable_seconds * (view.since_seconds >= stable_seconds)
-            )
+            name: replace(view, since_seconds=_passed(view, stable_seconds))
             for name, view in snapshot.machines.items()
         },
         now_ms=_last_instant_ms(snapshot),
@@ -55,10 +63,18 @@ def _judged(instance: InstanceStatus) -> int:
     return min(instance.restarts, RESTARTS_MAX + 1)
 
 
+def _passed(view: MachineView, stable_seconds: float) -> float:
+    """Return the time that decides something about a machine if it has passed, else 0."""
+    decisive = LATELY_SECONDS if view.contact is Contact.LOST else stable_seconds
+    return decisive * (view.since_seconds >= decisive)
+
+
 def _last_instant_ms(snapshot: Snapshot) -> int:
-    """Return the last Unix time until now at which a drain changed; 0: there was none."""
-    drains = (each for drain in snapshot.interventions.drains for each in drain.instants_ms)
-    return max((each for each in drains if each <= snapshot.now_ms), default=0)
+    """Return the last Unix time until now at which a drain or release changed; 0: none did."""
+    done = snapshot.interventions
+    drains = (each for drain in done.drains for each in drain.instants_ms)
+    ends = (release.until_ms for release in done.releases)
+    return max((each for each in chain(drains, ends) if each <= snapshot.now_ms), default=0)
 
 
 def _baked(snapshot: Snapshot) -> dict[str, int]:

@@ -2,7 +2,9 @@
 
 Guard `mass_change_brake`: many nodes lost at once are one event, not many. It is then more
 likely that we cannot see than that they are all dead, and the rest could not carry their load
-anyway. So nothing is rescheduled; the routing already moved the traffic.
+anyway. So nothing is rescheduled; the routing already moved the traffic. Nodes that are lost
+one after the other within `LATELY_SECONDS` count as at once: what kills them may go with what
+is moved from one to the next. An operator who knows better releases the brake for a while.
 
 A node whose heartbeats are missing, and of which its edges do not say that it is gone, is not
 lost (`evidence`).
@@ -30,25 +32,28 @@ def is_braked(draft: Draft, datacenter: str, more: int = 0) -> bool:
 
     `more` of it are taken to be lost beside those that are.
     """
+    if datacenter in draft.released:
+        return False
     here = draft.lost_count(datacenter) + more
     if is_mass_loss(here, len(draft.nodes_of(datacenter))):
         return True
-    apart = _unmoved_apart(draft, datacenter, more)
+    apart = _fresh_apart(draft, datacenter, more)
     return here > 0 and is_mass_loss_of_several(apart, len(draft.nodes))
 
 
-def _unmoved_apart(draft: Draft, datacenter: str = "", more: int = 0) -> list[int]:
-    """Count what is lost and not moved in each datacenter that is not braked by itself.
+def _fresh_apart(draft: Draft, datacenter: str = "", more: int = 0) -> list[int]:
+    """Count what is lost and not dealt with in each datacenter that is not braked by itself.
 
-    One that is, is an event that is known already, however long it lasts: others are repaired
-    meanwhile.
+    One that is, or is released, is an event that is known already, however long it lasts:
+    others are repaired meanwhile.
     """
-    counts = {datacenter: 0, **draft.unmoved_counts}
+    counts = {datacenter: 0, **draft.fresh_counts}
     counts[datacenter] += more
     return [
         count
         for site, count in counts.items()
-        if not is_mass_loss(draft.lost_count(site), len(draft.nodes_of(site)))
+        if site not in draft.released
+        and not is_mass_loss(draft.lost_count(site), len(draft.nodes_of(site)))
     ]
 
 
@@ -60,7 +65,7 @@ def is_mass_loss(lost_count: int, all_count: int) -> bool:
 def is_mass_loss_of_several(lost_counts: Collection[int], all_count: int) -> bool:
     """Return whether datacenters that fail apart have lost too many nodes of all together.
 
-    What was lost before, and was replaced, is another event: it does not count.
+    What was lost long before, and was replaced, is another event: it does not count.
     """
     lost_count, sites = sum(lost_counts), sum(count > 0 for count in lost_counts)
     return sites > 1 and lost_count >= LOST_TOGETHER_MIN and lost_count * 3 > all_count
@@ -68,18 +73,19 @@ def is_mass_loss_of_several(lost_counts: Collection[int], all_count: int) -> boo
 
 def note_mass_loss(draft: Draft) -> None:
     """Say in which datacenters nothing is rescheduled."""
-    unmoved, every_count = _unmoved_apart(draft), len(draft.nodes)
+    fresh, every_count = _fresh_apart(draft), len(draft.nodes)
     for datacenter in draft.snapshot.platform.datacenters:
         if is_braked(draft, datacenter.name):
             lost_count = draft.lost_count(datacenter.name)
             all_count = len(draft.nodes_of(datacenter.name))
-            together = f", and {sum(unmoved)} of {every_count} in all datacenters together"
+            together = f", and {sum(fresh)} of {every_count} in all datacenters together"
             more = "" if is_mass_loss(lost_count, all_count) else together
             draft.note(
                 datacenter.name,
                 Reason.MASS_LOSS,
                 f"{lost_count} of {all_count} nodes are out of contact{more}; "
-                "their replicas stay recorded where they are",
+                "their replicas stay recorded where they are; if they are dead: `pltfrms brake "
+                f"release {datacenter.name}`",
             )
 
 

@@ -1,0 +1,62 @@
+"""The brake on mass changes over time, and what releases it."""
+
+from dataclasses import replace
+
+from pltfrms.model.network.interventions import Interventions, Release
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import Contact, MachineView, Snapshot
+from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.draft import LATELY_SECONDS
+from pltfrms.planner.placement.plan import make_plan
+from tests.planner.world import settle
+from tests.strategies import make_platform, make_service, make_snapshot, make_spec
+
+
+def lose(snapshot: Snapshot, *nodes: str, seconds: float = 9.0) -> Snapshot:
+    view = MachineView(contact=Contact.LOST, since_seconds=seconds)
+    return replace(snapshot, machines={**snapshot.machines, **dict.fromkeys(nodes, view)})
+
+
+def test_mass_change_brake_of_nodes_that_are_lost_one_after_the_other() -> None:
+    """Whatever kills them goes with the replicas from one to the next."""
+    world = settle(
+        make_snapshot(
+            make_platform(dict.fromkeys(("fra", "ams", "lon"), 2)),
+            (make_service(make_spec(replicas=1)),),
+        )
+    )
+    lost = []
+    for datacenter in ("fra", "ams", "lon"):
+        (serving,) = (a for a in world.allocations.values() if a.datacenter == datacenter)
+        lost.append(serving.node)
+        world = settle(lose(world, serving.node))
+    plan = make_plan(world)
+    notes = {each.about: each.detail for each in plan.notes if each.reason is Reason.MASS_LOSS}
+    assert [*notes] == ["fra", "ams", "lon"]
+    assert "3 of 6 in all datacenters together" in notes["lon"]
+    assert notes["lon"].endswith("if they are dead: `pltfrms brake release lon`")
+    assert not plan.steps, "the replica of the third one waits"
+    assert not check_plan(world, plan)
+    over = lose(world, lost[0], seconds=LATELY_SECONDS)
+    (step, *_) = make_plan(over).steps
+    assert step.allocation.datacenter == "lon"
+    assert not check_plan(over, make_plan(over))
+
+
+def test_mass_change_brake_is_released_by_an_operator_for_a_while() -> None:
+    platform = make_platform(dict.fromkeys(("fra", "ams"), 4))
+    service = make_service(make_spec(replicas=4, max_per_node=2))
+    held = lose(settle(make_snapshot(platform, (service,))), "fra-n1", "fra-n2", "fra-n3")
+    held = lose(held, "ams-n1", "ams-n2", "ams-n3")
+    assert not make_plan(held).steps
+    fra = Interventions(releases=(Release(datacenter="fra", until_ms=held.now_ms + 1),))
+    released = replace(held, interventions=fra)
+    plan = make_plan(released)
+    assert {each.allocation.node for each in plan.steps} == {"fra-n4"}
+    notes = {each.about for each in plan.notes if each.reason is Reason.MASS_LOSS}
+    assert notes == {"ams"}
+    assert not check_plan(released, plan)
+    unsound = check_plan(held, replace(plan, revision=held.revision))
+    assert any("this is a mass loss" in each for each in unsound)
+    over = replace(released, now_ms=held.now_ms + 1)
+    assert make_plan(over) == make_plan(held)
