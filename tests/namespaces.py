@@ -20,13 +20,16 @@ _PDEATHSIG = 1
 _OK = "ok"
 
 
-def in_machine(scenario: Scenario) -> None:
-    """Run the scenario to its end; AssertionError with its traceback if it fails."""
+def in_machine(scenario: Scenario, *, groups: bool = False) -> None:
+    """Run the scenario to its end; AssertionError with its traceback if it fails.
+
+    Without `groups` the machine has no cgroup tree, as machines of a lab.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
-        _be_machine(scenario, writer)
+        _be_machine(scenario, writer, groups=groups)
     os.close(writer)
     with os.fdopen(reader) as pipe:
         words = pipe.read()
@@ -34,24 +37,26 @@ def in_machine(scenario: Scenario) -> None:
     assert words == _OK, words or "the machine ended before its scenario"
 
 
-def _be_machine(scenario: Scenario, writer: int) -> Never:
+def _be_machine(scenario: Scenario, writer: int, *, groups: bool) -> Never:
     _die_with_parent()
     if _LIBC.unshare(_NEWNS | _NEWUTS | _NEWIPC | _NEWPID | _NEWNET):
         os.write(writer, b"cannot make namespaces")
         os._exit(1)
     init = os.fork()
     if not init:
-        _be_init(scenario, writer)
+        _be_init(scenario, writer, groups=groups)
     os.close(writer)
     os.waitpid(init, 0)
     os._exit(0)
 
 
-def _be_init(scenario: Scenario, writer: int) -> Never:
+def _be_init(scenario: Scenario, writer: int, *, groups: bool) -> Never:
     """Be pid 1: reap what is orphaned until the scenario has ended."""
     _die_with_parent()
     _LIBC.mount(None, b"/", None, _MS_REC_PRIVATE, None)
     _LIBC.mount(b"proc", b"/proc", b"proc", 0, None)
+    if not groups:
+        _LIBC.mount(b"none", b"/sys/fs/cgroup", b"tmpfs", 0, None)
     player = os.fork()
     if not player:
         _play(scenario, writer)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +19,7 @@ from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.workload.images import Images
 from pltfrms.drivers.workload.memory import Behaviour, MemoryProber, MemoryWorkload
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, Prober, Workload
 from pltfrms.drivers.workload.probe import NamespaceProber
@@ -30,8 +32,17 @@ from pltfrms.model.running.machine import (
     NetworkState,
     Outgoing,
 )
+from pltfrms.model.services.container import Container
 from pltfrms.model.services.service import Probe, ProbeKind
 from tests.namespaces import in_machine
+from tests.registry import (
+    busybox,
+    push,
+    registries_conf,
+    registry,
+    short_directory,
+    tiny_server,
+)
 
 SERVICE = (ip_address("198.51.100.1"), ip_address("2001:db8:100::1"))
 # Not `-m http.server`: that asks the DNS for its own name, and there is none in a test.
@@ -48,6 +59,7 @@ Server(("::", 80), http.server.SimpleHTTPRequestHandler).serve_forever()
 DEAF = ("sh", "-c", "trap '' TERM; while true; do sleep 1; done")
 CRASHES = ("sh", "-c", "sleep 0.2; exit 1")
 CANNOT_START = ("no-such-command",)
+IN_A_BOX: dict[tuple[str, ...], tuple[str, ...]] = {SERVES: ("/serve", "hello")}
 BEHAVIOURS = {
     SERVES: Behaviour(healthy_after_ms=20),
     DEAF: Behaviour(ignores_sigterm=True),
@@ -133,10 +145,58 @@ class RealClock:
 
 def real_machine(root: Path) -> Machine:
     network = KernelNetwork()
-    directories = Directories(
+    directories = directories_below(root)
+    prober = NamespaceProber(directories.runtime)
+    return Machine(network, ProcessRuntime(directories, network), prober)
+
+
+class Boxed:
+    """`ports.Workload` whose instances are containers that do the same."""
+
+    def __init__(self, workload: Workload, image: str) -> None:
+        self._workload, self._image = workload, image
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workload, name)
+
+    async def start(self, spec: InstanceSpec) -> Instance:
+        return await self._workload.start(self._boxed(spec))
+
+    async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
+        await self._workload.renumber(instance, self._boxed(spec))
+
+    def _boxed(self, spec: InstanceSpec) -> InstanceSpec:
+        container = Container(
+            image=self._image, command=IN_A_BOX.get(spec.process, spec.process)
+        )
+        return replace(spec, process=(), container=container)
+
+
+@pytest.fixture(scope="session")
+def image_store() -> Iterator[tuple[Path, str]]:
+    """Return a root with an image in its store, and its name; there is no registry any more."""
+    with short_directory() as root:
+        yield root, _filled(root)
+
+
+def _filled(root: Path) -> str:
+    name = root / "name"
+
+    async def fetch() -> None:
+        os.environ["CONTAINERS_REGISTRIES_CONF"] = str(registries_conf(root))
+        with registry(root / "registry"):
+            files = busybox("sleep", "id") | {"serve": tiny_server(root)}
+            name.write_text(push("shop/web", files))
+            await Images(directories_below(root)).get(name.read_text())
+
+    in_machine(fetch)
+    return name.read_text()
+
+
+def directories_below(root: Path) -> Directories:
+    return Directories(
         config=root / "etc", state=root / "lib", runtime=root / "run", log=root / "log"
     )
-    return Machine(network, ProcessRuntime(directories, network), NamespaceProber())
 
 
 def imagined_machine() -> Machine:
@@ -148,15 +208,32 @@ def imagined_machine() -> Machine:
 Play = Callable[[Callable[[Machine], Coroutine[Any, Any, None]]], None]
 
 
-@pytest.fixture(params=["memory", pytest.param("process", marks=pytest.mark.root)])
+def boxed_machine(root: Path, image: str) -> Machine:
+    machine = real_machine(root)
+    return replace(machine, workload=cast("Workload", Boxed(machine.workload, image)))
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("process", marks=pytest.mark.root),
+        pytest.param("container", marks=pytest.mark.root),
+    ]
+)
 def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
     def run(scenario: Callable[[Machine], Coroutine[Any, Any, None]]) -> None:
-        real = request.param == "process"
+        make: dict[str, Callable[[], Machine]] = {
+            "memory": imagined_machine,
+            "process": lambda: real_machine(tmp_path),
+            "container": lambda: boxed_machine(*request.getfixturevalue("image_store")),
+        }
+        if request.param == "container":
+            request.getfixturevalue("image_store")  # before the fork
 
         async def whole() -> None:
-            await scenario(real_machine(tmp_path) if real else imagined_machine())
+            await scenario(make[request.param]())
 
-        if real:
+        if request.param != "memory":
             in_machine(whole)
         else:
             asyncio.run(whole())

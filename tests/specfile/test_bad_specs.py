@@ -9,6 +9,7 @@ import pytest
 from pltfrms.errors import Problem, SpecError
 from pltfrms.specfile import load_lab, load_platform, load_service
 from tests.specfile.bad_aggregates import AGGREGATES
+from tests.specfile.bad_containers import CONTAINERS
 from tests.specfile.bad_labs import LABS
 from tests.specfile.bad_ports import PORTS
 from tests.specfile.bad_replicas import REPLICAS
@@ -56,7 +57,7 @@ def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     assert_said(problems, bad, path, line)
 
 
-@pytest.mark.parametrize("bad", [*SERVICES, *REPLICAS], ids=names)
+@pytest.mark.parametrize("bad", [*SERVICES, *REPLICAS, *CONTAINERS], ids=names)
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)
     platform = load_platform(EXAMPLE / "platform.yaml")

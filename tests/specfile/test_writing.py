@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pltfrms.model.services.container import Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.service import (
     Capacity,
@@ -26,6 +27,17 @@ from tests.strategies import make_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPES = Path(__file__).parents[1] / "shapes"
+
+
+BOX = Container(
+    image=f"localhost:5000/shop/we-b__x.y@sha256:{'0a' * 32}",
+    command=("/serve", "-x"),
+    args=("a b", "${pltfrms.node}"),
+    user="1000:1000",
+    read_only=False,
+    capabilities=("CHOWN", "NET_BIND_SERVICE"),
+    ulimits=(("nofile", 1024), ("core", 0)),
+)
 
 
 def said_again(spec: ServiceSpec) -> ServiceSpec:
@@ -84,6 +96,8 @@ def test_every_field_is_written() -> None:
         ),
     )
     assert said_again(spec) == spec
+    boxed = replace(spec, run=replace(spec.run, process=(), container=BOX))
+    assert said_again(boxed) == boxed
     moved = replace(spec, aggregates=(), addresses=(ip_address("198.51.100.9"),))
     assert said_again(moved) == moved
     named = replace(spec, counts=(), datacenters=("fra", "ams"))

@@ -197,7 +197,7 @@ def _world(directories: Directories, talk: Conversations) -> World:
         follow_controllers=talk.follow,
         network=network,
         workload=ProcessRuntime(directories, network),
-        prober=NamespaceProber(),
+        prober=NamespaceProber(directories.runtime),
         bird=BirdDaemon(directories.state / "bird", directories.runtime / "bird.ctl"),
         disk=DirectoryDisk(directories.state),
         pinger=IcmpPinger(),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from pltfrms.model.services.container import Container
 from pltfrms.model.services.probes import ProbeHttp, ProbeTls
 from pltfrms.model.services.service import (
     Egress,
@@ -65,7 +66,10 @@ def _policies(spec: ServiceSpec) -> Iterator[str]:
 
 def _run(run: Run) -> Iterator[str]:
     usual = _DEFAULT.run
-    yield f"process: {_list(run.process)}"
+    if run.container is None:
+        yield f"process: {_list(run.process)}"
+    else:
+        yield from _container(run.container)
     for field, texts in (("files", run.files), ("environment", run.environment)):
         if texts:
             yield f"{field}:"
@@ -77,6 +81,21 @@ def _run(run: Run) -> Iterator[str]:
         yield f"memory: {_size(run.memory_bytes)}"
     if run.stop_grace_ms != usual.stop_grace_ms:
         yield f"stop_grace: {_time(run.stop_grace_ms)}"
+
+
+def _container(box: Container) -> Iterator[str]:
+    yield f"image: {_text(box.image)}"
+    for field, words in (("command", box.command), ("args", box.args)):
+        if words:
+            yield f"{field}: {_list(words)}"
+    if box.user:
+        yield f"user: {_text(box.user)}"
+    if not box.read_only:
+        yield "read_only: false"
+    if box.capabilities:
+        yield f"capabilities: {_list(box.capabilities)}"
+    if box.ulimits:
+        yield f"ulimits: {_flow((name, str(limit)) for name, limit in box.ulimits)}"
 
 
 def _block(name: str, text: str) -> Iterator[str]:

@@ -401,8 +401,8 @@ def test_an_instance_is_put_under_its_limits(tmp_path: Path) -> None:
         assert workload.limits() == f"enforced by cgroup v2 below {tree}/pltfrms"
         instance = await workload.start(spec(SERVES))
         group = tree / "pltfrms/web.fra.1-1"
-        assert (tree / "cgroup.subtree_control").read_text() == "+cpu +memory"
-        assert (tree / "pltfrms/cgroup.subtree_control").read_text() == "+cpu +memory"
+        assert (tree / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+        assert (tree / "pltfrms/cgroup.subtree_control").read_text() == "+cpu +memory +pids"
         assert (group / "memory.max").read_text() == "67108864"
         assert (group / "cpu.max").read_text() == "10000 100000"
         assert (group / "cgroup.procs").read_text() == str(instance.pid)

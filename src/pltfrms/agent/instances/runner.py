@@ -164,10 +164,17 @@ class Runner:
             phase=self.health.phase,
             restarts=self.health.restarts,
             slot=self.allocation.slot if self.allocation else 0,
-            detail=self.health.sentence,
+            detail=self._doing or self.health.sentence,
             unwell=self.standing_by,
             failure=shortened(failure_of(self.health, now), FAILURE_MAX),
         )
+
+    @property
+    def _doing(self) -> str:
+        order = self.order
+        if order is None or self.instance is not None:
+            return ""
+        return self._world.workload.doing(order.spec)
 
     def revise(self, order: Order | None) -> None:
         """Change what is wanted; None = stop and end."""
@@ -233,6 +240,8 @@ class Runner:
             fresh = first_start(now, self.health.share)
             self.health = replace(fresh, restarts=self.health.restarts + 1)
         try:
+            if not await self._fetch(spec):
+                return
             self.instance = await self._world.workload.start(spec)
             self._life = Liveness(since=self._world.clock.monotonic())
             self._outgoing = spec.outgoing
@@ -243,6 +252,29 @@ class Runner:
             return
         self._say("instance started")
         await self._around.settle()
+
+    async def _fetch(self, spec: InstanceSpec) -> bool:
+        """Have what the start needs; False if something else is to be started meanwhile.
+
+        The time that this takes is not the instance's.
+        """
+        fetching = asyncio.ensure_future(self._world.workload.fetch(spec))
+        revised = asyncio.ensure_future(self._revised.wait())
+        try:
+            while self.order is not None and self.order.spec == spec:
+                await asyncio.wait({fetching, revised}, return_when=asyncio.FIRST_COMPLETED)
+                if fetching.done():
+                    fetching.result()  # raises what went wrong, if anything did
+                    self.health = replace(self.health, since=self._world.clock.monotonic())
+                    return True
+                self._revised.clear()
+                revised = asyncio.ensure_future(self._revised.wait())
+            self._revised.set()
+            return False
+        finally:
+            for task in (fetching, revised):
+                task.cancel()
+            await asyncio.gather(fetching, revised, return_exceptions=True)
 
     # ---- living ----------------------------------------------------------------------------
 

@@ -26,12 +26,16 @@ _LOG_NAME: Final = re.compile(r"(.+)\.log(\.\w+)?")
 _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
-_NO_OUTGOING: Final = b',"outgoing":null}'
+_SAYS_NOTHING: Final = (b',"container":null}', b',"outgoing":null}')
+"""At the end: what versions of us before there was such a thing did not write."""
 
 
 def fingerprint_of(spec: InstanceSpec) -> str:
     """Return what `Instance.fingerprint` is for instances started from `spec`."""
-    text = codec.encode(replace(spec, outgoing=None)).removesuffix(_NO_OUTGOING) + b"}"
+    text = codec.encode(replace(spec, outgoing=None))
+    for words in _SAYS_NOTHING:
+        if text.endswith(words):
+            text = text.removesuffix(words) + b"}"
     return hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -54,7 +58,7 @@ class InstanceFiles:
         """
         for parent in (self._runtime, self._log):
             parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        directory = self._state / spec.allocation
+        directory = self.directory(spec.allocation)
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name, text in spec.files:
             path = directory / name
@@ -67,6 +71,10 @@ class InstanceFiles:
             path.chmod(0o644)
         self.exit_file(spec.allocation).unlink(missing_ok=True)
         return directory
+
+    def directory(self, allocation: str) -> Path:
+        """Return where the files of its spec are."""
+        return self._state / allocation
 
     def exit_file(self, allocation: str) -> Path:
         """Return where the instance's init says how the command ended."""

@@ -29,6 +29,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Never, TypedDict
 
+    class Box(TypedDict):
+        """An image to run the command in, and how."""
+
+        place: str
+        """An empty directory of the machine; what is made there only the instance sees."""
+        base: str
+        layers: str
+        """Directories below `base` with what the image consists of, as overlayfs takes them."""
+        bytes: int
+        """What may be written on top of it, in memory."""
+        config: str
+        """For the OCI runtime, as JSON."""
+        hosts: str
+        run: list[str]
+        """The OCI runtime, which leaves when it has started the command."""
+
     class Wishes(TypedDict):
         """What the agent wants started."""
 
@@ -46,11 +62,15 @@ if TYPE_CHECKING:
         """How many older parts there are."""
         ip_commands: list[str]
         """Lines for `ip -batch`, run inside."""
+        box: Box | None
+        """None: the command is a program of the machine."""
 
 
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWPID, _NEWNET = 0x20000000, 0x40000000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _RESTORED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """Also what whoever started us ignores: many servers end gently at SIGQUIT."""
@@ -87,7 +107,12 @@ def _be_init() -> Never:
         os.chdir(wishes["directory"])
         forwarder = _Forwarder()
         log = BoundedLog(wishes["log_file"], wishes["log_bytes"], wishes["older_logs"])
-        child, output = _start(wishes)
+        box = wishes["box"]
+        if box:
+            _make_box(box)
+        child, output = _start(box["run"] if box else wishes["process"], wishes["environment"])
+        if box:
+            child = _contained(child, output, box)
         forwarder.forward_to(child)
     except OSError as error:
         _say(f"error {error.strerror or error}")
@@ -229,7 +254,48 @@ class _Forwarder:
             return
 
 
-def _start(wishes: Wishes) -> tuple[int, int]:
+def _make_box(box: Box) -> None:
+    """Mount the image, below what is written in memory, and write what its runtime reads.
+
+    The runtime works only where it sees a cgroup v2 tree, and makes nothing in it.
+    """
+    place = box["place"]
+    size = f"mode=711,size={box['bytes']}".encode()
+    _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, size)
+    for name in ("root", "upper", "work", "state"):
+        os.mkdir(f"{place}/{name}")  # noqa: PTH102 - pathlib would double our start
+    for name, text in (("hosts", box["hosts"]), ("config.json", box["config"])):
+        with open(f"{place}/{name}", "w") as file:  # noqa: PTH123 - as above
+            file.write(text)
+    os.chdir(box["base"])
+    layers = f"lowerdir={box['layers']},upperdir={place}/upper,workdir={place}/work"
+    _mount("overlay", f"{place}/root", "overlay", 0, layers.encode())
+    quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _mount("cgroup2", "/sys/fs/cgroup", "cgroup2", quiet, None)
+    with open(_UNPRIVILEGED_PORTS, "w") as file:  # noqa: PTH123 - as above
+        file.write("0")
+    os.chdir("/")
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: bytes | None) -> None:
+    result = _LIBC.mount(source.encode(), target.encode(), kind.encode(), flags, options)
+    _check(result, f"mount {target}")
+
+
+def _contained(runtime: int, output: int, box: Box) -> int:
+    """Return the pid of the command, which is ours to wait for once its runtime has left.
+
+    OSError with what the runtime said if it could not start it.
+    """
+    _, status = os.waitpid(runtime, 0)
+    if status:
+        said = " ".join(_read(output).decode(errors="replace").split())
+        raise OSError(f"cannot execute it in its image: {said[-_LAST_WORDS:]}")
+    with open(f"{box['place']}/pid") as file:  # noqa: PTH123 - as above
+        return int(file.read())
+
+
+def _start(command: list[str], environment: dict[str, str]) -> tuple[int, int]:
     """Fork and execute the command; return its pid, and the end of a pipe with what it says.
 
     OSError with a sentence if it cannot be executed.
@@ -238,7 +304,7 @@ def _start(wishes: Wishes) -> tuple[int, int]:
     output, output_end = os.pipe()
     child = os.fork()
     if not child:
-        _execute(wishes, failure_end, output_end)
+        _execute(command, environment, failure_end, output_end)
     os.close(failure_end)
     os.close(output_end)
     with os.fdopen(failure) as pipe:
@@ -250,9 +316,10 @@ def _start(wishes: Wishes) -> tuple[int, int]:
     return child, output
 
 
-def _execute(wishes: Wishes, failure_end: int, output_end: int) -> Never:
+def _execute(
+    command: list[str], environment: dict[str, str], failure_end: int, output_end: int
+) -> Never:
     """Become the command. The pipe closes by itself when that succeeds."""
-    command = wishes["process"]
     try:
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -260,7 +327,7 @@ def _execute(wishes: Wishes, failure_end: int, output_end: int) -> Never:
         os.dup2(output_end, 2)
         for number in _RESTORED:
             signal.signal(number, signal.SIG_DFL)
-        os.execvpe(command[0], command, wishes["environment"])  # noqa: S606 - our job
+        os.execvpe(command[0], command, environment)  # noqa: S606 - our job
     except OSError as error:
         os.write(failure_end, f"cannot execute {command[0]}: {error.strerror}".encode())
     os._exit(127)

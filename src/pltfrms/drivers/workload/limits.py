@@ -1,6 +1,8 @@
-"""Limits of cpu and memory, with cgroup v2 where the machine has it."""
+"""Limits of cpu, memory and processes: cgroup v2, or v1 where only that has controllers."""
 
 import contextlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +13,18 @@ INSTANCES_UNIT: Final = Path(
 )
 """The group that a service manager leaves to us: what is in it does not end with the agent."""
 _CONTROLLERS: Final = ("cpu", "memory")
+_PIDS: Final = "pids"
+PIDS_MAX: Final = 4096
+"""Processes and threads of an instance; a fork bomb takes no more of the machine's."""
 _PERIOD_US = 100_000
+_OOM_KILLS: Final = re.compile(r"^oom_kill ([0-9]+)$", re.MULTILINE)
 
 
 class CgroupLimits:
     """One cgroup per instance, named after its allocation.
 
     Below the group of `INSTANCES_UNIT` where that runs, also without any limit; else below
-    `<root>/pltfrms`, where limits can be enforced.
+    `<root>/pltfrms`, where limits can be enforced; else in v1 groups below those we are in.
     """
 
     def __init__(self, root: Path = Path("/sys/fs/cgroup")) -> None:
@@ -26,10 +32,13 @@ class CgroupLimits:
         self._root = root
         self._ours = root / "pltfrms"
         self._why_not = ""
+        self._old = _VersionOne(root)
         self._look()
 
     def sentence(self) -> str:
         """Say how limits are enforced, or why not."""
+        if self._why_not and self._old.works:
+            return "enforced by cgroup v1, in groups of our own"
         if self._why_not:
             return f"not enforced: {self._why_not}"
         return f"enforced by cgroup v2 below {self._ours}"
@@ -41,6 +50,8 @@ class CgroupLimits:
             OSError: the kernel refuses.
         """
         self._look()  # the service manager's unit may be another one by now
+        if self._why_not:
+            self._old.confine(spec, pid)
         if self._why_not and not self._is_given:
             return
         group = self._ours / spec.allocation
@@ -48,6 +59,8 @@ class CgroupLimits:
         if not self._why_not:
             (group / "memory.max").write_text(str(spec.memory_bytes))
             (group / "cpu.max").write_text(f"{round(spec.cpu * _PERIOD_US)} {_PERIOD_US}")
+            if (group / "pids.max").exists():
+                (group / "pids.max").write_text(str(PIDS_MAX))
         (group / "cgroup.procs").write_text(str(pid))
 
     def release(self, allocation: str) -> None:
@@ -55,6 +68,16 @@ class CgroupLimits:
         for place in (self._root / INSTANCES_UNIT, self._root / "pltfrms"):
             with contextlib.suppress(OSError):
                 (place / allocation).rmdir()
+        self._old.release(allocation)
+
+    def ran_out_of_memory(self, allocation: str) -> bool:
+        """Return whether the kernel has ended a process of it for want of memory."""
+        events = (
+            self._root / INSTANCES_UNIT / allocation / "memory.events",
+            self._root / "pltfrms" / allocation / "memory.events",
+            self._old.group("memory", allocation) / "memory.oom_control",
+        )
+        return any(map(_kills, events))
 
     @property
     def _is_given(self) -> bool:
@@ -79,8 +102,69 @@ class CgroupLimits:
             return f"no cgroup v2 tree with cpu and memory at {above}"
         try:
             self._ours.mkdir(exist_ok=True)
+            wanted = [*_CONTROLLERS, *([_PIDS] if _PIDS in available else [])]
             for group in groups:
-                (group / "cgroup.subtree_control").write_text("+cpu +memory")
+                (group / "cgroup.subtree_control").write_text(" ".join(f"+{w}" for w in wanted))
         except OSError as error:
             return f"cannot make {self._ours}: {error.strerror}"
         return ""
+
+
+class _VersionOne:
+    """Groups of our own, each below the one that we are in: what limits us limits them too."""
+
+    def __init__(self, root: Path) -> None:
+        above = _own_groups()
+        self._groups = {
+            name: root / name / above.get(name, "").lstrip("/") / "pltfrms"
+            for name in (*_CONTROLLERS, _PIDS)
+        }
+
+    @property
+    def works(self) -> bool:
+        return all(group.parent.is_dir() for group in self._groups.values())
+
+    def group(self, controller: str, allocation: str) -> Path:
+        return self._groups[controller] / allocation
+
+    def confine(self, spec: InstanceSpec, pid: int) -> None:
+        """Put an instance into its groups; OSError if the kernel refuses."""
+        if not self.works:
+            return
+        limits: Mapping[str, tuple[tuple[str, int], ...]] = {
+            "cpu": (
+                ("cpu.cfs_period_us", _PERIOD_US),
+                ("cpu.cfs_quota_us", round(spec.cpu * _PERIOD_US)),
+            ),
+            "memory": (("memory.limit_in_bytes", spec.memory_bytes),),
+            _PIDS: (("pids.max", PIDS_MAX),),
+        }
+        for controller, values in limits.items():
+            group = self.group(controller, spec.allocation)
+            group.mkdir(parents=True, exist_ok=True)
+            for name, value in values:
+                (group / name).write_text(str(value))
+            (group / "cgroup.procs").write_text(str(pid))
+
+    def release(self, allocation: str) -> None:
+        for controller in self._groups:
+            with contextlib.suppress(OSError):
+                self.group(controller, allocation).rmdir()
+
+
+def _own_groups() -> dict[str, str]:
+    """Return the v1 group that we are in, by controller (cgroups(7))."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return {}
+    fields = [line.split(":", 2) for line in lines]
+    return {name: path for _, names, path in fields for name in names.split(",") if name}
+
+
+def _kills(events: Path) -> bool:
+    try:
+        found = _OOM_KILLS.search(events.read_text())
+    except OSError:
+        return False
+    return found is not None and int(found[1]) > 0

@@ -24,6 +24,8 @@ class Behaviour:
 
     refuses: str = ""
     """Why it cannot be started; `` if it can."""
+    image: asyncio.Event | None = None
+    """Set when its image is here; None: it is."""
     start_ms: int = 50
     healthy_after_ms: int = 0
     """It answers probes from then on, counted from its start."""
@@ -107,6 +109,17 @@ class MemoryWorkload:
             self._crashes.add(crash)
             crash.add_done_callback(self._crashes.discard)
         return one.instance
+
+    async def fetch(self, spec: InstanceSpec) -> None:
+        """See `ports.Workload`."""
+        image = self.behave(spec).image
+        if image is not None:
+            await image.wait()
+
+    def doing(self, spec: InstanceSpec) -> str:
+        """See `ports.Workload`."""
+        image = self.behave(spec).image
+        return "" if image is None or image.is_set() else "fetches its image"
 
     async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
         """See `ports.Workload`. Raises what `ProcessRuntime.renumber` raises."""

@@ -33,10 +33,18 @@ class RecordReport:
 
 
 class Workload(Protocol):
-    """The instances of this machine (`process` runtime)."""
+    """The instances of this machine."""
 
     async def running(self) -> Mapping[str, Instance]:
         """Return the running instances by allocation id, found again after any restart."""
+        ...
+
+    async def fetch(self, spec: InstanceSpec) -> None:
+        """Have on this machine what a start needs; it may take minutes, and can be ended."""
+        ...
+
+    def doing(self, spec: InstanceSpec) -> str:
+        """Say in one sentence what is done before a start; empty if that is nothing."""
         ...
 
     async def start(self, spec: InstanceSpec) -> Instance:

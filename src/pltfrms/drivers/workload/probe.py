@@ -5,15 +5,19 @@ the answer is about the instance alone.
 """
 
 import ctypes
+import json
 import os
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from pltfrms.drivers.descriptors import how_it_ended, run
+from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.workload.connections import count_connections
 from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_datagrams
+from pltfrms.drivers.workload.oci import BOX, crun
 from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.drivers.workload.rounds import Answers, Question, ask_all
 from pltfrms.errors import InvariantError
@@ -24,14 +28,16 @@ from pltfrms.model.services.service import Probe, ProbeKind
 _CLONE_NEWNET = 0x40000000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+_RUNTIME: Final = Directories().runtime
 _GONE: Final = ProbeAnswer(failure="cannot ask the instance: it is gone")
 
 
 class NamespaceProber:
     """`ports.Prober` for instances that are processes of this machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: Path = _RUNTIME) -> None:
         """Remember our own network namespace, to come back to it."""
+        self._box = runtime / BOX
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._answers = Answers()
 
@@ -45,7 +51,7 @@ class NamespaceProber:
     ) -> ProbeAnswer:
         """See `ports.Prober`. All addresses are asked at once; takes `timeout_ms` at most."""
         if probe.kind is ProbeKind.EXEC:
-            return await _run_inside(instance, probe)
+            return await _run_inside(instance, probe, self._box)
         with ExitStack() as held:
             kind = socket.SOCK_DGRAM if takes_datagrams(probe) else socket.SOCK_STREAM
             try:
@@ -97,9 +103,10 @@ def _enter(namespace: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-async def _run_inside(instance: Instance, probe: Probe) -> ProbeAnswer:
-    enter = ("nsenter", "-t", str(instance.pid), "-n", "-m", "-p", "-u", "-i", "-w")
-    ended = await run((*enter, "--", *probe.command), probe.timeout_ms)
+async def _run_inside(instance: Instance, probe: Probe, box: Path) -> ProbeAnswer:
+    enter = ("nsenter", "-t", str(instance.pid), "-n", "-m", "-p", "-u", "-i", "-w", "--")
+    words = (*enter, *_into_container(instance, box), *probe.command)
+    ended = await run(words, probe.timeout_ms)
     if not ended:
         return ProbeAnswer()
     if start_ticks(instance.pid) is None:
@@ -125,3 +132,17 @@ def _said(
         failure=f"{probe.kind} {address} port {probe.port}: {answer.failure}",
         unwell=all(each.unwell for each, _ in failed),
     )
+
+
+def _into_container(instance: Instance, box: Path) -> tuple[str, ...]:
+    """Return what runs a command as the container's user, with what that may do.
+
+    Empty if it is no container.
+    """
+    try:
+        text = Path(f"/proc/{instance.pid}/root{box}", "config.json").read_text()
+    except OSError:
+        return ()
+    user = json.loads(text)["process"]["user"]
+    who = f"--user={user['uid']}:{user['gid']}"
+    return (*crun(box), "exec", who, "--no-new-privs", instance.allocation)

@@ -1,8 +1,9 @@
-"""The `process` runtime: instances are processes of the machine in namespaces of their own.
+"""Instances are processes or containers of the machine, in namespaces of their own.
 
 Each has its own net, pid, mnt, uts and ipc namespaces. Its pid 1 is `instance_init.py`, which
-needs nobody: when the agent ends, instances go on; when an instance ends while there is no
-agent, the kernel removes its veth and the routes through it.
+mounts the image of a container, has crun start it, and needs nobody: when the agent ends,
+instances go on; when an instance ends while there is no agent, the kernel removes its veth and
+the routes through it.
 """
 
 import asyncio
@@ -27,8 +28,10 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload import instance_init
 from pltfrms.drivers.workload.found import init_words
+from pltfrms.drivers.workload.images import Images
 from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
 from pltfrms.drivers.workload.limits import CgroupLimits
+from pltfrms.drivers.workload.oci import BOX, box_of
 from pltfrms.drivers.workload.ports import RecordReport
 from pltfrms.drivers.workload.records import Record, Records, start_ticks
 from pltfrms.errors import ConflictError, UnavailableError
@@ -36,7 +39,7 @@ from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
 
 if TYPE_CHECKING:
-    from pltfrms.drivers.workload.instance_init import Wishes
+    from pltfrms.drivers.workload.instance_init import Box, Wishes
 
 NEAR_END: Final = "fe80::1"
 _IPV6 = 6
@@ -51,7 +54,7 @@ _log = structlog.get_logger()
 
 
 class ProcessRuntime:
-    """`ports.Workload` with processes."""
+    """`ports.Workload` with processes and containers."""
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class ProcessRuntime:
         self._files = InstanceFiles(directories)
         self._network = network
         self._limits = CgroupLimits(cgroup_root)
+        self._images = Images(directories)
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
@@ -85,7 +89,7 @@ class ProcessRuntime:
             if record.alive:
                 found[record.allocation] = record.instance
             else:
-                how = self._files.how_it_ended(record.allocation)
+                how = self._how_it_ended(record.allocation)
                 _log.info("instance_ended_unseen", allocation=record.allocation, how=how)
                 await self._clean_up(record)
         return found
@@ -105,6 +109,7 @@ class ProcessRuntime:
                 return present
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
         wishes = _wishes(spec, self._files, self._log_bytes)
+        wishes["box"] = await self._box(spec)
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
         words = init_words(spec, fingerprint_of(spec), self._runtime)
         init = _Init(words, self._files.open_log(spec.allocation))
@@ -120,6 +125,15 @@ class ProcessRuntime:
             if not init.started:
                 await self._undo_start(spec, init)
             init.close()
+
+    async def fetch(self, spec: InstanceSpec) -> None:
+        """See `ports.Workload`."""
+        if spec.container is not None:
+            await self._images.get(spec.container.image)
+
+    def doing(self, spec: InstanceSpec) -> str:
+        """See `ports.Workload`."""
+        return self._images.doing(spec.container.image) if spec.container else ""
 
     async def stop(self, instance: Instance, grace_ms: int) -> None:
         """See `ports.Workload`. Stopping what does not run any more is not an error.
@@ -160,6 +174,7 @@ class ProcessRuntime:
     async def wait(self, instance: Instance) -> str:
         """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
         record = self._records.recall(instance)
+        how = ""
         if record is not None:
             with ExitStack() as held:
                 with contextlib.suppress(ProcessLookupError):
@@ -168,10 +183,19 @@ class ProcessRuntime:
                     with contextlib.suppress(OSError):
                         held.callback(os.close, _open_namespace(record))
                     await readable(pidfd)
+                how = self._how_it_ended(instance.allocation)
                 task = asyncio.ensure_future(self._linger(record, held.pop_all()))
             self._lingering.add(task)
             task.add_done_callback(self._lingering.discard)
-        return self._files.how_it_ended(instance.allocation)
+        return how or self._files.how_it_ended(instance.allocation)
+
+    def _how_it_ended(self, allocation: str) -> str:
+        """Return the sentence of the last end, before what knows more is removed."""
+        how = self._files.how_it_ended(allocation)
+        if "killed" in how and self._limits.ran_out_of_memory(allocation):
+            how = "killed by the kernel: it went over its memory"
+            self._files.exit_file(allocation).write_text(how)
+        return how
 
     async def rotate_logs(self) -> None:
         """See `ports.Workload`. Also removes files of instances that ended long ago.
@@ -179,8 +203,10 @@ class ProcessRuntime:
         What an instance says is bounded by its own init; here it is for those that a version
         of us without that has started.
         """
-        running = frozenset(await self.running())
+        found = await self.running()
+        running = frozenset(found)
         await asyncio.to_thread(self._keep_house, running)
+        await self._images.remove_unused(instance.pid for instance in found.values())
 
     def _keep_house(self, running: frozenset[str]) -> None:
         for allocation in running:
@@ -195,6 +221,18 @@ class ProcessRuntime:
     def limits(self) -> str:
         """See `ports.Workload`."""
         return self._limits.sentence()
+
+    async def _box(self, spec: InstanceSpec) -> "Box | None":
+        container = spec.container
+        if container is None:
+            return None
+        try:
+            image = await self._images.get(container.image)
+            place = self._runtime / BOX
+            place.mkdir(mode=0o711, parents=True, exist_ok=True)
+            return box_of(spec, container, image, place, self._files.directory(spec.allocation))
+        except (UnavailableError, OSError) as error:
+            raise UnavailableError(f"{spec.allocation} did not start: {error}") from error
 
     async def _start(self, spec: InstanceSpec, wishes: "Wishes", init: "_Init") -> Instance:
         pid = init.meet(int(await init.hear("pid")))
@@ -331,6 +369,7 @@ def _wishes(spec: InstanceSpec, files: InstanceFiles, log_bytes: int) -> "Wishes
         "log_bytes": log_bytes,
         "older_logs": KEPT_LOGS,
         "ip_commands": list(_ip_commands(spec)),
+        "box": None,
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Interface, Prefix
+from pltfrms.model.services.container import Container
 
 MAIN_TABLE = 254
 SERVICE_TABLE = 100
@@ -134,6 +135,8 @@ class InstanceSpec:
     stop_grace_ms: int
     outgoing: Outgoing | None = None
     """Can change while it runs, so it is no part of its fingerprint."""
+    container: Container | None = None
+    """None: a process of the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
+from pltfrms.model.services.container import Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 
 
@@ -65,20 +66,30 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How an instance is started (`process` runtime)."""
+    """How an instance is started: a process of its node, or a container."""
 
-    process: tuple[str, ...]
-    """Command and arguments; the working directory is the instance's own."""
+    process: tuple[str, ...] = ()
+    """Command and arguments; the working directory is the instance's own. Empty with a
+    container."""
     files: tuple[tuple[str, str], ...] = ()
-    """(relative name, text) written to the working directory before the start. In command,
-    text and environment, `${pltfrms.X}` becomes the instance's X: instance, service,
-    datacenter, node, replica, prefix4, prefix6, address4, address6."""
+    """(relative name, text) written to the working directory before the start; of a container,
+    to /run/pltfrms. In command, arguments, text and environment, `${pltfrms.X}` becomes the
+    instance's X: instance, service, datacenter, node, replica, prefix4, prefix6, address4,
+    address6."""
     environment: tuple[tuple[str, str], ...] = ()
     cpu: float = 0.1
     """Cores promised to one instance, and its limit where limits can be set."""
     memory_bytes: int = 64 * 1024 * 1024
     stop_grace_ms: int = 5000
     """Time between SIGTERM and SIGKILL."""
+    container: Container | None = None
+    """None: a process."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Command and arguments that the spec itself says."""
+        box = self.container
+        return (*self.process, *(box.command + box.args if box else ()))
 
 
 class EgressMode(StrEnum):

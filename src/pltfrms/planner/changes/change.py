@@ -107,7 +107,7 @@ def _accept(snapshot: Snapshot, spec: ServiceSpec, change: Change) -> Service:
 
 
 def _check_words(platform: Platform, spec: ServiceSpec) -> None:
-    texts = (*spec.run.process, *(text for _, text in (*spec.run.files, *spec.run.environment)))
+    texts = (*spec.run.words, *(text for _, text in (*spec.run.files, *spec.run.environment)))
     if platform.infrastructure4 is None and any(_ADDRESS4 in text for text in texts):
         raise UsageError(
             f"service {spec.name}: {_ADDRESS4} has no value: the infrastructure has no IPv4; "

@@ -86,4 +86,4 @@ def stages_of(platform: Platform, spec: ServiceSpec) -> tuple[Stage, ...]:
 def _size(spec: ServiceSpec) -> int:
     run = spec.run
     pairs = (*run.files, *run.environment)
-    return sum(map(len, run.process)) + sum(len(name) + len(text) for name, text in pairs)
+    return sum(map(len, run.words)) + sum(len(name) + len(text) for name, text in pairs)

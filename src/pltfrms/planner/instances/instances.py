@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_interface
 from typing import Final
 
@@ -10,6 +11,7 @@ from pltfrms.model.addresses import Interface
 from pltfrms.model.network.topology import Machine, Platform
 from pltfrms.model.running.machine import InstanceSpec, Outgoing
 from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.services.container import Container
 from pltfrms.model.services.egress import ours, sources
 from pltfrms.model.services.service import Service
 
@@ -69,6 +71,18 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         memory_bytes=run.memory_bytes,
         stop_grace_ms=run.stop_grace_ms,
         outgoing=_outgoing(platform, service, node, allocation.slot),
+        container=_container(run.container, words),
+    )
+
+
+def _container(container: Container | None, words: Mapping[str, str]) -> Container | None:
+    if container is None:
+        return None
+    command, args = container.command, container.args
+    return replace(
+        container,
+        command=tuple(_fill(word, words) for word in command),
+        args=tuple(_fill(word, words) for word in args),
     )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pltfrms.model.services.service import (
     Capacity,
     RolloutSpec,
-    Run,
     ServiceSpec,
     Stage,
 )
 from pltfrms.specfile.building.egress import build_egress
 from pltfrms.specfile.building.probe import build_probe
+from pltfrms.specfile.building.run import build_run
 from pltfrms.specfile.findings import Finding, nearest
 from pltfrms.specfile.shapes.service import (
     ReplicasShape,
@@ -29,16 +29,11 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
     egress, wrong = build_egress(shape.egress)
     findings += wrong
     findings += _replicas(shape.replicas)
+    run, wrong = build_run(shape.run)
+    findings += wrong
     spec = ServiceSpec(
         name=shape.service,
-        run=Run(
-            process=tuple(shape.run.process),
-            files=tuple(shape.run.files.items()),
-            environment=tuple(shape.run.environment.items()),
-            cpu=shape.run.cpu,
-            memory_bytes=shape.run.memory,
-            stop_grace_ms=shape.run.stop_grace,
-        ),
+        run=run,
         probe=probe,
         liveness=liveness,
         per_datacenter=_everywhere(shape.replicas),

@@ -7,12 +7,13 @@ from pathlib import PurePosixPath
 
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.service import Run, ServiceSpec
+from pltfrms.specfile.checking.container import container_findings
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
 from pltfrms.specfile.checking.probe import check_probe, probe_notes
 from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas
 from pltfrms.specfile.checking.rollout import check_rollout, check_rollout_here
-from pltfrms.specfile.checking.variables import check_variables
+from pltfrms.specfile.checking.variables import check_variables, words_of
 from pltfrms.specfile.findings import (
     Finding,
     Where,
@@ -112,11 +113,13 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
 
 
 def _check_run(run: Run) -> Iterator[Finding]:
-    if not run.process or not run.process[0]:
+    if run.container is not None:
+        yield from container_findings(run.container)
+    elif not run.process or not run.process[0]:
         yield Finding(("run", "process"), "there is no command", "such as [nginx, -g, …]")
     yield from _check_amounts(run)
-    for index, argument in enumerate(run.process):
-        yield from _check_text(("run", "process", index), argument)
+    for where, argument in words_of(run):
+        yield from _check_text(where, argument)
     yield from _check_unique(("run", "files"), [name for name, _ in run.files])
     yield from _check_below(frozenset(name for name, _ in run.files))
     yield from _check_size(run)
@@ -175,7 +178,7 @@ def _check_below(names: frozenset[str]) -> Iterator[Finding]:
 def _check_size(run: Run) -> Iterator[Finding]:
     """Find what is too much for the store, which keeps commands and files as JSON."""
     sizes = {name: _size(text) for name, text in run.files}
-    others = (*run.process, *(text for _, text in run.environment))
+    others = (*run.words, *(text for _, text in run.environment))
     size = sum(sizes.values()) + sum(map(_size, others))
     if size > _MOST_BYTES:
         largest = max(sizes, key=sizes.__getitem__, default="")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.service import ServiceSpec
+from pltfrms.model.services.service import Run, ServiceSpec
 from pltfrms.specfile.findings import Finding, Where
 
 
@@ -27,6 +27,15 @@ def variable_notes(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
             yield Finding(where, what, hint, row=row)
 
 
+def words_of(run: Run) -> Iterator[tuple[Where, str]]:
+    """Yield every word of the command that a spec says, with where it stands."""
+    box = run.container
+    command, args = (box.command, box.args) if box else ((), ())
+    for field, words in (("process", run.process), ("command", command), ("args", args)):
+        for index, word in enumerate(words):
+            yield ("run", field, index), word
+
+
 def _families(spec: ServiceSpec, platform: Platform) -> set[int]:
     """Return the families in which a service would have an address."""
     if spec.addresses:
@@ -37,7 +46,7 @@ def _families(spec: ServiceSpec, platform: Platform) -> set[int]:
 def _uses(spec: ServiceSpec, variable: str) -> Iterator[tuple[Where, int]]:
     """Yield every use of a variable, with the line inside its text."""
     texts: list[tuple[Where, str]] = [
-        *((("run", "process", n), text) for n, text in enumerate(spec.run.process)),
+        *words_of(spec.run),
         *((("run", "files", name), text) for name, text in spec.run.files),
         *((("run", "environment", name), text) for name, text in spec.run.environment),
     ]

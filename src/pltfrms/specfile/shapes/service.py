@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from pltfrms.model.services.container import CAPABILITIES, Container
 from pltfrms.model.services.service import (
     EgressMode,
     Probe,
@@ -26,21 +27,56 @@ from pltfrms.specfile.shapes.units import (
 )
 
 _RUN = Run(process=())
+_BOX = Container(image="")
 _PROBE = Probe(kind=ProbeKind.TCP)
 _ROLLOUT = RolloutSpec()
 _SERVICE = ServiceSpec(name="", run=_RUN, probe=_PROBE, per_datacenter=1)
 _MIB = 1024 * 1024
 
 
-class RunShape(Shape):
-    """How an instance is started."""
+def _as_words(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
-    process: list[str]
+
+WordsText = Annotated[
+    list[str], BeforeValidator(_as_words, json_schema_input_type=str | list[str])
+]
+
+
+def _as_user(value: object) -> object:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if number else value
+
+
+UserText = Annotated[str, BeforeValidator(_as_user, json_schema_input_type=int | str)]
+
+
+class RunShape(Shape):
+    """How an instance is started: exactly one of process and image."""
+
+    process: list[str] | None = None
     """Command and arguments; the working directory is the instance's own. ${pltfrms.instance},
     service, datacenter, node, replica, prefix4, prefix6, address4 and address6 are replaced
-    here, in `files` and in `environment`."""
+    here, in `command`, `args`, `files` and `environment`."""
+    image: str | None = None
+    """Instead of `process`: a container of this image, which has its registry and its digest,
+    such as registry.example/shop/web@sha256:…"""
+    command: WordsText = some()
+    """Program of a container, in place of the image's entrypoint."""
+    args: list[str] = some()
+    """Arguments of a container, in place of the image's."""
+    user: UserText = ""
+    """UID or UID:GID of a container. By default the image's."""
+    read_only: bool = _BOX.read_only
+    """Whether a container cannot write to its root; to /tmp, /run and /dev/shm it always can.
+    With false, what it writes is lost when it ends. Both is in memory, and counts as such."""
+    capabilities: list[Annotated[str, *one_of(*CAPABILITIES)]] = Field(default_factory=list)
+    """What a container may do beyond what any user may. By default nothing."""
+    ulimits: dict[str, int] = Field(default_factory=dict)
+    """Limits of each process of a container: core, fsize, memlock, nofile, nproc, stack."""
     files: dict[str, str] = Field(default_factory=dict)
-    """Files to write into the working directory before the start: name and text."""
+    """Files to write into the working directory before the start: name and text. A container
+    finds them in /run/pltfrms."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Environment variables."""
     cpu: float = _RUN.cpu
@@ -138,15 +174,6 @@ def _port(value: object) -> object:
     if isinstance(value, int):
         raise wrong(f"{value} has no protocol", f"write {value}/tcp or {value}/udp")
     return value
-
-
-def _as_words(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-WordsText = Annotated[
-    list[str], BeforeValidator(_as_words, json_schema_input_type=str | list[str])
-]
 
 
 class CapacityShape(Shape):

@@ -1,0 +1,219 @@
+"""Images of this machine: fetched once with podman, by digest, into a store of our own.
+
+<state>/images/      podman's store: nothing else of podman's on this machine is touched
+<state>/images-used/ one file for each, by digest: written when an instance is started from it
+<runtime>/images/    what podman remembers until the next boot
+
+Registries, their mirrors and credentials are podman's: /etc/containers/registries.conf and
+auth.json. What has been fetched is started without any of them. What podman mounts ends with
+podman; an instance's init mounts the layers for itself.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.private import replace_file
+from pltfrms.drivers.tool import ToolFailedError, run_tool
+from pltfrms.errors import UnavailableError
+
+_AT_ONCE: Final = 2
+"""So many images are fetched at once."""
+_FETCH_SECONDS: Final = 900
+_LOOK_SECONDS: Final = 30
+_FIRST_REST: Final = 2.0
+_LONGEST_REST: Final = 60.0
+"""Seconds from a failure until a registry is asked again, as often as that is wanted."""
+KEPT_UNUSED: Final = 3
+"""So many images that nothing runs stay: the way back is not to need a registry."""
+_SAID: Final = 200
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image that is here."""
+
+    name: str
+    base: str
+    layers: tuple[str, ...]
+    """Directories below `base` with what it consists of, the topmost first."""
+    entrypoint: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+    directory: str = "/"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nobody has removed it since we looked."""
+        return all(Path(self.base, layer).is_dir() for layer in self.layers)
+
+
+@dataclass(slots=True)
+class _Rest:
+    """Why an image could not be had, and for how long that is believed."""
+
+    why: str
+    until: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Fetching:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    since: float = 0.0
+
+
+class Images:
+    """The images of this machine."""
+
+    def __init__(self, directories: Directories) -> None:
+        """Do not touch the disk yet."""
+        self._podman = (
+            *("unshare", "--mount", "--propagation=private"),
+            "podman",
+            f"--root={directories.state / 'images'}",
+            f"--runroot={directories.runtime / 'images'}",
+            f"--tmpdir={directories.runtime / 'images' / 'tmp'}",
+            "--cgroup-manager=cgroupfs",
+            "--events-backend=none",
+        )
+        self._store = directories.state / "images"
+        self._uses = directories.state / "images-used"
+        self._here: dict[str, Image] = {}
+        self._rests: dict[str, _Rest] = {}
+        self._fetching: dict[str, _Fetching] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def get(self, name: str) -> Image:
+        """Return an image; fetch it if it is not here, once for all who want it.
+
+        Raises:
+            UnavailableError: it is not here, and cannot be had now.
+        """
+        fetching = self._fetching.setdefault(name, _Fetching())
+        async with fetching.lock:
+            image = self._here.get(name)
+            if image is None or not image.is_whole:
+                image = await self._look(name)
+            if image is None:
+                image = await self._fetch(name, fetching)
+            self._here[name] = image
+            self._note(image)
+            return image
+
+    def doing(self, name: str) -> str:
+        """Say in one sentence what is done to have an image; empty if that is nothing."""
+        fetching = self._fetching.get(name)
+        if fetching is None or not fetching.since:
+            return ""
+        return f"fetches its image {name} for {time.monotonic() - fetching.since:.0f} s"
+
+    async def _fetch(self, name: str, fetching: _Fetching) -> Image:
+        rest = self._rests.get(name)
+        if rest is not None and time.monotonic() < rest.until:
+            raise UnavailableError(rest.why)
+        fetching.since = time.monotonic()
+        try:
+            async with self._turns:
+                await self._run("pull", "--quiet", "--", name, seconds=_FETCH_SECONDS)
+            image = await self._look(name)
+        except UnavailableError as error:
+            raise self._rested(name, rest, error) from error
+        finally:
+            fetching.since = 0.0
+        if image is None:
+            raise UnavailableError(f"image {name} was fetched, and is not here")
+        self._rests.pop(name, None)
+        _log.info("image_fetched", image=name)
+        return image
+
+    def _rested(self, name: str, before: _Rest | None, error: Exception) -> UnavailableError:
+        said = error.said if isinstance(error, ToolFailedError) else str(error)
+        last = (said.splitlines() or [""])[-1][-_SAID:]
+        seconds = min(2 * before.seconds, _LONGEST_REST) if before else _FIRST_REST
+        # Nodes that were refused together do not come back together.
+        until = time.monotonic() + seconds * (0.5 + random.random())  # noqa: S311 - no secret
+        why = f"image {name} cannot be had: {last}"
+        self._rests[name] = _Rest(why, until, seconds)
+        return UnavailableError(why)
+
+    async def _look(self, name: str) -> Image | None:
+        """Return an image that is here; None if it is not."""
+        try:
+            text = await self._run("image", "inspect", "--", name)
+        except ToolFailedError:
+            return None
+        said = json.loads(text)[0]
+        config = said.get("Config") or {}
+        pairs = (each.partition("=") for each in config.get("Env") or ())
+        base, layers = await self._layers(name, said.get("GraphDriver") or {})
+        return Image(
+            name=name,
+            base=base,
+            layers=layers,
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            arguments=tuple(config.get("Cmd") or ()),
+            environment=tuple((key, value) for key, _, value in pairs),
+            user=config.get("User") or "",
+            directory=config.get("WorkingDir") or "/",
+        )
+
+    async def _layers(self, name: str, driver: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+        """Return a directory, and the layers below it; short, since a mount takes 4 KiB.
+
+        Without layers (vfs), what podman calls its mount is one.
+        """
+        data = driver.get("Data") or {}
+        if driver.get("Name") != "overlay":
+            return "/", ((await self._run("image", "mount", "--", name)).strip(),)
+        parts = [data["UpperDir"], *filter(None, data.get("LowerDir", "").split(":"))]
+        links = (Path(part).with_name("link").read_text().strip() for part in parts)
+        return str(self._store / "overlay"), tuple(f"l/{link}" for link in links)
+
+    # ---- what nobody needs any more --------------------------------------------------------
+
+    def _note(self, image: Image) -> None:
+        """Remember that an image is used now, and how its mounts are known."""
+        self._uses.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._uses / image.name.rpartition(":")[2]
+        replace_file(path, f"{image.name}\n{image.layers[0]}".encode())
+
+    async def remove_unused(self, pids: Iterable[int]) -> None:
+        """Remove images that no instance with such a first process has mounted.
+
+        The last `KEPT_UNUSED` of them that were used stay.
+        """
+        notes = sorted(self._uses.glob("*"), key=lambda path: path.stat().st_mtime)
+        if len(notes) <= KEPT_UNUSED:
+            return
+        mounts = "\n".join(map(_mounts_of, pids))
+        unused = [note for note in notes if note.read_text().rpartition("\n")[2] not in mounts]
+        for note in unused[:-KEPT_UNUSED]:
+            name = note.read_text().partition("\n")[0]
+            fetching = self._fetching.setdefault(name, _Fetching())
+            async with fetching.lock:
+                self._here.pop(name, None)
+                if await self._look(name) is not None:
+                    await self._run("rmi", "--force", "--", name)
+                note.unlink(missing_ok=True)
+            _log.info("image_removed", image=name)
+
+    async def _run(self, *words: str, seconds: float = _LOOK_SECONDS) -> str:
+        return await run_tool(*self._podman, *words, seconds=seconds)
+
+
+def _mounts_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/mountinfo").read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,38 @@
+"""The image that an instance is started from, and what its program may do."""
+
+from dataclasses import dataclass
+from typing import Final
+
+CAPABILITIES: Final = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+)
+"""All that can be asked for: power over the container's own files and processes."""
+ULIMITS: Final = ("core", "fsize", "memlock", "nofile", "nproc", "stack")
+"""Limits of each process that can be set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """An image by its digest, and how its program is run."""
+
+    image: str
+    """Such as `registry.example/shop/web@sha256:…`; never a tag, which could be moved."""
+    command: tuple[str, ...] = ()
+    """In place of the image's entrypoint, and of its arguments; empty: the image's."""
+    args: tuple[str, ...] = ()
+    """In place of the image's arguments; empty: the image's."""
+    user: str = ""
+    """`UID` or `UID:GID`; empty: the image's."""
+    read_only: bool = True
+    """Whether its root cannot be written to."""
+    capabilities: tuple[str, ...] = ()
+    """Of `CAPABILITIES`; all others are dropped."""
+    ulimits: tuple[tuple[str, int], ...] = ()
+    """By name, of `ULIMITS`."""

@@ -1,0 +1,53 @@
+"""Shape of `run` -> words of the model."""
+
+from collections.abc import Iterator
+
+from pltfrms.model.services.container import Container
+from pltfrms.model.services.service import Run
+from pltfrms.specfile.findings import Finding
+from pltfrms.specfile.shapes.service import RunShape
+
+_OF_CONTAINERS = ("command", "args", "user", "read_only", "capabilities", "ulimits")
+
+
+def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
+    """Return how an instance is started, and what is wrong with its text."""
+    run = Run(
+        # Without both it is refused already; `true` has nothing else to complain about.
+        process=tuple(("true",) if shape.process is None else shape.process)
+        if shape.image is None
+        else (),
+        files=tuple(shape.files.items()),
+        environment=tuple(shape.environment.items()),
+        cpu=shape.cpu,
+        memory_bytes=shape.memory,
+        stop_grace_ms=shape.stop_grace,
+        container=_container(shape.image, shape) if shape.image is not None else None,
+    )
+    return run, list(_findings(shape))
+
+
+def _container(image: str, shape: RunShape) -> Container:
+    return Container(
+        image=image,
+        command=tuple(shape.command),
+        args=tuple(shape.args),
+        user=shape.user,
+        read_only=shape.read_only,
+        capabilities=tuple(shape.capabilities),
+        ulimits=tuple(shape.ulimits.items()),
+    )
+
+
+def _findings(shape: RunShape) -> Iterator[Finding]:
+    if shape.process is None and shape.image is None:
+        yield Finding(("run", "process"), "is missing", "add process: or image:", "")
+    elif shape.image is None:
+        for field in sorted(shape.model_fields_set.intersection(_OF_CONTAINERS)):
+            what = f"{field} belongs to image, and there is none"
+            yield Finding(("run", field), what, "a process has all in its words")
+    elif shape.process is not None:
+        what = "there is an image too, and an instance is one of them"
+        yield Finding(
+            ("run", "process"), what, "command and args are what an image is run with"
+        )

@@ -1,0 +1,333 @@
+"""What containers are beyond the contract: confined, whole, and gone without a trace."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.tool import run_tool
+from pltfrms.drivers.workload.images import KEPT_UNUSED, Images
+from pltfrms.drivers.workload.oci import BOX, oci_config
+from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.process import ProcessRuntime
+from pltfrms.errors import UnavailableError
+from pltfrms.model.running.machine import InstanceSpec
+from pltfrms.model.services.container import Container
+from pltfrms.model.services.service import Probe, ProbeKind
+from tests.contracts.test_workload import SERVICE, directories_below, image_store, spec
+from tests.namespaces import in_machine
+from tests.registry import busybox, push, registries_conf, registry, short_directory
+
+__all__ = ["image_store"]
+pytestmark = pytest.mark.root
+Play = Callable[[Callable[[ProcessRuntime, Path, str], Coroutine[Any, Any, None]]], None]
+_LONG = ("/bin/sleep", "1000")
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture
+def play(image_store: tuple[Path, str]) -> Play:
+    root, image = image_store
+
+    def run(scenario: Callable[[ProcessRuntime, Path, str], Coroutine[Any, Any, None]]) -> None:
+        async def whole() -> None:
+            runtime = ProcessRuntime(directories_below(root), KernelNetwork())
+            await scenario(runtime, root, image)
+
+        in_machine(whole)
+
+    return run
+
+
+def boxed(image: str, *command: str, slot: int = 1, **said: Any) -> InstanceSpec:
+    container = Container(image=image, command=command, **said)
+    return replace(spec((), slot), container=container)
+
+
+async def said_by(runtime: ProcessRuntime, root: Path, wanted: InstanceSpec) -> str:
+    """Run it to its end, and return what it said."""
+    log = directories_below(root).log / "instances" / f"{wanted.allocation}.log"
+    log.unlink(missing_ok=True)
+    async with asyncio.timeout(30):
+        await runtime.wait(await runtime.start(wanted))
+    return log.read_text()
+
+
+LOOKS = """
+grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status; id -u; id -g
+echo x >/root-is-written; echo x >/run/pltfrms/a.conf; echo x >/tmp/a && cat /tmp/a
+cat /run/pltfrms/a.conf /etc/hosts; echo $MADE $HOST_OF; ulimit -n
+echo 1 >/proc/sys/vm/swappiness
+"""
+
+
+def test_a_container_may_do_nothing_that_was_not_asked_for(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        wanted = replace(
+            boxed(image, "/bin/sh", "-c", LOOKS, user="1000:1001", ulimits=(("nofile", 77),)),
+            files=(("a.conf", "a file\n"),),
+            environment=(("HOST_OF", "spec"),),
+        )
+        said = await said_by(runtime, root, wanted)
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert f"{name}:\t0000000000000000" in said, said
+        for words in (
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+            "\n1000\n1001\n",
+            "can't create /root-is-written: Read-only file system",
+            "can't create /run/pltfrms/a.conf: Read-only file system",
+            "x\na file\n",
+            "10.1.1.1 web.fra.1-1",
+            "here spec\n77\n",
+            "/proc/sys/vm/swappiness: Read-only file system",
+        ):
+            assert words in said, said
+
+    play(scenario)
+
+
+def test_what_was_asked_for_is_given_and_no_more(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        look = "grep ^Cap /proc/self/status; echo x >/written && cat /written"
+        capabilities = ("CHOWN", "NET_BIND_SERVICE")
+        wanted = boxed(image, "/bin/sh", "-c", look, capabilities=capabilities, read_only=False)
+        said = await said_by(runtime, root, wanted)
+        for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert f"{name}:\t0000000000000401" in said, said
+        assert said.endswith("x\n")
+        assert "x\n" not in await said_by(
+            runtime, root, boxed(image, "/bin/sh", "-c", "cat /written")
+        )
+
+    play(scenario)
+
+
+def test_a_container_makes_no_namespaces(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        for flag in ("-U", "-m", "-n"):
+            said = await said_by(
+                runtime, root, boxed(image, "/bin/busybox", "unshare", flag, "true")
+            )
+            assert "Operation not permitted" in said
+
+    play(scenario)
+
+
+def test_exec_is_asked_inside_the_image_as_its_user(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        prober = NamespaceProber(directories_below(root).runtime)
+        instance = await runtime.start(boxed(image, *_LONG, user="1000"))
+        for test, wanted in (("1000", True), ("0", False)):
+            look = "test -e /serve && grep -q CapEff:.*00000 /proc/self/status"
+            command = ("/bin/sh", "-c", f"test $(id -u) = {test} && {look}")
+            probe = Probe(kind=ProbeKind.EXEC, command=command, timeout_ms=5000)
+            answer = await prober.probe(instance, probe, SERVICE)
+            assert (not answer.failure) is wanted, answer
+        await runtime.stop(instance, 1000)
+
+    play(scenario)
+
+
+def test_the_next_agent_adopts_a_container_and_ends_it(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        instance = await runtime.start(boxed(image, *_LONG))
+        after = ProcessRuntime(directories_below(root), KernelNetwork())
+        assert await after.running() == {instance.allocation: instance}
+        await after.stop(instance, 5000)
+        assert await after.wait(instance) == "killed by signal 15"
+        assert await after.running() == {}
+
+    play(scenario)
+
+
+def left_over(root: Path) -> dict[str, list[str]]:
+    """Return all of which a container has one, as far as it is there."""
+    processes = [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    namespaces = set()
+    for path in processes:
+        with suppress(OSError):
+            namespaces.add(str((path / "ns" / "net").readlink()))
+    runtime = directories_below(root).runtime
+    return {
+        "processes": [path.name for path in processes if _is_alive(path)],
+        "networks": sorted(namespaces),
+        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
+        "files": sorted(str(path) for path in (runtime / BOX).iterdir()),
+        "records": sorted(str(path) for path in (runtime / "instances").glob("*.json")),
+        "devices": sorted(map(str, Path("/sys/class/net").iterdir())),
+    }
+
+
+def _is_alive(process: Path) -> bool:
+    with suppress(OSError):
+        return process.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+async def gone(root: Path, before: dict[str, list[str]]) -> None:
+    """Return when there is nothing that was not there before."""
+    async with asyncio.timeout(30):
+        while any(set(things) - set(before[kind]) for kind, things in left_over(root).items()):  # noqa: ASYNC110 - outside
+            await asyncio.sleep(0.1)
+
+
+def test_fifty_that_were_stopped_or_killed_leave_nothing(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        await said_by(runtime, root, boxed(image, "/bin/sh", "-c", "true"))
+        await runtime.rotate_logs()
+        before = left_over(root)
+        for number in range(50):
+            instance = await runtime.start(boxed(image, *_LONG))
+            if number % 3 == 0:
+                await runtime.stop(instance, 1000)
+            else:
+                if number % 3 == 1:
+                    os.kill(instance.pid, signal.SIGKILL)
+                else:  # all of it but the first process
+                    inside = f"--pid=/proc/{instance.pid}/ns/pid_for_children"
+                    await run_tool("nsenter", inside, "/bin/kill", "-9", "--", "-1")
+                await runtime.wait(instance)
+                await runtime.running()
+        await gone(root, before)
+
+    play(scenario)
+
+
+_HUNT = """
+while :; do for process in /proc/[0-9]*; do
+    read name <$process/comm && [ "$name" = crun ] && kill -9 ${process#/proc/} && exit
+done; done 2>/dev/null
+"""
+
+
+async def start_and_stop(runtime: ProcessRuntime, wanted: InstanceSpec) -> None:
+    for _ in range(50):
+        await runtime.stop(await runtime.start(wanted), 0)
+
+
+def test_crun_that_is_killed_leaves_nothing(play: Play) -> None:
+    """Whoever kills crun while it starts a container gets a start that failed, and says so."""
+
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        await said_by(runtime, root, boxed(image, "/bin/sh", "-c", "true"))
+        before = left_over(root)
+        hunter = subprocess.Popen(("sh", "-c", _HUNT))  # noqa: ASYNC220 - at once
+        try:
+            with pytest.raises(UnavailableError, match="did not start"):
+                await start_and_stop(runtime, boxed(image, *_LONG))
+        finally:
+            hunter.kill()
+            hunter.wait()
+        await gone(root, before)
+
+    play(scenario)
+
+
+# ---- images --------------------------------------------------------------------------------
+
+
+class Counting(Images):
+    """Notes what podman is asked."""
+
+    def __init__(self, directories: Directories) -> None:
+        super().__init__(directories)
+        self.ran: list[str] = []
+
+    async def _run(self, *words: str, seconds: float = 30) -> str:
+        self.ran.append(words[0])
+        return await super()._run(*words, seconds=seconds)
+
+
+def with_registry(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scenario: Callable[[Counting], Coroutine[Any, Any, None]],
+) -> None:
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries_conf(root)))
+
+    async def whole() -> None:
+        await scenario(Counting(directories_below(root)))
+
+    in_machine(whole)
+
+
+def test_an_image_is_fetched_once_for_all_and_then_needs_no_registry(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(images: Counting) -> None:
+        with registry(short_path / "registry"):
+            name = push("shop/web", busybox(), entrypoint=("/bin/sh",), user="web")
+            found = await asyncio.gather(*(images.get(name) for _ in range(10)))
+        assert len({id(image) for image in found}) == 1
+        assert images.ran.count("pull") == 1
+        assert found[0].entrypoint == ("/bin/sh",)
+        again = await Images(directories_below(short_path)).get(name)
+        assert again == found[0]
+        assert (Path(again.base) / again.layers[0] / "bin/sh").exists()
+        with pytest.raises(UnavailableError, match="runs as 'web', which is no number"):
+            oci_config(spec(()), Container(image=name), again, root="/", binds={})
+
+    with_registry(short_path, monkeypatch, scenario)
+
+
+def test_an_image_that_cannot_be_had_says_why_and_is_not_asked_for_all_the_time(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(images: Counting) -> None:
+        name = f"127.0.0.1:5000/shop/web@sha256:{'0a' * 32}"
+        with pytest.raises(UnavailableError, match=r"cannot be had: .*127.0.0.1:5000") as first:
+            await images.get(name)
+        asked = len(images.ran)
+        with pytest.raises(UnavailableError) as second:
+            await images.get(name)
+        assert str(second.value) == str(first.value)
+        assert "pull" in images.ran[:asked]
+        assert "pull" not in images.ran[asked:]
+
+    with_registry(short_path, monkeypatch, scenario)
+
+
+def test_images_that_nothing_runs_are_removed_but_for_the_last(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(_: Counting) -> None:
+        directories = directories_below(short_path)
+        runtime = ProcessRuntime(directories, KernelNetwork())
+        with registry(short_path / "registry"):
+            names = [
+                push(f"shop/v{number}", busybox("sleep") | {"version": str(number).encode()})
+                for number in range(KEPT_UNUSED + 3)
+            ]
+            instance = await runtime.start(boxed(names[0], *_LONG))
+            for slot, name in enumerate(names, 2):
+                await runtime.fetch(boxed(name, slot=slot))
+        await runtime.rotate_logs()
+        assert await here(directories, names) == [names[0], *names[-KEPT_UNUSED:]]
+        assert await runtime.running() == {instance.allocation: instance}
+        await runtime.stop(instance, 1000)
+
+    with_registry(short_path, monkeypatch, scenario)
+
+
+async def here(directories: Directories, names: list[str]) -> list[str]:
+    """Return which images can be had without a registry."""
+    found = []
+    for name in names:
+        with suppress(UnavailableError):
+            found.append((await Images(directories).get(name)).name)
+    return found

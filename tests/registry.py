@@ -1,0 +1,175 @@
+"""A registry on loopback, and images made from nothing."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+HOST = "127.0.0.1:5000"
+_OCI = "application/vnd.oci.image"
+_FILE = 0o755
+
+
+def registries_conf(directory: Path) -> Path:
+    """Write what has podman ask the registry without TLS; for CONTAINERS_REGISTRIES_CONF."""
+    path = directory / "registries.conf"
+    path.write_text(f'[[registry]]\nlocation = "{HOST}"\ninsecure = true\n')
+    return path
+
+
+@contextlib.contextmanager
+def short_directory() -> Iterator[Path]:
+    """Make a directory for a store: podman takes no long names for it."""
+    path = Path(tempfile.mkdtemp(prefix="pi"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def registry(directory: Path) -> Iterator[None]:
+    """Run one in this network namespace."""
+    process = start_registry(directory)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def start_registry(directory: Path) -> "subprocess.Popen[bytes]":
+    """Start one in this network namespace, whose `lo` is brought up; return when it answers."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "registry.yml"
+    storage = {"filesystem": {"rootdirectory": str(directory / "blobs")}}
+    config.write_text(
+        json.dumps(
+            {
+                "version": 0.1,
+                "log": {"accesslog": {"disabled": True}, "level": "error"},
+                "storage": storage,
+                "http": {"addr": HOST},
+            }
+        )
+    )
+    subprocess.run(("ip", "link", "set", "lo", "up"), check=True)
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(
+        ("docker-registry", "serve", str(config)),
+        stdin=nowhere,
+        stdout=nowhere,
+        stderr=nowhere,
+        start_new_session=True,
+    )
+    for _ in range(600):
+        assert process.poll() is None, "the registry ended"
+        with contextlib.suppress(OSError):
+            _ask("GET", "/v2/")
+            return process
+        time.sleep(0.05)
+    raise AssertionError("the registry does not answer")
+
+
+def push(
+    name: str,
+    files: Mapping[str, bytes | Path],
+    *,
+    entrypoint: Sequence[str] = (),
+    user: str = "",
+) -> str:
+    """Push an image with these files; return its name with its digest."""
+    layer = _tar(files)
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Entrypoint": list(entrypoint), "User": user, "Env": ["MADE=here"]},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        }
+    ).encode()
+    packed = gzip.compress(layer, 1, mtime=0)
+    for blob in (packed, config):
+        where = _ask("POST", f"/v2/{name}/blobs/uploads/").headers["Location"]
+        joint = "&" if "?" in where else "?"
+        _ask("PUT", f"{where}{joint}digest={_digest(blob)}", blob, "application/octet-stream")
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{_OCI}.manifest.v1+json",
+            "config": _described(f"{_OCI}.config.v1+json", config),
+            "layers": [_described(f"{_OCI}.layer.v1.tar+gzip", packed)],
+        }
+    ).encode()
+    digest = _digest(manifest)
+    _ask("PUT", f"/v2/{name}/manifests/{digest}", manifest, f"{_OCI}.manifest.v1+json")
+    return f"{HOST}/{name}@{digest}"
+
+
+def busybox(*applets: str) -> dict[str, bytes | Path]:
+    """Return the files of an image that is busybox under these names, with /bin/sh."""
+    path = Path(shutil.which("busybox") or "/bin/busybox")
+    return {f"bin/{name}": path.read_bytes() for name in ("busybox", "sh", *applets)}
+
+
+def tiny_server(directory: Path) -> bytes:
+    """Return a program that needs nothing beside it: a web server that says its argument."""
+    compiler = shutil.which("clang") or shutil.which("clang-14") or "cc"
+    program = directory / "tiny_server"
+    source = Path(__file__).with_name("tiny_server.c")
+    subprocess.run((compiler, "-static", "-Os", "-o", program, source), check=True)
+    return program.read_bytes()
+
+
+def _tar(files: Mapping[str, bytes | Path]) -> bytes:
+    """Pack files; a Path is a symbolic link to it. The same content is there once."""
+    packed = io.BytesIO()
+    there: dict[bytes, str] = {}
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.mode = _FILE
+            if isinstance(content, Path):
+                info.type, info.linkname = tarfile.SYMTYPE, str(content)
+                tar.addfile(info)
+            elif content in there:
+                info.type, info.linkname = tarfile.LNKTYPE, there[content]
+                tar.addfile(info)
+            else:
+                there[content] = name
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _described(kind: str, blob: bytes) -> dict[str, object]:
+    return {"mediaType": kind, "digest": _digest(blob), "size": len(blob)}
+
+
+def _digest(blob: bytes) -> str:
+    return f"sha256:{hashlib.sha256(blob).hexdigest()}"
+
+
+def _ask(verb: str, path: str, body: bytes | None = None, kind: str = "text/plain") -> "Answer":
+    url = path if path.startswith("http") else f"http://{HOST}{path}"
+    headers = {"Content-Type": kind}
+    request = urllib.request.Request(url, body, headers, method=verb)  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+        return Answer(dict(answer.headers))
+
+
+class Answer:
+    """What a registry said."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        """Keep the headers."""
+        self.headers = headers
