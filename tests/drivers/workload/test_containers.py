@@ -302,11 +302,18 @@ def test_an_image_that_cannot_be_had_says_why_and_is_not_asked_for_all_the_time(
     with_registry(short_path, monkeypatch, scenario)
 
 
+@pytest.mark.parametrize("laid_over", [False, True])
 def test_images_that_nothing_runs_are_removed_but_for_the_last(
-    short_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, *, laid_over: bool
 ) -> None:
+    """Also where the store is on an overlay, so that podman can keep no layers of its own."""
+
     async def scenario(_: Counting) -> None:
-        directories = directories_below(short_path)
+        root = short_path / "m"
+        root.mkdir()
+        if laid_over:
+            await lay_over(short_path / "memory", root)
+        directories = directories_below(root)
         runtime = ProcessRuntime(directories, KernelNetwork())
         with registry(short_path / "registry"):
             names = [
@@ -322,6 +329,16 @@ def test_images_that_nothing_runs_are_removed_but_for_the_last(
         await runtime.stop(instance, 1000)
 
     with_registry(short_path, monkeypatch, scenario)
+
+
+async def lay_over(place: Path, root: Path) -> None:
+    """Mount an overlay at `root`, with all that it needs in memory at `place`."""
+    await run_tool("mkdir", str(place))
+    await run_tool("mount", "-t", "tmpfs", "test", str(place))
+    for path in (place / "lower", place / "upper", place / "work"):
+        path.mkdir()
+    options = f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
+    await run_tool("mount", "-t", "overlay", "test", str(root), "-o", options)
 
 
 async def here(directories: Directories, names: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ podman; an instance's init mounts the layers for itself.
 
 import asyncio
 import json
+import os
 import random
 import time
 from collections.abc import Iterable
@@ -209,7 +210,23 @@ class Images:
             _log.info("image_removed", image=name)
 
     async def _run(self, *words: str, seconds: float = _LOOK_SECONDS) -> str:
-        return await run_tool(*self._podman, *words, seconds=seconds)
+        self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        driver = f"--storage-driver={_driver_for(self._store)}"
+        return await run_tool(*self._podman, driver, *words, seconds=seconds)
+
+
+def _driver_for(store: Path) -> str:
+    """Return how podman keeps layers: as they are, or all of them in copies.
+
+    The kernel lays no podman's layers over a directory that is laid over another itself.
+    """
+    device = store.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2] == number and source.startswith("overlay "):
+            return "vfs"
+    return "overlay"
 
 
 def _mounts_of(pid: int) -> str:

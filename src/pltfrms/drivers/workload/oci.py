@@ -1,6 +1,6 @@
 """What crun is told about a container: the configuration of the OCI runtime specification.
 
-Pure. The container has a mount namespace of its own; all other namespaces are the instance's,
+The container has a mount namespace of its own; all other namespaces are the instance's,
 which its init has made. Nobody outside needs a process for it.
 """
 
@@ -22,6 +22,7 @@ _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOX: Final = "box"
 """Directory below <runtime> where each container's init sees its own image, and nobody else."""
 _FILES: Final = "/run/pltfrms"
+_RESOLVER: Final = Path("/etc/resolv.conf")
 _HIDDEN: Final = (
     "/proc/acpi",
     "/proc/interrupts",
@@ -167,8 +168,9 @@ def box_of(
     binds = {
         _FILES: str(files),
         "/etc/hosts": str(place / "hosts"),
-        "/etc/resolv.conf": "/etc/resolv.conf",
     }
+    if _RESOLVER.exists():
+        binds[str(_RESOLVER)] = str(_RESOLVER)
     config = oci_config(spec, container, image, root=str(place / "root"), binds=binds)
     run = ("run", "--detach", f"--bundle={place}", f"--pid-file={place / 'pid'}")
     return {

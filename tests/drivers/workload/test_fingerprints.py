@@ -1,0 +1,34 @@
+"""An instance is known by what it was started from, also to the next version of us."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+from pltfrms.codec import encode
+from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.model.running.machine import Outgoing
+from pltfrms.model.services.container import Container
+from tests.drivers.workload.test_limits import SPEC
+
+BOX = Container(image="registry.example/web@sha256:" + "0a" * 32)
+
+
+def test_processes_have_the_fingerprint_that_versions_before_containers_gave_them() -> None:
+    fields = json.loads(encode(SPEC))
+    del fields["outgoing"], fields["container"]
+    text = json.dumps(fields, separators=(",", ":")).encode()
+    assert fingerprint_of(SPEC) == hashlib.sha256(text).hexdigest()[:16]
+
+
+def test_a_container_is_told_from_another_one_and_from_itself_by_nothing() -> None:
+    boxed = replace(SPEC, process=(), container=BOX)
+    assert fingerprint_of(boxed) == fingerprint_of(replace(boxed, outgoing=Outgoing()))
+    containers = (
+        replace(BOX, image=BOX.image + "0"),
+        replace(BOX, args=("x",)),
+        replace(BOX, user="1"),
+        replace(BOX, read_only=False),
+        replace(BOX, capabilities=("KILL",)),
+    )
+    others = [SPEC, *(replace(boxed, container=each) for each in containers)]
+    assert fingerprint_of(boxed) not in {fingerprint_of(other) for other in others}
