@@ -117,6 +117,14 @@ def test_what_was_asked_for_is_given_and_no_more(play: Play) -> None:
     play(scenario)
 
 
+def test_a_machine_may_have_a_cgroup_v2_tree_as_debian_has(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        await run_tool("mount", "-t", "cgroup2", "test", "/sys/fs/cgroup")
+        assert await said_by(runtime, root, boxed(image, "/bin/sh", "-c", "echo x")) == "x\n"
+
+    play(scenario)
+
+
 def test_a_container_makes_no_namespaces(play: Play) -> None:
     async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
         for flag in ("-U", "-m", "-n"):

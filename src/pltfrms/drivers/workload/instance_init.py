@@ -70,6 +70,7 @@ _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWPID, _NEWNET = 0x20000000, 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_GROUPS = "/sys/fs/cgroup"
 _UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _RESTORED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -270,8 +271,9 @@ def _make_box(box: Box) -> None:
     os.chdir(box["base"])
     layers = f"lowerdir={box['layers']},upperdir={place}/upper,workdir={place}/work"
     _mount("overlay", f"{place}/root", "overlay", 0, layers.encode())
-    quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    _mount("cgroup2", "/sys/fs/cgroup", "cgroup2", quiet, None)
+    if not os.path.exists(f"{_GROUPS}/cgroup.controllers"):  # noqa: PTH110 - as above
+        quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+        _mount("cgroup2", _GROUPS, "cgroup2", quiet, None)
     with open(_UNPRIVILEGED_PORTS, "w") as file:  # noqa: PTH123 - as above
         file.write("0")
     os.chdir("/")
