@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from pltfrms.cli.service import logs as logs_module
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.glass import InstanceLog, LogAnswers
 from tests.cli.conftest import Run
-from tests.cli.world import FakeController
+from tests.cli.world import HEALTHY, FakeController
 
 
 def log(allocation: str, *lines: str, position: str = "1.1") -> InstanceLog:
@@ -93,6 +94,27 @@ def test_following_shows_what_is_new_also_of_new_instances(
     asked = [parameters for _, parameters in controller.door.asked]
     assert asked[3] == {"instance": "web.fra.1-1", "after": "1.1"}
     assert asked[4] == {"instance": "web.fra.3-2", "after": "0.0"}
+
+
+def test_explaining_shows_what_failed_instances_said(
+    run: Run, controller: FakeController
+) -> None:
+    node = HEALTHY.allocations["web.fra.1-1"].node
+    status = HEALTHY.statuses[node]
+    ill = tuple(replace(each, failure="exited with status 1") for each in status.instances)
+    statuses = {**HEALTHY.statuses, node: replace(status, instances=ill)}
+    controller.snapshots = [replace(HEALTHY, statuses=statuses)]
+    controller.door = Nodes(LogAnswers(logs=(log("web.fra.1-1", "no such file: x"),)))
+    shown = run("explain", "service/web").out
+    assert shown.endswith("web.fra.1-1 said last:\n  no such file: x\n")
+    asked = {"instance": "web.fra.1-1", "lines": "50"}
+    assert controller.door.asked == [("/v1/services/web/logs", asked)]
+    controller.door = Nodes(UnavailableError("nobody answers"))
+    result = run("explain", "service/web")
+    assert (result.code, "said last" in result.out) == (0, False)
+    assert "no log of web.fra.1-1: nobody answers" in result.err
+    controller.snapshots = [HEALTHY]
+    assert "said last" not in run("explain", "service/web").out
 
 
 def test_a_restart_is_a_change_of_the_rollout(run: Run, controller: FakeController) -> None:

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 import click
 
 from pltfrms.cli.shared.complete import complete_service_targets
-from pltfrms.cli.shared.connect import read_view
+from pltfrms.cli.shared.connect import connect, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import write_json, write_line
+from pltfrms.cli.shared.output import echo, write_json, write_line
+from pltfrms.errors import PltfrmsError
+from pltfrms.model.messages.glass import InstanceLog
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.placement.explain import explain_service
+
+_FAILED_MAX = 3
+"""Instances whose last lines are shown: others fail for the same reason, mostly."""
+_LINES = "50"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +24,8 @@ class Explanation:
 
     about: str
     sentences: tuple[str, ...]
+    said_last: tuple[InstanceLog, ...] = ()
+    """By instances that failed, and have not proved themselves since."""
 
 
 @click.command(cls=Command)
@@ -27,16 +36,41 @@ def explain(settings: Settings, about: str, *, as_json: bool) -> None:
     """Say why a service is where it is.
 
     What is wanted, where each replica runs and why, what is missing, and which edges
-    announce it.
+    announce it. Of up to three instances that failed: the last 50 lines that they said.
 
     Example: pltfrms explain service/web
     """
     kind, _, name = about.partition("/")
     if kind != "service" or not name:
         raise click.UsageError(f"{about!r} cannot be explained; say service/NAME")
-    sentences = explain_service(read_view(settings).last_known, name)
+    snapshot = read_view(settings).last_known
+    sentences = explain_service(snapshot, name)
+    said_last = _said_last(settings, snapshot, name)
     if as_json:
-        write_json(Explanation(about=about, sentences=sentences))
+        write_json(Explanation(about=about, sentences=sentences, said_last=said_last))
         return
     for sentence in sentences:
         write_line(sentence)
+    for log in said_last:
+        write_line(f"{log.allocation} said last:")
+        for line in log.lines:
+            echo(f"  {line}")
+
+
+def _said_last(settings: Settings, snapshot: Snapshot, name: str) -> tuple[InstanceLog, ...]:
+    """Return what instances that failed said, as far as their nodes answer."""
+    ids = sorted(each.id for each in snapshot.allocations.values() if each.service == name)
+    states = [snapshot.instance(each) for each in ids]
+    failed = [state.allocation for state in states if state and state.failure][:_FAILED_MAX]
+    if not failed:
+        return ()
+    from pltfrms.cli.service.logs import ask_logs  # noqa: PLC0415 - few need it
+
+    client = connect(settings)
+    found: list[InstanceLog] = []
+    for each in failed:
+        try:
+            found += ask_logs(client, name, instance=each, lines=_LINES).logs
+        except PltfrmsError as error:
+            echo(f"warning: no log of {each}: {error}", err=True)
+    return tuple(log for log in found if log.lines)
