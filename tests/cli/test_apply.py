@@ -86,6 +86,39 @@ def test_a_directory_is_one_change(run: Run, controller: FakeController) -> None
     assert controller.planned[0].revision is None
 
 
+def test_a_directory_can_be_all_that_has_a_label(
+    run: Run, controller: FakeController, tmp_path: Path
+) -> None:
+    controller.changes = CREATE
+    (tmp_path / "web.yaml").write_text(f"{WEB_FILE.read_text()}\ngroup: shop\n")
+    assert run("apply", tmp_path, "--prune", "group=shop", "--yes").code == 0
+    (change,) = controller.applied
+    assert change.prune == ("group", "shop")
+    assert change.services[0].group == "shop"
+    for words, what in (
+        ((tmp_path, "--prune", "shop"), "is not a label"),
+        ((WEB_FILE, "--prune", "group=shop"), "--prune takes a directory"),
+    ):
+        result = run("apply", *words, "--yes")
+        assert (result.code, what in result.err) == (2, True)
+    (tmp_path / "web.yaml").unlink()
+    result = run("apply", tmp_path, "--prune", "group=shop", "--yes")
+    assert (result.code, "has no spec file" in result.err) == (2, True)
+    assert len(controller.applied) == 1
+
+
+def test_a_dry_run_shows_what_would_be_done_and_does_nothing(
+    run: Run, controller: FakeController
+) -> None:
+    controller.changes = CREATE
+    result = run("apply", EXAMPLE, "--dry-run", "--json")
+    assert result.code == 3
+    assert json.loads(result.out)["changes"]
+    assert controller.applied == []
+    controller.changes = ()
+    assert run("apply", EXAMPLE, "--dry-run").code == 0
+
+
 def test_a_platform_alone(run: Run, controller: FakeController) -> None:
     controller.changes = CREATE
     assert run("apply", EXAMPLE / "platform.yaml", "--yes").code == 0

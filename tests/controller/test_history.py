@@ -9,7 +9,7 @@ from pltfrms.controller.keeping.backups import restore, take
 from pltfrms.controller.records.history import VERSIONS_KEPT
 from pltfrms.controller.records.state import VERSIONS, version_key
 from pltfrms.drivers.store.ports import Put
-from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.messages.api import Change
 from pltfrms.model.services.service import ServiceSpec
 from tests.controller.cluster import Cluster
@@ -39,6 +39,42 @@ def test_the_last_versions_of_each_service_are_kept_and_no_more() -> None:
         assert await numbers(cluster) == list(range(last, last - VERSIONS_KEPT, -1))
         assert await numbers(cluster, "api") == [1]
         assert len(cluster.state.list(VERSIONS).entries) == VERSIONS_KEPT - 1
+
+    simulate(story)
+
+
+def test_what_is_pruned_goes_with_all_that_is_kept_of_it() -> None:
+    def of_shop(number: int, name: str) -> ServiceSpec:
+        return replace(numbered(number, name), group="shop", per_datacenter=1)
+
+    async def story(cluster: Cluster) -> None:
+        both = (of_shop(1, "web"), of_shop(1, "api"))
+        await cluster.operations.apply(Change(services=(*both, numbered(1, "dns"))))
+        await cluster.operations.apply(Change(services=(of_shop(2, "api"),)))
+        prune = Change(services=(of_shop(1, "web"),), prune=("group", "shop"))
+        assert [line.action for line in (await cluster.operations.plan(prune)).changes] == [
+            "delete"
+        ]
+        await cluster.operations.apply(prune)
+        assert set(cluster.stored().services) == {"web", "dns"}
+        assert cluster.state.list(VERSIONS).entries == ()
+        with pytest.raises(NotFoundError):
+            await cluster.operations.history("api")
+
+    simulate(story)
+
+
+def test_more_than_the_store_takes_at_once_is_refused_with_what_to_do() -> None:
+    async def story(cluster: Cluster) -> None:
+        spec = replace(numbered(1, "web"), group="shop", per_datacenter=1)
+        for name in ("a", "b", "c", "d", "e"):
+            for number in range(1, VERSIONS_KEPT + 1):
+                old = replace(numbered(number, name), group="shop", per_datacenter=1)
+                await cluster.operations.apply(Change(services=(old,)))
+        prune = Change(services=(spec,), prune=("group", "shop"))
+        with pytest.raises(UsageError, match="first: pltfrms service delete a"):
+            await cluster.operations.apply(prune)
+        assert "e" in cluster.stored().services
 
     simulate(story)
 

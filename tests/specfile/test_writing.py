@@ -66,6 +66,8 @@ def test_every_field_is_written() -> None:
         counts=(("lon", 5),),
         weight=7,
         drain_ms=1500,
+        group="shop",
+        labels=(("cost/center", "7"), ("team", "no")),
         capacity=Capacity(requests=200, load=900),
         ports=("80/tcp", "53/udp"),
         rollout=RolloutSpec(

@@ -53,7 +53,15 @@ def _lines(spec: ServiceSpec) -> Iterator[str]:
     yield f"probe: {_flow(_probe(spec.probe))}"
     if spec.liveness is not None:
         yield f"liveness: {_flow(_probe(spec.liveness))}"
+    yield from _labels(spec)
     yield from _policies(spec)
+
+
+def _labels(spec: ServiceSpec) -> Iterator[str]:
+    if spec.group:
+        yield f"group: {_text(spec.group)}"
+    if spec.labels:
+        yield f"labels: {_flow((_text(name), _text(text)) for name, text in spec.labels)}"
 
 
 def _policies(spec: ServiceSpec) -> Iterator[str]:

@@ -37,7 +37,7 @@ from pltfrms.cli.shared.routing import (
 )
 from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
 from pltfrms.cli.shared.specs import located, read_change, services_for
-from pltfrms.cli.shared.values import TIMEOUT
+from pltfrms.cli.shared.values import LABEL, TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change, PlanPreview
@@ -59,6 +59,14 @@ _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
 _SPEC_PATH = click.Path(exists=True, path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+
+
+_PRUNE = click.option(
+    "--prune",
+    type=LABEL,
+    metavar="LABEL=TEXT",
+    help="Delete services with this label that the files do not name.",
+)
 
 
 @click.command(cls=Command)
@@ -94,11 +102,18 @@ def plan(
     known = read_roas(roas) if roas else None
     with located(path):
         preview = _compared(path, against, known) if against else _ask_plan(settings, path)
+    _show_plan(preview, as_json=as_json)
+
+
+def _show_plan(
+    preview: PlanPreview, despite: Sequence[Guard] = (), *, as_json: bool
+) -> NoReturn:
+    """Show what would be done, and end the command."""
     if as_json:
         write_json(preview)
     else:
-        show_preview(preview)
-    code = pending_code(preview.verdicts, changed=bool(preview.changes))
+        show_preview(preview, despite)
+    code = pending_code(preview.verdicts, despite, changed=bool(preview.changes))
     click.get_current_context().exit(code)
 
 
@@ -119,6 +134,8 @@ def _ask_plan(settings: Settings, path: Path) -> PlanPreview:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @WHY
 @DESPITE
+@_PRUNE
+@click.option("--dry-run", is_flag=True, help="Only show it; exit codes as of `plan`.")
 @click.option(
     "--wait/--no-wait",
     default=False,
@@ -134,7 +151,15 @@ def _ask_plan(settings: Settings, path: Path) -> PlanPreview:
 )
 @_JSON
 @pass_settings
-def apply(settings: Settings, /, path: Path, **options: Any) -> None:
+def apply(
+    settings: Settings,
+    /,
+    path: Path,
+    *,
+    prune: tuple[str, str] | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
     """Make the platform what spec files say.
 
     Shows the plan and asks first. Refused if somebody else changed the platform meanwhile,
@@ -145,13 +170,22 @@ def apply(settings: Settings, /, path: Path, **options: Any) -> None:
     it was not good enough, and the version before is back.
 
     Example: pltfrms apply examples/three-datacenters/web.yaml --yes --wait
+
+    All services of a directory, and no others: pltfrms apply shop/ --prune group=shop
     """
+    if prune and not path.is_dir():
+        raise click.UsageError("--prune takes a directory: all that is to be left is in it")
     wish = ApplyWish(**{**options, "despite": guards_of(options["despite"])})
-    change = replace(read_change(path), despite=wish.despite, by=asking_user(), why=wish.why)
-    if not wish.yes and not sys.stdin.isatty():
+    change = replace(
+        read_change(path), despite=wish.despite, by=asking_user(), why=wish.why, prune=prune
+    )
+    if not (wish.yes or dry_run or sys.stdin.isatty()):
         raise click.UsageError("nobody can be asked here: say --yes to apply without asking")
     client = connect(settings)
     change = checked_against(client, path, change)
+    if dry_run:
+        with located(path):
+            _show_plan(client.plan(change), wish.despite, as_json=wish.as_json)
     with located(path):
         preview = show_and_apply(settings, client, change, wish)
     finish(client, change, wish, preview)

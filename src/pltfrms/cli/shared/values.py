@@ -86,6 +86,22 @@ class Milliseconds(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class Label(click.ParamType[tuple[str, str]]):
+    """An option that takes a label and what it says, such as `group=shop`."""
+
+    name = "label"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Part the text at its first `=`."""
+        name, _, text = str(value).partition("=")
+        if not name or not text:
+            self.fail(f"{value!r} is not a label; write it such as group=shop", param, ctx)
+        return name, text
+
+
+LABEL = Label()
 DURATION = Milliseconds("duration", duration_ms)
 LASTING = Milliseconds("duration", lasting_ms)
 TIMEOUT = Milliseconds("duration", timeout_ms)

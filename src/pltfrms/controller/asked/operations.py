@@ -65,6 +65,8 @@ from pltfrms.planner.foresight.admission import is_admission_due, judge_admissio
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
 
+_WRITES_MAX = 100
+"""What the store takes at once, less what each commit has."""
 SERVICES_MAX = 40
 """Services of one change: it is one transaction."""
 _LOOK_SECONDS = 5.0
@@ -258,7 +260,10 @@ class Operations:
         require_allowed(verdicts, change.despite)
         two = why_two_people(snapshot, outcome.snapshot, verdicts, change.despite)
         require_approved(two, approved, snapshot)
-        beside = audit(self._journal, verdicts, change, approved)
+        beside: list[Put | Delete] = [
+            *audit(self._journal, verdicts, change, approved),
+            *_forgotten_by(snapshot, outcome),
+        ]
         unchanged = conditions(snapshot, approved)
         await self._history.keep(snapshot.services, outcome.services, unchanged)
         who = asked_by(change, approved, asked)
@@ -444,6 +449,17 @@ def _check(snapshot: Snapshot, change: Change) -> None:
     problems = [_located(about, problem) for about, some in found for problem in some]
     if problems:
         raise SpecError(tuple(problems))
+
+
+def _forgotten_by(snapshot: Snapshot, outcome: Outcome) -> list[Delete]:
+    """Return the writes that drop what is kept of services that go, if all fits at once."""
+    writes = [each for name in outcome.deleted for each in forgotten(snapshot.services[name])]
+    if writes and len(writes) + 2 * len(outcome.lines) > _WRITES_MAX:
+        raise UsageError(
+            f"{len(outcome.deleted)} services are to go with all their versions, which is too "
+            f"much at once; first: pltfrms service delete {outcome.deleted[0]}"
+        )
+    return writes
 
 
 def _located(about: str, problem: Problem) -> Problem:

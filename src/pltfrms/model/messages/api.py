@@ -106,6 +106,8 @@ class Change:
     by: str = ""
     """Who asks, for the audit."""
     why: str = ""
+    prune: tuple[str, str] | None = None
+    """A label, and what it says: who has it and is not in the change is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

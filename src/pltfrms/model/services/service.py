@@ -8,6 +8,9 @@ from pltfrms.model.addresses import Address, Prefix, prefixes_of
 from pltfrms.model.services.container import Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 
+GROUP = "group"
+"""The name of the label that has a field of its own."""
+
 
 class ProbeKind(StrEnum):
     """How an instance is asked whether it can serve."""
@@ -202,8 +205,16 @@ class ServiceSpec:
     """How a new version comes to the replicas; None: as `RolloutSpec` has it by default."""
     capacity: Capacity | None = None
     """What its replicas can answer, and are to answer; None: not known."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """For people, and for who applies only what is his; sorted by name."""
+    group: str = ""
+    """What it belongs to; as if it were a label of that name."""
     liveness: Probe | None = None
     """Who fails this is restarted, and the other probe only announces; None: that does both."""
+
+    def label(self, name: str) -> str:
+        """Return what a label says; empty: it has none of that name."""
+        return self.group if name == GROUP else dict(self.labels).get(name, "")
 
     @property
     def readiness(self) -> Probe:
@@ -334,10 +345,11 @@ class Service:
     @property
     def plain(self) -> "Service":
         """The service as its instances know it: whatever becomes of a rollout."""
-        said = self.spec.rollout or self.spec.capacity
+        spec = self.spec
+        said = spec.rollout or spec.capacity or spec.labels or spec.group
         if not (self.rollout or self.failed or self.last_version or said):
             return self
-        spec = replace(self.spec, rollout=None, capacity=None)
+        spec = replace(spec, rollout=None, capacity=None, labels=(), group="")
         return replace(self, spec=spec, rollout=None, failed=(), last_version=0)
 
     def version_for(self, datacenter: str, replica: int) -> int:

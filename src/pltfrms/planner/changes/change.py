@@ -20,6 +20,7 @@ from pltfrms.planner.changes.giving import (
     next_prefixes,
     with_prefixes,
 )
+from pltfrms.planner.changes.pruning import pruned
 from pltfrms.planner.changes.renumbering import check_sources, lacks_own
 from pltfrms.planner.changes.rolling import begin, changed_beside, failed_before
 
@@ -49,6 +50,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
             have no room for another service.
     """
     lines: list[ChangeLine] = []
+    gone = pruned(snapshot, change)
     platform = change.platform
     if platform is not None and platform != snapshot.platform:
         _check_platform_change(snapshot, platform)
@@ -65,8 +67,16 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
             written.append(service)
             services = {**snapshot.services, spec.name: service}
             snapshot = replace(snapshot, services=services)
+    for name in gone:
+        without = delete_service(snapshot, name)
+        lines += without.lines
+        snapshot = without.snapshot
     return Outcome(
-        lines=tuple(lines), snapshot=snapshot, services=tuple(written), platform=platform
+        lines=tuple(lines),
+        snapshot=snapshot,
+        services=tuple(written),
+        deleted=gone,
+        platform=platform,
     )
 
 

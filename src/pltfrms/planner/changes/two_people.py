@@ -49,6 +49,8 @@ def wanted_sentence(wanted: Wanted) -> str:
         platform = ["platform"] * (wanted.change.platform is not None)
         services = [f"service/{spec.name}" for spec in wanted.change.services]
         words.append(f"apply {', '.join([*platform, *services])}")
+    if wanted.change and wanted.change.prune:
+        words.append(f"delete what else is {'='.join(wanted.change.prune)}")
     if wanted.intervention:
         about = wanted.intervention.prefix or named(wanted.intervention).about
         words += [f"{wanted.intervention.verb} {about}", wanted.intervention.why]

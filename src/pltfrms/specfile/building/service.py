@@ -45,6 +45,8 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         drain_ms=shape.drain,
         ports=tuple(shape.ports),
         egress=egress,
+        group=shape.group,
+        labels=tuple(sorted(shape.labels.items())),
         aggregates=tuple(shape.aggregate),
         addresses=tuple(shape.addresses),
         capacity=Capacity(requests=shape.capacity.requests, load=shape.capacity.load)

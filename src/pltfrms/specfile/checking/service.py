@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.services.service import Run, ServiceSpec
+from pltfrms.model.services.service import GROUP, Run, ServiceSpec
 from pltfrms.specfile.checking.container import container_findings
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
@@ -41,6 +41,9 @@ _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)\Z")
 _MAX_PORT = 65_535
 _MIB = 1024 * 1024
+_LABEL = re.compile(r"[a-z][a-z0-9./-]{0,62}\Z")
+_LABELLED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_MOST_LABELS = 32
 _LONGEST_NAME = 255
 """Of a file or directory, in bytes: what Linux takes."""
 _LONGEST_PATH = 1000
@@ -63,6 +66,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     if spec.liveness is not None:
         yield from check_probe(("liveness",), spec.liveness)
     yield from _check_said(spec)
+    yield from _check_labels(spec)
     yield from check_rollout(spec)
     if spec.capacity is not None and spec.capacity.requests < 1:
         yield Finding(("capacity", "requests"), "must be at least 1/s")
@@ -74,6 +78,20 @@ def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
         yield Finding(("ports",), "nothing says what it listens on", "such as ports: [80/tcp]")
         return
     yield from probe_notes(("probe",), spec.probe, spec.ports)
+
+
+def _check_labels(spec: ServiceSpec) -> Iterator[Finding]:
+    if spec.group:
+        yield from check_name(("group",), spec.group)
+    if len(spec.labels) > _MOST_LABELS:
+        yield Finding(("labels",), f"has {len(spec.labels)}, at most {_MOST_LABELS} fit")
+    for name, text in spec.labels:
+        if not _LABEL.match(name) or name == GROUP:
+            hint = "group: says it" if name == GROUP else "such as team"
+            yield Finding(("labels", name), f"{name[:70]!r} is not the name of a label", hint)
+        if not _LABELLED.match(text):
+            what = f"{text[:70]!r} is not what a label can say"
+            yield Finding(("labels", name), what, "1 to 63 letters, digits, -, _ and dots")
 
 
 def _check_said(spec: ServiceSpec) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from pltfrms.specfile.shapes.units import (
     PerSecond,
     default,
     one_of,
+    said,
     some,
     wrong,
 )
@@ -216,6 +217,11 @@ class ServiceShape(Shape):
     liveness: LivenessShape | None = None
     """How it is asked whether it lives. With it, who fails this is restarted, and who fails
     `probe` is only withdrawn until it succeeds again."""
+    group: str = said()
+    """What it belongs to, such as shop: `apply DIR --prune group=shop` deletes what is not in
+    the directory any more."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Further words about it, such as {team: edge}; can be pruned by as well."""
     capacity: CapacityShape | None = None
     """What its replicas can answer, and are to answer."""
     rollout: RolloutShape | None = None
