@@ -156,13 +156,20 @@ def make_snapshot(
 def with_all_ready(snapshot: Snapshot) -> Snapshot:
     """Return the snapshot after every agent in contact has made its instances ready."""
     statuses = dict(snapshot.statuses)
+    tallies = {
+        each.allocation: each.tally for said in statuses.values() for each in said.instances
+    }
     for machine in snapshot.platform.machines:
         if snapshot.contact(machine.name) is Contact.PRESENT:
             statuses[machine.name] = MachineStatus(
                 machine=machine.name,
                 generation=snapshot.revision,
                 instances=tuple(
-                    InstanceStatus(allocation=allocation.id, phase=Phase.READY)
+                    InstanceStatus(
+                        allocation=allocation.id,
+                        phase=Phase.READY,
+                        tally=tallies.get(allocation.id),
+                    )
                     for allocation in snapshot.allocations.values()
                     if allocation.node == machine.name
                 ),

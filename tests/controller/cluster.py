@@ -14,10 +14,12 @@ from pltfrms.drivers.store.memory_members import MemoryMembers
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.inquiries import Inquiry, Tally
 from pltfrms.model.running.machine import BgpState
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, SessionStatus
 from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.service import Probe
 from pltfrms.render.etcd import peer_url
 from tests.simulation.virtual import VirtualClock
 
@@ -88,6 +90,8 @@ class Agent:
         self.ready_at: dict[str, float] = {}
         self.versions: dict[str, int] = {}
         """Of what is to run here."""
+        self.inquiries: dict[Inquiry, float] = {}
+        """What it asks instances, and since when."""
         self.refused = 0
         """Heartbeats that a controller did not take."""
         self.edge = platform_edge(cluster.platform, name)
@@ -150,7 +154,9 @@ class Agent:
             self.fetched += 1
             self.heard = target.generation
             self.generation, self.made_of = target.generation, target.made_of
-            ready = self.cluster.clock.monotonic() + START_SECONDS
+            now = self.cluster.clock.monotonic()
+            self.inquiries = {each: self.inquiries.get(each, now) for each in target.inquiries}
+            ready = now + START_SECONDS
             self.versions = {a.id: a.version for a in target.allocations}
             self.ready_at = {a.id: self.ready_at.get(a.id, ready) for a in target.allocations}
 
@@ -174,7 +180,27 @@ class Agent:
                 allocation=name, phase=Phase.BACKOFF, restarts=3, failure="ended: exit code 1"
             )
         phase = Phase.READY if ready else Phase.STARTING
-        return InstanceStatus(allocation=name, phase=phase)
+        tally = self._tally(name) if ready else None
+        return InstanceStatus(allocation=name, phase=phase, tally=tally)
+
+    def _tally(self, name: str) -> Tally | None:
+        """Return what an instance has answered to what it is asked now."""
+        version, now = self.versions[name], self.cluster.clock.monotonic()
+        for inquiry, since in self.inquiries.items():
+            mine = name.startswith(f"{inquiry.service}.") and version in inquiry.versions
+            if not mine or version in self.cluster.mute:
+                continue
+            tally, step = Tally(inquiry=inquiry.id), inquiry.interval_ms / 1000
+            for number in range(min(int((now - since) / step), 500)):
+                age = since + number * step - self.ready_at[name]
+                ms = self.cluster.answer(version, inquiry.probe, age)
+                tally = (
+                    tally.with_failure(f"{inquiry.probe.path} answers 500")
+                    if ms is None
+                    else tally.with_answer(ms)
+                )
+            return tally
+        return None
 
 
 class EdgeSessions:
@@ -244,6 +270,11 @@ class Cluster:
         self.agents = {m.name: Agent(self, m.name) for m in platform.machines}
         self.broken: dict[int, float] = {}
         """How long an instance of a version is ready before it fails, seconds."""
+        self.answer: Callable[[int, Probe, float], float | None] = lambda *_: 5.0
+        """In how many ms an instance of a version answers so long after it was ready; None: it
+        fails."""
+        self.mute: set[int] = set()
+        """Versions of whose answers nothing is heard."""
         self._reader = Reader()
         self._tasks: list[asyncio.Task[None]] = []
 

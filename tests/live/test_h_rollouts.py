@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
 
 from bench.rig import EXAMPLE, Rig
+from pltfrms.lab.client.prober import BAD_ANSWER
 from pltfrms.model.running.state import Phase
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
@@ -113,6 +115,81 @@ def test_a_version_that_dies_while_it_bakes_goes_back_to_where_it_came_from(
     healthy.cli("apply", path, "--yes", "--wait", expect=6)
     assert healthy.snapshot().services["web"].version == version
     healthy.wait("all run the old one", lambda: versions(healthy) == {version}, 20)
+
+
+SERVER = """
+import json, socket, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+BEGAN = time.monotonic()
+class Dual(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, names = 200, "service instance datacenter node".split()
+        if self.path != "/healthz":
+            MISCHIEF
+        values = "${pltfrms.service} ${pltfrms.instance} ${pltfrms.datacenter} ${pltfrms.node}"
+        said = json.dumps(dict(zip(names, values.split()))).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+    def log_message(self, *words):
+        pass
+Dual(("::", 80), Answer).serve_forever()
+"""
+
+
+def compared(tmp_path: Path, mischief: str, rollout: str) -> str:
+    """Return a file of the service with another server, which is ready, and does this."""
+    _, _, rest = (EXAMPLE / "web.yaml").read_text().partition("  cpu:")
+    server = indent(SERVER.replace("MISCHIEF", mischief).strip(), "      ")
+    run = f"run:\n  process: [python3, server.py]\n  files:\n    server.py: |\n{server}\n"
+    path = tmp_path / "web.yaml"
+    path.write_text(f"service: web\n{run}  cpu:{rest}\nrollout: {rollout}\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("mischief", "says"),
+    [
+        ("time.sleep(0.3)", " ms of version "),
+        ("status = 500 if time.monotonic() - BEGAN > 5 else 200", "requests failed against"),
+    ],
+)
+def test_a_version_that_is_ready_and_answers_worse_goes_back_by_itself(
+    healthy: Rig, tmp_path: Path, mischief: str, says: str
+) -> None:
+    path = compared(tmp_path, mischief, "{bake: 20s, compare: {http: /}}")
+    before = set(healthy.snapshot().allocations)
+    with load(healthy, 35) as report, always_wanted(healthy) as counts:
+        said = healthy.cli("apply", path, "--yes", "--wait", expect=6)
+    assert says in said
+    assert min(counts) == WANTED
+    assert len(before - set(healthy.snapshot().allocations)) <= 1
+    lost = {kind for kind, count in report["errors"].items() if count}
+    assert lost <= {BAD_ANSWER}  # what the canary itself answered
+    assert "rollout failed, and goes back" in healthy.cli("events")
+    assert "which failed" in healthy.cli("plan", path, expect=3)
+
+
+def test_a_probe_that_nothing_that_runs_passes_is_refused_and_nothing_is_started(
+    healthy: Rig, tmp_path: Path
+) -> None:
+    before = set(healthy.snapshot().allocations)
+    path = spec(tmp_path, "probe: {http: /healthz", "probe: {exec: ['false']")
+    text = Path(path).read_text().replace("['false'], port: 80,", "['false'],")
+    Path(path).write_text(text)
+    with load(healthy, 15) as report, always_wanted(healthy) as counts:
+        said = healthy.cli("apply", path, "--yes", "--wait", expect=6)
+    assert "its probe fails on all 6 running instances" in said
+    assert report["lost"] == 0
+    assert min(counts) == WANTED
+    assert set(healthy.snapshot().allocations) == before
+    assert "which failed: its probe fails" in healthy.cli("plan", path, expect=3)
 
 
 def test_the_service_is_as_the_example_has_it_again(healthy: Rig) -> None:

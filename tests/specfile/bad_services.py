@@ -66,6 +66,10 @@ SERVICES = (
             ("a canary of none", "{stages: [{datacenters: [fra], replicas: 0}]}", "replicas"),
             ("a bake of days", "{bake: 25h}", "is outside 0s..24h"),
             ("nothing at once", "{parallel: 0}", "0 is outside 1..1000"),
+            ("a comparison of nothing", "{compare: {http: nope}}", "'nope' is not a path"),
+            ("a comparison by one answer", "{compare: {http: /, samples: 1}}", "10..500"),
+            ("a p95 that must be lower", "{compare: {http: /, times: 0.5}}", "outside 1..100"),
+            ("requests without a pause", "{compare: {http: /, interval: 1ms}}", "outside 10ms"),
         )
     ),
     *(

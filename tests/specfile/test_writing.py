@@ -13,6 +13,7 @@ from pltfrms.model.services.container import Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.service import (
     Capacity,
+    Compare,
     Egress,
     EgressMode,
     EgressRule,
@@ -77,6 +78,10 @@ def test_every_field_is_written() -> None:
             ),
             bake_ms=0,
             parallel=2,
+            compare=Compare(
+                path="/x", port=81, interval_ms=20, samples=50, errors_percent=1, times=1.5
+            ),
+            untried=True,
         ),
         aggregates=("198.51.100.0/24",),
         egress=Egress(

@@ -15,6 +15,8 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import RolloutState
+from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.inquiries import is_compared, tallies_of
 
 
 class Metrics:
@@ -68,6 +70,7 @@ class _Collector(Collector):
         states = Counter({state.value: 0 for state in RolloutState})
         states.update(each.state.value for each in rollouts)
         yield _gauges("rollouts", "Services by their last rollout.", "state", states)
+        yield from _compared(snapshot)
         notes = Counter(note.reason.value for note in self._controller.notes)
         yield _gauges("notes", "What cannot be done now.", "reason", notes)
 
@@ -199,6 +202,32 @@ def _state(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"pltfrms_{name}", text, value=value)
+
+
+def _compared(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield how versions answer that are compared now; nothing while none are."""
+    labels = ["service", "version"]
+    asked = GaugeMetricFamily(
+        "pltfrms_rollout_compared_requests", "Requests that compare versions.", labels=labels
+    )
+    failed = GaugeMetricFamily(
+        "pltfrms_rollout_compared_failed_ratio", "Which part of them failed.", labels=labels
+    )
+    p95 = GaugeMetricFamily(
+        "pltfrms_rollout_compared_p95_seconds", "p95 of good answers.", labels=labels
+    )
+    compared = [each for each in snapshot.services.values() if is_compared(each)]
+    if not compared:
+        return
+    draft = Draft(snapshot)
+    for service in compared:
+        for version, tally in tallies_of(draft, service):
+            values = [service.name, str(version)]
+            asked.add_metric(values, tally.asked)
+            failed.add_metric(values, tally.failed_share)
+            if tally.answered:
+                p95.add_metric(values, tally.p95_ms / 1000)
+    yield from (asked, failed, p95)
 
 
 def _gauges(name: str, text: str, label: str, counts: Counter[str]) -> Metric:

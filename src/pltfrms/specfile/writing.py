@@ -7,6 +7,7 @@ from typing import Final
 from pltfrms.model.services.container import Container
 from pltfrms.model.services.probes import ProbeHttp, ProbeTls
 from pltfrms.model.services.service import (
+    Compare,
     Egress,
     EgressRule,
     Probe,
@@ -197,6 +198,26 @@ def _rollout(rollout: RolloutSpec) -> Iterator[tuple[str, str]]:
         yield "stages", f"[{', '.join(_flow(_stage(each)) for each in rollout.stages)}]"
     yield "bake", _time(rollout.bake_ms)
     yield "parallel", str(rollout.parallel)
+    if rollout.compare is not None:
+        yield "compare", _flow(_compare(rollout.compare))
+    if rollout.untried:
+        yield "trial", "false"
+
+
+def _compare(compare: Compare) -> Iterator[tuple[str, str]]:
+    usual = Compare(path="/")
+    yield "http", _text(compare.path)
+    if compare.port:
+        yield "port", str(compare.port)
+    for field in ("interval", "timeout", "margin"):
+        if getattr(compare, f"{field}_ms") != getattr(usual, f"{field}_ms"):
+            yield field, _time(getattr(compare, f"{field}_ms"))
+    said = (
+        ("samples", compare.samples, usual.samples),
+        ("errors", compare.errors_percent, usual.errors_percent),
+        ("times", compare.times, usual.times),
+    )
+    yield from ((field, repr(value)) for field, value, default in said if value != default)
 
 
 def _stage(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
+from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
@@ -90,6 +91,7 @@ class Instances:
         self._announced: Mapping[tuple[str, str], int] = {}
         """Protocol numbers of (prefix, device) that were routed when we looked."""
         self._runners: dict[str, Runner] = {}
+        self._inquiring = Inquiring(world, problems, self._runners.get)
         self._tasks: asyncio.TaskGroup | None = None
         self._routes: tuple[_MadeOf, tuple[Route, ...]] | None = None
         """What was wanted last, and what it was made of."""
@@ -97,7 +99,12 @@ class Instances:
     @property
     def statuses(self) -> tuple[InstanceStatus, ...]:
         """What to report, by allocation id."""
-        return tuple(self._runners[name].status for name in sorted(self._runners))
+        told = self._inquiring.told
+        found = (self._runners[name].status for name in sorted(self._runners))
+        return tuple(
+            replace(each, tally=told[each.allocation]) if each.allocation in told else each
+            for each in found
+        )
 
     def apply(self, target: Target, versions: tuple[Service, ...]) -> None:
         """Follow a target from now on; `versions` has the services as allocations run them.
@@ -248,6 +255,7 @@ class Instances:
         for name, runner in self._runners.items():
             if name not in wanted:
                 runner.revise(None)
+        self._inquiring.follow(target, tasks)
 
     def _services(self) -> Mapping[tuple[str, int], Service]:
         return {(service.name, service.version): service for service in self._versions}

@@ -52,8 +52,10 @@ def rollout() -> None:
     """Watch, pause, end and undo rollouts.
 
     A new version comes to one replica first, then to the rest of its datacenter, then to the
-    other datacenters one by one. After each of these stages it has to stay ready for a while;
-    if it does not, the service goes back to the version before.
+    other datacenters one by one. After each of these stages it has to stay ready for a while,
+    and to answer no worse where `compare` of the file asks for that; if it does not, the
+    service goes back to the version before. So it does if no running instance passes its new
+    probe.
 
     Example: pltfrms rollout status web --follow
     """
@@ -146,6 +148,8 @@ def resume(settings: Settings, name: str, *, why: str, as_json: bool) -> None:
 @pass_settings
 def promote(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -> None:
     """Begin the next stage of a rollout now.
+
+    The first one, while the probe of the new version is tried on the instances that run.
 
     Example: pltfrms rollout promote web --yes
     """

@@ -17,11 +17,15 @@ from pltfrms.model.services.service import RolloutState, Service
 
 STEPS_MAX: Final = 20
 """Steps of one transaction."""
+_BACK: Final = "rollout failed, and goes back"
 _TOLD: Final = {
     Reason.STAGE_COMPLETE: "rollout bakes",
     Reason.STAGE_BROKEN: "rollout waits",
     Reason.BAKED: "rollout goes on",
-    Reason.VERSION_FAILED: "rollout failed, and goes back",
+    Reason.VERSION_FAILED: _BACK,
+    Reason.VERSION_WORSE: _BACK,
+    Reason.PROBE_TRIED: "rollout begins",
+    Reason.PROBE_REFUSED: _BACK,
 }
 
 
@@ -59,7 +63,10 @@ async def commit_rollouts(
 
 
 def cause_of(snapshot: Snapshot, step: RolloutStep) -> str:
-    """Return in one sentence which instance was not good enough, and why; empty: none."""
+    """Return in one sentence what was not good enough, and why; empty: nothing."""
+    rollout = step.service.rollout
+    if not step.culprit:
+        return step.words if rollout and rollout.state is RolloutState.FAILED else ""
     culprit = snapshot.allocations.get(step.culprit)
     instance = snapshot.instance(step.culprit)
     if culprit is None or instance is None:
@@ -74,7 +81,9 @@ def _event(journal: EventLog, step: RolloutStep, service: Service) -> Event:
     done = rollout is not None and rollout.state is RolloutState.DONE
     what = "rollout done" if done else _TOLD[step.reason]
     about = f"service/{service.name}"
-    return journal.tell(about, what, reason=step.reason, detail=_detail(service))
+    said = "" if rollout and rollout.cause else step.words
+    detail = "; ".join(filter(None, (_detail(service), said)))
+    return journal.tell(about, what, reason=step.reason, detail=detail)
 
 
 def _detail(service: Service) -> str:

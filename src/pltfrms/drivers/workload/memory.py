@@ -32,6 +32,10 @@ class Behaviour:
     crash_after_ms: int | None = None
     """It ends by itself then, counted from its start."""
     ignores_sigterm: bool = False
+    answer_ms: int = 0
+    """It takes so long for an answer."""
+    fails: frozenset[str] = frozenset()
+    """Of these paths it answers that it has not got them."""
 
 
 GOOD = Behaviour()
@@ -232,7 +236,12 @@ class MemoryProber:
             return ProbeAnswer(failure=f"{where}: Connection refused")
         if {instance.allocation, f"{instance.allocation} {probe.path}"} & self._workload.unwell:
             return ProbeAnswer(failure=f"{where}: {probe.path} answers 503", unwell=True)
-        return ProbeAnswer()
+        await self._workload.clock.sleep(one.behaviour.answer_ms / 1000)
+        here = self._workload.find(instance) is not None
+        if here and probe.path not in one.behaviour.fails:
+            return ProbeAnswer()
+        how = f"{probe.path} answers 404" if here else "Connection reset by peer"
+        return ProbeAnswer(failure=f"{where}: {how}", unwell=here)
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""

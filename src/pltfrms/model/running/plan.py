@@ -9,6 +9,7 @@ from pltfrms.model.addresses import Prefix, prefixes_of
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.services.service import Service
 
 
@@ -33,6 +34,9 @@ class Reason(StrEnum):
     STAGE_BROKEN = "stage-broken"
     BAKED = "baked"
     VERSION_FAILED = "version-failed"
+    VERSION_WORSE = "version-worse"
+    PROBE_TRIED = "probe-tried"
+    PROBE_REFUSED = "probe-refused"
     # why nothing can be placed
     NO_NODE_WITHIN_SPREAD = "no-node-within-spread"
     NO_CAPACITY = "no-capacity"
@@ -80,6 +84,9 @@ _SENTENCES = {
     Reason.STAGE_BROKEN: "not every replica of the stage is ready any more",
     Reason.BAKED: "the stage stayed ready for as long as it had to",
     Reason.VERSION_FAILED: "an instance of the new version is not good enough",
+    Reason.VERSION_WORSE: "the new version answers worse than the one before",
+    Reason.PROBE_TRIED: "its probe would not take down all instances that run",
+    Reason.PROBE_REFUSED: "its probe would take down all instances that run",
     Reason.NO_NODE_WITHIN_SPREAD: "every node in contact already runs as many as allowed",
     Reason.NO_CAPACITY: "no node has enough room for it",
     Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
@@ -167,7 +174,9 @@ class RolloutStep:
     """As it is to be. Who commits it adds the moment, and the words of a cause."""
     reason: Reason
     culprit: str = ""
-    """The allocation that is not good enough, if it goes back."""
+    """The allocation that is not good enough, if it goes back because of one."""
+    words: str = ""
+    """What was found instead, if answers were asked for: why it goes back, or on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +262,8 @@ class TargetParts:
     placed: tuple[Placed, ...] = ()
     """All nodes of the datacenter, on edges whose nodes may announce only what is placed on
     them; else, and if nobody has said it yet, empty."""
+    inquiries: tuple[Inquiry, ...] = ()
+    """What to ask allocations of this machine beside their probes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pltfrms.errors import NotFoundError
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.inquiries import Tally
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.services.service import Service
 
@@ -54,6 +55,8 @@ class InstanceStatus:
     failure: str = ""
     """One sentence how it failed last, such as its exit status and last words; empty if it
     has not, or has been ready for a minute since."""
+    tally: Tally | None = None
+    """What it answered to the inquiry of its target; None: there is none, or no answer yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

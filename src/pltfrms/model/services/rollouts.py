@@ -37,6 +37,7 @@ def where_of(service: Service) -> str:
         return f"version {service.version}"
     paused = ", paused" if rolling.paused else ""
     stage = f"stage {rolling.stage + 1} of {len(rolling.stages)}"
+    stage = "trial of its probe" if rolling.state is RolloutState.TRIAL else stage
     return f"version {service.version}, {stage}{paused}"
 
 
@@ -71,10 +72,15 @@ def in_state(service: Service, state: RolloutState) -> Service:
 
 
 def stage_begun(service: Service) -> Service:
-    """Return a service whose rollout has gone on to its next stage, or is done."""
+    """Return a service whose rollout has gone on to its next stage, or is done.
+
+    The first one comes after the trial of its probe.
+    """
     rollout = service.rollout
     if rollout is None:
         return service
+    if rollout.state is RolloutState.TRIAL:
+        return in_state(service, RolloutState.ROLLING)
     if rollout.stage >= len(rollout.stages) - 1:
         rollout = replace(rollout, state=RolloutState.DONE, before=None)
     else:

@@ -149,6 +149,27 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """A request whose answers of the new version must be no worse than those of the old."""
+
+    path: str
+    port: int = 0
+    """0: that of the probe."""
+    interval_ms: int = 50
+    """Between two requests to one instance."""
+    timeout_ms: int = 2000
+    """A request that takes longer has failed."""
+    samples: int = 100
+    """Of fewer requests to either version nothing is concluded."""
+    errors_percent: int = 5
+    """By more points the share of failed requests must not be higher."""
+    times: float = 2.0
+    """More often than so much the p95 must not be that of the old version..."""
+    margin_ms: int = 50
+    """... and by more than this above it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
     """How a new version comes to the replicas."""
 
@@ -159,6 +180,10 @@ class RolloutSpec:
     """How long a stage that is complete must stay ready before the next one begins."""
     parallel: int = 1
     """Replicas of a datacenter that are replaced at once."""
+    compare: Compare | None = None
+    """What is asked of both versions while a stage bakes; None: nothing."""
+    untried: bool = False
+    """A new probe is not asked of the running instances first: only the new version passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +258,8 @@ class ServiceSpec:
 class RolloutState(StrEnum):
     """How far a rollout is."""
 
+    TRIAL = "trial"
+    """Nothing is started yet: its probe is asked of the instances that run."""
     ROLLING = "rolling"
     """Replicas of its stage are replaced."""
     BAKING = "baking"
@@ -278,6 +305,8 @@ class Rollout:
 
     def reaches(self, datacenter: str, replica: int) -> bool:
         """Return whether a replica is to have the new version by now."""
+        if self.state is RolloutState.TRIAL:
+            return False
         last = self.stage >= len(self.stages) - 1
         return last or any(
             stage.has(datacenter, replica) for stage in self.stages[: self.stage + 1]

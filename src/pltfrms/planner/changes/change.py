@@ -318,7 +318,9 @@ def _way(before: Service, after: Service) -> str:
         if failed
         else ""
     )
-    return f"rolls out: {stages}{again}" if stages else f"rolls out{again}"
+    tried = after.rolling and after.rolling.state is RolloutState.TRIAL
+    first = "trial of its probe, then " if tried else ""
+    return f"rolls out: {first}{stages}{again}" if stages else f"rolls out{again}"
 
 
 def _stages_text(service: Service) -> str:

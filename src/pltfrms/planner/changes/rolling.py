@@ -9,7 +9,9 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import (
     FailedVersion,
+    Probe,
     Rollout,
+    RolloutState,
     Service,
     ServiceSpec,
     Stage,
@@ -47,6 +49,7 @@ def begin(snapshot: Snapshot, before: Service, after: Service, by: str, why: str
         from_version=good.version,
         digest=digest_of(after.spec),
         stages=stages,
+        state=RolloutState.TRIAL if _is_tried(good, after) else RolloutState.ROLLING,
         since_ms=snapshot.now_ms,
         before=good.spec,
         before_ms=good.changed_ms,
@@ -54,6 +57,20 @@ def begin(snapshot: Snapshot, before: Service, after: Service, by: str, why: str
         why=why,
     )
     return replace(after, rollout=rollout)
+
+
+def _is_tried(before: Service, after: Service) -> bool:
+    """Return whether a version asks its instances something else than the one before."""
+    if after.spec.rollout and after.spec.rollout.untried:
+        return False
+    old, new = (_question(each.spec.probe) for each in (before, after))
+    return old != new
+
+
+def _question(probe: Probe) -> Probe:
+    """Return what is asked, however often, and whatever follows from the answers."""
+    same = replace(probe, interval_ms=0, rise=0, fall=0, grace_ms=0, grace_max_ms=0)
+    return replace(same, only_announces=False)
 
 
 def changed_beside(service: Service, spec: ServiceSpec) -> Rollout | None:

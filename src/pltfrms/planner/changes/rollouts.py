@@ -85,13 +85,15 @@ def _changed(
         isnt = "" if paused else "not "
         raise ConflictError(f"the rollout of {service.name} is {isnt}paused")
     # What it has waited for begins anew when it goes on.
-    going = replace(rollout, paused=paused, state=RolloutState.ROLLING, since_ms=now_ms)
+    trial = rollout.state is RolloutState.TRIAL
+    state = RolloutState.TRIAL if trial else RolloutState.ROLLING
+    going = replace(rollout, paused=paused, state=state, since_ms=now_ms)
     return replace(service, rollout=going)
 
 
 def _require_complete(snapshot: Snapshot, service: Service, rollout: Rollout) -> None:
     """Refuse to end a rollout while replicas lack the version: nobody would take it back."""
-    if rollout.stage < len(rollout.stages) - 1:
+    if rollout.stage < len(rollout.stages) - 1 or rollout.state is RolloutState.TRIAL:
         return
     for about, state in missing(Draft(snapshot), service):
         raise ConflictError(

@@ -20,6 +20,7 @@ _MASS_TOGETHER_MIN = 3
 _MASS_SECONDS = 300
 _PLANNED = {Reason.NEW_VERSION, Reason.WENT_BACK, Reason.SPREAD, Reason.NODE_DRAINED}
 _ROLLED = {Reason.NEW_VERSION, Reason.WENT_BACK}
+_BACK = {Reason.VERSION_FAILED, Reason.VERSION_WORSE, Reason.PROBE_REFUSED}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
 
 
@@ -167,15 +168,23 @@ def _check_rollouts(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
         if before is None or old is None or new is None or old.before is None or old.paused:
             yield f"{after.name}: no rollout is to change"
             continue
-        if step.reason is Reason.VERSION_FAILED:
+        if step.reason in _BACK:
             back = (after.version, after.spec) == (old.from_version, old.before)
             number_is_kept = after.last_version >= before.version
             if not back or new.before is not None or not number_is_kept:
                 yield f"{after.name}: it does not go back to version {old.from_version}"
         elif (after.version, after.spec) != (before.version, before.spec):
             yield f"{after.name}: its version changes with the stage"
-        elif new.stage > old.stage or new.before is None:
-            yield from _check_onward(world, before, old, new)
+        else:
+            yield from _check_stage(world, before, old, new)
+
+
+def _check_stage(world: _World, service: Service, old: Rollout, new: Rollout) -> Iterator[str]:
+    if old.state is RolloutState.TRIAL:
+        if (new.state, new.stage) != (RolloutState.ROLLING, old.stage):
+            yield f"{service.name}: after the trial of its probe, its stage does not begin"
+    elif new.stage > old.stage or new.before is None:
+        yield from _check_onward(world, service, old, new)
 
 
 def _check_onward(world: _World, service: Service, old: Rollout, new: Rollout) -> Iterator[str]:
@@ -239,6 +248,8 @@ def _version(service: Service, new: Allocation) -> int:
     rollout = service.rollout
     if rollout is None or rollout.before is None:
         return service.version
+    if rollout.state is RolloutState.TRIAL:
+        return rollout.from_version
     begun = rollout.stages[: rollout.stage + 1]
     named = {
         (datacenter, stage.replicas)

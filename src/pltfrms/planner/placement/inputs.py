@@ -50,6 +50,7 @@ def bare_status(status: MachineStatus) -> MachineStatus:
                 slot=each.slot,
                 unwell=each.unwell,
                 restarts=_judged(each),
+                tally=each.tally,
             )
             for each in status.instances
         ),

@@ -8,8 +8,9 @@ from pltfrms.model.durations import short_duration
 from pltfrms.model.running.plan import Note
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.rollouts import bake_left_ms
-from pltfrms.model.services.service import Rollout, Service
+from pltfrms.model.services.service import Rollout, RolloutState, Service
 from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.inquiries import compare_versions, comparison_of, try_probe
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.stages import missing
 
@@ -42,10 +43,24 @@ class RolloutWords:
         """Say what has to happen before it goes on."""
         if service.rollout and service.rollout.paused:
             return "paused"
+        if service.rollout and service.rollout.state is RolloutState.TRIAL:
+            return try_probe(self._draft, service).words
         seen_ms = self._snapshot.bakes_ms.get(service.name)
         left_ms = bake_left_ms(service, self._snapshot.now_ms, seen_ms)
-        if left_ms is not None and left_ms > 0:
-            return f"bakes for {short_duration(left_ms / 1000)} more"
+        if left_ms is not None:
+            return self._bakes(service, left_ms)
+        return self._lacks(service)
+
+    def _bakes(self, service: Service, left_ms: int) -> str:
+        """Say how long it bakes yet, and how it answers meanwhile, if that is asked."""
+        compares = comparison_of(service) is not None
+        said = compare_versions(self._draft, service).words if compares else ""
+        left = f"bakes for {short_duration(left_ms / 1000)} more" if left_ms > 0 else ""
+        lacks = "" if left or said else self._lacks(service)
+        return "; ".join(filter(None, (left, said, lacks)))
+
+    def _lacks(self, service: Service) -> str:
+        """Say which replicas are waited for."""
         waits = tuple(islice(missing(self._draft, service), _SHOWN))
         return "; ".join(map(self._said, waits)) or "complete"
 
@@ -72,6 +87,8 @@ def rollout_words(snapshot: Snapshot, service: Service) -> str:
 
 def stage_words(rollout: Rollout) -> str:
     """Say at which stage a rollout is, such as `stage 2 of 4 (fra)`."""
+    if rollout.state is RolloutState.TRIAL:
+        return "trial of its probe"
     stage = rollout.stages[rollout.stage]
     return f"stage {rollout.stage + 1} of {len(rollout.stages)} ({stage.words})"
 

@@ -11,6 +11,12 @@ from pltfrms.model.running.state import InstanceStatus, Phase
 from pltfrms.model.services.rollouts import bake_left_ms, gone_back, in_state, stage_begun
 from pltfrms.model.services.service import RolloutState, Service
 from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.inquiries import (
+    Heard,
+    compare_versions,
+    comparison_of,
+    try_probe,
+)
 
 RESTARTS_MAX = 1
 """An instance that fails once may have had bad luck; more often, it is its version."""
@@ -30,6 +36,8 @@ def _step(draft: Draft, service: Service) -> RolloutStep | None:
     rollout = service.rolling
     if rollout is None:
         return None
+    if rollout.state is RolloutState.TRIAL:
+        return _after_trial(draft, service)
     baking = rollout.state is RolloutState.BAKING
     failing = tuple(_failing(draft, service, baking=baking))
     culprit = next((each for each in failing if not _is_excused(draft, service, each)), None)
@@ -43,11 +51,42 @@ def _step(draft: Draft, service: Service) -> RolloutStep | None:
     if baking and (failing or _is_broken(draft, service)):
         state = in_state(service, RolloutState.ROLLING)
         return RolloutStep(service=state, reason=Reason.STAGE_BROKEN)
+    return _after_bake(draft, service) if complete and baking else None
+
+
+def _after_trial(draft: Draft, service: Service) -> RolloutStep | None:
+    """Begin the first stage, unless its probe would take down all that runs.
+
+    While that is not known, it waits: an operator may promote it.
+    """
+    said = try_probe(draft, service)
+    if said.heard is Heard.BAD:
+        back = gone_back(service, RolloutState.FAILED, "", 0)
+        return RolloutStep(service=back, reason=Reason.PROBE_REFUSED, words=said.words)
+    if said.heard is Heard.UNKNOWN:
+        return None
+    begun = stage_begun(service)
+    return RolloutStep(service=begun, reason=Reason.PROBE_TRIED, words=said.words)
+
+
+def _after_bake(draft: Draft, service: Service) -> RolloutStep | None:
+    """Go on if a complete stage is baked; back if it answers worse than the version before.
+
+    While it is not known how it answers, it bakes on.
+    """
     seen_ms = draft.snapshot.bakes_ms.get(service.name)
     left_ms = bake_left_ms(service, draft.snapshot.now_ms, seen_ms)
-    if complete and left_ms is not None and left_ms <= 0:
-        return RolloutStep(service=stage_begun(service), reason=Reason.BAKED)
-    return None
+    over = left_ms is not None and left_ms <= 0
+    words = ""
+    if comparison_of(service):
+        said = compare_versions(draft, service)
+        if said.heard is Heard.BAD:
+            back = gone_back(service, RolloutState.FAILED, "", 0)
+            return RolloutStep(service=back, reason=Reason.VERSION_WORSE, words=said.words)
+        over, words = over and said.heard is not Heard.UNKNOWN, said.words
+    if not over:
+        return None
+    return RolloutStep(service=stage_begun(service), reason=Reason.BAKED, words=words)
 
 
 def missing(draft: Draft, service: Service) -> Iterator[tuple[str, str]]:

@@ -11,9 +11,11 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.network.peering import Peer
 from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role
 from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.plan import Allocation, Placed, Target
 from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
+from pltfrms.planner.placement.inquiries import inquiry_of
 
 
 class _Told:
@@ -142,6 +144,7 @@ class Makings:
             balanced=self._balanced if me.forwards else (),
             placed=self._placed_for(me),
             guests=self._guests_of(me) if moving else (),
+            inquiries=self._inquiries_of(me),
         )
 
     def up_to_date(
@@ -181,7 +184,8 @@ class Makings:
             services = [self._told(service).digest for service in self._run_on(me)]
             guests = self._guests_of(me) if moving else ()
             earlier = [_digest(service) for service in self._earlier_of(me)]
-            parts += (self._digest_here(me.name), services, guests, *earlier)
+            asked = self._inquiries_of(me)
+            parts += (self._digest_here(me.name), services, guests, *earlier, *asked)
         return parts
 
     # ---- what machines share ---------------------------------------------------------------
@@ -249,6 +253,11 @@ class Makings:
     def _service_of(self, allocation: Allocation) -> Service | None:
         return self._snapshot.services.get(allocation.service)
 
+    @cached_property
+    def _inquiries(self) -> tuple[Inquiry, ...]:
+        found = (inquiry_of(service) for _, service in sorted(self._full.items()))
+        return tuple(each for each in found if each)
+
     # ---- what is one machine's own ---------------------------------------------------------
 
     def _platform_for(self, machine: str) -> Platform:
@@ -279,6 +288,17 @@ class Makings:
         found = (self._full[name].before for name, _ in sorted(here) if name in self._full)
         known = {each.name: each.plain for each in found if each}
         return tuple(each for each in known.values() if (each.name, each.version) in here)
+
+    def _inquiries_of(self, me: Machine) -> tuple[Inquiry, ...]:
+        """Return what rollouts have instances asked, as far as such may run here."""
+        if not self._inquiries or not me.has(Role.NODE):
+            return ()
+        here = {(each.service, each.version) for each in self._allocations.get(me.name, ())}
+        return tuple(
+            each
+            for each in self._inquiries
+            if any((each.service, version) in here for version in each.versions)
+        )
 
     def _placed_for(self, me: Machine) -> tuple[Placed, ...]:
         return self._placed.get(me.datacenter, ()) if me.has(Role.EDGE) else ()

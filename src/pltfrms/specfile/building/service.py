@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pltfrms.model.services.service import (
     Capacity,
+    Compare,
     RolloutSpec,
     ServiceSpec,
     Stage,
@@ -13,6 +14,7 @@ from pltfrms.specfile.building.probe import build_probe
 from pltfrms.specfile.building.run import build_run
 from pltfrms.specfile.findings import Finding, nearest
 from pltfrms.specfile.shapes.service import (
+    CompareShape,
     ReplicasShape,
     RolloutShape,
     ServiceShape,
@@ -65,6 +67,21 @@ def _rollout(shape: RolloutShape) -> RolloutSpec:
         ),
         bake_ms=shape.bake,
         parallel=shape.parallel,
+        compare=_compare(shape.compare) if shape.compare is not None else None,
+        untried=not shape.trial,
+    )
+
+
+def _compare(shape: CompareShape) -> Compare:
+    return Compare(
+        path=shape.http,
+        port=shape.port or 0,
+        interval_ms=shape.interval,
+        timeout_ms=shape.timeout,
+        samples=shape.samples,
+        errors_percent=shape.errors,
+        times=shape.times,
+        margin_ms=shape.margin,
     )
 
 

@@ -17,7 +17,8 @@ from pltfrms.model.services.service import Probe, ProbeKind
 from pltfrms.specfile.findings import Finding, Where, check_range, nearest
 
 _MAX_PORT = 65_535
-_HTTP_PATH = re.compile(r"/[!-~]*\Z")
+HTTP_PATH = re.compile(r"/[!-~]*\Z")
+"""What may be asked for by HTTP."""
 _HOST = re.compile(r"[!-.0-~]{1,253}\Z")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")
 _VALUE = re.compile(r"(?:[!-~](?:[ -~]{0,998}[!-~])?)?\Z")
@@ -61,7 +62,7 @@ def _check_kind(where: Where, probe: Probe) -> Iterator[Finding]:
         if not 1 <= port <= _MAX_PORT:
             what = f"http needs a port in 1..{_MAX_PORT}, not {port}"
             yield Finding((*where, "port"), what, "such as {http: /healthz, port: 80}")
-        if not _HTTP_PATH.match(probe.path):
+        if not HTTP_PATH.match(probe.path):
             what = f"{probe.path!r} is not a path"
             yield Finding((*where, "http"), what, "starts with / and has no spaces")
     elif kind is ProbeKind.EXEC:

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from pltfrms.model.services.container import CAPABILITIES, Container
 from pltfrms.model.services.service import (
+    Compare,
     EgressMode,
     Probe,
     ProbeKind,
@@ -31,6 +32,7 @@ _RUN = Run(process=())
 _BOX = Container(image="")
 _PROBE = Probe(kind=ProbeKind.TCP)
 _ROLLOUT = RolloutSpec()
+_COMPARE = Compare(path="/")
 _SERVICE = ServiceSpec(name="", run=_RUN, probe=_PROBE, per_datacenter=1)
 _MIB = 1024 * 1024
 
@@ -157,6 +159,30 @@ StageEntry = Annotated[
 ]
 
 
+class CompareShape(Shape):
+    """A request whose answers of the new version must be no worse than those of the old."""
+
+    http: str
+    """Path to GET of instances of both versions while a stage bakes; any 2xx or 3xx answer is
+    good. It is asked inside the instances, beside their probe, on every address."""
+    port: int | None = None
+    """TCP port; by default that of the probe, with its TLS, host and headers."""
+    interval: Milliseconds = default(_COMPARE.interval_ms, f"{_COMPARE.interval_ms}ms")
+    """Time between two requests to one instance."""
+    timeout: Milliseconds = default(_COMPARE.timeout_ms, f"{_COMPARE.timeout_ms // 1000}s")
+    """A request that takes longer has failed."""
+    samples: int = _COMPARE.samples
+    """Requests to each version of which less says nothing: until so many are known, the stage
+    bakes on. It does not wait for a version before of which nothing serves any more."""
+    errors: int = _COMPARE.errors_percent
+    """The new version fails if more requests fail than of the old one, by more percentage
+    points than this, and at least 3."""
+    times: float = _COMPARE.times
+    """The new version fails if its p95 is more than this times that of the old one..."""
+    margin: Milliseconds = default(_COMPARE.margin_ms, f"{_COMPARE.margin_ms}ms")
+    """... and higher by more than this."""
+
+
 class RolloutShape(Shape):
     """How a new version comes to the replicas."""
 
@@ -169,6 +195,13 @@ class RolloutShape(Shape):
     does not, the service goes back to the version before."""
     parallel: int = _ROLLOUT.parallel
     """Replicas of a datacenter that are replaced at once, each by a new one first."""
+    compare: CompareShape | None = None
+    """What to ask both versions while a stage bakes: {http: /} is enough. If the new one
+    answers worse, the service goes back. By default nothing."""
+    trial: bool = True
+    """Whether a new or changed probe is first asked of the instances that run: a version whose
+    probe fails on all of them goes back before anything is started. Say false where only the
+    new version can pass it."""
 
 
 def _port(value: object) -> object:
