@@ -370,6 +370,46 @@ def test_machines_and_wires_come_and_go_while_others_run(lab: LabClient) -> None
     assert inside(lab, "fra-n1", "cat", "/proc/1/stat").split()[21] == before, "it ran on"
 
 
+def test_a_change_that_failed_is_asked_for_again_until_it_is_done(lab: LabClient) -> None:
+    first, second, out = PARTS.machines
+    added = ("address add fe80::1:1/64 dev fab-a nodad", "rule add pref 77 lookup 77")
+    changed = replace(
+        first,
+        files=(*first.files, ("/etc/pltfrms/new", "x")),
+        network=(*first.network, *added),
+        reload=("test", "-e", "/tmp/may-go-on"),  # noqa: S108 - inside of the machine
+    )
+    third = MachineParts(
+        name="fra-n3",
+        network=("link set fab-a up", "address add fe80::4/64 dev fab-a nodad"),
+        prepare=(("test", "-e", "/var/lib/pltfrms/may-boot"),),
+    )
+    fabric, cable = PARTS.wiring.segments
+    wider = replace(fabric, mtu=1700, ports=(*fabric.ports, Port("fra-n3", "fab-a")))
+    larger = LabParts(
+        wiring=Wiring(
+            machines=(*PARTS.wiring.machines, WiredMachine(name="fra-n3", role="node")),
+            segments=(wider, cable),
+        ),
+        machines=(changed, second, out, third),
+    )
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="may-boot"):
+            lab.rewire_to(larger, "/elsewhere")
+    boots = replace(larger, machines=(changed, second, out, replace(third, prepare=())))
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match=r"fra-n1: .*may-go-on"):
+            lab.rewire_to(boots, "/elsewhere")
+        assert len(ping(lab, "fra-n2", "fe80::4%fab-a")) == 5
+    inside(lab, "fra-n1", "touch", "/tmp/may-go-on")  # noqa: S108 - as above
+    assert "fra-n1: fab-a is plugged in" in lab.rewire_to(boots, "/elsewhere")[0]
+    assert len(ping(lab, "fra-n2", "fe80::1:1%fab-a")) == 5
+    assert inside(lab, "fra-n1", "ip", "-4", "rule").count("lookup 77") == 1
+    assert "no machine" in lab.rewire_to(boots, "/elsewhere")[0]
+    lab.rewire_to(PARTS, "/somewhere")
+    assert len(ping(lab, "fra-n1", TO_OUT)) == 5
+
+
 # ---- whole labs ----------------------------------------------------------------------------
 
 

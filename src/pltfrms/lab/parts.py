@@ -142,7 +142,10 @@ class Refit:
     """All that it is to run from now on."""
     files: tuple[tuple[str, str], ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
+    ports: tuple[str, ...] = ()
+    """Those that are plugged in anew: what was said of them before is gone."""
     network: tuple[str, ...] = ()
+    """A line that was done before, and is of none of these ports, is not done again."""
     commands: tuple[tuple[str, ...], ...] = ()
     """Run at the end; each must succeed."""
 

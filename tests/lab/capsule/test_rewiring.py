@@ -2,8 +2,18 @@
 
 from dataclasses import replace
 
-from pltfrms.lab.capsule.rewiring import Rewiring, decide_rewiring
-from pltfrms.lab.parts import LabParts, MachineParts, Port, Refit, WiredMachine, Wiring
+import pytest
+
+from pltfrms.lab.capsule.rewiring import Rewiring, as_far_as_done, decide_rewiring
+from pltfrms.lab.parts import (
+    LabParts,
+    MachineParts,
+    Port,
+    PortKey,
+    Refit,
+    WiredMachine,
+    Wiring,
+)
 from tests.lab.labs import CABLE, FABRIC, PARTS, WIRING
 
 
@@ -24,34 +34,52 @@ def test_the_same_changes_nothing() -> None:
     assert nothing.sentence == "no machine and no wire changes"
 
 
+RENAMED = LabParts(
+    wiring=replace(
+        with_segment(
+            CABLE,
+            Port("fra-n1", "x-exit"),
+            Port("exit", "to-fra-n1"),
+            called="link/fra-n1--exit",
+        ),
+        machines=(*WIRING.machines[:2], WiredMachine(name="exit", role="transit")),
+    ),
+    machines=(
+        replace(
+            PARTS.machines[0],
+            network=("link set fab-a up", "link set x-exit up"),
+        ),
+        PARTS.machines[1],
+        MachineParts(name="exit"),
+    ),
+)
+
+
 def test_a_machine_that_is_renamed_goes_and_comes_and_others_are_plugged_anew() -> None:
-    renamed = LabParts(
-        wiring=replace(
-            with_segment(
-                CABLE,
-                Port("fra-n1", "x-exit"),
-                Port("exit", "to-fra-n1"),
-                called="link/fra-n1--exit",
-            ),
-            machines=(*WIRING.machines[:2], WiredMachine(name="exit", role="transit")),
-        ),
-        machines=(
-            replace(
-                PARTS.machines[0],
-                network=("link set fab-a up", "link set x-exit up"),
-            ),
-            PARTS.machines[1],
-            MachineParts(name="exit"),
-        ),
-    )
-    todo = decide_rewiring(PARTS, renamed)
+    todo = decide_rewiring(PARTS, RENAMED)
     assert (todo.gone, todo.new) == (("out",), ("exit",))
     assert todo.pulled == {("fra-n1", "x-out")}
     assert [port.key for _, port in todo.plugged] == [("fra-n1", "x-exit")]
     assert todo.refits == {
-        "fra-n1": Refit(units=PARTS.machines[0].units, network=("link set x-exit up",))
+        "fra-n1": Refit(
+            units=PARTS.machines[0].units, ports=("x-exit",), network=("link set x-exit up",)
+        )
     }
     assert "out is gone, exit is new" in todo.sentence
+
+
+@pytest.mark.parametrize(
+    ("failed", "new", "plugged"),
+    [((), (), []), (("exit",), ("exit",), []), (("fra-n1",), (), [("fra-n1", "x-exit")])],
+)
+def test_what_failed_is_left_to_do(
+    failed: tuple[str, ...], new: tuple[str, ...], plugged: list[PortKey]
+) -> None:
+    whole = decide_rewiring(PARTS, RENAMED)
+    left = decide_rewiring(as_far_as_done(PARTS, RENAMED, failed), RENAMED)
+    assert (left.gone, left.new, left.pulled) == ((), new, frozenset())
+    assert [port.key for _, port in left.plugged] == plugged
+    assert left.refits == {name: whole.refits[name] for name in failed if name in whole.refits}
 
 
 def test_a_segment_of_another_name_keeps_its_cables_and_one_of_another_size_does_not() -> None:

@@ -46,6 +46,7 @@ class TargetKind(StrEnum):
     UNITS = "units"
 
 
+POWERED_KINDS = frozenset({TargetKind.MACHINE, TargetKind.DATACENTER})
 _EVERY_WORD = tuple(FaultWord)
 _WORDS: Mapping[TargetKind, tuple[FaultWord, ...]] = {
     TargetKind.INSTANCE: (FaultWord.KILL, FaultWord.HANG),
@@ -328,3 +329,24 @@ def _delay_us(amount: str) -> int:
     if match is None:
         raise UsageError(f"delay={amount!r} makes no sense; say for example delay=50ms")
     return round(float(match[1]) * {"us": 1, "ms": 1_000, "s": 1_000_000}[match[2]])
+
+
+def sentence_of(fault: Fault) -> str:
+    """Return what has happened when a fault begins to act, in words."""
+    match fault.kind.word:
+        case FaultWord.KILL if fault.target.kind in POWERED_KINDS:
+            return f"power cut: {', '.join(fault.target.machines)}"
+        case FaultWord.KILL:
+            return "killed, and kept down"
+        case FaultWord.HANG:
+            return "hung"
+        case FaultWord.CUT:
+            return "no carrier"
+        case FaultWord.SILENT:
+            return "carrier stays, nothing passes"
+        case _:
+            return f"{_plus(fault.kind)}"
+
+
+def _plus(kind: Kind) -> str:
+    return f"now has {kind} more"

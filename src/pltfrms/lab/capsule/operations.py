@@ -15,10 +15,10 @@ import structlog
 
 from pltfrms.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from pltfrms.lab.capsule.faults import (
+    POWERED_KINDS,
     Fault,
     FaultTarget,
     FaultWord,
-    Kind,
     TargetKind,
     check_kind,
     decide_conditions,
@@ -26,8 +26,9 @@ from pltfrms.lab.capsule.faults import (
     decide_hung,
     find_target,
     parse_kind,
+    sentence_of,
 )
-from pltfrms.lab.capsule.rewiring import Rewiring, decide_rewiring
+from pltfrms.lab.capsule.rewiring import Rewiring, as_far_as_done, decide_rewiring
 from pltfrms.lab.machines.instances import FoundInstance, find_instances, pids_of
 from pltfrms.lab.machines.machines import Machines
 from pltfrms.lab.network.impairment import PortCondition
@@ -46,7 +47,6 @@ _EVERYBODY = -1
 _GOODBYE_SECONDS = 0.2
 """In which the daemons of a machine that is switched off can close their sessions."""
 _POLL_SECONDS = 0.002
-_POWERED_KINDS = frozenset({TargetKind.MACHINE, TargetKind.DATACENTER})
 
 _log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class _Acting:
     @property
     def powers_off(self) -> bool:
         fault = self.fault
-        return fault.kind.word is FaultWord.KILL and fault.target.kind in _POWERED_KINDS
+        return fault.kind.word is FaultWord.KILL and fault.target.kind in POWERED_KINDS
 
 
 class LabOperations:
@@ -73,7 +73,8 @@ class LabOperations:
 
     def __init__(self, parts: LabParts, root: Channel) -> None:
         """Make the wire room; no machine has power yet."""
-        self._parts = parts
+        self._parts = self._reached = parts
+        """How it is to be, and how it is: another one after a change that failed in between."""
         self._root = root
         self._machines = Machines(parts, root)
         self._room = WireRoom(parts.wiring, choose_shaper(_relay_starter(root)))
@@ -106,7 +107,7 @@ class LabOperations:
             UnavailableError: a machine does not come up.
         """
         target = find_target(self._parts, text)
-        if target.kind not in _POWERED_KINDS:
+        if target.kind not in POWERED_KINDS:
             raise UsageError(f"{target.name} cannot be booted; machines and datacenters can")
         async with self._turn:
             started = time.perf_counter()
@@ -126,6 +127,8 @@ class LabOperations:
     async def rewire(self, parts: LabParts) -> tuple[str, ...]:
         """Have these machines and wires from now on; who stays goes on.
 
+        What could not be done is done when this is asked again, as often as that takes.
+
         Raises:
             ConflictError: a fault acts.
             UnavailableError: a machine does not come up, or cannot be changed.
@@ -137,40 +140,54 @@ class LabOperations:
                     f"faults act ({acting}): heal them, and boot what has no power, first"
                 )
             started = time.perf_counter()
-            todo = decide_rewiring(self._parts, parts)
-            going = [name for name in todo.gone if name in self._machines.pids]
-            for name in going:
-                self._machines.signal(name, [_EVERYBODY], signal.SIGTERM)
-            await asyncio.sleep(_GOODBYE_SECONDS if going else 0)
-            self._cut_power(going)
-            await self._await_death(todo.gone)
-            for name in todo.gone:
-                self._room.forget(name)
-            self._room.rewire(parts.wiring, todo.pulled)
+            before = self._reached
+            todo = decide_rewiring(before, parts)
+            await self._take_out(parts, todo)
+            plugged = {port.key for _, port in todo.plugged}  # before it failed, perhaps
+            self._room.rewire(parts.wiring, todo.pulled | plugged)
             self._parts = parts
+            self._reached = as_far_as_done(
+                before, parts, {machine.name for machine in parts.machines}
+            )
             self._machines.rewire(parts)
             self._root.ask({"do": "rewire"})
             failed = self._refit(todo)
+            self._reached = as_far_as_done(before, parts, failed)
             self._settle()
             if failed:
-                raise UnavailableError("; ".join(failed))
+                why = (f"{name}: {error}" for name, error in failed.items())
+                raise UnavailableError("; ".join(why))
             return (f"{todo.sentence} ({_elapsed(started)})",)
 
-    def _refit(self, todo: Rewiring) -> tuple[str, ...]:
-        """Change who stays and start who is new; return what could not be changed, and why."""
+    async def _take_out(self, parts: LabParts, todo: Rewiring) -> None:
+        """Switch off who is not to be there, and who is to begin but has power: it failed."""
+        staying = {machine.name for machine in parts.machines} - {*todo.new}
+        going = [name for name in self._machines.pids if name not in staying]
+        for name in going:
+            with suppress(GoneError):
+                self._machines.signal(name, [_EVERYBODY], signal.SIGTERM)
+        await asyncio.sleep(_GOODBYE_SECONDS if going else 0)
+        self._cut_power(going)
+        left = {*todo.gone, *going}
+        await self._await_death(left)
+        for name in left:
+            self._room.forget(name)
+
+    def _refit(self, todo: Rewiring) -> dict[str, UnavailableError]:
+        """Change who stays and start who is new; return who could not be changed, and why."""
         self._machines.power_on(todo.new)
         self._wire(todo.new)
         pids = self._machines.pids
         plugged = [pair for pair in todo.plugged if pair[1].machine in pids]
         self._room.plug(plugged, pids, self.conditions())
-        failed = []
+        failed = {}
         for name in (each for each in todo.refits if each in pids):
             try:
                 self._machines.refit(name, todo.refits[name])
             except UnavailableError as error:
-                failed.append(f"{name}: {error}")
+                failed[name] = error
         self._machines.boot(todo.new)
-        return tuple(failed)
+        return failed
 
     def _wire(self, names: Iterable[str]) -> None:
         wiring = self._parts.wiring
@@ -226,7 +243,7 @@ class LabOperations:
             self._cut_power(fault.target.machines)
         self._add(acting)
         self._settle()
-        return _sentence(fault)
+        return sentence_of(fault)
 
     def _act_on_instance(self, acting: _Acting) -> str:
         target = acting.fault.target
@@ -486,26 +503,6 @@ def _ends_with_boot(acting: _Acting, booted: FaultTarget) -> bool:
     target = acting.fault.target
     own = {*target.machines, *(machine for machine, _ in target.units)}
     return target == booted or (bool(own) and own <= set(booted.machines))
-
-
-def _sentence(fault: Fault) -> str:
-    match fault.kind.word:
-        case FaultWord.KILL if fault.target.kind in _POWERED_KINDS:
-            return f"power cut: {', '.join(fault.target.machines)}"
-        case FaultWord.KILL:
-            return "killed, and kept down"
-        case FaultWord.HANG:
-            return "hung"
-        case FaultWord.CUT:
-            return "no carrier"
-        case FaultWord.SILENT:
-            return "carrier stays, nothing passes"
-        case _:
-            return f"{_plus(fault.kind)}"
-
-
-def _plus(kind: Kind) -> str:
-    return f"now has {kind} more"
 
 
 def _elapsed(started: float) -> str:

@@ -1,7 +1,8 @@
 """Decide what of a running lab changes when it is to have other machines and wires. Pure."""
 
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pltfrms.lab.parts import LabParts, MachineParts, Port, PortKey, Refit, Segment
 
@@ -57,6 +58,28 @@ def decide_rewiring(old: LabParts, new: LabParts) -> Rewiring:
     )
 
 
+def as_far_as_done(old: LabParts, new: LabParts, failed: Collection[str]) -> LabParts:
+    """Return how a lab of `old` is that became one of `new`, but for some of its machines.
+
+    Those are as before, without the ports that they were to get; one that is new is not there.
+    So what is left to do is decided by `decide_rewiring` again.
+    """
+    left = {port.key for _, port in decide_rewiring(old, new).plugged if port.machine in failed}
+    before = {machine.name: machine for machine in old.machines if machine.name in failed}
+    segments = (
+        replace(each, ports=tuple(port for port in each.ports if port.key not in left))
+        for each in new.wiring.segments
+    )
+    return LabParts(
+        wiring=replace(new.wiring, segments=tuple(segments)),
+        machines=tuple(
+            before.get(machine.name, machine)
+            for machine in new.machines
+            if machine.name not in failed or machine.name in before
+        ),
+    )
+
+
 def _ports(parts: LabParts) -> list[tuple[Segment, Port]]:
     return [(segment, port) for segment in parts.wiring.segments for port in segment.ports]
 
@@ -73,6 +96,7 @@ def _refit(before: MachineParts, after: MachineParts, new: AbstractSet[str]) -> 
         units=after.units,
         files=files,
         sysctls=tuple(each for each in after.sysctls if each not in before.sysctls),
+        ports=tuple(sorted(new)),
         network=network,
         commands=(after.reload,) if files and after.reload else (),
     )

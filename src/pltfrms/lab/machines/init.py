@@ -102,6 +102,8 @@ class _Init:
         self._channel = channel
         self._wakeup = watch_children()
         self._supervisor = Supervisor((), start=start_unit, kill=_kill, exists=os.path.exists)
+        self._laid: tuple[str, ...] = ()
+        """Lines of the network that are done."""
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -153,6 +155,7 @@ class _Init:
             Path("/proc/sys", path).write_text(value)
         set_up("lo")
         run_batch(self._parts.network)
+        self._laid = self._parts.network
         for command in self._parts.prepare:
             _prepare(command)
         self._supervisor = Supervisor(
@@ -164,7 +167,12 @@ class _Init:
         _write_files(refit.files)
         for path, value in refit.sysctls:
             Path("/proc/sys", path).write_text(value)
-        run_batch(refit.network)
+        new = set(refit.ports)
+        self._laid = tuple(line for line in self._laid if new.isdisjoint(line.split()))
+        for line in refit.network:
+            if line not in self._laid:
+                run_batch((line,))
+                self._laid += (line,)
         self._parts = replace(self._parts, units=refit.units)
         self._supervisor.refit(refit.units)
         self._supervisor.tick(time.monotonic())

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from pltfrms.errors import UnavailableError
 from pltfrms.lab.network.impairment import PortCondition, PortShape
 from pltfrms.lab.network.links import join_bridge, leave_bridge, run_batch, set_down, set_up
 from pltfrms.lab.network.shaping import Shaper
@@ -58,22 +59,26 @@ class WireRoom:
 
     def _add_bridges(self, wiring: Wiring) -> None:
         lines: list[str] = []
+        made: dict[str, str] = {}
         for segment in wiring.segments:
             if segment.name not in self._bridges:
                 self._segments += 1  # never the same name twice, as with ports
-                self._bridges[segment.name] = f"s{self._segments}"
-                lines += _bridge_lines(self._bridges[segment.name], segment)
+                made[segment.name] = f"s{self._segments}"
+                lines += _bridge_lines(made[segment.name], segment)
         run_batch(lines)
+        self._bridges |= made
 
     def rewire(self, wiring: Wiring, pulled: AbstractSet[PortKey]) -> None:
         """Have the segments of `wiring`, and lead the wires that stay to theirs.
 
-        Wires of `pulled` ports end; new ones are for `plug`.
+        Wires of `pulled` ports end, and of those that are in none of them; new ones are for
+        `plug`. If it fails, it can be done again.
 
         Raises:
             UnavailableError: the kernel refuses a segment.
         """
-        for key in pulled & self._wires.keys():
+        wanted = {port.key for segment in wiring.segments for port in segment.ports}
+        for key in [key for key in self._wires if key in pulled or key not in wanted]:
             wire = self._wires.pop(key)
             run_batch([f"link del {wire.near}"])
             if wire.pair:
@@ -106,13 +111,19 @@ class WireRoom:
             UnavailableError: the kernel refuses an interface.
         """
         wires = {port.key: self._new_wire(segment) for segment, port in ports}
-        run_batch(
-            [
-                line
-                for _, port in ports
-                for line in _wire_lines(wires[port.key], port, pids[port.machine])
-            ]
-        )
+        try:
+            run_batch(
+                [
+                    line
+                    for _, port in ports
+                    for line in _wire_lines(wires[port.key], port, pids[port.machine])
+                ]
+            )
+        except UnavailableError:
+            for wire in wires.values():
+                with suppress(UnavailableError):  # it was not made
+                    run_batch([f"link del {wire.near}"])
+            raise
         self._wires |= wires
         for key in wires:
             self.apply(key, conditions[key])
