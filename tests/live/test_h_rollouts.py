@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.rig import EXAMPLE, Rig
+from pltfrms.errors import UnavailableError
 from pltfrms.lab.client.prober import BAD_ANSWER
 from pltfrms.model.running.state import Phase
 
@@ -52,18 +53,26 @@ def load(rig: Rig, seconds: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def always_wanted(rig: Rig) -> Iterator[list[int]]:
-    """Count the replicas that are ready, over and over, as far as controllers know."""
+def always_wanted(rig: Rig, dead: Container[str] = ()) -> Iterator[list[int]]:
+    """Count the replicas that are ready, over and over, as far as controllers know.
+
+    Those of nodes that are dead by then are not.
+    """
     counts: list[int] = []
     done = threading.Event()
 
     def count() -> None:
         while not done.wait(0.05):
-            snapshot = rig.snapshot()
+            try:
+                snapshot = rig.snapshot()
+            except UnavailableError:
+                continue  # a controller may be the one that is dead by then
             ready = {
                 (each.datacenter, each.replica)
                 for each in snapshot.allocations.values()
-                if (said := snapshot.instance(each.id)) and said.phase is Phase.READY
+                if each.node not in dead
+                and (said := snapshot.instance(each.id))
+                and said.phase is Phase.READY
             }
             counts.append(len(ready))
 
@@ -87,6 +96,37 @@ def test_a_good_version_reaches_every_replica_and_no_request_is_lost(
     assert min(counts) == WANTED
     assert not before & set(healthy.snapshot().allocations)
     assert "done" in healthy.cli("rollout", "status", "web")
+
+
+def test_a_node_and_the_controller_that_began_die_in_the_middle(
+    healthy: Rig, tmp_path: Path
+) -> None:
+    path = spec(tmp_path, "cpu: 0.2", "cpu: 0.22", bake="5s")
+    began_ms, dead = time.time_ns() // 1_000_000, set[str]()
+
+    def told() -> dict[str, str]:
+        """Return who told of each step of the rollout."""
+        events = healthy.events(began_ms)
+        return {each.what: each.source for each in events if each.about == "service/web"}
+
+    with always_wanted(healthy, dead) as counts:
+        with load(healthy, 25) as report:
+            healthy.cli("apply", path, "--yes")
+            healthy.wait("its second stage", lambda: "rollout goes on" in told(), 20)
+            dead |= {healthy.node_of("fra", replica=2)}
+            healthy.client.fault(f"node/{next(iter(dead))}")
+        with load(healthy, 25) as later:
+            assert "rollout done" not in told()
+            began = next(who for what, who in told().items() if what.endswith(" accepted"))
+            healthy.client.fault(began)
+            healthy.wait("the end", lambda: "rollout done" in told(), 60)
+        healthy.wait("all run the new one", lambda: len(versions(healthy)) == 1, 20)
+    assert 0 < report["lost"] < 100, "what was on its way to that node, for half a second"
+    assert later["lost"] == 0
+    assert min(counts) >= WANTED - 1
+    every = healthy.snapshot().allocations.values()
+    assert len(every) == len({(each.datacenter, each.node) for each in every}) == WANTED
+    assert not dead & {each.node for each in every}
 
 
 def test_a_version_that_crashes_goes_back_and_no_request_is_lost(

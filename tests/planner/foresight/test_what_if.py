@@ -106,6 +106,7 @@ def test_room_for_the_traffic_that_moves_is_judged_as_of_a_drain() -> None:
     found, _ = what_if(loaded, ["datacenter/fra"])
     assert any("fra-e1" in each and "%" in each for each in found.shortages)
     assert not any(" out; " in each for each in found.shortages), "nobody is left there to send"
+    assert not any("backbone of fra" in each for each in (*found.shortages, *found.doubts))
     edges, _ = what_if(loaded, ["edge/fra-e1", "edge/fra-e2"])
     assert any(" out; " in each for each in edges.shortages)
 

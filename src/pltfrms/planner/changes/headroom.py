@@ -43,17 +43,20 @@ class Shortage:
     """False: something that is needed to judge it is not known."""
 
 
-def shortages(before: Intent, after: Intent, seen: Measured) -> Iterator[Shortage]:
+def shortages(
+    before: Intent, after: Intent, seen: Measured, gone: frozenset[str] = frozenset()
+) -> Iterator[Shortage]:
     """Yield where there is no room for what going from one intent to another moves.
 
-    At most one per `about`; what is sure comes before what is not known.
+    At most one per `about`; what is sure comes before what is not known. In datacenters that
+    are `gone`, with all machines, nobody is left who sends, or whom others have to reach.
     """
     limit = before.platform.guards.headroom_percent
     old = _between_datacenters(before, seen)
     backbone = _with_new(old, _between_datacenters(after, seen))
     found: dict[str, Shortage] = {}
     for each in (
-        *_port_shortages(before, after, seen, backbone, limit),
+        *_port_shortages(before, after, seen, backbone, limit, gone),
         *_link_shortages(old, backbone, limit),
     ):
         if each.about not in found or (each.sure and not found[each.about].sure):
@@ -121,15 +124,21 @@ def _port_shortages(
     seen: Measured,
     backbone: Mapping[Where, Way],
     limit: int,
+    gone: frozenset[str],
 ) -> Iterator[Shortage]:
     old = ports(before, seen)
     new = _with_new(old, ports(after, seen))
     kept = frozenset(aggregate.prefix for aggregate in after.platform.aggregates)
     for direction in Direction:
-        giving = (w for w, way in old.items() if _gives(way, new.get(w), direction, kept))
-        flow = _Flow(direction=direction, old=old, new=new, giving=frozenset(giving))
+        giving = frozenset(
+            where
+            for where, way in old.items()
+            if _gives(way, new.get(where), direction, kept)
+            and (direction is Direction.IN or way.datacenter not in gone)
+        )
+        flow = _Flow(direction=direction, old=old, new=new, giving=giving)
         for pool in _pools_that_give(flow):
-            yield from _pool_shortages(flow, pool, backbone, limit)
+            yield from _pool_shortages(flow, pool, backbone, limit, gone)
 
 
 def _gives(was: Way, will: Way | None, direction: Direction, kept: frozenset[Prefix]) -> bool:
@@ -152,7 +161,11 @@ def _pools_that_give(flow: _Flow) -> list[str]:
 
 
 def _pool_shortages(
-    flow: _Flow, pool: str, backbone: Mapping[Where, Way], limit: int
+    flow: _Flow,
+    pool: str,
+    backbone: Mapping[Where, Way],
+    limit: int,
+    gone: frozenset[str],
 ) -> Iterator[Shortage]:
     homeless: list[Way] = []
     for datacenter in dict.fromkeys(way.datacenter for way in flow.given(pool)):
@@ -168,7 +181,7 @@ def _pool_shortages(
     # What other datacenters give to their own ports needs room there as well.
     beside = [way for way in flow.given(pool) if way not in homeless]
     yield from _judge(flow, homeless, left, "in other datacenters", limit, beside)
-    for datacenter in dict.fromkeys(way.datacenter for way in homeless):
+    for datacenter in dict.fromkeys(w.datacenter for w in homeless if w.datacenter not in gone):
         here = [way for way in homeless if way.datacenter == datacenter]
         ends = [way for way in backbone.values() if way.datacenter == datacenter]
         yield from _judge(flow, here, ends, f"on the backbone of {datacenter}", limit)

@@ -1,7 +1,6 @@
 """What would be if something failed, and what would be short then. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.foresight import CountForesight, Foresight, RoomForesight
@@ -142,26 +141,10 @@ def _shortages(snapshot: Snapshot, lost: Lost) -> Iterator[Shortage]:
         interventions=snapshot.interventions,
         at_ms=snapshot.now_ms,
     )
-    return shortages(before, after, measured(_without_senders(snapshot, lost)))
-
-
-def _without_senders(snapshot: Snapshot, lost: Lost) -> Snapshot:
-    """Return a snapshot in which datacenters that are lost as a whole send nothing.
-
-    Nobody is left there who would need another way out.
-    """
     machines = snapshot.platform.managed
     living = {each.datacenter for each in machines if each.name not in lost.machines}
-    silent = {each.name for each in machines if each.datacenter not in living}
-    statuses = {
-        name: replace(
-            status,
-            loads={port: replace(load, sent_bps=0) for port, load in status.loads.items()},
-        )
-        for name, status in snapshot.statuses.items()
-        if name in silent
-    }
-    return replace(snapshot, statuses={**snapshot.statuses, **statuses})
+    gone = frozenset(each.name for each in snapshot.platform.datacenters) - living
+    return shortages(before, after, measured(snapshot), gone)
 
 
 def _sentence(shortage: Shortage) -> str:
