@@ -293,6 +293,27 @@ def test_an_image_is_fetched_once_for_all_and_then_needs_no_registry(
     with_registry(short_path, monkeypatch, scenario)
 
 
+def test_who_gives_up_waiting_for_an_image_does_not_end_its_coming(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(images: Counting) -> None:
+        with registry(short_path / "registry"):
+            name = push("shop/web", busybox())
+            waiting = asyncio.ensure_future(images.get(name))
+            async with asyncio.timeout(30):
+                while not images.doing(name):  # noqa: ASYNC110 - outside
+                    await asyncio.sleep(0.001)
+            assert images.doing(name).startswith(f"fetches its image {name} for ")
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await images.get(name)
+        assert images.ran.count("pull") == 1
+        assert images.doing(name) == ""
+
+    with_registry(short_path, monkeypatch, scenario)
+
+
 def test_an_image_that_cannot_be_had_says_why_and_is_not_asked_for_all_the_time(
     short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ podman; an instance's init mounts the layers for itself.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -94,13 +95,27 @@ class Images:
         self._rests: dict[str, _Rest] = {}
         self._fetching: dict[str, _Fetching] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._tasks: set[asyncio.Task[Image]] = set()
 
     async def get(self, name: str) -> Image:
         """Return an image; fetch it if it is not here, once for all who want it.
 
+        Who gives up waiting does not end that: another one may want it soon.
+
         Raises:
             UnavailableError: it is not here, and cannot be had now.
         """
+        task = asyncio.ensure_future(self._get(name))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[Image]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to hear of it
+
+    async def _get(self, name: str) -> Image:
         fetching = self._fetching.setdefault(name, _Fetching())
         async with fetching.lock:
             image = self._here.get(name)
@@ -184,10 +199,14 @@ class Images:
     # ---- what nobody needs any more --------------------------------------------------------
 
     def _note(self, image: Image) -> None:
-        """Remember that an image is used now, and how its mounts are known."""
-        self._uses.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Remember that an image is used now, and how its mounts are known.
+
+        Without that, as on a full disk, it is never removed.
+        """
         path = self._uses / image.name.rpartition(":")[2]
-        replace_file(path, f"{image.name}\n{image.layers[0]}".encode())
+        with contextlib.suppress(OSError):
+            self._uses.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(path, f"{image.name}\n{image.layers[0]}".encode())
 
     async def remove_unused(self, pids: Iterable[int]) -> None:
         """Remove images that no instance with such a first process has mounted.

@@ -40,7 +40,7 @@ class Workload(Protocol):
         ...
 
     async def fetch(self, spec: InstanceSpec) -> None:
-        """Have on this machine what a start needs; it may take minutes, and can be ended."""
+        """Have on this machine what a start needs; it may take minutes, and goes on alone."""
         ...
 
     def doing(self, spec: InstanceSpec) -> str:
