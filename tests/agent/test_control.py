@@ -31,6 +31,25 @@ def test_a_lower_generation_is_refused_and_said() -> None:
     run_virtual(story())
 
 
+def test_a_target_of_another_recovery_of_the_store_is_refused_and_said() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(replace(make_target(7, ONE), lineage=("old", "one")))
+            assert bench.status.recovery == "one"
+            for other in (("old", "two"), ("old",), ()):
+                await bench.order(replace(make_target(9, TWO), lineage=other), 5.0)
+                assert set(await bench.workload.running()) == {ONE.id}
+                assert any("of recovery one, which" in it for it in bench.status.problems)
+        async with bench.life(5.0):
+            assert bench.status.recovery == "one", "the disk knows"
+            await bench.order(replace(make_target(10, TWO), lineage=("one", "x")), 2.0)
+            assert bench.status.problems == ()
+            assert (bench.status.generation, bench.status.recovery) == (10, "x")
+
+    run_virtual(story())
+
+
 def test_a_target_for_another_machine_or_without_this_one_is_refused() -> None:
     async def story() -> None:
         bench = Bench()

@@ -142,9 +142,9 @@ def keys(endpoints: Endpoints, tls: Tls | None = None) -> list[str]:
     return found
 
 
-def report(endpoints: Endpoints, generation: int) -> None:
+def report(endpoints: Endpoints, generation: int, recovery: str) -> None:
     """Report as a machine that has followed a commit, and heard of no later one."""
-    status = MachineStatus(machine=NODE, generation=generation)
+    status = MachineStatus(machine=NODE, generation=generation, recovery=recovery)
 
     async def run(store: Store) -> int:
         puts = [
@@ -346,7 +346,10 @@ async def peers(etcd: EtcdCluster) -> list[str]:
         await members.close()
 
 
-@pytest.mark.parametrize(("ahead", "set_back"), [(0, False), (500, False), (500, True)])
+@pytest.mark.parametrize(
+    ("ahead", "set_back", "recovery"),
+    [(0, False, ""), (500, False, ""), (500, True, ""), (0, False, "x"), (0, True, "x")],
+)
 def test_no_machine_is_set_back_without_a_word(
     place: MemberPlace,
     mortal_etcd: EtcdCluster,
@@ -354,6 +357,7 @@ def test_no_machine_is_set_back_without_a_word(
     *,
     ahead: int,
     set_back: bool,
+    recovery: str,
 ) -> None:
     endpoints = mortal_etcd.endpoints[:1]
     (place.directories.config / "machine").write_text(f"{ME}\n")
@@ -373,13 +377,14 @@ def test_no_machine_is_set_back_without_a_word(
 
     commit = with_store(endpoints, look)
     assert commit
-    report(endpoints, commit + ahead)
+    report(endpoints, commit + ahead, recovery)
     with pytest.raises(ConflictError, match="--without MACHINE"):
         recover(place.directories, wishes)
     others = tuple(each.name for each in PLATFORM.managed if each.name != NODE)
     wishes = replace(wishes, without=others)
-    if ahead and not set_back:
-        with pytest.raises(ConflictError, match="would be set back"):
+    if (ahead or recovery) and not set_back:
+        why = "would be set back" if ahead else f"another recovery of this store: {NODE}"
+        with pytest.raises(ConflictError, match=why):
             recover(place.directories, wishes)
         assert RECOVERING_KEY in keys(endpoints)
         return

@@ -20,6 +20,7 @@ from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, SessionStatus
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import Probe
+from pltfrms.planner.upkeep.lineage import why_not_followed, word_of
 from pltfrms.render.etcd import peer_url
 from tests.simulation.virtual import VirtualClock
 
@@ -83,6 +84,7 @@ class Agent:
         """Its release says which nodes it misses."""
         self.generation = 0
         self.made_of = ""
+        self.lineage: tuple[str, ...] = ()
         self.heard = 0
         """The newest generation that it knows to want nothing else; it takes no older one."""
         self.fetched = 0
@@ -101,7 +103,7 @@ class Agent:
         while True:
             if self.dead:
                 self.ready_at.clear()
-                self.generation, self.heard, self.made_of = 0, 0, ""
+                self.generation, self.heard, self.made_of, self.lineage = 0, 0, "", ()
             elif not self.cut:
                 await self._talk()
             await self._rest()
@@ -150,10 +152,13 @@ class Agent:
                 return
 
     def _obey(self, target: Target | None) -> None:
+        if target and why_not_followed(self.lineage, target.lineage):
+            return
         if target and target.generation > max(self.generation, self.heard):
             self.fetched += 1
             self.heard = target.generation
             self.generation, self.made_of = target.generation, target.made_of
+            self.lineage = target.lineage
             now = self.cluster.clock.monotonic()
             self.inquiries = {each: self.inquiries.get(each, now) for each in target.inquiries}
             ready = now + START_SECONDS
@@ -166,6 +171,7 @@ class Agent:
             machine=self.name,
             generation=self.generation,
             made_of=self.made_of,
+            recovery=word_of(self.lineage),
             instances=tuple(
                 self._instance(name, ready=name in running) for name in sorted(self.ready_at)
             ),

@@ -23,6 +23,7 @@ from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError, UsageError
 from pltfrms.model.identity.words import MachineKey
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
+from pltfrms.planner.upkeep.lineage import ANY
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.simulation.virtual import VirtualClock, run_virtual
@@ -80,6 +81,7 @@ def test_what_is_put_back_is_what_was_taken_and_nobody_ends_what_serves() -> Non
             assert serving(cluster) == running
         assert cluster.stored().unreadable == ()
         assert wanted(cluster) == before
+        assert cluster.stored().lineage == (ANY,), "whoever followed another one follows it"
 
     simulate(story)
 

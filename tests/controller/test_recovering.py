@@ -73,7 +73,7 @@ def test_who_has_heard_of_what_is_lost_is_named_with_what_runs_there() -> None:
             name for name, agent in cluster.agents.items() if agent.heard > referee.commit
         }
         assert set(referee.unknown) == {n for n in serving(cluster) if n.startswith("shop.")}
-        assert await go_on(store, referee, 1) > newest
+        assert await go_on(store, referee, 1, "one") > newest
         given = [each.number for each in cluster.stored().numbers.values()]
         assert min(given) > 1000, "what is silent may have had any number of these"
         assert await ask(store) is None
@@ -90,7 +90,7 @@ def test_if_nothing_is_lost_all_goes_on_as_it_was() -> None:
         running = serving(cluster)
         referee = await heard(store, cluster)
         assert (referee.ahead, referee.unknown) == ((), ())
-        await go_on(store, referee, 1)
+        await go_on(store, referee, 1, "one")
         for _ in range(60):
             await cluster.clock.sleep(1)
             assert serving(cluster) == running
@@ -109,7 +109,7 @@ def test_what_a_machine_heard_of_counts_although_it_follows_an_older_one() -> No
         referee = await heard(store, cluster)
         assert referee.newest == agent.heard > referee.commit
         assert referee.ahead == ("fra-n1",)
-        assert await go_on(store, referee, 1) > agent.heard
+        assert await go_on(store, referee, 1, "one") > agent.heard
         await serve(cluster, "shop")
         await cluster.until(lambda: agent.generation > agent.heard - 1, 60)
         keys = [each.key for each in (await store.list("/pltfrms/machines/")).entries]
@@ -146,6 +146,47 @@ def test_who_reports_without_saying_what_it_heard_counts_as_silent() -> None:
     simulate(story)
 
 
+def follow(cluster: Cluster, *words: str) -> bool:
+    return {agent.lineage for agent in cluster.agents.values()} == {words}
+
+
+def test_two_recoveries_of_one_store_are_told_apart_and_machines_follow_one() -> None:
+    async def story(cluster: Cluster) -> None:
+        store = await lose_what_came_after(cluster)
+        survivor = cluster.state.backup()
+        await go_on(store, await heard(store, cluster), 1, "one")
+        await cluster.until(lambda: follow(cluster, "one"), 60)
+        running = serving(cluster)
+        for seat in cluster.seats.values():
+            await seat.crash()
+        cluster.state.restore(survivor)  # as another member has it, that is recovered as well
+        other = MemoryStore(cluster.clock, cluster.state)
+        for seat in cluster.seats.values():
+            seat.start()
+        referee = await heard(other, cluster)
+        assert set(referee.strays) == cluster.agents.keys()
+        await go_on(other, replace(referee, followed={}), 2, "two")  # had nobody said so yet
+        await serve_elsewhere(cluster)
+        assert follow(cluster, "one")
+        assert serving(cluster) == running
+        await hold(other, 3)
+        referee = await heard(other, cluster)
+        assert referee.lineage == ("two",)
+        assert set(referee.strays) == cluster.agents.keys()
+        await go_on(other, referee, 4, "three")  # the first one is gone for good
+        await cluster.until(lambda: follow(cluster, "two", "one", "three"), 60)
+
+    simulate(story)
+
+
+async def serve_elsewhere(cluster: Cluster) -> None:
+    """Have a store decide much that machines hear of, and do not follow."""
+    await cluster.clock.sleep(10)
+    for name in ("more", "most"):
+        await cluster.operations.apply(Change(services=(make_spec(name),)))
+        await cluster.clock.sleep(10)
+
+
 def test_who_asked_before_it_was_held_again_does_not_let_it_go_on() -> None:
     async def story(cluster: Cluster) -> None:
         store = await lose_what_came_after(cluster)
@@ -153,11 +194,10 @@ def test_who_asked_before_it_was_held_again_does_not_let_it_go_on() -> None:
         await hold(store, 2)
         again = await ask(store)
         assert again
-        assert again == replace(referee, mark=again.mark, heard={}, silent=again.silent), (
-            "what it had is known from the first time"
-        )
+        same = replace(referee, mark=again.mark, heard={}, followed={}, silent=again.silent)
+        assert again == same, "what it had is known from the first time"
         with pytest.raises(ConflictError):
-            await go_on(store, referee, 3)
+            await go_on(store, referee, 3, "two")
         assert await ask(store)
 
     simulate(story)

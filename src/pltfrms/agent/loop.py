@@ -38,6 +38,7 @@ from pltfrms.agent.world import World
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import MachineStatus
+from pltfrms.planner.upkeep.lineage import word_of
 from pltfrms.render.kernel import network_state
 
 _AGAIN_SECONDS = 1.0
@@ -164,6 +165,7 @@ class Agent:
             boot=self._world.boot,
             generation=self._applied[0],
             made_of=self._applied[1],
+            recovery=word_of(self._targets.current.lineage),
             instances=self._instances.statuses,
             sessions=self._sessions.statuses,
             aggregates=self._announcer.statuses,

@@ -9,6 +9,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import service_versions
+from pltfrms.planner.upkeep.lineage import why_not_followed
 
 TARGET_FILE = "target.json"
 VERSIONS_FILE = "versions.json"
@@ -49,9 +50,16 @@ class Targets:
         Guard `monotonic_intent`: nothing older than what was ever done is done again.
 
         Raises:
-            ConflictError: it is not newer than what the current one was confirmed for.
+            ConflictError: it is not newer than what the current one was confirmed for, or of
+                another recovery of the store.
             UsageError: it is not for this machine.
         """
+        if why := why_not_followed(self.current.lineage, target.lineage):
+            raise ConflictError(
+                f"target of generation {target.generation} refused: {why}; if that was done on"
+                f" purpose, remove {TARGET_FILE} from the agent's state directory and restart"
+                " the agent"
+            )
         if target.generation <= self.as_of:
             raise ConflictError(
                 f"target of generation {target.generation} refused: generation"

@@ -1,6 +1,7 @@
 """What `recover` does: not loaded for its help."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,7 +127,13 @@ def _finish(endpoints: Sequence[str], tls: Tls, wishes: Wishes) -> None:
             "have, and would be set back. If another member's disk has newer data, recover "
             "there; else say --set-back, and apply your files right after it"
         )
-    if referee.ahead or referee.silent:
+    if referee.strays and not wishes.set_back:
+        raise ConflictError(
+            f"{len(referee.strays)} machines follow another recovery of this store: "
+            f"{_some(referee.strays)}. Stop that one, or this; only if it is gone for good say "
+            "--set-back"
+        )
+    if referee.ahead or referee.silent or referee.strays:
         _confirm("Controllers decide again, and machines follow.", wishes)
     commit = asyncio.run(_gone_on(endpoints, tls, referee))
     write_line(good("done: ") + f"controllers decide again, from commit {commit} on")
@@ -142,6 +149,8 @@ def _told(referee: Referee) -> list[str]:
         lines.append(f"does not say what it heard, {who}: {_some(referee.mute)}")
     if referee.ahead:
         lines.append(f"further than the store: {_some(referee.ahead)}")
+    if referee.strays:
+        lines.append(f"follow another recovery: {_some(referee.strays)}")
     if referee.unknown:
         lines.append(f"run, and are not known to the store: {_some(referee.unknown)}")
     return lines
@@ -173,7 +182,7 @@ async def _asked(endpoints: Sequence[str], tls: Tls) -> Referee:
 async def _gone_on(endpoints: Sequence[str], tls: Tls, referee: Referee) -> int:
     store = EtcdStore(endpoints, tls=tls)
     try:
-        return await go_on(store, referee, _now_ms())
+        return await go_on(store, referee, _now_ms(), secrets.token_hex(4))
     finally:
         await store.close()
 

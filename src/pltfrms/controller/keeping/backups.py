@@ -17,6 +17,7 @@ from pltfrms.controller.records.state import (
     ALLOCATIONS,
     COMMIT_KEY,
     INTERVENTIONS_KEY,
+    LINEAGE_KEY,
     MACHINE_KEYS,
     NUMBERS,
     PLATFORM_KEY,
@@ -35,13 +36,14 @@ from pltfrms.model.messages.backup import BACKUP_FORMAT, BackupEntry, IntentBack
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import LastNumber
 from pltfrms.planner.placement.numbers import replica_of
+from pltfrms.planner.upkeep.lineage import ANY
 
 INTERVAL_SECONDS: Final = 3600.0
 RETRY_SECONDS: Final = 60.0
 LATE_SECONDS: Final = 3 * INTERVAL_SECONDS
 """After so long without a backup that is a problem."""
 _KINDS: Final = (SERVICES, ALLOCATIONS, NUMBERS)
-_SINGLE: Final = (PLATFORM_KEY, INTERVENTIONS_KEY)
+_SINGLE: Final = (PLATFORM_KEY, INTERVENTIONS_KEY, LINEAGE_KEY)
 _RESTORING_KEY: Final = f"{PREFIX}restoring"
 """While it is there no controller decides: it is of a kind that none knows."""
 _PAST_KEY: Final = "/pltfrms-past"
@@ -114,7 +116,7 @@ async def restore(
     listing = await store.list(PREFIX)
     there = {each.key for each in listing.entries if _is_wanted(each.key)}
     begun = any(each.key == _RESTORING_KEY for each in listing.entries)
-    if there - {PLATFORM_KEY} and not (begun or despite_data):
+    if there - {PLATFORM_KEY, LINEAGE_KEY} and not (begun or despite_data):
         raise ConflictError(
             f"the store has {len(there)} documents of a platform already; a backup is for a "
             "store that has lost them. To replace them say --replace"
@@ -130,6 +132,8 @@ async def restore(
         for each in with_numbers(backup.entries)
         if each.key not in known or _joins(each.value.encode()) > _joins(known[each.key])
     }
+    lineage = wanted.get(LINEAGE_KEY, b"")
+    wanted[LINEAGE_KEY] = b" ".join(filter(None, (lineage, ANY.encode())))
     writes: list[Put | Delete] = [Put(key=key, value=text) for key, text in wanted.items()]
     writes += [Delete(key=key) for key in sorted(there - wanted.keys())]
     for batch in batches(writes):

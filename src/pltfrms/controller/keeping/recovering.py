@@ -6,13 +6,14 @@ older one. So the recovered store decides nothing until they were asked.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pltfrms.codec import decode
 from pltfrms.controller.keeping.backups import pass_revision, with_numbers
 from pltfrms.controller.records.state import (
     ALLOCATIONS,
     COMMIT_KEY,
+    LINEAGE_KEY,
     MACHINES,
     NUMBERS,
     PLATFORM_KEY,
@@ -21,6 +22,7 @@ from pltfrms.controller.records.state import (
     commit_mark,
     contact_key,
     heard_key,
+    lineage_of,
     status_key,
 )
 from pltfrms.drivers.store.ports import Condition, Delete, KeyValue, Put, Store
@@ -29,6 +31,7 @@ from pltfrms.errors import ConflictError, UsageError
 from pltfrms.model.messages.backup import BackupEntry
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import MachineStatus
+from pltfrms.planner.upkeep.lineage import recovered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,16 @@ class Referee:
     does not know of it."""
     unknown: tuple[str, ...]
     """Instances that run, and that the store knows nothing of."""
+    lineage: tuple[str, ...] = ()
+    """A word of each recovery of the store, the newest last."""
+    followed: Mapping[str, str] = field(default_factory=dict)
+    """The newest recovery in what a machine follows, by name, of those that report."""
+
+    @property
+    def strays(self) -> tuple[str, ...]:
+        """Who follows another recovery, which this store does not come from."""
+        known = {"", *self.lineage}
+        return tuple(sorted(n for n, word in self.followed.items() if word not in known))
 
     @property
     def newest(self) -> int:
@@ -112,11 +125,15 @@ async def ask(store: Store) -> Referee | None:
         silent=tuple(name for name in names if name not in statuses or name in mute),
         mute=mute,
         unknown=tuple(sorted(name for name in running if ALLOCATIONS + name not in known)),
+        lineage=lineage_of(known.get(LINEAGE_KEY)),
+        followed={name: status.recovery for name, status in statuses.items()},
     )
 
 
-async def go_on(store: Store, referee: Referee, now_ms: int) -> int:
+async def go_on(store: Store, referee: Referee, now_ms: int, word: str) -> int:
     """Have controllers decide again, by a commit that is newer than all that was heard of.
+
+    `word`: of this recovery, which no other one has.
 
     Raises:
         ConflictError: somebody else did, or it was held again.
@@ -126,8 +143,10 @@ async def go_on(store: Store, referee: Referee, now_ms: int) -> int:
         await pass_revision(store, referee.newest)
         for batch in batches(_later_numbers((await store.list(PREFIX)).entries)):
             await store.commit(batch)
+    lineage = " ".join(recovered(referee.lineage, referee.followed.values(), word))
+    named = Put(key=LINEAGE_KEY, value=lineage.encode())
     revision = await store.commit(
-        [commit_mark("recover", now_ms), Delete(key=RECOVERING_KEY)],
+        [commit_mark("recover", now_ms), named, Delete(key=RECOVERING_KEY)],
         [Condition(key=RECOVERING_KEY, mod_revision=referee.mark)],
     )
     if revision is None:

@@ -40,6 +40,8 @@ INTERVENTIONS_KEY = f"{PREFIX}interventions"
 COMMIT_KEY = f"{PREFIX}commit"
 RECOVERING_KEY = f"{PREFIX}recovering"
 """While it is there no controller decides: the store lost its majority, and was recovered."""
+LINEAGE_KEY = f"{PREFIX}lineage"
+"""A word of each recovery of the store, the newest last."""
 SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 NUMBERS = f"{PREFIX}numbers/"
@@ -168,6 +170,9 @@ class Stored:
     """Keys of intent that cannot be read. While there is one, nothing may be decided: whoever
     can read it decides otherwise, and what is missing here is not unwanted."""
 
+    lineage: tuple[str, ...] = ()
+    """A word of each recovery of the store, the newest last."""
+
     recovering: int = 0
     """Revision of the mark of a store that was recovered, and is held; 0: it is not."""
 
@@ -193,7 +198,13 @@ class Stored:
             machines=machines,
             now_ms=now_ms,
             numbers={name: last.number for name, last in self.numbers.items()},
+            lineage=self.lineage,
         )
+
+
+def lineage_of(entry: KeyValue | None) -> tuple[str, ...]:
+    """Return the words of recoveries that an entry says."""
+    return tuple(entry.value.decode(errors="replace").split()) if entry else ()
 
 
 def leases_of(listing: Listing) -> dict[str, int]:
@@ -309,6 +320,7 @@ class Reader:
             },
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
+            lineage=lineage_of(_entry_of(entries, LINEAGE_KEY)),
             recovering=held.mod_revision if held else 0,
             unread={
                 entry.key: entry.mod_revision
@@ -373,7 +385,7 @@ def _odd(
     entries: tuple[KeyValue, ...], of: Mapping[str, tuple[KeyValue, ...]]
 ) -> Iterator[str]:
     """Yield the keys that are of a kind that this version does not know."""
-    single = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY)
+    single = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY, LINEAGE_KEY)
     known = sum(map(len, of.values())) + sum(
         _entry_of(entries, key) is not None for key in single
     )

@@ -241,6 +241,8 @@ class TargetParts:
     generation: int
     """The commit revision it was made from; 0 for the bootstrap target of a machine that has
     never met a controller."""
+    lineage: tuple[str, ...] = ()
+    """A word of each recovery of the store, the newest last; see `planner.upkeep.lineage`."""
     made_of: str = ""
     """Fingerprint of all that it is made of: while it stays the same, so does what the machine
     is to be, whatever was committed. Empty: not known."""

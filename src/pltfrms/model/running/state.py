@@ -151,6 +151,8 @@ class MachineStatus:
     the last commit's while nothing since has changed what the target is made of."""
     made_of: str = ""
     """Fingerprint of what that target is made of; empty: not known."""
+    recovery: str = ""
+    """The newest recovery of the store in it; empty: there was none."""
     instances: tuple[InstanceStatus, ...] = ()
     sessions: tuple[SessionStatus, ...] = ()
     aggregates: tuple[AggregateStatus, ...] = ()
@@ -206,6 +208,8 @@ class Snapshot:
     """Unix time of the controller that made it: what holds for a while is judged by it."""
     bakes_ms: Mapping[str, int] = field(default_factory=dict)
     """By service, how long that controller has itself seen the stage of its rollout bake."""
+    lineage: tuple[str, ...] = ()
+    """A word of each recovery of the store, the newest last."""
 
     def service(self, name: str) -> Service:
         """Return a service; NotFoundError if there is none of that name."""

@@ -134,6 +134,7 @@ class Makings:
         return Target(
             machine=machine,
             generation=snapshot.revision,
+            lineage=snapshot.lineage,
             made_of=self.made_of(machine, now_ms),
             platform_revision=self.platform_revision,
             platform=self._platform_for(machine),
@@ -204,7 +205,9 @@ class Makings:
     @cached_property
     def _common(self) -> str:
         """The release is in it: another one may say more of the same snapshot."""
-        return _digest(__version__, self.platform_revision, self._snapshot.interventions)
+        snapshot = self._snapshot
+        parts = (self.platform_revision, snapshot.interventions, snapshot.lineage)
+        return _digest(__version__, *parts)
 
     @cached_property
     def _balanced(self) -> tuple[BalancedService, ...]:
