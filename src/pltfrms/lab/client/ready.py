@@ -21,7 +21,7 @@ from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.replicas import replicas_of
-from pltfrms.model.services.service import Service
+from pltfrms.model.services.service import Probe, ProbeKind, Service
 
 _POLL_SECONDS = 0.2
 
@@ -226,7 +226,7 @@ def ask_all(
         (eyeball, service, _start_asker(client, eyeball, service, timeout_seconds))
         for eyeball in eyeballs
         for service in services
-        if service.spec.probe.tcp_port
+        if _speaks_http(service.spec.probe)
     ]
     answers: list[Answer] = []
     for eyeball, service, asker in running:
@@ -239,6 +239,12 @@ def ask_all(
             )
         answers.extend(got)
     return tuple(answers)
+
+
+def _speaks_http(probe: Probe) -> bool:
+    """Return whether what is asked by a probe may answer a question in plain HTTP, too."""
+    plain = probe.tls is None and probe.kind is not ProbeKind.GRPC
+    return plain and bool(probe.tcp_port)
 
 
 def _start_asker(

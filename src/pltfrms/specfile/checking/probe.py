@@ -24,7 +24,6 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")
 _VALUE = re.compile(r"(?:[!-~](?:[ -~]{0,998}[!-~])?)?\Z")
 _NOT_OURS = {"host", "connection", "content-length", "transfer-encoding"}
 _TLS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9:-]+(\.[A-Za-z0-9-]+)*\Z")
-_LABEL_MAX = 63
 _NAME_MAX = 253
 _DNS_LABEL = re.compile(r"[!-~]{1,63}\Z")
 _TEXT_MAX = 1000
