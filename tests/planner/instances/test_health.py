@@ -1,7 +1,9 @@
 """Cases to check by eye, then rules that hold for every course of probes."""
 
+import math
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,12 +38,32 @@ def _ready(now: float = 0.0) -> Health:
 
 def test_a_starting_instance_is_asked_often_and_needs_one_success() -> None:
     starting = first_start(10.0)
-    assert probe_delay_seconds(starting, PROBE) == 0.05
+    assert probe_delay_seconds(starting, PROBE, 10.0) == 0.05
     waiting = probed(starting, PROBE, 10.1, "connection refused")
     assert waiting.phase is Phase.STARTING
     ready = probed(waiting, PROBE, 10.2, "")
     assert (ready.phase, ready.since) == (Phase.READY, 10.2)
-    assert probe_delay_seconds(ready, PROBE) == 0.5
+    assert probe_delay_seconds(ready, PROBE, 10.5) == pytest.approx(0.5)
+    assert probe_delay_seconds(ready, PROBE, 10.7) == pytest.approx(0.3)
+    assert probe_delay_seconds(ready, PROBE, 10.9) == pytest.approx(0.35)
+
+
+@given(
+    now=st.floats(0, 1e7),
+    interval_ms=st.integers(100, 60_000),
+    answer_share=st.floats(0, 0.59),
+)
+def test_instances_are_asked_together_and_never_later_than_their_interval(
+    now: float, interval_ms: int, answer_share: float
+) -> None:
+    ready, interval = _ready(), interval_ms / 1000
+    probe = replace(PROBE, interval_ms=interval_ms)
+    delay = probe_delay_seconds(ready, probe, now)
+    assert 0.39 * interval <= delay <= interval + 2e-4
+    together = math.ceil(now / interval + 0.5) * interval
+    answered = together + answer_share * interval
+    again = answered + probe_delay_seconds(ready, probe, answered)
+    assert again == pytest.approx(together + interval, abs=1e-5)
 
 
 def test_a_start_that_takes_longer_than_its_grace_is_restarted() -> None:

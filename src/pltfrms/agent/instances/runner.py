@@ -321,7 +321,7 @@ class Runner:
         clock, probe = self._world.clock, order.service.spec.readiness
         addresses = tuple(each.ip for each in order.spec.service_addresses)
         while not self._restart_due(order):
-            delay = probe_delay_seconds(self.health, probe)
+            delay = probe_delay_seconds(self.health, probe, clock.monotonic())
             if self.health.phase is Phase.UNHEALTHY:
                 delay = min(delay, self.health.resume_at - clock.monotonic())
             await clock.sleep(delay)

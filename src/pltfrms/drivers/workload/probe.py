@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from pltfrms.drivers.workload.connections import count_connections
 from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_datagrams
 from pltfrms.drivers.workload.oci import BOX, crun
 from pltfrms.drivers.workload.records import start_ticks
-from pltfrms.drivers.workload.rounds import Answers, Question, ask_all
+from pltfrms.drivers.workload.rounds import Round, Rounds
 from pltfrms.errors import InvariantError
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import Instance, ProbeAnswer
@@ -39,12 +39,12 @@ class NamespaceProber:
         """Remember our own network namespace, to come back to it."""
         self._box = runtime / BOX
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._answers = Answers()
+        self._rounds = Rounds(self._open)
 
     def close(self) -> None:
         """Forget our own network namespace."""
         os.close(self._home)
-        self._answers.close()
+        self._rounds.close()
 
     async def probe(
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
@@ -52,43 +52,45 @@ class NamespaceProber:
         """See `ports.Prober`. All addresses are asked at once; takes `timeout_ms` at most."""
         if probe.kind is ProbeKind.EXEC:
             return await _run_inside(instance, probe, self._box)
+        if is_plain(probe):
+            one = Round(instance.pid, probe, addresses)
+            await self._rounds.ask(one)
+            if addresses and not one.questions:
+                return _GONE
+            answers = [ProbeAnswer(failure=q.failure, unwell=q.unwell) for q in one.questions]
+            return _said(probe, addresses, answers)
         with ExitStack() as held:
             kind = socket.SOCK_DGRAM if takes_datagrams(probe) else socket.SOCK_STREAM
             try:
                 sockets = self._sockets(instance.pid, addresses, kind, held)
             except OSError:
                 return _GONE
-            if not is_plain(probe):
-                return _said(probe, addresses, await ask_each(sockets, probe, addresses))
-            pairs = zip(sockets, addresses, strict=True)
-            questions = [Question(connection, probe, address) for connection, address in pairs]
-            if not await ask_all(self._answers, questions, probe.timeout_ms / 1000):
-                for question in questions:
-                    if question.events:
-                        question.end(f"no answer within {probe.timeout_ms} ms")
-        answers = [ProbeAnswer(failure=q.failure, unwell=q.unwell) for q in questions]
-        return _said(probe, addresses, answers)
+            return _said(probe, addresses, await ask_each(sockets, probe, addresses))
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""
         return await count_connections(instance.pid, addresses)
 
-    def _sockets(
-        self, pid: int, addresses: Sequence[Address], kind: int, held: ExitStack
-    ) -> list[socket.socket]:
-        """Make sockets in the network namespace of `pid`; OSError when that is gone.
+    def _open(self, rounds: Sequence[Round]) -> None:
+        """Give each round its sockets, in the network namespace of its instance if it is there.
 
         A socket stays where it was made. Nothing else runs in between: no `await`, no threads.
         """
-        away = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _enter(away)
-            try:
-                return [held.enter_context(_socket(each, kind)) for each in addresses]
-            finally:
-                self._go_home()
+            for each in rounds:
+                with suppress(OSError):
+                    each.open(_inside(each.pid, each.addresses, socket.SOCK_STREAM))
         finally:
-            os.close(away)
+            self._go_home()
+
+    def _sockets(
+        self, pid: int, addresses: Sequence[Address], kind: int, held: ExitStack
+    ) -> list[socket.socket]:
+        """Make sockets in the network namespace of `pid`; OSError when that is gone."""
+        try:
+            return [held.enter_context(each) for each in _inside(pid, addresses, kind)]
+        finally:
+            self._go_home()
 
     def _go_home(self) -> None:
         try:
@@ -114,6 +116,19 @@ async def _run_inside(instance: Instance, probe: Probe, box: Path) -> ProbeAnswe
     how = how_it_ended(ended) if isinstance(ended, int) else ended
     unwell = isinstance(ended, int) and ended > 0
     return ProbeAnswer(failure=f"{probe.command[0]}: {how}", unwell=unwell)
+
+
+def _inside(pid: int, addresses: Sequence[Address], kind: int) -> list[socket.socket]:
+    """Go into the network namespace of `pid`, and make all sockets there or none."""
+    with ExitStack() as held:
+        away = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _enter(away)
+        finally:
+            os.close(away)
+        made = [held.enter_context(_socket(each, kind)) for each in addresses]
+        held.pop_all()
+    return made
 
 
 def _socket(address: Address, kind: int) -> socket.socket:

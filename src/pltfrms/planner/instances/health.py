@@ -15,6 +15,10 @@ START_INTERVAL_MS: Final = 50
 """A starting instance is asked this often: every instant until READY is lost capacity."""
 FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 30.0
+_CLOCK_ERROR: Final = 1e-4
+"""Seconds by which who was to be asked at an instant may be asked before it."""
+_SHORTEST_SHARE: Final = 0.4
+"""Of its interval a probe waits for at least."""
 LOOK_SECONDS: Final = 0.5
 """An instance that answers, unwell, may serve while nobody better does. So long, or as long as
 a probe's interval, it is seen whether others are no better, before it is restarted."""
@@ -186,10 +190,19 @@ def failure_of(health: Health, now: float) -> str:
     return "" if going or proven else health.failure
 
 
-def probe_delay_seconds(health: Health, probe: Probe) -> float:
-    """Return how long to wait before the next probe."""
-    starting = health.phase is Phase.STARTING
-    return (START_INTERVAL_MS if starting else probe.interval_ms) / 1000
+def probe_delay_seconds(health: Health, probe: Probe, now: float) -> float:
+    """Return how long to wait before the next probe.
+
+    The instances of a node are asked together, at whole intervals of its clock: that costs a
+    fraction of asking each at its own instant. So nobody waits longer than the interval, and
+    who has answered late is asked in between.
+    """
+    if health.phase is Phase.STARTING:
+        return START_INTERVAL_MS / 1000
+    interval = probe.interval_ms / 1000
+    ahead = interval + _CLOCK_ERROR - (now + _CLOCK_ERROR) % interval
+    soon = ahead < _SHORTEST_SHARE * interval
+    return ahead + interval / 2 if soon else ahead
 
 
 def backoff_seconds(streak: int, share: float = 0.0) -> float:
