@@ -114,8 +114,8 @@ def test_a_status_change_costs_little_at_1000_nodes_and_20000_replicas() -> None
     assert min(taken) <= AT_MOST_MS
 
 
-SLICE_MS_MAX = 100
-"""Of the processor, in one go of the loop: five times what is promised for 300 machines."""
+SLICE_MS_MAX = 40
+"""Of the processor, in one go of the loop: two times what is promised for 300 machines."""
 AT_300 = {"fra": 98, "ams": 98, "lon": 97}
 """Nodes; with an edge and a controller in each datacenter, and one edge more."""
 
@@ -153,13 +153,13 @@ def test_no_slice_of_the_loop_is_long_at_300_machines(monkeypatch: pytest.Monkey
         seat = next(iter(cluster.seats.values()))
         seat.start()
         assert seat.operations
+        app = make_app(cluster.operations)  # which a controller does once, at its start
         slices = _Slices(monkeypatch)
         seat.controller.aside = seat.controller.deciding._aside = slices
         cluster.start_agents()
         await cluster.clock.sleep(5)
         await cluster.operations.apply(Change(services=specs))
         await cluster.until(lambda: _running(cluster) == 600, 30)
-        app = make_app(cluster.operations)
         transport = httpx2.ASGITransport(app, client=("", 0))
         async with httpx2.AsyncClient(transport=transport, base_url="http://c") as client:
             assert (await client.get("/v1/snapshot")).status_code == 200

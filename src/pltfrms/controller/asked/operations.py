@@ -216,7 +216,7 @@ class Operations:
     async def plan(self, change: Change) -> PlanPreview:
         """Return what a change would do; see `apply` for the errors."""
         snapshot = await self._view.linearized()
-        outcome = self._outcome(snapshot, change)
+        outcome = await self._outcome(snapshot, change)
         judgement = await self._judge(snapshot, outcome.snapshot)
         two = why_two_people(snapshot, outcome.snapshot, judgement.verdicts, change.despite)
         return await self._preview(snapshot, outcome, judgement, snapshot.revision, two)
@@ -252,7 +252,7 @@ class Operations:
         self, snapshot: Snapshot, change: Change, approved: Approved | None, asked: Asked
     ) -> PlanPreview | None:
         """Apply a change to what was read; None if somebody has committed since."""
-        outcome = self._outcome(snapshot, change)
+        outcome = await self._outcome(snapshot, change)
         about, overrides = (line.about for line in outcome.lines), bool(change.despite)
         require_role(snapshot.platform, asked, approved, about, overrides=overrides)
         judgement = await self._judge(snapshot, outcome.snapshot)
@@ -354,15 +354,32 @@ class Operations:
         """Return what operators did, by records with numbers > `after`."""
         return await self.records.read(after, limit)
 
-    def _outcome(self, snapshot: Snapshot, change: Change) -> Outcome:
+    async def _outcome(self, snapshot: Snapshot, change: Change) -> Outcome:
         """Return what the change makes of the snapshot, if it is sound."""
         if change.revision not in {None, snapshot.revision}:
             raise ConflictError(
                 f"the last commit is {snapshot.revision}, not {change.revision}; "
                 "plan again and look at the difference"
             )
-        _check(snapshot, change)
+        await self._check(snapshot, change)
         return apply_change(snapshot, change)
+
+    async def _check(self, snapshot: Snapshot, change: Change) -> None:
+        """Refuse what the spec files' own rules refuse, whoever sent it."""
+        if len(change.services) > SERVICES_MAX:
+            raise UsageError(f"at most {SERVICES_MAX} services at once; split the change")
+        names = [spec.name for spec in change.services]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UsageError(f"the change names a service twice: {', '.join(twice)}")
+        platform = change.platform or snapshot.platform
+        found = [("platform", check_platform(change.platform) if change.platform else ())]
+        for spec in change.services:
+            found.append((f"service/{spec.name}", check_service(spec, platform)))
+            await self._clock.sleep(0)  # on a large platform each takes a millisecond
+        problems = [_located(about, problem) for about, some in found for problem in some]
+        if problems:
+            raise SpecError(tuple(problems))
 
     async def _judge(self, before: Snapshot, after: Snapshot) -> Judgement:
         now_ms = self._clock.unix_ms()
@@ -431,24 +448,6 @@ class Operations:
             doubts=judgement.doubts,
             two_people=two_people,
         )
-
-
-def _check(snapshot: Snapshot, change: Change) -> None:
-    """Refuse what the spec files' own rules refuse, whoever sent it."""
-    if len(change.services) > SERVICES_MAX:
-        raise UsageError(f"at most {SERVICES_MAX} services at once; split the change")
-    names = [spec.name for spec in change.services]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"the change names a service twice: {', '.join(twice)}")
-    platform = change.platform or snapshot.platform
-    found = [("platform", check_platform(change.platform) if change.platform else ())]
-    found += [
-        (f"service/{spec.name}", check_service(spec, platform)) for spec in change.services
-    ]
-    problems = [_located(about, problem) for about, some in found for problem in some]
-    if problems:
-        raise SpecError(tuple(problems))
 
 
 def _forgotten_by(snapshot: Snapshot, outcome: Outcome) -> list[Delete]:

@@ -160,7 +160,7 @@ class Machine:
 
     def has(self, role: Role) -> bool:
         """Return whether it is for this, too."""
-        return role in self.roles
+        return role is self.role or any(role is each.role for each in self.further)
 
     @property
     def forwards(self) -> bool:

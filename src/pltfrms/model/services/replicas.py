@@ -4,7 +4,7 @@ It follows from the spec and the platform alone, never from what lives: whoever 
 same answer, and no failure moves a replica to another datacenter.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -22,10 +22,10 @@ CORES_MAX = 1_000_000
 
 def sizes_of(platform: Platform) -> Sizes:
     """Return the sizes of the nodes of each datacenter that has any, in spec order."""
-    found: dict[str, Counter[tuple[int, int]]] = {}
+    found: defaultdict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
     for node in platform.machines_of(Role.NODE):
         size = (_thousandths(node.cpu), node.memory_bytes)
-        found.setdefault(node.datacenter, Counter())[size] += 1
+        found[node.datacenter][size] += 1
     names = [each.name for each in platform.datacenters]
     return {name: found[name] for name in names if name in found}
 

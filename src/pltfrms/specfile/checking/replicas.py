@@ -1,8 +1,8 @@
 """What makes no sense in how many replicas a service wants, and what does not fit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.network.topology import Platform
 from pltfrms.model.services.replicas import replicas_of, room_of, sizes_of
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding
@@ -45,10 +45,10 @@ def check_fit(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
     if spec.total:
         yield from _check_total(spec, platform)
         return
-    for name, wanted in replicas_of(platform, spec).items():
-        nodes = platform.machines_of(Role.NODE, name)
+    sizes = sizes_of(platform)
+    for name, wanted in replicas_of(platform, spec, sizes).items():
         field = name if name in dict(spec.counts) else "per_datacenter"
-        if nodes:
+        if nodes := sizes.get(name):
             yield from _check_site(spec, platform, name, nodes, (field, wanted))
 
 
@@ -73,30 +73,31 @@ def _check_site(
     spec: ServiceSpec,
     platform: Platform,
     datacenter: str,
-    nodes: tuple[Machine, ...],
+    nodes: Mapping[tuple[int, int], int],
     said: tuple[str, int],
 ) -> Iterator[Finding]:
     field, wanted = said
     where = ("replicas", field)
-    allowed = len(nodes) * spec.max_per_node
+    count = sum(nodes.values())
+    allowed = count * spec.max_per_node
     if wanted > allowed:
         what = (
-            f"{wanted} replicas do not fit in {datacenter}: {len(nodes)}"
-            f" node{'' if len(nodes) == 1 else 's'} x {spec.max_per_node} per node = {allowed}"
+            f"{wanted} replicas do not fit in {datacenter}: {count}"
+            f" node{'' if count == 1 else 's'} x {spec.max_per_node} per node = {allowed}"
         )
-        hint = f"{field}: {allowed}, or max_per_node: {-(-wanted // len(nodes))}"
+        hint = f"{field}: {allowed}, or max_per_node: {-(-wanted // count)}"
         yield Finding(where, what, hint)
         return
     too_big = False
     for part, need, largest in (
-        ("cpu", spec.run.cpu, max(node.cpu for node in nodes)),
-        ("memory", spec.run.memory_bytes, max(node.memory_bytes for node in nodes)),
+        ("cpu", spec.run.cpu, max(cpu_milli for cpu_milli, _ in nodes) / 1000),
+        ("memory", spec.run.memory_bytes, max(memory for _, memory in nodes)),
     ):
         if need > largest:
             what = f"one instance needs {need:g}, the largest node of {datacenter} has"
             yield Finding(("run", part), f"{what} {largest:g}", "ask for less")
             too_big = True
-    fitting = room_of(platform, spec, sizes_of(platform)[datacenter])
+    fitting = room_of(platform, spec, nodes)
     if fitting < wanted and not too_big:
         what = f"only {fitting} of {wanted} replicas fit on the empty nodes of {datacenter}"
         yield Finding(where, what, "ask for less cpu or memory")
