@@ -28,7 +28,9 @@ ENTRIES = {
         "pltfrms.cli.platform.status", "status", "Show how the platform is, on one screen"
     ),
     "service": Entry(
-        "pltfrms.cli.service.service", "service", "List, compare, scale, delete services"
+        "pltfrms.cli.service.service",
+        "service",
+        "List, compare, scale, restart, delete services",
     ),
     "rollout": Entry(
         "pltfrms.cli.service.rollout", "rollout", "Watch, pause, end and undo rollouts"

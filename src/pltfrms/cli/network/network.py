@@ -67,7 +67,7 @@ def network() -> None:
 @JSON
 @pass_settings
 def show_network(settings: Settings, *, as_json: bool) -> None:
-    """Show freezes, drains, blackholes, releases, overrides, traffic.
+    """Show freezes, releases, drains, blackholes, overrides.
 
     Overrides are shown from seven days before their end on.
 

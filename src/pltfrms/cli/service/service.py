@@ -49,7 +49,7 @@ ENTRIES = {
 
 @click.group(cls=LazyGroup, entries=ENTRIES)
 def service() -> None:
-    """List, compare, scale, restart, delete services; read logs.
+    """List, compare, scale, restart, delete services.
 
     Example: pltfrms service show web
     """
