@@ -3,7 +3,8 @@
     python asker.py RATE ADDRESS...
 
 Request i is due at start + i / RATE whatever became of those before it, and is a connection of
-its own. Prints JSON: {"asked": N, "failed": ["SECONDS ADDRESS WHY", ...]}.
+its own. Prints a line when it begins, and then JSON:
+{"asked": N, "failed": ["SECONDS ADDRESS WHY", ...]}.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ async def main(rate: float, addresses: list[str]) -> None:
     """Ask until nobody holds the other end of our standard input."""
     loop = asyncio.get_running_loop()
     told = loop.run_in_executor(None, sys.stdin.read)
+    print("asking", flush=True)  # noqa: T201 - who started us waits for it
     start = loop.time()
     failed: list[str] = []
     running: set[asyncio.Task[None]] = set()

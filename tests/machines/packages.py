@@ -1,16 +1,23 @@
-"""The package, built from this repository, and what is asked of its file."""
+"""The package, built from this repository and its history, and what is asked of its file."""
 
 import os
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.machines.bed import ROOT
 
+BEFORE = "764776899b65df321debdb6864bd57ae08ca3a09"
+"""The commit that stands for the release before this one; move it at each release."""
+VERSION_BEFORE = "0.0.9"
+"""No release has been yet: the number that it would have."""
+_GIT = ("git", "-c", "safe.directory=*", "-C", str(ROOT))
 
-def build(files: Path, directory: Path) -> Path:
+
+def build(files: Path, directory: Path, root: Path = ROOT) -> Path:
     """Build the package for the Debian whose files these are."""
     done = subprocess.run(
-        [ROOT / "scripts/build-deb", files],
+        [root / "scripts/build-deb", files],
         env={**os.environ, "PLTFRMS_DIST": str(directory)},
         capture_output=True,
         text=True,
@@ -20,15 +27,48 @@ def build(files: Path, directory: Path) -> Path:
     return Path(done.stdout.strip())
 
 
-def newer(package: Path, directory: Path) -> Path:
-    """Return the package with a later version number, and the same in it."""
-    stage, file = directory / "newer", directory / f"newer-{package.name}"
+def has_history() -> bool:
+    """Return whether this clone has the commit of the release before."""
+    return not subprocess.run(
+        [*_GIT, "cat-file", "-e", f"{BEFORE}^{{commit}}"], capture_output=True, check=False
+    ).returncode
+
+
+def build_before(files: Path) -> Path:
+    """Build the package of the release before from the sources that it had, if nobody has yet.
+
+    It is kept beside the files of its Debian.
+    """
+    kept = files.with_name(f"{files.name}.{VERSION_BEFORE}-{BEFORE[:12]}.deb")
+    if not kept.exists():
+        for older in files.parent.glob(f"{files.name}.*.deb"):
+            older.unlink()
+        with TemporaryDirectory(dir=files.parent) as name:
+            _build_before(files, Path(name)).rename(kept)
+    return kept
+
+
+def _build_before(files: Path, directory: Path) -> Path:
+    with TemporaryDirectory() as name:
+        root = Path(name)
+        archive = subprocess.run([*_GIT, "archive", BEFORE], capture_output=True, check=True)
+        subprocess.run(["tar", "-x", "-C", root], input=archive.stdout, check=True)
+        (root / ".venv").symlink_to(ROOT / ".venv")
+        (root / "src/pltfrms/__init__.py").write_text(
+            f'"""The release before."""\n\n__version__ = "{VERSION_BEFORE}"\n'
+        )
+        return build(files, directory, root)
+
+
+def renumbered(package: Path, directory: Path, version: str) -> Path:
+    """Return the package with another version number, and the same in it."""
+    stage, file = directory / package.stem, directory / f"{version}-{package.name}"
     subprocess.run(["dpkg-deb", "-R", package, stage], check=True)
     control = stage / "DEBIAN/control"
     lines = control.read_text().splitlines(keepends=True)
     control.write_text(
         "".join(
-            f"Version: 9.{line[9:]}" if line.startswith("Version:") else line for line in lines
+            f"Version: {version}\n" if line.startswith("Version:") else line for line in lines
         )
     )
     subprocess.run(

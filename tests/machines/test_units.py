@@ -11,6 +11,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.workload.limits import INSTANCES_UNIT
 from pltfrms.lab.layout.assembly import MACHINE_FILE, PLATFORM_FILE
 from pltfrms.lab.layout.speakers import BIRD_CONFIG, BIRD_SOCKET
+from pltfrms.planner.upkeep.upgrading import releases_apart
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNITS = PACKAGING / "systemd"
@@ -74,3 +75,31 @@ def test_units_in_sandboxes_are_hardly_exposed(name: str) -> None:
         [*words, UNITS / f"pltfrms-{name}.service"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+VERSIONS = (
+    "0.1.0",
+    "0.1.7+py3.11",
+    "0.2.0+py3.13",
+    "0.3",
+    "0.10.0",
+    "1.0.0",
+    "1.1.0",
+    "2.0.0",
+    "x",
+)
+
+
+def test_the_package_takes_the_releases_for_neighbours_that_the_planner_does() -> None:
+    script = f"""set -- none; . {PACKAGING}/debian/prerm
+        for one in {" ".join(VERSIONS)}; do for other in {" ".join(VERSIONS)}; do
+            ! together "$one" "$other" || echo "$one $other"
+        done; done"""
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    together = {
+        f"{one} {other}"
+        for one in VERSIONS
+        for other in VERSIONS
+        if (apart := releases_apart(one, other)) is not None and apart <= 1
+    }
+    assert set(done.stdout.splitlines()) == together
