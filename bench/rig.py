@@ -6,7 +6,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,12 @@ class Rig:
         text = self.cli("lab", "probe", "web", "--from", client, "--json", *options)
         report: dict[str, Any] = json.loads(text)
         return report
+
+    def probe_all(self, clients: Iterable[str], *options: str) -> dict[str, dict[str, Any]]:
+        """Run `lab probe web` from several clients at once; return their reports."""
+        with ThreadPoolExecutor() as pool:
+            asking = {each: pool.submit(self.probe, each, *options) for each in clients}
+        return {each: report.result() for each, report in asking.items()}
 
     def restore(self) -> None:
         """Undo every fault, power everything on, and wait until all is well."""

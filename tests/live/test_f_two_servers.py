@@ -2,24 +2,25 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from bench.rig import Rig, running_rig
 from pltfrms.model.running.state import Contact
 from tests.live.flows import FLOWS, Flows
+from tests.shapes.answers import check_answers
+from tests.shapes.shapes import read
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(400)]
 
-PLATFORM = Path(__file__).parents[1] / "shapes/two-servers"
+SHAPE = read("two-servers")
 SERVERS = ("fra1", "fra2")
 INSTANCES = 4
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Rig]:
-    with running_rig(f"two-{os.getpid()}", PLATFORM) as rig:
+    with running_rig(f"two-{os.getpid()}", SHAPE.directory) as rig:
         yield rig
 
 
@@ -33,6 +34,12 @@ def flows(servers: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fl
 
 def on(flows: Flows, server: str) -> set[str]:
     return {name for name, node in flows.ready().items() if node == server}
+
+
+def test_every_client_is_answered_by_its_nearest_and_hears_only_what_is_ours(
+    servers: Rig,
+) -> None:
+    check_answers(SHAPE, servers.client, servers.ready)
 
 
 def test_flows_spread_over_the_instances_of_both_servers(flows: Flows) -> None:

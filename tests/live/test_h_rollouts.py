@@ -34,6 +34,22 @@ def versions(rig: Rig) -> set[int]:
     return {each.version for each in rig.snapshot().allocations.values()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def example(lab: Rig) -> Iterator[None]:
+    """Leave the service as the example has it, whichever of these tests ran."""
+    yield
+    lab.restore()
+    lab.cli("apply", str(EXAMPLE / "web.yaml"), "--yes")
+
+    def settled() -> bool:
+        service = lab.snapshot().services["web"]
+        if service.rolling:  # stages need not bake here
+            lab.cli("rollout", "promote", "web", "--yes")
+        return versions(lab) == {service.version}
+
+    lab.wait("all replicas run it", settled, 60)
+
+
 @contextmanager
 def load(rig: Rig, seconds: int) -> Iterator[dict[str, Any]]:
     """Ask the service meanwhile; its report is complete afterwards."""
@@ -230,18 +246,3 @@ def test_a_probe_that_nothing_that_runs_passes_is_refused_and_nothing_is_started
     assert min(counts) == WANTED
     assert set(healthy.snapshot().allocations) == before
     assert "which failed: its probe fails" in healthy.cli("plan", path, expect=3)
-
-
-def test_the_service_is_as_the_example_has_it_again(healthy: Rig) -> None:
-    healthy.cli("apply", str(EXAMPLE / "web.yaml"), "--yes")
-    for _ in range(3):  # the last stage ends by itself
-        healthy.cli("rollout", "promote", "web", "--yes")
-    healthy.restore()
-    healthy.wait(
-        "all replicas run it",
-        lambda: (
-            {a.version for a in healthy.snapshot().allocations.values()}
-            == {healthy.snapshot().services["web"].version}
-        ),
-        60,
-    )

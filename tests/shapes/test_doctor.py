@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from bench.rig import Rig, running_lab
+from tests.shapes.answers import check_answers
 from tests.shapes.shapes import DIRECTORY, read
 
-pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.calm, pytest.mark.root, pytest.mark.timeout(300)]
 
 NAME = "vlans-and-bonds"
 
@@ -26,6 +27,12 @@ def _doctor(rig: Rig, machine: str, part: str = "ports") -> list[dict[str, Any]]
     words = (sys.executable, "-m", "pltfrms.cli.main", "doctor", part, "--json")
     found: list[dict[str, Any]] = json.loads(rig.run(machine, *words, check=False))
     return found
+
+
+def test_every_client_is_answered_by_its_nearest_and_hears_only_what_is_ours(
+    rig: Rig,
+) -> None:
+    check_answers(read(NAME), rig.client, rig.ready)
 
 
 def test_a_lab_has_what_its_spec_names_on_every_machine(rig: Rig) -> None:

@@ -18,6 +18,7 @@ from pltfrms.model.addresses import Address
 from pltfrms.model.network.lab import client_addresses
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import sources
+from tests.shapes.answers import check_answers
 from tests.shapes.shapes import DIRECTORY, read
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
@@ -101,6 +102,7 @@ def test_every_instance_asks_from_addresses_of_its_site_and_edges_and_transits_m
     assert shape.lab is not None
     lab = running_lab(DIRECTORY / NAME, f"asks-{os.getpid()}")
     with lab as (client, ready), ExitStack() as servers:
+        check_answers(shape, client, ready)
         with OperatorClient(client.controller_endpoints()) as operator:
             snapshot = operator.snapshot().snapshot
         platform, spec = snapshot.platform, snapshot.services["web"].spec

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.rig import Rig, running_lab
+from tests.shapes.answers import check_answers
 from tests.shapes.shapes import DIRECTORY, read
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
@@ -45,6 +46,12 @@ def _wait_for_port(rig: Rig, machine: str, far_end: str, wanted: str) -> None:
     while (port := _port(rig, machine, far_end)) != wanted:
         assert time.monotonic() < until, f"still {port}"
         time.sleep(0.1)
+
+
+def test_every_client_is_answered_by_its_nearest_and_hears_only_what_is_ours(
+    rig: Rig,
+) -> None:
+    check_answers(read(NAME), rig.client, rig.ready)
 
 
 def test_each_link_between_two_edges_takes_over_when_another_is_cut(rig: Rig) -> None:
