@@ -155,7 +155,7 @@ class Images:
 
     def _rested(self, name: str, before: _Rest | None, error: Exception) -> UnavailableError:
         said = error.said if isinstance(error, ToolFailedError) else str(error)
-        last = (said.splitlines() or [""])[-1][-_SAID:]
+        last = " ".join(said.split())[-_SAID:]
         seconds = min(2 * before.seconds, _LONGEST_REST) if before else _FIRST_REST
         # Nodes that were refused together do not come back together.
         until = time.monotonic() + seconds * (0.5 + random.random())  # noqa: S311 - no secret
