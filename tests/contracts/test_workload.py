@@ -58,12 +58,14 @@ Server(("::", 80), http.server.SimpleHTTPRequestHandler).serve_forever()
 )
 DEAF = ("sh", "-c", "trap '' TERM; while true; do sleep 1; done")
 CRASHES = ("sh", "-c", "sleep 0.2; exit 1")
+BUSY = ("sh", "-c", "while :; do :; done")
 CANNOT_START = ("no-such-command",)
 IN_A_BOX: dict[tuple[str, ...], tuple[str, ...]] = {SERVES: ("/serve", "hello")}
 BEHAVIOURS = {
     SERVES: Behaviour(healthy_after_ms=20),
     DEAF: Behaviour(ignores_sigterm=True),
     CRASHES: Behaviour(crash_after_ms=200),
+    BUSY: Behaviour(),
     CANNOT_START: Behaviour(refuses="cannot execute no-such-command"),
 }
 HTTP = Probe(kind=ProbeKind.HTTP, port=80, timeout_ms=3000)
@@ -314,6 +316,23 @@ def test_what_cannot_start_says_why_and_leaves_nothing(play: Play) -> None:
         assert await machine.devices("i1") == set()
         await machine.workload.start(spec())
         assert await machine.devices("i1") == {"i1"}
+
+    play(scenario)
+
+
+def test_what_an_instance_computes_is_counted(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        workload = machine.workload
+        idle, busy = await workload.start(spec(DEAF, 1)), await workload.start(spec(BUSY, 2))
+        if isinstance(workload, MemoryWorkload):
+            workload.cores = {busy.allocation: 1.0}
+        async with asyncio.timeout(20):
+            while (workload.cpu_seconds(busy) or 0.0) < 0.2:  # noqa: ASYNC110 - outside
+                await asyncio.sleep(0.05)
+        assert (workload.cpu_seconds(idle) or 0.0) < (workload.cpu_seconds(busy) or 0.0)
+        await workload.stop(busy, 1000)
+        assert workload.cpu_seconds(busy) is None
+        await workload.stop(idle, 100)
 
     play(scenario)
 

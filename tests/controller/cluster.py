@@ -187,7 +187,10 @@ class Agent:
             )
         phase = Phase.READY if ready else Phase.STARTING
         tally = self._tally(name) if ready else None
-        return InstanceStatus(allocation=name, phase=phase, tally=tally)
+        cpu_percent = self.cluster.busy(name) if ready else None
+        return InstanceStatus(
+            allocation=name, phase=phase, tally=tally, cpu_percent=cpu_percent
+        )
 
     def _tally(self, name: str) -> Tally | None:
         """Return what an instance has answered to what it is asked now."""
@@ -279,6 +282,8 @@ class Cluster:
         self.answer: Callable[[int, Probe, float], float | None] = lambda *_: 5.0
         """In how many ms an instance of a version answers so long after it was ready; None: it
         fails."""
+        self.busy: Callable[[str], int | None] = lambda _: None
+        """How much of its cores the instance of an allocation uses, in percent."""
         self.mute: set[int] = set()
         """Versions of whose answers nothing is heard."""
         self._reader = Reader()

@@ -137,7 +137,7 @@ def test_a_node_and_the_controller_that_began_die_in_the_middle(
             healthy.client.fault(began)
             healthy.wait("the end", lambda: "rollout done" in told(), 60)
         healthy.wait("all run the new one", lambda: len(versions(healthy)) == 1, 20)
-    assert 0 < report["lost"] < 100, "what was on its way to that node, for half a second"
+    assert report["lost"] < 100, "what was on its way to that node, for half a second"
     assert later["lost"] == 0
     assert min(counts) >= WANTED - 1
     every = healthy.snapshot().allocations.values()

@@ -19,7 +19,7 @@ from pltfrms.model.running.state import (
     Phase,
     Snapshot,
 )
-from pltfrms.model.services.service import RolloutSpec, ServiceSpec, Stage
+from pltfrms.model.services.service import RolloutSpec, Scale, ServiceSpec, Stage
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.changes.rollouts import change_rollout
 from pltfrms.planner.foresight.settling import advanced, executed, rolled
@@ -95,6 +95,7 @@ _WEIGHTS = {
     "add-node": 0.4,
     "drain-node": 3,
     "release": 1,
+    "load": 2,
     "time": 2,
     "rollout": 2,
     "rules": 0.5,
@@ -132,6 +133,8 @@ def _intervened(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
     """End the drain of a node, or begin one, now or later, for ever or for a while."""
     if what == "release":
         return _released(snapshot, random)
+    if what == "load":
+        return _loaded(snapshot, random)
     if what == "time":
         return replace(snapshot, now_ms=snapshot.now_ms + random.choice((1, 1000, 11_000)))
     if what != "drain-node":
@@ -143,6 +146,21 @@ def _intervened(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
         until_ms = random.choice((0, 0, since_ms + 700))
         drains += (Drain(node=node, since_ms=since_ms, wait_ms=0, until_ms=until_ms),)
     return replace(snapshot, interventions=replace(snapshot.interventions, drains=drains))
+
+
+def _loaded(snapshot: Snapshot, random: Random) -> Snapshot:
+    """Have instances say how busy they are, some time after the last change."""
+    statuses = {
+        name: replace(
+            status,
+            instances=tuple(
+                replace(each, cpu_percent=random.choice((None, 0, 40, 200)))
+                for each in status.instances
+            ),
+        )
+        for name, status in snapshot.statuses.items()
+    }
+    return replace(snapshot, statuses=statuses, now_ms=snapshot.now_ms + 300_000)
 
 
 def _released(snapshot: Snapshot, random: Random) -> Snapshot:
@@ -167,6 +185,8 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
             max_per_node=random.randint(1, 3),
         )
         spec = replace(_counted(spec, random), rollout=_rules(snapshot, random))
+        if random.random() < 0.3 and not spec.total:
+            spec = replace(spec, scale=Scale(min=1, max=5, cpu=0.5))
         return apply_change(snapshot, Change(services=(spec,))).snapshot
     if what in {"remove-node", "add-node"}:
         return _other_nodes(snapshot, what, random)

@@ -81,6 +81,22 @@ SERVICES = (
             ("{requests: 5/s}", "capacity.load: is missing"),
         )
     ),
+    *(
+        _replicas(said, f"{replicas}\nscale: {said}", says)
+        for replicas, said, says in (
+            ("{per_datacenter: 2}", "{min: 0, max: 3, cpu: 0.7}", "0 is outside 1..10000"),
+            ("{per_datacenter: 2}", "{min: 3, max: 2, cpu: 0.7}", "is less than min, 3"),
+            ("{per_datacenter: 2}", "{min: 2, max: 3, cpu: 70}", "is outside 0.05..1.0"),
+            ("{per_datacenter: 2}", "{min: 2, max: 3}", "scale.cpu: is missing"),
+            (
+                "{per_datacenter: 1}",
+                "{min: 2, max: 3, cpu: 0.7}",
+                "1, with which replicas begins, is outside 2..3",
+            ),
+            ("{total: 6}", "{min: 2, max: 3, cpu: 0.7}", "replicas has a total"),
+            ("{per_datacenter: 2}", "{min: 2, max: 9, cpu: 0.7}", "of 9 replicas fit"),
+        )
+    ),
     _probe("no probe", "", "probe: is missing"),
     _probe("probe with two kinds", "probe: {http: /, port: 80, tcp: 80}", "not http and tcp"),
     _probe("probe without kind", "probe: {interval: 1s}", "exactly one of http, tcp, exec"),

@@ -20,6 +20,7 @@ from pltfrms.model.services.service import (
     Probe,
     ProbeKind,
     RolloutSpec,
+    Scale,
     ServiceSpec,
     Stage,
 )
@@ -70,6 +71,7 @@ def test_every_field_is_written() -> None:
         group="shop",
         labels=(("cost/center", "7"), ("team", "no")),
         capacity=Capacity(requests=200, load=900),
+        scale=Scale(min=2, max=6, cpu=0.7),
         ports=("80/tcp", "53/udp"),
         rollout=RolloutSpec(
             stages=(
@@ -109,7 +111,7 @@ def test_every_field_is_written() -> None:
     assert said_again(moved) == moved
     named = replace(spec, counts=(), datacenters=("fra", "ams"))
     assert said_again(named) == named
-    total = replace(named, datacenters=(), per_datacenter=0, total=9)
+    total = replace(named, datacenters=(), per_datacenter=0, total=9, scale=None)
     assert said_again(total) == total
 
 

@@ -69,6 +69,10 @@ def _policies(spec: ServiceSpec) -> Iterator[str]:
     if spec.capacity is not None:
         said = (("requests", spec.capacity.requests), ("load", spec.capacity.load))
         yield f"capacity: {_flow((name, f'{number}/s') for name, number in said)}"
+    if spec.scale is not None:
+        fields = ("min", "max", "cpu")
+        bounds = ((name, repr(getattr(spec.scale, name))) for name in fields)
+        yield f"scale: {_flow(bounds)}"
     if spec.rollout is not None:
         yield f"rollout: {_flow(_rollout(spec.rollout))}"
 

@@ -8,6 +8,7 @@ import pytest
 from pltfrms.agent.instances.runner import FAILURE_MAX, SPREAD_SECONDS
 from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.model.running.state import Phase
+from pltfrms.model.services.service import Scale
 from pltfrms.planner.instances.health import FORGIVE_AFTER_SECONDS
 from pltfrms.planner.instances.mass import share_of
 from tests.agent.bench import ONE, TWO, WEB, Bench, devices, make_target, routes
@@ -88,6 +89,24 @@ def test_an_instance_that_keeps_dying_is_restarted_ever_later() -> None:
                 [0.25 + own * w for w in (0, 0.5, 1, 2, 4, 8, 16)], abs=0.02
             )
             assert bench.instances[ONE.id].phase is Phase.BACKOFF
+
+    run_virtual(story())
+
+
+def test_only_of_a_service_that_is_scaled_by_it_an_agent_tells_the_cpu() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            bench.workload.cores = {ONE.id: 0.1, TWO.id: 0.3}
+            await bench.order(make_target(1, ONE, TWO), 60.0)
+            assert {each.cpu_percent for each in bench.instances.values()} == {None}
+            spec = replace(WEB.spec, scale=Scale(min=1, max=4, cpu=0.7))
+            scaled = replace(make_target(2, ONE, TWO), services=(replace(WEB, spec=spec),))
+            await bench.order(scaled, 14.0)
+            assert {each.cpu_percent for each in bench.instances.values()} == {None}
+            await bench.passes(10.0)
+            told = {name: each.cpu_percent for name, each in bench.instances.items()}
+            assert told == {ONE.id: 50, TWO.id: 150}
 
     run_virtual(story())
 

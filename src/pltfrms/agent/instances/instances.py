@@ -10,6 +10,7 @@ from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
+from pltfrms.agent.instances.usage import Usage
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -72,6 +73,7 @@ class Instances:
         self._problems = problems
         self._drains = Drains(world.disk, problems)
         self._answering = Answering(world, problems)
+        self._usage = Usage()
         self._around = Surroundings(
             world=world,
             journal=journal,
@@ -99,10 +101,14 @@ class Instances:
     @property
     def statuses(self) -> tuple[InstanceStatus, ...]:
         """What to report, by allocation id."""
-        told = self._inquiring.told
+        told, percents = self._inquiring.told, self._usage.percents
         found = (self._runners[name].status for name in sorted(self._runners))
         return tuple(
-            replace(each, tally=told[each.allocation]) if each.allocation in told else each
+            replace(
+                each,
+                tally=told.get(each.allocation),
+                cpu_percent=percents.get(each.allocation),
+            )
             for each in found
         )
 
@@ -133,6 +139,17 @@ class Instances:
                 with self._problems.watch("instance logs"):
                     await self._world.workload.rotate_logs()
                 self._hear_of_records()
+                with self._problems.watch("cpu of instances"):
+                    self._usage.see(self._world.clock.monotonic(), self._used())
+
+    def _used(self) -> Mapping[str, tuple[float, float]]:
+        """Return what instances used that are scaled by it, and what they are promised."""
+        return {
+            runner.name: (seconds, runner.service.spec.run.cpu)
+            for runner in self._runners.values()
+            if runner.service and runner.service.spec.scale and runner.instance
+            if (seconds := self._world.workload.cpu_seconds(runner.instance)) is not None
+        }
 
     # ---- routes ----------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from pltfrms.drivers.store.transaction import MAX_BYTES
 from pltfrms.model.messages.api import Event
 from pltfrms.model.running.plan import Reason, RolloutStep
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.rollouts import stamped
 from pltfrms.model.services.service import RolloutState, Service
+from pltfrms.planner.placement.scaling import REASONS, done
 
 STEPS_MAX: Final = 20
 """Steps of one transaction."""
@@ -26,6 +26,8 @@ _TOLD: Final = {
     Reason.VERSION_WORSE: _BACK,
     Reason.PROBE_TRIED: "rollout begins",
     Reason.PROBE_REFUSED: _BACK,
+    Reason.LOAD_HIGH: "scaled up",
+    Reason.LOAD_LOW: "scaled down",
 }
 
 
@@ -49,7 +51,7 @@ async def commit_rollouts(
     """
     writes, services, taken, size = [mark], list[Service](), list[Reason](), 0
     for step in steps[:STEPS_MAX]:
-        service = stamped(step.service, snapshot.now_ms, cause_of(snapshot, step))
+        service = done(step, snapshot.now_ms, cause_of(snapshot, step))
         put = Put(key=service_key(service.name), value=encode(service))
         size += len(put.value)
         if services and size > MAX_BYTES // 2:
@@ -77,10 +79,11 @@ def cause_of(snapshot: Snapshot, step: RolloutStep) -> str:
 
 
 def _event(journal: EventLog, step: RolloutStep, service: Service) -> Event:
-    rollout = service.rollout
-    done = rollout is not None and rollout.state is RolloutState.DONE
-    what = "rollout done" if done else _TOLD[step.reason]
-    about = f"service/{service.name}"
+    rollout, about = service.rollout, f"service/{service.name}"
+    if step.reason in REASONS:
+        return journal.tell(about, _TOLD[step.reason], reason=step.reason, detail=step.words)
+    is_over = rollout is not None and rollout.state is RolloutState.DONE
+    what = "rollout done" if is_over else _TOLD[step.reason]
     said = "" if rollout and rollout.cause else step.words
     detail = "; ".join(filter(None, (_detail(service), said)))
     return journal.tell(about, what, reason=step.reason, detail=detail)

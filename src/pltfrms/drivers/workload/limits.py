@@ -18,6 +18,7 @@ PIDS_MAX: Final = 4096
 """Processes and threads of an instance; a fork bomb takes no more of the machine's."""
 _PERIOD_US = 100_000
 _OOM_KILLS: Final = re.compile(r"^oom_kill ([0-9]+)$", re.MULTILINE)
+_SECOND_US: Final = 1_000_000
 
 
 class CgroupLimits:
@@ -62,6 +63,14 @@ class CgroupLimits:
             if (group / "pids.max").exists():
                 (group / "pids.max").write_text(str(PIDS_MAX))
         (group / "cgroup.procs").write_text(str(pid))
+
+    def cpu_seconds(self, allocation: str) -> float | None:
+        """Return the processor seconds that an instance has used; None: nobody counts here."""
+        try:
+            words = (self._ours / allocation / "cpu.stat").read_text().split()
+        except OSError:
+            return None
+        return int(words[1]) / _SECOND_US if words[:1] == ["usage_usec"] else None
 
     def release(self, allocation: str) -> None:
         """Remove the cgroup of an instance that has ended; the next start reuses a busy one."""

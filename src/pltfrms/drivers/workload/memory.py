@@ -76,6 +76,8 @@ class MemoryWorkload:
         self.unwell: set[str] = set()
         """Allocations whose instances answer that they are not healthy; with a path behind
         (`web.fra.1-1 /alive`), only to that question."""
+        self.cores: dict[str, float] = {}
+        """How many cores instances use, by allocation."""
         self._last_words: dict[str, str] = {}
         self._crashes: set[asyncio.Task[None]] = set()
 
@@ -160,6 +162,14 @@ class MemoryWorkload:
         """See `ports.Workload`; what tests have set as `record_report`."""
         said, self.record_report = self.record_report, replace(self.record_report, mended=())
         return said
+
+    def cpu_seconds(self, instance: Instance) -> float | None:
+        """See `ports.Workload`: as busy as it is said to be since it began."""
+        one = self.find(instance)
+        if one is None:
+            return None
+        cores = self.cores.get(instance.allocation, 0.0)
+        return cores * (self.clock.monotonic() - one.started_at)
 
     def limits(self) -> str:
         """See `ports.Workload`."""

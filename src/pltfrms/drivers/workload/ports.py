@@ -71,6 +71,10 @@ class Workload(Protocol):
         """Say what the last look at `running` found wrong with records, and what was mended."""
         ...
 
+    def cpu_seconds(self, instance: Instance) -> float | None:
+        """Return the processor seconds that an instance has used; None: not known."""
+        ...
+
     def limits(self) -> str:
         """Say in one sentence how cpu and memory limits are enforced, or why not."""
         ...

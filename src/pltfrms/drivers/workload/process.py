@@ -34,6 +34,7 @@ from pltfrms.drivers.workload.limits import CgroupLimits
 from pltfrms.drivers.workload.oci import BOX, box_of
 from pltfrms.drivers.workload.ports import RecordReport
 from pltfrms.drivers.workload.records import Record, Records, start_ticks
+from pltfrms.drivers.workload.usage import cpu_seconds_of
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
@@ -217,6 +218,11 @@ class ProcessRuntime:
     def records(self) -> RecordReport:
         """See `ports.Workload`."""
         return self._records.report()
+
+    def cpu_seconds(self, instance: Instance) -> float | None:
+        """See `ports.Workload`."""
+        counted = self._limits.cpu_seconds(instance.allocation)
+        return cpu_seconds_of(instance.pid) if counted is None else counted
 
     def limits(self) -> str:
         """See `ports.Workload`."""

@@ -37,6 +37,10 @@ class Reason(StrEnum):
     VERSION_WORSE = "version-worse"
     PROBE_TRIED = "probe-tried"
     PROBE_REFUSED = "probe-refused"
+    # load
+    LOAD_HIGH = "load-high"
+    LOAD_LOW = "load-low"
+    AT_MOST = "at-most"
     # why nothing can be placed
     NO_NODE_WITHIN_SPREAD = "no-node-within-spread"
     NO_CAPACITY = "no-capacity"
@@ -87,6 +91,9 @@ _SENTENCES = {
     Reason.VERSION_WORSE: "the new version answers worse than the one before",
     Reason.PROBE_TRIED: "its probe would not take down all instances that run",
     Reason.PROBE_REFUSED: "its probe would take down all instances that run",
+    Reason.LOAD_HIGH: "its instances use more cpu than is wanted",
+    Reason.LOAD_LOW: "fewer instances would use less cpu than is wanted",
+    Reason.AT_MOST: "the load asks for more replicas than `scale` allows",
     Reason.NO_NODE_WITHIN_SPREAD: "every node in contact already runs as many as allowed",
     Reason.NO_CAPACITY: "no node has enough room for it",
     Reason.NO_NODE_IN_CONTACT: "no node of the datacenter is in contact",
@@ -168,7 +175,7 @@ Step = Place | Stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStep:
-    """A rollout comes to its next state, or goes back."""
+    """A rollout comes to its next state, or goes back; or the load changes a number."""
 
     service: Service
     """As it is to be. Who commits it adds the moment, and the words of a cause."""
@@ -176,7 +183,8 @@ class RolloutStep:
     culprit: str = ""
     """The allocation that is not good enough, if it goes back because of one."""
     words: str = ""
-    """What was found instead, if answers were asked for: why it goes back, or on."""
+    """What was found instead, if answers were asked for: why it goes back, or on; or what the
+    load changes, in numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +208,8 @@ class Plan:
     steps: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
     rollouts: tuple[RolloutStep, ...] = ()
-    """What becomes of rollouts. It is done first, and alone: then there are no steps."""
+    """What becomes of rollouts, or what the load changes. It is done first, and alone: then
+    there are no steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

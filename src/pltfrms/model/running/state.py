@@ -57,6 +57,9 @@ class InstanceStatus:
     has not, or has been ready for a minute since."""
     tally: Tally | None = None
     """What it answered to the inquiry of its target; None: there is none, or no answer yet."""
+    cpu_percent: int | None = None
+    """How much of the cores promised to it it uses, as an average over a quarter of a minute.
+    Rounded, and told anew only after a change that matters. None: not known, or not needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

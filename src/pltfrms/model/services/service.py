@@ -197,6 +197,16 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How many replicas a datacenter may have, and what decides that."""
+
+    min: int
+    max: int
+    cpu: float
+    """Share of the cores promised to them that instances are to use, on average."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """A service as `service.yaml` says it."""
 
@@ -236,6 +246,8 @@ class ServiceSpec:
     """What it belongs to; as if it were a label of that name."""
     liveness: Probe | None = None
     """Who fails this is restarted, and the other probe only announces; None: that does both."""
+    scale: Scale | None = None
+    """Within which bounds the load changes the number of replicas of each datacenter."""
 
     def label(self, name: str) -> str:
         """Return what a label says; empty: it has none of that name."""
@@ -351,6 +363,10 @@ class Service:
     """The last one; None: there was none, or replicas follow without stages."""
     failed: tuple[FailedVersion, ...] = ()
     """The last ones, oldest first."""
+    scaled: tuple[tuple[str, int], ...] = ()
+    """Replicas by datacenter where the load wants another number than the spec says."""
+    scaled_ms: int = 0
+    """Unix time at which that changed last; 0: never."""
 
     @property
     def rolling(self) -> Rollout | None:
@@ -375,11 +391,12 @@ class Service:
     def plain(self) -> "Service":
         """The service as its instances know it: whatever becomes of a rollout."""
         spec = self.spec
-        said = spec.rollout or spec.capacity or spec.labels or spec.group
+        said = spec.rollout or spec.capacity or spec.labels or spec.group or self.scaled_ms
         if not (self.rollout or self.failed or self.last_version or said):
             return self
         spec = replace(spec, rollout=None, capacity=None, labels=(), group="")
-        return replace(self, spec=spec, rollout=None, failed=(), last_version=0)
+        plain = replace(self, spec=spec, rollout=None, failed=(), last_version=0)
+        return replace(plain, scaled=(), scaled_ms=0)
 
     def version_for(self, datacenter: str, replica: int) -> int:
         """Return the version that a replica is to have if it is placed now."""
@@ -399,11 +416,14 @@ class Service:
 
         A total is spread by what the version before needs while a rollout is under way: no
         replica leaves its datacenter before its stage, and none comes back if that fails.
+        Where the load has changed a number, that one counts.
         """
-        rolling = self.rolling
-        if rolling is None or rolling.before is None or not self.spec.total:
-            return self.spec
-        return replace(self.spec, run=rolling.before.run)
+        rolling, spec = self.rolling, self.spec
+        if rolling and rolling.before and spec.total:
+            spec = replace(spec, run=rolling.before.run)
+        if not self.scaled:
+            return spec
+        return replace(spec, counts=tuple((dict(spec.counts) | dict(self.scaled)).items()))
 
     def is_outdated(self, datacenter: str, replica: int, version: int) -> bool:
         """Return whether an allocation of a version is to be replaced by now.

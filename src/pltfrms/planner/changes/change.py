@@ -129,7 +129,7 @@ def _accept_again(
     snapshot: Snapshot, spec: ServiceSpec, before: Service, change: Change
 ) -> Service:
     prefixes = next_prefixes(snapshot, spec, before)
-    service = with_prefixes(replace(before, spec=spec), prefixes)
+    service = with_prefixes(_sized(snapshot, before, spec), prefixes)
     moves = service.prefixes != before.prefixes
     if not moves and not lacks_own(snapshot, before.spec, spec):
         if _same(before.spec, spec):
@@ -145,6 +145,18 @@ def _accept_again(
     if moves:  # there would be no way back: another service may get what it gives up
         return moved(before, service)
     return begin(snapshot, before, service, change.by, change.why)
+
+
+def _sized(snapshot: Snapshot, before: Service, spec: ServiceSpec) -> Service:
+    """Return a service with a spec; what the load made of its numbers ends with them."""
+    old, new = (
+        (s.scale, s.per_datacenter, s.counts, s.total, s.datacenters)
+        for s in (before.spec, spec)
+    )
+    if old == new:
+        return replace(before, spec=spec)
+    scaled_ms = snapshot.now_ms if spec.scale else 0
+    return replace(before, spec=spec, scaled=(), scaled_ms=scaled_ms)
 
 
 def _same(one: ServiceSpec, other: ServiceSpec) -> bool:

@@ -1,11 +1,13 @@
 """Guard `n1_admission`: a change makes no new gap for when one thing is lost. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.topology import Admission
 from pltfrms.model.running.foresight import Gap
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.replicas import replicas_of
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.foresight.settling import settle
 
@@ -24,10 +26,10 @@ def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
 def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
     """Return at most one verdict for each service: what is missing then, more than before."""
     known: dict[_Key, int] = {}
-    for gap in n_minus_one(settle(before)[0]):
+    for gap in n_minus_one(settle(_at_most(before))[0]):
         known[_key(gap)] = max(gap.missing, known.get(_key(gap), 0))
     gaps: dict[str, list[Gap]] = {}
-    for gap in n_minus_one(settle(after)[0]):
+    for gap in n_minus_one(settle(_at_most(after))[0]):
         if _key(gap) not in known or gap.missing > known[_key(gap)]:
             gaps.setdefault(_service(gap), []).append(gap)
     return tuple(
@@ -38,6 +40,19 @@ def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
         )
         for name, found in gaps.items()
     )
+
+
+def _at_most(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot in which services have as many replicas as the load may make them."""
+    services = dict(snapshot.services)
+    for name, service in services.items():
+        scale = service.spec.scale
+        if scale:
+            wanted = replicas_of(snapshot.platform, service.spread)
+            spec = replace(service.spec, scale=None)
+            scaled = tuple((site, scale.max) for site, count in wanted.items() if count)
+            services[name] = replace(service, spec=spec, scaled=scaled)
+    return replace(snapshot, services=services)
 
 
 def _key(gap: Gap) -> _Key:

@@ -7,11 +7,12 @@ from typing import Final
 from pltfrms.model.running.inquiries import COUNTED_MAX, Inquiry, Tally
 from pltfrms.model.running.plan import Note, Place, Plan, RolloutStep, Step, Stop
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, Snapshot
-from pltfrms.model.services.rollouts import baked_at_ms, stamped
+from pltfrms.model.services.rollouts import baked_at_ms
 from pltfrms.model.services.service import RolloutState
 from pltfrms.planner.placement.inquiries import inquiry_of
 from pltfrms.planner.placement.numbers import numbers_left
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.scaling import done
 
 _ROUNDS: Final = 500
 """A change that settles takes a few; what is left after so many is not foreseen."""
@@ -77,10 +78,7 @@ def _with_answers(
 
 def rolled(snapshot: Snapshot, steps: Sequence[RolloutStep]) -> Snapshot:
     """Return the snapshot after the steps of rollouts are committed."""
-    changed = {
-        step.service.name: stamped(step.service, snapshot.now_ms, _cause(step))
-        for step in steps
-    }
+    changed = {step.service.name: done(step, snapshot.now_ms, _cause(step)) for step in steps}
     services = {**snapshot.services, **changed}
     return replace(snapshot, services=services, revision=snapshot.revision + 1, bakes_ms={})
 

@@ -6,11 +6,12 @@ A controller commits no plan that breaks a rule.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 
 from pltfrms.model.network.topology import Machine, Role
-from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, Step, Stop
+from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, RolloutStep, Step, Stop
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.egress import slots_with_own
 from pltfrms.model.services.service import Rollout, RolloutState, Run, Service
@@ -96,6 +97,8 @@ class _World:
 
     def share(self, service: Service, datacenter: str) -> int:
         """Return how many replicas of a service a datacenter is to have."""
+        if datacenter in dict(service.scaled):
+            return dict(service.scaled)[datacenter]
         if not service.spec.total:
             return dict(service.spec.counts).get(datacenter, service.spec.per_datacenter)
         if service.name not in self._shares:
@@ -163,20 +166,44 @@ def _check_rollouts(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
         yield "rollouts change, and there are steps beside that"
     world = _World(snapshot)
     for step in plan.rollouts:
-        after, before = step.service, snapshot.services.get(step.service.name)
-        old, new = before.rollout if before else None, after.rollout
-        if before is None or old is None or new is None or old.before is None or old.paused:
-            yield f"{after.name}: no rollout is to change"
-            continue
-        if step.reason in _BACK:
-            back = (after.version, after.spec) == (old.from_version, old.before)
-            number_is_kept = after.last_version >= before.version
-            if not back or new.before is not None or not number_is_kept:
-                yield f"{after.name}: it does not go back to version {old.from_version}"
-        elif (after.version, after.spec) != (before.version, before.spec):
-            yield f"{after.name}: its version changes with the stage"
+        if step.reason in {Reason.LOAD_HIGH, Reason.LOAD_LOW}:
+            yield from _check_scaling(world, step.service, step.reason)
         else:
-            yield from _check_stage(world, before, old, new)
+            yield from _check_rollout(world, step)
+
+
+def _check_rollout(world: _World, step: RolloutStep) -> Iterator[str]:
+    after, before = step.service, world.snapshot.services.get(step.service.name)
+    old, new = before.rollout if before else None, after.rollout
+    if before is None or old is None or new is None or old.before is None or old.paused:
+        yield f"{after.name}: no rollout is to change"
+        return
+    if step.reason in _BACK:
+        back = (after.version, after.spec) == (old.from_version, old.before)
+        number_is_kept = after.last_version >= before.version
+        if not back or new.before is not None or not number_is_kept:
+            yield f"{after.name}: it does not go back to version {old.from_version}"
+    elif (after.version, after.spec) != (before.version, before.spec):
+        yield f"{after.name}: its version changes with the stage"
+    else:
+        yield from _check_stage(world, before, old, new)
+
+
+def _check_scaling(world: _World, after: Service, reason: Reason) -> Iterator[str]:
+    before = world.snapshot.services.get(after.name)
+    scale = before.spec.scale if before else None
+    if before is None or scale is None or (before.rollout and before.rollout.before):
+        yield f"{after.name}: the load may not change how many there are"
+    elif replace(after, scaled=before.scaled) != before:
+        yield f"{after.name}: more changes than how many there are"
+    else:
+        for name, count in after.scaled:
+            had = world.share(before, name)
+            rises = reason is Reason.LOAD_HIGH
+            if count != had and not scale.min <= count <= scale.max:
+                yield f"{after.name}: {count} in {name} are out of bounds"
+            if count != had and (name in world.braked or rises != (count > had)):
+                yield f"{after.name}: {name} goes from {had} to {count}"
 
 
 def _check_stage(world: _World, service: Service, old: Rollout, new: Rollout) -> Iterator[str]:

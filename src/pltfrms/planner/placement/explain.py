@@ -6,10 +6,11 @@ from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Allocation, Note
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.model.services.replicas import replicas_text
-from pltfrms.model.services.service import Service
+from pltfrms.model.services.service import Scale, Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.rollout_words import rollout_words
+from pltfrms.planner.placement.scaling import use_of, use_words
 
 _CONTACT_SENTENCES = {
     Contact.PRESENT: "",
@@ -30,19 +31,33 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
     wanted = draft.wanted(service)
     sentences = [
         (
-            f"{name}: {replicas_text(service.spec, wanted)}, at most "
+            f"{name}: {replicas_text(service.spread, wanted)}, at most "
             f"{service.spec.max_per_node} per node; version {service.version}."
         ),
         f"{name}: its prefixes are {' and '.join(map(str, service.prefixes))}.",
     ]
     if service.rollout:
         sentences.append(f"{name}: rollout of {rollout_words(snapshot, service)}.")
+    if service.spec.scale:
+        sentences += _explain_scale(draft, service, service.spec.scale)
     for datacenter, count in wanted.items():
         sentences += _explain_datacenter(draft, service, datacenter, count, notes)
     sentences += _explain_surplus(draft, service)
     about = {*wanted, *(f"{name}.{datacenter}" for datacenter in wanted)}
     sentences += [f"{note.about}: {_note(note)}." for note in notes if note.about in about]
     return (*sentences, *_explain_announcements(snapshot, service))
+
+
+def _explain_scale(draft: Draft, service: Service, scale: Scale) -> list[str]:
+    """Say within which bounds the load decides, and how busy instances are."""
+    percent = f"{100 * scale.cpu:.0f} %"
+    said = f"{scale.min} to {scale.max} replicas by datacenter, to use {percent} of their cpu"
+    sentences = [f"{service.name}: {said}."]
+    for datacenter, count in draft.wanted(service).items():
+        use = use_of(draft, service, datacenter)
+        how = use_words(use) if use else "of which not all say how busy they are"
+        sentences.append(f"{service.name}.{datacenter}: {count} replicas, {how}.")
+    return sentences
 
 
 def _explain_datacenter(

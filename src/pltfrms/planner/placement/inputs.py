@@ -14,6 +14,7 @@ from pltfrms.model.running.state import (
 )
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
 from pltfrms.planner.placement.draft import LATELY_SECONDS
+from pltfrms.planner.placement.scaling import calm_at_ms
 from pltfrms.planner.placement.stages import RESTARTS_MAX
 
 
@@ -40,7 +41,7 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 
 
 def bare_status(status: MachineStatus) -> MachineStatus:
-    """Return of a status what planning looks at: of instances how they are, slots, restarts."""
+    """Return of a status what planning looks at: how instances are, slots, restarts, cpu."""
     return MachineStatus(
         machine=status.machine,
         instances=tuple(
@@ -51,6 +52,7 @@ def bare_status(status: MachineStatus) -> MachineStatus:
                 unwell=each.unwell,
                 restarts=_judged(each),
                 tally=each.tally,
+                cpu_percent=each.cpu_percent,
             )
             for each in status.instances
         ),
@@ -71,11 +73,16 @@ def _passed(view: MachineView, stable_seconds: float) -> float:
 
 
 def _last_instant_ms(snapshot: Snapshot) -> int:
-    """Return the last Unix time until now at which a drain or release changed; 0: none did."""
+    """Return the last Unix time until now from which on something may be decided; 0: none.
+
+    At which a drain began or ended, a release ended, or the load may take replicas away.
+    """
     done = snapshot.interventions
     drains = (each for drain in done.drains for each in drain.instants_ms)
     ends = (release.until_ms for release in done.releases)
-    return max((each for each in chain(drains, ends) if each <= snapshot.now_ms), default=0)
+    calm = (at for each in snapshot.services.values() if (at := calm_at_ms(each)) is not None)
+    instants = (each for each in chain(drains, ends, calm) if each <= snapshot.now_ms)
+    return max(instants, default=0)
 
 
 def _baked(snapshot: Snapshot) -> dict[str, int]:

@@ -10,6 +10,7 @@ from pltfrms.planner.placement.filling import fill_replicas
 from pltfrms.planner.placement.leaving import stop_unwanted
 from pltfrms.planner.placement.loss import note_mass_loss, note_panic, note_unheard
 from pltfrms.planner.placement.rollout import roll_out
+from pltfrms.planner.placement.scaling import decide_scaling, note_most
 from pltfrms.planner.placement.settling import stop_superseded
 from pltfrms.planner.placement.spreading import spread_out
 from pltfrms.planner.placement.stages import decide_rollouts
@@ -23,15 +24,16 @@ def make_plan(snapshot: Snapshot) -> Plan:
     that serves, unless the spec does not want it or another copy of the replica serves.
 
     Where something is to be repaired, that is all for now. What becomes of rollouts comes next,
-    and alone: what improves follows from it.
+    and alone: what improves follows from it. So it is with what the load changes.
     """
     draft = Draft(snapshot)
-    rollouts = decide_rollouts(draft)
+    rollouts = decide_rollouts(draft) or decide_scaling(draft)
     stop_unwanted(draft)
     stop_superseded(draft)
     note_mass_loss(draft)
     note_unheard(draft)
     note_panic(draft)
+    note_most(draft)
     fill_replicas(draft)
     repairs = tuple(draft.steps) if any(isinstance(s, Place) for s in draft.steps) else ()
     empty_nodes(draft)

@@ -6,6 +6,7 @@ from pltfrms.model.services.service import (
     Capacity,
     Compare,
     RolloutSpec,
+    Scale,
     ServiceSpec,
     Stage,
 )
@@ -53,6 +54,9 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         addresses=tuple(shape.addresses),
         capacity=Capacity(requests=shape.capacity.requests, load=shape.capacity.load)
         if shape.capacity is not None
+        else None,
+        scale=Scale(min=shape.scale.min, max=shape.scale.max, cpu=shape.scale.cpu)
+        if shape.scale is not None
         else None,
         rollout=_rollout(shape.rollout) if shape.rollout is not None else None,
     )

@@ -220,6 +220,23 @@ class CapacityShape(Shape):
     a lost datacenter answered is taken to be spread over all that are left."""
 
 
+class ScaleShape(Shape):
+    """Within which bounds the load changes the number of replicas of each datacenter.
+
+    More at once when it asks for them, one less every 5 minutes when it does not, never so
+    few that the loss of a node or a datacenter could not be borne. Nothing changes during a
+    rollout, or where not every instance says how busy it is.
+    """
+
+    min: int
+    """At least so many in each datacenter."""
+    max: int
+    """At most so many."""
+    cpu: float
+    """Share of the cores promised to them (`run.cpu`) that instances are to use on average,
+    such as 0.7."""
+
+
 class ServiceShape(Shape):
     """What to run."""
 
@@ -257,6 +274,8 @@ class ServiceShape(Shape):
     """Further words about it, such as {team: edge}; can be pruned by as well."""
     capacity: CapacityShape | None = None
     """What its replicas can answer, and are to answer."""
+    scale: ScaleShape | None = None
+    """Let the load change the number of replicas; it begins with what `replicas` says."""
     rollout: RolloutShape | None = None
     """How a new version comes to the replicas, if not as usual."""
 

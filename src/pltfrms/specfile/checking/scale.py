@@ -1,0 +1,44 @@
+"""What makes no sense in how the load changes the number of replicas."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.replicas import replicas_of, room_of, sizes_of
+from pltfrms.model.services.service import ServiceSpec
+from pltfrms.specfile.findings import Finding, check_range
+
+_MOST: Final = 10_000
+_CPU: Final = (0.05, 1.0)
+
+
+def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
+    """Yield what is wrong with `scale` by itself."""
+    scale = spec.scale
+    if scale is None:
+        return
+    yield from check_range(("scale", "min"), scale.min, 1, _MOST)
+    yield from check_range(("scale", "max"), scale.max, 1, _MOST)
+    if scale.min > scale.max:
+        yield Finding(("scale", "max"), f"is less than min, {scale.min}")
+    if not _CPU[0] <= scale.cpu <= _CPU[1]:
+        yield Finding(("scale", "cpu"), f"is outside {_CPU[0]}..{_CPU[1]}", "such as 0.7")
+    if spec.total:
+        what = "is for each datacenter, and replicas has a total"
+        yield Finding(("scale",), what, "write per_datacenter, or a number for each of them")
+    for count in (*dict(spec.counts).values(), spec.per_datacenter):
+        if count and not scale.min <= count <= scale.max:
+            what = f"{count}, with which replicas begins, is outside {scale.min}..{scale.max}"
+            yield Finding(("scale",), what, "begin within the bounds")
+
+
+def check_scale_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Yield where the nodes of a datacenter have no room for the most replicas."""
+    if spec.scale is None or spec.total:
+        return
+    sizes = sizes_of(platform)
+    for name in replicas_of(platform, spec):
+        room = room_of(platform, spec, sizes[name]) if name in sizes else 0
+        if platform.machines_of(Role.NODE, name) and room < spec.scale.max:
+            what = f"only {room} of {spec.scale.max} replicas fit on the empty nodes of {name}"
+            yield Finding(("scale", "max"), what, f"max: {room}, or more max_per_node")

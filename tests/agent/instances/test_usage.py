@@ -1,0 +1,36 @@
+"""How busy an instance is, told rarely."""
+
+import pytest
+
+from pltfrms.agent.instances.usage import LOOKS, Usage, steady_percent
+
+
+def see(usage: Usage, begin: float, *seconds: float, cores: float = 0.2) -> None:
+    for number, used in enumerate(seconds):
+        usage.see(begin + 5.0 * number, {"web.fra.1-1": (used, cores)})
+
+
+def test_it_is_an_average_over_several_looks_and_not_known_before() -> None:
+    usage = Usage()
+    see(usage, 0, 10, 10.5, 11)
+    assert usage.percents == {}
+    see(usage, 15, 11.5)
+    assert usage.percents == {"web.fra.1-1": 50}, "1.5 s in 15 s, of 0.2 cores"
+
+
+def test_one_that_begins_anew_or_is_gone_is_not_known() -> None:
+    usage = Usage()
+    see(usage, 0, *range(LOOKS))
+    assert usage.percents
+    see(usage, 30, 0.5)
+    assert usage.percents == {}
+    usage.see(40, {})
+    assert usage.percents == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "percent", "told"),
+    [(None, 52.4, 50), (50, 59.9, 50), (50, 60.0, 60), (50, 40.1, 50), (50, 33, 35)],
+)
+def test_small_changes_are_told_nobody(before: int | None, percent: float, told: int) -> None:
+    assert steady_percent(before, percent) == told

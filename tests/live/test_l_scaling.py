@@ -1,0 +1,31 @@
+"""A service that has more to do gets more replicas."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.rig import EXAMPLE, Rig
+from tests.live.test_h_rollouts import load
+
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+
+
+def test_busy_instances_get_another_one_beside_them(healthy: Rig, tmp_path: Path) -> None:
+    """Only those of fra: berlin asks nobody else."""
+    text = (EXAMPLE / "web.yaml").read_text().replace("cpu: 0.2", "cpu: 0.02")
+    spec = tmp_path / "web.yaml"
+    spec.write_text(f"{text}\nrollout: {{bake: 0s}}\nscale: {{min: 2, max: 3, cpu: 0.25}}\n")
+    began_ms = time.time_ns() // 1_000_000
+    healthy.cli("apply", str(spec), "--yes", "--wait")
+    with load(healthy, 45) as report:
+        healthy.wait("a third one", lambda: healthy.ready_replicas("fra") == 3, 40)
+    assert report["lost"] == 0, report
+    assert healthy.ready_replicas("ams") == 2
+    (told,) = [each for each in healthy.events(began_ms) if each.what == "scaled up"]
+    assert told.detail.startswith("fra: 2 -> 3 replicas, which use")
+    assert "3 replicas, which use" in healthy.cli("explain", "service/web")
+    spec.write_text(f"{text}\nrollout: {{bake: 0s}}\n".replace("cpu: 0.02", "cpu: 0.2"))
+    healthy.cli("apply", str(spec), "--yes", "--wait")
+    healthy.cli("apply", str(EXAMPLE / "web.yaml"), "--yes")
+    healthy.restore()

@@ -1,0 +1,247 @@
+"""How many replicas there are by the cpu that they use: up at once, down slowly, bounded."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.plan import Reason, RolloutStep
+from pltfrms.model.running.state import Contact, MachineView, Snapshot
+from pltfrms.model.services.service import Capacity, Scale, Service
+from pltfrms.planner.changes.change import apply_change
+from pltfrms.planner.foresight.admission import judge_admission
+from pltfrms.planner.foresight.settling import rolled
+from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.explain import explain_service
+from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.scaling import CALM_MS
+from tests.planner.placement.test_inputs import inputs_of
+from tests.planner.world import settle
+from tests.strategies import make_platform, make_service, make_snapshot, make_spec
+
+SITES = ("fra", "ams")
+SCALE = Scale(min=2, max=4, cpu=0.7)
+
+
+def busy(snapshot: Snapshot, percents: Mapping[str, int | None]) -> Snapshot:
+    """Return it with instances that use so much, by datacenter."""
+    sites = {each.name: each.datacenter for each in snapshot.platform.machines}
+    statuses = {
+        name: replace(
+            status,
+            instances=tuple(
+                replace(each, cpu_percent=percents.get(sites[name]))
+                for each in status.instances
+            ),
+        )
+        for name, status in snapshot.statuses.items()
+    }
+    return replace(snapshot, statuses=statuses)
+
+
+def running(
+    replicas: int = 2, scale: Scale = SCALE, capacity: Capacity | None = None
+) -> Snapshot:
+    """Return a world in which all runs, and nothing has changed for long."""
+    spec = replace(make_spec(replicas=replicas), scale=scale, capacity=capacity)
+    snapshot = make_snapshot(make_platform(dict.fromkeys(SITES, 5)), (make_service(spec),))
+    return replace(settle(snapshot), now_ms=CALM_MS)
+
+
+def steps(snapshot: Snapshot) -> tuple[RolloutStep, ...]:
+    plan = make_plan(snapshot)
+    assert not check_plan(snapshot, plan)
+    assert make_plan(inputs_of(snapshot)) == plan
+    return plan.rollouts
+
+
+def counts(snapshot: Snapshot) -> dict[str, int]:
+    """Return how many replicas there are, once all is done, by datacenter."""
+    every = [each.datacenter for each in settle(snapshot).allocations.values()]
+    return {site: every.count(site) for site in SITES}
+
+
+def web(snapshot: Snapshot) -> Service:
+    return snapshot.services["web"]
+
+
+def test_where_instances_are_busy_there_are_as_many_as_the_load_asks_for_at_once() -> None:
+    snapshot = busy(running(), {"fra": 130, "ams": 70})
+    (step,) = steps(snapshot)
+    assert (step.reason, dict(step.service.scaled)) == (Reason.LOAD_HIGH, {"fra": 4})
+    assert step.words == "fra: 2 -> 4 replicas, which use 130 % of their cpu"
+    after = rolled(snapshot, (step,))
+    assert web(after).scaled_ms == after.now_ms
+    assert web(after).version == web(snapshot).version
+    assert counts(after) == {"fra": 4, "ams": 2}
+
+
+@pytest.mark.parametrize("percent", [70, 77])
+def test_who_is_about_as_busy_as_wanted_stays(percent: int) -> None:
+    assert not steps(busy(running(), {"fra": percent, "ams": 70}))
+
+
+def test_there_are_never_more_than_the_most_and_that_is_said() -> None:
+    snapshot = busy(running(4), {"fra": 200, "ams": 70})
+    assert not steps(snapshot)
+    (note,) = make_plan(snapshot).notes
+    assert (note.about, note.reason) == ("web.fra", Reason.AT_MOST)
+    assert note.detail == "4 replicas, which use 200 % of their cpu; 70 % is wanted"
+    most = busy(running(3), {"fra": 500, "ams": 70})
+    assert dict(steps(most)[0].service.scaled) == {"fra": 4}
+
+
+def test_one_goes_at_a_time_and_not_soon_after_a_change() -> None:
+    calm = busy(running(4), {"fra": 20, "ams": 30})
+    assert not steps(replace(calm, now_ms=CALM_MS - 1))
+    (step,) = steps(calm)
+    assert (step.reason, dict(step.service.scaled)) == (Reason.LOAD_LOW, {"fra": 3})
+    after = rolled(calm, (step,))
+    assert counts(after) == {"fra": 3, "ams": 4}
+    again = busy(settle(after), {"fra": 27, "ams": 30})
+    assert not steps(again)
+    assert steps(replace(again, now_ms=again.now_ms + CALM_MS))
+
+
+def test_nobody_goes_who_would_have_to_come_back_or_below_the_least() -> None:
+    assert not steps(busy(running(3), {"fra": 50, "ams": 70})), "75 % of 2 would be used"
+    assert not steps(busy(running(2), {"fra": 0, "ams": 70}))
+
+
+def test_nobody_goes_whom_the_loss_of_a_datacenter_or_a_node_needs() -> None:
+    scale = replace(SCALE, min=1)
+    low = {"fra": 30, "ams": 30}
+    assert steps(busy(running(4, scale), low))
+    small = busy(running(2, scale), {"fra": 20, "ams": 70})
+    assert not steps(small), "without ams the one left in fra would have the work of 1.8"
+    loaded = Capacity(requests=100, load=400)
+    assert not steps(busy(running(4, scale, loaded), low)), "without ams the 3 left answer 300"
+    assert steps(busy(running(4, scale, replace(loaded, load=300)), low))
+
+
+def test_what_is_not_known_changes_nothing() -> None:
+    snapshot = running(3)
+    assert not steps(busy(snapshot, {"fra": None, "ams": 70}))
+    assert not steps(busy(snapshot, {"fra": 0, "ams": None})), "ams might need those of fra"
+    assert steps(busy(snapshot, {"fra": 130, "ams": None})), "it needs nobody's word for more"
+    lost = MachineView(contact=Contact.LOST, since_seconds=9)
+    node = next(a.node for a in snapshot.allocations.values() if a.datacenter == "fra")
+    silent = replace(lost, contact=Contact.UNKNOWN)
+    unheard = replace(snapshot, machines={**snapshot.machines, node: silent})
+    assert not steps(busy(unheard, {"fra": 130, "ams": 70})), "what it said is old"
+    gone = replace(snapshot, machines={**snapshot.machines, node: lost})
+    plan = make_plan(busy(gone, {"fra": 130, "ams": 70}))
+    assert not plan.rollouts
+    assert plan.steps, "its replica is placed anew all the same"
+
+
+def test_nothing_changes_while_a_version_is_on_its_way() -> None:
+    snapshot = running(3)
+    spec = web(snapshot).spec
+    new = replace(spec, run=replace(spec.run, process=("other",)))
+    rolling = apply_change(snapshot, Change(services=(new,))).snapshot
+    assert all(
+        step.reason is Reason.STAGE_COMPLETE
+        for step in steps(busy(rolling, {"fra": 200, "ams": 200}))
+    )
+
+
+def test_nothing_changes_where_the_brake_holds() -> None:
+    snapshot = busy(running(1, replace(SCALE, min=1)), {"fra": 200, "ams": 200})
+    nodes = {a.node for a in snapshot.allocations.values()}
+    idle = [f"fra-n{number}" for number in range(1, 6) if f"fra-n{number}" not in nodes]
+    lost = MachineView(contact=Contact.LOST, since_seconds=9)
+    held = replace(snapshot, machines={**snapshot.machines, **dict.fromkeys(idle[:3], lost)})
+    assert dict(steps(held)[0].service.scaled) == {"ams": 3}
+
+
+def test_a_replica_that_is_on_its_way_to_another_node_is_waited_for() -> None:
+    snapshot = running(3)
+    node = next(a.node for a in snapshot.allocations.values() if a.datacenter == "fra")
+    drains = Interventions(drains=(Drain(node=node, since_ms=0, wait_ms=0),))
+    plan = make_plan(replace(snapshot, interventions=drains))
+    moving = replace(
+        snapshot,
+        interventions=drains,
+        allocations={
+            **snapshot.allocations,
+            **{each.allocation.id: each.allocation for each in plan.steps},
+        },
+    )
+    assert not steps(busy(moving, {"fra": 200, "ams": 70}))
+
+
+def test_other_numbers_of_an_operator_end_what_the_load_made_of_them() -> None:
+    snapshot = busy(running(), {"fra": 130, "ams": 70})
+    scaled = rolled(snapshot, steps(snapshot))
+    spec = web(scaled).spec
+    same = apply_change(scaled, Change(services=(replace(spec, weight=20),))).snapshot
+    assert web(same).scaled == web(scaled).scaled != ()
+    other = apply_change(scaled, Change(services=(replace(spec, per_datacenter=3),))).snapshot
+    assert web(other).scaled == ()
+    assert counts(other) == {"fra": 3, "ams": 3}
+    never = apply_change(scaled, Change(services=(replace(spec, scale=None),))).snapshot
+    assert (web(never).scaled, web(never).scaled_ms) == ((), 0)
+
+
+def test_room_for_a_failure_is_asked_for_as_many_as_there_may_be() -> None:
+    snapshot = running()
+    assert not judge_admission(snapshot, snapshot)
+    more = replace(web(snapshot).spec, scale=replace(SCALE, max=5))
+    after = apply_change(snapshot, Change(services=(more,))).snapshot
+    verdicts = judge_admission(snapshot, after)
+    assert [each.about for each in verdicts] == ["service/web"], "without one of five nodes"
+    assert "without node/fra-n1 web.fra.1 finds no place" in verdicts[0].sentence
+
+
+def test_explain_says_what_decides() -> None:
+    said = explain_service(busy(running(), {"fra": 85, "ams": None}), "web")
+    assert "web: 2 to 4 replicas by datacenter, to use 70 % of their cpu." in said
+    assert "web.fra: 2 replicas, which use 85 % of their cpu." in said
+    assert "web.ams: 2 replicas, of which not all say how busy they are." in said
+
+
+@given(
+    st.integers(2, 4),
+    st.sampled_from((0.3, 0.5, 0.7, 1.0)),
+    st.fixed_dictionaries(dict.fromkeys(SITES, st.none() | st.integers(0, 400))),
+    st.integers(0, 2 * CALM_MS),
+)
+def test_whatever_is_said_numbers_stay_within_bounds(
+    replicas: int, cpu: float, percents: dict[str, int | None], now_ms: int
+) -> None:
+    snapshot = busy(running(replicas, replace(SCALE, cpu=cpu)), percents)
+    for step in steps(replace(snapshot, now_ms=now_ms)):
+        for site, count in step.service.scaled:
+            assert SCALE.min <= count <= SCALE.max
+            known = percents[site]
+            assert known is not None
+            rises = known > 100 * cpu
+            assert (count > replicas) == rises == (step.reason is Reason.LOAD_HIGH)
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(2, 4),
+    st.fixed_dictionaries(dict.fromkeys(SITES, st.integers(0, 280))),
+)
+def test_a_steady_load_is_answered_by_numbers_that_do_not_change_any_more(
+    replicas: int, load: dict[str, int]
+) -> None:
+    """So much work, in percent of one instance, is there in each datacenter."""
+    snapshot, changes, found = running(replicas), list[Reason](), tuple[RolloutStep, ...]()
+    for _ in range(12):
+        there = counts(snapshot)
+        seen = busy(settle(snapshot), {site: load[site] // there[site] for site in SITES})
+        found = steps(seen)
+        changes += [step.reason for step in found]
+        after = rolled(seen, found) if found else seen
+        snapshot = replace(after, now_ms=after.now_ms + CALM_MS)
+    assert not found, "it has come to rest"
+    assert changes == sorted(changes, key=[Reason.LOAD_HIGH, Reason.LOAD_LOW].index)
+    for site, count in counts(snapshot).items():
+        assert count == SCALE.max or load[site] / count <= 78
