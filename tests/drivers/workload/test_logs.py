@@ -10,6 +10,7 @@ import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.workload.instance_files import InstanceFiles
+from pltfrms.drivers.workload.log_reading import LogReader
 from pltfrms.drivers.workload.process import LINGER_SECONDS, ProcessRuntime
 from tests.contracts.test_workload import real_machine, spec
 from tests.drivers.workload.test_process import directories_in, log_of, shell
@@ -160,5 +161,28 @@ def test_files_of_ended_instances_go_after_a_while(tmp_path: Path) -> None:
         kept = {young.allocation, running.allocation}
         assert {path.name for path in (tmp_path / "lib/instances").iterdir()} == kept
         assert {path.stem for path in (tmp_path / "log/instances").iterdir()} == kept
+
+    in_machine(scenario)
+
+
+def test_what_an_instance_said_is_read_while_it_runs_and_after_its_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        directories = directories_in(tmp_path)
+        workload = ProcessRuntime(directories, KernelNetwork(), log_bytes=1000)
+        logs = LogReader(directories.log / "instances")
+        words = shell("echo one; while ! [ -e go ]; do sleep 0.05; done; echo two; exit 3")
+        instance = await workload.start(spec(words))
+        position, said = "0.0", list[str]()
+        while said != ["one"]:
+            (found,) = logs.read("web", 50, position)
+            said, position = [*said, *found.lines], found.position
+            await asyncio.sleep(0.02)
+        (tmp_path / "lib/instances" / instance.allocation / "go").touch()
+        await workload.wait(instance)
+        (ended,) = logs.read(instance.allocation, 50, position)
+        assert ended.lines == ("two",)
+        (whole,) = logs.read("web", 50)
+        assert whole.lines == ("one", "two")
+        await asyncio.sleep(2 * LINGER_SECONDS)
 
     in_machine(scenario)
