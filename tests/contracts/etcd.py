@@ -32,7 +32,7 @@ def store_files(state: Path) -> StoreFiles:
     """Return what members show that answer on loopback."""
     files = StoreFiles(state)
     files.begin("example")
-    files.furnish_member("m", (IPv4Address("127.0.0.1"),))
+    files.furnish_member("m", tuple(IPv4Address(f"127.0.0.{last}") for last in (1, 2, 3)))
     return files
 
 
@@ -72,6 +72,13 @@ class EtcdCluster:
         self.endpoints = tuple(each.replace("http:", "https:") for each in self.endpoints)
         self._peers = tuple(each.replace("http:", "https:") for each in self._peers)
 
+    def spread(self) -> None:
+        """Have members reach each other at an address of each."""
+        self._peers = tuple(
+            each.replace("127.0.0.1", f"127.0.0.{number + 1}")
+            for number, each in enumerate(self._peers)
+        )
+
     def start(self) -> None:
         for number in range(len(self.endpoints)):
             self._members.append(self._start_member(number))
@@ -100,6 +107,10 @@ class EtcdCluster:
     def lose(self, number: int) -> None:
         """Lose the disk of a member that was killed."""
         shutil.rmtree(self.directory / f"m{number}")
+
+    def wait_for_end(self, number: int) -> None:
+        """Wait until a member has ended by itself."""
+        self._members[number].wait(timeout=60)
 
     def has_ended(self, number: int) -> bool:
         """Whether a member has ended, by itself or not."""
