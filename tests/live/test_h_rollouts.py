@@ -12,7 +12,7 @@ import pytest
 
 from bench.rig import EXAMPLE, Rig
 from pltfrms.errors import UnavailableError
-from pltfrms.lab.client.prober import BAD_ANSWER
+from pltfrms.lab.client.prober import BAD_ANSWER, TIMEOUT
 from pltfrms.model.running.state import Phase
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
@@ -227,7 +227,7 @@ def test_a_version_that_is_ready_and_answers_worse_goes_back_by_itself(
     assert min(counts) == WANTED
     assert len(before - set(healthy.snapshot().allocations)) <= 1
     lost = {kind for kind, count in report["errors"].items() if count}
-    assert lost <= {BAD_ANSWER}  # what the canary itself answered
+    assert lost <= {BAD_ANSWER, TIMEOUT}  # what the canary answered, or was too slow for
     assert "rollout failed, and goes back" in healthy.cli("events")
     assert "which failed" in healthy.cli("plan", path, expect=3)
 
