@@ -144,6 +144,12 @@ SERVICES = (
             ("host of two lines", '{http: /, port: 80, host: "a\\nb"}', "is not the name of a"),
             ("no certificate", "{http: /, port: 80, tls: {ca: x}}", "has no certificate that"),
             ("tls name", "{tcp: 80, tls: {name: a/b}}", "is not a name that a certificate has"),
+            ("a long label", "{tcp: 80, tls: {name: " + "a" * 64 + "}}", "is not a name that"),
+            (
+                "a host of TLS",
+                "{http: /, port: 80, host: .example.net, tls: {}}",
+                "is not a name that a certificate has",
+            ),
             (
                 "tls of nobody",
                 "{tcp: 80, tls: {name: a, verify: false}}",

@@ -205,8 +205,9 @@ def test_tls_believes_the_own_authority_and_nobody_else(tmp_path: Path) -> None:
                     assert answer.failure.startswith(said)
                     assert bool(answer.failure) is bool(said)
                     assert answer.unwell is bool(said), "somebody answers there"
-            named = replace(HTTP, http=ProbeHttp(host="www.example.net", body="ready"))
-            assert await ask(replace(named, tls=replace(ours, name="")), port) == WELL
+            for host in ("www.example.net", "www.example.net:8443"):
+                named = replace(HTTP, http=ProbeHttp(host=host, body="ready"))
+                assert await ask(replace(named, tls=replace(ours, name="")), port) == WELL
 
     asyncio.run(run())
 

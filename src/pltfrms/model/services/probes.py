@@ -8,7 +8,7 @@ class ProbeTls:
     """That a probe speaks TLS, and whom it believes."""
 
     name: str = ""
-    """Whose certificate it must be; empty: `ProbeHttp.host`, or the address that is asked."""
+    """Whose certificate it must be; empty: `ProbeHttp.host_name`, or the address asked."""
     ca: str = ""
     """Certificates that it must be signed by one of, as PEM; empty: those that the node's
     system trusts."""
@@ -27,6 +27,12 @@ class ProbeHttp:
     """Any of them is a success; empty: 200 to 399."""
     body: str = ""
     """The answer must have this in its first 64 KiB."""
+
+    @property
+    def host_name(self) -> str:
+        """The host without the port that may stand behind it."""
+        inside = self.host.partition("]")[0].removeprefix("[")
+        return inside if self.host.startswith("[") else self.host.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ _HOST = re.compile(r"[!-.0-~]{1,253}\Z")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")
 _VALUE = re.compile(r"(?:[!-~](?:[ -~]{0,998}[!-~])?)?\Z")
 _NOT_OURS = {"host", "connection", "content-length", "transfer-encoding"}
-_TLS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9:-]+(\.[A-Za-z0-9-]+)*\Z")
+_TLS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9:-]{1,63}(\.[A-Za-z0-9-]{1,63})*\Z")
 _NAME_MAX = 253
 _DNS_LABEL = re.compile(r"[!-~]{1,63}\Z")
 _TEXT_MAX = 1000
@@ -40,6 +40,7 @@ def check_probe(where: Where, probe: Probe) -> Iterator[Finding]:
     if probe.http is not None:
         yield from _check_http(where, probe.http)
     if probe.tls is not None:
+        yield from _check_named(where, probe.tls, probe.http or ProbeHttp())
         yield from _check_tls((*where, "tls"), probe.tls)
     yield from _check_times(where, probe)
 
@@ -107,6 +108,13 @@ def _check_http(where: Where, http: ProbeHttp) -> Iterator[Finding]:
     if not _is_short(http.body):
         what = f"is not text of at most {_TEXT_MAX} characters"
         yield Finding((*where, "body"), what)
+
+
+def _check_named(where: Where, tls: ProbeTls, http: ProbeHttp) -> Iterator[Finding]:
+    """Find a host that TLS, which is told the name in it, would not take."""
+    if http.host and not tls.name and not _TLS_NAME.match(http.host_name):
+        what = f"{http.host_name[:60]!r} is not a name that a certificate has"
+        yield Finding((*where, "host"), what, "or say it: tls: {name: www.example.net}")
 
 
 def _check_tls(where: Where, tls: ProbeTls) -> Iterator[Finding]:

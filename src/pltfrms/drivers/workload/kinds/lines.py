@@ -27,7 +27,7 @@ async def connected(
     if probe.tls is None:
         reader, writer = await asyncio.open_connection(sock=connection)
     else:
-        host = probe.http.host if probe.http else ""
+        host = probe.http.host_name if probe.http else ""
         reader, writer = await asyncio.open_connection(
             sock=connection,
             ssl=_context(probe.tls, protocol),
