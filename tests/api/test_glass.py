@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv6Address
 
 import httpx2
+import pytest
 
 from pltfrms.api.app import make_app
+from pltfrms.api.routes import logs
 from pltfrms.codec import decode
 from pltfrms.drivers.glass.client import GlassMachine, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
@@ -33,6 +35,7 @@ class FakeGlass:
         self.silent: set[str] = set()
         self.asked: list[tuple[GlassMachine, RouteQuestion]] = []
         self.looked: list[tuple[str, str, int, str]] = []
+        self.said: tuple[str, ...] = ("said",)
 
     async def routes(
         self, place: GlassMachine, question: RouteQuestion
@@ -75,7 +78,7 @@ class FakeGlass:
             InstanceLog(
                 machine=place.machine,
                 allocation=each,
-                lines=("said",),
+                lines=self.said,
                 position="1.5",
                 said_ms=1,
             )
@@ -178,6 +181,35 @@ def test_balancers_of_one_and_of_all() -> None:
         for wrong in ("", "?service=3", "?service=0&row=1", "?service=3&row=16384"):
             answer = await client.get(f"/v1/balancers/fra-e1/row{wrong}")
             assert answer.status_code == 400
+
+    serve(story)
+
+
+def test_an_answer_of_logs_has_a_bound_however_many_nodes_say_much() -> None:
+    async def story(cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        await cluster.operations.apply(Change(services=(make_spec(replicas=1),)))
+        await cluster.until(lambda: len(cluster.stored().allocations) == 2, 30)
+        glass.said = (*("x" * 999 for _ in range(4999)), "newest")
+        answer = await client.get("/v1/services/web/logs?lines=5000&ended=true")
+        found = decode(LogAnswers, answer.content).logs
+        assert len(answer.content) < 9 << 20
+        assert [log.lines[-1] for log in found] == ["newest"] * 4
+        assert all(len(log.lines) > 2000 for log in found), "each has its share"
+        answer = await client.get("/v1/services/web/logs?lines=5000&instance=web.fra.1-1")
+        assert decode(LogAnswers, answer.content).logs[0].lines == glass.said
+
+    serve(story)
+
+
+def test_of_many_nodes_fewer_lines_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_LINES_TOGETHER", 20)
+
+    async def story(cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        await cluster.operations.apply(Change(services=(make_spec(replicas=1),)))
+        await cluster.until(lambda: len(cluster.stored().allocations) == 2, 30)
+        await client.get("/v1/services/web/logs?lines=50")
+        await client.get("/v1/services/web/logs?lines=50&instance=web.fra.1-1")
+        assert [lines for _, _, lines, _ in glass.looked] == [10, 10, 20]
 
     serve(story)
 

@@ -9,6 +9,8 @@ They work also while the store is away, with the allocations that were known las
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import accumulate
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Response
@@ -26,6 +28,10 @@ from pltfrms.model.services.replicas import replicas_of
 _AT_ONCE = 64
 """Connections to machines at one time, whoever asks for logs."""
 _LINES_MAX = 5000
+_LINES_TOGETHER = 50_000
+"""Of each instance fewer are asked for, where many nodes are asked."""
+_TEXT_TOGETHER = 8 << 20
+"""Characters of an answer; each node has its share, of which its newest lines stay."""
 
 Lines = Annotated[int, Query(ge=0, le=_LINES_MAX)]
 Instance = Annotated[str, Query(max_length=200)]
@@ -51,15 +57,17 @@ def add_log_routes(app: FastAPI, operations: Operations, glass: Glass) -> None:
             place_of(snapshot.platform, node)
             for node in _nodes(snapshot, name, instance, ended=ended)
         ]
-        asked = instance or name
+        asked, nodes = instance or name, max(1, len(places))
+        lines = min(lines, _LINES_TOGETHER // nodes)
         answers = await asyncio.gather(
             *(_ask(glass, place, turns, asked, lines, after) for place in places)
         )
         named = {place.machine: said for place, said in zip(places, answers, strict=True)}
-        found = [each for said in named.values() if not isinstance(said, str) for each in said]
         shown = [
-            each
-            for each in found
+            _newest(each, _TEXT_TOGETHER // nodes // len(said))
+            for said in named.values()
+            if not isinstance(said, str)
+            for each in said
             if ended or instance or each.allocation in snapshot.allocations
         ]
         return Response(
@@ -87,6 +95,13 @@ def _nodes(snapshot: Snapshot, service: str, instance: str, *, ended: bool) -> I
     wanted = {rest.partition(".")[0]} if rest else {*replicas_of(snapshot.platform, spec)}
     nodes = snapshot.platform.machines_of(Role.NODE)
     return [node.name for node in nodes if node.datacenter in wanted]
+
+
+def _newest(log: InstanceLog, most: int) -> InstanceLog:
+    """Return a log with as many of its last lines as have `most` characters together."""
+    sizes = accumulate(len(line) + 1 for line in reversed(log.lines))
+    kept = sum(size <= most for size in sizes)
+    return replace(log, lines=log.lines[len(log.lines) - kept :])
 
 
 async def _ask(
