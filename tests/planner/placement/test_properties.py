@@ -14,6 +14,7 @@ from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.scaling import decide_scaling
 from pltfrms.planner.placement.stages import decide_rollouts
 from tests.planner.world import describe, heal, histories, settle, walk
 
@@ -29,17 +30,22 @@ def test_no_plan_breaks_a_rule(snapshot: Snapshot) -> None:
 @deep
 @given(histories())
 def test_a_plan_interrupted_anywhere_is_continued_the_same_way(snapshot: Snapshot) -> None:
-    """While something is to become of a rollout, only repairs come before that."""
+    """While something is to become of a rollout, or of numbers, only repairs come before."""
     plan = make_plan(snapshot)
-    rolls = decide_rollouts(Draft(snapshot))
+    decided = _decided(snapshot)
     for done in range(len(plan.steps) + 1):
         after = executed(snapshot, plan.steps[:done])
         left, rest = describe(plan)[done:], describe(make_plan(after))
-        if rolls or decide_rollouts(Draft(after)):
+        if decided or _decided(after):
             both = min(len(left), len(rest))
             assert left[:both] == rest[:both]
         else:
             assert left == rest
+
+
+def _decided(snapshot: Snapshot) -> bool:
+    draft = Draft(snapshot)
+    return bool(decide_rollouts(draft) or decide_scaling(draft))
 
 
 @deep
