@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import Phase
 from pltfrms.model.services.service import Probe, ProbeKind
@@ -11,9 +13,18 @@ from tests.simulation.virtual import run_virtual
 ALIVE = Probe(kind=ProbeKind.HTTP, port=80, path="/alive")
 
 
-def with_liveness(target: Target) -> Target:
+def with_liveness(target: Target, interval_ms: int = ALIVE.interval_ms) -> Target:
+    alive = replace(ALIVE, interval_ms=interval_ms)
     services = tuple(
-        replace(each, spec=replace(each.spec, liveness=ALIVE)) for each in target.services
+        replace(
+            each,
+            spec=replace(
+                each.spec,
+                liveness=alive,
+                probe=replace(each.spec.probe, interval_ms=interval_ms),
+            ),
+        )
+        for each in target.services
     )
     return replace(target, services=services)
 
@@ -68,5 +79,23 @@ def test_who_hangs_is_restarted_with_a_liveness_probe_too() -> None:
             await bench.passes(4.0)
             assert bench.instances[ONE.id].restarts == 1
             assert await devices(bench.network) == {"i1", "i2"}
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("path", ["/", "/alive"])
+def test_who_is_ordered_anew_all_the_time_is_asked_nevertheless(path: str) -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            target = with_liveness(make_target(1, ONE, TWO), interval_ms=5000)
+            await bench.order(target)
+            await bench.passes(2.0)
+            bench.workload.unwell.add(f"{ONE.id} {path}")
+            for number in range(2, 22):
+                changed = (replace(each, changed_ms=number) for each in target.services)
+                await bench.order(replace(target, generation=number, services=tuple(changed)))
+                await bench.passes(0.5)
+            assert "in a row" in bench.instances[ONE.id].failure
 
     run_virtual(story())

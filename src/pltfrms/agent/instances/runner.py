@@ -5,6 +5,7 @@ is done to it. A ready one that is to go for good is drained before that.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -40,7 +41,7 @@ from pltfrms.planner.instances.health import (
     wanted_again,
     withdrawn,
 )
-from pltfrms.planner.instances.liveness import Liveness, asked_alive, is_lifeless
+from pltfrms.planner.instances.liveness import Liveness, asked_alive, is_lifeless, life_due_at
 from pltfrms.planner.instances.mass import share_of
 
 SPREAD_SECONDS: Final = 0.3
@@ -131,6 +132,8 @@ class Runner:
         self._leaving = False
         """Whether it is drained before a restart."""
         self._life = Liveness(since=now)
+        self._probe_by = math.inf
+        """When it is to be asked at the latest, however often something else is wanted."""
         if found:
             self.health = adopted(now, announced=announced, stood_by=stood_by, share=share)
         self._drain = surroundings.drains.of(found) if found else None
@@ -244,6 +247,7 @@ class Runner:
                 return
             self.instance = await self._world.workload.start(spec)
             self._life = Liveness(since=self._world.clock.monotonic())
+            self._probe_by = math.inf
             self._outgoing = spec.outgoing
         except (PltfrmsError, OSError) as error:
             now = self._world.clock.monotonic()
@@ -322,12 +326,14 @@ class Runner:
         addresses = tuple(each.ip for each in order.spec.service_addresses)
         while not self._restart_due(order):
             delay = probe_delay_seconds(self.health, probe, clock.monotonic())
+            delay = min(delay, max(0.0, self._probe_by - clock.monotonic()))
             if self.health.phase is Phase.UNHEALTHY:
                 delay = min(delay, self.health.resume_at - clock.monotonic())
             await clock.sleep(delay)
             said = await self._world.prober.probe(instance, probe, addresses)
             before, stood_by = self.health.phase, self.standing_by
             now = clock.monotonic()
+            self._probe_by = now + probe.interval_ms / 1000
             self.health = probed(self.health, probe, now, said.failure, unwell=said.unwell)
             if self.standing_by is not stood_by or self.health.phase is not before:
                 await self._around.settle()
@@ -341,7 +347,7 @@ class Runner:
         clock = self._world.clock
         addresses = tuple(each.ip for each in order.spec.service_addresses)
         while True:
-            await clock.sleep(liveness.interval_ms / 1000)
+            await clock.sleep(max(0.0, life_due_at(self._life, liveness) - clock.monotonic()))
             said = await self._world.prober.probe(instance, liveness, addresses)
             now = clock.monotonic()
             self._life = asked_alive(self._life, liveness, now, said)

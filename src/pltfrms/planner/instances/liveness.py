@@ -13,6 +13,8 @@ class Liveness:
 
     since: float
     """When it was started, or found."""
+    asked_at: float | None = None
+    """When it last answered, or did not; None: it has not been asked."""
     lived: bool = False
     """It has succeeded since."""
     failures: int = 0
@@ -22,6 +24,7 @@ class Liveness:
 
 def asked_alive(life: Liveness, probe: Probe, now: float, said: ProbeAnswer) -> Liveness:
     """Return what is remembered after one probe."""
+    life = replace(life, asked_at=now)
     if not said.failure:
         return replace(life, lived=True, failures=0)
     if not life.lived:
@@ -30,6 +33,12 @@ def asked_alive(life: Liveness, probe: Probe, now: float, said: ProbeAnswer) -> 
         if in_grace(life.start, life.since, probe, now):
             return life
     return replace(life, failures=life.failures + 1)
+
+
+def life_due_at(life: Liveness, probe: Probe) -> float:
+    """Return when it is to be asked next."""
+    last = life.since if life.asked_at is None else life.asked_at
+    return last + probe.interval_ms / 1000
 
 
 def is_lifeless(life: Liveness, probe: Probe) -> bool:
