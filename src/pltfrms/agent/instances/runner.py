@@ -132,8 +132,8 @@ class Runner:
         self._leaving = False
         """Whether it is drained before a restart."""
         self._life = Liveness(since=now)
+        # When it is to be asked at the latest, however often something else is wanted.
         self._probe_by = math.inf
-        """When it is to be asked at the latest, however often something else is wanted."""
         if found:
             self.health = adopted(now, announced=announced, stood_by=stood_by, share=share)
         self._drain = surroundings.drains.of(found) if found else None
