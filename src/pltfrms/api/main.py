@@ -114,8 +114,8 @@ def _identity(
 
 async def _serve(platform: Platform, name: str, directories: Directories) -> None:
     """Run the loop and the API until a signal, or until the loop breaks."""
-    files = StoreFiles(directories.state)
-    at, tls = etcd_endpoints(platform, name, secure=files.there), files.context
+    asked = at, _ = where_asked(platform, name, directories)
+    tls = StoreFiles(directories.state).context
     store, members = EtcdStore(at, tls=tls), EtcdMembers(at, tls)
     lease_store = EtcdStore(at, request_timeout_seconds=LEASE_SECONDS, tls=tls)
     jitter = Random()  # noqa: S311 - spreads retries, no secret
@@ -141,7 +141,9 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
         serving = asyncio.create_task(_answer(server, address, local))
         collecting = asyncio.create_task(collect_garbage())
         following = asyncio.create_task(
-            follow_members(controller, (store, lease_store, members), platform, directories)
+            follow_members(
+                controller, (store, lease_store, members), asked, platform, directories
+            )
         )
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
         broken = loop.done()
@@ -166,30 +168,36 @@ async def _run(controller: Controller, known: ControllerIdentity | None) -> None
             group.create_task(known.run())
 
 
+def where_asked(
+    platform: Platform, name: str, directories: Directories
+) -> tuple[tuple[str, ...], int]:
+    """Return where the store is asked, and what changes with what this machine shows there."""
+    files = StoreFiles(directories.state)
+    return etcd_endpoints(platform, name, secure=files.there), files.changed_at()
+
+
 async def follow_members(
     controller: Controller,
     clients: Sequence[_Asks],
+    asked: tuple[tuple[str, ...], int],
     platform: Platform,
     directories: Directories,
 ) -> None:
     """Ask, for ever, the members that the platform has now, which come and go with it.
 
-    Also by what this machine shows them now: its member may get that later than we began. Until
-    the store says what the platform is, it is that of the file.
+    Also by what this machine shows them now: its member may get that after the clients were
+    made, as `asked` says. Until the store says what the platform is, it is that of the file.
     """
-    files = StoreFiles(directories.state)
-    known = (etcd_endpoints(platform, controller.name, secure=files.there), files.changed_at())
     while True:
         await asyncio.sleep(_FOLLOW_SECONDS)
         stored = controller.view.platform
         if stored:
             note_begun(directories)
         with contextlib.suppress(KeyError):  # not in the platform yet, or not any more
-            at = etcd_endpoints(stored or platform, controller.name, secure=files.there)
-            found = (at, files.changed_at())
-            for client in clients if found != known else ():
-                client.use(at)
-            known = found
+            found = where_asked(stored or platform, controller.name, directories)
+            for client in clients if found != asked else ():
+                client.use(found[0])
+            asked = found
 
 
 async def collect_garbage() -> None:
