@@ -56,6 +56,13 @@ def test_it_is_made_once_and_anew_when_that_is_asked_for(files: StoreFiles) -> N
     assert follows(files.text(), before), "also over several"
 
 
+def test_who_only_asks_needs_a_disk_that_can_be_read_and_no_more(files: StoreFiles) -> None:
+    directory = files.path.parent
+    before = directory.stat().st_mtime_ns
+    assert files.context().get_ca_certs()
+    assert directory.stat().st_mtime_ns == before, "a file was there"
+
+
 def test_who_was_believed_before_is_believed_no_more(files: StoreFiles) -> None:
     files.furnish_member("fra-c1", (ADDRESS,))
     before = files.trusted.read_text()

@@ -6,11 +6,11 @@ to the store. The library of certificates is loaded when one is made: it is 10 M
 """
 
 import contextlib
+import os
 import ssl
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from pltfrms.drivers.identity.files import DIRECTORY, private_text
@@ -107,7 +107,9 @@ class StoreFiles:
         replace_file(self.trusted, f"{_certificates(authority.certificate)[0]}\n".encode())
 
     def context(self) -> ssl.SSLContext:
-        """Return what asks members: who that is, is made anew each time, and kept nowhere.
+        """Return what asks members: who that is, is made anew each time, and on no disk.
+
+        So a disk that is full or takes no writes keeps nobody from the store.
 
         Raises:
             UsageError: the authority cannot be used.
@@ -118,10 +120,10 @@ class StoreFiles:
         made = issue_for_store(authority, _ASKS, ())
         context = trusting_context(_certificates(authority.certificate)[0])
         try:
-            with NamedTemporaryFile(dir=self._directory) as file:
+            with os.fdopen(os.memfd_create("store"), "wb") as file:  # OpenSSL reads files alone
                 file.write(f"{made.key.strip()}\n{made.certificate}".encode())
                 file.flush()
-                context.load_cert_chain(file.name)
+                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
         except OSError as error:
             raise UsageError(f"{self.path} cannot be used: {error}") from error
         return context
