@@ -13,6 +13,7 @@ from pltfrms.cli.main import main
 from pltfrms.drivers.identity.authority import AuthorityFile, make_root, read_certificate
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import pin_of
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.errors import UsageError
 from pltfrms.model.identity.words import LEAVING_FILE
 from pltfrms.model.network.topology import CONTROLLER_PORT
@@ -81,6 +82,28 @@ def test_bootstrap_makes_all_that_the_first_controller_needs_and_again_does_noth
     assert site.file.path.read_bytes() == before
     assert (site.directory / "etc" / "first-members").read_text().split()[0] == word
     assert not site.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "secure"),
+    [
+        ("", "", True),
+        ("etc/first-members", "word fra-c1\n", True),
+        ("etc/first-members", "word fra-c1 ams-c1\n", False),
+        ("etc/first-members.used", "word fra-c1\n", False),
+        ("var/store-begun", "", False),
+        ("var/etcd/member/wal", "", False),
+    ],
+)
+def test_bootstrap_leaves_a_store_that_speaks_plainly_as_its_members_know_it(
+    site: Site, capsys: pytest.CaptureFixture[str], path: str, text: str, *, secure: bool
+) -> None:
+    if path:
+        there = site.directory / path
+        there.parent.mkdir(parents=True)
+        there.write_text(text)
+    done(site.bootstrap(), capsys)
+    assert StoreFiles(site.directory / "var").there is secure
 
 
 def test_bootstrap_ends_a_leave_that_was_interrupted(
@@ -204,11 +227,11 @@ def test_bootstrap_may_be_killed_at_every_step_and_repeated(
 ) -> None:
     runs = [
         (at, when, Site(tmp_path / f"{at}{when}"))
-        for at in range(1, 8)
+        for at in range(1, 9)
         for when in ("before", "after")
     ]
     kills = all_killed([(at, when, site.bootstrap()) for at, when, site in runs])
-    assert kills == [True] * 12 + [False] * 2
+    assert kills == [True] * 14 + [False] * 2
     for _, _, site in runs:
         said = json.loads(done(site.bootstrap(), capsys))
         own = site.file.read()
@@ -216,6 +239,7 @@ def test_bootstrap_may_be_killed_at_every_step_and_repeated(
         pin = pin_of(read_certificate(own.roots))
         root = site.root.read_text()
         assert pin == pin_of(read_certificate(root[root.index("-----BEGIN CERT") :]))
+        assert StoreFiles(site.directory / "var").there
 
 
 @pytest.mark.parametrize(

@@ -198,9 +198,20 @@ def place_aside(data: Path) -> Path:
 
 def has_begun(directories: Directories) -> bool:
     """Return whether this machine has made a store, or is to: it is no new one."""
+    return (directories.config / FIRST_FILE).exists() or _has_store(directories)
+
+
+def begins_alone(directories: Directories, machine: str) -> bool:
+    """Return whether the store begins here, and no other machine has a say how it speaks."""
+    first = directories.config / FIRST_FILE
+    others = first.exists() and first.read_text().split()[1:] != [machine]
+    return not others and not _has_store(directories)
+
+
+def _has_store(directories: Directories) -> bool:
     config, state = directories.config, directories.state
-    files = (config / FIRST_FILE, config / USED_FILE, state / BEGUN_FILE)
-    return any(path.exists() for path in (*files, state / DATA_DIRECTORY / "member"))
+    files = (config / USED_FILE, state / BEGUN_FILE, state / DATA_DIRECTORY / "member")
+    return any(path.exists() for path in files)
 
 
 def note_begun(directories: Directories) -> None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pltfrms.api.store.member import begins_alone
 from pltfrms.cli.machine.rotating import is_known, why_no_authority
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
@@ -110,7 +111,8 @@ def _begin(
     make_directory(authority.path.parent)
     authority.write(make_authority(root, passphrase, machine, unix_ms()))
     signer = Authority(platform.name, root.certificate, authority.read(), unix_ms)
-    StoreFiles(places.state).begin(platform.name)
+    if begins_alone(places, machine):  # one that is there goes on to speak as its members do
+        StoreFiles(places.state).begin(platform.name)
     key = make_key()
     request = make_request(key, platform.name, machine)
     made = signer.issue(request, machine, 1, controller=True)
