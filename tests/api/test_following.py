@@ -28,15 +28,11 @@ class Client:
 
     def __init__(self) -> None:
         self.told: list[Sequence[str]] = []
+        self.news = asyncio.Event()
 
     def use(self, endpoints: Sequence[str]) -> None:
         self.told.append(endpoints)
-
-
-async def until_told(client: Client, times: int) -> None:
-    async with asyncio.timeout(20):
-        while len(client.told) < times:
-            await asyncio.sleep(0)
+        self.news.set()
 
 
 def test_what_its_member_gets_while_it_starts_is_not_missed(
@@ -52,12 +48,13 @@ def test_what_its_member_gets_while_it_starts_is_not_missed(
         following = asyncio.create_task(
             follow_members(NOBODY, [client], asked, PLATFORM, directories)
         )
-        await until_told(client, 1)
+        await asyncio.wait_for(client.news.wait(), 20)
+        client.news.clear()
         for _ in range(10):
             await asyncio.sleep(0)
         assert client.told == [etcd_endpoints(PLATFORM, ME, secure=True)], "once is enough"
         StoreFiles(tmp_path).begin_anew(PLATFORM.name)
-        await until_told(client, 2)
+        await asyncio.wait_for(client.news.wait(), 20)
         following.cancel()
 
     asyncio.run(story())

@@ -48,7 +48,8 @@ class StoreFiles:
     def changed_at(self) -> int:
         """Return what changes with the authority; 0: there is none."""
         with contextlib.suppress(OSError):
-            return self.path.stat().st_mtime_ns
+            found = self.path.stat()
+            return found.st_mtime_ns + found.st_ino  # clocks of disks tick every few ms only
         return 0
 
     def text(self) -> str:
