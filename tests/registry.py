@@ -17,6 +17,7 @@ from pathlib import Path
 HOST = "127.0.0.1:5000"
 _OCI = "application/vnd.oci.image"
 _FILE = 0o755
+_Content = bytes | Path | tuple[int, int]
 
 
 def registries_conf(directory: Path) -> Path:
@@ -82,7 +83,7 @@ def start_registry(directory: Path) -> "subprocess.Popen[bytes]":
 
 def push(
     name: str,
-    files: Mapping[str, bytes | Path],
+    files: Mapping[str, _Content],
     *,
     entrypoint: Sequence[str] = (),
     user: str = "",
@@ -115,7 +116,7 @@ def push(
     return f"{HOST}/{name}@{digest}"
 
 
-def busybox(*applets: str) -> dict[str, bytes | Path]:
+def busybox(*applets: str) -> dict[str, _Content]:
     """Return the files of an image that is busybox under these names, with /bin/sh."""
     path = Path(shutil.which("busybox") or "/bin/busybox")
     return {f"bin/{name}": path.read_bytes() for name in ("busybox", "sh", *applets)}
@@ -130,8 +131,11 @@ def tiny_server(directory: Path) -> bytes:
     return program.read_bytes()
 
 
-def _tar(files: Mapping[str, bytes | Path]) -> bytes:
-    """Pack files; a Path is a symbolic link to it. The same content is there once."""
+def _tar(files: Mapping[str, _Content]) -> bytes:
+    """Pack files; a Path is a symbolic link to it, two numbers are a device.
+
+    The same content is there once.
+    """
     packed = io.BytesIO()
     there: dict[bytes, str] = {}
     with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -140,6 +144,9 @@ def _tar(files: Mapping[str, bytes | Path]) -> bytes:
             info.mode = _FILE
             if isinstance(content, Path):
                 info.type, info.linkname = tarfile.SYMTYPE, str(content)
+                tar.addfile(info)
+            elif isinstance(content, tuple):
+                info.type, (info.devmajor, info.devminor) = tarfile.CHRTYPE, content
                 tar.addfile(info)
             elif content in there:
                 info.type, info.linkname = tarfile.LNKTYPE, there[content]

@@ -187,7 +187,7 @@ def _filled(root: Path) -> str:
     async def fetch() -> None:
         os.environ["CONTAINERS_REGISTRIES_CONF"] = str(registries_conf(root))
         with registry(root / "registry"):
-            files = busybox("sleep", "id") | {"serve": tiny_server(root)}
+            files = busybox("sleep", "id") | {"serve": tiny_server(root), "zero": (1, 5)}
             name.write_text(push("shop/web", files))
             await Images(directories_below(root)).get(name.read_text())
 

@@ -117,6 +117,30 @@ def test_what_was_asked_for_is_given_and_no_more(play: Play) -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_device_that_an_image_brings_along_cannot_be_opened(
+    play: Play, *, read_only: bool
+) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        look = "busybox ls -l /zero; busybox head -c 1 /zero"
+        wanted = boxed(image, "/bin/sh", "-c", look, read_only=read_only)
+        said = await said_by(runtime, root, wanted)
+        assert said.startswith("crw"), said
+        assert said.endswith("head: /zero: Permission denied\n")
+
+    play(scenario)
+
+
+def test_what_a_container_is_told_leads_its_runtime_nowhere(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        told = (("PATH", "/app/bin"), ("LD_PRELOAD", "/app/malloc.so"), ("LISTEN_FDS", "9"))
+        look = boxed(image, "/bin/sh", "-c", "echo $PATH $LD_PRELOAD $LISTEN_FDS")
+        said = await said_by(runtime, root, replace(look, environment=told))
+        assert said == "/app/bin /app/malloc.so 9\n"
+
+    play(scenario)
+
+
 def test_a_machine_may_have_a_cgroup_v2_tree_as_debian_has(play: Play) -> None:
     async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
         await run_tool("mount", "-t", "cgroup2", "test", "/sys/fs/cgroup")

@@ -42,8 +42,10 @@ if TYPE_CHECKING:
         config: str
         """For the OCI runtime, as JSON."""
         hosts: str
-        run: list[str]
-        """The OCI runtime, which leaves when it has started the command."""
+        create: list[str]
+        """The OCI runtime, which makes the container and leaves."""
+        start: list[str]
+        """Likewise; it lets the container execute the command."""
 
     class Wishes(TypedDict):
         """What the agent wants started."""
@@ -69,7 +71,7 @@ if TYPE_CHECKING:
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWPID, _NEWNET = 0x20000000, 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
-_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 32, 0x1000, 0x4000, 0x40000
 _GROUPS = "/sys/fs/cgroup"
 _UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -111,9 +113,11 @@ def _be_init() -> Never:
         box = wishes["box"]
         if box:
             _make_box(box)
-        child, output = _start(box["run"] if box else wishes["process"], wishes["environment"])
+        environment = wishes["environment"]
         if box:
-            child = _contained(child, output, box)
+            child, output = _contain(box, environment)
+        else:
+            child, output = _start(wishes["process"], environment)
         forwarder.forward_to(child)
     except OSError as error:
         _say(f"error {error.strerror or error}")
@@ -284,17 +288,48 @@ def _mount(source: str, target: str, kind: str, flags: int, options: bytes | Non
     _check(result, f"mount {target}")
 
 
-def _contained(runtime: int, output: int, box: Box) -> int:
-    """Return the pid of the command, which is ours to wait for once its runtime has left.
+def _contain(box: Box, environment: dict[str, str]) -> tuple[int, int]:
+    """Start a container; return the pid of its command, which is ours to wait for, and output.
 
     OSError with what the runtime said if it could not start it.
     """
+    runtime, output = _start(box["create"], environment)
+    _wait_for(runtime, output)
+    with open(f"{box['place']}/pid") as file:  # noqa: PTH123 - as above
+        child = int(file.read())
+    _refuse_devices(child)
+    runtime, words = _start(box["start"], environment)
+    _wait_for(runtime, words)
+    os.close(words)
+    return child, output
+
+
+def _wait_for(runtime: int, output: int) -> None:
     _, status = os.waitpid(runtime, 0)
     if status:
         said = " ".join(_read(output).decode(errors="replace").split())
         raise OSError(f"cannot execute it in its image: {said[-_LAST_WORDS:]}")
-    with open(f"{box['place']}/pid") as file:  # noqa: PTH123 - as above
-        return int(file.read())
+
+
+def _refuse_devices(child: int) -> None:
+    """Open no device that an image may bring along; the runtime mounts its root without that.
+
+    In a process of its own, since it goes where the container is.
+    """
+    helper = os.fork()
+    if not helper:
+        try:
+            space = os.open(f"/proc/{child}/ns/mnt", os.O_RDONLY)
+            _check(_LIBC.setns(space, _NEWNS), "setns")
+            kept = os.statvfs("/").f_flag & os.ST_RDONLY
+            flags = _MS_REMOUNT | _MS_BIND | _MS_NOSUID | _MS_NODEV | kept
+            _check(_LIBC.mount(None, b"/", None, flags, None), "mount /")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(helper, 0)
+    if status:
+        raise OSError("cannot refuse the devices of its image")
 
 
 def _start(command: list[str], environment: dict[str, str]) -> tuple[int, int]:

@@ -172,7 +172,7 @@ def box_of(
     if _RESOLVER.exists():
         binds[str(_RESOLVER)] = str(_RESOLVER)
     config = oci_config(spec, container, image, root=str(place / "root"), binds=binds)
-    run = ("run", "--detach", f"--bundle={place}", f"--pid-file={place / 'pid'}")
+    create = ("create", f"--bundle={place}", f"--pid-file={place / 'pid'}")
     return {
         "place": str(place),
         "base": image.base,
@@ -180,7 +180,8 @@ def box_of(
         "bytes": spec.memory_bytes,
         "config": json.dumps(config),
         "hosts": _hosts_text(spec),
-        "run": [*crun(place), *run, spec.allocation],
+        "create": [*crun(place), *create, spec.allocation],
+        "start": [*crun(place), "start", spec.allocation],
     }
 
 

@@ -38,6 +38,7 @@ from pltfrms.drivers.workload.usage import cpu_seconds_of
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.services.container import Container
 
 if TYPE_CHECKING:
     from pltfrms.drivers.workload.instance_init import Box, Wishes
@@ -110,7 +111,10 @@ class ProcessRuntime:
                 return present
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
         wishes = _wishes(spec, self._files, self._log_bytes)
-        wishes["box"] = await self._box(spec)
+        if spec.container is not None:
+            wishes["box"] = await self._box(spec, spec.container)
+            # Its runtime acts for the machine: what the container is told would lead it astray.
+            wishes["environment"] = {"PATH": _PATH}
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
         words = init_words(spec, fingerprint_of(spec), self._runtime)
         init = _Init(words, self._files.open_log(spec.allocation))
@@ -228,10 +232,7 @@ class ProcessRuntime:
         """See `ports.Workload`."""
         return self._limits.sentence()
 
-    async def _box(self, spec: InstanceSpec) -> "Box | None":
-        container = spec.container
-        if container is None:
-            return None
+    async def _box(self, spec: InstanceSpec, container: Container) -> "Box":
         try:
             image = await self._images.get(container.image)
             place = self._runtime / BOX
