@@ -261,7 +261,7 @@ class ServiceSpec:
         return replace(self.probe, only_announces=True)
 
     @property
-    def version_parts(self) -> tuple[object, ...]:
+    def version_parts(self) -> tuple[Run | Probe, ...]:
         """What makes another version if it differs."""
         parts = (self.run, self.probe)
         return parts if self.liveness is None else (*parts, self.liveness)

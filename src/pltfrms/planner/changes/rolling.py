@@ -12,18 +12,37 @@ from pltfrms.model.services.service import (
     Probe,
     Rollout,
     RolloutState,
+    Run,
     Service,
     ServiceSpec,
     Stage,
 )
 
+_LATER: Final = frozenset(
+    ("container", "grace_max_ms", "only_announces", "http", "tls", "udp", "dns", "grpc_service")
+)
+"""Fields of later releases: what they do not say changes no fingerprint."""
 _TEXT_MAX: Final = 200_000
 """Characters of files, command and environment that are kept for the way back."""
 
 
 def digest_of(spec: ServiceSpec) -> str:
-    """Return a fingerprint of what a version runs, and how it is probed."""
-    return blake2b(repr(spec.version_parts).encode(), digest_size=12).hexdigest()
+    """Return a fingerprint of what a version runs, and how it is probed.
+
+    It is kept, and compared by commands and controllers of another release.
+    """
+    text = f"({', '.join(map(_said, spec.version_parts))})"
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _said(part: Run | Probe) -> str:
+    """Return the words of a part as a release wrote them that had no later fields."""
+    said = (
+        f"{field.name}={getattr(part, field.name)!r}"
+        for field in fields(part)
+        if field.name not in _LATER or getattr(part, field.name) != field.default
+    )
+    return f"{type(part).__name__}({', '.join(said)})"
 
 
 def failed_before(service: Service | None, spec: ServiceSpec) -> FailedVersion | None:
