@@ -26,7 +26,7 @@ UNDER_WAY = replace(
         version=2,
         from_version=1,
         digest=digest_of(NEW),
-        stages=stages_of(PLATFORM, NEW),
+        stages=stages_of(PLATFORM, replace(WEB, spec=NEW)),
         stage=1,
         state=RolloutState.BAKING,
         since_ms=0,

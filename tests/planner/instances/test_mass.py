@@ -6,6 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pltfrms.model.services.service import Scale
 from pltfrms.planner.instances.mass import (
     AT_ONCE,
     EACH_SECONDS,
@@ -62,6 +63,17 @@ def test_at_most_one_has_its_turn_everywhere_and_each_gets_one(
     assert all(len(each) <= 1 for each in seen)
     wanted = {(site, each) for site, count in counts.items() for each in range(1, count + 1)}
     assert {one for each in seen for one in each} == wanted
+
+
+def test_who_came_by_the_load_has_a_turn_as_well() -> None:
+    service = make_service(replace(WEB.spec, scale=Scale(min=2, max=4, cpu=0.7)))
+    turns = [
+        each
+        for at_ms in range(0, 900_000, STEP_MS)
+        for each in range(1, 7)
+        if is_its_turn(PLATFORM, service, "fra", each, at_ms)
+    ]
+    assert {*turns} == {1, 2, 3, 4}
 
 
 def test_a_turn_begins_early_enough_to_be_over_before_the_next_one() -> None:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Reason, RolloutStep
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
-from pltfrms.model.services.service import Capacity, Scale, Service
+from pltfrms.model.services.rollouts import gone_back
+from pltfrms.model.services.service import Capacity, RolloutState, Scale, Service
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.admission import judge_admission
 from pltfrms.planner.foresight.settling import rolled
@@ -186,6 +188,70 @@ def test_other_numbers_of_an_operator_end_what_the_load_made_of_them() -> None:
     assert counts(other) == {"fra": 3, "ams": 3}
     never = apply_change(scaled, Change(services=(replace(spec, scale=None),))).snapshot
     assert (web(never).scaled, web(never).scaled_ms) == ((), 0)
+
+
+def applied(snapshot: Snapshot, **words: object) -> Snapshot:
+    """Return it after an operator has changed a field of the spec."""
+    spec = replace(web(snapshot).spec, **words)  # type: ignore[arg-type]
+    return apply_change(snapshot, Change(services=(spec,))).snapshot
+
+
+def scaled_up() -> Snapshot:
+    """Return a world in which the load has doubled the replicas everywhere."""
+    snapshot = busy(running(), {"fra": 130, "ams": 130})
+    return settle(rolled(snapshot, steps(snapshot)))
+
+
+def test_other_bounds_take_away_only_what_is_out_of_them() -> None:
+    snapshot = scaled_up()
+    assert counts(snapshot) == {"fra": 4, "ams": 4}
+    for most, left in ((6, 4), (3, 3)):
+        after = applied(snapshot, scale=replace(SCALE, max=most))
+        assert counts(after) == {"fra": left, "ams": left}, "all are busy"
+        assert not steps(busy(settle(after), {"fra": 70, "ams": 70}))
+    least = applied(snapshot, scale=Scale(min=5, max=5, cpu=0.7), per_datacenter=5)
+    assert counts(least) == {"fra": 5, "ams": 5}
+
+
+def test_who_says_a_number_for_one_datacenter_leaves_those_of_others() -> None:
+    after = applied(scaled_up(), counts=(("fra", 3),))
+    assert counts(after) == {"fra": 3, "ams": 4}
+
+
+def test_a_version_that_goes_back_to_narrower_bounds_is_within_them() -> None:
+    snapshot = scaled_up()
+    run = replace(web(snapshot).spec.run, process=("other",))
+    rolling = applied(snapshot, run=run, scale=Scale(min=2, max=5, cpu=0.7))
+    back = gone_back(web(rolling), RolloutState.FAILED, "it crashed", rolling.now_ms)
+    narrow = replace(back, spec=replace(back.spec, scale=replace(SCALE, max=3)))
+    after = settle(replace(rolling, services={"web": narrow}))
+    assert counts(after) == {"fra": 3, "ams": 3}
+    low = busy(replace(after, now_ms=after.now_ms + CALM_MS), {"fra": 20, "ams": 20})
+    assert dict(steps(low)[0].service.scaled)["fra"] == 2
+
+
+def test_a_datacenter_that_has_no_nodes_any_more_is_not_scaled_and_holds_up_nothing() -> None:
+    snapshot = scaled_up()
+    machines = tuple(
+        m for m in snapshot.platform.machines if (m.datacenter, m.role) != ("fra", Role.NODE)
+    )
+    snapshot = replace(snapshot, platform=replace(snapshot.platform, machines=machines))
+    assert counts(snapshot) == {"fra": 0, "ams": 4}
+    assert not make_plan(settle(snapshot)).notes
+    new = applied(snapshot, run=replace(web(snapshot).spec.run, process=("other",)))
+    rollout = web(settle(new)).rollout
+    assert rollout
+    assert rollout.state is RolloutState.DONE
+
+
+def test_one_replica_tries_a_version_also_where_the_load_has_made_more_of_one() -> None:
+    snapshot = busy(running(1, replace(SCALE, min=1)), {"fra": 130, "ams": 130})
+    snapshot = settle(rolled(snapshot, steps(snapshot)))
+    assert counts(snapshot)["fra"] > 1
+    after = applied(snapshot, run=replace(web(snapshot).spec.run, process=("other",)))
+    rollout = web(after).rollout
+    assert rollout
+    assert [stage.words for stage in rollout.stages] == ["1 of fra", "fra", "ams"]
 
 
 def test_room_for_a_failure_is_asked_for_as_many_as_there_may_be() -> None:

@@ -19,7 +19,7 @@ from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, 
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import Contact, MachineStatus, Phase, Snapshot
-from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.replicas import wanted_of
 from pltfrms.model.services.service import Service
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 
@@ -371,7 +371,7 @@ def ordered_services(snapshot: Snapshot) -> tuple[Service, ...]:
 def service_row(snapshot: Snapshot, service: Service) -> ServiceRow:
     """Return a service with its counts of replicas."""
     replicas = _states_by_replica(replica_rows(snapshot, service))
-    wanted = replicas_of(snapshot.platform, service.spread)
+    wanted = wanted_of(snapshot.platform, service)
     return ServiceRow(
         name=service.name,
         id=service.id,
@@ -395,7 +395,7 @@ def _states_by_replica(rows: Iterable[ReplicaRow]) -> list[set[str]]:
 def replica_rows(snapshot: Snapshot, service: Service) -> tuple[ReplicaRow, ...]:
     """Return a row per allocation of a wanted replica, and one per replica without any."""
     rows: list[ReplicaRow] = []
-    for datacenter, count in replicas_of(snapshot.platform, service.spread).items():
+    for datacenter, count in wanted_of(snapshot.platform, service).items():
         for replica in range(1, count + 1):
             allocations = _allocations(snapshot, service, datacenter, replica)
             rows += [_replica_row(snapshot, service, a) for a in allocations]

@@ -20,7 +20,7 @@ from pltfrms.model.addresses import contains
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.state import Contact, Phase, Snapshot
-from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.replicas import wanted_of
 from pltfrms.model.services.service import Probe, ProbeKind, Service
 
 _POLL_SECONDS = 0.2
@@ -210,7 +210,7 @@ def _sessions_of(snapshot: Snapshot, machine: str) -> int:
 
 
 def _wanted(snapshot: Snapshot, service: Service) -> int:
-    return sum(replicas_of(snapshot.platform, service.spread).values())
+    return sum(wanted_of(snapshot.platform, service).values())
 
 
 def ask_all(

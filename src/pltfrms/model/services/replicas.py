@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.services.service import Run, ServiceSpec
+from pltfrms.model.services.service import Run, Service, ServiceSpec
 
 Sizes = Mapping[str, Mapping[tuple[int, int], int]]
 """Datacenter -> (thousandths of a core, bytes) -> how many nodes of this size it has."""
@@ -66,6 +66,17 @@ def replicas_of(
         for each in platform.datacenters
         if each.name in named
     }
+
+
+def wanted_of(
+    platform: Platform, service: Service, sizes: Sizes | None = None
+) -> dict[str, int]:
+    """Return the replicas that a service wants now, as `replicas_of`: also by the load.
+
+    That says how many there are where the spec wants some, not where.
+    """
+    found = replicas_of(platform, service.spread, sizes)
+    return found | {name: count for name, count in service.by_load.items() if name in found}
 
 
 def counted(platform: Platform, spec: ServiceSpec) -> ServiceSpec:

@@ -1,5 +1,6 @@
 """What the operator wants to run, and the prefix it gets for life."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -416,14 +417,20 @@ class Service:
 
         A total is spread by what the version before needs while a rollout is under way: no
         replica leaves its datacenter before its stage, and none comes back if that fails.
-        Where the load has changed a number, that one counts.
         """
-        rolling, spec = self.rolling, self.spec
-        if rolling and rolling.before and spec.total:
-            spec = replace(spec, run=rolling.before.run)
-        if not self.scaled:
-            return spec
-        return replace(spec, counts=tuple((dict(spec.counts) | dict(self.scaled)).items()))
+        rolling = self.rolling
+        if rolling is None or rolling.before is None or not self.spec.total:
+            return self.spec
+        return replace(self.spec, run=rolling.before.run)
+
+    @property
+    def by_load(self) -> Mapping[str, int]:
+        """Replicas by datacenter where the load decides, within the bounds of the spec."""
+        scale = self.spec.scale
+        return {
+            name: min(max(count, scale.min), scale.max) if scale else count
+            for name, count in self.scaled
+        }
 
     def is_outdated(self, datacenter: str, replica: int, version: int) -> bool:
         """Return whether an allocation of a version is to be replaced by now.

@@ -148,15 +148,23 @@ def _accept_again(
 
 
 def _sized(snapshot: Snapshot, before: Service, spec: ServiceSpec) -> Service:
-    """Return a service with a spec; what the load made of its numbers ends with them."""
+    """Return a service with a spec.
+
+    What the load made of a number stays, within new bounds, until somebody says another one.
+    """
     old, new = (
         (s.scale, s.per_datacenter, s.counts, s.total, s.datacenters)
         for s in (before.spec, spec)
     )
     if old == new:
         return replace(before, spec=spec)
-    scaled_ms = snapshot.now_ms if spec.scale else 0
-    return replace(before, spec=spec, scaled=(), scaled_ms=scaled_ms)
+    if spec.scale is None:
+        return replace(before, spec=spec, scaled=(), scaled_ms=0)
+    was, wants = (replicas_of(snapshot.platform, each) for each in (before.spec, spec))
+    scaled = tuple(
+        (name, count) for name, count in before.scaled if was.get(name) == wants.get(name, 0)
+    )
+    return replace(before, spec=spec, scaled=scaled, scaled_ms=snapshot.now_ms)
 
 
 def _same(one: ServiceSpec, other: ServiceSpec) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.replicas import wanted_of
 from pltfrms.model.services.service import (
     FailedVersion,
     Probe,
@@ -60,7 +60,7 @@ def begin(snapshot: Snapshot, before: Service, after: Service, by: str, why: str
     """
     good = before.before or before
     runs = any(each.service == after.name for each in snapshot.allocations.values())
-    stages = stages_of(snapshot.platform, after.spec)
+    stages = stages_of(snapshot.platform, after)
     if not runs or not stages or _size(good.spec) > _TEXT_MAX:
         return replace(after, rollout=None)
     rollout = Rollout(
@@ -109,11 +109,11 @@ def changed_beside(service: Service, spec: ServiceSpec) -> Rollout | None:
     return replace(rollout, before=replace(rollout.before, **changed)) if changed else rollout
 
 
-def stages_of(platform: Platform, spec: ServiceSpec) -> tuple[Stage, ...]:
-    """Return the stages of a spec, as it says them or by default."""
-    if spec.rollout and spec.rollout.stages:
-        return spec.rollout.stages
-    wanted = {name: count for name, count in replicas_of(platform, spec).items() if count}
+def stages_of(platform: Platform, service: Service) -> tuple[Stage, ...]:
+    """Return the stages of a service, as its spec says them or by default."""
+    if service.spec.rollout and service.spec.rollout.stages:
+        return service.spec.rollout.stages
+    wanted = {name: count for name, count in wanted_of(platform, service).items() if count}
     sites = [Stage(datacenters=(name,)) for name in wanted]
     canary = [Stage(datacenters=(name,), replicas=1) for name in tuple(wanted)[:1]]
     return tuple(sites if 1 in tuple(wanted.values())[:1] else canary + sites)

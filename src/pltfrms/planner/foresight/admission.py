@@ -7,7 +7,7 @@ from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.topology import Admission
 from pltfrms.model.running.foresight import Gap
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.replicas import wanted_of
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.foresight.settling import settle
 
@@ -48,7 +48,7 @@ def _at_most(snapshot: Snapshot) -> Snapshot:
     for name, service in services.items():
         scale = service.spec.scale
         if scale:
-            wanted = replicas_of(snapshot.platform, service.spread)
+            wanted = wanted_of(snapshot.platform, service)
             spec = replace(service.spec, scale=None)
             scaled = tuple((site, scale.max) for site, count in wanted.items() if count)
             services[name] = replace(service, spec=spec, scaled=scaled)

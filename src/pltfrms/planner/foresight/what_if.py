@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.foresight import CountForesight, Foresight, RoomForesight
 from pltfrms.model.running.state import Contact, Phase, Snapshot
-from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.replicas import wanted_of
 from pltfrms.planner.changes.headroom import Shortage, shortages
 from pltfrms.planner.changes.ways import Intent, measured
 from pltfrms.planner.foresight.answering import too_few_then
@@ -64,7 +64,7 @@ def _undecided(snapshot: Snapshot) -> str:
 def _counts(now: Snapshot, at_once: Snapshot, after: Snapshot) -> Iterator[CountForesight]:
     counted = [_ready(each) for each in (now, at_once, after)]
     for _, service in sorted(now.services.items()):
-        for datacenter, wanted in replicas_of(now.platform, service.spread).items():
+        for datacenter, wanted in wanted_of(now.platform, service).items():
             key = (service.name, datacenter)
             if wanted or any(key in each for each in counted):
                 yield CountForesight(

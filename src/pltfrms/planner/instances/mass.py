@@ -43,12 +43,13 @@ def is_its_turn(
     At most one of the service has its turn, in all datacenters, whoever is there and however
     they are. A turn is as long as a drain and a start may take, and they begin early in it.
     """
-    counts = {name: n for name, n in replicas_of(platform, service.spec).items() if n}
-    if datacenter not in counts:  # it stands in there until others serve elsewhere
+    spec, scale = service.spec, service.spec.scale
+    wanted = {name: count for name, count in replicas_of(platform, spec).items() if count}
+    if datacenter not in wanted:  # it stands in there until others serve elsewhere
         return False
-    spec, names = service.spec, tuple(counts)
+    names, count = tuple(wanted), scale.max if scale else wanted[datacenter]
     begin_ms = _TURN_SPARE_MS + 2 * spec.probe.interval_ms
     restart_ms = spec.drain_ms + spec.run.stop_grace_ms + spec.probe.grace_ms
     turn, into_ms = divmod(unix_ms, begin_ms + restart_ms + _TURN_SPARE_MS)
     mine = into_ms < begin_ms and turn % len(names) == names.index(datacenter)
-    return mine and turn // len(names) % counts[datacenter] == replica - 1
+    return mine and turn // len(names) % count == replica - 1

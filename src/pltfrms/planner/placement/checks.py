@@ -97,8 +97,10 @@ class _World:
 
     def share(self, service: Service, datacenter: str) -> int:
         """Return how many replicas of a service a datacenter is to have."""
-        if datacenter in dict(service.scaled):
-            return dict(service.scaled)[datacenter]
+        scale, scaled = service.spec.scale, dict(service.scaled)
+        if datacenter in scaled:
+            low, high = (scale.min, scale.max) if scale else (0, scaled[datacenter])
+            return sorted((low, scaled[datacenter], high))[1]
         if not service.spec.total:
             return dict(service.spec.counts).get(datacenter, service.spec.per_datacenter)
         if service.name not in self._shares:
@@ -197,7 +199,7 @@ def _check_scaling(world: _World, after: Service, reason: Reason) -> Iterator[st
     elif replace(after, scaled=before.scaled) != before:
         yield f"{after.name}: more changes than how many there are"
     else:
-        for name, count in after.scaled:
+        for name, count in {*after.scaled} - {*before.scaled}:
             had = world.share(before, name)
             rises = reason is Reason.LOAD_HIGH
             if count != had and not scale.min <= count <= scale.max:

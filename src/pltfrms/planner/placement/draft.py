@@ -16,7 +16,7 @@ from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.egress import slots_to_spare, slots_with_own
-from pltfrms.model.services.replicas import replicas_of, sizes_of
+from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.numbers import highest_numbers, replica_of
 
@@ -178,7 +178,7 @@ class Draft:
         """Return how many replicas a service wants by datacenter, in the platform's order."""
         found = self._wanted.get(service.name)
         if found is None:
-            found = replicas_of(self.snapshot.platform, service.spread, self._sizes)
+            found = wanted_of(self.snapshot.platform, service, self._sizes)
             self._wanted[service.name] = found
         return found
 
