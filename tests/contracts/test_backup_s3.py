@@ -89,7 +89,7 @@ def test_so_many_stay_as_is_said_and_what_is_not_ours_stays(
     everything = place_of(bucket, tmp_path, prefix="y/")
 
     async def story() -> None:
-        for taken_ms in (5, 30, 4, 10_000, 200, 6):
+        for taken_ms in (5, 30, 4, 6, 10_000, 200):
             await place.send(name_of(taken_ms), SEALED)
             await everything.send(name_of(taken_ms), SEALED)
         assert [each.taken_ms for each in await place.names("example")] == [30, 200, 10_000]
@@ -98,6 +98,19 @@ def test_so_many_stay_as_is_said_and_what_is_not_ours_stays(
     asyncio.run(story())
     assert set(others) <= set(bucket.kept)
     assert bucket.refused == []
+
+
+def test_what_was_sent_just_now_stays_whatever_clocks_said_before(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    place = place_of(bucket, tmp_path, keep=2)
+
+    async def story() -> None:
+        for taken_ms in (90_001, 90_002, 90_003, 1, 2):
+            await place.send(name_of(taken_ms), SEALED)
+        assert [each.taken_ms for each in await place.names("example")] == [2, 90_002, 90_003]
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class S3Place:
         await self._ask("PUT", f"{self._bucket.prefix}{name}", body=sealed.encode())
         if self._bucket.keep:
             try:
-                await self._forget(name.platform)
+                await self._forget(name)
             except UnavailableError as error:  # it has got there, and that is what counts
                 _log.warning("old backups not deleted", reason=str(error))
 
@@ -78,8 +78,14 @@ class S3Place:
             query["continuation-token"] = more[1]
         return sorted(each for each in found if each.platform == platform)
 
-    async def _forget(self, platform: str) -> None:
-        for name in (await self.names(platform))[: -self._bucket.keep]:
+    async def _forget(self, sent: BackupName) -> None:
+        """Delete the oldest that are too many, and never what was sent just now.
+
+        Where a clock was wrong, there are some of the future, beside which it looks old.
+        """
+        names = await self.names(sent.platform)
+        older = [each for each in names if each < sent]
+        for name in older[: max(len(names) - self._bucket.keep, 0)]:
             await self._ask("DELETE", f"{self._bucket.prefix}{name}")
 
     async def _ask(
