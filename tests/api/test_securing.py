@@ -7,7 +7,7 @@ import pytest
 
 from pltfrms.api.store import securing
 from pltfrms.api.store.securing import take_authority
-from pltfrms.drivers.identity.store_files import StoreFiles
+from pltfrms.drivers.identity.store_files import RECOVERING_FILE, StoreFiles
 from tests.api.door import PLATFORM, Door, serve
 
 NAME = "fra-c2"
@@ -78,6 +78,26 @@ def test_who_has_data_follows_a_recovery_of_it_and_no_other_store(
         assert not await taken(tmp_path / "own", has_data=True), "that is another recovery"
         assert ours.text() == own
         assert await taken(tmp_path / "own"), "who has no data has nothing to lose"
+        assert ours.text() == theirs.text()
+
+    serve(tmp_path, story)
+
+
+def test_what_a_recovery_has_made_is_given_to_nobody_before_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        theirs = here(door, monkeypatch)
+        theirs.begin(PLATFORM.name)
+        ours = controller(door, tmp_path / "own")
+        ours.keep(theirs.text())
+        mark = door.file.directory.parent / RECOVERING_FILE
+        mark.touch()
+        theirs.begin_anew(PLATFORM.name)
+        for has_data in (True, False):
+            assert not await taken(tmp_path / "own", has_data=has_data)
+        mark.unlink()
+        assert await taken(tmp_path / "own", has_data=True)
         assert ours.text() == theirs.text()
 
     serve(tmp_path, story)

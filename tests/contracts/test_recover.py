@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.api.store import recovering as api_recovering
-from pltfrms.api.store.member import RECOVERING_FILE, MemberPlace, find_command
+from pltfrms.api.store.member import MemberPlace, find_command
 from pltfrms.api.store.recovering import begin_anew, keep_own, require_lost
 from pltfrms.cli.machine import recovering as cli_recovering
 from pltfrms.cli.machine.recovering import Wishes, recover, restoring
@@ -31,7 +31,7 @@ from pltfrms.controller.records.state import (
     heard_key,
     status_key,
 )
-from pltfrms.drivers.identity.store_files import follows
+from pltfrms.drivers.identity.store_files import RECOVERING_FILE, follows
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers

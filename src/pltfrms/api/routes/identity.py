@@ -80,4 +80,4 @@ def add_store_route(app: FastAPI, store: StoreFiles) -> None:
     @app.get("/v1/identity/store")
     async def store_authority() -> Response:
         """Return what members of the store show."""
-        return json_of(StoreAuthority(authority=store.text()))
+        return json_of(StoreAuthority(authority=store.offered()))

@@ -24,7 +24,7 @@ from pltfrms.api.store.securing import take_authority
 from pltfrms.codec import decode, encode
 from pltfrms.controller.records.state import seat_key
 from pltfrms.drivers.identity.files import IdentityFile
-from pltfrms.drivers.identity.store_files import StoreFiles
+from pltfrms.drivers.identity.store_files import RECOVERING_FILE, StoreFiles
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import PASSED_DIRECTORY, make_directory, replace_file
@@ -57,8 +57,6 @@ USED_FILE = f"{FIRST_FILE}.used"
 """What the first file is called once there is a store."""
 BEGUN_FILE = "store-begun"
 """In the directory of the state: the store was made. Outlives the data of the member."""
-RECOVERING_FILE = "store-recovering"
-"""Beside it: the store is being recovered here, and is not to be used before that is done."""
 DATA_DIRECTORY = "etcd"
 _TARGET_FILE = "target.json"
 _AGAIN_SECONDS = 1.0

@@ -15,8 +15,9 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from pltfrms.api.store.member import RECOVERING_FILE, MemberPlace, note_begun, place_aside
+from pltfrms.api.store.member import MemberPlace, note_begun, place_aside
 from pltfrms.drivers.identity.files import IdentityFile
+from pltfrms.drivers.identity.store_files import RECOVERING_FILE
 from pltfrms.drivers.listening import who_listens
 from pltfrms.drivers.private import copy_directory, replace_file
 from pltfrms.drivers.store.data import in_use

@@ -21,6 +21,9 @@ from pltfrms.errors import UsageError
 if TYPE_CHECKING:
     from pltfrms.drivers.identity.authority import Pair
 
+RECOVERING_FILE: Final = "store-recovering"
+"""In a machine's directory of state: the store is being recovered here, and is not to be used
+before that is done."""
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
 _ASKS: Final = "controller"
@@ -34,6 +37,7 @@ class StoreFiles:
     def __init__(self, state: Path) -> None:
         """Nothing is read."""
         self._directory = state / DIRECTORY
+        self._recovering = state / RECOVERING_FILE
         self.path = self._directory / "store-authority.pem"
         self.member = self._directory / "store.pem"
         """Key and certificate of this machine's member."""
@@ -59,6 +63,16 @@ class StoreFiles:
             UsageError: it cannot be read, or others may read it.
         """
         return private_text(self.path) if self.there else ""
+
+    def offered(self) -> str:
+        """Return it for another controller; empty also while a recovery here is not done.
+
+        It may never be: who took it would not follow one that is done elsewhere.
+
+        Raises:
+            UsageError: see `text`.
+        """
+        return "" if self._recovering.exists() else self.text()
 
     def begin(self, platform: str) -> None:
         """Make an authority, unless there is one; OSError if the disk refuses."""
