@@ -1,10 +1,12 @@
 """What a start has to wait for is said, disturbs nobody, and is not the instance's own time."""
 
 import asyncio
+from dataclasses import replace
 
 from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.model.running.state import Phase
-from tests.agent.bench import ONE, TWO, Bench, devices, make_target
+from pltfrms.model.services.container import Container
+from tests.agent.bench import ONE, TWO, WEB, Bench, devices, make_target
 from tests.simulation.virtual import run_virtual
 
 
@@ -39,5 +41,21 @@ def test_nobody_waits_for_the_image_of_who_is_not_wanted_any_more() -> None:
             await bench.order(make_target(2, ONE), 1)
             assert set(bench.instances) == {ONE.id}
             assert bench.workload.deeds == []
+
+    run_virtual(story())
+
+
+def test_an_image_stays_here_as_long_as_anything_may_be_started_from_it() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(refuses="of its command")
+        run = replace(WEB.spec.run, container=Container(image="a.example/web@sha256:0a"))
+        boxed = replace(WEB, spec=replace(WEB.spec, run=run))
+        async with bench.life():
+            await bench.passes(20)
+            assert bench.workload.images_kept is None
+            await bench.order(replace(make_target(1, ONE), services=(boxed,)), 20)
+            assert bench.instances[ONE.id].phase is Phase.BACKOFF
+            assert bench.workload.images_kept == {"a.example/web@sha256:0a"}
 
     run_virtual(story())

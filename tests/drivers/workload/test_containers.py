@@ -371,13 +371,15 @@ def test_images_that_nothing_runs_are_removed_but_for_the_last(
         with registry(short_path / "registry"):
             names = [
                 push(f"shop/v{number}", busybox("sleep") | {"version": str(number).encode()})
-                for number in range(KEPT_UNUSED + 3)
+                for number in range(KEPT_UNUSED + 4)
             ]
             instance = await runtime.start(boxed(names[0], *_LONG))
             for slot, name in enumerate(names, 2):
                 await runtime.fetch(boxed(name, slot=slot))
-        await runtime.rotate_logs()
-        assert await here(directories, names) == [names[0], *names[-KEPT_UNUSED:]]
+        await runtime.rotate_logs()  # by who was not told yet what is wanted
+        assert await here(directories, names) == names
+        await runtime.rotate_logs({names[1]})
+        assert await here(directories, names) == [*names[:2], *names[-KEPT_UNUSED:]]
         assert await runtime.running() == {instance.allocation: instance}
         await runtime.stop(instance, 1000)
 

@@ -137,10 +137,21 @@ class Instances:
             while True:
                 await self._world.clock.sleep(_ROTATE_SECONDS)
                 with self._problems.watch("instance logs"):
-                    await self._world.workload.rotate_logs()
+                    await self._world.workload.rotate_logs(self._images())
                 self._hear_of_records()
                 with self._problems.watch("cpu of instances"):
                     self._usage.see(self._world.clock.monotonic(), self._used())
+
+    def _images(self) -> frozenset[str] | None:
+        """Return the images of all services that we were told of; None: of none yet.
+
+        Who waits for its turn after a boot, or for its next try, is to find its own.
+        """
+        target = self._target
+        if target is None or target.generation == 0:
+            return None
+        boxes = (each.spec.run.container for each in (*target.services, *self._versions))
+        return frozenset(box.image for box in boxes if box is not None)
 
     def _used(self) -> Mapping[str, tuple[float, float]]:
         """Return what instances used that are scaled by it, and what they are promised."""

@@ -16,6 +16,7 @@ import os
 import random
 import time
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -208,18 +209,23 @@ class Images:
             self._uses.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(path, f"{image.name}\n{image.layers[0]}".encode())
 
-    async def remove_unused(self, pids: Iterable[int]) -> None:
+    async def remove_unused(self, wanted: AbstractSet[str], pids: Iterable[int]) -> None:
         """Remove images that no instance with such a first process has mounted.
 
-        The last `KEPT_UNUSED` of them that were used stay.
+        Those that are wanted stay, whether anything runs them or not; of the others, the last
+        `KEPT_UNUSED` that were used.
         """
         notes = sorted(self._uses.glob("*"), key=lambda path: path.stat().st_mtime)
         if len(notes) <= KEPT_UNUSED:
             return
         mounts = "\n".join(map(_mounts_of, pids))
-        unused = [note for note in notes if note.read_text().rpartition("\n")[2] not in mounts]
-        for note in unused[:-KEPT_UNUSED]:
-            name = note.read_text().partition("\n")[0]
+        said = [(note, *note.read_text().partition("\n")[::2]) for note in notes]
+        unused = [
+            (note, name)
+            for note, name, layer in said
+            if name not in wanted and layer not in mounts
+        ]
+        for note, name in unused[:-KEPT_UNUSED]:
             fetching = self._fetching.setdefault(name, _Fetching())
             async with fetching.lock:
                 self._here.pop(name, None)

@@ -6,6 +6,7 @@ life. Time is the clock's, so that a virtual one works.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from pltfrms.drivers.kernel.ports import Network
@@ -78,6 +79,8 @@ class MemoryWorkload:
         (`web.fra.1-1 /alive`), only to that question."""
         self.cores: dict[str, float] = {}
         """How many cores instances use, by allocation."""
+        self.images_kept: AbstractSet[str] | None = frozenset()
+        """Which images were to stay when we were last called to remove some."""
         self._last_words: dict[str, str] = {}
         self._crashes: set[asyncio.Task[None]] = set()
 
@@ -155,8 +158,9 @@ class MemoryWorkload:
         await one.ended.wait()
         return one.how
 
-    async def rotate_logs(self) -> None:
+    async def rotate_logs(self, images: AbstractSet[str] | None = None) -> None:
         """See `ports.Workload`; there are no logs."""
+        self.images_kept = images
 
     def records(self) -> RecordReport:
         """See `ports.Workload`; what tests have set as `record_report`."""

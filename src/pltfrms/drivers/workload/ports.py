@@ -1,6 +1,7 @@
 """The seams to instances: run them, and ask whether they can serve."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -63,8 +64,11 @@ class Workload(Protocol):
         """Return when the instance has ended, with one sentence how (pidfd: no polling)."""
         ...
 
-    async def rotate_logs(self) -> None:
-        """Bound the size of every instance's log (call it every few seconds)."""
+    async def rotate_logs(self, images: AbstractSet[str] | None = None) -> None:
+        """Bound the size of every instance's log (call it every few seconds).
+
+        And remove images that nothing runs; `images` are to stay. None: it is not known which.
+        """
         ...
 
     def records(self) -> RecordReport:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
@@ -202,7 +203,7 @@ class ProcessRuntime:
             self._files.exit_file(allocation).write_text(how)
         return how
 
-    async def rotate_logs(self) -> None:
+    async def rotate_logs(self, images: AbstractSet[str] | None = None) -> None:
         """See `ports.Workload`. Also removes files of instances that ended long ago.
 
         What an instance says is bounded by its own init; here it is for those that a version
@@ -211,7 +212,8 @@ class ProcessRuntime:
         found = await self.running()
         running = frozenset(found)
         await asyncio.to_thread(self._keep_house, running)
-        await self._images.remove_unused(instance.pid for instance in found.values())
+        if images is not None:
+            await self._images.remove_unused(images, [each.pid for each in found.values()])
 
     def _keep_house(self, running: frozenset[str]) -> None:
         for allocation in running:
