@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.agent.instances.inquiring import OPEN_MAX
 from pltfrms.drivers.workload.memory import Behaviour, MemoryProber
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.inquiries import Inquiry, Tally
@@ -21,6 +20,7 @@ INQUIRY = Inquiry(
     versions=(1,),
     probe=Probe(kind=ProbeKind.HTTP, port=80, path="/new", timeout_ms=2000),
     interval_ms=50,
+    at_once=32,
 )
 
 
@@ -69,7 +69,10 @@ def test_failed_answers_are_counted_and_touch_no_instance() -> None:
     run_virtual(story())
 
 
-def test_who_never_answers_has_few_questions_open(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [1, 32])
+def test_who_never_answers_has_few_questions_open(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
     open_, most = 0, 0
     probe = MemoryProber.probe
 
@@ -91,12 +94,32 @@ def test_who_never_answers_has_few_questions_open(monkeypatch: pytest.MonkeyPatc
     async def story() -> None:
         bench = Bench()
         async with bench.life():
-            target = replace(make_target(1, ONE), inquiries=(replace(INQUIRY, interval_ms=10),))
+            often = replace(INQUIRY, interval_ms=10, at_once=at_once)
+            target = replace(make_target(1, ONE), inquiries=(often,))
             await bench.order(target, 1.0)
             bench.workload.hang(ONE.id)
             await bench.passes(5.0)
             assert tally(bench).failed > 0
-            assert most == OPEN_MAX
+            assert most == at_once
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(("tell_ms", "most"), [(1000, 20), (10_000, 2)])
+def test_a_machine_tells_answers_of_all_its_instances_as_often_as_it_is_to(
+    tell_ms: int, most: int
+) -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(asking(1, replace(INQUIRY, tell_ms=tell_ms)), 20.0)
+            told = {
+                tuple(each.tally for each in beat.status.instances)
+                for beat in bench.controllers.heartbeats
+                if any(each.tally for each in beat.status.instances)
+            }
+            assert most - 2 <= len(told) <= most
+            assert tally(bench).asked > 150
 
     run_virtual(story())
 

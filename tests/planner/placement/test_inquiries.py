@@ -180,6 +180,25 @@ def test_nothing_is_asked_but_while_a_stage_with_a_comparison_bakes() -> None:
     assert all(makings.made_of(name, 0) != quiet.made_of(name, 0) for name in told)
 
 
+def test_machines_of_a_large_platform_tell_answers_less_often() -> None:
+    """A status is a write, and work for each controller: 500 a second are too many."""
+    snapshot = until(running(rollout=COMPARED), RolloutState.BAKING)
+    node = snapshot.allocations["web.fra.1-2"].node
+    (small,) = Makings(snapshot, 1).target(node, 0).inquiries
+    assert (small.tell_ms, small.id) == (1000, asked(snapshot).id)
+    more = make_platform({"ham": 491}, others=False).machines
+    platform = replace(snapshot.platform, machines=(*snapshot.platform.machines, *more))
+    (large,) = Makings(replace(snapshot, platform=platform), 1).target(node, 0).inquiries
+    assert large.tell_ms == 10_000
+
+
+def test_nobody_is_asked_in_the_last_stage_which_leaves_nothing_to_compare() -> None:
+    snapshot = until(running(rollout=COMPARED), RolloutState.BAKING)
+    service, last = snapshot.services["web"], len(rollout_of(snapshot).stages) - 1
+    service = replace(service, rollout=replace(rollout_of(snapshot), stage=last))
+    assert inquiry_of(service) is None
+
+
 def test_a_plan_is_made_anew_for_new_answers() -> None:
     snapshot = baked(GOOD, many(312, 200))
     bare = {name: bare_status(each) for name, each in snapshot.statuses.items()}
@@ -207,6 +226,7 @@ def test_nothing_is_placed_while_a_probe_is_tried() -> None:
     snapshot = trial()
     assert rollout_of(snapshot).state is RolloutState.TRIAL
     assert asked(snapshot).probe.path == "/healthz"
+    assert asked(snapshot).at_once == 1, "it may be a command that takes long"
     assert make_plan(snapshot).steps == ()
     assert decided(snapshot) is None
     service = snapshot.services["web"]

@@ -12,10 +12,6 @@ from pltfrms.model.running.machine import Instance
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.texts import shortened
 
-TELL_SECONDS: Final = 1.0
-"""So often what was answered is told anew."""
-OPEN_MAX: Final = 32
-"""Questions to one instance that wait for their answers at the same time."""
 FAILURE_MAX: Final = 200
 """Characters of how an answer failed."""
 _Key = tuple[str, Inquiry]
@@ -60,23 +56,27 @@ class Inquiring:
 
     async def _ask(self, key: _Key) -> None:
         """Ask one instance over and over, whether earlier questions are answered or not."""
-        clock, seconds = self._world.clock, key[1].interval_ms / 1000
-        self._tallies[key] = Tally(inquiry=key[1].id)
+        clock, (name, inquiry) = self._world.clock, key
+        self._tallies[key] = Tally(inquiry=inquiry.id)
         open_: set[asyncio.Task[None]] = set()
-        told_at = clock.monotonic()
+        told = self._turn(inquiry)
         try:
             while True:
-                await clock.sleep(seconds)
-                if len(open_) < OPEN_MAX:
+                await clock.sleep(inquiry.interval_ms / 1000)
+                if len(open_) < inquiry.at_once:
                     question = asyncio.create_task(self._ask_once(key))
                     open_.add(question)
                     question.add_done_callback(open_.discard)
-                if clock.monotonic() - told_at >= TELL_SECONDS and self._tallies[key].asked:
-                    told_at = clock.monotonic()
-                    self._told[key[0]] = self._tallies[key]
+                turn = self._turn(inquiry)
+                if turn != told and self._tallies[key].asked:
+                    told, self._told[name] = turn, self._tallies[key]
         finally:
             for question in tuple(open_):
                 question.cancel()
+
+    def _turn(self, inquiry: Inquiry) -> int:
+        """Return a number that changes when it is time to tell, for all instances at once."""
+        return int(self._world.clock.monotonic() * 1000 // inquiry.tell_ms)
 
     async def _ask_once(self, key: _Key) -> None:
         """Count what a ready instance answers; who is not ready any more is not blamed."""

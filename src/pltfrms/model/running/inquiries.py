@@ -29,6 +29,10 @@ class Inquiry:
     """What is asked, and how long an answer may take."""
     interval_ms: int
     """Time between two questions to one instance."""
+    at_once: int
+    """Questions to one instance that wait for their answers at the same time."""
+    tell_ms: int = 1000
+    """So often a machine tells anew what was answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

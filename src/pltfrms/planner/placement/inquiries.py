@@ -25,6 +25,13 @@ from pltfrms.planner.placement.draft import Draft
 TRIAL_ASKS: Final = 3
 """A running instance fails a new probe that fails so often, and never succeeds."""
 _TRIAL_MS: Final = 200
+_TRIAL_AT_ONCE: Final = 1
+"""A probe may be a command that takes long: those that serve shall not bear many of it."""
+_COMPARE_AT_ONCE: Final = 32
+_TELL_MS: Final = 1000
+_TELL_MS_EACH: Final = 20
+"""All machines of a large platform together tell answers so much apart: what is told is
+written, read by each controller, and planned by."""
 _FAILED_MIN: Final = 3
 """Failed requests that may be bad luck are fewer."""
 _SHOWN: Final = 3
@@ -55,14 +62,29 @@ def inquiry_of(service: Service) -> Inquiry | None:
     if rollout is None or rollout.paused:
         return None
     if rollout.state is RolloutState.TRIAL:
-        running = (rollout.from_version,)
-        return _inquiry(service, rollout, running, service.spec.probe, _TRIAL_MS)
-    compare = comparison_of(service)
-    if compare is None or rollout.state is not RolloutState.BAKING:
-        return None
-    probe = _request(compare, service.spec.probe)
-    versions = (rollout.from_version, rollout.version)
-    return _inquiry(service, rollout, versions, probe, compare.interval_ms)
+        versions: tuple[int, ...] = (rollout.from_version,)
+        probe = service.spec.probe
+        interval_ms, at_once = _TRIAL_MS, _TRIAL_AT_ONCE
+    else:
+        compare, last = comparison_of(service), rollout.stage >= len(rollout.stages) - 1
+        if compare is None or last or rollout.state is not RolloutState.BAKING:
+            return None
+        versions = (rollout.from_version, rollout.version)
+        probe = _request(compare, service.spec.probe)
+        interval_ms, at_once = compare.interval_ms, _COMPARE_AT_ONCE
+    return Inquiry(
+        id=_id(versions, rollout, probe),
+        service=service.name,
+        versions=versions,
+        probe=probe,
+        interval_ms=interval_ms,
+        at_once=at_once,
+    )
+
+
+def told_by(inquiry: Inquiry, machine_count: int) -> Inquiry:
+    """Return an inquiry with how often each of so many machines tells its answers."""
+    return replace(inquiry, tell_ms=max(_TELL_MS, _TELL_MS_EACH * machine_count))
 
 
 def _request(compare: Compare, probe: Probe) -> Probe:
@@ -79,22 +101,10 @@ def _request(compare: Compare, probe: Probe) -> Probe:
     )
 
 
-def _inquiry(
-    service: Service,
-    rollout: Rollout,
-    versions: tuple[int, ...],
-    probe: Probe,
-    interval_ms: int,
-) -> Inquiry:
-    """Return an inquiry; what is asked for another stage, or differs, has another id."""
+def _id(versions: tuple[int, ...], rollout: Rollout, probe: Probe) -> str:
+    """Return the id of an inquiry: what is asked for another stage, or differs, has another."""
     made_of = (versions, rollout.version, rollout.stage, rollout.since_ms, probe)
-    return Inquiry(
-        id=blake2b(repr(made_of).encode(), digest_size=6).hexdigest(),
-        service=service.name,
-        versions=versions,
-        probe=probe,
-        interval_ms=interval_ms,
-    )
+    return blake2b(repr(made_of).encode(), digest_size=6).hexdigest()
 
 
 def comparison_of(service: Service) -> Compare | None:
@@ -151,13 +161,15 @@ def _refusal(service: Service, rollout: Rollout, tallies: Sequence[Tally]) -> st
 def compare_versions(draft: Draft, service: Service) -> Hearing:
     """Return whether a version answers worse than the one before while its stage bakes."""
     rollout, inquiry, by = service.rolling, inquiry_of(service), comparison_of(service)
-    if rollout is None or inquiry is None or by is None:
+    if rollout is None or by is None:
         return Hearing(heard=Heard.NOBODY, words="nothing is compared")
     version = rollout.from_version
     old_ones = _serving(draft, service, version)
     if not old_ones:
         words = f"no instance of version {version} serves any more, so nothing is compared"
         return Hearing(heard=Heard.NOBODY, words=words)
+    if inquiry is None:
+        return Hearing(heard=Heard.NOBODY, words="nothing is compared in its last stage")
     new_ones = _serving(draft, service, rollout.version)
     told = [_tally(draft, each, inquiry) for each in new_ones]
     new = sum_of(inquiry.id, told)

@@ -15,7 +15,7 @@ from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.plan import Allocation, Placed, Target
 from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
-from pltfrms.planner.placement.inquiries import inquiry_of
+from pltfrms.planner.placement.inquiries import inquiry_of, told_by
 
 
 class _Told:
@@ -259,7 +259,8 @@ class Makings:
     @cached_property
     def _inquiries(self) -> tuple[Inquiry, ...]:
         found = (inquiry_of(service) for _, service in sorted(self._full.items()))
-        return tuple(each for each in found if each)
+        count = len(self._snapshot.platform.managed)
+        return tuple(told_by(each, count) for each in found if each)
 
     # ---- what is one machine's own ---------------------------------------------------------
 
