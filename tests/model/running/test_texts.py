@@ -45,7 +45,13 @@ def test_a_status_of_any_size_fits_and_keeps_what_is_decided_by() -> None:
         InstanceStatus(allocation=f"web.fra.{n}-1", phase=Phase.READY, detail=LONG[:5000])
         for n in range(254)
     )
-    wordy = MachineStatus(machine="fra-n1", instances=instances, problems=(LONG,) * 9)
+    wordy = MachineStatus(
+        machine="fra-n1",
+        version="0.2.0",
+        recovery="5eed",
+        instances=instances,
+        problems=(LONG,) * 9,
+    )
     crowded = replace(
         wordy, sessions=tuple(SessionStatus(name=f"s{n}", up=True) for n in range(9999))
     )
@@ -53,12 +59,13 @@ def test_a_status_of_any_size_fits_and_keeps_what_is_decided_by() -> None:
     for status in (wordy, crowded):
         fitted, text = first_that_fits(smaller_statuses(status), STATUS_BYTES_MAX)
         assert len(text) <= STATUS_BYTES_MAX
+        assert (fitted.version, fitted.recovery) == ("0.2.0", "5eed")
         assert [(each.allocation, each.phase) for each in fitted.instances] == phases
         assert any("too long" in problem for problem in fitted.problems)
     assert first_that_fits(smaller_statuses(crowded), STATUS_BYTES_MAX)[0].sessions == ()
     absurd = replace(wordy, instances=instances * 100)
     fitted, text = first_that_fits(smaller_statuses(absurd), STATUS_BYTES_MAX)
-    assert (fitted.machine, fitted.instances) == ("fra-n1", ())
+    assert (fitted.machine, fitted.recovery, fitted.instances) == ("fra-n1", "5eed", ())
     assert len(text) <= STATUS_BYTES_MAX
 
 

@@ -54,6 +54,10 @@ def test_all_that_followed_the_store_follow_one_of_two_recoveries_of_it(
     assert ANY not in recovered((*before, ANY), followed, "first")
 
 
+def test_a_machine_says_words_that_it_follows_and_not_that_any_store_is_followed() -> None:
+    assert recovered(("a",), ("e any", ANY, " b\n"), "first") == ("a", "b", "e", "first")
+
+
 def test_words_are_not_without_end() -> None:
     lineage: tuple[str, ...] = ()
     for number in range(100):

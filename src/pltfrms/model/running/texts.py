@@ -54,9 +54,11 @@ def smaller_statuses(status: MachineStatus) -> Iterator[MachineStatus]:
     instances = tuple(replace(each, detail="") for each in short.instances)
     bare = MachineStatus(
         machine=status.machine,
+        version=short.version,
         boot=short.boot,
         generation=status.generation,
         made_of=status.made_of,
+        recovery=short.recovery,
         instances=instances,
         routing=short.routing,
         missed=short.missed,

@@ -33,5 +33,6 @@ def recovered(before: Sequence[str], followed: Iterable[str], word: str) -> tupl
 
     `followed`: the words that machines follow, which are to follow it.
     """
-    words = dict.fromkeys((*before, *sorted(filter(None, followed)), word))
+    said = sorted(each for text in followed for each in text.split())
+    words = dict.fromkeys((*before, *said, word))
     return tuple(each for each in words if each != ANY)[-WORDS_MAX:]
