@@ -1,6 +1,7 @@
 """Document -> shape. Says every wrong field, and reads on around the wrong ones."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +15,8 @@ from pltfrms.specfile.shapes.shapes import Shape
 
 _T = TypeVar("_T", bound=Shape)
 
+_PLAIN_WORDS = re.compile(r"[A-Za-z0-9./_-][A-Za-z0-9./_ -]{0,59}\Z")
+"""What may stand between brackets as it is, with a comma for each space."""
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -163,7 +166,15 @@ def _problem(kind: type[Shape], document: Document, error: ErrorDetails) -> Prob
     what, hint = _words_of(error)
     if error["type"] == "extra_forbidden":
         what = "unknown field"
-        hint = nearest(str(where[-1]), _fields_at(kind.model_json_schema(), where[:-1]))
+        schema = kind.model_json_schema()
+        elsewhere = _field_of(schema, where)
+        hint = (
+            f"it is a field of {elsewhere}"
+            if elsewhere
+            else nearest(str(where[-1]), _fields_at(schema, where[:-1]))
+        )
+    elif error["type"] == "model_type":
+        hint = _example(_level_at(kind.model_json_schema(), where))
     return document.problem(Finding(where, what, hint))
 
 
@@ -181,6 +192,8 @@ def _words_of(error: ErrorDetails) -> tuple[str, str]:
         return error["msg"], ""
     plain = isinstance(value, int | float)
     hint = "write it in quotes" if expected == "text" and plain else ""
+    if expected == "a list" and _PLAIN_WORDS.match(str(value)):
+        hint = f"such as [{', '.join(str(value).split())}]"
     return f"must be {expected}, not {_described(value)}", hint
 
 
@@ -196,8 +209,30 @@ def _described(value: object) -> str:
     return f"the text {value!r}" if isinstance(value, str) else f"the number {value}"
 
 
+def _field_of(schema: Mapping[str, Any], where: Where) -> str:
+    """Return which part of the document has a field of that name; empty: none has."""
+    parts = [str(where[0]), *schema.get("properties", {})] if len(where) > 1 else []
+    name, own = str(where[-1]), where[:-1]
+    return next((p for p in parts if (p,) != own and name in _fields_at(schema, (p,))), "")
+
+
+def _example(level: Sequence[Mapping[str, Any]]) -> str:
+    """Return how a mapping is written."""
+    needed = [name for choice in level for name in choice.get("required", ())]
+    if needed:
+        return f"such as {{{', '.join(f'{name}: ...' for name in needed)}}}"
+    known = sorted(name for choice in level for name in choice.get("properties", {}))
+    return f"with some of {', '.join(known)}" if known else ""
+
+
 def _fields_at(schema: Mapping[str, Any], where: Where) -> set[str]:
     """Return the fields that the JSON schema knows at a path."""
+    level = _level_at(schema, where)
+    return {name for choice in level for name in choice.get("properties", {})}
+
+
+def _level_at(schema: Mapping[str, Any], where: Where) -> list[Mapping[str, Any]]:
+    """Return what the JSON schema says may be at a path."""
     level = _choices(schema, schema)
     for part in where:
         below: list[Mapping[str, Any]] = []
@@ -208,7 +243,7 @@ def _fields_at(schema: Mapping[str, Any], where: Where) -> set[str]:
             if isinstance(following, dict):
                 below += _choices(schema, following)
         level = below
-    return {name for choice in level for name in choice.get("properties", {})}
+    return level
 
 
 def _choices(root: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -53,7 +53,8 @@ def _kinds(shape: LivenessShape, kinds: list[ProbeKind], where: Where) -> Iterat
     if len(kinds) != 1:
         said = " and ".join(kind.value for kind in kinds) or "none"
         what = f"must have exactly one of {_KINDS}, not {said}"
-        yield Finding(where, what, "such as {http: /healthz, port: 80}")
+        absent = None if kinds else ""
+        yield Finding(where, what, "such as {http: /healthz, port: 80}", absent)
     for field, owners in _FIELDS.items():
         if kinds and getattr(shape, field) and not owners & set(kinds):
             names = " and ".join(kind.value for kind in ProbeKind if kind in owners)

@@ -141,7 +141,7 @@ def _check_ca(where: Where, text: str) -> Iterator[Finding]:
 
 def _check_udp(where: Where, udp: ProbeUdp) -> Iterator[Finding]:
     if not udp.send:
-        yield Finding((*where, "send"), "is empty", "what a healthy one answers")
+        yield Finding((*where, "send"), "is empty", "say what a healthy one answers to")
     for field, text in (("send", udp.send), ("expect", udp.expect)):
         if any(ord(sign) > 0xFF for sign in text) or len(text) > _DATAGRAM_MAX:  # noqa: PLR2004
             what = f"is not {_DATAGRAM_MAX} bytes at most, one for each character"
@@ -170,7 +170,8 @@ def _check_dns(where: Where, dns: ProbeDns) -> Iterator[Finding]:
         try:
             made(dns.answer)
         except ValueError:
-            yield Finding((*where, "answer"), f"{dns.answer!r} is not an address of {dns.type}")
+            what = f"{dns.answer!r} is not an address of {dns.type}"
+            yield Finding((*where, "answer"), what, "type: A has IPv4, and AAAA IPv6")
 
 
 def _is_short(text: str) -> bool:
