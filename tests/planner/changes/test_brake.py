@@ -8,6 +8,7 @@ from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.draft import LATELY_SECONDS
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.target import Makings
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec
 
@@ -60,3 +61,13 @@ def test_mass_change_brake_is_released_by_an_operator_for_a_while() -> None:
     assert any("this is a mass loss" in each for each in unsound)
     over = replace(released, now_ms=held.now_ms + 1)
     assert make_plan(over) == make_plan(held)
+
+
+def test_machines_are_not_told_of_a_release_which_older_ones_would_not_understand() -> None:
+    world = settle(make_snapshot(make_platform({"fra": 2}), (make_service(make_spec()),)))
+    release = Interventions(releases=(Release(datacenter="fra", until_ms=world.now_ms + 1),))
+    plain, told = (
+        Makings(replace(world, interventions=i), 1) for i in (world.interventions, release)
+    )
+    for machine in world.platform.machines:
+        assert told.target(machine.name, 0) == plain.target(machine.name, 0)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import IPv4Network, ip_network
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.messages.api import Change, ChangeLine
 from pltfrms.model.network.numbering import Numbering
 from pltfrms.model.network.topology import Aggregate, Operator, Role
+from pltfrms.model.services.service import RolloutSpec, Stage
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.render.roles import THREE, server
 from tests.strategies import (
@@ -194,6 +196,28 @@ def test_a_datacenter_gets_another_name_and_its_machines_stay_what_they_are() ->
         UsageError, match=f"{machine.name} cannot change from node 1 of {first}"
     ):
         apply_change(EMPTY, Change(platform=other))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"per_datacenter": 0, "counts": (("fra", 2),)},
+        {"datacenters": ("ams", "fra")},
+        {"rollout": RolloutSpec(stages=(Stage(datacenters=("fra",)),))},
+    ],
+)
+def test_a_datacenter_is_not_renamed_under_a_service_that_says_its_old_name(
+    words: dict[str, Any],
+) -> None:
+    """It would not run there any more, and could not be applied again."""
+    spec = replace(make_spec(), **words)
+    snapshot = apply_change(EMPTY, Change(services=(spec,))).snapshot
+    after = renamed_datacenter(EMPTY.platform, "fra", "xyz")
+    with pytest.raises(UsageError, match="fra is to be called xyz, and service web says fra"):
+        apply_change(snapshot, Change(platform=after))
+    both = apply_change(snapshot, Change(platform=after, services=(make_spec(),)))
+    assert both.platform == after
+    assert [each.name for each in both.services] == ["web"]
 
 
 def test_deleting_what_is_not_there_names_what_is() -> None:

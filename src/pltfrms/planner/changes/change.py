@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from pltfrms.errors import UsageError
@@ -50,6 +51,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
             have no room for another service.
     """
     lines: list[ChangeLine] = []
+    was = snapshot.platform
     gone = pruned(snapshot, change)
     platform = change.platform
     if platform is not None and platform != snapshot.platform:
@@ -71,6 +73,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
         without = delete_service(snapshot, name)
         lines += without.lines
         snapshot = without.snapshot
+    _check_old_names(was, snapshot)
     return Outcome(
         lines=tuple(lines),
         snapshot=snapshot,
@@ -205,6 +208,20 @@ def _check_identities(before: Platform, after: Platform) -> None:
                     f"platform: {thing} {item.name} cannot change from {old[item.name]} to "
                     f"{_identity(item)}: its addresses are made from it; "
                     "remove it and add it under another name"
+                )
+
+
+def _check_old_names(before: Platform, after: Snapshot) -> None:
+    """Refuse to rename a datacenter alone that a service names: it would run there no more."""
+    for old, new in renamed(before.datacenters, after.platform.datacenters):
+        for name, service in sorted(after.services.items()):
+            spec = service.spec
+            stages = spec.rollout.stages if spec.rollout else ()
+            named = chain(spec.datacenters, dict(spec.counts), *(s.datacenters for s in stages))
+            if old in named:
+                raise UsageError(
+                    f"platform: {old} is to be called {new}, and service {name} says {old}: "
+                    f"apply it together with the platform, with {new} in its file"
                 )
 
 

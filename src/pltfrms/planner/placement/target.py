@@ -8,6 +8,7 @@ from ipaddress import IPv6Address
 
 from pltfrms import __version__
 from pltfrms.errors import NotFoundError
+from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.peering import Peer
 from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role
 from pltfrms.model.running.balancer import BalancedService
@@ -138,7 +139,7 @@ class Makings:
             made_of=self.made_of(machine, now_ms),
             platform_revision=self.platform_revision,
             platform=self._platform_for(machine),
-            interventions=snapshot.interventions,
+            interventions=self._interventions,
             services=self._services_of(me),
             allocations=self._allocations.get(machine, ()),
             earlier=self._earlier_of(me),
@@ -206,8 +207,13 @@ class Makings:
     def _common(self) -> str:
         """The release is in it: another one may say more of the same snapshot."""
         snapshot = self._snapshot
-        parts = (self.platform_revision, snapshot.interventions, snapshot.lineage)
+        parts = (self.platform_revision, self._interventions, snapshot.lineage)
         return _digest(__version__, *parts)
+
+    @cached_property
+    def _interventions(self) -> Interventions:
+        """What machines do something about: who plans releases a brake."""
+        return replace(self._snapshot.interventions, releases=())
 
     @cached_property
     def _balanced(self) -> tuple[BalancedService, ...]:
