@@ -1,5 +1,6 @@
 """What members of the store show, on disk."""
 
+import errno
 from datetime import UTC, datetime
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from pltfrms.drivers.identity import store_files
 from pltfrms.drivers.identity.authority import make_root
 from pltfrms.drivers.identity.store_files import StoreFiles, follows
 from pltfrms.errors import UsageError
@@ -61,6 +63,29 @@ def test_who_only_asks_needs_a_disk_that_can_be_read_and_no_more(files: StoreFil
     before = directory.stat().st_mtime_ns
     assert files.context().get_ca_certs()
     assert directory.stat().st_mtime_ns == before, "a file was there"
+
+
+def test_a_member_starts_with_what_it_has_on_a_disk_that_takes_no_more(
+    files: StoreFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, _value: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    keep = store_files.replace_file
+    monkeypatch.setattr(store_files, "replace_file", full)
+    with pytest.raises(OSError, match="No space"):
+        files.furnish_member("fra-c1", (ADDRESS,))
+    monkeypatch.setattr(store_files, "replace_file", keep)
+    files.furnish_member("fra-c1", (ADDRESS,))
+    before = files.member.read_bytes()
+    monkeypatch.setattr(store_files, "replace_file", full)
+    files.furnish_member("fra-c1", (ADDRESS,))
+    assert files.member.read_bytes() == before
+    monkeypatch.setattr(store_files, "replace_file", keep)
+    files.begin_anew("example")
+    monkeypatch.setattr(store_files, "replace_file", full)
+    with pytest.raises(OSError, match="No space"):
+        files.furnish_member("fra-c1", (ADDRESS,))
 
 
 def test_who_was_believed_before_is_believed_no_more(files: StoreFiles) -> None:

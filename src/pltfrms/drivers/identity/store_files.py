@@ -110,16 +110,23 @@ class StoreFiles:
     ) -> None:
         """Write what this machine's member shows at its addresses, and whom it believes.
 
+        What a disk has that takes no more is good enough: etcd may well go on with it.
+
         Raises:
             UsageError: the authority cannot be used.
-            OSError: the disk refuses.
+            OSError: the disk refuses, and has nothing that goes with the authority.
         """
         from pltfrms.drivers.identity.authority import issue_for_store  # noqa: PLC0415
 
         authority = _pair(private_text(self.path))
         made = issue_for_store(authority, machine, addresses)
-        replace_file(self.member, f"{made.key.strip()}\n{made.certificate}".encode())
-        replace_file(self.trusted, f"{_certificates(authority.certificate)[0]}\n".encode())
+        trusted = f"{_certificates(authority.certificate)[0]}\n".encode()
+        try:
+            replace_file(self.member, f"{made.key.strip()}\n{made.certificate}".encode())
+            replace_file(self.trusted, trusted)  # last: it says that the other one goes with it
+        except OSError:
+            if not self.trusted.is_file() or self.trusted.read_bytes() != trusted:
+                raise
 
     def context(self) -> ssl.SSLContext:
         """Return what asks members: who that is, is made anew each time, and on no disk.
