@@ -71,21 +71,20 @@ def test_a_member_starts_with_what_it_has_on_a_disk_that_takes_no_more(
     def full(_path: Path, _value: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    keep = store_files.replace_file
-    monkeypatch.setattr(store_files, "replace_file", full)
+    def furnish_on_a_full_disk() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(store_files, "replace_file", full)
+            files.furnish_member("fra-c1", (ADDRESS,))
+
     with pytest.raises(OSError, match="No space"):
-        files.furnish_member("fra-c1", (ADDRESS,))
-    monkeypatch.setattr(store_files, "replace_file", keep)
+        furnish_on_a_full_disk()
     files.furnish_member("fra-c1", (ADDRESS,))
     before = files.member.read_bytes()
-    monkeypatch.setattr(store_files, "replace_file", full)
-    files.furnish_member("fra-c1", (ADDRESS,))
+    furnish_on_a_full_disk()
     assert files.member.read_bytes() == before
-    monkeypatch.setattr(store_files, "replace_file", keep)
     files.begin_anew("example")
-    monkeypatch.setattr(store_files, "replace_file", full)
     with pytest.raises(OSError, match="No space"):
-        files.furnish_member("fra-c1", (ADDRESS,))
+        furnish_on_a_full_disk()
 
 
 def test_who_was_believed_before_is_believed_no_more(files: StoreFiles) -> None:
