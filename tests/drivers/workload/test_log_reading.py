@@ -50,7 +50,9 @@ def test_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     log.write(b"one\ntw")
     first = read(tmp_path, after="0.0")
     assert first.lines == ("one",)
-    assert read(tmp_path).lines == ("one", "tw"), "who looks once sees all"
+    once = read(tmp_path)
+    assert once.lines == ("one", "tw"), "who looks once sees all"
+    assert once.position == read(tmp_path, 0).position == first.position
     log.write(b"o\n")
     assert read(tmp_path, after=first.position).lines == ("two",)
 

@@ -59,9 +59,12 @@ def _times(paths: Iterator[Path]) -> Iterator[tuple[int, Path]]:
 
 
 def _tail(path: Path, said_ms: int, lines: int, most: int) -> InstanceLog:
+    """Return the last lines; one that is not whole yet comes again after the position."""
     text, position = b"", ""
     for part, state in _parts(path):
-        position = position or f"{state.st_ino}.{state.st_size}"
+        if not position:
+            torn = _torn(_end_of(part, state.st_size, _LINE_MAX), state.st_size)
+            position = f"{state.st_ino}.{state.st_size - torn}"
         if len(text) >= most or text.count(b"\n") >= lines + bool(lines):
             break
         text = _end_of(part, state.st_size, most - len(text)) + text
@@ -80,12 +83,16 @@ def _after(path: Path, said_ms: int, number: int, at: int, most: int) -> Instanc
         if known:
             break
     text = b"".join(reversed(texts))
-    torn = text[text.rfind(b"\n") + 1 :]
-    if len(torn) >= _LINE_MAX or len(torn) > newest[1]:
-        torn = b""
-    whole = text[: len(text) - len(torn)][-most:]
-    position = f"{newest[0]}.{newest[1] - len(torn)}"
+    torn = _torn(text, newest[1])
+    whole = text[: len(text) - torn][-most:]
+    position = f"{newest[0]}.{newest[1] - torn}"
     return _log(path, said_ms, whole.splitlines(), position)
+
+
+def _torn(text: bytes, size: int) -> int:
+    """Return how much of the end of a part of some size is no whole line yet."""
+    torn = len(text) - (text.rfind(b"\n") + 1)
+    return 0 if torn >= _LINE_MAX or torn > size else torn
 
 
 def _end_of(part: int, size: int, most: int) -> bytes:
