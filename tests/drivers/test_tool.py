@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_a_tool_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None
     with pytest.raises(UnavailableError, match=r"took longer than 0\.3 s"):
         asyncio.run(run_tool("sh", "-c", script, seconds=0.3))
     assert all(_gone(pid) for pid in _children(file))
+
+
+def test_what_has_left_a_tool_and_holds_its_output_keeps_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "pids"
+    script = f"setsid sleep 60 & echo $! > {file}; sleep 60"
+    with pytest.raises(UnavailableError, match=r"took longer than 0\.3 s"):
+        asyncio.run(run_tool("sh", "-c", script, seconds=0.3))
+    (pid,) = _children(file)
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    os.kill(pid, signal.SIGKILL)
+    assert state == "S", "nobody has waited for its end"
 
 
 def test_a_tool_ends_with_who_asked(tmp_path: Path) -> None:

@@ -54,4 +54,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    # What has left its session is alive, and `wait` waits until nobody has our pipes any more.
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    await process.wait()
