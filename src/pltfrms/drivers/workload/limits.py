@@ -1,6 +1,8 @@
 """Limits of cpu, memory and processes: cgroup v2, or v1 where only that has controllers."""
 
 import contextlib
+import errno
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +18,9 @@ _CONTROLLERS: Final = ("cpu", "memory")
 _PIDS: Final = "pids"
 PIDS_MAX: Final = 4096
 """Processes and threads of an instance; a fork bomb takes no more of the machine's."""
-_PERIOD_US = 100_000
+_PERIOD_US: Final = 100_000
+_LEAST_US: Final = 1000
+"""The kernel refuses to give less of a period."""
 _OOM_KILLS: Final = re.compile(r"^oom_kill ([0-9]+)$", re.MULTILINE)
 _SECOND_US: Final = 1_000_000
 
@@ -59,7 +63,7 @@ class CgroupLimits:
         group.mkdir(exist_ok=True)
         if not self._why_not:
             (group / "memory.max").write_text(str(spec.memory_bytes))
-            (group / "cpu.max").write_text(f"{round(spec.cpu * _PERIOD_US)} {_PERIOD_US}")
+            (group / "cpu.max").write_text(f"{_quota_us(spec)} {_PERIOD_US}")
             if (group / "pids.max").exists():
                 (group / "pids.max").write_text(str(PIDS_MAX))
         (group / "cgroup.procs").write_text(str(pid))
@@ -77,6 +81,8 @@ class CgroupLimits:
         for place in (self._root / INSTANCES_UNIT, self._root / "pltfrms"):
             with contextlib.suppress(OSError):
                 (place / allocation).rmdir()
+        with contextlib.suppress(OSError):
+            (self._root / "pltfrms").rmdir()  # after the last one
         self._old.release(allocation)
 
     def ran_out_of_memory(self, allocation: str) -> bool:
@@ -123,7 +129,7 @@ class _VersionOne:
     """Groups of our own, each below the one that we are in: what limits us limits them too."""
 
     def __init__(self, root: Path) -> None:
-        above = _own_groups()
+        above = own_groups()
         self._groups = {
             name: root / name / above.get(name, "").lstrip("/") / "pltfrms"
             for name in (*_CONTROLLERS, _PIDS)
@@ -131,7 +137,7 @@ class _VersionOne:
 
     @property
     def works(self) -> bool:
-        return all(group.parent.is_dir() for group in self._groups.values())
+        return all(os.access(group.parent, os.W_OK) for group in self._groups.values())
 
     def group(self, controller: str, allocation: str) -> Path:
         return self._groups[controller] / allocation
@@ -143,7 +149,7 @@ class _VersionOne:
         limits: Mapping[str, tuple[tuple[str, int], ...]] = {
             "cpu": (
                 ("cpu.cfs_period_us", _PERIOD_US),
-                ("cpu.cfs_quota_us", round(spec.cpu * _PERIOD_US)),
+                ("cpu.cfs_quota_us", _quota_us(spec)),
             ),
             "memory": (("memory.limit_in_bytes", spec.memory_bytes),),
             _PIDS: (("pids.max", PIDS_MAX),),
@@ -152,16 +158,30 @@ class _VersionOne:
             group = self.group(controller, spec.allocation)
             group.mkdir(parents=True, exist_ok=True)
             for name, value in values:
-                (group / name).write_text(str(value))
+                _limit(group / name, value)
             (group / "cgroup.procs").write_text(str(pid))
 
     def release(self, allocation: str) -> None:
-        for controller in self._groups:
+        for controller, above in self._groups.items():
             with contextlib.suppress(OSError):
                 self.group(controller, allocation).rmdir()
+                above.rmdir()  # after the last one
 
 
-def _own_groups() -> dict[str, str]:
+def _quota_us(spec: InstanceSpec) -> int:
+    return max(round(spec.cpu * _PERIOD_US), _LEAST_US)
+
+
+def _limit(file: Path, value: int) -> None:
+    """Set a limit; more cpu than a group above has is refused, and would change nothing."""
+    try:
+        file.write_text(str(value))
+    except OSError as error:
+        if (file.name, error.errno) != ("cpu.cfs_quota_us", errno.EINVAL):
+            raise
+
+
+def own_groups() -> dict[str, str]:
     """Return the v1 group that we are in, by controller (cgroups(7))."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()

@@ -51,6 +51,9 @@ _START_TIMEOUT_SECONDS = 10
 LINGER_SECONDS: Final = 0.3
 """How long the network of an instance that ended outlives it. To remove a device the kernel
 holds the lock of all routing for 10-30 ms, just when everybody is to hear of the end."""
+_KILLED: Final = (f"killed by signal {signal.SIGKILL:d}", "killed together")
+"""How one ends that the kernel ends for want of memory. Nothing else is for that, although some
+other process of it may have been, long before."""
 _INIT: Final = str(Path(instance_init.__file__))
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _log = structlog.get_logger()
@@ -198,7 +201,7 @@ class ProcessRuntime:
     def _how_it_ended(self, allocation: str) -> str:
         """Return the sentence of the last end, before what knows more is removed."""
         how = self._files.how_it_ended(allocation)
-        if "killed" in how and self._limits.ran_out_of_memory(allocation):
+        if how.startswith(_KILLED) and self._limits.ran_out_of_memory(allocation):
             how = "killed by the kernel: it went over its memory"
             self._files.exit_file(allocation).write_text(how)
         return how
