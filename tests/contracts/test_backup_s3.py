@@ -182,6 +182,21 @@ def test_a_file_that_is_wrong_says_all_of_it_and_no_secret(tmp_path: Path) -> No
     assert "twice;" in said
 
 
+@pytest.mark.parametrize("endpoint", ["https://s3.example.net:99999", "https://[1:2]"])
+def test_an_address_that_cannot_be_keeps_no_controller_from_starting(
+    bucket: Bucket, tmp_path: Path, endpoint: str
+) -> None:
+    (tmp_path / CERTIFICATE).touch()
+    bucket.file(tmp_path / BUCKET, endpoint=endpoint)
+    clock = VirtualClock()
+    store = MemoryStore(clock, MemoryStoreState(clock))
+    backups = backups_of(store, "fra-c1", Directories(config=tmp_path))
+    assert backups is not None
+    assert backups._outside is not None
+    with pytest.raises(UnavailableError, match=r"backup\.s3: .* is no address"):
+        asyncio.run(backups._outside.send(name_of(1), SEALED))
+
+
 def test_a_file_that_others_may_read_is_not_used(bucket: Bucket, tmp_path: Path) -> None:
     path = bucket.file(tmp_path / "backup.s3")
     path.chmod(0o640)

@@ -38,18 +38,21 @@ class S3Place:
     """`ports.BackupPlace` in a bucket. What is too old there is deleted if that is wanted."""
 
     def __init__(self, bucket: S3Bucket, now: Callable[[], datetime] = _now) -> None:
-        """Send to a bucket; UsageError if its authorities cannot be read."""
+        """Send to a bucket; UsageError if its address or its authorities are none."""
         self._bucket = bucket
         self._now = now
-        parts = urlsplit(bucket.endpoint)
-        by_host = bucket.style == "host"
-        self._host = f"{bucket.bucket}.{parts.netloc}" if by_host else parts.netloc
+        by_host, host = bucket.style == "host", bucket.endpoint.removeprefix("https://")
+        self._host = f"{bucket.bucket}.{host}" if by_host else host
         self._root = "/" if by_host else f"/{bucket.bucket}/"
+        try:
+            parts = urlsplit(f"https://{self._host}")
+            name, _port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise UsageError(f"{self._host} is no address: {error}") from error
         try:
             context = ssl.create_default_context(cafile=bucket.ca)
         except OSError as error:
             raise UsageError(f"{bucket.ca}: no certificates: {error}") from error
-        name = f"{bucket.bucket}.{parts.hostname}" if by_host else parts.hostname or ""
         self._tls = TlsEnd(context, name)
 
     async def send(self, name: BackupName, sealed: str) -> None:
