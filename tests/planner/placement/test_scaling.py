@@ -18,9 +18,10 @@ from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.admission import judge_admission
 from pltfrms.planner.foresight.settling import rolled
 from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.scaling import CALM_MS
+from pltfrms.planner.placement.scaling import CALM_MS, decide_scaling
 from tests.planner.placement.test_inputs import inputs_of
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec
@@ -123,6 +124,33 @@ def test_nobody_goes_whom_the_loss_of_a_datacenter_or_a_node_needs() -> None:
     loaded = Capacity(requests=100, load=400)
     assert not steps(busy(running(4, scale, loaded), low)), "without ams the 3 left answer 300"
     assert steps(busy(running(4, scale, replace(loaded, load=300)), low))
+
+
+def test_nobody_goes_while_a_drain_leads_clients_elsewhere_who_come_back_at_once() -> None:
+    snapshot = busy(running(4), {"fra": 0, "ams": 60})
+    (low,) = steps(snapshot)
+    for place in ({"datacenter": "fra"}, {"peer": "transit1"}):
+        drain = replace(Drain(since_ms=1, wait_ms=0), **place)
+        drained = replace(snapshot, interventions=Interventions(drains=(drain,)))
+        assert not steps(drained)
+        plan = replace(make_plan(drained), steps=(), rollouts=(low,))
+        assert check_plan(drained, plan) == ("web: clients are elsewhere, and come back",)
+        over = replace(drain, until_ms=snapshot.now_ms)
+        assert steps(replace(drained, interventions=Interventions(drains=(over,)))) == (low,)
+    node = Drain(node="fra-n5", since_ms=1, wait_ms=0)
+    unused = {each.node for each in snapshot.allocations.values()} ^ {"fra-n5"}
+    assert "fra-n5" in unused
+    assert steps(replace(snapshot, interventions=Interventions(drains=(node,)))) == (low,)
+
+
+def test_who_has_no_place_is_not_counted_with_those_that_are_needed() -> None:
+    """Whose number is the highest goes, be it the one that found no place or not."""
+    snapshot = busy(running(4), {"fra": 45, "ams": 45})
+    there = {name: a for name, a in snapshot.allocations.items() if a.replica != 1}
+    assert len(there) == 6
+    short = replace(snapshot, allocations=there)
+    assert not decide_scaling(Draft(short)), "2 that are left somewhere would use 67 %"
+    assert decide_scaling(Draft(busy(short, {"fra": 30, "ams": 30})))
 
 
 def test_what_is_not_known_changes_nothing() -> None:

@@ -103,22 +103,28 @@ def _step(draft: Draft, service: Service, scale: Scale) -> RolloutStep | None:
     calm_at = calm_at_ms(service)
     if known.keys() != uses.keys() or calm_at is None or draft.snapshot.now_ms < calm_at:
         return None
-    for name, use in known.items():
-        count = use.wanted - 1
-        fits = use.busy <= count * scale.cpu * UNDER + _TINY
+    for name, use in () if _are_elsewhere(draft) else known.items():
+        count, fits = use.wanted - 1, use.busy <= (use.placed - 1) * scale.cpu * UNDER + _TINY
         may = count >= scale.min and fits and not is_braked(draft, name)
-        if may and survives(service, known, name, count):
+        if may and survives(service, known, name):
             return _changed(service, Reason.LOAD_LOW, {name: count}, uses)
     return None
 
 
-def survives(service: Service, uses: Mapping[str, Use], datacenter: str, count: int) -> bool:
-    """Return whether one node, or one datacenter, may still be lost with so many replicas.
+def _are_elsewhere(draft: Draft) -> bool:
+    """Return whether a drain leads clients elsewhere: they will come back all at once."""
+    now_ms, drains = draft.snapshot.now_ms, draft.snapshot.interventions.drains
+    return any(drain.holds(now_ms) and not drain.node for drain in drains)
+
+
+def survives(service: Service, uses: Mapping[str, Use], datacenter: str) -> bool:
+    """Return whether one node, or another datacenter, may be lost after one replica less.
 
     Those that are left then use at most what they are promised, and answer the load that the
     spec says. Where the last replica of a datacenter goes, other datacenters answer.
     """
-    counts = {name: use.wanted for name, use in uses.items()} | {datacenter: count}
+    counts = {name: use.placed - (name == datacenter) for name, use in uses.items()}
+    count = counts[datacenter]
     every, busy = sum(counts.values()), sum(use.busy for use in uses.values())
     on_a_node = min(service.spec.max_per_node, count)
     here = count - on_a_node
