@@ -68,6 +68,7 @@ def http_answer(body: bytes, status: int = 200) -> bytes:
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nrea\r\n2\r\ndy\r\n0\r\n\r\n"
 )
+CUT_OFF = b"HTTP/1.1 503 Some\r\nContent-Length: 9\r\n\r\nill"
 
 # ---- http ----------------------------------------------------------------------------------
 
@@ -92,6 +93,7 @@ CHUNKED = (
         (ProbeHttp(host="a"), http_answer(b"late\x1b", 503), unwell("/x answers 503: late?")),
         (ProbeHttp(host="a"), b"HTTP/1.1 103 Hint\r\n\r\n" + http_answer(b""), WELL),
         (ProbeHttp(host="a"), b"", ProbeAnswer(failure="closed without an answer")),
+        (ProbeHttp(host="a"), CUT_OFF, unwell("/x answers 503: ill")),
     ],
 )
 def test_an_answer_is_judged_by_status_and_body(
@@ -210,6 +212,28 @@ def test_tls_believes_the_own_authority_and_nobody_else(tmp_path: Path) -> None:
                 assert await ask(replace(named, tls=replace(ours, name="")), port) == WELL
 
     asyncio.run(run())
+
+
+def test_the_certificates_of_the_system_are_read_once_whatever_names_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ssl.SSLContext] = []
+    real = ssl.create_default_context
+
+    def counted(*, cadata: str | None) -> ssl.SSLContext:
+        made.append(real(cadata=cadata))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+
+    async def run() -> None:
+        async with served(answering(http_answer(b"")), tls_of(tmp_path)) as port:
+            for name in ("a.example.net", "b.example.net", "c.example.net"):
+                said = await ask(replace(HTTP, tls=ProbeTls(name=name)), port)
+                assert said.unwell
+
+    asyncio.run(run())
+    assert len(made) <= 1, "another test may have read them before"
 
 
 def test_what_speaks_no_tls_is_not_taken_for_ill() -> None:

@@ -68,10 +68,13 @@ async def _status(words: h11.Connection, reader: StreamReader) -> int:
 
 
 async def _body(words: h11.Connection, reader: StreamReader) -> bytes:
-    """Return the body, or as much of it as is looked at."""
+    """Return the body, as much of it as is looked at, or as has come of one that is cut off."""
     body = b""
     while len(body) < _BODY_BYTES:
-        event = await _next(words, reader)
+        try:
+            event = await _next(words, reader)
+        except h11.ProtocolError:
+            break
         if not isinstance(event, h11.Data):
             break
         body += event.data

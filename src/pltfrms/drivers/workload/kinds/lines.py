@@ -11,7 +11,6 @@ from typing import Final
 
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import ProbeAnswer
-from pltfrms.model.services.probes import ProbeTls
 from pltfrms.model.services.service import Probe
 
 _WORDS_MAX: Final = 100
@@ -30,7 +29,7 @@ async def connected(
         host = probe.http.host_name if probe.http else ""
         reader, writer = await asyncio.open_connection(
             sock=connection,
-            ssl=_context(probe.tls, protocol),
+            ssl=_context(probe.tls.ca, protocol, unverified=probe.tls.unverified),
             server_hostname=probe.tls.name or host or str(address),
         )
     try:
@@ -53,10 +52,13 @@ def first_words(text: bytes) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _context(tls: ProbeTls, protocol: str) -> ssl.SSLContext:
-    """Return what believes those whom the probe names; to read the system's takes 10 ms."""
-    context = ssl.create_default_context(cadata=tls.ca or None)
-    if tls.unverified:
+def _context(ca: str, protocol: str, *, unverified: bool) -> ssl.SSLContext:
+    """Return what believes those whom a probe names; to read the system's takes 10 ms.
+
+    One for all names: they belong to a connection.
+    """
+    context = ssl.create_default_context(cadata=ca or None)
+    if unverified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if protocol:
