@@ -129,8 +129,8 @@ def test_nobody_goes_whom_the_loss_of_a_datacenter_or_a_node_needs() -> None:
 def test_nobody_goes_while_a_drain_leads_clients_elsewhere_who_come_back_at_once() -> None:
     snapshot = busy(running(4), {"fra": 0, "ams": 60})
     (low,) = steps(snapshot)
-    for place in ({"datacenter": "fra"}, {"peer": "transit1"}):
-        drain = replace(Drain(since_ms=1, wait_ms=0), **place)
+    one = Drain(since_ms=1, wait_ms=0)
+    for drain in (replace(one, datacenter="fra"), replace(one, peer="transit1")):
         drained = replace(snapshot, interventions=Interventions(drains=(drain,)))
         assert not steps(drained)
         plan = replace(make_plan(drained), steps=(), rollouts=(low,))

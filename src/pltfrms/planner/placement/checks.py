@@ -198,21 +198,17 @@ def _check_scaling(world: _World, after: Service, reason: Reason) -> Iterator[st
         yield f"{after.name}: the load may not change how many there are"
     elif replace(after, scaled=before.scaled) != before:
         yield f"{after.name}: more changes than how many there are"
-    elif reason is Reason.LOAD_LOW and _leads_elsewhere(world.snapshot):
-        yield f"{after.name}: clients are elsewhere, and come back"
     else:
-        for name, count in {*after.scaled} - {*before.scaled}:
+        snapshot, low = world.snapshot, reason is Reason.LOAD_LOW
+        drains = (each for each in snapshot.interventions.drains if not each.node)
+        if low and any(each.holds(snapshot.now_ms) for each in drains):
+            yield f"{after.name}: clients are elsewhere, and come back"
+        for name, count in sorted({*after.scaled} - {*before.scaled}):
             had = world.share(before, name)
-            rises = reason is Reason.LOAD_HIGH
             if count != had and not scale.min <= count <= scale.max:
                 yield f"{after.name}: {count} in {name} are out of bounds"
-            if count != had and (name in world.braked or rises != (count > had)):
+            if count != had and (name in world.braked or low != (count < had)):
                 yield f"{after.name}: {name} goes from {had} to {count}"
-
-
-def _leads_elsewhere(snapshot: Snapshot) -> bool:
-    now_ms = snapshot.now_ms
-    return any(d.holds(now_ms) for d in snapshot.interventions.drains if not d.node)
 
 
 def _check_stage(world: _World, service: Service, old: Rollout, new: Rollout) -> Iterator[str]:
