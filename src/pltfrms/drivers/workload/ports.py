@@ -94,7 +94,11 @@ class Prober(Protocol):
     async def probe(
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
     ) -> ProbeAnswer:
-        """Ask once on every address, and say what failed."""
+        """Ask once on every address, and say what failed.
+
+        Raises:
+            UnavailableError: it cannot be asked by us, whether it is well or not.
+        """
         ...
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:

@@ -5,11 +5,12 @@ the answer is about the instance alone.
 """
 
 import ctypes
+import errno
 import json
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_data
 from pltfrms.drivers.workload.oci import BOX, crun
 from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.drivers.workload.rounds import Round, Rounds
-from pltfrms.errors import InvariantError
+from pltfrms.errors import InvariantError, UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import Instance, ProbeAnswer
 from pltfrms.model.services.service import Probe, ProbeKind
@@ -29,6 +30,7 @@ _CLONE_NEWNET = 0x40000000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 _RUNTIME: Final = Directories().runtime
+_WANTS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _GONE: Final = ProbeAnswer(failure="cannot ask the instance: it is gone")
 
 
@@ -63,7 +65,9 @@ class NamespaceProber:
             kind = socket.SOCK_DGRAM if takes_datagrams(probe) else socket.SOCK_STREAM
             try:
                 sockets = self._sockets(instance.pid, addresses, kind, held)
-            except OSError:
+            except OSError as error:
+                if want := _our_want(error):
+                    raise want from error
                 return _GONE
             return _said(probe, addresses, await ask_each(sockets, probe, addresses))
 
@@ -78,8 +82,11 @@ class NamespaceProber:
         """
         try:
             for each in rounds:
-                with suppress(OSError):
+                try:
                     each.open(_inside(each.pid, each.addresses, socket.SOCK_STREAM))
+                except OSError as error:
+                    if want := _our_want(error):
+                        each.done.set_exception(want)
         finally:
             self._go_home()
 
@@ -97,6 +104,13 @@ class NamespaceProber:
             _enter(self._home)
         except OSError as error:
             raise InvariantError(f"lost in an instance's network namespace: {error}") from error
+
+
+def _our_want(error: OSError) -> UnavailableError | None:
+    """Return what to raise if it is we who lack something: of the instance nothing is known."""
+    if error.errno not in _WANTS:
+        return None
+    return UnavailableError(f"cannot ask instances: {error.strerror}")
 
 
 def _enter(namespace: int) -> None:
