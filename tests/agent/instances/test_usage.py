@@ -1,5 +1,7 @@
 """How busy an instance is, told rarely."""
 
+from itertools import pairwise
+
 import pytest
 
 from pltfrms.agent.instances.usage import LOOKS, Usage, steady_percent
@@ -26,6 +28,18 @@ def test_one_that_begins_anew_or_is_gone_is_not_known() -> None:
     assert usage.percents == {}
     usage.see(40, {})
     assert usage.percents == {}
+
+
+def test_a_load_that_is_never_still_is_told_once_in_the_time_of_an_average() -> None:
+    """Each telling is a write: of all instances of a machine there is one then."""
+    usage, told, used = Usage(), list[tuple[int, ...]](), [0.0, 0.0]
+    for look in range(60):
+        used = [used[0] + look % 7, used[1] + look % 5]
+        usage.see(5.0 * look, {"web.fra.1-1": (used[0], 1.0), "web.fra.2-1": (used[1], 1.0)})
+        told.append(tuple(usage.percents.values()))
+    changes = [look for look in range(1, 60) if told[look] != told[look - 1]]
+    assert 10 <= len(changes) <= 20
+    assert all(b - a >= LOOKS - 1 for a, b in pairwise(changes[1:]))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 LOOKS: Final = 4
-"""The average is over the time from the first of so many looks to the last."""
+"""The average is over the time from the first of so many looks to the last. When that time is
+over, all instances are told of anew, at once."""
 STEP: Final = 5
 NEAR: Final = 10
 """A change of fewer percent is told nobody: each is a write of all that a machine says."""
@@ -19,6 +20,7 @@ class Usage:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._samples: dict[str, deque[_Sample]] = {}
+        self._looks = 0
         self.percents: Mapping[str, int] = {}
         """By allocation; one is missing until it was seen often enough."""
 
@@ -28,8 +30,12 @@ class Usage:
             name: _grown(self._samples.get(name), (now, seconds))
             for name, (seconds, _) in used.items()
         }
+        self._looks = (self._looks + 1) % (LOOKS - 1)
+        known = {} if self._looks == 0 else self.percents
         self.percents = {
-            name: steady_percent(self.percents.get(name), _percent(samples, used[name][1]))
+            name: known[name]
+            if name in known
+            else steady_percent(self.percents.get(name), _percent(samples, used[name][1]))
             for name, samples in self._samples.items()
             if len(samples) == LOOKS
         }
