@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
+from pltfrms.drivers.workload import images
 from pltfrms.drivers.workload.images import KEPT_UNUSED, Images
 from pltfrms.drivers.workload.oci import BOX, oci_config
 from pltfrms.drivers.workload.probe import NamespaceProber
@@ -327,7 +329,12 @@ def test_who_gives_up_waiting_for_an_image_does_not_end_its_coming(
             async with asyncio.timeout(30):
                 while not images.doing(name):  # noqa: ASYNC110 - outside
                     await asyncio.sleep(0.001)
-            assert images.doing(name).startswith(f"fetches its image {name} for ")
+            words = f"fetches its image {name}"
+            assert images.doing(name) == words
+            since = time.monotonic()
+            with monkeypatch.context() as later:
+                later.setattr(time, "monotonic", lambda: since + 29)
+                assert images.doing(name) == f"{words}, for more than 20 s"
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
@@ -353,6 +360,34 @@ def test_an_image_that_cannot_be_had_says_why_and_is_not_asked_for_all_the_time(
         assert "pull" not in images.ran[asked:]
 
     with_registry(short_path, monkeypatch, scenario)
+
+
+_ENDLESS = """#!/bin/sh
+case "$*" in *" pull "*) ;; *) exit 1 ;; esac
+ls "$TMPDIR" >>"$SEEN"; touch "$TMPDIR/half"; echo pulled >>"$SEEN"; exec sleep 1000
+"""
+
+
+def test_what_a_pull_leaves_that_was_ended_goes_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    podman, seen = tmp_path / "bin" / "podman", tmp_path / "seen"
+    podman.parent.mkdir()
+    podman.write_text(_ENDLESS)
+    podman.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{podman.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SEEN", str(seen))
+    monkeypatch.setattr(images, "_FETCH_SECONDS", 2)
+    directories = directories_below(tmp_path)
+
+    async def scenario() -> None:
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="was ended"):
+                await Images(directories).get("a.example/web@sha256:0a")
+
+    in_machine(scenario)
+    assert seen.read_text() == "pulled\npulled\n"
+    assert [each.name for each in (directories.state / "images-coming").iterdir()] == ["half"]
 
 
 @pytest.mark.parametrize("laid_over", [False, True])

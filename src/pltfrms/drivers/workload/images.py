@@ -2,6 +2,7 @@
 
 <state>/images/      podman's store: nothing else of podman's on this machine is touched
 <state>/images-used/ one file for each, by digest: written when an instance is started from it
+<state>/images-coming/ what it has of images that are on their way
 <runtime>/images/    what podman remembers until the next boot
 
 Registries, their mirrors and credentials are podman's: /etc/containers/registries.conf and
@@ -14,6 +15,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -38,6 +40,8 @@ _LONGEST_REST: Final = 60.0
 KEPT_UNUSED: Final = 3
 """So many images that nothing runs stay: the way back is not to need a registry."""
 _SAID: Final = 200
+_SAY_SECONDS: Final = 10
+"""Other words are said so often: each time they are a write of all that the machine says."""
 _log = structlog.get_logger()
 
 
@@ -81,9 +85,10 @@ class Images:
 
     def __init__(self, directories: Directories) -> None:
         """Do not touch the disk yet."""
+        self._coming = directories.state / "images-coming"
         self._podman = (
             *("unshare", "--mount", "--propagation=private"),
-            "podman",
+            *("env", f"TMPDIR={self._coming}", "podman"),
             f"--root={directories.state / 'images'}",
             f"--runroot={directories.runtime / 'images'}",
             f"--tmpdir={directories.runtime / 'images' / 'tmp'}",
@@ -96,6 +101,7 @@ class Images:
         self._rests: dict[str, _Rest] = {}
         self._fetching: dict[str, _Fetching] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._pulls = 0
         self._tasks: set[asyncio.Task[Image]] = set()
 
     async def get(self, name: str) -> Image:
@@ -133,7 +139,9 @@ class Images:
         fetching = self._fetching.get(name)
         if fetching is None or not fetching.since:
             return ""
-        return f"fetches its image {name} for {time.monotonic() - fetching.since:.0f} s"
+        seconds = time.monotonic() - fetching.since
+        said = f", for more than {seconds - seconds % _SAY_SECONDS:.0f} s"
+        return f"fetches its image {name}{said if seconds > _SAY_SECONDS else ''}"
 
     async def _fetch(self, name: str, fetching: _Fetching) -> Image:
         rest = self._rests.get(name)
@@ -142,7 +150,7 @@ class Images:
         fetching.since = time.monotonic()
         try:
             async with self._turns:
-                await self._run("pull", "--quiet", "--", name, seconds=_FETCH_SECONDS)
+                await self._pull(name)
             image = await self._look(name)
         except UnavailableError as error:
             raise self._rested(name, rest, error) from error
@@ -153,6 +161,17 @@ class Images:
         self._rests.pop(name, None)
         _log.info("image_fetched", image=name)
         return image
+
+    async def _pull(self, name: str) -> None:
+        """Let podman fetch an image; first goes what one left that was ended on its way."""
+        if not self._pulls:
+            shutil.rmtree(self._coming, ignore_errors=True)
+        self._pulls += 1
+        try:
+            self._coming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await self._run("pull", "--quiet", "--", name, seconds=_FETCH_SECONDS)
+        finally:
+            self._pulls -= 1
 
     def _rested(self, name: str, before: _Rest | None, error: Exception) -> UnavailableError:
         said = error.said if isinstance(error, ToolFailedError) else str(error)
