@@ -292,6 +292,17 @@ def test_room_for_a_failure_is_asked_for_as_many_as_there_may_be() -> None:
     assert "without node/fra-n1 web.fra.1 finds no place" in verdicts[0].sentence
 
 
+def test_who_is_to_answer_after_a_loss_is_there_before_the_load_asks_for_more() -> None:
+    snapshot = running()
+    said = [
+        judge_admission(snapshot, applied(snapshot, capacity=Capacity(requests=100, load=load)))
+        for load in (200, 300)
+    ]
+    assert said[0] == ()
+    (verdict,) = said[1]
+    assert "without datacenter/fra too few answer" in verdict.sentence
+
+
 def test_explain_says_what_decides() -> None:
     said = explain_service(busy(running(), {"fra": 85, "ams": None}), "web")
     assert "web: 2 to 4 replicas by datacenter, to use 70 % of their cpu." in said

@@ -26,10 +26,10 @@ def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
 def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
     """Return at most one verdict for each service: what is missing then, more than before."""
     known: dict[_Key, int] = {}
-    for gap in n_minus_one(settle(_at_most(before))[0]):
+    for gap in _gaps(before):
         known[_key(gap)] = max(gap.missing, known.get(_key(gap), 0))
     gaps: dict[str, list[Gap]] = {}
-    for gap in n_minus_one(settle(_at_most(after))[0]):
+    for gap in _gaps(after):
         if _key(gap) not in known or gap.missing > known[_key(gap)]:
             gaps.setdefault(_service(gap), []).append(gap)
     return tuple(
@@ -40,6 +40,19 @@ def judge_admission(before: Snapshot, after: Snapshot) -> tuple[Verdict, ...]:
         )
         for name, found in gaps.items()
     )
+
+
+def _gaps(snapshot: Snapshot) -> tuple[Gap, ...]:
+    """Return what would be missing: of room for the most replicas, of answers from those now.
+
+    More come when the load is there, and not because somebody is lost.
+    """
+    most = _at_most(snapshot)
+    gaps = n_minus_one(settle(most)[0])
+    if most.services == snapshot.services:
+        return gaps
+    now = n_minus_one(settle(snapshot)[0])
+    return (*(g for g in gaps if not g.answered), *(g for g in now if g.answered))
 
 
 def _at_most(snapshot: Snapshot) -> Snapshot:
