@@ -107,6 +107,24 @@ def test_a_directory_can_be_all_that_has_a_label(
     assert len(controller.applied) == 1
 
 
+def test_who_prunes_has_no_service_in_a_directory_below(
+    run: Run, controller: FakeController, tmp_path: Path
+) -> None:
+    controller.changes = CREATE
+    (tmp_path / "web.yaml").write_text(f"{WEB_FILE.read_text()}\ngroup: shop\n")
+    (tmp_path / ".ci" / "jobs").mkdir(parents=True)
+    (tmp_path / ".ci" / "jobs" / "db.yml").write_text("service: db\n")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.yaml").write_text("about:\n  service: db\n")
+    assert run("apply", tmp_path, "--prune", "group=shop", "--yes").code == 0
+    (tmp_path / "eu" / "north").mkdir(parents=True)
+    (tmp_path / "eu" / "north" / "db.yml").write_text("# moved\nservice: db\n")
+    result = run("apply", tmp_path, "--prune", "group=shop", "--yes")
+    assert (result.code, "north/db.yml: a service in a dir" in result.err) == (2, True)
+    assert len(controller.applied) == 1
+    assert run("apply", tmp_path, "--yes").code == 0, "what is not read is not deleted, either"
+
+
 def test_a_dry_run_shows_what_would_be_done_and_does_nothing(
     run: Run, controller: FakeController
 ) -> None:

@@ -36,7 +36,7 @@ from pltfrms.cli.shared.routing import (
     show_routing,
 )
 from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
-from pltfrms.cli.shared.specs import located, read_change, services_for
+from pltfrms.cli.shared.specs import located, read_change, require_none_below, services_for
 from pltfrms.cli.shared.values import LABEL, TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, UnavailableError
@@ -175,6 +175,8 @@ def apply(
     """
     if prune and not path.is_dir():
         raise click.UsageError("--prune takes a directory: all that is to be left is in it")
+    if prune:
+        require_none_below(path)
     wish = ApplyWish(**{**options, "despite": guards_of(options["despite"])})
     change = replace(
         read_change(path), despite=wish.despite, by=asking_user(), why=wish.why, prune=prune

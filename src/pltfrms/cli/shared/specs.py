@@ -13,6 +13,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.services.service import ServiceSpec
 
 _ABOUT = re.compile(r"(service|platform)(?:[ /]([a-z0-9-]+))?(?::0)?: ")
+_SERVICE = re.compile(rb"^service *:", re.MULTILINE)
 _FIELD = re.compile(r"[a-z_]+")
 
 
@@ -99,6 +100,22 @@ def read_change(path: Path) -> Change:
     for note in notes:
         echo(f"note: {note}", err=True)
     return change
+
+
+def require_none_below(path: Path) -> None:
+    """Refuse a directory below which there are services: who reads it does not read them.
+
+    Raises:
+        UsageError: there is one, which is taken for one that is to go.
+    """
+    for each in sorted(path.glob("*/**/*.y*ml")):
+        hidden = any(part.startswith(".") for part in each.relative_to(path).parts)
+        if hidden or not each.is_file() or not _SERVICE.search(each.read_bytes()):
+            continue
+        raise UsageError(
+            f"{each}: a service in a directory below {path}, which is not read: with --prune "
+            f"it counts as gone; move the file to {path}, or away"
+        )
 
 
 def _read_change(path: Path, notes: list[Problem], around: Platform | None) -> Change:
