@@ -5,7 +5,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 
 async def readable(fd: int) -> None:
@@ -38,7 +39,8 @@ async def run(command: Sequence[str], timeout_ms: int) -> int | str:
     """Run a command without input or output; return its exit status, or minus its signal.
 
     Or return one sentence: it could not be started, or was killed because it took longer than
-    `timeout_ms`. Nothing of its process group survives.
+    `timeout_ms`. Nothing of its process group survives; nor, if it was killed, anything that it
+    had started, such as what has a session of its own in a container.
     """
     try:
         process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would start a thread
@@ -56,10 +58,21 @@ async def run(command: Sequence[str], timeout_ms: int) -> int | str:
     except TimeoutError:
         return f"took longer than {timeout_ms} ms"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for group in {process.pid, *_groups_below(process.pid)}:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         status = process.wait()
     return status
+
+
+def _groups_below(pid: int) -> Iterator[int]:
+    """Yield the process groups of all that descends from a process."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has just ended
+            for child in map(int, task.read_text().split()):
+                yield from _groups_below(child)
+                if (group := os.getpgid(child)) > 1:  # 0: of nobody whom we see
+                    yield group
 
 
 def how_it_ended(status: int) -> str:

@@ -242,6 +242,23 @@ def test_fifty_that_were_stopped_or_killed_leave_nothing(play: Play) -> None:
     play(scenario)
 
 
+def test_a_question_that_takes_too_long_leaves_nothing_in_the_container(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        prober = NamespaceProber(directories_below(root).runtime)
+        instance = await runtime.start(boxed(image, *_LONG))
+        before = left_over(root)
+        command = ("/bin/sh", "-c", "busybox touch /tmp/asked; sleep 1000 & sleep 1000")
+        probe = Probe(kind=ProbeKind.EXEC, command=command, timeout_ms=5000)
+        answer = await prober.probe(instance, probe, SERVICE)
+        assert answer.failure == "/bin/sh: took longer than 5000 ms"
+        asked = replace(probe, command=("/bin/busybox", "test", "-e", "/tmp/asked"))  # noqa: S108 - its own
+        assert not (await prober.probe(instance, asked, SERVICE)).failure
+        await gone(root, before)
+        await runtime.stop(instance, 0)
+
+    play(scenario)
+
+
 _HUNT = """
 while :; do for process in /proc/[0-9]*; do
     read name <$process/comm && [ "$name" = crun ] && kill -9 ${process#/proc/} && exit
