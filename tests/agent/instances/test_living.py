@@ -99,3 +99,30 @@ def test_who_is_ordered_anew_all_the_time_is_asked_nevertheless(path: str) -> No
             assert "in a row" in bench.instances[ONE.id].failure
 
     run_virtual(story())
+
+
+def test_who_is_not_ready_and_is_started_from_something_else_comes_again() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            target = with_liveness(make_target(1, ONE, TWO))
+            await bench.order(target)
+            bench.workload.unwell.add(f"{ONE.id} /")
+            await bench.passes(30.0)
+            assert bench.instances[ONE.id].phase is Phase.UNHEALTHY
+            changed = (
+                replace(
+                    each,
+                    spec=replace(each.spec, run=replace(each.spec.run, stop_grace_ms=1234)),
+                )
+                for each in target.services
+            )
+            await bench.order(replace(target, generation=2, services=tuple(changed)))
+            await bench.passes(60.0)
+            assert bench.instances[ONE.id].phase is Phase.UNHEALTHY
+            assert started(bench) == 4
+            bench.workload.unwell.clear()
+            await bench.passes(60.0)
+            assert bench.instances[ONE.id].phase is Phase.READY
+
+    run_virtual(story())

@@ -164,8 +164,12 @@ def withdrawn(health: Health) -> Health:
 
 
 def stopping(health: Health, now: float, why: str) -> Health:
-    """Return the state of an instance that is being stopped on purpose."""
-    return replace(health, phase=Phase.STOPPING, since=now, sentence=why)
+    """Return the state of an instance that is being stopped on purpose.
+
+    If it is to be started once more, from something else, it need not have been restarted.
+    """
+    resume_at = now if health.resume_at == _NEVER else health.resume_at
+    return replace(health, phase=Phase.STOPPING, since=now, sentence=why, resume_at=resume_at)
 
 
 def draining(health: Health, now: float, why: str) -> Health:
