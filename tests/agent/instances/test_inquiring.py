@@ -13,6 +13,7 @@ from pltfrms.model.running.plan import Target
 from pltfrms.model.services.service import Probe, ProbeKind
 from tests.agent.bench import ONE, TWO, Bench, make_target
 from tests.simulation.virtual import run_virtual
+from tests.strategies import make_allocation
 
 INQUIRY = Inquiry(
     id="a",
@@ -51,6 +52,25 @@ def test_each_instance_is_asked_at_an_even_pace_however_slow_it_is() -> None:
             assert slow.failed == quick.failed == 0
             reported = bench.controllers.heartbeats[-1].status.instances
             assert all(each.tally for each in reported)
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(("instances", "least", "most"), [(20, 85, 101), (40, 40, 51)])
+def test_many_instances_are_asked_less_often_for_the_agent_has_more_to_do(
+    instances: int, least: int, most: int
+) -> None:
+    async def story() -> None:
+        bench = Bench()
+        every = [
+            make_allocation(f"web.fra.{n}-1", "fra-n1", slot=n) for n in range(1, instances + 1)
+        ]
+        async with bench.life():
+            target = make_target(1, *every)
+            await bench.order(target, 10.0)
+            await bench.order(replace(target, generation=2, inquiries=(INQUIRY,)), 5.5)
+            asked = {tally(bench, each.id).asked for each in every}
+            assert least <= min(asked) <= max(asked) <= most
 
     run_virtual(story())
 
