@@ -126,3 +126,22 @@ def test_who_is_not_ready_and_is_started_from_something_else_comes_again() -> No
             assert bench.instances[ONE.id].phase is Phase.READY
 
     run_virtual(story())
+
+
+def test_who_was_ready_before_the_agent_began_anew_has_no_time_to_start_once_more() -> None:
+    async def story() -> None:
+        bench = Bench()
+        patient = replace(ALIVE, grace_ms=3_600_000)
+        made = make_target(1, ONE, TWO)
+        services = (
+            replace(each, spec=replace(each.spec, liveness=patient)) for each in made.services
+        )
+        async with bench.life():
+            await bench.order(replace(made, services=tuple(services)))
+            assert bench.instances[ONE.id].phase is Phase.READY
+        bench.workload.unwell.add(f"{ONE.id} /alive")
+        async with bench.life():
+            await bench.passes(30.0)
+            assert "liveness probes failed in a row" in bench.instances[ONE.id].failure
+
+    run_virtual(story())

@@ -131,7 +131,7 @@ class Runner:
         self.health = replace(first_start(now, share), resume_at=now + delay)
         self._leaving = False
         """Whether it is drained before a restart."""
-        self._life = Liveness(since=now)
+        self._life = Liveness(since=now, lived=announced)
         # When it is to be asked at the latest, however often something else is wanted.
         self._probe_by = math.inf
         if found:

@@ -16,7 +16,7 @@ class Liveness:
     asked_at: float | None = None
     """When it last answered, or did not; None: it has not been asked."""
     lived: bool = False
-    """It has succeeded since."""
+    """It has succeeded since, or was announced when it was found."""
     failures: int = 0
     """In a row; those of its start do not count."""
     start: Grace = NOTHING_HEARD
