@@ -242,6 +242,9 @@ def test_logs_are_asked_of_the_nodes_that_have_them() -> None:
         for path, status in (
             ("/v1/services/nope/logs", 404),
             ("/v1/services/web/logs?instance=db.fra.1-1", 400),
+            ("/v1/services/web/logs?instance=web.fra", 400),
+            ("/v1/services/web/logs?instance=web.fra.1", 400),
+            ("/v1/services/web/logs?instance=web.fra.1-1&after=here", 400),
             ("/v1/services/web/logs?lines=100000", 400),
         ):
             assert (await client.get(path)).status_code == status

@@ -8,6 +8,7 @@ They work also while the store is away, with the allocations that were known las
 """
 
 import asyncio
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import accumulate
@@ -35,7 +36,9 @@ _TEXT_TOGETHER = 8 << 20
 
 Lines = Annotated[int, Query(ge=0, le=_LINES_MAX)]
 Instance = Annotated[str, Query(max_length=200)]
-Position = Annotated[str, Query(max_length=50)]
+Position = Annotated[str, Query(pattern=r"^([0-9]{1,20}\.[0-9]{1,20})?$")]
+_PLACE = re.compile(r"[a-z][a-z0-9-]*\.[0-9]+-[0-9]+")
+"""What stands behind the name of a service in that of an instance."""
 
 
 def add_log_routes(app: FastAPI, operations: Operations, glass: Glass) -> None:
@@ -84,14 +87,17 @@ def add_log_routes(app: FastAPI, operations: Operations, glass: Glass) -> None:
 def _nodes(snapshot: Snapshot, service: str, instance: str, *, ended: bool) -> Iterable[str]:
     """Return the nodes that may have such logs; NotFoundError if there is no such service."""
     spec = snapshot.service(service).spec
-    if instance and not instance.startswith(f"{service}."):
-        raise UsageError(f"{instance} is not an instance of {service}")
+    name, _, rest = instance.partition(".")
+    if instance and (name != service or not _PLACE.fullmatch(rest)):
+        raise UsageError(
+            f"{instance!r} is not an instance of {service}, such as {service}.fra.1-1; see: "
+            f"pltfrms service show {service}"
+        )
     here = [each for each in snapshot.allocations.values() if each.service == service]
     if allocation := snapshot.allocations.get(instance):
         return [allocation.node]
     if not ended and not instance:
         return dict.fromkeys(each.node for each in here)
-    _, _, rest = instance.partition(".")
     wanted = {rest.partition(".")[0]} if rest else {*replicas_of(snapshot.platform, spec)}
     nodes = snapshot.platform.machines_of(Role.NODE)
     return [node.name for node in nodes if node.datacenter in wanted]
