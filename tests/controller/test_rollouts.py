@@ -292,6 +292,20 @@ def test_undoing_goes_back_also_when_a_rollout_is_done() -> None:
     simulate(story)
 
 
+def test_undoing_goes_back_behind_a_restart_of_the_same() -> None:
+    async def story(cluster: Cluster) -> None:
+        await apply(cluster, version(2, bake_ms=0))
+        await cluster.until(lambda: not rollout(cluster).under_way, 25)
+        await wish(cluster, RolloutVerb.RESTART)
+        await cluster.until(lambda: not rollout(cluster).under_way, 25)
+        assert cluster.stored().services["web"].version == 3
+        await wish(cluster, RolloutVerb.UNDO)
+        service = cluster.stored().services["web"]
+        assert (service.version, service.spec.run) == (4, OLD.run)
+
+    simulate(story)
+
+
 def test_undoing_takes_back_no_number_of_replicas_and_brings_back_nothing_aborted() -> None:
     async def story(cluster: Cluster) -> None:
         await apply(cluster, version(2, bake_ms=0))

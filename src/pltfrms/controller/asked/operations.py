@@ -335,14 +335,17 @@ class Operations:
     async def _undone(self, change: RolloutChange, service: Service) -> Change:
         """Return the change to what the last version before ran that did not fail, anew.
 
-        What else its spec says stays: a number of replicas is no matter of a version.
+        What else its spec says stays: a number of replicas is no matter of a version. One that
+        ran the same, as before a restart, is passed over.
         """
+        now = service.spec.version_parts
         history = await self._history.read(service)
         failed = {each.version for each in service.failed}
         before = [
             each.service.spec
             for each in history.versions[1:]
             if each.service.version < service.version and each.service.version not in failed
+            if each.service.spec.version_parts != now
         ]
         if not before:
             raise ConflictError(f"no earlier version of {service.name} is kept")
