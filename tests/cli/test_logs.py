@@ -73,6 +73,19 @@ def test_an_instance_that_nobody_knows_is_not_found(
     assert "no node knows a log of web.fra.9-9" in result.err
 
 
+def test_who_sees_nothing_is_told_why(run: Run, controller: FakeController) -> None:
+    controller.door = Nodes(
+        LogAnswers(logs=(log("web.fra.1-1"),)),
+        LogAnswers(logs=()),
+        LogAnswers(logs=(), silent={"ams-n1": "away"}),
+    )
+    result = run("service", "logs", "web")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "note: web has said nothing; of those that are no more: --ended\n"
+    assert run("service", "logs", "web", "--ended").err == "note: web has said nothing\n"
+    assert "nothing" not in run("service", "logs", "web").err, "that is not known"
+
+
 def test_following_shows_what_is_new_also_of_new_instances(
     run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
 ) -> None:

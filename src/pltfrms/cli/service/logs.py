@@ -60,6 +60,9 @@ def logs(  # noqa: PLR0913 - one for each option
     if instance and not found.logs and not found.silent:
         raise NotFoundError(f"no node knows a log of {instance}: it is kept for a day")
     _show(found.logs, alone=bool(instance), as_json=as_json)
+    if lines and not any(log.lines for log in found.logs) and not found.silent:
+        hint = "" if ended or instance else "; of those that are no more: --ended"
+        echo(f"note: {instance or name} has said nothing{hint}", err=True)
     if follow:
         _follow(client, name, asked, found, as_json=as_json)
 
