@@ -79,6 +79,17 @@ def test_more_than_the_store_takes_at_once_is_refused_with_what_to_do() -> None:
     simulate(story)
 
 
+def test_who_prunes_is_not_told_to_split_what_would_delete_its_other_half() -> None:
+    async def story(cluster: Cluster) -> None:
+        many = tuple(replace(numbered(1, f"s{n}"), group="shop") for n in range(41))
+        with pytest.raises(UsageError, match="split it"):
+            await cluster.operations.apply(Change(services=many))
+        with pytest.raises(UsageError, match="give each part a label of its own"):
+            await cluster.operations.apply(Change(services=many, prune=("group", "shop")))
+
+    simulate(story)
+
+
 def test_what_changes_no_version_is_said_of_the_present_one() -> None:
     async def story(cluster: Cluster) -> None:
         await cluster.operations.apply(Change(services=(numbered(1),)))

@@ -370,7 +370,8 @@ class Operations:
     async def _check(self, snapshot: Snapshot, change: Change) -> None:
         """Refuse what the spec files' own rules refuse, whoever sent it."""
         if len(change.services) > SERVICES_MAX:
-            raise UsageError(f"at most {SERVICES_MAX} services at once; split the change")
+            how = "first give each part a label of its own" if change.prune else "split it"
+            raise UsageError(f"at most {SERVICES_MAX} services at once in a change; {how}")
         names = [spec.name for spec in change.services]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
