@@ -67,7 +67,7 @@ class Image:
 
 @dataclass(slots=True)
 class _Rest:
-    """Why an image could not be had, and for how long that is believed."""
+    """Why an image could not be had, and until when nobody is asked for it again."""
 
     why: str
     until: float
@@ -131,22 +131,23 @@ class Images:
             if image is None:
                 image = await self._fetch(name, fetching)
             self._here[name] = image
+            self._rests.pop(name, None)
             self._note(image)
             return image
 
     def doing(self, name: str) -> str:
         """Say in one sentence what is done to have an image; empty if that is nothing."""
-        fetching = self._fetching.get(name)
+        fetching, rest = self._fetching.get(name), self._rests.get(name)
         if fetching is None or not fetching.since:
-            return ""
+            return rest.why if fetching and rest and fetching.lock.locked() else ""
         seconds = time.monotonic() - fetching.since
         said = f", for more than {seconds - seconds % _SAY_SECONDS:.0f} s"
         return f"fetches its image {name}{said if seconds > _SAY_SECONDS else ''}"
 
     async def _fetch(self, name: str, fetching: _Fetching) -> Image:
         rest = self._rests.get(name)
-        if rest is not None and time.monotonic() < rest.until:
-            raise UnavailableError(rest.why)
+        if rest is not None:  # to refuse at once would count as another failure of who wants it
+            await asyncio.sleep(rest.until - time.monotonic())
         fetching.since = time.monotonic()
         try:
             async with self._turns:
@@ -158,7 +159,6 @@ class Images:
             fetching.since = 0.0
         if image is None:
             raise UnavailableError(f"image {name} was fetched, and is not here")
-        self._rests.pop(name, None)
         _log.info("image_fetched", image=name)
         return image
 
