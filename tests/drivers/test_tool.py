@@ -62,6 +62,21 @@ def test_what_has_left_a_tool_and_holds_its_output_keeps_nobody(tmp_path: Path) 
     assert state == "S", "nobody has waited for its end"
 
 
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_a_tool_ends_with_the_loop_however_far_it_has_come(tmp_path: Path, steps: int) -> None:
+    file = tmp_path / "pids"
+    command = ("sh", "-c", f"echo $$ > {file}; exec sleep 60")
+
+    async def story() -> None:
+        asked = asyncio.create_task(run_tool(*command))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        assert not asked.done()
+
+    asyncio.run(story())
+    assert not file.exists() or all(map(_gone, _children(file)))
+
+
 def test_a_tool_ends_with_who_asked(tmp_path: Path) -> None:
     file = tmp_path / "pids"
 

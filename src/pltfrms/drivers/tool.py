@@ -1,11 +1,13 @@
 """Run a tool of the operating system. None of them may keep us for ever."""
 
 import asyncio
-import contextlib
 import os
 import signal
-from typing import Final
+import subprocess
+from contextlib import ExitStack
+from typing import BinaryIO, Final
 
+from pltfrms.drivers.descriptors import ended
 from pltfrms.errors import UnavailableError
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -29,31 +31,44 @@ async def run_tool(*command: str, text: str = "", seconds: float = TIMEOUT_SECON
         ToolFailedError: it says no.
         UnavailableError: it is not installed, or takes longer than `seconds`.
     """
-    pipe = asyncio.subprocess.PIPE
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-        )
-    except FileNotFoundError as error:
-        raise UnavailableError(f"{command[0]} is not installed") from error
-    try:
-        async with asyncio.timeout(seconds):
-            output, complaint = await process.communicate(text.encode())
-    except TimeoutError as error:
-        why = f"`{' '.join(command)}` was ended: it took longer than {seconds:g} s"
-        raise UnavailableError(why) from error
-    finally:
-        await _end(process)
+    with ExitStack() as held:
+        files = [held.enter_context(_in_memory(name)) for name in ("in", "out", "err")]
+        given, output, complaint = files
+        given.write(text.encode())
+        given.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own may never end
+                command, stdin=given, stdout=output, stderr=complaint, start_new_session=True
+            )
+        except FileNotFoundError as error:
+            raise UnavailableError(f"{command[0]} is not installed") from error
+        try:
+            async with asyncio.timeout(seconds):
+                await ended(process.pid)
+        except TimeoutError as error:
+            why = f"`{' '.join(command)}` was ended: it took longer than {seconds:g} s"
+            raise UnavailableError(why) from error
+        finally:
+            await _end(process)
+        said, complained = map(_text_of, (output, complaint))
     if process.returncode:
-        said = (complaint.strip() or output.strip()).decode(errors="replace")
-        raise ToolFailedError(command, said or f"exit code {process.returncode}")
-    return output.decode(errors="replace")
+        why = complained.strip() or said.strip() or f"exit code {process.returncode}"
+        raise ToolFailedError(command, why)
+    return said
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    # What has left its session is alive, and `wait` waits until nobody has our pipes any more.
-    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
-    await process.wait()
+async def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        await ended(process.pid)
+        process.wait()
+
+
+def _in_memory(name: str) -> BinaryIO:
+    """Return a file for what a tool reads or says: nobody waits for who else has it open."""
+    return os.fdopen(os.memfd_create(name), "w+b", buffering=0)
+
+
+def _text_of(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
