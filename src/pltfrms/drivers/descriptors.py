@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pltfrms.errors import UnavailableError
+
 
 async def readable(fd: int) -> None:
     """Return when `fd` has something to read (or its far end is closed)."""
@@ -38,9 +40,12 @@ async def ended(pid: int) -> None:
 async def run(command: Sequence[str], timeout_ms: int) -> int | str:
     """Run a command without input or output; return its exit status, or minus its signal.
 
-    Or return one sentence: it could not be started, or was killed because it took longer than
-    `timeout_ms`. Nothing of its process group survives; nor, if it was killed, anything that it
-    had started, such as what has a session of its own in a container.
+    Or return one sentence: it was killed because it took longer than `timeout_ms`. Nothing of
+    its process group survives; nor, if it was killed, anything that it had started, such as
+    what has a session of its own in a container.
+
+    Raises:
+        UnavailableError: it could not be started.
     """
     try:
         process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would start a thread
@@ -51,7 +56,7 @@ async def run(command: Sequence[str], timeout_ms: int) -> int | str:
             start_new_session=True,
         )
     except OSError as error:
-        return f"cannot run {command[0]}: {error.strerror}"
+        raise UnavailableError(f"cannot run {command[0]}: {error.strerror}") from error
     try:
         async with asyncio.timeout(timeout_ms / 1000):
             await ended(process.pid)

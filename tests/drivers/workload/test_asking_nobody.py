@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import subprocess
 from ipaddress import IPv4Address
 
 import pytest
@@ -45,3 +46,23 @@ def test_who_is_not_asked_for_want_of_files_is_not_called_gone(
             asyncio.run(ask())
     else:
         assert asyncio.run(ask()).failure == "cannot ask the instance: it is gone"
+
+
+def test_who_is_not_asked_for_want_of_a_process_has_not_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    probe = Probe(kind=ProbeKind.EXEC, command=("true",))
+
+    async def ask() -> ProbeAnswer:
+        prober = NamespaceProber()
+        try:
+            return await prober.probe(WEB, probe, ())
+        finally:
+            prober.close()
+
+    with pytest.raises(UnavailableError, match="cannot run nsenter"):
+        asyncio.run(ask())
