@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Never
 
+import pytest
+
 Scenario = Callable[[], Coroutine[Any, Any, None]]
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -18,6 +20,7 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 1 <<
 _MS_REC_PRIVATE = 0x4000 | 1 << 18
 _PDEATHSIG = 1
 _OK = "ok"
+_SKIPPED = "skipped: "
 
 
 def in_machine(scenario: Scenario, *, groups: bool = False) -> None:
@@ -34,6 +37,8 @@ def in_machine(scenario: Scenario, *, groups: bool = False) -> None:
     with os.fdopen(reader) as pipe:
         words = pipe.read()
     os.waitpid(child, 0)
+    if words.startswith(_SKIPPED):
+        pytest.skip(words.removeprefix(_SKIPPED))
     assert words == _OK, words or "the machine ended before its scenario"
 
 
@@ -69,6 +74,8 @@ def _play(scenario: Scenario, writer: int) -> Never:
     words = _OK
     try:
         asyncio.run(scenario())
+    except pytest.skip.Exception as skipped:
+        words = _SKIPPED + str(skipped)
     except BaseException:  # noqa: BLE001 - told to the parent, which raises
         words = traceback.format_exc()
     os.write(writer, words.encode()[:60_000])
