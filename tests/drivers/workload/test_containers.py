@@ -15,7 +15,7 @@ import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.tool import run_tool
+from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.drivers.workload import images
 from pltfrms.drivers.workload.images import KEPT_UNUSED, Images
 from pltfrms.drivers.workload.oci import BOX, oci_config
@@ -440,6 +440,30 @@ def test_images_that_nothing_runs_are_removed_but_for_the_last(
         await runtime.stop(instance, 1000)
 
     with_registry(short_path, monkeypatch, scenario)
+
+
+class Nowhere(Images):
+    """A store that podman knows nothing of."""
+
+    async def _run(self, *words: str, seconds: float = 30) -> str:
+        raise ToolFailedError(words, f"not within {seconds} s")
+
+
+def test_an_image_that_ran_for_months_until_now_was_used_last(tmp_path: Path) -> None:
+    directories = directories_below(tmp_path)
+    notes = directories.state / "images-used"
+    notes.mkdir(parents=True)
+    for number in range(KEPT_UNUSED + 3):
+        note, layer = notes / str(number), "/proc" if number == 0 else "mounted-nowhere"
+        note.write_text(f"a.example/web@sha256:{number}\n{layer}")
+        os.utime(note, (number, number))
+
+    def kept(*pids: int) -> list[str]:
+        asyncio.run(Nowhere(directories).remove_unused(frozenset(), pids))
+        return sorted(note.name for note in notes.iterdir())
+
+    assert kept(os.getpid()) == ["0", "3", "4", "5"]
+    assert kept() == ["0", "4", "5"]
 
 
 async def lay_over(place: Path, root: Path) -> None:

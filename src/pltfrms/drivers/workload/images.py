@@ -1,7 +1,7 @@
 """Images of this machine: fetched once with podman, by digest, into a store of our own.
 
 <state>/images/      podman's store: nothing else of podman's on this machine is touched
-<state>/images-used/ one file for each, by digest: written when an instance is started from it
+<state>/images-used/ one file for each, by digest: as old as its last use
 <state>/images-coming/ what it has of images that are on their way
 <runtime>/images/    what podman remembers until the next boot
 
@@ -39,6 +39,7 @@ _LONGEST_REST: Final = 60.0
 """Seconds from a failure until a registry is asked again, as often as that is wanted."""
 KEPT_UNUSED: Final = 3
 """So many images that nothing runs stay: the way back is not to need a registry."""
+_TOUCH_SECONDS: Final = 600
 _SAID: Final = 200
 _SAY_SECONDS: Final = 10
 """Other words are said so often: each time they are a write of all that the machine says."""
@@ -239,11 +240,12 @@ class Images:
             return
         mounts = "\n".join(map(_mounts_of, pids))
         said = [(note, *note.read_text().partition("\n")[::2]) for note in notes]
-        unused = [
-            (note, name)
-            for note, name, layer in said
-            if name not in wanted and layer not in mounts
-        ]
+        unused = []
+        for note, name, layer in said:
+            if layer in mounts:
+                _touch(note)
+            elif name not in wanted:
+                unused.append((note, name))
         for note, name in unused[:-KEPT_UNUSED]:
             fetching = self._fetching.setdefault(name, _Fetching())
             async with fetching.lock:
@@ -271,6 +273,12 @@ def _driver_for(store: Path) -> str:
         if mount.split()[2] == number and source.startswith("overlay "):
             return "vfs"
     return "overlay"
+
+
+def _touch(note: Path) -> None:
+    """Remember that an image is still used: what ran for months until now was used last."""
+    if time.time() - note.stat().st_mtime > _TOUCH_SECONDS:
+        note.touch()
 
 
 def _mounts_of(pid: int) -> str:
