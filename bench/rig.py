@@ -41,8 +41,11 @@ class Rig:
 
     def events(self, since_ms: int) -> list[Event]:
         """Return what happened from a Unix time (milliseconds) on, oldest first."""
+        events: list[Event] = []
         with OperatorClient(self.client.controller_endpoints()) as operator:
-            return [event for event in operator.events(0) if event.at_ms >= since_ms]
+            while some := operator.events(events[-1].sequence if events else 0):
+                events += some
+        return [event for event in events if event.at_ms >= since_ms]
 
     def run(self, machine: str, *argv: str, check: bool = True) -> str:
         """Run a command in a machine and return what it printed."""
