@@ -202,6 +202,7 @@ Dual(("::", 80), Answer).serve_forever()
 def compared(tmp_path: Path, mischief: str, rollout: str) -> str:
     """Return a file of the service with another server, which is ready, and does this."""
     _, _, rest = (EXAMPLE / "web.yaml").read_text().partition("  cpu:")
+    rest = rest.replace("fall: 2}", "fall: 2, grace: 30s}")  # Python begins slowly beside labs
     server = indent(SERVER.replace("MISCHIEF", mischief).strip(), "      ")
     run = f"run:\n  process: [python3, server.py]\n  files:\n    server.py: |\n{server}\n"
     path = tmp_path / "web.yaml"
