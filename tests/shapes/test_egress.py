@@ -5,38 +5,35 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
 from bench.rig import Rig, running_lab
-from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.lab.client.client import LabClient
 from pltfrms.model.addresses import Address
 from pltfrms.model.network.lab import client_addresses
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.egress import sources
 from tests.shapes.answers import check_answers
-from tests.shapes.shapes import DIRECTORY, read
+from tests.shapes.asking import (
+    PORT,
+    argv_inside,
+    ask_from_every_instance,
+    everybody_answers,
+    promised,
+)
+from tests.shapes.shapes import DIRECTORY, Shape, read
+from tests.shapes.wire import Wires, wires
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
 NAME = "instances-that-ask"
-PORT = 8080
 LONGEST_GAP = 3.0
 """Seconds in which no instance may be without answers."""
-_SERVE = """
-import socket, sys
-where = ("::", int(sys.argv[1]))
-server = socket.create_server(where, family=socket.AF_INET6, dualstack_ipv6=True)
-print("up", flush=True)
-while True:
-    one, (peer, *_) = server.accept()
-    one.sendall(peer.removeprefix("::ffff:").encode())
-    one.close()
-"""
+_LINK_LOCAL = ip_network("fe80::/10")
 _KEEP_ASKING = """
 import json, socket, sys, time
 port, address, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -53,94 +50,126 @@ while time.monotonic() < end:
     time.sleep(max(0.0, begun + 0.1 - time.monotonic()))
 print(json.dumps({"gap": max(gap, end - last), "seen": sorted(seen)}))
 """
-_ASK = """
-import json, socket, sys
-found = []
-for address in sys.argv[2:]:
-    with socket.create_connection((address, int(sys.argv[1])), timeout=5) as one:
-        found.append(one.recv(100).decode())
-print(json.dumps(found))
+_SAY = """
+import socket, sys
+for source, to in zip(sys.argv[1::2], sys.argv[2::2]):
+    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        one.bind((source, 0))
+        for _ in range(3):
+            one.sendto(b"from nowhere", (to, 9))
 """
 
 
-@contextmanager
-def serving(client: LabClient, machine: str) -> Iterator[None]:
-    """Let a machine answer everybody with the address that it sees."""
-    words = client.exec_argv(machine, [sys.executable, "-I", "-S", "-c", _SERVE, str(PORT)])
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"up\n"
-        try:
-            yield
-        finally:
-            server.kill()
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with running_lab(DIRECTORY / NAME, f"asks-{os.getpid()}") as (client, ready):
+        yield Rig(client, ready, 0.0)
 
 
-def argv_inside(client: LabClient, node: str, allocation: str, script: str) -> list[str]:
-    """Return the words that run a script in an instance; its arguments come behind them."""
-    record = f"/run/pltfrms/instances/{allocation}.json"
-    argv = client.exec_argv(node, ["cat", record])
-    pid = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)["pid"]
-    words = ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-I", "-S", "-c", script]
-    return client.exec_argv(node, [*words, str(PORT)])
+def test_every_client_is_answered_by_its_nearest_and_hears_only_what_is_ours(
+    rig: Rig,
+) -> None:
+    check_answers(read(NAME), rig.client, rig.ready)
 
 
-def seen_from(
-    client: LabClient, node: str, allocation: str, asked: tuple[Address, ...]
-) -> set[Address]:
-    """Return from which addresses an instance is seen by these."""
-    argv = [*argv_inside(client, node, allocation, _ASK), *map(str, asked)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return {ip_address(each) for each in json.loads(done.stdout)}
-
-
-def test_every_instance_asks_from_addresses_of_its_site_and_edges_and_transits_may_die() -> (
-    None
-):
+def test_instances_ask_from_addresses_of_their_site_and_edges_and_transits_may_die(
+    rig: Rig, tmp_path: Path
+) -> None:
     shape = read(NAME)
     assert shape.lab is not None
-    lab = running_lab(DIRECTORY / NAME, f"asks-{os.getpid()}")
-    with lab as (client, ready), ExitStack() as servers:
-        check_answers(shape, client, ready)
-        with OperatorClient(client.controller_endpoints()) as operator:
-            snapshot = operator.snapshot().snapshot
-        platform, spec = snapshot.platform, snapshot.services["web"].spec
-        for network in shape.lab.eyeballs:
-            servers.enter_context(serving(client, network.name))
-            for each in snapshot.allocations.values():
-                promised = sources(platform, spec, platform.machine(each.node), each.slot)
-                seen = seen_from(client, each.node, each.id, client_addresses(network))
-                assert seen == {promised.own6, promised.translated4}, each.id
+    outside = wires(rig.client, shape, tmp_path)
+    assert len(outside.uplinks) == 4
+    asked = client_addresses(next(each for each in shape.lab.eyeballs if each.name == "kiel"))
+    snapshot = rig.snapshot()
+    with everybody_answers(rig.client, shape.lab):
+        with outside.watched():
+            assert ask_from_every_instance(rig.client, shape.lab, snapshot) == 16
+            speak_from_nowhere(rig, shape, asked)
+        only_what_is_promised_left(outside, shape, snapshot)
         for fault in ("edge/ham-e1", "machine/transit2"):
-            kiel = next(each for each in shape.lab.eyeballs if each.name == "kiel")
-            gap = longest_gap(client, snapshot, client_addresses(kiel), fault)
+            outside.seen.clear()
+            with outside.watched():
+                gap = longest_gap(rig, snapshot, asked, fault)
             assert gap < LONGEST_GAP, fault
-            Rig(client, ready, 0.0).restore()
+            only_what_is_promised_left(outside, shape, snapshot)
+            rig.restore()
 
 
-def longest_gap(
-    client: LabClient, snapshot: Snapshot, asked: tuple[Address, ...], fault: str
-) -> float:
+def speak_from_nowhere(rig: Rig, shape: Shape, asked: tuple[Address, ...]) -> None:
+    """Send packets from private addresses of nodes towards the internet.
+
+    Nobody but the edges keeps them inside, and each counts what it drops.
+    """
+    platform = shape.platform
+    before = dropped(rig, shape)
+    nodes = platform.machines_of(Role.NODE)
+    for node in nodes:
+        mine = {4: platform.loopback4(node), 6: platform.loopback6(node)}
+        pairs = [str(word) for to in asked for word in (mine[to.version], to)]
+        rig.run(node.name, sys.executable, "-I", "-S", "-c", _SAY, *pairs)
+    wanted = before + 3 * len(asked) * len(nodes)
+    rig.wait("dropped by edges", lambda: dropped(rig, shape) >= wanted, 10)
+
+
+def dropped(rig: Rig, shape: Shape) -> int:
+    """Return how many packets edges have not let out, as they came from private addresses."""
+    words = ("nft", "-j", "list", "counter", "inet", "pltfrms_edge", "private-source")
+    said = [rig.run(edge.name, *words) for edge in shape.platform.machines_of(Role.EDGE)]
+    return sum(
+        part["counter"]["packets"]
+        for each in said
+        for part in json.loads(each)["nftables"]
+        if "counter" in part
+    )
+
+
+def only_what_is_promised_left(outside: Wires, shape: Shape, snapshot: Snapshot) -> None:
+    """Require that edges sent nothing from an address that is not to be seen outside.
+
+    And that every instance was seen to ask, in both families: else nobody looked.
+    """
+    platform = shape.platform
+    instances = {
+        address
+        for each in snapshot.allocations.values()
+        for address in promised(snapshot, each).values()
+    }
+    sessions = {
+        address.ip
+        for peer in platform.peers
+        for session in peer.sessions
+        for address in session.ours
+    }
+    services = [each.prefix for each in platform.service_aggregates]
+    strange = Counter(
+        str(each.source)
+        for each in outside.seen
+        if each.source not in instances | sessions | {ip_address("::")}
+        and each.source not in _LINK_LOCAL
+        and not any(each.source in prefix for prefix in services)
+    )
+    assert strange == {}
+    assert {each.source for each in outside.seen if each.port == PORT} == instances
+
+
+def longest_gap(rig: Rig, snapshot: Snapshot, asked: tuple[Address, ...], fault: str) -> float:
     """Return how long an instance got no answer from these, in seconds, around a fault.
 
     Whatever answers came, they came to the promised addresses.
     """
-    platform, spec = snapshot.platform, snapshot.services["web"].spec
     running = [
-        (each, address, subprocess.Popen(words, stdout=subprocess.PIPE))
+        (promised(snapshot, each)[address.version], subprocess.Popen(words, stdout=-1))
         for each in snapshot.allocations.values()
-        for start in (argv_inside(client, each.node, each.id, _KEEP_ASKING),)
+        for start in (argv_inside(rig.client, each.node, each.id, _KEEP_ASKING),)
         for address in asked
         for words in ([*start, str(address), "12"],)
     ]
     time.sleep(3.0)
-    client.fault(fault)
+    rig.client.fault(fault)
     gaps: list[float] = []
-    for each, address, one in running:
+    for mine, one in running:
         said = json.loads(one.communicate(timeout=60)[0])
-        promised = sources(platform, spec, platform.machine(each.node), each.slot)
-        mine = promised.own6 if address.version == 6 else promised.translated4
-        assert {ip_address(seen) for seen in said["seen"]} == {mine}, (fault, each.id)
+        assert {ip_address(seen) for seen in said["seen"]} == {mine}, fault
         gaps.append(said["gap"])
     return max(gaps)
