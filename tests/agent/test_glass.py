@@ -61,7 +61,8 @@ async def machine() -> AsyncIterator[Path]:
             "bird", "-f", "-c", str(config), "-s", str(control)
         )
         await asyncio.to_thread(wait_for, control, runtime / SOCKET_NAME)
-        run("ip", "addr", "add", f"{ADDRESS}/128", "dev", "lo")
+        # Else it is tentative until the kernel comes to it, and no source of connections.
+        run("ip", "addr", "add", f"{ADDRESS}/128", "dev", "lo", "nodad")
         try:
             yield runtime
         finally:
