@@ -7,10 +7,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.cli.network.edge import _cells
-from pltfrms.cli.network.rows import edge_rows, network_detail
-from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.status import machine_cells
-from pltfrms.cli.platform.summary import summarize
 from pltfrms.lab.client.ready import missing_parts
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.running.state import (
@@ -21,6 +18,9 @@ from pltfrms.model.running.state import (
     Snapshot,
 )
 from pltfrms.render.external import render_external
+from pltfrms.seen.announced import aggregate_sentence
+from pltfrms.seen.network import edge_rows, network_detail
+from pltfrms.seen.summary import summarize
 from pltfrms.specfile import load_platform
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, HEALTHY, NOW_MS

@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.status import machine_cells
-from pltfrms.cli.platform.summary import missing_replicas, replica_rows, service_row, summarize
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.network.interventions import Drain, Freeze, Interventions
 from pltfrms.model.network.traffic import Override
@@ -21,6 +19,8 @@ from pltfrms.model.running.state import (
     Snapshot,
 )
 from pltfrms.planner.placement.explain import explain_service
+from pltfrms.seen.announced import aggregate_sentence
+from pltfrms.seen.summary import missing_replicas, replica_rows, service_row, summarize
 from tests.cli.world import HEALTHY, NOW_MS, WEB, known_last, with_lost, with_phase
 
 

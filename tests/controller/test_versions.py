@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.api.metrics import Metrics
-from pltfrms.cli.platform.summary import summarize
 from pltfrms.codec import decode_fully, encode
 from pltfrms.controller.records.state import (
     INTERVENTIONS_KEY,
@@ -29,6 +28,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Allocation, LastNumber
 from pltfrms.model.running.state import Contact
 from pltfrms.model.services.service import Service
+from pltfrms.seen.summary import summarize
 from tests.controller.cluster import Cluster, Seat
 from tests.controller.test_cluster import PLATFORM, WEB, bring_up, watch
 from tests.simulation.virtual import run_beside, run_virtual

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from pltfrms.cli.platform.status import show_summary
-from pltfrms.cli.platform.summary import summarize
 from pltfrms.cli.shared.connect import own_lab, starter
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import (
@@ -25,6 +24,7 @@ from pltfrms.lab.client.ready import Answer, ReadyReport, apply_services, wait_r
 from pltfrms.model.durations import short_duration
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.network.topology import Role
+from pltfrms.seen.summary import summarize
 
 
 @click.command(cls=Command)

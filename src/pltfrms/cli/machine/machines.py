@@ -5,9 +5,7 @@ from dataclasses import replace
 import click
 
 from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
-from pltfrms.cli.network.words import drain_word
 from pltfrms.cli.platform.status import machine_cells
-from pltfrms.cli.platform.summary import DatacenterRow, MachineRow, datacenter_row, machine_row
 from pltfrms.cli.shared.complete import complete_datacenters, complete_nodes
 from pltfrms.cli.shared.connect import look, read_view
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
@@ -16,6 +14,8 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.messages.api import InterventionChange, Verb
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import Snapshot
+from pltfrms.seen.summary import DatacenterRow, MachineRow, datacenter_row, machine_row
+from pltfrms.seen.words import drain_word
 
 _DATACENTER = click.argument("datacenter", shell_complete=complete_datacenters)
 _NODE = click.argument("node", shell_complete=complete_nodes)

@@ -4,13 +4,13 @@ import click
 
 from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
 from pltfrms.cli.network.peer import show_announcements, show_sessions
-from pltfrms.cli.network.rows import EXTERNAL, EdgeDetail, EdgeRow, edge_detail, edge_rows
 from pltfrms.cli.shared.complete import complete_edges, complete_ports
 from pltfrms.cli.shared.connect import look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_line, write_table
 from pltfrms.model.messages.api import InterventionChange, Verb
 from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.seen.network import EXTERNAL, EdgeDetail, EdgeRow, edge_detail, edge_rows
 
 _NAME = click.argument("edge", shell_complete=complete_edges)
 _PORT = click.option(

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 import click
 
-from pltfrms.cli.network.rows import SessionRow, session_rows
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Settings
 from pltfrms.cli.shared.output import echo, good, timed_progress, unix_ms, write_json
@@ -30,6 +29,7 @@ from pltfrms.model.messages.guards import Guard
 from pltfrms.model.network.interventions import Drain, DrainPhase
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.interventions import named
+from pltfrms.seen.network import SessionRow, session_rows
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0

@@ -6,15 +6,6 @@ from pathlib import Path
 import click
 
 from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
-from pltfrms.cli.network.load_rows import load_words
-from pltfrms.cli.network.rows import (
-    NetworkDetail,
-    asked_sentence,
-    blackhole_lines,
-    network_detail,
-    unsettled_sentence,
-)
-from pltfrms.cli.network.words import drain_sentence, freeze_sentence, release_sentence
 from pltfrms.cli.shared.complete import complete_blackholes
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import Entry, LazyGroup, Settings, pass_settings
@@ -25,6 +16,15 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import InterventionChange, Verb
 from pltfrms.model.network.interventions import Interventions
+from pltfrms.seen.loads import load_words
+from pltfrms.seen.network import (
+    NetworkDetail,
+    asked_sentence,
+    blackhole_lines,
+    network_detail,
+    unsettled_sentence,
+)
+from pltfrms.seen.words import drain_sentence, freeze_sentence, release_sentence
 
 FROZEN_HERE = Directories().runtime / "frozen"
 """While this file is there, the agent of this machine changes no route."""

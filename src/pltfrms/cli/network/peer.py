@@ -3,7 +3,13 @@
 import click
 
 from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
-from pltfrms.cli.network.rows import (
+from pltfrms.cli.shared.complete import complete_drainable, complete_edges, complete_peers
+from pltfrms.cli.shared.connect import look
+from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
+from pltfrms.cli.shared.output import echo, unix_ms, write_json, write_line, write_table
+from pltfrms.model.messages.api import InterventionChange, Verb
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.seen.network import (
     AnnouncementRow,
     PeerDetail,
     PeerRow,
@@ -11,12 +17,6 @@ from pltfrms.cli.network.rows import (
     peer_detail,
     peer_rows,
 )
-from pltfrms.cli.shared.complete import complete_drainable, complete_edges, complete_peers
-from pltfrms.cli.shared.connect import look
-from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
-from pltfrms.cli.shared.output import echo, unix_ms, write_json, write_line, write_table
-from pltfrms.model.messages.api import InterventionChange, Verb
-from pltfrms.model.network.interventions import DrainPhase
 
 _WHERE = click.argument("where", metavar="PEER[@EDGE]", shell_complete=complete_drainable)
 _EDGE = click.option(

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import click
 
-from pltfrms.cli.network.load_rows import LoadRow, load_rows, load_words
 from pltfrms.cli.shared.complete import complete_platform_machines, complete_sessions
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.glass_look import ask_session
@@ -15,6 +14,7 @@ from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.network.peering import Reject
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.seen.loads import LoadRow, load_rows, load_words
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _UP = "up"

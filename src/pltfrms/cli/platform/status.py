@@ -2,15 +2,7 @@
 
 import click
 
-from pltfrms.cli.platform.announced import aggregate_sentence
 from pltfrms.cli.platform.redundant import redundancy_line
-from pltfrms.cli.platform.summary import (
-    DatacenterRow,
-    MachineRow,
-    ServiceRow,
-    Summary,
-    summarize,
-)
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import (
@@ -24,6 +16,14 @@ from pltfrms.cli.shared.output import (
 )
 from pltfrms.model.durations import short_duration
 from pltfrms.model.running.state import Contact
+from pltfrms.seen.announced import aggregate_sentence
+from pltfrms.seen.summary import (
+    DatacenterRow,
+    MachineRow,
+    ServiceRow,
+    Summary,
+    summarize,
+)
 
 _UNFREEZE = "pltfrms network unfreeze"
 

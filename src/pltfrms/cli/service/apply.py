@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 import click
 
-from pltfrms.cli.platform.rollouts import require_stayed
-from pltfrms.cli.platform.summary import ReplicaRow, missing_replicas
 from pltfrms.cli.shared.confirming import wait_for_edges
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
@@ -47,6 +45,8 @@ from pltfrms.model.running.plan import Note, Place, Plan, Step
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.rollouts import baked_at_ms
 from pltfrms.model.services.service import Service, ServiceSpec
+from pltfrms.seen.rollouts import require_stayed
+from pltfrms.seen.summary import ReplicaRow, missing_replicas
 
 _POLL_SECONDS = 0.25
 _ATTEMPTS = 5

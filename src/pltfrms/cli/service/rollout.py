@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pltfrms.cli.platform.rollouts import require_stayed
 from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import connect, look
@@ -24,6 +23,7 @@ from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.model.messages.api import RolloutChange, RolloutVerb
 from pltfrms.model.services.rollouts import where_of
 from pltfrms.model.services.service import Service
+from pltfrms.seen.rollouts import require_stayed
 
 if TYPE_CHECKING:
     from pltfrms.planner.placement.rollout_words import RolloutWords

@@ -7,14 +7,6 @@ from difflib import unified_diff
 import click
 
 from pltfrms.cli.platform.status import show_services
-from pltfrms.cli.platform.summary import (
-    ReplicaRow,
-    ServiceDetail,
-    ServiceRow,
-    ordered_services,
-    replica_rows,
-    service_row,
-)
 from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.service.scale import scale
 from pltfrms.cli.shared.complete import complete_services
@@ -34,6 +26,14 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.messages.api import ServiceVersion
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Service
+from pltfrms.seen.summary import (
+    ReplicaRow,
+    ServiceDetail,
+    ServiceRow,
+    ordered_services,
+    replica_rows,
+    service_row,
+)
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _NAME = click.argument("name", shell_complete=complete_services)

@@ -8,14 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pltfrms.cli.network.load_rows import LoadRow, load_rows
-from pltfrms.cli.network.words import (
-    announcement_changes,
-    blackhole_sentence,
-    drain_sentence,
-    override_sentence,
-    release_sentence,
-)
 from pltfrms.errors import NotFoundError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.announcements import Announcement, announcements_of, overrides_of
@@ -30,6 +22,14 @@ from pltfrms.model.running.state import (
     Snapshot,
 )
 from pltfrms.planner.routing.expiry import ending_overrides
+from pltfrms.seen.loads import LoadRow, load_rows
+from pltfrms.seen.words import (
+    announcement_changes,
+    blackhole_sentence,
+    drain_sentence,
+    override_sentence,
+    release_sentence,
+)
 
 UNKNOWN = "unknown"
 EXTERNAL = "external"

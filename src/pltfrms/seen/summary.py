@@ -7,11 +7,6 @@ counted as `unknown`, neither ready nor failed.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from pltfrms.cli.network.rows import network_detail, network_lines
-from pltfrms.cli.network.words import freeze_sentence
-from pltfrms.cli.platform.announced import AggregateRow, aggregate_rows
-from pltfrms.cli.platform.failing import failing_lines, with_failure
-from pltfrms.cli.platform.rollouts import RolloutProgress, reverted, rollout_sentence, rollouts
 from pltfrms.model.addresses import contains
 from pltfrms.model.durations import short_duration
 from pltfrms.model.messages.api import SnapshotView
@@ -22,6 +17,11 @@ from pltfrms.model.running.state import Contact, MachineStatus, Phase, Snapshot
 from pltfrms.model.services.replicas import wanted_of
 from pltfrms.model.services.service import Service
 from pltfrms.planner.routing.visibility import present_statuses, visibility
+from pltfrms.seen.announced import AggregateRow, aggregate_rows
+from pltfrms.seen.failing import failing_lines, with_failure
+from pltfrms.seen.network import network_detail, network_lines
+from pltfrms.seen.rollouts import RolloutProgress, reverted, rollout_sentence, rollouts
+from pltfrms.seen.words import freeze_sentence
 
 _NO_CONTROLLER = "its controller does not run, or does not reach the store"
 _NOT_PRESENT = {

@@ -1,0 +1,1 @@
+"""What is, as people see it. Pure: from one snapshot to rows and sentences."""
