@@ -134,6 +134,7 @@ def test_a_restart_is_a_change_of_the_rollout(run: Run, controller: FakeControll
     result = run("service", "restart", "web", "--yes", "--why", "certificates")
     assert result.code == 0
     assert controller.seen == "version 1"
+    assert controller.asked.count("snapshot") == 1, "nobody waits for it"
     refused = run("service", "restart", "web")
     assert refused.code == 2
     assert "say --yes" in refused.err

@@ -10,7 +10,7 @@ from pltfrms.cli.service import apply as applying
 from pltfrms.cli.service import rollout as rolling
 from pltfrms.model.messages.api import ChangeLine
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.rollouts import gone_back, stage_begun
+from pltfrms.model.services.rollouts import gone_back, in_state, stage_begun
 from pltfrms.model.services.service import Rollout, RolloutState, Service
 from pltfrms.planner.changes.rolling import digest_of, stages_of
 from tests.cli.conftest import Run
@@ -120,6 +120,38 @@ def test_who_waits_for_what_went_back_is_told_so_by_an_exit_code_of_its_own(
     assert applied(run, controller, tmp_path / "web.yaml") == 6
     controller.snapshots = [HEALTHY, having(UNDER_WAY), done()]
     assert applied(run, controller, tmp_path / "web.yaml") == 0
+
+
+def test_who_waits_for_what_is_paused_is_told_where_it_is(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "_POLL_SECONDS", 0)
+    assert UNDER_WAY.rollout
+    paused = replace(UNDER_WAY, rollout=replace(UNDER_WAY.rollout, paused=True))
+    controller.snapshots = [replace(done(), services={"web": paused})]
+    result = run("service", "restart", "web", "--yes", "--wait", "--timeout", "1ms")
+    assert result.code == 5
+    assert "not over after 0.001 s: web stage 2 of 4 (fra) baking; try: " in result.err
+
+
+def test_who_waits_for_a_restart_hears_how_it_ends(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "_POLL_SECONDS", 0)
+    assert UNDER_WAY.rollout
+    rollout = replace(UNDER_WAY.rollout, digest=digest_of(WEB.spec))
+    rolling = replace(UNDER_WAY, spec=WEB.spec, rollout=rollout)
+    controller.changes = (replace(UPDATE[0], action="restart"),)
+    controller.snapshots = [HEALTHY, having(rolling), done()]
+    result = run("service", "restart", "web", "--yes", "--wait")
+    assert (result.code, "stage 2 of 4 (fra) baking" in result.err) == (0, True)
+    assert result.out.splitlines()[-1] == "done, revision 7"
+    controller.snapshots = [HEALTHY, having(gone_back(rolling, RolloutState.FAILED, CAUSE, 1))]
+    result = run("service", "restart", "web", "--yes", "--wait", "--json")
+    assert (result.code, result.out) == (6, "")
+    controller.snapshots = [HEALTHY, having(in_state(rolling, RolloutState.ROLLING))]
+    result = run("service", "restart", "web", "--yes", "--wait", "--timeout", "1ms")
+    assert result.code == 5
 
 
 def test_what_went_back_before_is_no_failure_of_another_spec(

@@ -387,7 +387,7 @@ def wait_for_replicas(
             deadline = now + timeout_ms / 1000
         if now > deadline:
             raise UnavailableError(
-                _still_missing(missing, timeout_ms)
+                _still_missing(missing, rolling, timeout_ms)
                 if seen
                 else f"the controllers have not seen revision {revision}; try: pltfrms status"
             )
@@ -426,7 +426,12 @@ def _left(missing: Sequence[ReplicaRow]) -> str:
     return f"{len(missing)} replicas not ready yet" if missing else "all replicas ready"
 
 
-def _still_missing(missing: tuple[ReplicaRow, ...], timeout_ms: int) -> str:
+def _still_missing(
+    missing: Sequence[ReplicaRow], rolling: Sequence[Service], timeout_ms: int
+) -> str:
+    if not missing:  # it is paused, or nobody is heard
+        far, hint = "; ".join(_far(rolling)), f"try: pltfrms rollout status {rolling[0].name}"
+        return f"not over after {timeout_ms / 1000:g} s: {far}; {hint}"
     lines = [
         f"  {row.allocation or f'{row.service}.{row.datacenter}.{row.replica}'}: {row.state}"
         f"{f' on {row.node}' if row.node else ''}{f': {row.detail}' if row.detail else ''}"

@@ -2,12 +2,12 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 
-from pltfrms.cli.service.apply import show_preview
+from pltfrms.cli.service.apply import show_preview, wait_for_replicas
 from pltfrms.cli.shared.complete import complete_services
 from pltfrms.cli.shared.connect import connect, look
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
@@ -124,7 +124,8 @@ def pause(settings: Settings, name: str, *, why: str, as_json: bool) -> None:
 
     Example: pltfrms rollout pause web --why "looking at its log"
     """
-    change_rollout(settings, RolloutVerb.PAUSE, name, why, as_json=as_json)
+    wish = RolloutChange(verb=RolloutVerb.PAUSE, service=name, why=why)
+    change_rollout(settings, wish, as_json=as_json)
 
 
 @rollout.command("resume")
@@ -137,7 +138,8 @@ def resume(settings: Settings, name: str, *, why: str, as_json: bool) -> None:
 
     Example: pltfrms rollout resume web
     """
-    change_rollout(settings, RolloutVerb.RESUME, name, why, as_json=as_json)
+    wish = RolloutChange(verb=RolloutVerb.RESUME, service=name, why=why)
+    change_rollout(settings, wish, as_json=as_json)
 
 
 @rollout.command("promote")
@@ -154,7 +156,8 @@ def promote(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool
     Example: pltfrms rollout promote web --yes
     """
     question = "" if yes else "Begin the next stage now?"
-    change_rollout(settings, RolloutVerb.PROMOTE, name, why, question, as_json=as_json)
+    wish = RolloutChange(verb=RolloutVerb.PROMOTE, service=name, why=why)
+    change_rollout(settings, wish, question, as_json=as_json)
 
 
 @rollout.command("abort")
@@ -169,7 +172,8 @@ def abort(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) 
     Example: pltfrms rollout abort web --yes
     """
     question = "" if yes else f"Have {name} go back to the version before?"
-    change_rollout(settings, RolloutVerb.ABORT, name, why, question, as_json=as_json)
+    wish = RolloutChange(verb=RolloutVerb.ABORT, service=name, why=why)
+    change_rollout(settings, wish, question, as_json=as_json)
 
 
 @rollout.command("undo")
@@ -187,7 +191,8 @@ def undo(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -
     Example: pltfrms rollout undo web --yes
     """
     question = "" if yes else f"Have {name} go back to the version before?"
-    change_rollout(settings, RolloutVerb.UNDO, name, why, question, as_json=as_json)
+    wish = RolloutChange(verb=RolloutVerb.UNDO, service=name, why=why)
+    change_rollout(settings, wish, question, as_json=as_json)
 
 
 def _ask(question: str) -> None:
@@ -198,25 +203,30 @@ def _ask(question: str) -> None:
 
 def change_rollout(
     settings: Settings,
-    verb: RolloutVerb,
-    name: str,
-    why: str,
+    wish: RolloutChange,
     question: str = "",
     *,
+    wait_ms: int | None = None,
     as_json: bool,
 ) -> None:
-    """Change a rollout as it is now: not if somebody else changes it before the answer."""
+    """Change a rollout as it is now: not if somebody else changes it before the answer.
+
+    With `wait_ms` it is over when the command ends; see `wait_for_replicas`.
+    """
     client = connect(settings)
-    seen = where_of(client.snapshot().last_known.service(name))
+    service = client.snapshot().last_known.service(wish.service)
+    seen = where_of(service)
     if question:
-        _ask(f"{name} is at {seen}. {question}")
-    change = RolloutChange(verb=verb, service=name, by=asking_user(), why=why, seen=seen)
-    preview = client.change_rollout(change)
+        _ask(f"{wish.service} is at {seen}. {question}")
+    preview = client.change_rollout(replace(wish, by=asking_user(), seen=seen))
+    if not as_json:
+        show_preview(preview)
+    if wait_ms is not None:
+        wait_for_replicas(client, (service.spec,), preview.revision, wait_ms)
     if as_json:
         write_json(preview)
-        return
-    show_preview(preview)
-    echo(good(f"done, revision {preview.revision}"))
+    else:
+        echo(good(f"done, revision {preview.revision}"))
 
 
 def _row(said: "RolloutWords", service: Service) -> RolloutRow:
