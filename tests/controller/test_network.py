@@ -109,6 +109,36 @@ async def beat(
     return (await cluster.operations.heartbeat(Heartbeat(status=status))).turn
 
 
+# ---- the brake on mass changes --------------------------------------------------------------
+
+
+def test_a_brake_is_released_for_those_that_are_lost_and_held_then() -> None:
+    async def story(cluster: Cluster) -> None:
+        until_ms = cluster.clock.unix_ms() + 600_000
+        wish = InterventionChange(
+            verb=Verb.RELEASE, datacenter="fra", until_ms=until_ms, why="fire", by="ada"
+        )
+        before = cluster.stored().commit
+        for dry_run in (True, False):
+            with pytest.raises(ConflictError, match="the brake of fra holds nothing"):
+                await cluster.operations.intervene(replace(wish, dry_run=dry_run))
+        assert cluster.stored().commit == before
+        for name in ("fra-n1", "fra-n2"):
+            cluster.agents[name].dead = True
+        await cluster.clock.sleep(20)
+        reply = await cluster.operations.intervene(wish)
+        (release,) = reply.interventions.releases
+        assert release.nodes == ("fra-n1", "fra-n2")
+        assert not (await cluster.operations.intervene(wish)).changed
+        (event,) = await told(cluster, "brake released")
+        assert (event.about, event.detail) == (
+            "brake/fra",
+            "fra-n1, fra-n2; fire; by ada",
+        )
+
+    simulate(story)
+
+
 # ---- interventions -------------------------------------------------------------------------
 
 

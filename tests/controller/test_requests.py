@@ -315,6 +315,30 @@ def test_what_has_changed_since_must_be_asked_for_again() -> None:
     simulate(story)
 
 
+def test_who_is_lost_since_a_release_was_asked_for_is_not_approved_with_it() -> None:
+    async def story(office: Office) -> None:
+        def die(*nodes: str) -> None:
+            for name in nodes:
+                office.cluster.agents[name].dead = True
+
+        die("fra-n1", "fra-n2")
+        await office.cluster.clock.sleep(20)
+        until_ms = office.cluster.clock.unix_ms() + HOUR_MS
+        release = InterventionChange(verb=Verb.RELEASE, datacenter="fra", until_ms=until_ms)
+        with pytest.raises(TwoPeopleError, match="it releases the brake of fra"):
+            await office.cluster.operations.intervene(release)
+        early = await office.ask(release)
+        die("fra-n3")
+        await office.cluster.clock.sleep(20)
+        with pytest.raises(ConflictError, match="has been changed since"):
+            await office.approve(early)
+        await office.approve(await office.ask(release))
+        (done,) = office.cluster.stored().interventions.releases
+        assert done.nodes == ("fra-n1", "fra-n2", "fra-n3")
+
+    simulate(story)
+
+
 def test_what_changes_while_it_is_approved_counts_too() -> None:
     drains_alone = replace(PLATFORM, guards=Guards(two_people=(TwoPeople.DRAINS,)))
 

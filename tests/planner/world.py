@@ -164,13 +164,15 @@ def _loaded(snapshot: Snapshot, random: Random) -> Snapshot:
 
 
 def _released(snapshot: Snapshot, random: Random) -> Snapshot:
-    """Release the brake of a datacenter for a while, or have all brakes hold again."""
+    """Release the brake of some nodes, or of all, for a while, or have all hold again."""
     site = random.choice(snapshot.platform.datacenters).name
     until_ms = snapshot.now_ms + random.choice((500, 5000))
+    nodes = [node.name for node in snapshot.platform.machines_of(Role.NODE, site)]
+    some = tuple(random.sample(nodes, random.randint(0, len(nodes))))
     releases = (
         ()
         if snapshot.interventions.releases
-        else (Release(datacenter=site, until_ms=until_ms),)
+        else (Release(datacenter=site, nodes=some, until_ms=until_ms),)
     )
     done = replace(snapshot.interventions, releases=releases)
     return replace(snapshot, interventions=done)

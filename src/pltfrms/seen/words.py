@@ -7,6 +7,9 @@ from pltfrms.model.network.announcements import Announcement
 from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
 from pltfrms.model.network.traffic import Community, Override
 
+_NAMED = 5
+"""Nodes of a release that are said one by one."""
+
 
 def moment(at_ms: int) -> str:
     """Return a Unix time as people read it: `2030-01-31 23:59 UTC`."""
@@ -57,9 +60,12 @@ def blackhole_sentence(blackhole: Blackhole, now_ms: int) -> str:
 
 
 def release_sentence(release: Release, now_ms: int) -> str:
-    """Return where the brake on mass changes does not hold, and until when."""
+    """Return of which nodes the brake on mass changes does not hold, and until when."""
     end = _end(release.until_ms, now_ms)
-    return f"{release.datacenter}: {end}{_signed(release.why, release.by)}"
+    more = len(release.nodes) - _NAMED
+    named = ", ".join(release.nodes[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    of = named or "every node that is lost"
+    return f"{release.datacenter}, {of}: {end}{_signed(release.why, release.by)}"
 
 
 def override_sentence(override: Override, now_ms: int) -> str:

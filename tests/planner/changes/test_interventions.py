@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pltfrms.errors import NotFoundError, UsageError
+from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.messages.api import InterventionChange, Verb
 from pltfrms.model.network.interventions import Blackhole, Freeze, Interventions, Release
 from pltfrms.model.network.peering import Peer, PeerKind
@@ -141,19 +141,38 @@ def test_a_brake_is_released_for_a_while_and_holds_again_by_itself() -> None:
     wish = InterventionChange(
         verb=Verb.RELEASE, datacenter="fra", until_ms=until_ms, why="fire", by="ada"
     )
-    once = _after(wish)
+    once = _released(wish, ("fra-n1", "fra-n2"))
     assert once.releases == (
-        Release(datacenter="fra", until_ms=until_ms, why="fire", by="ada"),
+        Release(
+            datacenter="fra",
+            nodes=("fra-n1", "fra-n2"),
+            until_ms=until_ms,
+            why="fire",
+            by="ada",
+        ),
     )
-    assert _after(replace(wish, why="again"), once) == once
-    longer = replace(wish, until_ms=until_ms + 1)
-    assert [each.until_ms for each in _after(longer, once).releases] == [until_ms + 1]
+    assert _released(replace(wish, why="again"), ("fra-n1", "fra-n2"), once) == once
+    longer = _released(replace(wish, until_ms=until_ms + 1), ("fra-n2", "fra-n3"), once)
+    (release,) = longer.releases
+    assert (release.nodes, release.until_ms) == (("fra-n2", "fra-n3"), until_ms + 1)
     assert once.released(until_ms - 1) == {"fra"}
     assert once.released(until_ms) == frozenset()
     assert _after(FREEZE, once, until_ms).releases == ()
     hold = InterventionChange(verb=Verb.HOLD, datacenter="fra")
     assert _after(hold, once) == NOTHING
     assert _after(hold) == NOTHING
+
+
+def _released(
+    wish: InterventionChange, nodes: tuple[str, ...], before: Interventions = NOTHING
+) -> Interventions:
+    return apply_intervention(before, NETWORK, wish, NOW_MS, nodes)
+
+
+def test_a_brake_that_holds_nothing_is_not_released() -> None:
+    wish = InterventionChange(verb=Verb.RELEASE, datacenter="fra", until_ms=NOW_MS + HOUR_MS)
+    with pytest.raises(ConflictError, match="the brake of fra holds nothing"):
+        _after(wish)
 
 
 @pytest.mark.parametrize("until_ms", [0, NOW_MS, NOW_MS + MAX_RELEASE_MS + 1])

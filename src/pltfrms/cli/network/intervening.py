@@ -30,6 +30,7 @@ from pltfrms.model.network.interventions import Drain, DrainPhase
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.interventions import named
 from pltfrms.seen.network import SessionRow, session_rows
+from pltfrms.seen.words import release_sentence
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
@@ -128,6 +129,7 @@ def intervene(
         write_json(reply)
     else:
         _show(reply, title, wish)
+        _show_released(reply, change)
     if wish.dry_run:
         code = pending_code(reply.verdicts, wish.despite, changed=reply.changed)
         click.get_current_context().exit(code)
@@ -168,6 +170,14 @@ def _show(reply: InterventionReply, title: str, wish: InterventionWish) -> None:
         echo(f"{title}: would be done")
     else:
         echo(good(f"{title}: done, revision {reply.revision}"))
+
+
+def _show_released(reply: InterventionReply, change: InterventionChange) -> None:
+    """Say which nodes are meant: of who is lost later nothing is moved."""
+    if change.verb is Verb.RELEASE:
+        for release in reply.interventions.releases:
+            if release.datacenter == change.datacenter:
+                echo(f"  {release_sentence(release, unix_ms())}")
 
 
 # ---- waiting for a drain -------------------------------------------------------------------

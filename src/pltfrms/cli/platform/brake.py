@@ -33,11 +33,12 @@ def brake() -> None:
 @wished()
 @pass_settings
 def release(settings: Settings, datacenter: str, for_ms: int, wish: InterventionWish) -> None:
-    """Say that the lost nodes of a datacenter are dead.
+    """Say that nodes of a datacenter that are lost now are dead.
 
     Their replicas are placed on the nodes that are left there, as far as these have room,
-    although the brake on mass changes holds (`mass-loss` in status). Nodes that are only not
-    seen go on serving: their replicas run twice then. It ends by itself, in a day at most.
+    although the brake on mass changes holds (`mass-loss` in status); where it holds nothing,
+    the command is refused. Nodes that are only not seen go on serving: their replicas run
+    twice then. Who is lost later is not among them. It ends by itself, in a day at most.
 
     Example: pltfrms brake release fra --for 1h --why "two racks without power"
     """

@@ -26,7 +26,9 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.messages.api import InterventionChange, InterventionReply, Verb
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.texts import shortened
 from pltfrms.planner.changes.interventions import apply_intervention, named
+from pltfrms.planner.placement.loss import releasable
 
 _TOLD = {
     Verb.DRAIN: "drain begun",
@@ -66,7 +68,8 @@ class Intervening:
             TwoPeopleError: a second operator must approve it, and none has.
             UsageError: the words make no sense.
             NotFoundError: what they name is not there.
-            ConflictError: a guard forbids it that `change` does not name.
+            ConflictError: a guard forbids it that `change` does not name, or a brake is to be
+                released that holds nothing.
             UnavailableError: the store does not answer; UnclearError if it may be done.
         """
         change = by_known(asked, change)
@@ -85,8 +88,10 @@ class Intervening:
             require_allowed(judgement.verdicts, change.despite)
             require_approved(two, approved, snapshot)
             beside = audit(self._journal, judgement.verdicts, change, approved)
-            event = _event(self._journal, change, snapshot.interventions, now_ms)
-            told = f"{_about(change)}: {_what(change, snapshot.interventions, now_ms)}"
+            what = _what(change, snapshot.interventions, now_ms)
+            nodes = _released(change, after.interventions)
+            event = _event(self._journal, change, what, nodes)
+            told = ": ".join(filter(None, [_about(change), what, nodes]))
             who = asked_by(change, approved, asked)
             sealed = await self._records.seal(change.verb.value, (told,), who)
             writes = [*self._writes(after.interventions), event, *beside, *sealed.writes]
@@ -107,8 +112,9 @@ class Intervening:
 
 def _intervened(snapshot: Snapshot, change: InterventionChange, now_ms: int) -> Snapshot:
     before, platform = snapshot.interventions, snapshot.platform
+    lost = releasable(snapshot, change.datacenter) if change.verb is Verb.RELEASE else ()
     try:
-        after = apply_intervention(before, platform, change, now_ms)
+        after = apply_intervention(before, platform, change, now_ms, lost)
     except NotFoundError:
         if not _over_already(snapshot, change, now_ms):
             raise
@@ -150,13 +156,9 @@ def _reply(
     )
 
 
-def _event(
-    journal: EventLog, change: InterventionChange, before: Interventions, now_ms: int
-) -> Put:
-    told = journal.tell(
-        _about(change), _what(change, before, now_ms), detail=signed(change.why, change.by)
-    )
-    return journal.put(told)
+def _event(journal: EventLog, change: InterventionChange, what: str, nodes: str) -> Put:
+    detail = "; ".join(filter(None, [shortened(nodes), signed(change.why, change.by)]))
+    return journal.put(journal.tell(_about(change), what, detail=detail))
 
 
 def _what(change: InterventionChange, before: Interventions, now_ms: int) -> str:
@@ -168,6 +170,18 @@ def _what(change: InterventionChange, before: Interventions, now_ms: int) -> str
     ):
         return "drain called off"
     return _TOLD[change.verb]
+
+
+def _released(change: InterventionChange, after: Interventions) -> str:
+    """Return the nodes that a release of a brake is for; empty: it is none."""
+    if change.verb is not Verb.RELEASE:
+        return ""
+    return ", ".join(
+        node
+        for release in after.releases
+        if release.datacenter == change.datacenter
+        for node in release.nodes
+    )
 
 
 def _about(change: InterventionChange) -> str:

@@ -13,7 +13,7 @@ from pltfrms.controller.records.state import SIGNERS, request_key, unchanged_sin
 from pltfrms.drivers.store.ports import Condition, Put, Store
 from pltfrms.errors import ConflictError, ForbiddenError, TwoPeopleError
 from pltfrms.model.identity.words import SigningNote
-from pltfrms.model.messages.api import Change, InterventionChange, RolloutChange
+from pltfrms.model.messages.api import Change, InterventionChange, RolloutChange, Verb
 from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.messages.requests import ChangeRequest, Wanted
 from pltfrms.model.network.topology import Admission, Guards, Platform
@@ -26,6 +26,7 @@ from pltfrms.planner.changes.routing_diff import routing_changes
 from pltfrms.planner.changes.two_people import why_two
 from pltfrms.planner.changes.ways import measured
 from pltfrms.planner.identity.roles import Known, roles_hold, why_not_changed
+from pltfrms.planner.placement.loss import releasable
 
 _Wish = TypeVar("_Wish", Change, InterventionChange, RolloutChange)
 
@@ -158,10 +159,15 @@ def why_two_people(
 
 
 def basis_of(snapshot: Snapshot, wanted: Wanted) -> str:
-    """Return a fingerprint of what a change replaces, so that both saw the same of it."""
+    """Return a fingerprint of what a change replaces, so that both saw the same of it.
+
+    Of the release of a brake these are the nodes: the second one says that they are dead.
+    """
     names = [spec.name for spec in wanted.change.services] if wanted.change else []
     replaced = [snapshot.services.get(name) for name in names]
     parts = [encode(snapshot.platform), *(encode(each) for each in replaced if each)]
+    if wanted.intervention and wanted.intervention.verb is Verb.RELEASE:
+        parts += map(str.encode, releasable(snapshot, wanted.intervention.datacenter))
     return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
 

@@ -117,6 +117,9 @@ class Release:
     """Lost nodes of a datacenter are dead, however many: their replicas are placed anew."""
 
     datacenter: str
+    nodes: tuple[str, ...] = ()
+    """Which ones; who is lost later is braked anew. Empty: all that are lost until it ends, as
+    the release before wrote it."""
     until_ms: int
     """Unix time from which on the brake on mass changes holds again."""
     why: str = ""
@@ -155,8 +158,17 @@ class Interventions:
         return any(not drain.node and not drain.is_over(now_ms) for drain in self.drains)
 
     def released(self, now_ms: int) -> frozenset[str]:
-        """Return the datacenters in which the brake on mass changes does not hold."""
+        """Return the datacenters in which the brake on mass changes is released for nodes."""
         return frozenset(each.datacenter for each in self.releases if now_ms < each.until_ms)
+
+    def is_dead(self, node: Machine, now_ms: int) -> bool:
+        """Return whether a node is dead if it is lost: an operator says so."""
+        return any(
+            each.datacenter == node.datacenter
+            and (node.name in each.nodes or not each.nodes)
+            and now_ms < each.until_ms
+            for each in self.releases
+        )
 
     def drained_nodes(self, now_ms: int) -> frozenset[str]:
         """Return the nodes that are drained."""

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from ipaddress import ip_network
 from typing import Final
 
-from pltfrms.errors import NotFoundError, UsageError
+from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.addresses import Prefix, contains, scope_of
 from pltfrms.model.messages.api import InterventionChange, Verb
 from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
@@ -25,23 +26,31 @@ that will come to them (see `Target.guests`)."""
 
 
 def apply_intervention(
-    interventions: Interventions, platform: Platform, change: InterventionChange, now_ms: int
+    interventions: Interventions,
+    platform: Platform,
+    change: InterventionChange,
+    now_ms: int,
+    releasable: tuple[str, ...] = (),
 ) -> Interventions:
     """Return the interventions after a wish; the same wish twice changes nothing.
 
     What is over at `now_ms` (Unix time) is dropped on the way. `undrain` and `unblackhole`
     need no more than the words that began it: what they name may have left the
-    platform in the meantime.
+    platform in the meantime. `releasable` are the nodes that a release of the brake of the
+    datacenter is for now.
 
     Raises:
         UsageError: the words make no sense.
         NotFoundError: what they name is not there; says what is.
+        ConflictError: a brake is to be released which holds nothing.
     """
     if max(len(change.why), len(change.by)) > TEXT_MAX:
         raise UsageError(f"a reason and a name have at most {TEXT_MAX} characters each")
     ends = change.verb in {Verb.UNDRAIN, Verb.UNBLACKHOLE}  # also what is over by itself
     before = interventions if ends else _standing(interventions, now_ms)
-    return _standing(_DO[change.verb](before, platform, change, now_ms), now_ms)
+    release = partial(_release, releasable)
+    do = release if change.verb is Verb.RELEASE else _DO[change.verb]
+    return _standing(do(before, platform, change, now_ms), now_ms)
 
 
 def _standing(interventions: Interventions, now_ms: int) -> Interventions:
@@ -232,9 +241,13 @@ def _unfreeze(
 
 
 def _release(
-    interventions: Interventions, platform: Platform, change: InterventionChange, now_ms: int
+    nodes: tuple[str, ...],
+    interventions: Interventions,
+    platform: Platform,
+    change: InterventionChange,
+    now_ms: int,
 ) -> Interventions:
-    """Let replicas of lost nodes be moved; asked for again, only its end is another one."""
+    """Let replicas of these lost nodes be moved; asked for again, it is for those lost then."""
     name = change.datacenter
     _check_known("datacenter", name, [dc.name for dc in platform.datacenters])
     if not now_ms < change.until_ms <= now_ms + MAX_RELEASE_MS:
@@ -242,11 +255,17 @@ def _release(
             f"the brake of {name} may be released for a day at most, and not for no time: set "
             "another end, and renew it if need be"
         )
+    if not nodes:
+        raise ConflictError(
+            f"the brake of {name} holds nothing: of no lost node there replicas wait to be "
+            "moved, so there is nothing to release; look at: pltfrms status"
+        )
     others = tuple(each for each in interventions.releases if each.datacenter != name)
     same = [each for each in interventions.releases if each.datacenter == name]
-    if same and same[0].until_ms == change.until_ms:
+    if same and (same[0].until_ms, same[0].nodes) == (change.until_ms, nodes):
         return interventions
-    new = Release(datacenter=name, until_ms=change.until_ms, why=change.why, by=change.by)
+    new = Release(datacenter=name, nodes=nodes, until_ms=change.until_ms)
+    new = replace(new, why=change.why, by=change.by)
     return replace(interventions, releases=(*others, new))
 
 
@@ -336,6 +355,5 @@ _DO: dict[Verb, Callable[[Interventions, Platform, InterventionChange, int], Int
     Verb.UNFREEZE: _unfreeze,
     Verb.BLACKHOLE: _blackhole,
     Verb.UNBLACKHOLE: _unblackhole,
-    Verb.RELEASE: _release,
     Verb.HOLD: _hold,
 }

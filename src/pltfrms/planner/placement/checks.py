@@ -15,6 +15,7 @@ from pltfrms.model.running.plan import Allocation, Place, Plan, Reason, RolloutS
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.egress import slots_with_own
 from pltfrms.model.services.service import Rollout, RolloutState, Run, Service
+from pltfrms.planner.placement.checked_shares import checked_shares
 
 _MASS_MIN = 2
 _MASS_TOGETHER_MIN = 3
@@ -75,10 +76,9 @@ class _World:
     @cached_property
     def braked(self) -> set[str]:
         """Datacenters of which nothing is moved: too many of theirs, or of all, are lost."""
-        nodes = self.nodes.values()
+        nodes = [each for each in self.nodes.values() if each.name not in self.dead]
         lost = [each for each in nodes if self.snapshot.contact(each.name) is Contact.LOST]
         every, here = (Counter(each.datacenter for each in some) for some in (nodes, lost))
-        released = self.snapshot.interventions.released(self.snapshot.now_ms)
         alone = {dc for dc, n in here.items() if n >= _MASS_MIN and 2 * n > every[dc]}
         carrying = {each.node for each in self.snapshot.allocations.values()}
         fresh = {
@@ -86,14 +86,17 @@ class _World:
             for name, view in self.snapshot.machines.items()
             if name in carrying or view.since_seconds < _MASS_SECONDS
         }
-        apart = [
-            each
-            for each in lost
-            if each.name in fresh and each.datacenter not in alone | released
-        ]
+        apart = [e for e in lost if e.name in fresh and e.datacenter not in alone]
         too_many = len(apart) >= _MASS_TOGETHER_MIN and 3 * len(apart) > len(nodes)
         together = too_many and len({each.datacenter for each in apart}) > 1
-        return ({*here} if together else alone) - released
+        return {*here} if together else alone
+
+    @cached_property
+    def dead(self) -> set[str]:
+        """Lost nodes that are dead, as an operator says."""
+        snapshot, done = self.snapshot, self.snapshot.interventions
+        every = (n for n in self.nodes.values() if done.is_dead(n, snapshot.now_ms))
+        return {node.name for node in every if snapshot.contact(node.name) is Contact.LOST}
 
     def share(self, service: Service, datacenter: str) -> int:
         """Return how many replicas of a service a datacenter is to have."""
@@ -104,42 +107,12 @@ class _World:
         if not service.spec.total:
             return dict(service.spec.counts).get(datacenter, service.spec.per_datacenter)
         if service.name not in self._shares:
-            self._shares[service.name] = _shares(self.snapshot, service)
+            self._shares[service.name] = checked_shares(self.snapshot, service)
         return self._shares[service.name].get(datacenter, 0)
 
     def of_replica(self, one: Allocation) -> list[Allocation]:
         site = self.in_site[one.service, one.datacenter].values()
         return [other for other in site if other.replica == one.replica]
-
-
-def _shares(snapshot: Snapshot, service: Service) -> dict[str, int]:
-    """Give one replica after the other to the datacenter with fewest of those with room."""
-    spec, platform = service.spec, snapshot.platform
-    rooms: dict[str, int] = {}
-    for dc in sorted(platform.datacenters, key=lambda each: each.id):
-        nodes = platform.machines_of(Role.NODE, dc.name)
-        if nodes and (not spec.datacenters or dc.name in spec.datacenters):
-            rooms[dc.name] = sum(_fitting(snapshot, service, node) for node in nodes)
-    shares = dict.fromkeys(rooms, 0)
-    for number in range(spec.total if rooms else 0):
-        full = number >= sum(rooms.values())
-        beyond = {dc: max(0, shares[dc] - rooms[dc]) for dc in rooms}
-        open_ = [dc for dc in rooms if full or shares[dc] < rooms[dc]]
-        shares[min(open_, key=(beyond if full else shares).__getitem__)] += 1
-    return shares
-
-
-def _fitting(snapshot: Snapshot, service: Service, node: Machine) -> int:
-    under_way = service.rollout and service.rollout.before
-    run = under_way.run if under_way else service.spec.run
-    limit = service.spec.max_per_node
-    fit = min(limit, snapshot.platform.numbering.instances)
-    while fit and (
-        fit * round(run.cpu * 1000) > round(node.cpu * 1000)
-        or fit * run.memory_bytes > node.memory_bytes
-    ):
-        fit -= 1
-    return fit
 
 
 def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
@@ -367,12 +340,12 @@ def _check_reason(world: _World, new: Allocation) -> list[str]:
     if old is None or not _same_replica(new, old):
         return [f"it replaces {new.replaces!r}, which is not of its replica"]
     contact = snapshot.contact(old.node)
-    there = old.node in world.nodes
-    rescheduled = new.reason in {Reason.NODE_LOST, Reason.SPREAD, Reason.NODE_DRAINED}
+    moved = new.reason in {Reason.SPREAD, Reason.NODE_DRAINED}
+    rescheduled = moved or (new.reason is Reason.NODE_LOST and old.node not in world.dead)
     drained = _is_drained(snapshot, old.node)
     rules = (
         (new.reason is Reason.NODE_LOST and contact is not Contact.LOST, "it is not lost"),
-        (new.reason is Reason.NODE_REMOVED and there, "it is not removed"),
+        (new.reason is Reason.NODE_REMOVED and old.node in world.nodes, "it is not removed"),
         (new.reason is Reason.NODE_DRAINED and not drained, "it is not drained"),
         (new.reason in _PLANNED and contact is not Contact.PRESENT, "it is not in contact"),
         (rescheduled and old.datacenter in world.braked, "this is a mass loss"),

@@ -98,17 +98,32 @@ class Draft:
             datacenter: tuple(node for node in nodes if node.name not in self.drained_nodes)
             for datacenter, nodes in self._present.items()
         }
-        lost = [node for node in self.nodes.values() if self.contact(node.name) is Contact.LOST]
-        self.lost_counts: Mapping[str, int] = Counter(node.datacenter for node in lost)
-        """How many nodes are out of contact, by datacenter."""
-        self.fresh_counts: Mapping[str, int] = Counter(_fresh(snapshot, lost))
-        """How many of them were lost lately, or still have replicas recorded: the others were
-        dealt with."""
-        self.released = snapshot.interventions.released(snapshot.now_ms)
-        """Datacenters whose lost nodes are dead, as an operator says."""
+        away = [node for node in self.nodes.values() if self.contact(node.name) is Contact.LOST]
+        done, now_ms = snapshot.interventions, snapshot.now_ms
+        self.dead = frozenset(node.name for node in away if done.is_dead(node, now_ms))
+        """Lost nodes that are dead, as an operator says."""
+        self._lost = tuple(node for node in away if node.name not in self.dead)
         for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
             self._record(allocation)
         self.unsettled = frozenset(self._find_unsettled())
+
+    # ---- what is lost ----------------------------------------------------------------------
+
+    @cached_property
+    def _dead_counts(self) -> Mapping[str, int]:
+        return Counter(self.nodes[name].datacenter for name in self.dead)
+
+    @cached_property
+    def _lost_counts(self) -> Mapping[str, int]:
+        return Counter(node.datacenter for node in self._lost)
+
+    @cached_property
+    def fresh_counts(self) -> Mapping[str, int]:
+        """How many nodes were lost lately, or still have replicas recorded, by datacenter.
+
+        The others were dealt with, and the dead do not count.
+        """
+        return Counter(_fresh(self.snapshot, self._lost))
 
     # ---- what a plan without steps does not need -------------------------------------------
 
@@ -171,8 +186,12 @@ class Draft:
         return self._open.get(datacenter, ())
 
     def lost_count(self, datacenter: str) -> int:
-        """Return how many nodes of a datacenter are out of contact."""
-        return self.lost_counts.get(datacenter, 0)
+        """Return how many nodes of a datacenter are out of contact; the dead do not count."""
+        return self._lost_counts.get(datacenter, 0)
+
+    def living_count(self, datacenter: str) -> int:
+        """Return how many nodes a datacenter has beside those that are dead."""
+        return len(self.nodes_of(datacenter)) - self._dead_counts.get(datacenter, 0)
 
     def wanted(self, service: Service) -> Mapping[str, int]:
         """Return how many replicas a service wants by datacenter, in the platform's order."""

@@ -3,7 +3,7 @@
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.loss import is_braked
+from pltfrms.planner.placement.loss import is_braked, may_be_moved
 from pltfrms.planner.placement.placement import Wish, place
 
 
@@ -20,7 +20,8 @@ def _fill(draft: Draft, service: Service, datacenter: str, count: int) -> None:
     for replica in range(1, count + 1):
         allocations = draft.replicas(service.name, datacenter).get(replica, [])
         reason = _why(draft, allocations)
-        if reason is None or (reason is Reason.NODE_LOST and braked):
+        held = braked and not may_be_moved(draft, allocations)
+        if reason is None or (reason is Reason.NODE_LOST and held):
             continue
         wish = Wish(
             service=service,

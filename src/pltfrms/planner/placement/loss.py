@@ -4,19 +4,20 @@ Guard `mass_change_brake`: many nodes lost at once are one event, not many. It i
 likely that we cannot see than that they are all dead, and the rest could not carry their load
 anyway. So nothing is rescheduled; the routing already moved the traffic. Nodes that are lost
 one after the other within `LATELY_SECONDS` count as at once: what kills them may go with what
-is moved from one to the next. An operator who knows better releases the brake for a while.
+is moved from one to the next. An operator who knows that they are dead releases them, by name,
+for a while: they count as if they were taken out, and who is lost later is braked anew.
 
 A node whose heartbeats are missing, and of which its edges do not say that it is gone, is not
 lost (`evidence`).
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 
 from pltfrms.model.running.balancer import CandidateState, is_panic
-from pltfrms.model.running.plan import Reason
-from pltfrms.model.running.state import Contact
+from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.placement.draft import Draft
 
 LOST_COUNT_MIN = 2
@@ -32,28 +33,54 @@ def is_braked(draft: Draft, datacenter: str, more: int = 0) -> bool:
 
     `more` of it are taken to be lost beside those that are.
     """
-    if datacenter in draft.released:
-        return False
     here = draft.lost_count(datacenter) + more
-    if is_mass_loss(here, len(draft.nodes_of(datacenter))):
+    if is_mass_loss(here, draft.living_count(datacenter)):
         return True
     apart = _fresh_apart(draft, datacenter, more)
-    return here > 0 and is_mass_loss_of_several(apart, len(draft.nodes))
+    return here > 0 and is_mass_loss_of_several(apart, _all_living(draft))
+
+
+def may_be_moved(draft: Draft, allocations: Iterable[Allocation]) -> bool:
+    """Return whether nothing holds copies of a replica of a braked datacenter where they are.
+
+    A copy on a node that is lost, and that nobody says is dead, may be serving.
+    """
+    return not any(
+        draft.trouble(each) is Reason.NODE_LOST and each.node not in draft.dead
+        for each in allocations
+    )
+
+
+def releasable(snapshot: Snapshot, datacenter: str) -> tuple[str, ...]:
+    """Return the nodes that a release of the brake is for: lost, and nothing of them is moved.
+
+    Those that are released already, and still lost, stay so.
+    """
+    draft = Draft(snapshot)
+    braked = is_braked(draft, datacenter)
+    return tuple(
+        node.name
+        for node in draft.nodes_of(datacenter)
+        if draft.contact(node.name) is Contact.LOST and (braked or node.name in draft.dead)
+    )
+
+
+def _all_living(draft: Draft) -> int:
+    return len(draft.nodes) - len(draft.dead)
 
 
 def _fresh_apart(draft: Draft, datacenter: str = "", more: int = 0) -> list[int]:
     """Count what is lost and not dealt with in each datacenter that is not braked by itself.
 
-    One that is, or is released, is an event that is known already, however long it lasts:
-    others are repaired meanwhile.
+    One that is, is an event that is known already, however long it lasts: others are
+    repaired meanwhile.
     """
     counts = {datacenter: 0, **draft.fresh_counts}
     counts[datacenter] += more
     return [
         count
         for site, count in counts.items()
-        if site not in draft.released
-        and not is_mass_loss(draft.lost_count(site), len(draft.nodes_of(site)))
+        if not is_mass_loss(draft.lost_count(site), draft.living_count(site))
     ]
 
 
@@ -73,13 +100,15 @@ def is_mass_loss_of_several(lost_counts: Collection[int], all_count: int) -> boo
 
 def note_mass_loss(draft: Draft) -> None:
     """Say in which datacenters nothing is rescheduled."""
-    fresh, every_count = _fresh_apart(draft), len(draft.nodes)
+    fresh, every_count = _fresh_apart(draft), _all_living(draft)
     for datacenter in draft.snapshot.platform.datacenters:
         if is_braked(draft, datacenter.name):
             lost_count = draft.lost_count(datacenter.name)
-            all_count = len(draft.nodes_of(datacenter.name))
+            all_count = draft.living_count(datacenter.name)
             together = f", and {sum(fresh)} of {every_count} in all datacenters together"
             more = "" if is_mass_loss(lost_count, all_count) else together
+            dead_count = len(draft.nodes_of(datacenter.name)) - all_count
+            more += f", beside {dead_count} that are released" if dead_count else ""
             draft.note(
                 datacenter.name,
                 Reason.MASS_LOSS,

@@ -7,7 +7,7 @@ allocation on a node of unknown contact is never stopped here.
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.loss import is_braked
+from pltfrms.planner.placement.loss import is_braked, may_be_moved
 
 _REPAIRS = frozenset({Reason.NODE_LOST, Reason.NODE_REMOVED})
 
@@ -62,8 +62,8 @@ def _why_stop_newer(draft: Draft, keeper: Allocation, newer: Allocation) -> Reas
     if newer.node in draft.drained_nodes and keeper.node not in draft.drained_nodes:
         return Reason.NODE_DRAINED
     trouble = draft.trouble(newer)
-    braked = trouble is Reason.NODE_LOST and is_braked(draft, newer.datacenter)
-    return None if braked else trouble
+    held = not may_be_moved(draft, (newer,)) and is_braked(draft, newer.datacenter)
+    return None if held else trouble
 
 
 def _is_repaired(draft: Draft, keeper: Allocation, newer: Allocation) -> bool:
