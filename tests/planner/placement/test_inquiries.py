@@ -9,7 +9,14 @@ from pltfrms.model.running.inquiries import Inquiry, Tally
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import Contact, MachineView, Phase, Snapshot
 from pltfrms.model.services.rollouts import where_of
-from pltfrms.model.services.service import Compare, RolloutSpec, RolloutState
+from pltfrms.model.services.service import (
+    Compare,
+    Probe,
+    ProbeKind,
+    RolloutSpec,
+    RolloutState,
+    ServiceSpec,
+)
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.changes.rollouts import change_rollout
 from pltfrms.planner.foresight.settling import settle as foreseen
@@ -286,6 +293,100 @@ def test_the_spec_and_an_operator_may_say_that_it_is_not_tried() -> None:
     beside = replace(PROBED, rollout=RolloutSpec(untried=True))
     after = apply_change(trial(), Change(services=(beside,))).snapshot
     assert decided(after) == (Reason.PROBE_TRIED, "its spec says that nobody is asked")
+
+
+UNTRIED = RolloutSpec(untried=True)
+LIVING = replace(OLD, liveness=Probe(kind=ProbeKind.HTTP, port=80, path="/alive"))
+
+
+def trial_of(new: ServiceSpec) -> Snapshot:
+    before = settle(trial())
+    return apply_change(before, Change(services=(new,))).snapshot
+
+
+def failing(snapshot: Snapshot, count: int) -> Snapshot:
+    """Return the snapshot in which so many of six fail what is asked, and others pass it."""
+    ids = sorted(snapshot.allocations)
+    inquiry = asked(snapshot).id
+    tallies = {
+        name: replace(FAILS if index < count else many(5, 3), inquiry=inquiry)
+        for index, name in enumerate(ids)
+    }
+    statuses = {
+        name: replace(
+            status,
+            instances=tuple(replace(i, tally=tallies[i.allocation]) for i in status.instances),
+        )
+        for name, status in snapshot.statuses.items()
+    }
+    return replace(snapshot, statuses=statuses)
+
+
+@pytest.mark.parametrize(
+    ("count", "reason", "words"),
+    [
+        (0, Reason.PROBE_TRIED, "6 of 6 instances of version 2 pass it so far"),
+        (3, Reason.PROBE_TRIED, "3 of 6 instances of version 2 pass it so far"),
+        (4, Reason.LIVENESS_REFUSED, "its liveness probe would restart 4 of 6 running"),
+        (6, Reason.LIVENESS_REFUSED, "would restart all 6 running instances of version 2, "),
+    ],
+)
+def test_a_liveness_probe_that_would_restart_most_is_refused_with_the_numbers(
+    count: int, reason: Reason, words: str
+) -> None:
+    snapshot = trial_of(replace(LIVING, probe=PROBED.probe))
+    service = snapshot.services["web"]
+    assert where_of(service) == "version 3, trial of its liveness probe"
+    assert asked(snapshot).probe.path == "/alive"
+    assert make_plan(snapshot).steps == ()
+    assert decided(snapshot) is None
+    found = decided(failing(snapshot, count))
+    assert found is not None
+    assert (found[0], words in found[1]) == (reason, True)
+    after = advance(failing(snapshot, count)).services["web"]
+    assert after.version == (2 if reason is Reason.LIVENESS_REFUSED else 3)
+    assert after.rollout is not None
+    assert not after.rollout.asks_liveness, "what a release of before would not understand"
+
+
+def test_a_liveness_probe_is_not_judged_before_enough_are_heard() -> None:
+    snapshot = trial_of(replace(LIVING, probe=PROBED.probe))
+    two = failing(snapshot, 3)
+    silent = {
+        name: replace(
+            status,
+            instances=tuple(
+                replace(i, tally=i.tally if i.tally and i.tally.failed else None)
+                for i in status.instances
+            ),
+        )
+        for name, status in two.statuses.items()
+    }
+    assert decided(replace(two, statuses=silent)) is None
+
+
+def test_both_probes_are_tried_one_after_the_other() -> None:
+    snapshot = trial_of(LIVING)  # the one of before, which is another one by now
+    assert asked(snapshot).probe == OLD.probe
+    first = asked(snapshot).id
+    found = decided(failing(snapshot, 0))
+    assert found == (Reason.LIVENESS_NEXT, "6 of 6 instances of version 2 pass it so far")
+    after = advance(failing(snapshot, 0))
+    assert (asked(after).probe.path, asked(after).id != first) == ("/alive", True)
+    assert rollout_of(after).state is RolloutState.TRIAL
+    assert decided(after) is None, "what was answered to the other one does not count"
+    assert decided(failing(after, 0)) is not None
+    assert rollout_of(advance(failing(after, 0))).state is RolloutState.ROLLING
+
+
+def test_a_liveness_probe_that_asks_the_same_is_not_tried() -> None:
+    snapshot = settle(trial_of(replace(LIVING, probe=PROBED.probe, rollout=UNTRIED)))
+    assert snapshot.services["web"].version == 3
+    seldom = replace(LIVING.liveness, fall=9, interval_ms=9000) if LIVING.liveness else None
+    for liveness in (seldom, None):
+        new = replace(LIVING, probe=PROBED.probe, liveness=liveness)
+        after = apply_change(snapshot, Change(services=(new,))).snapshot
+        assert rollout_of(after).state is RolloutState.ROLLING
 
 
 def test_how_often_is_asked_is_no_new_probe() -> None:

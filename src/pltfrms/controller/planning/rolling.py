@@ -26,6 +26,8 @@ _TOLD: Final = {
     Reason.VERSION_WORSE: _BACK,
     Reason.PROBE_TRIED: "rollout begins",
     Reason.PROBE_REFUSED: _BACK,
+    Reason.LIVENESS_NEXT: "rollout tries liveness",
+    Reason.LIVENESS_REFUSED: _BACK,
     Reason.LOAD_HIGH: "scaled up",
     Reason.LOAD_LOW: "scaled down",
 }

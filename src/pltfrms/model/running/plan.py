@@ -37,6 +37,8 @@ class Reason(StrEnum):
     VERSION_WORSE = "version-worse"
     PROBE_TRIED = "probe-tried"
     PROBE_REFUSED = "probe-refused"
+    LIVENESS_NEXT = "liveness-next"
+    LIVENESS_REFUSED = "liveness-refused"
     # load
     LOAD_HIGH = "load-high"
     LOAD_LOW = "load-low"
@@ -91,6 +93,8 @@ _SENTENCES = {
     Reason.VERSION_WORSE: "the new version answers worse than the one before",
     Reason.PROBE_TRIED: "its probe would not take down all instances that run",
     Reason.PROBE_REFUSED: "its probe would take down all instances that run",
+    Reason.LIVENESS_NEXT: "its probe would not; its liveness probe is tried next",
+    Reason.LIVENESS_REFUSED: "its liveness probe would restart most instances that run",
     Reason.LOAD_HIGH: "its instances use more cpu than is wanted",
     Reason.LOAD_LOW: "fewer instances would use less cpu than is wanted",
     Reason.AT_MOST: "the load asks for more replicas than `scale` allows",

@@ -5,6 +5,8 @@ from typing import Final
 
 from pltfrms.model.services.service import (
     FailedVersion,
+    Probe,
+    Rollout,
     RolloutSpec,
     RolloutState,
     Service,
@@ -37,8 +39,26 @@ def where_of(service: Service) -> str:
         return f"version {service.version}"
     paused = ", paused" if rolling.paused else ""
     stage = f"stage {rolling.stage + 1} of {len(rolling.stages)}"
-    stage = "trial of its probe" if rolling.state is RolloutState.TRIAL else stage
+    stage = trial_words(rolling) if rolling.state is RolloutState.TRIAL else stage
     return f"version {service.version}, {stage}{paused}"
+
+
+def trial_words(rollout: Rollout) -> str:
+    """Say which probe a rollout tries."""
+    return f"trial of its {'liveness ' if rollout.asks_liveness else ''}probe"
+
+
+def asks_otherwise(old: Probe | None, new: Probe | None) -> bool:
+    """Return whether a probe asks instances something else than the one before, or anew.
+
+    However often it asks, and whatever follows from the answers.
+    """
+    return new is not None and (old is None or _question(old) != _question(new))
+
+
+def _question(probe: Probe) -> Probe:
+    same = replace(probe, interval_ms=0, rise=0, fall=0, grace_ms=0, grace_max_ms=0)
+    return replace(same, only_announces=False)
 
 
 def baked_at_ms(service: Service) -> int | None:
@@ -71,17 +91,31 @@ def in_state(service: Service, state: RolloutState) -> Service:
     return replace(service, rollout=replace(rollout, state=state)) if rollout else service
 
 
+def trial_passed(service: Service) -> Service:
+    """Return a service whose probe has passed its trial.
+
+    Its liveness probe is tried next, if it asks something else than before; else the first
+    stage begins.
+    """
+    rollout = service.rolling
+    if rollout is None or rollout.before is None or rollout.asks_liveness:
+        return stage_begun(service)
+    if not asks_otherwise(rollout.before.liveness, service.spec.liveness):
+        return stage_begun(service)
+    return replace(service, rollout=replace(rollout, asks_liveness=True))
+
+
 def stage_begun(service: Service) -> Service:
     """Return a service whose rollout has gone on to its next stage, or is done.
 
-    The first one comes after the trial of its probe.
+    The first one comes after the trial of its probes.
     """
     rollout = service.rollout
     if rollout is None:
         return service
     if rollout.state is RolloutState.TRIAL:
-        return in_state(service, RolloutState.ROLLING)
-    if rollout.stage >= len(rollout.stages) - 1:
+        rollout = replace(rollout, state=RolloutState.ROLLING, asks_liveness=False)
+    elif rollout.stage >= len(rollout.stages) - 1:
         rollout = replace(rollout, state=RolloutState.DONE, before=None)
     else:
         rollout = replace(rollout, state=RolloutState.ROLLING, stage=rollout.stage + 1)
@@ -99,6 +133,7 @@ def gone_back(service: Service, state: RolloutState, cause: str, now_ms: int) ->
     over = replace(
         rollout, state=state, before=None, paused=False, cause=cause, since_ms=now_ms
     )
+    over = replace(over, asks_liveness=False)
     failed = FailedVersion(
         version=service.version, digest=rollout.digest, cause=cause, at_ms=now_ms
     )

@@ -272,7 +272,7 @@ class RolloutState(StrEnum):
     """How far a rollout is."""
 
     TRIAL = "trial"
-    """Nothing is started yet: its probe is asked of the instances that run."""
+    """Nothing is started yet: its probes are asked of the instances that run."""
     ROLLING = "rolling"
     """Replicas of its stage are replaced."""
     BAKING = "baking"
@@ -302,6 +302,8 @@ class Rollout:
     """An operator has stopped it, for a while: it goes neither on nor back."""
     since_ms: int = 0
     """Unix time at which it came into this state."""
+    asks_liveness: bool = False
+    """TRIAL: it is that of its liveness probe; that of the other one, if new, came before."""
     before: ServiceSpec | None = None
     """The spec of `from_version`, while it is under way."""
     before_ms: int = 0

@@ -12,7 +12,7 @@ from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import egress_mode
 from pltfrms.model.services.replicas import replicas_of
-from pltfrms.model.services.rollouts import USUAL, gone_back
+from pltfrms.model.services.rollouts import USUAL, gone_back, trial_words
 from pltfrms.model.services.service import EgressMode, RolloutState, Service, ServiceSpec
 from pltfrms.planner.changes.giving import (
     first_prefixes,
@@ -355,8 +355,9 @@ def _way(before: Service, after: Service) -> str:
         if failed
         else ""
     )
-    tried = after.rolling and after.rolling.state is RolloutState.TRIAL
-    first = "trial of its probe, then " if tried else ""
+    rollout = after.rolling
+    trial = rollout is not None and rollout.state is RolloutState.TRIAL
+    first = f"{trial_words(rollout)}, then " if rollout and trial else ""
     return f"rolls out: {first}{stages}{again}" if stages else f"rolls out{again}"
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.replicas import wanted_of
+from pltfrms.model.services.rollouts import asks_otherwise
 from pltfrms.model.services.service import (
     FailedVersion,
     Probe,
@@ -63,12 +64,14 @@ def begin(snapshot: Snapshot, before: Service, after: Service, by: str, why: str
     stages = stages_of(snapshot.platform, after)
     if not runs or not stages or _size(good.spec) > _TEXT_MAX:
         return replace(after, rollout=None)
+    probe, liveness = _tried(good, after)
     rollout = Rollout(
         version=after.version,
         from_version=good.version,
         digest=digest_of(after.spec),
         stages=stages,
-        state=RolloutState.TRIAL if _is_tried(good, after) else RolloutState.ROLLING,
+        state=RolloutState.TRIAL if probe or liveness else RolloutState.ROLLING,
+        asks_liveness=liveness and not probe,
         since_ms=snapshot.now_ms,
         before=good.spec,
         before_ms=good.changed_ms,
@@ -78,18 +81,16 @@ def begin(snapshot: Snapshot, before: Service, after: Service, by: str, why: str
     return replace(after, rollout=rollout)
 
 
-def _is_tried(before: Service, after: Service) -> bool:
-    """Return whether a version asks its instances something else than the one before."""
-    if after.spec.rollout and after.spec.rollout.untried:
-        return False
-    old, new = (_question(each.spec.probe) for each in (before, after))
-    return old != new
+def _tried(before: Service, after: Service) -> tuple[bool, bool]:
+    """Return whether the probe, and the liveness probe, of a version ask something else.
 
-
-def _question(probe: Probe) -> Probe:
-    """Return what is asked, however often, and whatever follows from the answers."""
-    same = replace(probe, interval_ms=0, rise=0, fall=0, grace_ms=0, grace_max_ms=0)
-    return replace(same, only_announces=False)
+    What they ask is tried first, if its spec does not say otherwise.
+    """
+    old, new = before.spec, after.spec
+    if new.rollout and new.rollout.untried:
+        return False, False
+    probe = asks_otherwise(old.probe, new.probe)
+    return probe, asks_otherwise(old.liveness, new.liveness)
 
 
 def changed_beside(service: Service, spec: ServiceSpec) -> Rollout | None:

@@ -22,7 +22,8 @@ _MASS_TOGETHER_MIN = 3
 _MASS_SECONDS = 300
 _PLANNED = {Reason.NEW_VERSION, Reason.WENT_BACK, Reason.SPREAD, Reason.NODE_DRAINED}
 _ROLLED = {Reason.NEW_VERSION, Reason.WENT_BACK}
-_BACK = {Reason.VERSION_FAILED, Reason.VERSION_WORSE, Reason.PROBE_REFUSED}
+_REFUSED = {Reason.PROBE_REFUSED, Reason.LIVENESS_REFUSED}
+_BACK = {Reason.VERSION_FAILED, Reason.VERSION_WORSE} | _REFUSED
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
 
 
@@ -186,7 +187,9 @@ def _check_scaling(world: _World, after: Service, reason: Reason) -> Iterator[st
 
 def _check_stage(world: _World, service: Service, old: Rollout, new: Rollout) -> Iterator[str]:
     if old.state is RolloutState.TRIAL:
-        if (new.state, new.stage) != (RolloutState.ROLLING, old.stage):
+        liveness = new.asks_liveness and not old.asks_liveness
+        next_ = RolloutState.TRIAL if liveness else RolloutState.ROLLING
+        if (new.state, new.stage) != (next_, old.stage):
             yield f"{service.name}: after the trial of its probe, its stage does not begin"
     elif new.stage > old.stage or new.before is None:
         yield from _check_onward(world, service, old, new)

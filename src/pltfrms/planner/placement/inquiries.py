@@ -63,7 +63,7 @@ def inquiry_of(service: Service) -> Inquiry | None:
         return None
     if rollout.state is RolloutState.TRIAL:
         versions: tuple[int, ...] = (rollout.from_version,)
-        probe = service.spec.probe
+        probe = (rollout.asks_liveness and service.spec.liveness) or service.spec.probe
         interval_ms, at_once = _TRIAL_MS, _TRIAL_AT_ONCE
     else:
         compare, last = comparison_of(service), rollout.stage >= len(rollout.stages) - 1
@@ -116,7 +116,10 @@ def comparison_of(service: Service) -> Compare | None:
 
 
 def try_probe(draft: Draft, service: Service) -> Hearing:
-    """Return whether a new probe would leave anything of what runs."""
+    """Return whether a new probe would leave anything of what runs; of liveness, half of it.
+
+    Who fails a liveness probe is restarted.
+    """
     rollout, inquiry = service.rolling, inquiry_of(service)
     if rollout is None or inquiry is None:
         return Hearing(heard=Heard.UNKNOWN, words="nothing is asked now")
@@ -130,10 +133,11 @@ def try_probe(draft: Draft, service: Service) -> Hearing:
     tallies = [_tally(draft, each, inquiry) for each in there]
     passed = sum(each.answered > 0 for each in tallies)
     failed = sum(_fails_trial(each) for each in tallies)
-    if passed:
+    enough = -(-len(there) // 2) if rollout.asks_liveness else 1
+    if passed >= enough:
         words = f"{passed} of {len(there)} instances of version {version} pass it so far"
         return Hearing(heard=Heard.GOOD, words=words)
-    if failed < len(there):
+    if failed <= len(there) - enough:
         words = f"{failed} of {len(there)} instances of version {version} fail it so far"
         silent = _silent(there, tallies)
         return Hearing(heard=Heard.UNKNOWN, words=f"{words}{silent}")
@@ -145,12 +149,15 @@ def _fails_trial(tally: Tally) -> bool:
 
 
 def _refusal(service: Service, rollout: Rollout, tallies: Sequence[Tally]) -> str:
-    several = len(tallies) > 1
-    who = f"all {len(tallies)} running instances" if several else "the running instance"
-    asked = min(each.asked for each in tallies)
+    failing = [each for each in tallies if _fails_trial(each)]
+    several, all_ = len(tallies) > 1, len(failing) == len(tallies)
+    many = f"all {len(tallies)}" if all_ else f"{len(failing)} of {len(tallies)}"
+    who = f"{many} running instances" if several else "the running instance"
+    does = "liveness probe would restart" if rollout.asks_liveness else "probe fails on"
+    asked = min(each.asked for each in failing)
     return (
-        f"its probe fails on {who} of version {rollout.from_version}, asked {asked} times"
-        f"{' each' if several else ''}: {tallies[0].failure}; if only version "
+        f"its {does} {who} of version {rollout.from_version}, asked {asked} times"
+        f"{' each' if several else ''}: {failing[0].failure}; if only version "
         f"{service.version} can pass it, say rollout: {{trial: false}}"
     )
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pltfrms.model.durations import short_duration
 from pltfrms.model.running.plan import Note
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.rollouts import bake_left_ms
+from pltfrms.model.services.rollouts import bake_left_ms, trial_words
 from pltfrms.model.services.service import Rollout, RolloutState, Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.inquiries import compare_versions, comparison_of, try_probe
@@ -88,7 +88,7 @@ def rollout_words(snapshot: Snapshot, service: Service) -> str:
 def stage_words(rollout: Rollout) -> str:
     """Say at which stage a rollout is, such as `stage 2 of 4 (fra)`."""
     if rollout.state is RolloutState.TRIAL:
-        return "trial of its probe"
+        return trial_words(rollout)
     stage = rollout.stages[rollout.stage]
     return f"stage {rollout.stage + 1} of {len(rollout.stages)} ({stage.words})"
 

@@ -8,7 +8,13 @@ from itertools import chain
 
 from pltfrms.model.running.plan import Allocation, Reason, RolloutStep
 from pltfrms.model.running.state import InstanceStatus, Phase
-from pltfrms.model.services.rollouts import bake_left_ms, gone_back, in_state, stage_begun
+from pltfrms.model.services.rollouts import (
+    bake_left_ms,
+    gone_back,
+    in_state,
+    stage_begun,
+    trial_passed,
+)
 from pltfrms.model.services.service import RolloutState, Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.inquiries import (
@@ -55,18 +61,22 @@ def _step(draft: Draft, service: Service) -> RolloutStep | None:
 
 
 def _after_trial(draft: Draft, service: Service) -> RolloutStep | None:
-    """Begin the first stage, unless its probe would take down all that runs.
+    """Begin the first stage, unless its probe would take down all that runs, or restart most.
 
     While that is not known, it waits: an operator may promote it.
     """
-    said = try_probe(draft, service)
+    said, rollout = try_probe(draft, service), service.rolling
     if said.heard is Heard.BAD:
         back = gone_back(service, RolloutState.FAILED, "", 0)
-        return RolloutStep(service=back, reason=Reason.PROBE_REFUSED, words=said.words)
+        of_liveness = rollout is not None and rollout.asks_liveness
+        reason = Reason.LIVENESS_REFUSED if of_liveness else Reason.PROBE_REFUSED
+        return RolloutStep(service=back, reason=reason, words=said.words)
     if said.heard is Heard.UNKNOWN:
         return None
-    begun = stage_begun(service)
-    return RolloutStep(service=begun, reason=Reason.PROBE_TRIED, words=said.words)
+    after = trial_passed(service)
+    more = after.rolling is not None and after.rolling.asks_liveness
+    reason = Reason.LIVENESS_NEXT if more else Reason.PROBE_TRIED
+    return RolloutStep(service=after, reason=reason, words=said.words)
 
 
 def _after_bake(draft: Draft, service: Service) -> RolloutStep | None:

@@ -200,8 +200,8 @@ class RolloutShape(Shape):
     answers worse, the service goes back. By default nothing."""
     trial: bool = True
     """Whether a new or changed probe is first asked of the instances that run: a version whose
-    probe fails on all of them goes back before anything is started. Say false where only the
-    new version can pass it."""
+    probe fails on all of them, or whose liveness would restart most, goes back before anything
+    is started. Say false where only the new version can pass it."""
 
 
 def _port(value: object) -> object:
