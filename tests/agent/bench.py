@@ -171,9 +171,9 @@ class WatchedWorkload(MemoryWorkload):
         await self._remember("start", spec.allocation)
         return await super().start(spec)
 
-    async def stop(self, instance: Instance, grace_ms: int) -> None:
+    async def stop(self, instance: Instance, grace_ms: int) -> str:
         await self._remember("stop", instance.allocation)
-        await super().stop(instance, grace_ms)
+        return await super().stop(instance, grace_ms)
 
     async def _remember(self, what: str, allocation: str) -> None:
         routed = frozenset(await devices(self.watched))

@@ -258,7 +258,7 @@ def test_an_instance_starts_answers_and_stops(play: Play) -> None:
         assert await workload.start(spec()) == instance
         assert await machine.devices("i1") == {"i1"}
         await healthy(machine, instance)
-        await workload.stop(instance, 1000)
+        assert await workload.stop(instance, 1000) == ""
         assert await workload.running() == {}
         assert await machine.devices("i1") == set()
         assert "gone" in (await machine.prober.probe(instance, HTTP, SERVICE)).failure
@@ -300,7 +300,8 @@ def test_who_does_not_listen_is_killed_after_the_grace(play: Play) -> None:
         waiting = asyncio.create_task(machine.workload.wait(instance))
         await asyncio.sleep(0.5)
         start = time.monotonic()
-        await machine.workload.stop(instance, 200)
+        how = await machine.workload.stop(instance, 200)
+        assert how == "did not end within 0.2 s of SIGTERM, and was killed"
         assert 0.2 <= time.monotonic() - start < 10
         assert await waiting == "killed together with its init process"
         assert await machine.workload.running() == {}

@@ -94,6 +94,8 @@ class Instances:
         """Protocol numbers of (prefix, device) that were routed when we looked."""
         self._runners: dict[str, Runner] = {}
         self._inquiring = Inquiring(world, problems, self._runners.get)
+        self._hogs: frozenset[str] = frozenset()
+        """Instances that were called so."""
         self._tasks: asyncio.TaskGroup | None = None
         self._routes: tuple[_MadeOf, tuple[Route, ...]] | None = None
         """What was wanted last, and what it was made of."""
@@ -139,6 +141,7 @@ class Instances:
                 with self._problems.watch("instance logs"):
                     await self._world.workload.rotate_logs(self._images())
                 self._hear_of_records()
+                self._name_hogs()
                 with self._problems.watch("cpu of instances"):
                     self._usage.see(self._world.clock.monotonic(), self._used())
 
@@ -257,6 +260,12 @@ class Instances:
             self._answering.assume()
         self._drains.read(tuple(running.values()))
         self._found = dict(running)
+
+    def _name_hogs(self) -> None:
+        hogs = self._world.workload.hogs()
+        for name in {*self._hogs, *hogs}:
+            self._problems.set(f"load of {name}", hogs.get(name, ""))
+        self._hogs = frozenset(hogs)
 
     def _hear_of_records(self) -> None:
         said = self._world.workload.records()

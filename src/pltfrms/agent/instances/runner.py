@@ -481,9 +481,11 @@ class Runner:
         await self._end(instance, self._grace_ms)
 
     async def _end(self, instance: Instance, grace_ms: int) -> None:
-        await self._world.workload.stop(instance, grace_ms)
+        how = await self._world.workload.stop(instance, grace_ms)
         self.instance = None
         await self._around.settle()
+        if how:
+            self.health = replace(self.health, sentence=f"{self.health.sentence}; {how}")
         self._say("instance stopped")
 
     def _say(self, what: str) -> None:

@@ -96,6 +96,14 @@ class InstanceFiles:
         path = self.log_file(allocation)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
+    def log_lasts(self, allocation: str) -> float | None:
+        """Return how many seconds of its log are sure to be kept; None: all of it."""
+        try:
+            oldest = _older(self.log_file(allocation), KEPT_LOGS)
+            return max(0.0, time.time() - oldest.stat().st_mtime)
+        except FileNotFoundError:
+            return None
+
     # ---- housekeeping ----------------------------------------------------------------------
 
     def rotate_log(self, allocation: str, max_bytes: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.workload.instance_files import fingerprint_of
-from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport
+from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport, kept_on
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing, ProbeAnswer
@@ -79,6 +79,8 @@ class MemoryWorkload:
         (`web.fra.1-1 /alive`), only to that question."""
         self.cores: dict[str, float] = {}
         """How many cores instances use, by allocation."""
+        self.hogging: dict[str, str] = {}
+        """What instances take too much of, by allocation."""
         self.images_kept: AbstractSet[str] | None = frozenset()
         """Which images were to stay when we were last called to remove some."""
         self._last_words: dict[str, str] = {}
@@ -139,16 +141,17 @@ class MemoryWorkload:
             raise UnavailableError(f"{instance.allocation}: {self.refuses_addresses}")
         one.outgoing = spec.outgoing
 
-    async def stop(self, instance: Instance, grace_ms: int) -> None:
+    async def stop(self, instance: Instance, grace_ms: int) -> str:
         """See `ports.Workload`."""
         one = self.find(instance)
         if one is None:
-            return
+            return ""
         if one.behaviour.ignores_sigterm or one.hung:
             await self.clock.sleep(grace_ms / 1000)
             await self._end(one, "killed together with its init process")
-        else:
-            await self._end(one, "exited with status 0")
+            return kept_on(grace_ms)
+        await self._end(one, "exited with status 0")
+        return ""
 
     async def wait(self, instance: Instance) -> str:
         """See `ports.Workload`."""
@@ -174,6 +177,10 @@ class MemoryWorkload:
             return None
         cores = self.cores.get(instance.allocation, 0.0)
         return cores * (self.clock.monotonic() - one.started_at)
+
+    def hogs(self) -> Mapping[str, str]:
+        """See `ports.Workload`; what tests have set as `hogging`."""
+        return {name: said for name, said in self.hogging.items() if name in self._running}
 
     def limits(self) -> str:
         """See `ports.Workload`."""

@@ -56,8 +56,11 @@ class Workload(Protocol):
         """Give a running instance the addresses towards the internet that its spec has now."""
         ...
 
-    async def stop(self, instance: Instance, grace_ms: int) -> None:
-        """End an instance: SIGTERM, wait, SIGKILL; return when it is gone."""
+    async def stop(self, instance: Instance, grace_ms: int) -> str:
+        """End an instance: SIGTERM, wait, SIGKILL; return when it is gone.
+
+        With a sentence if it did not end before SIGKILL.
+        """
         ...
 
     async def wait(self, instance: Instance) -> str:
@@ -79,9 +82,18 @@ class Workload(Protocol):
         """Return the processor seconds that an instance has used; None: not known."""
         ...
 
+    def hogs(self) -> Mapping[str, str]:
+        """Say of instances that take too much what that is, as of the last `rotate_logs`."""
+        ...
+
     def limits(self) -> str:
         """Say in one sentence how cpu and memory limits are enforced, or why not."""
         ...
+
+
+def kept_on(grace_ms: int) -> str:
+    """Say that an instance had to be killed."""
+    return f"did not end within {grace_ms / 1000:g} s of SIGTERM, and was killed"
 
 
 CONNECTIONS_UNKNOWN: Final = -1

@@ -29,11 +29,12 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload import instance_init
 from pltfrms.drivers.workload.found import init_words
+from pltfrms.drivers.workload.hogs import hogs_among
 from pltfrms.drivers.workload.images import Images
 from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
 from pltfrms.drivers.workload.limits import CgroupLimits
 from pltfrms.drivers.workload.oci import BOX, box_of
-from pltfrms.drivers.workload.ports import RecordReport
+from pltfrms.drivers.workload.ports import RecordReport, kept_on
 from pltfrms.drivers.workload.records import Record, Records, start_ticks
 from pltfrms.drivers.workload.usage import cpu_seconds_of
 from pltfrms.errors import ConflictError, UnavailableError
@@ -86,6 +87,7 @@ class ProcessRuntime:
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
+        self._hogs: Mapping[str, str] = {}
         self._lingering: set[asyncio.Task[None]] = set()
 
     async def running(self) -> Mapping[str, Instance]:
@@ -144,7 +146,7 @@ class ProcessRuntime:
         """See `ports.Workload`."""
         return self._images.doing(spec.container.image) if spec.container else ""
 
-    async def stop(self, instance: Instance, grace_ms: int) -> None:
+    async def stop(self, instance: Instance, grace_ms: int) -> str:
         """See `ports.Workload`. Stopping what does not run any more is not an error.
 
         Raises:
@@ -153,7 +155,8 @@ class ProcessRuntime:
         record = self._records.recall(instance)
         if record is None:
             self._records.check(instance.allocation)
-            return
+            return ""
+        how = ""
         with contextlib.suppress(ProcessLookupError):
             pidfd = _open(record)
             try:
@@ -161,11 +164,13 @@ class ProcessRuntime:
                 async with asyncio.timeout(grace_ms / 1000):
                     await readable(pidfd)
             except TimeoutError:
+                how = kept_on(grace_ms)
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 await readable(pidfd)
             finally:
                 os.close(pidfd)
         await self._clean_up(record)
+        return how
 
     async def renumber(self, instance: Instance, spec: InstanceSpec) -> None:
         """See `ports.Workload`. What it had before stays, and nothing is sent from it.
@@ -215,6 +220,7 @@ class ProcessRuntime:
         found = await self.running()
         running = frozenset(found)
         await asyncio.to_thread(self._keep_house, running)
+        self._hogs = await asyncio.to_thread(hogs_among, found, self._files)
         if images is not None:
             await self._images.remove_unused(images, [each.pid for each in found.values()])
 
@@ -232,6 +238,10 @@ class ProcessRuntime:
         """See `ports.Workload`."""
         counted = self._limits.cpu_seconds(instance.allocation)
         return cpu_seconds_of(instance.pid) if counted is None else counted
+
+    def hogs(self) -> Mapping[str, str]:
+        """See `ports.Workload`."""
+        return self._hogs
 
     def limits(self) -> str:
         """See `ports.Workload`."""

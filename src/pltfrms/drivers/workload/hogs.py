@@ -1,0 +1,106 @@
+"""Who takes so much of its machine that somebody should know: seen from outside, in a sentence.
+
+Limits keep such an instance from its neighbours, or it fails by itself; here is said why.
+It has no numbers that change while nothing else does: each other sentence is news.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pltfrms.drivers.workload.instance_files import InstanceFiles
+from pltfrms.drivers.workload.limits import PIDS_MAX
+from pltfrms.model.running.machine import Instance
+
+_NEARLY: Final = 0.9
+"""Of what it may have."""
+_FEWEST_OPEN: Final = 200
+"""Files: who may have less has said so."""
+_ENDED: Final = 256
+"""So many processes that have ended, and wait for who has started them, are no accident."""
+_LOOKED_AT: Final = 64
+"""Processes whose files are counted, of one instance."""
+_LOG_SECONDS: Final = 60.0
+"""An instance whose whole log is younger says more than anybody could read."""
+_FULL: Final = 0.9
+"""Share of a disk from which on it is asked who fills it."""
+_FILLS: Final = 0.1
+"""Share of the disk with which one does."""
+_BLOCK: Final = 512
+_OPEN_FILES: Final = re.compile(r"^Max open files +([0-9]+)", re.MULTILINE)
+
+
+def hogs_among(running: Mapping[str, Instance], files: InstanceFiles) -> dict[str, str]:
+    """Return a sentence for each instance that takes too much; nothing for others."""
+    found: dict[str, str] = {}
+    for name, instance in running.items():
+        processes = _processes(instance.pid)
+        said = (
+            *_crowd(processes),
+            *_descriptors(processes[:_LOOKED_AT]),
+            *_flood(files.log_lasts(name)),
+            *_disk(files.directory(name)),
+        )
+        if said:
+            found[name] = "; ".join(said)
+    return found
+
+
+def _processes(pid: int) -> list[Path]:
+    """Return all processes of an instance, as its own /proc has them."""
+    try:
+        return [
+            each for each in Path(f"/proc/{pid}/root/proc").iterdir() if each.name.isdigit()
+        ]
+    except OSError:
+        return []
+
+
+def _crowd(processes: list[Path]) -> Iterator[str]:
+    if len(processes) < min(_ENDED, _NEARLY * PIDS_MAX):
+        return
+    ended = sum(map(_has_ended, processes))
+    if ended >= _ENDED:
+        yield f"does not wait for its processes: more than {_ENDED} have ended"
+    elif len(processes) >= _NEARLY * PIDS_MAX:
+        yield f"has nearly all of the {PIDS_MAX} processes that it may have"
+
+
+def _has_ended(process: Path) -> bool:
+    with suppress(OSError):
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return False
+
+
+def _descriptors(processes: list[Path]) -> Iterator[str]:
+    for process in processes:
+        with suppress(OSError):
+            count = len(os.listdir(process / "fd"))  # noqa: PTH208 - only how many
+            most = _OPEN_FILES.search((process / "limits").read_text())
+            if most and count >= max(_NEARLY * int(most[1]), _FEWEST_OPEN):
+                yield f"has nearly all of the {most[1]} files and connections that it may have"
+                return
+
+
+def _flood(log_seconds: float | None) -> Iterator[str]:
+    if log_seconds is not None and log_seconds < _LOG_SECONDS:
+        yield "says so much that its log has less than the last minute"
+
+
+def _disk(directory: Path) -> Iterator[str]:
+    with suppress(OSError):
+        disk = os.statvfs(directory)
+        if disk.f_bavail > (1 - _FULL) * disk.f_blocks:
+            return
+        if sum(_sizes(directory)) >= _FILLS * disk.f_blocks * disk.f_frsize:
+            yield "has more than a tenth of the disk, which is nearly full"
+
+
+def _sizes(directory: Path) -> Iterator[int]:
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                yield os.lstat(os.path.join(place, name)).st_blocks * _BLOCK  # noqa: PTH118 - many
