@@ -2,14 +2,12 @@
 
 import asyncio
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -18,7 +16,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.drivers.workload import images
 from pltfrms.drivers.workload.images import KEPT_UNUSED, Images
-from pltfrms.drivers.workload.oci import BOX, oci_config
+from pltfrms.drivers.workload.oci import oci_config
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import UnavailableError
@@ -31,8 +29,14 @@ from tests.registry import busybox, push, registries_conf, registry, short_direc
 
 __all__ = ["image_store"]
 pytestmark = pytest.mark.root
-Play = Callable[[Callable[[ProcessRuntime, Path, str], Coroutine[Any, Any, None]]], None]
-_LONG = ("/bin/sleep", "1000")
+Scenario = Callable[[ProcessRuntime, Path, str], Coroutine[Any, Any, None]]
+LONG = ("/bin/sleep", "1000")
+
+
+class Play(Protocol):
+    """Play a scenario in a machine with an image in its store."""
+
+    def __call__(self, scenario: Scenario, *, groups: bool = False) -> None: ...
 
 
 @pytest.fixture
@@ -45,12 +49,12 @@ def short_path() -> Iterator[Path]:
 def play(image_store: tuple[Path, str]) -> Play:
     root, image = image_store
 
-    def run(scenario: Callable[[ProcessRuntime, Path, str], Coroutine[Any, Any, None]]) -> None:
+    def run(scenario: Scenario, *, groups: bool = False) -> None:
         async def whole() -> None:
             runtime = ProcessRuntime(directories_below(root), KernelNetwork())
             await scenario(runtime, root, image)
 
-        in_machine(whole)
+        in_machine(whole, groups=groups)
 
     return run
 
@@ -165,7 +169,7 @@ def test_a_container_makes_no_namespaces(play: Play) -> None:
 def test_exec_is_asked_inside_the_image_as_its_user(play: Play) -> None:
     async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
         prober = NamespaceProber(directories_below(root).runtime)
-        instance = await runtime.start(boxed(image, *_LONG, user="1000"))
+        instance = await runtime.start(boxed(image, *LONG, user="1000"))
         for test, wanted in (("1000", True), ("0", False)):
             look = "test -e /serve && grep -q CapEff:.*00000 /proc/self/status"
             command = ("/bin/sh", "-c", f"test $(id -u) = {test} && {look}")
@@ -179,112 +183,12 @@ def test_exec_is_asked_inside_the_image_as_its_user(play: Play) -> None:
 
 def test_the_next_agent_adopts_a_container_and_ends_it(play: Play) -> None:
     async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
-        instance = await runtime.start(boxed(image, *_LONG))
+        instance = await runtime.start(boxed(image, *LONG))
         after = ProcessRuntime(directories_below(root), KernelNetwork())
         assert await after.running() == {instance.allocation: instance}
         await after.stop(instance, 5000)
         assert await after.wait(instance) == "killed by signal 15"
         assert await after.running() == {}
-
-    play(scenario)
-
-
-def left_over(root: Path) -> dict[str, list[str]]:
-    """Return all of which a container has one, as far as it is there."""
-    processes = [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    namespaces = set()
-    for path in processes:
-        with suppress(OSError):
-            namespaces.add(str((path / "ns" / "net").readlink()))
-    runtime = directories_below(root).runtime
-    return {
-        "processes": [path.name for path in processes if _is_alive(path)],
-        "networks": sorted(namespaces),
-        "mounts": Path("/proc/self/mountinfo").read_text().splitlines(),
-        "files": sorted(str(path) for path in (runtime / BOX).iterdir()),
-        "records": sorted(str(path) for path in (runtime / "instances").glob("*.json")),
-        "devices": sorted(map(str, Path("/sys/class/net").iterdir())),
-    }
-
-
-def _is_alive(process: Path) -> bool:
-    with suppress(OSError):
-        return process.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
-
-
-async def gone(root: Path, before: dict[str, list[str]]) -> None:
-    """Return when there is nothing that was not there before."""
-    async with asyncio.timeout(30):
-        while any(set(things) - set(before[kind]) for kind, things in left_over(root).items()):  # noqa: ASYNC110 - outside
-            await asyncio.sleep(0.1)
-
-
-def test_fifty_that_were_stopped_or_killed_leave_nothing(play: Play) -> None:
-    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
-        await said_by(runtime, root, boxed(image, "/bin/sh", "-c", "true"))
-        await runtime.rotate_logs()
-        before = left_over(root)
-        for number in range(50):
-            instance = await runtime.start(boxed(image, *_LONG))
-            if number % 3 == 0:
-                await runtime.stop(instance, 1000)
-            else:
-                if number % 3 == 1:
-                    os.kill(instance.pid, signal.SIGKILL)
-                else:  # all of it but the first process
-                    inside = f"--pid=/proc/{instance.pid}/ns/pid_for_children"
-                    await run_tool("nsenter", inside, "/bin/kill", "-9", "--", "-1")
-                await runtime.wait(instance)
-                await runtime.running()
-        await gone(root, before)
-
-    play(scenario)
-
-
-def test_a_question_that_takes_too_long_leaves_nothing_in_the_container(play: Play) -> None:
-    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
-        prober = NamespaceProber(directories_below(root).runtime)
-        instance = await runtime.start(boxed(image, *_LONG))
-        before = left_over(root)
-        command = ("/bin/sh", "-c", "busybox touch /tmp/asked; sleep 1000 & sleep 1000")
-        probe = Probe(kind=ProbeKind.EXEC, command=command, timeout_ms=5000)
-        answer = await prober.probe(instance, probe, SERVICE)
-        assert answer.failure == "/bin/sh: took longer than 5000 ms"
-        asked = replace(probe, command=("/bin/busybox", "test", "-e", "/tmp/asked"))  # noqa: S108 - its own
-        assert not (await prober.probe(instance, asked, SERVICE)).failure
-        await gone(root, before)
-        await runtime.stop(instance, 0)
-
-    play(scenario)
-
-
-_HUNT = """
-while :; do for process in /proc/[0-9]*; do
-    read name <$process/comm && [ "$name" = crun ] && kill -9 ${process#/proc/} && exit
-done; done 2>/dev/null
-"""
-
-
-async def start_and_stop(runtime: ProcessRuntime, wanted: InstanceSpec) -> None:
-    for _ in range(50):
-        await runtime.stop(await runtime.start(wanted), 0)
-
-
-def test_crun_that_is_killed_leaves_nothing(play: Play) -> None:
-    """Whoever kills crun while it starts a container gets a start that failed, and says so."""
-
-    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
-        await said_by(runtime, root, boxed(image, "/bin/sh", "-c", "true"))
-        before = left_over(root)
-        hunter = subprocess.Popen(("sh", "-c", _HUNT))  # noqa: ASYNC220 - at once
-        try:
-            with pytest.raises(UnavailableError, match="did not start"):
-                await start_and_stop(runtime, boxed(image, *_LONG))
-        finally:
-            hunter.kill()
-            hunter.wait()
-        await gone(root, before)
 
     play(scenario)
 
@@ -429,7 +333,7 @@ def test_images_that_nothing_runs_are_removed_but_for_the_last(
                 push(f"shop/v{number}", busybox("sleep") | {"version": str(number).encode()})
                 for number in range(KEPT_UNUSED + 4)
             ]
-            instance = await runtime.start(boxed(names[0], *_LONG))
+            instance = await runtime.start(boxed(names[0], *LONG))
             for slot, name in enumerate(names, 2):
                 await runtime.fetch(boxed(name, slot=slot))
         await runtime.rotate_logs()  # by who was not told yet what is wanted
