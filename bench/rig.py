@@ -74,9 +74,9 @@ class Rig:
             raise UnavailableError(f"pltfrms {' '.join(argv)}: {said}")
         return done.stdout + (done.stderr if expect else "")
 
-    def probe(self, client: str, *options: str) -> dict[str, Any]:
-        """Run `lab probe web` from a client; return its report."""
-        text = self.cli("lab", "probe", "web", "--from", client, "--json", *options)
+    def probe(self, client: str, *options: str, service: str = "web") -> dict[str, Any]:
+        """Run `lab probe` of a service from a client; return its report."""
+        text = self.cli("lab", "probe", service, "--from", client, "--json", *options)
         report: dict[str, Any] = json.loads(text)
         return report
 

@@ -23,8 +23,13 @@ _Content = bytes | Path | tuple[int, int]
 def registries_conf(directory: Path) -> Path:
     """Write what has podman ask the registry without TLS; for CONTAINERS_REGISTRIES_CONF."""
     path = directory / "registries.conf"
-    path.write_text(f'[[registry]]\nlocation = "{HOST}"\ninsecure = true\n')
+    path.write_text(conf_text())
     return path
+
+
+def conf_text(name: str = HOST, where: str = HOST) -> str:
+    """Return what has podman find the registry of a name elsewhere, without TLS."""
+    return f'[[registry]]\nprefix = "{name}"\nlocation = "{where}"\ninsecure = true\n'
 
 
 @contextlib.contextmanager
@@ -48,7 +53,7 @@ def registry(directory: Path) -> Iterator[None]:
         process.wait()
 
 
-def start_registry(directory: Path) -> "subprocess.Popen[bytes]":
+def start_registry(directory: Path, listen: str = HOST) -> "subprocess.Popen[bytes]":
     """Start one in this network namespace, whose `lo` is brought up; return when it answers."""
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "registry.yml"
@@ -59,7 +64,7 @@ def start_registry(directory: Path) -> "subprocess.Popen[bytes]":
                 "version": 0.1,
                 "log": {"accesslog": {"disabled": True}, "level": "error"},
                 "storage": storage,
-                "http": {"addr": HOST},
+                "http": {"addr": listen},
             }
         )
     )

@@ -52,13 +52,13 @@ def example(lab: Rig) -> Iterator[None]:
 
 
 @contextmanager
-def load(rig: Rig, seconds: int) -> Iterator[dict[str, Any]]:
-    """Ask the service meanwhile; its report is complete afterwards."""
+def load(rig: Rig, seconds: int, service: str = "web") -> Iterator[dict[str, Any]]:
+    """Ask a service meanwhile; its report is complete afterwards."""
     report: dict[str, Any] = {}
 
     def ask() -> None:
         words = ("--rate", "200", "--duration", f"{seconds}s")
-        report.update(rig.probe("berlin", *words))
+        report.update(rig.probe("berlin", *words, service=service))
 
     asking = threading.Thread(target=ask)
     asking.start()
