@@ -39,6 +39,16 @@ def test_it_is_the_line_of_what_the_words_name(run: Run, tmp_path: Path) -> None
     assert f"web.yaml:{number}: service web: it has 198.51.100.1 for life" in said
 
 
+def test_a_variable_of_a_service_that_is_not_there_has_its_line(
+    run: Run, tmp_path: Path
+) -> None:
+    new = "worker_processes 1; # ${pltfrms.service.api.address6}"
+    code, said = refused(run, tmp_path, "web.yaml", "worker_processes 1;", new)
+    number = (tmp_path / "after" / "web.yaml").read_text().splitlines().index("run:") + 1
+    assert code == 2
+    assert f"web.yaml:{number}: service web: run: ${{pltfrms.service.api.address6}}" in said
+
+
 @pytest.mark.parametrize("command", [("plan",), ("apply", "--yes")])
 def test_what_a_controller_refuses_has_its_file_and_line(
     run: Run,

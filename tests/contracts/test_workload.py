@@ -19,6 +19,7 @@ from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.workload.hosts import MARK
 from pltfrms.drivers.workload.images import Images
 from pltfrms.drivers.workload.memory import Behaviour, MemoryProber, MemoryWorkload
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, Prober, Workload
@@ -110,6 +111,15 @@ class Machine:
         words = ("nsenter", "-t", str(instance.pid), "-n", "ip", "-j", "address", "show")
         shown = subprocess.run((*words, "dev", "eth0"), check=True, capture_output=True)
         return {each["local"] for each in json.loads(shown.stdout)[0]["addr_info"]}
+
+    def names(self, instance: Instance) -> list[str]:
+        """Return the lines for services in the hosts file that an instance sees."""
+        if isinstance(self.workload, MemoryWorkload):
+            return list(self.workload.names(instance.allocation))
+        command = Path(f"/proc/{instance.pid}/task/{instance.pid}/children").read_text().split()
+        text = Path(f"/proc/{command[0]}/root/etc/hosts").read_text()
+        below = text.partition(f"{MARK}\n")[2].splitlines()
+        return [line for line in below if not line.startswith("#")]
 
     @contextlib.contextmanager
     def connections(self, instance: Instance) -> Iterator[list[socket.socket]]:
@@ -391,5 +401,23 @@ def test_a_running_instance_is_given_addresses_towards_the_internet(play: Play) 
         await machine.workload.stop(instance, 0)
         with pytest.raises(UnavailableError, match="does not run"):
             await machine.workload.renumber(instance, spec())
+
+    play(scenario)
+
+
+def test_names_of_services_are_known_at_the_start_and_told_to_who_runs(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        first, second = "2001:db8:100::7 db.test.internal db", "192.0.2.7 mq.test.internal mq"
+        machine.workload.know([first])
+        instance = await machine.workload.start(spec(DEAF))
+        assert machine.names(instance) == [first]
+        machine.workload.know([first, second])
+        assert machine.names(instance) == [first]
+        await machine.workload.tell()
+        assert machine.names(instance) == [first, second]
+        machine.workload.know([second])
+        await machine.workload.tell()
+        assert machine.names(instance) == [second]
+        await machine.workload.stop(instance, 0)
 
     play(scenario)

@@ -11,6 +11,7 @@ from pltfrms.specfile import load_lab, load_platform, load_service
 from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_containers import CONTAINERS
 from tests.specfile.bad_labs import LABS
+from tests.specfile.bad_names import DOMAINS, NAMES
 from tests.specfile.bad_ports import PORTS
 from tests.specfile.bad_replicas import REPLICAS
 from tests.specfile.bad_services import SERVICES
@@ -50,14 +51,16 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
     assert list(problems) == sorted(problems, key=lambda problem: problem.line)
 
 
-@pytest.mark.parametrize("bad", [*PLATFORMS, *AGGREGATES, *SESSIONS, *PORTS], ids=names)
+@pytest.mark.parametrize(
+    "bad", [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS], ids=names
+)
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("platform.yaml", bad, tmp_path)
     problems = problems_of(lambda: load_platform(path))
     assert_said(problems, bad, path, line)
 
 
-@pytest.mark.parametrize("bad", [*SERVICES, *REPLICAS, *CONTAINERS], ids=names)
+@pytest.mark.parametrize("bad", [*SERVICES, *NAMES, *REPLICAS, *CONTAINERS], ids=names)
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)
     platform = load_platform(EXAMPLE / "platform.yaml")

@@ -92,6 +92,7 @@ ENTRIES = {
         "Say whether one more failure is survived",
     ),
     "events": Entry("pltfrms.cli.platform.events", "events", "Show what happened, and why"),
+    "zone": Entry("pltfrms.cli.platform.zone", "zone", "Print the DNS zone of all services"),
     "schema": Entry(
         "pltfrms.cli.platform.offline", "schema", "Print the JSON Schema of a spec file"
     ),

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.inquiring import Inquiring
+from pltfrms.agent.instances.naming import Naming
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.instances.usage import Usage
 from pltfrms.agent.journal import Journal
@@ -74,6 +75,7 @@ class Instances:
         self._drains = Drains(world.disk, problems)
         self._answering = Answering(world, problems)
         self._usage = Usage()
+        self._naming = Naming(world, problems)
         self._around = Surroundings(
             world=world,
             journal=journal,
@@ -120,6 +122,7 @@ class Instances:
         What cannot be derived from it stays as it was, and is a problem.
         """
         self._target, self._versions = target, versions
+        self._naming.want(target)
         if self._tasks is not None and self._found is not None:
             self._follow(target, self._tasks, self._found)
 
@@ -133,6 +136,7 @@ class Instances:
                 await self._world.clock.sleep(_ADOPT_RETRY_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            tasks.create_task(self._naming.run())
             if self._target is not None:
                 self._follow(self._target, tasks, self._found)
                 await self._settle()

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
         """What may be written on top of it, in memory."""
         config: str
         """For the OCI runtime, as JSON."""
-        hosts: str
         create: list[str]
         """The OCI runtime, which makes the container and leaves."""
         start: list[str]
@@ -64,14 +63,17 @@ if TYPE_CHECKING:
         """How many older parts there are."""
         ip_commands: list[str]
         """Lines for `ip -batch`, run inside."""
+        hosts: str
+        """Is seen as /etc/hosts, in place of the machine's."""
         box: Box | None
         """None: the command is a program of the machine."""
 
 
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWPID, _NEWNET = 0x20000000, 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 32, 0x1000, 0x4000, 0x40000
+_HOSTS = "/etc/hosts"
 _GROUPS = "/sys/fs/cgroup"
 _UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -117,6 +119,7 @@ def _be_init() -> Never:
         if box:
             child, output = _contain(box, environment)
         else:
+            _cover_hosts(wishes["hosts"])
             child, output = _start(wishes["process"], environment)
         forwarder.forward_to(child)
     except OSError as error:
@@ -259,6 +262,13 @@ class _Forwarder:
             return
 
 
+def _cover_hosts(file: str) -> None:
+    """Let the command find services by name; only where the machine has a file to cover."""
+    if os.path.exists(_HOSTS):  # noqa: PTH110 - pathlib would double our start
+        _mount(file, _HOSTS, "", _MS_BIND, None)
+        _mount("", _HOSTS, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID, None)
+
+
 def _make_box(box: Box) -> None:
     """Mount the image, below what is written in memory, and write what its runtime reads.
 
@@ -269,9 +279,8 @@ def _make_box(box: Box) -> None:
     _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, size)
     for name in ("root", "upper", "work", "state"):
         os.mkdir(f"{place}/{name}")  # noqa: PTH102 - pathlib would double our start
-    for name, text in (("hosts", box["hosts"]), ("config.json", box["config"])):
-        with open(f"{place}/{name}", "w") as file:  # noqa: PTH123 - as above
-            file.write(text)
+    with open(f"{place}/config.json", "w") as file:  # noqa: PTH123 - as above
+        file.write(box["config"])
     os.chdir(box["base"])
     layers = f"lowerdir={box['layers']},upperdir={place}/upper,workdir={place}/work"
     _mount("overlay", f"{place}/root", "overlay", 0, layers.encode())

@@ -54,6 +54,7 @@ class MemoryInstance:
     connections: int = 0
     how: str = ""
     outgoing: Outgoing | None = None
+    names: tuple[str, ...] = ()
 
 
 class MemoryWorkload:
@@ -74,6 +75,9 @@ class MemoryWorkload:
         self.record_report = RecordReport()
         self.refuses_addresses = ""
         """Why no running instance can be given other addresses; `` if they can."""
+        self.refuses_names = ""
+        """Why no running instance can be told of names; `` if they can."""
+        self._names: tuple[str, ...] = ()
         self.unwell: set[str] = set()
         """Allocations whose instances answer that they are not healthy; with a path behind
         (`web.fra.1-1 /alive`), only to that question."""
@@ -113,6 +117,7 @@ class MemoryWorkload:
             behaviour,
             self.clock.monotonic(),
             outgoing=spec.outgoing,
+            names=self._names,
         )
         self._running[spec.allocation] = one
         if behaviour.crash_after_ms is not None:
@@ -120,6 +125,17 @@ class MemoryWorkload:
             self._crashes.add(crash)
             crash.add_done_callback(self._crashes.discard)
         return one.instance
+
+    def know(self, names: Sequence[str]) -> None:
+        """See `ports.Workload`."""
+        self._names = tuple(names)
+
+    async def tell(self) -> None:
+        """See `ports.Workload`. Raises what `ProcessRuntime.tell` raises."""
+        if self.refuses_names:
+            raise OSError(self.refuses_names)
+        for one in self._running.values():
+            one.names = self._names
 
     async def fetch(self, spec: InstanceSpec) -> None:
         """See `ports.Workload`."""
@@ -214,6 +230,10 @@ class MemoryWorkload:
     def outgoing(self, allocation: str) -> Outgoing | None:
         """Return what an instance has been given to speak with the internet."""
         return self._running[allocation].outgoing
+
+    def names(self, allocation: str) -> tuple[str, ...]:
+        """Return the lines for services in an instance's hosts file."""
+        return self._running[allocation].names
 
     def find(self, instance: Instance) -> "MemoryInstance | None":
         """Return what runs as exactly this instance."""

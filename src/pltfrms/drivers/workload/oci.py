@@ -158,16 +158,23 @@ def crun(place: Path) -> tuple[str, ...]:
 
 
 def box_of(
-    spec: InstanceSpec, container: Container, image: Image, place: Path, files: Path
+    spec: InstanceSpec,
+    container: Container,
+    image: Image,
+    place: Path,
+    files: Path,
+    hosts: Path,
 ) -> "Box":
     """Return what an instance's init makes of an image at `place`.
+
+    `files` is the directory with those of the spec, `hosts` what it finds others by.
 
     Raises:
         UnavailableError: the image does not say what to run, or as whom.
     """
     binds = {
         _FILES: str(files),
-        "/etc/hosts": str(place / "hosts"),
+        "/etc/hosts": str(hosts),
     }
     if _RESOLVER.exists():
         binds[str(_RESOLVER)] = str(_RESOLVER)
@@ -179,16 +186,9 @@ def box_of(
         "layers": ":".join(image.layers),
         "bytes": spec.memory_bytes,
         "config": json.dumps(config),
-        "hosts": _hosts_text(spec),
         "create": [*crun(place), *create, spec.allocation],
         "start": [*crun(place), "start", spec.allocation],
     }
-
-
-def _hosts_text(spec: InstanceSpec) -> str:
-    """Return the hosts file of an instance."""
-    own = (f"{each.ip} {spec.allocation}" for each in spec.unicast_addresses)
-    return "\n".join(("127.0.0.1 localhost", "::1 localhost", *own)) + "\n"
 
 
 def _command(box: Container, image: Image) -> list[str]:

@@ -40,6 +40,14 @@ class Workload(Protocol):
         """Return the running instances by allocation id, found again after any restart."""
         ...
 
+    def know(self, names: Sequence[str]) -> None:
+        """Let instances that are started from now on have these lines in their hosts file."""
+        ...
+
+    async def tell(self) -> None:
+        """Let instances that run have the same lines, too."""
+        ...
+
     async def fetch(self, spec: InstanceSpec) -> None:
         """Have on this machine what a start needs; it may take minutes, and goes on alone."""
         ...

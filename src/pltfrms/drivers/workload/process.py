@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from ipaddress import ip_network
@@ -30,6 +30,7 @@ from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload import instance_init
 from pltfrms.drivers.workload.found import init_words
 from pltfrms.drivers.workload.hogs import hogs_among
+from pltfrms.drivers.workload.hosts import HostsFiles
 from pltfrms.drivers.workload.images import Images
 from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
 from pltfrms.drivers.workload.limits import CgroupLimits
@@ -84,6 +85,7 @@ class ProcessRuntime:
         self._network = network
         self._limits = CgroupLimits(cgroup_root)
         self._images = Images(directories)
+        self._hosts = HostsFiles(directories)
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
@@ -116,7 +118,7 @@ class ProcessRuntime:
             if present.fingerprint == fingerprint_of(spec):
                 return present
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
-        wishes = _wishes(spec, self._files, self._log_bytes)
+        wishes = _wishes(spec, self._files, self._hosts, self._log_bytes)
         if spec.container is not None:
             wishes["box"] = await self._box(spec, spec.container)
             # Its runtime acts for the machine: what the container is told would lead it astray.
@@ -136,6 +138,14 @@ class ProcessRuntime:
             if not init.started:
                 await self._undo_start(spec, init)
             init.close()
+
+    def know(self, names: Sequence[str]) -> None:
+        """See `ports.Workload`."""
+        self._hosts.know(names)
+
+    async def tell(self) -> None:
+        """See `ports.Workload`. OSError: a file cannot be changed, such as for want of room."""
+        await asyncio.to_thread(self._hosts.tell)
 
     async def fetch(self, spec: InstanceSpec) -> None:
         """See `ports.Workload`."""
@@ -252,12 +262,14 @@ class ProcessRuntime:
             image = await self._images.get(container.image)
             place = self._runtime / BOX
             place.mkdir(mode=0o711, parents=True, exist_ok=True)
-            return box_of(spec, container, image, place, self._files.directory(spec.allocation))
+            binds = self._files.directory(spec.allocation), self._hosts.path(spec.allocation)
+            return box_of(spec, container, image, place, *binds)
         except (UnavailableError, OSError) as error:
             raise UnavailableError(f"{spec.allocation} did not start: {error}") from error
 
     async def _start(self, spec: InstanceSpec, wishes: "Wishes", init: "_Init") -> Instance:
         pid = init.meet(int(await init.hear("pid")))
+        self._hosts.write(spec)
         init.say(json.dumps(wishes))
         record = Record(
             allocation=spec.allocation,
@@ -279,6 +291,7 @@ class ProcessRuntime:
         await init.kill()
         await self._network.detach_instance(spec.device)
         self._limits.release(spec.allocation)
+        self._hosts.forget(spec.allocation)
         self._records.forget_allocation(spec.allocation)
 
     async def _linger(self, record: Record, held: ExitStack) -> None:
@@ -291,6 +304,7 @@ class ProcessRuntime:
         if not self._records.forget(record):
             return
         self._limits.release(record.allocation)
+        self._hosts.forget(record.allocation)
         # The kernel does this too, a little later. Not if the name is somebody else's by now.
         used = {each.device for each in self._records.every() if each.alive}
         if record.device and record.device not in used:
@@ -379,7 +393,9 @@ def _open_namespace(record: Record) -> int:
     return os.open(f"/proc/{record.pid}/ns/net", os.O_RDONLY)
 
 
-def _wishes(spec: InstanceSpec, files: InstanceFiles, log_bytes: int) -> "Wishes":
+def _wishes(
+    spec: InstanceSpec, files: InstanceFiles, hosts: HostsFiles, log_bytes: int
+) -> "Wishes":
     directory = files.prepare(spec)
     return {
         "allocation": spec.allocation,
@@ -391,6 +407,7 @@ def _wishes(spec: InstanceSpec, files: InstanceFiles, log_bytes: int) -> "Wishes
         "log_bytes": log_bytes,
         "older_logs": KEPT_LOGS,
         "ip_commands": list(_ip_commands(spec)),
+        "hosts": str(hosts.path(spec.allocation)),
         "box": None,
     }
 

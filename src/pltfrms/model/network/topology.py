@@ -292,6 +292,8 @@ class Platform:
     director: bool = True
     """Spread load with the director where the kernel can run it, else with kernel ECMP."""
     timers: Timers = field(default_factory=Timers)
+    domain: str = ""
+    """In which services have names; empty: the platform's name below `internal`."""
 
     def datacenter(self, name: str) -> Datacenter:
         """Return the datacenter called `name`; KeyError if there is none."""

@@ -88,6 +88,8 @@ class Run:
     """Time between SIGTERM and SIGKILL."""
     container: Container | None = None
     """None: a process."""
+    found: tuple[tuple[str, str], ...] = ()
+    """What `${pltfrms.service.NAME.X}` of the spec stood for when it was applied."""
 
     @property
     def words(self) -> tuple[str, ...]:

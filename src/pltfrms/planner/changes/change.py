@@ -22,6 +22,7 @@ from pltfrms.planner.changes.giving import (
     with_prefixes,
 )
 from pltfrms.planner.changes.pruning import pruned
+from pltfrms.planner.changes.references import in_order, with_found
 from pltfrms.planner.changes.renumbering import check_sources, lacks_own
 from pltfrms.planner.changes.rolling import begin, changed_beside, failed_before
 
@@ -61,8 +62,10 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
     else:
         platform = None
     written: list[Service] = []
-    for spec in change.services:
-        service = _accept(snapshot, spec, change)
+    staying = {name: each for name, each in snapshot.services.items() if name not in gone}
+    for said in in_order(change.services, staying):
+        spec = with_found(staying, said)
+        service = staying[spec.name] = _accept(snapshot, spec, change)
         before = snapshot.services.get(spec.name)
         if service != before:
             lines.append(_service_line(snapshot.platform, before, service))

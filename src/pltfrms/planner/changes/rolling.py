@@ -20,7 +20,10 @@ from pltfrms.model.services.service import (
 )
 
 _LATER: Final = frozenset(
-    ("container", "grace_max_ms", "only_announces", "http", "tls", "udp", "dns", "grpc_service")
+    (
+        *("container", "found", "grace_max_ms", "only_announces"),
+        *("http", "tls", "udp", "dns", "grpc_service"),
+    )
 )
 """Fields of later releases: what they do not say changes no fingerprint."""
 _TEXT_MAX: Final = 200_000

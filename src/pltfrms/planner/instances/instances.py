@@ -17,7 +17,7 @@ from pltfrms.model.services.service import Service
 
 INSTANCE_LINK_LOCAL: Final = IPv6Address("fe80::2")
 """The instance's end of its veth; the machine's end is fe80::1."""
-_VARIABLE: Final = re.compile(r"\$\{pltfrms\.(\w+)\}")
+_VARIABLE: Final = re.compile(r"\$\{pltfrms\.([\w.-]+)\}")
 
 
 def instance_device(slot: int) -> str:
@@ -58,6 +58,7 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         "prefix4": str(service.prefix4 or ""),
         "prefix6": str(service.prefix6 or ""),
         "address6": str(address6),
+        **dict(run.found),
     } | ({"address4": str(address4)} if address4 else {})
     return InstanceSpec(
         allocation=allocation.id,

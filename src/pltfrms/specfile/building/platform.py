@@ -64,6 +64,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
     platform = Platform(
         name=shape.platform,
         asn=shape.asn,
+        domain=shape.domain,
         aggregates=tuple(
             Aggregate(
                 prefix=entry.prefix,

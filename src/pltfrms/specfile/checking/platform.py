@@ -15,6 +15,7 @@ from pltfrms.model.network.topology import (
     Role,
     Timers,
 )
+from pltfrms.model.services.names import LONGEST_DOMAIN, is_domain
 from pltfrms.specfile.checking.egress import check_unicast
 from pltfrms.specfile.checking.numbering import check_ids, check_numbering
 from pltfrms.specfile.checking.operators import check_operators
@@ -45,6 +46,12 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     """Yield everything that is wrong with a platform."""
     yield from check_name(("platform",), platform.name)
     yield from check_asn(("asn",), platform.asn)
+    if platform.domain and not is_domain(platform.domain):
+        what = f"{platform.domain[:70]!r} is not a domain for names of services"
+        hint = (
+            f"small letters, digits, - and dots, as svc.example.net; at most {LONGEST_DOMAIN}"
+        )
+        yield Finding(("domain",), what, hint)
     yield from _check_prefixes(platform)
     yield from _check_timers(platform)
     yield from _check_datacenters(platform)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.names import NOT_FOR_SERVICES
+from pltfrms.model.services.references import SERVICE_VARIABLES, referred
 from pltfrms.model.services.service import GROUP, Run, ServiceSpec
 from pltfrms.specfile.checking.container import container_findings
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
@@ -37,7 +39,7 @@ VARIABLES = (
     "address6",
 )
 """What `${pltfrms.X}` may name in command, files and environment."""
-_VARIABLE = re.compile(r"\$\{pltfrms\.([^}\n]{0,40})")
+_VARIABLE = re.compile(r"\$\{pltfrms\.([^}\n]{0,80})")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)\Z")
 _MAX_PORT = 65_535
@@ -56,6 +58,9 @@ _MOST_BYTES = 500_000
 def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     """Yield everything that is wrong with a service by itself."""
     yield from check_name(("service",), spec.name)
+    if spec.name in NOT_FOR_SERVICES:
+        what = f"{spec.name} is what every machine calls itself"
+        yield Finding(("service",), what, "take another name")
     yield from _check_run(spec.run)
     yield from check_replicas(spec)
     yield from check_range(("weight",), spec.weight, 1, 64)
@@ -168,10 +173,12 @@ def _check_text(where: Where, text: str) -> Iterator[Finding]:
         yield Finding(where, "has characters that no program can be given")
     for match in _VARIABLE.finditer(text):
         name = match.group(1)
-        if name not in VARIABLES or not text.startswith("}", match.end()):
+        known = name in VARIABLES or referred(name)[0]
+        if not known or not text.startswith("}", match.end()):
             row = text.count("\n", 0, match.start())
             what = f"unknown variable ${{pltfrms.{name}}}"
-            yield Finding(where, what, nearest(name, VARIABLES), row=row)
+            hint = nearest(name, (*VARIABLES, *SERVICE_VARIABLES))
+            yield Finding(where, what, hint, row=row)
 
 
 def _check_file_name(where: Where, name: str) -> Iterator[Finding]:

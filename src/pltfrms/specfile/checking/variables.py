@@ -3,12 +3,18 @@
 from collections.abc import Iterator
 
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.references import references_of, referred
 from pltfrms.model.services.service import Run, ServiceSpec
 from pltfrms.specfile.findings import Finding, Where
 
 
 def check_variables(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
     """Find variables without which no instance can be started."""
+    for variable in references_of(spec.run):
+        if referred(variable)[0] == spec.name:
+            for where, row in _uses(spec, variable):
+                own = f"${{pltfrms.{referred(variable)[1].replace('address', 'prefix')}}}"
+                yield Finding(where, f"{spec.name} names itself", f"its own is {own}", row=row)
     if platform.infrastructure4 is None:
         for where, row in _uses(spec, "address4"):
             what = "${pltfrms.address4} has no value: the infrastructure has no IPv4"

@@ -345,6 +345,9 @@ class PlatformShape(Shape):
     """Name of the platform."""
     asn: int
     """Our ASN."""
+    domain: str = said()
+    """In which services have names for instances, such as svc.example.net: web is
+    web.svc.example.net there. By default NAME.internal."""
     aggregates: list[AggregateEntry]
     """Public prefixes that leave the AS; services get their addresses from them: one of each
     address family that there is. One family is enough. A prefix may stand beside its parts."""

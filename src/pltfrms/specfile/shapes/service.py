@@ -60,7 +60,8 @@ class RunShape(Shape):
     process: list[str] | None = None
     """Command and arguments; the working directory is the instance's own. ${pltfrms.instance},
     service, datacenter, node, replica, prefix4, prefix6, address4 and address6 are replaced
-    here, in `command`, `args`, `files` and `environment`."""
+    here, in `command`, `args`, `files` and `environment`, and so are prefix4, prefix6, address4
+    and address6 of another service as ${pltfrms.service.NAME.address6}."""
     image: str | None = None
     """Instead of `process`: a container of this image, which has its registry and its digest,
     such as registry.example/shop/web@sha256:…"""

@@ -1,0 +1,69 @@
+"""What services are called: a name in the platform's domain, and their main addresses."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pltfrms.model.addresses import Address, Prefix
+from pltfrms.model.network.topology import Platform
+
+LONGEST_DOMAIN: Final = 200
+"""In characters: names below it have room in what DNS takes."""
+NOT_FOR_SERVICES: Final = frozenset({"localhost"})
+"""What has a meaning on every machine already."""
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
+
+
+class Addressed(Protocol):
+    """A service, as far as its name and its prefixes are concerned."""
+
+    @property
+    def id(self) -> int:
+        """Its number, for life."""
+
+    @property
+    def name(self) -> str:
+        """As the spec says it."""
+
+    @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Every /32 and /128, the main ones first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A service and where it answers, the same in every datacenter."""
+
+    name: str
+    """In full, without a dot at the end."""
+    short: str
+    addresses: tuple[Address, ...]
+    """The main one of each family, IPv6 first."""
+
+
+def domain_of(platform: Platform) -> str:
+    """Return the domain in which the services of a platform have their names."""
+    return platform.domain or f"{platform.name}.internal"
+
+
+def is_domain(text: str) -> bool:
+    """Return whether a text is a domain as we take it: small, and without a dot at its end."""
+    return len(text) <= LONGEST_DOMAIN and bool(_DOMAIN.match(text))
+
+
+def names_of(platform: Platform, services: Iterable[Addressed]) -> tuple[Named, ...]:
+    """Return the names of services, oldest first; of those without an address there is none."""
+    domain = domain_of(platform)
+    return tuple(
+        Named(name=f"{each.name}.{domain}", short=each.name, addresses=main)
+        for each in sorted(services, key=lambda one: one.id)
+        if (main := tuple(_main(each.prefixes)))
+    )
+
+
+def _main(prefixes: tuple[Prefix, ...]) -> Iterator[Address]:
+    for version in (6, 4):
+        found = (each.network_address for each in prefixes if each.version == version)
+        yield from tuple(found)[:1]
