@@ -30,6 +30,7 @@ WRITES = {
     "DELETE /v1/services/{name}": {"dan", "oli", "ada"},
     "POST /v1/rollouts": {"dan", "oli", "ada"},
     "POST /v1/interventions": {"oli", "ada"},
+    "POST /v1/volumes/{volume}/release": {"oli", "ada"},
     "POST /v1/requests": {"oli", "ada"},
     "POST /v1/requests/{number}/approval": {"oli", "ada"},
     "POST /v1/requests/{number}/withdrawal": {"oli", "ada"},

@@ -48,8 +48,10 @@ from pltfrms.model.running.state import (
     SessionStatus,
     Snapshot,
 )
+from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.two_people import wanted_sentence
+from pltfrms.planner.changes.volumes import give_up_volume, release_volume
 from pltfrms.specfile import load_platform, load_service
 
 NOW_MS = 1_700_000_000_000
@@ -273,6 +275,15 @@ class FakeController:
         assert by
         self.asked.append(f"delete {name}" + (f": {why}" if why else ""))
         return self._preview()
+
+    def release_volume(
+        self, volume: str, by: str = "", why: str = "", *, give_up: bool = False
+    ) -> Volume:
+        assert by
+        snapshot = self.snapshots[0]
+        done = give_up_volume if give_up else release_volume
+        self.asked.append(f"{'give up' if give_up else 'release'} {volume}: {why}")
+        return done(snapshot, volume, why)
 
     def change_rollout(self, change: RolloutChange) -> PlanPreview:
         assert change.by

@@ -18,6 +18,7 @@ from pltfrms.model.running.inquiries import Inquiry, Tally
 from pltfrms.model.running.machine import BgpState
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, SessionStatus
+from pltfrms.model.running.volumes import VolumeState, VolumeStatus
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import Probe
 from pltfrms.planner.upkeep.lineage import why_not_followed, word_of
@@ -94,6 +95,8 @@ class Agent:
         """Of what is to run here."""
         self.inquiries: dict[Inquiry, float] = {}
         """What it asks instances, and since when."""
+        self.disk: set[str] = set()
+        """Volumes that are on it, whatever happens to the machine."""
         self.refused = 0
         """Heartbeats that a controller did not take."""
         self.edge = platform_edge(cluster.platform, name)
@@ -163,6 +166,9 @@ class Agent:
             self.inquiries = {each: self.inquiries.get(each, now) for each in target.inquiries}
             ready = now + START_SECONDS
             self.versions = {a.id: a.version for a in target.allocations}
+            self.disk |= {a.volume for a in target.allocations if a.volume}
+            released = (v for v in target.volumes if v.state is VolumeState.RELEASED)
+            self.disk -= {v.id for v in released}
             self.ready_at = {a.id: self.ready_at.get(a.id, ready) for a in target.allocations}
 
     def _status(self) -> MachineStatus:
@@ -178,6 +184,7 @@ class Agent:
             sessions=self.edge.sessions if self.edge else (),
             missed=self.edge.absences.missed if self.edge and self.says_missed else None,
             vanished=self.edge.absences.vanished if self.edge else (),
+            volumes=tuple(VolumeStatus(volume=each) for each in sorted(self.disk)),
         )
 
     def _instance(self, name: str, *, ready: bool) -> InstanceStatus:

@@ -17,6 +17,7 @@ from tests.specfile.bad_replicas import REPLICAS
 from tests.specfile.bad_services import SERVICES
 from tests.specfile.bad_sessions import SESSIONS
 from tests.specfile.bad_specs import PLATFORMS, Bad
+from tests.specfile.bad_storage import ALLOWED, STORAGE
 
 EXAMPLE = Path("examples/three-datacenters")
 MARK = "# <-"
@@ -52,7 +53,7 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
 
 
 @pytest.mark.parametrize(
-    "bad", [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS], ids=names
+    "bad", [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS, *ALLOWED], ids=names
 )
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("platform.yaml", bad, tmp_path)
@@ -60,7 +61,9 @@ def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     assert_said(problems, bad, path, line)
 
 
-@pytest.mark.parametrize("bad", [*SERVICES, *NAMES, *REPLICAS, *CONTAINERS], ids=names)
+@pytest.mark.parametrize(
+    "bad", [*SERVICES, *NAMES, *REPLICAS, *CONTAINERS, *STORAGE], ids=names
+)
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)
     platform = load_platform(EXAMPLE / "platform.yaml")

@@ -24,6 +24,7 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
+from pltfrms.model.services.storage import HostPath, Storage, VolumeSpec
 from pltfrms.specfile import load_service, service_text
 from tests.strategies import make_spec
 
@@ -113,6 +114,17 @@ def test_every_field_is_written() -> None:
     assert said_again(named) == named
     total = replace(named, datacenters=(), per_datacenter=0, total=9, scale=None)
     assert said_again(total) == total
+
+
+def test_volumes_and_paths_are_written() -> None:
+    data = VolumeSpec(name="data", path="/srv/a b", size_bytes=3 * 2**30, owner="9:9")
+    more = replace(data, name="log", path="/srv/log", owner="", lost_after_ms=1500)
+    paths = (HostPath(source="/etc/ssl", path="/ssl"),)
+    storage = Storage(volumes=(data, more), host_paths=paths)
+    spec = make_spec()
+    boxed = replace(spec.run, process=(), container=BOX)
+    spec = replace(spec, run=boxed, storage=storage)
+    assert said_again(spec) == spec
 
 
 SIGNS = st.one_of(st.characters(exclude_categories=("Cs", "Cc")), st.sampled_from("\n\t #:|"))

@@ -167,6 +167,7 @@ class Agent:
             made_of=self._applied[1],
             recovery=word_of(self._targets.current.lineage),
             instances=self._instances.statuses,
+            volumes=self._instances.volumes.statuses,
             sessions=self._sessions.statuses,
             aggregates=self._announcer.statuses,
             routing=self._routing.status,

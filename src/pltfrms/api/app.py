@@ -199,6 +199,14 @@ def _add_service_routes(app: FastAPI, operations: Operations) -> None:
         change = await body_of(RolloutChange, request)
         return json_of(await operations.change_rollout(change, asked_of(request)))
 
+    @app.post("/v1/volumes/{volume}/release")
+    async def release_volume(
+        volume: str, request: Request, by: Text = "", why: Text = "", *, give_up: bool = False
+    ) -> Response:
+        """Have a volume deleted that nobody uses; or give up one whose node is lost."""
+        asked = asked_of(request, by, why)
+        return json_of(await operations.release_volume(volume, asked, give_up=give_up))
+
     @app.get("/v1/services/{name}/versions")
     async def history(name: str) -> Response:
         """Return the versions of a service that are kept."""

@@ -35,6 +35,9 @@ ENTRIES = {
     "rollout": Entry(
         "pltfrms.cli.service.rollout", "rollout", "Watch, pause, end and undo rollouts"
     ),
+    "volume": Entry(
+        "pltfrms.cli.service.volume", "volume", "List and release what replicas have on disks"
+    ),
     "network": Entry(
         "pltfrms.cli.network.network",
         "network",

@@ -17,6 +17,7 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
+from pltfrms.model.services.storage import Storage, VolumeSpec
 
 _DEFAULT: Final = ServiceSpec(
     name="", run=Run(process=()), probe=Probe(kind=ProbeKind.TCP), per_datacenter=1
@@ -75,6 +76,29 @@ def _policies(spec: ServiceSpec) -> Iterator[str]:
         yield f"scale: {_flow(bounds)}"
     if spec.rollout is not None:
         yield f"rollout: {_flow(_rollout(spec.rollout))}"
+    if spec.storage is not None:
+        yield from _storage(spec.storage)
+
+
+def _storage(storage: Storage) -> Iterator[str]:
+    if storage.volumes:
+        yield "volumes:"
+    for volume in storage.volumes:
+        yield f"  {_text(volume.name)}: {_flow(_volume(volume))}"
+    if storage.host_paths:
+        yield "host_paths:"
+    for each in storage.host_paths:
+        said = (("source", each.source), ("path", each.path))
+        yield f"  - {_flow((field, _text(path)) for field, path in said)}"
+
+
+def _volume(volume: VolumeSpec) -> Iterator[tuple[str, str]]:
+    yield "path", _text(volume.path)
+    yield "size", _size(volume.size_bytes)
+    if volume.owner:
+        yield "owner", _text(volume.owner)
+    if volume.lost_after_ms is not None:
+        yield "lost_after", _time(volume.lost_after_ms)
 
 
 def _run(run: Run) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.services.container import Container
 from pltfrms.model.services.service import Probe, ProbeKind
+from pltfrms.model.services.storage import HostPath, Storage, VolumeSpec
 from tests.contracts.test_workload import SERVICE, directories_below, image_store, spec
 from tests.namespaces import in_machine
 from tests.registry import busybox, push, registries_conf, registry, short_directory
@@ -151,6 +152,30 @@ def test_a_machine_may_have_a_cgroup_v2_tree_as_debian_has(play: Play) -> None:
     async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
         await run_tool("mount", "-t", "cgroup2", "test", "/sys/fs/cgroup")
         assert await said_by(runtime, root, boxed(image, "/bin/sh", "-c", "echo x")) == "x\n"
+
+    play(scenario)
+
+
+def test_a_container_keeps_a_volume_and_reads_a_path_of_the_machine(play: Play) -> None:
+    async def scenario(runtime: ProcessRuntime, root: Path, image: str) -> None:
+        geo = root / "geo"
+        geo.mkdir()
+        (geo / "list").write_text("far away")
+        data = VolumeSpec(name="data", path="/var/db", size_bytes=2**20, owner="1000:1001")
+        paths = (HostPath(source=str(geo), path="/geo"),)
+        storage = Storage(volumes=(data,), host_paths=paths)
+        script = "cat /geo/list; echo x >/geo/list; echo kept >>/var/db/row; cat /var/db/row"
+        said = []
+        for slot in (1, 2):
+            box = boxed(image, "/bin/sh", "-c", script, slot=slot, user="1000:1001")
+            wanted = replace(box, storage=storage, volume="db.fra.1@1")
+            said.append(await said_by(runtime, root, wanted))
+        assert "Read-only file system" in said[0]
+        assert [each.count("kept") for each in said] == [1, 2]
+        assert (geo / "list").read_text() == "far away"
+        here = directories_below(root).state / "volumes" / "db.fra.1@1" / "data"
+        assert (here.stat().st_uid, here.stat().st_gid) == (1000, 1001)
+        await runtime.remove_volume("db.fra.1@1")
 
     play(scenario)
 

@@ -12,12 +12,19 @@ from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.naming import Naming
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.instances.usage import Usage
+from pltfrms.agent.instances.volumes import VolumeKeeper
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.balancer import Candidate, CandidateState, is_panic
-from pltfrms.model.running.machine import PROTO_BACKUP, SERVICE_TABLE, Instance, Route
+from pltfrms.model.running.machine import (
+    PROTO_BACKUP,
+    SERVICE_TABLE,
+    Instance,
+    InstanceSpec,
+    Route,
+)
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import InstanceStatus
 from pltfrms.model.services.service import Service
@@ -76,12 +83,13 @@ class Instances:
         self._answering = Answering(world, problems)
         self._usage = Usage()
         self._naming = Naming(world, problems)
+        self.volumes = VolumeKeeper(world, problems)
         self._around = Surroundings(
             world=world,
             journal=journal,
             problems=problems,
             settle=settle,
-            device_free=self._device_free,
+            is_free=self._is_free,
             drains=self._drains,
             drainable=self._drainable,
             stays=self._stays,
@@ -148,6 +156,9 @@ class Instances:
                 self._name_hogs()
                 with self._problems.watch("cpu of instances"):
                     self._usage.see(self._world.clock.monotonic(), self._used())
+                if self._target is not None:
+                    with self._problems.watch("volumes"):
+                        await self.volumes.look(self._target, self._services())
 
     def _images(self) -> frozenset[str] | None:
         """Return the images of all services that we were told of; None: of none yet.
@@ -382,10 +393,13 @@ class Instances:
         site, now_ms = allocation.datacenter, self._world.clock.unix_ms()
         return not is_its_turn(platform, order.service, site, allocation.replica, now_ms)
 
-    def _device_free(self, device: str) -> bool:
-        held = {runner.instance.device for runner in self._runners.values() if runner.instance}
+    def _is_free(self, spec: InstanceSpec) -> bool:
+        """See `runner.Surroundings`."""
+        there = [runner for runner in self._runners.values() if runner.instance]
+        held = {runner.instance.device for runner in there if runner.instance}
         found = {instance.device for instance in (self._found or {}).values()}
-        return device not in held | found
+        volumes = {runner.allocation.volume for runner in there if runner.allocation} - {""}
+        return spec.device not in held | found and spec.volume not in volumes
 
 
 def _routes(

@@ -82,8 +82,8 @@ class Surroundings:
     problems: Problems
     settle: Callable[[], Awaitable[None]]
     """Make routes follow who is ready and attached; returns when they do."""
-    device_free: Callable[[str], bool]
-    """Whether no other instance uses the veth of that name."""
+    is_free: Callable[[InstanceSpec], bool]
+    """Whether no other instance has the veth or the volume that one is to have."""
     drains: Drains
     drainable: Callable[[Service, Instance], bool]
     """Whether the flows that an instance has would find it while it drains."""
@@ -228,7 +228,7 @@ class Runner:
         wait = self.health.resume_at - self._world.clock.monotonic()
         if wait > 0:
             await wait_event(self._revised, self._world.clock, wait)
-        elif not self._around.device_free(order.spec.device):
+        elif not self._around.is_free(order.spec):
             await self._world.clock.sleep(_DEVICE_SECONDS)
         else:
             await self._start_now(order.spec)

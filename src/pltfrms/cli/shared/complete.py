@@ -82,6 +82,12 @@ def complete_services(snapshot: Snapshot) -> Iterable[str]:
 
 
 @_of_snapshot
+def complete_volumes(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a volume."""
+    return sorted(snapshot.volumes)
+
+
+@_of_snapshot
 def complete_service_targets(snapshot: Snapshot) -> Iterable[str]:
     """Complete `service/NAME`."""
     return [f"service/{name}" for name in sorted(snapshot.services)]

@@ -7,6 +7,7 @@ from functools import partial
 from pltfrms.codec import encode
 from pltfrms.controller.asked.intervening import Intervening
 from pltfrms.controller.asked.origins import ask_origins
+from pltfrms.controller.asked.releasing import Releasing
 from pltfrms.controller.contact.heartbeats import Heartbeats
 from pltfrms.controller.contact.turns import Turns
 from pltfrms.controller.planning.deciding import decide, work_of
@@ -58,6 +59,7 @@ from pltfrms.model.messages.api import (
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.running.plan import Plan, Target
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
 from pltfrms.planner.changes.rollouts import change_rollout, require_as_seen
@@ -95,6 +97,7 @@ class Operations:
         self._insisting = controller.insisting
         self.records = AuditLog(self._store, self._clock, controller.name)
         self._intervening = Intervening(controller, self.records)
+        self._releasing = Releasing(controller, self.records)
         self._history = History(self._store)
 
     # ---- agents ----------------------------------------------------------------------------
@@ -331,6 +334,10 @@ class Operations:
             return await self._preview(snapshot, outcome, Judgement(), committed)
 
         return await self._insisting.until_done(attempt)
+
+    async def release_volume(self, name: str, asked: Asked, *, give_up: bool) -> Volume:
+        """See `Releasing.take`."""
+        return await self._releasing.take(name, asked, give_up=give_up)
 
     async def _undone(self, change: RolloutChange, service: Service) -> Change:
         """Return the change to what the last version before ran that did not fail, anew.

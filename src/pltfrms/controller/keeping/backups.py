@@ -23,6 +23,7 @@ from pltfrms.controller.records.state import (
     PLATFORM_KEY,
     PREFIX,
     SERVICES,
+    VOLUMES,
     commit_mark,
     number_key,
 )
@@ -42,7 +43,7 @@ INTERVAL_SECONDS: Final = 3600.0
 RETRY_SECONDS: Final = 60.0
 LATE_SECONDS: Final = 3 * INTERVAL_SECONDS
 """After so long without a backup that is a problem."""
-_KINDS: Final = (SERVICES, ALLOCATIONS, NUMBERS)
+_KINDS: Final = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES)
 _SINGLE: Final = (PLATFORM_KEY, INTERVENTIONS_KEY, LINEAGE_KEY)
 _RESTORING_KEY: Final = f"{PREFIX}restoring"
 """While it is there no controller decides: it is of a kind that none knows."""

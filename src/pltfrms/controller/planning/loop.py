@@ -28,14 +28,15 @@ from pltfrms.controller.records.state import (
     NUMBERS,
     PLATFORM_KEY,
     Stored,
-    allocation_key,
     commit_mark,
     lost_key,
     number_key,
     status_key,
     statuses_of,
     unchanged_since,
+    volume_key,
 )
+from pltfrms.controller.records.steps import in_batches, remember, writes_of
 from pltfrms.drivers.aside import Here
 from pltfrms.drivers.ports import Aside, Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Members, Put, Store
@@ -43,10 +44,10 @@ from pltfrms.drivers.store.transaction import MAX_OPERATIONS, batches
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import Event
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.running.plan import LastNumber, Note, Place, Plan, Reason, Step
+from pltfrms.model.running.plan import Note, Place, Plan, Reason, Step
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.placement.numbers import numbers_left, unneeded_numbers
-from pltfrms.planner.upkeep.forgetting import unneeded_machines
+from pltfrms.planner.upkeep.forgetting import deleted_volumes, unneeded_machines
 
 BATCH_STEPS = (MAX_OPERATIONS - 3) // 3
 """Steps of one transaction; each is three writes: an allocation, an event, maybe a number. Of
@@ -233,7 +234,7 @@ class Controller:
         snapshot = self.view.snapshot()
         if pruned:
             await self._forget_machines(snapshot)
-        if pruned and not stored.unread and await self._forget_numbers(snapshot):
+        if pruned and not stored.unread and await self._forget(snapshot):
             return 0.0
         plan = await self._sound_plan(snapshot)
         undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
@@ -320,14 +321,14 @@ class Controller:
     async def _commit(self, plan: Plan, numbers: Mapping[str, int]) -> bool:
         """Commit the plan in batches; False if somebody else committed in between."""
         revision = plan.revision
-        for start in range(0, len(plan.steps), BATCH_STEPS):
-            steps = plan.steps[start : start + BATCH_STEPS]
+        for steps in in_batches(plan.steps, BATCH_STEPS):
             writes: list[Put | Delete] = [self._commit_mark()]
             for step in steps:
-                writes += (_write(step), self.journal.put(self._event(step)))
+                writes += writes_of(step, self.clock.unix_ms())
+                writes.append(self.journal.put(self._event(step)))
             left = numbers_left(numbers, steps)
             numbers = {**numbers, **left}
-            writes += [_remember(*each) for each in left.items()]
+            writes += [remember(*each) for each in left.items()]
             committed = await self.store.commit(writes, self._conditions(revision))
             if committed is None:
                 self._refused(revision)
@@ -362,7 +363,9 @@ class Controller:
     def _event(self, step: Step) -> Event:
         allocation = step.allocation
         placed = isinstance(step, Place)
+        gone = step.gives_up if isinstance(step, Place) else None
         replaces = f", replaces {allocation.replaces}" if allocation.replaces else ""
+        replaces += f"; gives up {gone.id}, which stays recorded: {gone.why}" if gone else ""
         return self.journal.tell(
             allocation.id,
             "replica placed" if placed else "replica stopped",
@@ -491,6 +494,16 @@ class Controller:
         if writes:
             await self.store.commit(writes, (unchanged_since(snapshot.revision),))
 
+    async def _forget(self, snapshot: Snapshot) -> bool:
+        """Forget numbers and volumes that nobody needs; return whether there were any."""
+        gone = deleted_volumes(snapshot)[: MAX_OPERATIONS - 2]
+        if gone:
+            writes: list[Put | Delete] = [self._commit_mark()]
+            writes += [Delete(key=volume_key(volume)) for volume in gone]
+            committed = await self.store.commit(writes, (unchanged_since(snapshot.revision),))
+            await self._wait_until_seen(committed or 0)
+        return bool(gone) or await self._forget_numbers(snapshot)
+
     async def _forget_numbers(self, snapshot: Snapshot) -> bool:
         """Forget some numbers that nobody needs; return whether there were any."""
         if not unneeded_numbers(snapshot, dict.fromkeys(snapshot.numbers, 0)):
@@ -504,16 +517,3 @@ class Controller:
             committed = await self.store.commit(writes, (unchanged_since(snapshot.revision),))
             await self._wait_until_seen(committed or 0)
         return bool(unneeded)
-
-
-def _remember(replica: str, number: int) -> Put:
-    return Put(
-        key=number_key(replica), value=encode(LastNumber(replica=replica, number=number))
-    )
-
-
-def _write(step: Step) -> Put | Delete:
-    key = allocation_key(step.allocation.id)
-    if isinstance(step, Place):
-        return Put(key=key, value=encode(step.allocation))
-    return Delete(key=key)

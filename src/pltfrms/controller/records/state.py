@@ -5,6 +5,7 @@
 /pltfrms/services/NAME              Service
 /pltfrms/allocations/ID             Allocation
 /pltfrms/numbers/REPLICA             LastNumber
+/pltfrms/volumes/ID                 Volume
 /pltfrms/commit                     who wrote last; every change of the keys above writes it
 /pltfrms/machines/NAME/status       MachineStatus
 /pltfrms/machines/NAME/contact      attached to the machine's lease
@@ -32,6 +33,7 @@ from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Allocation, LastNumber
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Service
 
 PREFIX = "/pltfrms/"
@@ -45,9 +47,10 @@ LINEAGE_KEY = f"{PREFIX}lineage"
 SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 NUMBERS = f"{PREFIX}numbers/"
+VOLUMES = f"{PREFIX}volumes/"
 MACHINES = f"{PREFIX}machines/"
 CONTROLLERS = f"{PREFIX}controllers/"
-_KINDS = (SERVICES, ALLOCATIONS, NUMBERS, MACHINES, CONTROLLERS)
+_KINDS = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, MACHINES, CONTROLLERS)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
 VERSIONS = "/pltfrms-versions/"
@@ -83,6 +86,11 @@ def allocation_key(allocation: str) -> str:
 def number_key(replica: str) -> str:
     """Return the key of the last number of a replica, such as `web.fra.1`."""
     return f"{NUMBERS}{replica}"
+
+
+def volume_key(volume: str) -> str:
+    """Return the key of a volume, such as of `db.fra.1@3`."""
+    return f"{VOLUMES}{volume}"
 
 
 def request_key(request: str) -> str:
@@ -155,6 +163,7 @@ class Stored:
     services: Mapping[str, Service] = field(default_factory=dict)
     allocations: Mapping[str, Allocation] = field(default_factory=dict)
     numbers: Mapping[str, LastNumber] = field(default_factory=dict)
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     leases: Mapping[str, int] = field(default_factory=dict)
     """Lease by machine, of the machines in contact."""
@@ -199,6 +208,7 @@ class Stored:
             now_ms=now_ms,
             numbers={name: last.number for name, last in self.numbers.items()},
             lineage=self.lineage,
+            volumes=self.volumes,
         )
 
 
@@ -294,6 +304,7 @@ class Reader:
         services = self._words(of[SERVICES], SERVICES, "", Service, problems)
         allocations = self._words(of[ALLOCATIONS], ALLOCATIONS, "", Allocation, problems)
         numbers = self._words(of[NUMBERS], NUMBERS, "", LastNumber, problems)
+        volumes = self._words(of[VOLUMES], VOLUMES, "", Volume, problems)
         statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
         problems |= {key: _why_odd(key) for key in _odd(entries, of)}
         return Stored(
@@ -307,6 +318,7 @@ class Reader:
             services=services,
             allocations=allocations,
             numbers=numbers,
+            volumes=volumes,
             statuses=statuses,
             leases=_leases(of[MACHINES]),
             told_lost=frozenset(_of_machines(of[MACHINES], _LOST)),
@@ -423,6 +435,7 @@ def _check_name(word: object, name: str) -> None:
         Service: lambda: cast("Service", word).name,
         Allocation: lambda: cast("Allocation", word).id,
         LastNumber: lambda: cast("LastNumber", word).replica,
+        Volume: lambda: cast("Volume", word).id,
         MachineStatus: lambda: cast("MachineStatus", word).machine,
     }.get(type(word), lambda: name)()
     if said != name:

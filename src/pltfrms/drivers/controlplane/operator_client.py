@@ -53,6 +53,7 @@ from pltfrms.model.messages.requests import (
     Signed,
     Withdrawal,
 )
+from pltfrms.model.running.volumes import Volume
 
 TIMEOUT_SECONDS: Final = 10.0
 """How long a question may take, over all controllers."""
@@ -156,6 +157,15 @@ class OperatorClient:
         said = {key: word for key, word in (("by", by), ("why", why)) if word}
         request = self._request("DELETE", path, parameters=said, writes=True)
         return self._ask(request, PlanPreview)
+
+    def release_volume(
+        self, volume: str, by: str = "", why: str = "", *, give_up: bool = False
+    ) -> Volume:
+        """Have a volume deleted, or given up; NotFoundError, or ConflictError if it is used."""
+        path = f"/v1/volumes/{quote(volume, safe='')}/release"
+        said = {key: word for key, word in (("by", by), ("why", why)) if word}
+        said |= {"give_up": "true"} if give_up else {}
+        return self._ask(self._request("POST", path, parameters=said, writes=True), Volume)
 
     def intervene(self, change: InterventionChange) -> InterventionReply:
         """Do something to the network for a while, or only look if it is a dry run.

@@ -26,7 +26,12 @@ _LOG_NAME: Final = re.compile(r"(.+)\.log(\.\w+)?")
 _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
-_SAYS_NOTHING: Final = (b',"container":null}', b',"outgoing":null}')
+_SAYS_NOTHING: Final = (
+    b',"volume":""}',
+    b',"storage":null}',
+    b',"container":null}',
+    b',"outgoing":null}',
+)
 """At the end: what versions of us before there was such a thing did not write."""
 
 

@@ -67,6 +67,10 @@ if TYPE_CHECKING:
         """Is seen as /etc/hosts, in place of the machine's."""
         box: Box | None
         """None: the command is a program of the machine."""
+        lock: str
+        """A file that is to be ours alone as long as we live; empty: none."""
+        mounts: list[str]
+        """What shows a process its volumes; empty: nothing."""
 
 
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
@@ -110,17 +114,10 @@ def _be_init() -> Never:
         _set_hostname(wishes["allocation"])
         _run_ip(wishes["ip_commands"])
         os.chdir(wishes["directory"])
+        _take(wishes["lock"])
         forwarder = _Forwarder()
         log = BoundedLog(wishes["log_file"], wishes["log_bytes"], wishes["older_logs"])
-        box = wishes["box"]
-        if box:
-            _make_box(box)
-        environment = wishes["environment"]
-        if box:
-            child, output = _contain(box, environment)
-        else:
-            _cover_hosts(wishes["hosts"])
-            child, output = _start(wishes["process"], environment)
+        child, output = _run(wishes)
         forwarder.forward_to(child)
     except OSError as error:
         _say(f"error {error.strerror or error}")
@@ -132,9 +129,35 @@ def _be_init() -> Never:
     os._exit(status if status >= 0 else 128 - status)
 
 
+def _run(wishes: Wishes) -> tuple[int, int]:
+    """Start the command; return its pid, and the end of a pipe with what it says."""
+    box, environment = wishes["box"], wishes["environment"]
+    if wishes["mounts"]:
+        _wait_for(*_start(wishes["mounts"], environment), "show it its volumes")
+    if box:
+        _make_box(box)
+        return _contain(box, environment)
+    _cover_hosts(wishes["hosts"])
+    return _start(wishes["process"], environment)
+
+
 def _isolate() -> None:
     _check(_LIBC.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "mount /")
     _check(_LIBC.mount(b"proc", b"/proc", b"proc", 0, None), "mount /proc")
+
+
+def _take(lock: str) -> None:
+    """Be the only one who has a volume, until the end of pid 1: the kernel sees to that."""
+    if not lock:
+        return
+    import fcntl  # noqa: PLC0415 - few have volumes
+
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    held = os.open(lock, flags, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError("another instance has its volume") from None
 
 
 def _set_hostname(name: str) -> None:
@@ -313,11 +336,11 @@ def _contain(box: Box, environment: dict[str, str]) -> tuple[int, int]:
     return child, output
 
 
-def _wait_for(runtime: int, output: int) -> None:
+def _wait_for(runtime: int, output: int, what: str = "execute it in its image") -> None:
     _, status = os.waitpid(runtime, 0)
     if status:
         said = " ".join(_read(output).decode(errors="replace").split())
-        raise OSError(f"cannot execute it in its image: {said[-_LAST_WORDS:]}")
+        raise OSError(f"cannot {what}: {said[-_LAST_WORDS:]}")
 
 
 def _refuse_devices(child: int) -> None:

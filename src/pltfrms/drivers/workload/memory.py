@@ -12,7 +12,12 @@ from dataclasses import dataclass, field, replace
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.workload.instance_files import fingerprint_of
-from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, RecordReport, kept_on
+from pltfrms.drivers.workload.ports import (
+    CONNECTIONS_UNKNOWN,
+    RecordReport,
+    VolumeUse,
+    kept_on,
+)
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing, ProbeAnswer
@@ -55,6 +60,7 @@ class MemoryInstance:
     how: str = ""
     outgoing: Outgoing | None = None
     names: tuple[str, ...] = ()
+    volume: str = ""
 
 
 class MemoryWorkload:
@@ -72,6 +78,8 @@ class MemoryWorkload:
         self._network = network
         self._pid = 1000
         self._running: dict[str, MemoryInstance] = {}
+        self.disk: dict[str, dict[str, VolumeUse]] = {}
+        """Volumes, with what is in their directories."""
         self.record_report = RecordReport()
         self.refuses_addresses = ""
         """Why no running instance can be given other addresses; `` if they can."""
@@ -101,6 +109,8 @@ class MemoryWorkload:
             if present.instance.fingerprint == fingerprint_of(spec):
                 return present.instance
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
+        if spec.volume in self._volumes_in_use():
+            raise UnavailableError(f"{spec.allocation} did not start: its volume is in use")
         behaviour = self.behave(spec)
         await self.clock.sleep(behaviour.start_ms / 1000)
         if behaviour.refuses:
@@ -118,8 +128,13 @@ class MemoryWorkload:
             self.clock.monotonic(),
             outgoing=spec.outgoing,
             names=self._names,
+            volume=spec.volume,
         )
         self._running[spec.allocation] = one
+        if spec.volume:
+            names = [each.name for each in spec.storage.volumes] if spec.storage else []
+            empty = dict.fromkeys(names, VolumeUse(0, limited=False))
+            self.disk[spec.volume] = {**empty, **self.disk.get(spec.volume, {})}
         if behaviour.crash_after_ms is not None:
             crash = asyncio.create_task(self._crash_later(one, behaviour.crash_after_ms))
             self._crashes.add(crash)
@@ -197,6 +212,19 @@ class MemoryWorkload:
     def hogs(self) -> Mapping[str, str]:
         """See `ports.Workload`; what tests have set as `hogging`."""
         return {name: said for name, said in self.hogging.items() if name in self._running}
+
+    def _volumes_in_use(self) -> set[str]:
+        return {one.volume for one in self._running.values()} - {""}
+
+    async def volumes(self) -> Mapping[str, Mapping[str, VolumeUse]]:
+        """See `ports.Workload`."""
+        return dict(self.disk)
+
+    async def remove_volume(self, volume: str) -> None:
+        """See `ports.Workload`."""
+        if volume in self._volumes_in_use():
+            raise UnavailableError(f"an instance has volume {volume}")
+        self.disk.pop(volume, None)
 
     def limits(self) -> str:
         """See `ports.Workload`."""

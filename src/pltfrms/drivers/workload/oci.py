@@ -7,10 +7,12 @@ which its init has made. Nobody outside needs a process for it.
 import errno
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pltfrms.drivers.workload.images import Image
+from pltfrms.drivers.workload.storage import host_binds
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.services.container import Container
@@ -157,28 +159,36 @@ def crun(place: Path) -> tuple[str, ...]:
     return ("crun", "--cgroup-manager=disabled", f"--root={place / 'state'}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binds:
+    """What of the machine a container sees beside its image."""
+
+    files: Path
+    """With the files of its spec."""
+    hosts: Path
+    """What it finds others by."""
+    volumes: Mapping[str, str]
+    """Directories by where it sees them; all else it can only read."""
+
+
 def box_of(
-    spec: InstanceSpec,
-    container: Container,
-    image: Image,
-    place: Path,
-    files: Path,
-    hosts: Path,
+    spec: InstanceSpec, container: Container, image: Image, place: Path, its: Binds
 ) -> "Box":
     """Return what an instance's init makes of an image at `place`.
 
-    `files` is the directory with those of the spec, `hosts` what it finds others by.
-
     Raises:
-        UnavailableError: the image does not say what to run, or as whom.
+        UnavailableError: the image does not say what to run, or as whom; or the machine has
+            not got a path that it is to see.
     """
     binds = {
-        _FILES: str(files),
-        "/etc/hosts": str(hosts),
+        **host_binds(spec.storage),
+        _FILES: str(its.files),
+        "/etc/hosts": str(its.hosts),
     }
     if _RESOLVER.exists():
         binds[str(_RESOLVER)] = str(_RESOLVER)
     config = oci_config(spec, container, image, root=str(place / "root"), binds=binds)
+    config["mounts"] += [_volume(*each) for each in its.volumes.items()]
     create = ("create", f"--bundle={place}", f"--pid-file={place / 'pid'}")
     return {
         "place": str(place),
@@ -237,6 +247,11 @@ def _kernel_mounts(memory_bytes: int) -> list[dict[str, Any]]:
 
 def _mount(where: str, kind: str, options: list[str]) -> dict[str, Any]:
     return {"destination": where, "type": kind, "source": kind, "options": options}
+
+
+def _volume(where: str, source: str) -> dict[str, Any]:
+    options = ["bind", "rw", "nosuid", "nodev"]
+    return {"destination": where, "type": "bind", "source": source, "options": options}
 
 
 def _bind(where: str, source: str) -> dict[str, Any]:

@@ -33,6 +33,15 @@ class RecordReport:
     """Since the last report, oldest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeUse:
+    """How full a directory of a volume is."""
+
+    bytes: int
+    limited: bool
+    """Whether the file system refuses more than it may have."""
+
+
 class Workload(Protocol):
     """The instances of this machine."""
 
@@ -92,6 +101,18 @@ class Workload(Protocol):
 
     def hogs(self) -> Mapping[str, str]:
         """Say of instances that take too much what that is, as of the last `rotate_logs`."""
+        ...
+
+    async def volumes(self) -> Mapping[str, Mapping[str, VolumeUse]]:
+        """Return what each volume here has, by directory; it may take long."""
+        ...
+
+    async def remove_volume(self, volume: str) -> None:
+        """Delete a volume; nothing happens if it is not there.
+
+        Raises:
+            UnavailableError: an instance has it, or it cannot be deleted.
+        """
         ...
 
     def limits(self) -> str:

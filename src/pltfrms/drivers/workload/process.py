@@ -27,17 +27,18 @@ from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
-from pltfrms.drivers.workload import instance_init
+from pltfrms.drivers.workload import instance_init, instance_mounts
 from pltfrms.drivers.workload.found import init_words
 from pltfrms.drivers.workload.hogs import hogs_among
 from pltfrms.drivers.workload.hosts import HostsFiles
 from pltfrms.drivers.workload.images import Images
 from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
 from pltfrms.drivers.workload.limits import CgroupLimits
-from pltfrms.drivers.workload.oci import BOX, box_of
-from pltfrms.drivers.workload.ports import RecordReport, kept_on
+from pltfrms.drivers.workload.oci import BOX, Binds, box_of
+from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.drivers.workload.records import Record, Records, start_ticks
 from pltfrms.drivers.workload.usage import cpu_seconds_of
+from pltfrms.drivers.workload.volumes import LOCK, Volumes
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
@@ -57,6 +58,7 @@ _KILLED: Final = (f"killed by signal {signal.SIGKILL:d}", "killed together")
 """How one ends that the kernel ends for want of memory. Nothing else is for that, although some
 other process of it may have been, long before."""
 _INIT: Final = str(Path(instance_init.__file__))
+_MOUNTS: Final = str(Path(instance_mounts.__file__))
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _log = structlog.get_logger()
 
@@ -86,6 +88,7 @@ class ProcessRuntime:
         self._limits = CgroupLimits(cgroup_root)
         self._images = Images(directories)
         self._hosts = HostsFiles(directories)
+        self._volumes = Volumes(directories.state)
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
@@ -119,8 +122,9 @@ class ProcessRuntime:
                 return present
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
         wishes = _wishes(spec, self._files, self._hosts, self._log_bytes)
+        volumes = self._prepare_volumes(spec, wishes)
         if spec.container is not None:
-            wishes["box"] = await self._box(spec, spec.container)
+            wishes["box"] = await self._box(spec, spec.container, volumes)
             # Its runtime acts for the machine: what the container is told would lead it astray.
             wishes["environment"] = {"PATH": _PATH}
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
@@ -253,17 +257,47 @@ class ProcessRuntime:
         """See `ports.Workload`."""
         return self._hogs
 
+    async def volumes(self) -> Mapping[str, Mapping[str, VolumeUse]]:
+        """See `ports.Workload`."""
+        return await asyncio.to_thread(self._volumes.uses)
+
+    async def remove_volume(self, volume: str) -> None:
+        """See `ports.Workload`.
+
+        Raises:
+            UnavailableError: an instance has it, or it cannot be deleted.
+        """
+        await asyncio.to_thread(self._volumes.remove, volume)
+
     def limits(self) -> str:
         """See `ports.Workload`."""
         return self._limits.sentence()
 
-    async def _box(self, spec: InstanceSpec, container: Container) -> "Box":
+    def _prepare_volumes(self, spec: InstanceSpec, wishes: "Wishes") -> dict[str, str]:
+        """Return its volumes by where it sees them; a process is to mount them itself."""
+        wanted = spec.storage.volumes if spec.storage else ()
+        if not wanted:
+            return {}
+        if not spec.volume:
+            raise UnavailableError(f"{spec.allocation} did not start: it was given no volume")
+        found = self._volumes.prepare(spec.volume, wanted)
+        wishes["lock"] = str(self._volumes.place(spec.volume) / LOCK)
+        if spec.container is None:
+            pairs = (word for path, source in found.items() for word in (source, path))
+            wishes["mounts"] = [sys.executable, "-I", "-S", _MOUNTS, *pairs]
+        return found
+
+    async def _box(
+        self, spec: InstanceSpec, container: Container, volumes: Mapping[str, str]
+    ) -> "Box":
         try:
             image = await self._images.get(container.image)
             place = self._runtime / BOX
             place.mkdir(mode=0o711, parents=True, exist_ok=True)
-            binds = self._files.directory(spec.allocation), self._hosts.path(spec.allocation)
-            return box_of(spec, container, image, place, *binds)
+            files = self._files.directory(spec.allocation)
+            hosts = self._hosts.path(spec.allocation)
+            its = Binds(files=files, hosts=hosts, volumes=volumes)
+            return box_of(spec, container, image, place, its)
         except (UnavailableError, OSError) as error:
             raise UnavailableError(f"{spec.allocation} did not start: {error}") from error
 
@@ -409,6 +443,8 @@ def _wishes(
         "ip_commands": list(_ip_commands(spec)),
         "hosts": str(hosts.path(spec.allocation)),
         "box": None,
+        "lock": "",
+        "mounts": [],
     }
 
 

@@ -294,6 +294,8 @@ class Platform:
     timers: Timers = field(default_factory=Timers)
     domain: str = ""
     """In which services have names; empty: the platform's name below `internal`."""
+    allowed_host_paths: tuple[str, ...] = ()
+    """Files and directories of machines that services may have their instances read."""
 
     def datacenter(self, name: str) -> Datacenter:
         """Return the datacenter called `name`; KeyError if there is none."""

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Interface, Prefix
 from pltfrms.model.services.container import Container
+from pltfrms.model.services.storage import Storage
 
 MAIN_TABLE = 254
 SERVICE_TABLE = 100
@@ -137,6 +138,10 @@ class InstanceSpec:
     """Can change while it runs, so it is no part of its fingerprint."""
     container: Container | None = None
     """None: a process of the machine."""
+    storage: Storage | None = None
+    """None: it sees nothing of the machine's disks beside its own files."""
+    volume: str = ""
+    """Id of what it has of volumes; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

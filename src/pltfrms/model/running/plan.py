@@ -10,6 +10,7 @@ from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.inquiries import Inquiry
+from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Service
 
 
@@ -29,6 +30,12 @@ class Reason(StrEnum):
     REPLACEMENT_READY = "replacement-ready"
     NOT_NEEDED_ANY_MORE = "not-needed-any-more"
     WENT_BACK = "went-back"
+    # volumes
+    VOLUME_THERE = "volume-there"
+    VOLUME_WAITED_FOR = "volume-waited-for"
+    VOLUME_GIVEN_UP = "volume-given-up"
+    VOLUME_STAYS = "volume-stays"
+    IN_PLACE = "in-place"
     # rollouts
     STAGE_COMPLETE = "stage-complete"
     STAGE_BROKEN = "stage-broken"
@@ -86,6 +93,11 @@ _SENTENCES = {
     Reason.REPLACEMENT_READY: "its replacement is ready",
     Reason.NOT_NEEDED_ANY_MORE: "the allocation it was to replace is healthy again",
     Reason.WENT_BACK: "its version failed or was called off, so the one before comes back",
+    Reason.VOLUME_THERE: "its volume is there",
+    Reason.VOLUME_WAITED_FOR: "its volume is on a node that cannot run it now",
+    Reason.VOLUME_GIVEN_UP: "the node that has its volume was lost for longer than it may be",
+    Reason.VOLUME_STAYS: "its volume is there, so it stays on a node that is drained",
+    Reason.IN_PLACE: "another version comes, and only one may have its volume",
     Reason.STAGE_COMPLETE: "every replica of the stage is ready in the new version",
     Reason.STAGE_BROKEN: "not every replica of the stage is ready any more",
     Reason.BAKED: "the stage stayed ready for as long as it had to",
@@ -144,6 +156,8 @@ class Allocation:
     reason: Reason
     replaces: str = ""
     """Id of the allocation that may stop once this one is ready."""
+    volume: str = ""
+    """Id of the volume that it has; empty: none. At no time have two the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +177,10 @@ class Place:
     reason: Reason
     action: Literal["place"] = "place"
     """Tells the two kinds of step apart in JSON."""
+    volume: Volume | None = None
+    """Its volume, if that is new."""
+    gives_up: Volume | None = None
+    """What the replica had before, as it is from then on; its node is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +297,8 @@ class TargetParts:
     them; else, and if nobody has said it yet, empty."""
     inquiries: tuple[Inquiry, ...] = ()
     """What to ask allocations of this machine beside their probes."""
+    volumes: tuple[Volume, ...] = ()
+    """That are recorded for this machine, whosever they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

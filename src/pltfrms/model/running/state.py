@@ -9,6 +9,7 @@ from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.inquiries import Tally
 from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.volumes import Volume, VolumeStatus
 from pltfrms.model.services.service import Service
 
 
@@ -180,6 +181,8 @@ class MachineStatus:
     vanished: tuple[str, ...] = ()
     """Edges: those of `missed` that fell silent. Where a machine goes on, its kernel closes
     what a daemon leaves behind."""
+    volumes: tuple[VolumeStatus, ...] | None = None
+    """Nodes: what they have on their disks. None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +216,7 @@ class Snapshot:
     """By service, how long that controller has itself seen the stage of its rollout bake."""
     lineage: tuple[str, ...] = ()
     """A word of each recovery of the store, the newest last."""
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
 
     def service(self, name: str) -> Service:
         """Return a service; NotFoundError if there is none of that name."""

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
 from pltfrms.model.services.container import Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
+from pltfrms.model.services.storage import Storage
 
 GROUP = "group"
 """The name of the label that has a field of its own."""
@@ -251,6 +252,8 @@ class ServiceSpec:
     """Who fails this is restarted, and the other probe only announces; None: that does both."""
     scale: Scale | None = None
     """Within which bounds the load changes the number of replicas of each datacenter."""
+    storage: Storage | None = None
+    """What its instances see of the disks of machines; None: nothing."""
 
     def label(self, name: str) -> str:
         """Return what a label says; empty: it has none of that name."""
@@ -264,10 +267,12 @@ class ServiceSpec:
         return replace(self.probe, only_announces=True)
 
     @property
-    def version_parts(self) -> tuple[Run | Probe, ...]:
+    def version_parts(self) -> tuple[Run | Probe | Storage, ...]:
         """What makes another version if it differs."""
-        parts = (self.run, self.probe)
-        return parts if self.liveness is None else (*parts, self.liveness)
+        parts: tuple[Run | Probe | Storage, ...] = (self.run, self.probe)
+        if self.liveness is not None:
+            parts += (self.liveness,)
+        return parts if self.storage is None else (*parts, self.storage.started)
 
 
 class RolloutState(StrEnum):
@@ -414,6 +419,12 @@ class Service:
         """Return how an allocation of a version runs, as far as that is known any more."""
         before = self.before
         return before.spec.run if before and version == before.version else self.spec.run
+
+    def keeps(self, version: int) -> bool:
+        """Return whether replicas of a version have volumes, as far as it is known any more."""
+        before = self.before
+        spec = before.spec if before and version == before.version else self.spec
+        return bool(spec.storage and spec.storage.volumes)
 
     @property
     def spread(self) -> ServiceSpec:

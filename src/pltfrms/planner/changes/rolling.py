@@ -18,6 +18,7 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
+from pltfrms.model.services.storage import Storage
 
 _LATER: Final = frozenset(
     (
@@ -39,7 +40,7 @@ def digest_of(spec: ServiceSpec) -> str:
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _said(part: Run | Probe) -> str:
+def _said(part: Run | Probe | Storage) -> str:
     """Return the words of a part as a release wrote them that had no later fields."""
     said = (
         f"{field.name}={getattr(part, field.name)!r}"

@@ -91,15 +91,17 @@ def _cause(step: RolloutStep) -> str:
 
 def executed(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:
     """Return the snapshot after the steps are committed."""
-    allocations = dict(snapshot.allocations)
+    allocations, volumes = dict(snapshot.allocations), dict(snapshot.volumes)
     for step in steps:
         if isinstance(step, Place):
             allocations[step.allocation.id] = step.allocation
+            volumes |= {each.id: each for each in (step.volume, step.gives_up) if each}
         else:
             del allocations[step.allocation.id]
     numbers = {**snapshot.numbers, **numbers_left(snapshot.numbers, steps)}
     revision = snapshot.revision + 1
-    return replace(snapshot, allocations=allocations, numbers=numbers, revision=revision)
+    changed = replace(snapshot, allocations=allocations, volumes=volumes)
+    return replace(changed, numbers=numbers, revision=revision)
 
 
 def _obeyed(snapshot: Snapshot, steps: Sequence[Step]) -> Snapshot:

@@ -68,6 +68,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("DELETE", "/v1/services/{name}"): Need.DEPLOY,
     ("POST", "/v1/rollouts"): Need.DEPLOY,
     ("POST", "/v1/interventions"): Need.OPERATE,
+    ("POST", "/v1/volumes/{volume}/release"): Need.OPERATE,
     ("POST", "/v1/requests"): Need.OPERATE,
     # Its text may have passwords of sessions in it.
     ("GET", "/v1/requests/{number}"): Need.OPERATE,

@@ -73,6 +73,8 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         stop_grace_ms=run.stop_grace_ms,
         outgoing=_outgoing(platform, service, node, allocation.slot),
         container=_container(run.container, words),
+        storage=service.spec.storage.started if service.spec.storage else None,
+        volume=allocation.volume,
     )
 
 

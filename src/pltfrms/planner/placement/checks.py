@@ -16,6 +16,7 @@ from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.egress import slots_with_own
 from pltfrms.model.services.service import Rollout, RolloutState, Run, Service
 from pltfrms.planner.placement.checked_shares import checked_shares
+from pltfrms.planner.placement.volume_checks import OF_VOLUMES, check_volumes
 
 _MASS_MIN = 2
 _MASS_TOGETHER_MIN = 3
@@ -24,6 +25,7 @@ _PLANNED = {Reason.NEW_VERSION, Reason.WENT_BACK, Reason.SPREAD, Reason.NODE_DRA
 _ROLLED = {Reason.NEW_VERSION, Reason.WENT_BACK}
 _REFUSED = {Reason.PROBE_REFUSED, Reason.LIVENESS_REFUSED}
 _BACK = {Reason.VERSION_FAILED, Reason.VERSION_WORSE} | _REFUSED
+_FREE = {Reason.NEW_REPLICA, Reason.VOLUME_THERE, Reason.VOLUME_GIVEN_UP}
 _BY_SPEC = {Reason.SERVICE_DELETED, Reason.SCALED_DOWN, Reason.DATACENTER_LEFT}
 
 
@@ -133,7 +135,7 @@ def check_plan(snapshot: Snapshot, plan: Plan) -> tuple[str, ...]:
             world.add(step.allocation)
         else:
             world.remove(step.allocation.id)
-    return (*problems, *_check_moves(world, plan))
+    return (*problems, *_check_moves(world, plan), *check_volumes(snapshot, plan))
 
 
 def _check_rollouts(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
@@ -238,11 +240,7 @@ def _check_name(world: _World, new: Allocation) -> list[str]:
     problems = []
     if new.id != f"{replica}-{new.number}":
         problems.append("the id does not say what it is")
-    if (
-        new.id in world.recorded
-        or new.id in world.snapshot.allocations
-        or new.id in world.alive
-    ):
+    if new.id in {*world.recorded, *world.snapshot.allocations, *world.alive}:
         problems.append("the id is in use")
     given = [world.snapshot.numbers.get(replica, 0)]
     given += [old.number for old in world.of_replica(new)]
@@ -337,7 +335,7 @@ def _check_spread(world: _World, new: Allocation, service: Service) -> list[str]
 
 def _check_reason(world: _World, new: Allocation) -> list[str]:
     snapshot, old = world.snapshot, world.recorded.get(new.replaces)
-    if new.reason is Reason.NEW_REPLICA:
+    if new.reason in _FREE:
         taken = world.of_replica(new)
         return ["the replica has an allocation already"] if taken else []
     if old is None or not _same_replica(new, old):
@@ -362,9 +360,10 @@ def _check_stop(world: _World, step: Stop) -> list[str]:
         return ["stopped, but not recorded"]
     if step.reason in _BY_SPEC:
         return [*_check_spec_stop(world, step), *_check_enough(world, step)]
-    left = [
-        other for other in world.of_replica(old) if other.id != old.id and _serves(world, other)
-    ]
+    if step.reason in OF_VOLUMES:
+        return []  # as `check_volumes` says
+    others = (each for each in world.of_replica(old) if each.id != old.id)
+    left = any(_serves(world, each) for each in others)
     return [] if left else ["stopped, but no other copy of the replica serves"]
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
 from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.model.services.egress import slots_to_spare, slots_with_own
 from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.model.services.service import Service
@@ -148,6 +149,17 @@ class Draft:
     def _numbers(self) -> dict[str, int]:
         """The highest number that was ever given, by replica."""
         return highest_numbers(self.snapshot)
+
+    @cached_property
+    def given_up(self) -> list[Volume]:
+        """What steps so far give up."""
+        return []
+
+    @cached_property
+    def _held(self) -> dict[str, Volume]:
+        """The volumes that replicas have, by the replica's name."""
+        volumes = self.snapshot.volumes.values()
+        return {each.about: each for each in volumes if each.state is VolumeState.HELD}
 
     @cached_property
     def _phases(self) -> Mapping[tuple[str, str], Phase]:
@@ -289,6 +301,10 @@ class Draft:
         """Return a number that no allocation of the replica ever had."""
         return self._numbers.get(f"{service}.{datacenter}.{replica}", 0) + 1
 
+    def held(self, replica: str) -> Volume | None:
+        """Return the volume of a replica, such as of `db.fra.1`, that it has not given up."""
+        return self._held.get(replica)
+
     def plan(self) -> Plan:
         """Return what was decided."""
         return Plan(
@@ -297,10 +313,26 @@ class Draft:
 
     # ---- deciding --------------------------------------------------------------------------
 
-    def place(self, allocation: Allocation) -> None:
-        """Take the step of starting an allocation."""
+    def place(
+        self,
+        allocation: Allocation,
+        volume: Volume | None = None,
+        gives_up: Volume | None = None,
+    ) -> None:
+        """Take the step of starting an allocation; `volume` is new, and for it."""
         loads, racks = self.loads, self._racks  # as they are before
-        self.steps.append(Place(allocation=allocation, reason=allocation.reason))
+        self.steps.append(
+            Place(
+                allocation=allocation,
+                reason=allocation.reason,
+                volume=volume,
+                gives_up=gives_up,
+            )
+        )
+        if volume is not None:
+            self._held[volume.about] = volume
+        if gives_up is not None:
+            self.given_up.append(gives_up)
         self._numbers[replica_of(allocation.id)[0]] = allocation.number
         self._record(allocation)
         self._count(loads[allocation.node], allocation, +1)

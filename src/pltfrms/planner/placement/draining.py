@@ -3,6 +3,7 @@
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.keeping import note_staying
 from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place
 from pltfrms.planner.placement.rollout import is_replacing
@@ -39,6 +40,9 @@ def _sites(draft: Draft, service: Service) -> list[str]:
 
 def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
     for old in _leaving(draft, service, datacenter):
+        if old.volume:
+            note_staying(draft, old)
+            continue
         wish = Wish(
             service=service,
             version=service.version_for(datacenter, old.replica),

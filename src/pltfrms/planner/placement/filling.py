@@ -3,6 +3,7 @@
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.keeping import place_by_volume
 from pltfrms.planner.placement.loss import is_braked, may_be_moved
 from pltfrms.planner.placement.placement import Wish, place
 
@@ -31,7 +32,10 @@ def _fill(draft: Draft, service: Service, datacenter: str, count: int) -> None:
             reason=reason,
             replaces=allocations[-1] if allocations else None,
         )
-        place(draft, wish)
+        if draft.held(wish.about) and wish.keeps:
+            place_by_volume(draft, wish, allocations)
+        else:
+            place(draft, wish)
 
 
 def _why(draft: Draft, allocations: list[Allocation]) -> Reason | None:

@@ -1,6 +1,6 @@
 """What planning looks at, and nothing else: while it is the same, so is the plan."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import chain
 
@@ -14,6 +14,7 @@ from pltfrms.model.running.state import (
 )
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
 from pltfrms.planner.placement.draft import LATELY_SECONDS
+from pltfrms.planner.placement.keeping import patiences
 from pltfrms.planner.placement.scaling import calm_at_ms
 from pltfrms.planner.placement.stages import RESTARTS_MAX
 
@@ -28,11 +29,12 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
     comes from.
     """
     stable_seconds = float(snapshot.platform.timers.stable_after_seconds)
+    patience = patiences(snapshot)
     return replace(
         snapshot,
         statuses=bare,
         machines={
-            name: replace(view, since_seconds=_passed(view, stable_seconds))
+            name: replace(view, since_seconds=_passed(view, stable_seconds, patience))
             for name, view in snapshot.machines.items()
         },
         now_ms=_last_instant_ms(snapshot),
@@ -66,10 +68,11 @@ def _judged(instance: InstanceStatus) -> int:
     return min(instance.restarts, RESTARTS_MAX + 1)
 
 
-def _passed(view: MachineView, stable_seconds: float) -> float:
-    """Return the time that decides something about a machine if it has passed, else 0."""
-    decisive = LATELY_SECONDS if view.contact is Contact.LOST else stable_seconds
-    return decisive * (view.since_seconds >= decisive)
+def _passed(view: MachineView, stable_seconds: float, patience: Collection[float]) -> float:
+    """Return the longest time that decides something about a machine and has passed, or 0."""
+    lost = view.contact is Contact.LOST
+    decisive = (LATELY_SECONDS, *patience) if lost else (stable_seconds,)
+    return max((each for each in decisive if view.since_seconds >= each), default=0.0)
 
 
 def _last_instant_ms(snapshot: Snapshot) -> int:

@@ -6,6 +6,7 @@ from itertools import islice
 
 from pltfrms.model.network.topology import Machine
 from pltfrms.model.running.plan import Allocation, Reason
+from pltfrms.model.running.volumes import Volume, volume_id
 from pltfrms.model.services.service import Run, Service
 from pltfrms.planner.placement.draft import Draft, cpu_milli
 
@@ -35,34 +36,68 @@ class Wish:
         """What it is to run, in its version."""
         return self.service.run_of(self.version or self.service.version)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it has a volume, in its version."""
+        return self.service.keeps(self.version or self.service.version)
+
 
 def place(draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None) -> bool:
     """Place the wish on the best of `nodes` (default: all open ones); else note why not."""
-    allowed = tuple(draft.open(wish.datacenter) if nodes is None else nodes)
+    node = best_node(draft, wish, nodes)
+    if node is not None:
+        place_on(draft, wish, node)
+    return node is not None
+
+
+def best_node(
+    draft: Draft, wish: Wish, nodes: Iterable[Machine] | None = None
+) -> Machine | None:
+    """Return where `place` would place the wish; None, and a note why, if nowhere."""
+    allowed = tuple(_open(draft, wish) if nodes is None else nodes)
     within = [
         node for node in allowed if _on_node(draft, wish, node) < wish.service.spec.max_per_node
     ]
     fitting = _fitting(draft, wish, within)
     if not fitting:
         _explain(draft, wish, allowed, within)
-        return False
-    node = min(fitting, key=lambda node: _rank(draft, wish, node))
+        return None
+    return min(fitting, key=lambda node: _rank(draft, wish, node))
+
+
+def _open(draft: Draft, wish: Wish) -> Iterable[Machine]:
+    """Return where a replica may go at all: with a volume, to that."""
+    held = draft.held(wish.about) if wish.keeps else None
+    nodes = draft.open(wish.datacenter)
+    return nodes if held is None else (each for each in nodes if each.name == held.node)
+
+
+def place_on(draft: Draft, wish: Wish, node: Machine, gives_up: Volume | None = None) -> None:
+    """Place the wish on a node; one that keeps a volume has the one there, or a new one."""
     number = draft.next_number(wish.service.name, wish.datacenter, wish.replica)
-    draft.place(
-        Allocation(
-            id=f"{wish.about}-{number}",
-            service=wish.service.name,
-            datacenter=wish.datacenter,
-            replica=wish.replica,
-            number=number,
-            node=node.name,
-            slot=draft.free_slot(node, wish.service),
-            version=wish.version or wish.service.version,
-            reason=wish.reason,
-            replaces=wish.replaces.id if wish.replaces else "",
-        )
+    held = draft.held(wish.about) if wish.keeps and gives_up is None else None
+    new = Volume(
+        id=volume_id(wish.about, number),
+        service=wish.service.name,
+        datacenter=wish.datacenter,
+        replica=wish.replica,
+        generation=number,
+        node=node.name,
     )
-    return True
+    allocation = Allocation(
+        id=f"{wish.about}-{number}",
+        service=wish.service.name,
+        datacenter=wish.datacenter,
+        replica=wish.replica,
+        number=number,
+        node=node.name,
+        slot=draft.free_slot(node, wish.service),
+        version=wish.version or wish.service.version,
+        reason=wish.reason,
+        replaces=wish.replaces.id if wish.replaces else "",
+        volume=(held or new).id if wish.keeps else "",
+    )
+    draft.place(allocation, new if wish.keeps and held is None else None, gives_up)
 
 
 def _on_node(draft: Draft, wish: Wish, node: Machine) -> int:

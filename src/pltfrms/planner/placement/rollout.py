@@ -7,6 +7,7 @@ from pltfrms.model.running.state import Contact
 from pltfrms.model.services.rollouts import parallel
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.keeping import replace_in_place
 from pltfrms.planner.placement.placement import Wish, place
 
 
@@ -32,7 +33,10 @@ def _replace(draft: Draft, service: Service, old: Allocation) -> None:
         reason=Reason.WENT_BACK if back else Reason.NEW_VERSION,
         replaces=old,
     )
-    place(draft, wish)
+    if old.volume and wish.keeps and draft.held(wish.about):
+        replace_in_place(draft, wish, old)
+    else:
+        place(draft, wish)
 
 
 def _next(draft: Draft, service: Service, datacenter: str) -> Iterator[Allocation]:

@@ -16,7 +16,7 @@ def spread_out(draft: Draft) -> None:
     for _, service in sorted(draft.snapshot.services.items()):
         for datacenter, count in draft.wanted(service).items():
             # Usually all is even; then no node needs to be looked at.
-            if count < UNEVEN_BY:
+            if count < UNEVEN_BY or service.keeps(service.version):
                 continue
             if _has_pile(draft, service, datacenter) and _is_quiet(draft, service, datacenter):
                 _move_one(draft, service, datacenter)

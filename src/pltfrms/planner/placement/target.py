@@ -15,6 +15,7 @@ from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.plan import Allocation, Placed, Target
 from pltfrms.model.running.state import MachineStatus, Snapshot
+from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 from pltfrms.planner.placement.inquiries import inquiry_of, told_by
 
@@ -147,6 +148,7 @@ class Makings:
             placed=self._placed_for(me),
             guests=self._guests_of(me) if moving else (),
             inquiries=self._inquiries_of(me),
+            volumes=self._volumes.get(machine, ()),
         )
 
     def up_to_date(
@@ -187,7 +189,8 @@ class Makings:
             guests = self._guests_of(me) if moving else ()
             earlier = [_digest(service) for service in self._earlier_of(me)]
             asked = self._inquiries_of(me)
-            parts += (self._digest_here(me.name), services, guests, *earlier, *asked)
+            volumes = self._volumes.get(me.name, ())
+            parts += (self._digest_here(me.name), services, guests, *earlier, *asked, *volumes)
         return parts
 
     # ---- what machines share ---------------------------------------------------------------
@@ -258,6 +261,14 @@ class Makings:
                 Placed(node=node.name, services=tuple(ids))
             )
         return {name: tuple(placed) for name, placed in found.items()}
+
+    @cached_property
+    def _volumes(self) -> Mapping[str, tuple[Volume, ...]]:
+        """What is recorded for each node, by node."""
+        found: dict[str, list[Volume]] = {}
+        for _, volume in sorted(self._snapshot.volumes.items()):
+            found.setdefault(volume.node, []).append(volume)
+        return {node: tuple(here) for node, here in found.items()}
 
     def _service_of(self, allocation: Allocation) -> Service | None:
         return self._snapshot.services.get(allocation.service)

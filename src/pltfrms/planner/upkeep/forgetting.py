@@ -1,9 +1,11 @@
-"""What of the store may be forgotten: how machines were that left the platform."""
+"""What of the store may be forgotten: machines that left the platform, deleted volumes."""
 
 from collections.abc import Mapping
 from typing import Final
 
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.volumes import VolumeState
 
 KEPT_MACHINES: Final = 100
 """Machines that left the platform with instances, and of which it is still known how they were:
@@ -22,3 +24,21 @@ def unneeded_machines(snapshot: Snapshot, written_at: Mapping[str, int]) -> tupl
     busy = [name for name in left if snapshot.statuses[name].instances]
     newest = sorted(busy, key=lambda name: (-written_at.get(name, 0), name))[:KEPT_MACHINES]
     return tuple(sorted(left - set(newest)))
+
+
+def deleted_volumes(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the released volumes, sorted, that are on no node of ours any more."""
+    nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
+    return tuple(
+        volume.id
+        for _, volume in sorted(snapshot.volumes.items())
+        if volume.state is VolumeState.RELEASED
+        and (volume.node not in nodes or _is_gone(snapshot, volume.node, volume.id))
+    )
+
+
+def _is_gone(snapshot: Snapshot, node: str, volume: str) -> bool:
+    status = snapshot.statuses.get(node)
+    if status is None or status.volumes is None:
+        return False
+    return volume not in {each.volume for each in status.volumes}

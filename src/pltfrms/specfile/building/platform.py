@@ -102,6 +102,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         operators=_operators(shape.operators),
         director=shape.director,
         timers=_timers(shape.timers),
+        allowed_host_paths=tuple(shape.allowed_host_paths),
     )
     validation = build_validation(shape.rpki, platform, notes)
     return replace(platform, origin_validation=validation), notes

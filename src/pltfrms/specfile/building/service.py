@@ -13,6 +13,7 @@ from pltfrms.model.services.service import (
 from pltfrms.specfile.building.egress import build_egress
 from pltfrms.specfile.building.probe import build_probe
 from pltfrms.specfile.building.run import build_run
+from pltfrms.specfile.building.storage import build_storage
 from pltfrms.specfile.findings import Finding, nearest
 from pltfrms.specfile.shapes.service import (
     CompareShape,
@@ -59,6 +60,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         if shape.scale is not None
         else None,
         rollout=_rollout(shape.rollout) if shape.rollout is not None else None,
+        storage=build_storage(shape),
     )
     return spec, findings
 

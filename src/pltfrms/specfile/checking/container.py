@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pltfrms.model.services.container import ULIMITS, Container
-from pltfrms.specfile.findings import Finding, nearest
+from pltfrms.specfile.findings import Finding, Where, nearest
 
 _HOST: Final = re.compile(
     r"(?=[^/]*[.:]|localhost\Z)[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?\Z"
@@ -21,7 +21,7 @@ _EXAMPLE: Final = "such as registry.example/shop/web@sha256:…"
 def container_findings(container: Container) -> Iterator[Finding]:
     """Yield everything that is wrong with a container by itself."""
     yield from _check_image(container.image)
-    yield from _check_user(container.user)
+    yield from check_user(("run", "user"), container.user)
     for index, name in enumerate(container.capabilities):
         if name in container.capabilities[:index]:
             where = ("run", "capabilities", index)
@@ -55,10 +55,11 @@ def _check_image(image: str) -> Iterator[Finding]:
         yield Finding(where, what, hint)
 
 
-def _check_user(user: str) -> Iterator[Finding]:
+def check_user(where: Where, user: str) -> Iterator[Finding]:
+    """Find a user that is said by anything but numbers; empty is none."""
     if not user:
         return
     match = _USER.match(user)
     if match is None or any(int(number) > _MAX_ID for number in match.groups("0")):
         what = f"{user[:40]!r} is not a user"
-        yield Finding(("run", "user"), what, "numbers: UID or UID:GID, such as 1000:1000")
+        yield Finding(where, what, "numbers: UID or UID:GID, such as 1000:1000")

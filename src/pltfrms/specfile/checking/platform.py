@@ -22,6 +22,7 @@ from pltfrms.specfile.checking.operators import check_operators
 from pltfrms.specfile.checking.peering import check_peering
 from pltfrms.specfile.checking.ports import check_ports
 from pltfrms.specfile.checking.routing import check_routing
+from pltfrms.specfile.checking.storage import check_allowed
 from pltfrms.specfile.checking.traffic import check_traffic
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
@@ -61,6 +62,7 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     yield from check_peering(platform)
     yield from check_traffic(platform)
     yield from check_operators(platform)
+    yield from check_allowed(platform.allowed_host_paths)
 
 
 # ---- prefixes ------------------------------------------------------------------------------

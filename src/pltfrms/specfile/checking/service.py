@@ -16,6 +16,7 @@ from pltfrms.specfile.checking.probe import check_probe, probe_notes
 from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas
 from pltfrms.specfile.checking.rollout import check_rollout, check_rollout_here
 from pltfrms.specfile.checking.scale import check_scale, check_scale_here
+from pltfrms.specfile.checking.storage import check_storage, check_storage_here
 from pltfrms.specfile.checking.variables import check_variables, words_of
 from pltfrms.specfile.findings import (
     Finding,
@@ -75,6 +76,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from _check_labels(spec)
     yield from check_rollout(spec)
     yield from check_scale(spec)
+    yield from check_storage(spec)
     if spec.capacity is not None and spec.capacity.requests < 1:
         yield Finding(("capacity", "requests"), "must be at least 1/s")
 
@@ -133,6 +135,7 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
     yield from check_homes(spec, platform)
     yield from check_rollout_here(spec, platform)
     yield from check_scale_here(spec, platform)
+    yield from check_storage_here(spec, platform)
 
 
 # ---- run -----------------------------------------------------------------------------------

@@ -382,6 +382,9 @@ class PlatformShape(Shape):
     director: bool = True
     """True: the director spreads the load where the kernel can run it. False: kernel ECMP does
     everywhere."""
+    allowed_host_paths: list[str] = some()
+    """Files and directories of the machines that `host_paths` of services may name, with all
+    that is below them, such as /etc/ssl/certs. By default none."""
 
     stand_ins: ClassVar[dict[str, Any]] = {
         "platform": "unknown",

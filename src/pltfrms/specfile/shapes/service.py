@@ -238,6 +238,42 @@ class ScaleShape(Shape):
     such as 0.7."""
 
 
+class VolumeShape(Shape):
+    """A directory that each replica keeps, whatever becomes of its instances."""
+
+    path: str
+    """Where an instance sees it, such as /var/lib/db. A process has to have it in /var/lib,
+    /var/spool, /var/opt, /srv, /opt or /mnt; directories that are missing there are made."""
+    size: Bytes
+    """How much it may have in it, such as 10GiB: a limit where the node's file system has
+    project quotas, else a problem in `status`."""
+    owner: UserText = ""
+    """UID or UID:GID to whom it is given when it is made. By default root."""
+    lost_after: Milliseconds | None = None
+    """A node that is lost for so long is taken to have lost it: its replica begins elsewhere,
+    with nothing. By default never: it waits for the node."""
+
+
+class HostPathShape(Shape):
+    """A file or directory of the machine that instances read."""
+
+    source: str
+    """Where the machine has it: an absolute path without symbolic links, which is in
+    `allowed_host_paths` of the platform, or below one that is."""
+    path: str | None = None
+    """Where an instance sees it; by default at the same path."""
+
+
+def _as_host_path(value: object) -> object:
+    return {"source": value} if isinstance(value, str) else value
+
+
+HostPathEntry = Annotated[
+    HostPathShape,
+    BeforeValidator(_as_host_path, json_schema_input_type=str | HostPathShape),
+]
+
+
 class ServiceShape(Shape):
     """What to run."""
 
@@ -279,6 +315,12 @@ class ServiceShape(Shape):
     """Let the load change the number of replicas; it begins with what `replicas` says."""
     rollout: RolloutShape | None = None
     """How a new version comes to the replicas, if not as usual."""
+    volumes: dict[str, VolumeShape] = Field(default_factory=dict)
+    """Directories that each replica keeps on its node, by name: {data: {path: /var/lib/db,
+    size: 10GiB}}. It goes where its volumes are, and a new version stops the old one first."""
+    host_paths: list[HostPathEntry] = some()
+    """What containers read of the machine's own files: a path, or {source: /srv/geo, path:
+    /data/geo}. They cannot write there."""
 
     stand_ins: ClassVar[dict[str, Any]] = {
         "service": "unknown",

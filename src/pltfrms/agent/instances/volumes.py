@@ -1,0 +1,83 @@
+"""The volumes of a node: delete what was released, and see how full the others are."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.drivers.workload.ports import VolumeUse
+from pltfrms.model.running.plan import Target
+from pltfrms.model.running.volumes import VolumeState, VolumeStatus
+from pltfrms.model.services.service import Service
+
+MEASURE_SECONDS: Final = 300.0
+"""So seldom is looked how full volumes are: without quotas, all of their inodes are read."""
+_STEP_BYTES: Final = 16 * 2**20
+"""What is told is rounded to so much: each change is a write of all that a machine says."""
+_Uses = Mapping[str, Mapping[str, VolumeUse]]
+
+
+class VolumeKeeper:
+    """Knows what is on the disk, and deletes what an operator has released; nothing else."""
+
+    def __init__(self, world: World, problems: Problems) -> None:
+        """Know nothing yet."""
+        self._world = world
+        self._problems = problems
+        self._uses: _Uses | None = None
+        self._due_at = 0.0
+        self._said: set[str] = set()
+
+    @property
+    def statuses(self) -> tuple[VolumeStatus, ...] | None:
+        """What to report; None: it is not known."""
+        if self._uses is None:
+            return None
+        return tuple(_status(volume, uses) for volume, uses in sorted(self._uses.items()))
+
+    async def look(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
+        """Do what is due; `services` are those of the target's allocations, by version."""
+        if target.generation == 0:
+            return  # nobody has told us yet what there is
+        released = [each for each in target.volumes if each.state is VolumeState.RELEASED]
+        here = self._uses.keys() if self._uses is not None else ()
+        gone = [each.id for each in released if self._uses is None or each.id in here]
+        for volume in gone:
+            with self._problems.watch(f"volume {volume}"):
+                await self._world.workload.remove_volume(volume)
+        now = self._world.clock.monotonic()
+        if not gone and now < self._due_at and self._uses is not None:
+            return
+        self._due_at = now + MEASURE_SECONDS
+        self._uses = await self._world.workload.volumes()
+        self._tell(target, services)
+
+    def _tell(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
+        """Say which volumes are too full, and which are on the disk and nowhere recorded."""
+        known = {each.id for each in target.volumes}
+        said = dict.fromkeys(
+            (self._uses or {}).keys() - known,
+            "it is on the disk and not recorded: nothing uses it, or deletes it",
+        )
+        for each in target.allocations:
+            service = services.get((each.service, each.version))
+            storage = service.spec.storage if service else None
+            uses = (self._uses or {}).get(each.volume, {})
+            over = [
+                f"{one.name} has {uses[one.name].bytes} bytes, and may have {one.size_bytes}"
+                for one in (storage.volumes if storage else ())
+                if one.name in uses and uses[one.name].bytes > one.size_bytes
+            ]
+            if over:
+                said[each.volume] = "; ".join(over)
+        for volume in self._said | said.keys():
+            self._problems.set(f"volume {volume}", said.get(volume, ""))
+        self._said = set(said)
+
+
+def _status(volume: str, uses: Mapping[str, VolumeUse]) -> VolumeStatus:
+    used = sum(each.bytes for each in uses.values())
+    limited = bool(uses) and all(each.limited for each in uses.values())
+    return VolumeStatus(
+        volume=volume, bytes=round(used / _STEP_BYTES) * _STEP_BYTES, limited=limited
+    )

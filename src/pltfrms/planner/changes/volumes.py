@@ -1,0 +1,69 @@
+"""What operators do with volumes: give one up whose node is dead, release one for deletion."""
+
+from dataclasses import replace
+
+from pltfrms.errors import ConflictError, NotFoundError
+from pltfrms.model.network.topology import Role
+from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.model.running.volumes import Volume, VolumeState
+from pltfrms.model.services.replicas import wanted_of
+
+
+def user_of(snapshot: Snapshot, volume: Volume) -> str:
+    """Return who uses a volume, or waits for it, in words; empty: nobody."""
+    had = (each.id for each in snapshot.allocations.values() if each.volume == volume.id)
+    allocation = next(had, "")
+    if allocation:
+        return allocation
+    service = snapshot.services.get(volume.service)
+    if service is None or volume.state is not VolumeState.HELD:
+        return ""
+    keeps = service.keeps(service.version) or service.rolling is not None
+    wanted = wanted_of(snapshot.platform, service).get(volume.datacenter, 0)
+    return volume.about if keeps and volume.replica <= wanted else ""
+
+
+def release_volume(snapshot: Snapshot, name: str, why: str) -> Volume:
+    """Return a volume as it is once its node is to delete it.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        ConflictError: it is in use.
+    """
+    volume = _volume(snapshot, name)
+    user = user_of(snapshot, volume)
+    if user:
+        raise ConflictError(
+            f"{name} is in use by {user}: scale down or delete its service first; if"
+            f" {volume.node} is dead: pltfrms volume release {name} --give-up"
+        )
+    if volume.state is VolumeState.RELEASED:
+        return volume
+    return replace(volume, state=VolumeState.RELEASED, why=why)
+
+
+def give_up_volume(snapshot: Snapshot, name: str, why: str) -> Volume:
+    """Return a volume as it is once its replica waits for it no more; it is not deleted.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        ConflictError: its node is not lost, or the replica has given one up already.
+    """
+    volume = _volume(snapshot, name)
+    if volume.state is not VolumeState.HELD:
+        return volume
+    nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
+    if volume.node in nodes and snapshot.contact(volume.node) is not Contact.LOST:
+        raise ConflictError(f"{volume.node} is not lost: {name} is where it can be used")
+    for each in snapshot.volumes.values():
+        if each.about == volume.about and each.state is VolumeState.GIVEN_UP:
+            raise ConflictError(f"{each.id} was given up already: release that first")
+    return replace(volume, state=VolumeState.GIVEN_UP, why=why)
+
+
+def _volume(snapshot: Snapshot, name: str) -> Volume:
+    found = snapshot.volumes.get(name)
+    if found is None:
+        known = ", ".join(sorted(snapshot.volumes)) or "none"
+        raise NotFoundError(f"there is no volume {name!r}; there are: {known}")
+    return found

@@ -1,0 +1,74 @@
+"""Volumes with three controllers, one store and agents that obey, in virtual time."""
+
+from dataclasses import replace
+
+import pytest
+
+from pltfrms.controller.planning.loop import PRUNE_SECONDS
+from pltfrms.controller.records.auditing import Asked
+from pltfrms.errors import ConflictError
+from pltfrms.model.messages.api import Change
+from pltfrms.model.running.volumes import VolumeState
+from pltfrms.model.services.storage import Storage, VolumeSpec
+from tests.controller.cluster import Cluster
+from tests.controller.test_network import simulate, told
+from tests.strategies import make_spec
+
+DATA = VolumeSpec(name="data", path="/srv/db", size_bytes=2**30, lost_after_ms=60_000)
+DB = replace(make_spec("db", 1), storage=Storage(volumes=(DATA,)))
+ADA = Asked(by="ada@ops", why="burnt")
+
+
+def node_of(cluster: Cluster, volume: str) -> str:
+    found = cluster.stored().allocations.values()
+    return next((each.node for each in found if each.volume == volume), "")
+
+
+async def begun(cluster: Cluster) -> str:
+    await cluster.operations.apply(Change(services=(DB,)))
+    await cluster.until(lambda: len(cluster.stored().volumes) == 3, 10)
+    return node_of(cluster, "db.fra.1@1")
+
+
+def test_a_lost_node_is_waited_for_then_given_up_and_released_by_an_operator_alone() -> None:
+    async def story(cluster: Cluster) -> None:
+        node = await begun(cluster)
+        cluster.agents[node].dead = True
+        await cluster.clock.sleep(50)
+        assert node_of(cluster, "db.fra.1@1") == node
+        notes = cluster.seats["fra-c1"].controller.notes
+        assert [each.about for each in notes] == ["db.fra.1"]
+        await cluster.until(lambda: bool(node_of(cluster, "db.fra.1@2")), 60)
+        given_up = cluster.stored().volumes["db.fra.1@1"]
+        assert (given_up.node, given_up.state) == (node, VolumeState.GIVEN_UP)
+        assert given_up.since_ms > 0
+        cluster.agents[node].dead = False
+        await cluster.clock.sleep(2 * PRUNE_SECONDS)
+        assert cluster.stored().volumes["db.fra.1@1"] == given_up
+        assert "db.fra.1@1" in cluster.agents[node].disk
+        done = await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=False)
+        assert (done.state, done.why) == (VolumeState.RELEASED, "burnt; by ada@ops")
+        again = await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=False)
+        assert again == done
+        await cluster.until(lambda: "db.fra.1@1" not in cluster.stored().volumes, 180)
+        assert cluster.agents[node].disk <= {"db.fra.1@2"}
+        assert len(await told(cluster, "volume released")) == 1
+        records = (await cluster.operations.audit(0, 100)).records
+        assert "volume released" in {each.what for each in records}
+
+    simulate(story)
+
+
+def test_what_is_in_use_is_neither_released_nor_given_up() -> None:
+    async def story(cluster: Cluster) -> None:
+        await begun(cluster)
+        for give_up, why in ((False, "is in use by db.fra.1-1"), (True, "is not lost")):
+            with pytest.raises(ConflictError, match=why):
+                await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=give_up)
+        await cluster.operations.delete("db")
+        await cluster.until(lambda: not cluster.stored().allocations, 10)
+        assert len(cluster.stored().volumes) == 3
+        await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=False)
+        await cluster.until(lambda: len(cluster.stored().volumes) == 2, 180)
+
+    simulate(story)
