@@ -275,7 +275,11 @@ def _make_platform(directory: Path, machines: int, heartbeat_ms: int) -> Platfor
     nodes = machines - _MEMBERS - datacenters * _EDGES
     lines = ["platform: bench", "asn: 64500", "timers:"]
     lines += [f"  heartbeat: {heartbeat_ms}ms", f"  contact_ttl: {3 * heartbeat_ms // 1000}s"]
-    lines += ['aggregates: [198.18.0.0/16, "2001:db8:100::/48"]', "datacenters:"]
+    lines += [
+        f"numbering: {{nodes: {nodes}}}",
+        'aggregates: [198.18.0.0/16, "2001:db8:100::/48"]',
+    ]
+    lines.append("datacenters:")
     names = [f"d{number}" for number in range(datacenters)]
     for number, name in enumerate(names):
         edges = ", ".join(f"{name}-e{edge}" for edge in range(1, _EDGES + 1))

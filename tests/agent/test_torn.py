@@ -161,4 +161,4 @@ def test_costs_that_are_cut_are_measured_again(edge: Machine) -> None:
 def _costs(edge: Machine) -> Costs:
     world = edge.bench.make_world()
     journal = Journal("fra-e1", world.clock, lambda: None)
-    return Costs(world, journal, edge.problems, "fra-e1", Frost(lambda: False))
+    return Costs(world, journal, edge.problems, "fra-e1", Frost(lambda: False), lambda: None)

@@ -62,7 +62,7 @@ class Agent:
         self._disk = PatientDisk(world.disk, problems)
         self._world = world = self._remembering(world)
         self._frost = frost = Frost(world.frozen_here)
-        self._costs = Costs(world, journal, problems, machine, frost)
+        self._costs = Costs(world, journal, problems, machine, frost, self._poked.set)
         self._permits = Permits(world.clock, world.disk, problems)
         self._sessions = Sessions(
             world, problems, self._poked.set, is_edge=self._me.has(Role.EDGE)
@@ -176,6 +176,7 @@ class Agent:
             clock_ahead_seconds=self._skew.ahead_seconds,
             problems=self._problems.sentences,
             loads=self._loads.loads,
+            links=self._costs.statuses,
             outside=self._way_back.tables,
             missed=(*absences.missed, *self._announcer.far_witness.missed)
             if self._me.has(Role.EDGE)

@@ -3,6 +3,7 @@
 All replicas of a service can serve while its new version fails wherever it is tried.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -46,11 +47,11 @@ class RolloutProgress:
 
 def rollouts(snapshot: Snapshot, wanted: dict[str, int]) -> tuple[RolloutProgress, ...]:
     """Return the rollouts under way, by name; `wanted` is the number of replicas by service."""
-    words = _words(snapshot)
+    words, known = _words(snapshot), _recorded(snapshot)
     return tuple(
         _rollout(snapshot, service, wanted[name], recorded, words)
         for name, service in sorted(snapshot.services.items())
-        if (recorded := _recorded(snapshot, name))
+        if (recorded := known[name])
         and (service.rolling or any(each.version != service.version for each in recorded))
     )
 
@@ -144,9 +145,12 @@ def _rollout(
     )
 
 
-def _recorded(snapshot: Snapshot, service: str) -> list[Allocation]:
-    found = [each for each in snapshot.allocations.values() if each.service == service]
-    return sorted(found, key=lambda each: each.id)
+def _recorded(snapshot: Snapshot) -> defaultdict[str, list[Allocation]]:
+    """Return the allocations of each service."""
+    found: defaultdict[str, list[Allocation]] = defaultdict(list)
+    for _, each in sorted(snapshot.allocations.items()):
+        found[each.service].append(each)
+    return found
 
 
 def _is_ready(instance: InstanceStatus | None) -> bool:

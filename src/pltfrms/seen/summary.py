@@ -162,7 +162,7 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
     rolling = rollouts(snapshot, {service.name: service.wanted for service in services})
     back = reverted(snapshot)
     failing = back or any(each.failures for each in rolling)
-    problems = tuple(_problem_lines(view, snapshot, machines, now_ms))
+    problems = tuple(problem_lines(view, snapshot, now_ms))
     notes = tuple(
         f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
         for note in view.notes
@@ -193,9 +193,8 @@ def _silent_controllers(view: SnapshotView) -> Iterator[str]:
             yield machine.name
 
 
-def _problem_lines(
-    view: SnapshotView, snapshot: Snapshot, machines: tuple[MachineRow, ...], now_ms: int
-) -> Iterator[str]:
+def problem_lines(view: SnapshotView, snapshot: Snapshot, now_ms: int) -> Iterator[str]:
+    """Yield a line for each thing that is broken; each begins with what it is about."""
     if view.stale_seconds:
         yield (
             f"the store does not answer for {short_duration(view.stale_seconds)}: this is what "
@@ -210,7 +209,9 @@ def _problem_lines(
         if name != view.controller
     )
     yield from (f"{name}: {_NO_CONTROLLER}" for name in _silent_controllers(view))
-    yield from (f"{m.name}: {problem}" for m in machines for problem in m.problems)
+    for machine in snapshot.platform.managed:
+        status = snapshot.statuses.get(machine.name)
+        yield from (f"{machine.name}: {each}" for each in machine_problems(status))
     yield from failing_lines(snapshot)
     yield from _unheard(snapshot, now_ms)
 
@@ -310,14 +311,15 @@ def machine_row(snapshot: Snapshot, machine: Machine) -> MachineRow:
         sessions=len(sessions),
         instances_ready=sum(instance.phase is Phase.READY for instance in instances),
         instances=len(instances),
-        problems=_problems(status) if status else (),
+        problems=machine_problems(status),
         heard=status is not None,
     )
 
 
-def _problems(status: MachineStatus) -> tuple[str, ...]:
-    if not status.balancer:
-        return status.problems
+def machine_problems(status: MachineStatus | None) -> tuple[str, ...]:
+    """Return what a machine says that it cannot do; nothing if it has said nothing."""
+    if status is None or not status.balancer:
+        return status.problems if status else ()
     return (f"the director does not run: {status.balancer}", *status.problems)
 
 

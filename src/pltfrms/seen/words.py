@@ -19,13 +19,13 @@ def moment(at_ms: int) -> str:
 def freeze_sentence(freeze: Freeze, now_ms: int) -> str:
     """Return since when all is frozen, who did it and why."""
     since = short_duration(max(now_ms - freeze.since_ms, 0) / 1000)
-    return f"frozen for {since}{_signed(freeze.why, freeze.by)}"
+    return f"frozen for {since}{signed(freeze.why, freeze.by)}"
 
 
 def drain_sentence(drain: Drain, now_ms: int) -> str:
     """Return what is drained and how far, or when it will be, and when that ends."""
     end = f"; {_end(drain.until_ms, now_ms)}" if drain.until_ms else ""
-    return f"{drain.about}: {_progress(drain, now_ms)}{end}{_signed(drain.why, drain.by)}"
+    return f"{drain.about}: {_progress(drain, now_ms)}{end}{signed(drain.why, drain.by)}"
 
 
 def _progress(drain: Drain, now_ms: int) -> str:
@@ -56,7 +56,7 @@ def drain_word(interventions: Interventions, about: str, now_ms: int) -> str:
 def blackhole_sentence(blackhole: Blackhole, now_ms: int) -> str:
     """Return what is dropped and until when."""
     end = _end(blackhole.until_ms, now_ms)
-    return f"{blackhole.prefix}: {end}{_signed(blackhole.why, blackhole.by)}"
+    return f"{blackhole.prefix}: {end}{signed(blackhole.why, blackhole.by)}"
 
 
 def release_sentence(release: Release, now_ms: int) -> str:
@@ -65,7 +65,7 @@ def release_sentence(release: Release, now_ms: int) -> str:
     more = len(release.nodes) - _NAMED
     named = ", ".join(release.nodes[:_NAMED]) + (f" and {more} more" if more > 0 else "")
     of = named or "every node that is lost"
-    return f"{release.datacenter}, {of}: {end}{_signed(release.why, release.by)}"
+    return f"{release.datacenter}, {of}: {end}{signed(release.why, release.by)}"
 
 
 def override_sentence(override: Override, now_ms: int) -> str:
@@ -73,7 +73,7 @@ def override_sentence(override: Override, now_ms: int) -> str:
     what = ", ".join(_effects(override)) or "changes nothing"
     prefix = f" on {override.prefix}" if override.prefix else ""
     end = f": {_end(override.until_ms, now_ms)}" if override.until_ms else ""
-    return f"{what}{prefix}{_place(override)}{end}{_signed(override.why, '')}"
+    return f"{what}{prefix}{_place(override)}{end}{signed(override.why, '')}"
 
 
 def announcement_changes(each: Announcement) -> str:
@@ -120,6 +120,7 @@ def _end(until_ms: int, now_ms: int) -> str:
     return f"ended {distance} ago ({moment(until_ms)})"
 
 
-def _signed(why: str, by: str) -> str:
+def signed(why: str, by: str) -> str:
+    """Return why something is done, and who did it, in brackets; empty: neither is known."""
     parts = "; ".join(part for part in (why, f"by {by}" if by else "") if part)
     return f" ({parts})" if parts else ""

@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.planner.routing.ospf_cost import MAX_COST, MIN_COST, LinkCost, cost_of, measured
+from pltfrms.model.running.state import LinkStatus
+from pltfrms.planner.routing.ospf_cost import (
+    MAX_COST,
+    MIN_COST,
+    LinkCost,
+    cost_of,
+    link_status,
+    measured,
+)
 from pltfrms.render.mesh import FABRIC_COST
 
 
@@ -77,3 +85,18 @@ def test_changes_are_large_and_far_apart(rtts: list[float | None]) -> None:
         if after.cost != state.cost:
             changed_at = second
         state = after
+
+
+def test_a_link_is_down_after_two_questions_without_an_answer_and_up_with_one() -> None:
+    new = LinkCost()
+    assert link_status(new) is None
+    assert link_status(_after([None], new)) is None, "one lost packet is no dead link"
+    assert link_status(_after([None, None], new)) == LinkStatus(up=False)
+    state = _after([10.0] * 3, new)
+    rtt_us = 100 * cost_of(10.0)
+    assert link_status(state) == LinkStatus(up=True, rtt_us=rtt_us)
+    assert link_status(_after([None], state, 3.0)) == LinkStatus(up=True, rtt_us=rtt_us)
+    dead = _after([None, None], state, 3.0)
+    assert link_status(dead) == LinkStatus(up=False, rtt_us=rtt_us)
+    assert link_status(_after([None], dead, 5.0)) == LinkStatus(up=False, rtt_us=rtt_us)
+    assert link_status(_after([10.0], dead, 5.0)) == LinkStatus(up=True, rtt_us=rtt_us)

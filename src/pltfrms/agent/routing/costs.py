@@ -1,7 +1,7 @@
 """OSPF costs of this edge's backbone links, from round trip times measured all the time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -13,7 +13,8 @@ from pltfrms.agent.world import World
 from pltfrms.errors import UsageError
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import Platform
-from pltfrms.planner.routing.ospf_cost import LinkCost, measured
+from pltfrms.model.running.state import LinkStatus
+from pltfrms.planner.routing.ospf_cost import LinkCost, link_status, measured
 from pltfrms.render.kernel import network_state
 
 COSTS_FILE = "costs.json"
@@ -38,13 +39,15 @@ class Costs:
         problems: Problems,
         machine: str,
         frost: Frost,
+        poke: Callable[[], None],
     ) -> None:
-        """Read the disk."""
+        """Read the disk; `poke` is called when there is something to report."""
         self._world = world
         self._journal = journal
         self._problems = problems
         self._machine = machine
         self._frost = frost
+        self._poke = poke
         self.changed = asyncio.Event()
         """Set when a cost has changed; whoever configures BIRD clears it."""
         self._far_ends: Mapping[str, _FarEnd] = {}
@@ -72,6 +75,14 @@ class Costs:
             if state.cost is not None
         }
 
+    @property
+    def statuses(self) -> Mapping[str, LinkStatus]:
+        """What is known of each link now."""
+        if self._frost.reason:
+            return {}
+        known = ((name, link_status(self._links[name])) for name in sorted(self._links))
+        return {name: status for name, status in known if status and name in self._far_ends}
+
     async def run(self) -> None:
         """Measure every second, for ever; while frozen a cost stays what it is."""
         while True:
@@ -82,10 +93,12 @@ class Costs:
 
     async def _measure(self, far_ends: Mapping[str, _FarEnd]) -> None:
         rtts = await asyncio.gather(*(self._ping(far_end) for far_end in far_ends.values()))
-        before = self.by_link()
+        before, seen = self.by_link(), self.statuses
         now = self._world.clock.monotonic()
         for name, rtt_ms in zip(far_ends, rtts, strict=True):
             self._links[name] = measured(self._links.get(name, LinkCost()), rtt_ms, now)
+        if self.statuses != seen:
+            self._poke()
         after = self.by_link()
         for name in sorted(name for name in after if after[name] != before.get(name)):
             detail = f"{before.get(name, 'not measured')} -> {after[name]}"

@@ -14,11 +14,8 @@ from pltfrms.cli.shared.output import (
     write_table,
 )
 from pltfrms.errors import UnavailableError
-from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
-
-_NAMED = 3
-_BESIDE = ("datacenter/", "backbone")
-"""Whose weaknesses others make up for: clients are still answered."""
+from pltfrms.model.running.redundancy import Redundancy, Survival
+from pltfrms.seen.headline import loss_words, redundancy_sentence
 
 
 @click.command(cls=Command)
@@ -52,29 +49,11 @@ def redundancy(settings: Settings, *, as_json: bool) -> None:
 
 
 def redundancy_line(found: Redundancy) -> str:
-    """Return the verdict in one sentence."""
-    if found.survival is Survival.SURVIVED:
-        return good("one more failure is survived")
-    worst = [
-        each
-        for each in found.weaknesses
-        if each.survival is found.survival and not each.about.startswith(_BESIDE)
-    ]
-    words = "; ".join(f"{each.about} {loss_words(each)}" for each in worst[:_NAMED])
-    more = f"; and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
+    """Return the verdict in one sentence, painted."""
+    words = redundancy_sentence(found)
     if found.survival is Survival.NOT_KNOWN:
-        return paint(
-            f"it is not known whether one more failure is survived: {words}{more}", "yellow"
-        )
-    return bad(f"one more failure is not survived: {words}{more}")
-
-
-def loss_words(weakness: Weakness) -> str:
-    """Return what is lost, in words."""
-    if weakness.loss is Loss.NOTHING:
-        return "as it is now"
-    what = f" {weakness.what}" if weakness.what else ""
-    return f"without {'' if what else 'any '}{weakness.loss}{what}"
+        return paint(words, "yellow")
+    return (good if found.survival is Survival.SURVIVED else bad)(words)
 
 
 def _survival(survival: Survival) -> str:

@@ -105,6 +105,17 @@ class Load:
     """Bits per second."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStatus:
+    """A backbone link as one of its edges sees it."""
+
+    up: bool
+    """Whether the other end answers."""
+    rtt_us: int = 0
+    """Round trip time in microseconds, in steps of 10 %; told anew only after a lasting change
+    of 20 %. 0: not measured yet."""
+
+
 class RoutingState(StrEnum):
     """Where a machine is with its routing configuration."""
 
@@ -173,6 +184,9 @@ class MachineStatus:
     loads: Mapping[str, Load] = field(default_factory=dict)
     """Edges: by interface, of ports of external sessions and of backbone links. One that is
     missing here is not known."""
+    links: Mapping[str, LinkStatus] = field(default_factory=dict)
+    """Edges: by name of the link. One that is missing here is not known, as none is while
+    frozen."""
     outside: tuple[OutsideTable, ...] = ()
     """Edges: what they know of the outside. A family that is missing here is not known."""
     missed: tuple[str, ...] | None = None

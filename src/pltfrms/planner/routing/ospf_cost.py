@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pltfrms.model.running.state import LinkStatus
+
 WINDOW_SECONDS: Final = 30.0
 MIN_SAMPLES: Final = 3
 MIN_PAUSE_SECONDS: Final = 30.0
@@ -18,6 +20,8 @@ COST_PER_MS: Final = 10
 MIN_COST: Final = 2
 """A fabric costs 1: no link, however short, is as good."""
 MAX_COST: Final = 60_000
+DOWN_AFTER: Final = 2
+"""One lost packet is no dead link."""
 _STEP: Final = 1.1
 """Costs are rounded to powers of this, so that both ends of a link say the same."""
 
@@ -31,6 +35,10 @@ class LinkCost:
     changed_at: float | None = None
     samples: tuple[tuple[float, float], ...] = ()
     """(time, RTT in milliseconds), oldest first, not older than the window."""
+    unanswered: int = 0
+    """Measurements in a row without an answer."""
+    up: bool | None = None
+    """Whether it carries packets: not after two in a row without; None: not known yet."""
 
 
 def measured(state: LinkCost, rtt_ms: float | None, now: float) -> LinkCost:
@@ -41,13 +49,25 @@ def measured(state: LinkCost, rtt_ms: float | None, now: float) -> LinkCost:
     samples = tuple((at, rtt) for at, rtt in state.samples if now - at < WINDOW_SECONDS)
     if rtt_ms is not None:
         samples = (*samples, (now, rtt_ms))
-    state = replace(state, samples=samples)
+    unanswered = state.unanswered + 1 if rtt_ms is None else 0
+    up = state.up if 0 < unanswered < DOWN_AFTER else not unanswered
+    state = replace(state, samples=samples, unanswered=unanswered, up=up)
     if len(samples) < MIN_SAMPLES:
         return state
     rtt_ms = min(rtt for _, rtt in samples)
     if not _worth_a_change(state, rtt_ms, now):
         return state
     return replace(state, cost=cost_of(rtt_ms), changed_at=now)
+
+
+def link_status(state: LinkCost) -> LinkStatus | None:
+    """Return what an edge says of a link; None: it cannot say yet.
+
+    The RTT is that of the cost, which changes seldom.
+    """
+    if state.up is None:
+        return None
+    return LinkStatus(up=state.up, rtt_us=round(1000 * (state.cost or 0) / COST_PER_MS))
 
 
 def cost_of(rtt_ms: float) -> int:

@@ -1,0 +1,251 @@
+"""What a page shows: the whole platform in elements, each with a state and a reason.
+
+GET /v1/view   -> Picture, made once for each change, with an ETag
+GET /v1/stream -> server-sent events (WHATWG HTML, section 9.2):
+    `view`    Picture, once at the beginning, and whenever changes would be larger than it
+    `patch`   Patch: what is different from the view or patch before
+    `events`  list of Event; its `id` is the sequence of the last one, from which a reader that
+              comes again with `Last-Event-ID` goes on
+    `tick`    Tick, every 2 s: this controller lives, and how old what it knows is
+    `goodbye` that a controller stops, or that a reader was too slow
+
+Times are Unix times in milliseconds, 0: not known. They do not pass by themselves, so that two
+views of the same state are equal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Seen(StrEnum):
+    """How an element is."""
+
+    GOOD = "good"
+    BAD = "bad"
+    """It is known to be so, by somebody who would know."""
+    UNKNOWN = "unknown"
+    """Nobody says how it is now; `Element.last` is how it was when somebody last did."""
+    PLANNED = "planned"
+    """An operator has taken it away for a while."""
+
+
+class Level(StrEnum):
+    """How the platform is, the best first."""
+
+    FINE = "fine"
+    DEGRADED = "degraded"
+    """Something is not as it should be; clients are served, and will be after one failure."""
+    REDUNDANCY_LOST = "redundancy lost"
+    """Clients are served; one more failure may end that."""
+    FAILING = "failing"
+    """A service has no ready replica, or an aggregate is announced nowhere."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Element:
+    """One thing in the picture."""
+
+    id: str
+    """Unique in its list, and the same as long as it is there."""
+    state: Seen
+    why: str = ""
+    """One sentence about it; empty if there is nothing to say."""
+    last: Seen | None = None
+    """Of an UNKNOWN one, how it was last; None: nobody has ever said."""
+    since_ms: int = 0
+    """Since when its machine's contact is as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregateElement(Element):
+    """Whether a datacenter or an edge announces an aggregate. Its `id` is the prefix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatacenterElement(Element):
+    """A site."""
+
+    city: str = ""
+    machines: int = 0
+    present: int = 0
+    """Machines in contact."""
+    wanted: int = 0
+    ready: int = 0
+    unknown: int = 0
+    """Replicas; `unknown` ones were ready when their node was last heard of."""
+    aggregates: tuple[AggregateElement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeElement(Element):
+    """An edge."""
+
+    datacenter: str
+    routing: str = ""
+    """A `RoutingState`, `unknown` or `external`."""
+    aggregates: tuple[AggregateElement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineElement(Element):
+    """A node, or a machine that is controller alone."""
+
+    datacenter: str
+    roles: tuple[str, ...] = ()
+    instances: int = 0
+    ready: int = 0
+    failing: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionElement(Element):
+    """One address family of a session with the outside. Its `id` is `transit1@fra-e1/ipv6`."""
+
+    peer: str
+    edge: str
+    imported: int = 0
+    exported: int = 0
+    filtered: int = 0
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    """Refused routes by reason, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerElement(Element):
+    """A neighbour with all its sessions."""
+
+    kind: str
+    asn: int
+    up: int
+    down: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkElement(Element):
+    """A backbone link between two edges, as they see it."""
+
+    a: str
+    b: str
+    kind: str
+    rtt_us: int = 0
+    """Round trip time; 0: not known."""
+    received_bps: int | None = None
+    sent_bps: int | None = None
+    """As seen from `a`; None: not known."""
+    capacity_bps: int = 0
+    """0: not said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Replicas of a service in a datacenter."""
+
+    wanted: int = 0
+    ready: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceElement(Element):
+    """A service."""
+
+    version: int
+    prefixes: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    wanted: int = 0
+    ready: int = 0
+    unknown: int = 0
+    places: Mapping[str, Counts] = field(default_factory=dict)
+    """By datacenter."""
+    rollout: str = ""
+    """How far the rollout under way is; empty: there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something that is not as it should be, or is done by hand, or waits."""
+
+    id: str
+    about: str
+    """`fra-e1`, `web`, `store`; empty: the platform."""
+    sentence: str
+    since_ms: int = 0
+    until_ms: int = 0
+    """When it ends by itself; 0: it does not."""
+    command: str = ""
+    """What shows more of it, or ends it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """What somebody who is woken reads first."""
+
+    level: Level
+    sentence: str
+    redundancy: str = ""
+    """Whether one more failure is survived; empty: the controller does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """The platform, as one controller knows it."""
+
+    platform: str
+    controller: str
+    revision: int
+    """Of the store: of the last commit."""
+    stale_since_ms: int = 0
+    """Since when the store has not answered, and all this is what was known last; 0: it
+    answers."""
+    headline: Headline
+    datacenters: tuple[DatacenterElement, ...] = ()
+    edges: tuple[EdgeElement, ...] = ()
+    machines: tuple[MachineElement, ...] = ()
+    peers: tuple[PeerElement, ...] = ()
+    sessions: tuple[SessionElement, ...] = ()
+    links: tuple[LinkElement, ...] = ()
+    services: tuple[ServiceElement, ...] = ()
+    problems: tuple[Remark, ...] = ()
+    """What is broken."""
+    hands: tuple[Remark, ...] = ()
+    """What operators have done for a while, and its end."""
+    waits: tuple[Remark, ...] = ()
+    """What is wanted and cannot be done now, and why."""
+
+
+LISTS = (
+    "datacenters",
+    "edges",
+    "machines",
+    "peers",
+    "sessions",
+    "links",
+    "services",
+    "problems",
+    "hands",
+    "waits",
+)
+"""The parts of a Picture that are lists of what has an `id`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What makes one Picture of another."""
+
+    head: Mapping[str, object] = field(default_factory=dict)
+    """The parts that are not lists, and are different."""
+    changed: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    """By list: what is new or different, whole."""
+    order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By list: all ids, where something came, went or moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A controller lives."""
+
+    at_ms: int
+    stale_since_ms: int = 0

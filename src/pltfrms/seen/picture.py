@@ -1,0 +1,510 @@
+"""A snapshot as a page shows it. Pure: from one `SnapshotView` to one `Picture`.
+
+What an element out of contact said last is told as that. Red is only what somebody knows.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+
+from pltfrms.model.addresses import contains
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.messages.picture import (
+    LISTS,
+    AggregateElement,
+    Counts,
+    DatacenterElement,
+    EdgeElement,
+    Element,
+    LinkElement,
+    MachineElement,
+    Patch,
+    PeerElement,
+    Picture,
+    Remark,
+    Seen,
+    ServiceElement,
+    SessionElement,
+)
+from pltfrms.model.network.interventions import DrainPhase
+from pltfrms.model.network.links import Link
+from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
+from pltfrms.model.running.state import Contact, LinkStatus, MachineStatus, Phase, Snapshot
+from pltfrms.model.services.replicas import wanted_of
+from pltfrms.model.services.service import Service
+from pltfrms.planner.routing.visibility import present_statuses
+from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
+from pltfrms.seen.headline import headline
+from pltfrms.seen.loads import load_rows
+from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
+from pltfrms.seen.rollouts import rollout_sentence, rollouts
+from pltfrms.seen.summary import machine_problems, problem_lines
+from pltfrms.seen.words import drain_word, signed
+
+_SAME_MS = 3000
+"""How far two words about the beginning of the same contact may be apart."""
+_CONTACT_WORDS = {
+    Contact.LOST: "out of contact, and no edge hears it",
+    Contact.UNKNOWN: "whether it lives is not known",
+}
+_UP = {"up": Seen.GOOD, "down": Seen.BAD}
+
+
+def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -> Picture:
+    """Return the picture of a platform at a Unix time; `before` is the one made last."""
+    snapshot = view.last_known
+    seeing = _Seeing(snapshot, now_ms, before)
+    sessions = tuple(seeing.sessions())
+    drawn = Picture(
+        platform=snapshot.platform.name,
+        controller=view.controller,
+        revision=snapshot.revision,
+        stale_since_ms=_stale_since(view, now_ms, before),
+        headline=headline(view, (), ()),
+        datacenters=tuple(map(seeing.datacenter, snapshot.platform.datacenters)),
+        edges=tuple(seeing.edges()),
+        machines=tuple(seeing.machines()),
+        peers=tuple(seeing.peers(sessions)),
+        sessions=sessions,
+        links=tuple(seeing.links()),
+        services=tuple(seeing.services()),
+        problems=_troubles(problem_lines(replace(view, stale_seconds=0.0), snapshot, now_ms)),
+        hands=tuple(seeing.hands()),
+        waits=_troubles(
+            f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
+            for note in view.notes
+        ),
+    )
+    return replace(drawn, headline=headline(view, drawn.services, _anything(drawn)))
+
+
+def _anything(view: Picture) -> tuple[Element | Remark, ...]:
+    """Return what is not as it should be."""
+    elements: Iterable[Element] = (
+        *view.datacenters,
+        *view.edges,
+        *view.machines,
+        *view.sessions,
+        *view.links,
+    )
+    rest = (each for each in elements if each.state is not Seen.GOOD)
+    services = (each for each in view.services if each.state is not Seen.GOOD)
+    return (*view.problems, *view.waits, *rest, *services)
+
+
+def _stale_since(view: SnapshotView, now_ms: int, before: Picture | None) -> int:
+    if not view.stale_seconds:
+        return 0
+    since = now_ms - round(view.stale_seconds * 1000)
+    known = before.stale_since_ms if before else 0
+    return known if known and abs(known - since) < _SAME_MS else since
+
+
+def _troubles(lines: Iterable[str]) -> tuple[Remark, ...]:
+    """Return each line, which begins with what it is about, once."""
+    return tuple(
+        Remark(id=line, about=line.partition(": ")[0], sentence=line.partition(": ")[2])
+        for line in dict.fromkeys(lines)
+    )
+
+
+class _Seeing:
+    """Looks at one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, now_ms: int, before: Picture | None) -> None:
+        self._snapshot = snapshot
+        self._now_ms = now_ms
+        self._platform = snapshot.platform
+        self._before = (
+            {e.id: e.since_ms for e in (*before.edges, *before.machines)} if before else {}
+        )
+        self._counts = _counts(snapshot)
+        self._rows = {
+            each.name: aggregate_rows(snapshot, each) for each in self._platform.datacenters
+        }
+
+    # ---- machines --------------------------------------------------------------------------
+
+    def datacenter(self, datacenter: Datacenter) -> DatacenterElement:
+        """Return a site: as its edges announce it, and else as its machines are."""
+        name = datacenter.name
+        managed = [each for each in self._platform.managed if each.datacenter == name]
+        present = sum(self._snapshot.contact(m.name) is Contact.PRESENT for m in managed)
+        places = [counts[name] for counts in self._counts.values() if name in counts]
+        aggregates = tuple(self._aggregate(row, name) for row in self._rows[name])
+        state, last = _worst(aggregates)
+        drain = drain_word(self._snapshot.interventions, f"datacenter/{name}", self._now_ms)
+        if not present and managed:
+            state, last = Seen.UNKNOWN, last or Seen.GOOD
+        if drain not in {"-", "planned"}:
+            state, last = Seen.PLANNED, None
+        return DatacenterElement(
+            id=name,
+            state=state,
+            last=last if state is Seen.UNKNOWN else None,
+            why=f"drained: {drain}" if state is Seen.PLANNED else "",
+            city=datacenter.city,
+            machines=len(managed),
+            present=present,
+            wanted=sum(each.wanted for each in places),
+            ready=sum(each.ready for each in places),
+            unknown=sum(each.unknown for each in places),
+            aggregates=aggregates,
+        )
+
+    def edges(self) -> Iterator[EdgeElement]:
+        """Yield the edges in spec order."""
+        for row in edge_rows(self._snapshot, self._now_ms):
+            edge = self._platform.machine(row.name)
+            aggregates = tuple(
+                _said(word, each.prefix, self._needs(each.prefix, row.datacenter))
+                for each in self._rows[row.datacenter]
+                for word in each.edges
+                if word.edge == row.name
+            )
+            element = self._element(edge)
+            if element.state is Seen.GOOD and row.drain not in {"none", EXTERNAL}:
+                element = replace(element, state=Seen.PLANNED, why=f"drained: {row.drain}")
+            yield EdgeElement(
+                id=row.name,
+                state=element.state,
+                why=element.why,
+                last=element.last,
+                since_ms=element.since_ms,
+                datacenter=row.datacenter,
+                routing=row.routing,
+                aggregates=aggregates,
+            )
+
+    def machines(self) -> Iterator[MachineElement]:
+        """Yield the machines that are no edge alone, in spec order."""
+        for machine in self._platform.managed:
+            if machine.roles == (Role.EDGE,):
+                continue
+            status = self._snapshot.statuses.get(machine.name)
+            instances = status.instances if status else ()
+            element = self._element(machine)
+            drain = drain_word(
+                self._snapshot.interventions, f"node/{machine.name}", self._now_ms
+            )
+            if element.state is Seen.GOOD and drain == "drained":
+                element = replace(element, state=Seen.PLANNED, why="drained")
+            yield MachineElement(
+                id=machine.name,
+                state=element.state,
+                why=element.why,
+                last=element.last,
+                since_ms=element.since_ms,
+                datacenter=machine.datacenter,
+                roles=tuple(role.value for role in machine.roles),
+                instances=len(instances),
+                ready=sum(each.phase is Phase.READY for each in instances),
+                failing=sum(bool(each.failure) for each in instances),
+            )
+
+    def _element(self, machine: Machine) -> Element:
+        """Return how a machine is, by what controllers know of its contact."""
+        if machine.external:
+            return Element(id=machine.name, state=Seen.UNKNOWN, why="others manage it")
+        view = self._snapshot.machines.get(machine.name)
+        status = self._snapshot.statuses.get(machine.name)
+        contact = view.contact if view else Contact.UNKNOWN
+        since_ms = self._since_ms(machine.name, view.since_seconds) if view else 0
+        if contact is Contact.PRESENT:
+            problems = machine_problems(status)
+            state = Seen.BAD if problems else Seen.GOOD
+            return Element(
+                id=machine.name, state=state, why="; ".join(problems), since_ms=since_ms
+            )
+        never = "" if status else "; it has never told how it is"
+        why = (view.why if view else "") or _CONTACT_WORDS[contact]
+        return Element(
+            id=machine.name,
+            state=Seen.BAD if contact is Contact.LOST else Seen.UNKNOWN,
+            why=f"{why}{never}",
+            last=(Seen.BAD if machine_problems(status) else Seen.GOOD) if status else None,
+            since_ms=since_ms,
+        )
+
+    def _since_ms(self, name: str, seconds: float) -> int:
+        """Return since when it is so; as was said before, if that is about the same."""
+        since, known = self._now_ms - round(seconds * 1000), self._before.get(name, 0)
+        return known if abs(known - since) < _SAME_MS else since
+
+    # ---- the outside -----------------------------------------------------------------------
+
+    def _needs(self, prefix: str, datacenter: str) -> bool:
+        """Return whether an aggregate should be announced here."""
+        aggregate = next(a for a in self._platform.aggregates if str(a.prefix) == prefix)
+        if aggregate.unicast or aggregate.announce is AnnouncePolicy.ALWAYS:
+            return True
+        return any(
+            datacenter in self._counts[service.name]
+            and any(contains(aggregate.prefix, each) for each in service.prefixes)
+            for service in self._snapshot.services.values()
+        )
+
+    def _aggregate(self, row: AggregateRow, datacenter: str) -> AggregateElement:
+        """Return what the edges of a datacenter say of an aggregate together."""
+        needed = self._needs(row.prefix, datacenter)
+        words = [_said(word, row.prefix, needed) for word in row.edges]
+        for state in (Seen.GOOD, Seen.UNKNOWN, Seen.BAD):
+            for word in words:
+                if word.state is state:
+                    return word
+        return AggregateElement(id=row.prefix, state=Seen.UNKNOWN, why="no edge of ours")
+
+    def sessions(self) -> Iterator[SessionElement]:
+        """Yield the sessions with the outside, by edge."""
+        for row in session_rows(self._snapshot, self._now_ms):
+            yield SessionElement(
+                id=f"{row.session}/{row.family}",
+                state=_session_state(row),
+                why=_session_words(row),
+                last=self._last_of(row) if row.state == UNKNOWN else None,
+                peer=row.peer,
+                edge=row.edge,
+                imported=row.imported,
+                exported=row.exported,
+                filtered=row.filtered,
+                rejects=row.rejects,
+            )
+
+    def _last_of(self, row: SessionRow) -> Seen | None:
+        status = self._snapshot.statuses.get(row.edge)
+        name = f"peer.{row.session.partition('@')[0]}.{row.family}"
+        for each in status.sessions if status else ():
+            if each.name == name:
+                return Seen.GOOD if each.up else Seen.BAD
+        return None
+
+    def peers(self, sessions: Iterable[SessionElement]) -> Iterator[PeerElement]:
+        """Yield the neighbours in spec order."""
+        of: defaultdict[str, list[SessionElement]] = defaultdict(list)
+        for session in sessions:
+            of[session.peer].append(session)
+        for peer in self._platform.peers:
+            states = [each.state for each in of[peer.name]]
+            state = next((s for s in (Seen.BAD, Seen.UNKNOWN) if s in states), Seen.GOOD)
+            if states and set(states) == {Seen.PLANNED}:
+                state = Seen.PLANNED
+            yield PeerElement(
+                id=peer.name,
+                state=state,
+                kind=peer.kind.value,
+                asn=peer.asn,
+                up=sum(s in {Seen.GOOD, Seen.PLANNED} for s in states),
+                down=states.count(Seen.BAD),
+                unknown=states.count(Seen.UNKNOWN),
+            )
+
+    def links(self) -> Iterator[LinkElement]:
+        """Yield the backbone links in spec order, as their edges see them."""
+        loads = {row.name: row for row in load_rows(self._snapshot)}
+        present = present_statuses(self._snapshot)
+        for link in self._platform.links:
+            load = loads.get(link.name)
+            said, before = _ends(present, link), _ends(self._snapshot.statuses, link)
+            state = _link_state(said)
+            yield LinkElement(
+                id=link.name,
+                state=state,
+                why=_link_words(link, said),
+                last=_link_state(before) if state is Seen.UNKNOWN and before else None,
+                a=link.a,
+                b=link.b,
+                kind=link.kind.value,
+                rtt_us=max((each.rtt_us for each in said.values()), default=0),
+                received_bps=load.received_bps if load else None,
+                sent_bps=load.sent_bps if load else None,
+                capacity_bps=link.capacity_mbps * 10**6,
+            )
+
+    # ---- services and hands ----------------------------------------------------------------
+
+    def services(self) -> Iterator[ServiceElement]:
+        """Yield the services by name."""
+        wanted = {name: sum(c.wanted for c in of.values()) for name, of in self._counts.items()}
+        rolling = {
+            each.service: rollout_sentence(replace(each, since_ms=0), self._now_ms)
+            for each in rollouts(self._snapshot, wanted)
+        }
+        for name, places in self._counts.items():
+            service = self._snapshot.services[name]
+            ready = sum(each.ready for each in places.values())
+            unknown = sum(each.unknown for each in places.values())
+            yield ServiceElement(
+                id=name,
+                state=_service_state(wanted[name], ready, unknown),
+                version=service.version,
+                prefixes=tuple(map(str, service.prefixes)),
+                ports=service.spec.ports,
+                wanted=wanted[name],
+                ready=ready,
+                unknown=unknown,
+                places=places,
+                rollout=rolling.get(name, ""),
+            )
+
+    def hands(self) -> Iterator[Remark]:
+        """Yield what operators have done for a while."""
+        done = self._snapshot.interventions
+        if freeze := done.freeze:
+            yield Remark(
+                id="freeze",
+                about="",
+                sentence=f"no route is changed{signed(freeze.why, freeze.by)}",
+                since_ms=freeze.since_ms,
+                command="pltfrms network unfreeze",
+            )
+        for drain in done.drains:
+            phase = drain_word(done, drain.about, self._now_ms)
+            yield Remark(
+                id=f"drain {drain.about}",
+                about=drain.about,
+                sentence=f"drain: {phase}{signed(drain.why, drain.by)}",
+                since_ms=drain.since_ms,
+                until_ms=drain.until_ms,
+            )
+        for hole in done.blackholes:
+            yield Remark(
+                id=f"blackhole {hole.prefix}",
+                about=str(hole.prefix),
+                sentence=f"peers are asked to drop it{signed(hole.why, hole.by)}",
+                until_ms=hole.until_ms,
+                command=f"pltfrms network blackhole remove {hole.prefix}",
+            )
+        for release in done.releases:
+            yield Remark(
+                id=f"release {release.datacenter}",
+                about=release.datacenter,
+                sentence=f"the brake on mass changes is off{signed(release.why, release.by)}",
+                until_ms=release.until_ms,
+                command=f"pltfrms brake hold {release.datacenter}",
+            )
+
+
+def _ends(statuses: Mapping[str, MachineStatus], link: Link) -> dict[str, LinkStatus]:
+    """Return what each end says of a link, as far as it does."""
+    said = {
+        end: statuses[end].links.get(link.name) for end in (link.a, link.b) if end in statuses
+    }
+    return {end: word for end, word in said.items() if word}
+
+
+def _link_state(said: Mapping[str, LinkStatus]) -> Seen:
+    if not said:
+        return Seen.UNKNOWN
+    return Seen.GOOD if all(each.up for each in said.values()) else Seen.BAD
+
+
+def _link_words(link: Link, said: Mapping[str, LinkStatus]) -> str:
+    if not said:
+        return f"neither {link.a} nor {link.b} says how it is"
+    return "; ".join(
+        f"{end} gets no answer from {link.far_end(end)}" for end in said if not said[end].up
+    )
+
+
+def _said(word: EdgeWord, prefix: str, needed: bool) -> AggregateElement:  # noqa: FBT001
+    """Return what one edge says of an aggregate that is needed there, or not."""
+    known = {"announced": Seen.GOOD, "not announced": Seen.BAD if needed else Seen.GOOD}
+    last = next((known[said] for said in known if word.reason.endswith(f" {said}")), None)
+    state = known.get(word.state, Seen.UNKNOWN)
+    return AggregateElement(
+        id=prefix,
+        state=state,
+        why=f"{word.state}: {word.reason}",
+        last=last if state is Seen.UNKNOWN else None,
+    )
+
+
+def _worst(elements: Iterable[Element]) -> tuple[Seen, Seen | None]:
+    """Return the worst state, and what was last of those that are not known."""
+    found = list(elements)
+    states = [each.state for each in found]
+    state = next((s for s in (Seen.BAD, Seen.UNKNOWN) if s in states), Seen.GOOD)
+    lasts = [each.last for each in found if each.last]
+    return state, Seen.BAD if Seen.BAD in lasts else next(iter(lasts), None)
+
+
+def _session_state(row: SessionRow) -> Seen:
+    if row.drain is not DrainPhase.NONE and row.state == "up":
+        return Seen.PLANNED
+    return _UP.get(row.state, Seen.UNKNOWN)
+
+
+def _session_words(row: SessionRow) -> str:
+    if row.state == UNKNOWN:
+        return "its edge cannot be asked"
+    drain = f"drained: {row.drain.value}" if row.drain is not DrainPhase.NONE else ""
+    return "; ".join(part for part in (drain, row.detail) if part)
+
+
+def _service_state(wanted: int, ready: int, unknown: int) -> Seen:
+    if ready >= wanted:
+        return Seen.GOOD
+    return Seen.UNKNOWN if ready + unknown >= wanted else Seen.BAD
+
+
+def _counts(snapshot: Snapshot) -> dict[str, dict[str, Counts]]:
+    """Return the replicas of each service by datacenter, services by name."""
+    ready = _ready(present_statuses(snapshot).values())
+    last = _ready(snapshot.statuses.values())
+    found: dict[str, dict[str, Counts]] = {}
+    known: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    lasting: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for each in snapshot.allocations.values():
+        if each.id in last:
+            (known if each.id in ready else lasting)[each.service, each.datacenter].add(
+                each.replica
+            )
+    for name in sorted(snapshot.services):
+        found[name] = {
+            place: _counted(count, known[name, place], lasting[name, place])
+            for place, count in _wanted(snapshot, snapshot.services[name]).items()
+        }
+    return found
+
+
+def _wanted(snapshot: Snapshot, service: Service) -> Mapping[str, int]:
+    return {place: n for place, n in wanted_of(snapshot.platform, service).items() if n}
+
+
+def _counted(wanted: int, ready: set[int], last: set[int]) -> Counts:
+    here = {replica for replica in ready if replica <= wanted}
+    lost = {replica for replica in last - ready if replica <= wanted}
+    return Counts(wanted=wanted, ready=len(here), unknown=len(lost))
+
+
+def _ready(statuses: Iterable[MachineStatus]) -> set[str]:
+    return {
+        instance.allocation
+        for status in statuses
+        for instance in status.instances
+        if instance.phase is Phase.READY
+    }
+
+
+def patch_of(before: Picture, after: Picture) -> Patch | None:
+    """Return what makes one view of the other; None if they are equal."""
+    if before == after:
+        return None
+    changed: dict[str, tuple[object, ...]] = {}
+    order: dict[str, tuple[str, ...]] = {}
+    for name in LISTS:
+        old, new = getattr(before, name), getattr(after, name)
+        if old == new:
+            continue
+        known = {each.id: each for each in old}
+        changed[name] = tuple(each for each in new if known.get(each.id) != each)
+        ids = tuple(each.id for each in new)
+        if ids != tuple(known):
+            order[name] = ids
+    heads = (each.name for each in fields(Picture) if each.name not in LISTS)
+    head = {
+        name: getattr(after, name)
+        for name in heads
+        if getattr(before, name) != getattr(after, name)
+    }
+    return Patch(head=head, changed=changed, order=order)

@@ -1,0 +1,253 @@
+"""What a page shows of a platform."""
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pltfrms.codec import encode
+from pltfrms.model.messages.api import SnapshotView
+from pltfrms.model.messages.picture import LISTS, Level, Picture, Seen
+from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.running.redundancy import Redundancy, Survival
+from pltfrms.model.running.state import (
+    Contact,
+    LinkStatus,
+    MachineStatus,
+    MachineView,
+    Phase,
+    SessionStatus,
+    Snapshot,
+)
+from pltfrms.seen.picture import patch_of, picture_of
+from tests.cli.world import HEALTHY, NOW_MS, known_last, with_lost, with_phase
+
+NAMES = sorted(HEALTHY.statuses)
+
+
+def whole(status: MachineStatus) -> MachineStatus:
+    """Return a status with the sessions and links that the platform has."""
+    if not status.aggregates:
+        return status
+    platform, edge = HEALTHY.platform, status.machine
+    names = zip(platform.session_names(edge), platform.sessions_of(edge), strict=True)
+    return replace(
+        status,
+        sessions=tuple(
+            SessionStatus(name=f"peer.{name}.ipv{ours.version}", up=True, exported=2)
+            for name, (_, session) in names
+            for ours in session.ours
+        ),
+        links={each.name: LinkStatus(up=True, rtt_us=900) for each in platform.links_of(edge)},
+    )
+
+
+WHOLE = replace(HEALTHY, statuses={name: whole(s) for name, s in HEALTHY.statuses.items()})
+
+
+def seen(snapshot: Snapshot, before: Picture | None = None, now_ms: int = NOW_MS) -> Picture:
+    redundancy = Redundancy(survival=Survival.SURVIVED)
+    view = SnapshotView(controller="fra-c1", snapshot=snapshot, redundancy=redundancy)
+    return picture_of(view, now_ms, before)
+
+
+def unheard(snapshot: Snapshot, *names: str, contact: Contact = Contact.UNKNOWN) -> Snapshot:
+    views = {name: MachineView(contact=contact, since_seconds=9.0) for name in names}
+    return replace(snapshot, machines={**snapshot.machines, **views})
+
+
+def of(view: Picture, name: str, element: str) -> object:
+    return next(each for each in getattr(view, name) if each.id == element)
+
+
+def test_a_healthy_platform_is_fine_and_all_of_it_is_good() -> None:
+    view = seen(WHOLE)
+    assert (view.headline.level, view.headline.sentence) == (Level.FINE, "all is well")
+    assert view.headline.redundancy == "one more failure is survived"
+    for elements in (view.datacenters, view.edges, view.machines, view.sessions, view.services):
+        assert elements
+        assert {each.state for each in elements} == {Seen.GOOD}
+    assert (view.problems, view.hands, view.waits) == ((), (), ())
+    (web,) = view.services
+    assert (web.ready, web.wanted, web.unknown) == (6, 6, 0)
+    assert {name: (c.ready, c.wanted) for name, c in web.places.items()} == {
+        "fra": (2, 2),
+        "ams": (2, 2),
+        "lon": (2, 2),
+    }
+
+
+def test_a_datacenter_out_of_contact_is_not_known_and_its_last_word_stays() -> None:
+    names = [each.name for each in WHOLE.platform.managed if each.datacenter == "ams"]
+    view = seen(unheard(WHOLE, *names))
+    ams = next(each for each in view.datacenters if each.id == "ams")
+    assert (ams.state, ams.last, ams.present) == (Seen.UNKNOWN, Seen.GOOD, 0)
+    assert {each.state for each in ams.aggregates} == {Seen.UNKNOWN}
+    assert {each.last for each in ams.aggregates} == {Seen.GOOD}
+    assert (ams.ready, ams.unknown, ams.wanted) == (0, 2, 2)
+    for edge in view.edges:
+        if edge.datacenter == "ams":
+            assert (edge.state, edge.last) == (Seen.UNKNOWN, Seen.GOOD)
+    assert {each.state for each in view.sessions if each.edge.startswith("ams")} == {
+        Seen.UNKNOWN
+    }
+    assert {each.state for each in view.services} == {Seen.UNKNOWN}
+    assert {each.state for each in view.links} == {Seen.GOOD}, "the other ends say so"
+    bad = [each for name in LISTS[:7] for each in getattr(view, name) if each.state is Seen.BAD]
+    assert bad == []
+
+
+def test_a_link_is_as_its_ends_see_it_and_not_known_when_neither_can_be_asked() -> None:
+    link = WHOLE.platform.links[0]
+    one = WHOLE.statuses[link.a]
+    cut = replace(one, links={**one.links, link.name: LinkStatus(up=False, rtt_us=900)})
+    snapshot = replace(WHOLE, statuses={**WHOLE.statuses, link.a: cut})
+    drawn = seen(snapshot).links[0]
+    assert (drawn.state, drawn.why) == (
+        Seen.BAD,
+        f"{link.a} gets no answer from {link.b}",
+    )
+    drawn = seen(unheard(snapshot, link.a)).links[0]
+    assert (drawn.state, drawn.rtt_us) == (Seen.GOOD, 900)
+    drawn = seen(unheard(snapshot, link.a, link.b)).links[0]
+    assert (drawn.state, drawn.last, drawn.why) == (
+        Seen.UNKNOWN,
+        Seen.BAD,
+        f"neither {link.a} nor {link.b} says how it is",
+    )
+
+
+def test_a_lost_machine_is_bad_and_says_why() -> None:
+    view = seen(with_lost(WHOLE, "fra-n1"))
+    node = next(each for each in view.machines if each.id == "fra-n1")
+    assert (node.state, node.why) == (Seen.BAD, "out of contact, and no edge hears it")
+    assert view.headline.level is Level.DEGRADED
+
+
+def test_a_service_without_a_ready_replica_is_failing_and_one_that_may_have_one_is_not() -> (
+    None
+):
+    dead = WHOLE
+    for name in WHOLE.allocations:
+        dead = with_phase(dead, name, Phase.UNHEALTHY)
+    headline = seen(dead).headline
+    assert (headline.level, headline.sentence) == (
+        Level.FAILING,
+        "no replica of web is ready",
+    )
+    away = unheard(WHOLE, *(each.node for each in WHOLE.allocations.values()))
+    headline = seen(away).headline
+    assert (headline.level, headline.sentence) == (
+        Level.UNKNOWN,
+        "whether web still serves is not known",
+    )
+
+
+def test_an_aggregate_that_is_announced_nowhere_though_it_is_needed_is_bad() -> None:
+    quiet = {
+        name: replace(
+            status, aggregates=tuple(replace(a, announced=False) for a in status.aggregates)
+        )
+        for name, status in WHOLE.statuses.items()
+    }
+    snapshot = replace(WHOLE, statuses=quiet)
+    states = {a.state for each in seen(snapshot).datacenters for a in each.aggregates}
+    assert states == {Seen.BAD}
+    without = replace(snapshot, services={}, allocations={})
+    states = {a.state for each in seen(without).datacenters for a in each.aggregates}
+    assert states == {Seen.GOOD}, "no service needs it"
+
+
+def test_what_was_taken_away_by_hand_is_planned() -> None:
+    drains = (
+        Drain(node="fra-n1", since_ms=NOW_MS - 1000, wait_ms=0, why="fan"),
+        Drain(datacenter="lon", since_ms=NOW_MS - 1000, wait_ms=0),
+    )
+    freeze = Freeze(since_ms=NOW_MS - 60_000, why="incident")
+    snapshot = replace(WHOLE, interventions=Interventions(drains=drains, freeze=freeze))
+    view = seen(snapshot)
+    states = {each.id: each.state for each in (*view.machines, *view.datacenters)}
+    assert (states["fra-n1"], states["fra-n2"]) == (Seen.PLANNED, Seen.GOOD)
+    assert (states["lon"], states["fra"]) == (Seen.PLANNED, Seen.GOOD)
+    assert {each.state for each in view.sessions if each.edge.startswith("lon")} == {
+        Seen.PLANNED
+    }
+    assert [each.id for each in view.hands] == [
+        "freeze",
+        "drain node/fra-n1",
+        "drain datacenter/lon",
+    ]
+    assert view.hands[0].sentence == "no route is changed (incident)"
+    assert view.hands[1].sentence == "drain: drained (fan)"
+    assert picture_of(
+        SnapshotView(controller="c", snapshot=snapshot), NOW_MS + 9_000
+    ).hands == (view.hands), "time alone changes nothing"
+
+
+def test_without_the_store_all_is_what_was_known_last_since_a_fixed_time() -> None:
+    first = picture_of(known_last(WHOLE, 23.0), NOW_MS)
+    assert first.headline.level is Level.UNKNOWN
+    assert first.stale_since_ms == NOW_MS - 23_000
+    later = picture_of(known_last(WHOLE, 24.4), NOW_MS + 1000, first)
+    assert later.stale_since_ms == first.stale_since_ms
+
+
+def test_time_alone_makes_no_other_view() -> None:
+    first = seen(with_lost(WHOLE, "fra-n1"))
+    views = {
+        name: replace(view, since_seconds=view.since_seconds + 61.3)
+        for name, view in with_lost(WHOLE, "fra-n1").machines.items()
+    }
+    later = replace(with_lost(WHOLE, "fra-n1"), machines=views)
+    assert seen(later, first, NOW_MS + 61_000) == first
+    assert patch_of(first, seen(later, first, NOW_MS + 61_000)) is None
+
+
+def as_json(view: Picture) -> dict[str, object]:
+    found: dict[str, object] = json.loads(encode(view))
+    return found
+
+
+def patched(before: dict[str, object], text: bytes) -> dict[str, object]:
+    """Apply a patch as a page does."""
+    patch = json.loads(text)
+    after = {**before, **patch["head"]}
+    for name, elements in patch["changed"].items():
+        known = {each["id"]: each for each in before[name]}  # type: ignore[attr-defined]
+        known |= {each["id"]: each for each in elements}
+        order = patch["order"].get(name, list(known))
+        after[name] = [known[each] for each in order]
+    return after
+
+
+@given(
+    st.sets(st.sampled_from(NAMES)),
+    st.sets(st.sampled_from(NAMES)),
+    st.sampled_from(["", "emptied"]),
+    st.sampled_from(Phase),
+)
+def test_a_patch_makes_one_view_of_the_other(
+    some: set[str], others: set[str], emptied: str, phase: Phase
+) -> None:
+    before = unheard(WHOLE, *some)
+    after = unheard(WHOLE, *others, contact=Contact.LOST)
+    after = with_phase(after, next(iter(WHOLE.allocations)), phase)
+    if emptied:
+        after = replace(after, services={}, allocations={})
+    else:
+        web = WHOLE.services["web"]
+        spec = replace(web.spec, name="api")
+        api = replace(
+            web,
+            spec=spec,
+            id=2,
+            prefix4=IPv4Network("198.51.100.2/32"),
+            prefix6=IPv6Network("2001:db8:100::2/128"),
+        )
+        before = replace(before, services={**before.services, "api": api})
+    one, two = seen(before), seen(after)
+    for old, new in ((one, two), (two, one)):
+        patch = patch_of(old, new)
+        assert patched(as_json(old), encode(patch)) == as_json(new) if patch else old == new
