@@ -98,6 +98,8 @@ def questions(draw: st.DrawFn, document: dict[str, Any]) -> tuple[str, str, str,
             path = path.replace(f"{{{each['name']}}}", _quoted(value))
         elif each["name"] == "wait_ms":
             query["wait_ms"] = draw(st.sampled_from(["0", "10", "-1", "60001", "x"]))
+        elif each["name"] == "for_ms":
+            query["for_ms"] = draw(st.sampled_from(["1", "600", "-1", "x"]))
         elif draw(st.booleans()):
             query[each["name"]] = value
     target = f"{path}?{httpx2.QueryParams(query)}" if query else path

@@ -25,6 +25,7 @@ from pltfrms.api.routes.hiding import without_passwords
 from pltfrms.api.routes.identity import add_identity_routes, add_store_route
 from pltfrms.api.routes.logins import add_login_routes
 from pltfrms.api.routes.logs import add_log_routes
+from pltfrms.api.routes.pictures import add_picture_routes
 from pltfrms.api.routes.requests import add_request_routes
 from pltfrms.api.routes.rights import Rights, asked_of
 from pltfrms.api.routes.straight import Straight
@@ -86,6 +87,7 @@ def make_app(
     verdicts = Verdicts(operations)
     _add_operator_routes(app, operations, verdicts)
     _add_service_routes(app, operations)
+    add_picture_routes(app, operations, verdicts)
     _add_health_routes(app, operations, doors, verdicts)
     if glass:
         add_glass_routes(app, operations, glass)

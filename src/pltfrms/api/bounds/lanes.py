@@ -27,7 +27,7 @@ _REFUSED: Final = {
     HTTPStatus.NOT_FOUND: "not there",
     HTTPStatus.UNPROCESSABLE_ENTITY: "no sense",
 }
-_LARGE: Final = ("/v1/snapshot", "/v1/plan", "/v1/routes", "/v1/balancers")
+_LARGE: Final = ("/v1/snapshot", "/v1/view", "/v1/plan", "/v1/routes", "/v1/balancers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def lane_of(scope: Scope) -> Lane:
     if path == HEARTBEATS:
         return Lane.HEARTBEAT
     waits = path == "/v1/events" and b"wait_ms" in scope.get("query_string", b"")
-    if waits or path.startswith("/v1/targets/"):
+    if waits or path == "/v1/stream" or path.startswith("/v1/targets/"):
         return Lane.WAIT
     return Lane.LARGE if path.startswith(_LARGE) else Lane.OTHER
 

@@ -209,6 +209,10 @@ class Operations:
         """
         return await self._journal.read(after, wait_ms, limit, stale=stale)
 
+    def kept_events(self, after: int) -> tuple[Event, ...]:
+        """Return the events after a sequence that this controller has in memory."""
+        return self._journal.kept(after)
+
     async def history(self, name: str) -> ServiceHistory:
         """Return the versions of a service that are kept; NotFoundError if there is none."""
         snapshot = await self._view.linearized()

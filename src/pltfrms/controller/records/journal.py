@@ -128,6 +128,10 @@ class EventLog:
             return await self._follow(after, wait_ms / 1000, limit)
         return await self._list(after, limit)
 
+    def kept(self, after: int) -> tuple[Event, ...]:
+        """Return the events after a sequence that are in memory, oldest first."""
+        return tuple(_events(_by_revision(self._newer(after))))
+
     async def _list(self, after: int, limit: int) -> tuple[Event, ...]:
         """Return what is in the store itself, so that nobody misses what he has just done."""
         if self._readers >= READERS_MAX:

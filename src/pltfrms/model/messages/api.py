@@ -3,6 +3,7 @@
 POST /v1/heartbeats          Heartbeat -> HeartbeatReply
 GET  /v1/targets/{machine}?after=GENERATION&wait_ms=N   -> Target (200), or 204: nothing newer
 GET  /v1/snapshot?stale=BOOL -> SnapshotView; with `stale` also while the store is away
+GET  /v1/view, /v1/stream    -> see `pltfrms.model.messages.picture`
 POST /v1/plan                Change -> PlanPreview    (changes nothing)
 POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
 DELETE /v1/services/{name}   -> PlanPreview

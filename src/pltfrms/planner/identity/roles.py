@@ -52,6 +52,8 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/openapi.json"): Need.VIEW,
     ("GET", "/metrics"): Need.VIEW,
     ("GET", "/v1/snapshot"): Need.VIEW,
+    ("GET", "/v1/view"): Need.VIEW,
+    ("GET", "/v1/stream"): Need.VIEW,
     ("POST", "/v1/plan"): Need.VIEW,
     ("GET", "/v1/audit"): Need.VIEW,
     ("GET", "/v1/events"): Need.VIEW,

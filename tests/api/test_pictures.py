@@ -1,0 +1,183 @@
+"""The picture of the platform over HTTP: drawn once for all, and followed by streams."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from pltfrms.api.app import make_app
+from pltfrms.api.routes import pictures as routes
+from pltfrms.api.routes.pictures import READERS_MAX, Pictures
+from pltfrms.api.routes.verdicts import Verdicts
+from pltfrms.codec import encode
+from pltfrms.errors import UnavailableError
+from pltfrms.model.messages.api import Change
+from pltfrms.seen.picture import picture_of
+from tests.controller.cluster import Cluster
+from tests.simulation.virtual import run_virtual
+from tests.strategies import make_platform, make_spec
+
+WEB = make_spec()
+
+
+def watch(story: Callable[[Cluster, Pictures], Awaitable[None]]) -> None:
+    """Run a story against what draws, in virtual time."""
+
+    async def run() -> None:
+        cluster = Cluster(make_platform({"fra": 3}))
+        cluster.start()
+        await cluster.until(lambda: len(cluster.stored().leases) == 5, 10)
+        operations = cluster.operations
+        await asyncio.ensure_future(story(cluster, Pictures(operations, Verdicts(operations))))
+
+    run_virtual(run())
+
+
+def read(message: bytes) -> tuple[str, Any, int]:
+    """Return what a server-sent event is, what it says, and its id."""
+    lines = dict(line.split(": ", 1) for line in message.decode().rstrip("\n").split("\n"))
+    return lines["event"], json.loads(lines["data"]), int(lines.get("id", 0))
+
+
+async def until(stream: AsyncIterator[bytes], kind: str) -> tuple[Any, int]:
+    """Return the next message of a kind, and its id."""
+    async for message in stream:
+        found, said, number = read(message)
+        if found == kind:
+            return said, number
+    raise AssertionError(f"the stream ended without {kind}")
+
+
+def test_a_view_is_the_same_until_something_changes_and_is_sent_once() -> None:
+    async def run() -> None:
+        cluster = Cluster(make_platform({"fra": 3}))
+        cluster.start()
+        await cluster.until(lambda: len(cluster.stored().leases) == 5, 10)
+        transport = httpx2.ASGITransport(make_app(cluster.operations))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://c") as client:
+            plain = {"accept-encoding": "identity"}
+            answer = await client.get("/v1/view", headers=plain)
+            assert answer.json()["platform"] == cluster.platform.name
+            tag = answer.headers["etag"]
+            await cluster.clock.sleep(30)
+            again = await client.get("/v1/view", headers={"if-none-match": tag})
+            assert (again.status_code, again.content) == (304, b"")
+            packed = await client.get("/v1/view", headers={"accept-encoding": "gzip"})
+            assert packed.headers["content-encoding"] == "gzip"
+            assert packed.json() == answer.json()
+            await client.post("/v1/apply", content=encode(Change(services=(WEB,))))
+            await cluster.until(lambda: cluster.settled("web"), 10)
+            await cluster.clock.sleep(5)
+            changed = await client.get("/v1/view", headers={"if-none-match": tag, **plain})
+            assert [each["id"] for each in changed.json()["services"]] == ["web"]
+
+    run_virtual(run())
+
+
+def test_a_stream_begins_with_the_view_and_goes_on_with_what_changes() -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        stream = await pictures.stream(0)
+        view, _ = await until(stream, "view")
+        assert view["services"] == []
+        first, seen = await until(stream, "events")
+        assert first[-1]["sequence"] == seen
+        await until(stream, "tick")
+        await cluster.operations.apply(Change(services=(WEB,)))
+        patch, _ = await until(stream, "patch")
+        assert [each["id"] for each in patch["changed"]["services"]] == ["web"]
+        assert patch["order"]["services"] == ["web"]
+        events, last = await until(stream, "events")
+        assert min(each["sequence"] for each in events) > seen
+        again = await pictures.stream(seen)
+        missed, _ = await until(again, "events")
+        assert min(each["sequence"] for each in missed) > seen
+        assert last in {each["sequence"] for each in missed}
+        await stream.aclose()  # type: ignore[attr-defined]
+        await again.aclose()  # type: ignore[attr-defined]
+        assert not pictures._readers
+
+    watch(story)
+
+
+def test_all_readers_together_cost_one_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = 0
+
+    def counting(*words: Any) -> Any:
+        nonlocal drawn
+        drawn += 1
+        return picture_of(*words)
+
+    monkeypatch.setattr(routes, "picture_of", counting)
+
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        streams = [await pictures.stream(0) for _ in range(READERS_MAX)]
+        for stream in streams:
+            await until(stream, "view")
+        before = drawn
+        await cluster.clock.sleep(10)
+        assert 0 < drawn - before <= 21, "twice a second, however many look"
+        with pytest.raises(UnavailableError, match="ask another controller"):
+            await pictures.stream(0)
+        for stream in streams:
+            await stream.aclose()  # type: ignore[attr-defined]
+        await cluster.clock.sleep(2)
+        before = drawn
+        await cluster.clock.sleep(10)
+        assert drawn == before, "nobody looks any more"
+
+    watch(story)
+
+
+def test_who_does_not_read_is_cut_off_and_holds_up_nobody() -> None:
+    async def story(_cluster: Cluster, pictures: Pictures) -> None:
+        idle, busy = await pictures.stream(0), await pictures.stream(0)
+        await until(idle, "view")
+        ticks = 0
+        for _ in range(2 * routes._BEHIND_MAX):
+            await until(busy, "tick")
+            ticks += 1
+        assert ticks == 2 * routes._BEHIND_MAX
+        kind, said, _ = read(await anext(idle))
+        assert (kind, said) == ("goodbye", "this reader is too slow")
+        with pytest.raises(StopAsyncIteration):
+            await anext(idle)
+
+    watch(story)
+
+
+def test_without_the_store_ticks_go_on_and_say_since_when() -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        stream = await pictures.stream(0)
+        await until(stream, "tick")
+        for seat in cluster.seats.values():
+            seat.store.unavailable = True
+        said = {"stale_since_ms": 0}
+        for _ in range(20):
+            said, _ = await until(stream, "tick")
+            if said["stale_since_ms"]:
+                break
+        assert 0 < said["stale_since_ms"] <= cluster.clock.unix_ms()
+
+    watch(story)
+
+
+def test_a_stream_ends_when_it_was_asked_to() -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        began = cluster.clock.monotonic()
+        kinds = [read(message)[0] async for message in await pictures.stream(0, 5.0)]
+        assert (kinds[0], kinds[-1]) == ("view", "goodbye")
+        assert 4 < cluster.clock.monotonic() - began < 6
+
+    watch(story)
+
+
+def test_packed_and_plain_are_the_same() -> None:
+    async def story(_cluster: Cluster, pictures: Pictures) -> None:
+        drawn = await pictures.now()
+        assert gzip.decompress(drawn.packed) == drawn.text
+
+    watch(story)
