@@ -27,6 +27,7 @@ ENTRIES = {
     "status": Entry(
         "pltfrms.cli.platform.status", "status", "Show how the platform is, on one screen"
     ),
+    "ui": Entry("pltfrms.cli.platform.ui", "ui", "Serve the page that shows the platform live"),
     "service": Entry(
         "pltfrms.cli.service.service",
         "service",

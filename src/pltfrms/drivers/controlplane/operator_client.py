@@ -7,9 +7,11 @@ library and pydantic takes longer than the question.
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from http.client import HTTPConnection, HTTPException, RemoteDisconnected
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -63,6 +65,7 @@ PATIENCE_SECONDS: Final = 4.0
 """While controllers answer that nothing is done, they are asked again for so long: a store that
 elects a leader, or has just lost one, is back by then."""
 _AGAIN_SECONDS: Final = 0.3
+_PART_BYTES: Final = 1 << 16
 _SAY_AFTER_SECONDS: Final = 1.0
 _SAY_EVERY_SECONDS: Final = 2.0
 
@@ -229,6 +232,44 @@ class OperatorClient:
         """Return the word of type `kind` that a controller answers to another word."""
         return self._ask(self._request("POST", path, body=codec.encode(word)), kind)
 
+    def raw(self, path: str, headers: Mapping[str, str]) -> "RawAnswer":
+        """Return what a controller answers to a question, as it comes, to be closed.
+
+        Raises:
+            UnavailableError: nobody answers.
+            PltfrmsError: what a controller answers, and no other one would mend.
+        """
+        request = self._request("GET", path)
+        attempts = Attempts(self._failover, request)
+        for endpoint in self._failover.order():
+            try:
+                return self._begin(endpoint, request, headers)
+            except SilentError as error:
+                attempts.broke(endpoint, str(error), sent=error.sent)
+            except UnavailableError as error:
+                attempts.refused(endpoint, error)
+        raise attempts.failure()
+
+    def _begin(
+        self, endpoint: str, request: Request, headers: Mapping[str, str]
+    ) -> "RawAnswer":
+        connection = self._connect(endpoint)
+        try:
+            path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.target}"
+            connection.sock.settimeout(request.answer_seconds)
+            connection.request("GET", path, headers={**headers, **self._headers})
+            response = connection.getresponse()
+            refused = response.status >= HTTPStatus.BAD_REQUEST
+            content = response.read() if refused else b""
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise SilentError(sentence_of(error), sent=True) from error
+        self._failover.answered(endpoint)
+        if refused:
+            connection.close()
+            raise said_of(endpoint, response.status, content)
+        return RawAnswer(connection, response)
+
     def health(self) -> dict[str, str]:
         """Return, for every endpoint, `` while it is healthy, else one sentence why not."""
         request = self._request("GET", "/healthz")
@@ -390,6 +431,37 @@ class OperatorClient:
                 self._on_wait(f"waiting for {endpoint}: {waited:.0f} s of {seconds:.3g} s")
             if select.select((sock,), (), (), min(seconds, say_at) - waited)[0]:
                 return
+
+
+class RawAnswer:
+    """An answer that is passed on as it comes."""
+
+    def __init__(self, connection: HTTPConnection, response: HTTPResponse) -> None:
+        """Be of an open connection."""
+        self._connection = connection
+        self._response = response
+        self.status = response.status
+        self.headers = response.headers
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self._response.close()
+        self._connection.close()
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield what comes, until its end or until nothing comes for too long."""
+        with suppress(OSError, HTTPException):
+            while part := self._response.read1(_PART_BYTES):
+                yield part
 
 
 # ---- connections ---------------------------------------------------------------------------

@@ -1,0 +1,69 @@
+// What the page knows: a picture that follows a controller's stream.
+import { type Happening, patched, type Patch, type Picture } from './picture';
+
+const EVENTS_KEPT = 500;
+const SILENT_MS = 5000;
+const AGAIN_MS = 1000;
+
+export class Live {
+  picture = $state.raw<Picture | null>(null);
+  events = $state.raw<Happening[]>([]);
+  /** Time now, of the controller's clock. */
+  now = $state(Date.now());
+  /** Why nothing new is shown; empty: all is of now. */
+  trouble = $state('not connected yet');
+
+  #source: EventSource | null = null;
+  #heard = performance.now();
+  #ahead = 0;
+
+  start(): void {
+    this.#connect();
+    setInterval(() => this.#look(), 1000);
+  }
+
+  #connect(): void {
+    this.#source?.close();
+    const source = new EventSource('/v1/stream');
+    this.#source = source;
+    this.#heard = performance.now();
+    const on = (kind: string, take: (said: unknown) => void): void =>
+      source.addEventListener(kind, (event) => {
+        this.#heard = performance.now();
+        this.trouble = '';
+        take(JSON.parse((event as MessageEvent<string>).data));
+      });
+    on('view', (said) => (this.picture = said as Picture));
+    on('patch', (said) => {
+      if (this.picture) this.picture = patched(this.picture, said as Patch);
+    });
+    on('events', (said) => this.#take(said as Happening[]));
+    on('tick', (said) => (this.#ahead = (said as { at_ms: number }).at_ms - Date.now()));
+    on('goodbye', () => this.#again());
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) this.#again();
+    };
+  }
+
+  #again(): void {
+    this.#source?.close();
+    setTimeout(() => this.#connect(), AGAIN_MS * (0.5 + Math.random()));
+  }
+
+  #take(events: Happening[]): void {
+    const last = this.events.at(-1)?.sequence ?? 0;
+    const first = events[0]?.sequence ?? 0;
+    // A store that was set back counts from an earlier number: what was read is another past.
+    const known = first < last ? this.events.filter((each) => each.sequence < first) : this.events;
+    this.events = [...known, ...events].slice(-EVENTS_KEPT);
+  }
+
+  #look(): void {
+    this.now = Date.now() + this.#ahead;
+    const silent = performance.now() - this.#heard;
+    if (silent > SILENT_MS) {
+      this.trouble = `no controller is heard for ${Math.round(silent / 1000)} s: this is what was known then`;
+      if (silent > 3 * SILENT_MS && this.#source?.readyState === EventSource.OPEN) this.#again();
+    }
+  }
+}

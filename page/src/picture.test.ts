@@ -1,0 +1,102 @@
+import { expect, test } from 'vitest';
+import { FOLD_MACHINES, layout } from './layout';
+import { type Element, grouped, type Happening, type Machine, patched, type Picture } from './picture';
+import { duration, rate, rtt, stateWord } from './words';
+
+function element(id: string): Element {
+  return { id, state: 'good', why: '', last: null, since_ms: 0 };
+}
+
+function picture(datacenters: number, nodes: number): Picture {
+  const names = Array.from({ length: datacenters }, (_, index) => `d${index}`);
+  const machine = (id: string, datacenter: string): Machine => ({
+    ...element(id), datacenter, roles: ['node'], instances: 2, ready: 2, failing: 0,
+  });
+  return {
+    platform: 'p', controller: 'c', revision: 1, stale_since_ms: 0,
+    headline: { level: 'fine', sentence: '', redundancy: '' },
+    datacenters: names.map((id) => ({
+      ...element(id), city: '', machines: 3, present: 3, wanted: 2, ready: 2, unknown: 0, aggregates: [],
+    })),
+    edges: names.flatMap((dc) =>
+      [1, 2].map((n) => ({ ...element(`${dc}-e${n}`), datacenter: dc, routing: '', aggregates: [] })),
+    ),
+    machines: names.flatMap((dc) =>
+      Array.from({ length: nodes }, (_, index) => machine(`${dc}-n${index}`, dc)),
+    ),
+    peers: [...names].reverse().map((dc) => ({
+      ...element(`t-${dc}`), kind: 'transit', asn: 1, up: 1, down: 0, unknown: 0,
+    })),
+    sessions: names.map((dc) => ({
+      ...element(`t-${dc}@${dc}-e1/ipv4`), peer: `t-${dc}`, edge: `${dc}-e1`,
+      imported: 0, exported: 0, filtered: 0, rejects: {},
+    })),
+    links: [], services: [], problems: [], hands: [], waits: [],
+  };
+}
+
+test('a patch changes, adds, removes and orders', () => {
+  const before = picture(1, 3);
+  const worse = { ...before.machines[1]!, state: 'bad' as const };
+  const fresh = { ...before.machines[0]!, id: 'new' };
+  const after = patched(before, {
+    head: { revision: 2 },
+    changed: { machines: [worse, fresh] },
+    order: { machines: ['new', 'd0-n1', 'd0-n0'] },
+  });
+  expect(after.revision).toBe(2);
+  expect(after.machines.map((each) => [each.id, each.state])).toEqual([
+    ['new', 'good'], ['d0-n1', 'bad'], ['d0-n0', 'good'],
+  ]);
+  expect(after.edges).toBe(before.edges);
+});
+
+test('nothing stands on anything else', () => {
+  for (const [datacenters, nodes] of [[1, 1], [3, 5], [6, FOLD_MACHINES], [3, 40], [20, 50]] as const) {
+    const drawn = layout(picture(datacenters, nodes));
+    const boxes = [...drawn.columns.flatMap((each) => [...each.edges, ...each.machines]), ...drawn.peers];
+    expect(boxes.length).toBe(datacenters * (nodes + 2) + datacenters);
+    for (const [index, one] of boxes.entries()) {
+      expect(one.x + one.width).toBeLessThanOrEqual(drawn.width + 1);
+      expect(one.y + one.height).toBeLessThanOrEqual(drawn.height);
+      for (const other of boxes.slice(index + 1)) {
+        const apart =
+          one.x + one.width <= other.x || other.x + other.width <= one.x ||
+          one.y + one.height <= other.y || other.y + other.height <= one.y;
+        if (!apart) throw new Error(`${JSON.stringify(one)} ${JSON.stringify(other)}`);
+      }
+    }
+  }
+});
+
+test('peers stand in the order of their edges, so that lines do not cross', () => {
+  const drawn = layout(picture(4, 1));
+  expect(drawn.peers.map((each) => each.element.id)).toEqual(['t-d0', 't-d1', 't-d2', 't-d3']);
+});
+
+test('many machines are folded, few are not', () => {
+  expect(layout(picture(3, FOLD_MACHINES)).columns[0]!.folded).toBe(false);
+  expect(layout(picture(3, FOLD_MACHINES + 1)).columns[0]!.folded).toBe(true);
+  expect(layout(picture(7, 1)).columns[0]!.folded).toBe(true);
+});
+
+test('repeated events are one with a count, the newest first', () => {
+  const event = (sequence: number, about: string): Happening => ({
+    sequence, at_ms: sequence, source: '', about, what: 'w', reason: '', detail: '',
+  });
+  const found = grouped([event(1, 'a'), event(2, 'b'), event(3, 'a')]);
+  expect(found.map((each) => [each.event.sequence, each.times])).toEqual([[3, 2], [2, 1]]);
+});
+
+test('words for people', () => {
+  expect([0, 59_400, 600_000, 7_200_000, 864_000_000].map(duration)).toEqual([
+    '0 s', '59 s', '10 min', '2 h', '10 d',
+  ]);
+  expect([null, 0, 999, 1500, 2.5e10].map(rate)).toEqual([
+    'not known', '0 bit/s', '999 bit/s', '1.5 kbit/s', '25 Gbit/s',
+  ]);
+  expect([rtt(0), rtt(900), rtt(12_000)]).toEqual(['RTT not known', '0.9 ms', '12 ms']);
+  expect(stateWord({ ...element('x'), state: 'unknown', last: 'good' })).toBe(
+    'not known (last known: good)',
+  );
+});

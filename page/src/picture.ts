@@ -1,0 +1,142 @@
+// What controllers send (`pltfrms.model.messages.picture`), and how a patch changes it.
+
+export type Seen = 'good' | 'bad' | 'unknown' | 'planned';
+
+export interface Element {
+  id: string;
+  state: Seen;
+  why: string;
+  last: Seen | null;
+  since_ms: number;
+}
+
+export interface Datacenter extends Element {
+  city: string;
+  machines: number;
+  present: number;
+  wanted: number;
+  ready: number;
+  unknown: number;
+  aggregates: Element[];
+}
+
+export interface Edge extends Element {
+  datacenter: string;
+  routing: string;
+  aggregates: Element[];
+}
+
+export interface Machine extends Element {
+  datacenter: string;
+  roles: string[];
+  instances: number;
+  ready: number;
+  failing: number;
+}
+
+export interface Session extends Element {
+  peer: string;
+  edge: string;
+  imported: number;
+  exported: number;
+  filtered: number;
+  rejects: Record<string, number>;
+}
+
+export interface Peer extends Element {
+  kind: string;
+  asn: number;
+  up: number;
+  down: number;
+  unknown: number;
+}
+
+export interface Link extends Element {
+  a: string;
+  b: string;
+  kind: string;
+  rtt_us: number;
+  received_bps: number | null;
+  sent_bps: number | null;
+  capacity_bps: number;
+}
+
+export interface Counts {
+  wanted: number;
+  ready: number;
+  unknown: number;
+}
+
+export interface Service extends Element, Counts {
+  version: number;
+  prefixes: string[];
+  ports: string[];
+  places: Record<string, Counts>;
+  rollout: string;
+}
+
+export interface Remark {
+  id: string;
+  about: string;
+  sentence: string;
+  since_ms: number;
+  until_ms: number;
+  command: string;
+}
+
+export interface Picture {
+  platform: string;
+  controller: string;
+  revision: number;
+  stale_since_ms: number;
+  headline: { level: string; sentence: string; redundancy: string };
+  datacenters: Datacenter[];
+  edges: Edge[];
+  machines: Machine[];
+  peers: Peer[];
+  sessions: Session[];
+  links: Link[];
+  services: Service[];
+  problems: Remark[];
+  hands: Remark[];
+  waits: Remark[];
+}
+
+export interface Patch {
+  head: Partial<Picture>;
+  changed: Record<string, { id: string }[]>;
+  order: Record<string, string[]>;
+}
+
+export interface Happening {
+  sequence: number;
+  at_ms: number;
+  source: string;
+  about: string;
+  what: string;
+  reason: string;
+  detail: string;
+}
+
+export function patched(before: Picture, patch: Patch): Picture {
+  const after: Record<string, unknown> = { ...before, ...patch.head };
+  for (const [name, elements] of Object.entries(patch.changed)) {
+    const known = new Map(
+      (before[name as keyof Picture] as unknown as { id: string }[]).map((each) => [each.id, each]),
+    );
+    for (const each of elements) known.set(each.id, each);
+    const order = patch.order[name] ?? [...known.keys()];
+    after[name] = order.map((id) => known.get(id)).filter((each) => each !== undefined);
+  }
+  return after as unknown as Picture;
+}
+
+/** Events about the same thing that say the same, newest first, with how often. */
+export function grouped(events: Happening[]): { event: Happening; times: number }[] {
+  const found = new Map<string, { event: Happening; times: number }>();
+  for (const event of events) {
+    const key = `${event.about}\n${event.what}\n${event.reason}`;
+    found.set(key, { event, times: (found.get(key)?.times ?? 0) + 1 });
+  }
+  return [...found.values()].sort((a, b) => b.event.sequence - a.event.sequence);
+}

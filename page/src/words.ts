@@ -1,0 +1,38 @@
+// Numbers and states as people read them.
+import type { Element, Seen } from './picture';
+
+export const STATE_WORDS: Record<Seen, string> = {
+  good: 'good',
+  bad: 'bad',
+  unknown: 'not known',
+  planned: 'drained',
+};
+
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 100) return `${seconds} s`;
+  if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} d`;
+}
+
+export function rate(bps: number | null): string {
+  if (bps === null) return 'not known';
+  const units = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'];
+  let value = bps;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value < 10 && unit ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+export function rtt(us: number): string {
+  return us ? `${(us / 1000).toFixed(us < 10_000 ? 1 : 0)} ms` : 'RTT not known';
+}
+
+export function stateWord(element: Element): string {
+  const last = element.state === 'unknown' && element.last;
+  return STATE_WORDS[element.state] + (last ? ` (last known: ${STATE_WORDS[last]})` : '');
+}

@@ -1,0 +1,184 @@
+"""The web server of `pltfrms ui`: who may ask it what."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from pltfrms.cli.shared.page_server import PageServer
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.errors import UnavailableError
+
+
+class Controller(BaseHTTPRequestHandler):
+    """Answers as a controller would."""
+
+    asked: list[tuple[str, str | None, str | None]]
+
+    def do_GET(self) -> None:
+        self.asked.append(
+            (self.path, self.headers["authorization"], self.headers["last-event-id"])
+        )
+        if self.path == "/v1/stream":
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            for number in range(3):
+                self.wfile.write(b"event: tick\ndata: %d\n\n" % number)
+            return
+        status = 200 if self.path == "/v1/view" else 404
+        self.send_response(status)
+        self.send_header("etag", '"x"')
+        self.send_header("set-cookie", "stolen=1")
+        self.end_headers()
+        self.wfile.write(b'{"platform": "p"}')
+
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+class Browser:
+    def __init__(self, server: PageServer) -> None:
+        self.port = server.server_port
+        self.address = server.address
+        self.cookie = ""
+
+    def get(self, path: str, **headers: str) -> HTTPResponse:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        cookie = {"cookie": self.cookie} if self.cookie else {}
+        connection.request("GET", path, headers={**cookie, **named})
+        return connection.getresponse()
+
+    def open(self) -> HTTPResponse:
+        answer = self.get(self.address.partition(f":{self.port}")[2])
+        self.cookie = (answer.headers["set-cookie"] or "").partition(";")[0]
+        return answer
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    (tmp_path / "page" / "assets").mkdir(parents=True)
+    (tmp_path / "page" / "index.html").write_text("<p>page")
+    (tmp_path / "page" / "assets" / "a.js").write_text("1")
+    (tmp_path / "page" / "assets" / "a.map").write_text("not for browsers")
+    (tmp_path / "secret.json").write_text("secret")
+    Controller.asked = []
+    controller = ThreadingHTTPServer(("127.0.0.1", 0), Controller)
+    dead = "http://127.0.0.1:1"
+    client = OperatorClient((dead, f"http://127.0.0.1:{controller.server_port}"), token="t")  # noqa: S106 - a test's
+    numbers = count(1)
+    server = PageServer(tmp_path / "page", client, 0, lambda: f"word{next(numbers)}")
+    with serving(controller), serving(server):
+        yield Browser(server)
+
+
+def test_the_address_opens_the_page_once(browser: Browser) -> None:
+    assert browser.get("/").status == 403
+    opened = browser.open()
+    assert (opened.status, opened.headers["location"]) == (303, "/")
+    said = opened.headers["set-cookie"] or ""
+    assert "HttpOnly" in said
+    assert "SameSite=Strict" in said
+    page = browser.get("/")
+    assert (page.status, page.read()) == (200, b"<p>page")
+    assert "script-src 'self'" in (page.headers["content-security-policy"] or "")
+    other = Browser.__new__(Browser)
+    other.port, other.address, other.cookie = browser.port, browser.address, ""
+    assert other.open().status == 403
+    assert other.get("/").status == 403
+    assert browser.get("/").status == 200, "the first one still sees it"
+
+
+def test_it_passes_on_what_the_page_asks_as_the_operator_and_nothing_else(
+    browser: Browser,
+) -> None:
+    browser.open()
+    view = browser.get("/v1/view")
+    assert (view.status, view.read()) == (200, b'{"platform": "p"}')
+    assert (view.headers["etag"], view.headers["set-cookie"]) == ('"x"', None)
+    stream = browser.get("/v1/stream", last_event_id="7")
+    assert stream.read().count(b"event: tick") == 3
+    assert Controller.asked == [
+        ("/v1/view", "Bearer t", None),
+        ("/v1/stream", "Bearer t", "7"),
+    ]
+    for path in ("/v1/snapshot", "/v1/apply", "/v1/stream/../apply", "/metrics"):
+        assert browser.get(path).status == 404
+    assert len(Controller.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example:80"},
+        {"host": "127.0.0.1"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"cookie": "pltfrms-ui=guess"},
+        {"cookie": "\x01=;;"},
+    ],
+)
+def test_other_sites_and_other_names_are_refused(
+    browser: Browser, headers: dict[str, str]
+) -> None:
+    browser.open()
+    for path in ("/", "/v1/view", "/assets/a.js"):
+        assert browser.get(path, **headers).status == 403
+    assert Controller.asked == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../secret.json", "/assets/../../secret.json", "/%2e%2e/secret.json", "/assets/a.map"],
+)
+def test_only_files_of_the_page_are_there(browser: Browser, path: str) -> None:
+    browser.open()
+    assert browser.get(path).status == 404
+    assert browser.get("/assets/a.js").status == 200
+
+
+def test_it_only_looks(browser: Browser) -> None:
+    browser.open()
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        connection = HTTPConnection("127.0.0.1", browser.port, timeout=5)
+        connection.request(method, "/v1/view", headers={"cookie": browser.cookie})
+        assert connection.getresponse().status == 501
+    assert Controller.asked == []
+
+
+def test_without_a_controller_it_says_so(tmp_path: Path) -> None:
+    client = OperatorClient(("http://127.0.0.1:1",))
+    server = PageServer(tmp_path, client, 0, lambda: "word")
+    with serving(server):
+        browser = Browser(server)
+        browser.open()
+        answer = browser.get("/v1/view")
+        assert answer.status == 503
+        assert b"no controller answers" in answer.read()
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    client = OperatorClient(("http://127.0.0.1:1",))
+    with (
+        PageServer(tmp_path, client, 0, lambda: "word") as server,
+        pytest.raises(UnavailableError, match="choose another --port"),
+    ):
+        PageServer(tmp_path, client, server.server_port, lambda: "word")
