@@ -3,18 +3,19 @@
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 DIRECTOR := src/pltfrms/drivers/balancer/director/director.bpf.o
+PAGE := src/pltfrms/page/index.html
 READY := $(INSTALLED) $(DIRECTOR)
 PLTFRMS := $(VENV)/bin/pltfrms
 EXAMPLE := examples/three-datacenters
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup test check bench wheel deb clean
+.PHONY: help up down setup page test check bench wheel deb clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
 		| awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-up: $(READY) ## Start the example: three datacenters and an internet on this machine
+up: $(READY) $(PAGE) ## Start the example: three datacenters and an internet on this machine
 	@scripts/as-root $(PLTFRMS) lab up $(EXAMPLE)
 
 down: $(INSTALLED) ## End the example; nothing of it stays
@@ -22,7 +23,7 @@ down: $(INSTALLED) ## End the example; nothing of it stays
 		scripts/as-root $(PLTFRMS) lab down --lab $(notdir $(EXAMPLE)); \
 	else echo '$(notdir $(EXAMPLE)) does not run'; fi
 
-setup: $(READY) ## Install what is missing: Debian packages, Python environment
+setup: $(READY) $(PAGE) ## Install what is missing: Debian packages, Python environment, page
 
 $(INSTALLED): requirements/dev.txt pyproject.toml scripts/install
 	@scripts/install
@@ -31,26 +32,34 @@ $(INSTALLED): requirements/dev.txt pyproject.toml scripts/install
 $(DIRECTOR): $(wildcard $(dir $(DIRECTOR))*.[ch]) scripts/compile-director | $(INSTALLED)
 	@scripts/compile-director
 
-test: $(READY) ## Run all tests: fast ones, those that need root, then whole labs
+page: ## Build the page that `pltfrms ui` serves
+	@scripts/build-page
+
+# A machine without Node.js has no page; all else works there.
+$(PAGE): $(wildcard page/*.* page/src/*)
+	@scripts/build-page --if-possible
+
+test: $(READY) $(PAGE) ## Run all tests: fast ones, those that need root, then whole labs
 	@scripts/test
 
-check: $(READY) ## Check style, types, layers and requirement files
+check: $(READY) ## Check style, types, layers, requirement files and the page
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@scripts/check-page
 	@if grep -nE '://|--(extra-)?index-url|--find-links' requirements/*; then \
 		echo 'requirements/ must not name hosts'; exit 1; fi
 
 bench: $(READY) ## Measure: how fast clients are served again after each fault
 	@for script in $$(grep -l __main__ bench/*.py); do scripts/as-root $(VENV)/bin/python "$$script" || exit 1; done
 
-wheel: $(READY) ## Build dist/pltfrms-VERSION-py3-none-any.whl
+wheel: $(READY) $(PAGE) ## Build dist/pltfrms-VERSION-py3-none-any.whl
 	@$(VENV)/bin/python -m hatchling build -t wheel
 
-deb: $(READY) ## Build the Debian package for this machine's Python, in dist/
+deb: $(READY) $(PAGE) ## Build the Debian package for this machine's Python, in dist/
 	@scripts/build-deb
 
 clean: ## Remove the Python environment and everything that was generated
-	rm -rf $(VENV) $(DIRECTOR) build dist .hypothesis .*_cache
+	rm -rf $(VENV) $(DIRECTOR) $(dir $(PAGE)) page/node_modules build dist .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

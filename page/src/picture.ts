@@ -75,7 +75,7 @@ export interface Service extends Element, Counts {
   rollout: string;
 }
 
-export interface Remark {
+export interface Concern {
   id: string;
   about: string;
   sentence: string;
@@ -97,9 +97,9 @@ export interface Picture {
   sessions: Session[];
   links: Link[];
   services: Service[];
-  problems: Remark[];
-  hands: Remark[];
-  waits: Remark[];
+  problems: Concern[];
+  hands: Concern[];
+  waits: Concern[];
 }
 
 export interface Patch {

@@ -124,6 +124,7 @@ def test_a_lost_machine_is_bad_and_says_why() -> None:
     node = next(each for each in view.machines if each.id == "fra-n1")
     assert (node.state, node.why) == (Seen.BAD, "out of contact, and no edge hears it")
     assert view.headline.level is Level.DEGRADED
+    assert [(each.about, each.sentence) for each in view.problems] == [(node.id, node.why)]
 
 
 def test_a_service_without_a_ready_replica_is_failing_and_one_that_may_have_one_is_not() -> (

@@ -12,6 +12,7 @@ from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.messages.picture import (
     LISTS,
     AggregateElement,
+    Concern,
     Counts,
     DatacenterElement,
     EdgeElement,
@@ -21,7 +22,6 @@ from pltfrms.model.messages.picture import (
     Patch,
     PeerElement,
     Picture,
-    Remark,
     Seen,
     ServiceElement,
     SessionElement,
@@ -39,7 +39,7 @@ from pltfrms.seen.loads import load_rows
 from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
 from pltfrms.seen.rollouts import rollout_sentence, rollouts
 from pltfrms.seen.summary import machine_problems, problem_lines
-from pltfrms.seen.words import drain_word, signed
+from pltfrms.seen.words import drain_word, released, signed
 
 _SAME_MS = 3000
 """How far two words about the beginning of the same contact may be apart."""
@@ -75,21 +75,23 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
             for note in view.notes
         ),
     )
+    drawn = replace(drawn, problems=(*drawn.problems, *_broken(drawn)))
     return replace(drawn, headline=headline(view, drawn.services, _anything(drawn)))
 
 
-def _anything(view: Picture) -> tuple[Element | Remark, ...]:
+def _broken(view: Picture) -> Iterator[Concern]:
+    """Yield a word for each machine and link that is not known to be well."""
+    for each in (*view.edges, *view.machines, *view.links):
+        said = any(problem.about == each.id for problem in view.problems)
+        if each.why and each.state in {Seen.BAD, Seen.UNKNOWN} and not said:
+            yield Concern(id=each.id, about=each.id, sentence=each.why, since_ms=each.since_ms)
+
+
+def _anything(view: Picture) -> tuple[Element | Concern, ...]:
     """Return what is not as it should be."""
-    elements: Iterable[Element] = (
-        *view.datacenters,
-        *view.edges,
-        *view.machines,
-        *view.sessions,
-        *view.links,
-    )
-    rest = (each for each in elements if each.state is not Seen.GOOD)
-    services = (each for each in view.services if each.state is not Seen.GOOD)
-    return (*view.problems, *view.waits, *rest, *services)
+    elements: tuple[Element, ...] = (*view.datacenters, *view.sessions, *view.services)
+    rest = (each for each in elements if each.state not in {Seen.GOOD, Seen.PLANNED})
+    return (*view.problems, *view.waits, *rest)
 
 
 def _stale_since(view: SnapshotView, now_ms: int, before: Picture | None) -> int:
@@ -100,10 +102,10 @@ def _stale_since(view: SnapshotView, now_ms: int, before: Picture | None) -> int
     return known if known and abs(known - since) < _SAME_MS else since
 
 
-def _troubles(lines: Iterable[str]) -> tuple[Remark, ...]:
+def _troubles(lines: Iterable[str]) -> tuple[Concern, ...]:
     """Return each line, which begins with what it is about, once."""
     return tuple(
-        Remark(id=line, about=line.partition(": ")[0], sentence=line.partition(": ")[2])
+        Concern(id=line, about=line.partition(": ")[0], sentence=line.partition(": ")[2])
         for line in dict.fromkeys(lines)
     )
 
@@ -205,7 +207,7 @@ class _Seeing:
     def _element(self, machine: Machine) -> Element:
         """Return how a machine is, by what controllers know of its contact."""
         if machine.external:
-            return Element(id=machine.name, state=Seen.UNKNOWN, why="others manage it")
+            return Element(id=machine.name, state=Seen.UNKNOWN)  # others manage it
         view = self._snapshot.machines.get(machine.name)
         status = self._snapshot.statuses.get(machine.name)
         contact = view.contact if view else Contact.UNKNOWN
@@ -346,11 +348,11 @@ class _Seeing:
                 rollout=rolling.get(name, ""),
             )
 
-    def hands(self) -> Iterator[Remark]:
+    def hands(self) -> Iterator[Concern]:
         """Yield what operators have done for a while."""
         done = self._snapshot.interventions
         if freeze := done.freeze:
-            yield Remark(
+            yield Concern(
                 id="freeze",
                 about="",
                 sentence=f"no route is changed{signed(freeze.why, freeze.by)}",
@@ -359,7 +361,7 @@ class _Seeing:
             )
         for drain in done.drains:
             phase = drain_word(done, drain.about, self._now_ms)
-            yield Remark(
+            yield Concern(
                 id=f"drain {drain.about}",
                 about=drain.about,
                 sentence=f"drain: {phase}{signed(drain.why, drain.by)}",
@@ -367,7 +369,7 @@ class _Seeing:
                 until_ms=drain.until_ms,
             )
         for hole in done.blackholes:
-            yield Remark(
+            yield Concern(
                 id=f"blackhole {hole.prefix}",
                 about=str(hole.prefix),
                 sentence=f"peers are asked to drop it{signed(hole.why, hole.by)}",
@@ -375,10 +377,10 @@ class _Seeing:
                 command=f"pltfrms network blackhole remove {hole.prefix}",
             )
         for release in done.releases:
-            yield Remark(
+            yield Concern(
                 id=f"release {release.datacenter}",
                 about=release.datacenter,
-                sentence=f"the brake on mass changes is off{signed(release.why, release.by)}",
+                sentence=f"no brake on {released(release)}{signed(release.why, release.by)}",
                 until_ms=release.until_ms,
                 command=f"pltfrms brake hold {release.datacenter}",
             )

@@ -62,10 +62,14 @@ def blackhole_sentence(blackhole: Blackhole, now_ms: int) -> str:
 def release_sentence(release: Release, now_ms: int) -> str:
     """Return of which nodes the brake on mass changes does not hold, and until when."""
     end = _end(release.until_ms, now_ms)
+    return f"{release.datacenter}, {released(release)}: {end}{signed(release.why, release.by)}"
+
+
+def released(release: Release) -> str:
+    """Return which nodes a release names."""
     more = len(release.nodes) - _NAMED
     named = ", ".join(release.nodes[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-    of = named or "every node that is lost"
-    return f"{release.datacenter}, {of}: {end}{signed(release.why, release.by)}"
+    return named or "every node that is lost"
 
 
 def override_sentence(override: Override, now_ms: int) -> str:

@@ -96,7 +96,7 @@ def three_things_to_try(client: LabClient, view: SnapshotView) -> str:
             f"pltfrms lab fault datacenter/{edge.datacenter}{choose}",
             f"lose a datacenter; `lab boot datacenter/{edge.datacenter}` brings it back",
         ),
-        (f"pltfrms status{choose}", "see what that did"),
+        (f"pltfrms ui{choose}", "see it live in a browser; `pltfrms status` says it in words"),
     ]
     probe = f"pltfrms lab probe {service} --from {eyeball}"
     if service and eyeball:

@@ -165,7 +165,7 @@ class ServiceElement(Element):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
+class Concern:
     """Something that is not as it should be, or is done by hand, or waits."""
 
     id: str
@@ -208,11 +208,11 @@ class Picture:
     sessions: tuple[SessionElement, ...] = ()
     links: tuple[LinkElement, ...] = ()
     services: tuple[ServiceElement, ...] = ()
-    problems: tuple[Remark, ...] = ()
+    problems: tuple[Concern, ...] = ()
     """What is broken."""
-    hands: tuple[Remark, ...] = ()
+    hands: tuple[Concern, ...] = ()
     """What operators have done for a while, and its end."""
-    waits: tuple[Remark, ...] = ()
+    waits: tuple[Concern, ...] = ()
     """What is wanted and cannot be done now, and why."""
 
 
