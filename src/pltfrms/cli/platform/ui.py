@@ -26,8 +26,9 @@ _BUILD = "build it with `make page` (Node.js 20.19 or newer), or install a packa
 def ui(settings: Settings, *, port: int, opens: bool) -> None:
     """Serve the page that shows the platform live.
 
-    It runs on this machine until Ctrl-C, and changes nothing. Only who has the address that is written
-    can open it, once, and only from here. From elsewhere: ssh -L PORT:127.0.0.1:PORT HOST.
+    It runs on this machine until Ctrl-C, and changes nothing. Only who has the address that
+    is written can open it, once, and only from here. From elsewhere: ssh -L
+    PORT:127.0.0.1:PORT HOST.
 
     Example: pltfrms ui --open
     """
