@@ -1,6 +1,9 @@
 """Contact over time, as one controller sees it. TTL is 4 s."""
 
-from pltfrms.controller.contact.contacts import Contacts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pltfrms.controller.contact.contacts import Contacts, why_rather_unheard
 from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.evidence import Evidence
 
@@ -16,7 +19,7 @@ class Story:
 
     def see(self, at: float, lease: int = 0) -> Contact:
         leases = {"a": lease} if lease else {}
-        self.contacts.observe(at, TTL, ["a"], leases, {"a": self.evidence})
+        self.contacts.observe(at, TTL, {"a": "fra"}, leases, {"a": self.evidence})
         return self.contacts.views(at)["a"].contact
 
     def watch(self, since: float, until: float, lease: int = 0) -> Contact:
@@ -66,3 +69,81 @@ def test_an_older_observation_changes_nothing() -> None:
     story = Story()
     story.see(100.0, lease=1)
     assert story.see(99.0) is Contact.PRESENT
+
+
+# ---- many at once ----------------------------------------------------------------------------
+
+ALONE = Evidence(alone=True, idle=True)
+MACHINES = {f"{site}-{kind}": site for site in ("fra", "lon", "ams") for kind in ("e1", "c1")}
+
+
+class Crowd:
+    """Observations of edges and controllers of three datacenters, without witnesses."""
+
+    def __init__(self) -> None:
+        self.contacts = Contacts()
+        self.at = 100.0
+        self.watch(20)
+
+    def watch(self, seconds: float, *silent: str, evidence: Evidence = ALONE) -> set[str]:
+        """Watch for a while in which some are silent; return who is lost at the end."""
+        until = self.at + seconds
+        leases = {name: 1 for name in MACHINES if name not in silent}
+        said = dict.fromkeys(silent, evidence)
+        while self.at < until:
+            self.at += 0.5
+            self.contacts.observe(self.at, TTL, MACHINES, leases, said)
+        views = self.contacts.views(self.at)
+        return {name for name, view in views.items() if view.contact is Contact.LOST}
+
+
+def test_a_machine_without_a_witness_is_lost_a_ttl_after_its_lease() -> None:
+    crowd = Crowd()
+    assert crowd.watch(4, "fra-e1") == set()
+    assert crowd.watch(1, "fra-e1") == {"fra-e1"}
+
+
+def test_a_datacenter_that_falls_silent_is_judged_as_soon_as_one_machine() -> None:
+    crowd = Crowd()
+    assert crowd.watch(5, "fra-e1", "fra-c1") == {"fra-e1", "fra-c1"}
+
+
+def test_machines_of_several_datacenters_that_fall_silent_at_once_are_not_lost() -> None:
+    crowd = Crowd()
+    silent = ("fra-e1", "lon-e1", "ams-c1")
+    assert crowd.watch(8, *silent) == set()
+    assert "3 machines of 3 datacenters fell silent within 9 s" in crowd.contacts.crowd(
+        crowd.at
+    )
+    view = crowd.contacts.views(crowd.at)["fra-e1"]
+    assert view.contact is Contact.UNKNOWN
+    assert "machines of several datacenters fell silent at once" in view.why
+    assert crowd.watch(2, *silent) == set(silent)
+    assert crowd.contacts.crowd(crowd.at) == ""
+
+
+def test_who_was_heard_again_says_what_the_silence_of_others_is_worth() -> None:
+    crowd = Crowd()
+    crowd.watch(2, "fra-e1", "lon-e1", "ams-c1")
+    assert crowd.watch(5, "fra-e1") == set()
+
+
+def test_those_that_go_on_and_off_hold_off_the_judgement_of_others_for_a_minute() -> None:
+    crowd, waited = Crowd(), 0
+    others = ("lon-e1", "lon-c1", "ams-e1")
+    while not crowd.watch(2, "fra-e1", *(others if waited % 8 == 0 else ())):
+        waited += 2
+    assert 56 <= waited <= 62
+
+
+def test_who_has_a_witness_against_it_is_lost_in_a_crowd_too() -> None:
+    crowd = Crowd()
+    silent = ("fra-e1", "lon-e1", "ams-c1")
+    assert crowd.watch(1.5, *silent, evidence=Evidence()) == set(silent)
+
+
+@given(st.lists(st.sampled_from(["fra", "lon", "ams"])), st.integers(1, 60))
+def test_a_crowd_is_three_of_two_datacenters(datacenters: list[str], seconds: int) -> None:
+    said = why_rather_unheard(datacenters, seconds)
+    assert bool(said) == (len(datacenters) > 2 and len(set(datacenters)) > 1)
+    assert not said or f"{len(datacenters)} machines of {len(set(datacenters))} " in said

@@ -107,6 +107,42 @@ def test_controllers_and_agents_without_a_processor_for_a_while_lose_nobody(
     nobody_is_lost(disturb, seed)
 
 
+@pytest.mark.parametrize("seconds", [4.0, 6.0, 8.5])
+def test_agents_of_all_datacenters_that_say_nothing_for_a_while_are_not_lost(
+    seconds: float,
+) -> None:
+    async def disturb(cluster: Cluster) -> None:
+        for agent in cluster.agents.values():
+            agent.cut = True
+        await cluster.clock.sleep(seconds)
+        assert any(
+            "no edge or controller is called lost: " in problem
+            for problem in cluster.operations.controller.problems
+        )
+        for agent in cluster.agents.values():
+            agent.cut = False
+
+    nobody_is_lost(disturb)
+
+
+@pytest.mark.parametrize(
+    ("datacenters", "seconds"), [(("fra",), 7.5), (("fra", "lon"), 12.0)], ids=str
+)
+def test_datacenters_that_are_really_gone_are_told_of_in_seconds(
+    datacenters: tuple[str, ...], seconds: float
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(15)
+        gone = [name for name in cluster.agents if name.partition("-")[0] in datacenters]
+        for name in gone:
+            cluster.agents[name].dead = True
+        await cluster.clock.sleep(seconds)
+        lost = {f"machine/{name}" for name in gone if "-n" not in name}
+        assert set(await told_lost(cluster)) == lost
+
+    simulate(story)
+
+
 def test_a_dead_machine_is_told_once_after_a_disturbance_as_before() -> None:
     async def story(cluster: Cluster) -> None:
         await cluster.clock.sleep(15)

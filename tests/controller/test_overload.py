@@ -19,7 +19,7 @@ from pltfrms.controller.records.state import PREFIX, Reader, allocation_key, ser
 from pltfrms.drivers.store.ports import Delete, KeyValue, Listing, Put
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.running.plan import Note, Reason
-from pltfrms.model.running.state import Load, MachineStatus, RoutingStatus
+from pltfrms.model.running.state import Contact, Load, MachineStatus, RoutingStatus
 from pltfrms.planner.placement.plan import make_plan
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
@@ -168,9 +168,11 @@ async def given_up(cluster: Cluster) -> None:
     edges = [agent for name, agent in cluster.agents.items() if "-e" in name]
     for edge in edges:
         edge.dead = True
+    names, number = sorted(cluster.agents), int(cluster.clock.monotonic()) // 30
+    hasty = [names[(3 * number + each) % len(names)] for each in range(3)]  # each time others
     for _ in range(40):
         for seat in cluster.seats.values():
-            for machine in list(cluster.agents)[:3]:
+            for machine in hasty:
                 seat.controller.view.given_up(machine)
         await cluster.clock.sleep(0.5)
     for seat in cluster.seats.values():
@@ -206,6 +208,29 @@ def test_a_machine_or_two_that_give_up_are_no_sign_of_slowness() -> None:
         assert controller.problems == ()
 
     simulate(story)
+
+
+def test_the_same_few_that_give_up_for_ever_keep_nobody_from_being_judged_for_ever() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(15)
+        began = cluster.clock.monotonic()
+        cluster.agents["lon-n1"].dead = True
+
+        def hang_up() -> bool:
+            for seat in cluster.seats.values():
+                for machine in ("fra-n1", "fra-n2", "fra-n3"):
+                    seat.controller.view.given_up(machine)
+            return _is_lost(cluster, "lon-n1")
+
+        await cluster.until(hang_up, 75)
+        assert cluster.clock.monotonic() - began > 60
+
+    simulate(story)
+
+
+def _is_lost(cluster: Cluster, machine: str) -> bool:
+    snapshot = cluster.operations.snapshot().snapshot
+    return snapshot.contact(machine) is Contact.LOST
 
 
 @given(st.integers(0, 10**6), st.integers(0, 200), st.integers(1, 60))

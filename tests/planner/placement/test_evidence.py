@@ -137,7 +137,8 @@ def test_a_server_that_misses_all_other_sites_is_no_witness_against_any() -> Non
 
 
 def test_edges_that_do_not_say_what_they_miss_leave_it_to_heartbeats() -> None:
-    assert evidence({"fra-e1": "old", "fra-e2": "old"}) == Evidence()
+    assert evidence({"fra-e1": "old", "fra-e2": "old"}) == Evidence(alone=True)
+    assert not evidence({"fra-e1": "old", "fra-e2": "misses"}).alone
 
 
 def test_the_reason_is_a_sentence() -> None:
@@ -155,4 +156,5 @@ def test_machines_without_workload_and_datacenters_without_an_edge_go_by_heartbe
         for machine in PLATFORM.machines
     )
     found = judge(replace(PLATFORM, machines=external), {}, {"fra-e2"}, names)
-    assert found == {name: Evidence() for name in names[:3]}
+    idle = Evidence(alone=True, idle=True)
+    assert found == {"fra-e1": idle, "fra-c1": idle, "ams-n1": Evidence(alone=True)}

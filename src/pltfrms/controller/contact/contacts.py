@@ -4,17 +4,22 @@ A contact key lives as long as its lease; a lease ends one TTL after the machine
 heartbeat, and so does the contact. Absence alone is no proof, though: a controller that
 has just begun to look, or has just found the store again, sees keys missing of machines that
 had nobody to tell that they live. So LOST takes three things: the controller has watched
-without a gap for 2 x TTL + 1 s, it has seen the key absent twice, 0.5 s or more apart, and the
-edges do not say otherwise (`planner.placement.evidence`). Until then a machine that was not
-LOST already is UNKNOWN. Time in which the store failed, or kept a heartbeat waiting, or in
-which the controller itself was late, is not watched time: who could not be heard then is given
-as long again.
+without a gap for 2 x TTL + 1 s, it has seen the key absent twice, 0.5 s or more apart (a TTL,
+if nothing is moved for the machine), and the edges do not say otherwise
+(`planner.placement.evidence`). Until then a machine that was not LOST already is UNKNOWN. Time
+in which the store failed, or kept a heartbeat waiting, or in which the controller itself was
+late, is not watched time: who could not be heard then is given as long again.
+
+Machines of which nobody but themselves can tell (edges, controllers) are not judged while
+machines of several datacenters fall silent at once: datacenters fail apart, so more likely they
+live, and something is slow (`why_rather_unheard`). That holds off their judgement for a minute
+at most.
 
 A node that all edges have heard fall silent need not wait for the end of its lease: its next
 heartbeat must only be late for sure. When it was heard last, the rest of its lease tells.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pltfrms.drivers.store.ports import LeaseTime
@@ -23,10 +28,17 @@ from pltfrms.planner.placement.evidence import Evidence
 
 CONFIRM_SECONDS = 0.5
 """Time between first seeing a key absent and calling the machine lost."""
+CROWD_MIN = 3
+"""Machines that fall silent at once, of several datacenters: one or two may be repaired just
+then, or die one after the other."""
+CROWD_SECONDS_MAX = 60
+"""However many fall silent, who is silent for so long is lost: one who goes on and off may not
+keep others from being judged for ever."""
 _STEPS_SECONDS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86_400)
 """In which a silence is told: what is said of it is a part of plans, which time alone should
 not change each second."""
 _NO_EVIDENCE = Evidence()
+_IN_A_CROWD = "machines of several datacenters fell silent at once, and nobody else hears it"
 
 
 def why_nobody_is_judged(at: float, slow_at: float, what: str, ttl_seconds: int) -> str:
@@ -39,6 +51,20 @@ def why_nobody_is_judged(at: float, slow_at: float, what: str, ttl_seconds: int)
     return f"no machine is called lost for {left:.0f} s more: {what}" if left > 0 else ""
 
 
+def why_rather_unheard(datacenters: Sequence[str], seconds: int) -> str:
+    """Return why machines without a witness are not judged; empty: they are.
+
+    `datacenters` has one for each machine that fell silent within the last `seconds`.
+    """
+    sites = len(set(datacenters))
+    if sites < 2 or len(datacenters) < CROWD_MIN:  # noqa: PLR2004 - several
+        return ""
+    return (
+        f"no edge or controller is called lost: {len(datacenters)} machines of {sites} "
+        f"datacenters fell silent within {seconds} s, which are rather not heard than dead"
+    )
+
+
 def _sure_after(ttl_seconds: int) -> int:
     """Return for how many seconds contacts are watched before anybody is called lost."""
     return 2 * ttl_seconds + 1
@@ -49,7 +75,10 @@ class _Track:
     contact: Contact
     since: float
     lease: int = 0
+    datacenter: str = ""
     absent_since: float | None = None
+    silent_at: float | None = None
+    """When it fell silent last, also if it was heard again since."""
     why: str = ""
     """Why it is not LOST although it should be by its heartbeats."""
     vanished_at: float | None = None
@@ -88,29 +117,47 @@ class Contacts:
         self,
         at: float,
         ttl_seconds: int,
-        machines: Iterable[str],
+        machines: Mapping[str, str],
         leases: Mapping[str, int],
         evidence: Mapping[str, Evidence],
     ) -> None:
         """Take what the store said at time `at`: the leases of the machines in contact.
 
-        `evidence` is on those that are not in contact, and that edges miss.
+        `machines` are the datacenters of all, by name. `evidence` is on those that are not in
+        contact, and that edges miss.
         """
         if at < self._last_at:
             return
         if self._watching_since is None or at - self._last_at > ttl_seconds:
             self._watching_since = at
         self._last_at, self._ttl_seconds = at, ttl_seconds
-        sure = self._is_sure(at)
-        wanted = set(machines)
-        self._tracks = {name: t for name, t in self._tracks.items() if name in wanted}
-        for name in wanted:
-            track = self._tracks.setdefault(name, _Track(Contact.UNKNOWN, at))
+        known = self._tracks
+        self._tracks = {
+            name: known.get(name) or _Track(Contact.UNKNOWN, at) for name in machines
+        }
+        for name, track in self._tracks.items():
+            track.datacenter = machines[name]
+            if name not in leases:
+                _note_absence(track, at)
+        crowded = bool(self.crowd(at))
+        for name, track in self._tracks.items():
             said = evidence.get(name, _NO_EVIDENCE)
             if name in leases:
                 _see(track, at, leases[name], said)
             else:
-                _miss(track, at, said, sure=sure)
+                self._miss(track, at, said, crowded=crowded)
+
+    def crowd(self, at: float) -> str:
+        """Return why at time `at` machines are not judged of which nobody else can tell."""
+        seconds = _sure_after(self._ttl_seconds)
+        return why_rather_unheard(
+            [
+                track.datacenter
+                for track in self._tracks.values()
+                if track.silent_at is not None and at - track.silent_at < seconds
+            ],
+            seconds,
+        )
 
     def views(self, at: float) -> dict[str, MachineView]:
         """Return the contact of every machine at time `at`."""
@@ -168,6 +215,21 @@ class Contacts:
         began = self._watching_since
         return began is not None and at - began >= _sure_after(self._ttl_seconds)
 
+    def _miss(self, track: _Track, at: float, said: Evidence, *, crowded: bool) -> None:
+        if track.contact is Contact.LOST:
+            if said.lives:  # whatever made us think otherwise
+                track.contact, track.since, track.why = Contact.UNKNOWN, at, said.lives
+            return
+        seconds = at - (at if track.absent_since is None else track.absent_since)
+        confirm_seconds = self._ttl_seconds if said.idle else CONFIRM_SECONDS
+        confirmed = self._is_sure(at) and seconds >= confirm_seconds
+        unheard = _IN_A_CROWD if crowded and said.alone and seconds < CROWD_SECONDS_MAX else ""
+        track.why = (said.why_not_lost or unheard) if confirmed else ""
+        if confirmed and not track.why:
+            _lose(track, at)
+        elif track.contact is Contact.PRESENT:
+            track.contact, track.since = Contact.UNKNOWN, at
+
     def _view(self, track: _Track, at: float) -> MachineView:
         why = ""
         if track.contact is Contact.UNKNOWN and track.why and track.absent_since is not None:
@@ -176,6 +238,13 @@ class Contacts:
             why = f"no heartbeat for {passed} s or more; {track.why}"
         since_seconds = max(at - track.since, 0.0)
         return MachineView(contact=track.contact, since_seconds=since_seconds, why=why)
+
+
+def _note_absence(track: _Track, at: float) -> None:
+    if track.absent_since is None:
+        track.absent_since = at
+        if track.contact is Contact.PRESENT:
+            track.silent_at = at
 
 
 def _see(track: _Track, at: float, lease: int, said: Evidence) -> None:
@@ -190,21 +259,6 @@ def _see(track: _Track, at: float, lease: int, said: Evidence) -> None:
         track.vanished_at = track.unheard = None
     elif track.vanished_at is None:
         track.vanished_at = at
-
-
-def _miss(track: _Track, at: float, said: Evidence, *, sure: bool) -> None:
-    if track.absent_since is None:
-        track.absent_since = at
-    if track.contact is Contact.LOST:
-        if said.lives:  # whatever made us think otherwise
-            track.contact, track.since, track.why = Contact.UNKNOWN, at, said.lives
-        return
-    confirmed = sure and at - track.absent_since >= CONFIRM_SECONDS
-    track.why = said.why_not_lost if confirmed else ""
-    if confirmed and not track.why:
-        _lose(track, at)
-    elif track.contact is Contact.PRESENT:
-        track.contact, track.since = Contact.UNKNOWN, at
 
 
 def _lose(track: _Track, at: float) -> None:

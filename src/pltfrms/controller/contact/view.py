@@ -36,6 +36,9 @@ _LATE_SECONDS = 0.7
 """Who wakes up so much later than asked for had no processor, nor time for heartbeats."""
 _GIVEN_UP = 3
 """Machines that gave up on us within a TTL; one or two may have been ended just then."""
+_GIVING_UP_SECONDS_MAX = 60.0
+"""Who gives up for longer says nothing of us any more, until it has not done so for as long: a
+few machines that are not ours any more may not keep all others from being judged."""
 
 
 class View:
@@ -65,8 +68,9 @@ class View:
         self._measured: tuple[object, Mapping[str, KindSize]] = ((), {})
         self._committed = asyncio.Event()
         """Set, and replaced by the next one, when there is another last commit."""
-        self._given_up: dict[str, float] = {}
-        """When (monotonic) machines gave up waiting for our answers to their heartbeats."""
+        self._given_up: dict[str, tuple[float, float]] = {}
+        """When (monotonic) machines gave up waiting for our answers to their heartbeats: since
+        then again and again, and last."""
         self._indexed: Platform | None = None
         self._managed: Mapping[str, Machine] = {}
 
@@ -87,12 +91,18 @@ class View:
 
     @property
     def slowness(self) -> str:
-        """Why nobody is called lost now: we or the store were slow; empty: somebody may be."""
-        platform, slow_at = self.platform, self._trouble.at
-        if platform is None or slow_at is None:
+        """Why nobody, or no edge and controller, is called lost now; empty: each may be.
+
+        We or the store were slow, or it looks as if the way to many machines is.
+        """
+        platform, slow_at, now = self.platform, self._trouble.at, self._clock.monotonic()
+        if platform is None:
             return ""
-        now, ttl_seconds = self._clock.monotonic(), platform.timers.contact_ttl_seconds
-        return why_nobody_is_judged(now, slow_at, self._trouble.what, ttl_seconds)
+        ttl_seconds = platform.timers.contact_ttl_seconds
+        slow = ""
+        if slow_at is not None:
+            slow = why_nobody_is_judged(now, slow_at, self._trouble.what, ttl_seconds)
+        return slow or self._contacts.crowd(now)
 
     @property
     def controller_problems(self) -> Mapping[str, str]:
@@ -250,10 +260,15 @@ class View:
         """
         now = self._clock.monotonic()
         ttl_seconds = self.platform.timers.contact_ttl_seconds if self.platform else 0
-        recent = {who: at for who, at in self._given_up.items() if now - at <= ttl_seconds}
-        self._given_up = recent | {machine: now}
-        if len(self._given_up) >= _GIVEN_UP:
-            self._doubt(now, f"{len(self._given_up)} machines gave up waiting for an answer")
+        longest = _GIVING_UP_SECONDS_MAX
+        rows = {who: row for who, row in self._given_up.items() if now - row[1] <= longest}
+        self._given_up = rows | {machine: (rows.get(machine, (now, now))[0], now)}
+        count = sum(
+            now - last <= ttl_seconds and last - since <= longest
+            for since, last in self._given_up.values()
+        )
+        if count >= _GIVEN_UP:
+            self._doubt(now, f"{count} machines gave up waiting for an answer")
 
     def _doubt(self, now: float, what: str) -> None:
         self._trouble.at, self._trouble.what = now, what
@@ -294,7 +309,7 @@ class View:
             return
         if self._trouble.at is not None:
             self._contacts.doubt(self._trouble.at)
-        names = [machine.name for machine in platform.managed]
+        names = {machine.name: machine.datacenter for machine in platform.managed}
         edges = (statuses.get(edge.name) for edge in platform.machines_of(Role.EDGE))
         vanished = {node for edge in edges if edge for node in edge.vanished}
         asked = vanished.union(name for name in names if name not in leases)

@@ -40,6 +40,10 @@ class Evidence:
     """Why nobody can say; empty: it is lost if its heartbeats are missing."""
     vanished: bool = False
     """Whether all who could hear it have heard it fall silent."""
+    alone: bool = False
+    """Whether nobody says anything of it: its heartbeats alone count."""
+    idle: bool = False
+    """Whether it carries no replicas: calling it lost moves nothing, and is in no hurry."""
 
     @property
     def why_not_lost(self) -> str:
@@ -135,7 +139,7 @@ def _evidence(
     name, is_edge = machine.name, machine.has(Role.EDGE)
     near = [edge for edge in edges.get(machine.datacenter, ()) if edge != name]
     if not machine.has(Role.NODE) or not (near or is_edge):
-        return Evidence()
+        return Evidence(alone=True, idle=not machine.has(Role.NODE))
     words = {edge: heard.word(edge, name) for edge in near if edge in present}
     if is_edge and not words:
         far = (edge for here in edges.values() for edge in here if edge not in (name, *near))
@@ -151,7 +155,10 @@ def _evidence(
     if all(word is Word.NOTHING for word in words.values()):
         mute = _edges(list(words))
         return Evidence(unknown=f"{mute} cannot say (yet) if it lives")
-    return Evidence(vanished=all(word is Word.VANISHED for word in words.values()))
+    return Evidence(
+        vanished=all(word is Word.VANISHED for word in words.values()),
+        alone=not {Word.MISSES, Word.VANISHED}.intersection(words.values()),
+    )
 
 
 def _edges(names: list[str]) -> str:
