@@ -15,7 +15,13 @@ from tests.shapes.shapes import DIRECTORY, WITH_LABS, read
 
 pytestmark = [pytest.mark.live, pytest.mark.calm, pytest.mark.root, pytest.mark.timeout(300)]
 
-ELSEWHERE = {"instances-that-ask", "two-lines-to-each", "two-servers", "vlans-and-bonds"}
+ELSEWHERE = {
+    "instances-that-ask",
+    "regional-aggregates",
+    "two-lines-to-each",
+    "two-servers",
+    "vlans-and-bonds",
+}
 """Tests of their own have these running, and look for the same there."""
 
 

@@ -4,12 +4,15 @@ from pathlib import Path
 
 from pltfrms.model.network.announcements import announcements
 from pltfrms.model.network.interventions import Interventions
+from pltfrms.render.internet import render_internet
 from pltfrms.specfile.load import load_directory, load_service
 from tests.shapes.shapes import DIRECTORY, read
 from tests.specfile.test_bad_specs import problems_of
 
-PLATFORM = read("regional-aggregates").platform
-EVERYWHERE = {"fra", "ams", "nyc"}
+SHAPE = read("regional-aggregates")
+PLATFORM = SHAPE.platform
+SITES = ("fra", "ams", "nyc")
+EVERYWHERE = set(SITES)
 
 
 def test_each_aggregate_is_announced_where_it_is_to_be_and_nowhere_else() -> None:
@@ -27,6 +30,9 @@ def test_each_aggregate_is_announced_where_it_is_to_be_and_nowhere_else() -> Non
         "203.0.114.0/24": {"fra"},
         "2001:db8:100::/48": EVERYWHERE,
         "2001:db8:200::/48": {"fra", "ams"},
+        "2001:db8:300::/48": {"fra"},
+        **{f"203.0.{121 + number}.0/24": {site} for number, site in enumerate(SITES)},
+        **{f"2001:db8:{10 + number:x}::/48": {site} for number, site in enumerate(SITES)},
     }
 
 
@@ -45,6 +51,15 @@ def test_a_service_that_runs_where_its_aggregate_is_not_announced_is_told_so(
     assert "203.0.113.0/24 is announced only in fra, ams" in str(problem)
     path.write_text(path.read_text().replace("[nyc]", "[nyc, ams]"))
     assert load_service(path, PLATFORM).aggregates == ("europe",)
+
+
+def test_a_member_of_the_exchange_speaks_with_both_route_servers_in_both_families() -> None:
+    assert SHAPE.lab is not None
+    at = {name: render_internet(PLATFORM, SHAPE.lab, name) for name in ("haarlem", "ixp1")}
+    for name in (".ipv4", ".ipv6", ":2.ipv4", ":2.ipv6"):
+        assert f"protocol bgp 'ixp.ixp1{name}'" in at["haarlem"]
+        for member in ("haarlem", "ams1"):
+            assert f"protocol bgp 'member.{member}{name}'" in at["ixp1"]
 
 
 def test_two_files_that_want_one_address_are_refused_with_file_and_line(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Which BGP sessions a machine of the emulated internet has, whatever daemon speaks there."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from pltfrms.model.addresses import Interface, Prefix
@@ -24,6 +25,7 @@ _MEMBER = 210
 _PEER = 200
 _TRANSIT = 100
 _HOST = {4: 32, 6: 128}
+_BGP_PORT = 179
 _ANYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _NETWORK_ROLES = {PeerKind.CUSTOMER: "customer", PeerKind.PNI: "peer", PeerKind.IXP: "peer"}
 
@@ -35,6 +37,8 @@ class FarSession:
     name: str
     local: str
     address: str
+    port: int = _BGP_PORT
+    """There. A second session with the same address needs another in BIRD, which only waits."""
     asn: int
     interface: str
     multihop: int = 0
@@ -185,7 +189,12 @@ def _with_other_transits(lab: Lab, transit: LabTransit) -> Iterator[FarSession]:
 
 def route_server_sessions(platform: Platform, lab: Lab, ixp: LabIxp) -> list[FarSession]:
     """Return a route server's sessions: with us and with the other members."""
-    return [*_with_our_ports(platform, ixp), *_with_members(platform, lab, ixp)]
+    met: Counter[str] = Counter()
+    found = []
+    for session in (*_with_our_ports(platform, ixp), *_with_members(platform, lab, ixp)):
+        found.append(replace(session, port=_BGP_PORT + met[session.address]))
+        met[session.address] += 1
+    return found
 
 
 def _with_our_ports(platform: Platform, ixp: LabIxp) -> Iterator[FarSession]:
@@ -209,15 +218,15 @@ def _with_our_ports(platform: Platform, ixp: LabIxp) -> Iterator[FarSession]:
 def _with_members(platform: Platform, lab: Lab, ixp: LabIxp) -> Iterator[FarSession]:
     for stub in lab.stubs:
         if ixp.name in stub.upstreams:
-            for server, member in _lan_ends(platform, lab, ixp, stub):
+            for ends in _lan_ends(platform, lab, ixp, stub):
                 yield FarSession(
-                    name=f"member.{stub.name}.ipv{server.version}",
-                    local=str(server.ip),
-                    address=str(member.ip),
+                    name=f"member.{stub.name}{ends.number}.ipv{ends.server.version}",
+                    local=str(ends.server.ip),
+                    address=str(ends.member.ip),
                     asn=stub.asn,
                     interface=lan_interface(ixp.name),
-                    numbers=(server.version,),
-                    bfd=ixp.daemon.has_bfd,
+                    numbers=(ends.server.version,),
+                    bfd=ends.bfd,
                     med=_med(stub.upstreams[ixp.name]),
                     blackholes=stub.prefixes,
                 )
@@ -280,18 +289,18 @@ def _with_transits(lab: Lab, stub: LabStub) -> Iterator[FarSession]:
 def _with_route_servers(platform: Platform, lab: Lab, stub: LabStub) -> Iterator[FarSession]:
     for ixp in lab.ixps:
         if ixp.name in stub.upstreams:
-            for server, member in _lan_ends(platform, lab, ixp, stub):
+            for ends in _lan_ends(platform, lab, ixp, stub):
                 yield FarSession(
-                    name=f"ixp.{ixp.name}.ipv{server.version}",
-                    local=str(member.ip),
-                    address=str(server.ip),
+                    name=f"ixp.{ixp.name}{ends.number}.ipv{ends.server.version}",
+                    local=str(ends.member.ip),
+                    address=str(ends.server.ip),
                     asn=ixp.asn,
                     interface=lan_interface(ixp.name),
-                    numbers=(server.version,),
+                    numbers=(ends.server.version,),
                     role="rs_client",
                     # A route server does not put its own ASN into the paths of its members.
                     enforce_first_as="off",
-                    bfd=ixp.daemon.has_bfd,
+                    bfd=ends.bfd,
                     preference=_PEER,
                     med=_med(stub.upstreams[ixp.name]),
                     export="to_upstream",
@@ -315,17 +324,30 @@ def _ends(peer: Peer) -> Iterator[tuple[Session, Interface, str]]:
             yield session, ours, str(theirs)
 
 
-def _lan_ends(
-    platform: Platform, lab: Lab, ixp: LabIxp, stub: LabStub
-) -> Iterator[tuple[Interface, Interface]]:
-    """Yield an address of the route server and of a member, for each family of the LAN."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LanEnds:
+    """The ends of a session of a member with a route server."""
+
+    number: str
+    """Tells route servers of a family apart: empty for the first, then :2 and so on."""
+    server: Interface
+    member: Interface
+    bfd: bool
+
+
+def _lan_ends(platform: Platform, lab: Lab, ixp: LabIxp, stub: LabStub) -> Iterator[_LanEnds]:
+    members = {each.version: each for each in lan_addresses(platform, lab, ixp.name, stub.name)}
     servers = lan_addresses(platform, lab, ixp.name, ixp.name)
-    members = lan_addresses(platform, lab, ixp.name, stub.name)
-    for number in (4, 6):
-        server = next((one for one in servers if one.version == number), None)
-        member = next((one for one in members if one.version == number), None)
-        if server and member:
-            yield server, member
+    for family, member in sorted(members.items()):
+        same = [each for each in servers if each.version == family]
+        for number, server in enumerate(same, start=1):
+            yield _LanEnds(
+                number=f":{number}" if number > 1 else "",
+                server=server,
+                member=member,
+                # BIRD tells sessions of BFD apart by the far address alone.
+                bfd=ixp.daemon.has_bfd and len(same) == 1,
+            )
 
 
 def _peer(platform: Platform, name: str) -> Peer:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,26 @@ def test_roas_that_nobody_asks_for_are_found() -> None:
     platform = replace(PLATFORM, origin_validation=OriginValidation())
     assert said(LAB, platform) == [
         "rpki.roas: no machine of the platform is a cache, so nobody asks for them"
+    ]
+
+
+def test_two_route_servers_need_bird_without_bfd() -> None:
+    def platform(theirs: str, *, bfd: bool = False) -> Platform:
+        ixp1 = next(peer for peer in PLATFORM.peers if peer.name == "ixp1")
+        _, *others = ixp1.sessions[0].theirs
+        second = replace(ixp1.sessions[0], theirs=(ip_address(theirs), *others), bfd=bfd)
+        both = replace(ixp1, sessions=(*ixp1.sessions, second))
+        return replace(PLATFORM, peers=tuple(both if p is ixp1 else p for p in PLATFORM.peers))
+
+    bird, where = ixp(Daemon.BIRD), "internet.ixps.ixp1.daemon:"
+    assert said(LAB, platform("192.0.2.1")) == []
+    assert said(LAB, platform("192.0.2.2")) == [
+        f"{where} openbgpd is one route server, and ixp1 has several addresses"
+    ]
+    assert said(bird, platform("192.0.2.2")) == []
+    assert said(bird, platform("192.0.2.1", bfd=True)) == []
+    assert said(bird, platform("192.0.2.2", bfd=True)) == [
+        f"{where} bird has no BFD with a neighbour of several addresses of ixp1"
     ]
 
 

@@ -1,6 +1,6 @@
 """What the software of the emulated internet cannot do, and the platform asks of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pltfrms.model.network.lab import Daemon, Lab, LabIxp, LabNetwork, LabTransit, Sends
 from pltfrms.model.network.peering import Session
@@ -23,6 +23,7 @@ def check_daemons(lab: Lab, platform: Platform) -> Iterator[Finding]:
             if daemon not in _ROUTE_SERVERS:
                 what = f"{daemon} is no route server in a lab"
                 yield Finding(where, what, "bird, openbgpd or gobgp")
+            yield from _check_servers(where, network, sessions.get(network.name, ()))
         elif not daemon.forwards:
             what = f"{daemon} puts no route into the kernel: no packet would pass through"
             hint = "bird or frr; openbgpd and gobgp can be the route server of an ixp"
@@ -34,6 +35,19 @@ def check_daemons(lab: Lab, platform: Platform) -> Iterator[Finding]:
         if sends is not Sends.TABLE and daemon is not Daemon.BIRD:
             what = f"{daemon} sends its whole table in a lab"
             yield Finding((*where[:-1], "sends"), what, "daemon: bird")
+
+
+def _check_servers(where: Where, ixp: LabIxp, sessions: Sequence[Session]) -> Iterator[Finding]:
+    """Find what one daemon cannot be if it has the addresses of several route servers."""
+    servers = {theirs for session in sessions for theirs in session.theirs}
+    if len(servers) == len({theirs.version for theirs in servers}):
+        return
+    if ixp.daemon is not Daemon.BIRD:
+        what = f"{ixp.daemon} is one route server, and {ixp.name} has several addresses"
+        yield Finding(where, what, "bird")
+    elif any(session.bfd for session in sessions):
+        what = f"bird has no BFD with a neighbour of several addresses of {ixp.name}"
+        yield Finding(where, what, "bfd: false in platform.yaml")
 
 
 def _check_hops(where: Where, network: _Peer, session: Session) -> Iterator[Finding]:
