@@ -47,6 +47,16 @@ class Rig:
                 events += some
         return [event for event in events if event.at_ms >= since_ms]
 
+    def drawn(self) -> dict[str, dict[str, str]]:
+        """Return the state of each element of the picture by its list and id."""
+        with (
+            OperatorClient(self.client.controller_endpoints()) as operator,
+            operator.raw("/v1/view", {}) as answer,
+        ):
+            picture = json.loads(b"".join(answer.parts()))
+        lists = ("datacenters", "edges", "machines", "links", "services")
+        return {name: {each["id"]: each["state"] for each in picture[name]} for name in lists}
+
     def run(self, machine: str, *argv: str, check: bool = True) -> str:
         """Run a command in a machine and return what it printed."""
         done = subprocess.run(

@@ -87,6 +87,12 @@ def test_edge_silent(healthy: Rig) -> None:
         "berlin", "--duration", "7s", "--fault", "edge/fra-e1:silent", "--at", "2s"
     )
     assert report["gap_max_ms"] <= 3000
+    healthy.wait("it is drawn", lambda: healthy.drawn()["edges"]["fra-e1"] != "good", 10)
+    drawn = healthy.drawn()
+    assert drawn["datacenters"]["fra"] == "good", "its other edge announces"
+    assert set(drawn["services"].values()) == {"good"}
+    dead = {name for name, state in drawn["links"].items() if state == "bad"}
+    assert dead == {link.name for link in healthy.snapshot().platform.links_of("fra-e1")}
 
 
 def test_fabric_cut(healthy: Rig) -> None:
@@ -143,3 +149,4 @@ def test_backbone_cut_everywhere(healthy: Rig) -> None:
         assert answered(report, "before") == {NEAREST[eyeball]}
     for transit, prefix in (("transit1", "198.51.100.0/24"), ("transit2", "2001:db8:100::/48")):
         assert "to-" in healthy.aggregate_paths(transit, prefix)
+    assert "bad" not in healthy.drawn()["datacenters"].values(), "not known is not bad"

@@ -48,6 +48,15 @@ from pltfrms.model.services.service import Service
     show_default=True,
     help="When to break it, after the first request.",
 )
+@click.option(
+    "--patience",
+    "timeout_ms",
+    type=LASTING,
+    default="1s",
+    show_default=True,
+    help="How long a client waits for an answer until it counts as lost. TCP sends anew after "
+    "1 s.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
 @pass_settings
 def probe(  # noqa: PLR0913 - one parameter per option
@@ -59,6 +68,7 @@ def probe(  # noqa: PLR0913 - one parameter per option
     duration_ms: int,
     fault: str | None,
     at_ms: int,
+    timeout_ms: int,
     as_json: bool,
 ) -> None:
     """Measure a service as a client sees it.
@@ -73,6 +83,7 @@ def probe(  # noqa: PLR0913 - one parameter per option
         client=client,
         rate=rate,
         duration_ms=duration_ms,
+        timeout_ms=timeout_ms,
         fault=_planned(fault, at_ms) if fault else None,
     )
     lab = current_lab(settings)
