@@ -1,11 +1,13 @@
 """What clients see when something fails. Ceilings are generous; bench/ has sharp figures."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.rig import NEAREST, Rig
-from pltfrms.model.running.state import Contact
+from pltfrms.model.running.state import Contact, Phase
+from tests.live.others import ADDRESSES, PORT, asking, server, their_anycast
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -150,3 +152,48 @@ def test_backbone_cut_everywhere(healthy: Rig) -> None:
     for transit, prefix in (("transit1", "198.51.100.0/24"), ("transit2", "2001:db8:100::/48")):
         assert "to-" in healthy.aggregate_paths(transit, prefix)
     assert "bad" not in healthy.drawn()["datacenters"].values(), "not known is not bad"
+
+
+def test_what_others_start_is_taken_over_without_a_gap(healthy: Rig, tmp_path: Path) -> None:
+    """docs/howto-adopt.md, step by step: by hand on one node, in a pod on another one."""
+    spec = tmp_path / "dns.yaml"
+    spec.write_text(
+        "service: dns\nrun: {external: true}\n"
+        "replicas: {fra: 1, ams: 1, nodes: [fra-n1, ams-n1]}\n"
+        f"addresses: [{', '.join(map(repr, ADDRESSES))}]\nports: [{PORT}/tcp]\n"
+        f"probe: {{tcp: {PORT}}}\n"
+    )
+    with server(healthy, "ams-n1", pod=True):
+        with server(healthy, "fra-n1") as theirs:
+            their_anycast(healthy, "fra-n1", "add")
+            with asking(healthy) as said:
+                healthy.cli("apply", str(spec), "--yes", "--wait")
+                their_anycast(healthy, "fra-n1", "del")
+                healthy.probe("berlin", "--duration", "2s")
+            # For an instant the one that is announced first may have all of them.
+            assert set(said) <= {"fra-n1", "ams-n1"}, said
+            assert said[-1] == "fra-n1", said
+            assert theirs.poll() is None
+        healthy.wait("fra does not answer", lambda: "dns" in _unhealthy(healthy), 20)
+        with asking(healthy) as said:
+            healthy.probe("berlin", "--duration", "2s")
+        assert set(said) == {"ams-n1"}, said
+        healthy.wait("it is said", lambda: "Connection refused" in healthy.cli("status"), 10)
+        with server(healthy, "fra-n1"):
+            healthy.wait("fra answers again", lambda: not _unhealthy(healthy), 20)
+            with asking(healthy) as said:
+                healthy.probe("berlin", "--duration", "1s")
+            assert said[-1] == "fra-n1", said
+            healthy.cli("service", "delete", "dns", "--yes")
+            found = 'until ! ip -o link | grep -q "h@i"; do sleep 0.1; done'
+            healthy.run("fra-n1", "sh", "-c", found)
+
+
+def _unhealthy(lab: Rig) -> set[str]:
+    statuses = lab.snapshot().statuses.values()
+    return {
+        each.allocation.split(".")[0]
+        for status in statuses
+        for each in status.instances
+        if each.phase is Phase.UNHEALTHY
+    }

@@ -122,7 +122,7 @@ CONTAINERS = (
         name="neither process nor image",
         old=f"  {_PROCESS}\n",
         new="",
-        says="run.process: is missing (add process: or image:)",
+        says="run.process: is missing (add process:, image:, external: or systemd:)",
     ),
     Bad(
         name="a process with a user",

@@ -8,6 +8,7 @@ import pytest
 
 from pltfrms.errors import Problem, SpecError
 from pltfrms.specfile import load_lab, load_platform, load_service
+from tests.specfile.bad_adopted import ADOPTED
 from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_containers import CONTAINERS
 from tests.specfile.bad_labs import LABS
@@ -62,7 +63,7 @@ def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [*SERVICES, *NAMES, *REPLICAS, *CONTAINERS, *STORAGE], ids=names
+    "bad", [*SERVICES, *NAMES, *REPLICAS, *CONTAINERS, *STORAGE, *ADOPTED], ids=names
 )
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.services.container import Container
+from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.service import (
     Capacity,
@@ -20,6 +20,7 @@ from pltfrms.model.services.service import (
     Probe,
     ProbeKind,
     RolloutSpec,
+    Run,
     Scale,
     ServiceSpec,
     Stage,
@@ -124,6 +125,13 @@ def test_volumes_and_paths_are_written() -> None:
     spec = make_spec()
     boxed = replace(spec.run, process=(), container=BOX)
     spec = replace(spec, run=boxed, storage=storage)
+    assert said_again(spec) == spec
+
+
+@pytest.mark.parametrize("unit", ["", "unbound.service", r"dns-a\x2db@0.service"])
+def test_what_others_start_is_written(unit: str) -> None:
+    run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted(unit=unit))
+    spec = replace(make_spec("dns"), run=run, nodes=("fra-n1", "ams-n2"))
     assert said_again(spec) == spec
 
 

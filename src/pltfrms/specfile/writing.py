@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from pltfrms.model.services.container import Container
+from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.probes import ProbeHttp, ProbeTls
 from pltfrms.model.services.service import (
     Compare,
@@ -37,8 +37,9 @@ def service_text(spec: ServiceSpec) -> str:
 
 
 def _lines(spec: ServiceSpec) -> Iterator[str]:
+    adopted = spec.run.adopted
     yield "run:"
-    yield from (f"  {line}" for line in _run(spec.run))
+    yield from (f"  {line}" for line in (_adopted(adopted) if adopted else _run(spec.run)))
     yield f"replicas: {_flow(_replicas(spec))}"
     if spec.ports:
         yield f"ports: {_list(spec.ports)}"
@@ -120,6 +121,10 @@ def _run(run: Run) -> Iterator[str]:
         yield f"stop_grace: {_time(run.stop_grace_ms)}"
 
 
+def _adopted(adopted: Adopted) -> Iterator[str]:
+    yield f"systemd: {_text(adopted.unit)}" if adopted.unit else "external: true"
+
+
 def _container(box: Container) -> Iterator[str]:
     yield f"image: {_text(box.image)}"
     for field, words in (("command", box.command), ("args", box.args)):
@@ -158,6 +163,8 @@ def _replicas(spec: ServiceSpec) -> Iterator[tuple[str, str]]:
         yield "datacenters", _list(spec.datacenters)
     if spec.max_per_node != _DEFAULT.max_per_node:
         yield "max_per_node", str(spec.max_per_node)
+    if spec.nodes:
+        yield "nodes", _list(spec.nodes)
 
 
 def _probe(probe: Probe) -> Iterator[tuple[str, str]]:

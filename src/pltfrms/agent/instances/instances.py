@@ -244,7 +244,7 @@ class Instances:
         return tuple(
             Leaver(device=instance_device(slot), slot=slot, spec=service.spec)
             for slot, service in sorted(known.items())
-            if service is not None
+            if service is not None and service.spec.run.adopted is None
         )
 
     def addresses(self) -> Mapping[str, IPv6Address]:

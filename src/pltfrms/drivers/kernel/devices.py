@@ -38,3 +38,8 @@ def why_unusable(device: str) -> str:
     if not flags & UP:
         return "down"
     return "" if flags & RUNNING else "no carrier"
+
+
+def here_end(device: str) -> str:
+    """Return the name of the other end of the veth of what runs in this namespace itself."""
+    return f"{device}h"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
+from pltfrms.drivers.kernel.devices import here_end
 from pltfrms.drivers.kernel.tables.followed import HostRoute, RouteBook
 from pltfrms.drivers.kernel.tables.routes import OUR_PROTOS, compare, describe, normal
 from pltfrms.errors import UnavailableError
@@ -105,9 +106,18 @@ class MemoryNetwork:
         self.instances[device] = pid
         self._tell()
 
+    async def attach_here(self, device: str, addresses: Sequence[Interface]) -> None:
+        """See `ports.Network`."""
+        await self.detach_instance(device)
+        far_end = here_end(device)
+        self.addresses |= {device: set(), far_end: set(addresses)}
+        self.up |= {device, far_end}
+        self._tell()
+
     async def detach_instance(self, device: str) -> None:
         """See `ports.Network`."""
-        self.remove_device(device)
+        for each in (device, here_end(device)):
+            self.remove_device(each)
 
     def changes(self) -> AsyncIterator[None]:
         """See `ports.Network`."""

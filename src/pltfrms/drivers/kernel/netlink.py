@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, mtu_of, why_unusable
+from pltfrms.drivers.kernel.devices import RUNNING, UP, flags_of, here_end, mtu_of, why_unusable
 from pltfrms.drivers.kernel.found import read_ports
 from pltfrms.drivers.kernel.programs.bpf import Side
 from pltfrms.drivers.kernel.sysctls import Sysctls
@@ -35,8 +35,10 @@ from pltfrms.model.running.balancer import OUTER_BYTES
 from pltfrms.model.running.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 
 _T = TypeVar("_T")
-NEAR_END: Final = "fe80::1"
+NEAR_END: Final = "fe80::1/64"
 """Our address on every instance's veth; the instance's default routes lead here."""
+FAR_END: Final = "fe80::2/64"
+"""The other end's."""
 
 _NEAR_MTU: Final = 1500 + OUTER_BYTES
 """Of our end of a veth: 1500 bytes come in an outer packet, which is taken off there."""
@@ -154,19 +156,37 @@ class KernelNetwork:
         Raises:
             UnavailableError: the process is gone, or the kernel refuses.
         """
-        await self.detach_instance(device)
         far_end = {"ifname": "eth0", "net_ns_pid": pid}
+        await self._attach(device, far_end, f"process {pid}", {device: (NEAR_END,)})
+
+    async def attach_here(self, device: str, addresses: Sequence[Interface]) -> None:
+        """See `ports.Network`; UnavailableError if the kernel refuses."""
+        far_end = here_end(device)
+        ends = {device: (NEAR_END,), far_end: (FAR_END, *map(str, addresses))}
+        await self._attach(device, {"ifname": far_end}, "this machine", ends)
+
+    async def _attach(
+        self,
+        device: str,
+        far_end: Mapping[str, object],
+        whom: str,
+        ends: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Make a veth, and what is wanted of those of its ends that are here."""
+        await self.detach_instance(device)
         try:
             await self._ask("link", "add", ifname=device, kind="veth", peer=far_end)
-            mode = f"net/ipv6/conf/{device}/addr_gen_mode"
-            self._sysctls.apply(mode, str(_NO_AUTOMATIC_ADDRESS))
-            index = socket.if_nametoindex(device)
-            await self._ask("link", "set", index=index, mtu=_NEAR_MTU, state="up")
-            await self._ask("addr", "add", **_address_words(index, f"{NEAR_END}/64"))
+            for name, addresses in ends.items():
+                mode = f"net/ipv6/conf/{name}/addr_gen_mode"
+                self._sysctls.apply(mode, str(_NO_AUTOMATIC_ADDRESS))
+                index = socket.if_nametoindex(name)
+                await self._ask("link", "set", index=index, mtu=_NEAR_MTU, state="up")
+                for address in addresses:
+                    await self._ask("addr", "add", **_address_words(index, address))
         except (NetlinkError, OSError) as error:
             await self.detach_instance(device)
             raise UnavailableError(
-                f"cannot connect process {pid} through {device}: {_why(error)}"
+                f"cannot connect {whom} through {device}: {_why(error)}"
             ) from error
 
     async def detach_instance(self, device: str) -> None:

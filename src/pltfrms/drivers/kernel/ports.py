@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from pltfrms.model.addresses import Address
+from pltfrms.model.addresses import Address, Interface
 from pltfrms.model.network.ports import SeenPort
 from pltfrms.model.running.machine import NetworkState, Route
 
@@ -91,6 +91,13 @@ class Network(PortReader, Protocol):
 
         The far end is `eth0` in the network namespace of process `pid`. An old device of
         that name is deleted first.
+        """
+        ...
+
+    async def attach_here(self, device: str, addresses: Sequence[Interface]) -> None:
+        """Make a veth whose near end is `device` as above, for what runs in this namespace.
+
+        The far end is `here_end(device)`, beside it, with fe80::2/64 and `addresses`.
         """
         ...
 

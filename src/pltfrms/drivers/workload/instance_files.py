@@ -27,6 +27,7 @@ _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
 _SAYS_NOTHING: Final = (
+    b',"adopted":null}',
     b',"volume":""}',
     b',"storage":null}',
     b',"container":null}',

@@ -116,13 +116,17 @@ class MemoryWorkload:
         if behaviour.refuses:
             raise UnavailableError(f"{spec.allocation} did not start: {behaviour.refuses}")
         self._pid += 1
-        await self._network.attach_instance(spec.device, self._pid)
+        if spec.adopted is None:
+            await self._network.attach_instance(spec.device, self._pid)
+        else:
+            await self._network.attach_here(spec.device, spec.service_addresses)
         one = MemoryInstance(
             Instance(
                 allocation=spec.allocation,
                 pid=self._pid,
                 device=spec.device,
                 fingerprint=fingerprint_of(spec),
+                unit=spec.adopted.unit if spec.adopted else "",
             ),
             behaviour,
             self.clock.monotonic(),

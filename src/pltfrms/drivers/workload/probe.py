@@ -7,8 +7,10 @@ the answer is about the instance alone.
 import ctypes
 import errno
 import json
+import math
 import os
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Final
 
 from pltfrms.drivers.descriptors import how_it_ended, run
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload.connections import count_connections
 from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_datagrams
 from pltfrms.drivers.workload.oci import BOX, crun
@@ -31,6 +34,8 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 _RUNTIME: Final = Directories().runtime
 _WANTS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+_ACTIVE: Final = frozenset(("active", "reloading", "refreshing"))
+_STATE_SECONDS: Final = 0.4
 _GONE: Final = ProbeAnswer(failure="cannot ask the instance: it is gone")
 
 
@@ -42,6 +47,8 @@ class NamespaceProber:
         self._box = runtime / BOX
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._rounds = Rounds(self._open)
+        self._states: dict[str, tuple[float, str]] = {}
+        """Of units of systemd: when they were asked for, and what was said."""
 
     def close(self) -> None:
         """Forget our own network namespace."""
@@ -51,7 +58,12 @@ class NamespaceProber:
     async def probe(
         self, instance: Instance, probe: Probe, addresses: Sequence[Address]
     ) -> ProbeAnswer:
-        """See `ports.Prober`. All addresses are asked at once; takes `timeout_ms` at most."""
+        """See `ports.Prober`. All addresses are asked at once; takes `timeout_ms` at most.
+
+        Where systemd says that the unit of an instance is not active, nothing is asked.
+        """
+        if instance.unit and (state := await self._state_of(instance.unit)) not in _ACTIVE:
+            return ProbeAnswer(failure=f"{instance.unit} is {state}")
         if probe.kind is ProbeKind.EXEC:
             return await _run_inside(instance, probe, self._box)
         if is_plain(probe):
@@ -70,6 +82,19 @@ class NamespaceProber:
                     raise want from error
                 return _GONE
             return _said(probe, addresses, await ask_each(sockets, probe, addresses))
+
+    async def _state_of(self, unit: str) -> str:
+        """Return the state of a unit of systemd, in its words.
+
+        UnavailableError if it says none. A starting instance is asked often, and to ask systemd
+        costs a process.
+        """
+        now, (known_at, state) = time.monotonic(), self._states.get(unit, (-math.inf, ""))
+        if now - known_at >= _STATE_SECONDS:
+            words = ("systemctl", "show", "--property=ActiveState", "--value", "--", unit)
+            state = (await run_tool(*words)).strip() or "not known to systemd"
+            self._states[unit] = now, state
+        return state
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""

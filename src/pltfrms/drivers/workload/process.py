@@ -36,13 +36,13 @@ from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fi
 from pltfrms.drivers.workload.limits import CgroupLimits
 from pltfrms.drivers.workload.oci import BOX, Binds, box_of
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
-from pltfrms.drivers.workload.records import Record, Records, start_ticks
+from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
 from pltfrms.drivers.workload.usage import cpu_seconds_of
 from pltfrms.drivers.workload.volumes import LOCK, Volumes
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
-from pltfrms.model.services.container import Container
+from pltfrms.model.services.container import Adopted, Container
 
 if TYPE_CHECKING:
     from pltfrms.drivers.workload.instance_init import Box, Wishes
@@ -51,6 +51,8 @@ NEAR_END: Final = "fe80::1"
 _IPV6 = 6
 _EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _START_TIMEOUT_SECONDS = 10
+_LOOK_SECONDS: Final = 1.0
+"""How often it is looked whether there is still a way to what others start."""
 LINGER_SECONDS: Final = 0.3
 """How long the network of an instance that ended outlives it. To remove a device the kernel
 holds the lock of all routing for 10-30 ms, just when everybody is to hear of the end."""
@@ -121,6 +123,8 @@ class ProcessRuntime:
             if present.fingerprint == fingerprint_of(spec):
                 return present
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
+        if spec.adopted is not None:
+            return await self._adopt(spec, spec.adopted)
         wishes = _wishes(spec, self._files, self._hosts, self._log_bytes)
         volumes = self._prepare_volumes(spec, wishes)
         if spec.container is not None:
@@ -170,6 +174,9 @@ class ProcessRuntime:
         if record is None:
             self._records.check(instance.allocation)
             return ""
+        if record.is_adopted:
+            await self._clean_up(record)
+            return ""
         how = ""
         with contextlib.suppress(ProcessLookupError):
             pidfd = _open(record)
@@ -203,6 +210,11 @@ class ProcessRuntime:
         """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
         record = self._records.recall(instance)
         how = ""
+        if record is not None and record.is_adopted:
+            while record.alive:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(_LOOK_SECONDS)
+            await self._clean_up(record)
+            return f"its device {record.device} is gone"
         if record is not None:
             with ExitStack() as held:
                 with contextlib.suppress(ProcessLookupError):
@@ -272,6 +284,19 @@ class ProcessRuntime:
     def limits(self) -> str:
         """See `ports.Workload`."""
         return self._limits.sentence()
+
+    async def _adopt(self, spec: InstanceSpec, adopted: Adopted) -> Instance:
+        """Put the addresses of what others start on this machine."""
+        fingerprint = fingerprint_of(spec)
+        record = adopted_record(spec.allocation, spec.device, fingerprint, adopted.unit)
+        try:
+            await self._network.attach_here(spec.device, spec.service_addresses)
+            self._records.remember(record)
+        except (UnavailableError, OSError) as error:
+            await self._network.detach_instance(spec.device)
+            raise UnavailableError(f"{spec.allocation} is not adopted: {error}") from error
+        _log.info("instance_adopted", allocation=spec.allocation, unit=adopted.unit)
+        return record.instance
 
     def _prepare_volumes(self, spec: InstanceSpec, wishes: "Wishes") -> dict[str, str]:
         """Return its volumes by where it sees them; a process is to mount them itself."""

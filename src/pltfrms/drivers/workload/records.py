@@ -7,7 +7,9 @@ A record that was torn is no loss while its instance runs: we know it, or its in
 """
 
 import contextlib
+import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ KEPT_TORN: Final = 10
 _NAMED: Final = 3
 _NOBODY: Final = 0
 """Pid in the record that stands for a torn one of an instance that has ended."""
+_OTHERS: Final = -1
+"""Pid in the record of what others start: who that is, is theirs."""
 _DEVICE: Final = re.compile(rb'"device":"([^"]+)"')
 _DEAD_STATES: Final = {"Z", "X"}
 _START_TICKS_FIELD = 22
@@ -41,21 +45,52 @@ class Record:
     device: str
     """Empty if it is not known; only of an instance that has ended."""
     fingerprint: str
+    unit: str = ""
+    """As `Adopted.unit`."""
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether others start and stop it."""
+        return self.pid == _OTHERS
 
     @property
     def instance(self) -> Instance:
         """The instance in the words of the model."""
         return Instance(
             allocation=self.allocation,
-            pid=self.pid,
+            pid=os.getpid() if self.is_adopted else self.pid,
             device=self.device,
             fingerprint=self.fingerprint,
+            unit=self.unit,
         )
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs."""
+        """Whether that very process still runs; of what is adopted, whether we lead to it."""
+        if self.is_adopted:
+            return has_device(self.device)
         return start_ticks(self.pid) == self.start_ticks
+
+
+def adopted_record(allocation: str, device: str, fingerprint: str, unit: str) -> Record:
+    """Return the record of what others start."""
+    return Record(
+        allocation=allocation,
+        pid=_OTHERS,
+        start_ticks=0,
+        device=device,
+        fingerprint=fingerprint,
+        unit=unit,
+    )
+
+
+def has_device(device: str) -> bool:
+    """Return whether there is a network device of that name."""
+    try:
+        socket.if_nametoindex(device)
+    except OSError:
+        return False
+    return True
 
 
 def start_ticks(pid: int) -> int | None:
@@ -99,6 +134,7 @@ class Records:
     def remember(self, record: Record) -> None:
         """Keep a record, atomically."""
         self._known[record.allocation] = record
+        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(self._path(record.allocation), codec.encode(record))
 
     def check(self, allocation: str) -> None:
@@ -117,7 +153,7 @@ class Records:
     def recall(self, instance: Instance) -> Record | None:
         """Return the record of exactly this instance, running or not."""
         record = self._read(instance.allocation)
-        return record if record and record.pid == instance.pid else None
+        return record if record and record.instance.pid == instance.pid else None
 
     def forget(self, record: Record) -> bool:
         """Drop a record, unless it is not there or the allocation has a newer one.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Interface, Prefix
-from pltfrms.model.services.container import Container
+from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.storage import Storage
 
 MAIN_TABLE = 254
@@ -142,6 +142,8 @@ class InstanceSpec:
     """None: it sees nothing of the machine's disks beside its own files."""
     volume: str = ""
     """Id of what it has of volumes; empty: none."""
+    adopted: Adopted | None = None
+    """Others start it, in the machine's own namespaces; None: we do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +152,13 @@ class Instance:
 
     allocation: str
     pid: int
-    """Of its init process, in the machine's pid namespace; killing it ends everything."""
+    """Of its init process, in the machine's pid namespace; killing it ends everything. Of what
+    is adopted, our own: it is asked from where we are."""
     device: str
     fingerprint: str
     """Of the InstanceSpec it was started from (`InstanceSpec` fields hashed)."""
+    unit: str = ""
+    """The unit of systemd that it is; empty: none, or not by our doing."""
 
 
 @dataclass(frozen=True, slots=True)

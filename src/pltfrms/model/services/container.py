@@ -1,4 +1,4 @@
-"""The image that an instance is started from, and what its program may do."""
+"""What an instance is if it is no process of ours: an image, or what others start."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -36,3 +36,11 @@ class Container:
     """Of `CAPABILITIES`; all others are dropped."""
     ulimits: tuple[tuple[str, int], ...] = ()
     """By name, of `ULIMITS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What others start on a node, in its own namespaces: it is probed and announced."""
+
+    unit: str = ""
+    """The unit of systemd that must be active, such as `unbound.service`; empty: none."""

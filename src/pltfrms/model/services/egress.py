@@ -99,6 +99,8 @@ def node_egress(platform: Platform, node: Machine) -> tuple[Prefix, ...]:
 
 def egress_mode(platform: Platform, spec: ServiceSpec, datacenter: str) -> EgressMode:
     """Return how a service's instances in a datacenter reach the internet."""
+    if spec.run.adopted is not None:  # it speaks as its node does
+        return EgressMode.NONE
     if not any(unicast_of(platform, datacenter, version) for version in (4, 6)):
         return EgressMode.NONE
     return spec.egress.mode or EgressMode.DATACENTER

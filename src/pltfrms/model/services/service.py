@@ -6,7 +6,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
-from pltfrms.model.services.container import Container
+from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.storage import Storage
 
@@ -71,11 +71,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How an instance is started: a process of its node, or a container."""
+    """How an instance is started: a process of its node, or a container; or by others."""
 
     process: tuple[str, ...] = ()
-    """Command and arguments; the working directory is the instance's own. Empty with a
-    container."""
+    """Command and arguments; the working directory is the instance's own. Empty with one of
+    what follows."""
     files: tuple[tuple[str, str], ...] = ()
     """(relative name, text) written to the working directory before the start; of a container,
     to /run/pltfrms. In command, arguments, text and environment, `${pltfrms.X}` becomes the
@@ -91,6 +91,8 @@ class Run:
     """None: a process."""
     found: tuple[tuple[str, str], ...] = ()
     """What `${pltfrms.service.NAME.X}` of the spec stood for when it was applied."""
+    adopted: Adopted | None = None
+    """Others start and stop it; None: we do."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -254,6 +256,8 @@ class ServiceSpec:
     """Within which bounds the load changes the number of replicas of each datacenter."""
     storage: Storage | None = None
     """What its instances see of the disks of machines; None: nothing."""
+    nodes: tuple[str, ...] = ()
+    """Only these have what is adopted; empty: any may."""
 
     def label(self, name: str) -> str:
         """Return what a label says; empty: it has none of that name."""
@@ -262,7 +266,8 @@ class ServiceSpec:
     @property
     def readiness(self) -> Probe:
         """What is asked to know whether an instance is to be announced."""
-        if self.liveness is None or self.probe.only_announces:
+        restarts = self.liveness is None and self.run.adopted is None
+        if restarts or self.probe.only_announces:
             return self.probe
         return replace(self.probe, only_announces=True)
 

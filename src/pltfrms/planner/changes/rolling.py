@@ -23,7 +23,7 @@ from pltfrms.model.services.storage import Storage
 _LATER: Final = frozenset(
     (
         *("container", "found", "grace_max_ms", "only_announces"),
-        *("http", "tls", "udp", "dns", "grpc_service"),
+        *("http", "tls", "udp", "dns", "grpc_service", "adopted"),
     )
 )
 """Fields of later releases: what they do not say changes no fingerprint."""

@@ -75,6 +75,7 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         container=_container(run.container, words),
         storage=service.spec.storage.started if service.spec.storage else None,
         volume=allocation.volume,
+        adopted=run.adopted,
     )
 
 

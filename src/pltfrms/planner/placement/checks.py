@@ -287,6 +287,8 @@ def _check_wish(world: _World, service: Service, new: Allocation) -> list[str]:
         problems.append(f"{new.node} is not in contact")
     if _is_drained(snapshot, new.node):
         problems.append(f"{new.node} is drained")
+    if service.spec.nodes and new.node not in service.spec.nodes:
+        problems.append(f"{new.node} is not named")
     return problems
 
 
@@ -363,8 +365,23 @@ def _check_stop(world: _World, step: Stop) -> list[str]:
     if step.reason in OF_VOLUMES:
         return []  # as `check_volumes` says
     others = (each for each in world.of_replica(old) if each.id != old.id)
-    left = any(_serves(world, each) for each in others)
-    return [] if left else ["stopped, but no other copy of the replica serves"]
+    if any(_serves(world, each) for each in others) or _is_withdrawn(world, step):
+        return []
+    return ["stopped, but no other copy of the replica serves"]
+
+
+def _is_withdrawn(world: _World, step: Stop) -> bool:
+    """Return whether others start it, its node is drained, and it is not the last one there."""
+    old, snapshot = step.allocation, world.snapshot
+    service = snapshot.services.get(old.service)
+    if service is None or service.spec.run.adopted is None:
+        return False
+    if step.reason is not Reason.NODE_DRAINED or not _is_drained(snapshot, old.node):
+        return False
+    return any(
+        _serves(world, each) and not _is_drained(snapshot, each.node)
+        for each in world.in_site[old.service, old.datacenter].values()
+    )
 
 
 def _check_spec_stop(world: _World, step: Stop) -> list[str]:

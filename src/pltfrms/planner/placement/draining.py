@@ -13,7 +13,8 @@ def empty_nodes(draft: Draft) -> None:
     """Begin at most one move per service and datacenter, while no other is under way.
 
     What finds no room stays where it is and serves there: nothing is stopped before another
-    copy of the replica serves.
+    copy of the replica serves. What others start cannot be moved: it is withdrawn there while
+    another replica serves in its datacenter, and comes back after the drain.
     """
     if not draft.drained_nodes:
         return
@@ -53,6 +54,19 @@ def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
         )
         if place(draft, wish):
             return
+        if service.spec.run.adopted is not None and _is_spare(draft, old):
+            draft.stop(old, Reason.NODE_DRAINED)
+            return
+
+
+def _is_spare(draft: Draft, old: Allocation) -> bool:
+    """Return whether another replica serves in its datacenter, on a node that stays."""
+    return any(
+        draft.ready(each) and each.node not in draft.drained_nodes
+        for replica, allocations in draft.replicas(old.service, old.datacenter).items()
+        for each in allocations
+        if replica != old.replica
+    )
 
 
 def _leaving(draft: Draft, service: Service, datacenter: str) -> list[Allocation]:

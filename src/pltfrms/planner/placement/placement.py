@@ -55,6 +55,8 @@ def best_node(
 ) -> Machine | None:
     """Return where `place` would place the wish; None, and a note why, if nowhere."""
     allowed = tuple(_open(draft, wish) if nodes is None else nodes)
+    if named := wish.service.spec.nodes:
+        allowed = tuple(node for node in allowed if node.name in named)
     within = [
         node for node in allowed if _on_node(draft, wish, node) < wish.service.spec.max_per_node
     ]

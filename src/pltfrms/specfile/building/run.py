@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.services.container import Container
+from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.service import Run
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.shapes.service import RunShape
 
+_OF_OURS = ("files", "environment", "cpu", "memory", "stop_grace")
 _OF_CONTAINERS = ("command", "args", "user", "read_only", "capabilities", "ulimits")
 
 
 def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
     """Return how an instance is started, and what is wrong with its text."""
+    if _is_adopted(shape):
+        run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted(unit=shape.systemd))
+        return run, list(_adopted_findings(shape))
     run = Run(
         # Without both it is refused already; `true` has nothing else to complain about.
         process=tuple(("true",) if shape.process is None else shape.process)
@@ -25,6 +29,21 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
         container=_container(shape.image, shape) if shape.image is not None else None,
     )
     return run, list(_findings(shape))
+
+
+def _is_adopted(shape: RunShape) -> bool:
+    return shape.external is not None or bool(shape.systemd)
+
+
+def _adopted_findings(shape: RunShape) -> Iterator[Finding]:
+    if shape.external is False:
+        yield Finding(("run", "external"), "false says nothing", "leave it out")
+    fields = ("process", "image", *_OF_OURS, *_OF_CONTAINERS)
+    for field in sorted(shape.model_fields_set.intersection(fields)):
+        what = f"{field} is for what we start, and others start this"
+        yield Finding(("run", field), what, "leave it out, or external and systemd")
+    if shape.external is not None and shape.systemd:
+        yield Finding(("run", "external"), "systemd says that already", "leave it out")
 
 
 def _container(image: str, shape: RunShape) -> Container:
@@ -41,7 +60,9 @@ def _container(image: str, shape: RunShape) -> Container:
 
 def _findings(shape: RunShape) -> Iterator[Finding]:
     if shape.process is None and shape.image is None:
-        yield Finding(("run", "process"), "is missing", "add process: or image:", "")
+        yield Finding(
+            ("run", "process"), "is missing", "add process:, image:, external: or systemd:", ""
+        )
     elif shape.image is None:
         for field in sorted(shape.model_fields_set.intersection(_OF_CONTAINERS)):
             what = f"{field} belongs to image, and there is none"

@@ -45,6 +45,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         total=shape.replicas.total or 0,
         datacenters=tuple(shape.replicas.datacenters),
         max_per_node=shape.replicas.max_per_node,
+        nodes=tuple(shape.replicas.nodes),
         weight=shape.weight,
         drain_ms=shape.drain,
         ports=tuple(shape.ports),

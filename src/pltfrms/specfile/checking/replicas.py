@@ -7,7 +7,7 @@ from pltfrms.model.services.replicas import replicas_of, room_of, sizes_of
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding
 
-FIELDS = ("per_datacenter", "total", "datacenters", "max_per_node")
+FIELDS = ("per_datacenter", "total", "datacenters", "max_per_node", "nodes")
 """What stands in `replicas` beside names of datacenters."""
 _MOST = 10_000
 

@@ -9,6 +9,7 @@ from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.names import NOT_FOR_SERVICES
 from pltfrms.model.services.references import SERVICE_VARIABLES, referred
 from pltfrms.model.services.service import GROUP, Run, ServiceSpec
+from pltfrms.specfile.checking.adopted import check_adopted, check_adopted_here
 from pltfrms.specfile.checking.container import container_findings
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
@@ -77,6 +78,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from check_rollout(spec)
     yield from check_scale(spec)
     yield from check_storage(spec)
+    yield from check_adopted(spec)
     if spec.capacity is not None and spec.capacity.requests < 1:
         yield Finding(("capacity", "requests"), "must be at least 1/s")
 
@@ -136,12 +138,15 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
     yield from check_rollout_here(spec, platform)
     yield from check_scale_here(spec, platform)
     yield from check_storage_here(spec, platform)
+    yield from check_adopted_here(spec, platform)
 
 
 # ---- run -----------------------------------------------------------------------------------
 
 
 def _check_run(run: Run) -> Iterator[Finding]:
+    if run.adopted is not None:
+        return
     if run.container is not None:
         yield from container_findings(run.container)
     elif not run.process or not run.process[0]:

@@ -55,7 +55,7 @@ UserText = Annotated[str, BeforeValidator(_as_user, json_schema_input_type=int |
 
 
 class RunShape(Shape):
-    """How an instance is started: exactly one of process and image."""
+    """How an instance is started: exactly one of process, image, external and systemd."""
 
     process: list[str] | None = None
     """Command and arguments; the working directory is the instance's own. ${pltfrms.instance},
@@ -65,6 +65,12 @@ class RunShape(Shape):
     image: str | None = None
     """Instead of `process`: a container of this image, which has its registry and its digest,
     such as registry.example/shop/web@sha256:…"""
+    external: bool | None = None
+    """Instead: true for what others start in the network namespace of the node. It is probed on
+    its service addresses, which are put on the node, announced, balanced and drained."""
+    systemd: str = said()
+    """Instead: the same for a service of systemd, such as unbound.service, which must also be
+    active. It is never started or stopped."""
     command: WordsText = some()
     """Program of a container, in place of the image's entrypoint."""
     args: list[str] = some()
@@ -115,6 +121,8 @@ class ReplicasShape(Shape):
     """Where it runs; by default in every datacenter that has nodes."""
     max_per_node: int = 1
     """At most this many of them on one node."""
+    nodes: list[str] = some()
+    """Which nodes have what others start (`external`, `systemd`). By default any may."""
 
 
 class EgressShape(Shape):

@@ -98,7 +98,7 @@ def sockets(stack: ExitStack) -> None:
 def checked(case: Case, kernel: Kernel, maps: Maps) -> str:
     """Return what is wrong with one case; counters included."""
     said = model(case.program, case.packet, maps, case.mark, case.me)
-    kernel.put_home(case.me, NAMESPACE if case.me.can_look else -1)
+    kernel.put_home(case.me, -1 if case.me.is_here else NAMESPACE)
     before = kernel.counts()
     wrong = difference(kernel, case.program, case.packet, case.mark, said)
     added = kernel.counts()

@@ -330,7 +330,8 @@ INLINE bool is_of(struct bpf_sock *sock, const struct tcphdr *tcp)
 /*
  * Whether the instance should take a packet of a TCP flow, whose IP header is at `at`: it has
  * a socket for it. For the beginning of a flow that is a listener, which goes with its process:
- * who begins a flow after that meets the next instance before any table has changed.
+ * who begins a flow after that meets the next instance before any table has changed. What is in
+ * our own namespace may pass flows on to where it has sockets, as to a pod: nobody listens here.
  */
 INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packet,
 		     const struct flow *flow, __s32 network_namespace)
@@ -354,7 +355,7 @@ INLINE bool is_known(struct __sk_buff *skb, __u32 at, const struct packet *packe
 		sock = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), network_namespace, 0);
 	}
 	if (!sock)
-		return false;
+		return network_namespace < 0;
 	if (sock->state == BPF_TCP_TIME_WAIT)
 		known = flow->quoted || !is_of_another(skb, packet, &tcp);
 	else if (sock->state == BPF_TCP_LISTEN)
@@ -380,7 +381,7 @@ INLINE __u32 second_chance(struct __sk_buff *skb, const struct home *home,
 
 	if (!read_ip(skb, at, v6, &packet) || read_flow(skb, &packet, &flow) != FLOW)
 		return 0;
-	if (flow.protocol != IPPROTO_TCP || !flow.ports || home->network_namespace_id < 0)
+	if (flow.protocol != IPPROTO_TCP || !flow.ports)
 		return 0;
 	if (is_known(skb, at, &packet, &flow, home->network_namespace_id))
 		return 0;
@@ -498,8 +499,9 @@ INLINE int deliver(struct __sk_buff *skb, const struct address *to)
 	    !load(skb, ETHERNET, &outer, sizeof(outer)))
 		return TC_ACT_OK;
 	switch (arrive(skb, home, &outer)) {
-	case STAYS:
-		return bpf_redirect_peer(home->device, 0);
+	case STAYS: /* what is in our own namespace has its address here */
+		return home->network_namespace_id < 0 ? TC_ACT_OK
+						      : bpf_redirect_peer(home->device, 0);
 	case MOVES_ON:
 		return TC_ACT_OK;
 	default:

@@ -48,7 +48,7 @@ struct table {
 /* Where an instance of this node is. */
 struct home {
 	__u32 device;			/* index of our end of its veth */
-	__s32 network_namespace_id;	/* of its end, as ours names it; negative: not known */
+	__s32 network_namespace_id;	/* of its end, as ours names it; negative: our own */
 };
 
 struct service_stats {

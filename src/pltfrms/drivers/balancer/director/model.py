@@ -108,8 +108,8 @@ class Home:
     """An instance of this node."""
 
     address: bytes
-    can_look: bool = True
-    """Whether its network namespace is known, so that its sockets can be looked up."""
+    is_here: bool = False
+    """Whether it is in the network namespace of the machine itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +296,8 @@ def deliver(
     to = maps.instances.get(following)
     if to is None:
         why = ("last_hop",) if row and not following else ()
-        return _decapsulate(frame, why, Action.REDIRECT if comes_in else Action.OK)
+        redirected = comes_in and not home.is_here
+        return _decapsulate(frame, why, Action.REDIRECT if redirected else Action.OK)
     link = frame[:ETHERNET] if comes_in else frame[6:12] + frame[:6] + _IPV6
     moves = to[:_NEAR] != home.address[:_NEAR]
     word = (first & ~_HOPS_MASK) + _ONE_MOVE if moves else first + 1
@@ -332,7 +333,7 @@ def _is_strange(
     flow: PacketFlow | None, home: Home, socket_of: Callable[[PacketFlow], Socket | Connection]
 ) -> TypeGuard[PacketFlow]:
     """Return whether the instance does not know the TCP flow of a packet."""
-    if flow is None or flow.protocol != TCP or flow.ports == NO_PORTS or not home.can_look:
+    if flow is None or flow.protocol != TCP or flow.ports == NO_PORTS:
         return False
     if not flow.quoted and flow.tcp_flags is None:
         return False
@@ -343,7 +344,8 @@ def _is_strange(
         return not flow.begins
     if found is Socket.CLOSED and flow.tcp_flags is not None:
         return flow.has_data and not flow.tcp_flags & (SYN | FIN)
-    return found is Socket.NONE or (found is Socket.COOKIE and flow.quoted)
+    nobody = found is Socket.NONE and not home.is_here  # it may have passed the flow on
+    return nobody or (found is Socket.COOKIE and flow.quoted)
 
 
 def _row_to_ask(flow: PacketFlow, maps: Maps, flow_hash: FlowHash) -> tuple[int, ...]:
