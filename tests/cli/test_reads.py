@@ -271,6 +271,48 @@ def test_events_follows_from_the_last_one(run: Run, controller: FakeController) 
     assert controller.asked[-2:] == ["events 9 10000", "close"]
 
 
+def test_events_are_found_by_name_text_and_time_and_counted(
+    run: Run, controller: FakeController
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    lost = replace(event(3), about="machine/fra-n2", source="controller/fra-c1")
+    controller.stored = [
+        replace(event(1), at_ms=now_ms - 7_200_000),
+        replace(event(2), at_ms=now_ms),
+        replace(lost, what="machine lost", at_ms=now_ms),
+        replace(event(4), at_ms=now_ms),
+    ]
+
+    def shown(*options: str) -> list[int]:
+        found = json.loads(run("events", "--json", *options).out)
+        return [each["sequence"] for each in found]
+
+    assert shown("--about", "web") == [1, 2, 4]
+    assert shown("--about", "web.fra.1-1") == [1, 2, 4]
+    assert shown("--about", "fra-n1") == [1, 2, 4], "who says it"
+    assert shown("--about", "fra-n*") == [1, 2, 3, 4]
+    assert shown("--about", "fra-n") == []
+    assert shown("--about", "controller/fra-c1") == [3]
+    assert shown("--what", "LOST") == [3]
+    assert shown("--since", "1h") == [2, 3, 4]
+    assert shown("--about", "web", "--limit", "1") == [4]
+    lines = run("events", "--count").out.splitlines()
+    assert ["machine lost" in line for line in lines] == [True, False]
+    assert lines[1].endswith("(3 times)")
+    counted = json.loads(run("events", "--count", "--json").out)
+    assert [each["times"] for each in counted] == [1, 3]
+    assert run("events", "--count", "--follow").code == 2
+
+
+def test_followed_events_that_are_not_wanted_are_read_and_not_shown(
+    run: Run, controller: FakeController
+) -> None:
+    controller.stored = [event(4), replace(event(9), about="api.fra.1-1", source="fra-n9")]
+    result = run("events", "--follow", "--json", "--about", "web")
+    assert [json.loads(line)["sequence"] for line in result.out.splitlines()] == [4]
+    assert controller.asked[-2:] == ["events 9 10000", "close"]
+
+
 # ---- offline -------------------------------------------------------------------------------
 
 

@@ -2,16 +2,19 @@
 
 import datetime as dt
 import time
+from collections.abc import Iterable, Sequence
 
 import click
 
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
-from pltfrms.cli.shared.output import echo, write_json, write_json_line, write_line
+from pltfrms.cli.shared.output import echo, unix_ms, write_json, write_json_line, write_line
+from pltfrms.cli.shared.values import LASTING
 from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.messages.api import Event
+from pltfrms.seen.happened import Repeated, Wanted, repeated
 
 _WAIT_MS = 10_000
 _PAGE = 1000
@@ -27,29 +30,69 @@ _AGAIN_SECONDS = 1.0
     show_default=True,
     help="At most this many of the last events.",
 )
+@click.option(
+    "--about",
+    default="",
+    metavar="NAME",
+    help="Only of this service, machine, instance or prefix, or said by it; `*` fits all.",
+)
+@click.option("--what", default="", metavar="TEXT", help="Only with this text, such as lost.")
+@click.option(
+    "--since", "since_ms", type=LASTING, help="Only of so long, by the clocks of senders."
+)
+@click.option("--count", "counts", is_flag=True, help="Those that repeat once, with how often.")
 @click.option("--json", "as_json", is_flag=True, help="JSON; with --follow one per line.")
 @pass_settings
-def events(settings: Settings, *, follow: bool, limit: int, as_json: bool) -> None:
+def events(  # noqa: PLR0913 - one parameter per option
+    settings: Settings,
+    *,
+    follow: bool,
+    limit: int,
+    about: str,
+    what: str,
+    since_ms: int | None,
+    counts: bool,
+    as_json: bool,
+) -> None:
     """Show what happened, and why.
 
-    Example: pltfrms events --follow
+    Example: pltfrms events --about fra-n1 --since 1h
     """
+    if follow and counts:
+        raise UsageError("--follow shows each event as it comes; leave out --count")
     client = connect(settings)
-    found = stored_events(client)[-limit:]
-    if as_json and not follow:
-        write_json(found, list[Event])
+    since = unix_ms() - since_ms if since_ms else 0
+    wanted = Wanted(about=about, what=what.lower(), since_ms=since)
+    stored = stored_events(client)
+    found = [event for event in stored if wanted.fits(event)]
+    if counts:
+        _show_counted(repeated(found)[-limit:], as_json=as_json)
+    elif as_json and not follow:
+        write_json(found[-limit:], list[Event])
+    else:
+        _show(found[-limit:], as_json=as_json)
+    last = max((event.sequence for event in stored), default=0)
+    while follow:
+        newer = _next(client, last)
+        _show(filter(wanted.fits, newer), as_json=as_json)
+        last = max((event.sequence for event in newer), default=last)
+
+
+def _show(found: Iterable[Event], *, as_json: bool) -> None:
+    for event in found:
+        if as_json:
+            write_json_line(encode(event).decode())
+        else:
+            write_line(event_line(event, _today()))
+
+
+def _show_counted(found: Sequence[Repeated], *, as_json: bool) -> None:
+    if as_json:
+        write_json(found, tuple[Repeated, ...])
         return
-    last = 0
-    while True:
-        for event in found:
-            if as_json:
-                write_json_line(encode(event).decode())
-            else:
-                write_line(event_line(event, _today()))
-            last = max(last, event.sequence)
-        if not follow:
-            return
-        found = _next(client, last)
+    for each in found:
+        often = f" ({each.times} times)" if each.times > 1 else ""
+        write_line(f"{event_line(each.event, _today())}{often}")
 
 
 def _next(client: OperatorClient, last: int) -> list[Event]:
