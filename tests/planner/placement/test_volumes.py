@@ -198,6 +198,19 @@ def test_what_is_deleted_or_scaled_down_leaves_its_volume_and_finds_it_again() -
     assert places_of(again) == before
 
 
+def test_a_version_that_keeps_volumes_again_goes_back_to_them() -> None:
+    snapshot = running(kept_spec(1))
+    held = node_of(snapshot, "db.fra.1")
+    bare = replace(kept_spec(1), storage=None)
+    without = settle(apply_change(snapshot, Change(services=(bare,))).snapshot)
+    assert node_of(without, "db.fra.1") != held  # the new copy first, beside the old one
+    full = settle(apply_change(without, Change(services=(make_spec("api", 1),))).snapshot)
+    assert node_of(full, "api.fra.1") == held  # others are emptier now
+    again = settle(apply_change(full, Change(services=(kept_spec(1),))).snapshot)
+    again = replace(again, allocations={k: a for k, a in again.allocations.items() if a.volume})
+    assert places_of(again) == {"db.fra.1": (held, "db.fra.1@1")}
+
+
 def test_time_that_decides_about_volumes_is_in_what_planning_looks_at() -> None:
     snapshot = running(kept_spec())
     gone = lost(snapshot, node_of(snapshot, "db.fra.1"), 29)
@@ -332,6 +345,7 @@ def test_only_what_its_node_has_deleted_is_forgotten() -> None:
     released = replace(snapshot, volumes={**snapshot.volumes, volume.id: volume})
     there = MachineStatus(machine=volume.node, volumes=(VolumeStatus(volume=volume.id),))
     gone = replace(there, volumes=())
-    for status, forgotten in ((None, ()), (there, ()), (gone, (volume.id,))):
+    silent = replace(there, volumes=None)
+    for status, forgotten in ((None, ()), (silent, ()), (there, ()), (gone, (volume.id,))):
         said = {volume.node: status} if status else {}
         assert deleted_volumes(replace(released, statuses=said)) == forgotten
