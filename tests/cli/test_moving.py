@@ -290,6 +290,9 @@ def test_a_machine_leaves_once_it_is_drained_and_leaves_nothing(
         await door.seen()
         assert await is_believed(door, site)
         know(site, DRAINED)
+        row = site.directory / "var/volumes/db.fra.1@1/data/row"
+        row.parent.mkdir(parents=True)
+        row.write_text("precious")
         kept.file.directory.mkdir(parents=True)
         kept.file.path.write_bytes(site.file.path.read_bytes())
         kept.file.path.chmod(0o600)
@@ -299,7 +302,9 @@ def test_a_machine_leaves_once_it_is_drained_and_leaves_nothing(
         assert json.loads(said[said.index("{\n") :])["machine"] == "fra-n1"
         await door.seen()
         assert not await is_believed(door, kept)
-        assert [*(site.directory / "etc").iterdir(), *(site.directory / "var").iterdir()] == []
+        left = [*(site.directory / "etc").iterdir(), *(site.directory / "var").iterdir()]
+        assert [each.name for each in left] == ["volumes"]
+        assert row.read_text() == "precious"
         assert [each.partition(" ")[0] for each in units.told] == ["stop"] * 4 + ["clear"]
         assert await run(*leave(site, door)) == 0
         assert "nothing to do" in capsys.readouterr().out

@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         file.truncate(64 * MIB)
     options = ("-q", "-O", "project,quota", "-E", "quotatype=prjquota")
     made = subprocess.run(["mkfs.ext4", *options, image], check=False, capture_output=True)
-    mount = ["mount", "-o", "loop,prjquota", image, place]
+    mount = ["mount", "-o", "loop,prjquota", str(image), str(place)]
     if made.returncode or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no ext4 with project quotas can be had here")
     yield place

@@ -12,6 +12,7 @@ from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.network.topology import FurtherRole, Machine, Platform, Role
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
+from pltfrms.model.running.volumes import Volume
 from pltfrms.planner.changes.removals import judge_removals, judge_signers
 from tests.planner.networks import NETWORK
 from tests.strategies import make_allocation, make_snapshot, renamed_datacenter
@@ -69,6 +70,18 @@ def test_a_node_with_instances_is_drained_first() -> None:
     assert said(replace(BASE, allocations={}), "fra-n1") == {}
     assert said(BASE, "ams-n1") == {}
     assert said(BASE) == {}
+
+
+def test_a_node_that_has_volumes_is_not_taken_out_unless_it_is_lost() -> None:
+    volume = Volume(
+        id="db.fra.1@1", service="db", datacenter="fra", replica=1, generation=1, node="fra-n1"
+    )
+    holding = replace(drained(node="fra-n1"), allocations={}, volumes={volume.id: volume})
+    (why,) = said(holding, "fra-n1").values()
+    assert why.startswith("its volumes would be given up: db.fra.1@1")
+    lost = MachineView(contact=Contact.LOST, since_seconds=60)
+    gone = replace(holding, machines={**holding.machines, "fra-n1": lost})
+    assert said(gone, "fra-n1") == {}
 
 
 def test_the_last_nodes_of_a_datacenter_are_drained_with_it_as_they_never_get_empty() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.plan import Target
+from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.planner.upkeep.leaving import why_not_leave
 from tests.cli.world import ALLOCATIONS, NOW_MS, PLATFORM
 
@@ -26,6 +27,19 @@ def drain(*, node: str = "", edge: str = "", datacenter: str = "") -> Drain:
     )
 
 
+def holding(state: VolumeState) -> Target:
+    volume = Volume(
+        id="db.fra.1@1",
+        service="db",
+        datacenter="fra",
+        replica=1,
+        generation=1,
+        node="fra-n1",
+        state=state,
+    )
+    return replace(target("fra-n1", drain(node="fra-n1")), volumes=(volume,))
+
+
 @pytest.mark.parametrize(
     ("known", "words"),
     [
@@ -34,6 +48,9 @@ def drain(*, node: str = "", edge: str = "", datacenter: str = "") -> Drain:
         (target("fra-n1", drain(node="fra-n2")), ["pltfrms node drain fra-n1"]),
         (target("fra-n1", drain(node="fra-n1"), many=2), ["2 instances are still to run"]),
         (target("fra-n1", drain(node="fra-n1")), []),
+        (holding(VolumeState.HELD), ["fra-n1 has db.fra.1@1"]),
+        (holding(VolumeState.GIVEN_UP), ["fra-n1 has db.fra.1@1"]),
+        (holding(VolumeState.RELEASED), []),
         (target("fra-e1"), ["pltfrms edge drain fra-e1"]),
         (target("fra-e1", drain(edge="fra-e2")), ["pltfrms edge drain fra-e1"]),
         (target("fra-e1", drain(edge="fra-e1")), []),

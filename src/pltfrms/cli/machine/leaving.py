@@ -20,6 +20,7 @@ from pltfrms.drivers.identity.tls import client_context
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.units import Units
+from pltfrms.drivers.workload.volumes import VOLUMES
 from pltfrms.errors import (
     ConflictError,
     ForbiddenError,
@@ -184,9 +185,11 @@ def _forget(places: Directories) -> None:
 def _empty(directory: Path) -> None:
     """Remove all that is in a directory, and on a disk of its own there, as the store's.
 
-    Last that this machine may leave: a second time less is there to know it by.
+    Volumes stay: they are released by name, or kept. Last goes that this machine may leave: a
+    second time less is there to know it by.
     """
-    found = directory.iterdir() if directory.is_dir() else ()
+    found = [*directory.iterdir()] if directory.is_dir() else []
+    found = [each for each in found if each.name != VOLUMES or not any(each.iterdir())]
     for path in sorted(found, key=lambda each: each.name == LEAVING_FILE):
         if path.is_mount():
             _empty(path)

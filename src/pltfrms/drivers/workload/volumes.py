@@ -20,6 +20,8 @@ from pltfrms.drivers.workload.ports import VolumeUse
 from pltfrms.errors import UnavailableError
 from pltfrms.model.services.storage import VolumeSpec
 
+VOLUMES: Final = "volumes"
+"""The directory that has them, in that of the machine's state."""
 LOCK: Final = ".lock"
 _GONE: Final = ".gone-"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,7 +32,7 @@ class Volumes:
 
     def __init__(self, state: Path) -> None:
         """Do not touch the disk yet."""
-        self._root = state / "volumes"
+        self._root = state / VOLUMES
 
     def place(self, volume: str) -> Path:
         """Return where a volume has its directories, and its lock."""

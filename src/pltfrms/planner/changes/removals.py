@@ -12,6 +12,7 @@ from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.interventions import DrainPhase
 from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.model.running.volumes import VolumeState
 from pltfrms.planner.changes.change import renamed
 
 
@@ -92,6 +93,7 @@ def _machines(before: Snapshot, after: Snapshot, now_ms: int) -> tuple[Verdict, 
         Verdict(guard=Guard.MAINTENANCE_LOCK, about=f"machine/{machine.name}", sentence=why)
         for machine in gone
         for why in (
+            *_as_holder(before, machine),
             *_as_edge(before, machine, now_ms),
             *_as_node(
                 before,
@@ -140,6 +142,19 @@ def _as_edge(before: Snapshot, edge: Machine, now_ms: int) -> Iterator[str]:
         yield (
             f"{_count(len(is_open), 'session')} of it with the outside would be left open:"
             f" drain it first, `pltfrms edge drain {edge.name}`"
+        )
+
+
+def _as_holder(before: Snapshot, node: Machine) -> Iterator[str]:
+    held = sorted(
+        each.id
+        for each in before.volumes.values()
+        if each.node == node.name and each.state is VolumeState.HELD
+    )
+    if held:
+        yield (
+            f"its volumes would be given up: {', '.join(held)}; release them first, `pltfrms "
+            "volume release`, once nobody needs them"
         )
 
 

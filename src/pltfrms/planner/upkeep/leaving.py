@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pltfrms.model.network.interventions import DrainPhase
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Target
+from pltfrms.model.running.volumes import VolumeState
 
 
 def why_not_leave(target: Target, now_ms: int) -> tuple[str, ...]:
@@ -29,6 +30,9 @@ def _reasons(target: Target, me: Machine, now_ms: int) -> Iterator[str]:
         elif target.allocations:
             many = len(target.allocations)
             yield f"{many} instances are still to run on {name}: wait for the end of its drain"
+        held = [each.id for each in target.volumes if each.state is not VolumeState.RELEASED]
+        if held:
+            yield f"{name} has {', '.join(held)}: pltfrms volume release, if nobody needs them"
     if me.has(Role.EDGE):
         told = [
             peer.name
