@@ -80,6 +80,7 @@ def _is_alive(process: Path) -> bool:
 
 async def gone(root: Path, before: dict[str, list[str]]) -> None:
     """Return when there is nothing that was not there before."""
+    found: dict[str, set[str]] = {}
     for _ in range(300):
         found = {
             kind: left
