@@ -348,6 +348,29 @@ def test_what_an_instance_computes_is_counted(play: Play) -> None:
     play(scenario)
 
 
+def test_what_an_instance_accepts_is_counted(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        workload = machine.workload
+        idle, serving = await workload.start(spec(DEAF, 1)), await workload.start(spec(slot=2))
+        await healthy(machine, serving)
+        before = workload.accepted(serving)
+        assert before is not None
+        if isinstance(workload, MemoryWorkload):
+            workload.rates = {serving.allocation: 100.0}
+        with machine.connections(serving):
+            async with asyncio.timeout(20):
+                while (workload.accepted(serving) or 0) < before + 2:  # noqa: ASYNC110 - outside
+                    await asyncio.sleep(0.02)
+            if not isinstance(workload, MemoryWorkload):
+                assert workload.accepted(serving) == before + 2, "one of each address family"
+        assert workload.accepted(idle) == 0
+        await workload.stop(serving, 1000)
+        assert workload.accepted(serving) is None
+        await workload.stop(idle, 100)
+
+    play(scenario)
+
+
 def test_instances_do_not_disturb_each_other(play: Play) -> None:
     async def scenario(machine: Machine) -> None:
         first, second = await asyncio.gather(

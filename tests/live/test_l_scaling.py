@@ -1,5 +1,6 @@
 """A service that has more to do gets more replicas."""
 
+import re
 import time
 from pathlib import Path
 
@@ -15,7 +16,8 @@ def test_busy_instances_get_another_one_beside_them(healthy: Rig, tmp_path: Path
     """Only those of fra: berlin asks nobody else."""
     text = (EXAMPLE / "web.yaml").read_text().replace("cpu: 0.2", "cpu: 0.02")
     spec = tmp_path / "web.yaml"
-    spec.write_text(f"{text}\nrollout: {{bake: 0s}}\nscale: {{min: 2, max: 3, cpu: 0.25}}\n")
+    scale = "{min: 2, max: 3, cpu: 0.25, connections: 10000/s}"
+    spec.write_text(f"{text}\nrollout: {{bake: 0s}}\nscale: {scale}\n")
     began_ms = time.time_ns() // 1_000_000
     healthy.cli("apply", str(spec), "--yes", "--wait")
     with load(healthy, 55) as report:
@@ -24,6 +26,8 @@ def test_busy_instances_get_another_one_beside_them(healthy: Rig, tmp_path: Path
     assert healthy.ready_replicas("ams") == 2
     (told,) = [each for each in healthy.events(began_ms) if each.what == "scaled up"]
     assert told.detail.startswith("fra: 2 -> 3 replicas, which use")
+    (accepted,) = re.findall(r" and accept ([0-9]+) connections/s each", told.detail)
+    assert 0 < int(accepted) <= 130, "up to 100 of users, and the probe's"
     assert "3 replicas, which use" in healthy.cli("explain", "service/web")
     spec.write_text(f"{text}\nrollout: {{bake: 0s}}\n".replace("cpu: 0.02", "cpu: 0.2"))
     healthy.cli("apply", str(spec), "--yes", "--wait")

@@ -82,6 +82,11 @@ def walk(seed: int, length: int, see: Callable[[Snapshot], None] = lambda _: Non
     return snapshot
 
 
+_SCALES = (
+    Scale(min=1, max=5, cpu=0.5),
+    Scale(min=1, max=5, connections=100),
+    Scale(min=1, max=5, cpu=0.5, connections=100),
+)
 _WEIGHTS = {
     "contact": 6,
     "heal": 1,
@@ -154,7 +159,11 @@ def _loaded(snapshot: Snapshot, random: Random) -> Snapshot:
         name: replace(
             status,
             instances=tuple(
-                replace(each, cpu_percent=random.choice((None, 0, 40, 200)))
+                replace(
+                    each,
+                    cpu_percent=random.choice((None, 0, 40, 200)),
+                    connections=random.choice((None, 0, 90, 400)),
+                )
                 for each in status.instances
             ),
         )
@@ -188,7 +197,7 @@ def _operate(snapshot: Snapshot, what: str, random: Random) -> Snapshot:
         )
         spec = replace(_counted(spec, random), rollout=_rules(snapshot, random))
         if random.random() < 0.3 and not spec.total:
-            spec = replace(spec, scale=Scale(min=1, max=5, cpu=0.5))
+            spec = replace(spec, scale=random.choice(_SCALES))
         return apply_change(snapshot, Change(services=(spec,))).snapshot
     if what in {"remove-node", "add-node"}:
         return _other_nodes(snapshot, what, random)

@@ -87,7 +87,18 @@ SERVICES = (
             ("{per_datacenter: 2}", "{min: 0, max: 3, cpu: 0.7}", "0 is outside 1..10000"),
             ("{per_datacenter: 2}", "{min: 3, max: 2, cpu: 0.7}", "is less than min, 3"),
             ("{per_datacenter: 2}", "{min: 2, max: 3, cpu: 70}", "is outside 0.05..1.0"),
-            ("{per_datacenter: 2}", "{min: 2, max: 3}", "scale.cpu: is missing"),
+            ("{per_datacenter: 2}", "{min: 2, max: 3, cpu: 0}", "is outside 0.05..1.0"),
+            ("{per_datacenter: 2}", "{min: 2, max: 3}", "neither cpu nor connections"),
+            (
+                "{per_datacenter: 2}",
+                "{min: 2, max: 3, connections: 9/s}",
+                "scale.connections: 9 is outside 10..1000000",
+            ),
+            (
+                "{per_datacenter: 2}",
+                "{min: 2, max: 3, connections: 150}",
+                "must be a whole number per second, not 150",
+            ),
             (
                 "{per_datacenter: 1}",
                 "{min: 2, max: 3, cpu: 0.7}",

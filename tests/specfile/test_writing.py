@@ -73,7 +73,7 @@ def test_every_field_is_written() -> None:
         group="shop",
         labels=(("cost/center", "7"), ("team", "no")),
         capacity=Capacity(requests=200, load=900),
-        scale=Scale(min=2, max=6, cpu=0.7),
+        scale=Scale(min=2, max=6, cpu=0.7, connections=150),
         ports=("80/tcp", "53/udp"),
         rollout=RolloutSpec(
             stages=(

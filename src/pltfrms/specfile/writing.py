@@ -14,6 +14,7 @@ from pltfrms.model.services.service import (
     ProbeKind,
     RolloutSpec,
     Run,
+    Scale,
     ServiceSpec,
     Stage,
 )
@@ -72,9 +73,7 @@ def _policies(spec: ServiceSpec) -> Iterator[str]:
         said = (("requests", spec.capacity.requests), ("load", spec.capacity.load))
         yield f"capacity: {_flow((name, f'{number}/s') for name, number in said)}"
     if spec.scale is not None:
-        fields = ("min", "max", "cpu")
-        bounds = ((name, repr(getattr(spec.scale, name))) for name in fields)
-        yield f"scale: {_flow(bounds)}"
+        yield f"scale: {_flow(_scale(spec.scale))}"
     if spec.rollout is not None:
         yield f"rollout: {_flow(_rollout(spec.rollout))}"
     if spec.storage is not None:
@@ -100,6 +99,14 @@ def _volume(volume: VolumeSpec) -> Iterator[tuple[str, str]]:
         yield "owner", _text(volume.owner)
     if volume.lost_after_ms is not None:
         yield "lost_after", _time(volume.lost_after_ms)
+
+
+def _scale(scale: Scale) -> Iterator[tuple[str, str]]:
+    yield from (("min", str(scale.min)), ("max", str(scale.max)))
+    if scale.cpu is not None:
+        yield "cpu", repr(scale.cpu)
+    if scale.connections is not None:
+        yield "connections", f"{scale.connections}/s"
 
 
 def _run(run: Run) -> Iterator[str]:

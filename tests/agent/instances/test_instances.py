@@ -111,6 +111,25 @@ def test_only_of_a_service_that_is_scaled_by_it_an_agent_tells_the_cpu() -> None
     run_virtual(story())
 
 
+def test_only_of_a_service_that_is_scaled_by_them_an_agent_tells_connections() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            bench.workload.cores = {ONE.id: 0.1, TWO.id: 0.3}
+            bench.workload.rates = {ONE.id: 20.0, TWO.id: 150.0}
+            for generation, scale, told in (
+                (2, Scale(min=1, max=4, cpu=0.7), {None}),
+                (3, Scale(min=1, max=4, connections=100), {20, 150}),
+            ):
+                web = replace(WEB, spec=replace(WEB.spec, scale=scale))
+                target = replace(make_target(generation, ONE, TWO), services=(web,))
+                await bench.order(target, 60.0)
+                assert {each.connections for each in bench.instances.values()} == told
+            assert {each.cpu_percent for each in bench.instances.values()} == {None}
+
+    run_virtual(story())
+
+
 def test_how_an_instance_failed_is_told_until_it_has_proved_itself() -> None:
     how = "exited with status 3, and said last: " + "x" * 5000
 

@@ -4,39 +4,39 @@ from itertools import pairwise
 
 import pytest
 
-from pltfrms.agent.instances.usage import LOOKS, Usage, steady_percent
+from pltfrms.agent.instances.usage import LOOKS, Usage, steady_number, steady_percent
 
 
 def see(usage: Usage, begin: float, *seconds: float, cores: float = 0.2) -> None:
     for number, used in enumerate(seconds):
-        usage.see(begin + 5.0 * number, {"web.fra.1-1": (used, cores)})
+        usage.see(begin + 5.0 * number, {"web.fra.1-1": (used, cores / 100)})
 
 
 def test_it_is_an_average_over_several_looks_and_not_known_before() -> None:
-    usage = Usage()
+    usage = Usage(steady_percent)
     see(usage, 0, 10, 10.5, 11)
-    assert usage.percents == {}
+    assert usage.told == {}
     see(usage, 15, 11.5)
-    assert usage.percents == {"web.fra.1-1": 50}, "1.5 s in 15 s, of 0.2 cores"
+    assert usage.told == {"web.fra.1-1": 50}, "1.5 s in 15 s, of 0.2 cores"
 
 
 def test_one_that_begins_anew_or_is_gone_is_not_known() -> None:
-    usage = Usage()
+    usage = Usage(steady_percent)
     see(usage, 0, *range(LOOKS))
-    assert usage.percents
+    assert usage.told
     see(usage, 30, 0.5)
-    assert usage.percents == {}
+    assert usage.told == {}
     usage.see(40, {})
-    assert usage.percents == {}
+    assert usage.told == {}
 
 
 def test_a_load_that_is_never_still_is_told_once_in_the_time_of_an_average() -> None:
     """Each telling is a write: of all instances of a machine there is one then."""
-    usage, told, used = Usage(), list[tuple[int, ...]](), [0.0, 0.0]
+    usage, told, used = Usage(steady_percent), list[tuple[int, ...]](), [0.0, 0.0]
     for look in range(60):
         used = [used[0] + look % 7, used[1] + look % 5]
-        usage.see(5.0 * look, {"web.fra.1-1": (used[0], 1.0), "web.fra.2-1": (used[1], 1.0)})
-        told.append(tuple(usage.percents.values()))
+        usage.see(5.0 * look, {"web.fra.1-1": (used[0], 0.01), "web.fra.2-1": (used[1], 0.01)})
+        told.append(tuple(usage.told.values()))
     changes = [look for look in range(1, 60) if told[look] != told[look - 1]]
     assert 10 <= len(changes) <= 20
     assert all(b - a >= LOOKS - 1 for a, b in pairwise(changes[1:]))
@@ -48,3 +48,30 @@ def test_a_load_that_is_never_still_is_told_once_in_the_time_of_an_average() -> 
 )
 def test_small_changes_are_told_nobody(before: int | None, percent: float, told: int) -> None:
     assert steady_percent(before, percent) == told
+
+
+def test_what_is_counted_is_told_by_the_second() -> None:
+    usage = Usage(steady_number)
+    for look in range(LOOKS):
+        usage.see(5.0 * look, {"web.fra.1-1": (1000 + 717 * look, 1)})
+    assert usage.told == {"web.fra.1-1": 140}, "143.4 in a second"
+
+
+@pytest.mark.parametrize(
+    ("before", "number", "told"),
+    [
+        (None, 0.4, 0),
+        (None, 7.6, 8),
+        (None, 143.4, 140),
+        (None, 98_765, 99_000),
+        (140, 153, 140),
+        (140, 155, 160),
+        (4, 4.9, 4),
+        (4, 5.2, 5),
+        (0, 0.9, 0),
+    ],
+)
+def test_of_a_number_two_digits_are_told_and_small_changes_nobody(
+    before: int | None, number: float, told: int
+) -> None:
+    assert steady_number(before, number) == told

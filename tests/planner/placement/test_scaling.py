@@ -46,6 +46,21 @@ def busy(snapshot: Snapshot, percents: Mapping[str, int | None]) -> Snapshot:
     return replace(snapshot, statuses=statuses)
 
 
+def accepting(snapshot: Snapshot, rates: Mapping[str, int | None]) -> Snapshot:
+    """Return it with instances that accept so many connections a second, by datacenter."""
+    sites = {each.name: each.datacenter for each in snapshot.platform.machines}
+    statuses = {
+        name: replace(
+            status,
+            instances=tuple(
+                replace(each, connections=rates.get(sites[name])) for each in status.instances
+            ),
+        )
+        for name, status in snapshot.statuses.items()
+    }
+    return replace(snapshot, statuses=statuses)
+
+
 def running(
     replicas: int = 2, scale: Scale = SCALE, capacity: Capacity | None = None
 ) -> Snapshot:
@@ -83,6 +98,50 @@ def test_where_instances_are_busy_there_are_as_many_as_the_load_asks_for_at_once
     assert counts(after) == {"fra": 4, "ams": 2}
 
 
+MANY = Scale(min=2, max=5, connections=100)
+
+
+def test_connections_that_instances_accept_count_as_cpu_does() -> None:
+    snapshot = accepting(running(scale=MANY), {"fra": 230, "ams": 110})
+    (step,) = steps(snapshot)
+    assert (step.reason, dict(step.service.scaled)) == (Reason.LOAD_HIGH, {"fra": 5})
+    assert step.words == "fra: 2 -> 5 replicas, which accept 230 connections/s each"
+    assert not steps(busy(running(scale=MANY), {"fra": 200, "ams": 200})), (
+        "cpu is not asked for"
+    )
+    most = accepting(running(5, scale=MANY), {"fra": 200, "ams": 100})
+    (note,) = make_plan(most).notes
+    assert note.detail == (
+        "5 replicas, which accept 200 connections/s each; wanted: 100 connections/s each"
+    )
+
+
+@pytest.mark.parametrize(("rate", "site"), [(49, "fra"), (51, "ams")])
+def test_what_is_wanted_of_one_is_what_it_can_do_after_a_loss(rate: int, site: str) -> None:
+    """Nobody says what the most is: of 196 the two can do each 98 whom a node's loss leaves."""
+    calm = accepting(running(4, scale=MANY), {"fra": rate, "ams": 20})
+    (step,) = steps(calm)
+    assert dict(step.service.scaled) == {site: 3}
+
+
+def test_of_cpu_and_connections_what_asks_for_more_counts() -> None:
+    both = replace(MANY, cpu=0.7)
+    snapshot = busy(
+        accepting(running(scale=both), {"fra": 150, "ams": 90}), {"fra": 80, "ams": 9}
+    )
+    (step,) = steps(snapshot)
+    assert dict(step.service.scaled) == {"fra": 3}
+    assert step.words == (
+        "fra: 2 -> 3 replicas, which use 80 % of their cpu and accept 150 connections/s each"
+    )
+    assert dict(steps(busy(snapshot, {"fra": 210, "ams": 9}))[0].service.scaled) == {"fra": 5}
+    assert not steps(busy(snapshot, {"fra": None, "ams": 9})), "one of both is not known"
+    calm = busy(
+        accepting(running(4, scale=both), {"fra": 10, "ams": 10}), {"fra": 60, "ams": 60}
+    )
+    assert not steps(calm), "few connections, and much to do"
+
+
 @pytest.mark.parametrize("percent", [70, 77])
 def test_who_is_about_as_busy_as_wanted_stays(percent: int) -> None:
     assert not steps(busy(running(), {"fra": percent, "ams": 70}))
@@ -93,7 +152,7 @@ def test_there_are_never_more_than_the_most_and_that_is_said() -> None:
     assert not steps(snapshot)
     (note,) = make_plan(snapshot).notes
     assert (note.about, note.reason) == ("web.fra", Reason.AT_MOST)
-    assert note.detail == "4 replicas, which use 200 % of their cpu; 70 % is wanted"
+    assert note.detail == "4 replicas, which use 200 % of their cpu; wanted: 70 % of their cpu"
     most = busy(running(3), {"fra": 500, "ams": 70})
     assert dict(steps(most)[0].service.scaled) == {"fra": 4}
 
@@ -305,7 +364,7 @@ def test_who_is_to_answer_after_a_loss_is_there_before_the_load_asks_for_more() 
 
 def test_explain_says_what_decides() -> None:
     said = explain_service(busy(running(), {"fra": 85, "ams": None}), "web")
-    assert "web: 2 to 4 replicas by datacenter, to use 70 % of their cpu." in said
+    assert "web: 2 to 4 replicas by datacenter, for 70 % of their cpu." in said
     assert "web.fra: 2 replicas, which use 85 % of their cpu." in said
     assert "web.ams: 2 replicas, of which not all say how busy they are." in said
 

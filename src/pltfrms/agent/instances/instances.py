@@ -11,7 +11,7 @@ from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.naming import Naming
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
-from pltfrms.agent.instances.usage import Usage
+from pltfrms.agent.instances.usage import Usage, steady_number, steady_percent
 from pltfrms.agent.instances.volumes import VolumeKeeper
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
@@ -81,7 +81,7 @@ class Instances:
         self._problems = problems
         self._drains = Drains(world.disk, problems)
         self._answering = Answering(world, problems)
-        self._usage = Usage()
+        self._cpu, self._connections = Usage(steady_percent), Usage(steady_number)
         self._naming = Naming(world, problems)
         self.volumes = VolumeKeeper(world, problems)
         self._around = Surroundings(
@@ -113,13 +113,14 @@ class Instances:
     @property
     def statuses(self) -> tuple[InstanceStatus, ...]:
         """What to report, by allocation id."""
-        told, percents = self._inquiring.told, self._usage.percents
+        told, percents = self._inquiring.told, self._cpu.told
         found = (self._runners[name].status for name in sorted(self._runners))
         return tuple(
             replace(
                 each,
                 tally=told.get(each.allocation),
                 cpu_percent=percents.get(each.allocation),
+                connections=self._connections.told.get(each.allocation),
             )
             for each in found
         )
@@ -154,8 +155,8 @@ class Instances:
                     await self._world.workload.rotate_logs(self._images())
                 self._hear_of_records()
                 self._name_hogs()
-                with self._problems.watch("cpu of instances"):
-                    self._usage.see(self._world.clock.monotonic(), self._used())
+                with self._problems.watch("load of instances"):
+                    self._see_load(self._world.clock.monotonic())
                 if self._target is not None:
                     with self._problems.watch("volumes"):
                         await self.volumes.look(self._target, self._services())
@@ -171,14 +172,24 @@ class Instances:
         boxes = (each.spec.run.container for each in (*target.services, *self._versions))
         return frozenset(box.image for box in boxes if box is not None)
 
-    def _used(self) -> Mapping[str, tuple[float, float]]:
-        """Return what instances used that are scaled by it, and what they are promised."""
-        return {
-            runner.name: (seconds, runner.service.spec.run.cpu)
-            for runner in self._runners.values()
-            if runner.service and runner.service.spec.scale and runner.instance
-            if (seconds := self._world.workload.cpu_seconds(runner.instance)) is not None
-        }
+    def _see_load(self, now: float) -> None:
+        """Look at what instances used and accepted that are scaled by it."""
+        cpu, connections = dict[str, tuple[float, float]](), dict[str, tuple[float, float]]()
+        workload = self._world.workload
+        for runner in self._runners.values():
+            scale = runner.service.spec.scale if runner.service else None
+            if scale is None or runner.service is None or runner.instance is None:
+                continue
+            seconds = workload.cpu_seconds(runner.instance) if scale.cpu is not None else None
+            if seconds is not None:  # told in percent of the cores that are promised
+                cpu[runner.name] = (seconds, runner.service.spec.run.cpu / 100)
+            accepted = (
+                workload.accepted(runner.instance) if scale.connections is not None else None
+            )
+            if accepted is not None:
+                connections[runner.name] = (accepted, 1)
+        self._cpu.see(now, cpu)
+        self._connections.see(now, connections)
 
     # ---- routes ----------------------------------------------------------------------------
 

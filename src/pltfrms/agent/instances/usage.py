@@ -1,7 +1,7 @@
 """How busy instances are: an average that is told anew only when it has changed enough."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 LOOKS: Final = 4
@@ -11,31 +11,32 @@ STEP: Final = 5
 NEAR: Final = 10
 """A change of fewer percent is told nobody: each is a write of all that a machine says."""
 _Sample = tuple[float, float]
-"""When (monotonic seconds), and how many processor seconds were used until then."""
+"""When (monotonic seconds), and how much was used until then."""
 
 
 class Usage:
-    """The cpu that instances use, in percent of what they are promised."""
+    """What instances use in a second, such as of the cpu or of connections that they accept."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, steady: Callable[[int | None, float], int]) -> None:
+        """Know nothing yet; `steady` says what to tell, after what was told before."""
+        self._steady = steady
         self._samples: dict[str, deque[_Sample]] = {}
         self._looks = 0
-        self.percents: Mapping[str, int] = {}
+        self.told: Mapping[str, int] = {}
         """By allocation; one is missing until it was seen often enough."""
 
     def see(self, now: float, used: Mapping[str, tuple[float, float]]) -> None:
-        """Take what was used until now: processor seconds, and the cores that are promised."""
+        """Take what was used until now, and how much of it in a second is told as one."""
         self._samples = {
-            name: _grown(self._samples.get(name), (now, seconds))
-            for name, (seconds, _) in used.items()
+            name: _grown(self._samples.get(name), (now, amount))
+            for name, (amount, _) in used.items()
         }
         self._looks = (self._looks + 1) % (LOOKS - 1)
-        known = {} if self._looks == 0 else self.percents
-        self.percents = {
+        known = {} if self._looks == 0 else self.told
+        self.told = {
             name: known[name]
             if name in known
-            else steady_percent(self.percents.get(name), _percent(samples, used[name][1]))
+            else self._steady(self.told.get(name), _rate(samples) / used[name][1])
             for name, samples in self._samples.items()
             if len(samples) == LOOKS
         }
@@ -49,9 +50,9 @@ def _grown(samples: deque[_Sample] | None, new: _Sample) -> deque[_Sample]:
     return deque([new], maxlen=LOOKS)
 
 
-def _percent(samples: deque[_Sample], cores: float) -> float:
+def _rate(samples: deque[_Sample]) -> float:
     (begin, first), (end, last) = samples[0], samples[-1]
-    return 100 * (last - first) / max(end - begin, 0.001) / cores
+    return (last - first) / max(end - begin, 0.001)
 
 
 def steady_percent(before: int | None, percent: float) -> int:
@@ -59,3 +60,11 @@ def steady_percent(before: int | None, percent: float) -> int:
     if before is not None and abs(percent - before) < NEAR:
         return before
     return STEP * round(percent / STEP)
+
+
+def steady_number(before: int | None, number: float) -> int:
+    """Return a number to tell: two digits of it, or `before` again if it is near."""
+    if before is not None and abs(number - before) < max(1, before * NEAR / 100):
+        return before
+    step = 10 ** max(0, len(str(int(number))) - 2)
+    return int(step * round(number / step))

@@ -89,6 +89,8 @@ class MemoryWorkload:
         self.unwell: set[str] = set()
         """Allocations whose instances answer that they are not healthy; with a path behind
         (`web.fra.1-1 /alive`), only to that question."""
+        self.rates: dict[str, float] = {}
+        """Connections that instances accept in a second, by allocation."""
         self.cores: dict[str, float] = {}
         """How many cores instances use, by allocation."""
         self.hogging: dict[str, str] = {}
@@ -229,6 +231,14 @@ class MemoryWorkload:
         if volume in self._volumes_in_use():
             raise UnavailableError(f"an instance has volume {volume}")
         self.disk.pop(volume, None)
+
+    def accepted(self, instance: Instance) -> int | None:
+        """See `ports.Workload`: as many in a second as it is said to since it began."""
+        one = self.find(instance)
+        if one is None:
+            return None
+        rate = self.rates.get(instance.allocation, 0.0)
+        return int(rate * (self.clock.monotonic() - one.started_at))
 
     def limits(self) -> str:
         """See `ports.Workload`."""

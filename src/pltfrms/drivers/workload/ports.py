@@ -115,6 +115,10 @@ class Workload(Protocol):
         """
         ...
 
+    def accepted(self, instance: Instance) -> int | None:
+        """Return how many TCP connections an instance has accepted; None: not known."""
+        ...
+
     def limits(self) -> str:
         """Say in one sentence how cpu and memory limits are enforced, or why not."""
         ...

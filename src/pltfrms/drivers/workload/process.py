@@ -37,7 +37,7 @@ from pltfrms.drivers.workload.limits import CgroupLimits
 from pltfrms.drivers.workload.oci import BOX, Binds, box_of
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
-from pltfrms.drivers.workload.usage import cpu_seconds_of
+from pltfrms.drivers.workload.usage import accepted_of, cpu_seconds_of
 from pltfrms.drivers.workload.volumes import LOCK, Volumes
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
@@ -280,6 +280,10 @@ class ProcessRuntime:
             UnavailableError: an instance has it, or it cannot be deleted.
         """
         await asyncio.to_thread(self._volumes.remove, volume)
+
+    def accepted(self, instance: Instance) -> int | None:
+        """See `ports.Workload`."""
+        return accepted_of(instance.pid)
 
     def limits(self) -> str:
         """See `ports.Workload`."""

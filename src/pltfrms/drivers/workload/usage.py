@@ -1,4 +1,4 @@
-"""How much cpu the processes of an instance have used, from their own /proc."""
+"""What the processes of an instance have done, from their own /proc."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,9 @@ from typing import Final
 
 _TIMES: Final = slice(11, 15)
 """After the name: its own time for users and in the kernel, and that of children that ended."""
+
+_TABLE_LINES: Final = 2
+"""Names, and numbers."""
 
 
 def cpu_seconds_of(pid: int) -> float | None:
@@ -30,3 +33,17 @@ def _ticks(stat: Path) -> int:
     except OSError:
         return 0  # it has just ended
     return sum(map(int, fields[_TIMES]))
+
+
+def accepted_of(pid: int) -> int | None:
+    """Return how many TCP connections an instance has accepted, by its init; None: not known.
+
+    The kernel counts them for the network namespace, of both address families together.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/net/snmp").read_text().splitlines()
+    except OSError:
+        return None
+    said = [line.split() for line in lines if line.startswith("Tcp:")]
+    counts = dict(zip(*said, strict=True)) if len(said) == _TABLE_LINES else {}
+    return int(counts["PassiveOpens"]) if "PassiveOpens" in counts else None

@@ -61,6 +61,8 @@ class InstanceStatus:
     cpu_percent: int | None = None
     """How much of the cores promised to it it uses, as an average over a quarter of a minute.
     Rounded, and told anew only after a change that matters. None: not known, or not needed."""
+    connections: int | None = None
+    """How many TCP connections it accepts in a second; told as rarely as its cpu."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

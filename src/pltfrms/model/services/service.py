@@ -208,8 +208,10 @@ class Scale:
 
     min: int
     max: int
-    cpu: float
+    cpu: float | None = None
     """Share of the cores promised to them that instances are to use, on average."""
+    connections: int | None = None
+    """New TCP connections that an instance is to accept in a second, on average."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

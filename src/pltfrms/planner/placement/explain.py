@@ -10,7 +10,7 @@ from pltfrms.model.services.service import Scale, Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.rollout_words import rollout_words
-from pltfrms.planner.placement.scaling import use_of, use_words
+from pltfrms.planner.placement.scaling import use_of, use_words, wanted_words
 
 _CONTACT_SENTENCES = {
     Contact.PRESENT: "",
@@ -50,8 +50,7 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
 
 def _explain_scale(draft: Draft, service: Service, scale: Scale) -> list[str]:
     """Say within which bounds the load decides, and how busy instances are."""
-    percent = f"{100 * scale.cpu:.0f} %"
-    said = f"{scale.min} to {scale.max} replicas by datacenter, to use {percent} of their cpu"
+    said = f"{scale.min} to {scale.max} replicas by datacenter, for {wanted_words(scale)}"
     sentences = [f"{service.name}: {said}."]
     for datacenter, count in draft.wanted(service).items():
         use = use_of(draft, service, datacenter)

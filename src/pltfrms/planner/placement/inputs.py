@@ -43,7 +43,7 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 
 
 def bare_status(status: MachineStatus) -> MachineStatus:
-    """Return of a status what planning looks at: how instances are, slots, restarts, cpu."""
+    """Return of a status what planning looks at: how instances are, slots, restarts, load."""
     return MachineStatus(
         machine=status.machine,
         instances=tuple(
@@ -55,6 +55,7 @@ def bare_status(status: MachineStatus) -> MachineStatus:
                 restarts=_judged(each),
                 tally=each.tally,
                 cpu_percent=each.cpu_percent,
+                connections=each.connections,
             )
             for each in status.instances
         ),

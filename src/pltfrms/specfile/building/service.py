@@ -19,6 +19,7 @@ from pltfrms.specfile.shapes.service import (
     CompareShape,
     ReplicasShape,
     RolloutShape,
+    ScaleShape,
     ServiceShape,
 )
 
@@ -57,13 +58,15 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         capacity=Capacity(requests=shape.capacity.requests, load=shape.capacity.load)
         if shape.capacity is not None
         else None,
-        scale=Scale(min=shape.scale.min, max=shape.scale.max, cpu=shape.scale.cpu)
-        if shape.scale is not None
-        else None,
+        scale=_scale(shape.scale) if shape.scale is not None else None,
         rollout=_rollout(shape.rollout) if shape.rollout is not None else None,
         storage=build_storage(shape),
     )
     return spec, findings
+
+
+def _scale(shape: ScaleShape) -> Scale:
+    return Scale(min=shape.min, max=shape.max, cpu=shape.cpu, connections=shape.connections)
 
 
 def _rollout(shape: RolloutShape) -> RolloutSpec:

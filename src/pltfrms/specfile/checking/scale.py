@@ -5,11 +5,13 @@ from typing import Final
 
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.replicas import replicas_of, room_of, sizes_of
-from pltfrms.model.services.service import ServiceSpec
+from pltfrms.model.services.service import Scale, ServiceSpec
 from pltfrms.specfile.findings import Finding, check_range
 
 _MOST: Final = 10_000
 _CPU: Final = (0.05, 1.0)
+_CONNECTIONS: Final = (10, 1_000_000)
+"""Per second; the questions of a probe, which count as well, are fewer."""
 
 
 def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
@@ -21,8 +23,7 @@ def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
     yield from check_range(("scale", "max"), scale.max, 1, _MOST)
     if scale.min > scale.max:
         yield Finding(("scale", "max"), f"is less than min, {scale.min}")
-    if not _CPU[0] <= scale.cpu <= _CPU[1]:
-        yield Finding(("scale", "cpu"), f"is outside {_CPU[0]}..{_CPU[1]}", "such as 0.7")
+    yield from _check_load(scale)
     if spec.total:
         what = "is for each datacenter, and replicas has a total"
         yield Finding(("scale",), what, "write per_datacenter, or a number for each of them")
@@ -30,6 +31,17 @@ def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
         if count and not scale.min <= count <= scale.max:
             what = f"{count}, with which replicas begins, is outside {scale.min}..{scale.max}"
             yield Finding(("scale",), what, "begin within the bounds")
+
+
+def _check_load(scale: Scale) -> Iterator[Finding]:
+    if scale.cpu is None and scale.connections is None:
+        what = "says nothing of the load: neither cpu nor connections"
+        yield Finding(("scale",), what, "such as cpu: 0.7, or connections: 150/s")
+    if scale.cpu is not None and not _CPU[0] <= scale.cpu <= _CPU[1]:
+        yield Finding(("scale", "cpu"), f"is outside {_CPU[0]}..{_CPU[1]}", "such as 0.7")
+    if scale.connections is not None:
+        path = ("scale", "connections")
+        yield from check_range(path, scale.connections, *_CONNECTIONS)
 
 
 def check_scale_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:

@@ -234,16 +234,20 @@ class ScaleShape(Shape):
 
     More at once when it asks for them, one less every 5 minutes when it does not, never so
     few that the loss of a node or a datacenter could not be borne. Nothing changes during a
-    rollout, or where not every instance says how busy it is.
+    rollout, or where not every instance says how busy it is. With both cpu and connections
+    what asks for more replicas counts.
     """
 
     min: int
     """At least so many in each datacenter."""
     max: int
     """At most so many."""
-    cpu: float
+    cpu: float | None = None
     """Share of the cores promised to them (`run.cpu`) that instances are to use on average,
     such as 0.7."""
+    connections: PerSecond | None = None
+    """New TCP connections that an instance is to accept on average, such as 150/s. These are
+    requests where each has a connection of its own; the probe's count, too."""
 
 
 class VolumeShape(Shape):
