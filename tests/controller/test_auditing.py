@@ -8,7 +8,7 @@ import pytest
 
 from pltfrms.controller.records import auditing
 from pltfrms.controller.records.auditing import Asked, AuditLog, Sealed
-from pltfrms.controller.records.state import AUDIT_HEAD_KEY
+from pltfrms.controller.records.state import AUDIT_HEAD_KEY, audit_key
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
@@ -142,6 +142,22 @@ def test_a_last_word_that_cannot_be_read_hinders_nobody_and_is_seen() -> None:
         await store.commit([Put(key=AUDIT_HEAD_KEY, value=b"?")])
         await cluster.operations.intervene(InterventionChange(verb=Verb.UNFREEZE, why="b"))
         assert not cluster.stored().interventions.freeze
+
+    simulate(story)
+
+
+def test_a_record_with_what_the_next_release_has_is_not_called_broken() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.operations.apply(Change(services=(make_spec("api"),)))
+        entry = cluster.state.list(audit_key(1)).entries[0]
+        for said in ('"x"', '""'):
+            text = entry.value.decode().removesuffix("}") + f',"of_the_next_release":{said}}}'
+            cluster.state.commit([Put(key=entry.key, value=text.encode())], ())
+            if said == '"x"':
+                with pytest.raises(UnavailableError, match="does not know this field"):
+                    await everything(cluster)
+        page = await everything(cluster)
+        assert breaks(page.records, page.head) == ()
 
     simulate(story)
 

@@ -51,13 +51,18 @@ def build_before(files: Path) -> Path:
 def _build_before(files: Path, directory: Path) -> Path:
     with TemporaryDirectory() as name:
         root = Path(name)
-        archive = subprocess.run([*_GIT, "archive", BEFORE], capture_output=True, check=True)
-        subprocess.run(["tar", "-x", "-C", root], input=archive.stdout, check=True)
+        unpack_sources(root)
         (root / ".venv").symlink_to(ROOT / ".venv")
         (root / "src/pltfrms/__init__.py").write_text(
             f'"""The release before."""\n\n__version__ = "{VERSION_BEFORE}"\n'
         )
         return build(files, directory, root)
+
+
+def unpack_sources(root: Path) -> None:
+    """Write the sources of the release before into a directory."""
+    archive = subprocess.run([*_GIT, "archive", BEFORE], capture_output=True, check=True)
+    subprocess.run(["tar", "-x", "-C", root], input=archive.stdout, check=True)
 
 
 def renumbered(package: Path, directory: Path, version: str) -> Path:

@@ -93,8 +93,8 @@ class AuditLog:
         """Return records with numbers > `after`, oldest first.
 
         Raises:
-            UnavailableError: no answer from the store, or too many readers at once.
-            UsageError: a record cannot be read.
+            UnavailableError: no answer from the store, too many readers at once, or a record
+                that cannot be read fully: without a part of it the chain would look broken.
         """
         if self._readers >= READERS_MAX:
             raise UnavailableError("others read the audit log just now; try again")
@@ -104,9 +104,10 @@ class AuditLog:
             listing = await self._store.list(AUDIT)
         finally:
             self._readers -= 1
-        found = read_documents(AuditRecord, listing.entries)
+        found = read_documents(AuditRecord, listing.entries, fully=True)
         if found.problems:
-            raise UsageError("; ".join(found.problems.values()))
+            said = "; ".join(found.problems.values())
+            raise UnavailableError(f"{said}; ask a controller of a newer release")
         head = next((_head(entry.value) for entry in heads.entries), AuditHead())
         records = [each for each in found.words.values() if after < each.number <= head.number]
         return AuditPage(records=tuple(records[:limit]), head=head)
