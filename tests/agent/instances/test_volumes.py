@@ -1,0 +1,66 @@
+"""A volume has one instance at a time, and is deleted only after it was released."""
+
+from dataclasses import replace
+
+from pltfrms.drivers.workload.ports import VolumeUse
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.state import Phase
+from pltfrms.model.running.volumes import Volume, VolumeState, VolumeStatus
+from pltfrms.model.services.storage import Storage, VolumeSpec
+from tests.agent.bench import ONE, TWO, WEB, Bench, make_target
+from tests.simulation.virtual import run_virtual
+
+MIB = 2**20
+DATA = VolumeSpec(name="data", path="/srv/data", size_bytes=32 * MIB)
+KEPT = replace(WEB, spec=replace(WEB.spec, storage=Storage(volumes=(DATA,))))
+VOLUME = Volume(
+    id="web.fra.1@1", service="web", datacenter="fra", replica=1, generation=1, node="fra-n1"
+)
+OLD = replace(ONE, volume=VOLUME.id)
+NEW = replace(TWO, volume=VOLUME.id)
+
+
+def kept(generation: int, *allocations: Allocation, volumes: tuple[Volume, ...]) -> Target:
+    target = make_target(generation)
+    return replace(target, services=(KEPT,), allocations=allocations, volumes=volumes)
+
+
+def test_a_successor_waits_until_the_old_instance_has_let_go_of_the_volume() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(kept(1, OLD, volumes=(VOLUME,)))
+            assert bench.instances[OLD.id].phase is Phase.READY
+            await bench.order(kept(2, NEW, volumes=(VOLUME,)))
+            deeds = [(each.what, each.allocation) for each in bench.workload.deeds]
+            assert deeds == [("start", OLD.id), ("stop", OLD.id), ("start", NEW.id)]
+            assert bench.instances[NEW.id].phase is Phase.READY
+            assert bench.instances[NEW.id].restarts == 0
+
+    run_virtual(story())
+
+
+def test_only_what_was_released_is_deleted_and_what_nobody_knows_is_said() -> None:
+    async def story() -> None:
+        bench = Bench()
+        other = replace(VOLUME, id="web.fra.2@1", replica=2, state=VolumeState.GIVEN_UP)
+        bench.workload.disk = {
+            each: {"data": VolumeUse(64 * MIB, limited=False)}
+            for each in (VOLUME.id, other.id, "db.fra.9@9")
+        }
+        async with bench.life():
+            await bench.order(kept(1, OLD, volumes=(VOLUME, other)), 20)
+            assert bench.status.volumes == tuple(
+                VolumeStatus(volume=each, bytes=64 * MIB)
+                for each in sorted(bench.workload.disk)
+            )
+            said = " ".join(bench.status.problems)
+            assert f"volume {VOLUME.id}: data has {64 * MIB} bytes, and may have" in said
+            assert "volume db.fra.9@9: it is on the disk and not recorded" in said
+            assert f"volume {other.id}" not in said
+            gone = replace(other, state=VolumeState.RELEASED)
+            await bench.order(kept(2, OLD, volumes=(VOLUME, gone)), 20)
+            assert sorted(bench.workload.disk) == ["db.fra.9@9", VOLUME.id]
+            assert other.id not in {each.volume for each in bench.status.volumes or ()}
+
+    run_virtual(story())
