@@ -11,7 +11,9 @@ import pytest
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload.limits import PIDS_MAX, own_groups
+from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
+from pltfrms.model.services.service import Probe, ProbeKind
 from tests.contracts.test_workload import directories_below, spec
 from tests.namespaces import in_machine
 
@@ -50,6 +52,24 @@ def test_who_goes_over_its_memory_ends_and_that_is_said(tmp_path: Path) -> None:
         await runtime.running()
         assert await runtime.wait(instance) == how
         assert not groups(wanted.allocation)
+
+    in_machine(scenario, groups=True)
+
+
+def test_a_command_that_asks_is_within_the_limits_of_whom_it_asks(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        runtime = await limited(tmp_path)
+        instance = await runtime.start(replace(spec(BUSY), cpu=1.0))
+        prober = NamespaceProber(directories_below(tmp_path).runtime)
+        mine = await run_tool("cat", f"/proc/{instance.pid}/cgroup")
+        assert f"/{instance.allocation}\n" in mine
+        same = ("sh", "-c", 'test "$(cat /proc/self/cgroup)" = "$0"', mine.rstrip())
+        for command, failure in ((same, ""), (HOG, "python3: killed by signal 9")):
+            probe = Probe(kind=ProbeKind.EXEC, command=command, timeout_ms=60_000)
+            assert (await prober.probe(instance, probe, ())).failure == failure
+        assert instance.allocation in await runtime.running()
+        await runtime.stop(instance, 0)
+        assert not groups(instance.allocation)
 
     in_machine(scenario, groups=True)
 

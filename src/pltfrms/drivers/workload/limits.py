@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,9 @@ _LEAST_US: Final = 1000
 """The kernel refuses to give less of a period."""
 _OOM_KILLS: Final = re.compile(r"^oom_kill ([0-9]+)$", re.MULTILINE)
 _SECOND_US: Final = 1_000_000
+_TRIES: Final = 4
+_LEAVES_SECONDS: Final = 0.005
+_JOIN: Final = 'while [ "$1" != -- ]; do echo $$ > "$1"; shift; done; shift; exec "$@"'
 
 
 class CgroupLimits:
@@ -79,8 +83,7 @@ class CgroupLimits:
     def release(self, allocation: str) -> None:
         """Remove the cgroup of an instance that has ended; the next start reuses a busy one."""
         for place in (self._root / INSTANCES_UNIT, self._root / "pltfrms"):
-            with contextlib.suppress(OSError):
-                (place / allocation).rmdir()
+            _remove(place / allocation)
         with contextlib.suppress(OSError):
             (self._root / "pltfrms").rmdir()  # after the last one
         self._old.release(allocation)
@@ -163,9 +166,22 @@ class _VersionOne:
 
     def release(self, allocation: str) -> None:
         for controller, above in self._groups.items():
+            _remove(self.group(controller, allocation))
             with contextlib.suppress(OSError):
-                self.group(controller, allocation).rmdir()
                 above.rmdir()  # after the last one
+
+
+def _remove(group: Path) -> None:
+    """Remove a group; who was in it a moment ago may still be leaving it."""
+    for _ in range(_TRIES):
+        try:
+            group.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return
+            time.sleep(_LEAVES_SECONDS)
+        else:
+            return
 
 
 def _quota_us(spec: InstanceSpec) -> int:
@@ -183,12 +199,32 @@ def _limit(file: Path, value: int) -> None:
 
 def own_groups() -> dict[str, str]:
     """Return the v1 group that we are in, by controller (cgroups(7))."""
+    every = _memberships("self")
+    return {name: path for names, path in every for name in names.split(",") if name}
+
+
+def groups_of(
+    pid: int, allocation: str, root: Path = Path("/sys/fs/cgroup")
+) -> tuple[Path, ...]:
+    """Return the groups of ours that an instance is in, by its process; perhaps none."""
+    every = _memberships(str(pid))
+    ours = ((names, path) for names, path in every if path.endswith(f"/{allocation}"))
+    return tuple(root / names / path.lstrip("/") for names, path in ours)
+
+
+def within(groups: Iterable[Path], command: Iterable[str]) -> tuple[str, ...]:
+    """Return what runs a command inside these groups, from its very beginning."""
+    files = [str(group / "cgroup.procs") for group in groups]
+    return ("sh", "-ec", _JOIN, "sh", *files, "--", *command) if files else tuple(command)
+
+
+def _memberships(process: str) -> list[tuple[str, str]]:
+    """Return (controllers, path) of each tree that a process is in; none if it is gone."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path(f"/proc/{process}/cgroup").read_text().splitlines()
     except OSError:
-        return {}
-    fields = [line.split(":", 2) for line in lines]
-    return {name: path for _, names, path in fields for name in names.split(",") if name}
+        return []
+    return [(names, path) for _, names, path in (line.split(":", 2) for line in lines)]
 
 
 def _kills(events: Path) -> bool:

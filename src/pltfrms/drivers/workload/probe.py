@@ -21,6 +21,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload.connections import count_connections
 from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_datagrams
+from pltfrms.drivers.workload.limits import groups_of, within
 from pltfrms.drivers.workload.oci import BOX, crun
 from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.drivers.workload.rounds import Round, Rounds
@@ -147,7 +148,8 @@ def _enter(namespace: int) -> None:
 async def _run_inside(instance: Instance, probe: Probe, box: Path) -> ProbeAnswer:
     enter = ("nsenter", "-t", str(instance.pid), "-n", "-m", "-p", "-u", "-i", "-w", "--")
     words = (*enter, *_into_container(instance, box), *probe.command)
-    ended = await run(words, probe.timeout_ms)
+    limited = within(groups_of(instance.pid, instance.allocation), words)
+    ended = await run(limited, probe.timeout_ms)
     if not ended:
         return ProbeAnswer()
     if start_ticks(instance.pid) is None:
