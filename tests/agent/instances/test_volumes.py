@@ -50,6 +50,7 @@ def test_only_what_was_released_is_deleted_and_what_nobody_knows_is_said() -> No
         }
         async with bench.life():
             await bench.order(kept(1, OLD, volumes=(VOLUME, other)), 20)
+            assert sorted(bench.workload.disk) == ["db.fra.9@9", VOLUME.id, other.id]
             assert bench.status.volumes == tuple(
                 VolumeStatus(volume=each, bytes=64 * MIB)
                 for each in sorted(bench.workload.disk)
