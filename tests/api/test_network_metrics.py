@@ -19,6 +19,7 @@ from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import (
     AggregateStatus,
     Contact,
+    LinkStatus,
     MachineStatus,
     OutsideTable,
     RoutingState,
@@ -63,6 +64,7 @@ def edge(name: str) -> MachineStatus:
             ),
         ),
         routing=RoutingStatus(state=RoutingState.TRYING),
+        links={"fra-e1--ams-e1": LinkStatus(up=True, rtt_us=1200)},
         outside=(
             OutsideTable(version=4, default=False, routes=0),
             OutsideTable(version=6, default=True, routes=0),
@@ -85,10 +87,13 @@ def test_sessions_announcements_and_routing() -> None:
             'pltfrms_session_rejects{machine="fra-e1",reason="bogon",session="peer.transit1.ipv4"}'
             " 3.0"
         ),
+        'pltfrms_aggregate_announced{machine="fra-e1",prefix="198.51.100.0/24"} 1.0',
         (
-            'pltfrms_aggregate_announced{machine="fra-e1",prefix="198.51.100.0/24",'
+            'pltfrms_aggregate_announced_info{machine="fra-e1",prefix="198.51.100.0/24",'
             'reason="local-service"} 1.0'
         ),
+        'pltfrms_link_up{link="fra-e1--ams-e1",machine="fra-e1"} 1.0',
+        'pltfrms_link_rtt_seconds{link="fra-e1--ams-e1",machine="fra-e1"} 0.0012',
         'pltfrms_routing_state{machine="fra-e1",state="trying"} 1.0',
         'pltfrms_routing_state{machine="fra-e1",state="confirmed"} 0.0',
         "pltfrms_frozen 0.0",

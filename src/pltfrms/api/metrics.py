@@ -13,7 +13,7 @@ from pltfrms.api.network_metrics import network_metrics
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.redundancy import Redundancy, Survival
-from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.service import RolloutState
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.inquiries import is_compared, tallies_of
@@ -190,8 +190,10 @@ def _redundancy(verdict: Redundancy) -> Iterator[Metric]:
 
 
 def _state(snapshot: Snapshot) -> Iterator[Metric]:
-    contacts = Counter(view.contact.value for view in snapshot.machines.values())
-    phases: Counter[str] = Counter()
+    # Also what there is none of: `== 0` and rates need a series that is always there.
+    contacts = Counter({each.value: 0 for each in Contact})
+    contacts.update(snapshot.contact(each.name).value for each in snapshot.platform.managed)
+    phases = Counter({"not-reported": 0} | {each.value: 0 for each in Phase})
     for allocation in snapshot.allocations:
         instance = snapshot.instance(allocation)
         phases[instance.phase.value if instance else "not-reported"] += 1

@@ -25,7 +25,8 @@ def network_metrics(snapshot: Snapshot, now_ms: int) -> Iterator[Metric]:
     ]
     yield from _sessions(statuses)
     yield _rejects(statuses)
-    yield _aggregates(statuses)
+    yield from _aggregates(statuses)
+    yield from _links(statuses)
     yield _clocks(statuses)
     yield from _ways_back(snapshot.platform, statuses)
     yield from _visibility(snapshot, now_ms)
@@ -53,6 +54,17 @@ def _sessions(statuses: list[MachineStatus]) -> Iterator[Metric]:
     yield routes
 
 
+def _links(statuses: list[MachineStatus]) -> Iterator[Metric]:
+    up = _family("link_up", "Whether the other end of a link answers.", "machine", "link")
+    rtt = _family("link_rtt_seconds", "Round trip time of a link.", "machine", "link")
+    for status in statuses:
+        for name, link in sorted(status.links.items()):
+            up.add_metric([status.machine, name], link.up)
+            if link.rtt_us:
+                rtt.add_metric([status.machine, name], link.rtt_us / 1e6)
+    yield from (up, rtt)
+
+
 def _clocks(statuses: list[MachineStatus]) -> Metric:
     family = _family(
         "clock_ahead_seconds",
@@ -77,17 +89,21 @@ def _rejects(statuses: list[MachineStatus]) -> Metric:
     return family
 
 
-def _aggregates(statuses: list[MachineStatus]) -> Metric:
-    family = _family(
-        "aggregate_announced",
-        "Whether an edge announces an aggregate, and why (not).",
+def _aggregates(statuses: list[MachineStatus]) -> Iterator[Metric]:
+    """Yield the value and the reason apart: with another reason it is still the same series."""
+    announced = _family(
+        "aggregate_announced", "Whether an edge announces an aggregate.", "machine", "prefix"
+    )
+    reasons = _family(
+        "aggregate_announced_info",
+        "Why an edge announces an aggregate, or does not; always 1.",
         *("machine", "prefix", "reason"),
     )
     for status in statuses:
         for each in status.aggregates:
-            labels = [status.machine, each.prefix, each.reason.value]
-            family.add_metric(labels, each.announced)
-    return family
+            announced.add_metric([status.machine, each.prefix], each.announced)
+            reasons.add_metric([status.machine, each.prefix, each.reason.value], 1)
+    yield from (announced, reasons)
 
 
 def _ways_back(platform: Platform, statuses: list[MachineStatus]) -> Iterator[Metric]:
