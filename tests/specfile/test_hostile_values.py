@@ -42,6 +42,8 @@ ARGUMENT = "a word of a command that no shell sees, after the words that are our
 ASKED = "bytes of a question to an instance, in its own network"
 _LINE = frozenset((NUL, LINES, ESCAPE))
 _WORD = _LINE | {SPACE}
+_NO_PATH = frozenset(HOSTILE) - {"/etc/passwd"}
+_INSIDE = "a place in the container, and not in its machine"
 FREE: Mapping[str, tuple[str, frozenset[str]]] = {
     "run.process.*": (ARGUMENT, frozenset((NUL,))),
     "run.command": (ARGUMENT, frozenset((NUL,))),
@@ -51,6 +53,8 @@ FREE: Mapping[str, tuple[str, frozenset[str]]] = {
     "run.environment.": ("a long name is one, too", frozenset(HOSTILE[:-1])),
     "run.files.KEY": ("the text of a file", frozenset((NUL,))),
     "run.files.": ("a name below the instance's own directory", _LINE | PATHS),
+    "volumes.KEY.path": (_INSIDE, _NO_PATH),
+    "host_paths.*.path": (_INSIDE, _NO_PATH),
     "probe.exec.*": (ARGUMENT, frozenset((NUL,))),
     "probe.http": (ASKED, _WORD),
     "probe.host": (ASKED, _WORD | PATHS),
@@ -128,7 +132,23 @@ FILES: tuple[dict[str, Any], ...] = (
         "aggregate": "198.51.100.0/24",
         "egress": "none",
         "rollout": {"stages": ["fra", ["ams"]]},
+        "host_paths": ["/srv/geo"],
     },
+    _BASE
+    | {
+        "run": {"image": _IMAGE},
+        "volumes": {
+            "a": {"path": "/var/lib/db", "size": "1GiB", "owner": "1", "lost_after": "1h"}
+        },
+        "host_paths": [{"source": "/srv/geo", "path": "/data/geo"}],
+    },
+    _BASE
+    | {
+        "run": {"systemd": "a.service"},
+        "replicas": {"per_datacenter": 1, "datacenters": ["fra"], "nodes": ["fra-n1"]},
+        "ports": ["80/tcp"],
+    },
+    _BASE | {"scale": {"min": 1, "max": 2, "connections": "10/s"}},
 )
 _CERTIFICATE = {"probe.tls.ca"}
 """Only a whole one can stand there: see `test_bad_specs`."""
@@ -143,7 +163,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
         '{prefix: 192.0.2.0/24, unicast: fra}, {prefix: "2001:db8:200::/48", unicast: fra}'
     )
     path = tmp_path_factory.mktemp("platform") / "platform.yaml"
-    path.write_text(text.replace("aggregates: [", f"aggregates: [{unicast}, "))
+    text = text.replace("aggregates: [", f"aggregates: [{unicast}, ")
+    path.write_text(f"{text}allowed_host_paths: [/srv/geo]\n")
     return load_platform(path)
 
 
@@ -176,7 +197,7 @@ def texts(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def pattern(where: tuple[Any, ...]) -> str:
     """Return where something stands as the shape calls it."""
-    named = ("files", "environment", "labels", "ulimits", "headers")
+    named = ("volumes", "files", "environment", "labels", "ulimits", "headers")
     words = ["*" if isinstance(word, int) else word for word in where]
     for index in range(1, len(words)):
         if words[index - 1] in named or (
@@ -224,7 +245,7 @@ def test_hostile_words_are_refused_with_their_line(
                 if read(path).line(at) not in lines:
                     wrong.append(f"{name} {text[:20]!r} without its line: {error}"[:300])
             else:
-                field = as_probe(name).replace("KEY.", "")
+                field = as_probe(name).removesuffix("KEY.")
                 if field not in FREE or text in FREE[field][1]:
                     wrong.append(f"{name} {text[:20]!r} is taken")
     assert not wrong, "\n".join(wrong)
