@@ -65,3 +65,28 @@ def test_only_what_was_released_is_deleted_and_what_nobody_knows_is_said() -> No
             assert other.id not in {each.volume for each in bench.status.volumes or ()}
 
     run_virtual(story())
+
+
+def told(bench: Bench) -> list[str]:
+    assert bench.status.volumes is not None
+    return [each.volume for each in bench.status.volumes]
+
+
+def test_a_volume_that_was_not_measured_yet_is_deleted_too_and_only_then_not_told() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(kept(1, volumes=()), 10)
+            assert told(bench) == []
+            await bench.order(kept(2, OLD, volumes=(VOLUME,)), 10)
+            assert told(bench) == [VOLUME.id]
+            gone = replace(VOLUME, state=VolumeState.RELEASED)
+            await bench.order(kept(3, OLD, volumes=(gone,)), 10)  # it is in use: it stays
+            assert told(bench) == [VOLUME.id]
+            assert f"volume {VOLUME.id}" in " ".join(bench.status.problems)
+            await bench.order(kept(4, volumes=(gone,)), 40)
+            assert bench.workload.disk == {}
+            assert told(bench) == []
+            assert bench.status.problems == ()
+
+    run_virtual(story())

@@ -1,6 +1,7 @@
 """The volumes of a node: delete what was released, and see how full the others are."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from pltfrms.agent.problems import Problems
@@ -25,6 +26,10 @@ class VolumeKeeper:
         self._world = world
         self._problems = problems
         self._uses: _Uses | None = None
+        self._recorded: frozenset[str] = frozenset()
+        """What is recorded here: it is on the disk, or may come there at any time."""
+        self._removed: set[str] = set()
+        """What was released, and is gone."""
         self._due_at = 0.0
         self._said: set[str] = set()
 
@@ -33,24 +38,34 @@ class VolumeKeeper:
         """What to report; None: it is not known."""
         if self._uses is None:
             return None
-        return tuple(_status(volume, uses) for volume, uses in sorted(self._uses.items()))
+        names = (self._uses.keys() | self._recorded) - self._removed
+        return tuple(_status(volume, self._uses.get(volume)) for volume in sorted(names))
 
     async def look(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
         """Do what is due; `services` are those of the target's allocations, by version."""
         if target.generation == 0:
             return  # nobody has told us yet what there is
-        released = [each for each in target.volumes if each.state is VolumeState.RELEASED]
-        here = self._uses.keys() if self._uses is not None else ()
-        gone = [each.id for each in released if self._uses is None or each.id in here]
-        for volume in gone:
-            with self._problems.watch(f"volume {volume}"):
-                await self._world.workload.remove_volume(volume)
+        await self._remove(
+            {each.id for each in target.volumes if each.state is VolumeState.RELEASED}
+        )
+        self._recorded = frozenset(each.id for each in target.volumes)
         now = self._world.clock.monotonic()
-        if not gone and now < self._due_at and self._uses is not None:
+        if now < self._due_at and self._uses is not None:
             return
         self._due_at = now + MEASURE_SECONDS
         self._uses = await self._world.workload.volumes()
         self._tell(target, services)
+
+    async def _remove(self, released: AbstractSet[str]) -> None:
+        """Delete what was released, once."""
+        self._removed &= released
+        for volume in sorted(released - self._removed):
+            with self._problems.watch(f"volume {volume}") as outcome:
+                await self._world.workload.remove_volume(volume)
+            if not outcome.failed:
+                self._removed.add(volume)
+                uses = self._uses or {}
+                self._uses = {name: each for name, each in uses.items() if name != volume}
 
     def _tell(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
         """Say which volumes are too full, and which are on the disk and nowhere recorded."""
@@ -75,7 +90,9 @@ class VolumeKeeper:
         self._said = set(said)
 
 
-def _status(volume: str, uses: Mapping[str, VolumeUse]) -> VolumeStatus:
+def _status(volume: str, uses: Mapping[str, VolumeUse] | None) -> VolumeStatus:
+    if uses is None:
+        return VolumeStatus(volume=volume)
     used = sum(each.bytes for each in uses.values())
     limited = bool(uses) and all(each.limited for each in uses.values())
     return VolumeStatus(
