@@ -98,13 +98,14 @@ def _unicast_routes(
 ) -> Iterator[Route]:
     """Return the routes to one instance; only the IPv6 one travels, IPv4 has no director.
 
-    To its addresses towards the internet the unicast prefix of the node leads.
+    To its addresses towards the internet the unicast prefix of the node leads. What others
+    start has none but the one by which directors find it.
     """
     node = target.platform.machine(allocation.node)
     address4 = target.platform.instance4(node, allocation.slot)
     address6 = target.platform.instance6(node, service.id, allocation.slot)
     weight, nexthops = service.spec.weight, (_nexthop(allocation, 1),)
-    if address4:
+    if address4 and service.spec.run.adopted is None:
         yield _route(ip_network(address4), PROTO_REACHABLE, weight, nexthops)
     yield _route(ip_network(address6), proto, weight, nexthops)
     for address in sources(target.platform, service.spec, node, allocation.slot).own:

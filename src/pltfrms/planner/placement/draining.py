@@ -60,12 +60,11 @@ def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
 
 
 def _is_spare(draft: Draft, old: Allocation) -> bool:
-    """Return whether another replica serves in its datacenter, on a node that stays."""
+    """Return whether something of it serves in its datacenter, on a node that stays."""
     return any(
         draft.ready(each) and each.node not in draft.drained_nodes
-        for replica, allocations in draft.replicas(old.service, old.datacenter).items()
+        for allocations in draft.replicas(old.service, old.datacenter).values()
         for each in allocations
-        if replica != old.replica
     )
 
 
