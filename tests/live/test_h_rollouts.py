@@ -70,17 +70,18 @@ def load(rig: Rig, seconds: int, service: str = "web") -> Iterator[dict[str, Any
 
 
 @contextmanager
-def asking(rig: Rig) -> Iterator[list[int]]:
+def asking(rig: Rig, rate: int = 200) -> Iterator[list[int]]:
     """Ask the service for as long as the block takes; say afterwards what was lost, in parts.
 
     Two ask in turns: while one begins anew, the other asks.
     """
     lost, over = list[int](), threading.Event()
+    how = ("--rate", str(rate // 2), "--duration", "4s", "--patience", "3s")
 
     def ask(later_seconds: float) -> None:
         over.wait(later_seconds)
         while not over.is_set():
-            lost.append(rig.probe("berlin", "--rate", "100", "--duration", "4s")["lost"])
+            lost.append(rig.probe("berlin", *how)["lost"])
 
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(ask, 2.0 * number) for number in range(2)]
@@ -111,7 +112,8 @@ def always_wanted(rig: Rig, dead: Container[str] = ()) -> Iterator[list[int]]:
             ready = {
                 (each.datacenter, each.replica)
                 for each in snapshot.allocations.values()
-                if each.node not in dead
+                if each.service == "web"
+                and each.node not in dead
                 and (said := snapshot.instance(each.id))
                 and said.phase is Phase.READY
             }
@@ -137,6 +139,23 @@ def test_a_good_version_reaches_every_replica_and_no_request_is_lost(
     assert min(counts) == WANTED
     assert not before & set(healthy.snapshot().allocations)
     assert "done" in healthy.cli("rollout", "status", "web")
+
+
+def test_planned_work_loses_no_request_of_500_in_a_second(healthy: Rig, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    text = (EXAMPLE / "web.yaml").read_text()
+    other.write_text(text.replace("service: web", "service: other"))
+    healthy.cli("apply", str(other), "--yes", "--wait")
+    node = healthy.node_of("fra")
+    with always_wanted(healthy) as counts, asking(healthy, rate=500) as lost:
+        healthy.cli("node", "drain", node)
+        assert node not in {a.node for a in healthy.snapshot().allocations.values()}
+        healthy.cli("service", "delete", "other", "--yes")
+        healthy.cli("node", "undrain", node)
+        healthy.cli("edge", "drain", "fra-e1", "--wait", "3s", "--yes-i-mean", "headroom")
+        healthy.cli("edge", "undrain", "fra-e1")
+    assert sum(lost) == 0
+    assert min(counts) == WANTED
 
 
 def test_a_node_and_the_controller_that_began_die_in_the_middle(
