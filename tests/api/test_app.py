@@ -257,7 +257,9 @@ def test_who_decides_nothing_is_alive_and_not_ready() -> None:
 
 def test_health_and_metrics_tell_when_the_store_is_away() -> None:
     async def story(cluster: Cluster, client: httpx2.AsyncClient) -> None:
-        await client.post("/v1/apply", content=encode(Change(services=(WEB,))))
+        await client.post(
+            "/v1/apply", content=encode(Change(services=(replace(WEB, ports=("80/tcp",)),)))
+        )
         await cluster.until(lambda: cluster.settled("web"), 10)
         await cluster.clock.sleep(3)
         assert (await client.get("/healthz")).status_code == 200
@@ -266,6 +268,7 @@ def test_health_and_metrics_tell_when_the_store_is_away() -> None:
             'pltfrms_steps_total{reason="new-replica"} 2.0',
             'pltfrms_machines{contact="present"} 5.0',
             'pltfrms_instances{phase="ready"} 2.0',
+            'pltfrms_refused_packets{service="web",why="not-declared"} 0.0',
             "pltfrms_store_up 1.0",
             "pltfrms_controllers 1.0",
             'pltfrms_redundancy{survival="not survived"} 1.0',

@@ -1,126 +1,83 @@
-"""Ports with the names that the spec gives them, and several links between two edges."""
+"""The table with the ports of a service, and who may ask there."""
 
-from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_network
 
-import pytest
+from pltfrms.model.running.machine import PortRules
+from pltfrms.model.services.container import Adopted
+from pltfrms.model.services.service import PortClients, ServiceSpec
+from pltfrms.render.ports import render_ports
+from tests.strategies import make_platform, make_service, make_spec
 
-from pltfrms.lab.layout.wiring import make_wiring
-from pltfrms.model.network.links import FabricPort
-from pltfrms.model.network.topology import Platform
-from pltfrms.model.network.tunnels import tunnel_keys, tunnels_of
-from pltfrms.planner.balancing.balancing import hooks_of
-from pltfrms.planner.changes.ways import NOT_MEASURED, Intent, links
-from pltfrms.render.bird import render_bird
-from pltfrms.render.cold import cold_routes
-from pltfrms.render.conditions import Conditions
-from pltfrms.render.external import render_external
-from pltfrms.render.filter import render_filter
-from pltfrms.render.kernel import network_state
-from tests.planner.networks import NOTHING
-from tests.render.external import OTHERS
-from tests.shapes.shapes import read
-
-VLANS = read("vlans-and-bonds").platform
-LINES = read("two-lines-to-each").platform
-PORTS = {
-    "ham-e1": {"eno1.100", "bond0.20", "eno1.30", "eno2.4000"},
-    "ham-n1": {"eno1.100", "bond0.20"},
-    "ham-n2": {"enp3s0f0np0", "bond0.20"},
-    "ham-c1": {"eno1.100", "bond0.20"},
-    "ber1": {"eno1.100", "fab-b", "eno1.30", "br0.7"},
-    "ber2": {"eno1.100", "bond0.20", "wg-hamburg_2"},
-}
+PLATFORM = make_platform({"fra": 2, "ams": 1})
+IDS = {"web": 1, "api": 0xBEEF}
 
 
-def _texts(platform: Platform, machine: str) -> Iterable[str]:
-    yield render_bird(platform, machine, Conditions(cold=True))
-    yield render_filter(platform, machine)
-    yield repr(network_state(platform, machine))
-    yield repr(hooks_of(platform, machine, {}))
+def of(spec: ServiceSpec) -> PortRules:
+    found = render_ports(PLATFORM, make_service(spec), IDS)
+    assert found is not None
+    return found
 
 
-@pytest.mark.parametrize("machine", sorted(PORTS))
-def test_a_machine_is_told_of_its_ports_by_their_names_and_of_no_others(machine: str) -> None:
-    state = network_state(VLANS, machine)
-    assert {each.name for each in state.devices} == {"lo", *PORTS[machine]}
-    for text in _texts(VLANS, machine):
-        for usual in ("fab-a", "fab-b", "bb-", "x-"):
-            if not any(port.startswith(usual) for port in PORTS[machine]):
-                assert usual not in text.replace('"fab-*", "bb-*"', "").replace('"fab-*"', "")
-    hooked = {each.device for each in hooks_of(VLANS, machine, {})}
-    assert hooked == PORTS[machine]
+def limited(*clients: str) -> PortRules:
+    spec = replace(make_spec(), ports=("80/tcp", "5432/tcp"))
+    return of(replace(spec, clients=(PortClients(port="5432/tcp", clients=clients),)))
 
 
-@pytest.mark.parametrize("machine", sorted(PORTS))
-def test_bfd_runs_fast_on_every_port_inside_whatever_its_name(machine: str) -> None:
-    text = render_bird(VLANS, machine)
-    bfd = text[text.index("protocol bfd") :]
-    first = bfd[bfd.index("interface") : bfd.index("{", bfd.index("interface"))]
-    for port in PORTS[machine] - {"eno2.4000", "br0.7", "fab-b"}:
-        assert f'"{port}"' in first
-    assert "eno2.4000" not in first
+def chain(rules: PortRules, name: str) -> list[str]:
+    body = rules.text.partition(f"chain {name} {{")[2].partition("}\n")[0]
+    return [line.strip() for line in body.splitlines() if line.strip()]
 
 
-def test_sysctls_of_a_vlan_are_paths_with_slashes_since_its_name_has_a_dot() -> None:
-    sysctls = dict(network_state(VLANS, "ham-n1").sysctls)
-    assert sysctls["net/ipv6/conf/eno1.100/addr_gen_mode"] == "1"
+def test_a_service_that_says_no_port_has_no_table() -> None:
+    assert render_ports(PLATFORM, make_service(make_spec()), IDS) is None
 
 
-def test_traffic_is_counted_at_the_ports_that_carry_it() -> None:
-    intent = Intent(platform=VLANS, interventions=NOTHING, at_ms=0)
-    ends = links(intent, NOT_MEASURED)
-    assert ("ham-e1", "eno1.30") in ends
-    assert ("ber1", "eno1.30") in ends
-    assert ("ber2", "wg-hamburg_2") in ends
-    assert ("ham-e2", "bb-ber2") in ends
+def test_what_others_start_in_the_machine_has_none_either() -> None:
+    run = replace(make_spec().run, adopted=Adopted(unit="unbound.service"))
+    spec = replace(make_spec(), ports=("53/udp",), run=run)
+    assert render_ports(PLATFORM, make_service(spec), IDS) is None
 
 
-def test_the_lab_makes_ports_with_these_names() -> None:
-    shape = read("vlans-and-bonds")
-    assert shape.lab is not None
-    wiring = make_wiring(VLANS, shape.lab)
-    for machine, ports in PORTS.items():
-        assert {port.interface for _, port in wiring.ports_of(machine)} == ports
-
-
-def test_a_router_of_others_is_told_the_names_that_its_ports_have_in_the_spec() -> None:
-    port = FabricPort(fabric="a", interface="eno1.100")
-    machines = tuple(replace(each, ports=(port,)) for each in OTHERS.machines)
-    text = render_external(replace(OTHERS, machines=machines), "fra-x3")
-    assert "interface eno1.100\n" in text
-    assert "fab-a" not in text
-
-
-def test_links_between_the_same_two_edges_have_names_ports_and_keys_of_their_own() -> None:
-    ours = LINES.links_of("osl-e1")
-    assert [link.name for link in ours] == [
-        "osl-e1--got-e1",
-        "got-e1--osl-e1:coast",
-        "osl-e1--got-e1:spare",
-        "osl-e1--osl-e2",
+def test_declared_ports_are_open_to_everybody_on_every_address_of_the_service() -> None:
+    old = ip_network("198.51.100.77/32")
+    spec = replace(make_spec(), ports=("80/tcp", "53/udp"))
+    rules = render_ports(PLATFORM, replace(make_service(spec), more=(old,)), IDS)
+    assert rules is not None
+    assert not rules.strict
+    assert "ip daddr { 198.51.100.1, 198.51.100.77 } goto judge" in rules.text
+    assert "ip6 daddr { 2001:db8:100::1 } goto judge" in rules.text
+    assert chain(rules, "judge")[2:] == [
+        "tcp dport 80 accept",
+        "udp dport 53 accept",
+        "counter name not-declared goto refuse",
     ]
-    ports = [link.interface_at("osl-e1") for link in ours]
-    assert ports == ["bb-got-e1", "eno3", "bb-got-e1.spare", "eno5"]
-    near, far = (tunnels_of(LINES, edge) for edge in ("osl-e1", "got-e1"))
-    assert [each.interface for each in (*near, *far)] == ["bb-got-e1.spare", "bb-osl-e1.spare"]
-    here = tunnel_keys(b"x" * 32, "osl-e1", near[0], 1)
-    there = tunnel_keys(b"x" * 32, "got-e1", far[0], 1)
-    assert (here.ours, here.theirs) == (there.theirs, there.ours)
 
 
-def test_a_cold_start_takes_all_links_to_an_edge_at_once() -> None:
-    far = LINES.machine("got-e1")
-    (way,) = (
-        each
-        for each in cold_routes(LINES, LINES.machine("osl-e1"))
-        if each.loopback == LINES.loopback6(far)
-    )
-    ports = [port for _, port in way.nexthops]
-    assert ports == ["bb-got-e1", "eno3", "bb-got-e1.spare"]
+def test_instances_of_a_client_are_known_by_its_id_wherever_they_are() -> None:
+    rules = limited("service:api")
+    assert rules.strict
+    assert "tcp dport 5432 goto to_tcp_5432" in chain(rules, "judge")
+    assert chain(rules, "to_tcp_5432") == [
+        "ip6 saddr & ffff:ffff:ffff:f000:0:ffff:: == fd00:0:1:1000:0:beef:: accept",
+        "counter name not-a-client goto refuse",
+    ]
+    mask, value = 0xFFFF_FFFF_FFFF_F000_0000_FFFF << 32, 0xFD00_0000_0001_1000_0000_BEEF << 32
+    for node in PLATFORM.machines[:2]:
+        for service, same in ((0xBEEF, True), (0xBEEE, False)):
+            address = int(PLATFORM.instance6(node, service, 254))
+            assert (address & mask == value) is same
 
 
-def test_a_link_of_one_datacenter_stands_in_for_the_fabric_and_costs_more() -> None:
-    text = render_bird(LINES, "osl-e1", Conditions(costs={"osl-e1--osl-e2": 10}))
-    assert 'interface "eno5" {\n      type ptp; cost 10;' in text
-    assert 'interface "fab-a" {\n      type ptp; cost 1;' in text
+def test_who_is_no_service_any_more_is_nobody() -> None:
+    assert chain(limited("service:gone"), "to_tcp_5432") == [
+        "counter name not-a-client goto refuse"
+    ]
+
+
+def test_the_internet_is_all_that_is_none_of_ours() -> None:
+    assert chain(limited("internet", "2001:db8:7::/48"), "to_tcp_5432")[:3] == [
+        "ip saddr != { 10.0.0.0/8, 198.51.100.0/24 } accept",
+        "ip6 saddr != { 2001:db8:100::/48, fd00:0:1::/48 } accept",
+        "ip6 saddr 2001:db8:7::/48 accept",
+    ]

@@ -12,7 +12,7 @@ from tests.specfile.bad_adopted import ADOPTED
 from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_containers import CONTAINERS
 from tests.specfile.bad_labs import LABS
-from tests.specfile.bad_names import DOMAINS, NAMES
+from tests.specfile.bad_names import CLIENTS, DOMAINS, NAMES
 from tests.specfile.bad_ports import PORTS
 from tests.specfile.bad_replicas import REPLICAS
 from tests.specfile.bad_services import SERVICES
@@ -63,7 +63,7 @@ def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [*SERVICES, *NAMES, *REPLICAS, *CONTAINERS, *STORAGE, *ADOPTED], ids=names
+    "bad", [*SERVICES, *NAMES, *CLIENTS, *REPLICAS, *CONTAINERS, *STORAGE, *ADOPTED], ids=names
 )
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)

@@ -17,6 +17,7 @@ from pltfrms.model.services.service import (
     Egress,
     EgressMode,
     EgressRule,
+    PortClients,
     Probe,
     ProbeKind,
     RolloutSpec,
@@ -42,6 +43,9 @@ BOX = Container(
     capabilities=("CHOWN", "NET_BIND_SERVICE"),
     ulimits=(("nofile", 1024), ("core", 0)),
 )
+
+
+LIMITS = (PortClients(port="53/udp", clients=("internet", "service:a-1", "::/0")),)
 
 
 def said_again(spec: ServiceSpec) -> ServiceSpec:
@@ -115,6 +119,11 @@ def test_every_field_is_written() -> None:
     assert said_again(named) == named
     total = replace(named, datacenters=(), per_datacenter=0, total=9, scale=None)
     assert said_again(total) == total
+
+
+def test_who_may_ask_is_written() -> None:
+    spec = replace(make_spec(), ports=("80/tcp", "53/udp"), clients=LIMITS)
+    assert said_again(spec) == spec
 
 
 def test_volumes_and_paths_are_written() -> None:

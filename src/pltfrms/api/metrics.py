@@ -194,12 +194,31 @@ def _state(snapshot: Snapshot) -> Iterator[Metric]:
     contacts = Counter({each.value: 0 for each in Contact})
     contacts.update(snapshot.contact(each.name).value for each in snapshot.platform.managed)
     phases = Counter({"not-reported": 0} | {each.value: 0 for each in Phase})
+    refused = Counter(
+        {
+            (name, why): 0
+            for name, service in snapshot.services.items()
+            for why in ("not-declared", "not-a-client")
+            if service.spec.ports
+        }
+    )
     for allocation in snapshot.allocations:
         instance = snapshot.instance(allocation)
         phases[instance.phase.value if instance else "not-reported"] += 1
+        service = snapshot.allocations[allocation].service
+        for why, count in (instance.refused if instance else {}).items():
+            refused[service, why] += count
     yield _gauge("revision", "Revision of the last commit.", snapshot.revision)
     yield _gauges("machines", "Machines by contact.", "contact", contacts)
     yield _gauges("instances", "Allocations by phase of their instance.", "phase", phases)
+    packets = GaugeMetricFamily(
+        "pltfrms_refused_packets",
+        "Packets that instances refused since they began.",
+        labels=["service", "why"],
+    )
+    for labels, count in sorted(refused.items()):
+        packets.add_metric(labels, count)
+    yield packets
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

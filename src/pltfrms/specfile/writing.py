@@ -43,7 +43,7 @@ def _lines(spec: ServiceSpec) -> Iterator[str]:
     yield from (f"  {line}" for line in (_adopted(adopted) if adopted else _run(spec.run)))
     yield f"replicas: {_flow(_replicas(spec))}"
     if spec.ports:
-        yield f"ports: {_list(spec.ports)}"
+        yield f"ports: [{', '.join(_port(spec, each) for each in spec.ports)}]"
     if spec.egress != Egress():
         yield f"egress: {_egress(spec.egress)}"
     if spec.weight != _DEFAULT.weight:
@@ -266,6 +266,13 @@ def _stage(stage: Stage) -> Iterator[tuple[str, str]]:
     yield "datacenters", _list(stage.datacenters)
     if stage.replicas:
         yield "replicas", str(stage.replicas)
+
+
+def _port(spec: ServiceSpec, port: str) -> str:
+    clients = next((each.clients for each in spec.clients if each.port == port), ())
+    if not clients:
+        return _text(port)
+    return _flow((("port", _text(port)), ("clients", _list(clients))))
 
 
 def _egress(egress: Egress) -> str:

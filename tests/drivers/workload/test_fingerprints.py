@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pltfrms.codec import encode
 from pltfrms.drivers.workload.instance_files import fingerprint_of
-from pltfrms.model.running.machine import Outgoing
+from pltfrms.model.running.machine import Outgoing, PortRules
 from pltfrms.model.services.container import Container
 from tests.drivers.workload.test_limits import SPEC
 
@@ -15,7 +15,7 @@ BOX = Container(image="registry.example/web@sha256:" + "0a" * 32)
 
 def test_processes_have_the_fingerprint_that_versions_before_containers_gave_them() -> None:
     fields = json.loads(encode(SPEC))
-    for later in ("outgoing", "container", "storage", "volume", "adopted"):
+    for later in ("outgoing", "container", "storage", "volume", "adopted", "ports"):
         del fields[later]
     text = json.dumps(fields, separators=(",", ":")).encode()
     assert fingerprint_of(SPEC) == hashlib.sha256(text).hexdigest()[:16]
@@ -23,7 +23,8 @@ def test_processes_have_the_fingerprint_that_versions_before_containers_gave_the
 
 def test_a_container_is_told_from_another_one_and_from_itself_by_nothing() -> None:
     boxed = replace(SPEC, process=(), container=BOX)
-    assert fingerprint_of(boxed) == fingerprint_of(replace(boxed, outgoing=Outgoing()))
+    later = replace(boxed, outgoing=Outgoing(), ports=PortRules(text="x"))
+    assert fingerprint_of(boxed) == fingerprint_of(later)
     containers = (
         replace(BOX, image=BOX.image + "0"),
         replace(BOX, args=("x",)),

@@ -137,7 +137,8 @@ def test_routes_go_with_an_instance_that_ends_while_there_is_no_agent(tmp_path: 
         assert ip("-4 route show table 100") == ip("-6 route show table 100") == ""
         machine = real_machine(tmp_path)
         records = tmp_path / "run/instances"
-        assert {path.suffix for path in records.iterdir()} == {".json", ".exit", ".hosts"}
+        kept = {path.suffix for path in records.iterdir()}
+        assert kept == {".json", ".exit", ".hosts", ".ports"}
         assert await machine.workload.running() == {}
         assert {path.suffix for path in records.iterdir()} == {".exit"}
 

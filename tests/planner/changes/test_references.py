@@ -9,7 +9,7 @@ from pltfrms.model.addresses import Address
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import Aggregate
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.service import ServiceSpec
+from pltfrms.model.services.service import PortClients, ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.instances.instances import instance_spec
 from tests.strategies import make_allocation, make_platform, make_snapshot, make_spec
@@ -126,6 +126,27 @@ def test_nobody_says_in_a_change_what_a_variable_stands_for() -> None:
     assert told(after(EMPTY, API, web), "web") == ["198.51.100.1"]
     plain = asks("plain", found=(("address4", "192.0.2.66"),))
     assert after(EMPTY, plain).services["plain"].spec.run.found == ()
+
+
+def limits(name: str, *clients: str) -> ServiceSpec:
+    """Return a service on whose port only these may ask."""
+    said = (PortClients(port="80/tcp", clients=clients),)
+    return replace(make_spec(name), ports=("80/tcp",), clients=said)
+
+
+def test_clients_are_services_that_there_are_in_any_order_and_in_circles() -> None:
+    api, web = limits("api", "service:web", "internet"), limits("web", "service:api")
+    assert after(EMPTY, api, web).services["api"].spec.clients == api.clients
+    assert refused(EMPTY, api) == (
+        "service api: ports: service:web is no client: there is no such service"
+    )
+
+
+def test_other_clients_are_no_other_version() -> None:
+    before = after(EMPTY, limits("api", "internet"))
+    outcome = apply_change(before, Change(services=(limits("api", "10.0.0.0/8"),)))
+    assert outcome.services[0].version == before.services["api"].version
+    assert [line.detail for line in outcome.lines] == ["clients"]
 
 
 def _only4() -> tuple[Aggregate, ...]:

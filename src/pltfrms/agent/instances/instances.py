@@ -10,6 +10,7 @@ from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.naming import Naming
+from pltfrms.agent.instances.refusals import Refusals
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.instances.usage import Usage, steady_number, steady_percent
 from pltfrms.agent.instances.volumes import VolumeKeeper
@@ -32,6 +33,7 @@ from pltfrms.planner.instances.instances import instance_device, instance_spec
 from pltfrms.planner.instances.mass import is_its_turn, start_delays
 from pltfrms.planner.instances.routes import service_routes
 from pltfrms.render.egress import Leaver
+from pltfrms.render.ports import render_ports
 
 _ADOPT_RETRY_SECONDS = 0.5
 _ROTATE_SECONDS: Final = 5.0
@@ -84,6 +86,7 @@ class Instances:
         self._cpu, self._connections = Usage(steady_percent), Usage(steady_number)
         self._naming = Naming(world, problems)
         self.volumes = VolumeKeeper(world, problems)
+        self._refusals = Refusals(world, problems)
         self._around = Surroundings(
             world=world,
             journal=journal,
@@ -121,6 +124,7 @@ class Instances:
                 tally=told.get(each.allocation),
                 cpu_percent=percents.get(each.allocation),
                 connections=self._connections.told.get(each.allocation),
+                refused=self._refusals.counts.get(each.allocation, {}),
             )
             for each in found
         )
@@ -157,6 +161,8 @@ class Instances:
                 self._name_hogs()
                 with self._problems.watch("load of instances"):
                     self._see_load(self._world.clock.monotonic())
+                running = (each.instance for each in self._runners.values() if each.instance)
+                await self._refusals.look(tuple(running))
                 if self._target is not None:
                     with self._problems.watch("volumes"):
                         await self.volumes.look(self._target, self._services())
@@ -333,9 +339,11 @@ class Instances:
         exact = service is not None
         if service is None:
             service = next(each for each in target.services if each.name == allocation.service)
+        spec = instance_spec(target.platform, service, allocation)
+        ids = {each.name: each.id for each in target.balanced} if service.spec.clients else {}
         return Order(
             allocation=allocation,
-            spec=instance_spec(target.platform, service, allocation),
+            spec=replace(spec, ports=render_ports(target.platform, service, ids)),
             service=service,
             exact=exact,
         )

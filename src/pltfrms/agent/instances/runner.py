@@ -198,13 +198,18 @@ class Runner:
                 await self._turn(self.order, self.instance)
             if outcome.failed:
                 await self._world.clock.sleep(_RETRY_SECONDS)
-        for part in (self.name, self._addresses):
+        for part in (self.name, self._addresses, self._ports):
             self._around.problems.set(part, "")
 
     @property
     def _addresses(self) -> str:
         """What goes wrong with its addresses, as problems call it."""
         return f"addresses of {self.name}"
+
+    @property
+    def _ports(self) -> str:
+        """What goes wrong with its ports, as problems call it."""
+        return f"ports of {self.name}"
 
     async def _turn(self, order: Order | None, instance: Instance | None) -> None:
         if instance is None:
@@ -220,6 +225,8 @@ class Runner:
             await self._restart(order, instance)
         else:
             await self._renumber(order.spec, instance)
+            if order.exact:
+                await self._answer_on(order.spec, instance)
             await self._live(order, instance)
 
     # ---- starting --------------------------------------------------------------------------
@@ -317,6 +324,13 @@ class Runner:
         with self._around.problems.watch(self._addresses) as outcome:
             await self._world.workload.renumber(instance, spec)
             self._outgoing = spec.outgoing
+        if outcome.failed:
+            self._renumber_at = self._world.clock.monotonic() + _RENUMBER_SECONDS
+
+    async def _answer_on(self, spec: InstanceSpec, instance: Instance) -> None:
+        """Let it answer on the ports that are wanted now; it goes on as before if it cannot."""
+        with self._around.problems.watch(self._ports) as outcome:
+            await self._world.workload.answer_on(instance, spec)
         if outcome.failed:
             self._renumber_at = self._world.clock.monotonic() + _RENUMBER_SECONDS
 

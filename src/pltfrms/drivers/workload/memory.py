@@ -20,7 +20,13 @@ from pltfrms.drivers.workload.ports import (
 )
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
-from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing, ProbeAnswer
+from pltfrms.model.running.machine import (
+    Instance,
+    InstanceSpec,
+    Outgoing,
+    PortRules,
+    ProbeAnswer,
+)
 from pltfrms.model.services.service import Probe
 
 
@@ -61,6 +67,7 @@ class MemoryInstance:
     outgoing: Outgoing | None = None
     names: tuple[str, ...] = ()
     volume: str = ""
+    ports: PortRules | None = None
 
 
 class MemoryWorkload:
@@ -83,6 +90,10 @@ class MemoryWorkload:
         self.record_report = RecordReport()
         self.refuses_addresses = ""
         """Why no running instance can be given other addresses; `` if they can."""
+        self.refuses_ports = ""
+        """Why no running instance can be given other ports; `` if they can."""
+        self.refusals: Mapping[str, int] = {}
+        """Packets that each instance with rules has refused, by why."""
         self.refuses_names = ""
         """Why no running instance can be told of names; `` if they can."""
         self._names: tuple[str, ...] = ()
@@ -135,6 +146,7 @@ class MemoryWorkload:
             outgoing=spec.outgoing,
             names=self._names,
             volume=spec.volume,
+            ports=spec.ports,
         )
         self._running[spec.allocation] = one
         if spec.volume:
@@ -177,6 +189,19 @@ class MemoryWorkload:
         if self.refuses_addresses:
             raise UnavailableError(f"{instance.allocation}: {self.refuses_addresses}")
         one.outgoing = spec.outgoing
+
+    async def answer_on(self, instance: Instance, spec: InstanceSpec) -> None:
+        """See `ports.Workload`. Raises what `ProcessRuntime.answer_on` raises."""
+        if self.refuses_ports:
+            raise UnavailableError(self.refuses_ports)
+        one = self.find(instance)
+        if one is not None:
+            one.ports = spec.ports
+
+    async def refused(self, instance: Instance) -> Mapping[str, int]:
+        """See `ports.Workload`; what tests have set as `refusals`."""
+        one = self.find(instance)
+        return self.refusals if one and one.ports else {}
 
     async def stop(self, instance: Instance, grace_ms: int) -> str:
         """See `ports.Workload`."""
@@ -276,6 +301,10 @@ class MemoryWorkload:
     def names(self, allocation: str) -> tuple[str, ...]:
         """Return the lines for services in an instance's hosts file."""
         return self._running[allocation].names
+
+    def ports(self, allocation: str) -> PortRules | None:
+        """Return on which ports an instance answers."""
+        return self._running[allocation].ports
 
     def find(self, instance: Instance) -> "MemoryInstance | None":
         """Return what runs as exactly this instance."""

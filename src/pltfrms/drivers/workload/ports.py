@@ -73,6 +73,14 @@ class Workload(Protocol):
         """Give a running instance the addresses towards the internet that its spec has now."""
         ...
 
+    async def answer_on(self, instance: Instance, spec: InstanceSpec) -> None:
+        """Let a running instance answer on the ports of its spec, and whom that says."""
+        ...
+
+    async def refused(self, instance: Instance) -> Mapping[str, int]:
+        """Return how many packets an instance refused since its table was made, by why."""
+        ...
+
     async def stop(self, instance: Instance, grace_ms: int) -> str:
         """End an instance: SIGTERM, wait, SIGKILL; return when it is gone.
 

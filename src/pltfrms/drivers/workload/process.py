@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -27,14 +26,16 @@ from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
-from pltfrms.drivers.workload import instance_init, instance_mounts
+from pltfrms.drivers.workload import instance_mounts
 from pltfrms.drivers.workload.found import init_words
 from pltfrms.drivers.workload.hogs import hogs_among
 from pltfrms.drivers.workload.hosts import HostsFiles
 from pltfrms.drivers.workload.images import Images
+from pltfrms.drivers.workload.init import Init
 from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
 from pltfrms.drivers.workload.limits import CgroupLimits
 from pltfrms.drivers.workload.oci import BOX, Binds, box_of
+from pltfrms.drivers.workload.port_filters import PortFilters
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
 from pltfrms.drivers.workload.usage import accepted_of, cpu_seconds_of
@@ -59,7 +60,6 @@ holds the lock of all routing for 10-30 ms, just when everybody is to hear of th
 _KILLED: Final = (f"killed by signal {signal.SIGKILL:d}", "killed together")
 """How one ends that the kernel ends for want of memory. Nothing else is for that, although some
 other process of it may have been, long before."""
-_INIT: Final = str(Path(instance_init.__file__))
 _MOUNTS: Final = str(Path(instance_mounts.__file__))
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _log = structlog.get_logger()
@@ -91,6 +91,7 @@ class ProcessRuntime:
         self._images = Images(directories)
         self._hosts = HostsFiles(directories)
         self._volumes = Volumes(directories.state)
+        self._ports = PortFilters(directories)
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
@@ -133,7 +134,7 @@ class ProcessRuntime:
             wishes["environment"] = {"PATH": _PATH}
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
         words = init_words(spec, fingerprint_of(spec), self._runtime)
-        init = _Init(words, self._files.open_log(spec.allocation))
+        init = Init(words, self._files.open_log(spec.allocation))
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 return await self._start(spec, wishes, init)
@@ -205,6 +206,23 @@ class ProcessRuntime:
         lines = "".join(f"{line}\n" for line in _ways_out(spec, "replace"))
         where = f"--net=/proc/{record.pid}/ns/net"
         await run_tool("nsenter", where, "ip", "-batch", "-", text=lines)
+
+    async def answer_on(self, instance: Instance, spec: InstanceSpec) -> None:
+        """See `ports.Workload`. What others start is in no namespace of ours, and left alone.
+
+        Raises:
+            UnavailableError: it does not run, or nft is not there or refuses.
+        """
+        if spec.adopted is not None:
+            return
+        record = self._records.recall(instance)
+        if record is None or not record.alive:
+            raise UnavailableError(f"{instance.allocation} does not run")
+        await self._ports.follow(spec, record.pid)
+
+    async def refused(self, instance: Instance) -> Mapping[str, int]:
+        """See `ports.Workload`. UnavailableError: it cannot be known now."""
+        return await self._ports.refused(instance.allocation, instance.pid)
 
     async def wait(self, instance: Instance) -> str:
         """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
@@ -330,9 +348,12 @@ class ProcessRuntime:
         except (UnavailableError, OSError) as error:
             raise UnavailableError(f"{spec.allocation} did not start: {error}") from error
 
-    async def _start(self, spec: InstanceSpec, wishes: "Wishes", init: "_Init") -> Instance:
+    async def _start(self, spec: InstanceSpec, wishes: "Wishes", init: Init) -> Instance:
         pid = init.meet(int(await init.hear("pid")))
         self._hosts.write(spec)
+        why = await self._ports.begin(spec, pid)
+        if why:
+            _log.warning("ports_not_filtered", allocation=spec.allocation, why=why)
         init.say(json.dumps(wishes))
         record = Record(
             allocation=spec.allocation,
@@ -350,11 +371,12 @@ class ProcessRuntime:
         _log.info("instance_started", allocation=spec.allocation, pid=pid)
         return record.instance
 
-    async def _undo_start(self, spec: InstanceSpec, init: "_Init") -> None:
+    async def _undo_start(self, spec: InstanceSpec, init: Init) -> None:
         await init.kill()
         await self._network.detach_instance(spec.device)
         self._limits.release(spec.allocation)
         self._hosts.forget(spec.allocation)
+        self._ports.forget(spec.allocation)
         self._records.forget_allocation(spec.allocation)
 
     async def _linger(self, record: Record, held: ExitStack) -> None:
@@ -368,78 +390,11 @@ class ProcessRuntime:
             return
         self._limits.release(record.allocation)
         self._hosts.forget(record.allocation)
+        self._ports.forget(record.allocation)
         # The kernel does this too, a little later. Not if the name is somebody else's by now.
         used = {each.device for each in self._records.every() if each.alive}
         if record.device and record.device not in used:
             await self._network.detach_instance(record.device)
-
-
-class _Init:
-    """Our end of the conversation with an `instance_init.py`."""
-
-    def __init__(self, words: tuple[str, ...], log: int) -> None:
-        self.started = False
-        self._pidfd = -1
-        self._heard = b""
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _INIT, *words],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=0,
-                env={"PATH": _PATH},
-                start_new_session=True,
-            )
-        finally:
-            os.close(log)
-        self._to = cast("IO[bytes]", self._process.stdin)
-        self._from = cast("IO[bytes]", self._process.stdout)
-        os.set_blocking(self._from.fileno(), False)
-
-    def meet(self, pid: int) -> int:
-        """Hold on to the instance's pid 1, so that nobody else can be mistaken for it."""
-        self._pidfd = os.pidfd_open(pid)
-        return pid
-
-    def say(self, words: str) -> None:
-        self._to.write(words.encode() + b"\n")
-
-    async def hear(self, word: str) -> str:
-        """Return what follows `word` in the next line."""
-        line = await self._line()
-        said, _, rest = line.partition(" ")
-        if said != word:
-            raise UnavailableError(rest or "its init ended without a word: see its log")
-        return rest
-
-    async def _line(self) -> str:
-        while b"\n" not in self._heard:
-            await readable(self._from.fileno())
-            part = os.read(self._from.fileno(), 4096)
-            if not part:
-                return ""
-            self._heard += part
-        line, _, self._heard = self._heard.partition(b"\n")
-        return line.decode()
-
-    async def kill(self) -> None:
-        """End it, whatever it has come to; without `go` it also ends by itself."""
-        self._to.close()
-        self._process.kill()
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            await readable(self._pidfd)
-
-    def close(self) -> None:
-        """Release descriptors, and reap the process that made the namespaces."""
-        self._to.close()
-        self._from.close()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-        self._process.kill()
-        self._process.wait()
 
 
 def _open(record: Record) -> int:

@@ -23,6 +23,8 @@ IPv4 loopbacks of their edges, as far as it hears of them."""
 INSTANCE_TABLE = 105
 """Kernel table of edges and nodes, filled by BIRD: ready instances of this datacenter, as
 /128s whose metric is state x 1000 + weight (`model.running.balancer`)."""
+PORTS_TABLE = "inet pltfrms_ports"
+"""The nftables table inside each instance that is ours alone."""
 PROTO_BIRD = 12
 """Protocol number of the kernel routes that BIRD puts."""
 PROTO_ACTIVE = 181
@@ -118,6 +120,16 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortRules:
+    """On which ports an instance answers as its service, and whom."""
+
+    text: str
+    """PORTS_TABLE as nft reads it; empty: there is none."""
+    strict: bool = False
+    """Not everybody is answered: without the table it must not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceSpec:
     """All that is needed to start an instance; variables are substituted already."""
 
@@ -144,6 +156,8 @@ class InstanceSpec:
     """Id of what it has of volumes; empty: none."""
     adopted: Adopted | None = None
     """Others start it, in the machine's own namespaces; None: we do."""
+    ports: PortRules | None = None
+    """None: it answers on all of them, and everybody. Can change while it runs, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from pltfrms.model.services.service import EgressMode, ServiceSpec
 
 _NODE_LENGTH: Final = 64
 """Of a node's part of an IPv6 unicast prefix."""
-_POOLS: Final = 0x1000 << 64
+POOLS: Final = 0x1000 << 64
 """The /52 of an IPv6 infrastructure prefix with the pools of all nodes (`Platform.pool6`)."""
 
 
@@ -61,7 +61,7 @@ def services_and_instances(platform: Platform, version: int) -> tuple[Prefix, ..
 
     Only in IPv4 the addresses of machines are among them.
     """
-    pools6 = IPv6Network((int(platform.infrastructure6.network_address) | _POOLS, 52))
+    pools6 = IPv6Network((int(platform.infrastructure6.network_address) | POOLS, 52))
     four = () if platform.infrastructure4 is None else (platform.infrastructure4,)
     every = (*four, pools6, *(each.prefix for each in platform.aggregates))
     return tuple(each for each in every if each.version == version)

@@ -14,6 +14,12 @@ GROUP = "group"
 """The name of the label that has a field of its own."""
 
 
+CLIENT_INTERNET = "internet"
+"""As a client: who is neither a machine nor an instance of ours."""
+CLIENT_SERVICE = "service:"
+"""Before the name of a service whose instances are clients."""
+
+
 class ProbeKind(StrEnum):
     """How an instance is asked whether it can serve."""
 
@@ -215,6 +221,16 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortClients:
+    """Who may ask on a port, if not everybody."""
+
+    port: str
+    """One of those that the service listens on."""
+    clients: tuple[str, ...]
+    """Each a prefix, CLIENT_INTERNET, or CLIENT_SERVICE and a name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """A service as `service.yaml` says it."""
 
@@ -233,7 +249,8 @@ class ServiceSpec:
     """Longest time that an instance which is to go keeps serving the connections it has; it
     goes as soon as there are none."""
     ports: tuple[str, ...] = ()
-    """What it listens on, such as `80/tcp`; for people and for later filters."""
+    """What it listens on, such as `80/tcp`: on its addresses nothing else answers. Empty: it is
+    not said, and everything does."""
     egress: Egress = Egress()
     """What its instances may reach in the internet, and from which address."""
     aggregates: tuple[str, ...] = ()
@@ -254,6 +271,8 @@ class ServiceSpec:
     """What it belongs to; as if it were a label of that name."""
     liveness: Probe | None = None
     """Who fails this is restarted, and the other probe only announces; None: that does both."""
+    clients: tuple[PortClients, ...] = ()
+    """Ports on which only some may ask, in the order of `ports`."""
     scale: Scale | None = None
     """Within which bounds the load changes the number of replicas of each datacenter."""
     storage: Storage | None = None

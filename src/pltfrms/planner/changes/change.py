@@ -22,7 +22,7 @@ from pltfrms.planner.changes.giving import (
     with_prefixes,
 )
 from pltfrms.planner.changes.pruning import pruned
-from pltfrms.planner.changes.references import in_order, with_found
+from pltfrms.planner.changes.references import check_clients, in_order, with_found
 from pltfrms.planner.changes.renumbering import check_sources, lacks_own
 from pltfrms.planner.changes.rolling import begin, changed_beside, failed_before
 
@@ -77,6 +77,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
         lines += without.lines
         snapshot = without.snapshot
     _check_old_names(was, snapshot)
+    check_clients(snapshot.services, [each.spec for each in written])
     return Outcome(
         lines=tuple(lines),
         snapshot=snapshot,

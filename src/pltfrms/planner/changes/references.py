@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from pltfrms.errors import UsageError
 from pltfrms.model.services.references import named_by, references_of, value_of
-from pltfrms.model.services.service import Service, ServiceSpec
+from pltfrms.model.services.service import CLIENT_SERVICE, Service, ServiceSpec
 
 
 def in_order(
@@ -45,6 +45,24 @@ def with_found(services: Mapping[str, Service], spec: ServiceSpec) -> ServiceSpe
         raise UsageError("\n".join(wrong))
     found = tuple((variable, value) for variable, (value, _) in values.items())
     return replace(spec, run=replace(spec.run, found=found))
+
+
+def check_clients(services: Mapping[str, Service], specs: Sequence[ServiceSpec]) -> None:
+    """Refuse specs that name a service as a client which there is not.
+
+    Raises:
+        UsageError: all of them. Services may be each other's clients.
+    """
+    wrong = [
+        f"service {spec.name}: ports: {client} is no client: there is no such service"
+        for spec in specs
+        for each in spec.clients
+        for client in each.clients
+        if client.startswith(CLIENT_SERVICE)
+        and client.removeprefix(CLIENT_SERVICE) not in services
+    ]
+    if wrong:
+        raise UsageError("\n".join(wrong))
 
 
 def _circle(names: Sequence[str], changed: Mapping[str, ServiceSpec]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pltfrms.model.services.service import (
     Capacity,
     Compare,
+    PortClients,
     RolloutSpec,
     Scale,
     ServiceSpec,
@@ -49,7 +50,12 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         nodes=tuple(shape.replicas.nodes),
         weight=shape.weight,
         drain_ms=shape.drain,
-        ports=tuple(shape.ports),
+        ports=tuple(each.port for each in shape.ports),
+        clients=tuple(
+            PortClients(port=each.port, clients=tuple(each.clients))
+            for each in shape.ports
+            if each.clients
+        ),
         egress=egress,
         group=shape.group,
         labels=tuple(sorted(shape.labels.items())),

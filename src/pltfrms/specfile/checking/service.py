@@ -10,6 +10,7 @@ from pltfrms.model.services.names import NOT_FOR_SERVICES
 from pltfrms.model.services.references import SERVICE_VARIABLES, referred
 from pltfrms.model.services.service import GROUP, Run, ServiceSpec
 from pltfrms.specfile.checking.adopted import check_adopted, check_adopted_here
+from pltfrms.specfile.checking.clients import check_clients_here, check_service_ports
 from pltfrms.specfile.checking.container import container_findings
 from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
@@ -43,8 +44,6 @@ VARIABLES = (
 """What `${pltfrms.X}` may name in command, files and environment."""
 _VARIABLE = re.compile(r"\$\{pltfrms\.([^}\n]{0,80})")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_PORT = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)\Z")
-_MAX_PORT = 65_535
 _MIB = 1024 * 1024
 _LABEL = re.compile(r"[a-z][a-z0-9./-]{0,62}\Z")
 _LABELLED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -68,7 +67,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from check_range(("weight",), spec.weight, 1, 64)
     if not 0 <= spec.drain_ms <= 3_600_000:  # noqa: PLR2004 (as the message says)
         yield Finding(("drain",), "is outside 0s..1h")
-    yield from _check_ports(spec.ports)
+    yield from check_service_ports(spec)
     yield from check_egress(spec)
     yield from check_probe(("probe",), spec.probe)
     if spec.liveness is not None:
@@ -132,6 +131,7 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
             what = f"{name} has no nodes"
             yield Finding(where, what, "leave it out; its edges bring traffic anyway")
     yield from check_egress_here(spec, platform)
+    yield from check_clients_here(spec, platform)
     yield from check_variables(spec, platform)
     yield from check_fit(spec, platform)
     yield from check_homes(spec, platform)
@@ -230,15 +230,3 @@ def _size(text: str) -> int:
 def _check_unique(where: Where, names: list[str]) -> Iterator[Finding]:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Finding((*where, name), f"{name} is there twice", "names are unique")
-
-
-# ---- ports ----------------------------------------------------------------
-
-
-def _check_ports(ports: tuple[str, ...]) -> Iterator[Finding]:
-    for index, port in enumerate(ports):
-        match = _PORT.match(port)
-        if match is None or int(match.group(1)) > _MAX_PORT:
-            yield Finding(("ports", index), f"{port!r} is not a port", "such as 80/tcp")
-        elif port in ports[:index]:
-            yield Finding(("ports", index), f"{port} is in the list twice", "keep one")

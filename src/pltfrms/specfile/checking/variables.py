@@ -25,7 +25,7 @@ def check_variables(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
 def variable_notes(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
     """Yield where the prefix of a family is used that the service has not got."""
     for family, other in ((4, 6), (6, 4)):
-        if family in _families(spec, platform):
+        if family in families_of(spec, platform):
             continue
         for where, row in _uses(spec, f"prefix{family}"):
             what = f"${{pltfrms.prefix{family}}} is empty: the service has no IPv{family}"
@@ -42,7 +42,7 @@ def words_of(run: Run) -> Iterator[tuple[Where, str]]:
             yield ("run", field, index), word
 
 
-def _families(spec: ServiceSpec, platform: Platform) -> set[int]:
+def families_of(spec: ServiceSpec, platform: Platform) -> set[int]:
     """Return the families in which a service would have an address."""
     if spec.addresses:
         return {address.version for address in spec.addresses}

@@ -219,6 +219,26 @@ def _port(value: object) -> object:
     return value
 
 
+class AnsweredShape(Shape):
+    """A port on which the service answers."""
+
+    port: Annotated[str, BeforeValidator(_port)]
+    """Such as 80/tcp."""
+    clients: list[str] = some()
+    """Who may ask, instead of everybody: prefixes, the word internet (who is none of ours), and
+    service:NAME (its instances, over IPv6)."""
+
+
+def _as_port(value: object) -> object:
+    return value if isinstance(value, dict) else {"port": value}
+
+
+PortEntry = Annotated[
+    AnsweredShape,
+    BeforeValidator(_as_port, json_schema_input_type=str | AnsweredShape),
+]
+
+
 class CapacityShape(Shape):
     """What the replicas can answer, and are to answer: whether a loss is survived."""
 
@@ -295,8 +315,9 @@ class ServiceShape(Shape):
     """What one instance is: its command, its files, what it needs."""
     replicas: ReplicasShape
     """How many instances, and where they run."""
-    ports: list[Annotated[str, BeforeValidator(_port)]] = Field(default_factory=list)
-    """What it listens on, such as 80/tcp."""
+    ports: list[PortEntry] = Field(default_factory=list)
+    """What it listens on: 80/tcp, or {port: 5432/tcp, clients: [service:api]}. On its addresses
+    nothing else answers; without any, everything does."""
     egress: EgressEntry = Field(default_factory=EgressShape)
     """What its instances may reach in the internet, and from which address: none, datacenter,
     own, or {mode: ..., allow: [...]}. Services and infrastructure they always reach."""

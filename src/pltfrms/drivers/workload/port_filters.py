@@ -1,0 +1,99 @@
+"""What instances answer on the addresses of their service: a table of nftables inside each.
+
+<runtime>/instances/ALLOCATION.ports   the table as it is, empty where there is none
+
+The table is in the instance's own network namespace, where packets of directors have lost their
+outer header. It needs nobody, and ends with the instance.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.private import replace_file
+from pltfrms.drivers.tool import run_tool
+from pltfrms.errors import UnavailableError
+from pltfrms.model.running.machine import PORTS_TABLE, InstanceSpec, PortRules
+
+
+class PortFilters:
+    """The tables of all instances of a machine."""
+
+    def __init__(self, directories: Directories) -> None:
+        """Do not touch the disk yet."""
+        self._directory = directories.runtime / "instances"
+
+    async def begin(self, spec: InstanceSpec, pid: int) -> str:
+        """Make the table of an instance before its command runs; return why there is none.
+
+        Raises:
+            UnavailableError: it cannot be made, and not everybody is to be answered.
+        """
+        rules = spec.ports or PortRules(text="")
+        try:
+            await self._make(spec.allocation, pid, rules.text)
+        except UnavailableError as error:
+            if rules.strict:
+                raise
+            self._note(spec.allocation, "")
+            return str(error)
+        return ""
+
+    async def follow(self, spec: InstanceSpec, pid: int) -> None:
+        """Make the table of a running instance what its spec says now, in one step.
+
+        One that was started without any, by a release that made none, is left as it is until
+        its next start: ports that nobody has declared yet are not closed by an upgrade.
+
+        Raises:
+            UnavailableError: nft is not there, or refuses; all stays as it is.
+        """
+        rules = spec.ports or PortRules(text="")
+        try:
+            before = self._path(spec.allocation).read_text()
+        except FileNotFoundError:
+            if not rules.strict:
+                return
+            before = ""
+        if before != rules.text:
+            await self._nft(pid, "-c", "-f", "-", text=_whole(rules.text))
+            await self._make(spec.allocation, pid, rules.text)
+
+    async def refused(self, allocation: str, pid: int) -> Mapping[str, int]:
+        """Return how many packets an instance refused, by why; empty if nothing is refused.
+
+        Raises:
+            UnavailableError: it cannot be known now.
+        """
+        path = self._path(allocation)
+        if not path.exists() or not path.read_text():
+            return {}
+        said = await self._nft(pid, "-j", "list", "counters", "table", *PORTS_TABLE.split())
+        found = (each.get("counter") for each in json.loads(said)["nftables"])
+        return {each["name"]: each["packets"] for each in found if each}
+
+    def forget(self, allocation: str) -> None:
+        """Remove what is noted of an instance that is gone."""
+        self._path(allocation).unlink(missing_ok=True)
+
+    async def _make(self, allocation: str, pid: int, text: str) -> None:
+        if text or self._path(allocation).exists():
+            await self._nft(pid, "-f", "-", text=_whole(text))
+        self._note(allocation, text)
+
+    async def _nft(self, pid: int, *words: str, text: str = "") -> str:
+        where = f"--net=/proc/{pid}/ns/net"
+        return await run_tool("nsenter", where, "nft", *words, text=text)
+
+    def _note(self, allocation: str, text: str) -> None:
+        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_file(self._path(allocation), text.encode())
+
+    def _path(self, allocation: str) -> Path:
+        return self._directory / f"{allocation}.ports"
+
+
+def _whole(text: str) -> str:
+    """Return what replaces the table in one step; its first line is for when there is none."""
+    return f"table {PORTS_TABLE}\ndelete table {PORTS_TABLE}\n{text}"
