@@ -11,7 +11,7 @@ _PARTS = re.compile(r"[/.@]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Sought:
     """What of the events somebody wants; what is empty fits all."""
 
     about: str = ""

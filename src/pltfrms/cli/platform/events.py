@@ -14,7 +14,7 @@ from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.messages.api import Event
-from pltfrms.seen.happened import Repeated, Wanted, repeated
+from pltfrms.seen.happened import Repeated, Sought, repeated
 
 _WAIT_MS = 10_000
 _PAGE = 1000
@@ -62,7 +62,7 @@ def events(  # noqa: PLR0913 - one parameter per option
         raise UsageError("--follow shows each event as it comes; leave out --count")
     client = connect(settings)
     since = unix_ms() - since_ms if since_ms else 0
-    wanted = Wanted(about=about, what=what.lower(), since_ms=since)
+    wanted = Sought(about=about, what=what.lower(), since_ms=since)
     stored = stored_events(client)
     found = [event for event in stored if wanted.fits(event)]
     if counts:
