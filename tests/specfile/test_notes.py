@@ -89,7 +89,9 @@ def test_a_unicast_prefix_of_a_place_without_nodes_is_noted(tmp_path: Path) -> N
     text = (SHAPES / "pop-without-nodes" / "platform.yaml").read_text()
     path = tmp_path / "platform.yaml"
     path.write_text(
-        text.replace("aggregates: [", "aggregates: [{prefix: 203.0.111.0/24, unicast: ber}, ")
+        text.replace(
+            "aggregates:\n", "aggregates:\n  - {prefix: 203.0.111.0/24, unicast: ber}\n"
+        )
     )
     notes: list[Problem] = []
     load_file(path, notes)
