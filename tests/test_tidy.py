@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,6 +177,14 @@ def test_no_two_public_classes_of_the_source_share_a_name() -> None:
 def test_nothing_is_left_over() -> None:
     checked = [path for path in ALL_TEXT if path != Path(__file__)]
     assert [f for path in checked for f in findings(path, LEFTOVERS, 0)] == []
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+def test_nothing_that_is_made_from_the_source_is_part_of_it() -> None:
+    """An old page that is kept would never be built again; what it needs are others' files."""
+    git = ("git", "-c", "safe.directory=*", "-C", str(ROOT))
+    kept = [*git, "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(kept, capture_output=True, check=True, timeout=60).stdout == b""
 
 
 def test_requirements_name_no_host() -> None:
