@@ -63,6 +63,18 @@ def test_an_export_grows_and_tells_what_was_written_anew(
     assert "record 1 was exported with other words" in result.err
 
 
+def test_an_export_of_a_newer_release_is_not_called_different(
+    run: Run, records: list[AuditRecord], tmp_path: Path
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    run("audit", "export", str(file))
+    newer = file.read_text().replace('"number":1,', '"number":1,"of_the_next_release":"x",')
+    file.write_text(newer)
+    result = run("audit", "verify", "--against", str(file))
+    assert (result.code, len(records)) == (2, 3)
+    assert "of_the_next_release: this version does not know this field" in result.err
+
+
 @pytest.mark.usefixtures("controller")
 def test_a_platform_without_records_is_well(run: Run) -> None:
     assert run("audit", "verify").out == "all is well: records none, last hash -\n"

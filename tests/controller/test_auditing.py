@@ -10,7 +10,7 @@ from pltfrms.controller.records import auditing
 from pltfrms.controller.records.auditing import Asked, AuditLog, Sealed
 from pltfrms.controller.records.state import AUDIT_HEAD_KEY, audit_key
 from pltfrms.drivers.store.ports import Put
-from pltfrms.errors import ConflictError, UnavailableError
+from pltfrms.errors import ConflictError, UnavailableError, UsageError
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
 from pltfrms.model.messages.audit import AuditPage, AuditRecord, breaks
 from tests.controller.cluster import Cluster
@@ -158,6 +158,10 @@ def test_a_record_with_what_the_next_release_has_is_not_called_broken() -> None:
                     await everything(cluster)
         page = await everything(cluster)
         assert breaks(page.records, page.head) == ()
+        cluster.state.commit([Put(key=entry.key, value=b"?")], ())
+        with pytest.raises(UsageError, match="Invalid JSON") as caught:
+            await everything(cluster)
+        assert "newer release" not in str(caught.value), "no other controller can read it"
 
     simulate(story)
 

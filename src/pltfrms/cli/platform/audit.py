@@ -7,7 +7,7 @@ import click
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import good, moment_text, write_json, write_line
-from pltfrms.codec import decode, encode
+from pltfrms.codec import decode, decode_fully, encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.audit import (
@@ -74,7 +74,8 @@ def verify(settings: Settings, *, against: Path | None) -> None:
     page = _all(connect(settings))
     found = breaks(page.records, page.head)
     if against:
-        kept = [decode(AuditRecord, line) for line in against.read_bytes().splitlines()]
+        lines = against.read_bytes().splitlines()
+        kept = [decode_fully(AuditRecord, line) for line in lines]
         found += differences(kept, page.records)
     if found:
         raise ConflictError("; ".join(found))

@@ -94,7 +94,8 @@ class AuditLog:
 
         Raises:
             UnavailableError: no answer from the store, too many readers at once, or a record
-                that cannot be read fully: without a part of it the chain would look broken.
+                with what only a newer release knows: without it the chain would look broken.
+            UsageError: a record cannot be read by any.
         """
         if self._readers >= READERS_MAX:
             raise UnavailableError("others read the audit log just now; try again")
@@ -106,6 +107,9 @@ class AuditLog:
             self._readers -= 1
         found = read_documents(AuditRecord, listing.entries, fully=True)
         if found.problems:
+            broken = read_documents(AuditRecord, listing.entries).problems
+            if broken:
+                raise UsageError("; ".join(broken.values()))
             said = "; ".join(found.problems.values())
             raise UnavailableError(f"{said}; ask a controller of a newer release")
         head = next((_head(entry.value) for entry in heads.entries), AuditHead())

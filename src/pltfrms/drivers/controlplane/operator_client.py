@@ -219,7 +219,10 @@ class OperatorClient:
         return self._ask(asked, list[Event])
 
     def audit(self, after: int, limit: int) -> AuditPage:
-        """Return what operators did, by records with numbers > `after`."""
+        """Return what operators did, by records with numbers > `after`.
+
+        They are read fully or not at all: without a part of it a record has another hash.
+        """
         parameters = {"after": str(after), "limit": str(limit)}
         request = self._request("GET", "/v1/audit", parameters=parameters)
         return self._ask(request, AuditPage)
@@ -503,7 +506,8 @@ def _age(view: SnapshotView) -> float:
 
 
 def _decoded(kind: type[_T], answer: ControllerAnswer) -> _T:
+    read = codec.decode_fully if kind is AuditPage else codec.read
     try:
-        return codec.read(kind, answer.content)
+        return read(kind, answer.content)
     except UsageError as error:
         raise not_understood(answer.where, error) from error
