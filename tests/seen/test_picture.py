@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
+from typing import NoReturn
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from pltfrms.codec import encode
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.messages.picture import LISTS, Level, Picture, Seen
 from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.topology import FurtherRole, Platform, Role
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import (
     Contact,
@@ -21,6 +24,7 @@ from pltfrms.model.running.state import (
     SessionStatus,
     Snapshot,
 )
+from pltfrms.model.services import replicas
 from pltfrms.seen.picture import patch_of, picture_of
 from tests.cli.world import HEALTHY, NOW_MS, known_last, with_lost, with_phase
 
@@ -127,6 +131,22 @@ def test_a_lost_machine_is_bad_and_says_why() -> None:
     assert [(each.about, each.sentence) for each in view.problems] == [(node.id, node.why)]
 
 
+def test_a_machine_that_is_edge_and_node_is_said_once_to_be_lost() -> None:
+    """A page shows no list in which an id is there twice."""
+    platform = WHOLE.platform
+    too = (FurtherRole(role=Role.NODE, id=9),)
+    machines = tuple(
+        replace(each, further=too) if each.name == "fra-e1" else each
+        for each in platform.machines
+    )
+    both = replace(WHOLE, platform=replace(platform, machines=machines))
+    view = seen(with_lost(both, "fra-e1"))
+    assert "fra-e1" in {each.id for each in view.edges} & {each.id for each in view.machines}
+    for name in LISTS:
+        ids = [each.id for each in getattr(view, name)]
+        assert len(ids) == len(set(ids)), name
+
+
 def test_a_service_without_a_ready_replica_is_failing_and_one_that_may_have_one_is_not() -> (
     None
 ):
@@ -204,6 +224,16 @@ def test_time_alone_makes_no_other_view() -> None:
     later = replace(with_lost(WHOLE, "fra-n1"), machines=views)
     assert seen(later, first, NOW_MS + 61_000) == first
     assert patch_of(first, seen(later, first, NOW_MS + 61_000)) is None
+
+
+def test_nodes_are_counted_once_for_all_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each of them, it was most of the time that a large platform takes."""
+
+    def counting(_platform: Platform) -> NoReturn:
+        raise AssertionError
+
+    monkeypatch.setattr(replicas, "sizes_of", counting)
+    assert seen(WHOLE).services
 
 
 def as_json(view: Picture) -> dict[str, object]:

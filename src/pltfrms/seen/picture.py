@@ -30,8 +30,7 @@ from pltfrms.model.network.interventions import DrainPhase
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
 from pltfrms.model.running.state import Contact, LinkStatus, MachineStatus, Phase, Snapshot
-from pltfrms.model.services.replicas import wanted_of
-from pltfrms.model.services.service import Service
+from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.planner.routing.visibility import present_statuses
 from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
 from pltfrms.seen.headline import headline
@@ -80,10 +79,14 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
 
 
 def _broken(view: Picture) -> Iterator[Concern]:
-    """Yield a word for each machine and link that is not known to be well."""
+    """Yield a word for each machine and link that is not known to be well.
+
+    One word: a machine that is an edge and a node is in the picture twice.
+    """
+    said = {problem.about for problem in view.problems}
     for each in (*view.edges, *view.machines, *view.links):
-        said = any(problem.about == each.id for problem in view.problems)
-        if each.why and each.state in {Seen.BAD, Seen.UNKNOWN} and not said:
+        if each.why and each.state in {Seen.BAD, Seen.UNKNOWN} and each.id not in said:
+            said.add(each.id)
             yield Concern(id=each.id, about=each.id, sentence=each.why, since_ms=each.since_ms)
 
 
@@ -121,6 +124,7 @@ class _Seeing:
             {e.id: e.since_ms for e in (*before.edges, *before.machines)} if before else {}
         )
         self._counts = _counts(snapshot)
+        self._needed = _needed(snapshot, self._counts)
         self._rows = {
             each.name: aggregate_rows(snapshot, each) for each in self._platform.datacenters
         }
@@ -159,7 +163,7 @@ class _Seeing:
         for row in edge_rows(self._snapshot, self._now_ms):
             edge = self._platform.machine(row.name)
             aggregates = tuple(
-                _said(word, each.prefix, self._needs(each.prefix, row.datacenter))
+                _said(word, each.prefix, (each.prefix, row.datacenter) in self._needed)
                 for each in self._rows[row.datacenter]
                 for word in each.edges
                 if word.edge == row.name
@@ -235,20 +239,9 @@ class _Seeing:
 
     # ---- the outside -----------------------------------------------------------------------
 
-    def _needs(self, prefix: str, datacenter: str) -> bool:
-        """Return whether an aggregate should be announced here."""
-        aggregate = next(a for a in self._platform.aggregates if str(a.prefix) == prefix)
-        if aggregate.unicast or aggregate.announce is AnnouncePolicy.ALWAYS:
-            return True
-        return any(
-            datacenter in self._counts[service.name]
-            and any(contains(aggregate.prefix, each) for each in service.prefixes)
-            for service in self._snapshot.services.values()
-        )
-
     def _aggregate(self, row: AggregateRow, datacenter: str) -> AggregateElement:
         """Return what the edges of a datacenter say of an aggregate together."""
-        needed = self._needs(row.prefix, datacenter)
+        needed = (row.prefix, datacenter) in self._needed
         words = [_said(word, row.prefix, needed) for word in row.edges]
         for state in (Seen.GOOD, Seen.UNKNOWN, Seen.BAD):
             for word in words:
@@ -449,6 +442,25 @@ def _service_state(wanted: int, ready: int, unknown: int) -> Seen:
     return Seen.UNKNOWN if ready + unknown >= wanted else Seen.BAD
 
 
+def _needed(
+    snapshot: Snapshot, counts: Mapping[str, Mapping[str, Counts]]
+) -> set[tuple[str, str]]:
+    """Return which aggregates should be announced in which datacenters."""
+    platform = snapshot.platform
+    found = {
+        (str(aggregate.prefix), place.name)
+        for aggregate in platform.aggregates
+        if aggregate.unicast or aggregate.announce is AnnouncePolicy.ALWAYS
+        for place in platform.datacenters
+    }
+    for name, places in counts.items():
+        for prefix in snapshot.services[name].prefixes:
+            for aggregate in platform.aggregates:
+                if contains(aggregate.prefix, prefix):
+                    found |= {(str(aggregate.prefix), place) for place in places}
+    return found
+
+
 def _counts(snapshot: Snapshot) -> dict[str, dict[str, Counts]]:
     """Return the replicas of each service by datacenter, services by name."""
     ready = _ready(present_statuses(snapshot).values())
@@ -461,16 +473,14 @@ def _counts(snapshot: Snapshot) -> dict[str, dict[str, Counts]]:
             (known if each.id in ready else lasting)[each.service, each.datacenter].add(
                 each.replica
             )
-    for name in sorted(snapshot.services):
+    sizes = sizes_of(snapshot.platform)
+    for name, service in sorted(snapshot.services.items()):
         found[name] = {
             place: _counted(count, known[name, place], lasting[name, place])
-            for place, count in _wanted(snapshot, snapshot.services[name]).items()
+            for place, count in wanted_of(snapshot.platform, service, sizes).items()
+            if count
         }
     return found
-
-
-def _wanted(snapshot: Snapshot, service: Service) -> Mapping[str, int]:
-    return {place: n for place, n in wanted_of(snapshot.platform, service).items() if n}
 
 
 def _counted(wanted: int, ready: set[int], last: set[int]) -> Counts:
