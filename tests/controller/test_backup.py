@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from pltfrms.codec import encode
+from pltfrms.codec import decode, encode
 from pltfrms.controller.keeping.backups import (
     INTERVAL_SECONDS,
     LATE_SECONDS,
@@ -13,8 +13,9 @@ from pltfrms.controller.keeping.backups import (
     read_backup,
     restore,
     take,
+    with_numbers,
 )
-from pltfrms.controller.records.state import MACHINE_KEYS, PREFIX
+from pltfrms.controller.records.state import MACHINE_KEYS, PREFIX, number_key, volume_key
 from pltfrms.drivers.backup.memory import MemorySeal, MemoryVault
 from pltfrms.drivers.backup.ports import BackupName
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
@@ -23,6 +24,8 @@ from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import ConflictError, UnavailableError, UsageError
 from pltfrms.model.identity.words import MachineKey
 from pltfrms.model.messages.api import Change, InterventionChange, Verb
+from pltfrms.model.messages.backup import BackupEntry
+from pltfrms.model.running.plan import LastNumber
 from pltfrms.planner.upkeep.lineage import ANY
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
@@ -198,6 +201,13 @@ def test_no_number_of_a_replica_is_given_again() -> None:
         assert min(last.number for last in numbers.values()) > 10_000
 
     simulate(story)
+
+
+def test_no_number_is_given_again_of_which_only_a_volume_is_known() -> None:
+    kept = BackupEntry(key=volume_key("db.fra.1@7"), value="{}")
+    _, number = with_numbers([kept])
+    assert number.key == number_key("db.fra.1")
+    assert decode(LastNumber, number.value).number == 10_007
 
 
 @pytest.mark.parametrize(

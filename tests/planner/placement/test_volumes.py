@@ -23,7 +23,8 @@ from pltfrms.planner.changes.volumes import give_up_volume, release_volume
 from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
-from pltfrms.planner.placement.inputs import planned_by
+from pltfrms.planner.placement.inputs import bare_status, planned_by
+from pltfrms.planner.placement.numbers import unneeded_numbers
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.upkeep.forgetting import deleted_volumes
 from tests.planner.world import act, heal, settle
@@ -349,3 +350,28 @@ def test_only_what_its_node_has_deleted_is_forgotten() -> None:
     for status, forgotten in ((None, ()), (silent, ()), (there, ()), (gone, (volume.id,))):
         said = {volume.node: status} if status else {}
         assert deleted_volumes(replace(released, statuses=said)) == forgotten
+
+
+@pytest.mark.parametrize("where", ["recorded", "on the disk"])
+def test_the_name_of_a_volume_does_not_come_back_while_there_is_one(where: str) -> None:
+    """The numbers of a service that was deleted are forgotten, its volumes are not."""
+    snapshot = running(kept_spec(1, lost_after_ms=0))
+    gone = lost(snapshot, node_of(snapshot, "db.fra.1"), 60)
+    elsewhere = heal(with_all_ready(executed(gone, make_plan(gone).steps)))
+    deleted = settle(delete_service(elsewhere, "db").snapshot)
+    old = deleted.volumes["db.fra.1@1"]
+    assert old.state is VolumeState.GIVEN_UP
+    there = MachineStatus(machine=old.node, volumes=(VolumeStatus(volume=old.id),))
+    forgotten = replace(
+        deleted,
+        volumes={old.id: old} if where == "recorded" else {},
+        statuses={} if where == "recorded" else {old.node: there},
+    )
+    assert unneeded_numbers(forgotten, {"db.fra.1": 0}) == ()
+    forgotten = replace(forgotten, numbers={})
+    again = apply_change(forgotten, Change(services=(kept_spec(1),))).snapshot
+    bare = {name: bare_status(each) for name, each in again.statuses.items()}
+    for known in (again, planned_by(again, bare)):
+        plan = make_plan(known)
+        assert check_plan(known, plan) == ()
+        assert [each.allocation.volume for each in plan.steps] == ["db.fra.1@2"]

@@ -163,6 +163,9 @@ def with_numbers(entries: Sequence[BackupEntry]) -> list[BackupEntry]:
         elif each.key.startswith(ALLOCATIONS):
             replica, number = replica_of(each.key.removeprefix(ALLOCATIONS))
             highest[replica] = max(highest.get(replica, 0), number)
+        elif each.key.startswith(VOLUMES):
+            replica, number = replica_of(each.key.removeprefix(VOLUMES), "@")
+            highest[replica] = max(highest.get(replica, 0), number)
     numbers = (
         LastNumber(replica=replica, number=number + _NUMBERS_LEFT_OUT)
         for replica, number in sorted(highest.items())

@@ -19,6 +19,7 @@ from pltfrms.controller.records.state import (
     PLATFORM_KEY,
     PREFIX,
     RECOVERING_KEY,
+    VOLUMES,
     commit_mark,
     contact_key,
     heard_key,
@@ -162,7 +163,7 @@ def _later_numbers(entries: Iterable[KeyValue]) -> list[Put]:
     numbered = [
         BackupEntry(key=each.key, value=each.value.decode())
         for each in entries
-        if each.key.startswith((NUMBERS, ALLOCATIONS))
+        if each.key.startswith((NUMBERS, ALLOCATIONS, VOLUMES))
     ]
     return [
         Put(key=each.key, value=each.value.encode())

@@ -12,6 +12,7 @@ from pltfrms.model.running.state import (
     Phase,
     Snapshot,
 )
+from pltfrms.model.running.volumes import VolumeStatus
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
 from pltfrms.planner.placement.draft import LATELY_SECONDS
 from pltfrms.planner.placement.keeping import patiences
@@ -43,9 +44,13 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 
 
 def bare_status(status: MachineStatus) -> MachineStatus:
-    """Return of a status what planning looks at: how instances are, slots, restarts, load."""
+    """Return of a status what planning looks at: how instances are, slots, restarts, load.
+
+    And which volumes are on the disk, for their numbers; not how full they are.
+    """
     return MachineStatus(
         machine=status.machine,
+        volumes=tuple(VolumeStatus(volume=each.volume) for each in status.volumes or ()),
         instances=tuple(
             InstanceStatus(
                 allocation=each.allocation,

@@ -2,7 +2,9 @@
 
 What is recorded or still runs has its number; of what is neither, the store remembers the
 highest one of each replica. It may forget those of a deleted service once no node can run a
-copy of it any more: else they would grow for ever where services come and go by name.
+copy of it any more: else they would grow for ever where services come and go by name. A volume
+has the number of the allocation that it was made for: while it is recorded, or on a disk that
+we hear of, no number up to that is given again, or new data would be where the old is.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +15,12 @@ from pltfrms.model.running.plan import Step, Stop
 from pltfrms.model.running.state import Snapshot
 
 
-def replica_of(allocation: str) -> tuple[str, int]:
-    """Split an allocation id into its replica and its number (0 if it has none)."""
-    replica, _, number = allocation.rpartition("-")
+def replica_of(allocation: str, mark: str = "-") -> tuple[str, int]:
+    """Split an allocation id into its replica and its number (0 if it has none).
+
+    One of a volume has another `mark` before the number: `@`.
+    """
+    replica, _, number = allocation.rpartition(mark)
     return (replica, int(number)) if number.isdecimal() else (allocation, 0)
 
 
@@ -30,6 +35,11 @@ def highest_numbers(snapshot: Snapshot) -> dict[str, int]:
     )
     for allocation in (*snapshot.allocations, *reported):
         _raise_to(highest, allocation)
+    on_disks = (
+        each.volume for status in snapshot.statuses.values() for each in status.volumes or ()
+    )
+    for volume in (*snapshot.volumes, *on_disks):
+        _raise_to(highest, volume, "@")
     return highest
 
 
@@ -68,6 +78,6 @@ def unneeded_numbers(snapshot: Snapshot, written_at: Mapping[str, int]) -> tuple
     )
 
 
-def _raise_to(highest: dict[str, int], allocation: str) -> None:
-    replica, number = replica_of(allocation)
+def _raise_to(highest: dict[str, int], name: str, mark: str = "-") -> None:
+    replica, number = replica_of(name, mark)
     highest[replica] = max(number, highest.get(replica, 0))
