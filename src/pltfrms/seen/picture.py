@@ -6,6 +6,7 @@ What an element out of contact said last is told as that. Red is only what someb
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from itertools import product
 
 from pltfrms.model.addresses import contains
 from pltfrms.model.messages.api import SnapshotView
@@ -79,12 +80,9 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
 
 
 def _broken(view: Picture) -> Iterator[Concern]:
-    """Yield a word for each machine and link that is not known to be well.
-
-    One word: a machine that is an edge and a node is in the picture twice.
-    """
+    """Yield one word for each machine and link that is not known to be well."""
     said = {problem.about for problem in view.problems}
-    for each in (*view.edges, *view.machines, *view.links):
+    for each in (*view.edges, *view.machines, *view.links):  # an edge may be a node, too
         if each.why and each.state in {Seen.BAD, Seen.UNKNOWN} and each.id not in said:
             said.add(each.id)
             yield Concern(id=each.id, about=each.id, sentence=each.why, since_ms=each.since_ms)
@@ -448,16 +446,14 @@ def _needed(
     """Return which aggregates should be announced in which datacenters."""
     platform = snapshot.platform
     found = {
-        (str(aggregate.prefix), place.name)
-        for aggregate in platform.aggregates
-        if aggregate.unicast or aggregate.announce is AnnouncePolicy.ALWAYS
-        for place in platform.datacenters
+        (str(each.prefix), place.name)
+        for each, place in product(platform.aggregates, platform.datacenters)
+        if each.unicast or each.announce is AnnouncePolicy.ALWAYS
     }
     for name, places in counts.items():
-        for prefix in snapshot.services[name].prefixes:
-            for aggregate in platform.aggregates:
-                if contains(aggregate.prefix, prefix):
-                    found |= {(str(aggregate.prefix), place) for place in places}
+        for prefix, each in product(snapshot.services[name].prefixes, platform.aggregates):
+            if contains(each.prefix, prefix):
+                found |= {(str(each.prefix), place) for place in places}
     return found
 
 
