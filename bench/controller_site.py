@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.agents import Agents, Seen
 from bench.watched import longest
@@ -167,6 +169,17 @@ class Site:
         self.controllers = {name: self.start(name) for name in self.controllers}
         self._agents = self._start_agents()
 
+    @contextmanager
+    def leader_hangs(self) -> Iterator[str]:
+        """Have the member that leads the store live, and answer nobody; yield its name."""
+        name = leader(self)
+        process = self._members[self._names.index(name)]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield name
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     def change(self, per_second: float) -> None:
         """Let so many machines a second report a change."""
         for agents in self._agents:
@@ -302,16 +315,34 @@ def _make_platform(directory: Path, machines: int, heartbeat_ms: int) -> Platfor
 
 def revision(site: Site) -> int:
     """Return the number of commits of the store so far."""
-    words = ["etcdctl", "--endpoints", _endpoint(site), "get", "none", "--write-out=json"]
+    said = _etcdctl(next(iter(_endpoints(site))), "get", "none")
+    return int(said["header"]["revision"]) if said else 0
+
+
+def leader(site: Site) -> str:
+    """Return the name of the member that leads, as those say that answer; empty: none does."""
+    endpoints = _endpoints(site)
+    for each in _etcdctl(",".join(endpoints), "endpoint", "status"):
+        if each["Status"]["leader"] == each["Status"]["header"]["member_id"]:
+            return endpoints[each["Endpoint"]]
+    return ""
+
+
+def _etcdctl(endpoints: str, *words: str) -> Any:
+    """Return what etcdctl says; empty: nothing."""
     done = subprocess.run(
-        words, env=os.environ | {"ETCDCTL_API": "3"}, capture_output=True, check=False
+        ["etcdctl", "--endpoints", endpoints, "--write-out=json", *words],
+        env=os.environ | {"ETCDCTL_API": "3"},
+        capture_output=True,
+        check=False,
     )
-    return int(json.loads(done.stdout)["header"]["revision"]) if done.stdout else 0
+    return json.loads(done.stdout) if done.stdout else {}
 
 
-def _endpoint(site: Site) -> str:
-    first = site.platform.machines_of(Role.CONTROLLER)[0]
-    return f"http://[{site.platform.loopback6(first)}]:2379"
+def _endpoints(site: Site) -> dict[str, str]:
+    """Return the name of each member by its endpoint."""
+    controllers = site.platform.machines_of(Role.CONTROLLER)
+    return {f"http://[{site.platform.loopback6(e)}]:2379": e.name for e in controllers}
 
 
 def _cpu_seconds(pid: int) -> float:
