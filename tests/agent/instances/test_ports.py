@@ -1,9 +1,14 @@
 """Instances answer on the ports of their spec, also of one that changes while they run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
+
 from pltfrms.agent.instances.refusals import LOOK_SECONDS
+from pltfrms.errors import UnavailableError
 from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.machine import Instance
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.service import PortClients
 from tests.agent.bench import ONE, TWO, WEB, Bench, make_target
@@ -92,5 +97,49 @@ def test_what_is_refused_is_reported_each_minute() -> None:
             bench.workload.refusals = {"not-declared": 3, "not-a-client": 0}
             await bench.passes(LOOK_SECONDS + 6.0)
             assert bench.instances[ONE.id].refused == {"not-declared": 3}
+
+    run_virtual(story())
+
+
+def test_who_cannot_be_asked_keeps_its_counts_and_takes_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+
+    async def refused(instance: Instance) -> Mapping[str, int]:
+        if instance.allocation == ONE.id:
+            raise UnavailableError("nft is not installed")
+        return {"not-declared": 30}
+
+    async def story() -> None:
+        async with bench.life():
+            await bench.order(target(1, "80/tcp"))
+            bench.workload.refusals = {"not-declared": 3}
+            await bench.passes(LOOK_SECONDS + 6.0)
+            with monkeypatch.context() as patched:
+                patched.setattr(bench.workload, "refused", refused)
+                await bench.passes(LOOK_SECONDS + 6.0)
+            assert bench.instances[ONE.id].refused == {"not-declared": 3}
+            assert bench.instances[TWO.id].refused == {"not-declared": 30}
+            said = f"refused packets: {ONE.id}: nft is not installed"
+            assert bench.status.problems == (said,)
+            await bench.passes(LOOK_SECONDS + 6.0)
+            assert bench.instances[TWO.id].refused == {"not-declared": 3}
+            assert not bench.status.problems
+
+    run_virtual(story())
+
+
+def test_a_stranger_now_and_then_is_no_news() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(target(1, "80/tcp"))
+            told = set[int]()
+            for count in range(1000, 1100, 30):
+                bench.workload.refusals = {"not-declared": count}
+                await bench.passes(LOOK_SECONDS + 6.0)
+                told.add(bench.instances[ONE.id].refused.get("not-declared", 0))
+            assert told == {1000}
 
     run_virtual(story())

@@ -1,6 +1,8 @@
 """What answers on the addresses of a service, and whom: asked with real packets."""
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.drivers import tool
+from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.workload import port_filters
 from pltfrms.drivers.workload.process import LINGER_SECONDS, ProcessRuntime
@@ -258,6 +261,21 @@ def test_a_refused_text_changes_nothing(tmp_path: Path) -> None:
             await runtime.answer_on(instance, asking(PortRules(text="table inet x { nonsense")))
         assert answers(80, INTERNET[0])
         assert not answers(22, INTERNET[0])
+        await runtime.stop(instance, 0)
+
+    in_machine(scenario)
+
+
+def test_who_has_just_ended_refuses_nothing_and_is_no_problem(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        runtime = runtime_in(tmp_path)
+        instance = await runtime.start(asking(rules("80/tcp"), DEAF))
+        end = os.pidfd_open(instance.pid)
+        signal.pidfd_send_signal(end, signal.SIGKILL)
+        await readable(end)
+        os.close(end)
+        assert (tmp_path / "run/instances/web.fra.1-1.ports").exists()
+        assert await runtime.refused(instance) == {}
         await runtime.stop(instance, 0)
 
     in_machine(scenario)

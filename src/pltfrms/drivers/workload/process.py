@@ -222,7 +222,13 @@ class ProcessRuntime:
 
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`. UnavailableError: it cannot be known now."""
-        return await self._ports.refused(instance.allocation, instance.pid)
+        record = self._records.recall(instance)
+        try:
+            return await self._ports.refused(instance.allocation, instance.pid)
+        except UnavailableError:
+            if record is not None and record.alive:
+                raise
+            return {}  # it has ended
 
     async def wait(self, instance: Instance) -> str:
         """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""

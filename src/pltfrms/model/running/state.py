@@ -64,8 +64,8 @@ class InstanceStatus:
     connections: int | None = None
     """How many TCP connections it accepts in a second; told as rarely as its cpu."""
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Packets that it refused, by why: `not-declared` and `not-a-client`; of the last minute
-    but one. Empty: nothing, or not known."""
+    """Packets that it refused, by why: `not-declared` and `not-a-client`; read once a minute,
+    and told as rarely as its cpu. Empty: nothing, or not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
