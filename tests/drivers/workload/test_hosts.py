@@ -100,6 +100,26 @@ def test_a_file_that_somebody_else_has_rewritten_is_left_alone(tmp_path: Path) -
     assert path.read_text() == "127.0.0.1 localhost\n"
 
 
+def test_what_is_written_is_what_was_read_also_if_an_instance_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fresh = tmp_path / "a.hosts", tmp_path / "a.hosts.new"
+    path.write_text(f"{MARK}\n{WEB}\n")
+    fresh.write_text(f"127.0.0.1 localhost\n{MARK}\n{WEB}\n{API}\n")
+    open_ = os.open
+
+    def late(name: Path, flags: int) -> int:
+        if fresh.exists():
+            fresh.replace(path)
+        return open_(name, flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", late)
+        revise(path, [API])
+    assert lines(path) == [API]
+    assert path.read_text() == f"127.0.0.1 localhost\n{MARK}\n#{WEB[1:]}\n{API}\n"
+
+
 def test_a_name_that_moves_always_has_an_address(tmp_path: Path, seen: Seen) -> None:
     path = tmp_path / "a.hosts"
     path.write_text(f"{MARK}\n{WEB}\n")

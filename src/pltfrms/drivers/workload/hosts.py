@@ -11,7 +11,7 @@ are killed.
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -74,13 +74,22 @@ class HostsFiles:
 def revise(path: Path, names: Iterable[str]) -> None:
     """Make the lines behind `MARK` be these, each for a reader at once and whole.
 
-    New lines come before old ones go: a name that gets another address always has one.
+    New lines come before old ones go: a name that gets another address always has one. Another
+    file may get the path meanwhile, of an instance that starts anew: it has them already.
     """
-    text = path.read_bytes()
-    begin = text.find(MARK.encode())
-    if begin < 0:
-        return  # somebody else's by now
-    wanted = dict.fromkeys(name.encode() for name in names)
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        text = os.pread(fd, os.fstat(fd).st_size, 0)
+        begin = text.find(MARK.encode())
+        if begin >= 0:  # else it is somebody else's by now
+            _revise(fd, text, begin, dict.fromkeys(name.encode() for name in names))
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror or error}") from error
+    finally:
+        os.close(fd)
+
+
+def _revise(fd: int, text: bytes, begin: int, wanted: Collection[bytes]) -> None:
     old: dict[int, bytes] = {}
     offset = 0
     for line in text.splitlines(keepends=True):
@@ -91,21 +100,17 @@ def revise(path: Path, names: Iterable[str]) -> None:
     new = [line for line in wanted if line not in known]
     stale = [place for place, line in old.items() if line not in wanted]
     if new or stale:
-        _rewrite(path, text, new, stale)
+        _rewrite(fd, text, new, stale)
 
 
-def _rewrite(path: Path, text: bytes, new: Sequence[bytes], stale: Iterable[int]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        begin = b"" if text.endswith(b"\n") else b"\n"  # of one that we were killed at
-        hidden = begin + b"".join(b"#" + line[1:] + b"\n" for line in new)
-        if os.pwrite(fd, hidden, len(text)) != len(hidden):
-            raise OSError(f"there is no room for all names of services in {path}")
-        offset = len(text) + len(begin)
-        for line in new:
-            os.pwrite(fd, line[:1], offset)
-            offset += len(line) + 1
-        for place in stale:
-            os.pwrite(fd, b"#", place)
-    finally:
-        os.close(fd)
+def _rewrite(fd: int, text: bytes, new: Sequence[bytes], stale: Iterable[int]) -> None:
+    begin = b"" if text.endswith(b"\n") else b"\n"  # of one that we were killed at
+    hidden = begin + b"".join(b"#" + line[1:] + b"\n" for line in new)
+    if os.pwrite(fd, hidden, len(text)) != len(hidden):
+        raise OSError("there is no room for all names of services")
+    offset = len(text) + len(begin)
+    for line in new:
+        os.pwrite(fd, line[:1], offset)
+        offset += len(line) + 1
+    for place in stale:
+        os.pwrite(fd, b"#", place)
