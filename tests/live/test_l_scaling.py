@@ -20,8 +20,8 @@ def test_busy_instances_get_another_one_beside_them(healthy: Rig, tmp_path: Path
     spec.write_text(f"{text}\nrollout: {{bake: 0s}}\nscale: {scale}\n")
     began_ms = time.time_ns() // 1_000_000
     healthy.cli("apply", str(spec), "--yes", "--wait")
-    with load(healthy, 55) as report:
-        healthy.wait("a third one", lambda: healthy.ready_replicas("fra") == 3, 50)
+    with load(healthy, 70) as report:
+        healthy.wait("a third one", lambda: healthy.ready_replicas("fra") == 3, 65)
     assert report["lost"] == 0, report
     assert healthy.ready_replicas("ams") == 2
     (told,) = [each for each in healthy.events(began_ms) if each.what == "scaled up"]

@@ -95,6 +95,11 @@ SERVICES = (
                 "scale.connections: 9 is outside 10..1000000",
             ),
             (
+                "{per_datacenter: 2}\nliveness: {tcp: 80, interval: 400ms, timeout: 300ms}",
+                "{min: 2, max: 3, connections: 17/s}",
+                "17/s, and probes alone ask 9 times a second (at least 18/s, or probe less",
+            ),
+            (
                 "{per_datacenter: 2}",
                 "{min: 2, max: 3, connections: 150}",
                 "must be a whole number per second, not 150",

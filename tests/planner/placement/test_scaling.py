@@ -12,7 +12,7 @@ from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Reason, RolloutStep
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
-from pltfrms.model.services.rollouts import gone_back
+from pltfrms.model.services.rollouts import gone_back, stamped
 from pltfrms.model.services.service import Capacity, RolloutState, Scale, Service
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.admission import judge_admission
@@ -21,7 +21,7 @@ from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.scaling import CALM_MS, decide_scaling
+from pltfrms.planner.placement.scaling import CALM_MS, HEARD_MS, decide_scaling
 from tests.planner.placement.test_inputs import inputs_of
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec
@@ -237,6 +237,17 @@ def test_nothing_changes_while_a_version_is_on_its_way() -> None:
         step.reason is Reason.STAGE_COMPLETE
         for step in steps(busy(rolling, {"fra": 200, "ams": 200}))
     )
+
+
+def test_what_was_asked_to_compare_versions_is_not_taken_for_load() -> None:
+    snapshot = running(scale=MANY)
+    run = replace(web(snapshot).spec.run, process=("other",))
+    rolling = web(applied(snapshot, run=run))
+    began_ms = snapshot.now_ms
+    back = stamped(gone_back(rolling, RolloutState.FAILED, "", 0), began_ms, "slow")
+    asked = accepting(replace(snapshot, services={"web": back}), {"fra": 60, "ams": 115})
+    for at_ms, count in ((0, 0), (HEARD_MS - 1, 0), (HEARD_MS, 1), (-1, 1)):
+        assert len(steps(replace(asked, now_ms=began_ms + at_ms))) == count, at_ms
 
 
 def test_nothing_changes_where_the_brake_holds() -> None:

@@ -16,7 +16,7 @@ from pltfrms.model.running.volumes import VolumeStatus
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
 from pltfrms.planner.placement.draft import LATELY_SECONDS
 from pltfrms.planner.placement.keeping import patiences
-from pltfrms.planner.placement.scaling import calm_at_ms
+from pltfrms.planner.placement.scaling import HEARD_MS, calm_at_ms
 from pltfrms.planner.placement.stages import RESTARTS_MAX
 
 
@@ -84,13 +84,17 @@ def _passed(view: MachineView, stable_seconds: float, patience: Collection[float
 def _last_instant_ms(snapshot: Snapshot) -> int:
     """Return the last Unix time until now from which on something may be decided; 0: none.
 
-    At which a drain began or ended, a release ended, or the load may take replicas away.
+    At which a drain began or ended, a release ended, or the load may add replicas or take them
+    away.
     """
     done = snapshot.interventions
     drains = (each for drain in done.drains for each in drain.instants_ms)
     ends = (release.until_ms for release in done.releases)
-    calm = (at for each in snapshot.services.values() if (at := calm_at_ms(each)) is not None)
-    instants = (each for each in chain(drains, ends, calm) if each <= snapshot.now_ms)
+    scaled = [each for each in snapshot.services.values() if each.spec.scale]
+    calm = (at for each in scaled if (at := calm_at_ms(each)) is not None)
+    over = (each.rollout.since_ms for each in scaled if each.rollout)
+    heard = (at for since in over for at in (since, since + HEARD_MS))
+    instants = (each for each in chain(drains, ends, calm, heard) if each <= snapshot.now_ms)
     return max(instants, default=0)
 
 

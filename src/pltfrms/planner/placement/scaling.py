@@ -22,6 +22,9 @@ from pltfrms.planner.placement.loss import is_braked
 REASONS: Final = frozenset({Reason.LOAD_HIGH, Reason.LOAD_LOW})
 CALM_MS: Final = 300_000
 """So long after a change, also one of the version, no replica is taken away."""
+HEARD_MS: Final = 35_000
+"""So long after a rollout nothing changes: what is told until then has the questions in it by
+which versions were compared, and what their starts took."""
 OVER: Final = 1.1
 """Instances may use so much more than is wanted before another one is started: what is
 measured is rounded."""
@@ -83,6 +86,15 @@ def calm_at_ms(service: Service) -> int | None:
     return max(service.scaled_ms, service.changed_ms) + CALM_MS
 
 
+def waits_for_word(service: Service, now_ms: int) -> bool:
+    """Return whether what instances say of their load is of a rollout that is just over.
+
+    One that ended later than now, by a clock that is ahead, holds nothing up.
+    """
+    rollout = service.rollout
+    return rollout is not None and 0 <= now_ms - rollout.since_ms < HEARD_MS
+
+
 def use_of(draft: Draft, service: Service, datacenter: str) -> Use | None:
     """Return how busy the instances of a datacenter are; None: not all of them say it.
 
@@ -142,6 +154,8 @@ def wanted_more(use: Use) -> int:
 
 
 def _step(draft: Draft, service: Service, scale: Scale) -> RolloutStep | None:
+    if waits_for_word(service, draft.snapshot.now_ms):
+        return None
     uses = {name: use_of(draft, service, name) for name in draft.wanted(service)}
     more = {
         name: min(scale.max, wanted_more(use))

@@ -1,5 +1,6 @@
 """What makes no sense in how the load changes the number of replicas."""
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,7 +12,9 @@ from pltfrms.specfile.findings import Finding, check_range
 _MOST: Final = 10_000
 _CPU: Final = (0.05, 1.0)
 _CONNECTIONS: Final = (10, 1_000_000)
-"""Per second; the questions of a probe, which count as well, are fewer."""
+"""Per second."""
+_FAMILIES: Final = 2
+"""Of addresses of an instance: a probe asks each of them."""
 
 
 def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
@@ -24,6 +27,7 @@ def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
     if scale.min > scale.max:
         yield Finding(("scale", "max"), f"is less than min, {scale.min}")
     yield from _check_load(scale)
+    yield from _check_questions(spec)
     if spec.total:
         what = "is for each datacenter, and replicas has a total"
         yield Finding(("scale",), what, "write per_datacenter, or a number for each of them")
@@ -42,6 +46,17 @@ def _check_load(scale: Scale) -> Iterator[Finding]:
     if scale.connections is not None:
         path = ("scale", "connections")
         yield from check_range(path, scale.connections, *_CONNECTIONS)
+
+
+def _check_questions(spec: ServiceSpec) -> Iterator[Finding]:
+    """Find questions of ours that are most of the load: each replica more brings its own."""
+    most = spec.scale.connections if spec.scale else None
+    probes = [probe for probe in (spec.probe, spec.liveness) if probe and probe.tcp_port]
+    asked = sum(_FAMILIES * 1000 / max(probe.interval_ms, 1) for probe in probes)
+    if most is not None and 2 * asked > most:
+        what = f"{most}/s, and probes alone ask {asked:.0f} times a second"
+        hint = f"at least {math.ceil(2 * asked)}/s, or probe less often"
+        yield Finding(("scale", "connections"), what, hint)
 
 
 def check_scale_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
