@@ -57,6 +57,26 @@ def test_a_gap_in_watching_starts_anew_but_keeps_what_was_lost() -> None:
     assert story.see(200.0) is Contact.LOST
 
 
+def lost_for(story: Story, at: float) -> float:
+    assert story.see(at) is Contact.LOST
+    return story.contacts.views(at)["a"].since_seconds
+
+
+def test_who_was_lost_before_a_gap_is_lost_for_long_only_once_it_could_be_heard() -> None:
+    story = Story()
+    story.watch(100.0, 120.0, lease=1)
+    story.watch(120.5, 130.0)
+    lost_at = 130.0 - lost_for(story, 130.0)
+    assert lost_for(story, 2000.0) == 0.0  # it may be back for half an hour
+    assert story.watch(2000.5, 2008.5) is Contact.LOST
+    assert lost_for(story, 2008.5) == 8.5
+    assert lost_for(story, 2009.0) == 2009.0 - lost_at
+    story.contacts.doubt(2010.0)
+    assert lost_for(story, 2011.0) == 1.0
+    story.watch(2011.5, 2019.0)
+    assert lost_for(story, 2019.0) == 2019.0 - lost_at
+
+
 def test_a_new_lease_is_a_new_beginning() -> None:
     story = Story()
     story.watch(100.0, 120.0, lease=1)

@@ -8,7 +8,9 @@ without a gap for 2 x TTL + 1 s, it has seen the key absent twice, 0.5 s or more
 if nothing is moved for the machine), and the edges do not say otherwise
 (`planner.placement.evidence`). Until then a machine that was not LOST already is UNKNOWN. Time
 in which the store failed, or kept a heartbeat waiting, or in which the controller itself was
-late, is not watched time: who could not be heard then is given as long again.
+late, is not watched time: who could not be heard then is given as long again. So it is with who
+was lost before: until then it counts as lost for no longer than it was watched since, for what
+is decided after a long time is not decided before it could have been heard.
 
 Machines of which nobody but themselves can tell (edges, controllers) are not judged while
 machines of several datacenters fall silent at once: datacenters fail apart, so more likely they
@@ -236,7 +238,10 @@ class Contacts:
             seconds = at - track.absent_since + self._ttl_seconds
             passed = max((step for step in _STEPS_SECONDS if step <= seconds), default=0)
             why = f"no heartbeat for {passed} s or more; {track.why}"
-        since_seconds = max(at - track.since, 0.0)
+        since = track.since
+        if track.contact is Contact.LOST and not self._is_sure(at):
+            since = max(since, self._watching_since or at)
+        since_seconds = max(at - since, 0.0)
         return MachineView(contact=track.contact, since_seconds=since_seconds, why=why)
 
 
