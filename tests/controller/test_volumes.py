@@ -72,3 +72,24 @@ def test_what_is_in_use_is_neither_released_nor_given_up() -> None:
         await cluster.until(lambda: len(cluster.stored().volumes) == 2, 180)
 
     simulate(story)
+
+
+def test_what_was_given_up_is_taken_back_when_its_node_is_there_after_all() -> None:
+    async def story(cluster: Cluster) -> None:
+        node = await begun(cluster)
+        others = [name for name in cluster.agents if name.startswith("fra-n") and name != node]
+        for name in (node, *others):  # so many that nothing is moved
+            cluster.agents[name].dead = True
+        await cluster.clock.sleep(30)
+        await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=True)
+        await cluster.clock.sleep(10)
+        assert cluster.stored().volumes["db.fra.1@1"].state is VolumeState.GIVEN_UP
+        for name in (node, *others):
+            cluster.agents[name].dead = False
+        await cluster.clock.sleep(30)
+        volume = cluster.stored().volumes["db.fra.1@1"]
+        assert (volume.state, volume.since_ms, volume.why) == (VolumeState.HELD, 0, "")
+        assert node_of(cluster, "db.fra.1@1") == node
+        assert len(await told(cluster, "volume taken back")) == 1
+
+    simulate(story)

@@ -19,7 +19,7 @@ from pltfrms.model.running.volumes import VolumeState, VolumeStatus
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.model.services.storage import Storage, VolumeSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
-from pltfrms.planner.changes.volumes import give_up_volume, release_volume
+from pltfrms.planner.changes.volumes import give_up_volume, release_volume, taken_back
 from pltfrms.planner.foresight.settling import executed
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
@@ -313,9 +313,12 @@ def test_volumes_stay_and_all_ends_well_when_nodes_are_back(seed: int, length: i
             bound = (each.about, each.node)
             assert known.setdefault(each.id, bound) == bound
 
-    end = settle(heal(walk(seed, length, see)))
+    end = settle(took_back(heal(walk(seed, length, see))))
+    end = settle(took_back(end))
     see(end)
     _sound(end)
+    used = (end.volumes[each.volume] for each in end.allocations.values() if each.volume)
+    assert {each.state for each in used} <= {VolumeState.HELD}
 
 
 def test_what_is_used_or_waited_for_is_not_released() -> None:
@@ -338,6 +341,52 @@ def test_a_volume_that_is_given_up_by_hand_can_be_released_then() -> None:
     elsewhere = settle(after)
     assert places_of(elsewhere)["db.fra.1"][1] == "db.fra.1@2"
     assert release_volume(elsewhere, volume.id, "").state is VolumeState.RELEASED
+
+
+def took_back(snapshot: Snapshot) -> Snapshot:
+    found = {each.id: each for each in taken_back(snapshot)}
+    return replace(snapshot, volumes={**snapshot.volumes, **found})
+
+
+def gave_up(snapshot: Snapshot, *replicas: int) -> Snapshot:
+    """The nodes of some replicas are lost, and an operator gives up their volumes."""
+    gone = snapshot
+    for each in replicas:
+        gone = lost(gone, node_of(gone, f"db.fra.{each}"), 5)
+    found = [give_up_volume(gone, f"db.fra.{each}@1", "burnt") for each in replicas]
+    return replace(gone, volumes={**gone.volumes, **{each.id: each for each in found}})
+
+
+def test_what_was_given_up_is_taken_back_if_its_node_comes_before_there_is_another() -> None:
+    spec = kept_spec(lost_after_ms=None)
+    snapshot = running(spec, nodes=3)
+    before = places_of(snapshot)
+    gone = gave_up(snapshot, 1, 2)
+    assert make_plan(gone).steps == ()  # most nodes are lost: nothing is moved
+    assert took_back(gone) == gone
+    back = took_back(heal(gone))
+    assert {each.state for each in back.volumes.values()} == {VolumeState.HELD}
+    newer = replace(spec, run=replace(spec.run, process=("serve", "again")))
+    after = settle(apply_change(back, Change(services=(newer,))).snapshot)
+    assert places_of(after) == before
+
+
+def test_what_had_not_begun_elsewhere_when_its_node_came_back_is_given_up_instead() -> None:
+    gone = gave_up(running(kept_spec(lost_after_ms=None)), 1)
+    begun = executed(gone, make_plan(gone).steps)
+    assert begun.volumes["db.fra.1@2"].state is VolumeState.HELD
+    back = heal(begun)
+    assert took_back(back) == back  # one of both is to end first
+    ready = [each for each in begun.allocations.values() if each.volume != "db.fra.1@2"]
+    ended = {each.id: each for each in ready}
+    back = took_back(replace(back, allocations=ended))
+    states = {name: each.state for name, each in back.volumes.items() if name[:8] == "db.fra.1"}
+    assert states == {
+        "db.fra.1@1": VolumeState.HELD,
+        "db.fra.1@2": VolumeState.GIVEN_UP,
+    }
+    assert "is back with db.fra.1@1" in back.volumes["db.fra.1@2"].why
+    assert release_volume(back, "db.fra.1@2", "").state is VolumeState.RELEASED
 
 
 def test_only_what_its_node_has_deleted_is_forgotten() -> None:

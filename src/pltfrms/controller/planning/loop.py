@@ -22,17 +22,15 @@ from pltfrms.controller.keeping.upkeep import Upkeep
 from pltfrms.controller.planning.deciding import Deciding
 from pltfrms.controller.planning.insisting import GIVE_WAY_SECONDS, Insisting, nobody_waits
 from pltfrms.controller.planning.rolling import commit_rollouts
+from pltfrms.controller.planning.tidying import forget_machines, take_back
 from pltfrms.controller.records.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.records.state import (
-    MACHINES,
     NUMBERS,
     PLATFORM_KEY,
     Stored,
     commit_mark,
     lost_key,
     number_key,
-    status_key,
-    statuses_of,
     unchanged_since,
     volume_key,
 )
@@ -47,7 +45,7 @@ from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.plan import Note, Place, Plan, Reason, Step
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.placement.numbers import numbers_left, unneeded_numbers
-from pltfrms.planner.upkeep.forgetting import deleted_volumes, unneeded_machines
+from pltfrms.planner.upkeep.forgetting import deleted_volumes
 
 BATCH_STEPS = (MAX_OPERATIONS - 3) // 3
 """Steps of one transaction; each is three writes: an allocation, an event, maybe a number. Of
@@ -233,8 +231,8 @@ class Controller:
             return IDLE_SECONDS
         snapshot = self.view.snapshot()
         if pruned:
-            await self._forget_machines(snapshot)
-        if pruned and not stored.unread and await self._forget(snapshot):
+            await forget_machines(self.store, snapshot)
+        if not stored.unread and await self._tidy(snapshot, pruned=pruned):
             return 0.0
         plan = await self._sound_plan(snapshot)
         undecided = Contact.UNKNOWN in {view.contact for view in snapshot.machines.values()}
@@ -249,6 +247,15 @@ class Controller:
         done = await self._roll(plan, snapshot)
         done = done and await self._commit(plan, snapshot.numbers)
         return 0.0 if done else RETRY_SECONDS
+
+    async def _tidy(self, snapshot: Snapshot, *, pruned: bool) -> bool:
+        """Do what is due beside a plan; return whether there was anything."""
+        if pruned and await self._forget(snapshot):
+            return True
+        mark, now_ms = self._commit_mark(), self.clock.unix_ms()
+        done = await take_back(self.store, self.journal, mark, snapshot, now_ms)
+        await self._wait_until_seen(snapshot.revision + 1 if done is None else done)
+        return done != 0
 
     async def _sound_plan(self, snapshot: Snapshot) -> Plan:
         """Return what to do now: nothing if the plan breaks a rule, which is a bug of ours."""
@@ -482,17 +489,6 @@ class Controller:
         self._pruned_at = self.clock.monotonic()
         await self.journal.prune()
         return True
-
-    async def _forget_machines(self, snapshot: Snapshot) -> None:
-        """Forget how some machines were that have left the platform."""
-        if not unneeded_machines(snapshot, {}):
-            return
-        listing = await self.store.list(MACHINES)
-        written_at = {name: entry.mod_revision for name, entry in statuses_of(listing).items()}
-        unneeded = unneeded_machines(snapshot, written_at)[: MAX_OPERATIONS - 1]
-        writes = [Delete(key=status_key(name)) for name in unneeded]
-        if writes:
-            await self.store.commit(writes, (unchanged_since(snapshot.revision),))
 
     async def _forget(self, snapshot: Snapshot) -> bool:
         """Forget numbers and volumes that nobody needs; return whether there were any."""

@@ -1,5 +1,10 @@
-"""What operators do with volumes: give one up whose node is dead, release one for deletion."""
+"""What operators do with volumes: give one up whose node is dead, release one for deletion.
 
+And what becomes of the first where the node is not dead after all.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pltfrms.errors import ConflictError, NotFoundError
@@ -59,6 +64,36 @@ def give_up_volume(snapshot: Snapshot, name: str, why: str) -> Volume:
         if each.about == volume.about and each.state is VolumeState.GIVEN_UP:
             raise ConflictError(f"{each.id} was given up already: release that first")
     return replace(volume, state=VolumeState.GIVEN_UP, why=why)
+
+
+def taken_back(snapshot: Snapshot) -> Iterator[Volume]:
+    """Yield volumes as they are to be, where a replica runs on the one that was given up.
+
+    Its node came back before the replica had begun elsewhere. Given up, that volume would be
+    left behind by the next version. What was begun elsewhere, and ended, is given up instead.
+    """
+    given_up = {
+        name: each
+        for name, each in snapshot.volumes.items()
+        if each.state is VolumeState.GIVEN_UP
+    }
+    found = snapshot.allocations.values() if given_up else ()
+    copies = Counter((each.service, each.datacenter, each.replica) for each in found)
+    for one in found:
+        mine = given_up.get(one.volume)
+        alone = copies[one.service, one.datacenter, one.replica] == 1
+        if mine is None or not alone or not _is_there(snapshot, mine.node):
+            continue
+        yield replace(mine, state=VolumeState.HELD, since_ms=0, why="")
+        for each in snapshot.volumes.values():
+            if each.about == mine.about and each.state is VolumeState.HELD:
+                why = f"{mine.node} is back with {mine.id}"
+                yield replace(each, state=VolumeState.GIVEN_UP, why=why)
+
+
+def _is_there(snapshot: Snapshot, name: str) -> bool:
+    nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
+    return name in nodes and snapshot.contact(name) is Contact.PRESENT
 
 
 def _volume(snapshot: Snapshot, name: str) -> Volume:

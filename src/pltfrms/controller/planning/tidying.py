@@ -1,0 +1,60 @@
+"""What a controller does beside plans: forget machines, let replicas have what they are on."""
+
+from dataclasses import replace
+
+from pltfrms.codec import encode
+from pltfrms.controller.records.journal import EventLog
+from pltfrms.controller.records.state import (
+    MACHINES,
+    status_key,
+    statuses_of,
+    unchanged_since,
+    volume_key,
+)
+from pltfrms.drivers.store.ports import Delete, Put, Store
+from pltfrms.drivers.store.transaction import MAX_OPERATIONS
+from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.volumes import Volume
+from pltfrms.planner.changes.volumes import taken_back
+from pltfrms.planner.upkeep.forgetting import unneeded_machines
+
+_MOST_VOLUMES = MAX_OPERATIONS // 2 - 1
+"""Of one transaction; each is two writes."""
+
+
+async def forget_machines(store: Store, snapshot: Snapshot) -> None:
+    """Forget how some machines were that have left the platform."""
+    if not unneeded_machines(snapshot, {}):
+        return
+    listing = await store.list(MACHINES)
+    written_at = {name: entry.mod_revision for name, entry in statuses_of(listing).items()}
+    unneeded = unneeded_machines(snapshot, written_at)[: MAX_OPERATIONS - 1]
+    writes = [Delete(key=status_key(name)) for name in unneeded]
+    if writes:
+        await store.commit(writes, (unchanged_since(snapshot.revision),))
+
+
+async def take_back(
+    store: Store, journal: EventLog, mark: Put, snapshot: Snapshot, now_ms: int
+) -> int | None:
+    """Let replicas have again what was given up before their nodes came back.
+
+    Return the revision of the commit; 0: there is nothing to do, None: somebody was first.
+    """
+    found = tuple(taken_back(snapshot))[:_MOST_VOLUMES]
+    if not found:
+        return 0
+    writes: list[Put | Delete] = [mark]
+    for each in found:
+        known = replace(each, since_ms=now_ms) if each.why else each
+        writes += [Put(key=volume_key(each.id), value=encode(known)), _told(journal, each)]
+    return await store.commit(writes, (unchanged_since(snapshot.revision),))
+
+
+def _told(journal: EventLog, volume: Volume) -> Put:
+    event = journal.tell(
+        f"volume/{volume.id}",
+        "volume given up" if volume.why else "volume taken back",
+        detail=volume.why or f"{volume.node} is back, and its replica runs there",
+    )
+    return journal.put(event)
