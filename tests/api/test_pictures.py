@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx2
 import pytest
@@ -14,8 +14,10 @@ from pltfrms.api.routes import pictures as routes
 from pltfrms.api.routes.pictures import READERS_MAX, Pictures
 from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import encode
+from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.records.journal import EventLog
 from pltfrms.errors import UnavailableError
-from pltfrms.model.messages.api import Change
+from pltfrms.model.messages.api import Change, Event
 from pltfrms.seen.picture import picture_of
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
@@ -32,7 +34,8 @@ def watch(story: Callable[[Cluster, Pictures], Awaitable[None]]) -> None:
         cluster.start()
         await cluster.until(lambda: len(cluster.stored().leases) == 5, 10)
         operations = cluster.operations
-        await asyncio.ensure_future(story(cluster, Pictures(operations, Verdicts(operations))))
+        async with asyncio.timeout(300):  # virtual: who waits in vain fails
+            await story(cluster, Pictures(operations, Verdicts(operations)))
 
     run_virtual(run())
 
@@ -147,6 +150,114 @@ def test_who_does_not_read_is_cut_off_and_holds_up_nobody() -> None:
             await anext(idle)
 
     watch(story)
+
+
+def test_who_comes_between_two_feeds_goes_on_from_what_all_were_told() -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        first, late = await pictures.stream(0), await pictures.stream(0)
+        view, _ = await until(first, "view")
+        assert view["services"] == []
+        await cluster.operations.apply(Change(services=(WEB,)))
+        await until(first, "patch")
+        view, _ = await until(late, "view")
+        assert [each["id"] for each in view["services"]] == ["web"]
+
+    watch(story)
+
+
+def test_the_number_of_one_reader_is_nothing_to_the_others() -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        ahead = await pictures.stream(10**12)
+        _, known = await until(ahead, "events")
+        other = await pictures.stream(known)
+        await until(other, "view")
+        await cluster.operations.apply(Change(services=(WEB,)))
+        for stream in (ahead, other):
+            events, _ = await until(stream, "events")
+            assert min(each["sequence"] for each in events) > known
+
+    watch(story)
+
+
+def test_a_store_that_was_set_back_is_told_from_its_earlier_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        stream = await pictures.stream(0)
+        _, before = await until(stream, "events")
+        back = Event(at_ms=1, source="s", about="store", what="set back", sequence=before - 1)
+        monkeypatch.setattr(
+            Operations, "kept_events", lambda _, after: (back,) if back.sequence > after else ()
+        )
+        monkeypatch.setattr(EventLog, "newest", back.sequence)
+        events, number = await until(stream, "events")
+        assert [each["what"] for each in events] == ["set back"]
+        assert number < before
+        await until(stream, "tick")
+        again = await pictures.stream(before)
+        events, _ = await until(again, "events")
+        assert [each["what"] for each in events] == ["set back"], "also to who comes again"
+        assert cluster.operations.newest_event == number
+
+    watch(story)
+
+
+def test_readers_hear_that_the_picture_cannot_be_drawn_and_may_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(_cluster: Cluster, pictures: Pictures) -> None:
+        streams = [await pictures.stream(0) for _ in range(2)]
+        for stream in streams:
+            await until(stream, "view")
+        with monkeypatch.context() as patch:
+            patch.setattr(routes, "picture_of", lambda *_: 1 // 0)
+            for stream in streams:
+                said, _ = await until(stream, "goodbye")
+                assert said == "this controller cannot draw the picture any more"
+        again = await pictures.stream(0)
+        for kind in ("view", "tick"):
+            await until(again, kind)
+
+    watch(story)
+
+
+def test_a_picture_that_stays_old_is_not_said_to_be_of_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        stream = await pictures.stream(0)
+        await until(stream, "view")
+
+        async def broken(*_words: object) -> NoReturn:
+            raise UnavailableError("no memory")
+
+        monkeypatch.setattr(type(cluster.operations.controller.aside), "run", broken)
+        began = cluster.clock.monotonic()
+        await until(stream, "goodbye")
+        assert cluster.clock.monotonic() - began < 2 * routes._OLD_SECONDS
+
+    watch(story)
+
+
+def test_nothing_is_left_of_a_reader_that_went_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = []
+    monkeypatch.setattr(routes._Reader, "end", lambda _, why: ended.append(why))
+
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        stream = await pictures.stream(0, 60.0)
+        await until(stream, "tick")
+        await stream.aclose()  # type: ignore[attr-defined]
+        await cluster.clock.sleep(90)
+        assert ended == []
+
+    watch(story)
+
+
+@pytest.mark.parametrize("said", ["9" * 5000, "-1", "x", "١٢", ""])
+def test_a_number_that_is_none_is_as_if_nothing_was_said(said: str) -> None:
+    assert routes._number(said) == 0
 
 
 def test_without_the_store_ticks_go_on_and_say_since_when() -> None:

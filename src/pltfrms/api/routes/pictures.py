@@ -8,13 +8,14 @@ import asyncio
 import gzip
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Final
 
+import structlog
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
@@ -27,6 +28,8 @@ from pltfrms.model.messages.api import Event
 from pltfrms.model.messages.picture import Picture, Tick
 from pltfrms.seen.picture import patch_of, picture_of
 
+_log = structlog.get_logger(__name__)
+
 READERS_MAX: Final = 200
 """Streams of one controller."""
 _BEHIND_MAX: Final = 64
@@ -35,6 +38,9 @@ _PAUSE_SECONDS: Final = 0.5
 _PATIENCE: Final = 5
 """Drawing takes no more than so small a part of the time."""
 _TICK_SECONDS: Final = 2.0
+_OLD_SECONDS: Final = 10.0
+"""Who looks at a picture that cannot be drawn anew for so long is told so."""
+_DIGITS_MAX: Final = 18
 _EVENTS_FIRST: Final = 100
 """Of the newest, for who comes without having read any."""
 _STREAM: Final = "text/event-stream"
@@ -89,6 +95,15 @@ class _Reader:
             await self.more.wait()
 
 
+@dataclass(slots=True)
+class _Told:
+    """What every reader has been told: all go on from there, whenever they came."""
+
+    drawn: Drawn
+    events: int
+    """Up to which sequence."""
+
+
 class Pictures:
     """Draws, and feeds who looks."""
 
@@ -101,6 +116,8 @@ class Pictures:
         self._drawn: Drawn | None = None
         self._next_at = 0.0
         self._readers: set[_Reader] = set()
+        self._told: _Told | None = None
+        """None: nobody is fed."""
         self._feeding: asyncio.Task[None] | None = None
 
     async def now(self) -> Drawn:
@@ -141,62 +158,86 @@ class Pictures:
             raise UnavailableError(
                 f"{READERS_MAX} others look at this controller already; ask another controller"
             )
-        drawn = await self.now()
-        return self._fed(drawn, after, seconds)
+        return self._fed(await self.now(), after, seconds)
 
     async def _fed(self, drawn: Drawn, after: int, seconds: float) -> AsyncIterator[bytes]:
-        with self._reading() as reader:
-            if seconds:
-                asyncio.get_running_loop().call_later(seconds, reader.end, "as was asked")
-            events = self._kept(after)
-            reader.give(_message("view", drawn.text), *_event_messages(events))
-            self._begin(drawn, events[-1].sequence if events else after)
+        with self._reading(seconds) as reader:
+            told = self._begin(drawn)
+            unread = _event_messages(self._unread(told, after))
+            reader.give(_message("view", told.drawn.text), *unread)
             async for message in reader:
                 yield message
 
     @contextmanager
-    def _reading(self) -> Iterator[_Reader]:
-        reader = _Reader()
+    def _reading(self, seconds: float) -> Iterator[_Reader]:
+        reader, loop = _Reader(), asyncio.get_running_loop()
+        ending = loop.call_later(seconds, reader.end, "as was asked") if seconds else None
         self._readers.add(reader)
         try:
             yield reader
         finally:
             self._readers.discard(reader)
+            if ending:
+                ending.cancel()
 
-    def _begin(self, drawn: Drawn, after: int) -> None:
-        if self._feeding is None or self._feeding.done():
-            self._feeding = asyncio.create_task(self._feed(drawn, after))
+    def _begin(self, drawn: Drawn) -> _Told:
+        """Have readers fed, with what is newer than `drawn` if none were."""
+        if self._told is None:
+            self._told = _Told(drawn, self._operations.newest_event)
+            self._feeding = asyncio.create_task(self._feed(self._told))
+        return self._told
 
-    async def _feed(self, told: Drawn, after: int) -> None:
+    async def _feed(self, told: _Told) -> None:
         """Tell all readers what is new, as long as there are any."""
-        clock, ticked_at = self._controller.clock, 0.0
-        while self._readers:
-            messages = []
-            try:
-                drawn = await self.now()
-            except PltfrmsError:
-                drawn = told  # ticks go on; the controller's log says why
-            if drawn is not told:
-                messages.append(_difference(told, drawn))
-                told = drawn
-            events = self._newer(after)
-            messages += _event_messages(events)
-            after = events[-1].sequence if events else after
-            if clock.monotonic() - ticked_at >= _TICK_SECONDS:
-                ticked_at = clock.monotonic()
-                stale_since_ms = told.picture.stale_since_ms
-                tick = Tick(at_ms=clock.unix_ms(), stale_since_ms=stale_since_ms)
-                messages.append(_message("tick", encode(tick)))
+        clock = self._controller.clock
+        ticked_at, drawn_at = 0.0, clock.monotonic()
+        try:
+            while self._readers:
+                try:
+                    drawn, drawn_at = await self.now(), clock.monotonic()
+                except PltfrmsError:
+                    if clock.monotonic() - drawn_at > _OLD_SECONDS:
+                        raise
+                    drawn = told.drawn
+                messages = self._news(told, drawn)
+                if clock.monotonic() - ticked_at >= _TICK_SECONDS:
+                    ticked_at = clock.monotonic()
+                    messages.append(_tick(told.drawn, clock.unix_ms()))
+                self._give(messages)
+                await clock.sleep(_PAUSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            _log.error("picture cannot be drawn", exc_info=error)
+        finally:
+            self._told = None
             for reader in self._readers:
-                reader.give(*messages)
-            await clock.sleep(_PAUSE_SECONDS)
+                reader.end("this controller cannot draw the picture any more")
 
-    def _newer(self, after: int) -> tuple[Event, ...]:
-        return self._operations.kept_events(after)
+    def _give(self, messages: Iterable[bytes]) -> None:
+        for reader in tuple(self._readers):
+            reader.give(*messages)
+            if reader.lost:  # its connection may hang for a while
+                self._readers.discard(reader)
+
+    def _news(self, told: _Told, drawn: Drawn) -> list[bytes]:
+        """Return what says what is new, which is told from now on."""
+        messages = [_difference(told.drawn, drawn)] if drawn is not told.drawn else []
+        newest = self._operations.newest_event
+        # A store that was set back counts from an earlier number.
+        messages += _event_messages(self._kept(told.events if newest >= told.events else 0))
+        told.drawn, told.events = drawn, newest
+        return messages
+
+    def _unread(self, told: _Told, after: int) -> tuple[Event, ...]:
+        """Return what a new reader has not read of what all others have been told.
+
+        A number that is higher is of a past that was lost, or of a controller that knows more.
+        """
+        events = self._kept(after if after <= told.events else 0)
+        return tuple(each for each in events if each.sequence <= told.events)
 
     def _kept(self, after: int) -> tuple[Event, ...]:
-        """Return what a new reader has not read yet; at most the newest ones."""
-        events = self._newer(after)
+        """Return the events after a sequence; after none, only the newest ones."""
+        events = self._operations.kept_events(after)
         return events if after else events[-_EVENTS_FIRST:]
 
 
@@ -212,6 +253,17 @@ def _event_messages(events: tuple[Event, ...]) -> list[bytes]:
         return []
     text = encode(events, tuple[Event, ...])
     return [_message("events", text, events[-1].sequence)]
+
+
+def _tick(drawn: Drawn, at_ms: int) -> bytes:
+    tick = Tick(at_ms=at_ms, stale_since_ms=drawn.picture.stale_since_ms)
+    return _message("tick", encode(tick))
+
+
+def _number(said: str) -> int:
+    """Return the sequence that a reader says; 0 if that is none."""
+    known = said.isascii() and said.isdigit() and len(said) <= _DIGITS_MAX
+    return int(said) if known else 0
 
 
 def _message(kind: str, text: bytes, number: int = 0) -> bytes:
@@ -242,8 +294,7 @@ def add_picture_routes(app: FastAPI, operations: Operations, verdicts: Verdicts)
 
         With `for_ms` it ends after so long; else it goes on.
         """
-        after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else 0
-        messages = await pictures.stream(after, for_ms / 1000)
+        messages = await pictures.stream(_number(last_event_id), for_ms / 1000)
         return StreamingResponse(
             messages, media_type=_STREAM, headers={"cache-control": "no-store"}
         )

@@ -213,6 +213,11 @@ class Operations:
         """Return the events after a sequence that this controller has in memory."""
         return self._journal.kept(after)
 
+    @property
+    def newest_event(self) -> int:
+        """The sequence of the last of them; 0: there is none."""
+        return self._journal.newest
+
     async def history(self, name: str) -> ServiceHistory:
         """Return the versions of a service that are kept; NotFoundError if there is none."""
         snapshot = await self._view.linearized()

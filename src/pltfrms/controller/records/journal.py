@@ -132,6 +132,11 @@ class EventLog:
         """Return the events after a sequence that are in memory, oldest first."""
         return tuple(_events(_by_revision(self._newer(after))))
 
+    @property
+    def newest(self) -> int:
+        """The sequence of the last event in memory; 0: there is none."""
+        return max((entry.mod_revision for entry in self._newer(0)), default=0)
+
     async def _list(self, after: int, limit: int) -> tuple[Event, ...]:
         """Return what is in the store itself, so that nobody misses what he has just done."""
         if self._readers >= READERS_MAX:

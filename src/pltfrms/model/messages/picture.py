@@ -5,9 +5,10 @@ GET /v1/stream -> server-sent events (WHATWG HTML, section 9.2):
     `view`    Picture, once at the beginning, and whenever changes would be larger than it
     `patch`   Patch: what is different from the view or patch before
     `events`  list of Event; its `id` is the sequence of the last one, from which a reader that
-              comes again with `Last-Event-ID` goes on
+              comes again with `Last-Event-ID` goes on; after a store was set back, numbers
+              are lower than before
     `tick`    Tick, every 2 s: this controller lives, and how old what it knows is
-    `goodbye` that a controller stops, or that a reader was too slow
+    `goodbye` why it ends: a reader was too slow, or the picture cannot be drawn any more
 
 Times are Unix times in milliseconds, 0: not known. They do not pass by themselves, so that two
 views of the same state are equal.
