@@ -119,6 +119,16 @@ def test_name_servers_take_the_zones(checker: str, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_name_that_no_host_may_have_takes_no_other_out_of_its_zone() -> None:
+    odd = make_service(make_spec("web-"), 3)
+    plain, found = zones(WEB), zones(WEB, odd)
+    why = "no host may have a name like that, and servers refuse zones with one"
+    assert found["test.internal"] == plain["test.internal"] + f"; web- is left out: {why}\n"
+    assert found[REVERSE4] == plain[REVERSE4]
+    with pytest.raises(UsageError, match=r"no host may be in acme-\.internal"):
+        zones(WEB, platform=replace(PLATFORM, name="acme-"))
+
+
 NUMBERS = st.lists(st.integers(1, 250), unique=True, max_size=20)
 
 

@@ -11,11 +11,12 @@ from typing import Final
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.names import domain_of, names_of
+from pltfrms.model.services.names import domain_of, is_domain, names_of
 from pltfrms.model.services.service import Service
 
 _DNS: Final = "53/udp"
 _SERIALS: Final = 2**32
+_NO_HOST: Final = "no host may have a name like that, and servers refuse zones with one"
 _HEAD: Final = """\
 $ORIGIN {name}.
 $TTL 3600
@@ -41,13 +42,19 @@ def render_zones(
     `servers` are the names of name servers; without any they are the services on port 53/udp.
 
     Raises:
-        UsageError: there is no name server, or one in the zone that has no address.
+        UsageError: there is no name server, or one in the zone that has no address; or the
+            platform's domain is none that hosts may be in.
     """
-    every = sorted(services, key=lambda each: each.name)
+    known = sorted(services, key=lambda each: each.name)
+    every = [each for each in known if is_domain(each.name)]
     domain = domain_of(platform)
+    if not is_domain(domain):
+        raise UsageError(f"no host may be in {domain}: give the platform a `domain`")
     asked = tuple(servers) or tuple(f"{s.name}.{domain}" for s in every if _DNS in s.spec.ports)
     _check_servers(platform, every, asked)
-    zones = {domain: tuple(_forward(platform, every))}
+    others = (each.name for each in known if not is_domain(each.name))
+    left_out = (f"; {name} is left out: {_NO_HOST}" for name in others)
+    zones = {domain: (*_forward(platform, every), *left_out)}
     for name in _reverse_zones(platform):
         zones[name] = tuple(_pointers(name, domain, every))
     return tuple(
