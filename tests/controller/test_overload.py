@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import cycle, islice
 from types import FrameType
 
 import pytest
@@ -224,6 +225,24 @@ def test_the_same_few_that_give_up_for_ever_keep_nobody_from_being_judged_for_ev
 
         await cluster.until(hang_up, 75)
         assert cluster.clock.monotonic() - began > 60
+
+    simulate(story)
+
+
+def test_while_most_of_all_machines_give_up_in_turn_nobody_is_judged() -> None:
+    """Each in its turn, for longer than a few may hold judgement off."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(15)
+        for name, agent in cluster.agents.items():
+            agent.dead = "-e" in name
+        for name in islice(cycle(cluster.agents), 200):
+            for seat in cluster.seats.values():
+                seat.controller.view.given_up(name)
+            await cluster.clock.sleep(0.5)
+        for seat in cluster.seats.values():
+            assert_says_why(seat.controller)
+        assert not any(_is_lost(cluster, name) for name in cluster.agents)
 
     simulate(story)
 

@@ -38,7 +38,8 @@ _GIVEN_UP = 3
 """Machines that gave up on us within a TTL; one or two may have been ended just then."""
 _GIVING_UP_SECONDS_MAX = 60.0
 """Who gives up for longer says nothing of us any more, until it has not done so for as long: a
-few machines that are not ours any more may not keep all others from being judged."""
+few machines that are not ours any more may not keep all others from being judged. Most of all
+machines are not a few: then it is us, for however long."""
 
 
 class View:
@@ -263,8 +264,10 @@ class View:
         longest = _GIVING_UP_SECONDS_MAX
         rows = {who: row for who, row in self._given_up.items() if now - row[1] <= longest}
         self._given_up = rows | {machine: (rows.get(machine, (now, now))[0], now)}
+        managed = self.platform.managed if self.platform else ()
+        most = 2 * len(self._given_up) > len(managed)
         count = sum(
-            now - last <= ttl_seconds and last - since <= longest
+            now - last <= ttl_seconds and (most or last - since <= longest)
             for since, last in self._given_up.values()
         )
         if count >= _GIVEN_UP:
