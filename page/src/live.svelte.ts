@@ -1,7 +1,6 @@
 // What the page knows: a picture that follows a controller's stream.
-import { type Happening, patched, type Patch, type Picture } from './picture';
+import { followed, type Happening, patched, type Patch, type Picture } from './picture';
 
-const EVENTS_KEPT = 500;
 const SILENT_MS = 5000;
 const AGAIN_MS = 1000;
 
@@ -37,7 +36,7 @@ export class Live {
     on('patch', (said) => {
       if (this.picture) this.picture = patched(this.picture, said as Patch);
     });
-    on('events', (said) => this.#take(said as Happening[]));
+    on('events', (said) => (this.events = followed(this.events, said as Happening[])));
     on('tick', (said) => (this.#ahead = (said as { at_ms: number }).at_ms - Date.now()));
     on('goodbye', () => this.#again());
     source.onerror = () => {
@@ -48,14 +47,6 @@ export class Live {
   #again(): void {
     this.#source?.close();
     setTimeout(() => this.#connect(), AGAIN_MS * (0.5 + Math.random()));
-  }
-
-  #take(events: Happening[]): void {
-    const last = this.events.at(-1)?.sequence ?? 0;
-    const first = events[0]?.sequence ?? 0;
-    // A store that was set back counts from an earlier number: what was read is another past.
-    const known = first < last ? this.events.filter((each) => each.sequence < first) : this.events;
-    this.events = [...known, ...events].slice(-EVENTS_KEPT);
   }
 
   #look(): void {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { FOLD_MACHINES, layout } from './layout';
-import { type Element, grouped, type Happening, type Machine, patched, type Picture } from './picture';
-import { duration, rate, rtt, stateWord } from './words';
+import { type Element, followed, grouped, type Happening, type Machine, patched, type Picture } from './picture';
+import { duration, moment, named, rate, rtt, stateWord } from './words';
 
 function element(id: string): Element {
   return { id, state: 'good', why: '', last: null, since_ms: 0 };
@@ -86,6 +86,30 @@ test('repeated events are one with a count, the newest first', () => {
   });
   const found = grouped([event(1, 'a'), event(2, 'b'), event(3, 'a')]);
   expect(found.map((each) => [each.event.sequence, each.times])).toEqual([[3, 2], [2, 1]]);
+});
+
+test('no two of them have one key, whatever they say', () => {
+  const event = (about: string, what: string, reason: string): Happening => ({
+    sequence: 1, at_ms: 1, source: '', about, what, reason, detail: '',
+  });
+  const found = grouped([event('a', 'b c', ''), event('a\nb', 'c', ''), event('a', 'b\nc', ''), event('a b', 'c', '')]);
+  expect(new Set(found.map((each) => each.key)).size).toBe(4);
+});
+
+test('events that are said again are there once, and of a store that was set back only its own', () => {
+  const event = (sequence: number, what = ''): Happening => ({
+    sequence, at_ms: 1, source: '', about: '', what, reason: '', detail: '',
+  });
+  const numbers = (events: Happening[]): number[] => events.map((each) => each.sequence);
+  expect(numbers(followed([event(7)], [event(7), event(7)]))).toEqual([7, 7]);
+  expect(numbers(followed([event(5), event(6), event(7)], [event(6), event(7), event(8)]))).toEqual([5, 6, 7, 8]);
+  expect(numbers(followed([event(5), event(9)], [event(6)]))).toEqual([5, 6]);
+  expect(numbers(followed([event(5)], []))).toEqual([5]);
+});
+
+test('what is no time, and what is no name, has no word', () => {
+  expect([moment(0), moment(1e18), moment(NaN)]).toEqual(['1970-01-01T00:00:00.000Z', '', '']);
+  expect(['', '#/', '#/a%20b', '#/%', '#events'].map(named)).toEqual(['', '', 'a b', '', '']);
 });
 
 test('words for people', () => {

@@ -131,12 +131,28 @@ export function patched(before: Picture, patch: Patch): Picture {
   return after as unknown as Picture;
 }
 
+const EVENTS_KEPT = 500;
+
+/** The events that are known after some more, of which a controller may say some again. */
+export function followed(known: Happening[], more: Happening[]): Happening[] {
+  // A store that was set back counts from an earlier number: what was read is another past.
+  const first = more[0]?.sequence ?? Infinity;
+  return [...known.filter((each) => each.sequence < first), ...more].slice(-EVENTS_KEPT);
+}
+
+export interface Repeated {
+  /** Unique: a list in which a key is there twice ends the page. */
+  key: string;
+  event: Happening;
+  times: number;
+}
+
 /** Events about the same thing that say the same, newest first, with how often. */
-export function grouped(events: Happening[]): { event: Happening; times: number }[] {
-  const found = new Map<string, { event: Happening; times: number }>();
+export function grouped(events: Happening[]): Repeated[] {
+  const found = new Map<string, Repeated>();
   for (const event of events) {
-    const key = `${event.about}\n${event.what}\n${event.reason}`;
-    found.set(key, { event, times: (found.get(key)?.times ?? 0) + 1 });
+    const key = JSON.stringify([event.about, event.what, event.reason]);
+    found.set(key, { key, event, times: (found.get(key)?.times ?? 0) + 1 });
   }
   return [...found.values()].sort((a, b) => b.event.sequence - a.event.sequence);
 }

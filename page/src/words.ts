@@ -16,6 +16,21 @@ export function duration(ms: number): string {
   return `${Math.round(seconds / 86400)} d`;
 }
 
+/** A time as machines read it; empty if there is none such: a sender may say any number. */
+export function moment(ms: number): string {
+  const at = new Date(ms);
+  return Number.isNaN(at.getTime()) ? '' : at.toISOString();
+}
+
+/** What the end of an address names. */
+export function named(hash: string): string {
+  try {
+    return hash.startsWith('#/') ? decodeURIComponent(hash.slice(2)) : '';
+  } catch {
+    return '';
+  }
+}
+
 export function rate(bps: number | null): string {
   if (bps === null) return 'not known';
   const units = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'];

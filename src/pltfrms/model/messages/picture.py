@@ -210,7 +210,7 @@ class Picture:
     links: tuple[LinkElement, ...] = ()
     services: tuple[ServiceElement, ...] = ()
     problems: tuple[Concern, ...] = ()
-    """What is broken."""
+    """What is broken, or not known to be well."""
     hands: tuple[Concern, ...] = ()
     """What operators have done for a while, and its end."""
     waits: tuple[Concern, ...] = ()
