@@ -12,6 +12,7 @@ from pltfrms.cli.main import main
 from pltfrms.codec import decode, encode
 from pltfrms.controller.records.auditing import Asked
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError, VersionError
 from pltfrms.model.identity.words import Bundle, JoinToken, TokenAsk, TokenReply
 from pltfrms.model.messages.api import Heartbeat
@@ -102,6 +103,14 @@ def know(site: Site, interventions: Interventions, machine: str = "fra-n1") -> N
         machine=machine, generation=1, platform=PLATFORM, interventions=interventions
     )
     (site.directory / "var/target.json").write_bytes(encode(known))
+
+
+def have_store(site: Site) -> None:
+    """Have what a controller has of the store."""
+    store = StoreFiles(site.directory / "var")
+    store.begin(PLATFORM.name)
+    store.furnish_member("fra-c1", ())
+    assert all(each.is_file() for each in (store.path, store.member, store.trusted))
 
 
 async def is_believed(door: Door, site: Site) -> bool:
@@ -293,6 +302,7 @@ def test_a_machine_leaves_once_it_is_drained_and_leaves_nothing(
         row = site.directory / "var/volumes/db.fra.1@1/data/row"
         row.parent.mkdir(parents=True)
         row.write_text("precious")
+        have_store(site)
         kept.file.directory.mkdir(parents=True)
         kept.file.path.write_bytes(site.file.path.read_bytes())
         kept.file.path.chmod(0o600)

@@ -232,6 +232,8 @@ def test_a_machine_may_become_a_controller_beside_what_it_is_and_end_being_one()
     for before, after in ((THREE, fewer), (fewer, THREE)):
         outcome = apply_change(make_snapshot(before), Change(platform=after))
         assert outcome.platform == after
+        taken_out = "(fra1 had the key of the store, and so has who kept a copy: lock both out "
+        assert (taken_out in outcome.lines[0].detail) == (after is fewer)
 
 
 @pytest.mark.parametrize("roles", [(Role.EDGE, Role.CONTROLLER), (Role.EDGE,), (Role.NODE,)])

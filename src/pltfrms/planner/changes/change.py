@@ -306,11 +306,26 @@ def _platform_line(before: Platform, after: Platform) -> ChangeLine:
         )
         for one, other in renamed(old_things, new_things)
     ]
+    parts += _keys_kept(before, after)
     parts += _operators_changed(before, after)
     fields = Platform.__dataclass_fields__
     changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
     detail = " ".join([", ".join(changed), *parts])
     return ChangeLine(about="platform", action="update", detail=detail)
+
+
+def _keys_kept(before: Platform, after: Platform) -> list[str]:
+    """Say of controllers that go that what they had still opens the store."""
+    old, new = (
+        {machine.name for machine in each.machines_of(Role.CONTROLLER)}
+        for each in (before, after)
+    )
+    gone = ", ".join(sorted(old - new))
+    words = (
+        f"({gone} had the key of the store, and so has who kept a copy: lock both out of ports "
+        "2379 and 2380 by a filter, or give the store another key by `pltfrms recover`)"
+    )
+    return [words] if gone else []
 
 
 def _operators_changed(before: Platform, after: Platform) -> list[str]:
