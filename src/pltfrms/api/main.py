@@ -22,6 +22,7 @@ from pltfrms.api.bounds.connections import IDLE_SECONDS, allow_descriptors, boun
 from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
 from pltfrms.api.store.backing_up import backups_of
 from pltfrms.api.store.member import note_begun
+from pltfrms.api.store.superseded import follow_recoveries
 from pltfrms.controller.asked.operations import Operations
 from pltfrms.controller.contact.heartbeats import TIMEOUT_SECONDS
 from pltfrms.controller.planning.loop import Apart, Controller
@@ -139,19 +140,22 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
     with _stopped_by_signals(server), _unix_socket(directories.runtime / SOCKET_NAME) as local:
         loop = asyncio.create_task(_run(controller, known))
         serving = asyncio.create_task(_answer(server, address, local))
-        collecting = asyncio.create_task(collect_garbage())
-        following = asyncio.create_task(
-            follow_members(
-                controller, (store, lease_store, members), asked, platform, directories
+        clients = (store, lease_store, members)
+        beside = [
+            asyncio.create_task(each)
+            for each in (
+                collect_garbage(),
+                follow_members(controller, clients, asked, platform, directories),
+                follow_recoveries(controller, platform, directories),
             )
-        )
+        ]
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
         broken = loop.done()
         server.should_exit = True
         await serving
         loop.cancel()
-        collecting.cancel()
-        following.cancel()
+        for each in beside:
+            each.cancel()
         (outcome,) = await asyncio.gather(loop, return_exceptions=True)
         await store.close()
         await lease_store.close()

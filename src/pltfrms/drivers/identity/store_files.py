@@ -56,6 +56,16 @@ class StoreFiles:
             return found.st_mtime_ns + found.st_ino  # clocks of disks tick every few ms only
         return 0
 
+    @property
+    def superseded(self) -> bool:
+        """Whether our member believes, since it started, what a recovery has replaced.
+
+        Raises:
+            UsageError: see `text`.
+            OSError: it is not known what it believes.
+        """
+        return follows(self.text(), self.trusted.read_text())
+
     def text(self) -> str:
         """Return the authority, as another controller keeps it; empty: there is none.
 

@@ -7,6 +7,7 @@ one has the numbers of member and store (etcd: `wal/decoder.go`, the same in 3.4
 """
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -46,13 +47,39 @@ def in_use(directory: Path) -> bool:
         OSError: that cannot be read.
     """
     try:
-        with (directory / "member" / "snap" / "db").open("rb") as file:
+        with _database(directory).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except FileNotFoundError:
         return False
     return False
+
+
+def user_of(directory: Path) -> int | None:
+    """Return the process that runs with the data of a directory; None: none is known.
+
+    By its lock, as the kernel tells: command lines say less, as the same path may be another
+    place for another process.
+
+    Raises:
+        OSError: that cannot be read.
+    """
+    try:
+        found = _database(directory).stat()
+    except FileNotFoundError:
+        return None
+    major, minor = os.major(found.st_dev), os.minor(found.st_dev)
+    place = f"{major:02x}:{minor:02x}:{found.st_ino}"
+    for line in Path("/proc/locks").read_text().splitlines():
+        match line.split():
+            case [_, "FLOCK", _, _, process, where, *_] if where == place:
+                return int(process) or None
+    return None
+
+
+def _database(directory: Path) -> Path:
+    return directory / "member" / "snap" / "db"
 
 
 def _metadata(head: bytes) -> MemberData:
