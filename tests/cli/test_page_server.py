@@ -132,7 +132,7 @@ def test_it_passes_on_what_the_page_asks_as_the_operator_and_nothing_else(
         {"host": "127.0.0.1"},
         {"sec_fetch_site": "cross-site"},
         {"sec_fetch_site": "same-site"},
-        {"cookie": "pltfrms-ui=guess"},
+        {"cookie": "pltfrms-ui-{port}=guess"},
         {"cookie": "\x01=;;"},
     ],
 )
@@ -141,8 +141,26 @@ def test_other_sites_and_other_names_are_refused(
 ) -> None:
     browser.open()
     for path in ("/", "/v1/view", "/assets/a.js"):
-        assert browser.get(path, **headers).status == 403
+        said = {name: word.format(port=browser.port) for name, word in headers.items()}
+        assert browser.get(path, **said).status == 403
     assert Controller.asked == []
+
+
+def test_two_pages_in_one_browser_leave_each_other_alone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Browsers send the cookies of a host to all its ports."""
+    client = OperatorClient(("http://127.0.0.1:1",))
+    server = PageServer(tmp_path / "page", client, 0, lambda: "other")
+    with serving(server):
+        other = Browser(server)
+        browser.open()
+        other.open()
+        jar = dict(each.cookie.split("=", 1) for each in (browser, other))
+        both = "; ".join(f"{name}={word}" for name, word in jar.items())
+        for each in (browser, other):
+            each.cookie = both
+            assert each.get("/").status == 200
 
 
 @pytest.mark.parametrize(

@@ -133,12 +133,20 @@ def event_line(event: Event, today: dt.date) -> str:
 
     So an event of another day than `today` has its date.
     """
-    at = dt.datetime.fromtimestamp(event.at_ms / 1000, tz=dt.UTC).astimezone()
+    at = _local(event.at_ms)
     detail = f": {event.detail}" if event.detail else ""
     reason = f" [{event.reason}]" if event.reason else ""
     day = "" if at.date() == today else f"{at.date()} "
     clock = day + at.strftime("%H:%M:%S.%f")[:-3]
     return f"{clock}  {event.source:<18} {event.about}: {event.what}{detail}{reason}"
+
+
+def _local(unix_ms: int) -> dt.datetime:
+    """Return a time as people here say it; of a number that says none, that of 0."""
+    try:
+        return dt.datetime.fromtimestamp(unix_ms / 1000, tz=dt.UTC).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return dt.datetime.fromtimestamp(0, tz=dt.UTC).astimezone()
 
 
 def _today() -> dt.date:

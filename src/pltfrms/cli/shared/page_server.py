@@ -33,7 +33,8 @@ _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-_COOKIE: Final = "pltfrms-ui"
+_PATIENCE_SECONDS: Final = 30
+"""In which a browser asks, and takes what it gets."""
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -66,6 +67,11 @@ class PageServer(ThreadingHTTPServer):
         return f"http://{_LOOPBACK}:{self.server_port}/open?code={self._code}"
 
     @property
+    def cookie_name(self) -> str:
+        """Browsers keep one jar for all ports of a host, on which other pages may be served."""
+        return f"pltfrms-ui-{self.server_port}"
+
+    @property
     def hosts(self) -> frozenset[str]:
         """What a browser may call us: a name that somebody else's DNS gives us is none."""
         return frozenset(f"{name}:{self.server_port}" for name in (_LOOPBACK, "localhost"))
@@ -87,6 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection of the browser."""
 
     server: PageServer
+    timeout = _PATIENCE_SECONDS
     protocol_version = "HTTP/1.0"
     """One question per connection: a stream has no length, and ends with its connection."""
 
@@ -114,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _shown(self) -> str:
         try:
-            cookie = SimpleCookie(self.headers.get("cookie", "")).get(_COOKIE)
+            cookie = SimpleCookie(self.headers.get("cookie", "")).get(self.server.cookie_name)
         except CookieError:
             return ""
         return cookie.value if cookie else ""
@@ -129,7 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(HTTPStatus.SEE_OTHER)
         self.send_header("location", "/")
-        self.send_header("set-cookie", f"{_COOKIE}={cookie}; HttpOnly; SameSite=Strict; Path=/")
+        said = f"{self.server.cookie_name}={cookie}; HttpOnly; SameSite=Strict; Path=/"
+        self.send_header("set-cookie", said)
         self._end_head("no-store")
 
     def _pass_on(self, path: str) -> None:
