@@ -1,6 +1,8 @@
 """Who takes too much is named, with what it is; who does not is not."""
 
 import asyncio
+import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload import hogs
+from pltfrms.drivers.workload.instance_files import InstanceFiles
 from pltfrms.drivers.workload.process import ProcessRuntime
+from pltfrms.model.running.machine import Instance
 from tests.contracts.test_workload import directories_below, spec
 from tests.namespaces import in_machine
 
@@ -41,6 +45,7 @@ try:
 except OSError:
     time.sleep(1000)
 """
+FULL = "has more than a tenth of the disk, which is nearly full"
 FLOOD = "while True: print('x' * 1000)"
 FILL = "open('much', 'wb').write(bytes(15 << 18)); import time; time.sleep(1000)"
 
@@ -52,7 +57,7 @@ FILL = "open('much', 'wb').write(bytes(15 << 18)); import time; time.sleep(1000)
         (CROWD, "has nearly all of the 200 processes that it may have"),
         (LEAK, "has nearly all of the 256 files and connections that it may have"),
         (FLOOD, "says so much that its log has less than the last minute"),
-        (FILL, "has more than a tenth of the disk, which is nearly full"),
+        (FILL, FULL),
     ],
     ids=["zombies", "crowd", "leak", "flood", "fill"],
 )
@@ -94,3 +99,58 @@ def test_who_may_have_few_files_and_has_them_is_no_hog(tmp_path: Path) -> None:
         await runtime.stop(instance, 0)
 
     in_machine(scenario)
+
+
+def test_who_has_few_files_open_costs_no_look_at_how_many_it_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[Path] = []
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return ""
+
+    runtime = Path(f"/proc/{os.getpid()}")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", noted)
+        assert list(hogs._descriptors([runtime])) == []
+        assert read == []
+        patched.setattr(hogs, "_FEWEST_OPEN", 1)
+        assert list(hogs._descriptors([runtime])) == []
+    assert read == [runtime / "limits"]
+
+
+def test_to_measure_who_fills_a_disk_takes_a_twentieth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, measured = 100.0, 0
+
+    def slow(_directory: Path) -> bool:
+        nonlocal now, measured
+        now, measured = now + 10, measured + 1
+        return True
+
+    monkeypatch.setattr(hogs, "_fills", slow)
+    looks = hogs.Hogs(InstanceFiles(directories_below(tmp_path)))
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: now)
+        for at, times in ((100.0, 1), (115.0, 1), (299.0, 1), (300.0, 2)):
+            now = at
+            looks.look({"web.fra.1-1": of(0)})
+            assert measured == times
+            assert looks.named == {"web.fra.1-1": FULL}
+
+
+def test_what_others_start_is_not_taken_for_all_that_runs_on_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hogs, "PIDS_MAX", 2)
+    looks = hogs.Hogs(InstanceFiles(directories_below(tmp_path)))
+    looks.look({"web.fra.1-1": of(os.getppid())})
+    assert "processes that it may have" in looks.named["web.fra.1-1"]
+    looks.look({"web.fra.1-1": of(os.getpid())})
+    assert looks.named == {}
+
+
+def of(pid: int) -> Instance:
+    return Instance(allocation="web.fra.1-1", pid=pid, device="i1", fingerprint="")

@@ -28,7 +28,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload import instance_mounts
 from pltfrms.drivers.workload.found import init_words
-from pltfrms.drivers.workload.hogs import hogs_among
+from pltfrms.drivers.workload.hogs import Hogs
 from pltfrms.drivers.workload.hosts import HostsFiles
 from pltfrms.drivers.workload.images import Images
 from pltfrms.drivers.workload.init import Init
@@ -95,7 +95,7 @@ class ProcessRuntime:
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
-        self._hogs: Mapping[str, str] = {}
+        self._hogs = Hogs(self._files)
         self._lingering: set[asyncio.Task[None]] = set()
 
     async def running(self) -> Mapping[str, Instance]:
@@ -270,7 +270,7 @@ class ProcessRuntime:
         found = await self.running()
         running = frozenset(found)
         await asyncio.to_thread(self._keep_house, running)
-        self._hogs = await asyncio.to_thread(hogs_among, found, self._files)
+        await asyncio.to_thread(self._hogs.look, found)
         if images is not None:
             await self._images.remove_unused(images, [each.pid for each in found.values()])
 
@@ -291,7 +291,7 @@ class ProcessRuntime:
 
     def hogs(self) -> Mapping[str, str]:
         """See `ports.Workload`."""
-        return self._hogs
+        return self._hogs.named
 
     async def volumes(self) -> Mapping[str, Mapping[str, VolumeUse]]:
         """See `ports.Workload`."""
