@@ -221,13 +221,13 @@ LOOKS = (
 )
 
 
-@pytest.mark.parametrize("arguments", LOOKS)
 @pytest.mark.parametrize("at_ms", [10**18, -(10**18), 10**300])
 def test_a_time_that_is_none_hides_no_event(at_ms: int) -> None:
-    event = Event(at_ms=at_ms, source="fra-n1", about="web", what="instance ready")
-    assert "web: instance ready" in event_line(event, dt.date(2026, 1, 1))
+    happened = Event(at_ms=at_ms, source="fra-n1", about="web", what="instance ready")
+    assert "web: instance ready" in event_line(happened, dt.date(2026, 1, 1))
 
 
+@pytest.mark.parametrize("arguments", LOOKS)
 def test_without_the_store_looking_shows_what_was_known_last_and_calls_nothing_down(
     run: Run, controller: FakeController, arguments: tuple[str, ...]
 ) -> None:
