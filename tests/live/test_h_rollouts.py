@@ -35,6 +35,10 @@ def versions(rig: Rig) -> set[int]:
     return {each.version for each in rig.snapshot().allocations.values()}
 
 
+def nodes_in_use(rig: Rig) -> set[str]:
+    return {each.node for each in rig.snapshot().allocations.values()}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def example(lab: Rig) -> Iterator[None]:
     """Leave the service as the example has it, whichever of these tests ran."""
@@ -149,7 +153,7 @@ def test_planned_work_loses_no_request_of_500_in_a_second(healthy: Rig, tmp_path
     node = healthy.node_of("fra")
     with always_wanted(healthy) as counts, asking(healthy, rate=500) as lost:
         healthy.cli("node", "drain", node)
-        assert node not in {a.node for a in healthy.snapshot().allocations.values()}
+        healthy.wait("nothing is there", lambda: node not in nodes_in_use(healthy), 10)
         healthy.cli("service", "delete", "other", "--yes")
         healthy.cli("node", "undrain", node)
         healthy.cli("edge", "drain", "fra-e1", "--wait", "3s", "--yes-i-mean", "headroom")
