@@ -136,7 +136,7 @@ def test_network_show_says_everything_that_is_not_as_usual(
         "  198.51.100.7/32: ends in 60 s (2023-11-14 22:14 UTC); nobody is asked to drop it",
         "brake released",
         "  fra, fra-n1, fra-n2: ends in 60 s (2023-11-14 22:14 UTC) (fire)",
-        "  lon, every node that is lost: ends in 60 s (2023-11-14 22:14 UTC)",
+        "  lon, no node: ends in 60 s (2023-11-14 22:14 UTC)",
         "overrides that end soon or have ended",
         "  med 5: ended 1.0 s ago (2023-11-14 22:13 UTC)",
         "edges whose routing is not confirmed",

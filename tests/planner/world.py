@@ -173,7 +173,7 @@ def _loaded(snapshot: Snapshot, random: Random) -> Snapshot:
 
 
 def _released(snapshot: Snapshot, random: Random) -> Snapshot:
-    """Release the brake of some nodes, or of all, for a while, or have all hold again."""
+    """Release the brake of some nodes for a while, or have all hold again."""
     site = random.choice(snapshot.platform.datacenters).name
     until_ms = snapshot.now_ms + random.choice((500, 5000))
     nodes = [node.name for node in snapshot.platform.machines_of(Role.NODE, site)]

@@ -69,7 +69,7 @@ def released(release: Release) -> str:
     """Return which nodes a release names."""
     more = len(release.nodes) - _NAMED
     named = ", ".join(release.nodes[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-    return named or "every node that is lost"
+    return named or "no node"
 
 
 def override_sentence(override: Override, now_ms: int) -> str:

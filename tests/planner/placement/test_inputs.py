@@ -53,7 +53,11 @@ def with_times(snapshot: Snapshot, random: Random) -> Snapshot:
         for name, view in snapshot.machines.items()
     }
     releases = tuple(
-        Release(datacenter=site.name, until_ms=random.randint(1, 100))
+        Release(
+            datacenter=site.name,
+            nodes=tuple(snapshot.machines),
+            until_ms=random.randint(1, 100),
+        )
         for site in snapshot.platform.datacenters
         if random.random() < 0.3
     )

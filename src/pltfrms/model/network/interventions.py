@@ -118,8 +118,7 @@ class Release:
 
     datacenter: str
     nodes: tuple[str, ...] = ()
-    """Which ones; who is lost later is braked anew. Empty: all that are lost until it ends, as
-    the release before wrote it."""
+    """Which ones; who is lost later is braked anew."""
     until_ms: int
     """Unix time from which on the brake on mass changes holds again."""
     why: str = ""
@@ -165,7 +164,7 @@ class Interventions:
         """Return whether a node is dead if it is lost: an operator says so."""
         return any(
             each.datacenter == node.datacenter
-            and (node.name in each.nodes or not each.nodes)
+            and node.name in each.nodes
             and now_ms < each.until_ms
             for each in self.releases
         )
