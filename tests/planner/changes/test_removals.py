@@ -12,7 +12,7 @@ from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.network.topology import FurtherRole, Machine, Platform, Role
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
-from pltfrms.model.running.volumes import Volume
+from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.planner.changes.removals import judge_removals, judge_signers
 from tests.planner.networks import NETWORK
 from tests.strategies import make_allocation, make_snapshot, renamed_datacenter
@@ -165,6 +165,18 @@ def test_a_datacenter_is_drained_before_its_replicas_are_called_otherwise() -> N
     begun = Drain(datacenter="fra", since_ms=NOW_MS, wait_ms=60_000)
     early = replace(BASE, interventions=Interventions(drains=(begun,)))
     assert refused(early), "clients still come"
+    volume = Volume(
+        id="db.fra.1@1", service="db", datacenter="fra", replica=1, generation=1, node="fra-n1"
+    )
+    holding = replace(drained(datacenter="fra"), volumes={volume.id: volume})
+    ((about, why),) = refused(holding)
+    assert about == "datacenter/fra"
+    assert why.startswith("the replicas of xyz would begin with nothing")
+    assert "db.fra.1@1" in why
+    given_up = replace(volume, state=VolumeState.GIVEN_UP)
+    elsewhere = replace(volume, id="db.ams.1@1", datacenter="ams", node="ams-n1")
+    for other in (given_up, elsewhere):
+        assert refused(replace(holding, volumes={other.id: other})) == []
 
 
 def test_of_the_controllers_that_can_sign_one_stays() -> None:

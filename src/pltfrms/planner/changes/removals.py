@@ -124,6 +124,23 @@ def _replicas(before: Snapshot, after: Snapshot, now_ms: int) -> Iterator[Verdic
                     f"of {new}: drain it first, `pltfrms datacenter drain {old}`"
                 ),
             )
+        held = _held(before, datacenter=old)
+        if held:
+            yield Verdict(
+                guard=Guard.MAINTENANCE_LOCK,
+                about=f"datacenter/{old}",
+                sentence=(
+                    f"the replicas of {new} would begin with nothing, and these volumes be of "
+                    f"nobody: {held}; move what is in them, then `pltfrms volume release`"
+                ),
+            )
+
+
+def _held(before: Snapshot, *, node: str = "", datacenter: str = "") -> str:
+    """Return the names of the volumes that replicas have there."""
+    found = (each for each in before.volumes.values() if each.state is VolumeState.HELD)
+    here = (each.id for each in found if node == each.node or datacenter == each.datacenter)
+    return ", ".join(sorted(here))
 
 
 def _as_edge(before: Snapshot, edge: Machine, now_ms: int) -> Iterator[str]:
@@ -146,14 +163,10 @@ def _as_edge(before: Snapshot, edge: Machine, now_ms: int) -> Iterator[str]:
 
 
 def _as_holder(before: Snapshot, node: Machine) -> Iterator[str]:
-    held = sorted(
-        each.id
-        for each in before.volumes.values()
-        if each.node == node.name and each.state is VolumeState.HELD
-    )
+    held = _held(before, node=node.name)
     if held:
         yield (
-            f"its volumes would be given up: {', '.join(held)}; release them first, `pltfrms "
+            f"its volumes would be given up: {held}; release them first, `pltfrms "
             "volume release`, once nobody needs them"
         )
 
