@@ -11,7 +11,7 @@ import pytest
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.drivers.workload.storage import host_binds
-from pltfrms.drivers.workload.volumes import Volumes
+from pltfrms.drivers.workload.volumes import VOLUMES, Volumes
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.services.storage import HostPath, Storage, VolumeSpec
@@ -93,6 +93,12 @@ def test_a_link_in_the_middle_of_a_path_of_the_machine_is_refused(tmp_path: Path
         else:
             with pytest.raises(UnavailableError, match="link is a symbolic link"):
                 host_binds(storage)
+
+
+def test_no_agent_starts_before_the_disk_that_volumes_are_on() -> None:
+    packaging = Path(__file__).parents[3] / "packaging"
+    unit = (packaging / "systemd" / "pltfrms-agent.service").read_text()
+    assert f"\nRequiresMountsFor=/var/lib/pltfrms/{VOLUMES}\n" in unit
 
 
 # ---- instances -----------------------------------------------------------------------------
