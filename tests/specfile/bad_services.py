@@ -100,6 +100,11 @@ SERVICES = (
                 "17/s, and probes alone ask 9 times a second (at least 18/s, or probe less",
             ),
             (
+                "{per_datacenter: 2}\naddresses: [198.51.100.7, 198.51.100.8, 198.51.100.9]",
+                "{min: 2, max: 3, connections: 11/s}",
+                "11/s, and probes alone ask 6 times a second",
+            ),
+            (
                 "{per_datacenter: 2}",
                 "{min: 2, max: 3, connections: 150}",
                 "must be a whole number per second, not 150",

@@ -14,7 +14,8 @@ _CPU: Final = (0.05, 1.0)
 _CONNECTIONS: Final = (10, 1_000_000)
 """Per second."""
 _FAMILIES: Final = 2
-"""Of addresses of an instance: a probe asks each of them."""
+"""Of addresses, of which an instance has one each if its spec does not name more: a probe asks
+all of them."""
 
 
 def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
@@ -52,7 +53,8 @@ def _check_questions(spec: ServiceSpec) -> Iterator[Finding]:
     """Find questions of ours that are most of the load: each replica more brings its own."""
     most = spec.scale.connections if spec.scale else None
     probes = [probe for probe in (spec.probe, spec.liveness) if probe and probe.tcp_port]
-    asked = sum(_FAMILIES * 1000 / max(probe.interval_ms, 1) for probe in probes)
+    addresses = max(_FAMILIES, len(spec.addresses))
+    asked = sum(addresses * 1000 / max(probe.interval_ms, 1) for probe in probes)
     if most is not None and 2 * asked > most:
         what = f"{most}/s, and probes alone ask {asked:.0f} times a second"
         hint = f"at least {math.ceil(2 * asked)}/s, or probe less often"
