@@ -62,14 +62,17 @@ class Shop:
         look = ("sh", "-c", "ps -eo args= | sed -n 's,^/\\(one\\|two\\) .*,\\1,p'")
         return {self.rig.run(node, *look).strip() for node in self.nodes().values()}
 
+    def addresses(self) -> dict[int, str]:
+        """Return where the service answers, by family."""
+        prefixes = self.rig.snapshot().services["box"].prefixes
+        return {each.version: str(each.network_address) for each in prefixes}
+
     def asked(self) -> dict[tuple[str, int], str]:
         """Return what each eyeball is told, on each address of the service."""
-        prefixes = self.rig.snapshot().services["box"].prefixes
-        hosts = {each.version: each.network_address for each in prefixes}
         asking = {
-            (eyeball, family): (eyeball, "curl", "-sgm3", url(str(host)))
+            (eyeball, family): (eyeball, "curl", "-sgm3", url(host))
             for eyeball in NEAREST
-            for family, host in hosts.items()
+            for family, host in self.addresses().items()
         }
         with ThreadPoolExecutor() as pool:
             said = pool.map(lambda words: self.rig.run(*words), asking.values())
@@ -131,7 +134,7 @@ def test_containers_are_rolled_under_load_and_need_nobody_afterwards(shop: Shop)
     assert report["lost"] == 0, (report["errors"], report["answered_by"])
     assert shop.versions() == {"two"}
 
-    nodes = shop.nodes()
+    nodes, addresses = shop.nodes(), shop.addresses()
     before = pids(rig, nodes)
     assert len(before) == len(NEAREST)
     shop.end_registry()
@@ -147,9 +150,11 @@ def test_containers_are_rolled_under_load_and_need_nobody_afterwards(shop: Shop)
     name, node = next(each for each in nodes.items() if ".fra." in each[0])
     rig.client.boot(f"node/{node}")
 
-    def serves() -> bool:
-        shown = rig.run(node, "ip", "route", "show", "table", "100", check=False)
-        return pids(rig, {name: node}).keys() == {name} and bool(shown)
+    def serves() -> bool:  # until it is ready, others answer in its place
+        asking = (("curl", "-sgm3", url(host)) for host in addresses.values())
+        said = [rig.run("berlin", *words, check=False) for words in asking]
+        nearest = {json.loads(each)["datacenter"] for each in said if each}
+        return pids(rig, {name: node}).keys() == {name} and all(said) and nearest == {"fra"}
 
     rig.wait("it is started from what the node has", serves, 40)
     report = rig.probe("berlin", "--duration", "2s", service="box")
