@@ -9,6 +9,7 @@ from pltfrms.model.addresses import Address
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import Aggregate
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.container import Adopted
 from pltfrms.model.services.service import PortClients, ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.instances.instances import instance_spec
@@ -139,6 +140,15 @@ def test_clients_are_services_that_there_are_in_any_order_and_in_circles() -> No
     assert after(EMPTY, api, web).services["api"].spec.clients == api.clients
     assert refused(EMPTY, api) == (
         "service api: ports: service:web is no client: there is no such service"
+    )
+
+
+def test_what_others_start_asks_as_its_machine_and_is_no_client() -> None:
+    api = make_spec("api")
+    adopted = replace(api, run=replace(api.run, process=(), adopted=Adopted()))
+    why = "others start it, and it asks from addresses of its machines: say those"
+    assert refused(after(EMPTY, adopted), limits("web", "service:api")) == (
+        f"service web: ports: service:api is no client: {why}"
     )
 
 

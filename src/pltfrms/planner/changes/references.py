@@ -48,21 +48,29 @@ def with_found(services: Mapping[str, Service], spec: ServiceSpec) -> ServiceSpe
 
 
 def check_clients(services: Mapping[str, Service], specs: Sequence[ServiceSpec]) -> None:
-    """Refuse specs that name a service as a client which there is not.
+    """Refuse specs that name a service as a client which there is not, or nobody can tell.
 
     Raises:
         UsageError: all of them. Services may be each other's clients.
     """
     wrong = [
-        f"service {spec.name}: ports: {client} is no client: there is no such service"
+        f"service {spec.name}: ports: {client} is no client: {why}"
         for spec in specs
         for each in spec.clients
         for client in each.clients
         if client.startswith(CLIENT_SERVICE)
-        and client.removeprefix(CLIENT_SERVICE) not in services
+        and (why := _no_client(services.get(client.removeprefix(CLIENT_SERVICE))))
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
+
+
+def _no_client(service: Service | None) -> str:
+    if service is None:
+        return "there is no such service"
+    if service.spec.run.adopted is not None:
+        return "others start it, and it asks from addresses of its machines: say those"
+    return ""
 
 
 def _circle(names: Sequence[str], changed: Mapping[str, ServiceSpec]) -> str:
