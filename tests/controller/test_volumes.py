@@ -48,6 +48,7 @@ def test_a_lost_node_is_waited_for_then_given_up_and_released_by_an_operator_alo
         assert "db.fra.1@1" in cluster.agents[node].disk
         done = await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=False)
         assert (done.state, done.why) == (VolumeState.RELEASED, "burnt; by ada@ops")
+        assert done.since_ms > given_up.since_ms
         again = await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=False)
         assert again == done
         await cluster.until(lambda: "db.fra.1@1" not in cluster.stored().volumes, 180)

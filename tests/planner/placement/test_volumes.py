@@ -397,8 +397,10 @@ def test_only_what_its_node_has_deleted_is_forgotten() -> None:
     gone = replace(there, volumes=())
     silent = replace(there, volumes=None)
     for status, forgotten in ((None, ()), (silent, ()), (there, ()), (gone, (volume.id,))):
-        said = {volume.node: status} if status else {}
-        assert deleted_volumes(replace(released, statuses=said)) == forgotten
+        said = dict.fromkeys(released.machines, status) if status else {}
+        now = replace(released, statuses=said)
+        assert deleted_volumes(now) == forgotten
+        assert deleted_volumes(lost(now, volume.node, 5)) == ()
 
 
 @pytest.mark.parametrize("where", ["recorded", "on the disk"])

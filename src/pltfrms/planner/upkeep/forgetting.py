@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pltfrms.model.network.topology import Role
-from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.model.running.volumes import VolumeState
 
 KEPT_MACHINES: Final = 100
@@ -38,7 +38,9 @@ def deleted_volumes(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _is_gone(snapshot: Snapshot, node: str, volume: str) -> bool:
+    """Return whether its node says so now: one that is away may have made it since it spoke."""
     status = snapshot.statuses.get(node)
-    if status is None or status.volumes is None:
+    present = snapshot.contact(node) is Contact.PRESENT
+    if status is None or status.volumes is None or not present:
         return False
     return volume not in {each.volume for each in status.volumes}
