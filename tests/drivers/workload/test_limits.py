@@ -1,10 +1,11 @@
 """Which group an instance gets, where a service manager leaves us one and where not."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.limits import INSTANCES_UNIT, CgroupLimits
+from pltfrms.drivers.workload.limits import INSTANCES_UNIT, CgroupLimits, within
 from pltfrms.model.running.machine import InstanceSpec
 
 SPEC = InstanceSpec(
@@ -61,3 +62,13 @@ def test_without_the_unit_all_is_as_before(tmp_path: Path) -> None:
     limits.confine(SPEC, 77)
     assert (tmp_path / "pltfrms" / SPEC.allocation / "memory.max").read_text() == "1000"
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory"
+
+
+def test_a_command_runs_also_where_its_group_takes_nobody(tmp_path: Path) -> None:
+    """What the kernel refuses to us is no answer of the instance's."""
+    group = tmp_path / "web.fra.1-1"
+    group.mkdir()
+    words = within((tmp_path / "gone", group), ("sh", "-c", 'echo "$0 $1"', "a b", "c"))
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "a b c\n"
+    assert (group / "cgroup.procs").read_text().strip().isdigit()

@@ -213,9 +213,9 @@ def groups_of(
 
 
 def within(groups: Iterable[Path], command: Iterable[str]) -> tuple[str, ...]:
-    """Return what runs a command inside these groups, from its very beginning."""
+    """Return what runs a command inside these groups, as far as they take it."""
     files = [str(group / "cgroup.procs") for group in groups]
-    return ("sh", "-ec", _JOIN, "sh", *files, "--", *command) if files else tuple(command)
+    return ("sh", "-c", _JOIN, "sh", *files, "--", *command) if files else tuple(command)
 
 
 def _memberships(process: str) -> list[tuple[str, str]]:
