@@ -188,14 +188,21 @@ class Net:
             text.replace("/var/log/pltfrms/bird.log", str(log)) + self._extra.get(machine, "")
         )
         enter = ("ip", "netns", "exec", self.namespace(machine))
-        control = str(self.directory / f"{machine}.ctl")
+        control = self.directory / f"{machine}.ctl"
+        control.unlink(missing_ok=True)  # of one that was killed: nobody answers there
         self.daemons[machine] = subprocess.Popen(
-            [*enter, "bird", "-f", "-c", str(config), "-s", control, *options],
+            [*enter, "bird", "-f", "-c", str(config), "-s", str(control), *options],
             stderr=subprocess.DEVNULL,
         )
-        eventually(lambda: Path(control).exists() or self.daemons[machine].poll(), 5)
+        eventually(lambda: self._answers(control) or self.daemons[machine].poll(), 20)
         if self.daemons[machine].poll() is not None:
             raise RuntimeError(f"BIRD on {machine} does not start; see {log}")
+
+    def _answers(self, control: Path) -> bool:
+        """Return whether the BIRD behind a socket answers; the file comes a moment before."""
+        command = ("birdc", "-s", str(control), "show", "status")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        return done.returncode == 0 and "up and running" in done.stdout
 
     def remove(self) -> None:
         for daemon in self.daemons.values():

@@ -1,7 +1,9 @@
 """The compiled program in this kernel: it does with every packet what the model does."""
 
+import errno
 import socket
 import subprocess
+import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -90,9 +92,23 @@ def sockets(stack: ExitStack) -> None:
         stack.enter_context(connection(family, service, client))
         with socket.socket(family) as closed:  # ours goes first: it is left in TIME_WAIT
             closed.bind((client, CLOSED_PORT))
-            closed.connect((service, OPEN_PORT))
+            connect(closed, service)
             listener.accept()[0].close()
             closed.recv(1)
+
+
+def connect(end: socket.socket, service: str) -> None:
+    """Connect to a service; the kernel's routes to new addresses may be a moment late."""
+    for _ in range(100):
+        try:
+            end.connect((service, OPEN_PORT))
+        except OSError as error:
+            if error.errno != errno.ENETUNREACH:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"{service} cannot be reached")
 
 
 def checked(case: Case, kernel: Kernel, maps: Maps) -> str:
