@@ -72,3 +72,26 @@ def test_a_command_runs_also_where_its_group_takes_nobody(tmp_path: Path) -> Non
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "a b c\n"
     assert (group / "cgroup.procs").read_text().strip().isdigit()
+
+
+@pytest.mark.parametrize(
+    ("events", "why"),
+    [
+        ("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n", ""),
+        ("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\n", "it went over its memory"),
+        ("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", "it went over its memory"),
+        (
+            "low 0\nhigh 0\nmax 0\noom 0\noom_kill 1\n",
+            "the machine, or all instances together, had no more memory",
+        ),
+    ],
+    ids=["nothing", "own", "v1", "of all"],
+)
+def test_who_is_ended_for_the_memory_of_all_has_not_gone_over_its_own(
+    tmp_path: Path, events: str, why: str
+) -> None:
+    limits = CgroupLimits(tree(tmp_path, INSTANCES_UNIT))
+    limits.confine(SPEC, 77)
+    group = tmp_path / INSTANCES_UNIT / SPEC.allocation
+    (group / "memory.events").write_text(events)
+    assert limits.want_of_memory(SPEC.allocation) == why

@@ -23,6 +23,10 @@ _PERIOD_US: Final = 100_000
 _LEAST_US: Final = 1000
 """The kernel refuses to give less of a period."""
 _OOM_KILLS: Final = re.compile(r"^oom_kill ([0-9]+)$", re.MULTILINE)
+_OWN_LIMIT: Final = re.compile(r"^oom ([0-9]+)$", re.MULTILINE)
+"""How often it has met its own limit, and not one above."""
+_ITS_OWN: Final = "it went over its memory"
+_OF_ALL: Final = "the machine, or all instances together, had no more memory"
 _SECOND_US: Final = 1_000_000
 _TRIES: Final = 4
 _LEAVES_SECONDS: Final = 0.005
@@ -88,14 +92,21 @@ class CgroupLimits:
             (self._root / "pltfrms").rmdir()  # after the last one
         self._old.release(allocation)
 
-    def ran_out_of_memory(self, allocation: str) -> bool:
-        """Return whether the kernel has ended a process of it for want of memory."""
+    def want_of_memory(self, allocation: str) -> str:
+        """Return for want of whose memory the kernel has ended a process of it; empty: none.
+
+        Of v1 it is not known, and its own.
+        """
         events = (
             self._root / INSTANCES_UNIT / allocation / "memory.events",
             self._root / "pltfrms" / allocation / "memory.events",
             self._old.group("memory", allocation) / "memory.oom_control",
         )
-        return any(map(_kills, events))
+        killed = [said for said in map(_read, events) if _count(_OOM_KILLS, said)]
+        if not killed:
+            return ""
+        its_own = any(_count(_OWN_LIMIT, said) != 0 for said in killed)
+        return _ITS_OWN if its_own else _OF_ALL
 
     @property
     def _is_given(self) -> bool:
@@ -227,9 +238,13 @@ def _memberships(process: str) -> list[tuple[str, str]]:
     return [(names, path) for _, names, path in (line.split(":", 2) for line in lines)]
 
 
-def _kills(events: Path) -> bool:
+def _read(events: Path) -> str:
     try:
-        found = _OOM_KILLS.search(events.read_text())
+        return events.read_text()
     except OSError:
-        return False
-    return found is not None and int(found[1]) > 0
+        return ""
+
+
+def _count(event: re.Pattern[str], said: str) -> int | None:
+    found = event.search(said)
+    return int(found[1]) if found else None

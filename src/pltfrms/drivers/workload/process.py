@@ -256,8 +256,9 @@ class ProcessRuntime:
     def _how_it_ended(self, allocation: str) -> str:
         """Return the sentence of the last end, before what knows more is removed."""
         how = self._files.how_it_ended(allocation)
-        if how.startswith(_KILLED) and self._limits.ran_out_of_memory(allocation):
-            how = "killed by the kernel: it went over its memory"
+        why = self._limits.want_of_memory(allocation) if how.startswith(_KILLED) else ""
+        if why:
+            how = f"killed by the kernel: {why}"
             self._files.exit_file(allocation).write_text(how)
         return how
 
