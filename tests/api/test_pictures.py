@@ -1,9 +1,10 @@
 """The picture of the platform over HTTP: drawn once for all, and followed by streams."""
 
 import asyncio
+import gc
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, NoReturn
 
 import httpx2
@@ -99,8 +100,8 @@ def test_a_stream_begins_with_the_view_and_goes_on_with_what_changes() -> None:
         missed, _ = await until(again, "events")
         assert min(each["sequence"] for each in missed) > seen
         assert last in {each["sequence"] for each in missed}
-        await stream.aclose()  # type: ignore[attr-defined]
-        await again.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
+        await again.aclose()
         assert not pictures._readers
 
     watch(story)
@@ -126,7 +127,7 @@ def test_all_readers_together_cost_one_drawing(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(UnavailableError, match="ask another controller"):
             await pictures.stream(0)
         for stream in streams:
-            await stream.aclose()  # type: ignore[attr-defined]
+            await stream.aclose()
         await cluster.clock.sleep(2)
         before = drawn
         await cluster.clock.sleep(10)
@@ -248,11 +249,44 @@ def test_nothing_is_left_of_a_reader_that_went_before_its_time(
     async def story(cluster: Cluster, pictures: Pictures) -> None:
         stream = await pictures.stream(0, 60.0)
         await until(stream, "tick")
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         await cluster.clock.sleep(90)
         assert ended == []
 
     watch(story)
+
+
+def test_nothing_is_left_of_a_reader_that_goes_while_something_is_sent_to_it() -> None:
+    """At once, not when the collector comes to it."""
+
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        hanging = asyncio.Event()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                hanging.set()
+                await asyncio.Event().wait()
+
+        async def receive() -> NoReturn:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+        answer = routes._Stream(await pictures.stream(0))
+        sending = asyncio.ensure_future(answer(scope, receive, send))
+        await hanging.wait()
+        assert len(pictures._readers) == 1
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        assert not pictures._readers
+        await cluster.clock.sleep(1)
+        assert pictures._told is None, "nobody is fed any more"
+
+    gc.disable()
+    try:
+        watch(story)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("said", ["9" * 5000, "-1", "x", "١٢", ""])

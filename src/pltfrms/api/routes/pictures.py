@@ -8,8 +8,8 @@ import asyncio
 import gzip
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from typing import Annotated, Final
 import structlog
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Send
 
 from pltfrms.api.bounds.bodies import JSON
 from pltfrms.api.routes.verdicts import Verdicts
@@ -146,7 +147,7 @@ class Pictures:
 
     # ---- streams ---------------------------------------------------------------------------
 
-    async def stream(self, after: int, seconds: float = 0.0) -> AsyncIterator[bytes]:
+    async def stream(self, after: int, seconds: float = 0.0) -> AsyncGenerator[bytes]:
         """Return what a reader is sent who has read the events up to a sequence.
 
         It ends after some time, if there is any.
@@ -160,7 +161,7 @@ class Pictures:
             )
         return self._fed(await self.now(), after, seconds)
 
-    async def _fed(self, drawn: Drawn, after: int, seconds: float) -> AsyncIterator[bytes]:
+    async def _fed(self, drawn: Drawn, after: int, seconds: float) -> AsyncGenerator[bytes]:
         with self._reading(seconds) as reader:
             told = self._begin(drawn)
             unread = _event_messages(self._unread(told, after))
@@ -241,6 +242,20 @@ class Pictures:
         return events if after else events[-_EVENTS_FIRST:]
 
 
+class _Stream(StreamingResponse):
+    """What a reader is sent; nothing of it is left when he goes, whatever waits for him."""
+
+    def __init__(self, messages: AsyncGenerator[bytes]) -> None:
+        """Send all that comes."""
+        super().__init__(messages, media_type=_STREAM, headers={"cache-control": "no-store"})
+        self._messages = messages
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it, and end what it comes from."""
+        async with aclosing(self._messages):
+            await super().stream_response(send)
+
+
 def _difference(old: Drawn, new: Drawn) -> bytes:
     patch = patch_of(old.picture, new.picture)
     text = encode(patch) if patch else b""
@@ -295,6 +310,4 @@ def add_picture_routes(app: FastAPI, operations: Operations, verdicts: Verdicts)
         With `for_ms` it ends after so long; else it goes on.
         """
         messages = await pictures.stream(_number(last_event_id), for_ms / 1000)
-        return StreamingResponse(
-            messages, media_type=_STREAM, headers={"cache-control": "no-store"}
-        )
+        return _Stream(messages)
