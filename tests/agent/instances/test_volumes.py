@@ -90,3 +90,16 @@ def test_a_volume_that_was_not_measured_yet_is_deleted_too_and_only_then_not_tol
             assert bench.status.problems == ()
 
     run_virtual(story())
+
+
+def test_who_was_told_nothing_yet_says_nothing_of_volumes() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.disk = {VOLUME.id: {"data": VolumeUse(MIB, limited=False)}}
+        async with bench.life():
+            await bench.clock.sleep(60)
+            assert bench.status.volumes is None
+            assert "volume" not in " ".join(bench.status.problems)
+            assert VOLUME.id in bench.workload.disk
+
+    run_virtual(story())

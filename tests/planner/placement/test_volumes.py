@@ -333,6 +333,27 @@ def test_what_is_used_or_waited_for_is_not_released() -> None:
         give_up_volume(snapshot, "db.fra.1@1", "")
 
 
+def test_what_fewer_replicas_leave_is_released_and_what_a_rollout_may_go_back_to_is_not() -> (
+    None
+):
+    snapshot = running(kept_spec(3))
+    fewer = settle(apply_change(snapshot, Change(services=(kept_spec(2),))).snapshot)
+    assert release_volume(fewer, "db.fra.3@1", "").state is VolumeState.RELEASED
+    bare = replace(kept_spec(2), storage=None)
+    rolling = apply_change(fewer, Change(services=(bare,))).snapshot
+    with pytest.raises(ConflictError, match=r"in use by db\.fra\.1"):
+        release_volume(replace(rolling, allocations={}), "db.fra.1@1", "")
+
+
+def test_a_second_volume_of_a_replica_is_not_given_up_by_hand_either() -> None:
+    snapshot = running(kept_spec(lost_after_ms=0), nodes=7)
+    once = lost(snapshot, node_of(snapshot, "db.fra.1"), 60)
+    again = with_all_ready(executed(once, make_plan(once).steps))
+    twice = lost(again, node_of(again, "db.fra.1"), 60)
+    with pytest.raises(ConflictError, match=r"db\.fra\.1@1 was given up already"):
+        give_up_volume(twice, "db.fra.1@2", "")
+
+
 def test_a_volume_that_is_given_up_by_hand_can_be_released_then() -> None:
     snapshot = running(kept_spec(lost_after_ms=None))
     gone = lost(snapshot, node_of(snapshot, "db.fra.1"), 1)
