@@ -93,6 +93,17 @@ def test_a_file_that_says_the_same_is_not_touched(tmp_path: Path) -> None:
     assert path.stat().st_mtime == 1
 
 
+def test_one_that_cannot_be_told_keeps_nobody_else_from_it(tmp_path: Path) -> None:
+    both = files(tmp_path)
+    both.know([WEB])
+    path = both.write(spec())
+    (path.parent / "a.hosts").mkdir()  # first in order
+    both.know([WEB, API])
+    with pytest.raises(IsADirectoryError):
+        both.tell()
+    assert lines(path) == [WEB, API]
+
+
 def test_a_file_that_somebody_else_has_rewritten_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.hosts"
     path.write_text("127.0.0.1 localhost\n")

@@ -9,7 +9,6 @@ is not wanted becomes a comment: no reader sees half of one, whenever it looks a
 are killed.
 """
 
-import contextlib
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -51,10 +50,20 @@ class HostsFiles:
         return unread.replace(path)
 
     def tell(self) -> None:
-        """Let those that were written before have the same lines; OSError if one cannot."""
+        """Let those that were written before have the same lines; OSError if one cannot.
+
+        All others have them then.
+        """
+        wrong: OSError | None = None
         for path in sorted(self._directory.glob("*.hosts")):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 revise(path, self._names)
+            except FileNotFoundError:  # its instance is gone
+                continue
+            except OSError as error:
+                wrong = error
+        if wrong is not None:
+            raise wrong
 
     def forget(self, allocation: str) -> None:
         """Remove the file of an instance that is gone."""
