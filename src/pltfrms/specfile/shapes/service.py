@@ -277,8 +277,8 @@ class VolumeShape(Shape):
     """Where an instance sees it, such as /var/lib/db. A process has to have it in /var/lib,
     /var/spool, /var/opt, /srv, /opt or /mnt; directories that are missing there are made."""
     size: Bytes
-    """How much it may have in it, such as 10GiB: a limit where the node's file system has
-    project quotas, else a problem in `status`."""
+    """How much it may have in it, such as 10GiB: more is a problem in `status`. It is set as a
+    project quota where the node's file system has these."""
     owner: UserText = ""
     """UID or UID:GID to whom it is given when it is made. By default root."""
     lost_after: Milliseconds | None = None
