@@ -147,6 +147,27 @@ def test_a_machine_that_is_edge_and_node_is_said_once_to_be_lost() -> None:
         assert len(ids) == len(set(ids)), name
 
 
+def test_edges_of_others_alone_leave_a_datacenter_as_its_machines_are() -> None:
+    """Nobody of ours says what they announce, and nothing is missing."""
+    platform = WHOLE.platform
+    theirs = {e.name for e in platform.machines_of(Role.EDGE, "ams")}
+    machines = tuple(replace(m, external=m.name in theirs) for m in platform.machines)
+    links = tuple(each for each in platform.links if not theirs & {each.a, each.b})
+    peers = tuple(
+        replace(peer, sessions=tuple(s for s in peer.sessions if s.edge not in theirs))
+        for peer in platform.peers
+    )
+    guests = replace(platform, machines=machines, links=links, peers=peers)
+    view = seen(replace(WHOLE, platform=guests))
+    ams = next(each for each in view.datacenters if each.id == "ams")
+    assert {each.state for each in ams.aggregates} == {Seen.UNKNOWN}
+    assert (ams.state, view.headline.level) == (Seen.GOOD, Level.FINE)
+    nodes = (each.name for each in guests.managed if each.datacenter == "ams")
+    view = seen(unheard(replace(WHOLE, platform=guests), *nodes))
+    ams = next(each for each in view.datacenters if each.id == "ams")
+    assert ams.state is Seen.UNKNOWN
+
+
 def test_a_service_without_a_ready_replica_is_failing_and_one_that_may_have_one_is_not() -> (
     None
 ):

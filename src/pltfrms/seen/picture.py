@@ -136,7 +136,8 @@ class _Seeing:
         present = sum(self._snapshot.contact(m.name) is Contact.PRESENT for m in managed)
         places = [counts[name] for counts in self._counts.values() if name in counts]
         aggregates = tuple(self._aggregate(row, name) for row in self._rows[name])
-        state, last = _worst(aggregates)
+        known = (a for a, row in zip(aggregates, self._rows[name], strict=True) if row.edges)
+        state, last = _worst(known)
         drain = drain_word(self._snapshot.interventions, f"datacenter/{name}", self._now_ms)
         if not present and managed:
             state, last = Seen.UNKNOWN, last or Seen.GOOD
