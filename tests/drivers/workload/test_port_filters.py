@@ -279,3 +279,20 @@ def test_who_has_just_ended_refuses_nothing_and_is_no_problem(tmp_path: Path) ->
         await runtime.stop(instance, 0)
 
     in_machine(scenario)
+
+
+def test_a_note_of_an_instance_that_has_ended_is_no_table_of_the_next(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        runtime = runtime_in(tmp_path)
+        instance = await serving(runtime, asking(None))
+        strict = asking(rules("80/tcp", tcp5432=("internet",)))
+        assert strict.ports is not None
+        note = tmp_path / "run/instances/web.fra.1-1.ports"
+        note.write_text(f"1\n{strict.ports.text}")  # a release before left it
+        assert await runtime.refused(instance) == {}
+        await runtime.answer_on(instance, strict)
+        assert answers(5432, INTERNET[0])
+        assert not answers(5432, INSIDE[0])
+        await runtime.stop(instance, 0)
+
+    in_machine(scenario)

@@ -1,6 +1,6 @@
 """What instances answer on the addresses of their service: a table of nftables inside each.
 
-<runtime>/instances/ALLOCATION.ports   the table as it is, empty where there is none
+<runtime>/instances/ALLOCATION.ports   the pid of an instance, then its table as it is, if any
 
 The table is in the instance's own network namespace, where packets of directors have lost their
 outer header. It needs nobody, and ends with the instance.
@@ -32,12 +32,14 @@ class PortFilters:
         """
         rules = spec.ports or PortRules(text="")
         try:
-            await self._make(spec.allocation, pid, rules.text)
+            if rules.text:
+                await self._nft(pid, "-f", "-", text=_whole(rules.text))
         except UnavailableError as error:
             if rules.strict:
                 raise
-            self._note(spec.allocation, "")
+            self._note(spec.allocation, pid, "")
             return str(error)
+        self._note(spec.allocation, pid, rules.text)
         return ""
 
     async def follow(self, spec: InstanceSpec, pid: int) -> None:
@@ -50,15 +52,13 @@ class PortFilters:
             UnavailableError: nft is not there, or refuses; all stays as it is.
         """
         rules = spec.ports or PortRules(text="")
-        try:
-            before = self._path(spec.allocation).read_text()
-        except FileNotFoundError:
-            if not rules.strict:
-                return
-            before = ""
-        if before != rules.text:
+        before = self._noted(spec.allocation, pid)
+        if before is None and not rules.strict:
+            return
+        if (before or "") != rules.text:
             await self._nft(pid, "-c", "-f", "-", text=_whole(rules.text))
-            await self._make(spec.allocation, pid, rules.text)
+            await self._nft(pid, "-f", "-", text=_whole(rules.text))
+            self._note(spec.allocation, pid, rules.text)
 
     async def refused(self, allocation: str, pid: int) -> Mapping[str, int]:
         """Return how many packets an instance refused, by why; empty if nothing is refused.
@@ -66,8 +66,7 @@ class PortFilters:
         Raises:
             UnavailableError: it cannot be known now.
         """
-        path = self._path(allocation)
-        if not path.exists() or not path.read_text():
+        if not self._noted(allocation, pid):
             return {}
         said = await self._nft(pid, "-j", "list", "counters", "table", *PORTS_TABLE.split())
         found = (each.get("counter") for each in json.loads(said)["nftables"])
@@ -77,18 +76,24 @@ class PortFilters:
         """Remove what is noted of an instance that is gone."""
         self._path(allocation).unlink(missing_ok=True)
 
-    async def _make(self, allocation: str, pid: int, text: str) -> None:
-        if text or self._path(allocation).exists():
-            await self._nft(pid, "-f", "-", text=_whole(text))
-        self._note(allocation, text)
-
     async def _nft(self, pid: int, *words: str, text: str = "") -> str:
         where = f"--net=/proc/{pid}/ns/net"
         return await run_tool("nsenter", where, "nft", *words, text=text)
 
-    def _note(self, allocation: str, text: str) -> None:
+    def _note(self, allocation: str, pid: int, text: str) -> None:
         self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace_file(self._path(allocation), text.encode())
+        replace_file(self._path(allocation), f"{pid}\n{text}".encode())
+
+    def _noted(self, allocation: str, pid: int) -> str | None:
+        """Return the table of an instance; None: whoever started it has made none.
+
+        A release that knows of no tables leaves the note of an instance that has ended.
+        """
+        try:
+            whose, _, text = self._path(allocation).read_text().partition("\n")
+        except FileNotFoundError:
+            return None
+        return text if whose == str(pid) else None
 
     def _path(self, allocation: str) -> Path:
         return self._directory / f"{allocation}.ports"
