@@ -1,6 +1,7 @@
 """Volumes outlive instances, are of one at a time, and lead nowhere else."""
 
 import os
+import shutil
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,20 @@ def test_what_is_removed_takes_nothing_with_it_that_a_link_leads_to(tmp_path: Pa
     volumes.remove("db.fra.1@1")
     assert volumes.found() == ()
     assert (elsewhere / "precious").read_text() == "x"
+
+
+def test_what_cannot_be_deleted_whole_is_not_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = Volumes(tmp_path)
+    volumes.prepare("db.fra.1@1", [DATA])
+    with monkeypatch.context() as disk:
+        disk.setattr(shutil, "rmtree", lambda _path, **_words: None)
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="not all of it could be deleted"):
+                volumes.remove("db.fra.1@1")
+    volumes.remove("db.fra.1@1")
+    assert list((tmp_path / "volumes").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,8 @@ class Volumes:
         except OSError as error:
             raise UnavailableError(f"volume {volume}: {error.strerror}") from error
         shutil.rmtree(gone, ignore_errors=True)
+        if gone.exists():
+            raise UnavailableError(f"volume {volume}: not all of it could be deleted: {gone}")
 
     def _uses(self, volume: str) -> Iterator[tuple[str, VolumeUse]]:
         with suppress(OSError), _opened(self.place(volume)) as above:
