@@ -4,16 +4,22 @@ from dataclasses import replace
 
 import pytest
 
+from pltfrms.codec import encode
 from pltfrms.controller.keeping.recovering import Referee, ask, go_on, hold
-from pltfrms.controller.records.state import heard_key
+from pltfrms.controller.records.state import heard_key, volume_key
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.drivers.store.ports import Delete, Put, Store
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change
+from pltfrms.model.running.volumes import Volume
 from tests.controller.cluster import Cluster
 from tests.controller.test_backup import serve, serving
 from tests.controller.test_cluster import simulate
 from tests.strategies import make_spec
+
+KEPT = Volume(
+    id="db.fra.1@7", service="db", datacenter="fra", replica=1, generation=7, node="fra-n1"
+)
 
 
 async def lose_what_came_after(cluster: Cluster, *later: str) -> Store:
@@ -73,7 +79,9 @@ def test_who_has_heard_of_what_is_lost_is_named_with_what_runs_there() -> None:
             name for name, agent in cluster.agents.items() if agent.heard > referee.commit
         }
         assert set(referee.unknown) == {n for n in serving(cluster) if n.startswith("shop.")}
+        await store.commit([Put(key=volume_key(KEPT.id), value=encode(KEPT))])
         assert await go_on(store, referee, 1, "one") > newest
+        assert cluster.stored().numbers[KEPT.about].number > 1000
         given = [each.number for each in cluster.stored().numbers.values()]
         assert min(given) > 1000, "what is silent may have had any number of these"
         assert await ask(store) is None
