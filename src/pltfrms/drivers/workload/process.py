@@ -318,12 +318,16 @@ class ProcessRuntime:
         """Put the addresses of what others start on this machine."""
         fingerprint = fingerprint_of(spec)
         record = adopted_record(spec.allocation, spec.device, fingerprint, adopted.unit)
+        known = False
         try:
             await self._network.attach_here(spec.device, spec.service_addresses)
             self._records.remember(record)
+            known = True
         except (UnavailableError, OSError) as error:
-            await self._network.detach_instance(spec.device)
             raise UnavailableError(f"{spec.allocation} is not adopted: {error}") from error
+        finally:
+            if not known:  # also where we are ended: nobody would find its addresses again
+                await self._network.detach_instance(spec.device)
         _log.info("instance_adopted", allocation=spec.allocation, unit=adopted.unit)
         return record.instance
 
