@@ -97,6 +97,12 @@ async def _see_a_frozen_edge(bench: Bench, agent: Agent) -> None:
     assert bench.bird.configs == configs
     assert bench.network.addresses["fab-a"] == set()
     assert {each.reason for each in bench.status.aggregates} == {Reason.FROZEN}
+    assert {link.up for link in bench.status.links.values()} == {True}
+    bench.pinger.rtt_ms = None
+    await bench.passes(3.0)
+    assert {link.up for link in bench.status.links.values()} == {False}, "it is still seen"
+    assert bench.bird.configs == configs
+    bench.pinger.rtt_ms = 40.0
 
 
 def test_a_frozen_edge_keeps_aggregates_costs_and_rules() -> None:

@@ -388,6 +388,12 @@ def test_measured_link_costs_reach_bird_and_survive_a_restart() -> None:
             await bench.passes(10.0)
             assert f"cost {cost_of(30.0)}" in bench.bird.configs[-1]
             assert bench.controllers.events("link cost changed")
+            links = bench.status.links
+            assert len(links) == len(bench.platform.links_of("fra-e1"))
+            assert {link.up for link in links.values()} == {True}
+            bench.pinger.rtt_ms = None
+            await bench.passes(3.0)
+            assert {link.up for link in bench.status.links.values()} == {False}
 
     run_virtual(story())
 

@@ -14,7 +14,7 @@ from pltfrms.errors import UsageError
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import LinkStatus
-from pltfrms.planner.routing.ospf_cost import LinkCost, link_status, measured
+from pltfrms.planner.routing.ospf_cost import LinkCost, asked, link_status, measured
 from pltfrms.render.kernel import network_state
 
 COSTS_FILE = "costs.json"
@@ -78,17 +78,14 @@ class Costs:
     @property
     def statuses(self) -> Mapping[str, LinkStatus]:
         """What is known of each link now."""
-        if self._frost.reason:
-            return {}
         known = ((name, link_status(self._links[name])) for name in sorted(self._links))
         return {name: status for name, status in known if status and name in self._far_ends}
 
     async def run(self) -> None:
         """Measure every second, for ever; while frozen a cost stays what it is."""
         while True:
-            if not self._frost.reason:
-                with self._problems.watch("link costs"):
-                    await self._measure(self._far_ends)
+            with self._problems.watch("link costs"):
+                await self._measure(self._far_ends)
             await self._world.clock.sleep(_PERIOD_SECONDS)
 
     async def _measure(self, far_ends: Mapping[str, _FarEnd]) -> None:
@@ -96,7 +93,12 @@ class Costs:
         before, seen = self.by_link(), self.statuses
         now = self._world.clock.monotonic()
         for name, rtt_ms in zip(far_ends, rtts, strict=True):
-            self._links[name] = measured(self._links.get(name, LinkCost()), rtt_ms, now)
+            state = self._links.get(name, LinkCost())
+            self._links[name] = (
+                asked(state, answered=rtt_ms is not None)
+                if self._frost.reason
+                else measured(state, rtt_ms, now)
+            )
         if self.statuses != seen:
             self._poke()
         after = self.by_link()

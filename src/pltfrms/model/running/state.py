@@ -190,8 +190,7 @@ class MachineStatus:
     """Edges: by interface, of ports of external sessions and of backbone links. One that is
     missing here is not known."""
     links: Mapping[str, LinkStatus] = field(default_factory=dict)
-    """Edges: by name of the link. One that is missing here is not known, as none is while
-    frozen."""
+    """Edges: by name of the link. One that is missing here is not known."""
     outside: tuple[OutsideTable, ...] = ()
     """Edges: what they know of the outside. A family that is missing here is not known."""
     missed: tuple[str, ...] | None = None

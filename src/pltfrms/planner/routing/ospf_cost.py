@@ -49,15 +49,20 @@ def measured(state: LinkCost, rtt_ms: float | None, now: float) -> LinkCost:
     samples = tuple((at, rtt) for at, rtt in state.samples if now - at < WINDOW_SECONDS)
     if rtt_ms is not None:
         samples = (*samples, (now, rtt_ms))
-    unanswered = state.unanswered + 1 if rtt_ms is None else 0
-    up = state.up if 0 < unanswered < DOWN_AFTER else not unanswered
-    state = replace(state, samples=samples, unanswered=unanswered, up=up)
+    state = replace(asked(state, answered=rtt_ms is not None), samples=samples)
     if len(samples) < MIN_SAMPLES:
         return state
     rtt_ms = min(rtt for _, rtt in samples)
     if not _worth_a_change(state, rtt_ms, now):
         return state
     return replace(state, cost=cost_of(rtt_ms), changed_at=now)
+
+
+def asked(state: LinkCost, *, answered: bool) -> LinkCost:
+    """Return the state after one question, which changes no cost."""
+    unanswered = 0 if answered else state.unanswered + 1
+    up = state.up if 0 < unanswered < DOWN_AFTER else not unanswered
+    return replace(state, unanswered=unanswered, up=up)
 
 
 def link_status(state: LinkCost) -> LinkStatus | None:
