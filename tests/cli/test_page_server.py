@@ -1,6 +1,9 @@
 """The web server of `pltfrms ui`: who may ask it what."""
 
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
@@ -180,6 +183,21 @@ def test_it_only_looks(browser: Browser) -> None:
         connection.request(method, "/v1/view", headers={"cookie": browser.cookie})
         assert connection.getresponse().status == 501
     assert Controller.asked == []
+
+
+def test_a_browser_that_goes_in_the_middle_is_no_news(
+    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "page" / "assets" / "large.js").write_text("1" * 50_000_000)
+    browser.open()
+    with socket.create_connection(("127.0.0.1", browser.port)) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        head = f"host: 127.0.0.1:{browser.port}\r\ncookie: {browser.cookie}\r\n\r\n"
+        line.sendall(f"GET /assets/large.js HTTP/1.0\r\n{head}".encode())
+        assert line.recv(8) == b"HTTP/1.0"
+    assert browser.get("/").status == 200
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 def test_without_a_controller_it_says_so(tmp_path: Path) -> None:

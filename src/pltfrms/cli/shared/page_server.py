@@ -1,6 +1,7 @@
 """A web server on loopback for one browser: the page's files, and what it asks controllers."""
 
 import hmac
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -75,6 +76,11 @@ class PageServer(ThreadingHTTPServer):
     def hosts(self) -> frozenset[str]:
         """What a browser may call us: a name that somebody else's DNS gives us is none."""
         return frozenset(f"{name}:{self.server_port}" for name in (_LOOPBACK, "localhost"))
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a browser that has gone; of all else, what Python says."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def opened_by(self, code: str) -> str:
         """Return the cookie for who shows the code, which is void then; empty: it is wrong."""
