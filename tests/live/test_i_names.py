@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +214,15 @@ def test_a_new_datacenter_comes_and_serves(rig: Rig, site: Site) -> None:
     site.write()
     with asking(rig) as reports:
         apply_before_it_comes(rig, site, "par-e1")
+        rig.cli("datacenter", "drain", "par", "--detach")
         rig.client.rewire(site.directory)
         all_well(rig)
+        rig.cli("datacenter", "undrain", "par")
+        paths = partial(rig.aggregate_paths, "transit1")
+        rig.wait("transit1 hears of it", lambda: "to-par-e1" in paths(), 60)
+        time.sleep(5)  # clients of transit1 are nearest to it, and bring open connections
     assert lost(reports) == NOTHING
-    assert "to-par-e1" in rig.aggregate_paths("transit1")
+    assert reports["berlin"][-1]["answered_by"]["before"].get("par")
 
 
 def test_a_datacenter_is_renamed_with_its_machines_and_controllers(
