@@ -14,6 +14,7 @@ from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.messages.picture import LISTS, Level, Picture, Seen
 from pltfrms.model.network.interventions import Drain, Freeze, Interventions
 from pltfrms.model.network.topology import FurtherRole, Platform, Role
+from pltfrms.model.running.plan import Note, Reason
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import (
     Contact,
@@ -234,6 +235,21 @@ def test_without_the_store_all_is_what_was_known_last_since_a_fixed_time() -> No
     assert first.stale_since_ms == NOW_MS - 23_000
     later = picture_of(known_last(WHOLE, 24.4), NOW_MS + 1000, first)
     assert later.stale_since_ms == first.stale_since_ms
+
+
+def test_what_cannot_be_done_now_says_whose_it_is_and_why() -> None:
+    note = Note(about="web.fra.3", reason=Reason.NO_CAPACITY, detail="cpu")
+    redundancy = Redundancy(survival=Survival.SURVIVED)
+    view = SnapshotView(
+        controller="fra-c1", snapshot=WHOLE, notes=(note,), redundancy=redundancy
+    )
+    picture = picture_of(view, NOW_MS)
+    (wait,) = picture.waits
+    assert (wait.about, wait.sentence) == (
+        "web.fra.3",
+        "no node has enough room for it (cpu)",
+    )
+    assert picture.headline.level is Level.DEGRADED
 
 
 def test_time_alone_makes_no_other_view() -> None:

@@ -38,7 +38,7 @@ from pltfrms.seen.headline import headline
 from pltfrms.seen.loads import load_rows
 from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
 from pltfrms.seen.rollouts import rollout_sentence, rollouts
-from pltfrms.seen.summary import machine_problems, problem_lines
+from pltfrms.seen.summary import machine_problems, note_lines, problem_lines
 from pltfrms.seen.words import drain_word, released, signed
 
 _SAME_MS = 3000
@@ -70,10 +70,7 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
         services=tuple(seeing.services()),
         problems=_troubles(problem_lines(replace(view, stale_seconds=0.0), snapshot, now_ms)),
         hands=tuple(seeing.hands()),
-        waits=_troubles(
-            f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
-            for note in view.notes
-        ),
+        waits=_troubles(note_lines(view)),
     )
     drawn = replace(drawn, problems=(*drawn.problems, *_broken(drawn)))
     return replace(drawn, headline=headline(view, drawn.services, _anything(drawn)))

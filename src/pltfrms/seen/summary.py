@@ -163,10 +163,7 @@ def summarize(view: SnapshotView, now_ms: int) -> Summary:
     back = reverted(snapshot)
     failing = back or any(each.failures for each in rolling)
     problems = tuple(problem_lines(view, snapshot, now_ms))
-    notes = tuple(
-        f"{note.about}: {note.reason.sentence}{f' ({note.detail})' if note.detail else ''}"
-        for note in view.notes
-    )
+    notes = tuple(note_lines(view))
     return Summary(
         redundancy=view.redundancy,
         verdict=_verdict(view, managed, services, rolling),
@@ -191,6 +188,13 @@ def _silent_controllers(view: SnapshotView) -> Iterator[str]:
         present = view.snapshot.contact(machine.name) is Contact.PRESENT
         if present and machine.name not in view.controllers:
             yield machine.name
+
+
+def note_lines(view: SnapshotView) -> Iterator[str]:
+    """Yield a line for each thing that is wanted and cannot be done now, as `problem_lines`."""
+    for note in view.notes:
+        detail = f" ({note.detail})" if note.detail else ""
+        yield f"{note.about}: {note.reason.sentence}{detail}"
 
 
 def problem_lines(view: SnapshotView, snapshot: Snapshot, now_ms: int) -> Iterator[str]:
