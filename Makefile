@@ -9,7 +9,7 @@ PLTFRMS := $(VENV)/bin/pltfrms
 EXAMPLE := examples/three-datacenters
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup page test check bench wheel deb clean
+.PHONY: help up down setup page docs test check bench wheel deb clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
@@ -39,15 +39,19 @@ page: ## Build the page that `pltfrms ui` serves
 $(PAGE): $(wildcard page/*.* page/src/*)
 	@scripts/build-page --if-possible
 
+docs: $(INSTALLED) ## Build the documentation as a site with search, in build/site
+	@scripts/build-docs
+
 test: $(READY) $(PAGE) ## Run all tests: fast ones, those that need root, then whole labs
 	@scripts/test
 
-check: $(READY) ## Check style, types, layers, requirement files and the page
+check: $(READY) ## Check style, types, layers, requirement files, page and documentation
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@scripts/check-page
+	@scripts/build-docs
 	@if grep -nE '://|--(extra-)?index-url|--find-links' requirements/*; then \
 		echo 'requirements/ must not name hosts'; exit 1; fi
 

@@ -15,7 +15,7 @@ from pltfrms.specfile.reference import reference
 from pltfrms.specfile.shapes.platform import TimersShape
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "docs/site/index.md"})
 
 
 def command_names(group: click.Group, path: str = "") -> list[str]:

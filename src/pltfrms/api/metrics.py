@@ -175,8 +175,12 @@ class _DoorCollector(Collector):
 
 def _redundancy(verdict: Redundancy) -> Iterator[Metric]:
     survivals = Counter({each.value: int(each is verdict.survival) for each in Survival})
-    text = "1 at the verdict whether one more failure is survived."
-    yield _gauges("redundancy", text, "survival", survivals)
+    yield _gauges(
+        "redundancy",
+        "1 at the verdict whether one more failure is survived.",
+        "survival",
+        survivals,
+    )
     weaknesses = GaugeMetricFamily(
         "pltfrms_weaknesses",
         "What services, aggregates, datacenters, backbone and store do not survive for sure.",
