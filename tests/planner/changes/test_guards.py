@@ -12,13 +12,13 @@ from pltfrms.drivers.disk import MemoryDisk
 from pltfrms.errors import ConflictError
 from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.announcements import announcements
-from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.peering import Allowed, Peer, PeerKind, Roa
 from pltfrms.model.network.topology import Admission, Aggregate, Guards, Platform, Role
 from pltfrms.model.network.traffic import Override
 from pltfrms.model.running.balancer import CandidateState, is_panic
-from pltfrms.model.running.plan import Reason, Target
+from pltfrms.model.running.plan import Place, Reason, Target
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.planner.changes.guards import judge_change, make_proposal
 from pltfrms.planner.changes.maintenance import judge_maintenance
@@ -28,6 +28,7 @@ from pltfrms.planner.instances.health import backoff_seconds
 from pltfrms.planner.instances.mass import SPREAD_MAX_SECONDS, share_of, start_delays
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.draft import LATELY_SECONDS
+from pltfrms.planner.placement.pace import AT_ONCE
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.networks import (
     FOUR,
@@ -348,6 +349,17 @@ def test_n1_admission() -> None:
     unasked = replace(after.platform, guards=Guards(n1_admission=Admission.OFF))
     assert not is_admission_due(before, replace(after, platform=unasked))
     assert not is_admission_due(after, after)
+
+
+def test_move_pace() -> None:
+    services = tuple(
+        make_service(make_spec(f"s{number:02}", replicas=1), number) for number in range(1, 20)
+    )
+    snapshot = settle(make_snapshot(make_platform({"fra": 2}, cpu=64.0), services))
+    drained = Interventions(drains=(Drain(node="fra-n1", since_ms=0, wait_ms=0),))
+    plan = make_plan(replace(snapshot, interventions=drained))
+    assert sum(isinstance(step, Place) for step in plan.steps) == AT_ONCE
+    assert [note.reason for note in plan.notes] == [Reason.PACED]
 
 
 def test_panic_threshold() -> None:

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     VOLUME_GIVEN_UP = "volume-given-up"
     VOLUME_STAYS = "volume-stays"
     IN_PLACE = "in-place"
+    # pace
+    PACED = "paced"
     # rollouts
     STAGE_COMPLETE = "stage-complete"
     STAGE_BROKEN = "stage-broken"
@@ -98,6 +100,7 @@ _SENTENCES = {
     Reason.VOLUME_GIVEN_UP: "the node that has its volume was lost for longer than it may be",
     Reason.VOLUME_STAYS: "its volume is there, so it stays on a node that is drained",
     Reason.IN_PLACE: "another version comes, and only one may have its volume",
+    Reason.PACED: "so many copies begin already, because of what is planned, that others wait",
     Reason.STAGE_COMPLETE: "every replica of the stage is ready in the new version",
     Reason.STAGE_BROKEN: "not every replica of the stage is ready any more",
     Reason.BAKED: "the stage stayed ready for as long as it had to",

@@ -5,11 +5,12 @@ from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.keeping import note_staying
 from pltfrms.planner.placement.loss import is_braked
+from pltfrms.planner.placement.pace import Pace
 from pltfrms.planner.placement.placement import Wish, place
 from pltfrms.planner.placement.rollout import is_replacing
 
 
-def empty_nodes(draft: Draft) -> None:
+def empty_nodes(draft: Draft, pace: Pace) -> None:
     """Begin at most one move per service and datacenter, while no other is under way.
 
     What finds no room stays where it is and serves there: nothing is stopped before another
@@ -26,7 +27,7 @@ def empty_nodes(draft: Draft) -> None:
             # A move between nodes that are gone may never end, and is nothing to wait for.
             alive = [each for each in replicas if any(map(draft.is_present, each))]
             if not is_replacing(alive, service):
-                _move_one(draft, service, datacenter)
+                _move_one(draft, service, datacenter, pace)
 
 
 def _sites(draft: Draft, service: Service) -> list[str]:
@@ -39,11 +40,13 @@ def _sites(draft: Draft, service: Service) -> list[str]:
     return list(dict.fromkeys((*draft.wanted(service), *stands_in)))
 
 
-def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
+def _move_one(draft: Draft, service: Service, datacenter: str, pace: Pace) -> None:
     for old in _leaving(draft, service, datacenter):
         if old.volume:
             note_staying(draft, old)
             continue
+        if not pace.allows(datacenter):
+            return
         wish = Wish(
             service=service,
             version=service.version_for(datacenter, old.replica),

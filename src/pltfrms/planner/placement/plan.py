@@ -9,6 +9,7 @@ from pltfrms.planner.placement.draining import empty_nodes
 from pltfrms.planner.placement.filling import fill_replicas
 from pltfrms.planner.placement.leaving import stop_unwanted
 from pltfrms.planner.placement.loss import note_mass_loss, note_panic, note_unheard
+from pltfrms.planner.placement.pace import Pace
 from pltfrms.planner.placement.rollout import roll_out
 from pltfrms.planner.placement.scaling import decide_scaling, note_most
 from pltfrms.planner.placement.settling import stop_superseded
@@ -36,9 +37,10 @@ def make_plan(snapshot: Snapshot) -> Plan:
     note_most(draft)
     fill_replicas(draft)
     repairs = tuple(draft.steps) if any(isinstance(s, Place) for s in draft.steps) else ()
-    empty_nodes(draft)
-    roll_out(draft)
-    spread_out(draft)
+    pace = Pace(draft)
+    empty_nodes(draft, pace)
+    roll_out(draft, pace)
+    spread_out(draft, pace)
     plan = draft.plan()
     if not rollouts:
         return plan

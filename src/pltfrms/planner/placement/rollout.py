@@ -8,10 +8,11 @@ from pltfrms.model.services.rollouts import parallel
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.keeping import replace_in_place
+from pltfrms.planner.placement.pace import Pace
 from pltfrms.planner.placement.placement import Wish, place
 
 
-def roll_out(draft: Draft) -> None:
+def roll_out(draft: Draft, pace: Pace) -> None:
     """Replace a few outdated allocations per service and datacenter, usually one."""
     for _, service in sorted(draft.snapshot.services.items()):
         if service.rolling and service.rolling.paused:
@@ -19,10 +20,10 @@ def roll_out(draft: Draft) -> None:
         for datacenter in draft.wanted(service):
             if (service.name, datacenter) in draft.unsettled:
                 for old in tuple(_next(draft, service, datacenter)):
-                    _replace(draft, service, old)
+                    _replace(draft, service, old, pace)
 
 
-def _replace(draft: Draft, service: Service, old: Allocation) -> None:
+def _replace(draft: Draft, service: Service, old: Allocation, pace: Pace) -> None:
     version = service.version_for(old.datacenter, old.replica)
     back = old.version > version
     wish = Wish(
@@ -35,7 +36,7 @@ def _replace(draft: Draft, service: Service, old: Allocation) -> None:
     )
     if old.volume and wish.keeps and draft.held(wish.about):
         replace_in_place(draft, wish, old)
-    else:
+    elif back or pace.allows(old.datacenter):
         place(draft, wish)
 
 

@@ -5,13 +5,14 @@ from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
+from pltfrms.planner.placement.pace import Pace
 from pltfrms.planner.placement.placement import Wish, place
 
 UNEVEN_BY = 2
 """Nodes that differ by less are even: a move would only swap them."""
 
 
-def spread_out(draft: Draft) -> None:
+def spread_out(draft: Draft, pace: Pace) -> None:
     """Begin at most one move per service and datacenter, while nothing else is under way."""
     for _, service in sorted(draft.snapshot.services.items()):
         for datacenter, count in draft.wanted(service).items():
@@ -19,7 +20,7 @@ def spread_out(draft: Draft) -> None:
             if count < UNEVEN_BY or service.keeps(service.version):
                 continue
             if _has_pile(draft, service, datacenter) and _is_quiet(draft, service, datacenter):
-                _move_one(draft, service, datacenter)
+                _move_one(draft, service, datacenter, pace)
 
 
 def _has_pile(draft: Draft, service: Service, datacenter: str) -> bool:
@@ -51,7 +52,7 @@ def _is_quiet(draft: Draft, service: Service, datacenter: str) -> bool:
     )
 
 
-def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
+def _move_one(draft: Draft, service: Service, datacenter: str, pace: Pace) -> None:
     nodes = [node for node in draft.open(datacenter) if _is_stable(draft, node)]
     counts = {node.name: draft.loads[node.name].services[service.name] for node in nodes}
     if not counts or max(counts.values()) - min(counts.values()) < UNEVEN_BY:
@@ -64,7 +65,7 @@ def _move_one(draft: Draft, service: Service, datacenter: str) -> None:
         and _keeps_racks_even(draft, service, fullest, node)
     ]
     moved = _newest_on(draft, service, datacenter, fullest)
-    if goals:
+    if goals and pace.allows(datacenter):
         wish = Wish(
             service=service,
             datacenter=datacenter,
