@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError, UnavailableError
 from pltfrms.lab.client.client import LabClient, find_lab, start_lab
+from pltfrms.lab.client.probing import Measurement, probed
 from pltfrms.lab.client.ready import ReadyReport, apply_services, missing_parts, wait_ready
 from pltfrms.model.messages.api import Event
 from pltfrms.model.running.state import Phase, Snapshot
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "three-datacenters"
+_ASKING_MAX_MS = 300_000
 NEAREST = {"berlin": "fra", "rotterdam": "ams", "reading": "lon"}
 """Which datacenter should answer each eyeball of the example."""
 
@@ -89,6 +91,24 @@ class Rig:
         text = self.cli("lab", "probe", service, "--from", client, "--json", *options)
         report: dict[str, Any] = json.loads(text)
         return report
+
+    @contextmanager
+    def asking(
+        self,
+        client: str = "berlin",
+        *,
+        rate: float = 200,
+        patience_ms: int = 1000,
+        service: str = "web",
+    ) -> Iterator[dict[str, Any]]:
+        """Ask a service for as long as the block takes; the report is complete afterwards."""
+        wanted = Measurement(
+            client=client, rate=rate, duration_ms=_ASKING_MAX_MS, timeout_ms=patience_ms
+        )
+        report: dict[str, Any] = {}
+        with probed(self.client, self.snapshot().services[service], wanted) as asked:
+            yield report
+        report.update(asdict(asked()))
 
     def probe_all(self, clients: Iterable[str], *options: str) -> dict[str, dict[str, Any]]:
         """Run `lab probe web` from several clients at once; return their reports."""

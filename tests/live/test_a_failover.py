@@ -1,7 +1,8 @@
 """What clients see when something fails. Ceilings are generous; bench/ has sharp figures."""
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -10,6 +11,9 @@ from pltfrms.model.running.state import Contact, Phase
 from tests.live.others import ADDRESSES, PORT, asking, server, their_anycast
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+
+_AFTERWARDS_SECONDS: Final = 5
+"""Clients go on so long after all is as it was: what moves with it has moved then."""
 
 
 def answered(report: dict[str, Any], when: str) -> set[str]:
@@ -120,13 +124,14 @@ def test_datacenter_killed_and_back(healthy: Rig) -> None:
     assert "to-fra" not in paths
     assert "to-ams-e2" in paths
     healthy.client.boot("datacenter/fra")
-    report = healthy.probe("berlin", "--duration", "30s", "--rate", "100")
+    with healthy.asking(rate=100) as report:
+        healthy.wait(
+            "fra announces again",
+            lambda: "to-fra-e1" in healthy.aggregate_paths("transit1"),
+            90,
+        )
+        time.sleep(_AFTERWARDS_SECONDS)
     assert report["gap_max_ms"] <= 500, "coming back made a gap"
-    healthy.wait(
-        "fra announces again",
-        lambda: "to-fra-e1" in healthy.aggregate_paths("transit1"),
-        60,
-    )
 
 
 def test_no_healthy_instance_left_in_a_datacenter(healthy: Rig) -> None:

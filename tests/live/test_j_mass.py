@@ -10,7 +10,6 @@ from bench.rig import EXAMPLE, Rig
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import Phase
-from tests.live.test_h_rollouts import load
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(400)]
 
@@ -60,7 +59,7 @@ def test_a_probe_that_fails_everywhere_takes_no_traffic_and_is_told(
         said = healthy.cli("status")
         return all(f"web.{site}: {Reason.PANIC.sentence}" in said for site in SITES)
 
-    with load(healthy, 45) as report:
+    with healthy.asking() as report:
         everywhere(healthy, "rm", dependency)
         healthy.wait("it is said of all datacenters", panics, 25)
         told = healthy.cli("explain", "service/web")

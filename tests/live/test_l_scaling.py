@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from bench.rig import EXAMPLE, Rig
-from tests.live.test_h_rollouts import load
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -20,7 +19,7 @@ def test_busy_instances_get_another_one_beside_them(healthy: Rig, tmp_path: Path
     spec.write_text(f"{text}\nrollout: {{bake: 0s}}\nscale: {scale}\n")
     began_ms = time.time_ns() // 1_000_000
     healthy.cli("apply", str(spec), "--yes", "--wait")
-    with load(healthy, 70) as report:
+    with healthy.asking() as report:
         healthy.wait("a third one", lambda: healthy.ready_replicas("fra") == 3, 65)
     assert report["lost"] == 0, report
     assert healthy.ready_replicas("ams") == 2

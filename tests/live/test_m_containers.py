@@ -12,7 +12,6 @@ import pytest
 from bench.rig import NEAREST, Rig
 from pltfrms.model.network.topology import Role
 from tests.live.images import PORT
-from tests.live.test_h_rollouts import load
 from tests.registry import conf_text
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
@@ -129,7 +128,7 @@ def test_containers_are_rolled_under_load_and_need_nobody_afterwards(shop: Shop)
     }
     assert shop.versions() == {"one"}
 
-    with load(rig, 30, "box") as report:
+    with rig.asking(service="box") as report:
         shop.apply(two)
     assert report["lost"] == 0, (report["errors"], report["answered_by"])
     assert shop.versions() == {"two"}

@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
@@ -17,6 +18,7 @@ from pltfrms.lab.client.probing import (
     PlannedFault,
     find_service,
     probe_service,
+    probed,
     service_port,
 )
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
@@ -148,3 +150,27 @@ def test_find_service_names_the_known() -> None:
     assert find_service(HEALTHY.services, "web") == WEB
     with pytest.raises(NotFoundError, match="web"):
         find_service(HEALTHY.services, "wob")
+
+
+def test_a_load_ends_with_its_block_and_its_report_is_of_that_time(port: int) -> None:
+    long = replace(SHORT, duration_ms=600_000)
+    began = time.monotonic()
+    with probed(cast(LabClient, HereLab()), service(port), long) as asked:
+        time.sleep(0.5)
+    report, seconds = asked(), time.monotonic() - began
+    assert 1 <= report.sent <= long.rate * seconds + 1
+    refused = report.errors.get("refused", 0)  # nobody listens on ::1
+    assert report.lost == refused == report.sent // 2
+    assert report.gap_max_ms <= seconds * 1000, "of what was measured, not of what could be"
+
+
+def test_a_load_whose_block_fails_leaves_no_prober(port: int) -> None:
+    lab = cast(LabClient, HereLab())
+    long = replace(SHORT, duration_ms=600_000)
+    with pytest.raises(ZeroDivisionError), probed(lab, service(port), long):
+        raise ZeroDivisionError
+    with (
+        pytest.raises(UnavailableError, match="no such namespace"),
+        probed(cast(LabClient, BrokenLab()), service(port), long),
+    ):
+        pass

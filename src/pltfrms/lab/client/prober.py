@@ -5,10 +5,12 @@ Runs as its own process inside a client's network namespace:
     python -m pltfrms.lab.client.prober '{"addresses": ["198.51.100.1"], "port": 80,
                                           "path": "/", "rate": 100, "duration_ms": 5000}'
 
-and prints one JSON document at the end: a `ProbeRun`. Request number i is due at
-start + i / rate, whatever became of those before it, and its latency counts from that moment:
-a slow answer can never hide the requests that should have been sent meanwhile. Each request is
-a new TCP connection; a JSON answer with `instance` and `datacenter` says who served it.
+and prints one JSON document at the end: a `ProbeRun`. It can be told to end earlier.
+
+Request number i is due at start + i / rate, whatever became of those before it, and its latency
+counts from that moment: a slow answer can never hide the requests that should have been sent
+meanwhile. Each request is a new TCP connection; a JSON answer with `instance` and `datacenter`
+says who served it.
 
 Imports are few on purpose: the process must be ready within 100 ms.
 """
@@ -77,6 +79,8 @@ class ProberConfig:
     """From the moment a request is sent."""
     start_at: float | None = None
     """Monotonic time of the first request, seconds; one in the past means now."""
+    until_told: bool = False
+    """Send nothing new once there is something to read on stdin, such as its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +238,9 @@ class _Prober:
         self._open: dict[int, _Request] = {}
         self._oldest: deque[_Request] = deque()
         self._poll = select.epoll()
+        self._ends = [sys.stdin] if config.until_told else []
+        """Who tells to end."""
+        self._duration_ms = float(config.duration_ms)
 
     def run(self) -> ProbeRun:
         next_index = 0
@@ -243,11 +250,14 @@ class _Prober:
                 self._send(next_index)
                 next_index += 1
             self._expire()
-            self._wait(next_index)
+            if self._wait(next_index):
+                self._ends, self._count = [], next_index
+                past_ms = (time.monotonic() - self._start) * 1000
+                self._duration_ms = min(self._duration_ms, max(0.0, past_ms))
         self._poll.close()
         return ProbeRun(
             started_at_s=self._start,
-            duration_ms=self._config.duration_ms,
+            duration_ms=self._duration_ms,
             samples=tuple(sample for sample in self._samples if sample is not None),
         )
 
@@ -279,8 +289,8 @@ class _Prober:
             if request.sock is not None:
                 self._finish(request, TIMEOUT)
 
-    def _wait(self, next_index: int) -> None:
-        """Sleep until something happens, a request is due, or one expires.
+    def _wait(self, next_index: int) -> bool:
+        """Sleep until something happens, a request is due, or one expires; say if told to end.
 
         select(2) waits with microseconds, epoll_wait(2) only with milliseconds; but select
         takes no descriptor above 1023. So select waits for the epoll.
@@ -289,11 +299,13 @@ class _Prober:
         if self._oldest:
             until = min(until, self._oldest[0].sent + self._config.timeout_ms / 1000)
         if until == float("inf"):
-            return
+            return False
         wait = max(0.0, until - time.monotonic())
-        if select.select([self._poll], [], [], wait)[0]:
+        ready = select.select([self._poll, *self._ends], [], [], wait)[0]
+        if self._poll in ready:
             for descriptor, _ in self._poll.poll(0):
                 self._proceed(self._open[descriptor])
+        return any(each in ready for each in self._ends)
 
     def _proceed(self, request: _Request) -> None:
         try:

@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from pltfrms.codec import decode
@@ -100,19 +100,57 @@ def probe_service(lab: LabClient, service: Service, wanted: Measurement) -> Prob
     try:
         fault_at = _inject(lab, fault, start_at) if fault else None
         left = start_at + (wanted.duration_ms + wanted.timeout_ms) / 1000 - time.monotonic()
-        output, errors = prober.communicate(timeout=max(left, 0) + _PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"the prober on {wanted.client} does not end") from error
+        run = _finished(prober, wanted, max(left, 0))
     finally:
         _end(prober)
+    return summarize(run, fault_at)
+
+
+@contextmanager
+def probed(
+    lab: LabClient, service: Service, wanted: Measurement
+) -> Iterator[Callable[[], ProbeReport]]:
+    """Ask a service from the first request on for as long as the block takes.
+
+    What is yielded returns the report, after the block. `wanted` says how long at most, and has
+    no fault: the block may break what it likes.
+
+    Raises:
+        UnavailableError: the client's machine, or the lab, went away.
+    """
+    check_load(wanted.rate, wanted.duration_ms)
+    start_at = time.monotonic() + LEAD_SECONDS
+    prober = _start(lab, service, wanted, start_at, until_told=True)
+    runs: list[ProbeRun] = []
+    try:
+        time.sleep(max(0.0, start_at - time.monotonic()))
+        yield lambda: summarize(runs[0], None)
+        runs.append(_finished(prober, wanted, wanted.timeout_ms / 1000))
+    finally:
+        _end(prober)
+
+
+def _finished(
+    prober: subprocess.Popen[str], wanted: Measurement, left_seconds: float
+) -> ProbeRun:
+    """Return the run of a prober that has so long left; one that is to be told is told now."""
+    try:
+        output, errors = prober.communicate(timeout=left_seconds + _PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"the prober on {wanted.client} does not end") from error
     if prober.returncode != 0:
         why = errors.strip().rpartition("\n")[2] or f"exit code {prober.returncode}"
         raise UnavailableError(f"the prober on {wanted.client} failed: {why}")
-    return summarize(decode(ProbeRun, output), fault_at)
+    return decode(ProbeRun, output)
 
 
 def _start(
-    lab: LabClient, service: Service, wanted: Measurement, start_at: float
+    lab: LabClient,
+    service: Service,
+    wanted: Measurement,
+    start_at: float,
+    *,
+    until_told: bool = False,
 ) -> subprocess.Popen[str]:
     config = {
         "addresses": [str(prefix.network_address) for prefix in service.prefixes],
@@ -122,11 +160,12 @@ def _start(
         "duration_ms": wanted.duration_ms,
         "timeout_ms": wanted.timeout_ms,
         "start_at": start_at,
+        "until_told": until_told,
     }
     argv = [sys.executable, "-m", "pltfrms.lab.client.prober", json.dumps(config)]
     return subprocess.Popen(
         lab.exec_argv(wanted.client, argv),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if until_told else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -148,6 +187,6 @@ def _end(prober: subprocess.Popen[str]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(prober.pid, signal.SIGKILL)
         prober.wait()
-    for pipe in (prober.stdout, prober.stderr):
+    for pipe in (prober.stdin, prober.stdout, prober.stderr):
         if pipe:
             pipe.close()
