@@ -1,8 +1,11 @@
-"""What ports and backbone links carry, of how much, as a person wants to see it. Pure."""
+"""What ports and backbone links carry, and services do, as a person wants to see it. Pure."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pltfrms.model.network.interventions import Interventions
+from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.ways import Intent, Way, links, measured, ports, rate_words
 
@@ -59,3 +62,11 @@ def load_words(row: LoadRow | None) -> str:
         share = f" ({100 * max(row.received_bps, row.sent_bps) // capacity_bps} %)"
     of = "of" if share else "of a capacity of"
     return f"{load} {of} {rate_words(capacity_bps)}{share}"
+
+
+def service_loads(found: Redundancy | None) -> Mapping[str, Sequence[str]]:
+    """Return what each service has to do, in words, also where that is not known."""
+    words: defaultdict[str, list[str]] = defaultdict(list)
+    for each in found.loads if found else ():
+        words[each.service].append(each.words)
+    return words

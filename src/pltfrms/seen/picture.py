@@ -4,7 +4,7 @@ What an element out of contact said last is told as that. Red is only what someb
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import product
 
@@ -35,7 +35,7 @@ from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.planner.routing.visibility import present_statuses
 from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
 from pltfrms.seen.headline import headline
-from pltfrms.seen.loads import load_rows
+from pltfrms.seen.loads import load_rows, service_loads
 from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
 from pltfrms.seen.rollouts import rollout_sentence, rollouts
 from pltfrms.seen.summary import machine_problems, note_lines, problem_lines
@@ -67,7 +67,7 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
         peers=tuple(seeing.peers(sessions)),
         sessions=sessions,
         links=tuple(seeing.links()),
-        services=tuple(seeing.services()),
+        services=tuple(seeing.services(service_loads(view.redundancy))),
         problems=_troubles(problem_lines(replace(view, stale_seconds=0.0), snapshot, now_ms)),
         hands=tuple(seeing.hands()),
         waits=_troubles(note_lines(view)),
@@ -313,8 +313,8 @@ class _Seeing:
 
     # ---- services and hands ----------------------------------------------------------------
 
-    def services(self) -> Iterator[ServiceElement]:
-        """Yield the services by name."""
+    def services(self, loads: Mapping[str, Sequence[str]]) -> Iterator[ServiceElement]:
+        """Yield the services by name; `loads` says what each has to do."""
         wanted = {name: sum(c.wanted for c in of.values()) for name, of in self._counts.items()}
         rolling = {
             each.service: rollout_sentence(replace(each, since_ms=0), self._now_ms)
@@ -335,6 +335,7 @@ class _Seeing:
                 unknown=unknown,
                 places=places,
                 rollout=rolling.get(name, ""),
+                load="; ".join(loads.get(name, ())),
             )
 
     def hands(self) -> Iterator[Concern]:

@@ -7,7 +7,8 @@ import pytest
 
 from pltfrms.agent.instances.runner import FAILURE_MAX, SPREAD_SECONDS
 from pltfrms.drivers.workload.memory import Behaviour
-from pltfrms.model.running.state import Phase
+from pltfrms.model.running.machine import Instance
+from pltfrms.model.running.state import Peak, Phase
 from pltfrms.model.services.service import Scale
 from pltfrms.planner.instances.health import FORGIVE_AFTER_SECONDS
 from pltfrms.planner.instances.mass import share_of
@@ -102,9 +103,7 @@ def test_only_of_a_service_that_is_scaled_by_it_an_agent_tells_the_cpu() -> None
             assert {each.cpu_percent for each in bench.instances.values()} == {None}
             spec = replace(WEB.spec, scale=Scale(min=1, max=4, cpu=0.7))
             scaled = replace(make_target(2, ONE, TWO), services=(replace(WEB, spec=spec),))
-            await bench.order(scaled, 14.0)
-            assert {each.cpu_percent for each in bench.instances.values()} == {None}
-            await bench.passes(10.0)
+            await bench.order(scaled, 1.0)
             told = {name: each.cpu_percent for name, each in bench.instances.items()}
             assert told == {ONE.id: 50, TWO.id: 150}
 
@@ -126,6 +125,43 @@ def test_only_of_a_service_that_is_scaled_by_them_an_agent_tells_connections() -
                 await bench.order(target, 60.0)
                 assert {each.connections for each in bench.instances.values()} == told
             assert {each.cpu_percent for each in bench.instances.values()} == {None}
+
+    run_virtual(story())
+
+
+def test_of_every_instance_an_agent_tells_the_most_that_it_did_once_it_was_ready() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            bench.workload.cores = {ONE.id: 0.1, TWO.id: 0.3}
+            bench.workload.rates = {ONE.id: 20.0, TWO.id: 150.0}
+            await bench.order(make_target(1, ONE, TWO), 12.0)
+            assert {each.peak for each in bench.instances.values()} == {None}
+            await bench.passes(20.0)
+            assert {name: each.peak for name, each in bench.instances.items()} == {
+                ONE.id: Peak(cpu_percent=55, connections=23, hours=1),
+                TWO.id: Peak(cpu_percent=170, connections=170, hours=1),
+            }
+
+    run_virtual(story())
+
+
+def test_what_a_start_takes_is_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(healthy_after_ms=9000)
+
+        began = bench.clock.monotonic()
+
+        def busy_at_first(_: Instance) -> float:
+            return min(10.0, bench.clock.monotonic() - began)
+
+        monkeypatch.setattr(bench.workload, "cpu_seconds", busy_at_first)
+        async with bench.life():
+            await bench.order(make_target(1, ONE), 70.0)
+            peak = bench.instances[ONE.id].peak
+            assert peak is not None
+            assert peak.cpu_percent == 0
 
     run_virtual(story())
 

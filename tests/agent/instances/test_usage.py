@@ -3,8 +3,18 @@
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pltfrms.agent.instances.usage import LOOKS, Usage, steady_number, steady_percent
+from pltfrms.agent.instances.usage import (
+    HOURS,
+    LOOKS,
+    Peaks,
+    Usage,
+    steady_number,
+    steady_peak,
+    steady_percent,
+)
 
 
 def see(usage: Usage, begin: float, *seconds: float, cores: float = 0.2) -> None:
@@ -75,3 +85,43 @@ def test_of_a_number_two_digits_are_told_and_small_changes_nobody(
     before: int | None, number: float, told: int
 ) -> None:
     assert steady_number(before, number) == told
+
+
+ONE = "web.fra.1-1"
+
+
+def test_a_peak_is_of_the_last_hours_and_goes_with_the_hour_that_had_it() -> None:
+    peaks = Peaks()
+    for hour in range(2 * HOURS):
+        rate = 90.0 if hour == 3 else 10.0
+        for look in (0.0, 1800.0):
+            peaks.see(3600.0 * hour + look, {ONE: rate}, {ONE})
+        high = 3 <= hour < 3 + HOURS
+        assert (peaks.told[ONE] >= 90) == high, hour
+        assert peaks.hours(ONE) == min(hour + 1, HOURS)
+
+
+def test_the_peak_of_one_that_does_not_run_just_now_is_kept_and_of_one_that_is_gone_not() -> (
+    None
+):
+    peaks = Peaks()
+    peaks.see(0.0, {ONE: 50.0}, {ONE})
+    peaks.see(5.0, {}, {ONE})
+    assert peaks.told.keys() == {ONE}
+    peaks.see(3600.0 * HOURS, {}, {ONE})
+    assert peaks.told == {}, "nothing is known of the last hours"
+    peaks.see(3600.0 * HOURS, {ONE: 50.0}, ())
+    assert peaks.told == {}
+    assert peaks.hours(ONE) == 0
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
+def test_a_peak_is_told_rarely_and_never_too_low(rates: list[float]) -> None:
+    told: int | None = None
+    most, tellings = 0.0, 0
+    for rate in rates:
+        most = max(most, rate)
+        before, told = told, steady_peak(told, most)
+        tellings += told != before
+        assert most <= told <= most * 1.3 + 1
+    assert tellings <= 1 + 25 * 7, "each by a tenth, over six decades and the first numbers"

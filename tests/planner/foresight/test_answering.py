@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pltfrms.model.network.topology import Admission, Guards
 from pltfrms.model.running.foresight import Gap
+from pltfrms.model.running.loads import LoadKind
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Capacity
 from pltfrms.planner.foresight.admission import judge_admission
@@ -14,6 +15,8 @@ from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.foresight.what_if import what_if
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec
+
+DECLARED = " (declared; measured: not known)"
 
 
 def running(requests: int, load: int, per_node: int = 1, **counts: int) -> Snapshot:
@@ -32,8 +35,8 @@ def test_too_few_are_left_without_the_larger_datacenter() -> None:
         Gap(
             lost="datacenter/fra",
             about="service/web",
-            why="the 2 replicas left answer 200 of 300 requests/s",
-            answered=True,
+            why=f"the 2 replicas left answer 200 of 300 requests/s{DECLARED}",
+            kind=LoadKind.REQUESTS,
             missing=100,
         ),
     )
@@ -50,7 +53,7 @@ def test_a_replica_that_runs_twice_just_now_is_lost_with_neither_node() -> None:
     first = next(a for a in snapshot.allocations.values() if a.node == "fra-n1")
     again = replace(first, id=f"{first.id}0", number=10, node="fra-n5", replaces=first.id)
     moving = replace(snapshot, allocations={**snapshot.allocations, again.id: again})
-    lost = {gap.lost for gap in n_minus_one(moving) if gap.answered}
+    lost = {gap.lost for gap in n_minus_one(moving) if gap.kind}
     assert not lost & {"node/fra-n1", "node/fra-n5"}
     assert "node/fra-n2" in lost
 
@@ -72,7 +75,7 @@ def test_gaps_are_those_that_counting_finds(
         if (left := [each for each in placed if each[at] != one])
         and len(left) * requests < load
     }
-    assert {gap.lost for gap in n_minus_one(snapshot) if gap.answered} == expected
+    assert {gap.lost for gap in n_minus_one(snapshot) if gap.kind} == expected
 
 
 def test_admission_and_what_if_say_it() -> None:
@@ -80,7 +83,7 @@ def test_admission_and_what_if_say_it() -> None:
     guards = Guards(n1_admission=Admission.REFUSE)
     after = replace(after, platform=replace(after.platform, guards=guards))
     (verdict,) = judge_admission(before, after)
-    why = "the 2 replicas left answer 200 of 300 requests/s"
+    why = f"the 2 replicas left answer 200 of 300 requests/s{DECLARED}"
     assert verdict.sentence == f"without datacenter/fra too few answer: {why}"
     assert judge_admission(after, after) == ()
     foresight, _ = what_if(after, ["datacenter/fra"])

@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.inquiring import Inquiring
+from pltfrms.agent.instances.measuring import Measuring
 from pltfrms.agent.instances.naming import Naming
 from pltfrms.agent.instances.refusals import Refusals
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
-from pltfrms.agent.instances.usage import Usage, steady_number, steady_percent
 from pltfrms.agent.instances.volumes import VolumeKeeper
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
@@ -83,7 +83,7 @@ class Instances:
         self._problems = problems
         self._drains = Drains(world.disk, problems)
         self._answering = Answering(world, problems)
-        self._cpu, self._connections = Usage(steady_percent), Usage(steady_number)
+        self._measuring = Measuring(world)
         self._naming = Naming(world, problems)
         self.volumes = VolumeKeeper(world, problems)
         self._refusals = Refusals(world, problems)
@@ -116,17 +116,18 @@ class Instances:
     @property
     def statuses(self) -> tuple[InstanceStatus, ...]:
         """What to report, by allocation id."""
-        told, percents = self._inquiring.told, self._cpu.told
-        found = (self._runners[name].status for name in sorted(self._runners))
-        return tuple(
-            replace(
-                each,
-                tally=told.get(each.allocation),
-                cpu_percent=percents.get(each.allocation),
-                connections=self._connections.told.get(each.allocation),
-                refused=self._refusals.counts.get(each.allocation, {}),
-            )
-            for each in found
+        return tuple(self._status(*each) for each in sorted(self._runners.items()))
+
+    def _status(self, name: str, runner: Runner) -> InstanceStatus:
+        scale = runner.service.spec.scale if runner.service else None
+        cpu_percent, connections, peak = self._measuring.of(name, scale)
+        return replace(
+            runner.status,
+            tally=self._inquiring.told.get(name),
+            cpu_percent=cpu_percent,
+            connections=connections,
+            peak=peak,
+            refused=self._refusals.counts.get(name, {}),
         )
 
     def apply(self, target: Target, versions: tuple[Service, ...]) -> None:
@@ -160,7 +161,7 @@ class Instances:
                 self._hear_of_records()
                 self._name_hogs()
                 with self._problems.watch("load of instances"):
-                    self._see_load(self._world.clock.monotonic())
+                    self._measuring.look(self._runners.values())
                 running = (each.instance for each in self._runners.values() if each.instance)
                 await self._refusals.look(tuple(running))
                 if self._target is not None:
@@ -177,25 +178,6 @@ class Instances:
             return None
         boxes = (each.spec.run.container for each in (*target.services, *self._versions))
         return frozenset(box.image for box in boxes if box is not None)
-
-    def _see_load(self, now: float) -> None:
-        """Look at what instances used and accepted that are scaled by it."""
-        cpu, connections = dict[str, tuple[float, float]](), dict[str, tuple[float, float]]()
-        workload = self._world.workload
-        for runner in self._runners.values():
-            scale = runner.service.spec.scale if runner.service else None
-            if scale is None or runner.service is None or runner.instance is None:
-                continue
-            seconds = workload.cpu_seconds(runner.instance) if scale.cpu is not None else None
-            if seconds is not None:  # told in percent of the cores that are promised
-                cpu[runner.name] = (seconds, runner.service.spec.run.cpu / 100)
-            accepted = (
-                workload.accepted(runner.instance) if scale.connections is not None else None
-            )
-            if accepted is not None:
-                connections[runner.name] = (accepted, 1)
-        self._cpu.see(now, cpu)
-        self._connections.see(now, connections)
 
     # ---- routes ----------------------------------------------------------------------------
 

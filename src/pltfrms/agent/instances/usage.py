@@ -1,7 +1,11 @@
-"""How busy instances are: an average that is told anew only when it has changed enough."""
+"""How busy instances are: an average that is told anew only when it has changed enough.
 
+And how busy they were at most, in the last hours.
+"""
+
+import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 LOOKS: Final = 4
@@ -10,6 +14,12 @@ over, all instances are told of anew, at once."""
 STEP: Final = 5
 NEAR: Final = 10
 """A change of fewer percent is told nobody: each is a write of all that a machine says."""
+HOURS: Final = 24
+"""So many are looked back upon."""
+_HOUR_SECONDS: Final = 3600
+_ABOVE: Final = 1.1
+_BELOW: Final = 1.3
+"""A peak that is told is at least as much as was seen, and at most so much more."""
 _Sample = tuple[float, float]
 """When (monotonic seconds), and how much was used until then."""
 
@@ -22,8 +32,10 @@ class Usage:
         self._steady = steady
         self._samples: dict[str, deque[_Sample]] = {}
         self._looks = 0
+        self.rates: Mapping[str, float] = {}
+        """The averages, by allocation; one is missing until it was seen often enough."""
         self.told: Mapping[str, int] = {}
-        """By allocation; one is missing until it was seen often enough."""
+        """Of each of them what is told."""
 
     def see(self, now: float, used: Mapping[str, tuple[float, float]]) -> None:
         """Take what was used until now, and how much of it in a second is told as one."""
@@ -33,13 +45,47 @@ class Usage:
         }
         self._looks = (self._looks + 1) % (LOOKS - 1)
         known = {} if self._looks == 0 else self.told
-        self.told = {
-            name: known[name]
-            if name in known
-            else self._steady(self.told.get(name), _rate(samples) / used[name][1])
+        self.rates = {
+            name: _rate(samples) / used[name][1]
             for name, samples in self._samples.items()
             if len(samples) == LOOKS
         }
+        self.told = {
+            name: known[name] if name in known else self._steady(self.told.get(name), rate)
+            for name, rate in self.rates.items()
+        }
+
+
+class Peaks:
+    """The most that instances did in a second, in each of the last hours."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._hours: dict[str, deque[tuple[int, float]]] = {}
+        """By allocation: the hour, and the most in it; the newest last."""
+        self.told: Mapping[str, int] = {}
+        """By allocation; one is missing until something is known of it."""
+
+    def see(self, now: float, rates: Mapping[str, float], alive: Collection[str]) -> None:
+        """Take what instances do now (monotonic seconds); forget all that are not `alive`."""
+        hour = int(now // _HOUR_SECONDS)
+        for name, rate in rates.items():
+            hours = self._hours.setdefault(name, deque())
+            if hours and hours[-1][0] == hour:
+                rate = max(rate, hours.pop()[1])  # noqa: PLW2901 - of the hour until now
+            hours.append((hour, rate))
+        for hours in self._hours.values():
+            while hours and hours[0][0] <= hour - HOURS:
+                hours.popleft()
+        self._hours = {n: each for n, each in self._hours.items() if each and n in alive}
+        self.told = {
+            name: steady_peak(self.told.get(name), max(most for _, most in hours))
+            for name, hours in self._hours.items()
+        }
+
+    def hours(self, name: str) -> int:
+        """Return in how many of the last hours an instance was seen."""
+        return len(self._hours.get(name, ()))
 
 
 def _grown(samples: deque[_Sample] | None, new: _Sample) -> deque[_Sample]:
@@ -68,3 +114,12 @@ def steady_number(before: int | None, number: float) -> int:
         return before
     step = 10 ** max(0, len(str(int(number))) - 2)
     return int(step * round(number / step))
+
+
+def steady_peak(before: int | None, peak: float) -> int:
+    """Return a peak to tell: never too low, or `before` again if it still is about that."""
+    if before is not None and peak <= before <= peak * _BELOW + 1:
+        return before
+    most = math.ceil(peak * _ABOVE)
+    step = 10 ** max(0, len(str(most)) - 2)
+    return int(step * math.ceil(most / step))

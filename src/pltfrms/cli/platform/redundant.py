@@ -1,5 +1,7 @@
 """`redundancy`: whether one more failure is survived, and if not, which and why."""
 
+from collections.abc import Sequence
+
 import click
 
 from pltfrms.cli.shared.connect import connect
@@ -14,6 +16,7 @@ from pltfrms.cli.shared.output import (
     write_table,
 )
 from pltfrms.errors import UnavailableError
+from pltfrms.model.running.loads import ServiceLoad
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.seen.headline import loss_words, redundancy_sentence
 
@@ -26,9 +29,11 @@ def redundancy(settings: Settings, *, as_json: bool) -> None:
 
     One failure is that of an instance, a node, an edge, a fabric, a link, a datacenter or a
     controller, alone. A service survives it if clients of each of its prefixes are still
-    answered, from wherever; an aggregate if it is still announced; the store if a majority of
-    controllers is left. What a datacenter would no longer answer itself, and what would part
-    the backbone, is said, too, but is no reason to call the platform weak.
+    answered, from wherever, by enough instances for what they have to do; an aggregate if it
+    is still announced; the store if a majority of controllers is left. What a datacenter would
+    no longer answer itself, and what would part the backbone, is said, too, but is no reason
+    to call the platform weak. What services have to do is what `capacity` declares or, where
+    it is more, what was measured in the last day.
 
     Example: pltfrms redundancy
     """
@@ -46,6 +51,21 @@ def redundancy(settings: Settings, *, as_json: bool) -> None:
     if rows:
         echo()
         write_table(("of", "loss", "verdict", "why"), rows)
+    if found.loads:
+        echo()
+        write_table(("service", "has to do", "a replica can do"), load_rows(found.loads))
+
+
+def load_rows(loads: Sequence[ServiceLoad]) -> list[tuple[str, ...]]:
+    """Return what services have to do, where that is known from, and what replicas can."""
+    return [
+        (
+            each.service,
+            each.words if each.used is not None else paint(each.words, "yellow"),
+            each.amount(each.each),
+        )
+        for each in loads
+    ]
 
 
 def redundancy_line(found: Redundancy) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pltfrms.cli.network.catchment import changed, expected_answers
-from pltfrms.cli.platform.redundant import redundancy_line
+from pltfrms.cli.platform.redundant import load_rows, redundancy_line
 from pltfrms.cli.service.apply import plan_lines
 from pltfrms.cli.shared.connect import current_lab, read_view
 from pltfrms.cli.shared.options import Settings
@@ -25,6 +25,7 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.foresight.settling import settle
 from pltfrms.planner.foresight.what_if import what_if
+from pltfrms.planner.redundancy.loads import Loads, service_loads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +59,25 @@ def foresee(settings: Settings, losses: tuple[str, ...], change: Path | None) ->
     Raises:
         PltfrmsError: nobody answers, the change is none, or there is nothing of such a name.
     """
-    snapshot = _base(settings, change)
-    found, after = what_if(snapshot, losses)
+    snapshot, loads = _base(settings, change)
+    found, after = what_if(snapshot, losses, loads)
     lab = _lab(settings)
     return WhatIfReport(foresight=found, clients=_moves(snapshot, after, lab) if lab else ())
 
 
-def _base(settings: Settings, change: Path | None) -> Snapshot:
+def _base(settings: Settings, change: Path | None) -> tuple[Snapshot, Loads]:
+    """Return what is, after a change if there is one, and what was measured before it."""
     snapshot = read_view(settings).last_known
-    if change:
-        with located(change):
-            snapshot, _, _ = settle(changed(snapshot, change))
-    return snapshot
+    if not change:
+        return snapshot, service_loads(snapshot)
+    with located(change):
+        snapshot = changed(snapshot, change)
+        return settle(snapshot)[0], service_loads(snapshot)
 
 
 def show_gaps(settings: Settings, change: Path | None, *, as_json: bool) -> bool:
     """Write what is short after any one loss; return whether anything is."""
-    gaps = n_minus_one(_base(settings, change))
+    gaps = n_minus_one(*_base(settings, change))
     if as_json:
         write_json(gaps, tuple[Gap, ...])
     elif gaps:
@@ -121,6 +124,9 @@ def show(report: WhatIfReport) -> None:
         echo()
         rows = [_room_cells(each) for each in found.rooms]
         write_table(("datacenter", "cpu promised", "memory promised"), rows)
+    if found.loads:
+        echo()
+        write_table(("service", "has to do", "a replica can do"), load_rows(found.loads))
     if report.clients:
         echo()
         moves = [(each.service, each.client, each.now, each.then) for each in report.clients]

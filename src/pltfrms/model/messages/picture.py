@@ -163,6 +163,8 @@ class ServiceElement(Element):
     """By datacenter."""
     rollout: str = ""
     """How far the rollout under way is; empty: there is none."""
+    load: str = ""
+    """What it has to do, declared or measured, and where nobody knows; empty: nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pltfrms.model.running.loads import LoadKind, ServiceLoad
 from pltfrms.model.running.plan import Note, Step
 from pltfrms.model.running.redundancy import Redundancy
 
@@ -56,6 +57,8 @@ class Foresight:
     """Where it is not known whether there is room."""
     redundancy: Redundancy
     """Whether one more failure is survived then."""
+    loads: tuple[ServiceLoad, ...] = ()
+    """What services have to do, by what is declared and what is measured now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,8 @@ class Gap:
     """`web.fra.2`, or `service/web`."""
     why: str
     """One sentence, with numbers."""
-    answered: bool = False
-    """Somebody runs the service, but not enough for its load."""
+    kind: LoadKind | None = None
+    """Of what those who still run the service cannot do enough; None: nobody runs it, or a
+    replica finds no place."""
     missing: int = 0
-    """Requests per second of the load that nobody can answer then, where somebody does."""
+    """How much of that nobody can do then."""

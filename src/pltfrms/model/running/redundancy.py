@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pltfrms.model.running.loads import ServiceLoad
+
 
 class Loss(StrEnum):
     """What may fail next, alone. A machine with several roles fails as its main role."""
@@ -52,3 +54,5 @@ class Redundancy:
     """Of each that was looked at, as `Weakness.about` calls it: the worst of its losses."""
     weaknesses: tuple[Weakness, ...] = ()
     """What is not survived before what is not known; of services before other things."""
+    loads: tuple[ServiceLoad, ...] = ()
+    """What services have to do, and where that is known from."""

@@ -41,6 +41,21 @@ class Contact(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The most that an instance had to do, as an average over a quarter of a minute.
+
+    Of the last day, or since its agent began. Told up to a third too high, and never too low.
+    """
+
+    cpu_percent: int | None = None
+    """Of the cores promised to it; None: not known."""
+    connections: int | None = None
+    """TCP connections that it accepted in a second; None: not known."""
+    hours: int
+    """In so many hours it was measured, the present one among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceStatus:
     """One instance as its agent reports it."""
 
@@ -63,6 +78,8 @@ class InstanceStatus:
     Rounded, and told anew only after a change that matters. None: not known, or not needed."""
     connections: int | None = None
     """How many TCP connections it accepts in a second; told as rarely as its cpu."""
+    peak: Peak | None = None
+    """None: not known."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Packets that it refused, by why: `not-declared` and `not-a-client`; read once a minute,
     and told as rarely as its cpu. Empty: nothing, or not known."""

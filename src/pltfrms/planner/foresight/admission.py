@@ -6,12 +6,14 @@ from dataclasses import replace
 from pltfrms.model.messages.guards import Guard, Verdict
 from pltfrms.model.network.topology import Admission
 from pltfrms.model.running.foresight import Gap
+from pltfrms.model.running.loads import LoadKind
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.replicas import wanted_of
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
 from pltfrms.planner.foresight.settling import settle
+from pltfrms.planner.redundancy.loads import service_loads
 
-_Key = tuple[str, str, bool]
+_Key = tuple[str, str, LoadKind | None]
 
 
 def is_admission_due(before: Snapshot, after: Snapshot) -> bool:
@@ -47,12 +49,12 @@ def _gaps(snapshot: Snapshot) -> tuple[Gap, ...]:
 
     More come when the load is there, and not because somebody is lost.
     """
-    most = _at_most(snapshot)
-    gaps = n_minus_one(settle(most)[0])
+    most, loads = _at_most(snapshot), service_loads(snapshot)
+    gaps = n_minus_one(settle(most)[0], loads)
     if most.services == snapshot.services:
         return gaps
-    now = n_minus_one(settle(snapshot)[0])
-    return (*(g for g in gaps if not g.answered), *(g for g in now if g.answered))
+    now = n_minus_one(settle(snapshot)[0], loads)
+    return (*(g for g in gaps if g.kind is None), *(g for g in now if g.kind))
 
 
 def _at_most(snapshot: Snapshot) -> Snapshot:
@@ -74,8 +76,8 @@ def _key(gap: Gap) -> _Key:
     Where too few answer, one node is like another: a replica more, on a node that had none, is
     no new gap.
     """
-    any_node = gap.answered and gap.lost.startswith("node/")
-    return "node/" if any_node else gap.lost, gap.about, gap.answered
+    any_node = gap.kind is not None and gap.lost.startswith("node/")
+    return "node/" if any_node else gap.lost, gap.about, gap.kind
 
 
 def _service(gap: Gap) -> str:
@@ -84,16 +86,17 @@ def _service(gap: Gap) -> str:
 
 
 def _sentences(gaps: list[Gap]) -> Iterator[str]:
-    few = [gap for gap in gaps if gap.answered]
-    nodes = [gap for gap in gaps if gap.lost.startswith("node/") and gap not in few]
+    nodes = [gap for gap in gaps if gap.lost.startswith("node/") and gap.kind is None]
     if nodes:
         first, others = nodes[0], len({gap.lost for gap in nodes}) - 1
         more = f", nor do those of {others} other nodes" if others else ""
         yield f"without {first.lost} {first.about} finds no place{more}: {first.why}"
-    if few:
-        first, others = few[0], len(few) - 1
-        more = f", nor without {others} others" if others else ""
-        yield f"without {first.lost} too few answer{more}: {first.why}"
+    for kind in LoadKind:
+        few = [gap for gap in gaps if gap.kind is kind]
+        if few:
+            first, others = few[0], len(few) - 1
+            more = f", nor without {others} others" if others else ""
+            yield f"without {first.lost} too few answer{more}: {first.why}"
     for gap in gaps:
-        if gap not in nodes and gap not in few:
+        if gap.kind is None and gap not in nodes:
             yield f"without {gap.lost} nobody answers: {gap.why}"

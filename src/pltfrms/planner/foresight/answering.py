@@ -1,23 +1,24 @@
-"""Whether the replicas that are left after a loss can answer what they are to answer. Pure."""
+"""Whether the replicas that are left after a loss can do what they are to do. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pltfrms.model.running.foresight import CountForesight, Gap
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.redundancy.loads import Loads
 
 
-def too_few_answer(draft: Draft) -> Iterator[Gap]:
-    """Yield the services that cannot answer their load without one node or datacenter.
+def too_few_answer(draft: Draft, loads: Loads) -> Iterator[Gap]:
+    """Yield the services that cannot do what they have to without one node or datacenter.
 
     Of a lost node until its replicas run elsewhere; what a lost datacenter had is placed
     nowhere else. A replica counts if it is placed and wanted: whether it is ready now is no
     matter of what is wanted.
     """
     for name, service in sorted(draft.snapshot.services.items()):
-        if service.spec.capacity is not None:
-            yield from _without_one(service, *_placed(draft, service), name)
+        if any(load.used for load in loads.get(name, ())):
+            yield from _without_one(name, *_placed(draft, service), loads)
 
 
 def _placed(draft: Draft, service: Service) -> tuple[Counter[str], Counter[str]]:
@@ -32,39 +33,46 @@ def _placed(draft: Draft, service: Service) -> tuple[Counter[str], Counter[str]]
 
 
 def _without_one(
-    service: Service, sites: Counter[str], nodes: Counter[str], name: str
+    name: str, sites: Counter[str], nodes: Counter[str], loads: Loads
 ) -> Iterator[Gap]:
     losses = {f"node/{node}": count for node, count in sorted(nodes.items())}
     losses |= {f"datacenter/{site}": count for site, count in sites.items()}
-    for lost, count in losses.items():
-        left = sites.total() - count
-        said, missing = shortfall(service, left), _missing(service, left)
-        if said and left:
-            about = f"service/{name}"
-            yield Gap(lost=lost, about=about, why=said, answered=True, missing=missing)
+    every = sites.total()
+    for load in loads[name]:
+        for lost, count in losses.items():
+            left = every - count
+            missing = load.missing(left)
+            if missing and left:
+                yield Gap(
+                    lost=lost,
+                    about=f"service/{name}",
+                    why=load.shortfall(left),
+                    kind=load.kind,
+                    missing=missing,
+                )
 
 
-def _missing(service: Service, left: int) -> int:
-    capacity = service.spec.capacity
-    return max(0, capacity.load - left * capacity.requests) if capacity else 0
+def too_few_then(loads: Loads, counts: tuple[CountForesight, ...]) -> Iterator[str]:
+    """Yield the services that cannot do what they have to with what is ready in the end."""
+    ready = _ready(counts)
+    for name, some in sorted(loads.items()):
+        for load in some:
+            if said := load.shortfall(ready[name]):
+                yield f"service/{name}: {said}"
 
 
-def shortfall(service: Service, left: int) -> str:
-    """Say how much so many replicas of a service cannot answer; empty: all, or not known."""
-    capacity = service.spec.capacity
-    if capacity is None or not _missing(service, left):
-        return ""
-    can = left * capacity.requests
-    return f"the {left} replicas left answer {can} of {capacity.load} requests/s"
+def not_known_then(loads: Loads, counts: tuple[CountForesight, ...]) -> Iterator[str]:
+    """Yield of what services have to do, nobody knows how much that is."""
+    ready = _ready(counts)
+    for name, some in sorted(loads.items()):
+        for load in some:
+            if load.used is None and ready[name]:
+                left = f"whether the {ready[name]} replicas left are enough"
+                yield f"service/{name}: {left}: {load.words}"
 
 
-def too_few_then(
-    services: Mapping[str, Service], counts: tuple[CountForesight, ...]
-) -> Iterator[str]:
-    """Yield the services that cannot answer their load with what is ready in the end."""
+def _ready(counts: tuple[CountForesight, ...]) -> Counter[str]:
     ready = Counter[str]()
     for each in counts:
         ready[each.service] += each.settled
-    for name, service in sorted(services.items()):
-        if said := shortfall(service, ready[name]):
-            yield f"service/{name}: {said}"
+    return ready

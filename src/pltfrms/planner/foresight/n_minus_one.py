@@ -14,13 +14,16 @@ from pltfrms.planner.foresight.answering import too_few_answer
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.loss import is_braked
 from pltfrms.planner.placement.placement import Wish, place
+from pltfrms.planner.redundancy.loads import Loads, service_loads
 
 
-def n_minus_one(snapshot: Snapshot) -> tuple[Gap, ...]:
+def n_minus_one(snapshot: Snapshot, loads: Loads | None = None) -> tuple[Gap, ...]:
     """Return what would be missing, first by node, then by datacenter; empty: nothing.
 
-    What is missing already is not told. The only node of a datacenter is lost with it; and
-    where so many are lost already that one more stops all rescheduling, that is said elsewhere.
+    `loads` are of another time, if the snapshot is not of now: what only begins in it was
+    never measured. What is missing already is not told. The only node of a datacenter is lost
+    with it; and where so many are lost already that one more stops all rescheduling, that is
+    said elsewhere.
     """
     draft = Draft(snapshot)
     by_node: dict[str, list[Allocation]] = {}
@@ -32,7 +35,8 @@ def n_minus_one(snapshot: Snapshot) -> tuple[Gap, ...]:
         if draft.contact(node.name) is Contact.PRESENT
         for gap in _without_node(draft, node, by_node.get(node.name, []))
     )
-    return (*nodes, *_without_datacenter(draft), *too_few_answer(draft))
+    found = service_loads(snapshot) if loads is None else loads
+    return (*nodes, *_without_datacenter(draft), *too_few_answer(draft, found))
 
 
 def _without_node(draft: Draft, node: Machine, held: list[Allocation]) -> Iterator[Gap]:

@@ -8,19 +8,22 @@ from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.replicas import wanted_of
 from pltfrms.planner.changes.headroom import Shortage, shortages
 from pltfrms.planner.changes.ways import Intent, measured
-from pltfrms.planner.foresight.answering import too_few_then
+from pltfrms.planner.foresight.answering import not_known_then, too_few_then
 from pltfrms.planner.foresight.losing import Lost, lost_of, without, without_ports
 from pltfrms.planner.foresight.settling import settle
+from pltfrms.planner.redundancy.loads import Loads, service_loads
 from pltfrms.planner.redundancy.verdict import redundancy
 
 _Counts = dict[tuple[str, str], int]
 
 
-def what_if(snapshot: Snapshot, losses: Sequence[str]) -> tuple[Foresight, Snapshot]:
+def what_if(
+    snapshot: Snapshot, losses: Sequence[str], loads: Loads | None = None
+) -> tuple[Foresight, Snapshot]:
     """Return what would be if something failed now, and the snapshot when all is settled.
 
     `losses` are words such as `datacenter/fra` (`losing.lost_of`). Of each service in each of
-    its datacenters it is said how many replicas are ready.
+    its datacenters it is said how many replicas are ready. `loads` as `n_minus_one` has it.
 
     Raises:
         UsageError: there is nothing of such a name.
@@ -29,6 +32,7 @@ def what_if(snapshot: Snapshot, losses: Sequence[str]) -> tuple[Foresight, Snaps
     at_once = without(snapshot, lost)
     undecided = _undecided(at_once)
     after, steps, notes = (at_once, (), ()) if undecided else settle(at_once)
+    loads = service_loads(snapshot) if loads is None else loads
     found = tuple(_shortages(snapshot, lost))
     counts = tuple(_counts(snapshot, at_once, after))
     rooms = tuple(_rooms(after))
@@ -42,10 +46,14 @@ def what_if(snapshot: Snapshot, losses: Sequence[str]) -> tuple[Foresight, Snaps
         undecided=undecided,
         shortages=(
             *(_sentence(each) for each in found if each.sure),
-            *too_few_then(snapshot.services, counts),
+            *too_few_then(loads, counts),
         ),
-        doubts=tuple(_sentence(each) for each in found if not each.sure),
-        redundancy=redundancy(after, snapshot.now_ms),
+        doubts=(
+            *(_sentence(each) for each in found if not each.sure),
+            *not_known_then(loads, counts),
+        ),
+        redundancy=redundancy(after, snapshot.now_ms, loads),
+        loads=tuple(load for _, some in sorted(loads.items()) for load in some),
     )
     return foresight, after
 

@@ -1,12 +1,15 @@
 """Whether clients are answered after one more failure, and whether in the same place. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.running.loads import ServiceLoad
 from pltfrms.model.running.redundancy import Loss, Survival, Weakness
 from pltfrms.model.services.service import Service
 from pltfrms.planner.redundancy.beliefs import Belief, Beliefs, Subject, weak
+from pltfrms.planner.redundancy.loads import Loads
 from pltfrms.planner.redundancy.ways import NOTHING, NextLoss, failures
 
 _WHY: Final = {
@@ -22,8 +25,8 @@ _ENOUGH: Final = 2
 """Of datacenters that each answer alone: no failure takes two of them."""
 
 
-def services(ordered: Sequence[Service], beliefs: Beliefs) -> Iterator[Subject]:
-    """Yield for each service what clients are not answered without."""
+def services(ordered: Sequence[Service], beliefs: Beliefs, loads: Loads) -> Iterator[Subject]:
+    """Yield for each service what clients are not answered without, or not all of them."""
     platform = beliefs.least.platform
     network = tuple(failures(platform))
     for service in ordered:
@@ -38,7 +41,49 @@ def services(ordered: Sequence[Service], beliefs: Beliefs) -> Iterator[Subject]:
                 for failure, survival in _fatal(service, beliefs, network)
                 for line in weak(about, failure, survival, _WHY[failure.loss])
             ]
+        told = {(each.loss, each.what) for each in found}
+        if all(each.loss is not Loss.NOTHING for each in found):
+            crowds = _crowds(service, beliefs, loads.get(service.name, ()))
+            found += (each for each in crowds if (each.loss, each.what) not in told)
         yield about, found
+
+
+def _crowds(
+    service: Service, beliefs: Beliefs, loads: Sequence[ServiceLoad]
+) -> Iterator[Weakness]:
+    """Yield the losses after which too few are left for what a service has to do.
+
+    Of its nodes the one with the most replicas is named: without another no fewer are left.
+    """
+    least, most = (_counts(service, each) for each in (beliefs.least, beliefs.most))
+    nodes, sites = most
+    fullest = sorted(nodes, key=lambda each: (-nodes[each], each.what))[:1]
+    for load in loads:
+        for failure in (NOTHING, *fullest, *sites):
+            left, hoped = (_left(counts, failure) for counts in (least, most))
+            survival = Survival.SURVIVED
+            if load.missing(left):
+                survival = Survival.NOT_SURVIVED if load.missing(hoped) else Survival.NOT_KNOWN
+            yield from weak(f"service/{service.name}", failure, survival, load.shortfall(left))
+            if failure is NOTHING and survival is not Survival.SURVIVED:
+                break
+
+
+def _counts(service: Service, belief: Belief) -> tuple[Counter[NextLoss], Counter[NextLoss]]:
+    """Count what is ready, by the machine and by the datacenter that it is lost with."""
+    machines, sites = Counter[NextLoss](), Counter[NextLoss]()
+    for place, nodes in sorted(belief.ready[service.name].items()):
+        site = NextLoss(Loss.DATACENTER, belief.everywhere.datacenter[place])
+        for node, allocations in nodes.items():
+            is_edge = belief.platform.machine(node).has(Role.EDGE)
+            machines[NextLoss(Loss.EDGE if is_edge else Loss.NODE, node)] += len(allocations)
+            sites[site] += len(allocations)
+    return machines, sites
+
+
+def _left(counts: tuple[Counter[NextLoss], Counter[NextLoss]], failure: NextLoss) -> int:
+    machines, sites = counts
+    return sites.total() - machines[failure] - sites[failure]
 
 
 def _answering_alone(service: Service, belief: Belief) -> int:

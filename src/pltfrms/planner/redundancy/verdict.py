@@ -1,8 +1,9 @@
 """Whether the platform survives one more failure, and if not, which and why. Pure.
 
 A service survives what leaves, for each of its prefixes, an edge that announces it now and
-reaches a ready instance. Each question is asked twice, of the platform as it is at least and at
-most: where the answers differ, it is not known.
+reaches a ready instance, and as many of those as its load needs, as far as that is known. Each
+question is asked twice, of the platform as it is at least and at most: where the answers
+differ, it is not known.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from pltfrms.model.running.redundancy import Redundancy, Survival, Weakness
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.redundancy.beliefs import beliefs_of
 from pltfrms.planner.redundancy.ground import aggregates, backbone, store
+from pltfrms.planner.redundancy.loads import Loads, service_loads
 from pltfrms.planner.redundancy.services import datacenters, services
 
 _ORDER: Final = (Survival.NOT_SURVIVED, Survival.NOT_KNOWN, Survival.SURVIVED)
@@ -20,13 +22,17 @@ _ESSENTIAL: Final = ("service/", "aggregate/", "store")
 """Without which clients are not answered, or nothing can be changed any more."""
 
 
-def redundancy(snapshot: Snapshot, now_ms: int) -> Redundancy:
-    """Return the verdict on what is known of a platform at a Unix time."""
+def redundancy(snapshot: Snapshot, now_ms: int, loads: Loads | None = None) -> Redundancy:
+    """Return the verdict on what is known of a platform at a Unix time.
+
+    `loads` are of another time, if the snapshot is not of now.
+    """
+    loads = service_loads(snapshot) if loads is None else loads
     beliefs = beliefs_of(snapshot, now_ms)
     ordered = [service for _, service in sorted(snapshot.services.items())]
     found = dict(
         chain(
-            services(ordered, beliefs),
+            services(ordered, beliefs, loads),
             aggregates(beliefs),
             store(beliefs),
             datacenters(ordered, beliefs),
@@ -39,6 +45,7 @@ def redundancy(snapshot: Snapshot, now_ms: int) -> Redundancy:
         survival=_worst(chain(*essential)),
         by_subject={about: _worst(lines) for about, lines in found.items()},
         weaknesses=tuple(weaknesses),
+        loads=tuple(load for service in ordered for load in loads.get(service.name, ())),
     )
 
 
