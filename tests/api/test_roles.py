@@ -29,6 +29,9 @@ WRITES = {
     "POST /v1/apply": {"dan", "oli", "ada"},
     "DELETE /v1/services/{name}": {"dan", "oli", "ada"},
     "POST /v1/rollouts": {"dan", "oli", "ada"},
+    "POST /v1/secrets": {"dan", "oli", "ada"},
+    "DELETE /v1/secrets/{name}": {"dan", "oli", "ada"},
+    "POST /v1/secrets-key": {"ada"},
     "POST /v1/interventions": {"oli", "ada"},
     "POST /v1/volumes/{volume}/release": {"oli", "ada"},
     "POST /v1/requests": {"oli", "ada"},
@@ -51,6 +54,7 @@ OF_MACHINES = {
     "POST /v1/identity/leave",
     "GET /v1/targets/{machine}",
     "GET /v1/identity/store",
+    "GET /v1/identity/secrets",
 }
 SECRET = {"GET /v1/requests/{number}"}
 """Has passwords in it."""

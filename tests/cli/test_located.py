@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pltfrms.errors import UsageError
+from pltfrms.model.messages.api import Change
+from pltfrms.planner.changes.change import apply_change
 from tests.cli.conftest import Run
-from tests.cli.world import FakeController
+from tests.cli.world import HEALTHY, FakeController
 
 EXAMPLE = Path("examples/three-datacenters")
 
@@ -65,3 +67,25 @@ def test_what_a_controller_refuses_has_its_file_and_line(
     result = run(*command, web)
     assert result.code == 2
     assert f"{web}:{number}: service web: 198.51.100.0/24 has no address left" in result.err
+
+
+def test_a_secret_that_is_not_there_is_refused_in_its_line(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(change: Change) -> None:
+        apply_change(HEALTHY, change)
+
+    monkeypatch.setattr(controller, "plan", refuse)
+    web, process = (EXAMPLE / "web.yaml").read_text(), "  process: [nginx"
+    path = tmp_path / "web.yaml"
+    path.write_text(web.replace(process, f"  secrets:\n    bd: {{file: db}}\n{process}"))
+    result = run("plan", path)
+    assert result.code == 2
+    assert f"{path}:5: service web: run: there is no secret 'bd'; there are: none" in result.err
+    assert "pltfrms secret set bd" in result.err
+
+
+def test_files_alone_do_not_say_which_secrets_there_are(run: Run, tmp_path: Path) -> None:
+    process = "  process: [nginx"
+    uses = f"  secrets: {{db: {{file: db}}}}\n{process}"
+    assert refused(run, tmp_path, "web.yaml", process, uses)[0] == 3

@@ -197,6 +197,9 @@ class FakeController:
     def post(self, path: Any, word: Any, kind: Any) -> Any:
         return self.door.post(path, word, kind)
 
+    def change(self, *words: Any, **said: Any) -> Any:
+        return self.door.change(*words, **said)
+
     def snapshot(self) -> SnapshotView:
         self.asked.append("snapshot")
         answer = self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]

@@ -11,7 +11,8 @@ import pytest
 
 from pltfrms.controller.asked.operations import Operations
 from pltfrms.controller.keeping import upkeep as upkeep_module
-from pltfrms.controller.planning.loop import Apart, Controller
+from pltfrms.controller.planning.apart import Apart
+from pltfrms.controller.planning.loop import Controller
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers

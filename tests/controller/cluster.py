@@ -7,7 +7,8 @@ from random import Random
 
 from pltfrms.agent.routing.witness import Witness
 from pltfrms.controller.asked.operations import Operations
-from pltfrms.controller.planning.loop import Apart, Controller
+from pltfrms.controller.planning.apart import Apart
+from pltfrms.controller.planning.loop import Controller
 from pltfrms.controller.records.state import PREFIX, Reader, Stored
 from pltfrms.drivers.store.memory import MemoryStore, MemoryStoreState
 from pltfrms.drivers.store.memory_members import MemoryMembers
@@ -90,6 +91,8 @@ class Agent:
         """The newest generation that it knows to want nothing else; it takes no older one."""
         self.fetched = 0
         """Targets that it took."""
+        self.key = ""
+        """What its secrets are to be sealed to."""
         self.ready_at: dict[str, float] = {}
         self.versions: dict[str, int] = {}
         """Of what is to run here."""
@@ -150,7 +153,7 @@ class Agent:
                 self.heard = max(self.heard, reply.generation)
             with suppress(UnavailableError):
                 if reply.generation > self.generation and reply.made_of != self.made_of:
-                    known = (self.generation, 0, self.made_of)
+                    known = (self.generation, 0, self.made_of, self.key)
                     self._obey(await operations.target(self.name, *known))
                 return
 

@@ -401,7 +401,7 @@ def test_undoing_loses_nothing_that_is_applied_at_the_same_time() -> None:
         await apply(cluster, version(2, bake_ms=0))
         await cluster.until(lambda: not rollout(cluster).under_way, 25)
         operations = cluster.operations
-        read = operations._history.read
+        read = operations.versions.read
 
         async def slow(service: Service) -> ServiceHistory:
             found = await read(service)
@@ -409,7 +409,7 @@ def test_undoing_loses_nothing_that_is_applied_at_the_same_time() -> None:
                 await apply(cluster, replace(version(2, bake_ms=0), per_datacenter=3))
             return found
 
-        operations._history.read = slow  # type: ignore[method-assign]
+        operations.versions.read = slow  # type: ignore[method-assign]
         await operations.change_rollout(RolloutChange(verb=RolloutVerb.UNDO, service="web"))
         service = cluster.stored().services["web"]
         assert (service.spec.per_datacenter, service.spec.run) == (3, OLD.run)

@@ -15,6 +15,7 @@ from tests.specfile.bad_labs import LABS
 from tests.specfile.bad_names import CLIENTS, DOMAINS, NAMES
 from tests.specfile.bad_ports import PORTS
 from tests.specfile.bad_replicas import REPLICAS
+from tests.specfile.bad_secrets import SECRETS
 from tests.specfile.bad_services import SERVICES
 from tests.specfile.bad_sessions import SESSIONS
 from tests.specfile.bad_specs import PLATFORMS, Bad
@@ -63,7 +64,9 @@ def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [*SERVICES, *NAMES, *CLIENTS, *REPLICAS, *CONTAINERS, *STORAGE, *ADOPTED], ids=names
+    "bad",
+    [*SERVICES, *NAMES, *CLIENTS, *REPLICAS, *CONTAINERS, *STORAGE, *ADOPTED, *SECRETS],
+    ids=names,
 )
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("web.yaml", bad, tmp_path)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
+from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import (
     Capacity,
     Compare,
@@ -142,6 +143,20 @@ def test_what_others_start_is_written(unit: str) -> None:
     run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted(unit=unit))
     spec = replace(make_spec("dns"), run=run, nodes=("fra-n1", "ams-n2"))
     assert said_again(spec) == spec
+
+
+def test_secrets_are_written_without_what_only_the_store_says() -> None:
+    uses = (
+        SecretUse(name="db", variable="DB"),
+        SecretUse(name="tls", file="a key", mode=0o40, on_change=OnChange.NOTHING),
+    )
+    pinned = (replace(uses[0], version=7), uses[1])
+    wanted, stored = (
+        replace(make_spec(), run=replace(make_spec().run, secrets=each))
+        for each in (uses, pinned)
+    )
+    assert said_again(wanted) == wanted
+    assert said_again(stored) == wanted
 
 
 SIGNS = st.one_of(st.characters(exclude_categories=("Cs", "Cc")), st.sampled_from("\n\t #:|"))

@@ -22,6 +22,7 @@ from pltfrms.drivers.identity.tls import (
 )
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.log import SpareLog
+from pltfrms.drivers.sealing import NodeKey
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.words import (
     Certified,
@@ -78,7 +79,7 @@ def conversations(
     platforms = [each for each in (platform, told) if each]
     if not file.there:
         urls = [url for each in platforms for url in controller_urls(each, machine)]
-        plain = HttpControlPlane(urls)
+        plain = HttpControlPlane(urls, key=NodeKey(file.directory.parent).public)
         return Conversations(
             control_plane=plain, follow=lambda newer: plain.use(controller_urls(newer, machine))
         )
@@ -102,7 +103,8 @@ def _by_tls(file: IdentityFile, platforms: Sequence[Platform], machine: str) -> 
         file, lambda why: said.say("certificate refused", why, why=why), required=True
     )
     ends = _ends(platforms, machine, shown)
-    known = HttpControlPlane(list(ends), ends)
+    key = NodeKey(file.directory.parent).public
+    known = HttpControlPlane(list(ends), ends, key=key)
     ends = _ends(platforms, machine, hidden)
     stranger = HttpControlPlane(list(ends), ends)
 

@@ -33,12 +33,13 @@ from pltfrms.drivers.kernel.nftables import NftTable
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
+from pltfrms.drivers.sealing import NodeKey
 from pltfrms.drivers.wireguard.kernel import WireGuard
 from pltfrms.drivers.workload.log_reading import LogReader
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.network.topology import Platform
+from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.network.tunnels import BACKBONE_FILE
 from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_to_stderr()
     try:
         targets = _targets(directories)
+        make_key(directories, targets)
         asyncio.run(_run(directories, targets, told_since(directories, targets)))
     except PltfrmsError as error:
         print(f"pltfrms agent: {error}", file=sys.stderr)  # noqa: T201 - to whoever started us
@@ -154,6 +156,22 @@ def _targets(directories: Directories) -> Targets:
     except KeyError:
         raise UsageError(f"{platform_file} has no machine {machine} ({name_file})") from None
     return targets
+
+
+def make_key(directories: Directories, targets: Targets) -> None:
+    """Make the key that secrets of this machine are sealed to, unless it is no node or has one.
+
+    What was sealed to another one is asked for again. In a copy of us, for its library.
+    """
+    key = NodeKey(directories.state)
+    if key.public or not targets.current.platform.machine(targets.machine).has(Role.NODE):
+        return
+    try:
+        asyncio.run(Forked().run(SMALL + 1, key.make))
+    except OSError as error:
+        _log.warning("no key for secrets", why=str(error))
+    else:
+        targets.ask_again()
 
 
 def told_since(directories: Directories, targets: Targets) -> Platform | None:

@@ -28,12 +28,14 @@ from pltfrms.api.routes.logs import add_log_routes
 from pltfrms.api.routes.pictures import add_picture_routes
 from pltfrms.api.routes.requests import add_request_routes
 from pltfrms.api.routes.rights import Rights, asked_of
+from pltfrms.api.routes.secrets import add_keyring_route, add_secret_routes
 from pltfrms.api.routes.straight import Straight
 from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import decode, encode
 from pltfrms.controller.asked.logins import Logins
 from pltfrms.controller.asked.operations import Operations
 from pltfrms.controller.asked.requests import Requests
+from pltfrms.controller.asked.secrets import Secrets
 from pltfrms.drivers.glass.client import Glass
 from pltfrms.drivers.operators.ports import Signatures
 from pltfrms.errors import (
@@ -97,9 +99,12 @@ def make_app(
         add_request_routes(app, Requests(operations, signatures))
     if logins:
         add_login_routes(app, logins)
+    secrets = Secrets(operations, secure=known is not None)
+    add_secret_routes(app, secrets)
     if known:
         add_identity_routes(app, known.identities)
         add_store_route(app, known.store)
+        add_keyring_route(app, secrets)
         app.add_middleware(
             Guarded, identities=known.identities, shares=doors.shares, said=known.said
         )
@@ -132,13 +137,14 @@ def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
         wait_ms: WaitMs = 0,
         made_of: str | None = None,
         platform: After = 0,
+        key: Text = "",
     ) -> Response:
         """Return a target newer than generation `after`, or 204.
 
         Who says what it has (`made_of`, and `platform`, a revision) gets `TargetNews`, and
         only if its target is another one; else `Target`.
         """
-        found = await operations.target(machine, after, wait_ms, made_of or "")
+        found = await operations.target(machine, after, wait_ms, made_of or "", key)
         if found is None:
             return Response(status_code=HTTPStatus.NO_CONTENT)
         answer = found.plain() if made_of is None else found.news(platform)

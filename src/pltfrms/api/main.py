@@ -22,10 +22,13 @@ from pltfrms.api.bounds.connections import IDLE_SECONDS, allow_descriptors, boun
 from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
 from pltfrms.api.store.backing_up import backups_of
 from pltfrms.api.store.member import note_begun
+from pltfrms.api.store.securing import take_secret_keys
 from pltfrms.api.store.superseded import follow_recoveries
 from pltfrms.controller.asked.operations import Operations
 from pltfrms.controller.contact.heartbeats import TIMEOUT_SECONDS
-from pltfrms.controller.planning.loop import Apart, Controller
+from pltfrms.controller.planning.apart import Apart
+from pltfrms.controller.planning.loop import Controller
+from pltfrms.controller.records.values import Values
 from pltfrms.drivers.aside import Forked
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass.client import GlassClient
@@ -36,6 +39,7 @@ from pltfrms.drivers.listening import bind6
 from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.operators.signatures import SshSignatures
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.sealing import CONTROLLERS_KEYS, KeyFile
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.errors import PltfrmsError, UsageError
@@ -56,6 +60,8 @@ _YOUNG, _MIDDLE, _NEVER = 10_000, 10, 1_000_000_000
 """When the garbage collector looks at what is new, at what has lasted a while, and at all."""
 _COLLECT_SECONDS = 600.0
 _FOLLOW_SECONDS = 1.0
+_KEYS_SECONDS = 5.0
+"""Between two tries to get what others have not answered."""
 
 _log = structlog.get_logger(__name__)
 
@@ -131,6 +137,7 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
             aside=Forked(),
             members=members,
             backups=backups_of(store, name, directories),
+            values=Values(KeyFile(directories.state / CONTROLLERS_KEYS)),
         ),
     )
     known = _identity(controller, directories, jitter)
@@ -147,6 +154,7 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
                 collect_garbage(),
                 follow_members(controller, clients, asked, platform, directories),
                 follow_recoveries(controller, platform, directories),
+                follow_secret_keys(controller, platform, directories.state),
             )
         ]
         await asyncio.wait({loop, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -202,6 +210,17 @@ async def follow_members(
             for client in clients if found != asked else ():
                 client.use(found[0])
             asked = found
+
+
+async def follow_secret_keys(controller: Controller, platform: Platform, state: Path) -> None:
+    """Take, for ever, the keys of secrets from other controllers while one is missing here."""
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        public, values = controller.view.secrets_key, controller.values
+        if public and not values.has(public):
+            known = controller.view.platform or platform
+            await take_secret_keys(known, controller.name, state, values.file)
+            await asyncio.sleep(_KEYS_SECONDS)
 
 
 async def collect_garbage() -> None:

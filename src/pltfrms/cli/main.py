@@ -39,6 +39,9 @@ ENTRIES = {
     "volume": Entry(
         "pltfrms.cli.service.volume", "volume", "List and release what replicas have on disks"
     ),
+    "secret": Entry(
+        "pltfrms.cli.service.secret", "secret", "Give services values that nobody else sees"
+    ),
     "network": Entry(
         "pltfrms.cli.network.network",
         "network",

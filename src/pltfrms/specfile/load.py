@@ -161,6 +161,8 @@ def load_directory(
 def lines_of(path: Path) -> dict[str, tuple[str, dict[str, int]]]:
     """Return where `platform` and each `service NAME` stands: file, and line by top field.
 
+    And of a service that of each `secret 'NAME'`.
+
     What cannot be read is left out: who asks has read it before.
     """
     found: dict[str, tuple[str, dict[str, int]]] = {}
@@ -169,6 +171,9 @@ def lines_of(path: Path) -> dict[str, tuple[str, dict[str, int]]]:
         if kind in {"platform", "service"} and isinstance(document.data, dict):
             what = kind if kind == "platform" else f"service {document.data[kind]}"
             lines = {key: document.line((key,)) for key in document.data}
+            run = document.data.get("run")
+            for name in run.get("secrets") or () if isinstance(run, dict) else ():
+                lines[f"secret {name!r}"] = document.line(("run", "secrets", name))
             found[what] = (document.file, lines)
     return found
 

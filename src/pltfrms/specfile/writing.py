@@ -6,6 +6,7 @@ from typing import Final
 
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.probes import ProbeHttp, ProbeTls
+from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.service import (
     Compare,
     Egress,
@@ -120,6 +121,7 @@ def _run(run: Run) -> Iterator[str]:
             yield f"{field}:"
         for name, text in texts:
             yield from (f"  {line}" for line in _block(name, text))
+    yield from _secrets(run)
     if run.cpu != usual.cpu:
         yield f"cpu: {run.cpu!r}"
     if run.memory_bytes != usual.memory_bytes:
@@ -130,6 +132,24 @@ def _run(run: Run) -> Iterator[str]:
 
 def _adopted(adopted: Adopted) -> Iterator[str]:
     yield f"systemd: {_text(adopted.unit)}" if adopted.unit else "external: true"
+
+
+def _secrets(run: Run) -> Iterator[str]:
+    if run.secrets:
+        yield "secrets:"
+    for use in run.secrets:
+        yield f"  {_text(use.name)}: {_flow(_secret(use))}"
+
+
+def _secret(use: SecretUse) -> Iterator[tuple[str, str]]:
+    usual = SecretUse(name="")
+    for field, text in (("variable", use.variable), ("file", use.file)):
+        if text:
+            yield field, _text(text)
+    if use.mode != usual.mode:
+        yield "mode", f'"{use.mode:04o}"'
+    if use.on_change is not usual.on_change:
+        yield "on_change", use.on_change.value
 
 
 def _container(box: Container) -> Iterator[str]:

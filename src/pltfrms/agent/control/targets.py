@@ -1,6 +1,7 @@
 """The target in force: which one is taken, and how it is remembered."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pltfrms import codec
 from pltfrms.drivers.ports import Disk
@@ -8,7 +9,7 @@ from pltfrms.errors import ConflictError, UsageError
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.service import Service
-from pltfrms.planner.instances.instances import service_versions
+from pltfrms.planner.instances.instances import service_versions, with_secrets
 from pltfrms.planner.upkeep.lineage import why_not_followed
 
 TARGET_FILE = "target.json"
@@ -44,6 +45,12 @@ class Targets:
         """
         self._disk = disk
 
+    def ask_again(self) -> None:
+        """Take the same target once more: secrets in it are sealed to a key that is gone."""
+        if self.current.secrets:
+            self.current = replace(self.current, made_of="")
+            self.as_of = min(self.as_of, self.current.generation - 1)
+
     def accept(self, target: Target) -> None:
         """Make `target` the current one, in memory and on disk.
 
@@ -76,6 +83,7 @@ class Targets:
                 f" machine {self.machine}"
             ) from None
         versions = service_versions(target, self.versions)
+        target = with_secrets(target, versions, self.current.secrets)
         changed, self.versions, self.current = versions != self.versions, versions, target
         self.as_of = target.generation
         if changed:

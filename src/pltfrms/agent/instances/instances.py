@@ -29,7 +29,11 @@ from pltfrms.model.running.machine import (
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import InstanceStatus
 from pltfrms.model.services.service import Service
-from pltfrms.planner.instances.instances import instance_device, instance_spec
+from pltfrms.planner.instances.instances import (
+    instance_device,
+    instance_secrets,
+    instance_spec,
+)
 from pltfrms.planner.instances.mass import is_its_turn, start_delays
 from pltfrms.planner.instances.routes import service_routes
 from pltfrms.render.egress import Leaver
@@ -321,7 +325,8 @@ class Instances:
         exact = service is not None
         if service is None:
             service = next(each for each in target.services if each.name == allocation.service)
-        spec = instance_spec(target.platform, service, allocation)
+        secrets = instance_secrets(target, service)
+        spec = instance_spec(target.platform, service, allocation, secrets)
         ids = {each.name: each.id for each in target.balanced} if service.spec.clients else {}
         return Order(
             allocation=allocation,

@@ -6,6 +6,7 @@ They agree on it without the store: who has not got it cannot ask there.
 import asyncio
 import ssl
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -15,15 +16,19 @@ from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.store_files import StoreFiles, follows
 from pltfrms.drivers.identity.tls import client_context
 from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp, TlsEnd
+from pltfrms.drivers.sealing import KeyFile
 from pltfrms.errors import UsageError
 from pltfrms.model.identity.words import StoreAuthority, machine_server_name
+from pltfrms.model.messages.secrets import SecretsKeyring
 from pltfrms.model.network.topology import Machine, Platform, Role, controller_url
 from pltfrms.planner.identity.access import why_unsigned
 
-_QUESTION = HttpQuestion("GET", "/v1/identity/store")
+_STORE = "/v1/identity/store"
+_SECRETS = "/v1/identity/secrets"
 _ASK_SECONDS = 1.5
 _GOOD = 200
 
+_T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
 
@@ -39,7 +44,8 @@ async def take_authority(
     if not identity.there:
         return False
     try:
-        said = await _said(platform, machine, identity)
+        answers = await _said(platform, machine, identity, _STORE, StoreAuthority)
+        said = [each.authority for each in answers]
         own = files.text()
         newer = [each for each in said if follows(each, own)]
         if not own or (not has_data and own not in said):
@@ -54,22 +60,42 @@ async def take_authority(
     return True
 
 
-async def _said(platform: Platform, machine: str, identity: IdentityFile) -> list[str]:
+async def take_secret_keys(
+    platform: Platform, machine: str, state: Path, file: KeyFile
+) -> None:
+    """Take the keys of secrets that other controllers have; who has no identity gets none."""
+    identity = IdentityFile(state)
+    if not identity.there:
+        return
+    try:
+        answers = await _said(platform, machine, identity, _SECRETS, SecretsKeyring)
+        known = file.read()
+        file.add(key for each in answers for key in each.keys if key not in known)
+    except (UsageError, OSError) as error:
+        _log.warning("the keys of secrets cannot be had", why=str(error))
+
+
+async def _said(
+    platform: Platform, machine: str, identity: IdentityFile, path: str, kind: type[_T]
+) -> list[_T]:
+    """Return what those of the other controllers answer that do."""
     context = client_context(identity, lambda shown: why_unsigned(shown.issuer, platform))
     others = (e for e in platform.machines_of(Role.CONTROLLER) if e.name != machine)
-    asked = (_ask(platform, each, context) for each in others)
-    return list(await asyncio.gather(*asked))
+    asked = (_ask(platform, each, context, path, kind) for each in others)
+    return [each for each in await asyncio.gather(*asked) if each is not None]
 
 
-async def _ask(platform: Platform, controller: Machine, context: ssl.SSLContext) -> str:
-    """Return what a controller has; empty: nothing, or it does not answer."""
+async def _ask(
+    platform: Platform, controller: Machine, context: ssl.SSLContext, path: str, kind: type[_T]
+) -> _T | None:
+    """Return what a controller answers; None: it does not, or nothing that can be read."""
     end = TlsEnd(context, machine_server_name(platform.name, controller.name))
     url = controller_url(platform, controller, secure=True)
     line = KeptHttp(url, _ASK_SECONDS, tls=end)
     try:
-        status, body = await line.ask(_QUESTION, _ASK_SECONDS)
-        return decode(StoreAuthority, body).authority if status == _GOOD else ""
+        status, body = await line.ask(HttpQuestion("GET", path), _ASK_SECONDS)
+        return decode(kind, body) if status == _GOOD else None
     except (SilentError, UsageError):
-        return ""
+        return None
     finally:
         await line.close()

@@ -7,11 +7,12 @@ from pathlib import Path
 from pltfrms.cli.shared.output import unix_ms
 from pltfrms.cli.shared.specs import read_change, services_for
 from pltfrms.errors import UsageError
-from pltfrms.model.messages.api import PlanPreview
+from pltfrms.model.messages.api import Change, PlanPreview
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.peering import Roa
 from pltfrms.model.running.plan import Plan
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.secrets import SecretNote
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
 from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
@@ -32,7 +33,7 @@ def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPrev
     change = read_change(new)
     if change.platform is None:
         change = replace(change, services=services_for(new, before.platform))
-    outcome = apply_change(before, change)
+    outcome = apply_change(_with_secrets(before, change), change)
     now_ms = unix_ms()
     none = Interventions()
     platforms = (before.platform, outcome.snapshot.platform)
@@ -55,4 +56,11 @@ def _snapshot(path: Path) -> Snapshot:
     if change.platform is None:
         raise UsageError(f"{path} has no platform to compare with; name its platform.yaml")
     empty = Snapshot(revision=0, platform=change.platform)
-    return apply_change(empty, change).snapshot
+    return apply_change(_with_secrets(empty, change), change).snapshot
+
+
+def _with_secrets(snapshot: Snapshot, change: Change) -> Snapshot:
+    """Return a snapshot that has every secret that is named: files say no values."""
+    names = {use.name for spec in change.services for use in spec.run.secrets}
+    known = {name: SecretNote(name=name, version=1) for name in sorted(names)}
+    return replace(snapshot, secrets={**known, **snapshot.secrets})

@@ -93,6 +93,12 @@ def complete_service_targets(snapshot: Snapshot) -> Iterable[str]:
     return [f"service/{name}" for name in sorted(snapshot.services)]
 
 
+@_of_snapshot
+def complete_secrets(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a secret."""
+    return sorted(snapshot.secrets)
+
+
 @_completer
 def complete_requests(settings: Settings) -> Iterable[str]:
     """Complete the id of a change request."""

@@ -82,7 +82,8 @@ def _with_place(sentence: str, places: Mapping[str, tuple[str, Mapping[str, int]
     if match is None or about not in places:
         return sentence
     file, lines = places[about]
-    words = [word for word in _FIELD.findall(sentence[match.end() :]) if word != match[1]]
+    words = [word for word in lines if word.startswith("secret ") and word in sentence]
+    words += [word for word in _FIELD.findall(sentence[match.end() :]) if word != match[1]]
     line = next((lines[word] for word in words if word in lines), lines[match[1]])
     return f"{file}:{line}: {sentence}"
 

@@ -63,6 +63,7 @@ from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
 from pltfrms.planner.changes.rollouts import change_rollout, require_as_seen
+from pltfrms.planner.changes.secrets import newly_used
 from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_platform, check_service
@@ -98,7 +99,7 @@ class Operations:
         self.records = AuditLog(self._store, self._clock, controller.name)
         self._intervening = Intervening(controller, self.records)
         self._releasing = Releasing(controller, self.records)
-        self._history = History(self._store)
+        self.versions = History(self._store)
 
     # ---- agents ----------------------------------------------------------------------------
 
@@ -120,11 +121,12 @@ class Operations:
         return replace(reply, made_of=self._made_of(machine, reply.generation))
 
     async def target(
-        self, machine: str, after: int, wait_ms: int, made_of: str = ""
+        self, machine: str, after: int, wait_ms: int, made_of: str = "", key: str = ""
     ) -> Target | None:
         """Return the machine's target if it is newer than generation `after`.
 
         With `made_of`, the fingerprint of what the machine has, only if it is another one.
+        Values of secrets are sealed to `key`, which is the machine's.
 
         Waits up to `wait_ms` for it; None if nothing newer came. NotFoundError if the
         platform has no such machine. UnavailableError if there may be a newer one that is
@@ -134,7 +136,9 @@ class Operations:
         while True:
             makings, now_ms = self._view.makings(), self._clock.unix_ms()
             if makings.revision > after and makings.made_of(machine, now_ms) != made_of:
-                return makings.target(machine, now_ms)
+                target = makings.target(machine, now_ms)
+                secrets = self._view.last_stored().secrets
+                return self.controller.values.delivered(target, secrets, key)
             makings.require(machine)
             self._view.require_readable()
             remaining = deadline - self._clock.monotonic()
@@ -221,7 +225,7 @@ class Operations:
     async def history(self, name: str) -> ServiceHistory:
         """Return the versions of a service that are kept; NotFoundError if there is none."""
         snapshot = await self._view.linearized()
-        return await self._history.read(snapshot.service(name))
+        return await self.versions.read(snapshot.service(name))
 
     # ---- operators -------------------------------------------------------------------------
 
@@ -265,7 +269,9 @@ class Operations:
     ) -> PlanPreview | None:
         """Apply a change to what was read; None if somebody has committed since."""
         outcome = await self._outcome(snapshot, change)
-        about, overrides = (line.about for line in outcome.lines), bool(change.despite)
+        about = [line.about for line in outcome.lines]
+        about += newly_used(snapshot, outcome.snapshot)
+        overrides = bool(change.despite)
         require_role(snapshot.platform, asked, approved, about, overrides=overrides)
         judgement = await self._judge(snapshot, outcome.snapshot)
         verdicts = judgement.verdicts
@@ -277,9 +283,9 @@ class Operations:
             *_forgotten_by(snapshot, outcome),
         ]
         unchanged = conditions(snapshot, approved)
-        await self._history.keep(snapshot.services, outcome.services, unchanged)
+        await self.versions.keep(snapshot.services, outcome.services, unchanged)
         who = asked_by(change, approved, asked)
-        committed = await self._commit("apply", outcome, unchanged, who, beside)
+        committed = await self.commit("apply", outcome, unchanged, who, beside)
         if committed is None:
             return None
         return await self._preview(snapshot, outcome, judgement, committed, two)
@@ -294,7 +300,7 @@ class Operations:
             require_role(snapshot.platform, asked, None, about, overrides=False)
             unchanged = conditions(snapshot, None)
             kept = forgotten(snapshot.services[name])
-            committed = await self._commit("delete", outcome, unchanged, asked, kept)
+            committed = await self.commit("delete", outcome, unchanged, asked, kept)
             if committed is not None:
                 return await self._preview(snapshot, outcome, Judgement(), committed)
             return None
@@ -334,10 +340,10 @@ class Operations:
             about = (line.about for line in outcome.lines)
             require_role(snapshot.platform, asked, None, about, overrides=False)
             unchanged = conditions(snapshot, None)
-            await self._history.keep(snapshot.services, outcome.services, unchanged)
+            await self.versions.keep(snapshot.services, outcome.services, unchanged)
             who = asked_by(change, None, asked)
             what = f"rollout {change.verb}"
-            committed = await self._commit(what, outcome, unchanged, who)
+            committed = await self.commit(what, outcome, unchanged, who)
             if committed is None:
                 return None
             return await self._preview(snapshot, outcome, Judgement(), committed)
@@ -354,14 +360,14 @@ class Operations:
         What else its spec says stays: a number of replicas is no matter of a version. One that
         ran the same, as before a restart, is passed over.
         """
-        now = service.spec.version_parts
-        history = await self._history.read(service)
+        now = service.spec.said_parts
+        history = await self.versions.read(service)
         failed = {each.version for each in service.failed}
         before = [
             each.service.spec
             for each in history.versions[1:]
             if each.service.version < service.version and each.service.version not in failed
-            if each.service.spec.version_parts != now
+            if each.service.spec.said_parts != now
         ]
         if not before:
             raise ConflictError(f"no earlier version of {service.name} is kept")
@@ -415,7 +421,7 @@ class Operations:
         answers, silence = await ask_origins(self._origins, before, judgement.claims)
         return with_origins(judgement, answers, silence)
 
-    async def _commit(
+    async def commit(
         self,
         what: str,
         outcome: Outcome,

@@ -106,6 +106,11 @@ class View:
         return slow or self._contacts.crowd(now)
 
     @property
+    def secrets_key(self) -> str:
+        """The public key that values of secrets were sealed to when the store answered last."""
+        return self._stored.secrets_key if self._stored else ""
+
+    @property
     def controller_problems(self) -> Mapping[str, str]:
         """What keeps controllers from deciding, as each has said of itself."""
         return self._stored.controller_problems if self._stored else {}
@@ -209,8 +214,17 @@ class View:
         Raises:
             UnavailableError: see `snapshot`.
         """
+        return (await self.linearized_stored())[0]
+
+    async def linearized_stored(self) -> tuple[Snapshot, Stored]:
+        """Return the same, and what it was made of.
+
+        Raises:
+            UnavailableError: see `snapshot`.
+        """
         self._update()
-        return self._snapshot(self._reader.read(await self._store.list(PREFIX)))
+        stored = self._reader.read(await self._store.list(PREFIX))
+        return self._snapshot(stored), stored
 
     async def confirm_contacts(self) -> None:
         """Look at the store itself if the contact of a machine is not settled.

@@ -22,6 +22,8 @@ from pltfrms.controller.records.state import (
     NUMBERS,
     PLATFORM_KEY,
     PREFIX,
+    SECRETS,
+    SECRETS_KEY_KEY,
     SERVICES,
     VOLUMES,
     commit_mark,
@@ -43,8 +45,8 @@ INTERVAL_SECONDS: Final = 3600.0
 RETRY_SECONDS: Final = 60.0
 LATE_SECONDS: Final = 3 * INTERVAL_SECONDS
 """After so long without a backup that is a problem."""
-_KINDS: Final = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES)
-_SINGLE: Final = (PLATFORM_KEY, INTERVENTIONS_KEY, LINEAGE_KEY)
+_KINDS: Final = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, SECRETS)
+_SINGLE: Final = (PLATFORM_KEY, INTERVENTIONS_KEY, LINEAGE_KEY, SECRETS_KEY_KEY)
 _RESTORING_KEY: Final = f"{PREFIX}restoring"
 """While it is there no controller decides: it is of a kind that none knows."""
 _PAST_KEY: Final = "/pltfrms-past"

@@ -16,6 +16,7 @@ from pltfrms.model.identity.words import SigningNote
 from pltfrms.model.messages.api import Change, InterventionChange, RolloutChange, Verb
 from pltfrms.model.messages.guards import Doubt, Guard, RoutingChange, Verdict
 from pltfrms.model.messages.requests import ChangeRequest, Wanted
+from pltfrms.model.messages.secrets import SecretChange, SecretsKeyChange
 from pltfrms.model.network.topology import Admission, Guards, Platform
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.changes.guards import doubts_of, make_proposal, verdicts_of
@@ -28,7 +29,9 @@ from pltfrms.planner.changes.ways import measured
 from pltfrms.planner.identity.roles import Known, roles_hold, why_not_changed
 from pltfrms.planner.placement.loss import releasable
 
-_Wish = TypeVar("_Wish", Change, InterventionChange, RolloutChange)
+_Wish = TypeVar(
+    "_Wish", Change, InterventionChange, RolloutChange, SecretChange, SecretsKeyChange
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

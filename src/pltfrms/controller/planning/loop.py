@@ -17,8 +17,8 @@ from pltfrms.controller.contact.measured import MeasuredStore, Trouble
 from pltfrms.controller.contact.presence import Presence, presence_ttl_seconds
 from pltfrms.controller.contact.view import View, make_mirror
 from pltfrms.controller.counters import Counters
-from pltfrms.controller.keeping.backups import Backups
 from pltfrms.controller.keeping.upkeep import Upkeep
+from pltfrms.controller.planning.apart import Apart
 from pltfrms.controller.planning.deciding import Deciding
 from pltfrms.controller.planning.insisting import GIVE_WAY_SECONDS, Insisting, nobody_waits
 from pltfrms.controller.planning.rolling import commit_rollouts
@@ -35,8 +35,7 @@ from pltfrms.controller.records.state import (
     volume_key,
 )
 from pltfrms.controller.records.steps import in_batches, remember, writes_of
-from pltfrms.drivers.aside import Here
-from pltfrms.drivers.ports import Aside, Clock
+from pltfrms.drivers.ports import Clock
 from pltfrms.drivers.store.ports import Condition, Delete, Members, Put, Store
 from pltfrms.drivers.store.transaction import MAX_OPERATIONS, batches
 from pltfrms.errors import UnavailableError
@@ -65,20 +64,6 @@ _MISSED = "planning missed a change and was done late (a bug, please report it)"
 _RULES_SAID = 3
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Apart:
-    """What has means of its own, so that it waits for nothing else, or nothing for it."""
-
-    lease_store: Store
-    """Another client of the same store, of which heartbeats alone make use."""
-    aside: Aside = field(default_factory=Here)
-    """Where what takes long is computed."""
-    members: Members | None = None
-    """The members of the store; None: nobody looks how large they are."""
-    backups: Backups | None = None
-    """None: nothing seals them, so there are none."""
 
 
 @dataclass(slots=True)
@@ -130,7 +115,7 @@ class Controller:
         )
         self.notes: tuple[Note, ...] = ()
         """What the last plan could not do."""
-        self.aside, self.backups = apart.aside, apart.backups
+        self.aside, self.backups, self.values = apart.aside, apart.backups, apart.values
         self.deciding = Deciding(self.aside, self.counters)
         self.upkeep = self._upkeep(apart.members)
         self._bootstrap = bootstrap
@@ -156,7 +141,8 @@ class Controller:
     def problems(self) -> tuple[str, ...]:
         """What keeps this controller from deciding, or from knowing all; one sentence each."""
         late = self.backups.problem if self.backups else ""
-        own = (self._broken, self._missed, self.view.slowness, late)
+        sealed = self.values.problem(self.view.secrets_key)
+        own = (self._broken, self._missed, self.view.slowness, late, sealed)
         return (*self._problems, *filter(None, own))
 
     @property

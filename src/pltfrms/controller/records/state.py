@@ -6,6 +6,8 @@
 /pltfrms/allocations/ID             Allocation
 /pltfrms/numbers/REPLICA             LastNumber
 /pltfrms/volumes/ID                 Volume
+/pltfrms/secrets/NAME               StoredSecret
+/pltfrms/secrets-key                SecretsKey; absent: there was never a secret
 /pltfrms/commit                     who wrote last; every change of the keys above writes it
 /pltfrms/machines/NAME/status       MachineStatus
 /pltfrms/machines/NAME/contact      attached to the machine's lease
@@ -34,6 +36,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Allocation, LastNumber
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.running.volumes import Volume
+from pltfrms.model.services.secrets import SecretsKey, StoredSecret
 from pltfrms.model.services.service import Service
 
 PREFIX = "/pltfrms/"
@@ -48,9 +51,12 @@ SERVICES = f"{PREFIX}services/"
 ALLOCATIONS = f"{PREFIX}allocations/"
 NUMBERS = f"{PREFIX}numbers/"
 VOLUMES = f"{PREFIX}volumes/"
+SECRETS = f"{PREFIX}secrets/"
+SECRETS_KEY_KEY = f"{PREFIX}secrets-key"
 MACHINES = f"{PREFIX}machines/"
 CONTROLLERS = f"{PREFIX}controllers/"
-_KINDS = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, MACHINES, CONTROLLERS)
+_KINDS = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, SECRETS, MACHINES, CONTROLLERS)
+_SINGLE = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY, LINEAGE_KEY, SECRETS_KEY_KEY)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
 VERSIONS = "/pltfrms-versions/"
@@ -91,6 +97,11 @@ def number_key(replica: str) -> str:
 def volume_key(volume: str) -> str:
     """Return the key of a volume, such as of `db.fra.1@3`."""
     return f"{VOLUMES}{volume}"
+
+
+def secret_key(name: str) -> str:
+    """Return the key of a secret."""
+    return f"{SECRETS}{name}"
 
 
 def request_key(request: str) -> str:
@@ -164,6 +175,9 @@ class Stored:
     allocations: Mapping[str, Allocation] = field(default_factory=dict)
     numbers: Mapping[str, LastNumber] = field(default_factory=dict)
     volumes: Mapping[str, Volume] = field(default_factory=dict)
+    secrets: Mapping[str, StoredSecret] = field(default_factory=dict)
+    secrets_key: str = ""
+    """The public key that values are sealed to; empty: there never was one."""
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     leases: Mapping[str, int] = field(default_factory=dict)
     """Lease by machine, of the machines in contact."""
@@ -209,6 +223,7 @@ class Stored:
             numbers={name: last.number for name, last in self.numbers.items()},
             lineage=self.lineage,
             volumes=self.volumes,
+            secrets={name: each.note for name, each in self.secrets.items()},
         )
 
 
@@ -297,28 +312,28 @@ class Reader:
         commit = _entry_of(entries, COMMIT_KEY)
         held = _entry_of(entries, RECOVERING_KEY)
         stored_platform = _entry_of(entries, PLATFORM_KEY)
-        platform = self._single(PLATFORM_KEY, stored_platform, Platform, problems)
-        interventions = self._single(
-            INTERVENTIONS_KEY, _entry_of(entries, INTERVENTIONS_KEY), Interventions, problems
-        )
+        platform = self._single(entries, PLATFORM_KEY, Platform, problems)
+        interventions = self._single(entries, INTERVENTIONS_KEY, Interventions, problems)
         services = self._words(of[SERVICES], SERVICES, "", Service, problems)
         allocations = self._words(of[ALLOCATIONS], ALLOCATIONS, "", Allocation, problems)
         numbers = self._words(of[NUMBERS], NUMBERS, "", LastNumber, problems)
         volumes = self._words(of[VOLUMES], VOLUMES, "", Volume, problems)
+        secrets = self._words(of[SECRETS], SECRETS, "", StoredSecret, problems)
+        key = self._single(entries, SECRETS_KEY_KEY, SecretsKey, problems)
         statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
         problems |= {key: _why_odd(key) for key in _odd(entries, of)}
         return Stored(
             revision=listing.revision,
-            commit=commit.mod_revision if commit else 0,
+            commit=_revision_of(commit),
             platform=platform,
-            platform_revision=stored_platform.mod_revision
-            if platform and stored_platform
-            else 0,
+            platform_revision=_revision_of(stored_platform) if platform else 0,
             interventions=interventions or Interventions(),
             services=services,
             allocations=allocations,
             numbers=numbers,
             volumes=volumes,
+            secrets=secrets,
+            secrets_key=key.public if key else "",
             statuses=statuses,
             leases=_leases(of[MACHINES]),
             told_lost=frozenset(_of_machines(of[MACHINES], _LOST)),
@@ -333,7 +348,7 @@ class Reader:
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
             lineage=lineage_of(_entry_of(entries, LINEAGE_KEY)),
-            recovering=held.mod_revision if held else 0,
+            recovering=_revision_of(held),
             unread={
                 entry.key: entry.mod_revision
                 for entry in (of[MACHINES] if problems else ())
@@ -347,8 +362,13 @@ class Reader:
         return self._words(machines, MACHINES, _STATUS, MachineStatus, {})
 
     def _single(
-        self, key: str, entry: KeyValue | None, kind: type[_T], problems: dict[str, str]
+        self,
+        entries: tuple[KeyValue, ...],
+        key: str,
+        kind: type[_T],
+        problems: dict[str, str],
     ) -> _T | None:
+        entry = _entry_of(entries, key)
         if entry is None:
             self._good.pop(key, None)
             return None
@@ -397,13 +417,12 @@ def _odd(
     entries: tuple[KeyValue, ...], of: Mapping[str, tuple[KeyValue, ...]]
 ) -> Iterator[str]:
     """Yield the keys that are of a kind that this version does not know."""
-    single = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY, LINEAGE_KEY)
     known = sum(map(len, of.values())) + sum(
-        _entry_of(entries, key) is not None for key in single
+        _entry_of(entries, key) is not None for key in _SINGLE
     )
     if known < len(entries):
         for entry in entries:
-            if entry.key not in single and not entry.key.startswith(_KINDS):
+            if entry.key not in _SINGLE and not entry.key.startswith(_KINDS):
                 yield entry.key
 
 
@@ -414,6 +433,10 @@ def _why_odd(key: str) -> str:
             "run `pltfrms recover` again, there"
         )
     return f"{key} is of a kind not known here"
+
+
+def _revision_of(entry: KeyValue | None) -> int:
+    return entry.mod_revision if entry else 0
 
 
 def _entry_of(entries: tuple[KeyValue, ...], key: str) -> KeyValue | None:
@@ -437,6 +460,7 @@ def _check_name(word: object, name: str) -> None:
         LastNumber: lambda: cast("LastNumber", word).replica,
         Volume: lambda: cast("Volume", word).id,
         MachineStatus: lambda: cast("MachineStatus", word).machine,
+        StoredSecret: lambda: cast("StoredSecret", word).note.name,
     }.get(type(word), lambda: name)()
     if said != name:
         raise UsageError(f"it says that it is {said!r}")

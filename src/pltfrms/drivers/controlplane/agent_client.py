@@ -51,11 +51,15 @@ class HttpControlPlane:
     this version does not understand; UnavailableError says what each of them said.
     """
 
-    def __init__(self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None) -> None:
+    def __init__(
+        self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None, *, key: str = ""
+    ) -> None:
         """Take base URLs, nearest first; connects when first used.
 
-        `tls` says who is expected at which of them; the others are asked plainly.
+        `tls` says who is expected at which of them; the others are asked plainly. Secrets are
+        to be sealed to `key`.
         """
+        self._key = key
         self._failover = Failover(
             urls, monotonic=time.monotonic, home_after_seconds=_HOME_AFTER_SECONDS
         )
@@ -102,6 +106,7 @@ class HttpControlPlane:
                 "wait_ms": str(wait_ms),
                 "made_of": current.made_of,
                 "platform": str(current.platform_revision),
+                **({"key": self._key} if self._key else {}),
             },
             answer_seconds=wait_ms / 1000 + LONG_POLL_MARGIN_SECONDS,
         )

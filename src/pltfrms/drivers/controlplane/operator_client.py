@@ -140,8 +140,7 @@ class OperatorClient:
 
     def apply(self, change: Change) -> PlanPreview:
         """Make a change; ConflictError if `change.revision` is not the last one any more."""
-        request = self._request("POST", "/v1/apply", body=codec.encode(change), writes=True)
-        return self._ask(request, PlanPreview)
+        return self.change("POST", "/v1/apply", PlanPreview, change)
 
     def history(self, name: str) -> ServiceHistory:
         """Return the versions of a service that are kept; NotFoundError if there is none."""
@@ -150,25 +149,20 @@ class OperatorClient:
 
     def change_rollout(self, change: RolloutChange) -> PlanPreview:
         """Pause, resume, promote, abort or undo; ConflictError if that cannot be done now."""
-        body = codec.encode(change)
-        request = self._request("POST", "/v1/rollouts", body=body, writes=True)
-        return self._ask(request, PlanPreview)
+        return self.change("POST", "/v1/rollouts", PlanPreview, change)
 
     def delete_service(self, name: str, by: str = "", why: str = "") -> PlanPreview:
         """Delete a service; NotFoundError if there is none of that name."""
         path = f"/v1/services/{quote(name, safe='')}"
-        said = {key: word for key, word in (("by", by), ("why", why)) if word}
-        request = self._request("DELETE", path, parameters=said, writes=True)
-        return self._ask(request, PlanPreview)
+        return self.change("DELETE", path, PlanPreview, parameters={"by": by, "why": why})
 
     def release_volume(
         self, volume: str, by: str = "", why: str = "", *, give_up: bool = False
     ) -> Volume:
         """Have a volume deleted, or given up; NotFoundError, or ConflictError if it is used."""
         path = f"/v1/volumes/{quote(volume, safe='')}/release"
-        said = {key: word for key, word in (("by", by), ("why", why)) if word}
-        said |= {"give_up": "true"} if give_up else {}
-        return self._ask(self._request("POST", path, parameters=said, writes=True), Volume)
+        said = {"by": by, "why": why, "give_up": "true" if give_up else ""}
+        return self.change("POST", path, Volume, parameters=said)
 
     def intervene(self, change: InterventionChange) -> InterventionReply:
         """Do something to the network for a while, or only look if it is a dry run.
@@ -182,9 +176,7 @@ class OperatorClient:
 
     def request(self, asked: Signed) -> RequestReply:
         """Ask for a change that a second operator must approve."""
-        body = codec.encode(asked)
-        request = self._request("POST", "/v1/requests", body=body, writes=True)
-        return self._ask(request, RequestReply)
+        return self.change("POST", "/v1/requests", RequestReply, asked)
 
     def requests(self) -> list[ChangeRequest]:
         """Return the change requests that have not expired, oldest first."""
@@ -273,6 +265,20 @@ class OperatorClient:
             raise said_of(endpoint, response.status, content)
         return RawAnswer(connection, response)
 
+    def change(
+        self,
+        method: str,
+        path: str,
+        kind: type[_T],
+        word: object = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> _T:
+        """Change something; return the word of type `kind` that a controller answers."""
+        body = None if word is None else codec.encode(word)
+        said = {name: text for name, text in (parameters or {}).items() if text}
+        request = self._request(method, path, parameters=said, body=body, writes=True)
+        return self._ask(request, kind)
+
     def health(self) -> dict[str, str]:
         """Return, for every endpoint, `` while it is healthy, else one sentence why not."""
         request = self._request("GET", "/healthz")
@@ -303,8 +309,7 @@ class OperatorClient:
 
     def _close(self, request: str, how: str, word: object, kind: type[_T]) -> _T:
         path = f"/v1/requests/{quote(request, safe='')}/{how}"
-        asked = self._request("POST", path, body=codec.encode(word), writes=True)
-        return self._ask(asked, kind)
+        return self.change("POST", path, kind, word)
 
     def _health(self, endpoint: str, request: Request) -> str:
         try:

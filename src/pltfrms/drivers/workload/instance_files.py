@@ -27,6 +27,7 @@ _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
 _SAYS_NOTHING: Final = (
+    b',"secrets":[]}',
     b',"ports":null}',
     b',"adopted":null}',
     b',"volume":""}',
@@ -38,8 +39,13 @@ _SAYS_NOTHING: Final = (
 
 
 def fingerprint_of(spec: InstanceSpec) -> str:
-    """Return what `Instance.fingerprint` is for instances started from `spec`."""
-    text = codec.encode(replace(spec, outgoing=None, ports=None))
+    """Return what `Instance.fingerprint` is for instances started from `spec`.
+
+    Everybody on the machine may see it: of secrets it has which value was asked for, and
+    nothing of the value.
+    """
+    uses = tuple(replace(each, version=0, about="", sealed="") for each in spec.secrets)
+    text = codec.encode(replace(spec, outgoing=None, ports=None, secrets=uses))
     for words in _SAYS_NOTHING:
         if text.endswith(words):
             text = text.removesuffix(words) + b"}"

@@ -6,7 +6,7 @@ their import is most of the time that a start takes.
 It talks with the agent over its standard input and output, in lines:
 
     init:  pid N          the process that is pid 1 of the instance, as the machine sees it
-    agent: {"allocation": ..., "process": [...], ...}   see `Wishes`
+    agent: {"allocation": ..., "process": [...], ...}   see `wishes.py`
     agent: go             the veth is in place, and the agent has noted the pid
     init:  started        the command is running
     init:  error WHAT     at any time instead: nothing runs, and nothing is left
@@ -27,51 +27,9 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Never, TypedDict
+    from typing import Any, Never
 
-    class Box(TypedDict):
-        """An image to run the command in, and how."""
-
-        place: str
-        """An empty directory of the machine; what is made there only the instance sees."""
-        base: str
-        layers: str
-        """Directories below `base` with what the image consists of, as overlayfs takes them."""
-        bytes: int
-        """What may be written on top of it, in memory."""
-        config: str
-        """For the OCI runtime, as JSON."""
-        create: list[str]
-        """The OCI runtime, which makes the container and leaves."""
-        start: list[str]
-        """Likewise; it lets the container execute the command."""
-
-    class Wishes(TypedDict):
-        """What the agent wants started."""
-
-        allocation: str
-        process: list[str]
-        environment: dict[str, str]
-        directory: str
-        exit_file: str
-        """Gets one sentence how the command ended."""
-        log_file: str
-        """Gets what the command says; older parts are `.1` (newest), `.2`, ..."""
-        log_bytes: int
-        """Longest of these files."""
-        older_logs: int
-        """How many older parts there are."""
-        ip_commands: list[str]
-        """Lines for `ip -batch`, run inside."""
-        hosts: str
-        """Is seen as /etc/hosts, in place of the machine's."""
-        box: Box | None
-        """None: the command is a program of the machine."""
-        lock: str
-        """A file that is to be ours alone as long as we live; empty: none."""
-        mounts: list[str]
-        """What shows a process its volumes; empty: nothing."""
-
+    from pltfrms.drivers.workload.wishes import Box, InitWishes, Kept
 
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWPID, _NEWNET = 0x20000000, 0x40000000
@@ -108,7 +66,7 @@ def _be_init() -> Never:
 
     try:
         _isolate()
-        wishes: Wishes = json.loads(_read_line() or "{}")
+        wishes: InitWishes = json.loads(_read_line() or "{}")
         if _read_line() != "go":
             os._exit(1)
         _set_hostname(wishes["allocation"])
@@ -129,9 +87,11 @@ def _be_init() -> Never:
     os._exit(status if status >= 0 else 128 - status)
 
 
-def _run(wishes: Wishes) -> tuple[int, int]:
+def _run(wishes: InitWishes) -> tuple[int, int]:
     """Start the command; return its pid, and the end of a pipe with what it says."""
     box, environment = wishes["box"], wishes["environment"]
+    if wishes["secrets"]:
+        _keep(wishes["secrets"], *((box["user"], box["group"]) if box else (0, 0)))
     if wishes["mounts"]:
         _wait_for(*_start(wishes["mounts"], environment), "show it its volumes")
     if box:
@@ -313,6 +273,23 @@ def _make_box(box: Box) -> None:
     with open(_UNPRIVILEGED_PORTS, "w") as file:  # noqa: PTH123 - as above
         file.write("0")
     os.chdir("/")
+
+
+def _keep(kept: Kept, user: int, group: int) -> None:
+    """Write secrets into memory that is never swapped, and take no more into it."""
+    import binascii  # noqa: PLC0415 - few have any
+
+    place = kept["directory"]
+    os.makedirs(place, exist_ok=True)  # noqa: PTH103 - pathlib would double our start
+    quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _mount("ramfs", place, "ramfs", quiet, b"mode=755")
+    for name, mode, text in kept["files"]:
+        fd = os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(binascii.a2b_base64(text))
+            os.fchown(fd, user, group)
+            os.fchmod(fd, mode)
+    _mount("ramfs", place, "ramfs", _MS_REMOUNT | _MS_RDONLY | quiet, None)
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: bytes | None) -> None:

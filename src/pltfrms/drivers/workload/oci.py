@@ -9,16 +9,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pltfrms.drivers.workload.images import Image
 from pltfrms.drivers.workload.storage import host_binds
+from pltfrms.drivers.workload.wishes import Box
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.services.container import Container
-
-if TYPE_CHECKING:
-    from pltfrms.drivers.workload.instance_init import Box
+from pltfrms.model.services.secrets import SECRETS_DIRECTORY
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOX: Final = "box"
@@ -169,11 +168,13 @@ class Binds:
     """What it finds others by."""
     volumes: Mapping[str, str]
     """Directories by where it sees them; all else it can only read."""
+    secrets: bool = False
+    """Whether there are some below its files."""
 
 
 def box_of(
     spec: InstanceSpec, container: Container, image: Image, place: Path, its: Binds
-) -> "Box":
+) -> Box:
     """Return what an instance's init makes of an image at `place`.
 
     Raises:
@@ -187,6 +188,8 @@ def box_of(
     }
     if _RESOLVER.exists():
         binds[str(_RESOLVER)] = str(_RESOLVER)
+    if its.secrets:
+        binds[f"{_FILES}/{SECRETS_DIRECTORY}"] = str(its.files / SECRETS_DIRECTORY)
     config = oci_config(spec, container, image, root=str(place / "root"), binds=binds)
     config["mounts"] += [_volume(*each) for each in its.volumes.items()]
     create = ("create", f"--bundle={place}", f"--pid-file={place / 'pid'}")
@@ -198,6 +201,8 @@ def box_of(
         "config": json.dumps(config),
         "create": [*crun(place), *create, spec.allocation],
         "start": [*crun(place), "start", spec.allocation],
+        "user": config["process"]["user"]["uid"],
+        "group": config["process"]["user"]["gid"],
     }
 
 

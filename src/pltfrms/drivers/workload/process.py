@@ -18,13 +18,14 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.sealing import NodeKey
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload import instance_mounts
 from pltfrms.drivers.workload.found import init_words
@@ -38,15 +39,14 @@ from pltfrms.drivers.workload.oci import BOX, Binds, box_of
 from pltfrms.drivers.workload.port_filters import PortFilters
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
+from pltfrms.drivers.workload.secrets import opened
 from pltfrms.drivers.workload.usage import accepted_of, cpu_seconds_of
 from pltfrms.drivers.workload.volumes import LOCK, Volumes
+from pltfrms.drivers.workload.wishes import Box, InitWishes
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
 from pltfrms.model.services.container import Adopted, Container
-
-if TYPE_CHECKING:
-    from pltfrms.drivers.workload.instance_init import Box, Wishes
 
 NEAR_END: Final = "fe80::1"
 _IPV6 = 6
@@ -92,6 +92,7 @@ class ProcessRuntime:
         self._hosts = HostsFiles(directories)
         self._volumes = Volumes(directories.state)
         self._ports = PortFilters(directories)
+        self._key = NodeKey(directories.state)
         self._log_bytes = log_bytes
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
@@ -115,7 +116,8 @@ class ProcessRuntime:
 
         Raises:
             ConflictError: the allocation runs already, from another spec.
-            UsageError: a file of the spec would be outside its directory.
+            UsageError: a file of the spec would be outside its directory, or a secret cannot
+                be opened.
             UnavailableError: it did not start; says why. Nothing of it is left.
         """
         self._records.check(spec.allocation)
@@ -126,10 +128,14 @@ class ProcessRuntime:
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
         if spec.adopted is not None:
             return await self._adopt(spec, spec.adopted)
-        wishes = _wishes(spec, self._files, self._hosts, self._log_bytes)
+        told, kept = opened(spec, self._key, self._files.directory(spec.allocation))
+        wishes = _wishes(told, self._files, self._hosts, self._log_bytes)
+        wishes["secrets"] = kept
         volumes = self._prepare_volumes(spec, wishes)
         if spec.container is not None:
-            wishes["box"] = await self._box(spec, spec.container, volumes)
+            wishes["box"] = await self._box(
+                told, spec.container, volumes, kept=kept is not None
+            )
             # Its runtime acts for the machine: what the container is told would lead it astray.
             wishes["environment"] = {"PATH": _PATH}
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
@@ -331,7 +337,7 @@ class ProcessRuntime:
         _log.info("instance_adopted", allocation=spec.allocation, unit=adopted.unit)
         return record.instance
 
-    def _prepare_volumes(self, spec: InstanceSpec, wishes: "Wishes") -> dict[str, str]:
+    def _prepare_volumes(self, spec: InstanceSpec, wishes: InitWishes) -> dict[str, str]:
         """Return its volumes by where it sees them; a process is to mount them itself."""
         wanted = spec.storage.volumes if spec.storage else ()
         if not wanted:
@@ -346,20 +352,25 @@ class ProcessRuntime:
         return found
 
     async def _box(
-        self, spec: InstanceSpec, container: Container, volumes: Mapping[str, str]
-    ) -> "Box":
+        self,
+        spec: InstanceSpec,
+        container: Container,
+        volumes: Mapping[str, str],
+        *,
+        kept: bool,
+    ) -> Box:
         try:
             image = await self._images.get(container.image)
             place = self._runtime / BOX
             place.mkdir(mode=0o711, parents=True, exist_ok=True)
             files = self._files.directory(spec.allocation)
             hosts = self._hosts.path(spec.allocation)
-            its = Binds(files=files, hosts=hosts, volumes=volumes)
+            its = Binds(files=files, hosts=hosts, volumes=volumes, secrets=kept)
             return box_of(spec, container, image, place, its)
         except (UnavailableError, OSError) as error:
             raise UnavailableError(f"{spec.allocation} did not start: {error}") from error
 
-    async def _start(self, spec: InstanceSpec, wishes: "Wishes", init: Init) -> Instance:
+    async def _start(self, spec: InstanceSpec, wishes: InitWishes, init: Init) -> Instance:
         pid = init.meet(int(await init.hear("pid")))
         self._hosts.write(spec)
         why = await self._ports.begin(spec, pid)
@@ -424,7 +435,7 @@ def _open_namespace(record: Record) -> int:
 
 def _wishes(
     spec: InstanceSpec, files: InstanceFiles, hosts: HostsFiles, log_bytes: int
-) -> "Wishes":
+) -> InitWishes:
     directory = files.prepare(spec)
     return {
         "allocation": spec.allocation,
@@ -440,6 +451,7 @@ def _wishes(
         "box": None,
         "lock": "",
         "mounts": [],
+        "secrets": None,
     }
 
 

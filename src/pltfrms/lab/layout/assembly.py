@@ -1,7 +1,10 @@
 """From the operator's platform and lab to the parts of every machine."""
 
+import base64
+import hashlib
 from collections.abc import Iterable
 
+from pltfrms.drivers.sealing import CONTROLLERS_KEYS
 from pltfrms.lab.layout.speakers import (
     BIRD,
     ROAS_FILE,
@@ -27,6 +30,7 @@ PLATFORM_FILE = "/etc/pltfrms/platform.yaml"
 MACHINE_FILE = "/etc/pltfrms/machine"
 FIRST_FILE = "/etc/pltfrms/first-members"
 """The members make the store together at their first start."""
+SECRETS_FILE = f"/var/lib/pltfrms/{CONTROLLERS_KEYS}"
 
 _NICE = -10
 """On machines of their own, these would not wait for other machines' work. Late heartbeats and
@@ -65,6 +69,7 @@ def _machine(
     files = [(PLATFORM_FILE, platform_text), (MACHINE_FILE, f"{machine.name}\n")]
     if machine.has(Role.CONTROLLER):
         units += [_ETCD, _CONTROLLER]
+        files.append((SECRETS_FILE, f"{_secrets_key(platform)}\n"))
     if machine.has(Role.CONTROLLER) and first:
         members = (each.name for each in platform.machines_of(Role.CONTROLLER))
         files.append((FIRST_FILE, " ".join((f"pltfrms-{platform.name}", *members))))
@@ -74,6 +79,15 @@ def _machine(
         files.append((ROAS_FILE, roas_text(lab.roas)))
     parts = MachineParts(name=machine.name, units=tuple(units), files=tuple(files))
     return with_uplinks(platform, with_tunnels(platform, parts))
+
+
+def _secrets_key(platform: Platform) -> str:
+    """Return what controllers open secrets with; without identities none gives it to another.
+
+    The same at every start of a lab: it protects nothing.
+    """
+    digest = hashlib.sha256(f"lab {platform.name} secrets".encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _external_edge(platform: Platform, edge: Machine) -> MachineParts:

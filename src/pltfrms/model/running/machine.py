@@ -1,11 +1,12 @@
 """What one machine is made of: kernel routes, network devices, instances, sessions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Interface, Prefix
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.storage import Storage
 
 MAIN_TABLE = 254
@@ -130,6 +131,18 @@ class PortRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSecret:
+    """A secret that an instance is given, still sealed for its machine."""
+
+    use: SecretUse
+    version: int
+    """Of the value that is sealed; `use` says which one was asked for."""
+    about: str
+    """The words that it is sealed together with."""
+    sealed: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceSpec:
     """All that is needed to start an instance; variables are substituted already."""
 
@@ -158,6 +171,7 @@ class InstanceSpec:
     """Others start it, in the machine's own namespaces; None: we do."""
     ports: PortRules | None = None
     """None: it answers on all of them, and everybody. Can change while it runs, likewise."""
+    secrets: tuple[InstanceSecret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.volumes import Volume
+from pltfrms.model.services.secrets import DeliveredSecret
 from pltfrms.model.services.service import Service
 
 
@@ -302,6 +303,8 @@ class TargetParts:
     """What to ask allocations of this machine beside their probes."""
     volumes: tuple[Volume, ...] = ()
     """That are recorded for this machine, whosever they are."""
+    secrets: tuple[DeliveredSecret, ...] = ()
+    """On nodes, those that allocations here are given; by name and version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

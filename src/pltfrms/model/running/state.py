@@ -10,6 +10,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.inquiries import Tally
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.running.volumes import Volume, VolumeStatus
+from pltfrms.model.services.secrets import SecretNote
 from pltfrms.model.services.service import Service
 
 
@@ -252,6 +253,7 @@ class Snapshot:
     lineage: tuple[str, ...] = ()
     """A word of each recovery of the store, the newest last."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
+    secrets: Mapping[str, SecretNote] = field(default_factory=dict)
 
     def service(self, name: str) -> Service:
         """Return a service; NotFoundError if there is none of that name."""

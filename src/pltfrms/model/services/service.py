@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
+from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.storage import Storage
 
 GROUP = "group"
@@ -99,6 +100,8 @@ class Run:
     """What `${pltfrms.service.NAME.X}` of the spec stood for when it was applied."""
     adopted: Adopted | None = None
     """Others start and stop it; None: we do."""
+    secrets: tuple[SecretUse, ...] = ()
+    """What an instance is told that nobody else is."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -291,6 +294,12 @@ class ServiceSpec:
         if restarts or self.probe.only_announces:
             return self.probe
         return replace(self.probe, only_announces=True)
+
+    @property
+    def said_parts(self) -> tuple[Run | Probe | Storage, ...]:
+        """Those that a spec file says: which values secrets had is not in it."""
+        uses = tuple(replace(use, version=0) for use in self.run.secrets)
+        return replace(self, run=replace(self.run, secrets=uses)).version_parts
 
     @property
     def version_parts(self) -> tuple[Run | Probe | Storage, ...]:

@@ -13,6 +13,7 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import egress_mode
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.rollouts import USUAL, gone_back, trial_words
+from pltfrms.model.services.secrets import OnChange
 from pltfrms.model.services.service import EgressMode, RolloutState, Service, ServiceSpec
 from pltfrms.planner.changes.giving import (
     first_prefixes,
@@ -103,8 +104,9 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
     )
 
 
-def _accept(snapshot: Snapshot, spec: ServiceSpec, change: Change) -> Service:
-    _check_words(snapshot.platform, spec)
+def _accept(snapshot: Snapshot, said: ServiceSpec, change: Change) -> Service:
+    _check_words(snapshot.platform, said)
+    spec = _with_values(snapshot, said)
     before = snapshot.services.get(spec.name)
     if before:
         return _accept_again(snapshot, spec, before, change)
@@ -130,6 +132,22 @@ def _check_words(platform: Platform, spec: ServiceSpec) -> None:
             f"service {spec.name}: {_ADDRESS4} has no value: the infrastructure has no IPv4; "
             "take ${pltfrms.address6}, or ${pltfrms.prefix4} of the service"
         )
+
+
+def _with_values(snapshot: Snapshot, spec: ServiceSpec) -> ServiceSpec:
+    """Return a spec that says which values of secrets it is given: another one, other words."""
+    uses = []
+    for use in spec.run.secrets:
+        note = snapshot.secrets.get(use.name)
+        if note is None:
+            known = ", ".join(sorted(snapshot.secrets)) or "none"
+            raise UsageError(
+                f"service {spec.name}: run: there is no secret {use.name!r}; there are: "
+                f"{known}; give it a value first: pltfrms secret set {use.name}"
+            )
+        follows = use.on_change is OnChange.RESTART
+        uses.append(replace(use, version=note.version if follows else 0))
+    return replace(spec, run=replace(spec.run, secrets=tuple(uses))) if uses else spec
 
 
 def _accept_again(

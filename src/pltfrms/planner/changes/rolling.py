@@ -22,7 +22,7 @@ from pltfrms.model.services.storage import Storage
 
 _LATER: Final = frozenset(
     (
-        *("container", "found", "grace_max_ms", "only_announces"),
+        *("container", "found", "grace_max_ms", "only_announces", "secrets"),
         *("http", "tls", "udp", "dns", "grpc_service", "adopted"),
     )
 )

@@ -45,6 +45,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/identity/nonce"): Need.ANYBODY,
     ("POST", "/v1/identity/return"): Need.ANYBODY,
     ("GET", "/v1/identity/store"): Need.MACHINE,
+    ("GET", "/v1/identity/secrets"): Need.MACHINE,
     ("POST", "/v1/identity/renewal"): Need.MACHINE,
     ("POST", "/v1/identity/leave"): Need.MACHINE,
     ("POST", "/v1/heartbeats"): Need.MACHINE,
@@ -66,9 +67,12 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/v1/routes/{machine}"): Need.VIEW,
     ("GET", "/v1/sessions/{machine}/{name}"): Need.VIEW,
     ("GET", "/v1/requests"): Need.VIEW,
+    ("GET", "/v1/secrets"): Need.VIEW,
     ("POST", "/v1/apply"): Need.DEPLOY,
     ("DELETE", "/v1/services/{name}"): Need.DEPLOY,
     ("POST", "/v1/rollouts"): Need.DEPLOY,
+    ("POST", "/v1/secrets"): Need.DEPLOY,
+    ("DELETE", "/v1/secrets/{name}"): Need.DEPLOY,
     ("POST", "/v1/interventions"): Need.OPERATE,
     ("POST", "/v1/volumes/{volume}/release"): Need.OPERATE,
     ("POST", "/v1/requests"): Need.OPERATE,
@@ -77,6 +81,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/requests/{number}/approval"): Need.OPERATE,
     ("POST", "/v1/requests/{number}/withdrawal"): Need.OPERATE,
     ("POST", "/v1/identity/tokens"): Need.ADMIN,
+    ("POST", "/v1/secrets-key"): Need.ADMIN,
 }
 _MAY: Final = {
     None: Need.VIEW,
@@ -87,7 +92,7 @@ _MAY: Final = {
 }
 _LOG_IN: Final = "only who has logged in may do that: pltfrms login"
 _PLATFORM: Final = "platform"
-_SERVICE: Final = "service/"
+_DEPLOYED: Final = ("service/", "secret/")
 
 
 def roles_hold(platform: Platform) -> bool:
@@ -141,8 +146,8 @@ def why_not_changed(
 ) -> str:
     """Return why an operator may not change these things; empty: he may.
 
-    They are called `platform`, `service/NAME`, or as what is drained, frozen or blackholed.
-    None is who is no operator of the platform, or not any more.
+    They are called `platform`, `service/NAME`, `secret/NAME`, or as what is drained, frozen or
+    blackholed. None is who is no operator of the platform, or not any more.
     """
     if operator is None:
         return "that is not an operator of the platform any more"
@@ -153,8 +158,8 @@ def why_not_changed(
         need = Need.OPERATE
         if thing == _PLATFORM:
             need = Need.ADMIN
-        elif thing.startswith(_SERVICE) and may is Need.DEPLOY:
-            if not _deploys(operator, thing.removeprefix(_SERVICE)):
+        elif thing.startswith(_DEPLOYED) and may is Need.DEPLOY:
+            if not _deploys(operator, thing.partition("/")[2]):
                 return f"{operator.name} may deploy {', '.join(operator.services)} only"
             need = Need.DEPLOY
         if may < need:

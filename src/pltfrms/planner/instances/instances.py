@@ -9,10 +9,11 @@ from typing import Final
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Interface
 from pltfrms.model.network.topology import Machine, Platform
-from pltfrms.model.running.machine import InstanceSpec, Outgoing
+from pltfrms.model.running.machine import InstanceSecret, InstanceSpec, Outgoing
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.services.container import Container
 from pltfrms.model.services.egress import ours, sources
+from pltfrms.model.services.secrets import DeliveredSecret, delivery_words
 from pltfrms.model.services.service import Service
 
 INSTANCE_LINK_LOCAL: Final = IPv6Address("fe80::2")
@@ -38,7 +39,48 @@ def service_versions(target: Target, before: Iterable[Service]) -> tuple[Service
     return tuple(known[key] for key in sorted(needed & known.keys()))
 
 
-def instance_spec(platform: Platform, service: Service, allocation: Allocation) -> InstanceSpec:
+def with_secrets(
+    target: Target, versions: Iterable[Service], before: Iterable[DeliveredSecret]
+) -> Target:
+    """Return a target that also has the values which only older versions that run here use.
+
+    Controllers do not know these any more; they are kept from what was known `before`.
+    """
+    told = {(each.name, each.version) for each in target.secrets}
+    used = {
+        (use.name, use.version)
+        for each in versions
+        for use in each.spec.run.secrets
+        if use.version
+    }
+    kept = tuple(each for each in before if (each.name, each.version) in used - told)
+    return replace(target, secrets=(*target.secrets, *kept)) if kept else target
+
+
+def instance_secrets(target: Target, service: Service) -> tuple[InstanceSecret, ...]:
+    """Return what an instance of a service is given, as the target of its machine has it.
+
+    Raises:
+        UsageError: the target lacks a value.
+    """
+    found = []
+    for use in service.spec.run.secrets:
+        known = [each for each in target.secrets if each.name == use.name]
+        wanted = use.version or max((each.version for each in known), default=0)
+        sealed = next((each.sealed for each in known if each.version == wanted), "")
+        if not sealed:
+            raise UsageError(f"value {wanted} of secret {use.name} is not known here yet")
+        words = delivery_words(target.machine, use.name, wanted)
+        found.append(InstanceSecret(use=use, version=wanted, about=words, sealed=sealed))
+    return tuple(found)
+
+
+def instance_spec(
+    platform: Platform,
+    service: Service,
+    allocation: Allocation,
+    secrets: tuple[InstanceSecret, ...] = (),
+) -> InstanceSpec:
     """Return what is needed to start the instance of an allocation.
 
     Raises:
@@ -76,6 +118,7 @@ def instance_spec(platform: Platform, service: Service, allocation: Allocation) 
         storage=service.spec.storage.started if service.spec.storage else None,
         volume=allocation.volume,
         adopted=run.adopted,
+        secrets=secrets,
     )
 
 

@@ -16,6 +16,7 @@ from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.plan import Allocation, Placed, Target
 from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.model.running.volumes import Volume
+from pltfrms.model.services.secrets import DeliveredSecret
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 from pltfrms.planner.placement.inquiries import inquiry_of, told_by
 
@@ -149,6 +150,7 @@ class Makings:
             guests=self._guests_of(me) if moving else (),
             inquiries=self._inquiries_of(me),
             volumes=self._volumes.get(machine, ()),
+            secrets=self._secrets_of(me),
         )
 
     def up_to_date(
@@ -189,8 +191,9 @@ class Makings:
             guests = self._guests_of(me) if moving else ()
             earlier = [_digest(service) for service in self._earlier_of(me)]
             asked = self._inquiries_of(me)
-            volumes = self._volumes.get(me.name, ())
+            volumes, secrets = self._volumes.get(me.name, ()), self._secrets_of(me)
             parts += (self._digest_here(me.name), services, guests, *earlier, *asked, *volumes)
+            parts += (secrets,) if secrets else ()
         return parts
 
     # ---- what machines share ---------------------------------------------------------------
@@ -319,6 +322,21 @@ class Makings:
             each
             for each in self._inquiries
             if any((each.service, version) in here for version in each.versions)
+        )
+
+    def _secrets_of(self, me: Machine) -> tuple[DeliveredSecret, ...]:
+        """Return what instances here are given, without values: who answers adds them."""
+        if not self._snapshot.secrets or not me.has(Role.NODE):
+            return ()
+        notes = self._snapshot.secrets
+        found = {
+            (use.name, use.version or notes[use.name].version)
+            for service in (*self._run_on(me), *self._earlier_of(me))
+            for use in service.spec.run.secrets
+            if use.name in notes
+        }
+        return tuple(
+            DeliveredSecret(name=name, version=version) for name, version in sorted(found)
         )
 
     def _placed_for(self, me: Machine) -> tuple[Placed, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import Run
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.shapes.service import RunShape
@@ -27,6 +28,16 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
         memory_bytes=shape.memory,
         stop_grace_ms=shape.stop_grace,
         container=_container(shape.image, shape) if shape.image is not None else None,
+        secrets=tuple(
+            SecretUse(
+                name=name,
+                variable=each.variable,
+                file=each.file,
+                mode=each.mode,
+                on_change=OnChange(each.on_change),
+            )
+            for name, each in shape.secrets.items()
+        ),
     )
     return run, list(_findings(shape))
 

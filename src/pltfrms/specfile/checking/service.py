@@ -18,6 +18,7 @@ from pltfrms.specfile.checking.probe import check_probe, probe_notes
 from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas
 from pltfrms.specfile.checking.rollout import check_rollout, check_rollout_here
 from pltfrms.specfile.checking.scale import check_scale, check_scale_here
+from pltfrms.specfile.checking.secrets import secret_findings
 from pltfrms.specfile.checking.storage import check_storage, check_storage_here
 from pltfrms.specfile.checking.variables import check_variables, words_of
 from pltfrms.specfile.findings import (
@@ -166,6 +167,20 @@ def _check_run(run: Run) -> Iterator[Finding]:
         if not _ENVIRONMENT.match(name):
             yield Finding(where, f"{name!r} is not the name of a variable")
         yield from _check_text(where, text)
+    yield from secret_findings(run)
+    yield from _check_variables_of(run)
+
+
+def _check_variables_of(run: Run) -> Iterator[Finding]:
+    """Find variables that secrets cannot be."""
+    taken = {name for name, _ in run.environment}
+    for use in run.secrets:
+        where = ("run", "secrets", use.name, "variable")
+        if use.variable and not _ENVIRONMENT.match(use.variable):
+            yield Finding(where, f"{use.variable!r} is not the name of a variable")
+        if use.variable in taken:
+            yield Finding(where, f"{use.variable} is another variable already", "keep one")
+        taken.update(filter(None, (use.variable,)))
 
 
 def _check_amounts(run: Run) -> Iterator[Finding]:

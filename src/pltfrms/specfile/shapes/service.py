@@ -1,10 +1,12 @@
 """The shape of `service.yaml`: fields, types, units. The docstrings are what editors show."""
 
+import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from pltfrms.model.services.container import CAPABILITIES, Container
+from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import (
     Compare,
     EgressMode,
@@ -35,6 +37,8 @@ _ROLLOUT = RolloutSpec()
 _COMPARE = Compare(path="/")
 _SERVICE = ServiceSpec(name="", run=_RUN, probe=_PROBE, per_datacenter=1)
 _MIB = 1024 * 1024
+_USE = SecretUse(name="")
+_MODE = re.compile(r"0?[0-7]{3}\Z")
 
 
 def _as_words(value: object) -> object:
@@ -52,6 +56,38 @@ def _as_user(value: object) -> object:
 
 
 UserText = Annotated[str, BeforeValidator(_as_user, json_schema_input_type=int | str)]
+
+
+def _as_mode(value: object) -> object:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    text = str(value) if number else value
+    if not isinstance(text, str) or not _MODE.match(text):
+        raise wrong(
+            f"{value!r} is not the mode of a file", 'three octal digits, such as "0400"'
+        )
+    return int(text, 8)
+
+
+ModeText = Annotated[
+    int,
+    PlainValidator(_as_mode),
+    WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$", "examples": ["0400"]}),
+]
+
+
+class SecretShape(Shape):
+    """How an instance is given a secret: as a variable, a file, or both."""
+
+    variable: str = said()
+    """Name of an environment variable."""
+    file: str = said()
+    """Name of a file in `secrets` of the working directory; in a container, in
+    /run/pltfrms/secrets. It is in memory that only the instance sees."""
+    mode: ModeText = default(_USE.mode, "0400")
+    """Mode of the file, which belongs to the user that the instance runs as."""
+    on_change: Annotated[str, *one_of(*OnChange)] = _USE.on_change.value
+    """What happens when the secret gets another value: restart (a rollout, as for a new
+    version) or nothing (who is started later has it)."""
 
 
 class RunShape(Shape):
@@ -89,6 +125,9 @@ class RunShape(Shape):
     finds them in /run/pltfrms."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Environment variables."""
+    secrets: dict[str, SecretShape] = Field(default_factory=dict)
+    """Secrets, by name, that `pltfrms secret set` has given a value:
+    {db-password: {variable: DB_PASSWORD}}."""
     cpu: float = _RUN.cpu
     """Cores promised to one instance."""
     memory: Bytes = default(_RUN.memory_bytes, f"{_RUN.memory_bytes // _MIB}MiB")

@@ -1,0 +1,60 @@
+"""What makes no sense in the secrets of an instance, whoever wrote it."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+from pltfrms.model.services.secrets import SECRETS_DIRECTORY, SecretUse, is_secret_name
+from pltfrms.model.services.service import Run
+from pltfrms.specfile.findings import Finding
+
+_LONGEST_NAME: Final = 255
+_MOST: Final = 100
+_MODE_MAX: Final = 0o777
+
+
+def secret_findings(run: Run) -> Iterator[Finding]:
+    """Yield everything that is wrong with the secrets of a spec, but for their variables."""
+    here = ("run", "secrets")
+    if len(run.secrets) > _MOST:
+        yield Finding(here, f"has {len(run.secrets)}, at most {_MOST} fit")
+    names = [use.name for use in run.secrets]
+    files = [use.file for use in run.secrets if use.file]
+    for index, use in enumerate(run.secrets):
+        where = (*here, use.name)
+        if not is_secret_name(use.name):
+            what = f"{use.name[:70]!r} is not the name of a secret"
+            yield Finding(where, what, "a-z, 0-9 and -, with a letter first")
+        if use.name in names[:index]:
+            yield Finding(where, f"{use.name} is there twice", "names are unique")
+        if not use.variable and not use.file:
+            what = "neither variable nor file: nobody is given it"
+            yield Finding(where, what, "such as {file: password} or {variable: PASSWORD}")
+        yield from _check_file(use, files)
+    if files:
+        yield from _covered(run)
+
+
+def _check_file(use: SecretUse, files: list[str]) -> Iterator[Finding]:
+    where = ("run", "secrets", use.name)
+    if not 0 <= use.mode <= _MODE_MAX:
+        yield Finding((*where, "mode"), f"{use.mode:o} is not the mode of a file", '"0400"')
+    if use.file and not _is_plain(use.file):
+        what = f"{use.file[:70]!r} is not the name of a file in the directory of secrets"
+        yield Finding((*where, "file"), what, "without / and .., such as password")
+    if files.count(use.file) > 1:
+        what = f"{use.file} is the file of another secret, too"
+        yield Finding((*where, "file"), what, "give it another name")
+
+
+def _covered(run: Run) -> Iterator[Finding]:
+    for name, _ in run.files:
+        if PurePosixPath(name).parts[:1] == (SECRETS_DIRECTORY,):
+            what = f"{SECRETS_DIRECTORY} is where secrets are, so that it would not be seen"
+            yield Finding(("run", "files", name), what, "give it another name")
+
+
+def _is_plain(name: str) -> bool:
+    size = len(name.encode(errors="replace"))
+    plain = name.isprintable() and "/" not in name and name not in {".", ".."}
+    return plain and size <= _LONGEST_NAME

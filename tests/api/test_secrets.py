@@ -1,0 +1,245 @@
+"""A secret is given to whom it is promised, and is found nowhere else."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pltfrms.codec import decode
+from pltfrms.controller.records.values import Values
+from pltfrms.drivers.sealing import KeyFile, NodeKey
+from pltfrms.model.messages.api import Change
+from pltfrms.model.messages.audit import AuditPage
+from pltfrms.model.messages.secrets import (
+    SecretChange,
+    SecretReply,
+    SecretsKeyChange,
+    SecretsKeyReply,
+    SecretsKeyring,
+    SecretVerb,
+    SecretView,
+)
+from pltfrms.model.network.topology import OperatorRole, Platform
+from pltfrms.model.running.plan import TargetNews
+from pltfrms.model.services.secrets import SecretUse, delivery_words
+from pltfrms.model.services.service import ServiceSpec
+from tests.api.logins import WITH_ROLES, Desk
+from tests.controller.cluster import Cluster
+from tests.simulation.virtual import run_virtual
+from tests.strategies import make_spec
+
+Story = Callable[[Desk, Path], Awaitable[None]]
+WEB = make_spec("web", 1)
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[[Story], None]:
+    """Play a story whose controllers have one key, and whose machines have theirs."""
+
+    def run(story: Story, platform: Platform = WITH_ROLES) -> None:
+        async def whole() -> None:
+            cluster = Cluster(platform)
+            cluster.start()
+            for seat in cluster.seats.values():
+                seat.controller.values = Values(KeyFile(tmp_path / "controllers"))
+            for name, agent in cluster.agents.items():
+                (tmp_path / name).mkdir()
+                key = NodeKey(tmp_path / name)
+                key.make()
+                agent.key = key.public
+            await cluster.until(lambda: len(cluster.stored().leases) == 15, 10)
+            await asyncio.ensure_future(story(Desk(cluster), tmp_path))
+            cluster.require_alive()
+
+        run_virtual(whole())
+
+    return run
+
+
+def using(name: str = "db", spec: ServiceSpec = WEB) -> ServiceSpec:
+    uses = (SecretUse(name=name, variable="DB", file="db"),)
+    return replace(spec, run=replace(spec.run, secrets=uses))
+
+
+def wish(value: bytes, verb: SecretVerb = SecretVerb.SET, name: str = "db") -> SecretChange:
+    return SecretChange(verb=verb, name=name, value=base64.b64encode(value).decode())
+
+
+async def target_of(desk: Desk, machine: str, key: str) -> tuple[str, TargetNews]:
+    parameters = {"key": key, "made_of": "", "platform": "0"}
+    answer = await desk.local.get(f"/v1/targets/{machine}", params=parameters)
+    assert answer.status_code == 200, answer.text
+    return answer.text, decode(TargetNews, answer.content)
+
+
+def placed_on(desk: Desk) -> list[str]:
+    return sorted({each.node for each in desk.cluster.stored().allocations.values()})
+
+
+def traces(value: bytes) -> tuple[bytes, ...]:
+    """Return how a value would look in what is not a secret's own: plain, or in base64."""
+    shifted = (base64.b64encode(b"\0" * n + value)[4:-4] for n in range(3))
+    return (value, *shifted, value.hex().encode(), json.dumps(value.decode()).encode())
+
+
+def on_disk(directory: Path) -> list[bytes]:
+    return [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
+
+
+def test_a_value_is_found_nowhere_but_where_it_is_promised(
+    play: Callable[[Story], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = [f"{uuid4()}{uuid4()}".encode() for _ in range(2)]
+
+    async def story(desk: Desk, directory: Path) -> None:
+        said = [await desk.ask("oli", "POST", "/v1/secrets", wish(values[0]))]
+        said.append(await desk.ask("oli", "POST", "/v1/apply", Change(services=(using(),))))
+        await desk.cluster.until(lambda: bool(placed_on(desk)), 20)
+        rotated = wish(values[1], SecretVerb.ROTATE)
+        said.append(await desk.ask("oli", "POST", "/v1/secrets", rotated))
+        said.append(
+            await desk.ask(
+                "oli", "POST", "/v1/secrets", replace(rotated, value=f"{rotated.value}!")
+            )
+        )
+        assert [each.status_code for each in said] == [200, 200, 200, 400]
+        await desk.cluster.until(lambda: len(desk.cluster.stored().allocations) > 3, 20)
+        paths = [
+            path + ("?for_ms=1" if path == "/v1/stream" else "")
+            for path, verbs in desk.app.openapi()["paths"].items()
+            if "get" in verbs and "{" not in path and "identity" not in path
+        ]
+        assert {"/v1/secrets", "/v1/view"} < {*paths}
+        said += [await desk.ask("ada", "GET", path) for path in paths]
+        said.append(await desk.ask("ada", "GET", "/v1/services/web/versions"))
+        said.append(await desk.ask("ada", "POST", "/v1/plan", Change(services=(using(),))))
+        texts = [each.content for each in said]
+        for name, agent in desk.cluster.agents.items():
+            text, target = await target_of(desk, name, agent.key)
+            texts.append(text.encode())
+            assert bool(target.secrets) == (name in placed_on(desk))
+        listing = await desk.cluster.seats["fra-c1"].store.list("/")
+        texts += [each.key.encode() + each.value for each in listing.entries]
+        texts += on_disk(directory)
+        out, err = capsys.readouterr()
+        texts += [out.encode(), err.encode()]
+        found = [
+            text[:200]
+            for text in texts
+            for value in values
+            for trace in traces(value)
+            if trace in text
+        ]
+        assert found == []
+
+    play(story)
+
+
+def test_a_node_opens_what_it_runs_and_no_other_can(play: Callable[[Story], None]) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+        await desk.ask("oli", "POST", "/v1/apply", Change(services=(using(),)))
+        await desk.cluster.until(lambda: bool(placed_on(desk)), 20)
+        await desk.cluster.clock.sleep(2)
+        node, *others = placed_on(desk)
+        _, target = await target_of(desk, node, desk.cluster.agents[node].key)
+        [given] = target.secrets
+        words = delivery_words(node, "db", 1)
+        assert NodeKey(directory / node).open(given.sealed, words) == b"one"
+        with pytest.raises(Exception, match="not here"):
+            NodeKey(directory / others[0]).open(given.sealed, words)
+        silent = await desk.local.get(f"/v1/targets/{node}")
+        assert silent.status_code == 503
+        assert "has not said to which key" in silent.text
+
+    play(story)
+
+
+def test_rotation_is_a_rollout_and_audited_without_its_value(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        del directory
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+        again = await desk.ask("oli", "POST", "/v1/secrets", wish(b"two"))
+        assert again.status_code == 409
+        await desk.ask("oli", "POST", "/v1/apply", Change(services=(using(),)))
+        await desk.cluster.until(lambda: bool(placed_on(desk)), 20)
+        answer = await desk.ask("oli", "POST", "/v1/secrets", wish(b"two", SecretVerb.ROTATE))
+        reply = decode(SecretReply, answer.content)
+        assert [line.about for line in reply.changes] == ["secret/db", "service/web"]
+        web = desk.cluster.stored().services["web"]
+        assert web.version == 2
+        assert web.rolling
+        refused = await desk.ask("oli", "DELETE", "/v1/secrets/db")
+        assert refused.status_code == 409
+        assert "is used by web" in refused.text
+        views = decode(
+            tuple[SecretView, ...], (await desk.ask("vic", "GET", "/v1/secrets")).content
+        )
+        assert [(each.note.name, each.note.version, each.services) for each in views] == [
+            ("db", 2, ("web",))
+        ]
+        page = decode(AuditPage, (await desk.ask("ada", "GET", "/v1/audit")).content)
+        told = [(each.what, each.by) for each in page.records if each.what != "login"]
+        assert told == [("secret set", "oli"), ("apply", "oli"), ("secret rotate", "oli")]
+
+    play(story)
+
+
+def test_a_deployer_has_the_secrets_of_his_services_alone(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        del directory
+        for name, code in (("db", 403), ("shop-db", 200)):
+            answer = await desk.ask("dan", "POST", "/v1/secrets", wish(b"x", name=name))
+            assert answer.status_code == code
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"x"))
+        for name, code in (("db", 403), ("shop-db", 200)):
+            change = Change(services=(using(name),))
+            assert (await desk.ask("dan", "POST", "/v1/apply", change)).status_code == code
+
+    assert OperatorRole.DEPLOYER in {each.role for each in WITH_ROLES.operators}
+    play(story)
+
+
+def test_the_controllers_key_is_changed_and_who_lacks_it_says_so(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+        before = desk.cluster.stored().secrets["db"].sealed(1)
+        answer = await desk.ask("ada", "POST", "/v1/secrets-key", SecretsKeyChange())
+        assert decode(SecretsKeyReply, answer.content) == SecretsKeyReply(sealed=("db",))
+        secret = desk.cluster.stored().secrets["db"]
+        assert secret.sealed(1) != before
+        newest = Values(KeyFile(directory / "newest"))
+        keys = KeyFile(directory / "controllers").read()
+        newest.file.add(keys[:1])
+        assert newest.opened(secret, 1) == b"one"
+        ring = await desk.local.get("/v1/identity/secrets")
+        assert decode(SecretsKeyring, ring.content).keys == keys
+        lacking = Values(KeyFile(directory / "nothing"))
+        assert "cannot open secrets" in lacking.problem(desk.cluster.stored().secrets_key)
+        assert not lacking.opens(secret)
+
+    play(story)
+
+
+def test_a_name_and_a_value_that_cannot_be_are_refused(play: Callable[[Story], None]) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        del directory
+        for name in ("", "../x", "X", "a b", "a/b", "a" * 64):
+            answer = await desk.ask("ada", "POST", "/v1/secrets", wish(b"x", name=name))
+            assert answer.status_code == 400, name
+        for value in (b"", b"x" * 65_537):
+            answer = await desk.ask("ada", "POST", "/v1/secrets", wish(value))
+            assert answer.status_code == 400
+
+    play(story)

@@ -1,0 +1,170 @@
+"""Secrets of real instances: each is seen by its own instance, and by nobody else."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.sealing import NodeKey, seal
+from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.drivers.workload.process import ProcessRuntime
+from pltfrms.errors import UsageError
+from pltfrms.model.running.machine import InstanceSecret, InstanceSpec
+from pltfrms.model.services.container import Container
+from pltfrms.model.services.secrets import SecretUse
+from tests.contracts.test_workload import directories_below, image_store, spec
+from tests.namespaces import in_machine
+
+__all__ = ["image_store"]
+pytestmark = pytest.mark.root
+Scenario = Callable[[ProcessRuntime], Coroutine[Any, Any, None]]
+LOOKS = """
+umask 0; printf 'said %s\\n' "$WORD" | tr a-z A-Z
+stat -c 'mode %a of %u' PLACE/word; stat -f -c 'kept in %T' PLACE; tr a-z A-Z <PLACE/word
+echo x 2>/dev/null >PLACE/more && echo written
+exec sleep 1000
+"""
+
+
+def given(key: NodeKey, value: bytes, use: SecretUse) -> InstanceSecret:
+    return InstanceSecret(use=use, version=1, about="x", sealed=seal(key.public, value, "x"))
+
+
+def wanted(root: Path, value: bytes, slot: int = 1, place: str = "secrets") -> InstanceSpec:
+    key = NodeKey(directories_below(root).state)
+    if not key.public:
+        directories_below(root).state.mkdir(parents=True, exist_ok=True)
+        key.make()
+    use = SecretUse(name="word", variable="WORD", file="word")
+    looks = LOOKS.replace("PLACE", place)
+    return replace(
+        spec(("sh", "-c", looks), slot),
+        secrets=(given(key, value, use),),
+        files=(("a.conf", "x"),),
+    )
+
+
+def run(root: Path, scenario: Scenario) -> None:
+    async def whole() -> None:
+        await scenario(ProcessRuntime(directories_below(root), KernelNetwork()))
+
+    in_machine(whole)
+
+
+async def log_with(root: Path, allocation: str, last: str) -> str:
+    """Return the log of an instance as soon as it says that."""
+    log = directories_below(root).log / "instances" / f"{allocation}.log"
+    async with asyncio.timeout(30):
+        while last not in log.read_text():  # noqa: ASYNC110 - it is another process's
+            await asyncio.sleep(0.02)
+    return log.read_text()
+
+
+def mounts_of(pid: int) -> int:
+    """Return the mount namespace of a process, which each instance has its own of."""
+    return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+
+
+def who_has(value: bytes) -> set[tuple[str, int]]:
+    """Return what of /proc has a value in it, and of which instance the process is.
+
+    Its init, which it cannot trace, has it in no part that is looked at.
+    """
+    found = set()
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal() or int(process.name) == os.getpid():
+            continue
+        for part in ("cmdline", "environ"):
+            with contextlib.suppress(OSError):  # it has just ended
+                if value in (process / part).read_bytes():
+                    found.add((part, mounts_of(int(process.name))))
+    return found
+
+
+def texts_in(directory: Path, pattern: str = "*") -> list[str]:
+    return [each.read_text() for each in directory.glob(pattern)]
+
+
+def files_with(root: Path, value: bytes) -> list[str]:
+    return [
+        str(each) for each in root.rglob("*") if each.is_file() and value in each.read_bytes()
+    ]
+
+
+def test_a_secret_is_seen_by_its_instance_and_by_nobody_else(tmp_path: Path) -> None:
+    values = [f"{uuid4().hex}x" for _ in range(2)]
+
+    async def scenario(runtime: ProcessRuntime) -> None:
+        one = await runtime.start(wanted(tmp_path, values[0].encode()))
+        two = await runtime.start(wanted(tmp_path, values[1].encode(), 2))
+        for instance, value in ((one, values[0]), (two, values[1])):
+            said = await log_with(
+                tmp_path, instance.allocation, f"kept in ramfs\n{value.upper()}"
+            )
+            assert f"SAID {value.upper()}\nmode 400 of 0\n" in said
+            assert "written" not in said
+            assert who_has(value.encode()) == {("environ", mounts_of(instance.pid))}
+            place = directories_below(tmp_path).state / "instances" / instance.allocation
+            inside = Path(f"/proc/{instance.pid}/root", place.relative_to("/"), "secrets")
+            assert texts_in(inside) == [value]
+            assert texts_in(place / "secrets") == []
+            assert files_with(tmp_path, value.encode()) == []
+        for instance in (one, two):
+            await runtime.stop(instance, 0)
+        assert not [each for each in texts_in(Path("/proc/self"), "mounts") if "ramfs" in each]
+        for value in values:
+            assert files_with(tmp_path, value.encode()) == []
+
+    run(tmp_path, scenario)
+
+
+def test_a_container_is_given_its_secrets_as_its_user(image_store: tuple[Path, str]) -> None:
+    root, image = image_store
+    value = f"{uuid4().hex}x"
+
+    async def scenario(runtime: ProcessRuntime) -> None:
+        asked = wanted(root, value.encode(), 9, "/run/pltfrms/secrets")
+        box = Container(image=image, command=("/bin/sh", *asked.process[1:]), user="1000:1001")
+        instance = await runtime.start(replace(asked, process=(), container=box))
+        said = await log_with(root, instance.allocation, f"\n{value.upper()}")
+        assert f"SAID {value.upper()}\nmode 400 of 1000\n" in said
+        assert "written" not in said
+        [(part, mounts)] = who_has(value.encode())
+        assert part == "environ"
+        assert mounts not in {mounts_of(os.getpid()), mounts_of(instance.pid)}
+        assert files_with(root / "log", value.encode()) == []
+        await runtime.stop(instance, 0)
+
+    run(root, scenario)
+
+
+def test_what_cannot_be_opened_starts_nothing_and_is_not_said(tmp_path: Path) -> None:
+    async def scenario(runtime: ProcessRuntime) -> None:
+        asked = wanted(tmp_path, b"\xff\0")
+        with pytest.raises(
+            UsageError, match="secret word is no text, so it can only be a file"
+        ):
+            await runtime.start(asked)
+        NodeKey(directories_below(tmp_path).state).make()
+        with pytest.raises(UsageError, match="secret word: it is sealed for a key"):
+            await runtime.start(asked)
+        assert await runtime.running() == {}
+
+    run(tmp_path, scenario)
+
+
+def test_a_fingerprint_says_which_value_was_asked_for_and_nothing_of_it(tmp_path: Path) -> None:
+    one, other = (wanted(tmp_path, value) for value in (b"one", b"two"))
+    assert one.secrets != other.secrets
+    assert fingerprint_of(one) == fingerprint_of(other)
+    [secret] = one.secrets
+    newer = replace(secret, use=replace(secret.use, version=2))
+    assert fingerprint_of(replace(one, secrets=(newer,))) != fingerprint_of(one)
+    assert secret.sealed not in repr(one)

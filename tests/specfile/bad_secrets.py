@@ -1,0 +1,52 @@
+"""Wrong words about secrets: what to change in an example, and what must be said."""
+
+from tests.specfile.bad_specs import Bad
+
+_PROCESS = "process: [nginx, -p, ., -c, nginx.conf, -e, error.log]"
+
+
+def _use(name: str, use: str, says: str) -> Bad:
+    new = f"{_PROCESS}\n  secrets:\n    {use} # <-"
+    return Bad(name=f"secret: {name}", old=_PROCESS, new=new, says=says)
+
+
+SECRETS = (
+    _use("nowhere", "db: {}", "neither variable nor file: nobody is given it"),
+    _use("odd name", "Db: {file: db}", "'Db' is not the name of a secret"),
+    _use("name that leads out", "../db: {file: db}", "'../db' is not the name of a secret"),
+    *(
+        _use(f"file {file}", f"db: {{file: '{file}'}}", "is not the name of a file")
+        for file in ("../db", "/etc/passwd", "a/b", "..", ".", "a\tb")
+    ),
+    *(
+        _use(f"mode {mode}", f"db: {{file: db, mode: {mode}}}", "is not the mode of a file")
+        for mode in ("'9999'", "'4755'", "04755", "rw", "true", "-1")
+    ),
+    _use("odd variable", "db: {variable: 'A B'}", "'A B' is not the name of a variable"),
+    _use("other field", "db: {file: db, value: x}", "run.secrets.db.value"),
+    _use("other change", "db: {file: db, on_change: reload}", "run.secrets.db.on_change"),
+    _use("value in place of a use", "db: hunter2", "run.secrets.db"),
+    _use(
+        "two files of one name",
+        "db: {file: db}\n    tls: {file: db}",
+        "db is the file of another secret, too",
+    ),
+    _use(
+        "two variables of one name",
+        "db: {variable: DB}\n    tls: {variable: DB}",
+        "DB is another variable already",
+    ),
+    Bad(
+        name="secret: variable that is there",
+        old=_PROCESS,
+        new=f"{_PROCESS}\n  environment: {{DB: x}}\n  secrets:\n    db: {{variable: DB}} # <-",
+        says="DB is another variable already",
+    ),
+    Bad(
+        name="secret: file where secrets are",
+        old="    nginx.conf: |",
+        new="    secrets/x: y # <-\n    nginx.conf: |",
+        says="secrets is where secrets are",
+        also=(_PROCESS, f"{_PROCESS}\n  secrets: {{db: {{file: db}}}}"),
+    ),
+)
