@@ -13,12 +13,14 @@ import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.sealing import NodeKey, seal
+from pltfrms.drivers.workload import process
 from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import UsageError
-from pltfrms.model.running.machine import InstanceSecret, InstanceSpec
+from pltfrms.model.running.machine import Instance, InstanceSecret, InstanceSpec
 from pltfrms.model.services.container import Container
-from pltfrms.model.services.secrets import SecretUse
+from pltfrms.model.services.secrets import SECRET_BYTES_MAX, SecretUse
+from pltfrms.model.services.storage import Storage, VolumeSpec
 from tests.contracts.test_workload import directories_below, image_store, spec
 from tests.namespaces import in_machine
 
@@ -78,14 +80,26 @@ def who_has(value: bytes) -> set[tuple[str, int]]:
     Its init, which it cannot trace, has it in no part that is looked at.
     """
     found = set()
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal() or int(process.name) == os.getpid():
+    for each in Path("/proc").iterdir():
+        if not each.name.isdecimal() or int(each.name) == os.getpid():
             continue
         for part in ("cmdline", "environ"):
             with contextlib.suppress(OSError):  # it has just ended
-                if value in (process / part).read_bytes():
-                    found.add((part, mounts_of(int(process.name))))
+                if value in (each / part).read_bytes():
+                    found.add((part, mounts_of(int(each.name))))
     return found
+
+
+async def seen_from(instance: Instance, place: Path) -> bytes:
+    """Return what root in an instance is shown of processes, and of files in a place."""
+    every = ("environ", "cmdline", "mounts")
+    words = [f"/proc/[0-9]*/{part}" for part in every] + [f"{place}/*/*", f"{place}/*/*/*"]
+    command = ("--all", f"--target={instance.pid}", "sh", "-c", f"cat {' '.join(words)}")
+    asked = await asyncio.create_subprocess_exec(
+        "nsenter", *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    seen, _ = await asked.communicate()
+    return seen
 
 
 def texts_in(directory: Path, pattern: str = "*") -> list[str]:
@@ -116,6 +130,10 @@ def test_a_secret_is_seen_by_its_instance_and_by_nobody_else(tmp_path: Path) -> 
             assert texts_in(inside) == [value]
             assert texts_in(place / "secrets") == []
             assert files_with(tmp_path, value.encode()) == []
+            seen = [await seen_from(each, place.parent) for each in (one, two)]
+            assert [value.encode() in each for each in seen] == [
+                value == each for each in values
+            ]
         for instance in (one, two):
             await runtime.stop(instance, 0)
         assert not [each for each in texts_in(Path("/proc/self"), "mounts") if "ramfs" in each]
@@ -143,6 +161,44 @@ def test_a_container_is_given_its_secrets_as_its_user(image_store: tuple[Path, s
         await runtime.stop(instance, 0)
 
     run(root, scenario)
+
+
+def test_who_mounts_volumes_for_an_instance_is_told_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts, told = tmp_path / "mounts.py", tmp_path / "told"
+    mounts.write_text(f"import shutil; shutil.copyfile('/proc/self/environ', {str(told)!r})")
+    monkeypatch.setattr(process, "_MOUNTS", str(mounts))
+    value = uuid4().hex.encode()
+    data = VolumeSpec(name="data", path="/nowhere", size_bytes=1 << 20)
+
+    async def scenario(runtime: ProcessRuntime) -> None:
+        asked = wanted(tmp_path, value)
+        kept = replace(asked, storage=Storage(volumes=(data,)), volume="db.fra.1@1")
+        instance = await runtime.start(kept)
+        assert b"PATH=" in told.read_bytes()
+        assert value not in told.read_bytes()
+        assert who_has(value) == {("environ", mounts_of(instance.pid))}
+        await runtime.stop(instance, 0)
+
+    run(tmp_path, scenario)
+
+
+def test_an_instance_has_as_many_secrets_as_a_spec_may_name(tmp_path: Path) -> None:
+    async def scenario(runtime: ProcessRuntime) -> None:
+        asked = wanted(tmp_path, b"y" * SECRET_BYTES_MAX)
+        [first] = asked.secrets
+        many = tuple(
+            replace(first, use=SecretUse(name="word", file=f"word{number}"))
+            for number in range(100)
+        )
+        counts = "cat secrets/* | wc -c"
+        counted = replace(asked, secrets=many, process=("sh", "-c", counts))
+        instance = await runtime.start(counted)
+        said = f"{100 * SECRET_BYTES_MAX}\n"
+        assert await log_with(tmp_path, instance.allocation, said) == said
+
+    run(tmp_path, scenario)
 
 
 def test_what_cannot_be_opened_starts_nothing_and_is_not_said(tmp_path: Path) -> None:

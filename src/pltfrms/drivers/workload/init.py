@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO, Final, cast
 
-from pltfrms.drivers.descriptors import readable
+from pltfrms.drivers.descriptors import readable, writable
 from pltfrms.drivers.workload import instance_init
 from pltfrms.errors import UnavailableError
 
@@ -38,16 +38,20 @@ class Init:
             os.close(log)
         self._to = cast("IO[bytes]", self._process.stdin)
         self._from = cast("IO[bytes]", self._process.stdout)
-        os.set_blocking(self._from.fileno(), False)
+        for end in (self._to, self._from):
+            os.set_blocking(end.fileno(), False)
 
     def meet(self, pid: int) -> int:
         """Hold on to the instance's pid 1, so that nobody else can be mistaken for it."""
         self._pidfd = os.pidfd_open(pid)
         return pid
 
-    def say(self, words: str) -> None:
-        """Tell it a line."""
-        self._to.write(words.encode() + b"\n")
+    async def say(self, words: str) -> None:
+        """Tell it a line, however long: a pipe takes only so much at once."""
+        left = memoryview(words.encode() + b"\n")
+        while left:
+            await writable(self._to.fileno())
+            left = left[os.write(self._to.fileno(), left) :]
 
     async def hear(self, word: str) -> str:
         """Return what follows `word` in the next line."""

@@ -46,6 +46,8 @@ _CHUNK = 1 << 16
 _LAST_WORDS = 200
 """Of the last line, in characters."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_heard = bytearray()
+"""What the agent has said beyond the last line that was read."""
 
 
 def main() -> Never:
@@ -93,7 +95,7 @@ def _run(wishes: InitWishes) -> tuple[int, int]:
     if wishes["secrets"]:
         _keep(wishes["secrets"], *((box["user"], box["group"]) if box else (0, 0)))
     if wishes["mounts"]:
-        _wait_for(*_start(wishes["mounts"], environment), "show it its volumes")
+        _wait_for(*_start(wishes["mounts"], dict(os.environ)), "show it its volumes")
     if box:
         _make_box(box)
         return _contain(box, environment)
@@ -477,13 +479,15 @@ def _check(result: int, what: str) -> None:
 
 
 def _read_line() -> str:
-    """Read standard input up to a newline, not a byte more; `` when it is closed."""
-    line = bytearray()
-    while byte := os.read(0, 1):
-        if byte == b"\n":
-            return line.decode()
-        line += byte
-    return ""
+    """Return the next line of standard input; `` when it is closed before its end."""
+    while b"\n" not in _heard:
+        part = os.read(0, _CHUNK)
+        if not part:
+            return ""
+        _heard.extend(part)
+    line, _, rest = _heard.partition(b"\n")
+    _heard[:] = rest
+    return line.decode()
 
 
 def _say(words: str) -> None:

@@ -376,7 +376,7 @@ class ProcessRuntime:
         why = await self._ports.begin(spec, pid)
         if why:
             _log.warning("ports_not_filtered", allocation=spec.allocation, why=why)
-        init.say(json.dumps(wishes))
+        await init.say(json.dumps(wishes))
         record = Record(
             allocation=spec.allocation,
             pid=pid,
@@ -387,7 +387,7 @@ class ProcessRuntime:
         self._limits.confine(spec, pid)
         await self._network.attach_instance(spec.device, pid)
         self._records.remember(record)
-        init.say("go")
+        await init.say("go")
         await init.hear("started")
         init.started = True
         _log.info("instance_started", allocation=spec.allocation, pid=pid)
