@@ -16,8 +16,10 @@ from pltfrms.api.app import doors_of, make_app
 from pltfrms.api.bounds.connections import bounded_by
 from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
 from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.planning.apart import Apart
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.controller.records.state import IDENTITIES, PREFIX
+from pltfrms.controller.records.values import Values
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.identity.authority import Authority, make_authority
@@ -25,6 +27,7 @@ from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.keys import make_key, make_request
 from pltfrms.drivers.identity.tls import client_context, load_identity
 from pltfrms.drivers.kept_http import TlsEnd
+from pltfrms.drivers.sealing import CONTROLLERS_KEYS, KeyFile
 from pltfrms.drivers.store.memory import MemoryStore
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.identity.words import (
@@ -64,7 +67,9 @@ class Door:
         clock = SystemClock()
         self.store: MemoryStore = before.store if before else MemoryStore(clock)
         random = Random(1)  # noqa: S311 - a test's
-        self.controller = Controller(self.store, clock, "fra-c1", PLATFORM, random)
+        self.keys = KeyFile(directory / CONTROLLERS_KEYS)
+        apart = Apart(lease_store=self.store, values=Values(self.keys))
+        self.controller = Controller(self.store, clock, "fra-c1", PLATFORM, random, apart=apart)
         self.known: ControllerIdentity = make_identity(self.controller, self.file, random)
         self.public = socket.create_server(("127.0.0.1", 0))
         self.port = self.public.getsockname()[1]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pltfrms.api.store import securing
-from pltfrms.api.store.securing import take_authority
+from pltfrms.api.store.securing import take_authority, take_secret_keys
 from pltfrms.drivers.identity.store_files import RECOVERING_FILE, StoreFiles
+from pltfrms.drivers.sealing import KeyFile, make_private, public_of, seal, unseal
 from tests.api.door import PLATFORM, Door, serve
 
 NAME = "fra-c2"
@@ -113,5 +114,62 @@ def test_what_others_may_read_is_not_used(
         theirs.path.chmod(0o644)
         assert not await taken(tmp_path / "own")
         assert not ours.there
+
+    serve(tmp_path, story)
+
+
+# ---- the keys of secrets -------------------------------------------------------------------
+
+
+async def keys_taken(state: Path) -> tuple[str, ...]:
+    file = KeyFile(state / "keys")
+    await take_secret_keys(PLATFORM, NAME, state, file)
+    return file.read()
+
+
+def test_a_controller_takes_the_keys_of_secrets_and_opens_what_others_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        here(door, monkeypatch)
+        controller(door, place := tmp_path / "new")
+        assert await keys_taken(place) == ()
+        first = door.keys.first()
+        sealed = seal(public_of(first), b"value", "db")
+        assert unseal(await keys_taken(place), sealed, "db") == b"value"
+        assert (place / "keys").stat().st_mode & 0o777 == 0o600
+        newer = door.keys.add((make_private(),))
+        assert await keys_taken(place) == newer == (newer[0], first)
+
+    serve(tmp_path, story)
+
+
+def test_only_controllers_are_told_keys_of_secrets_and_only_they_are_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        here(door, monkeypatch)
+        door.keys.first()
+        node = await door.join("fra-n1")
+        assert await keys_taken(node.directory.parent) == ()
+        assert await keys_taken(tmp_path / "nobody") == ()
+        controller(door, place := tmp_path / "new")
+        door.show(node)
+        assert await keys_taken(place) == ()
+        door.show(door.file)
+        assert await keys_taken(place) == door.keys.read()
+
+    serve(tmp_path, story)
+
+
+def test_what_is_no_key_leaves_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(door: Door) -> None:
+        here(door, monkeypatch)
+        controller(door, place := tmp_path / "new")
+        own = KeyFile(place / "keys").first()
+        monkeypatch.setattr(door.keys, "read", lambda: ("no key",))
+        assert await keys_taken(place) == (own,)
 
     serve(tmp_path, story)

@@ -99,6 +99,7 @@ def test_a_stolen_certificate_of_a_machine_changes_and_reads_nothing(tmp_path: P
             ("GET", "/openapi.json"),
             ("POST", "/v1/identity/tokens"),
             ("GET", "/v1/identity/store"),
+            ("GET", "/v1/identity/secrets"),
             ("GET", "/v1/targets/fra-n2"),
             ("GET", "/v1/targets/%66ra-n2"),
             ("GET", "/v1/targets/fra-n1%2F..%2Ffra-n2"),

@@ -149,9 +149,12 @@ class KeyFile:
         """Put keys before those that are there; return all of them.
 
         Raises:
-            UsageError: see `read`.
+            UsageError: see `read`; or what is to be put there is no key, and nothing is done.
             OSError: the disk refuses.
         """
+        keys = tuple(keys)
+        for key in keys:
+            public_of(key)
         make_directory(self.path.parent, PASSED_DIRECTORY)
         with locked(self.path.parent):
             known = self.read()
