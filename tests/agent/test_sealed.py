@@ -1,0 +1,113 @@
+"""A node has the secrets of what it runs on its own disk, and opens them on its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pltfrms.drivers.sealing import NodeKey, seal
+from pltfrms.drivers.workload.memory import Behaviour
+from pltfrms.drivers.workload.secrets import opened
+from pltfrms.model.running.machine import InstanceSpec
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.services.secrets import DeliveredSecret, SecretUse, delivery_words
+from pltfrms.model.services.service import Service
+from tests.agent.bench import ONE, TWO, WEB, Bench, devices, make_target
+from tests.simulation.virtual import run_virtual
+
+
+class Node:
+    """A bench whose instances are looked at as they start, and the key of its machine."""
+
+    def __init__(self, state: Path) -> None:
+        self.bench = Bench()
+        self.key = NodeKey(state)
+        self.key.make()
+        self.given: dict[str, dict[str, str]] = {}
+        """What instances that started last were told, by allocation."""
+        behave = self.bench.workload.behave
+
+        def look(spec: InstanceSpec) -> Behaviour:
+            told, _ = opened(spec, NodeKey(state), state)
+            self.given[spec.allocation] = dict(told.environment)
+            return behave(spec)
+
+        self.bench.workload.behave = look
+
+    def sealed(self, version: int, value: bytes) -> DeliveredSecret:
+        words = delivery_words("fra-n1", "db", version)
+        text = seal(self.key.public, value, words)
+        return DeliveredSecret(name="db", version=version, sealed=text)
+
+
+def following(version: int, of_secret: int) -> Service:
+    use = SecretUse(name="db", variable="DB", version=of_secret)
+    run = replace(WEB.spec.run, secrets=(use,))
+    return replace(WEB, version=version, spec=replace(WEB.spec, run=run))
+
+
+def told(
+    generation: int, service: Service, secret: DeliveredSecret, *allocations: Allocation
+) -> Target:
+    target = make_target(generation, *allocations)
+    return replace(target, services=(service,), secrets=(secret,))
+
+
+def test_a_rebooted_node_gives_its_instances_their_secrets_without_controllers(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path)
+    bench = node.bench
+
+    async def story() -> None:
+        async with bench.life():
+            await bench.order(told(5, following(1, 1), node.sealed(1, b"one"), ONE, TWO))
+        bench.controllers.alive = False
+        await bench.workload.power_off()
+        node.given.clear()
+        async with bench.life():
+            assert await devices(bench.network) == {"i1", "i2"}
+            assert [each["DB"] for each in node.given.values()] == ["one", "one"]
+            assert bench.status.problems == ()
+        assert not [text for text in bench.disk.documents.values() if b"one" in text]
+
+    run_virtual(story())
+
+
+def test_what_still_runs_an_older_version_has_its_own_value_after_a_reboot(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path)
+    bench = node.bench
+
+    async def story() -> None:
+        async with bench.life():
+            await bench.order(told(5, following(1, 1), node.sealed(1, b"one"), ONE, TWO))
+            newer = replace(TWO, version=2)
+            await bench.order(told(6, following(2, 2), node.sealed(2, b"two"), ONE, newer))
+        bench.controllers.alive = False
+        await bench.workload.power_off()
+        node.given.clear()
+        async with bench.life():
+            assert {name: each["DB"] for name, each in node.given.items()} == {
+                ONE.id: "one",
+                TWO.id: "two",
+            }
+
+    run_virtual(story())
+
+
+def test_a_value_that_is_not_here_is_waited_for_and_stops_nothing_else(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    bench = node.bench
+
+    async def story() -> None:
+        async with bench.life():
+            await bench.order(told(5, following(1, 1), node.sealed(1, b"one"), ONE))
+            two = replace(TWO, version=2)
+            await bench.order(told(6, following(2, 2), node.sealed(1, b"one"), ONE, two))
+            assert await devices(bench.network) == {"i1"}
+            assert [each for each in bench.status.problems if "value 2 of secret db" in each]
+            await bench.order(told(7, following(2, 2), node.sealed(2, b"two"), ONE, two))
+            assert node.given[TWO.id]["DB"] == "two"
+            assert bench.status.problems == ()
+
+    run_virtual(story())
