@@ -8,7 +8,7 @@ from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.drivers.workload.secrets import opened
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.running.plan import Allocation, Target
-from pltfrms.model.services.secrets import DeliveredSecret, SecretUse, delivery_words
+from pltfrms.model.services.secrets import DeliveredSecret, OnChange, SecretUse, delivery_words
 from pltfrms.model.services.service import Service
 from tests.agent.bench import ONE, TWO, WEB, Bench, devices, make_target
 from tests.simulation.virtual import run_virtual
@@ -42,6 +42,11 @@ def following(version: int, of_secret: int) -> Service:
     use = SecretUse(name="db", variable="DB", version=of_secret)
     run = replace(WEB.spec.run, secrets=(use,))
     return replace(WEB, version=version, spec=replace(WEB.spec, run=run))
+
+
+def signalled() -> Service:
+    use = SecretUse(name="db", file="db", on_change=OnChange.SIGNAL_HUP)
+    return replace(WEB, spec=replace(WEB.spec, run=replace(WEB.spec.run, secrets=(use,))))
 
 
 def told(
@@ -109,5 +114,24 @@ def test_a_value_that_is_not_here_is_waited_for_and_stops_nothing_else(tmp_path:
             await bench.order(told(7, following(2, 2), node.sealed(2, b"two"), ONE, two))
             assert node.given[TWO.id]["DB"] == "two"
             assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_who_follows_by_a_signal_gets_another_value_once_and_goes_on(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    bench = node.bench
+
+    async def story() -> None:
+        async with bench.life():
+            for generation, (version, value) in enumerate(
+                ((1, b"one"), (2, b"two"), (2, b"two")), start=5
+            ):
+                sealed = node.sealed(version, value)
+                await bench.order(told(generation, signalled(), sealed, ONE))
+            assert [deed.what for deed in bench.workload.deeds] == ["start"]
+            said = bench.controllers.events("instance signalled: secrets have other values")
+            assert len(said) == 1
+            assert bench.instances[ONE.id].restarts == 0
 
     run_virtual(story())

@@ -25,6 +25,19 @@ SECRETS = (
     _use("odd variable", "db: {variable: 'A B'}", "'A B' is not the name of a variable"),
     _use("other field", "db: {file: db, value: x}", "run.secrets.db.value"),
     _use("other change", "db: {file: db, on_change: reload}", "run.secrets.db.on_change"),
+    *(
+        _use(
+            f"signal of {given}",
+            f"db: {{{given}, on_change: signal HUP}}",
+            "signal HUP is for a file: a variable is what it was at the start",
+        )
+        for given in ("variable: DB", "variable: DB, file: db")
+    ),
+    _use(
+        "other signal",
+        "db: {file: db, on_change: signal KILL}",
+        "run.secrets.db.on_change",
+    ),
     _use("value in place of a use", "db: hunter2", "run.secrets.db"),
     _use(
         "two files of one name",

@@ -149,8 +149,9 @@ def test_secrets_are_written_without_what_only_the_store_says() -> None:
     uses = (
         SecretUse(name="db", variable="DB"),
         SecretUse(name="tls", file="a key", mode=0o40, on_change=OnChange.NOTHING),
+        SecretUse(name="ca", file="ca", on_change=OnChange.SIGNAL_USR1),
     )
-    pinned = (replace(uses[0], version=7), uses[1])
+    pinned = (replace(uses[0], version=7), *uses[1:])
     wanted, stored = (
         replace(make_spec(), run=replace(make_spec().run, secrets=each))
         for each in (uses, pinned)

@@ -19,7 +19,7 @@ from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import UsageError
 from pltfrms.model.running.machine import Instance, InstanceSecret, InstanceSpec
 from pltfrms.model.services.container import Container
-from pltfrms.model.services.secrets import SECRET_BYTES_MAX, SecretUse
+from pltfrms.model.services.secrets import SECRET_BYTES_MAX, OnChange, SecretUse
 from pltfrms.model.services.storage import Storage, VolumeSpec
 from tests.contracts.test_workload import directories_below, image_store, spec
 from tests.namespaces import in_machine
@@ -199,6 +199,60 @@ def test_an_instance_has_as_many_secrets_as_a_spec_may_name(tmp_path: Path) -> N
         assert await log_with(tmp_path, instance.allocation, said) == said
 
     run(tmp_path, scenario)
+
+
+RELOADS = """
+trap 'echo told; cat PLACE/word; stat -c "mode %a of %u" PLACE/word; ls -A PLACE' HUP
+echo ready; while :; do sleep 0.05; echo x 2>/dev/null >PLACE/more && echo written; done
+"""
+
+
+def reloading(root: Path, value: bytes, place: str = "secrets") -> InstanceSpec:
+    asked = wanted(root, value)
+    use = SecretUse(name="word", file="word", on_change=OnChange.SIGNAL_HUP)
+    [given_it] = asked.secrets
+    script = ("sh", "-c", RELOADS.replace("PLACE", place))
+    return replace(asked, process=script, secrets=(replace(given_it, use=use),))
+
+
+async def see_a_renewal(
+    root: Path, runtime: ProcessRuntime, of: Callable[[bytes], InstanceSpec], user: int
+) -> None:
+    one, two = (f"{uuid4().hex}\n".encode() for _ in range(2))
+    instance = await runtime.start(of(one))
+    await log_with(root, instance.allocation, "ready\n")
+    assert not await runtime.renew_secrets(instance, of(one))
+    assert await runtime.renew_secrets(instance, of(two))
+    told = f"ready\ntold\n{two.decode()}mode 400 of {user}\nword\n"
+    assert await log_with(root, instance.allocation, "\nword\n") == told
+    assert not await runtime.renew_secrets(instance, of(two))
+    assert await runtime.running() == {instance.allocation: instance}
+    assert fingerprint_of(of(two)) == instance.fingerprint
+    place = directories_below(root).state / "instances" / instance.allocation
+    assert texts_in(place / "secrets") == []
+    assert who_has(two.strip()) == set()
+    await runtime.stop(instance, 0)
+
+
+def test_a_signal_says_that_a_file_has_another_value(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        lambda runtime: see_a_renewal(
+            tmp_path, runtime, lambda value: reloading(tmp_path, value), 0
+        ),
+    )
+
+
+def test_a_signal_says_so_to_a_container(image_store: tuple[Path, str]) -> None:
+    root, image = image_store
+
+    def boxed(value: bytes) -> InstanceSpec:
+        asked = reloading(root, value, "/run/pltfrms/secrets")
+        command = ("/bin/sh", *asked.process[1:])
+        box = Container(image=image, command=command, user="1000:1001")
+        return replace(asked, process=(), container=box)
+
+    run(root, lambda runtime: see_a_renewal(root, runtime, boxed, 1000))
 
 
 def test_what_cannot_be_opened_starts_nothing_and_is_not_said(tmp_path: Path) -> None:

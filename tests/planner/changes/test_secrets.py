@@ -34,6 +34,7 @@ def using(*uses: SecretUse, name: str = "web") -> ServiceSpec:
 
 RESTARTS = SecretUse(name="db", file="db")
 STAYS = SecretUse(name="db", variable="DB", on_change=OnChange.NOTHING)
+SIGNALLED = SecretUse(name="db", file="db", on_change=OnChange.SIGNAL_HUP)
 
 
 def accepted(*specs: ServiceSpec) -> Snapshot:
@@ -58,7 +59,7 @@ def test_an_unknown_secret_is_refused_with_those_that_are_there() -> None:
 
 
 def test_another_value_is_a_version_that_is_rolled_out_and_can_go_back() -> None:
-    before = accepted(using(RESTARTS), using(STAYS, name="calm"))
+    before = accepted(using(RESTARTS), using(STAYS, name="calm"), using(SIGNALLED, name="told"))
     outcome = changed_secret(before, note(version=2))
     assert [line.about for line in outcome.lines] == ["secret/db", "service/web"]
     web = outcome.snapshot.services["web"]
@@ -66,7 +67,8 @@ def test_another_value_is_a_version_that_is_rolled_out_and_can_go_back() -> None
     assert web.rolling
     assert web.before
     assert web.before.spec.run.secrets[0].version == 1
-    assert outcome.snapshot.services["calm"] == before.services["calm"]
+    for name in ("calm", "told"):
+        assert outcome.snapshot.services[name] == before.services[name]
     assert versions_kept(outcome.snapshot, "db") == {1, 2}
 
 

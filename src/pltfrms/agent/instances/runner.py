@@ -198,7 +198,7 @@ class Runner:
                 await self._turn(self.order, self.instance)
             if outcome.failed:
                 await self._world.clock.sleep(_RETRY_SECONDS)
-        for part in (self.name, self._addresses, self._ports):
+        for part in (self.name, self._addresses, self._ports, self._secrets):
             self._around.problems.set(part, "")
 
     @property
@@ -210,6 +210,11 @@ class Runner:
     def _ports(self) -> str:
         """What goes wrong with its ports, as problems call it."""
         return f"ports of {self.name}"
+
+    @property
+    def _secrets(self) -> str:
+        """What goes wrong with its secrets, as problems call it."""
+        return f"secrets of {self.name}"
 
     async def _turn(self, order: Order | None, instance: Instance | None) -> None:
         if instance is None:
@@ -227,6 +232,7 @@ class Runner:
             await self._renumber(order.spec, instance)
             if order.exact:
                 await self._answer_on(order.spec, instance)
+                await self._renew_secrets(order.spec, instance)
             await self._live(order, instance)
 
     # ---- starting --------------------------------------------------------------------------
@@ -331,6 +337,13 @@ class Runner:
         """Let it answer on the ports that are wanted now; it goes on as before if it cannot."""
         with self._around.problems.watch(self._ports) as outcome:
             await self._world.workload.answer_on(instance, spec)
+        if outcome.failed:
+            self._renumber_at = self._world.clock.monotonic() + _RENUMBER_SECONDS
+
+    async def _renew_secrets(self, spec: InstanceSpec, instance: Instance) -> None:
+        with self._around.problems.watch(self._secrets) as outcome:
+            if await self._world.workload.renew_secrets(instance, spec):
+                self._say("instance signalled: secrets have other values")
         if outcome.failed:
             self._renumber_at = self._world.clock.monotonic() + _RENUMBER_SECONDS
 

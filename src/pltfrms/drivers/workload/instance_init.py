@@ -38,7 +38,10 @@ _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 32, 0x1000, 0x4000, 0x40000
 _HOSTS = "/etc/hosts"
 _GROUPS = "/sys/fs/cgroup"
 _UNPRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_FORWARDED = (
+    *(signal.SIGTERM, signal.SIGINT),
+    *(signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
+)
 _RESTORED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """Also what whoever started us ignores: many servers end gently at SIGQUIT."""
 _CHUNK = 1 << 16
@@ -291,7 +294,7 @@ def _keep(kept: Kept, user: int, group: int) -> None:
             file.write(binascii.a2b_base64(text))
             os.fchown(fd, user, group)
             os.fchmod(fd, mode)
-    _mount("ramfs", place, "ramfs", _MS_REMOUNT | _MS_RDONLY | quiet, None)
+    _mount("", place, "", _MS_REMOUNT | _MS_BIND | _MS_RDONLY | quiet, None)
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: bytes | None) -> None:

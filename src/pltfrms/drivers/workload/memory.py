@@ -68,6 +68,8 @@ class MemoryInstance:
     names: tuple[str, ...] = ()
     volume: str = ""
     ports: PortRules | None = None
+    values: frozenset[tuple[str, int]] = frozenset()
+    """Of secrets that can become others while it runs, by name."""
 
 
 class MemoryWorkload:
@@ -147,6 +149,7 @@ class MemoryWorkload:
             names=self._names,
             volume=spec.volume,
             ports=spec.ports,
+            values=_values_of(spec),
         )
         self._running[spec.allocation] = one
         if spec.volume:
@@ -197,6 +200,14 @@ class MemoryWorkload:
         one = self.find(instance)
         if one is not None:
             one.ports = spec.ports
+
+    async def renew_secrets(self, instance: Instance, spec: InstanceSpec) -> bool:
+        """See `ports.Workload`."""
+        one = self.find(instance)
+        if one is None:
+            return False
+        before, one.values = one.values, _values_of(spec)
+        return one.values != before
 
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`; what tests have set as `refusals`."""
@@ -323,6 +334,11 @@ class MemoryWorkload:
         # As the kernel does: the veth goes with the instance, and its routes with the veth.
         await self._network.detach_instance(one.instance.device)
         one.ended.set()
+
+
+def _values_of(spec: InstanceSpec) -> frozenset[tuple[str, int]]:
+    signalled = (each for each in spec.secrets if each.use.on_change.signal)
+    return frozenset((each.use.name, each.version) for each in signalled)
 
 
 class MemoryProber:

@@ -77,6 +77,13 @@ class Workload(Protocol):
         """Let a running instance answer on the ports of its spec, and whom that says."""
         ...
 
+    async def renew_secrets(self, instance: Instance, spec: InstanceSpec) -> bool:
+        """Give a running instance the values of files for which it gets a signal.
+
+        Return whether one was another, so that it was signalled.
+        """
+        ...
+
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """Return how many packets an instance refused since its table was made, by why."""
         ...

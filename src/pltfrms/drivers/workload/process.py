@@ -39,6 +39,7 @@ from pltfrms.drivers.workload.oci import BOX, Binds, box_of
 from pltfrms.drivers.workload.port_filters import PortFilters
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
+from pltfrms.drivers.workload.renewal import renewed
 from pltfrms.drivers.workload.secrets import opened
 from pltfrms.drivers.workload.usage import accepted_of, cpu_seconds_of
 from pltfrms.drivers.workload.volumes import LOCK, Volumes
@@ -186,7 +187,7 @@ class ProcessRuntime:
             return ""
         how = ""
         with contextlib.suppress(ProcessLookupError):
-            pidfd = _open(record)
+            pidfd = record.open()
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGTERM)
                 async with asyncio.timeout(grace_ms / 1000):
@@ -226,6 +227,19 @@ class ProcessRuntime:
             raise UnavailableError(f"{instance.allocation} does not run")
         await self._ports.follow(spec, record.pid)
 
+    async def renew_secrets(self, instance: Instance, spec: InstanceSpec) -> bool:
+        """See `ports.Workload`.
+
+        Raises:
+            UsageError: a value cannot be opened.
+            UnavailableError: it does not run, or the kernel refuses.
+        """
+        record = self._records.recall(instance)
+        if record is None or not record.alive:
+            raise UnavailableError(f"{instance.allocation} does not run")
+        files = self._files.directory(spec.allocation)
+        return await renewed(record, spec, self._key, files)
+
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`. UnavailableError: it cannot be known now."""
         record = self._records.recall(instance)
@@ -248,7 +262,7 @@ class ProcessRuntime:
         if record is not None:
             with ExitStack() as held:
                 with contextlib.suppress(ProcessLookupError):
-                    pidfd = _open(record)
+                    pidfd = record.open()
                     held.callback(os.close, pidfd)
                     with contextlib.suppress(OSError):
                         held.callback(os.close, _open_namespace(record))
@@ -417,15 +431,6 @@ class ProcessRuntime:
         used = {each.device for each in self._records.every() if each.alive}
         if record.device and record.device not in used:
             await self._network.detach_instance(record.device)
-
-
-def _open(record: Record) -> int:
-    """Return a pidfd of exactly that process; ProcessLookupError if it is gone."""
-    pidfd = os.pidfd_open(record.pid)
-    if not record.alive:
-        os.close(pidfd)
-        raise ProcessLookupError(record.pid)
-    return pidfd
 
 
 def _open_namespace(record: Record) -> int:

@@ -71,6 +71,14 @@ class Record:
             return has_device(self.device)
         return start_ticks(self.pid) == self.start_ticks
 
+    def open(self) -> int:
+        """Return a pidfd of exactly that process; ProcessLookupError if it is gone."""
+        pidfd = os.pidfd_open(self.pid)
+        if not self.alive:
+            os.close(pidfd)
+            raise ProcessLookupError(self.pid)
+        return pidfd
+
 
 def adopted_record(allocation: str, device: str, fingerprint: str, unit: str) -> Record:
     """Return the record of what others start."""

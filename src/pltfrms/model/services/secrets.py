@@ -18,6 +18,15 @@ class OnChange(StrEnum):
     """The service gets a new version, which comes by stages."""
     NOTHING = "nothing"
     """They go on; who is started later has the new value."""
+    SIGNAL_HUP = "signal HUP"
+    """They go on with the new value in its file, and get a signal."""
+    SIGNAL_USR1 = "signal USR1"
+    SIGNAL_USR2 = "signal USR2"
+
+    @property
+    def signal(self) -> str:
+        """Which signal instances get, such as HUP; empty: none."""
+        return self.value.partition(" ")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

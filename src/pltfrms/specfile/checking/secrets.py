@@ -39,6 +39,9 @@ def _check_file(use: SecretUse, files: list[str]) -> Iterator[Finding]:
     where = ("run", "secrets", use.name)
     if not 0 <= use.mode <= _MODE_MAX:
         yield Finding((*where, "mode"), f"{use.mode:o} is not the mode of a file", '"0400"')
+    if use.on_change.signal and (use.variable or not use.file):
+        what = f"{use.on_change} is for a file: a variable is what it was at the start"
+        yield Finding((*where, "on_change"), what, "restart, or a file and no variable")
     if use.file and not _is_plain(use.file):
         what = f"{use.file[:70]!r} is not the name of a file in the directory of secrets"
         yield Finding((*where, "file"), what, "without / and .., such as password")

@@ -87,7 +87,8 @@ class SecretShape(Shape):
     """Mode of the file, which belongs to the user that the instance runs as."""
     on_change: Annotated[str, *one_of(*OnChange)] = _USE.on_change.value
     """What happens when the secret gets another value: restart (a rollout, as for a new
-    version) or nothing (who is started later has it)."""
+    version), nothing (who is started later has it), or signal HUP, USR1 or USR2: its file
+    is replaced, and the instance gets that signal."""
 
 
 class RunShape(Shape):
