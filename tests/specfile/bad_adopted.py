@@ -81,6 +81,7 @@ ADOPTED = (
             ("stop_grace", "1s"),
             ("environment", "{A: b}"),
             ("user", "0"),
+            ("secrets", "{db: {file: db}}"),
         )
     ),
     _replicas(
