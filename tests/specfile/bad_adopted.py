@@ -82,6 +82,7 @@ ADOPTED = (
             ("environment", "{A: b}"),
             ("user", "0"),
             ("secrets", "{db: {file: db}}"),
+            ("files_from", "conf"),
         )
     ),
     _replicas(

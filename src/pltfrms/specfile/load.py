@@ -12,6 +12,7 @@ from pltfrms.model.addresses import Address
 from pltfrms.model.network.lab import Lab
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.services.service import ServiceSpec
+from pltfrms.specfile.beside import with_files
 from pltfrms.specfile.building.lab import build_lab
 from pltfrms.specfile.building.platform import build_platform
 from pltfrms.specfile.building.service import build_service
@@ -226,6 +227,7 @@ def _oversize(platform: Platform) -> Iterator[Finding]:
 
 
 def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceSpec]:
+    document = with_files(document)
     reading = _read(ServiceShape, document)
     if reading.shape is None:
         return _Outcome(None, reading.problems)

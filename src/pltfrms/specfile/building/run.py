@@ -8,7 +8,7 @@ from pltfrms.model.services.service import Run
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.shapes.service import RunShape
 
-_OF_OURS = ("files", "environment", "secrets", "cpu", "memory", "stop_grace")
+_OF_OURS = ("files", "files_from", "environment", "secrets", "cpu", "memory", "stop_grace")
 _OF_CONTAINERS = ("command", "args", "user", "read_only", "capabilities", "ulimits")
 
 

@@ -124,6 +124,8 @@ class RunShape(Shape):
     files: dict[str, str] = Field(default_factory=dict)
     """Files to write into the working directory before the start: name and text. A container
     finds them in /run/pltfrms."""
+    files_from: str = said()
+    """A directory beside the file of the spec, such as conf: its files are more `files`."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Environment variables."""
     secrets: dict[str, SecretShape] = Field(default_factory=dict)
