@@ -40,7 +40,13 @@ def said(place: Path) -> list[tuple[str, int, str]]:
 
 def test_files_of_a_directory_are_files_of_the_service(place: Path) -> None:
     (place / "conf" / "also.conf").symlink_to("main.conf")
-    assert dict(load_service(place / "web.yaml").run.files) == {
+    (place / "conf" / "logo").write_bytes(b"\x89PNG\0")
+    (place / "conf" / "nul").write_bytes(b"a\0")
+    (place / "conf" / "main.conf").chmod(0o700)
+    run = load_service(place / "web.yaml").run
+    assert dict(run.binary) == {"logo": "iVBORwA=", "nul": "YQA="}
+    assert dict(run.modes) == {"main.conf": 0o755, "also.conf": 0o755}
+    assert dict(run.files) == {
         "own.conf": "x",
         "main.conf": "listen ${pltfrms.address6}\n",
         "also.conf": "listen ${pltfrms.address6}\n",
@@ -89,10 +95,6 @@ def gone(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
-def binary(path: Path) -> None:
-    path.write_bytes(b"\xff\xfe\0")
-
-
 def large(path: Path) -> None:
     path.write_text("x" * 500_001)
 
@@ -113,8 +115,7 @@ def odd_name(path: Path) -> None:
         (directory, "is neither a file nor a directory"),
         (gone, "cannot be read: No such file or directory"),
         (os.mkfifo, "is neither a file nor a directory"),
-        (binary, "is not text in UTF-8"),
-        (large, "has more than 500000 characters"),
+        (large, "has more than 500000 bytes"),
         (unknown, "unknown variable ${pltfrms.adress6}"),
         (odd_name, "is not a name below the working directory"),
     ],
@@ -139,3 +140,20 @@ def test_a_file_is_said_once_and_all_together_are_bounded(place: Path) -> None:
     for number in range(1000):
         (place / "conf" / f"small{number}").touch()
     assert [what for _, _, what in said(place)] == ["conf has more than 1000 files"]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("binary: {logo: 'no base64'}", "is not in base64"),
+        ("binary: {../logo: YQA=}", "is not a name below the working directory"),
+        ("binary: {own.conf: YQA=}", "own.conf is in files, too"),
+        ("binary: {own.conf/x: YQA=}", "own.conf is a file, so nothing can be below it"),
+        ("binary: {main.conf: YQA=}", "main.conf is in conf, too"),
+        ("modes: {nowhere: '0755'}", "there is no file 'nowhere'"),
+        ("modes: {own.conf: '4755'}", "'4755' is not the mode of a file"),
+    ],
+)
+def test_odd_files_and_modes_are_refused(place: Path, line: str, what: str) -> None:
+    (place / "web.yaml").write_text(SPEC.replace("  files_from", f"  {line}\n  files_from"))
+    assert what in " ".join(each for _, _, each in said(place))

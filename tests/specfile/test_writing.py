@@ -160,6 +160,17 @@ def test_secrets_are_written_without_what_only_the_store_says() -> None:
     assert said_again(stored) == wanted
 
 
+def test_files_that_are_no_text_and_modes_are_written() -> None:
+    run = replace(
+        make_spec().run,
+        files=(("a b.sh", "x"),),
+        binary=(("logo", "iVBORwA="),),
+        modes=(("a b.sh", 0o755), ("logo", 0o600)),
+    )
+    spec = replace(make_spec(), run=run)
+    assert said_again(spec) == spec
+
+
 SIGNS = st.one_of(st.characters(exclude_categories=("Cs", "Cc")), st.sampled_from("\n\t #:|"))
 TEXTS = st.text(SIGNS, max_size=60)
 

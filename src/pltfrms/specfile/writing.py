@@ -116,11 +116,13 @@ def _run(run: Run) -> Iterator[str]:
         yield f"process: {_list(run.process)}"
     else:
         yield from _container(run.container)
-    for field, texts in (("files", run.files), ("environment", run.environment)):
+    kinds = ("files", run.files), ("binary", run.binary), ("environment", run.environment)
+    for field, texts in kinds:
         if texts:
             yield f"{field}:"
         for name, text in texts:
             yield from (f"  {line}" for line in _block(name, text))
+    yield from _modes(run)
     yield from _secrets(run)
     if run.cpu != usual.cpu:
         yield f"cpu: {run.cpu!r}"
@@ -132,6 +134,12 @@ def _run(run: Run) -> Iterator[str]:
 
 def _adopted(adopted: Adopted) -> Iterator[str]:
     yield f"systemd: {_text(adopted.unit)}" if adopted.unit else "external: true"
+
+
+def _modes(run: Run) -> Iterator[str]:
+    if run.modes:
+        modes = ((_text(name), f'"{mode:04o}"') for name, mode in run.modes)
+        yield f"modes: {_flow(modes)}"
 
 
 def _secrets(run: Run) -> Iterator[str]:

@@ -15,7 +15,17 @@ BOX = Container(image="registry.example/web@sha256:" + "0a" * 32)
 
 def test_processes_have_the_fingerprint_that_versions_before_containers_gave_them() -> None:
     fields = json.loads(encode(SPEC))
-    for later in ("outgoing", "container", "storage", "volume", "adopted", "ports", "secrets"):
+    for later in (
+        "outgoing",
+        "container",
+        "storage",
+        "volume",
+        "adopted",
+        "ports",
+        "secrets",
+        "binary",
+        "modes",
+    ):
         del fields[later]
     text = json.dumps(fields, separators=(",", ":")).encode()
     assert fingerprint_of(SPEC) == hashlib.sha256(text).hexdigest()[:16]

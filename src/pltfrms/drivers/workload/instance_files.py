@@ -5,13 +5,14 @@
 <log>/instances/ALLOCATION.log        output; older parts are .log.1 (newest) to .log.3
 """
 
+import base64
 import contextlib
 import hashlib
 import os
 import re
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
 _SAYS_NOTHING: Final = (
+    b',"modes":[]}',
+    b',"binary":[]}',
     b',"secrets":[]}',
     b',"ports":null}',
     b',"adopted":null}',
@@ -73,15 +76,16 @@ class InstanceFiles:
             parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         directory = self.directory(spec.allocation)
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for name, text in spec.files:
+        modes = dict(spec.modes)
+        for name, content in _contents(spec):
             path = directory / name
             if not path.resolve().is_relative_to(directory.resolve()):
                 raise UsageError(
                     f"{spec.allocation}: file {name!r} is not inside its directory"
                 )
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            path.write_text(text)
-            path.chmod(0o644)
+            path.write_bytes(content)
+            path.chmod(modes.get(name, 0o644))
         self.exit_file(spec.allocation).unlink(missing_ok=True)
         return directory
 
@@ -177,6 +181,11 @@ class InstanceFiles:
             with contextlib.suppress(FileNotFoundError):
                 found.setdefault(name[1], _Logs()).add(path, path.stat())
         return {allocation: logs for allocation, logs in found.items() if logs.paths}
+
+
+def _contents(spec: InstanceSpec) -> Iterator[tuple[str, bytes]]:
+    yield from ((name, text.encode()) for name, text in spec.files)
+    yield from ((name, base64.b64decode(text)) for name, text in spec.binary)
 
 
 @dataclass(slots=True)

@@ -172,6 +172,8 @@ class InstanceSpec:
     ports: PortRules | None = None
     """None: it answers on all of them, and everybody. Can change while it runs, likewise."""
     secrets: tuple[InstanceSecret, ...] = ()
+    binary: tuple[tuple[str, str], ...] = ()
+    modes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

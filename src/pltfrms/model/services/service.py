@@ -102,6 +102,10 @@ class Run:
     """Others start and stop it; None: we do."""
     secrets: tuple[SecretUse, ...] = ()
     """What an instance is told that nobody else is."""
+    binary: tuple[tuple[str, str], ...] = ()
+    """More files, which are no text: (relative name, content in base64)."""
+    modes: tuple[tuple[str, int], ...] = ()
+    """Of files by name; 0644 of those that are not here."""
 
     @property
     def words(self) -> tuple[str, ...]:

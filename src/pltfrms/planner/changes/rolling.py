@@ -23,6 +23,7 @@ from pltfrms.model.services.storage import Storage
 _LATER: Final = frozenset(
     (
         *("container", "found", "grace_max_ms", "only_announces", "secrets"),
+        *("binary", "modes"),
         *("http", "tls", "udp", "dns", "grpc_service", "adopted"),
     )
 )
@@ -126,5 +127,5 @@ def stages_of(platform: Platform, service: Service) -> tuple[Stage, ...]:
 
 def _size(spec: ServiceSpec) -> int:
     run = spec.run
-    pairs = (*run.files, *run.environment)
+    pairs = (*run.files, *run.binary, *run.environment)
     return sum(map(len, run.words)) + sum(len(name) + len(text) for name, text in pairs)

@@ -119,6 +119,8 @@ def instance_spec(
         volume=allocation.volume,
         adopted=run.adopted,
         secrets=secrets,
+        binary=run.binary,
+        modes=run.modes,
     )
 
 

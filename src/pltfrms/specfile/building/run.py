@@ -8,7 +8,17 @@ from pltfrms.model.services.service import Run
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.shapes.service import RunShape
 
-_OF_OURS = ("files", "files_from", "environment", "secrets", "cpu", "memory", "stop_grace")
+_OF_OURS = (
+    "files",
+    "files_from",
+    "binary",
+    "modes",
+    "environment",
+    "secrets",
+    "cpu",
+    "memory",
+    "stop_grace",
+)
 _OF_CONTAINERS = ("command", "args", "user", "read_only", "capabilities", "ulimits")
 
 
@@ -23,6 +33,8 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
         if shape.image is None
         else (),
         files=tuple(shape.files.items()),
+        binary=tuple(shape.binary.items()),
+        modes=tuple(shape.modes.items()),
         environment=tuple(shape.environment.items()),
         cpu=shape.cpu,
         memory_bytes=shape.memory,

@@ -51,7 +51,7 @@ def _check_file(use: SecretUse, files: list[str]) -> Iterator[Finding]:
 
 
 def _covered(run: Run) -> Iterator[Finding]:
-    for name, _ in run.files:
+    for name, _ in (*run.files, *run.binary):
         if PurePosixPath(name).parts[:1] == (SECRETS_DIRECTORY,):
             what = f"{SECRETS_DIRECTORY} is where secrets are, so that it would not be seen"
             yield Finding(("run", "files", name), what, "give it another name")

@@ -1,5 +1,6 @@
 """What makes no sense in a service, alone and on a platform, whoever wrote it."""
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -156,7 +157,8 @@ def _check_run(run: Run) -> Iterator[Finding]:
     for where, argument in words_of(run):
         yield from _check_text(where, argument)
     yield from _check_unique(("run", "files"), [name for name, _ in run.files])
-    yield from _check_below(frozenset(name for name, _ in run.files))
+    yield from _check_below(frozenset(name for name, _ in (*run.files, *run.binary)))
+    yield from _check_binary(run)
     yield from _check_size(run)
     for name, text in run.files:
         yield from _check_file_name(("run", "files", name), name)
@@ -181,6 +183,25 @@ def _check_variables_of(run: Run) -> Iterator[Finding]:
         if use.variable in taken:
             yield Finding(where, f"{use.variable} is another variable already", "keep one")
         taken.update(filter(None, (use.variable,)))
+
+
+def _check_binary(run: Run) -> Iterator[Finding]:
+    """Find files that are no content, and modes of no file."""
+    texts = {name for name, _ in run.files}
+    for name, text in run.binary:
+        where = ("run", "binary", name)
+        yield from _check_file_name(where, name)
+        if name in texts:
+            yield Finding(where, f"{name} is in files, too", "keep one of them")
+        try:
+            base64.b64decode(text, validate=True)
+        except ValueError:
+            yield Finding(where, "is not in base64")
+    names = texts.union(name for name, _ in run.binary)
+    for name, _ in run.modes:
+        if name not in names:
+            where = ("run", "modes", name)
+            yield Finding(where, f"there is no file {name!r}", nearest(name, names))
 
 
 def _check_amounts(run: Run) -> Iterator[Finding]:
@@ -228,7 +249,7 @@ def _check_below(names: frozenset[str]) -> Iterator[Finding]:
 
 def _check_size(run: Run) -> Iterator[Finding]:
     """Find what is too much for the store, which keeps commands and files as JSON."""
-    sizes = {name: _size(text) for name, text in run.files}
+    sizes = {name: _size(text) for name, text in (*run.files, *run.binary)}
     others = (*run.words, *(text for _, text in run.environment))
     size = sum(sizes.values()) + sum(map(_size, others))
     if size > _MOST_BYTES:

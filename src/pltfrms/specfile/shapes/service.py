@@ -125,7 +125,12 @@ class RunShape(Shape):
     """Files to write into the working directory before the start: name and text. A container
     finds them in /run/pltfrms."""
     files_from: str = said()
-    """A directory beside the file of the spec, such as conf: its files are more `files`."""
+    """A directory beside the file of the spec, such as conf: its files are more `files`,
+    those that are no text `binary`, and who may execute them is among `modes`."""
+    binary: dict[str, str] = Field(default_factory=dict)
+    """More files that are no text: name and content in base64."""
+    modes: dict[str, ModeText] = Field(default_factory=dict)
+    """Modes of files by name, such as {run.sh: "0755"}; by default 0644."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Environment variables."""
     secrets: dict[str, SecretShape] = Field(default_factory=dict)
