@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,9 +44,9 @@ def short_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def registry(directory: Path) -> Iterator[None]:
-    """Run one in this network namespace."""
-    process = start_registry(directory)
+def registry(directory: Path, users: str = "") -> Iterator[None]:
+    """Run one in this network namespace; for `users` alone, as a line of htpasswd says it."""
+    process = start_registry(directory, users=users)
     try:
         yield
     finally:
@@ -53,10 +54,15 @@ def registry(directory: Path) -> Iterator[None]:
         process.wait()
 
 
-def start_registry(directory: Path, listen: str = HOST) -> "subprocess.Popen[bytes]":
+def start_registry(
+    directory: Path, listen: str = HOST, users: str = ""
+) -> "subprocess.Popen[bytes]":
     """Start one in this network namespace, whose `lo` is brought up; return when it answers."""
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "registry.yml"
+    passwords = directory / "htpasswd"
+    passwords.write_text(f"{users}\n")
+    auth = {"htpasswd": {"realm": "tests", "path": str(passwords)}}
     storage = {"filesystem": {"rootdirectory": str(directory / "blobs")}}
     config.write_text(
         json.dumps(
@@ -65,6 +71,7 @@ def start_registry(directory: Path, listen: str = HOST) -> "subprocess.Popen[byt
                 "log": {"accesslog": {"disabled": True}, "level": "error"},
                 "storage": storage,
                 "http": {"addr": listen},
+                **({"auth": auth} if users else {}),
             }
         )
     )
@@ -80,7 +87,8 @@ def start_registry(directory: Path, listen: str = HOST) -> "subprocess.Popen[byt
     for _ in range(600):
         assert process.poll() is None, "the registry ended"
         with contextlib.suppress(OSError):
-            _ask("GET", "/v2/")
+            with contextlib.suppress(urllib.error.HTTPError):  # it wants to know who asks
+                _ask("GET", "/v2/")
             return process
         time.sleep(0.05)
     raise AssertionError("the registry does not answer")

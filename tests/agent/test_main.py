@@ -17,9 +17,10 @@ import pytest
 from pltfrms import codec
 from pltfrms.agent.control.targets import Targets
 from pltfrms.agent.identity import controller_urls
-from pltfrms.agent.main import boot_word, main, told_since
+from pltfrms.agent.main import boot_word, main, make_key, told_since
 from pltfrms.drivers.disk import DirectoryDisk
 from pltfrms.drivers.ports import Directories
+from pltfrms.drivers.sealing import NodeKey
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.running.plan import Allocation, Reason, Target
 from pltfrms.specfile import load_platform, load_service
@@ -243,6 +244,31 @@ def test_a_runtime_directory_without_room_keeps_no_agent_from_starting(
     word = boot_word(tmp_path)
     assert len(word) == 12
     assert boot_word(tmp_path) == (tmp_path / "boot").read_text() == word
+
+
+@pytest.mark.parametrize("machine", ["fra-n1", "fra-e1"])
+def test_every_machine_has_a_key_for_secrets_before_it_may_become_a_node(
+    tmp_path: Path, machine: str
+) -> None:
+    directories = Directories(config=tmp_path, state=tmp_path)
+    targets = Targets(machine, DirectoryDisk(tmp_path), lambda: PLATFORM)
+    make_key(directories, targets)
+    made = NodeKey(tmp_path).public
+    assert made
+    make_key(directories, targets)
+    assert NodeKey(tmp_path).public == made
+
+
+def test_an_agent_begins_also_where_no_key_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended(_: NodeKey) -> None:
+        os._exit(1)
+
+    monkeypatch.setattr(NodeKey, "make", ended)
+    directories = Directories(config=tmp_path, state=tmp_path)
+    make_key(directories, Targets("fra-n1", DirectoryDisk(tmp_path), lambda: PLATFORM))
+    assert "no key for secrets" in "".join(capsys.readouterr())
 
 
 def test_a_platform_file_is_told_only_if_it_is_younger_than_the_target(

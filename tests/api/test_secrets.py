@@ -10,9 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from pltfrms.codec import decode
+from pltfrms.codec import decode, encode
+from pltfrms.controller.records.state import SECRETS_KEY_KEY
 from pltfrms.controller.records.values import Values
-from pltfrms.drivers.sealing import KeyFile, NodeKey
+from pltfrms.drivers.sealing import KeyFile, NodeKey, make_private, public_of
+from pltfrms.drivers.store.ports import Put
 from pltfrms.model.messages.api import Change
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.messages.secrets import (
@@ -26,7 +28,7 @@ from pltfrms.model.messages.secrets import (
 )
 from pltfrms.model.network.topology import OperatorRole, Platform
 from pltfrms.model.running.plan import TargetNews
-from pltfrms.model.services.secrets import SecretUse, delivery_words
+from pltfrms.model.services.secrets import SecretsKey, SecretUse, delivery_words
 from pltfrms.model.services.service import ServiceSpec
 from tests.api.logins import WITH_ROLES, Desk
 from tests.controller.cluster import Cluster
@@ -228,6 +230,56 @@ def test_the_controllers_key_is_changed_and_who_lacks_it_says_so(
         lacking = Values(KeyFile(directory / "nothing"))
         assert "cannot open secrets" in lacking.problem(desk.cluster.stored().secrets_key)
         assert not lacking.opens(secret)
+
+    play(story)
+
+
+def test_a_change_of_the_key_may_break_off_anywhere_and_is_done_again(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        file, store = KeyFile(directory / "controllers"), desk.cluster.seats["fra-c1"].store
+
+        async def give(name: str, verb: SecretVerb = SecretVerb.SET) -> None:
+            answer = await desk.ask("oli", "POST", "/v1/secrets", wish(b"one", verb, name))
+            assert answer.status_code == 200
+            secrets = desk.cluster.stored().secrets.values()
+            assert {Values(file).opened(each, each.note.version) for each in secrets} == {
+                b"one"
+            }
+
+        await give("db")
+        file.add((make_private(),))  # the store was not told of it
+        await give("db", SecretVerb.ROTATE)
+        await give("other")
+        said = encode(SecretsKey(public=public_of(file.read()[0])))
+        await store.commit([Put(key=SECRETS_KEY_KEY, value=said)], ())
+        await give("third")  # and two are still sealed to the key before
+        await give("other", SecretVerb.ROTATE)
+        answer = await desk.ask("ada", "POST", "/v1/secrets-key", SecretsKeyChange())
+        reply = decode(SecretsKeyReply, answer.content)
+        assert reply == SecretsKeyReply(sealed=("db", "other", "third"))
+        newest = Values(KeyFile(directory / "newest"))
+        newest.file.add(file.read()[:1])
+        assert all(map(newest.opens, desk.cluster.stored().secrets.values()))
+
+    play(story)
+
+
+def test_nothing_is_sealed_to_a_key_that_is_not_there(play: Callable[[Story], None]) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        lost = encode(SecretsKey(public=public_of(make_private())))
+        store = desk.cluster.seats["fra-c1"].store
+        assert await store.commit([Put(key=SECRETS_KEY_KEY, value=lost)], ())
+        refused = await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+        assert refused.status_code == 503
+        assert "cannot open secrets" in refused.text
+        assert desk.cluster.stored().secrets == {}
+        await desk.ask("ada", "POST", "/v1/secrets-key", SecretsKeyChange())
+        taken = await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+        assert taken.status_code == 200
+        keys = Values(KeyFile(directory / "controllers"))
+        assert keys.opened(desk.cluster.stored().secrets["db"], 1) == b"one"
 
     play(story)
 

@@ -37,6 +37,12 @@ def test_the_store_and_controllers_may_write_what_they_keep() -> None:
         assert str(Directories().state) in places.split()
 
 
+def test_who_knows_secrets_leaves_no_memory_in_a_file() -> None:
+    assert said("pltfrms-controller.service", "LimitCORE") == ["0"]
+    # Instances are started with it, too, and may raise it again.
+    assert said("pltfrms-agent.service", "LimitCORE") == ["0:infinity"]
+
+
 def test_instances_are_put_below_a_unit_that_is_there_and_is_left_to_us() -> None:
     assert [(UNITS / each).exists() for each in INSTANCES_UNIT.parts] == [True] * 3
     assert said(INSTANCES_UNIT.name, "Slice") == [INSTANCES_UNIT.parent.name]

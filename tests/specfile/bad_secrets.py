@@ -3,6 +3,7 @@
 from tests.specfile.bad_specs import Bad
 
 _PROCESS = "process: [nginx, -p, ., -c, nginx.conf, -e, error.log]"
+_IMAGE = f"image: registry.example/shop/web@sha256:{'0a' * 32}"
 
 
 def _use(name: str, use: str, says: str) -> Bad:
@@ -48,6 +49,19 @@ SECRETS = (
         "two variables of one name",
         "db: {variable: DB}\n    tls: {variable: DB}",
         "DB is another variable already",
+    ),
+    _use("registry of a process", "db: {registry: true}", "there is no image to fetch"),
+    Bad(
+        name="secret: registry and instance",
+        old=_PROCESS,
+        new=f"{_IMAGE}\n  secrets:\n    db: {{registry: true, file: db}} # <-",
+        says="db is for a registry, so no instance is given it",
+    ),
+    Bad(
+        name="secret: two for a registry",
+        old=_PROCESS,
+        new=f"{_IMAGE}\n  secrets: # <-\n    a: {{registry: true}}\n    b: {{registry: true}}",
+        says="two are for the registry of one image",
     ),
     Bad(
         name="secret: variable that is there",

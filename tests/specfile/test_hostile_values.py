@@ -38,6 +38,8 @@ HOSTILE = (
     "a\u202eb",
     "a" * 1001,
 )
+BESIDE = "conf"
+"""A directory that is there."""
 ARGUMENT = "a word of a command that no shell sees, after the words that are ours"
 ASKED = "bytes of a question to an instance, in its own network"
 _LINE = frozenset((NUL, LINES, ESCAPE))
@@ -53,6 +55,12 @@ FREE: Mapping[str, tuple[str, frozenset[str]]] = {
     "run.environment.": ("a long name is one, too", frozenset(HOSTILE[:-1])),
     "run.files.KEY": ("the text of a file", frozenset((NUL,))),
     "run.files.": ("a name below the instance's own directory", _LINE | PATHS),
+    "run.binary.": ("likewise", _LINE | PATHS),
+    "run.secrets.KEY.variable": ("as of the environment", frozenset(HOSTILE[:-1])),
+    "run.secrets.KEY.file": (
+        "a name in the directory of secrets",
+        _LINE | PATHS | {"-v=/:/host", *HOSTILE[-2:]},
+    ),
     "volumes.KEY.path": (_INSIDE, _NO_PATH),
     "host_paths.*.path": (_INSIDE, _NO_PATH),
     "probe.exec.*": (ARGUMENT, frozenset((NUL,))),
@@ -150,14 +158,23 @@ FILES: tuple[dict[str, Any], ...] = (
         "ports": ["80/tcp"],
     },
     _BASE | {"scale": {"min": 1, "max": 2, "connections": "10/s"}},
+    _BASE
+    | {
+        "run": _RUN
+        | {
+            "files": {"a.conf": "a"},
+            "files_from": BESIDE,
+            "binary": {"logo": "YQ=="},
+            "modes": {"a.conf": "0644"},
+            "secrets": {
+                "db": {"variable": "DB"},
+                "tls": {"file": "tls.key", "mode": "0400", "on_change": "signal HUP"},
+            },
+        },
+    },
 )
 _CERTIFICATE = {"probe.tls.ca"}
 """Only a whole one can stand there: see `test_bad_specs`."""
-_ELSEWHERE = {
-    *(f"run.secrets.KEY.{field}" for field in ("variable", "file", "mode", "on_change")),
-    *("run.files_from", "run.binary.KEY", "run.modes.KEY"),
-}
-"""Refused in `bad_secrets` and `test_files_beside`."""
 _SAID_AT_ITS_BEGINNING = "rollout.stages.*.datacenters.*"
 """In a mapping of several lines, which nobody writes."""
 
@@ -203,7 +220,10 @@ def texts(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def pattern(where: tuple[Any, ...]) -> str:
     """Return where something stands as the shape calls it."""
-    named = ("volumes", "files", "environment", "labels", "ulimits", "headers")
+    named = (
+        *("volumes", "files", "binary", "modes", "secrets"),
+        *("environment", "labels", "ulimits", "headers"),
+    )
     words = ["*" if isinstance(word, int) else word for word in where]
     for index in range(1, len(words)):
         if words[index - 1] in named or (
@@ -234,6 +254,7 @@ def test_hostile_words_are_refused_with_their_line(
     number: int, platform: Platform, tmp_path: Path
 ) -> None:
     document, path = FILES[number], tmp_path / "web.yaml"
+    (tmp_path / BESIDE).mkdir()
     loaded(document, platform, path)
     wrong: list[str] = []
     before = {pattern(where) for each in FILES[:number] for where in texts(each)}
@@ -261,7 +282,7 @@ def test_no_text_of_the_shape_is_left_out() -> None:
     schema = ServiceShape.model_json_schema()
     every = (where for each in FILES for where in texts(each) if where[-1] != "")
     here = {as_probe(pattern(where)) for where in every}
-    assert set(map(as_probe, shaped(schema, schema))) - here == _CERTIFICATE | _ELSEWHERE
+    assert set(map(as_probe, shaped(schema, schema))) - here == _CERTIFICATE
     assert {name for name in FREE if name[-1] != "."} <= here
 
 

@@ -158,6 +158,9 @@ def test_secrets_are_written_without_what_only_the_store_says() -> None:
     )
     assert said_again(wanted) == wanted
     assert said_again(stored) == wanted
+    login = SecretUse(name="login", registry=True, on_change=OnChange.NOTHING)
+    boxed = replace(wanted.run, process=(), container=BOX, secrets=(login,))
+    assert said_again(replace(wanted, run=boxed)).run.secrets == (login,)
 
 
 def test_files_that_are_no_text_and_modes_are_written() -> None:

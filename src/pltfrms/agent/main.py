@@ -39,7 +39,7 @@ from pltfrms.drivers.workload.log_reading import LogReader
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.network.topology import Platform
 from pltfrms.model.network.tunnels import BACKBONE_FILE
 from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
@@ -159,16 +159,17 @@ def _targets(directories: Directories) -> Targets:
 
 
 def make_key(directories: Directories, targets: Targets) -> None:
-    """Make the key that secrets of this machine are sealed to, unless it is no node or has one.
+    """Make the key that secrets of this machine are sealed to, unless it has one.
 
-    What was sealed to another one is asked for again. In a copy of us, for its library.
+    Also where nothing runs: who becomes a node may be given secrets at once. What was sealed
+    to another one is asked for again. In a copy of us, for its library.
     """
     key = NodeKey(directories.state)
-    if key.public or not targets.current.platform.machine(targets.machine).has(Role.NODE):
+    if key.public:
         return
     try:
         asyncio.run(Forked().run(SMALL + 1, key.make))
-    except OSError as error:
+    except (OSError, PltfrmsError) as error:
         _log.warning("no key for secrets", why=str(error))
     else:
         targets.ask_again()

@@ -156,7 +156,9 @@ def _secret(use: SecretUse) -> Iterator[tuple[str, str]]:
             yield field, _text(text)
     if use.mode != usual.mode:
         yield "mode", f'"{use.mode:04o}"'
-    if use.on_change is not usual.on_change:
+    if use.registry:
+        yield "registry", "true"
+    elif use.on_change is not usual.on_change:
         yield "on_change", use.on_change.value
 
 

@@ -228,9 +228,9 @@ class Counting(Images):
         super().__init__(directories)
         self.ran: list[str] = []
 
-    async def _run(self, *words: str, seconds: float = 30) -> str:
+    async def _run(self, *words: str, seconds: float = 30, text: str = "") -> str:
         self.ran.append(words[0])
-        return await super()._run(*words, seconds=seconds)
+        return await super()._run(*words, seconds=seconds, text=text)
 
 
 def with_registry(
@@ -374,8 +374,8 @@ def test_images_that_nothing_runs_are_removed_but_for_the_last(
 class Nowhere(Images):
     """A store that podman knows nothing of."""
 
-    async def _run(self, *words: str, seconds: float = 30) -> str:
-        raise ToolFailedError(words, f"not within {seconds} s")
+    async def _run(self, *words: str, seconds: float = 30, text: str = "") -> str:
+        raise ToolFailedError(words, f"not within {seconds} s{text}")
 
 
 def test_an_image_that_ran_for_months_until_now_was_used_last(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Secrets of real instances: each is seen by its own instance, and by nobody else."""
 
 import asyncio
+import base64
 import contextlib
 import os
 from collections.abc import Callable, Coroutine
@@ -16,13 +17,14 @@ from pltfrms.drivers.sealing import NodeKey, seal
 from pltfrms.drivers.workload import process
 from pltfrms.drivers.workload.instance_files import fingerprint_of
 from pltfrms.drivers.workload.process import ProcessRuntime
-from pltfrms.errors import UsageError
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.running.machine import Instance, InstanceSecret, InstanceSpec
 from pltfrms.model.services.container import Container
 from pltfrms.model.services.secrets import SECRET_BYTES_MAX, OnChange, SecretUse
 from pltfrms.model.services.storage import Storage, VolumeSpec
 from tests.contracts.test_workload import directories_below, image_store, spec
 from tests.namespaces import in_machine
+from tests.registry import busybox, push, registries_conf, registry, short_directory
 
 __all__ = ["image_store"]
 pytestmark = pytest.mark.root
@@ -39,11 +41,16 @@ def given(key: NodeKey, value: bytes, use: SecretUse) -> InstanceSecret:
     return InstanceSecret(use=use, version=1, about="x", sealed=seal(key.public, value, "x"))
 
 
-def wanted(root: Path, value: bytes, slot: int = 1, place: str = "secrets") -> InstanceSpec:
+def key_of(root: Path) -> NodeKey:
     key = NodeKey(directories_below(root).state)
     if not key.public:
         directories_below(root).state.mkdir(parents=True, exist_ok=True)
         key.make()
+    return key
+
+
+def wanted(root: Path, value: bytes, slot: int = 1, place: str = "secrets") -> InstanceSpec:
+    key = key_of(root)
     use = SecretUse(name="word", variable="WORD", file="word")
     looks = LOOKS.replace("PLACE", place)
     return replace(
@@ -161,6 +168,45 @@ def test_a_container_is_given_its_secrets_as_its_user(image_store: tuple[Path, s
         await runtime.stop(instance, 0)
 
     run(root, scenario)
+
+
+USERS = "ci:$2a$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy"
+PASSWORD = "open sesame"  # noqa: S105 - of the registry of a test, which wants it in bcrypt
+
+
+def test_a_registry_is_shown_a_secret_that_no_instance_is_given() -> None:
+    def login(root: Path, image: str, value: str) -> InstanceSpec:
+        use = SecretUse(name="login", registry=True, on_change=OnChange.NOTHING)
+        box = Container(image=image, command=("/bin/sh", "-c", "env; ls /run/pltfrms; echo ."))
+        secret = given(key_of(root), value.encode(), use)
+        return replace(spec(()), container=box, secrets=(secret,))
+
+    async def refused(root: Path, image: str, value: str) -> str:
+        runtime = ProcessRuntime(directories_below(root), KernelNetwork())
+        with pytest.raises(UnavailableError) as error:
+            await runtime.fetch(login(root, image, value))
+        return str(error.value)
+
+    async def scenario(root: Path) -> None:
+        os.environ["CONTAINERS_REGISTRIES_CONF"] = str(registries_conf(root))
+        with registry(root / "registry"):
+            image = push("shop/web", busybox("env", "ls"))
+        with registry(root / "registry", USERS):
+            assert "is not user:password" in await refused(root, image, PASSWORD)
+            assert PASSWORD not in (said := await refused(root, image, f"ci:x{PASSWORD}"))
+            assert "auth" in said
+            start = login(root, image, f"ci:{PASSWORD}\n")
+            runtime = ProcessRuntime(directories_below(root), KernelNetwork())
+            await runtime.fetch(start)
+        seen = base64.b64encode(f"ci:{PASSWORD}".encode())
+        assert files_with(root, PASSWORD.encode()) + files_with(root, seen) == []
+        instance = await runtime.start(start)  # and nobody asks the registry again
+        told = await log_with(root, instance.allocation, ".\n")
+        assert PASSWORD not in told
+        assert "secrets" not in told
+
+    with short_directory() as root:
+        in_machine(lambda: scenario(root))
 
 
 def test_who_mounts_volumes_for_an_instance_is_told_no_secret(

@@ -85,6 +85,7 @@ class Secrets:
             ForbiddenError: it is not for the role of who asks.
             ConflictError: it is to be new, and is there.
             NotFoundError: it is to get another value, and is not there.
+            UnavailableError: this controller has not got the controllers' key.
         """
         change = by_known(asked, said)
         value = _value_of(change)
@@ -94,6 +95,7 @@ class Secrets:
             outcome = changed_secret(snapshot, self._note(snapshot, change))
             note = outcome.snapshot.secrets[change.name]
             public = stored.secrets_key or public_of(self._values.file.first())
+            self._values.require(public)  # else it might be lost, and nobody would say so
             words = value_words(note.name, note.version)
             known = stored.secrets.get(note.name)
             kept = versions_kept(outcome.snapshot, note.name)

@@ -49,6 +49,11 @@ class Values:
             "is taken from other controllers, or copied from there"
         )
 
+    def require(self, public: str) -> None:
+        """Raise UnavailableError if what is sealed to a key could not be opened here."""
+        if problem := self.problem(public):
+            raise UnavailableError(problem)
+
     def opens(self, secret: StoredSecret) -> bool:
         """Return whether the keys of all its values are here."""
         return all(self._has_key_of(each.text) for each in secret.values)
@@ -87,7 +92,7 @@ class Values:
         if not machine_key:
             raise UnavailableError(
                 f"{target.machine} has not said to which key its secrets are to be sealed: its "
-                "agent is of an older release"
+                "agent is of an older release, or could not make one (its log says why)"
             )
         found = (self._delivered(target, secrets, each, machine_key) for each in target.secrets)
         return replace(target, secrets=tuple(found))

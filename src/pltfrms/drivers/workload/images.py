@@ -6,8 +6,8 @@
 <runtime>/images/    what podman remembers until the next boot
 
 Registries, their mirrors and credentials are podman's: /etc/containers/registries.conf and
-auth.json. What has been fetched is started without any of them. What podman mounts ends with
-podman; an instance's init mounts the layers for itself.
+auth.json, unless a secret is for the registry. What has been fetched is started without any of
+them. What podman mounts ends with podman; an instance's init mounts the layers for itself.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +28,13 @@ import structlog
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.tool import ToolFailedError, run_tool
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, UsageError
 
 _AT_ONCE: Final = 2
 """So many images are fetched at once."""
 _FETCH_SECONDS: Final = 900
 _LOOK_SECONDS: Final = 30
+_STDIN: Final = "/proc/self/fd/0"
 _FIRST_REST: Final = 2.0
 _LONGEST_REST: Final = 60.0
 """Seconds from a failure until a registry is asked again, as often as that is wanted."""
@@ -105,15 +106,17 @@ class Images:
         self._pulls = 0
         self._tasks: set[asyncio.Task[Image]] = set()
 
-    async def get(self, name: str) -> Image:
+    async def get(self, name: str, credentials: Callable[[], str] = str) -> Image:
         """Return an image; fetch it if it is not here, once for all who want it.
 
-        Who gives up waiting does not end that: another one may want it soon.
+        Who gives up waiting does not end that: another one may want it soon. `credentials`
+        returns what podman shows the registry, in place of what this machine has for it; empty
+        if that is right. It is asked only if the image is not here.
 
         Raises:
             UnavailableError: it is not here, and cannot be had now.
         """
-        task = asyncio.ensure_future(self._get(name))
+        task = asyncio.ensure_future(self._get(name, credentials))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
@@ -123,14 +126,14 @@ class Images:
         if not task.cancelled():
             task.exception()  # nobody may be left to hear of it
 
-    async def _get(self, name: str) -> Image:
+    async def _get(self, name: str, credentials: Callable[[], str]) -> Image:
         fetching = self._fetching.setdefault(name, _Fetching())
         async with fetching.lock:
             image = self._here.get(name)
             if image is None or not image.is_whole:
                 image = await self._look(name)
             if image is None:
-                image = await self._fetch(name, fetching)
+                image = await self._fetch(name, fetching, credentials)
             self._here[name] = image
             self._rests.pop(name, None)
             self._note(image)
@@ -145,16 +148,18 @@ class Images:
         said = f", for more than {seconds - seconds % _SAY_SECONDS:.0f} s"
         return f"fetches its image {name}{said if seconds > _SAY_SECONDS else ''}"
 
-    async def _fetch(self, name: str, fetching: _Fetching) -> Image:
+    async def _fetch(
+        self, name: str, fetching: _Fetching, credentials: Callable[[], str]
+    ) -> Image:
         rest = self._rests.get(name)
         if rest is not None:  # to refuse at once would count as another failure of who wants it
             await asyncio.sleep(rest.until - time.monotonic())
         fetching.since = time.monotonic()
         try:
             async with self._turns:
-                await self._pull(name)
+                await self._pull(name, credentials())
             image = await self._look(name)
-        except UnavailableError as error:
+        except (UnavailableError, UsageError) as error:
             raise self._rested(name, rest, error) from error
         finally:
             fetching.since = 0.0
@@ -163,14 +168,19 @@ class Images:
         _log.info("image_fetched", image=name)
         return image
 
-    async def _pull(self, name: str) -> None:
-        """Let podman fetch an image; first goes what one left that was ended on its way."""
+    async def _pull(self, name: str, credentials: str) -> None:
+        """Let podman fetch an image; first goes what one left that was ended on its way.
+
+        It reads credentials as its standard input, which is memory: they are in no file.
+        """
+        shown = (f"--authfile={_STDIN}",) if credentials else ()
         if not self._pulls:
             shutil.rmtree(self._coming, ignore_errors=True)
         self._pulls += 1
         try:
             self._coming.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await self._run("pull", "--quiet", "--", name, seconds=_FETCH_SECONDS)
+            words = ("pull", "--quiet", *shown, "--", name)
+            await self._run(*words, seconds=_FETCH_SECONDS, text=credentials)
         finally:
             self._pulls -= 1
 
@@ -255,10 +265,10 @@ class Images:
                 note.unlink(missing_ok=True)
             _log.info("image_removed", image=name)
 
-    async def _run(self, *words: str, seconds: float = _LOOK_SECONDS) -> str:
+    async def _run(self, *words: str, seconds: float = _LOOK_SECONDS, text: str = "") -> str:
         self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
         driver = f"--storage-driver={_driver_for(self._store)}"
-        return await run_tool(*self._podman, driver, *words, seconds=seconds)
+        return await run_tool(*self._podman, driver, *words, seconds=seconds, text=text)
 
 
 def _driver_for(store: Path) -> str:

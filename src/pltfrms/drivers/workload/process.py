@@ -31,7 +31,7 @@ from pltfrms.drivers.workload import instance_mounts
 from pltfrms.drivers.workload.found import init_words
 from pltfrms.drivers.workload.hogs import Hogs
 from pltfrms.drivers.workload.hosts import HostsFiles
-from pltfrms.drivers.workload.images import Images
+from pltfrms.drivers.workload.images import Image, Images
 from pltfrms.drivers.workload.init import Init
 from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
 from pltfrms.drivers.workload.limits import CgroupLimits
@@ -40,7 +40,7 @@ from pltfrms.drivers.workload.port_filters import PortFilters
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
 from pltfrms.drivers.workload.renewal import renewed
-from pltfrms.drivers.workload.secrets import opened
+from pltfrms.drivers.workload.secrets import credentials, opened
 from pltfrms.drivers.workload.usage import accepted_of, cpu_seconds_of
 from pltfrms.drivers.workload.volumes import LOCK, Volumes
 from pltfrms.drivers.workload.wishes import Box, InitWishes
@@ -166,7 +166,7 @@ class ProcessRuntime:
     async def fetch(self, spec: InstanceSpec) -> None:
         """See `ports.Workload`."""
         if spec.container is not None:
-            await self._images.get(spec.container.image)
+            await self._image(spec, spec.container)
 
     def doing(self, spec: InstanceSpec) -> str:
         """See `ports.Workload`."""
@@ -365,6 +365,10 @@ class ProcessRuntime:
             wishes["mounts"] = [sys.executable, "-I", "-S", _MOUNTS, *pairs]
         return found
 
+    async def _image(self, spec: InstanceSpec, container: Container) -> Image:
+        name = container.image
+        return await self._images.get(name, lambda: credentials(spec, self._key, name))
+
     async def _box(
         self,
         spec: InstanceSpec,
@@ -374,7 +378,7 @@ class ProcessRuntime:
         kept: bool,
     ) -> Box:
         try:
-            image = await self._images.get(container.image)
+            image = await self._image(spec, container)
             place = self._runtime / BOX
             place.mkdir(mode=0o711, parents=True, exist_ok=True)
             files = self._files.directory(spec.allocation)

@@ -41,6 +41,8 @@ class SecretUse:
     mode: int = 0o400
     """Of the file, which is the user's that the instance runs as."""
     on_change: OnChange = OnChange.RESTART
+    registry: bool = False
+    """Whoever fetches the image shows it to its registry; the instance is not given it."""
     version: int = 0
     """Which value; 0: the newest one when it is started. Never said by a spec."""
 

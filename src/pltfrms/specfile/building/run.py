@@ -46,7 +46,8 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
                 variable=each.variable,
                 file=each.file,
                 mode=each.mode,
-                on_change=OnChange(each.on_change),
+                on_change=OnChange.NOTHING if each.registry else OnChange(each.on_change),
+                registry=each.registry,
             )
             for name, each in shape.secrets.items()
         ),

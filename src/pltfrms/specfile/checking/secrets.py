@@ -27,12 +27,24 @@ def secret_findings(run: Run) -> Iterator[Finding]:
             yield Finding(where, what, "a-z, 0-9 and -, with a letter first")
         if use.name in names[:index]:
             yield Finding(where, f"{use.name} is there twice", "names are unique")
-        if not use.variable and not use.file:
+        yield from _check_registry(run, use)
+        if not (use.variable or use.file or use.registry):
             what = "neither variable nor file: nobody is given it"
             yield Finding(where, what, "such as {file: password} or {variable: PASSWORD}")
         yield from _check_file(use, files)
     if files:
         yield from _covered(run)
+    if sum(use.registry for use in run.secrets) > 1:
+        yield Finding(here, "two are for the registry of one image", "have one")
+
+
+def _check_registry(run: Run, use: SecretUse) -> Iterator[Finding]:
+    where = ("run", "secrets", use.name, "registry")
+    if use.registry and run.container is None:
+        yield Finding(where, "there is no image to fetch", "take it away, or run an image")
+    if use.registry and (use.variable or use.file):
+        what = f"{use.name} is for a registry, so no instance is given it"
+        yield Finding(where, what, "have another secret for the instance")
 
 
 def _check_file(use: SecretUse, files: list[str]) -> Iterator[Finding]:

@@ -89,6 +89,9 @@ class SecretShape(Shape):
     """What happens when the secret gets another value: restart (a rollout, as for a new
     version), nothing (who is started later has it), or signal HUP, USR1 or USR2: its file
     is replaced, and the instance gets that signal."""
+    registry: bool = _USE.registry
+    """Its value, `user:password`, is for the registry of the image, and no instance gets it. It
+    is used when an image is fetched, so nothing happens when there is another value."""
 
 
 class RunShape(Shape):
