@@ -9,7 +9,7 @@ PLTFRMS := $(VENV)/bin/pltfrms
 EXAMPLE := examples/three-datacenters
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup page docs test check bench wheel deb clean
+.PHONY: help up shop down setup page docs test check bench wheel deb clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
@@ -17,6 +17,9 @@ help: ## List the targets
 
 up: $(READY) $(PAGE) ## Start the example: three datacenters and an internet on this machine
 	@scripts/as-root $(PLTFRMS) lab up $(EXAMPLE)
+
+shop: up ## Start the example, and a small shop in it: docs/shop.md
+	@scripts/as-root examples/shop/shop up
 
 down: $(INSTALLED) ## End the example; nothing of it stays
 	@if scripts/as-root $(PLTFRMS) lab list --json | grep -q '"$(notdir $(EXAMPLE))"'; then \

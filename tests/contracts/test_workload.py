@@ -121,6 +121,18 @@ class Machine:
         below = text.partition(f"{MARK}\n")[2].splitlines()
         return [line for line in below if not line.startswith("#")]
 
+    def live(self, instance: Instance) -> dict[str, str]:
+        """Return the files of an instance that change, as it sees them."""
+        if isinstance(self.workload, MemoryWorkload):
+            return dict(self.workload.live(instance.allocation))
+        command = Path(f"/proc/{instance.pid}/task/{instance.pid}/children").read_text().split()
+        places = Path(f"/proc/{command[0]}/cwd"), Path(f"/proc/{command[0]}/root/run/pltfrms")
+        return {
+            str(each.relative_to(here)): each.read_text()
+            for here in places
+            for each in here.glob("zones/*")
+        }
+
     @contextlib.contextmanager
     def connections(self, instance: Instance) -> Iterator[list[socket.socket]]:
         """Connect to both addresses of the service, from the machine."""
@@ -424,6 +436,20 @@ def test_a_running_instance_is_given_addresses_towards_the_internet(play: Play) 
         await machine.workload.stop(instance, 0)
         with pytest.raises(UnavailableError, match="does not run"):
             await machine.workload.renumber(instance, spec())
+
+    play(scenario)
+
+
+def test_files_that_change_are_there_at_the_start_and_while_it_runs(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        begin = replace(spec(DEAF), live=(("zones/a", "one"), ("zones/b", "b")))
+        instance = await machine.workload.start(begin)
+        assert machine.live(instance) == dict(begin.live)
+        later = replace(begin, live=(("zones/a", "two"), ("zones/b", "b")))
+        await machine.workload.rewrite(later)
+        assert machine.live(instance) == dict(later.live)
+        assert await machine.workload.start(later) == instance, "it is the same"
+        await machine.workload.stop(instance, 0)
 
     play(scenario)
 

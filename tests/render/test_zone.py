@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.services.service import Service
-from pltfrms.render.zone import Zone, render_zones
+from pltfrms.render.zone import Zone, name_servers, render_list, render_zones
 from tests.strategies import make_platform, make_service, make_spec
 
 PLATFORM = make_platform({"fra": 1})
@@ -36,7 +36,10 @@ def zones(
     revision: int = 4711,
     ns: Sequence[str] = ("ns1.example.net",),
 ) -> dict[str, str]:
-    return {each.name: each.text for each in render_zones(platform, services, revision, ns)}
+    servers = ns or name_servers(platform, services)
+    return {
+        each.name: each.text for each in render_zones(platform, services, revision, servers)
+    }
 
 
 def rows(text: str) -> list[str]:
@@ -142,6 +145,22 @@ def test_forward_and_reverse_say_the_same_whatever_the_order(numbers: list[int])
     assert pointed == {(str(n), f"s{n}.test.internal.") for n in numbers}
     said = [row for row in rows(found["test.internal"]) if "\tIN A " in row]
     assert len(said) == len(numbers)
+
+
+def test_nsd_is_told_of_every_zone() -> None:
+    found = [Zone(name=each, text="") for each in ("test.internal", REVERSE4)]
+    assert render_list(found, "zones") == (
+        f"""\
+zone:
+	name: "test.internal"
+	zonefile: "zones/test.internal.zone"
+	include-pattern: "pltfrms"
+zone:
+	name: "{REVERSE4}"
+	zonefile: "zones/{REVERSE4}.zone"
+	include-pattern: "pltfrms"
+"""
+    )
 
 
 def test_a_zone_is_a_word() -> None:

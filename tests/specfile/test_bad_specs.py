@@ -20,6 +20,7 @@ from tests.specfile.bad_services import SERVICES
 from tests.specfile.bad_sessions import SESSIONS
 from tests.specfile.bad_specs import PLATFORMS, Bad
 from tests.specfile.bad_storage import ALLOWED, STORAGE
+from tests.specfile.bad_zones import ZONES
 
 EXAMPLE = Path("examples/three-datacenters")
 MARK = "# <-"
@@ -65,7 +66,7 @@ def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [*SERVICES, *NAMES, *CLIENTS, *REPLICAS, *CONTAINERS, *STORAGE, *ADOPTED, *SECRETS],
+    [*SERVICES, *NAMES, *CLIENTS, *REPLICAS, *CONTAINERS, *STORAGE, *ADOPTED, *SECRETS, *ZONES],
     ids=names,
 )
 def test_a_wrong_service_is_refused(bad: Bad, tmp_path: Path) -> None:

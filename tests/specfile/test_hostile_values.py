@@ -61,6 +61,8 @@ FREE: Mapping[str, tuple[str, frozenset[str]]] = {
         "a name in the directory of secrets",
         _LINE | PATHS | {"-v=/:/host", *HOSTILE[-2:]},
     ),
+    "run.zones.reload": (ARGUMENT, frozenset((NUL,))),
+    "run.zones.reload.*": (ARGUMENT, frozenset((NUL,))),
     "volumes.KEY.path": (_INSIDE, _NO_PATH),
     "host_paths.*.path": (_INSIDE, _NO_PATH),
     "probe.exec.*": (ARGUMENT, frozenset((NUL,))),
@@ -157,6 +159,8 @@ FILES: tuple[dict[str, Any], ...] = (
         "replicas": {"per_datacenter": 1, "datacenters": ["fra"], "nodes": ["fra-n1"]},
         "ports": ["80/tcp"],
     },
+    _BASE | {"run": _RUN | {"zones": {"reload": ["a"], "servers": ["ns2.example.net"]}}},
+    _BASE | {"run": _RUN | {"zones": {"reload": "a"}}},
     _BASE | {"scale": {"min": 1, "max": 2, "connections": "10/s"}},
     _BASE
     | {

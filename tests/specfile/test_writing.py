@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import (
@@ -161,6 +162,15 @@ def test_secrets_are_written_without_what_only_the_store_says() -> None:
     login = SecretUse(name="login", registry=True, on_change=OnChange.NOTHING)
     boxed = replace(wanted.run, process=(), container=BOX, secrets=(login,))
     assert said_again(replace(wanted, run=boxed)).run.secrets == (login,)
+
+
+def test_zones_are_written() -> None:
+    for use in (
+        ZoneUse(reload=("sh", "-c", "a && b"), servers=("ns2.example.net",)),
+        ZoneUse(reload=("true",)),
+    ):
+        spec = replace(make_spec(), run=replace(make_spec().run, zones=use))
+        assert said_again(spec) == spec
 
 
 def test_files_that_are_no_text_and_modes_are_written() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.names import domain_of, is_domain, names_of
+from pltfrms.model.services.names import Addressed, domain_of, is_domain, names_of
 from pltfrms.model.services.service import Service
 
 _DNS: Final = "53/udp"
@@ -34,12 +34,18 @@ class Zone:
     text: str
 
 
+def name_servers(platform: Platform, services: Iterable[Service]) -> tuple[str, ...]:
+    """Return the names of the services on port 53/udp."""
+    every = sorted(each.name for each in services if _DNS in each.spec.ports)
+    return tuple(f"{name}.{domain_of(platform)}" for name in every if is_domain(name))
+
+
 def render_zones(
-    platform: Platform, services: Iterable[Service], revision: int, servers: Sequence[str]
+    platform: Platform, services: Iterable[Addressed], revision: int, servers: Sequence[str]
 ) -> tuple[Zone, ...]:
     """Return the zone of the platform's domain, then those of its addresses.
 
-    `servers` are the names of name servers; without any they are the services on port 53/udp.
+    `servers` are the names of name servers.
 
     Raises:
         UsageError: there is no name server, or one in the zone that has no address; or the
@@ -50,16 +56,24 @@ def render_zones(
     domain = domain_of(platform)
     if not is_domain(domain):
         raise UsageError(f"no host may be in {domain}: give the platform a `domain`")
-    asked = tuple(servers) or tuple(f"{s.name}.{domain}" for s in every if _DNS in s.spec.ports)
-    _check_servers(platform, every, asked)
+    _check_servers(platform, every, servers)
     others = (each.name for each in known if not is_domain(each.name))
     left_out = (f"; {name} is left out: {_NO_HOST}" for name in others)
     zones = {domain: (*_forward(platform, every), *left_out)}
     for name in _reverse_zones(platform):
         zones[name] = tuple(_pointers(name, domain, every))
     return tuple(
-        Zone(name=name, text=_text(name, domain, revision, asked, rows))
+        Zone(name=name, text=_text(name, domain, revision, servers, rows))
         for name, rows in zones.items()
+    )
+
+
+def render_list(zones: Iterable[Zone], directory: str) -> str:
+    """Return what has NSD answer from files of zones, each as its pattern `pltfrms` says."""
+    return "".join(
+        f'zone:\n\tname: "{each.name}"\n\tzonefile: "{directory}/{each.name}.zone"\n'
+        '\tinclude-pattern: "pltfrms"\n'
+        for each in zones
     )
 
 
@@ -72,7 +86,7 @@ def _text(
 
 
 def _check_servers(
-    platform: Platform, services: Sequence[Service], servers: Sequence[str]
+    platform: Platform, services: Sequence[Addressed], servers: Sequence[str]
 ) -> None:
     if not servers:
         raise UsageError(
@@ -87,7 +101,7 @@ def _check_servers(
             raise UsageError(f"--ns {server}: is in {domain}, and no service is called that")
 
 
-def _forward(platform: Platform, services: Sequence[Service]) -> Iterator[str]:
+def _forward(platform: Platform, services: Sequence[Addressed]) -> Iterator[str]:
     for each in sorted(names_of(platform, services), key=lambda named: named.short):
         for address in each.addresses:
             kind = "A" if isinstance(address, IPv4Address) else "AAAA"
@@ -124,7 +138,7 @@ def _bits(prefix: Prefix) -> int:
     return 8 if isinstance(prefix, IPv4Network) else 4
 
 
-def _pointers(zone: str, domain: str, services: Iterable[Service]) -> Iterator[str]:
+def _pointers(zone: str, domain: str, services: Iterable[Addressed]) -> Iterator[str]:
     """Yield every address in a zone with the service that answers there, by address."""
     found: dict[Address, str] = {
         prefix.network_address: each.name for each in services for prefix in each.prefixes

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.probes import ProbeHttp, ProbeTls
 from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.service import (
@@ -124,6 +125,7 @@ def _run(run: Run) -> Iterator[str]:
             yield from (f"  {line}" for line in _block(name, text))
     yield from _modes(run)
     yield from _secrets(run)
+    yield from _zones(run.zones)
     if run.cpu != usual.cpu:
         yield f"cpu: {run.cpu!r}"
     if run.memory_bytes != usual.memory_bytes:
@@ -147,6 +149,12 @@ def _secrets(run: Run) -> Iterator[str]:
         yield "secrets:"
     for use in run.secrets:
         yield f"  {_text(use.name)}: {_flow(_secret(use))}"
+
+
+def _zones(use: ZoneUse | None) -> Iterator[str]:
+    if use is not None:
+        lists = ("reload", use.reload), ("servers", use.servers)
+        yield f"zones: {_flow((name, _list(words)) for name, words in lists if words)}"
 
 
 def _secret(use: SecretUse) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ def test_processes_have_the_fingerprint_that_versions_before_containers_gave_the
         "secrets",
         "binary",
         "modes",
+        "live",
     ):
         del fields[later]
     text = json.dumps(fields, separators=(",", ":")).encode()
@@ -33,7 +34,7 @@ def test_processes_have_the_fingerprint_that_versions_before_containers_gave_the
 
 def test_a_container_is_told_from_another_one_and_from_itself_by_nothing() -> None:
     boxed = replace(SPEC, process=(), container=BOX)
-    later = replace(boxed, outgoing=Outgoing(), ports=PortRules(text="x"))
+    later = replace(boxed, outgoing=Outgoing(), ports=PortRules(text="x"), live=(("a", "b"),))
     assert fingerprint_of(boxed) == fingerprint_of(later)
     containers = (
         replace(BOX, image=BOX.image + "0"),

@@ -1,7 +1,7 @@
 """All instances of a node: adopt what runs, follow the target, say what is routed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Final, Protocol
@@ -14,6 +14,7 @@ from pltfrms.agent.instances.naming import Naming
 from pltfrms.agent.instances.refusals import Refusals
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.instances.volumes import VolumeKeeper
+from pltfrms.agent.instances.zones import NameServer, Zones
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -27,7 +28,7 @@ from pltfrms.model.running.machine import (
     Route,
 )
 from pltfrms.model.running.plan import Allocation, Target
-from pltfrms.model.running.state import InstanceStatus
+from pltfrms.model.running.state import InstanceStatus, Phase
 from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import (
     instance_device,
@@ -89,6 +90,7 @@ class Instances:
         self._answering = Answering(world, problems)
         self._measuring = Measuring(world)
         self._naming = Naming(world, problems)
+        self._zones = Zones(world, problems, self._name_servers)
         self.volumes = VolumeKeeper(world, problems)
         self._refusals = Refusals(world, problems)
         self._around = Surroundings(
@@ -155,6 +157,7 @@ class Instances:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._naming.run())
+            tasks.create_task(self._zones.run())
             if self._target is not None:
                 self._follow(self._target, tasks, self._found)
                 await self._settle()
@@ -330,10 +333,24 @@ class Instances:
         ids = {each.name: each.id for each in target.balanced} if service.spec.clients else {}
         return Order(
             allocation=allocation,
-            spec=replace(spec, ports=render_ports(target.platform, service, ids)),
+            spec=replace(
+                spec,
+                ports=render_ports(target.platform, service, ids),
+                live=self._zones.of(target, service),
+            ),
             service=service,
             exact=exact,
         )
+
+    def _name_servers(self) -> Iterator[NameServer]:
+        """Yield those that have answered already: who starts finds its zones as they are."""
+        for runner in self._runners.values():
+            order, instance = runner.order, runner.instance
+            if order is None or instance is None or runner.health.phase is Phase.STARTING:
+                continue
+            use = order.service.spec.run.zones
+            if use is not None and order.exact:
+                yield instance, order.spec, use
 
     def _runner(
         self,

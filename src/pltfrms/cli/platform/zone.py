@@ -45,14 +45,15 @@ def zone(
 
     For a name server: pltfrms zone --output /etc/nsd/zones
     """
-    from pltfrms.render.zone import Zone, render_zones  # noqa: PLC0415 - 50 ms
+    from pltfrms.render.zone import Zone, name_servers, render_zones  # noqa: PLC0415 - 50 ms
 
     for server in servers:
         if not is_domain(server):
             raise UsageError(f"--ns {server}: is no name of a server, such as ns1.example.net")
     snapshot = look(settings, as_json=as_json)
-    services = snapshot.services.values()
-    zones = render_zones(snapshot.platform, services, snapshot.revision, servers)
+    platform, services = snapshot.platform, snapshot.services.values()
+    servers = servers or name_servers(platform, services)
+    zones = render_zones(platform, services, snapshot.revision, servers)
     chosen = [each for each in zones if each.name == name] if name else list(zones[:1])
     if not chosen:
         known = ", ".join(each.name for each in zones)

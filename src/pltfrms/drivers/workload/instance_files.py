@@ -28,6 +28,7 @@ _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
 _SAYS_NOTHING: Final = (
+    b',"live":[]}',
     b',"modes":[]}',
     b',"binary":[]}',
     b',"secrets":[]}',
@@ -48,7 +49,7 @@ def fingerprint_of(spec: InstanceSpec) -> str:
     nothing of the value.
     """
     uses = tuple(replace(each, version=0, about="", sealed="") for each in spec.secrets)
-    text = codec.encode(replace(spec, outgoing=None, ports=None, secrets=uses))
+    text = codec.encode(replace(spec, outgoing=None, ports=None, secrets=uses, live=()))
     for words in _SAYS_NOTHING:
         if text.endswith(words):
             text = text.removesuffix(words) + b"}"
@@ -78,16 +79,34 @@ class InstanceFiles:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         modes = dict(spec.modes)
         for name, content in _contents(spec):
-            path = directory / name
-            if not path.resolve().is_relative_to(directory.resolve()):
-                raise UsageError(
-                    f"{spec.allocation}: file {name!r} is not inside its directory"
-                )
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path = self._inside(spec, name)
             path.write_bytes(content)
             path.chmod(modes.get(name, 0o644))
+        self.rewrite(spec)
         self.exit_file(spec.allocation).unlink(missing_ok=True)
         return directory
+
+    def rewrite(self, spec: InstanceSpec) -> None:
+        """Make the files that change while it runs as the spec has them, each at once.
+
+        Raises:
+            UsageError: a file's name leads out of the directory.
+        """
+        for name, text in spec.live:
+            path = self._inside(spec, name)
+            unread = path.with_name(f".{path.name}.new")
+            unread.write_text(text)
+            unread.chmod(0o644)
+            unread.replace(path)
+
+    def _inside(self, spec: InstanceSpec, name: str) -> Path:
+        """Return where a file of the spec is to be; its directory is there."""
+        directory = self.directory(spec.allocation)
+        path = directory / name
+        if not path.resolve().is_relative_to(directory.resolve()):
+            raise UsageError(f"{spec.allocation}: file {name!r} is not inside its directory")
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return path
 
     def directory(self, allocation: str) -> Path:
         """Return where the files of its spec are."""

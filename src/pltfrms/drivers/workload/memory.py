@@ -27,7 +27,7 @@ from pltfrms.model.running.machine import (
     PortRules,
     ProbeAnswer,
 )
-from pltfrms.model.services.service import Probe
+from pltfrms.model.services.service import Probe, ProbeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,9 @@ class MemoryInstance:
     names: tuple[str, ...] = ()
     volume: str = ""
     ports: PortRules | None = None
+    live: tuple[tuple[str, str], ...] = ()
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+    """Commands of `exec` probes, oldest first."""
     values: frozenset[tuple[str, int]] = frozenset()
     """Of secrets that can become others while it runs, by name."""
 
@@ -101,7 +104,7 @@ class MemoryWorkload:
         self._names: tuple[str, ...] = ()
         self.unwell: set[str] = set()
         """Allocations whose instances answer that they are not healthy; with a path behind
-        (`web.fra.1-1 /alive`), only to that question."""
+        (`web.fra.1-1 /alive`), or a command, only to that question."""
         self.rates: dict[str, float] = {}
         """Connections that instances accept in a second, by allocation."""
         self.cores: dict[str, float] = {}
@@ -149,6 +152,7 @@ class MemoryWorkload:
             names=self._names,
             volume=spec.volume,
             ports=spec.ports,
+            live=spec.live,
             values=_values_of(spec),
         )
         self._running[spec.allocation] = one
@@ -208,6 +212,11 @@ class MemoryWorkload:
             return False
         before, one.values = one.values, _values_of(spec)
         return one.values != before
+
+    async def rewrite(self, spec: InstanceSpec) -> None:
+        """See `ports.Workload`."""
+        if one := self._running.get(spec.allocation):
+            one.live = spec.live
 
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`; what tests have set as `refusals`."""
@@ -317,6 +326,14 @@ class MemoryWorkload:
         """Return on which ports an instance answers."""
         return self._running[allocation].ports
 
+    def ran(self, allocation: str) -> list[tuple[str, ...]]:
+        """Return the commands that were run inside an instance, oldest first."""
+        return self._running[allocation].ran
+
+    def live(self, allocation: str) -> Mapping[str, str]:
+        """Return the files of an instance that change while it runs."""
+        return dict(self._running[allocation].live)
+
     def find(self, instance: Instance) -> "MemoryInstance | None":
         """Return what runs as exactly this instance."""
         one = self._running.get(instance.allocation)
@@ -355,6 +372,10 @@ class MemoryProber:
         one = self._workload.find(instance)
         if one is None:
             return ProbeAnswer(failure="cannot ask the instance: it is gone")
+        asked = probe.path
+        if probe.kind is ProbeKind.EXEC:
+            asked = probe.command[0]
+            one.ran.append(probe.command)
         where = f"{probe.kind} {', '.join(map(str, addresses))} port {probe.port}"
         if one.hung:
             await self._workload.clock.sleep(probe.timeout_ms / 1000)
@@ -362,8 +383,8 @@ class MemoryProber:
         age_ms = (self._workload.clock.monotonic() - one.started_at) * 1000
         if age_ms < one.behaviour.healthy_after_ms:
             return ProbeAnswer(failure=f"{where}: Connection refused")
-        if {instance.allocation, f"{instance.allocation} {probe.path}"} & self._workload.unwell:
-            return ProbeAnswer(failure=f"{where}: {probe.path} answers 503", unwell=True)
+        if {instance.allocation, f"{instance.allocation} {asked}"} & self._workload.unwell:
+            return ProbeAnswer(failure=f"{where}: {asked} answers 503", unwell=True)
         await self._workload.clock.sleep(one.behaviour.answer_ms / 1000)
         here = self._workload.find(instance) is not None
         if here and probe.path not in one.behaviour.fails:

@@ -84,6 +84,10 @@ class Workload(Protocol):
         """
         ...
 
+    async def rewrite(self, spec: InstanceSpec) -> None:
+        """Let a running instance have the `live` files of its spec."""
+        ...
+
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """Return how many packets an instance refused since its table was made, by why."""
         ...

@@ -240,6 +240,10 @@ class ProcessRuntime:
         files = self._files.directory(spec.allocation)
         return await renewed(record, spec, self._key, files)
 
+    async def rewrite(self, spec: InstanceSpec) -> None:
+        """See `ports.Workload`. UsageError: a file would be outside its directory."""
+        await asyncio.to_thread(self._files.rewrite, spec)
+
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`. UnavailableError: it cannot be known now."""
         record = self._records.recall(instance)

@@ -174,6 +174,8 @@ class InstanceSpec:
     secrets: tuple[InstanceSecret, ...] = ()
     binary: tuple[tuple[str, str], ...] = ()
     modes: tuple[tuple[str, int], ...] = ()
+    live: tuple[tuple[str, str], ...] = ()
+    """More files. They can change while it runs, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

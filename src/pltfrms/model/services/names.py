@@ -12,6 +12,8 @@ LONGEST_DOMAIN: Final = 200
 """In characters: names below it have room in what DNS takes."""
 NOT_FOR_SERVICES: Final = frozenset({"localhost"})
 """What has a meaning on every machine already."""
+ZONES_DIRECTORY: Final = "zones"
+"""Of the working directory: where an instance finds the zones of all names."""
 _LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 
@@ -41,6 +43,16 @@ class Named:
     short: str
     addresses: tuple[Address, ...]
     """The main one of each family, IPv6 first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneUse:
+    """That an instance is given the zones of all names, and how it hears of other ones."""
+
+    reload: tuple[str, ...]
+    """Command that is run inside the instance whenever they are others."""
+    servers: tuple[str, ...] = ()
+    """Name servers beside the service itself, which have the zones from it."""
 
 
 def domain_of(platform: Platform) -> str:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.storage import Storage
@@ -106,6 +107,8 @@ class Run:
     """More files, which are no text: (relative name, content in base64)."""
     modes: tuple[tuple[str, int], ...] = ()
     """Of files by name; 0644 of those that are not here."""
+    zones: ZoneUse | None = None
+    """None: it is no name server of the platform's names."""
 
     @property
     def words(self) -> tuple[str, ...]:

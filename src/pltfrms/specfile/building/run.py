@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import Run
 from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.shapes.service import RunShape
+from pltfrms.specfile.shapes.service import RunShape, ZonesShape
 
 _OF_OURS = (
     "files",
@@ -15,6 +16,7 @@ _OF_OURS = (
     "modes",
     "environment",
     "secrets",
+    "zones",
     "cpu",
     "memory",
     "stop_grace",
@@ -51,6 +53,7 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
             )
             for name, each in shape.secrets.items()
         ),
+        zones=_zones(shape.zones),
     )
     return run, list(_findings(shape))
 
@@ -68,6 +71,12 @@ def _adopted_findings(shape: RunShape) -> Iterator[Finding]:
         yield Finding(("run", field), what, "leave it out, or external and systemd")
     if shape.external is not None and shape.systemd:
         yield Finding(("run", "external"), "systemd says that already", "leave it out")
+
+
+def _zones(shape: ZonesShape | None) -> ZoneUse | None:
+    if shape is None:
+        return None
+    return ZoneUse(reload=tuple(shape.reload), servers=tuple(shape.servers))
 
 
 def _container(image: str, shape: RunShape) -> Container:

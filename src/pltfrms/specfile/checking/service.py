@@ -22,6 +22,7 @@ from pltfrms.specfile.checking.scale import check_scale, check_scale_here
 from pltfrms.specfile.checking.secrets import secret_findings
 from pltfrms.specfile.checking.storage import check_storage, check_storage_here
 from pltfrms.specfile.checking.variables import check_variables, words_of
+from pltfrms.specfile.checking.zones import check_zones, check_zones_here
 from pltfrms.specfile.findings import (
     Finding,
     Where,
@@ -80,6 +81,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from check_scale(spec)
     yield from check_storage(spec)
     yield from check_adopted(spec)
+    yield from check_zones(spec)
     if spec.capacity is not None and spec.capacity.requests < 1:
         yield Finding(("capacity", "requests"), "must be at least 1/s")
 
@@ -141,6 +143,7 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
     yield from check_scale_here(spec, platform)
     yield from check_storage_here(spec, platform)
     yield from check_adopted_here(spec, platform)
+    yield from check_zones_here(spec, platform)
 
 
 # ---- run -----------------------------------------------------------------------------------

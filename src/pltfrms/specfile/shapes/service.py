@@ -94,6 +94,16 @@ class SecretShape(Shape):
     is used when an image is fetched, so nothing happens when there is another value."""
 
 
+class ZonesShape(Shape):
+    """The DNS zones of all services, for a name server that answers for them."""
+
+    reload: WordsText
+    """Command that is run inside the instance whenever they are others, such as
+    [nsd-control, -c, nsd.conf, reload]."""
+    servers: list[str] = some()
+    """Further name servers, beside the service itself, such as a secondary elsewhere."""
+
+
 class RunShape(Shape):
     """How an instance is started: exactly one of process, image, external and systemd."""
 
@@ -139,6 +149,10 @@ class RunShape(Shape):
     secrets: dict[str, SecretShape] = Field(default_factory=dict)
     """Secrets, by name, that `pltfrms secret set` has given a value:
     {db-password: {variable: DB_PASSWORD}}."""
+    zones: ZonesShape | None = None
+    """For a name server: `zones/DOMAIN.zone` in the working directory, one for the names of all
+    services and some for their addresses, and `zones/nsd.conf` that lists them for NSD. They
+    follow what runs, and need no controller. A container has them in /run/pltfrms/zones."""
     cpu: float = _RUN.cpu
     """Cores promised to one instance."""
     memory: Bytes = default(_RUN.memory_bytes, f"{_RUN.memory_bytes // _MIB}MiB")
