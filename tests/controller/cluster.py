@@ -99,6 +99,7 @@ class Agent:
         self.inquiries: dict[Inquiry, float] = {}
         """What it asks instances, and since when."""
         self.disk: set[str] = set()
+        self.recorded: set[str] = set()
         """Volumes that are on it, whatever happens to the machine."""
         self.refused = 0
         """Heartbeats that a controller did not take."""
@@ -169,7 +170,10 @@ class Agent:
             self.inquiries = {each: self.inquiries.get(each, now) for each in target.inquiries}
             ready = now + START_SECONDS
             self.versions = {a.id: a.version for a in target.allocations}
-            self.disk |= {a.volume for a in target.allocations if a.volume}
+            kept = (v for v in target.volumes if v.state is not VolumeState.RELEASED)
+            self.recorded = {v.id for v in kept}
+            gone = {each.id for each in target.volumes if each.made} - self.disk
+            self.disk |= {a.volume for a in target.allocations if a.volume} - gone
             released = (v for v in target.volumes if v.state is VolumeState.RELEASED)
             self.disk -= {v.id for v in released}
             self.ready_at = {a.id: self.ready_at.get(a.id, ready) for a in target.allocations}
@@ -187,7 +191,10 @@ class Agent:
             sessions=self.edge.sessions if self.edge else (),
             missed=self.edge.absences.missed if self.edge and self.says_missed else None,
             vanished=self.edge.absences.vanished if self.edge else (),
-            volumes=tuple(VolumeStatus(volume=each) for each in sorted(self.disk)),
+            volumes=tuple(
+                VolumeStatus(volume=each, bytes=0 if each in self.disk else None)
+                for each in sorted(self.disk | self.recorded)
+            ),
         )
 
     def _instance(self, name: str, *, ready: bool) -> InstanceStatus:

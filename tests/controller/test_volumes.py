@@ -75,6 +75,25 @@ def test_what_is_in_use_is_neither_released_nor_given_up() -> None:
     simulate(story)
 
 
+def test_a_volume_that_was_made_is_begun_anew_only_when_an_operator_says_so() -> None:
+    async def story(cluster: Cluster) -> None:
+        node = await begun(cluster)
+        await cluster.until(lambda: cluster.stored().volumes["db.fra.1@1"].made, 20)
+        with pytest.raises(ConflictError, match="is not lost"):
+            await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=True)
+        cluster.agents[node].disk.clear()  # another disk, under the same name
+        await cluster.clock.sleep(10)
+        assert cluster.stored().volumes["db.fra.1@1"].made
+        assert "db.fra.1@1" not in cluster.agents[node].disk
+        done = await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=True)
+        assert (done.state, done.made, done.since_ms) == (VolumeState.HELD, False, 0)
+        await cluster.until(lambda: "db.fra.1@1" in cluster.agents[node].disk, 20)
+        await cluster.until(lambda: cluster.stored().volumes["db.fra.1@1"].made, 20)
+        assert len(await told(cluster, "volume begun anew")) == 1
+
+    simulate(story)
+
+
 def test_what_was_given_up_is_taken_back_when_its_node_is_there_after_all() -> None:
     async def story(cluster: Cluster) -> None:
         node = await begun(cluster)

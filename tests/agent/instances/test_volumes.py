@@ -92,6 +92,37 @@ def test_a_volume_that_was_not_measured_yet_is_deleted_too_and_only_then_not_tol
     run_virtual(story())
 
 
+def test_a_volume_that_was_made_and_is_gone_is_not_made_again() -> None:
+    async def story() -> None:
+        bench = Bench()
+        made = replace(VOLUME, made=True)
+        async with bench.life():
+            await bench.order(kept(1, OLD, volumes=(made,)), 20)
+            assert bench.instances[OLD.id].phase is Phase.BACKOFF
+            assert "is not on this disk any more" in bench.instances[OLD.id].failure
+            said = " ".join(bench.status.problems)
+            assert f"volume {VOLUME.id}: it is not on this disk any more" in said
+            assert bench.status.volumes == (VolumeStatus(volume=VOLUME.id, bytes=None),)
+            assert bench.workload.disk == {}
+            await bench.order(kept(2, OLD, volumes=(VOLUME,)), 60)
+            assert bench.instances[OLD.id].phase is Phase.READY
+            assert bench.status.volumes == (VolumeStatus(volume=VOLUME.id, bytes=0),)
+            assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_a_volume_that_is_recorded_as_made_meanwhile_restarts_nothing() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(kept(1, OLD, volumes=(VOLUME,)), 20)
+            await bench.order(kept(2, OLD, volumes=(replace(VOLUME, made=True),)), 20)
+            assert [each.what for each in bench.workload.deeds] == ["start"]
+
+    run_virtual(story())
+
+
 def test_who_was_told_nothing_yet_says_nothing_of_volumes() -> None:
     async def story() -> None:
         bench = Bench()

@@ -34,6 +34,16 @@ def test_directories_are_made_once_and_stay_as_they_are(tmp_path: Path) -> None:
     assert volumes.uses()["db.fra.1@1"]["data"].bytes >= 10_000
 
 
+def test_what_was_made_and_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    volumes = Volumes(tmp_path)
+    with pytest.raises(UnavailableError, match="not on this disk any more"):
+        volumes.prepare("db.fra.1@1", [DATA], made=True)
+    assert volumes.found() == ()
+    volumes.prepare("db.fra.1@1", [])
+    more = volumes.prepare("db.fra.1@1", [DATA], made=True)  # a directory more is no loss
+    assert Path(more[DATA.path]).is_dir()
+
+
 @pytest.mark.parametrize("part", ["volume", "directory"])
 def test_a_symbolic_link_in_the_place_of_a_volume_is_refused(tmp_path: Path, part: str) -> None:
     volumes, elsewhere = Volumes(tmp_path), tmp_path / "elsewhere"

@@ -331,12 +331,14 @@ class Instances:
         secrets = instance_secrets(target, service)
         spec = instance_spec(target.platform, service, allocation, secrets)
         ids = {each.name: each.id for each in target.balanced} if service.spec.clients else {}
+        made = any(each.made for each in target.volumes if each.id == allocation.volume)
         return Order(
             allocation=allocation,
             spec=replace(
                 spec,
                 ports=render_ports(target.platform, service, ids),
                 live=self._zones.of(target, service),
+                volume_made=made,
             ),
             service=service,
             exact=exact,

@@ -13,8 +13,11 @@ from pltfrms.model.services.service import Service
 
 MEASURE_SECONDS: Final = 300.0
 """So seldom is looked how full volumes are: without quotas, all of their inodes are read."""
+_NEW_SECONDS: Final = 15.0
+"""So soon is looked whether one that is newly recorded has been made."""
 _STEP_BYTES: Final = 16 * 2**20
 """What is told is rounded to so much: each change is a write of all that a machine says."""
+_HELD: Final = VolumeState.HELD
 _Uses = Mapping[str, Mapping[str, VolumeUse]]
 
 
@@ -26,8 +29,8 @@ class VolumeKeeper:
         self._world = world
         self._problems = problems
         self._uses: _Uses | None = None
-        self._recorded: frozenset[str] = frozenset()
-        """What is recorded here: it is on the disk, or may come there at any time."""
+        self._recorded: Mapping[str, bool] = {}
+        """What is recorded here, and whether as made: it is on the disk, or may come there."""
         self._removed: set[str] = set()
         """What was released, and is gone."""
         self._due_at = 0.0
@@ -38,7 +41,7 @@ class VolumeKeeper:
         """What to report; None: it is not known."""
         if self._uses is None:
             return None
-        names = (self._uses.keys() | self._recorded) - self._removed
+        names = (self._uses.keys() | self._recorded.keys()) - self._removed
         return tuple(_status(volume, self._uses.get(volume)) for volume in sorted(names))
 
     async def look(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
@@ -48,8 +51,11 @@ class VolumeKeeper:
         await self._remove(
             {each.id for each in target.volumes if each.state is VolumeState.RELEASED}
         )
-        self._recorded = frozenset(each.id for each in target.volumes)
         now = self._world.clock.monotonic()
+        recorded = {each.id: each.made for each in target.volumes}
+        if recorded.items() - self._recorded.items():
+            self._due_at = min(self._due_at, now + _NEW_SECONDS)
+        self._recorded = recorded
         if now < self._due_at and self._uses is not None:
             return
         self._due_at = now + MEASURE_SECONDS
@@ -68,11 +74,15 @@ class VolumeKeeper:
                 self._uses = {name: each for name, each in uses.items() if name != volume}
 
     def _tell(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
-        """Say which volumes are too full, and which are on the disk and nowhere recorded."""
+        """Say which are too full, or gone, or on the disk and not recorded."""
         known = {each.id for each in target.volumes}
         said = dict.fromkeys(
             (self._uses or {}).keys() - known,
             "it is on the disk and not recorded: nothing uses it, or deletes it",
+        )
+        held = {each.id for each in target.volumes if each.made and each.state is _HELD}
+        said |= dict.fromkeys(
+            held - (self._uses or {}).keys(), "it is not on this disk any more"
         )
         for each in target.allocations:
             service = services.get((each.service, each.version))

@@ -11,7 +11,7 @@ from pltfrms.cli.shared.output import echo, write_json, write_table
 from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.model.running.volumes import Volume, VolumeState, VolumeStatus
-from pltfrms.planner.changes.volumes import give_up_volume, release_volume, user_of
+from pltfrms.planner.changes.volumes import give_up_volume, is_on_disk, release_volume, user_of
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _GIB = 2**30
@@ -57,7 +57,8 @@ def list_volumes(settings: Settings, service: str | None, *, as_json: bool) -> N
 @click.option(
     "--give-up",
     is_flag=True,
-    help="Its node is dead: let the replica begin elsewhere, and keep the volume recorded.",
+    help="Its node is dead, or has it no more: let its replica begin with nothing, elsewhere"
+    " or there.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @WHY
@@ -84,12 +85,17 @@ def release(
             echo(f"no change: {volume} is {known.state.value} already")
         return
     if not yes:
-        what = "begins elsewhere with nothing" if give_up else "is deleted for good"
+        where = "elsewhere" if known.state is VolumeState.GIVEN_UP else "there"
+        what = f"begins {where} with nothing" if give_up else "is deleted for good"
         whose = known.about if give_up else f"all that is in {volume} on {known.node}"
         click.confirm(f"{whose} {what}. Go on?", abort=True)
     done = client.release_volume(volume, asking_user(), why, give_up=give_up)
     if as_json:
         write_json(done)
+    elif done.state is VolumeState.HELD:
+        echo(
+            f"{volume} is not on the disk of {done.node}: its replica begins there with nothing"
+        )
     elif give_up:
         echo(f"{volume} is given up; it stays on {done.node} until it is released")
     else:
@@ -102,8 +108,10 @@ def state_of(snapshot: Snapshot, volume: Volume) -> str:
         return volume.state.value
     if not user_of(snapshot, volume):
         return "kept"
-    lost = snapshot.contact(volume.node) is Contact.LOST
-    return "in use, node lost" if lost else "in use"
+    if snapshot.contact(volume.node) is Contact.LOST:
+        return "in use, node lost"
+    gone = volume.made and is_on_disk(snapshot, volume) is False
+    return "in use, not on its disk" if gone else "in use"
 
 
 def _used(snapshot: Snapshot, volume: Volume) -> str:

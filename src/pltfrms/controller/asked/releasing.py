@@ -8,8 +8,14 @@ from pltfrms.controller.planning.loop import Controller
 from pltfrms.controller.records.auditing import Asked, AuditLog
 from pltfrms.controller.records.state import commit_mark, volume_key
 from pltfrms.drivers.store.ports import Put
-from pltfrms.model.running.volumes import Volume
+from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.planner.changes.volumes import give_up_volume, release_volume
+
+_VERBS = {
+    VolumeState.HELD: "begun anew",
+    VolumeState.GIVEN_UP: "given up",
+    VolumeState.RELEASED: "released",
+}
 
 
 class Releasing:
@@ -26,9 +32,9 @@ class Releasing:
         Raises:
             ForbiddenError: it is not for the role of who asks.
             NotFoundError: there is none of that name.
-            ConflictError: it is in use; or, to give it up, its node is not lost.
+            ConflictError: it is in use; or, to give it up, its node is not lost and has it.
         """
-        verb, change = ("given up", give_up_volume) if give_up else ("released", release_volume)
+        change = give_up_volume if give_up else release_volume
         controller = self._controller
 
         async def attempt() -> Volume | None:
@@ -40,7 +46,9 @@ class Releasing:
             about = f"volume/{name}"
             require_role(snapshot.platform, asked, None, (about,), overrides=False)
             now_ms = controller.clock.unix_ms()
-            volume = replace(volume, since_ms=now_ms)
+            verb = _VERBS[volume.state]
+            if volume.state is not VolumeState.HELD:
+                volume = replace(volume, since_ms=now_ms)
             event = controller.journal.tell(about, f"volume {verb}", detail=why)
             sealed = await self._records.seal(f"volume {verb}", (f"{about}: {verb}",), asked)
             writes = [

@@ -22,7 +22,7 @@ from pltfrms.controller.planning.apart import Apart
 from pltfrms.controller.planning.deciding import Deciding
 from pltfrms.controller.planning.insisting import GIVE_WAY_SECONDS, Insisting, nobody_waits
 from pltfrms.controller.planning.rolling import commit_rollouts
-from pltfrms.controller.planning.tidying import forget_machines, take_back
+from pltfrms.controller.planning.tidying import forget_machines, keep_volumes
 from pltfrms.controller.records.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.records.state import (
     NUMBERS,
@@ -239,7 +239,7 @@ class Controller:
         if pruned and await self._forget(snapshot):
             return True
         mark, now_ms = self._commit_mark(), self.clock.unix_ms()
-        done = await take_back(self.store, self.journal, mark, snapshot, now_ms)
+        done = await keep_volumes(self.store, self.journal, mark, snapshot, now_ms)
         await self._wait_until_seen(snapshot.revision + 1 if done is None else done)
         return done != 0
 

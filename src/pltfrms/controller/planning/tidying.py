@@ -15,7 +15,7 @@ from pltfrms.drivers.store.ports import Delete, Put, Store
 from pltfrms.drivers.store.transaction import MAX_OPERATIONS
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.running.volumes import Volume
-from pltfrms.planner.changes.volumes import taken_back
+from pltfrms.planner.changes.volumes import made_now, taken_back
 from pltfrms.planner.upkeep.forgetting import unneeded_machines
 
 _MOST_VOLUMES = MAX_OPERATIONS // 2 - 1
@@ -34,17 +34,19 @@ async def forget_machines(store: Store, snapshot: Snapshot) -> None:
         await store.commit(writes, (unchanged_since(snapshot.revision),))
 
 
-async def take_back(
+async def keep_volumes(
     store: Store, journal: EventLog, mark: Put, snapshot: Snapshot, now_ms: int
 ) -> int | None:
-    """Let replicas have again what was given up before their nodes came back.
+    """Record which volumes were made, and which were given up before their nodes came back.
 
     Return the revision of the commit; 0: there is nothing to do, None: somebody was first.
     """
     found = tuple(taken_back(snapshot))[:_MOST_VOLUMES]
-    if not found:
+    made = () if found else tuple(made_now(snapshot))[:_MOST_VOLUMES]
+    if not found and not made:
         return 0
     writes: list[Put | Delete] = [mark]
+    writes += [Put(key=volume_key(each.id), value=encode(each)) for each in made]
     for each in found:
         known = replace(each, since_ms=now_ms) if each.why else each
         writes += [Put(key=volume_key(each.id), value=encode(known)), _told(journal, each)]

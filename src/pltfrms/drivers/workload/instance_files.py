@@ -28,6 +28,7 @@ _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
 _SAYS_NOTHING: Final = (
+    b',"volume_made":false}',
     b',"live":[]}',
     b',"modes":[]}',
     b',"binary":[]}',
@@ -49,7 +50,9 @@ def fingerprint_of(spec: InstanceSpec) -> str:
     nothing of the value.
     """
     uses = tuple(replace(each, version=0, about="", sealed="") for each in spec.secrets)
-    text = codec.encode(replace(spec, outgoing=None, ports=None, secrets=uses, live=()))
+    text = codec.encode(
+        replace(spec, outgoing=None, ports=None, volume_made=False, secrets=uses, live=())
+    )
     for words in _SAYS_NOTHING:
         if text.endswith(words):
             text = text.removesuffix(words) + b"}"

@@ -18,6 +18,7 @@ from pltfrms.drivers.workload.ports import (
     VolumeUse,
     kept_on,
 )
+from pltfrms.drivers.workload.volumes import GONE
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import (
@@ -127,8 +128,7 @@ class MemoryWorkload:
             if present.instance.fingerprint == fingerprint_of(spec):
                 return present.instance
             raise ConflictError(f"{spec.allocation} runs from an older spec: stop it first")
-        if spec.volume in self._volumes_in_use():
-            raise UnavailableError(f"{spec.allocation} did not start: its volume is in use")
+        self._require_volume(spec)
         behaviour = self.behave(spec)
         await self.clock.sleep(behaviour.start_ms / 1000)
         if behaviour.refuses:
@@ -263,6 +263,12 @@ class MemoryWorkload:
     def hogs(self) -> Mapping[str, str]:
         """See `ports.Workload`; what tests have set as `hogging`."""
         return {name: said for name, said in self.hogging.items() if name in self._running}
+
+    def _require_volume(self, spec: InstanceSpec) -> None:
+        if spec.volume in self._volumes_in_use():
+            raise UnavailableError(f"{spec.allocation} did not start: its volume is in use")
+        if spec.volume_made and spec.volume not in self.disk:
+            raise UnavailableError(GONE.format(spec.volume))
 
     def _volumes_in_use(self) -> set[str]:
         return {one.volume for one in self._running.values()} - {""}

@@ -362,7 +362,7 @@ class ProcessRuntime:
             return {}
         if not spec.volume:
             raise UnavailableError(f"{spec.allocation} did not start: it was given no volume")
-        found = self._volumes.prepare(spec.volume, wanted)
+        found = self._volumes.prepare(spec.volume, wanted, made=spec.volume_made)
         wishes["lock"] = str(self._volumes.place(spec.volume) / LOCK)
         if spec.container is None:
             pairs = (word for path, source in found.items() for word in (source, path))

@@ -23,6 +23,10 @@ from pltfrms.model.services.storage import VolumeSpec
 VOLUMES: Final = "volumes"
 """The directory that has them, in that of the machine's state."""
 LOCK: Final = ".lock"
+GONE: Final = (
+    "volume {0} is not on this disk any more: mount what has it; if its data is lost, to begin"
+    " with nothing: pltfrms volume release {0} --give-up"
+)
 _GONE: Final = ".gone-"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -38,16 +42,22 @@ class Volumes:
         """Return where a volume has its directories, and its lock."""
         return self._root / volume
 
-    def prepare(self, volume: str, wanted: Sequence[VolumeSpec]) -> dict[str, str]:
+    def prepare(
+        self, volume: str, wanted: Sequence[VolumeSpec], *, made: bool = False
+    ) -> dict[str, str]:
         """Make what is missing of a volume; return its directories by where they are seen.
 
-        What is there stays as it is, also its owner; only its size follows the spec.
+        What is there stays as it is, also its owner; only its size follows the spec. What was
+        `made` has to be there: else its disk is not mounted, or is another one.
 
         Raises:
-            UnavailableError: something else is in its place, such as a symbolic link.
+            UnavailableError: it is gone, or something else is in its place, such as a
+                symbolic link.
         """
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self.place(volume)
+        if made and not place.exists():
+            raise UnavailableError(GONE.format(volume))
         try:
             with _opened(self._root) as root, _made(volume, root) as above:
                 for each in wanted:

@@ -176,6 +176,8 @@ class InstanceSpec:
     modes: tuple[tuple[str, int], ...] = ()
     live: tuple[tuple[str, str], ...] = ()
     """More files. They can change while it runs, likewise."""
+    volume_made: bool = False
+    """Whether its volume has to be there already; else it is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ class Volume:
     """Unix time at which it was given up or released; 0: it is held."""
     why: str = ""
     """Why it was given up or released, one sentence."""
+    made: bool = False
+    """Whether its node has said that it is on the disk. From then on it makes it no more."""
 
     @property
     def about(self) -> str:
@@ -45,7 +47,7 @@ class VolumeStatus:
 
     volume: str
     bytes: int | None = None
-    """How much is in it, rounded; None: not measured yet."""
+    """How much is in it, rounded; None: it was not on the disk when that was looked at last."""
     limited: bool = False
     """Whether the file system refuses more than it may have."""
 

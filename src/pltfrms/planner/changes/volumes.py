@@ -50,6 +50,9 @@ def release_volume(snapshot: Snapshot, name: str, why: str) -> Volume:
 def give_up_volume(snapshot: Snapshot, name: str, why: str) -> Volume:
     """Return a volume as it is once its replica waits for it no more; it is not deleted.
 
+    Where its node is there and has it no more, it becomes one that was never made: its replica
+    begins there with nothing.
+
     Raises:
         NotFoundError: there is none of that name.
         ConflictError: its node is not lost, or the replica has given one up already.
@@ -57,6 +60,8 @@ def give_up_volume(snapshot: Snapshot, name: str, why: str) -> Volume:
     volume = _volume(snapshot, name)
     if volume.state is not VolumeState.HELD:
         return volume
+    if volume.made and is_on_disk(snapshot, volume) is False:
+        return replace(volume, made=False)
     nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
     if volume.node in nodes and snapshot.contact(volume.node) is not Contact.LOST:
         raise ConflictError(f"{volume.node} is not lost: {name} is where it can be used")
@@ -64,6 +69,23 @@ def give_up_volume(snapshot: Snapshot, name: str, why: str) -> Volume:
         if each.about == volume.about and each.state is VolumeState.GIVEN_UP:
             raise ConflictError(f"{each.id} was given up already: release that first")
     return replace(volume, state=VolumeState.GIVEN_UP, why=why)
+
+
+def is_on_disk(snapshot: Snapshot, volume: Volume) -> bool | None:
+    """Return whether a volume is where it is recorded; None: nobody can be asked."""
+    status = snapshot.statuses.get(volume.node)
+    if status is None or status.volumes is None or not _is_there(snapshot, volume.node):
+        return None
+    told = (each.bytes is not None for each in status.volumes if each.volume == volume.id)
+    return next(told, None)
+
+
+def made_now(snapshot: Snapshot) -> Iterator[Volume]:
+    """Yield volumes as they are to be recorded, whose nodes have them on the disk by now."""
+    for each in snapshot.volumes.values():
+        held = each.state is VolumeState.HELD
+        if held and not each.made and is_on_disk(snapshot, each):
+            yield replace(each, made=True)
 
 
 def taken_back(snapshot: Snapshot) -> Iterator[Volume]:

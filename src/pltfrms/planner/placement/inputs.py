@@ -46,11 +46,14 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 def bare_status(status: MachineStatus) -> MachineStatus:
     """Return of a status what planning looks at: how instances are, slots, restarts, load.
 
-    And which volumes are on the disk, for their numbers; not how full they are.
+    And which volumes are on the disk, not how full they are.
     """
     return MachineStatus(
         machine=status.machine,
-        volumes=tuple(VolumeStatus(volume=each.volume) for each in status.volumes or ()),
+        volumes=tuple(
+            VolumeStatus(volume=each.volume, bytes=None if each.bytes is None else 0)
+            for each in status.volumes or ()
+        ),
         instances=tuple(
             InstanceStatus(
                 allocation=each.allocation,
