@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
+from pltfrms.lab.groups import remove_group, v2_tree
+
 ROOT = Path(__file__).parents[2]
-_BOOT = Path(__file__).with_name("boot.sh")
-_GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
-"""Where the tree of cgroup v2 may be."""
+_BOOT = ROOT / "src/pltfrms/lab/machines/boot.sh"
 _PREFIX = "pltfrms-bed-"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PDEATHSIG = 1
@@ -108,7 +108,7 @@ class Machine:
         space = ("--pid", "--mount", "--uts", "--ipc", "--net", "--cgroup")
         command = ["unshare", *space, "--fork", "--kill-child", _BOOT, files, name]
         if disk is not None:
-            command = ["nsenter", "-t", disk.pid, "-m", "--", *command, "disk"]
+            command = ["nsenter", "-t", disk.pid, "-m", "--", *command, "/mnt"]
         self._outer = _child([str(word) for word in command], group=self._group)
         self.pid = 0
 
@@ -165,7 +165,7 @@ class Machine:
         self._outer.kill()
         self._outer.wait()
         with contextlib.suppress(AssertionError):
-            eventually(lambda: _remove(self._group), "its group is busy", 10.0)
+            eventually(lambda: remove_group(self._group), "its group is busy", 10.0)
 
 
 _ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
@@ -226,7 +226,9 @@ def _output(command: list[str], text: str | None = None, *, check: bool = True) 
 
 
 def _v2_tree() -> Path:
-    return next(each for each in _GROUPS if (each / "cgroup.controllers").exists())
+    found = v2_tree()
+    assert found, "cgroup v2 is not mounted"
+    return found
 
 
 def forget_dead() -> None:
@@ -234,13 +236,4 @@ def forget_dead() -> None:
     for group in _v2_tree().glob(f"{_PREFIX}*"):
         maker = group.name.removeprefix(_PREFIX).partition("-")[0]
         if not Path("/proc", maker).exists():
-            _remove(group)
-
-
-def _remove(group: Path) -> bool:
-    for path, _, _ in os.walk(group, topdown=False):
-        try:
-            Path(path).rmdir()
-        except OSError:
-            return False
-    return True
+            remove_group(group)

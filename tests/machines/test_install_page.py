@@ -33,7 +33,6 @@ PAGE = ROOT / "docs/install.md"
 SUITES = {"fra1": "bookworm", "ams1": "trixie", "lon1": "bookworm"}
 PASSPHRASE = "correct horse battery"  # noqa: S105 - a test's
 COMPUTER, CLIENT, EVERY = "your own computer", "a client", "every machine"
-_WIREGUARD = Path("/usr/bin/wireguard-go")
 _SECONDS = 400.0
 # What machines of a test lack, and a doctor says: a clock of their own, cores.
 _PRELUDE = """cd /root
@@ -111,11 +110,9 @@ class Site:
         return self._machines[name]
 
     def furnish(self) -> None:
-        """Give machines what the page counts on: WireGuard, as of a kernel that has it."""
+        """Have apt take from the disk alone: what is recommended would have to be loaded."""
         for machine in self._machines.values():
             machine.put("/etc/apt/apt.conf.d/90bed", 'APT::Install-Recommends "false";\n')
-            machine.put(str(_WIREGUARD), _WIREGUARD.read_bytes())
-            machine.run("chmod", "755", str(_WIREGUARD))
 
     def cut(self, names: Iterable[str]) -> None:
         for name in names:

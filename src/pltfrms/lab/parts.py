@@ -121,6 +121,9 @@ class MachineParts:
     """What one machine consists of, apart from its wires."""
 
     name: str
+    tree: str = ""
+    """The files of a Debian whose systemd is process 1, and runs the package that is installed
+    there. `units` are then names, and `files`, `prepare` and `reload` empty."""
     units: tuple[Unit, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     """(absolute path, text), put on its disk before every boot."""
@@ -179,7 +182,7 @@ class UnitState(StrEnum):
 
     RUNNING = "running"
     WAITING = "waiting"
-    """For the file it needs."""
+    """For what it needs: a file, or to be wanted."""
     RESTARTING = "restarting"
     KILLED = "killed"
     """By a fault, and kept down."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pltfrms.codec import encode, read
 from pltfrms.errors import ConflictError
+from pltfrms.lab.groups import remove_groups
 from pltfrms.lab.parts import LabParts
 
 LABS = Path("/run/pltfrms/labs")
@@ -42,6 +43,8 @@ class LabInfo:
     machines: int
     keeper_pid: int = 0
     """Of the process that removes what the capsule leaves; 0: not known."""
+    packages: bool = False
+    """Whether machines boot systemd with the package."""
     started_by: str = ""
     """By whom and in which directory, in words; empty: not known."""
 
@@ -68,6 +71,7 @@ def claim(name: str) -> int:
         # Somebody may have removed the directory between our two calls.
         if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
             _empty(path)
+            remove_groups(name)
             return lock
         os.close(lock)
 
@@ -101,8 +105,17 @@ def remove_if_dead(path: Path) -> None:
     """Remove a run directory whose keeper is gone."""
     lock = _lock(path)
     if lock is not None:
-        shutil.rmtree(path, ignore_errors=True)
+        forget(path)
         os.close(lock)
+
+
+def forget(path: Path) -> None:
+    """Remove a run directory, and before it what its lab has left in the kernel.
+
+    A group that the kernel does not let go of yet keeps it: who looks next removes both.
+    """
+    if remove_groups(path.name):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _lock(path: Path) -> int | None:

@@ -31,6 +31,17 @@ def test_a_server_is_found_by_each_of_its_roles(role: str) -> None:
     assert (target.name, target.machines) == ("edge/fra1", ("fra1",))
 
 
+def test_a_server_that_boots_systemd_gets_ports_and_ways_and_no_file_of_ours() -> None:
+    lab = load_lab(EXAMPLE / "lab.yaml", PLATFORM)
+    parts = make_parts(PLATFORM, lab, "text", trees={"fra1": "/trees/trixie"})
+    fra1, direct = parts.machine("fra1"), PARTS.machine("fra1")
+    assert (fra1.tree, fra1.files, fra1.network) == ("/trees/trixie", (), direct.network)
+    assert [unit.name for unit in fra1.units] == [unit.name for unit in direct.units]
+    assert not any(unit.command or unit.entry for unit in fra1.units)
+    assert parts.machine("ams1") == PARTS.machine("ams1")
+    assert parts.machine("hoster1") == PARTS.machine("hoster1")
+
+
 def test_instances_run_on_servers() -> None:
     assert find_target(PARTS, "instance/web/fra/1").machines == ("fra1",)
 

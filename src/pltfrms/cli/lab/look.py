@@ -11,6 +11,7 @@ from pltfrms.cli.shared.connect import current_lab
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, echo, write_json, write_table
 from pltfrms.errors import UnavailableError
+from pltfrms.lab.client.client import LAB_VARIABLE
 from pltfrms.lab.protocol import LinkReport
 
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -109,6 +110,7 @@ def become(argv: Sequence[str]) -> None:
     Raises:
         UnavailableError: there is no such program.
     """
+    os.environ.pop(LAB_VARIABLE, None)  # on a machine, `pltfrms` is not asked of labs
     try:
         os.execvp(argv[0], list(argv))  # noqa: S606 - no shell on purpose
     except FileNotFoundError as error:

@@ -48,13 +48,13 @@ def list_substitutes(shaper: Shaper, pids: Mapping[str, int]) -> tuple[Substitut
     """Return what the lab does in another way than a real network would."""
     found = [Substitute(what="delay and loss of links", uses=shaper.name, why=shaper.why)]
     pid = next(iter(pids.values()), 0)
-    groups = Path("/proc", str(pid), "root", "sys/fs/cgroup")
-    if not (groups / "cgroup.controllers").exists():
+    controllers = Path("/proc", str(pid), "root", "sys/fs/cgroup", "cgroup.controllers")
+    if not controllers.exists() or "memory" not in controllers.read_text():
         found.append(
             Substitute(
                 what="cpu and memory limits of instances",
                 uses="nothing, or what the agent reports",
-                why="machines of a lab have no cgroup tree of their own",
+                why="machines of a lab have no cgroup controllers of their own",
             )
         )
     return tuple(found)

@@ -10,7 +10,6 @@ directory.
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -24,7 +23,7 @@ from pltfrms.lab.capsule.root import run_root
 from pltfrms.lab.parts import LabParts
 from pltfrms.lab.processes.namespaces import NEW_PID, set_process_name, unshare
 from pltfrms.lab.processes.processes import OWN_NICE, close_descriptors, fork, share_processor
-from pltfrms.lab.rundir import KEEPER_NAME, LabInfo, claim, directory_of, write_info
+from pltfrms.lab.rundir import KEEPER_NAME, LabInfo, claim, directory_of, forget, write_info
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
@@ -49,6 +48,7 @@ def main(name: str, directory: str, started_by: str) -> None:
         keeper_pid=os.getpid(),
         started_at=time.time(),
         machines=len(parts.machines),
+        packages=any(machine.tree for machine in parts.machines),
         started_by=started_by,
     )
     _keep(draft, parts)
@@ -72,7 +72,7 @@ def _keep(draft: LabInfo, parts: LabParts) -> None:
         why = words[-1] if words else "it did not say why"
         _say({"error": f"the lab did not start: {why}", "kind": "UnavailableError"})
     os.waitpid(pid, 0)
-    shutil.rmtree(run_directory, ignore_errors=True)
+    forget(run_directory)
 
 
 def _root(parts: LabParts, run_directory: Path, report: int) -> None:

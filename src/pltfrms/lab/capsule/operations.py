@@ -96,7 +96,8 @@ class LabOperations:
         self._wire(names)
         on_progress(f"{len(self._parts.wiring.segments)} segments are wired")
         self._machines.boot(names)
-        on_progress("all machines run their daemons")
+        booting = any(machine.tree for machine in self._parts.machines)
+        on_progress("all machines " + ("boot" if booting else "run their daemons"))
 
     async def boot(self, text: str) -> tuple[str, ...]:
         """Give the machines of a target power, anew if they have it; ends faults on them.

@@ -17,9 +17,11 @@ from pltfrms import codec
 from pltfrms.codec import read
 from pltfrms.errors import InvariantError
 from pltfrms.lab.capsule.daemon import run_daemon
+from pltfrms.lab.groups import group_of, open_tree
 from pltfrms.lab.machines.init import run_machine
+from pltfrms.lab.machines.systemd import run_systemd
 from pltfrms.lab.network.relay import run_relay
-from pltfrms.lab.parts import LabParts
+from pltfrms.lab.parts import LabParts, MachineParts
 from pltfrms.lab.processes.channel import Channel, Message
 from pltfrms.lab.processes.namespaces import (
     NEW_IPC,
@@ -70,6 +72,7 @@ def run_root(parts: LabParts, run_directory: Path, report: int) -> None:
     disks = run_directory / DISKS
     disks.mkdir()
     mount_tmpfs(str(disks))
+    groups = open_tree()
     mount_kernel_views()
     _quiet_wire_room()
     requests, daemon_requests = Channel.pair()
@@ -81,7 +84,7 @@ def run_root(parts: LabParts, run_directory: Path, report: int) -> None:
         inherited.close()
     os.close(report)
     _preload(parts)
-    _Root(parts, run_directory, wakeup, daemon).run(requests, events)
+    _Root(parts, run_directory, wakeup, daemon, groups).run(requests, events)
 
 
 def _daemon(
@@ -112,11 +115,14 @@ def _preload(parts: LabParts) -> None:
 
 
 class _Root:
-    def __init__(self, parts: LabParts, run_directory: Path, wakeup: int, daemon: int) -> None:
+    def __init__(
+        self, parts: LabParts, run_directory: Path, wakeup: int, daemon: int, groups: int
+    ) -> None:
         self._parts = parts
         self._run_directory = run_directory
         self._wakeup = wakeup
         self._daemon = daemon
+        self._groups = groups
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self, requests: Channel, events: Channel) -> None:
@@ -140,13 +146,20 @@ class _Root:
             case "machine":
                 machine = self._parts.machine(question["name"])
                 disk = self._run_directory / DISKS / machine.name
-                pid = self._fork_first(lambda: run_machine(machine, disk, channel))
+                pid = self._fork_first(lambda: self._machine(machine, disk, channel))
             case "relay":
                 pid = fork(lambda: run_relay(channel))
             case unknown:
                 raise InvariantError(f"the root cannot {unknown}")
         channel.close()
         return {"pid": pid}
+
+    def _machine(self, machine: MachineParts, disk: Path, channel: Channel) -> None:
+        if machine.tree:
+            group = group_of(self._run_directory.name, machine.name)
+            run_systemd(machine, disk, self._groups, group, channel)
+        else:
+            run_machine(machine, disk, channel)
 
     def _fork_first(self, body: Callable[[], object]) -> int:
         """Fork the first process of a new pid namespace."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import pltfrms
@@ -107,11 +108,12 @@ def start_lab(
     name: str | None,
     on_progress: Callable[[str], None],
     started_by: str = "",
+    trees: Mapping[str, str] = MappingProxyType({}),
 ) -> "LabClient":
     """Start the lab of `directory` (platform.yaml, lab.yaml); by default called as it is.
 
     Remembers `started_by`, see `LabInfo`. Returns when every machine runs its daemons; they
-    have not converged yet.
+    have not converged yet. Machines of `trees` boot instead, and run nothing of ours.
 
     Raises:
         SpecError: a file is wrong.
@@ -119,12 +121,14 @@ def start_lab(
         ConflictError: a lab of that name is running.
         UnavailableError: something does not come up; nothing of it is left.
     """
-    parts = _read_parts(directory, first=True)
+    parts = _read_parts(directory, first=True, trees=trees)
     name = name or directory.resolve().name
     return start_capsule(name, str(directory.resolve()), parts, on_progress, started_by)
 
 
-def _read_parts(directory: Path, *, first: bool) -> LabParts:
+def _read_parts(
+    directory: Path, *, first: bool, trees: Mapping[str, str] = MappingProxyType({})
+) -> LabParts:
     # 0.2 s: who uses a lab does not start one.
     from pltfrms.lab.layout.assembly import make_parts  # noqa: PLC0415
     from pltfrms.specfile import load_lab, load_platform  # noqa: PLC0415
@@ -132,7 +136,7 @@ def _read_parts(directory: Path, *, first: bool) -> LabParts:
     platform_file = directory / "platform.yaml"
     platform = load_platform(platform_file)
     lab = load_lab(directory / "lab.yaml", platform)
-    return make_parts(platform, lab, platform_file.read_text(), first=first)
+    return make_parts(platform, lab, platform_file.read_text(), first=first, trees=trees)
 
 
 def start_capsule(
@@ -149,7 +153,7 @@ def start_capsule(
         ConflictError: a lab of that name is running.
         UnavailableError: something does not come up; nothing of it is left.
     """
-    _check_name(name)
+    check_name(name)
     _check_machine(parts)
     # An interpreter of its own: the capsule's processes are forks, and must not inherit our
     # threads, descriptors and modules.
@@ -249,8 +253,13 @@ class LabClient:
         Raises:
             SpecError: a file is wrong.
             ConflictError: a fault acts.
-            UsageError: a program is missing.
+            UsageError: a program is missing, or machines boot systemd.
         """
+        if self._info.packages:
+            raise UsageError(
+                f"machines of {self.name} have the package and disks of their own: nothing is "
+                "rewired there; `lab down`, and `lab up` of the other directory"
+            )
         parts = _read_parts(directory, first=False)
         return self.rewire_to(parts, str(directory.resolve()))
 
@@ -380,7 +389,13 @@ def _read_report(message: Mapping[str, str], on_progress: Callable[[str], None])
     return "ready" in message
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name for a new lab.
+
+    Raises:
+        UsageError: it cannot be one.
+        ConflictError: a lab of that name is running.
+    """
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
     if not 0 < len(name) <= _NAME_LENGTH or name[0] == "." or not set(name) <= allowed:
         raise UsageError(
@@ -393,9 +408,14 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_machine(parts: LabParts) -> None:
+def check_root() -> None:
+    """Refuse to start a lab without root; UsageError."""
     if os.geteuid() != 0:
         raise UsageError("a lab needs root (namespaces, interfaces); run it with sudo")
+
+
+def _check_machine(parts: LabParts) -> None:
+    check_root()
     programs = {unit.command[0] for one in parts.machines for unit in one.units if unit.command}
     missing = sorted(one for one in {*_TOOLS, *programs} if shutil.which(one) is None)
     if missing:

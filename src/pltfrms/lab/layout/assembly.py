@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from pltfrms.drivers.sealing import CONTROLLERS_KEYS
 from pltfrms.lab.layout.speakers import (
@@ -41,14 +43,22 @@ _CONTROLLER = Unit(name="controller", entry="pltfrms.api.main:main", nice=_NICE)
 
 
 def make_parts(
-    platform: Platform, lab: Lab, platform_text: str, *, first: bool = True
+    platform: Platform,
+    lab: Lab,
+    platform_text: str,
+    *,
+    first: bool = True,
+    trees: Mapping[str, str] = MappingProxyType({}),
 ) -> LabParts:
     """Return the parts of the whole lab; `platform_text` is the operator's platform.yaml.
 
-    `first`: the controllers are to make a store together; else there is one.
+    `first`: the controllers are to make a store together; else there is one. `trees`: the files
+    of a Debian, by machine, of those that boot its systemd and get the package.
     """
     ours = (
-        _machine(platform, lab, machine, platform_text, first=first)
+        _booting(platform, machine, trees[machine.name])
+        if machine.name in trees
+        else _machine(platform, lab, machine, platform_text, first=first)
         for machine in platform.machines
     )
     return LabParts(
@@ -88,6 +98,15 @@ def _secrets_key(platform: Platform) -> str:
     """
     digest = hashlib.sha256(f"lab {platform.name} secrets".encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _booting(platform: Platform, machine: Machine, tree: str) -> MachineParts:
+    """Return a machine with what its owner brings: ports, addresses and ways out."""
+    daemons = [_AGENT, BIRD, *((_ETCD, _CONTROLLER) if machine.has(Role.CONTROLLER) else ())]
+    units = tuple(Unit(name=each.name) for each in daemons)
+    parts = MachineParts(name=machine.name, tree=tree, units=units)
+    # The secret of tunnels comes with who the machine is.
+    return replace(with_uplinks(platform, with_tunnels(platform, parts)), files=())
 
 
 def _external_edge(platform: Platform, edge: Machine) -> MachineParts:

@@ -50,7 +50,7 @@ _CONFIG_DIRECTORY = "/etc/pltfrms"
 """Has passwords and keys in it, so it is for root alone."""
 _OWN_DIRECTORIES = (_CONFIG_DIRECTORY, "/var/lib/pltfrms", LOG_DIRECTORY)
 """Start empty on a new disk, whatever the host has there."""
-_FAST_ORPHANS = ("net/ipv4/tcp_orphan_retries", "4")
+FAST_ORPHANS = ("net/ipv4/tcp_orphan_retries", "4")
 """Closed connections with a silent far end go after 6 s instead of minutes: until then they
 keep the network namespace of a dead machine, and with it a dead lab's, in the kernel."""
 _LOG_CHECK_SECONDS = 10.0
@@ -101,7 +101,9 @@ class _Init:
         self._parts = parts
         self._channel = channel
         self._wakeup = watch_children()
-        self._supervisor = Supervisor((), start=start_unit, kill=_kill, exists=os.path.exists)
+        self._supervisor = Supervisor(
+            (), start=start_unit, kill=send_signal, exists=os.path.exists
+        )
         self._laid: tuple[str, ...] = ()
         """Lines of the network that are done."""
 
@@ -138,12 +140,12 @@ class _Init:
                 self._supervisor.grip(question["unit"], UnitGrip(question["grip"]))
             case "signal":
                 for pid in question["pids"]:
-                    _kill(pid, question["signal"])
+                    send_signal(pid, question["signal"])
             case "stop everything":
                 # -1: all of this pid namespace and of those nested in it, but not us.
-                _kill(-1, signal.SIGSTOP)
+                send_signal(-1, signal.SIGSTOP)
             case "wake everything":
-                _kill(-1, signal.SIGCONT)
+                send_signal(-1, signal.SIGCONT)
                 self._supervisor.grip_again()
             case _:
                 pass  # "status": the answer is all
@@ -151,7 +153,7 @@ class _Init:
 
     def _boot(self) -> None:
         _write_files(self._parts.files)
-        for path, value in (_FAST_ORPHANS, *self._parts.sysctls):
+        for path, value in (FAST_ORPHANS, *self._parts.sysctls):
             Path("/proc/sys", path).write_text(value)
         set_up("lo")
         run_batch(self._parts.network)
@@ -159,7 +161,7 @@ class _Init:
         for command in self._parts.prepare:
             _prepare(command)
         self._supervisor = Supervisor(
-            self._parts.units, start=start_unit, kill=_kill, exists=os.path.exists
+            self._parts.units, start=start_unit, kill=send_signal, exists=os.path.exists
         )
         self._supervisor.tick(time.monotonic())
 
@@ -193,6 +195,7 @@ def _prepare(command: tuple[str, ...]) -> None:
         raise UnavailableError(f"{' '.join(command)} failed: {done.stderr.strip()[:500]}")
 
 
-def _kill(pid: int, number: int) -> None:
+def send_signal(pid: int, number: int) -> None:
+    """Send a signal to a process, or with -1 to all but the first; nothing if it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -1,19 +1,20 @@
 #!/bin/bash
-# boot.sh TREE NAME [disk]: systemd as process 1 of a machine over a copy-on-write view of TREE.
+# boot.sh TREE NAME [DISK]: systemd as process 1 of a machine over a copy-on-write view of TREE.
 #
 # Called as the first process of new pid, mount, uts, ipc, net and cgroup namespaces. Whatever
-# the machine writes is in memory, and gone with this process; with `disk`, /mnt is a file system
-# that keeps it, and may have what an earlier machine has written.
+# the machine writes is in memory, and gone with this process; or in DISK, a directory of a file
+# system that keeps it, and may have what an earlier machine has written.
 set -eu
 TREE=$1 NAME=$2
 mount --make-rprivate /
-work=/mnt
+work=${3-/mnt}
 [ "${3-}" ] || mount -t tmpfs tmpfs $work -o mode=755
 new=1
 [ ! -e $work/up ] || new=
 mkdir -p $work/up $work/work $work/root
 root=$work/root
-mount -t overlay overlay -o lowerdir="$TREE",upperdir=$work/up,workdir=$work/work $root
+# index=off: the kernel may still be letting go of the same disk after a power loss.
+mount -t overlay overlay -o lowerdir="$TREE",upperdir=$work/up,workdir=$work/work,index=off $root
 mount -t proc proc $root/proc
 mount -t sysfs sysfs $root/sys
 mount -t tmpfs tmpfs $root/dev -o mode=755
@@ -35,7 +36,9 @@ mount -t bpf bpf $root/sys/fs/bpf || true
 if [ "$new" ]; then
     rm -f $root/etc/machine-id
     tr -d - </proc/sys/kernel/random/uuid >$root/etc/machine-id
-    rm -rf $root/etc/systemd/system/*.wants # nothing runs that no test asked for
+    rm -rf $root/etc/systemd/system/*.wants # nothing runs that nobody asked for
+    # As of a kernel that has WireGuard.
+    [ ! -x /usr/bin/wireguard-go ] || cp /usr/bin/wireguard-go $root/usr/bin/
 fi
 echo "$NAME" >$root/etc/hostname
 hostname "$NAME"
