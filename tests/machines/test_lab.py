@@ -74,6 +74,15 @@ def test_machines_boot_what_a_user_boots_and_clients_are_answered(lab: Rig) -> N
     }
 
 
+def test_nothing_that_they_need_is_missing_on_small_machines(lab: Rig) -> None:
+    lab.wait("no machine has a problem", lambda: not any(problems(lab).values()), 20)
+    assert {*problems(lab)} == {*SERVERS}
+
+
+def problems(lab: Rig) -> dict[str, tuple[str, ...]]:
+    return {name: status.problems for name, status in lab.snapshot().statuses.items()}
+
+
 @pytest.mark.parametrize(
     ("daemon", "kind", "state"),
     [

@@ -36,6 +36,8 @@ _APT = ("apt-get", "install", "-qq", "-y", "--no-install-recommends")
 _SECONDS = 120.0
 """For one step of a machine, on a quiet one."""
 _JOIN_SECONDS = 300
+_LONGEST_SECONDS = 900
+"""Of one command: files of a Debian come over the network."""
 _POLL_SECONDS = 0.5
 _SAID_LENGTH = 500
 
@@ -120,16 +122,25 @@ def _make(systems: Sequence[str], place: Path, say: Callable[[str], None]) -> di
 def _script(name: str, *words: str, why: str, place: Path | None = None) -> str:
     """Run a script of the repository; return what it says at its end."""
     environment = ["env", *([f"PLTFRMS_DIST={place}"] if place else ())]
-    done = subprocess.run(
-        [*environment, str(_SCRIPTS / name), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = _run([*environment, str(_SCRIPTS / name), *words])
     if done.returncode:
-        said = done.stderr.strip()[-_SAID_LENGTH:]
+        said = _end_of(done.stderr)
         raise UnavailableError(f"{why}: scripts/{name} failed (is the network there?): {said}")
-    return done.stdout.strip().rpartition("\n")[2]
+    return done.stdout.decode().strip().rpartition("\n")[2]
+
+
+def _run(command: list[str], put: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            command, input=put, capture_output=True, check=False, timeout=_LONGEST_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        why = f"`{' '.join(command)}` took longer than {_LONGEST_SECONDS} s"
+        raise UnavailableError(why) from error
+
+
+def _end_of(said: bytes) -> str:
+    return said.decode(errors="replace").strip()[-_SAID_LENGTH:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +151,15 @@ class _Bed:
     machine: str
 
     def try_run(self, *words: str, put: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            self.client.exec_argv(self.machine, ["env", "-i", *_ENVIRONMENT, *words]),
-            input=put,
-            capture_output=True,
-            check=False,
-            cwd="/",
-        )
+        argv = self.client.exec_argv(self.machine, ["env", "-i", *_ENVIRONMENT, *words])
+        return _run(argv, put)
 
     def run(self, *words: str, put: bytes = b"") -> bytes:
         """Run a command there; UnavailableError with what it said if it fails."""
         done = self.try_run(*words, put=put)
         if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise UnavailableError(
-                f"on {self.machine}: `{' '.join(words)}` failed: {said[-_SAID_LENGTH:]}"
-            )
+            said = _end_of(done.stderr or done.stdout)
+            raise UnavailableError(f"on {self.machine}: `{' '.join(words)}` failed: {said}")
         return done.stdout
 
     def put(self, path: str, content: bytes) -> None:
