@@ -31,6 +31,8 @@ def test_what_hangs_is_withdrawn_and_comes_back_without_a_restart() -> None:
             status = bench.instances[ONE.id]
             assert (status.phase, status.restarts) == (Phase.UNHEALTHY, 0)
             assert await devices(bench.network) == {"i2"}
+            assert {each.peak for each in bench.instances.values()} == {None}
+            assert bench.status.problems == (), "nobody measures what is not ours"
             bench.workload.recover(ONE.id)
             await bench.passes(3.0)
             assert await devices(bench.network) == {"i1", "i2"}

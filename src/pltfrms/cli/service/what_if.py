@@ -42,12 +42,13 @@ def what_if(
     It changes nothing: the planner itself works on a copy of the state in which the machines
     are lost, until it has nothing left to do; what it starts becomes ready. Shown are the ready
     replicas of each service now, right after the loss, and then; what is promised of what the
-    nodes have; the steps; ports and links without room for the traffic that moves to them, as
-    far as it is measured; whether one more failure is survived; and, in a lab, which clients
+    nodes have; what services have to do, declared or measured, and whether the replicas left
+    can; the steps; ports and links without room for the traffic that moves to them, as far as
+    it is measured; whether one more failure is survived; and, in a lab, which clients
     are answered elsewhere. Exit code 4 if something is short then.
 
-    With --each: which replicas would find no place after the loss of any one node, and which
-    services no other datacenter is to run; nothing but that.
+    With --each: which replicas would find no place after the loss of any one node, which
+    services no other datacenter is to run, or too few others; nothing but that.
 
     Example: pltfrms what-if --lose datacenter/fra --lose node/ams-n1
 

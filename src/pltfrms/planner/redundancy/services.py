@@ -55,12 +55,13 @@ def _crowds(
 
     Of its nodes the one with the most replicas is named: without another no fewer are left.
     """
+    if not any(load.used for load in loads):
+        return
     least, most = (_counts(service, each) for each in (beliefs.least, beliefs.most))
-    nodes, sites = most
-    fullest = sorted(nodes, key=lambda each: (-nodes[each], each.what))[:1]
+    losses = tuple(_losses(beliefs.most.platform, *most))
     for load in loads:
-        for failure in (NOTHING, *fullest, *sites):
-            left, hoped = (_left(counts, failure) for counts in (least, most))
+        for failure in losses:
+            left, hoped = (_left(*counts, failure) for counts in (least, most))
             survival = Survival.SURVIVED
             if load.missing(left):
                 survival = Survival.NOT_SURVIVED if load.missing(hoped) else Survival.NOT_KNOWN
@@ -69,21 +70,30 @@ def _crowds(
                 break
 
 
-def _counts(service: Service, belief: Belief) -> tuple[Counter[NextLoss], Counter[NextLoss]]:
-    """Count what is ready, by the machine and by the datacenter that it is lost with."""
-    machines, sites = Counter[NextLoss](), Counter[NextLoss]()
+def _counts(service: Service, belief: Belief) -> tuple[Counter[str], Counter[str]]:
+    """Count what is ready, by machine and by datacenter."""
+    machines, sites = Counter[str](), Counter[str]()
     for place, nodes in sorted(belief.ready[service.name].items()):
-        site = NextLoss(Loss.DATACENTER, belief.everywhere.datacenter[place])
         for node, allocations in nodes.items():
-            is_edge = belief.platform.machine(node).has(Role.EDGE)
-            machines[NextLoss(Loss.EDGE if is_edge else Loss.NODE, node)] += len(allocations)
-            sites[site] += len(allocations)
+            machines[node] += len(allocations)
+            sites[belief.everywhere.datacenter[place]] += len(allocations)
     return machines, sites
 
 
-def _left(counts: tuple[Counter[NextLoss], Counter[NextLoss]], failure: NextLoss) -> int:
-    machines, sites = counts
-    return sites.total() - machines[failure] - sites[failure]
+def _losses(
+    platform: Platform, machines: Counter[str], sites: Counter[str]
+) -> Iterator[NextLoss]:
+    yield NOTHING
+    for name in sorted(machines, key=lambda each: (-machines[each], each))[:1]:
+        is_edge = platform.machine(name).has(Role.EDGE)
+        yield NextLoss(Loss.EDGE if is_edge else Loss.NODE, name)
+    yield from (NextLoss(Loss.DATACENTER, name) for name in sites)
+
+
+def _left(machines: Counter[str], sites: Counter[str], failure: NextLoss) -> int:
+    if failure.loss is Loss.DATACENTER:
+        return sites.total() - sites[failure.what]
+    return sites.total() - machines[failure.what]
 
 
 def _answering_alone(service: Service, belief: Belief) -> int:
