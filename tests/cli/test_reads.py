@@ -14,6 +14,7 @@ from pltfrms.cli.shared.complete import fault_targets
 from pltfrms.codec import decode
 from pltfrms.model.messages.api import Event, SnapshotView
 from pltfrms.model.network.topology import Role
+from pltfrms.model.running.loads import LoadKind, ServiceLoad
 from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE, HEALTHY, PLATFORM, FakeController, with_lost
@@ -89,6 +90,23 @@ def test_redundancy_names_each_weakness_and_who_does_not_say(
     assert decode(Redundancy, run("redundancy", "--json").out) == WEAK
     controller.redundancy = None
     assert run("redundancy").code == 5
+
+
+def test_redundancy_says_what_services_have_to_do_and_where_that_is_not_known(
+    run: Run, controller: FakeController
+) -> None:
+    loads = (
+        ServiceLoad(
+            service="web", kind=LoadKind.REQUESTS, each=100, declared=150, measured=200, hours=3
+        ),
+        ServiceLoad(service="web", kind=LoadKind.CPU, each=200, unknown="none is ready"),
+    )
+    controller.redundancy = Redundancy(survival=Survival.SURVIVED, loads=loads)
+    said = run("redundancy").out
+    assert "200 requests/s (measured in 3 h; declared: 150)" in said
+    assert "100 requests/s" in said
+    assert "cpu: not known (none is ready)" in said
+    assert "0.2 cores" in said
 
 
 def test_status_says_what_is_only_the_last_known(run: Run, controller: FakeController) -> None:
@@ -373,6 +391,7 @@ def test_what_if_shows_what_is_left_and_changes_nothing(
     run: Run, controller: FakeController
 ) -> None:
     result = run("what-if", "--lose", "datacenter/fra")
+    assert "cpu: not known (6 of 6 instances were not measured)" in result.out
     assert result.code == 0
     lines = [" ".join(line.split()) for line in result.out.splitlines()]
     assert lines[0].startswith("without fra-c1, fra-e1, fra-e2")

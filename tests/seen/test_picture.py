@@ -14,6 +14,7 @@ from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.messages.picture import LISTS, Level, Picture, Seen
 from pltfrms.model.network.interventions import Drain, Freeze, Interventions
 from pltfrms.model.network.topology import FurtherRole, Platform, Role
+from pltfrms.model.running.loads import LoadKind, ServiceLoad
 from pltfrms.model.running.plan import Note, Reason
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import (
@@ -52,8 +53,11 @@ def whole(status: MachineStatus) -> MachineStatus:
 WHOLE = replace(HEALTHY, statuses={name: whole(s) for name, s in HEALTHY.statuses.items()})
 
 
+LOAD = ServiceLoad(service="web", kind=LoadKind.CPU, each=200, measured=420, hours=3)
+
+
 def seen(snapshot: Snapshot, before: Picture | None = None, now_ms: int = NOW_MS) -> Picture:
-    redundancy = Redundancy(survival=Survival.SURVIVED)
+    redundancy = Redundancy(survival=Survival.SURVIVED, loads=(LOAD,))
     view = SnapshotView(controller="fra-c1", snapshot=snapshot, redundancy=redundancy)
     return picture_of(view, now_ms, before)
 
@@ -77,6 +81,7 @@ def test_a_healthy_platform_is_fine_and_all_of_it_is_good() -> None:
     assert (view.problems, view.hands, view.waits) == ((), (), ())
     (web,) = view.services
     assert (web.ready, web.wanted, web.unknown) == (6, 6, 0)
+    assert web.load == "0.42 cores (measured in 3 h)"
     assert {name: (c.ready, c.wanted) for name, c in web.places.items()} == {
         "fra": (2, 2),
         "ams": (2, 2),
