@@ -138,3 +138,4 @@ def looking(rig: Rig, dead: Container[str] = (), service: str = "web") -> Iterat
         finally:
             done.set()
             thread.join()
+            print(f"{looks.count} looks, at most {looks.longest_seconds:.3f} s apart")  # noqa: T201 - shown when a test fails
