@@ -67,7 +67,7 @@ def up(  # noqa: PLR0913 - one parameter per option
     called as --lab says, else as the directory.
 
     With --packages machines are as a user's: their Debian boots systemd, the package is built
-    from this clone and installed, and they join by `bootstrap` and `join`. A minute or two.
+    from this clone and installed, and they join by `bootstrap` and `join`. It takes minutes.
 
     Example: pltfrms lab up examples/three-datacenters
     """
