@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pltfrms.agent.control.fetching import WAIT_MS
-from pltfrms.agent.control.retrying import retry_seconds
+from pltfrms.agent.control.retrying import again_seconds, retry_seconds
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.messages.api import Heartbeat
@@ -249,7 +249,7 @@ class _Agent:
                 self.seen.refused += 1
                 self.seen.problems[f"heartbeat: {_WHERE.sub('-', str(error))}"] += 1
                 failures += 1
-                await asyncio.sleep(retry_seconds(self.status.machine, failures))
+                await asyncio.sleep(again_seconds(self.status.machine, failures, error))
                 continue
             failures = 0
             if reply.made_of and reply.made_of == self._target.made_of:

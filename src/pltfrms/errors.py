@@ -11,6 +11,7 @@ PltfrmsError                 exit  HTTP
 │   └── WentBackError           6   409   a new version failed, and the old one is back
 ├── UnavailableError            5   503   somebody we need does not answer; nothing was changed
 │   ├── TooManyError            5   429   the caller asks for more than its share
+│   ├── LaterError              5   503   it is done for others first; says when to come again
 │   └── UnclearError            5   503   nobody knows whether it is done
 │       ├── VersionError        5   503   somebody answers in words of another version
 │       └── StoreFullError      5   503   the store has no room for a write
@@ -120,6 +121,15 @@ class TooManyError(UnavailableError):
 
     def __init__(self, message: str, retry_seconds: int = 1) -> None:
         """Keep for how many whole seconds the caller should wait."""
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class LaterError(UnavailableError):
+    """It is done for as many as can be at once; come again after `retry_seconds`."""
+
+    def __init__(self, message: str, retry_seconds: float = 1.0) -> None:
+        """Keep for how long the caller should wait."""
         super().__init__(message)
         self.retry_seconds = retry_seconds
 

@@ -2,7 +2,11 @@
 
 from itertools import pairwise
 
-from pltfrms.agent.control.retrying import retry_seconds
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pltfrms.agent.control.retrying import again_seconds, retry_seconds
+from pltfrms.errors import LaterError, UnavailableError
 
 TTL_SECONDS = 3
 
@@ -18,3 +22,12 @@ def test_whoever_is_sent_away_once_is_back_long_before_its_lease_ends() -> None:
     for failures in range(1, 20):
         waits = [retry_seconds(f"fra-n{number}", failures) for number in range(100)]
         assert 0.1 < min(waits) <= max(waits) < TTL_SECONDS / 2
+
+
+@given(st.floats(0, 60), st.integers(1, 9), st.integers(0, 999))
+def test_who_is_told_when_to_come_again_comes_then(told: float, failures: int, n: int) -> None:
+    name, error = f"fra-n{n}", LaterError("others are let in", told)
+    usual = retry_seconds(name, failures)
+    waits = again_seconds(name, failures, error)
+    assert max(told, usual) <= waits <= max(1.2 * told, usual)
+    assert again_seconds(name, failures, UnavailableError("gone")) == usual

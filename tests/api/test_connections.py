@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 import uvicorn
@@ -32,6 +33,8 @@ class Served:
     asked: list[str]
     given_up: list[str]
     """Machines that did not wait for the answer to a heartbeat."""
+    waited: list[float]
+    """For how long (seconds) those did who waited."""
     clients: list["Client"] = field(default_factory=list)
 
     async def connect(self, source: str = "127.0.0.1") -> "Client":
@@ -103,7 +106,8 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 async def serving(strangers: int = 2048) -> AsyncIterator[Served]:
     """Serve on a port of this machine."""
     given_up: list[str] = []
-    connections = Connections(Callers(lambda: None), strangers, given_up.append)
+    waited: list[float] = []
+    connections = Connections(Callers(lambda: None), strangers, given_up.append, waited.append)
     config = uvicorn.Config(
         _app,
         http=bounded_by(connections),
@@ -122,7 +126,7 @@ async def serving(strangers: int = 2048) -> AsyncIterator[Served]:
     server.lifespan.state["asked"] = asked
     await server.startup([bound])
     try:
-        served = Served(bound.getsockname()[1], connections, asked, given_up)
+        served = Served(bound.getsockname()[1], connections, asked, given_up, waited)
         yield served
     finally:
         for client in served.clients:
@@ -279,8 +283,50 @@ def test_a_machine_that_does_not_wait_for_the_answer_to_its_heartbeat_is_told_of
             agent.writer.transport.abort()
             await asyncio.sleep(0.1)
         assert served.given_up == ["fra-n2"]
+        (waited,) = served.waited
+        assert waited >= 2 * _SHORT
 
     play(story)
+
+
+class _Writes:
+    """A transport that writes down what it is to send at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.ended = ""
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(bytes(data))
+
+    def close(self) -> None:
+        self.ended = "closed"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+
+def test_a_small_answer_is_sent_as_one_piece_and_a_large_one_at_once() -> None:
+    async def story() -> None:
+        line, loop = _Writes(), asyncio.get_running_loop()
+        together = bounds.Together(cast("asyncio.Transport", line), loop)
+        together.write(b"head ")
+        together.write(b"body")
+        assert line.sent == []
+        await asyncio.sleep(0)
+        assert line.sent == [b"head body"]
+        together.write(b"head ")
+        together.write(LARGE)
+        assert line.sent[1:] == [b"head " + LARGE]
+        together.write(b"last")
+        together.close()
+        assert (line.sent[-1], line.ended) == (b"last", "closed")
+        together.write(b"never")
+        together.abort()
+        await asyncio.sleep(0)
+        assert (line.sent[-1], line.ended) == (b"last", "aborted")
+
+    asyncio.run(story())
 
 
 def test_strangers_that_are_too_many_end_those_of_whom_there_are_most() -> None:

@@ -1,9 +1,15 @@
 """Contact over time, as one controller sees it. TTL is 4 s."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.controller.contact.contacts import Contacts, why_rather_unheard
+from pltfrms.controller.contact.contacts import (
+    Contacts,
+    why_most_rather_unheard,
+    why_rather_unheard,
+)
 from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.evidence import Evidence
 
@@ -154,6 +160,37 @@ def test_those_that_go_on_and_off_hold_off_the_judgement_of_others_for_a_minute(
     while not crowd.watch(2, "fra-e1", *(others if waited % 8 == 0 else ())):
         waited += 2
     assert 56 <= waited <= 62
+
+
+def test_while_most_machines_of_each_datacenter_are_silent_nobody_is_lost_for_a_minute() -> (
+    None
+):
+    """As when a controller hears nobody who has to come again by a new connection."""
+    crowd, silent = Crowd(), tuple(MACHINES)
+    assert crowd.watch(55, *silent) == set()
+    assert "6 machines are silent, most of each of 3 datacenters" in crowd.contacts.crowd(
+        crowd.at
+    )
+    assert crowd.watch(10, *silent) == set(silent)
+
+
+def test_datacenters_that_are_silent_while_another_is_heard_are_lost_in_seconds() -> None:
+    crowd = Crowd()
+    silent = tuple(name for name, site in MACHINES.items() if site != "ams")
+    assert crowd.watch(12, *silent) == set(silent)
+
+
+@given(
+    st.lists(st.sampled_from(["fra", "lon", "ams"])), st.lists(st.sampled_from(["fra", "lon"]))
+)
+def test_most_are_silent_where_no_datacenter_is_mostly_heard(
+    silent: list[str], heard: list[str]
+) -> None:
+    said = why_most_rather_unheard(Counter(silent), Counter(heard))
+    mostly_heard = [
+        each for each in {*silent, *heard} if silent.count(each) <= heard.count(each)
+    ]
+    assert bool(said) == (len(set(silent)) > 1 and not mostly_heard)
 
 
 def test_who_has_a_witness_against_it_is_lost_in_a_crowd_too() -> None:

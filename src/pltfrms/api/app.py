@@ -19,6 +19,7 @@ from pltfrms.api.bounds.shares import HEARTBEATS, Shares
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.routes.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.routes.balancer import add_balancer_routes
+from pltfrms.api.routes.beats import HeartbeatReader, asking
 from pltfrms.api.routes.glass import add_glass_routes
 from pltfrms.api.routes.guarding import Guarded, require_own
 from pltfrms.api.routes.hiding import without_passwords
@@ -48,7 +49,6 @@ from pltfrms.errors import (
 from pltfrms.model.messages.api import (
     Change,
     Event,
-    Heartbeat,
     InterventionChange,
     RolloutChange,
     UnreadHeartbeat,
@@ -112,14 +112,14 @@ def make_app(
 
 
 def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
-    answers = TargetAnswers()
+    answers, reader = TargetAnswers(), HeartbeatReader(operations)
 
     @app.post(HEARTBEATS)
     async def heartbeat(request: Request) -> Response:
         """Note that a machine lives."""
         text = await request.body()
         try:
-            beat = decode(Heartbeat, text)
+            beat = reader.read(text, asking(request))
         except UsageError:
             unread = decode(UnreadHeartbeat, text)
             sources = (event.source for event in unread.events)
@@ -228,7 +228,8 @@ def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
     """
     controller = operations.controller
     callers = Callers(lambda: controller.platform)
-    connections = Connections(callers, strangers, controller.view.given_up)
+    view = controller.view
+    connections = Connections(callers, strangers, view.given_up, view.answered)
     return Doors(callers, Shares(controller.clock.monotonic), connections)
 
 

@@ -54,7 +54,9 @@ LEASE_SECONDS = 1.8 * TIMEOUT_SECONDS
 next one is asked before the heartbeat's own time is over."""
 _SHUTDOWN_SECONDS = 1
 """Long polls are cut off after this time; their agents ask another controller."""
-_BACKLOG = 256
+_BACKLOG = 4096
+"""Machines that connect at the same time, as after we were away. Whom the kernel does not let
+in tries again a second later, and has given up before that."""
 
 _YOUNG, _MIDDLE, _NEVER = 10_000, 10, 1_000_000_000
 """When the garbage collector looks at what is new, at what has lasted a while, and at all."""

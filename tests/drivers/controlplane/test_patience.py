@@ -1,64 +1,68 @@
-"""A store that elects a leader makes no command fail."""
+"""An agent waits for who works for it, and comes again when it is told to."""
 
-import threading
-import time
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 
 from pltfrms import codec
-from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.errors import UnavailableError, UnclearError
-from pltfrms.model.messages.api import Change, ErrorBody, PlanPreview
-from pltfrms.model.running.plan import Plan
+from pltfrms.api.bounds.refusals import refusal
+from pltfrms.drivers.controlplane import agent_client
+from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
+from pltfrms.errors import LaterError, UnavailableError
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.running.state import MachineStatus
+from tests.contracts.etcd import free_ports
 from tests.drivers.tiny_http import Answer, serving
 
-PREVIEW = PlanPreview(revision=5, changes=(), plan=Plan(revision=5))
-NO_STORE = Answer(
-    status=503,
-    body=codec.encode(
-        ErrorBody(error="UnavailableError", message="the store is away", nothing_done=True)
-    ),
-)
-UNCLEAR = Answer(
-    status=503,
-    body=codec.encode(ErrorBody(error="UnclearError", message="the store broke off")),
-)
+_T = TypeVar("_T")
+HEARTBEAT = Heartbeat(status=MachineStatus(machine="fra-n1"))
+REPLY = codec.encode(HeartbeatReply(generation=3))
 
 
-@pytest.mark.parametrize("method", ["plan", "apply"])
-def test_who_says_that_nothing_is_done_is_asked_again_for_a_while(method: str) -> None:
-    said: list[str] = []
+def with_client(urls: list[str], scenario: Callable[[HttpControlPlane], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
+        client = HttpControlPlane(urls)
+        try:
+            return await scenario(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def test_an_agent_waits_longer_for_who_works_where_no_other_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agent_client, "_HEARTBEAT_SECONDS", 0.2)
+
+    async def tries(client: HttpControlPlane) -> int:
+        for number in range(1, 9):
+            with suppress(UnavailableError):
+                await client.heartbeat(HEARTBEAT)
+                return number
+        return 0
+
+    with serving(Answer(body=REPLY, after_seconds=0.6)) as busy:
+        dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+        assert with_client([busy.endpoint, dead], tries) > 1
+
+
+def test_who_is_told_to_come_later_asks_no_other_and_another_one_then() -> None:
+    full = refusal(LaterError("others are let in", 2.5))
+    assert full.headers["Retry-After"] == "3"
+
+    async def scenario(client: HttpControlPlane) -> None:
+        with pytest.raises(LaterError, match="others are let in") as told:
+            await client.heartbeat(HEARTBEAT)
+        assert told.value.retry_seconds == pytest.approx(2.5)
+        assert (len(near.seen), len(far.seen)) == (1, 0)
+        assert (await client.heartbeat(HEARTBEAT)).generation == 3
+
     with (
-        serving(NO_STORE) as one,
-        OperatorClient([one.endpoint], on_wait=said.append) as client,
+        serving(Answer(status=full.status_code, body=bytes(full.body))) as near,
+        serving(REPLY) as far,
     ):
-        elected = threading.Timer(
-            0.5, setattr, (one, "answer", Answer(body=codec.encode(PREVIEW)))
-        )
-        elected.start()
-        assert getattr(client, method)(Change()) == PREVIEW
-        elected.join()
-    assert 2 <= len(one.seen) <= 5
-    assert "the store is away" in said[0]
-
-
-def test_after_a_while_it_is_said_what_they_say() -> None:
-    with (
-        serving(NO_STORE) as one,
-        OperatorClient([one.endpoint], patience_seconds=0.5) as client,
-    ):
-        began = time.monotonic()
-        with pytest.raises(UnavailableError, match="the store is away"):
-            client.apply(Change())
-        assert 0.5 <= time.monotonic() - began < 2
-    assert len(one.seen) > 1
-
-
-def test_what_is_perhaps_done_is_not_asked_for_again() -> None:
-    with (
-        serving(UNCLEAR) as one,
-        OperatorClient([one.endpoint]) as client,
-        pytest.raises(UnclearError),
-    ):
-        client.apply(Change())
-    assert len(one.seen) == 1
+        with_client([near.endpoint, far.endpoint], scenario)

@@ -11,7 +11,8 @@ from pltfrms.agent.world import World
 from pltfrms.errors import UnavailableError, VersionError
 from pltfrms.model.running.plan import Target
 
-WAIT_MS: Final = 10_000
+WAIT_MS: Final = 30_000
+"""Answers to heartbeats say that there is news as well: this one may be long."""
 _REFUSED_SECONDS = 1.0
 _BREATH_SECONDS = 0.05
 """After an empty answer, which should have taken WAIT_MS and may have taken nothing."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from pltfrms.agent.control.retrying import retry_seconds
+from pltfrms.agent.control.retrying import again_seconds
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.world import World
 from pltfrms.codec import first_that_fits
@@ -51,14 +51,16 @@ class Reporter:
         while True:
             self._poked.clear()
             beat, interval_seconds = self._beat()
-            if await self._send(beat):
+            refused = await self._send(beat)
+            if refused is None:
                 if await wait_event(self._poked, self._world.clock, interval_seconds):
                     await self._world.clock.sleep(COALESCE_SECONDS)
             else:
-                wait_seconds = retry_seconds(beat.status.machine, self._failures)
+                wait_seconds = again_seconds(beat.status.machine, self._failures, refused)
                 await self._world.clock.sleep(wait_seconds)
 
-    async def _send(self, beat: Heartbeat) -> bool:
+    async def _send(self, beat: Heartbeat) -> Exception | None:
+        """Send a heartbeat; return why no controller took it, None: one did."""
         events = self._journal.oldest(EVENTS_PER_HEARTBEAT)
         status, _ = first_that_fits(smaller_statuses(beat.status), STATUS_BYTES_MAX)
         heartbeat = replace(beat, status=status, events=events)
@@ -70,7 +72,7 @@ class Reporter:
             self._failures += 1
             if self._failures == 1:
                 _log.warning("no controller answers", sentence=str(error))
-            return False
+            return error
         if self._failures:
             _log.info("a controller answers again", failures=self._failures)
         self._failures = 0
@@ -79,4 +81,4 @@ class Reporter:
         if self._journal.oldest(1):
             self._poked.set()
         self._heard(reply, sent_ms)
-        return True
+        return None

@@ -50,18 +50,23 @@ class Callers:
         self._platform = platform
         self._known: Platform | None = None
         self._machines: dict[IPv6Address, Caller] = {}
+        self._written: dict[str, Caller] = {}
+        """The same by how an address is mostly written: each question asks for it."""
 
     def behind(self, client: tuple[str, int] | None) -> Caller:
         """Return who connects from an address and port; without one it is the local socket."""
         if not client or not client[0]:
             return _ROOT
+        machines = self._by_address()
+        if known := self._written.get(client[0]):
+            return known
         try:
             address = ip_address(client[0].partition("%")[0])
         except ValueError:  # of a test that is no network
             return Caller(CallerKind.STRANGER, client[0])
         if isinstance(address, IPv6Address):
             network = IPv6Network((address, _HOST_BITS), strict=False)
-            return self._by_address().get(address) or Caller(CallerKind.STRANGER, str(network))
+            return machines.get(address) or Caller(CallerKind.STRANGER, str(network))
         return Caller(CallerKind.STRANGER, str(address))
 
     def _by_address(self) -> dict[IPv6Address, Caller]:
@@ -71,5 +76,6 @@ class Callers:
                 platform.loopback6(each): Caller(CallerKind.MACHINE, each.name)
                 for each in platform.machines
             }
+            self._written = {str(address): it for address, it in self._machines.items()}
             self._known = platform
         return self._machines

@@ -46,6 +46,10 @@ _OURS: Final = 512
 """Descriptors for what we open ourselves: the store, looking glasses, files."""
 
 
+_TOGETHER_BYTES: Final = 16 * 1024
+"""Of an answer that is sent as one piece."""
+
+
 class Held(Protocol):
     """A connection, as far as it takes room."""
 
@@ -67,13 +71,16 @@ class Connections:
         callers: Callers,
         of_strangers: int = OF_STRANGERS,
         given_up: Callable[[str], object] = lambda _machine: None,
+        answered: Callable[[float], object] = lambda _seconds: None,
     ) -> None:
         """None is open; there may be so many of all strangers together.
 
-        `given_up` hears of each machine that did not wait for the answer to its heartbeat.
+        `given_up` hears of each machine that did not wait for the answer to its heartbeat,
+        `answered` how long (seconds) one waited for it.
         """
         self._callers = callers
         self._given_up = given_up
+        self._answered = answered
         self._of_strangers = of_strangers
         self._open: dict[Caller, dict[Held, None]] = {}
         self._shaking: dict[tuple[str, int], tuple[Handshake, Caller]] = {}
@@ -139,6 +146,11 @@ class Connections:
         if caller.kind is CallerKind.MACHINE and path == HEARTBEATS:
             self._given_up(caller.name)
 
+    def answered(self, caller: Caller, path: str, seconds: float) -> None:
+        """Note for how long a whole question waited for its answer."""
+        if caller.kind is CallerKind.MACHINE and path == HEARTBEATS:
+            self._answered(seconds)
+
     def count(self, kind: CallerKind) -> int:
         """Return how many connections callers of a kind have."""
         return self._counts[kind]
@@ -180,6 +192,47 @@ class Handshake:
             self._line.shutdown(socket.SHUT_RDWR)
 
 
+class Together:
+    """A transport that sends head and body of a small answer at once.
+
+    Each of them by itself would be a packet, by TLS a record, and wake the client up.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """Send by `transport`, at the latest in the next turn of `loop`."""
+        self._transport = transport
+        self._loop = loop
+        self._parts = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Send data soon; what is large at once, for the client's pace is felt by it."""
+        if data and not self._parts:
+            self._loop.call_soon(self.flush)
+        self._parts += data
+        if len(self._parts) > _TOGETHER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._parts:
+            parts, self._parts = self._parts, bytearray()
+            self._transport.write(parts)
+
+    def close(self) -> None:
+        """Send what was written, and close it then."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close it now."""
+        self._parts.clear()
+        self._transport.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the transport in all else."""
+        return getattr(self._transport, name)
+
+
 class Bounded(H11Protocol):
     """HTTP/1.1 of uvicorn, with bounds of time and size for each connection."""
 
@@ -199,6 +252,7 @@ class Bounded(H11Protocol):
         self._caller: Caller | None = None
         self._due: asyncio.TimerHandle | None = None
         self._at_rest = True
+        self._asked_at = 0.0
 
     @property
     def asks(self) -> bool:
@@ -208,7 +262,8 @@ class Bounded(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; or end at once, if there is no room."""
-        super().connection_made(transport)
+        together = cast("asyncio.Transport", Together(transport, self.loop))
+        super().connection_made(together)
         shown = shown_by(transport.get_extra_info("ssl_object"))
         self.app_state = {**self.app_state, CERTIFICATE: shown}
         self._among.shaken(self.client)
@@ -232,17 +287,22 @@ class Bounded(H11Protocol):
         super().data_received(data)
         if self.asks:
             self._stop_waiting()
+            self._asked_at = self._asked_at or self.loop.time()
 
     def on_response_complete(self) -> None:
         """Wait for the next question, which may be here already."""
         if self._caller is not None:
             self._among.rested(self, self._caller)
+            seconds, self._asked_at = self.loop.time() - self._asked_at, 0.0
+            self._among.answered(self._caller, self.scope["path"], seconds)
         self._at_rest = True
+        cast("Together", self.transport).flush()
         self._expect(WHOLE_SECONDS, "no question")
         super().on_response_complete()
         if self.asks:
             self._at_rest = False
             self._stop_waiting()
+            self._asked_at = self.loop.time()
 
     def pause_writing(self) -> None:
         """Wait for the client to read, for some time."""

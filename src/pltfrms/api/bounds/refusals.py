@@ -1,11 +1,14 @@
 """Errors as a controller answers them."""
 
+from math import ceil
+
 from fastapi import Response
 
 from pltfrms.api.bounds.bodies import JSON
 from pltfrms.codec import encode
 from pltfrms.errors import (
     InvariantError,
+    LaterError,
     PltfrmsError,
     TooLargeError,
     TooManyError,
@@ -19,6 +22,7 @@ RETRY_AFTER_SECONDS = 1
 _TOLD_AS: tuple[tuple[type[PltfrmsError], type[PltfrmsError]], ...] = (
     (UnclearError, UnavailableError),
     (TooManyError, UnavailableError),
+    (LaterError, UnavailableError),
     (TooLargeError, UsageError),
 )
 """Classes that clients of the release before do not know, or need not tell apart."""
@@ -28,8 +32,8 @@ def refusal(error: PltfrmsError) -> Response:
     """Return the answer that says an error, and when to ask again where that may help."""
     headers: dict[str, str] = {}
     if isinstance(error, UnavailableError):
-        retry = error.retry_seconds if isinstance(error, TooManyError) else RETRY_AFTER_SECONDS
-        headers = {"Retry-After": str(retry)}
+        told = isinstance(error, TooManyError | LaterError) and error.retry_seconds
+        headers = {"Retry-After": str(ceil(told or RETRY_AFTER_SECONDS))}
     return Response(
         encode(_body(error)), status_code=error.status_code, media_type=JSON, headers=headers
     )
@@ -39,4 +43,7 @@ def _body(error: PltfrmsError) -> ErrorBody:
     nothing_done = not isinstance(error, UnclearError | InvariantError)
     told = (as_what for kind, as_what in _TOLD_AS if isinstance(error, kind))
     name = next(told, type(error)).__name__
-    return ErrorBody(error=name, message=str(error), nothing_done=nothing_done)
+    retry_ms = ceil(1000 * error.retry_seconds) if isinstance(error, LaterError) else 0
+    return ErrorBody(
+        error=name, message=str(error), nothing_done=nothing_done, retry_ms=retry_ms
+    )

@@ -14,13 +14,14 @@ is decided after a long time is not decided before it could have been heard.
 
 Machines of which nobody but themselves can tell (edges, controllers) are not judged while
 machines of several datacenters fall silent at once: datacenters fail apart, so more likely they
-live, and something is slow (`why_rather_unheard`). That holds off their judgement for a minute
-at most.
+live, and something is slow (`why_rather_unheard`). Nor are they while most of all machines are
+silent, in each datacenter. That holds off their judgement for a minute at most.
 
 A node that all edges have heard fall silent need not wait for the end of its lease: its next
 heartbeat must only be late for sure. When it was heard last, the rest of its lease tells.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,6 +65,21 @@ def why_rather_unheard(datacenters: Sequence[str], seconds: int) -> str:
     return (
         f"no edge or controller is called lost: {len(datacenters)} machines of {sites} "
         f"datacenters fell silent within {seconds} s, which are rather not heard than dead"
+    )
+
+
+def why_most_rather_unheard(silent: Counter[str], heard: Counter[str]) -> str:
+    """Return why machines without a witness are not judged; empty: they are.
+
+    By datacenter: how many machines have fallen silent within the last minute and are still,
+    and how many are in contact.
+    """
+    several = len(silent) > 1
+    if not several or any(silent[each] <= heard[each] for each in silent.keys() | heard.keys()):
+        return ""
+    return (
+        f"no edge or controller is called lost: {silent.total()} machines are silent, most of "
+        f"each of {len(silent)} datacenters, which are rather not heard than dead"
     )
 
 
@@ -152,14 +168,22 @@ class Contacts:
     def crowd(self, at: float) -> str:
         """Return why at time `at` machines are not judged of which nobody else can tell."""
         seconds = _sure_after(self._ttl_seconds)
-        return why_rather_unheard(
-            [
-                track.datacenter
-                for track in self._tracks.values()
-                if track.silent_at is not None and at - track.silent_at < seconds
-            ],
-            seconds,
+        fallen = [
+            (track, at - track.silent_at)
+            for track in self._tracks.values()
+            if track.silent_at is not None
+        ]
+        lately = [track.datacenter for track, since in fallen if since < seconds]
+        silent = Counter(
+            track.datacenter
+            for track, since in fallen
+            if track.contact is Contact.UNKNOWN and since < CROWD_SECONDS_MAX
         )
+        said = why_rather_unheard(lately, seconds)
+        if said or not silent:
+            return said
+        present = (t for t in self._tracks.values() if t.contact is Contact.PRESENT)
+        return why_most_rather_unheard(silent, Counter(each.datacenter for each in present))
 
     def views(self, at: float) -> dict[str, MachineView]:
         """Return the contact of every machine at time `at`."""

@@ -6,10 +6,12 @@ machine look lost. It costs the same however many machines there are.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from pltfrms.codec import encode, first_that_fits
+from pltfrms.controller.contact.newcomers import Newcomers
 from pltfrms.controller.contact.view import View
 from pltfrms.controller.counters import Counters
 from pltfrms.controller.records.journal import MACHINE_IN_CONTACT, EventLog
@@ -47,6 +49,9 @@ class Heartbeats:
         self._view = view
         self._journal = journal
         self._counters = counters
+        self._newcomers = Newcomers(view)
+        self._storing: dict[str, asyncio.Future[None]] = {}
+        """What is being stored, of each machine one thing at a time."""
         self._own: dict[str, _Own] = {}
         self._heard: dict[str, tuple[int, int]] = {}
         """What was stored for the referee of a recovery: its mark, and what a machine heard."""
@@ -84,15 +89,39 @@ class Heartbeats:
         if self._view.machine(machine) is None:
             raise NotFoundError(f"the platform has no machine {machine!r} with an agent")
         self._counters.heartbeats += 1
+        ttl_seconds = stored.platform.timers.contact_ttl_seconds
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                ttl_seconds = stored.platform.timers.contact_ttl_seconds
-                await self._store_news(
-                    self._before(stored, machine), machine, report, events, ttl_seconds
-                )
+                if not await self._only_lives(self._before(stored, machine), report, events):
+                    await self._alone(
+                        machine,
+                        lambda: self._store_news(machine, report, events, ttl_seconds),
+                    )
         except TimeoutError:
             raise UnavailableError("the store is slow; try another controller") from None
         return HeartbeatReply(generation=stored.commit)
+
+    async def _only_lives(self, own: _Own, report: _Report, events: Iterable[Event]) -> bool:
+        """Renew a lease where there is nothing else to do; return whether that was all."""
+        if not own.lease or events or report != own.report:
+            return False
+        return await self._store.keep_alive(own.lease)
+
+    async def _alone(self, machine: str, store: Callable[[], Awaitable[None]]) -> None:
+        """Store something of a machine after what is being stored of it.
+
+        Who gives up waiting does not end it: it would all be to do again for the next one.
+        """
+        while (before := self._storing.get(machine)) is not None:
+            await asyncio.wait({before})
+        storing = self._storing[machine] = asyncio.ensure_future(store())
+
+        def stored(done: asyncio.Future[None]) -> None:
+            self._storing.pop(machine, None)
+            _ = done.cancelled() or done.exception()  # nobody may be waiting any more
+
+        storing.add_done_callback(stored)
+        await asyncio.shield(storing)
 
     async def _store_heard(self, machine: str, generation: int) -> None:
         """Keep what a machine has heard of while the store is held after a recovery."""
@@ -106,14 +135,22 @@ class Heartbeats:
             self._heard[machine] = heard
 
     async def _store_news(
+        self, machine: str, report: _Report, events: Iterable[Event], ttl_seconds: int
+    ) -> None:
+        own = self._before(self._view.last_stored(), machine)
+        lease = own.lease if own.lease and await self._store.keep_alive(own.lease) else 0
+        with nullcontext() if lease else self._newcomers.seat():
+            await self._write_news(own, lease, machine, report, events, ttl_seconds)
+
+    async def _write_news(
         self,
         own: _Own,
+        lease: int,
         machine: str,
         report: _Report,
         events: Iterable[Event],
         ttl_seconds: int,
     ) -> None:
-        lease = own.lease if own.lease and await self._store.keep_alive(own.lease) else 0
         writes: list[Put] = []
         told = [*self._phase_events(own.report, report, events), *events]
         if not lease:

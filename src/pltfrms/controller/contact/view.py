@@ -7,7 +7,7 @@ from random import Random
 
 from pltfrms.controller.contact.bakes import Bakes
 from pltfrms.controller.contact.contacts import Contacts, why_nobody_is_judged
-from pltfrms.controller.contact.measured import Trouble
+from pltfrms.controller.contact.measured import SLOW_SECONDS, Trouble
 from pltfrms.controller.contact.suspicions import Suspicions
 from pltfrms.controller.records.state import (
     MACHINES,
@@ -266,6 +266,19 @@ class View:
             now = self._clock.monotonic()
             if now - due > _LATE_SECONDS:
                 self._doubt(now, f"this controller had no processor for {now - due:.1f} s")
+
+    def now(self) -> float:
+        """Return the time (monotonic) by which contact is judged."""
+        return self._clock.monotonic()
+
+    def sent_away(self, until: float) -> None:
+        """Note that a machine was told to come again later, and is silent until then."""
+        self._doubt(until, "machines come faster than they can be let in")
+
+    def answered(self, seconds: float) -> None:
+        """Note how long a heartbeat waited for our answer, which was more than it should."""
+        if seconds > SLOW_SECONDS:
+            self._doubt(self.now(), f"a heartbeat waited {seconds:.1f} s for our answer")
 
     def given_up(self, machine: str) -> None:
         """Note that a machine did not wait for our answer to its heartbeat.

@@ -23,7 +23,7 @@ from pltfrms.drivers.controlplane.asking import (
 )
 from pltfrms.drivers.failover import Failover, SilentError
 from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp, TlsEnd
-from pltfrms.errors import UsageError, VersionError
+from pltfrms.errors import LaterError, UnavailableError, UsageError, VersionError
 from pltfrms.model.identity.words import (
     Certified,
     NonceReply,
@@ -36,7 +36,10 @@ from pltfrms.model.running.plan import Target, TargetNews
 
 _T = TypeVar("_T")
 
-_HEARTBEAT_SECONDS = 1.5
+_HEARTBEAT_SECONDS, _HEARTBEAT_SECONDS_MAX = 1.5, 6.0
+"""How long a controller may take to answer a heartbeat: so long that one that hangs is passed
+over soon; and, where no other answers, longer each time: who gives up what is being worked on,
+to ask it again, makes two works of one."""
 _CERTIFICATE_SECONDS = 5.0
 _SHAKE_HANDS_SECONDS = 1.0
 """To connect by TLS: that is one way there and back more, and signatures."""
@@ -65,6 +68,7 @@ class HttpControlPlane:
         )
         self._ends = tls or {}
         self._controllers = _connections(urls, self._ends)
+        self._patience_seconds = _HEARTBEAT_SECONDS
 
     def use(self, urls: Sequence[str], tls: Mapping[str, TlsEnd] | None = None) -> None:
         """Ask these from now on; what is asked just now goes on.
@@ -80,14 +84,33 @@ class HttpControlPlane:
         self._failover.use(urls)
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatReply:
-        """Say that the machine lives."""
+        """Say that the machine lives.
+
+        Raises:
+            LaterError: a controller takes others first, and says when to come again.
+            UnavailableError: no controller takes it.
+        """
         request = Request(
             method="POST",
             path="/v1/heartbeats",
             body=codec.encode(heartbeat),
-            answer_seconds=_HEARTBEAT_SECONDS,
+            answer_seconds=self._patience_seconds,
         )
-        return await self._ask(request, lambda reply: _decoded(HeartbeatReply, reply))
+        began = time.monotonic()
+        try:
+            reply = await self._ask(request, lambda reply: _decoded(HeartbeatReply, reply))
+        except LaterError:
+            raise
+        except UnavailableError:
+            if time.monotonic() - began >= self._patience_seconds:
+                self._be_patient(2 * self._patience_seconds)
+            raise
+        self._be_patient(2 * (time.monotonic() - began))
+        return reply
+
+    def _be_patient(self, seconds: float) -> None:
+        wanted = max(seconds, _HEARTBEAT_SECONDS)
+        self._patience_seconds = min(wanted, _HEARTBEAT_SECONDS_MAX)
 
     async def target(self, current: Target, after: int, wait_ms: int) -> Target | None:
         """Return another target than `current`, of a newer generation than `after`.
@@ -152,6 +175,8 @@ class HttpControlPlane:
                     return answer
                 said = said_of(reply.where, reply.status, reply.content)
                 attempts.refused(endpoint, said)
+                if isinstance(said, LaterError):
+                    raise said  # the others, who are asked next time, have as much to do
             except SilentError as error:
                 attempts.broke(endpoint, str(error), sent=error.sent)
             except VersionError as error:

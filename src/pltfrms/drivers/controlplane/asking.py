@@ -11,6 +11,7 @@ from pltfrms.drivers.failover import Failover
 from pltfrms.errors import (
     ConflictError,
     InvariantError,
+    LaterError,
     NotFoundError,
     PltfrmsError,
     SpecError,
@@ -158,6 +159,8 @@ def said_of(where: str, status: int, content: bytes) -> PltfrmsError:
     except UsageError:
         what = f"{where}: HTTP {status}: {content[:200].decode(errors='replace')}"
         return UnclearError(what) if status >= _SERVER_ERRORS else InvariantError(what)
+    if body.retry_ms:
+        return LaterError(body.message, body.retry_ms / 1000)
     kind = getattr(errors, body.error, None)
     if kind is SpecError:
         return UsageError(body.message)

@@ -276,3 +276,5 @@ class ErrorBody:
     message: str
     nothing_done: bool = False
     """Whether it is certain that nothing was changed."""
+    retry_ms: int = 0
+    """When to come again, of who is sent away for others who come as well; 0: as usual."""
