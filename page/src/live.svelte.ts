@@ -13,7 +13,9 @@ export class Live {
   trouble = $state('not connected yet');
 
   #source: EventSource | null = null;
+  /** When something was heard last, from whomever: who connects in vain hears nothing. */
   #heard = performance.now();
+  #connected = performance.now();
   #ahead = 0;
 
   start(): void {
@@ -25,7 +27,7 @@ export class Live {
     this.#source?.close();
     const source = new EventSource('/v1/stream');
     this.#source = source;
-    this.#heard = performance.now();
+    this.#connected = performance.now();
     const on = (kind: string, take: (said: unknown) => void): void =>
       source.addEventListener(kind, (event) => {
         this.#heard = performance.now();
@@ -54,7 +56,8 @@ export class Live {
     const silent = performance.now() - this.#heard;
     if (silent > SILENT_MS) {
       this.trouble = `no controller is heard for ${Math.round(silent / 1000)} s: this is what was known then`;
-      if (silent > 3 * SILENT_MS && this.#source?.readyState === EventSource.OPEN) this.#again();
+      const waited = performance.now() - this.#connected;
+      if (waited > 3 * SILENT_MS && this.#source?.readyState === EventSource.OPEN) this.#again();
     }
   }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { FOLD_MACHINES, layout } from './layout';
-import { type Element, followed, grouped, type Happening, type Machine, patched, type Picture } from './picture';
+import { chart, coasts, type Topology } from './map';
+import { type Element, followed, grouped, type Happening, type Machine, patched, type Picture, stories } from './picture';
 import { duration, moment, named, rate, rtt, stateWord } from './words';
 
 function element(id: string): Element {
@@ -16,7 +17,7 @@ function picture(datacenters: number, nodes: number): Picture {
     platform: 'p', controller: 'c', revision: 1, stale_since_ms: 0,
     headline: { level: 'fine', sentence: '', redundancy: '' },
     datacenters: names.map((id) => ({
-      ...element(id), city: '', machines: 3, present: 3, wanted: 2, ready: 2, unknown: 0, aggregates: [],
+      ...element(id), city: '', lat: null, lon: null, machines: 3, present: 3, wanted: 2, ready: 2, unknown: 0, aggregates: [],
     })),
     edges: names.flatMap((dc) =>
       [1, 2].map((n) => ({ ...element(`${dc}-e${n}`), datacenter: dc, routing: '', aggregates: [] })),
@@ -123,4 +124,35 @@ test('words for people', () => {
   expect(stateWord({ ...element('x'), state: 'unknown', last: 'good' })).toBe(
     'not known (last known: good)',
   );
+});
+
+test('what happened to a thing is one story, the newest first', () => {
+  const event = (sequence: number, about: string, what: string): Happening => ({
+    sequence, at_ms: sequence, source: '', about, what, reason: '', detail: '',
+  });
+  const found = stories([event(1, 'a', 'x'), event(2, 'b', 'x'), event(3, 'a', 'x'), event(4, 'a', 'y')]);
+  expect(found.map((each) => [each.about, each.times])).toEqual([['a', 3], ['b', 1]]);
+  expect(found[0]?.events.map((each) => [each.event.what, each.times])).toEqual([['y', 1], ['x', 2]]);
+});
+
+test('a map has north above, keeps words apart, and says who is nowhere', () => {
+  const { datacenters, edges, links } = picture(4, 1);
+  const at = [[50, 8], [52, 5], [50.1, 8.1], null];
+  const placed = datacenters.map((each, index) => ({ ...each, lat: at[index]?.[0] ?? null, lon: at[index]?.[1] ?? null }));
+  const drawn = chart(placed, edges, links);
+  expect(drawn.nowhere.map((each) => each.id)).toEqual(['d3']);
+  const [d0, d1, d2] = ['d0', 'd1', 'd2'].map((id) => drawn.sites.find((each) => each.datacenter.id === id));
+  expect(d1 && d0 && d1.y < d0.y && d1.x < d0.x).toBe(true);
+  expect(Math.abs((d0?.wordsY ?? 0) - (d2?.wordsY ?? 0))).toBeGreaterThanOrEqual(20);
+  expect(drawn.ways.every((each) => each.links.length > 0)).toBe(true);
+  expect(chart(datacenters, edges, links).sites).toEqual([]);
+});
+
+test('coasts are drawn from arcs that rings share, forwards and backwards', () => {
+  const land: Topology = {
+    transform: { scale: [1, 1], translate: [10, 0] },
+    arcs: [[[0, 0], [1, 0]], [[0, 0], [0, 2]]],
+    objects: { land: { geometries: [{ arcs: [[[0, ~1]]] }] } },
+  };
+  expect(coasts(land, ([x, y]) => [x, y])).toBe('M10 0L11 0L10 2L10 0Z');
 });

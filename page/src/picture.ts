@@ -12,6 +12,8 @@ export interface Element {
 
 export interface Datacenter extends Element {
   city: string;
+  lat: number | null;
+  lon: number | null;
   machines: number;
   present: number;
   wanted: number;
@@ -155,4 +157,24 @@ export function grouped(events: Happening[]): Repeated[] {
     found.set(key, { key, event, times: (found.get(key)?.times ?? 0) + 1 });
   }
   return [...found.values()].sort((a, b) => b.event.sequence - a.event.sequence);
+}
+
+export interface Story {
+  about: string;
+  /** Newest first. */
+  events: Repeated[];
+  times: number;
+}
+
+/** What happened to each thing, the one with the newest event first. */
+export function stories(events: Happening[]): Story[] {
+  const found = new Map<string, Story>();
+  for (const each of grouped(events)) {
+    const about = each.event.about;
+    const story = found.get(about) ?? { about, events: [], times: 0 };
+    story.events.push(each);
+    story.times += each.times;
+    found.set(about, story);
+  }
+  return [...found.values()];
 }

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, NoReturn
 
@@ -326,3 +327,43 @@ def test_packed_and_plain_are_the_same() -> None:
         assert gzip.decompress(drawn.packed) == drawn.text
 
     watch(story)
+
+
+def test_a_compressed_stream_says_the_same_and_each_part_can_be_read_when_it_comes() -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        plain, packed = (
+            await pictures.stream(0, 20.0),
+            await pictures.stream(0, 20.0, packs=True),
+        )
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        assert unpack.decompress(await anext(packed)) == b"", "the head of gzip"
+        said: list[bytes] = []
+        async for message in plain:
+            said.append(message)
+            assert unpack.decompress(await anext(packed)) == message
+            if len(said) == 3:
+                await cluster.operations.apply(Change(services=(WEB,)))
+        kinds = [read(message)[0] for message in said]
+        assert (kinds[0], kinds[-1]) == ("view", "goodbye")
+        assert {"patch", "events", "tick"} <= set(kinds)
+        assert unpack.decompress(await anext(packed)) == b""
+        assert unpack.eof, "whole, with the right sum"
+
+    watch(story)
+
+
+def test_who_understands_it_is_sent_a_compressed_stream() -> None:
+    async def run() -> None:
+        cluster = Cluster(make_platform({"fra": 3}))
+        cluster.start()
+        await cluster.until(lambda: len(cluster.stored().leases) == 5, 10)
+        transport = httpx2.ASGITransport(make_app(cluster.operations))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://c") as client:
+            for accepts in ("gzip", "identity"):
+                answer = await client.get(
+                    "/v1/stream?for_ms=3000", headers={"accept-encoding": accepts}
+                )
+                assert answer.headers.get("content-encoding", "identity") == accepts
+                assert answer.content.startswith(b"event: view\ndata: {")
+
+    run_virtual(run())

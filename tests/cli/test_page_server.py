@@ -1,5 +1,6 @@
 """The web server of `pltfrms ui`: who may ask it what."""
 
+import json
 import socket
 import struct
 import threading
@@ -10,18 +11,33 @@ from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pltfrms.cli.shared.page_server import PageServer
+from pltfrms.cli.shared.page_actions import PageActions
+from pltfrms.cli.shared.page_server import TOKEN, PageServer
+from pltfrms.codec import encode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UnavailableError
+from pltfrms.model.messages.api import InterventionReply
+from pltfrms.model.network.interventions import Interventions
 
 
 class Controller(BaseHTTPRequestHandler):
     """Answers as a controller would."""
 
     asked: list[tuple[str, str | None, str | None]]
+    changed: list[dict[str, object]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.changed.append({"path": self.path, **body})
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(
+            encode(InterventionReply(revision=8, changed=True, interventions=Interventions()))
+        )
 
     def do_GET(self) -> None:
         self.asked.append(
@@ -49,7 +65,8 @@ class Browser:
     def __init__(self, server: PageServer) -> None:
         self.port = server.server_port
         self.address = server.address
-        self.cookie = ""
+        self.client = server.client
+        self.cookie = self.token = ""
 
     def get(self, path: str, **headers: str) -> HTTPResponse:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -58,9 +75,23 @@ class Browser:
         connection.request("GET", path, headers={**cookie, **named})
         return connection.getresponse()
 
+    def post(self, path: str, word: object, **headers: str) -> HTTPResponse:
+        """Ask as the page does, except for what is said."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        all_headers = {
+            "cookie": self.cookie,
+            "origin": f"http://127.0.0.1:{self.port}",
+            "content-type": "application/json",
+            TOKEN: self.token,
+        } | {name.replace("_", "-"): said for name, said in headers.items()}
+        shown = {name: said for name, said in all_headers.items() if said}
+        connection.request("POST", path, json.dumps(word), shown)
+        return connection.getresponse()
+
     def open(self) -> HTTPResponse:
         answer = self.get(self.address.partition(f":{self.port}")[2])
         self.cookie = (answer.headers["set-cookie"] or "").partition(";")[0]
+        self.token = json.loads(self.get("/me").read())["token"] if self.cookie else ""
         return answer
 
 
@@ -83,12 +114,17 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     (tmp_path / "page" / "assets" / "a.js").write_text("1")
     (tmp_path / "page" / "assets" / "a.map").write_text("not for browsers")
     (tmp_path / "secret.json").write_text("secret")
-    Controller.asked = []
+    Controller.asked, Controller.changed = [], []
     controller = ThreadingHTTPServer(("127.0.0.1", 0), Controller)
     dead = "http://127.0.0.1:1"
     client = OperatorClient((dead, f"http://127.0.0.1:{controller.server_port}"), token="t")  # noqa: S106 - a test's
     numbers = count(1)
-    server = PageServer(tmp_path / "page", client, 0, lambda: f"word{next(numbers)}")
+
+    def secret() -> str:
+        return f"word{next(numbers)}"
+
+    actions = PageActions(client, "ada@laptop", secret)
+    server = PageServer(tmp_path / "page", client, 0, secret, actions)
     with serving(controller), serving(server):
         yield Browser(server)
 
@@ -176,9 +212,124 @@ def test_only_files_of_the_page_are_there(browser: Browser, path: str) -> None:
     assert browser.get("/assets/a.js").status == 200
 
 
-def test_it_only_looks(browser: Browser) -> None:
+DRAIN = {"verb": "drain", "kind": "edge", "name": "fra-e1"}
+
+
+def test_what_is_done_was_looked_at_and_has_a_reason_and_is_done_once(browser: Browser) -> None:
     browser.open()
-    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+    look = browser.post("/actions/look", DRAIN)
+    assert look.status == 200
+    shown = json.loads(look.read())
+    assert shown["command"] == "pltfrms edge drain fra-e1 --why ..."
+    assert [each["dry_run"] for each in Controller.changed] == [True]
+    wish = {"ticket": shown["ticket"], "why": " "}
+    assert browser.post("/actions/do", wish).status == 400, "there is no reason"
+    wish["why"] = "new optics"
+    assert browser.post("/actions/do", wish).status == 200
+    done = Controller.changed[-1]
+    assert {name: done[name] for name in ("path", "verb", "edge", "by", "why")} == {
+        "path": "/v1/interventions",
+        "verb": "drain",
+        "edge": "fra-e1",
+        "by": "ada@laptop",
+        "why": "new optics",
+    }
+    assert not done.get("dry_run")
+    assert browser.post("/actions/do", wish).status == 409, "once"
+    assert browser.post("/actions/do", {"ticket": "guess", "why": "x"}).status == 409
+    assert len(Controller.changed) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example:80"},
+        {"cookie": ""},
+        {"cookie": "pltfrms-ui-{port}=guess"},
+        {"origin": ""},
+        {"origin": "null"},
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "http://localhost:{port}"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {TOKEN: ""},
+        {TOKEN: "guess"},
+        {TOKEN: "\xff"},
+    ],
+)
+def test_another_site_changes_nothing(browser: Browser, headers: dict[str, str]) -> None:
+    browser.open()
+    said = {name: word.format(port=browser.port) for name, word in headers.items()}
+    for path in ("/actions/look", "/actions/do"):
+        assert browser.post(path, DRAIN, **said).status == 403
+    assert Controller.changed == []
+
+
+@pytest.mark.parametrize(
+    ("word", "headers"),
+    [
+        (DRAIN, {"content_type": "text/plain"}),
+        (DRAIN, {"content_type": ""}),
+        ({**DRAIN, "name": "x" * 5000}, {}),
+        (DRAIN, {"content_length": "-1"}),
+        (DRAIN, {"content_length": "x"}),
+        ({**DRAIN, "despite": ["last_announcer"]}, {}),
+        ({"verb": "blackhole", "kind": "prefix", "name": "198.51.100.0/24"}, {}),
+        ({"verb": "drain", "kind": "", "name": ""}, {}),
+        ({"verb": "drain", "kind": "service", "name": "web"}, {}),
+        ({"verb": "delete", "kind": "service", "name": "web"}, {}),
+        ({"verb": "undo", "kind": "service", "name": "web"}, {}),
+        ({"verb": "unfreeze"}, {}),
+        ([], {}),
+    ],
+)
+def test_nothing_else_is_done_from_the_page(
+    browser: Browser, word: object, headers: dict[str, str]
+) -> None:
+    browser.open()
+    assert browser.post("/actions/look", word, **headers).status == 400
+    for path in ("/v1/apply", "/v1/interventions", "/v1/rollouts", "/actions/look/", "/"):
+        assert browser.post(path, DRAIN).status == 403
+    assert Controller.changed == []
+
+
+def test_a_page_that_only_looks_has_no_token_and_does_nothing(
+    browser: Browser, tmp_path: Path
+) -> None:
+    client = browser.client
+    server = PageServer(tmp_path / "page", client, 0, lambda: "word")
+    with serving(server):
+        looking = Browser(server)
+        looking.open()
+        assert looking.token == ""
+        looking.token = server.token
+        answer = looking.post("/actions/look", DRAIN)
+        assert (answer.status, b"--read-only" in answer.read()) == (403, True)
+    assert Controller.changed == []
+
+
+def test_logs_are_asked_for_by_what_logs_have_alone(browser: Browser) -> None:
+    browser.open()
+    browser.get("/v1/services/web/logs?lines=5&after=1.2&ended=true&instance=web.fra.1-1")
+    ((asked, _, _),) = Controller.asked
+    assert sorted(parse_qs(urlsplit(asked).query).items()) == [
+        ("after", ["1.2"]),
+        ("instance", ["web.fra.1-1"]),
+        ("lines", ["5"]),
+    ]
+    for path in (
+        "/v1/services/web/versions",
+        "/v1/services/../apply/logs",
+        "/v1/services//logs",
+    ):
+        assert browser.get(path).status == 404
+    assert len(Controller.asked) == 1
+
+
+def test_no_other_way_of_asking_is_known(browser: Browser) -> None:
+    browser.open()
+    for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
         connection = HTTPConnection("127.0.0.1", browser.port, timeout=5)
         connection.request(method, "/v1/view", headers={"cookie": browser.cookie})
         assert connection.getresponse().status == 501

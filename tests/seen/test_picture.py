@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,8 @@ from pltfrms.model.running.state import (
     Snapshot,
 )
 from pltfrms.model.services import replicas
-from pltfrms.seen.picture import patch_of, picture_of
+from pltfrms.seen.patch import patch_of
+from pltfrms.seen.picture import picture_of
 from tests.cli.world import HEALTHY, NOW_MS, known_last, with_lost, with_phase
 
 NAMES = sorted(HEALTHY.statuses)
@@ -67,7 +68,7 @@ def unheard(snapshot: Snapshot, *names: str, contact: Contact = Contact.UNKNOWN)
     return replace(snapshot, machines={**snapshot.machines, **views})
 
 
-def of(view: Picture, name: str, element: str) -> object:
+def of(view: Picture, name: str, element: str) -> Any:
     return next(each for each in getattr(view, name) if each.id == element)
 
 

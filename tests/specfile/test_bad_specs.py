@@ -13,6 +13,7 @@ from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_containers import CONTAINERS
 from tests.specfile.bad_labs import LABS
 from tests.specfile.bad_names import CLIENTS, DOMAINS, NAMES
+from tests.specfile.bad_places import PLACES
 from tests.specfile.bad_ports import PORTS
 from tests.specfile.bad_replicas import REPLICAS
 from tests.specfile.bad_secrets import SECRETS
@@ -56,7 +57,7 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
 
 
 @pytest.mark.parametrize(
-    "bad", [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS, *ALLOWED], ids=names
+    "bad", [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS, *ALLOWED, *PLACES], ids=names
 )
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("platform.yaml", bad, tmp_path)

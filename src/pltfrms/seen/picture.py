@@ -5,13 +5,12 @@ What an element out of contact said last is told as that. Red is only what someb
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import product
 
 from pltfrms.model.addresses import contains
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.messages.picture import (
-    LISTS,
     AggregateElement,
     Concern,
     Counts,
@@ -20,7 +19,6 @@ from pltfrms.model.messages.picture import (
     Element,
     LinkElement,
     MachineElement,
-    Patch,
     PeerElement,
     Picture,
     Seen,
@@ -34,8 +32,10 @@ from pltfrms.model.running.state import Contact, LinkStatus, MachineStatus, Phas
 from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.planner.routing.visibility import present_statuses
 from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
+from pltfrms.seen.cities import location_of
 from pltfrms.seen.headline import headline
 from pltfrms.seen.loads import load_rows, service_loads
+from pltfrms.seen.missing import missing_machines
 from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
 from pltfrms.seen.rollouts import rollout_sentence, rollouts
 from pltfrms.seen.summary import machine_problems, note_lines, problem_lines
@@ -118,6 +118,7 @@ class _Seeing:
         self._before = (
             {e.id: e.since_ms for e in (*before.edges, *before.machines)} if before else {}
         )
+        self._missing = missing_machines(snapshot.platform, present_statuses(snapshot))
         self._counts = _counts(snapshot)
         self._needed = _needed(snapshot, self._counts)
         self._rows = {
@@ -132,6 +133,7 @@ class _Seeing:
         managed = [each for each in self._platform.managed if each.datacenter == name]
         present = sum(self._snapshot.contact(m.name) is Contact.PRESENT for m in managed)
         places = [counts[name] for counts in self._counts.values() if name in counts]
+        place = location_of(datacenter)
         aggregates = tuple(self._aggregate(row, name) for row in self._rows[name])
         known = (a for a, row in zip(aggregates, self._rows[name], strict=True) if row.edges)
         state, last = _worst(known)
@@ -146,6 +148,8 @@ class _Seeing:
             last=last if state is Seen.UNKNOWN else None,
             why=f"drained: {drain}" if state is Seen.PLANNED else "",
             city=datacenter.city,
+            lat=place.lat if place else None,
+            lon=place.lon if place else None,
             machines=len(managed),
             present=present,
             wanted=sum(each.wanted for each in places),
@@ -215,8 +219,13 @@ class _Seeing:
         if contact is Contact.PRESENT:
             problems = machine_problems(status)
             state = Seen.BAD if problems else Seen.GOOD
+            missing = self._missing.get(machine.name, "")
             return Element(
-                id=machine.name, state=state, why="; ".join(problems), since_ms=since_ms
+                id=machine.name,
+                state=Seen.UNKNOWN if missing else state,
+                why=missing or "; ".join(problems),
+                last=state if missing else None,
+                since_ms=since_ms,
             )
         never = "" if status else "; it has never told how it is"
         why = (view.why if view else "") or _CONTACT_WORDS[contact]
@@ -491,27 +500,3 @@ def _ready(statuses: Iterable[MachineStatus]) -> set[str]:
         for instance in status.instances
         if instance.phase is Phase.READY
     }
-
-
-def patch_of(before: Picture, after: Picture) -> Patch | None:
-    """Return what makes one view of the other; None if they are equal."""
-    if before == after:
-        return None
-    changed: dict[str, tuple[object, ...]] = {}
-    order: dict[str, tuple[str, ...]] = {}
-    for name in LISTS:
-        old, new = getattr(before, name), getattr(after, name)
-        if old == new:
-            continue
-        known = {each.id: each for each in old}
-        changed[name] = tuple(each for each in new if known.get(each.id) != each)
-        ids = tuple(each.id for each in new)
-        if ids != tuple(known):
-            order[name] = ids
-    heads = (each.name for each in fields(Picture) if each.name not in LISTS)
-    head = {
-        name: getattr(after, name)
-        for name in heads
-        if getattr(before, name) != getattr(after, name)
-    }
-    return Patch(head=head, changed=changed, order=order)

@@ -5,8 +5,8 @@ fed from that by one task; none holds up another.
 """
 
 import asyncio
-import gzip
 import hashlib
+import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, contextmanager
@@ -27,7 +27,8 @@ from pltfrms.controller.asked.operations import Operations
 from pltfrms.errors import PltfrmsError, UnavailableError
 from pltfrms.model.messages.api import Event
 from pltfrms.model.messages.picture import Picture, Tick
-from pltfrms.seen.picture import patch_of, picture_of
+from pltfrms.seen.patch import patch_of
+from pltfrms.seen.picture import picture_of
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +46,10 @@ _DIGITS_MAX: Final = 18
 _EVENTS_FIRST: Final = 100
 """Of the newest, for who comes without having read any."""
 _STREAM: Final = "text/event-stream"
+_GZIP_HEAD: Final = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 4, 255))
+"""RFC 1952: deflate, no name, no time, made quickly, of no system."""
+_LAST_BLOCK: Final = b"\x03\x00"
+"""An empty one, after which no other comes."""
 _TAGS = Annotated[str, Header()]
 _Last = Annotated[str, Header(alias="last-event-id")]
 _ForMs = Annotated[int, Query(ge=0, le=86_400_000)]
@@ -58,6 +63,20 @@ class Drawn:
     text: bytes
     tag: str
     """Strong validator (RFC 9110, section 8.8.3)."""
+    deflated: bytes
+    """The text as `_deflated` returns it."""
+
+    @property
+    def packed(self) -> bytes:
+        """The text as gzip has it: compressed once, for streams as well."""
+        return _GZIP_HEAD + self.deflated + _gzip_end(zlib.crc32(self.text), len(self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A server-sent event, and the same as a part of any compressed stream."""
+
+    plain: bytes
     packed: bytes
 
 
@@ -65,12 +84,14 @@ class Drawn:
 class _Reader:
     """One stream, and what it has not taken yet."""
 
-    waiting: deque[bytes] = field(default_factory=deque)
+    packs: bool = False
+    """Whether it is sent compressed."""
+    waiting: deque[_Message] = field(default_factory=deque)
     more: asyncio.Event = field(default_factory=asyncio.Event)
     lost: str = ""
     """Why it gets nothing any more."""
 
-    def give(self, *messages: bytes) -> None:
+    def give(self, *messages: _Message) -> None:
         """Have something sent, unless too much waits already."""
         if len(self.waiting) + len(messages) > _BEHIND_MAX:
             self.waiting.clear()
@@ -86,6 +107,18 @@ class _Reader:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield what is given, until it is lost."""
+        if not self.packs:
+            async for message in self._given():
+                yield message.plain
+            return
+        yield _GZIP_HEAD
+        check = size = 0
+        async for message in self._given():
+            yield message.packed
+            check, size = zlib.crc32(message.plain, check), size + len(message.plain)
+        yield _gzip_end(check, size)
+
+    async def _given(self) -> AsyncIterator[_Message]:
         while True:
             while self.waiting:
                 yield self.waiting.popleft()
@@ -143,14 +176,16 @@ class Pictures:
             return last
         text = encode(picture)
         tag = f'"{hashlib.sha256(text).hexdigest()[:24]}"'
-        return Drawn(picture, text, tag, gzip.compress(text, compresslevel=1, mtime=0))
+        return Drawn(picture, text, tag, _deflated(text))
 
     # ---- streams ---------------------------------------------------------------------------
 
-    async def stream(self, after: int, seconds: float = 0.0) -> AsyncGenerator[bytes]:
+    async def stream(
+        self, after: int, seconds: float = 0.0, *, packs: bool = False
+    ) -> AsyncGenerator[bytes]:
         """Return what a reader is sent who has read the events up to a sequence.
 
-        It ends after some time, if there is any.
+        It ends after some time, if there is any. It is compressed if the reader `packs`.
 
         Raises:
             UnavailableError: too many read already, or nothing is known yet.
@@ -159,23 +194,25 @@ class Pictures:
             raise UnavailableError(
                 f"{READERS_MAX} others look at this controller already; ask another controller"
             )
-        return self._fed(await self.now(), after, seconds)
+        return self._fed(_Reader(packs), await self.now(), after, seconds)
 
-    async def _fed(self, drawn: Drawn, after: int, seconds: float) -> AsyncGenerator[bytes]:
-        with self._reading(seconds) as reader:
+    async def _fed(
+        self, reader: _Reader, drawn: Drawn, after: int, seconds: float
+    ) -> AsyncGenerator[bytes]:
+        with self._reading(reader, seconds):
             told = self._begin(drawn)
             unread = _event_messages(self._unread(told, after))
-            reader.give(_message("view", told.drawn.text), *unread)
+            reader.give(_whole(told.drawn), *unread)
             async for message in reader:
                 yield message
 
     @contextmanager
-    def _reading(self, seconds: float) -> Iterator[_Reader]:
-        reader, loop = _Reader(), asyncio.get_running_loop()
+    def _reading(self, reader: _Reader, seconds: float) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
         ending = loop.call_later(seconds, reader.end, "as was asked") if seconds else None
         self._readers.add(reader)
         try:
-            yield reader
+            yield
         finally:
             self._readers.discard(reader)
             if ending:
@@ -213,13 +250,13 @@ class Pictures:
             for reader in self._readers:
                 reader.end("this controller cannot draw the picture any more")
 
-    def _give(self, messages: Iterable[bytes]) -> None:
+    def _give(self, messages: Iterable[_Message]) -> None:
         for reader in tuple(self._readers):
             reader.give(*messages)
             if reader.lost:  # its connection may hang for a while
                 self._readers.discard(reader)
 
-    def _news(self, told: _Told, drawn: Drawn) -> list[bytes]:
+    def _news(self, told: _Told, drawn: Drawn) -> list[_Message]:
         """Return what says what is new, which is told from now on."""
         messages = [_difference(told.drawn, drawn)] if drawn is not told.drawn else []
         newest = self._operations.newest_event
@@ -245,9 +282,11 @@ class Pictures:
 class _Stream(StreamingResponse):
     """What a reader is sent; nothing of it is left when he goes, whatever waits for him."""
 
-    def __init__(self, messages: AsyncGenerator[bytes]) -> None:
+    def __init__(self, messages: AsyncGenerator[bytes], *, packs: bool = False) -> None:
         """Send all that comes."""
-        super().__init__(messages, media_type=_STREAM, headers={"cache-control": "no-store"})
+        headers = {"cache-control": "no-store", "vary": "accept-encoding"}
+        packed = {"content-encoding": "gzip"} if packs else {}
+        super().__init__(messages, media_type=_STREAM, headers=headers | packed)
         self._messages = messages
 
     async def stream_response(self, send: Send) -> None:
@@ -256,21 +295,20 @@ class _Stream(StreamingResponse):
             await super().stream_response(send)
 
 
-def _difference(old: Drawn, new: Drawn) -> bytes:
+def _difference(old: Drawn, new: Drawn) -> _Message:
     patch = patch_of(old.picture, new.picture)
     text = encode(patch) if patch else b""
-    smaller = text and len(text) < len(new.text)
-    return _message("patch", text) if smaller else _message("view", new.text)
+    return _message("patch", text) if text and len(text) < len(new.text) else _whole(new)
 
 
-def _event_messages(events: tuple[Event, ...]) -> list[bytes]:
+def _event_messages(events: tuple[Event, ...]) -> list[_Message]:
     if not events:
         return []
     text = encode(events, tuple[Event, ...])
     return [_message("events", text, events[-1].sequence)]
 
 
-def _tick(drawn: Drawn, at_ms: int) -> bytes:
+def _tick(drawn: Drawn, at_ms: int) -> _Message:
     tick = Tick(at_ms=at_ms, stale_since_ms=drawn.picture.stale_since_ms)
     return _message("tick", encode(tick))
 
@@ -281,10 +319,33 @@ def _number(said: str) -> int:
     return int(said) if known else 0
 
 
-def _message(kind: str, text: bytes, number: int = 0) -> bytes:
+def _message(kind: str, text: bytes, number: int = 0) -> _Message:
     """Return a server-sent event; JSON has no line ends."""
     head = f"event: {kind}\n" + (f"id: {number}\n" if number else "")
-    return b"%sdata: %s\n\n" % (head.encode(), text)
+    plain = b"%sdata: %s\n\n" % (head.encode(), text)
+    return _Message(plain, _deflated(plain))
+
+
+def _whole(drawn: Drawn) -> _Message:
+    """Return the picture as a message; it was compressed when it was drawn."""
+    head, end = b"event: view\ndata: ", b"\n\n"
+    packed = _deflated(head) + drawn.deflated + _deflated(end)
+    return _Message(head + drawn.text + end, packed)
+
+
+def _gzip_end(check: int, size: int) -> bytes:
+    """Return what stands behind the blocks of a gzip file (RFC 1952)."""
+    numbers = (check, size % (1 << 32))
+    return _LAST_BLOCK + b"".join(number.to_bytes(4, "little") for number in numbers)
+
+
+def _deflated(text: bytes) -> bytes:
+    """Return blocks (RFC 1951) that end at a byte and know nothing of what is before them.
+
+    So they are part of any stream: each is made once, for all readers.
+    """
+    press = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return press.compress(text) + press.flush(zlib.Z_FULL_FLUSH)
 
 
 def add_picture_routes(app: FastAPI, operations: Operations, verdicts: Verdicts) -> None:
@@ -304,10 +365,14 @@ def add_picture_routes(app: FastAPI, operations: Operations, verdicts: Verdicts)
         return Response(drawn.text, media_type=JSON, headers=headers)
 
     @app.get("/v1/stream")
-    async def stream(last_event_id: _Last = "", for_ms: _ForMs = 0) -> Response:
+    async def stream(
+        last_event_id: _Last = "", accept_encoding: _TAGS = "", for_ms: _ForMs = 0
+    ) -> Response:
         """Send the picture, and then what changes in it, as server-sent events.
 
         With `for_ms` it ends after so long; else it goes on.
         """
-        messages = await pictures.stream(_number(last_event_id), for_ms / 1000)
-        return _Stream(messages)
+        packs = "gzip" in accept_encoding
+        seconds = for_ms / 1000
+        messages = await pictures.stream(_number(last_event_id), seconds, packs=packs)
+        return _Stream(messages, packs=packs)

@@ -1,6 +1,11 @@
-"""A web server on loopback for one browser: the page's files, and what it asks controllers."""
+"""A web server on loopback for one browser: the page's files, and what it asks controllers.
+
+What changes something is a POST with the token that only this page can read, from this very
+origin: a page of another site in the same browser can do nothing.
+"""
 
 import hmac
+import re
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,11 +15,18 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+from pltfrms import codec
+from pltfrms.cli.shared.page_actions import PageAction, PageActions, PageWish
 from pltfrms.drivers.controlplane.operator_client import OperatorClient, RawAnswer
-from pltfrms.errors import PltfrmsError, UnavailableError
+from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError, UsageError
 
-ASKED: Final = frozenset({"/v1/view", "/v1/stream"})
+_ASKED: Final = re.compile(r"/v1/(view|stream|requests|services/[a-z][a-z0-9-]*/logs)")
 """What the page may ask of controllers; all of it only looks."""
+_PARAMETERS: Final = frozenset({"instance", "lines", "after"})
+"""With what it may ask for logs."""
+TOKEN: Final = "x-pltfrms-token"  # noqa: S105 - its name
+"""The header in which the page shows that it is this page."""
+_BODY_MAX: Final = 4096
 _PASSED_ON: Final = ("accept-encoding", "if-none-match", "last-event-id")
 _PASSED_BACK: Final = ("content-type", "content-encoding", "etag", "vary", "cache-control")
 _KINDS: Final = {
@@ -37,6 +49,11 @@ _HEADERS: Final = {
 _PATIENCE_SECONDS: Final = 30
 """In which a browser asks, and takes what it gets."""
 _LOOPBACK: Final = "127.0.0.1"
+_OTHER_NAME: Final = "this is not the name of this machine"
+_NOT_OPENED: Final = (
+    "open the address that `pltfrms ui` has written; it opens once: run `pltfrms ui` again for "
+    "another one"
+)
 
 
 class PageServer(ThreadingHTTPServer):
@@ -45,16 +62,24 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, files: Path, client: OperatorClient, port: int, secret: Callable[[], str]
+        self,
+        files: Path,
+        client: OperatorClient,
+        port: int,
+        secret: Callable[[], str],
+        actions: PageActions | None = None,
     ) -> None:
         """Listen on loopback; `secret` returns words that nobody guesses.
+
+        Without actions it only looks.
 
         Raises:
             UnavailableError: the port is taken.
         """
         self.files = files
         self.client = client
-        self._code, self._cookie = secret(), secret()
+        self.actions = actions
+        self._code, self._cookie, self.token = secret(), secret(), secret()
         try:
             super().__init__((_LOOPBACK, port), _Handler)
         except OSError as error:
@@ -106,21 +131,69 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer one question."""
         parts = urlsplit(self.path)
-        site = self.headers.get("sec-fetch-site", "none")
         if self.headers.get("host", "") not in self.server.hosts:
-            self._refuse(HTTPStatus.FORBIDDEN, "this is not the name of this machine")
+            self._refuse(HTTPStatus.FORBIDDEN, _OTHER_NAME)
         elif parts.path == "/open":
             self._open(parse_qs(parts.query).get("code", [""])[0])
-        elif site not in {"none", "same-origin"} or not self.server.knows(self._shown()):
-            self._refuse(
-                HTTPStatus.FORBIDDEN,
-                "open the address that `pltfrms ui` has written; it "
-                "opens once: run `pltfrms ui` again for another one",
-            )
-        elif parts.path in ASKED:
-            self._pass_on(parts.path)
+        elif not self._ours():
+            self._refuse(HTTPStatus.FORBIDDEN, _NOT_OPENED)
+        elif parts.path == "/me":
+            self._me()
+        elif _ASKED.fullmatch(parts.path):
+            self._pass_on(parts.path, parse_qs(parts.query))
         else:
             self._file(parts.path)
+
+    def do_POST(self) -> None:
+        """Look at what would be done, or do it."""
+        actions = self.server.actions
+        try:
+            self._require_page()
+            if actions is None:
+                raise ForbiddenError("this page only looks: `pltfrms ui` runs with --read-only")
+            body = self._body()
+            if self.path == "/actions/look":
+                said: object = actions.look(codec.decode_fully(PageAction, body))
+            elif self.path == "/actions/do":
+                said = actions.do(codec.decode_fully(PageWish, body))
+            else:
+                raise ForbiddenError("nothing else is done from the page")
+        except PltfrmsError as error:
+            self._refuse(HTTPStatus(error.status_code), str(error))
+        else:
+            self._say(codec.encode(said))
+
+    def _ours(self) -> bool:
+        """Return whether the browser that has opened the page asks, and for no other site."""
+        site = self.headers.get("sec-fetch-site", "none")
+        return site in {"none", "same-origin"} and self.server.knows(self._shown())
+
+    def _require_page(self) -> None:
+        """Raise ForbiddenError unless our page asks, in the browser that has opened it."""
+        host = self.headers.get("host", "")
+        if host not in self.server.hosts:
+            raise ForbiddenError(_OTHER_NAME)
+        if not self._ours():
+            raise ForbiddenError(_NOT_OPENED)
+        if self.headers.get("origin", "") != f"http://{host}":
+            raise ForbiddenError("this page does not ask for other sites")
+        shown = self.headers.get(TOKEN, "").encode()
+        if not hmac.compare_digest(shown, self.server.token.encode()):
+            raise ForbiddenError("the page is of an earlier `pltfrms ui`: open it anew")
+
+    def _body(self) -> bytes:
+        length = self.headers.get("content-length", "")
+        if self.headers.get("content-type") != "application/json":
+            raise UsageError("what is asked for is JSON")
+        if not (length.isascii() and length.isdigit()) or int(length) > _BODY_MAX:
+            raise UsageError(f"what is asked for has at most {_BODY_MAX} bytes")
+        return self.rfile.read(int(length))
+
+    def _me(self) -> None:
+        """Say who acts here, and how the page shows that it is this page."""
+        actions = self.server.actions
+        by, token = (actions.by, self.server.token) if actions else ("", "")
+        self._say(codec.encode({"by": by, "token": token}))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         """Say nothing: what the browser asks is no news."""
@@ -146,10 +219,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("set-cookie", said)
         self._end_head("no-store")
 
-    def _pass_on(self, path: str) -> None:
+    def _pass_on(self, path: str, query: dict[str, list[str]]) -> None:
         asked = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
+        parameters = {name: said[0] for name, said in query.items() if name in _PARAMETERS}
         try:
-            with self.server.client.raw(path, asked) as answer:
+            with self.server.client.raw(path, asked, parameters) as answer:
                 self._tell(answer)
         except PltfrmsError as error:
             self._refuse(HTTPStatus(error.status_code), str(error))
@@ -185,9 +259,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
-        content = f"{words}\n".encode()
+        self._say(f"{words}\n".encode(), status, "text/plain; charset=utf-8")
+
+    def _say(
+        self,
+        content: bytes,
+        status: HTTPStatus = HTTPStatus.OK,
+        kind: str = _KINDS[".json"],
+    ) -> None:
         self.send_response(status)
-        self.send_header("content-type", "text/plain; charset=utf-8")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(content)))
         self._end_head("no-store")
         self.wfile.write(content)

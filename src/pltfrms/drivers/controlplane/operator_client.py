@@ -227,14 +227,16 @@ class OperatorClient:
         """Return the word of type `kind` that a controller answers to another word."""
         return self._ask(self._request("POST", path, body=codec.encode(word)), kind)
 
-    def raw(self, path: str, headers: Mapping[str, str]) -> "RawAnswer":
+    def raw(
+        self, path: str, headers: Mapping[str, str], parameters: Mapping[str, str] | None = None
+    ) -> "RawAnswer":
         """Return what a controller answers to a question, as it comes, to be closed.
 
         Raises:
             UnavailableError: nobody answers.
             PltfrmsError: what a controller answers, and no other one would mend.
         """
-        request = self._request("GET", path)
+        request = self._request("GET", path, parameters=parameters)
         attempts = Attempts(self._failover, request)
         for endpoint in self._failover.order():
             try:

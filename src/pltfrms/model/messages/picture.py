@@ -69,6 +69,9 @@ class DatacenterElement(Element):
     """A site."""
 
     city: str = ""
+    lat: float | None = None
+    lon: float | None = None
+    """Degrees to the north and to the east; None: not known."""
     machines: int = 0
     present: int = 0
     """Machines in contact."""

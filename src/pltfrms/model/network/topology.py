@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.links import FabricPort, Link
+from pltfrms.model.network.location import Location
 from pltfrms.model.network.numbering import (
     CONTROLLERS,
     EDGES,
@@ -182,6 +183,8 @@ class Datacenter:
     fabrics: tuple[str, ...]
     """Names of the L2 segments; each machine has one port in each."""
     city: str = ""
+    location: Location | None = None
+    """None: not said."""
     ports: tuple[FabricPort, ...] = ()
     """What the ports are called on its machines, where it is not `fab-NAME`."""
 

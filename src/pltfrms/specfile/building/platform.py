@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.links import FabricPort, Link, LinkKind
+from pltfrms.model.network.location import Location
 from pltfrms.model.network.numbering import Numbering, numbering_of
 from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
@@ -175,6 +176,9 @@ def _datacenter(name: str, shape: DatacenterShape) -> Datacenter:
         id=shape.id,
         fabrics=tuple(shape.fabrics),
         city=shape.city,
+        location=Location(lat=shape.location.lat, lon=shape.location.lon)
+        if shape.location
+        else None,
         ports=_ports(shape.fabrics),
     )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pltfrms.model.addresses import Prefix
+from pltfrms.model.network.location import Location
 from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
@@ -208,11 +209,20 @@ def _check_datacenters(platform: Platform) -> Iterator[Finding]:
         yield from _check_datacenter(where, platform, datacenter)
 
 
+def _check_location(where: Where, location: Location | None) -> Iterator[Finding]:
+    if location is None:
+        return
+    for name, value, most in (("lat", location.lat, 90), ("lon", location.lon, 180)):
+        if not -most <= value <= most:  # also of what is no number
+            yield Finding((*where, name), f"{value} is nowhere", f"-{most} to {most} degrees")
+
+
 def _check_datacenter(
     where: Where, platform: Platform, datacenter: Datacenter
 ) -> Iterator[Finding]:
     if not datacenter.city.isprintable():
         yield Finding((*where, "city"), "has characters that cannot be printed")
+    yield from _check_location((*where, "location"), datacenter.location)
     machines = [each for each in platform.machines if each.datacenter == datacenter.name]
     if not datacenter.fabrics and len(machines) > 1:
         what = f"there is none: {machines[0].name} and {machines[1].name} need one between them"

@@ -121,6 +121,15 @@ Machines = Annotated[
 ]
 
 
+class LocationShape(Shape):
+    """A place on Earth, in degrees."""
+
+    lat: float
+    """To the north, -90 to 90; negative: south of the equator."""
+    lon: float
+    """To the east, -180 to 180; negative: west of Greenwich."""
+
+
 class DatacenterShape(Shape):
     """A site."""
 
@@ -129,6 +138,9 @@ class DatacenterShape(Shape):
     change it."""
     city: str = ""
     """Where it is, for people."""
+    location: LocationShape | None = None
+    """Where the map shows it, such as {lat: 50.1, lon: 8.7}; by default where `city` is, as far
+    as that is a well known one."""
     fabrics: Fabrics = Field(default_factory=dict)
     """Names of its L2 segments; each machine has a port in each: `fab-NAME`, or as it says,
     {a: {interface: eno1.100}}. Two are best; one machine alone needs none."""

@@ -1,0 +1,141 @@
+"""Platforms as controllers draw them: at rest, in trouble, full of markup, and large."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+from pltfrms.codec import decode, encode
+from pltfrms.model.messages.api import Event
+from pltfrms.model.messages.picture import (
+    Counts,
+    DatacenterElement,
+    EdgeElement,
+    Headline,
+    Level,
+    LinkElement,
+    MachineElement,
+    PeerElement,
+    Picture,
+    Seen,
+    ServiceElement,
+    SessionElement,
+)
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.state import Contact
+from tests.cli.world import NOW_MS
+from tests.seen.test_picture import WHOLE, seen, unheard
+
+HEALTHY_PICTURE = seen(WHOLE)
+MARKUP = "\"'><img src=x onerror=alert(1)><script>alert(2)</script><b>{@html 3}</b>"
+_WORDS_OF_OURS = {"state", "last", "level"}
+"""Fields that have one of a few words."""
+
+
+def in_trouble() -> Picture:
+    """Return what it is when an edge died, ams lost contact, and a peer is drained."""
+    drain = Drain(
+        peer="transit1", edge="lon-e1", since_ms=NOW_MS - 600_000, wait_ms=0, why="new optics"
+    )
+    silent = [m.name for m in WHOLE.platform.machines if m.datacenter == "ams"]
+    state = unheard(WHOLE, "fra-e1", contact=Contact.LOST)
+    state = unheard(state, *silent)
+    return seen(replace(state, interventions=Interventions(drains=(drain,))))
+
+
+def full_of_markup(picture: Picture) -> Picture:
+    """Return a picture in which every text has markup in it."""
+    return decode(Picture, json.dumps(_marked(json.loads(encode(picture)))).encode())
+
+
+def hostile_event() -> Event:
+    """Return an event of which every text is markup."""
+    return Event(
+        sequence=1,
+        at_ms=NOW_MS,
+        source=MARKUP,
+        about=MARKUP,
+        what=MARKUP,
+        reason=MARKUP,
+        detail=MARKUP,
+    )
+
+
+def _marked(value: object, name: str = "") -> object:
+    if isinstance(value, dict):
+        fixed = name in {"", "headline"}  # names of fields, not of things
+        return {
+            key if fixed or key in _FIELDS else f"{key}{MARKUP}": _marked(each, key)
+            for key, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_marked(each, "" if isinstance(each, dict) else name) for each in value]
+    if isinstance(value, str) and name not in _WORDS_OF_OURS:
+        return f"{value}{MARKUP}"
+    return value
+
+
+_FIELDS = {"wanted", "ready", "unknown"}
+
+
+SITES = [f"dc{number}" for number in range(5)]
+NODES, SERVICES, REPLICAS = 200, 2000, 10
+"""Of a large platform: nodes in each datacenter; services, and replicas of each over all."""
+_HERE = SERVICES * REPLICAS // len(SITES)
+_EDGES = [(site, f"{site}-e{number}") for site in SITES for number in range(1, 5)]
+_PEERS = [f"transit{number}" for number in range(10)]
+
+
+def large() -> Picture:
+    """Return a platform of 1 000 nodes and 20 000 replicas."""
+    return Picture(
+        platform="large",
+        controller="dc0-c1",
+        revision=1,
+        headline=Headline(level=Level.FINE, sentence="all is well"),
+        datacenters=tuple(
+            DatacenterElement(id=site, state=Seen.GOOD, wanted=_HERE, ready=_HERE)
+            for site in SITES
+        ),
+        edges=tuple(EdgeElement(id=e, state=Seen.GOOD, datacenter=site) for site, e in _EDGES),
+        machines=tuple(_node(site, number) for site in SITES for number in range(NODES)),
+        peers=tuple(
+            PeerElement(
+                id=peer, state=Seen.GOOD, kind="transit", asn=64600, up=40, down=0, unknown=0
+            )
+            for peer in _PEERS
+        ),
+        sessions=tuple(
+            SessionElement(id=f"{peer}@{edge}/{v}", state=Seen.GOOD, peer=peer, edge=edge)
+            for peer in _PEERS
+            for _, edge in _EDGES
+            for v in ("ipv4", "ipv6")
+        ),
+        links=tuple(
+            LinkElement(id=f"{a}--{b}", state=Seen.GOOD, a=a, b=b, kind="direct", rtt_us=9000)
+            for (_, a), (_, b) in pairwise(_EDGES)
+        ),
+        services=tuple(map(_service, range(SERVICES))),
+    )
+
+
+def _node(site: str, number: int) -> MachineElement:
+    return MachineElement(
+        id=f"{site}-n{number}",
+        state=Seen.GOOD,
+        datacenter=site,
+        roles=("node",),
+        instances=_HERE // NODES,
+        ready=_HERE // NODES,
+    )
+
+
+def _service(number: int) -> ServiceElement:
+    return ServiceElement(
+        id=f"service{number}",
+        state=Seen.GOOD,
+        version=1,
+        prefixes=(f"198.51.{100 + number // 256}.{number % 256}/32",),
+        wanted=REPLICAS,
+        ready=REPLICAS,
+        places={site: Counts(wanted=2, ready=2) for site in SITES},
+    )

@@ -1,0 +1,283 @@
+"""What people see of a platform in a browser: Chromium, the built page, and a made-up view."""
+
+import gzip
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from pltfrms.cli.platform.ui import PAGE
+from pltfrms.cli.shared.page_server import PageServer
+from pltfrms.codec import encode
+from pltfrms.model.messages.api import Event, InterventionReply
+from pltfrms.model.messages.glass import InstanceLog, LogAnswers
+from pltfrms.model.messages.guards import Effect, RoutingChange
+from pltfrms.model.messages.picture import Seen
+from pltfrms.model.network.interventions import Interventions
+from tests.cli.world import NOW_MS
+from tests.page.screen import NARROW, PATIENCE_MS, WIDE, Scheme, Screen
+from tests.page.stand_in import StandIn
+from tests.page.states import MARKUP, full_of_markup, hostile_event, in_trouble, large
+
+FIRST_LOAD_MAX = 60_000
+"""Bytes, compressed, before anything is seen."""
+AXE = Path(__file__).parents[2] / "page" / "node_modules" / "axe-core" / "axe.min.js"
+GRAVE = {"serious", "critical"}
+_LONGEST = """() => new Promise(said => new PerformanceObserver(list =>
+  said(Math.max(...list.getEntries().map(each => each.duration)))
+).observe({type: 'longtask', buffered: true}))"""
+
+
+def stroke(screen: Screen, name: str) -> str:
+    """Return in which colour a box of the picture is drawn."""
+    found = screen.box(name).locator(".box").evaluate("each => getComputedStyle(each).stroke")
+    return str(found)
+
+
+def legend(screen: Screen, state: str) -> str:
+    line = screen.page.locator(f".legend .{state} .line")
+    return str(line.evaluate("each => getComputedStyle(each).stroke"))
+
+
+def test_how_it_is_comes_first_and_what_is_broken_next(
+    screen: Screen, controller: StandIn
+) -> None:
+    page = screen.page
+    assert "all is well" in page.locator("h1").inner_text()
+    assert page.locator("header li").count() == 0
+    controller.show(in_trouble())
+    page.wait_for_selector("header li")
+    assert "all is well" not in page.locator("h1").inner_text()
+    said = page.locator("header").inner_text()
+    for words in ("fra-e1", "broken, or not known", "by hand", "new optics"):
+        assert words in said
+    screen.shoot("trouble")
+
+
+def test_four_states_look_different_and_only_bad_is_red(
+    screen: Screen, controller: StandIn
+) -> None:
+    picture = in_trouble()
+    controller.show(picture)
+    screen.page.wait_for_selector('a.bad[data-id="fra-e1"]')
+    colours = {state.value: legend(screen, state.value) for state in Seen}
+    assert len(set(colours.values())) == len(Seen)
+    named = [*picture.edges, *picture.machines, *picture.peers]
+    assert {each.state for each in named} >= {Seen.GOOD, Seen.BAD, Seen.UNKNOWN}
+    for each in named:
+        assert stroke(screen, each.id) == colours[each.state.value], each.id
+    for each in picture.machines:
+        if each.datacenter == "ams":
+            assert "not known" in screen.box(each.id).inner_html()
+
+
+def test_markup_in_names_and_details_is_shown_as_text(
+    screen: Screen, controller: StandIn
+) -> None:
+    page = screen.page
+    page.on("dialog", lambda dialog: screen.said.append(f"a script ran: {dialog.message}"))
+    hostile = full_of_markup(in_trouble())
+    controller.tell(hostile_event())
+    controller.show(hostile)
+    page.get_by_text(MARKUP).first.wait_for()
+    page.goto(f"{screen.home}#/{hostile.edges[0].id}")
+    page.locator("section[aria-live]").get_by_text(MARKUP).first.wait_for()
+    assert page.locator("#page img, #page script, #page b").count() == 0
+    assert MARKUP in page.locator("ol").inner_text()
+    assert MARKUP in page.locator("table").first.inner_text()
+
+
+def test_all_that_is_drawn_is_reached_and_chosen_by_keyboard(
+    screen: Screen, controller: StandIn
+) -> None:
+    page, picture = screen.page, in_trouble()
+    controller.show(picture)
+    page.wait_for_selector("a.bad")
+    names = [*picture.datacenters, *picture.edges, *picture.machines, *picture.peers]
+    wanted = {each.id for each in (*names, *picture.services)}
+    reached: set[str] = set()
+    for _ in range(10 * len(wanted)):
+        page.keyboard.press("Tab")
+        there = "document.activeElement.dataset.id ?? document.activeElement.textContent"
+        reached.add(str(page.evaluate(there)).strip())
+        if wanted <= reached:
+            break
+    assert wanted <= reached
+    page.keyboard.press("Enter")
+    chosen = page.evaluate("decodeURIComponent(location.hash)")
+    assert chosen.removeprefix("#/") in wanted
+    page.locator("section[aria-live]").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("section[aria-live]").wait_for(state="detached")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_it_can_be_used_by_everybody(
+    screen: Screen, controller: StandIn, scheme: Scheme, size: tuple[int, int]
+) -> None:
+    """As far as axe-core can tell."""
+    screen.size(size, scheme)
+    controller.tell(Event(sequence=1, at_ms=NOW_MS, source="s", about="web", what="rolled out"))
+    controller.show(in_trouble())
+    screen.page.wait_for_selector("a.bad")
+    screen.page.goto(f"{screen.home}#/fra-e1")
+    screen.page.locator("section[aria-live]").wait_for()
+    name = f"{scheme}-{'wide' if size == WIDE else 'narrow'}"
+    screen.shoot(name, whole=True)
+    screen.page.evaluate(AXE.read_text())
+    report: dict[str, Any] = screen.page.evaluate("() => axe.run()")
+    found = {
+        each["id"]: [node["html"] for node in each["nodes"]]
+        for each in report["violations"]
+        if each["impact"] in GRAVE
+    }
+    assert report["passes"]
+    assert found == {}
+    over = screen.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert over <= 0, "wider than the window"
+
+
+def test_an_address_names_what_is_looked_at(
+    chromium: Browser, server: PageServer, tmp_path: Path
+) -> None:
+    with Screen.of(chromium, server.address, tmp_path) as screen:
+        screen.page.goto(f"{screen.home}#/web")
+        screen.page.reload()
+        found = screen.page.locator("section[aria-live]")
+        assert "service web" in found.inner_text()
+        screen.box("fra-n1").click()
+        assert screen.page.url.endswith("#/fra-n1")
+        screen.page.go_back()
+        screen.page.get_by_text("service web").wait_for()
+
+
+def test_it_says_that_it_is_old_and_goes_on_when_a_controller_is_back(
+    screen: Screen, controller: StandIn
+) -> None:
+    page = screen.page
+    page.wait_for_selector("a.good")
+    controller.stop()
+    page.get_by_text("no controller is heard").wait_for()
+    grey = page.locator("main").evaluate("each => getComputedStyle(each).filter")
+    assert "grayscale" in str(grey), "what was known then is still there"
+    assert screen.box("fra-e1").count() == 1
+    controller.picture = in_trouble()
+    controller.start()
+    page.wait_for_selector('a.bad[data-id="fra-e1"]')
+    page.get_by_text("no controller is heard").wait_for(state="detached")
+    expected = re.compile("Failed to load resource")  # the browser's own words of that time
+    screen.said[:] = [line for line in screen.said if not expected.search(line)]
+
+
+def test_a_drain_is_looked_at_first_and_done_with_a_reason(
+    screen: Screen, controller: StandIn
+) -> None:
+    page = screen.page
+    change = RoutingChange(session=MARKUP, what="-198.51.100.0/24", effect=Effect.MOVES)
+    reply = InterventionReply(
+        revision=9, changed=True, interventions=Interventions(), routing=(change,)
+    )
+    controller.answer = lambda *_: (200, encode(reply))
+    page.goto(f"{screen.home}#/fra-e1")
+    page.get_by_role("button", name="drain…").press("Enter")
+    dialog = page.get_by_role("dialog", name="drain edge fra-e1")
+    dialog.get_by_text("-198.51.100.0/24").wait_for()
+    assert MARKUP in dialog.inner_text()
+    assert "pltfrms edge drain fra-e1 --why ..." in dialog.inner_text()
+    yes = dialog.get_by_role("button", name="drain now")
+    assert yes.is_disabled()
+    assert [json.loads(body)["dry_run"] for _, path, body in controller.asked] == [True]
+    screen.shoot("drain")
+    dialog.get_by_label("Why").fill("new optics")
+    yes.click()
+    dialog.get_by_text("done, revision 9").wait_for()
+    said = json.loads(controller.asked[-1][2])
+    assert (said["why"], said["by"], said["edge"]) == ("new optics", "ada@laptop", "fra-e1")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached" if dialog.count() == 0 else "hidden")
+    assert page.url.endswith("#/fra-e1"), "Escape closes one thing at a time"
+
+
+def test_a_log_is_shown_as_text_and_followed(screen: Screen, controller: StandIn) -> None:
+    page = screen.page
+    asked: list[str] = []
+
+    def answer(_method: str, path: str, _body: bytes) -> tuple[int, bytes]:
+        asked.append(path)
+        lines = (MARKUP, f"line {len(asked)}") if "instance=" in path else ()
+        log = InstanceLog(
+            allocation="web.fra.1-1", lines=lines, position=f"0.{len(asked)}", said_ms=1
+        )
+        return 200, encode(LogAnswers(logs=(log,)))
+
+    controller.answer = answer
+    page.goto(f"{screen.home}#/web")
+    page.get_by_role("button", name="logs").press("Enter")
+    log = page.get_by_role("log")
+    log.get_by_text("line 3").wait_for()
+    assert MARKUP in log.inner_text()
+    assert page.locator("#page img").count() == 0
+    assert "after=0.2" in asked[2]
+    screen.shoot("log")
+
+
+def test_events_are_found_and_told_by_what_they_are_about(
+    screen: Screen, controller: StandIn
+) -> None:
+    page = screen.page
+    controller.tell(
+        *(
+            Event(sequence=n, at_ms=NOW_MS, source="s", about=f"a{n % 2}", what=f"did {n}")
+            for n in range(1, 7)
+        )
+    )
+    events = page.locator("ol").first
+    events.get_by_text("did 6").wait_for()
+    page.get_by_label("Find an event").fill("did 3")
+    assert events.locator("li").count() == 1
+    page.get_by_label("Find an event").fill("")
+    page.get_by_label("by what they are about").check()
+    assert events.locator("summary").all_inner_texts()[0].startswith("a0 3 events")
+    events.locator("summary").first.press("Enter")
+    events.get_by_text("did 2").wait_for()
+
+
+def test_a_thousand_nodes_are_drawn_and_answer(screen: Screen, controller: StandIn) -> None:
+    page, picture = screen.page, large()
+    assert (len(picture.machines), sum(s.wanted for s in picture.services)) == (1000, 20_000)
+    controller.show(picture)
+    page.wait_for_selector('a[data-id="dc4-n199"]')
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector('a[data-id="dc4-n199"]')
+    drawn_ms = page.evaluate("performance.now()")
+    worst = picture
+    for number in range(20):  # and all of them are there at once
+        machines = list(worst.machines)
+        machines[number] = replace(machines[number], state=Seen.BAD, why=f"broken {number}")
+        worst = replace(worst, machines=tuple(machines))
+        controller.show(worst)
+    page.wait_for_selector('a.bad[data-id="dc0-n19"]')
+    screen.box("dc4-n199").press("Enter")
+    page.locator("section[aria-live]").get_by_text("dc4-n199").first.wait_for()
+    longest = page.evaluate(_LONGEST)
+    screen.shoot("thousand", whole=True)
+    figures = f"1 000 nodes: drawn after {drawn_ms:.0f} ms, longest task {longest:.0f} ms"
+    (screen.folder / "figures.txt").write_text(figures)
+    assert drawn_ms < PATIENCE_MS / 3
+    assert page.locator("tbody tr").count() < 1000, "long tables are not drawn whole"
+
+
+def test_the_first_load_is_small() -> None:
+    if not (PAGE / "index.html").is_file():
+        pytest.skip("the page is not built: there is no Node.js here")
+    index = PAGE / "index.html"
+    named = re.findall(r'(?:src|href)="/(assets/[^"]+)"', index.read_text())
+    assert len(named) >= 2, "a script and a style"
+    files = [index, *(PAGE / name for name in named)]
+    sizes = {file.name: len(gzip.compress(file.read_bytes())) for file in files}
+    assert sum(sizes.values()) <= FIRST_LOAD_MAX, json.dumps(sizes)
