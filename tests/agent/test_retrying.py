@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from pltfrms.agent.control.retrying import again_seconds, retry_seconds
 from pltfrms.errors import LaterError, UnavailableError
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from tests.agent.bench import Bench
+from tests.simulation.virtual import run_virtual
 
 TTL_SECONDS = 3
 
@@ -31,3 +34,19 @@ def test_who_is_told_when_to_come_again_comes_then(told: float, failures: int, n
     waits = again_seconds(name, failures, error)
     assert max(told, usual) <= waits <= max(1.2 * told, usual)
     assert again_seconds(name, failures, UnavailableError("gone")) == usual
+
+
+def test_an_agent_that_is_told_to_come_later_keeps_away_until_then() -> None:
+    async def story() -> None:
+        bench, asked = Bench(), list[float]()
+
+        async def later(_heartbeat: Heartbeat) -> HeartbeatReply:
+            asked.append(bench.clock.monotonic())
+            raise LaterError("others are let in", 5.0)
+
+        bench.controllers.heartbeat = later  # type: ignore[method-assign]
+        async with bench.life(30.0):
+            assert len(asked) >= 5
+            assert all(5 <= second - first <= 6.1 for first, second in pairwise(asked))
+
+    run_virtual(story())

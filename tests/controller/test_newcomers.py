@@ -135,3 +135,17 @@ def test_what_is_done_for_who_gave_up_is_not_done_again() -> None:
         assert entry.lease
 
     run_virtual(story())
+
+
+def test_a_heartbeat_that_waited_long_for_our_answer_holds_off_judgement() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(10)
+        controller = cluster.operations.controller
+        controller.view.answered(0.9)
+        assert controller.problems == ()
+        controller.view.answered(1.5)
+        (said,) = controller.problems
+        assert "no machine is called lost" in said
+        assert "a heartbeat waited 1.5 s for our answer" in said
+
+    simulate(story)
