@@ -44,7 +44,7 @@ def test_an_agent_that_is_told_to_come_later_keeps_away_until_then() -> None:
             asked.append(bench.clock.monotonic())
             raise LaterError("others are let in", 5.0)
 
-        bench.controllers.heartbeat = later  # type: ignore[method-assign]
+        bench.controllers.heartbeat = later  # type: ignore[method-assign,assignment]
         async with bench.life(30.0):
             assert len(asked) >= 5
             assert all(5 <= second - first <= 6.1 for first, second in pairwise(asked))
