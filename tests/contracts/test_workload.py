@@ -352,7 +352,9 @@ def test_what_an_instance_computes_is_counted(play: Play) -> None:
         async with asyncio.timeout(20):
             while (workload.cpu_seconds(busy) or 0.0) < 0.2:  # noqa: ASYNC110 - outside
                 await asyncio.sleep(0.05)
-        assert (workload.cpu_seconds(idle) or 0.0) < (workload.cpu_seconds(busy) or 0.0)
+        little = workload.cpu_seconds(idle)
+        assert little is not None, "nothing is known to be nothing"
+        assert little < (workload.cpu_seconds(busy) or 0.0)
         await workload.stop(busy, 1000)
         assert workload.cpu_seconds(busy) is None
         await workload.stop(idle, 100)

@@ -16,22 +16,20 @@ def cpu_seconds_of(pid: int) -> float | None:
 
     Of what nobody waited for when it ended, nothing is left to count.
     """
-    ticks = 0
     try:
         processes = list(Path(f"/proc/{pid}/root/proc").iterdir())
     except OSError:
         return None
-    for process in processes:
-        if process.name.isdigit():
-            ticks += _ticks(process / "stat")
-    return ticks / os.sysconf("SC_CLK_TCK") if ticks else None
+    found = [_ticks(process / "stat") for process in processes if process.name.isdigit()]
+    known = [ticks for ticks in found if ticks is not None]
+    return sum(known) / os.sysconf("SC_CLK_TCK") if known else None
 
 
-def _ticks(stat: Path) -> int:
+def _ticks(stat: Path) -> int | None:
     try:
         fields = stat.read_text().rpartition(")")[2].split()
     except OSError:
-        return 0  # it has just ended
+        return None  # it has just ended
     return sum(map(int, fields[_TIMES]))
 
 
