@@ -232,6 +232,7 @@ class Bench:
         self.tunnels = MemoryWireGuard()
         self.packet_filter = MemoryFilter()
         self.egress_filter = MemoryFilter()
+        self.role_filter = MemoryFilter()
         self.balancer = MemoryBalancer(self.clock, lambda: self.network.addresses)
         self.byte_counts: dict[str, ByteCounts] = {}
         self.frozen = False
@@ -265,6 +266,7 @@ class Bench:
             tunnels=self.tunnels,
             packet_filter=self.packet_filter,
             egress_filter=self.egress_filter,
+            role_filter=self.role_filter,
             balancer=self.balancer,
             byte_counts=lambda: self.byte_counts,
             frozen_here=lambda: self.frozen,

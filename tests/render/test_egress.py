@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.service import Egress, EgressMode, EgressRule
+from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
 from pltfrms.render.bird import render_bird
 from pltfrms.render.egress import Leaver, render_egress
 from tests.model.services.test_egress import NODE, SPEC, UNICAST, with_blocks

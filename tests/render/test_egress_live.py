@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.services.service import Egress, EgressMode, EgressRule
+from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
 from pltfrms.render.egress import Leaver, render_egress
 from tests.model.services.test_egress import NODE, SPEC, UNICAST
 from tests.namespaces import in_machine

@@ -2,13 +2,17 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
+from ipaddress import ip_network
+from itertools import pairwise, product
 
 import pytest
 
+from pltfrms.model.services.roles import claim_of
+from pltfrms.render.roles import render_roles
 from tests.render.instances_world import (
     DRAINING,
     FRA,
@@ -24,7 +28,7 @@ from tests.render.instances_world import (
     seconds_until,
 )
 from tests.render.namespaces import Net, eventually, network
-from tests.render.test_bird_live import route
+from tests.render.test_bird_live import family, route
 
 pytestmark = [
     pytest.mark.root,
@@ -251,6 +255,111 @@ def test_a_restart_forgets_nobody_and_learns_who_went_meanwhile(net: Net, name: 
     assert all(rest.items() <= (one | next_).items() for one, next_ in pairwise(seen))
     net.start_again(dead)
     assert eventually(lambda: not net.sessions_down(), 30)
+
+
+# ---- roles ---------------------------------------------------------------------------------
+
+WRITER = ("198.51.100.129", "2001:db8:100::81")
+PLACES = {"fra-n1": (1, 1), "fra-n2": (1, 2), "ams-n1": (2, 1)}
+EVERY_EDGE = ("fra-e1", "fra-e2", "ams-e1")
+
+
+def claim(net: Net, node: str, epoch: int, *, there: bool = True) -> int:
+    """Say as an agent does that a node has the writer of an epoch, or no more."""
+    number = claim_of(epoch, *PLACES[node])
+    for each in WRITER:
+        via = "via fe80::2" if ":" in each else "via inet6 fe80::2"
+        words = f"{each} {via} dev i1 table 100 proto 181 metric {number}"
+        net.ip(node, f"{family(each)} route {'replace' if there else 'del'} {words}")
+    return number
+
+
+def led_to(net: Net, edge: str) -> set[str]:
+    """Return in which datacenters, or over which ports, the way of an edge to the writer is."""
+    ways = [route(net, edge, each) for each in WRITER]
+    return {word for way in ways for word in way.split() if word.startswith(("fab-", "bb-"))}
+
+
+def heard_on(net: Net, node: str) -> set[int]:
+    """Return the claims of others that a node hears of."""
+    found = [route(net, node, each, "106").split() for each in WRITER]
+    return {int(words[words.index("metric") + 1]) for words in found if words}
+
+
+def test_a_higher_epoch_is_led_to_whatever_is_nearer_and_the_older_one_hears_of_it(
+    net: Net,
+) -> None:
+    fabrics = {"fab-a", "fab-b"}
+    old = claim(net, "fra-n1", 5)
+    assert eventually(lambda: all(led_to(net, edge) == fabrics for edge in FRA[:2]), 2)
+    assert eventually(lambda: led_to(net, "ams-e1") == {"bb-fra-e1"}, 2)
+    assert eventually(lambda: heard_on(net, "ams-n1") == heard_on(net, "fra-n2") == {old}, 2)
+    assert heard_on(net, "fra-n1") == set(), "nobody hears of himself"
+    new = claim(net, "ams-n1", 6)
+    took = seconds_until(
+        lambda: (
+            led_to(net, "ams-e1") == fabrics
+            and led_to(net, "fra-e1") == {"bb-ams-e1"}
+            and "bb-ams-e1" not in led_to(net, "fra-e2")
+            and heard_on(net, "fra-n1") == {new}
+        )
+    )
+    assert took < ROOM_SECONDS
+    assert not route(net, "fra-n1", WRITER[1]), "it is for the agent alone"
+    time.sleep(6)  # BIRD compares the kernel's table with its own every 5 s
+    assert heard_on(net, "fra-n1") == {new}
+    claim(net, "ams-n1", 6, there=False)
+    assert eventually(lambda: led_to(net, "ams-e1") == {"bb-fra-e1"}, 2)
+    claim(net, "fra-n1", 5, there=False)
+    assert eventually(lambda: not any(led_to(net, edge) for edge in EVERY_EDGE), 2)
+
+
+def test_of_one_epoch_the_lower_numbers_are_led_to_everywhere(net: Net) -> None:
+    best, _, _ = [claim(net, node, 7) for node in PLACES]
+    for node in ("fra-n2", "ams-n1"):
+        assert eventually(lambda: max(heard_on(net, node), default=0) == best, 2)  # noqa: B023
+    assert eventually(lambda: led_to(net, "ams-e1") == {"bb-fra-e1"}, 2)
+    for edge in FRA[:2]:
+        assert eventually(
+            lambda: all(
+                "fe80::a:1 " in route(net, edge, each)  # noqa: B023
+                and "fe80::a:2 " not in route(net, edge, each)  # noqa: B023
+                for each in WRITER
+            ),
+            2,
+        )
+    for node in PLACES:
+        claim(net, node, 7, there=False)
+
+
+def asks_for_the_writer(net: Net, address: str) -> str:
+    """Return what becomes of a connection of a node to the writer, in one word."""
+    code = (
+        "import socket, sys\n"
+        "try: socket.create_connection((sys.argv[1], 5432), 2).close()\n"
+        "except ConnectionRefusedError: print('refused')\n"
+        "except TimeoutError: print('silent')\n"
+        "except OSError as error: print(error)\n"
+    )
+    words = ("ip", "netns", "exec", net.namespace("fra-n2"), sys.executable, "-c", code)
+    done = subprocess.run((*words, address), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_while_nobody_has_a_role_clients_are_refused_at_once(net: Net) -> None:
+    text = render_roles(map(ip_network, WRITER))
+    for edge in FRA[:2]:
+        command = ("ip", "netns", "exec", net.namespace(edge), "nft", "-f", "-")
+        subprocess.run(command, input=text, text=True, check=True)
+    for each in WRITER:
+        assert asks_for_the_writer(net, each) == "refused"
+    claim(net, "fra-n1", 8)
+    ways = list(product(FRA[:2], WRITER))
+    assert eventually(lambda: all(route(net, edge, each) for edge, each in ways), 2)
+    for each in WRITER:
+        assert asks_for_the_writer(net, each) != "refused", "but nobody is at the far end"
+    claim(net, "fra-n1", 8, there=False)
+    assert eventually(lambda: asks_for_the_writer(net, WRITER[0]) == "refused", 2)
 
 
 # ---- outside -------------------------------------------------------------------------------

@@ -14,7 +14,43 @@ def _replicas(name: str, new: str, says: str) -> Bad:
     return Bad(name=name, old=_REPLICAS, new=f"replicas: {new} # <-", says=says)
 
 
+def _role(name: str, words: str, says: str) -> Bad:
+    new = f"{_PROBE}\nroles: {{writer: {{{words}}}}} # <-"
+    return Bad(name=f"a role {name}", old=_PROBE, new=new, says=says)
+
+
 SERVICES = (
+    _role("that is asked nothing", "shared: true", "roles.writer: must have exactly one of"),
+    _role("without a port", "http: /primary", "http needs a port in 1..65535"),
+    _role(
+        "that is asked for a grace", "tcp: 1, grace: 1s", "roles.writer.grace: unknown field"
+    ),
+    _role(
+        "with an epoch from nowhere", "tcp: 1, epoch: X-E", "epoch belongs to http, not to tcp"
+    ),
+    _role(
+        "with an epoch twice",
+        "http: /, port: 1, epoch: {header: X-E, field: a}",
+        "must have exactly one of header and field",
+    ),
+    _role(
+        "with an epoch in no header",
+        "http: /, port: 1, epoch: 'a b'",
+        "is not the name of a header",
+    ),
+    _role(
+        "with an epoch that is shared",
+        "http: /, port: 1, epoch: X-E, shared: true",
+        "any number of instances may have a role that is shared",
+    ),
+    _role("on a port without protocol", "tcp: 1, ports: [80]", "write 80/tcp or 80/udp"),
+    _role("on no port", "tcp: 1, ports: [80/sctp]", "'80/sctp' is not a port"),
+    Bad(
+        name="a role with BIRD syntax in its name",
+        old=_PROBE,
+        new=f'{_PROBE}\nroles: {{"w; }}": {{tcp: 1}}}} # <-',
+        says="is not a name",
+    ),
     _replicas("unknown egress", "{per_datacenter: 2}\negress: all", "egress.mode"),
     _replicas(
         "egress without a prefix for it",

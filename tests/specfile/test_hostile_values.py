@@ -100,6 +100,12 @@ _ASKS: tuple[dict[str, Any], ...] = (
     {"dns": {"name": "a", "type": "A", "rcode": "NOERROR", "answer": "192.0.2.1"}},
     {"grpc": {"port": 1, "service": "a"}},
 )
+_ROLE = {
+    "http": "/",
+    "port": 80,
+    "interval": "200ms",
+    "timeout": "300ms",
+}
 FILES: tuple[dict[str, Any], ...] = (
     _BASE
     | {
@@ -161,6 +167,10 @@ FILES: tuple[dict[str, Any], ...] = (
     },
     _BASE | {"run": _RUN | {"zones": {"reload": ["a"], "servers": ["ns2.example.net"]}}},
     _BASE | {"run": _RUN | {"zones": {"reload": "a"}}},
+    *(
+        _BASE | {"roles": {"writer": _ROLE | {"epoch": epoch, "ports": ["80/tcp"]}}}
+        for epoch in ("X-Epoch", {"header": "X-Epoch"}, {"field": "timeline"})
+    ),
     _BASE | {"scale": {"min": 1, "max": 2, "connections": "10/s"}},
     _BASE
     | {
@@ -225,7 +235,7 @@ def texts(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def pattern(where: tuple[Any, ...]) -> str:
     """Return where something stands as the shape calls it."""
     named = (
-        *("volumes", "files", "binary", "modes", "secrets"),
+        *("roles", "volumes", "files", "binary", "modes", "secrets"),
         *("environment", "labels", "ulimits", "headers"),
     )
     words = ["*" if isinstance(word, int) else word for word in where]
@@ -291,7 +301,8 @@ def test_no_text_of_the_shape_is_left_out() -> None:
 
 
 def as_probe(name: str) -> str:
-    return name.replace("liveness.", "probe.", 1)
+    """Return the name of a field of a probe, of a question that is checked as one."""
+    return name.replace("liveness.", "probe.", 1).replace("roles.KEY.", "probe.", 1)
 
 
 def shaped(

@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.names import ZoneUse
+from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import (
     Capacity,
     Compare,
-    Egress,
-    EgressMode,
-    EgressRule,
     PortClients,
     Probe,
     ProbeKind,
+    RoleSpec,
     RolloutSpec,
     Run,
     Scale,
@@ -222,6 +221,25 @@ PROBES = (
         tls=ProbeTls(name="www.example.net", ca="-----BEGIN\nabc=\n-----END\n"),
     ),
 )
+
+
+@pytest.mark.parametrize("epoch", ["", "X-Epoch", ".timeline"])
+def test_roles_are_said_again(epoch: str) -> None:
+    asked = Probe(
+        kind=ProbeKind.HTTP,
+        port=8008,
+        path="/primary",
+        interval_ms=200,
+        rise=1,
+        fall=1,
+        only_announces=True,
+        epoch=epoch,
+    )
+    writer = RoleSpec(name="writer", probe=asked, ports=("5432/tcp",))
+    plain = replace(asked, interval_ms=500, timeout_ms=1000, fall=3, epoch="")
+    reader = RoleSpec(name="reader", probe=plain, shared=True)
+    spec = replace(make_spec(), roles=(reader, writer))
+    assert said_again(spec) == spec
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -24,6 +24,7 @@ from pltfrms.agent.network.egress import EgressFilter
 from pltfrms.agent.network.filter import EdgeFilter
 from pltfrms.agent.network.kernel import Kernel, RouteSource
 from pltfrms.agent.network.loads import Loads
+from pltfrms.agent.network.roles import RoleRefusals
 from pltfrms.agent.network.tunnels import Tunnels
 from pltfrms.agent.patience import PatientDisk
 from pltfrms.agent.problems import Problems
@@ -87,8 +88,9 @@ class Agent:
         self._announcer.way_back = self._way_back.known
         self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
         self._underlay = Underlay(world, problems, frost)
-        self._filter = EdgeFilter(
-            world, journal, problems, frost, lambda: self._routing.confirmed
+        self._filter, self._role_refusals = (
+            EdgeFilter(world, journal, problems, frost, lambda: self._routing.confirmed),
+            RoleRefusals(world, problems, frost),
         )
         self._loads = Loads(world, problems, self._poked.set)
         self._director = director = Director(world, journal, problems)
@@ -132,6 +134,7 @@ class Agent:
                 tasks.create_task(self._keep("tunnels", self._tunnels.run))
                 tasks.create_task(self._keep("underlay", self._underlay.run))
                 tasks.create_task(self._keep("packet filter", self._filter.run))
+                tasks.create_task(self._keep("roles", self._role_refusals.run))
                 tasks.create_task(self._keep("costs", self._costs.run))
                 tasks.create_task(self._keep("loads", self._loads.run))
                 tasks.create_task(self._keep("way back", self._way_back.run))
@@ -214,6 +217,7 @@ class Agent:
             self._loads.want(target.platform, target.machine)
             self._tunnels.want(target.platform, target.machine)
             self._filter.want(target.platform, target.machine)
+            self._role_refusals.want(target)
         self._announcer.apply(target)
         self._director.want(target)
         await self._kernel.reconcile()

@@ -43,6 +43,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.network.tunnels import BACKBONE_FILE
 from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
+from pltfrms.render.roles import ROLES_TABLE
 
 MACHINE_FILE = "machine"
 PLATFORM_FILE = "platform.yaml"
@@ -224,6 +225,7 @@ def _world(directories: Directories, talk: Conversations) -> World:
         tunnels=WireGuard(directories.config / BACKBONE_FILE),
         packet_filter=NftTable(FILTER_TABLE),
         egress_filter=NftTable(EGRESS_TABLE),
+        role_filter=NftTable(ROLES_TABLE),
         balancer=KernelBalancer(directories.runtime / "bpf", network),
         byte_counts=byte_counts,
         frozen_here=(directories.runtime / FROZEN_FILE).exists,

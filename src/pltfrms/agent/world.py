@@ -55,6 +55,8 @@ class World:
     """Of an edge: what comes in from outside."""
     egress_filter: PacketFilter
     """Of a node: what its instances send to the internet."""
+    role_filter: PacketFilter
+    """Of an edge: who asks for a role that nobody has."""
     balancer: Balancer
     byte_counts: Callable[[], Mapping[str, ByteCounts]]
     """What the kernel has counted on the machine's network devices, by name; or OSError."""

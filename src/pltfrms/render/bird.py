@@ -13,6 +13,7 @@ from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role, link_local
 from pltfrms.model.running.plan import Permit
 from pltfrms.model.services.egress import node_egress
+from pltfrms.model.services.roles import CLAIM_STEP, claim_of
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
 from pltfrms.render.far import far_neighbours
@@ -162,6 +163,7 @@ def _common(platform: Platform, me: Machine) -> dict[str, object]:
         "serves": me.has(Role.NODE),
         "link_local": link_local(me),
         "own_asn": platform.private_asn(me),
+        "role_rank": _role_rank(platform, me),
         # Every machine's pool would be in here; only nodes have one.
         "instances": platform.pool6(me).supernet(new_prefix=_DATACENTER_LENGTH),
         "families": (_family(platform, me, 4), _family(platform, me, 6)),
@@ -169,6 +171,11 @@ def _common(platform: Platform, me: Machine) -> dict[str, object]:
         "bfd_interval_ms": platform.timers.bfd_interval_ms,
         "bfd_multiplier": platform.timers.bfd_multiplier,
     }
+
+
+def _role_rank(platform: Platform, me: Machine) -> int:
+    """Return by what a claim of this machine wins, or not, over one of the same epoch."""
+    return claim_of(0, platform.datacenter(me.datacenter).id, me.id_as(Role.NODE)) % CLAIM_STEP
 
 
 def _named_ports(platform: Platform, me: Machine) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from pltfrms.model.services.egress import (
     sources,
     unicast_of,
 )
-from pltfrms.model.services.service import EgressMode, EgressRule, ServiceSpec
+from pltfrms.model.services.outgoing import EgressMode, EgressRule
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.render.text import fill
 
 EGRESS_TABLE: Final = "inet pltfrms_egress"

@@ -8,6 +8,7 @@ from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.machine import PORTS_TABLE, PortRules
 from pltfrms.model.services.egress import POOLS, ours
+from pltfrms.model.services.roles import role_prefixes
 from pltfrms.model.services.service import CLIENT_INTERNET, CLIENT_SERVICE, Service
 from pltfrms.render.text import fill
 
@@ -28,13 +29,23 @@ def render_ports(
     are known by their IPv6 addresses alone, which have its id in them.
     """
     spec = service.spec
-    if not spec.ports or spec.run.adopted is not None:
+    own = {role.name: role.ports for role in spec.roles if role.ports}
+    if not (spec.ports or own) or spec.run.adopted is not None:
         return None
     limited = {each.port: each.clients for each in spec.clients}
     text = fill(
         "ports.j2",
         table=PORTS_TABLE,
-        here=tuple(_here(service.prefixes)),
+        here=tuple(_here(_with_ports_of_service(service))),
+        roles=[
+            (
+                f"role_{role.name}".replace("-", "_"),
+                tuple(_here(role.prefixes)),
+                [_match(port) for port in own[role.name]],
+            )
+            for role in service.roles
+            if role.name in own
+        ],
         everybody=[_match(port) for port in spec.ports if port not in limited],
         some=[
             (_chain(port), _match(port), tuple(_clients(platform, limited[port], ids)))
@@ -43,6 +54,16 @@ def render_ports(
         ],
     )
     return PortRules(text=text, strict=bool(limited))
+
+
+def _with_ports_of_service(service: Service) -> tuple[Prefix, ...]:
+    """Return where it answers on the ports of its spec: also where a role says no others."""
+    spec = service.spec
+    if not spec.ports:
+        return ()
+    own = {role.name for role in spec.roles if role.ports}
+    roles = (role.name for role in spec.roles if role.name not in own)
+    return (*service.prefixes, *role_prefixes(service.roles, roles))
 
 
 def _here(prefixes: Iterable[Prefix]) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from pltfrms.planner.routing.visibility import present_statuses, visibility
 from pltfrms.seen.announced import AggregateRow, aggregate_rows
 from pltfrms.seen.failing import failing_lines, with_failure
 from pltfrms.seen.network import network_detail, network_lines
+from pltfrms.seen.roles import RoleRow, role_lines, role_rows
 from pltfrms.seen.rollouts import RolloutProgress, reverted, rollout_sentence, rollouts
 from pltfrms.seen.words import freeze_sentence
 
@@ -63,6 +64,7 @@ class ServiceRow:
     unknown: int
     """Replicas that were ready when their node was last heard of."""
     datacenters: tuple[str, ...]
+    roles: tuple[RoleRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,7 @@ def problem_lines(view: SnapshotView, snapshot: Snapshot, now_ms: int) -> Iterat
         status = snapshot.statuses.get(machine.name)
         yield from (f"{machine.name}: {each}" for each in machine_problems(status))
     yield from failing_lines(snapshot)
+    yield from role_lines(snapshot)
     yield from _unheard(snapshot, now_ms)
 
 
@@ -388,6 +391,7 @@ def service_row(snapshot: Snapshot, service: Service) -> ServiceRow:
         ready=sum(Phase.READY in states for states in replicas),
         unknown=sum("unknown" in s and Phase.READY not in s for s in replicas),
         datacenters=tuple(name for name, count in wanted.items() if count),
+        roles=tuple(role_rows(snapshot, service)),
     )
 
 

@@ -6,14 +6,15 @@ from typing import Final
 
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.names import ZoneUse
+from pltfrms.model.services.outgoing import Egress, EgressRule
 from pltfrms.model.services.probes import ProbeHttp, ProbeTls
+from pltfrms.model.services.roles import ROLE_INTERVAL_MS
 from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.service import (
     Compare,
-    Egress,
-    EgressRule,
     Probe,
     ProbeKind,
+    RoleSpec,
     RolloutSpec,
     Run,
     Scale,
@@ -59,8 +60,15 @@ def _lines(spec: ServiceSpec) -> Iterator[str]:
     yield f"probe: {_flow(_probe(spec.probe))}"
     if spec.liveness is not None:
         yield f"liveness: {_flow(_probe(spec.liveness))}"
+    yield from _roles(spec)
     yield from _labels(spec)
     yield from _policies(spec)
+
+
+def _roles(spec: ServiceSpec) -> Iterator[str]:
+    if spec.roles:
+        yield "roles:"
+    yield from (f"  {_text(role.name)}: {_flow(_role(role))}" for role in spec.roles)
 
 
 def _labels(spec: ServiceSpec) -> Iterator[str]:
@@ -214,11 +222,7 @@ def _replicas(spec: ServiceSpec) -> Iterator[tuple[str, str]]:
 
 def _probe(probe: Probe) -> Iterator[tuple[str, str]]:
     usual = _DEFAULT.probe
-    yield from _asked(probe)
-    if probe.http is not None:
-        yield from _http(probe.http)
-    if probe.tls is not None:
-        yield "tls", _flow(_tls(probe.tls))
+    yield from _question(probe)
     for field in ("interval", "timeout", "grace", "grace_max"):
         if getattr(probe, f"{field}_ms") != getattr(usual, f"{field}_ms"):
             yield field, _time(getattr(probe, f"{field}_ms"))
@@ -227,6 +231,33 @@ def _probe(probe: Probe) -> Iterator[tuple[str, str]]:
             yield field, str(getattr(probe, field))
     if probe.only_announces:
         yield "restart", "false"
+
+
+def _question(probe: Probe) -> Iterator[tuple[str, str]]:
+    yield from _asked(probe)
+    if probe.http is not None:
+        yield from _http(probe.http)
+    if probe.tls is not None:
+        yield "tls", _flow(_tls(probe.tls))
+
+
+def _role(role: RoleSpec) -> Iterator[tuple[str, str]]:
+    yield from _question(role.probe)
+    for name, value_ms, usual_ms in (
+        ("interval", role.probe.interval_ms, ROLE_INTERVAL_MS),
+        ("timeout", role.probe.timeout_ms, _DEFAULT.probe.timeout_ms),
+    ):
+        if value_ms != usual_ms:
+            yield name, _time(value_ms)
+    if role.probe.fall != 1:
+        yield "fall", str(role.probe.fall)
+    if epoch := role.probe.epoch:
+        field = _flow((("field", _text(epoch[1:])),))
+        yield "epoch", field if epoch.startswith(".") else _text(epoch)
+    if role.shared:
+        yield "shared", "true"
+    if role.ports:
+        yield "ports", _list(role.ports)
 
 
 def _asked(probe: Probe) -> Iterator[tuple[str, str]]:

@@ -15,14 +15,8 @@ from pltfrms.model.services.egress import (
     sources,
     unicast_of,
 )
-from pltfrms.model.services.service import (
-    Egress,
-    EgressMode,
-    Probe,
-    ProbeKind,
-    Run,
-    ServiceSpec,
-)
+from pltfrms.model.services.outgoing import Egress, EgressMode
+from pltfrms.model.services.service import Probe, ProbeKind, Run, ServiceSpec
 from tests.render.platforms import SMALL, machine
 
 SPEC = ServiceSpec(

@@ -15,7 +15,7 @@ from pltfrms.model.network.homes import home_of, unfit
 from pltfrms.model.network.peering import Peer, PeerKind, Session
 from pltfrms.model.network.topology import Aggregate, Guards
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.service import Service, ServiceSpec
+from pltfrms.model.services.service import Probe, ProbeKind, RoleSpec, Service, ServiceSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.strategies import make_allocation, make_platform, make_snapshot, make_spec
 
@@ -43,6 +43,57 @@ def answers_on(snapshot: Snapshot, name: str = "web") -> list[str]:
 
 
 BOTH = having("198.51.100.0/24", "203.0.113.0/24", "2001:db8:100::/48")
+
+
+# ---- roles ----------------------------------------------------------------------------------
+
+
+def with_role(*names: str, name: str = "web") -> ServiceSpec:
+    asked = Probe(kind=ProbeKind.TCP, port=1)
+    roles = tuple(RoleSpec(name=each, probe=asked) for each in sorted(names))
+    return replace(wanting(name=name), roles=roles)
+
+
+def role_on(snapshot: Snapshot, role: str, name: str = "web") -> list[str]:
+    found = {each.name: each for each in snapshot.services[name].roles}[role]
+    return [str(prefix.network_address) for prefix in found.prefixes]
+
+
+def test_a_role_has_its_addresses_for_the_life_of_its_service() -> None:
+    first = accepted(BOTH, with_role("writer"), wanting(name="other"))
+    writer = role_on(first, "writer")
+    assert writer == ["198.51.100.129", "2001:db8:100::81"]
+    both = accepted(first, with_role("reader", "writer"))
+    assert role_on(both, "writer") == writer
+    assert not set(role_on(both, "reader")) & {*writer, *answers_on(both)}
+    without = accepted(both, with_role("reader"))
+    assert without.services["web"].role_prefixes == both.services["web"].roles[0].prefixes
+    assert role_on(without, "writer") == writer
+    assert role_on(accepted(without, with_role("writer")), "writer") == writer
+
+
+def test_another_role_is_another_version_and_its_addresses_are_said() -> None:
+    first = accepted(BOTH, wanting())
+    outcome = apply_change(first, Change(services=(with_role("writer"),)))
+    assert outcome.snapshot.services["web"].version == 2
+    assert "role writer: 198.51.100.129/32, 2001:db8:100::81/128" in outcome.lines[0].detail
+
+
+def test_nobody_gets_the_address_of_a_role() -> None:
+    snapshot = accepted(BOTH, with_role("writer"))
+    with pytest.raises(UsageError, match=r"198\.51\.100\.129 is an address of service web"):
+        accepted(snapshot, wanting("198.51.100.129", name="other"))
+    assert "198.51.100.129" in delete_service(snapshot, "web").lines[0].detail
+    small = replace(snapshot.platform, aggregates=snapshot.platform.aggregates[1:])
+    with pytest.raises(UsageError, match="cannot go"):
+        apply_change(snapshot, Change(platform=small))
+
+
+def test_a_full_aggregate_has_no_role() -> None:
+    full = having("198.51.100.0/30")
+    full = accepted(full, wanting(name="a"))
+    with pytest.raises(UsageError, match="has no address left for its role writer"):
+        accepted(full, with_role("writer"))
 
 
 # ---- what a new service gets ---------------------------------------------------------------

@@ -9,7 +9,8 @@ from pltfrms.errors import UsageError
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.running.state import Snapshot
-from pltfrms.model.services.service import Egress, EgressMode, ServiceSpec
+from pltfrms.model.services.outgoing import Egress, EgressMode
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_snapshot, make_spec

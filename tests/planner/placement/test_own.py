@@ -9,7 +9,8 @@ from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.running.plan import Plan, Reason
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import sources
-from pltfrms.model.services.service import Egress, EgressMode, ServiceSpec
+from pltfrms.model.services.outgoing import Egress, EgressMode
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.placement.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from pltfrms.model.network.topology import Aggregate
-from pltfrms.model.services.service import Egress, EgressMode
+from pltfrms.model.services.outgoing import Egress, EgressMode
 from pltfrms.specfile.checking.service import placement_findings
 from tests.strategies import make_platform, make_spec
 

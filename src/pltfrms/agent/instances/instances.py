@@ -12,6 +12,7 @@ from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.measuring import Measuring
 from pltfrms.agent.instances.naming import Naming
 from pltfrms.agent.instances.refusals import Refusals
+from pltfrms.agent.instances.roles import RoleKeeper
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
 from pltfrms.agent.instances.volumes import VolumeKeeper
 from pltfrms.agent.instances.zones import NameServer, Zones
@@ -36,7 +37,7 @@ from pltfrms.planner.instances.instances import (
     instance_spec,
 )
 from pltfrms.planner.instances.mass import is_its_turn, start_delays
-from pltfrms.planner.instances.routes import service_routes
+from pltfrms.planner.instances.routes import role_routes, service_routes
 from pltfrms.render.egress import Leaver
 from pltfrms.render.ports import render_ports
 
@@ -44,13 +45,15 @@ _ADOPT_RETRY_SECONDS = 0.5
 _ROTATE_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS = 1.0
 _Driven = tuple[str, Allocation | None, Service | None]
+_Others = tuple[frozenset[int], frozenset[tuple[tuple[str, str], int]]]
+"""Services that are left to other datacenters, and roles that nobody has there."""
 _MadeOf = tuple[
     Target,
     frozenset[str],
     tuple[_Driven, ...],
     frozenset[str],
     tuple[frozenset[str], ...],
-    frozenset[int],
+    _Others,
 ]
 
 
@@ -113,6 +116,7 @@ class Instances:
         """Protocol numbers of (prefix, device) that were routed when we looked."""
         self._runners: dict[str, Runner] = {}
         self._inquiring = Inquiring(world, problems, self._runners.get)
+        self._roles = RoleKeeper(world, journal, problems, settle, self._runners)
         self._hogs: frozenset[str] = frozenset()
         """Instances that were called so."""
         self._tasks: asyncio.TaskGroup | None = None
@@ -134,6 +138,7 @@ class Instances:
             connections=connections,
             peak=peak,
             refused=self._refusals.counts.get(name, {}),
+            roles=self._roles.statuses(name),
         )
 
     def apply(self, target: Target, versions: tuple[Service, ...]) -> None:
@@ -191,6 +196,7 @@ class Instances:
     async def observe(self) -> float:
         """See `kernel.RouteSource`: runners tell us everything else themselves."""
         target = self._target
+        await self._roles.look()
         if target is not None and not self._answering.possible:
             if target.platform.machine(target.machine).has(Role.EDGE):
                 self._answering.assume()  # nobody tells an edge how to answer
@@ -220,7 +226,7 @@ class Instances:
                 frozenset(each.name for each in told if each.standing_by),
                 frozenset(each.name for each in told if each.draining),
             ),
-            self._director.elsewhere,
+            (self._director.elsewhere, self._roles.held if told else frozenset()),
         )
         if self._routes is None or self._routes[0] != made_of:
             self._routes = made_of, _routes(*made_of)
@@ -277,6 +283,7 @@ class Instances:
             for route in routes
             for hop in route.nexthops
         }
+        self._roles.found(routes)
         if self._announced:  # it was told before we began
             self._answering.assume()
         self._drains.read(tuple(running.values()))
@@ -314,6 +321,7 @@ class Instances:
             if name not in wanted:
                 runner.revise(None)
         self._inquiring.follow(target, tasks)
+        self._roles.follow(target, tasks)
 
     def _services(self) -> Mapping[tuple[str, int], Service]:
         return {(service.name, service.version): service for service in self._versions}
@@ -387,6 +395,7 @@ class Instances:
     async def _drive(self, runner: Runner) -> None:
         await runner.run()
         del self._runners[runner.name]
+        self._roles.gone(runner.name)
         await self._settle()
 
     def _drainable(self, service: Service, instance: Instance) -> bool:
@@ -433,7 +442,7 @@ def _routes(
     driven: tuple[_Driven, ...],
     attached: frozenset[str],
     told: tuple[frozenset[str], ...],
-    elsewhere: frozenset[int],
+    others: _Others,
 ) -> tuple[Route, ...]:
     known = {service.name: service for _, _, service in driven if service is not None}
     # An edge is told of services that do not run here, too, and not how they do.
@@ -441,12 +450,15 @@ def _routes(
     known |= {service.name: service for service in target.services if service.name in here}
     allocations = tuple(allocation for _, allocation, _ in driven if allocation is not None)
     seen = replace(target, allocations=allocations, services=tuple(known.values()))
-    ready, standing_by, draining = told
+    (ready, standing_by, draining), (elsewhere, held) = told, others
     better = {
         prefix for each in known.values() if each.id in elsewhere for prefix in each.prefixes
     }
     return tuple(
         route
-        for route in service_routes(seen, ready, attached, draining, balanced, standing_by)
+        for route in (
+            *service_routes(seen, ready, attached, draining, balanced, standing_by),
+            *role_routes(seen, attached, dict(held)),
+        )
         if route.proto != PROTO_BACKUP or route.prefix not in better
     )

@@ -21,8 +21,9 @@ from pltfrms.model.running.machine import PROTO_BIRD
 from pltfrms.render.egress import EGRESS_TABLE
 from pltfrms.render.filter import FILTER_TABLE
 from pltfrms.render.kernel import network_state
+from pltfrms.render.roles import ROLES_TABLE
 
-_TABLES = (FILTER_TABLE, EGRESS_TABLE, TUNNEL_TABLE)
+_TABLES = (FILTER_TABLE, EGRESS_TABLE, ROLES_TABLE, TUNNEL_TABLE)
 _log = structlog.get_logger()
 
 

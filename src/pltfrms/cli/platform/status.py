@@ -131,3 +131,17 @@ def show_services(services: tuple[ServiceRow, ...]) -> None:
         for service in services
     ]
     write_table(("service", "ready", "version", "prefixes", "ports", "datacenters"), rows)
+    roles = [
+        (
+            service.name,
+            role.name,
+            " ".join(role.holders) or "nobody",
+            "-" if role.epoch is None else str(role.epoch),
+            " ".join(role.prefixes),
+        )
+        for service in services
+        for role in service.roles
+    ]
+    if roles:
+        echo("")
+        write_table(("service", "role", "who has it", "epoch", "prefixes"), roles)

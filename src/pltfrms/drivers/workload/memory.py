@@ -114,8 +114,8 @@ class MemoryWorkload:
         """What instances take too much of, by allocation."""
         self.images_kept: AbstractSet[str] | None = frozenset()
         """Which images were to stay when we were last called to remove some."""
-        self._last_words: dict[str, str] = {}
-        self._crashes: set[asyncio.Task[None]] = set()
+        self.epochs: dict[str, int] = {}  # that instances answer, by allocation
+        self._last_words, self._crashes = dict[str, str](), set[asyncio.Task[None]]()
 
     async def running(self) -> Mapping[str, Instance]:
         """See `ports.Workload`."""
@@ -394,7 +394,7 @@ class MemoryProber:
         await self._workload.clock.sleep(one.behaviour.answer_ms / 1000)
         here = self._workload.find(instance) is not None
         if here and probe.path not in one.behaviour.fails:
-            return ProbeAnswer()
+            return ProbeAnswer(epoch=self._workload.epochs.get(instance.allocation))
         how = f"{probe.path} answers 404" if here else "Connection reset by peer"
         return ProbeAnswer(failure=f"{where}: {how}", unwell=here)
 

@@ -182,7 +182,9 @@ def _said(
     """Return what came of it all: how the first address failed that did."""
     failed = [pair for pair in zip(answers, addresses, strict=True) if pair[0].failure]
     if not failed:
-        return ProbeAnswer()
+        epochs = [each.epoch for each in answers]
+        known = [epoch for epoch in epochs if epoch is not None]
+        return ProbeAnswer(epoch=min(known) if known and len(known) == len(epochs) else None)
     answer, address = failed[0]
     return ProbeAnswer(
         failure=f"{probe.kind} {address} port {probe.port}: {answer.failure}",

@@ -475,7 +475,7 @@ def _ip_commands(spec: InstanceSpec) -> Iterator[str]:
     addresses skip duplicate detection, which would cost a second.
     """
     yield "link set lo up"
-    for address in spec.service_addresses:
+    for address in (*spec.service_addresses, *spec.role_addresses):
         yield f"address add {address} dev lo"
     yield "link set eth0 addrgenmode none"
     yield "link set eth0 up"

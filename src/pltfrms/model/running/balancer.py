@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, prefixes_of
+from pltfrms.model.services.roles import RolePrefixes
 
 ROWS: Final = 16384
 """Rows of a service's table; a flow's hash, modulo this, is its row."""
@@ -70,6 +71,8 @@ class BalancedService:
     prefix4: IPv4Network | None
     prefix6: IPv6Network | None
     more: tuple[Prefix, ...] = ()
+    roles: tuple[RolePrefixes, ...] = ()
+    """To which it leads nobody: for the names that they have."""
 
     @property
     def prefixes(self) -> tuple[Prefix, ...]:

@@ -24,6 +24,9 @@ IPv4 loopbacks of their edges, as far as it hears of them."""
 INSTANCE_TABLE = 105
 """Kernel table of edges and nodes, filled by BIRD: ready instances of this datacenter, as
 /128s whose metric is state x 1000 + weight (`model.running.balancer`)."""
+ROLE_TABLE = 106
+"""Kernel table of a node, filled by BIRD: prefixes of roles that others announce, with their
+claims (`model.services.roles`) as metrics."""
 PORTS_TABLE = "inet pltfrms_ports"
 """The nftables table inside each instance that is ours alone."""
 PROTO_BIRD = 12
@@ -45,6 +48,8 @@ class ProbeAnswer:
     unwell: bool = False
     """It lives and answered, on every address that failed, but not as a healthy one does. Not
     so where nobody answered, or not in time."""
+    epoch: int | None = None
+    """What it said of the epoch of its role, if it was asked for one and said it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -178,6 +183,8 @@ class InstanceSpec:
     """More files. They can change while it runs, likewise."""
     volume_made: bool = False
     """Whether its volume has to be there already; else it is made."""
+    role_addresses: tuple[Interface, ...] = ()
+    """Go to its `lo`, too: whoever has a role answers there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,12 @@ class Reason(StrEnum):
     MASS_LOSS = "mass-loss"
     NODE_UNHEARD = "node-unheard"
     PANIC = "panic"
+    # roles
+    ROLE_SAID = "role-said"
+    ROLE_NOT_SAID = "role-not-said"
+    ROLE_FOUND = "role-found"
+    ROLE_SURPASSED = "role-surpassed"
+    ROLE_CONTESTED = "role-contested"
     # aggregates
     LOCAL_SERVICE = "local-service"
     NO_LOCAL_SERVICE = "no-local-service"
@@ -122,6 +128,12 @@ _SENTENCES = {
     Reason.NODE_UNHEARD: "whether a node lives is not known, so nothing of it is moved",
     Reason.PANIC: "all instances that answer say that they are unhealthy, so they serve where"
     " nobody is better",
+    Reason.ROLE_SAID: "the instance says that it has the role",
+    Reason.ROLE_NOT_SAID: "the instance does not say that it has the role",
+    Reason.ROLE_FOUND: "it had the role before it could be asked, so it keeps it until then",
+    Reason.ROLE_SURPASSED: "another one has, or had, the role in a higher epoch",
+    Reason.ROLE_CONTESTED: "another one says that it has the role in the same epoch, and is"
+    " preferred by where it runs",
     Reason.LOCAL_SERVICE: "services are healthy in this datacenter",
     Reason.NO_LOCAL_SERVICE: "too few services are healthy in this datacenter",
     Reason.REMOTE_SERVICE: "services are reachable in another datacenter",

@@ -41,6 +41,37 @@ class Contact(StrEnum):
     watched long enough to judge."""
 
 
+class RoleState(StrEnum):
+    """Whether an instance has a role of its service."""
+
+    HELD = "held"
+    """It says so, and nobody has a better right: its node announces it."""
+    YIELDED = "yielded"
+    """It says so, and somebody else has a better right: it is not announced."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleStatus:
+    """What an instance is to a role, and why."""
+
+    role: str
+    state: RoleState
+    reason: Reason
+    epoch: int | None = None
+    """That it says; None: it says none, or none is asked for."""
+    shared: bool = False
+    """Others may have it at the same time."""
+    detail: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words."""
+        epoch = "" if self.epoch is None else f", epoch {self.epoch}"
+        detail = f"; {self.detail}" if self.detail else ""
+        return f"{self.role} {self.state}{epoch}: {self.reason.sentence}{detail}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
     """The most that an instance had to do, as an average over a quarter of a minute.
@@ -84,6 +115,8 @@ class InstanceStatus:
     refused: Mapping[str, int] = field(default_factory=dict)
     """Packets that it refused, by why: `not-declared` and `not-a-client`; read once a minute,
     and told as rarely as its cpu. Empty: nothing, or not known."""
+    roles: tuple[RoleStatus, ...] = ()
+    """Of its service, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import Final
 
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Aggregate, Machine, Platform, Role
-from pltfrms.model.services.service import EgressMode, ServiceSpec
+from pltfrms.model.services.outgoing import EgressMode
+from pltfrms.model.services.service import ServiceSpec
 
 _NODE_LENGTH: Final = 64
 """Of a node's part of an IPv6 unicast prefix."""

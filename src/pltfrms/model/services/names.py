@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.roles import RolePrefixes
 
 LONGEST_DOMAIN: Final = 200
 """In characters: names below it have room in what DNS takes."""
@@ -32,6 +33,10 @@ class Addressed(Protocol):
     @property
     def prefixes(self) -> tuple[Prefix, ...]:
         """Every /32 and /128, the main ones first."""
+
+    @property
+    def roles(self) -> tuple[RolePrefixes, ...]:
+        """Its roles, each with a name below that of the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +74,13 @@ def names_of(platform: Platform, services: Iterable[Addressed]) -> tuple[Named, 
     """Return the names of services, oldest first; of those without an address there is none."""
     domain = domain_of(platform)
     return tuple(
-        Named(name=f"{each.name}.{domain}", short=each.name, addresses=main)
+        Named(name=f"{name}.{domain}", short=name, addresses=main)
         for each in sorted(services, key=lambda one: one.id)
-        if (main := tuple(_main(each.prefixes)))
+        for name, prefixes in (
+            (each.name, each.prefixes),
+            *((f"{role.name}.{each.name}", role.prefixes) for role in each.roles),
+        )
+        if (main := tuple(_main(prefixes)))
     )
 
 

@@ -8,7 +8,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.names import ZoneUse
+from pltfrms.model.services.outgoing import EVERYTHING, Egress
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
+from pltfrms.model.services.roles import RolePrefixes, role_prefixes
 from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.storage import Storage
 
@@ -70,6 +72,9 @@ class Probe:
     """For `dns`."""
     grpc_service: str = ""
     """For `grpc`; empty: the server as a whole."""
+    epoch: str = ""
+    """Of a role, for `http`: the header of the answer that says its epoch, or `.` and the field
+    of the JSON object in its body; empty: it has none."""
 
     @property
     def tcp_port(self) -> int:
@@ -115,38 +120,6 @@ class Run:
         """Command and arguments that the spec itself says."""
         box = self.container
         return (*self.process, *(box.command + box.args if box else ()))
-
-
-class EgressMode(StrEnum):
-    """From which address instances speak with the internet."""
-
-    NONE = "none"
-    """They do not."""
-    DATACENTER = "datacenter"
-    """IPv6: an own one; IPv4: their node's, by translation. Only answers come in."""
-    OWN = "own"
-    """An own one in both families, to which everybody may speak."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EgressRule:
-    """What instances may reach in the internet; all that is said must fit."""
-
-    prefix: Prefix | None = None
-    protocol: str = ""
-    """tcp or udp; empty: any."""
-    port: int = 0
-    """0: any."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Egress:
-    """How instances reach the internet."""
-
-    mode: EgressMode | None = None
-    """None: `datacenter` where there is a unicast prefix, else `none`."""
-    allow: tuple[EgressRule, ...] = ()
-    """Empty: everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +214,19 @@ class PortClients:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSpec:
+    """Addresses of their own for whoever of the instances says that it has a role."""
+
+    name: str
+    probe: Probe
+    """Who answers it well says so. Nobody is restarted for it, nor withdrawn otherwise."""
+    shared: bool = False
+    """Any number may have it at once. Else one has: the one whose claim is the highest."""
+    ports: tuple[str, ...] = ()
+    """On which it answers there; empty: as the service does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """A service as `service.yaml` says it."""
 
@@ -261,7 +247,7 @@ class ServiceSpec:
     ports: tuple[str, ...] = ()
     """What it listens on, such as `80/tcp`: on its addresses nothing else answers. Empty: it is
     not said, and everything does."""
-    egress: Egress = Egress()
+    egress: Egress = EVERYTHING
     """What its instances may reach in the internet, and from which address."""
     aggregates: tuple[str, ...] = ()
     """Which aggregates its addresses come from, by prefix or name, one per family at most."""
@@ -289,6 +275,7 @@ class ServiceSpec:
     """What its instances see of the disks of machines; None: nothing."""
     nodes: tuple[str, ...] = ()
     """Only these have what is adopted; empty: any may."""
+    roles: tuple[RoleSpec, ...] = ()
 
     def label(self, name: str) -> str:
         """Return what a label says; empty: it has none of that name."""
@@ -303,17 +290,18 @@ class ServiceSpec:
         return replace(self.probe, only_announces=True)
 
     @property
-    def said_parts(self) -> tuple[Run | Probe | Storage, ...]:
+    def said_parts(self) -> tuple[Run | Probe | RoleSpec | Storage, ...]:
         """Those that a spec file says: which values secrets had is not in it."""
         uses = tuple(replace(use, version=0) for use in self.run.secrets)
         return replace(self, run=replace(self.run, secrets=uses)).version_parts
 
     @property
-    def version_parts(self) -> tuple[Run | Probe | Storage, ...]:
+    def version_parts(self) -> tuple[Run | Probe | RoleSpec | Storage, ...]:
         """What makes another version if it differs."""
-        parts: tuple[Run | Probe | Storage, ...] = (self.run, self.probe)
+        parts: tuple[Run | Probe | RoleSpec | Storage, ...] = (self.run, self.probe)
         if self.liveness is not None:
             parts += (self.liveness,)
+        parts += self.roles
         return parts if self.storage is None else (*parts, self.storage.started)
 
 
@@ -419,6 +407,8 @@ class Service:
     """Replicas by datacenter where the load wants another number than the spec says."""
     scaled_ms: int = 0
     """Unix time at which that changed last; 0: never."""
+    roles: tuple[RolePrefixes, ...] = ()
+    """Of all roles that it ever had, by name."""
 
     @property
     def rolling(self) -> Rollout | None:
@@ -506,6 +496,16 @@ class Service:
     def prefixes(self) -> tuple[Prefix, ...]:
         """Every /32 and /128, the main ones first."""
         return prefixes_of(self.prefix4, self.prefix6, self.more)
+
+    @property
+    def all_prefixes(self) -> tuple[Prefix, ...]:
+        """Those, and the ones of its roles."""
+        return (*self.prefixes, *(each for role in self.roles for each in role.prefixes))
+
+    @property
+    def role_prefixes(self) -> tuple[Prefix, ...]:
+        """Those of the roles that its spec has, which its instances have, too."""
+        return tuple(role_prefixes(self.roles, (role.name for role in self.spec.roles)))
 
     def prefixes_at(self, version: int) -> tuple[Prefix, ...]:
         """Return the prefixes that an instance of a version has."""

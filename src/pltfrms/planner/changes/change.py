@@ -1,6 +1,6 @@
 """What an operator's change makes of a snapshot. Pure; the controller stores the result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
@@ -11,16 +11,19 @@ from pltfrms.model.network.homes import home_of, spoken_for, unfit
 from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import egress_mode
+from pltfrms.model.services.outgoing import EgressMode
 from pltfrms.model.services.replicas import replicas_of
+from pltfrms.model.services.roles import RolePrefixes
 from pltfrms.model.services.rollouts import USUAL, gone_back, trial_words
 from pltfrms.model.services.secrets import OnChange
-from pltfrms.model.services.service import EgressMode, RolloutState, Service, ServiceSpec
+from pltfrms.model.services.service import RolloutState, Service, ServiceSpec
 from pltfrms.planner.changes.giving import (
     first_prefixes,
     made_again,
     moved,
     next_prefixes,
     with_prefixes,
+    with_roles,
 )
 from pltfrms.planner.changes.pruning import pruned
 from pltfrms.planner.changes.references import check_clients, in_order, with_found
@@ -96,7 +99,7 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
     """
     service = snapshot.service(name)
     services = {other: each for other, each in snapshot.services.items() if other != name}
-    detail = f"gives up {' and '.join(map(str, service.prefixes))}"
+    detail = f"gives up {' and '.join(map(str, service.all_prefixes))}"
     return Outcome(
         lines=(ChangeLine(about=f"service/{name}", action="delete", detail=detail),),
         snapshot=replace(snapshot, services=services),
@@ -122,7 +125,7 @@ def _accept(snapshot: Snapshot, said: ServiceSpec, change: Change) -> Service:
         changed_ms=snapshot.now_ms,
     )
     prefixes = first_prefixes(snapshot, spec, service_id)
-    return made_again(with_prefixes(service, prefixes), namesakes)
+    return with_roles(snapshot, made_again(with_prefixes(service, prefixes), namesakes))
 
 
 def _check_words(platform: Platform, spec: ServiceSpec) -> None:
@@ -154,7 +157,7 @@ def _accept_again(
     snapshot: Snapshot, spec: ServiceSpec, before: Service, change: Change
 ) -> Service:
     prefixes = next_prefixes(snapshot, spec, before)
-    service = with_prefixes(_sized(snapshot, before, spec), prefixes)
+    service = with_roles(snapshot, with_prefixes(_sized(snapshot, before, spec), prefixes))
     moves = service.prefixes != before.prefixes
     if not moves and not lacks_own(snapshot, before.spec, spec):
         if _same(before.spec, spec):
@@ -273,7 +276,7 @@ def _identity(item: Machine | Datacenter) -> str:
 def _check_aggregates(snapshot: Snapshot, after: Platform) -> None:
     known, spoken = spoken_for(snapshot.platform), spoken_for(after)
     for name, service in sorted(snapshot.services.items()):
-        for prefix in service.prefixes:
+        for prefix in service.all_prefixes:
             address = prefix.network_address
             home, old = home_of(after, address), home_of(snapshot.platform, address)
             if home is None:
@@ -359,7 +362,7 @@ def _operators_changed(before: Platform, after: Platform) -> list[str]:
 
 def _service_line(platform: Platform, before: Service | None, after: Service) -> ChangeLine:
     if before is None:
-        detail = f"id {after.id}, {', '.join(map(str, after.prefixes))}"
+        detail = f"id {after.id}, {', '.join(map(str, after.prefixes))}{_roles(after.roles)}"
         detail += _without_egress(platform, after.spec)
         return ChangeLine(about=f"service/{after.name}", action="create", detail=detail)
     fields = [
@@ -377,8 +380,15 @@ def _service_line(platform: Platform, before: Service | None, after: Service) ->
         if prefixes
     )
     restarts = restarts if before.version != after.version else _kept_stages(before, after)
-    detail = ", ".join(fields) + moves + restarts
+    added = _roles(role for role in after.roles if role not in before.roles)
+    detail = ", ".join(fields) + moves + added + restarts
     return ChangeLine(about=f"service/{after.name}", action="update", detail=detail)
+
+
+def _roles(roles: Iterable[RolePrefixes]) -> str:
+    return "".join(
+        f"; role {each.name}: {', '.join(map(str, each.prefixes))}" for each in roles
+    )
 
 
 def _way(before: Service, after: Service) -> str:

@@ -5,17 +5,22 @@ one; both answer until the old one is taken out of the spec. So one change eithe
 or gives some up, never both: clients always have one that they know.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
 
 from pltfrms.errors import UsageError
-from pltfrms.model.addresses import Prefix, contains
+from pltfrms.model.addresses import Prefix, contains, prefixes_of
 from pltfrms.model.network.homes import called, free_prefix, general, home_of, unfit
 from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.roles import RolePrefixes
 from pltfrms.model.services.service import Service, ServiceSpec
+
+_APART: Final = 128
+"""From the number of a service, that of its address if it can be, to that of its role."""
 
 
 def first_prefixes(snapshot: Snapshot, spec: ServiceSpec, number: int) -> tuple[Prefix, ...]:
@@ -97,6 +102,49 @@ def made_again(service: Service, namesakes: Iterable[Allocation]) -> Service:
     return replace(service, version=version, fresh=service.prefixes, fresh_from=version)
 
 
+def with_roles(snapshot: Snapshot, service: Service) -> Service:
+    """Return a service in which each role of its spec has its prefixes.
+
+    A role keeps them as long as there is the service, also while the spec has it not.
+
+    Raises:
+        UsageError: the aggregates that the service has its own from are full.
+    """
+    known = {role.name: role for role in service.roles}
+    taken = [each for other in snapshot.services.values() for each in other.all_prefixes]
+    taken += service.all_prefixes
+    for spec in service.spec.roles:
+        if spec.name not in known:
+            number = service.id + _APART * (1 + len(known))
+            known[spec.name] = role = _role(
+                snapshot.platform, service, spec.name, number, taken
+            )
+            taken += role.prefixes
+    return replace(service, roles=tuple(known[name] for name in sorted(known)))
+
+
+def _role(
+    platform: Platform, service: Service, name: str, number: int, taken: Collection[Prefix]
+) -> RolePrefixes:
+    """Return a role with one prefix of each family that its service has, from beside them."""
+    found: dict[int, Prefix] = {}
+    for main in prefixes_of(service.prefix4, service.prefix6, ()):
+        home = home_of(platform, main.network_address)
+        free = free_prefix(platform, home, number, taken) if home else None
+        if free is None:
+            raise UsageError(
+                f"service {service.name}: {home.prefix if home else main} has no address left "
+                f"for its role {name}; add an aggregate to the platform, or move the service"
+            )
+        found[main.version] = free
+    four, six = found.get(4), found.get(6)
+    return RolePrefixes(
+        name=name,
+        prefix4=four if isinstance(four, IPv4Network) else None,
+        prefix6=six if isinstance(six, IPv6Network) else None,
+    )
+
+
 def _check_rolled_out(snapshot: Snapshot, service: Service) -> None:
     """Refuse while an instance lacks an address: one that others know might be lost."""
     behind = sorted(
@@ -120,8 +168,11 @@ def _said(snapshot: Snapshot, spec: ServiceSpec) -> tuple[Prefix, ...]:
     owners = {
         prefix: name
         for name, service in snapshot.services.items()
-        for prefix in service.prefixes
-        if name != spec.name
+        for prefix in (
+            service.all_prefixes
+            if name != spec.name
+            else (each for role in service.roles for each in role.prefixes)
+        )
     }
     for address in spec.addresses:
         prefix, home = ip_network(address), home_of(snapshot.platform, address)
@@ -139,7 +190,7 @@ def _said(snapshot: Snapshot, spec: ServiceSpec) -> tuple[Prefix, ...]:
 
 def _from_aggregates(snapshot: Snapshot, spec: ServiceSpec, family: int, number: int) -> Prefix:
     platform = snapshot.platform
-    taken = {each for service in snapshot.services.values() for each in service.prefixes}
+    taken = {each for service in snapshot.services.values() for each in service.all_prefixes}
     wanted = _wanted(platform, spec, family)
     for aggregate in wanted:
         found = free_prefix(platform, aggregate, number, taken)
@@ -174,7 +225,7 @@ def _wanted(platform: Platform, spec: ServiceSpec, family: int) -> tuple[Aggrega
 def _check_aggregates(snapshot: Snapshot, spec: ServiceSpec, before: Service) -> None:
     """Refuse another aggregate for a running service, with the way that works."""
     platform = snapshot.platform
-    taken = {each for service in snapshot.services.values() for each in service.prefixes}
+    taken = {each for service in snapshot.services.values() for each in service.all_prefixes}
     for each in (each for word in spec.aggregates for each in called(platform, word)):
         family = each.prefix.version
         if any(contains(each.prefix, prefix) for prefix in before.prefixes):

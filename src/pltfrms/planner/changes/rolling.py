@@ -11,6 +11,7 @@ from pltfrms.model.services.rollouts import asks_otherwise
 from pltfrms.model.services.service import (
     FailedVersion,
     Probe,
+    RoleSpec,
     Rollout,
     RolloutState,
     Run,
@@ -24,7 +25,7 @@ _LATER: Final = frozenset(
     (
         *("container", "found", "grace_max_ms", "only_announces", "secrets"),
         *("binary", "modes"),
-        *("http", "tls", "udp", "dns", "grpc_service", "adopted"),
+        *("http", "tls", "udp", "dns", "grpc_service", "adopted", "epoch"),
     )
 )
 """Fields of later releases: what they do not say changes no fingerprint."""
@@ -41,7 +42,7 @@ def digest_of(spec: ServiceSpec) -> str:
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _said(part: Run | Probe | Storage) -> str:
+def _said(part: Run | Probe | RoleSpec | Storage) -> str:
     """Return the words of a part as a release wrote them that had no later fields."""
     said = (
         f"{field.name}={getattr(part, field.name)!r}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Final
 
@@ -60,6 +61,31 @@ def service_routes(
                 if balanced is not None and instance_device(allocation.slot) not in balanced:
                     proto = PROTO_REACHABLE
                 routes += _unicast_routes(target, service, allocation, proto)
+    return tuple(sorted(routes, key=lambda route: (route.prefix.version, route.prefix)))
+
+
+def role_routes(
+    target: Target, attached: AbstractSet[str], held: Mapping[tuple[str, str], int]
+) -> tuple[Route, ...]:
+    """Return the routes of table 100 to roles, sorted.
+
+    `held` has the claim of each allocation that has a role of a name, 0 if the role is shared.
+    Nobody drains or stands by: a role is there or it is not.
+    """
+    routes: list[Route] = []
+    for service in target.services:
+        for role in service.roles:
+            mine = [
+                each
+                for each in target.allocations
+                if each.service == service.name
+                and each.id in attached
+                and (each.id, role.name) in held
+            ]
+            claim = max((held[each.id, role.name] for each in mine), default=0)
+            protos = {each.id: PROTO_ACTIVE for each in mine}
+            found = (_prefix_route(service, each, mine, protos) for each in role.prefixes)
+            routes += (replace(each, metric=claim or each.metric) for each in found if each)
     return tuple(sorted(routes, key=lambda route: (route.prefix.version, route.prefix)))
 
 

@@ -1,5 +1,6 @@
 """Say in sentences why a service is where it is, and what is missing."""
 
+from collections.abc import Iterator
 from ipaddress import ip_network
 
 from pltfrms.model.network.topology import Role
@@ -9,6 +10,7 @@ from pltfrms.model.services.replicas import replicas_text
 from pltfrms.model.services.service import Scale, Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
+from pltfrms.planner.placement.roles import is_held, roles_of
 from pltfrms.planner.placement.rollout_words import rollout_words
 from pltfrms.planner.placement.scaling import use_of, use_words, wanted_words
 
@@ -36,6 +38,7 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
         ),
         f"{name}: its prefixes are {' and '.join(map(str, service.prefixes))}.",
     ]
+    sentences += _explain_roles(snapshot, service)
     if service.rollout:
         sentences.append(f"{name}: rollout of {rollout_words(snapshot, service)}.")
     if service.spec.scale:
@@ -46,6 +49,20 @@ def explain_service(snapshot: Snapshot, name: str) -> tuple[str, ...]:
     about = {*wanted, *(f"{name}.{datacenter}" for datacenter in wanted)}
     sentences += [f"{note.about}: {_note(note)}." for note in notes if note.about in about]
     return (*sentences, *_explain_announcements(snapshot, service))
+
+
+def _explain_roles(snapshot: Snapshot, service: Service) -> Iterator[str]:
+    """Say of every role of the spec where it answers, and what each instance is to it."""
+    wanted = {role.name for role in service.spec.roles}
+    for role in service.roles:
+        if role.name not in wanted:
+            continue
+        where = " and ".join(map(str, role.prefixes))
+        said = [each for each in roles_of(snapshot, service.name) if each[1].role == role.name]
+        nobody = "" if any(is_held(each) for each in said) else "; nobody has it"
+        yield f"{service.name}: role {role.name} is at {where}{nobody}."
+        for allocation, status in said:
+            yield f"{allocation.id}: {status.sentence}{_contact(snapshot, allocation.node)}."
 
 
 def _explain_scale(draft: Draft, service: Service, scale: Scale) -> list[str]:

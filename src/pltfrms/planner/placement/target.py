@@ -48,6 +48,7 @@ class _Told:
             prefix4=each.prefix4,
             prefix6=each.prefix6,
             more=each.more,
+            roles=each.roles,
         )
 
     @cached_property

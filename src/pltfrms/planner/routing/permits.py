@@ -11,6 +11,7 @@ from typing import Final
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.topology import NodePrefixes
 from pltfrms.model.running.plan import Permit, Target
+from pltfrms.model.services.service import Service
 
 STAY_SECONDS: Final = 600.0
 """What was placed on a node stays permitted at least so long."""
@@ -32,13 +33,17 @@ def permits_of(target: Target) -> tuple[Permit, ...] | None:
             id=number,
             prefix4=services[number].prefix4,
             prefix6=services[number].prefix6,
-            more=services[number].more,
+            more=(*services[number].more, *_of_roles(services[number])),
             drain_ms=services[number].spec.drain_ms,
         )
         for placed in target.placed
         for number in placed.services
         if number in services
     )
+
+
+def _of_roles(service: Service) -> tuple[Prefix, ...]:
+    return tuple(prefix for role in service.roles for prefix in role.prefixes)
 
 
 def renewed(

@@ -3,7 +3,7 @@
 import re
 from ipaddress import ip_network
 
-from pltfrms.model.services.service import Egress, EgressMode, EgressRule
+from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.shapes.service import EgressShape
 

@@ -12,7 +12,7 @@ from pltfrms.model.services.service import (
     Stage,
 )
 from pltfrms.specfile.building.egress import build_egress
-from pltfrms.specfile.building.probe import build_probe
+from pltfrms.specfile.building.probe import build_probe, build_role
 from pltfrms.specfile.building.run import build_run
 from pltfrms.specfile.building.storage import build_storage
 from pltfrms.specfile.findings import Finding, nearest
@@ -31,6 +31,9 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
     liveness = None
     if shape.liveness is not None:
         liveness, wrong = build_probe(shape.liveness, ("liveness",))
+        findings += wrong
+    roles = [build_role(name, role) for name, role in sorted(shape.roles.items())]
+    for _, wrong in roles:
         findings += wrong
     egress, wrong = build_egress(shape.egress)
     findings += wrong
@@ -57,6 +60,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
             if each.clients
         ),
         egress=egress,
+        roles=tuple(role for role, _ in roles),
         group=shape.group,
         labels=tuple(sorted(shape.labels.items())),
         aggregates=tuple(shape.aggregate),

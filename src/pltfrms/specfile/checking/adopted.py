@@ -7,8 +7,9 @@ from typing import Final
 
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.container import Adopted
+from pltfrms.model.services.outgoing import Egress
 from pltfrms.model.services.replicas import replicas_of
-from pltfrms.model.services.service import Egress, ServiceSpec
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding, nearest
 
 _UNIT: Final = re.compile(

@@ -18,13 +18,18 @@ _MOST_CLIENTS = 100
 
 def check_service_ports(spec: ServiceSpec) -> Iterator[Finding]:
     """Yield what is wrong with ports and their clients by themselves."""
-    for index, port in enumerate(spec.ports):
+    yield from check_port_list(("ports",), spec.ports)
+    yield from _check_limits(spec)
+
+
+def check_port_list(where: Where, ports: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield what is wrong with ports by themselves."""
+    for index, port in enumerate(ports):
         match = _PORT.match(port)
         if match is None or int(match.group(1)) > _MAX_PORT:
-            yield Finding(("ports", index), f"{port!r} is not a port", "such as 80/tcp")
-        elif port in spec.ports[:index]:
-            yield Finding(("ports", index), f"{port} is in the list twice", "keep one")
-    yield from _check_limits(spec)
+            yield Finding((*where, index), f"{port!r} is not a port", "such as 80/tcp")
+        elif port in ports[:index]:
+            yield Finding((*where, index), f"{port} is in the list twice", "keep one")
 
 
 def _check_limits(spec: ServiceSpec) -> Iterator[Finding]:

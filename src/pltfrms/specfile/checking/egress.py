@@ -12,8 +12,9 @@ from pltfrms.model.services.egress import (
     slots_with_own,
     unicast_of,
 )
+from pltfrms.model.services.outgoing import EgressMode
 from pltfrms.model.services.replicas import replicas_of
-from pltfrms.model.services.service import EgressMode, ServiceSpec
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding, Where, check_scope, nearest
 
 _MOST_PER_NODE = 256

@@ -17,6 +17,7 @@ from pltfrms.specfile.checking.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.homes import check_homes
 from pltfrms.specfile.checking.probe import check_probe, probe_notes
 from pltfrms.specfile.checking.replicas import FIELDS, check_fit, check_replicas
+from pltfrms.specfile.checking.roles import check_roles
 from pltfrms.specfile.checking.rollout import check_rollout, check_rollout_here
 from pltfrms.specfile.checking.scale import check_scale, check_scale_here
 from pltfrms.specfile.checking.secrets import secret_findings
@@ -75,6 +76,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from check_probe(("probe",), spec.probe)
     if spec.liveness is not None:
         yield from check_probe(("liveness",), spec.liveness)
+    yield from check_roles(spec)
     yield from _check_said(spec)
     yield from _check_labels(spec)
     yield from check_rollout(spec)

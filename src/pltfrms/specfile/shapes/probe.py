@@ -5,9 +5,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from pltfrms.model.services.probes import DNS_RCODES, DNS_TYPES, ProbeDns
+from pltfrms.model.services.roles import ROLE_INTERVAL_MS
 from pltfrms.model.services.service import Probe, ProbeKind
 from pltfrms.specfile.shapes.shapes import Shape
-from pltfrms.specfile.shapes.units import Milliseconds, default, one_of, said, some
+from pltfrms.specfile.shapes.units import Milliseconds, default, one_of, port_text, said, some
 
 _PROBE = Probe(kind=ProbeKind.TCP)
 _DNS = ProbeDns(name=".")
@@ -77,8 +78,8 @@ StatusList = Annotated[
 ]
 
 
-class LivenessShape(Shape):
-    """A question asked over and over: exactly one of http, tcp, exec, udp, dns, grpc."""
+class QuestionShape(Shape):
+    """What is asked: exactly one of http, tcp, exec, udp, dns, grpc."""
 
     http: str | None = None
     """Path to GET, such as /healthz; any 2xx or 3xx answer is a success. Needs `port`."""
@@ -104,11 +105,16 @@ class LivenessShape(Shape):
     """For `http`: what the answer must have in its first 64 KiB."""
     tls: TlsShape | None = None
     """For `http`, `tcp` and `grpc`: ask with TLS; {} trusts whom the node's system trusts."""
+    timeout: Milliseconds = default(_PROBE.timeout_ms, f"{_PROBE.timeout_ms}ms")
+    """No answer within this time is a failure."""
+
+
+class LivenessShape(QuestionShape):
+    """A question asked over and over: exactly one of http, tcp, exec, udp, dns, grpc."""
+
     interval: Milliseconds = default(_PROBE.interval_ms, f"{_PROBE.interval_ms}ms")
     """Time between two questions. A hung instance is noticed after at most
     fall x (interval + timeout)."""
-    timeout: Milliseconds = default(_PROBE.timeout_ms, f"{_PROBE.timeout_ms}ms")
-    """No answer within this time is a failure."""
     fall: int = _PROBE.fall
     """Failures in a row before a healthy instance counts as unhealthy and is restarted."""
     grace: Milliseconds = default(_PROBE.grace_ms, f"{_PROBE.grace_ms}ms")
@@ -126,3 +132,39 @@ class ProbeShape(LivenessShape):
     restart: bool = True
     """Whether one that fails is restarted, too, and not only withdrawn. With `liveness` that
     alone restarts."""
+
+
+def _as_epoch(value: object) -> object:
+    return {"header": value} if isinstance(value, str) else value
+
+
+class EpochShape(Shape):
+    """Where an answer has the epoch of a role: exactly one of header and field."""
+
+    header: str = said()
+    """A header of it, such as X-Epoch."""
+    field: str = said()
+    """A field of the JSON object in its body, such as timeline."""
+
+
+EpochEntry = Annotated[
+    EpochShape, BeforeValidator(_as_epoch, json_schema_input_type=str | EpochShape)
+]
+
+
+class RoleShape(QuestionShape):
+    """Who has a role: exactly one of http, tcp, exec, udp, dns, grpc."""
+
+    interval: Milliseconds = default(ROLE_INTERVAL_MS, f"{ROLE_INTERVAL_MS}ms")
+    """Time between two questions. Who hangs has lost the role after at most
+    fall x (interval + timeout)."""
+    fall: int = 1
+    """Failures in a row before an instance has the role no more. One success is enough."""
+    epoch: EpochEntry | None = None
+    """For `http`: a number in the answer that grows whenever the role moves, as a header (its
+    name) or {field: timeline}, of JSON. The highest has the role, whoever else says so."""
+    shared: bool = False
+    """Whether any number of instances may have it at once. By default one has."""
+    ports: list[Annotated[str, BeforeValidator(port_text)]] = some()
+    """What it listens on at the addresses of the role, such as 5432/tcp. By default what the
+    service does."""

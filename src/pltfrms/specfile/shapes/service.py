@@ -6,17 +6,17 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from pltfrms.model.services.container import CAPABILITIES, Container
+from pltfrms.model.services.outgoing import EgressMode
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import (
     Compare,
-    EgressMode,
     Probe,
     ProbeKind,
     RolloutSpec,
     Run,
     ServiceSpec,
 )
-from pltfrms.specfile.shapes.probe import LivenessShape, ProbeShape
+from pltfrms.specfile.shapes.probe import LivenessShape, ProbeShape, RoleShape
 from pltfrms.specfile.shapes.shapes import Shape
 from pltfrms.specfile.shapes.units import (
     AddressText,
@@ -25,6 +25,7 @@ from pltfrms.specfile.shapes.units import (
     PerSecond,
     default,
     one_of,
+    port_text,
     said,
     some,
     wrong,
@@ -277,16 +278,10 @@ class RolloutShape(Shape):
     is started. Say false where only the new version can pass it."""
 
 
-def _port(value: object) -> object:
-    if isinstance(value, int):
-        raise wrong(f"{value} has no protocol", f"write {value}/tcp or {value}/udp")
-    return value
-
-
 class AnsweredShape(Shape):
     """A port on which the service answers."""
 
-    port: Annotated[str, BeforeValidator(_port)]
+    port: Annotated[str, BeforeValidator(port_text)]
     """Such as 80/tcp."""
     clients: list[str] = some()
     """Who may ask, instead of everybody: prefixes, the word internet (who is none of ours), and
@@ -401,6 +396,9 @@ class ServiceShape(Shape):
     liveness: LivenessShape | None = None
     """How it is asked whether it lives. With it, who fails this is restarted, and who fails
     `probe` is only withdrawn until it succeeds again."""
+    roles: dict[str, RoleShape] = Field(default_factory=dict)
+    """Addresses that follow who says that it has a role, by name of the role: {writer: {http:
+    /primary, port: 8008}}. Each has an address of each family for life."""
     group: str = said()
     """What it belongs to, such as shop: `apply DIR --prune group=shop` deletes what is not in
     the directory any more."""

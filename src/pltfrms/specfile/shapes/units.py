@@ -61,6 +61,13 @@ def wrong(what: str, hint: str = "") -> PydanticCustomError:
     return PydanticCustomError("spec", "{what}", {"what": what, "hint": hint})
 
 
+def port_text(value: object) -> object:
+    """Refuse the number of a port that does not say its protocol."""
+    if isinstance(value, int):
+        raise wrong(f"{value} has no protocol", f"write {value}/tcp or {value}/udp")
+    return value
+
+
 def quantity(
     value: object, *, units: Mapping[str, int], result: tuple[str, int], example: str
 ) -> int:

@@ -31,7 +31,7 @@ _KINDS: Final[Mapping[ProbeKind, _Ask]] = {
 def is_plain(probe: Probe) -> bool:
     """Return whether a status line or a connection is all that a probe over TCP asks for."""
     few = probe.kind in {ProbeKind.HTTP, ProbeKind.TCP}
-    return few and not (probe.tls or probe.http or probe.grace_max_ms)
+    return few and not (probe.tls or probe.http or probe.grace_max_ms or probe.epoch)
 
 
 def takes_datagrams(probe: Probe) -> bool:

@@ -1,5 +1,8 @@
 """A question in HTTP/1.1, and what is expected of its answer."""
 
+import contextlib
+import json
+import re
 import socket
 from asyncio import StreamReader
 from typing import Final
@@ -12,6 +15,8 @@ from pltfrms.model.running.machine import ProbeAnswer
 from pltfrms.model.services.probes import ProbeHttp
 from pltfrms.model.services.service import Probe
 
+_EPOCH: Final = re.compile(rb"[0-9]{1,18}")
+_EPOCH_SAID_MAX: Final = 10**18
 _USUAL: Final = range(200, 400)
 _BODY_BYTES: Final = 1 << 16
 _READ_BYTES: Final = 1 << 14
@@ -26,10 +31,11 @@ async def ask_http(connection: socket.socket, probe: Probe, address: Address) ->
         try:
             writer.write(words.send(_request(wanted, probe, address)) or b"")
             words.send(h11.EndOfMessage())
-            status = await _status(words, reader)
+            answer = await _head(words, reader)
+            status = answer.status_code
             well = status in (wanted.status or _USUAL)
-            if well and not wanted.body:
-                return ProbeAnswer()
+            if well and not wanted.body and not probe.epoch.startswith("."):
+                return ProbeAnswer(epoch=_epoch(probe.epoch, answer, b""))
             body = await _body(words, reader)
         except h11.ProtocolError as error:
             return ProbeAnswer(failure=f"not an HTTP answer: {error}")
@@ -39,7 +45,7 @@ async def ask_http(connection: socket.socket, probe: Probe, address: Address) ->
     if not well:
         return ProbeAnswer(failure=said, unwell=True)
     if wanted.body.encode() in body:
-        return ProbeAnswer()
+        return ProbeAnswer(epoch=_epoch(probe.epoch, answer, body))
     return ProbeAnswer(failure=f"{said}, without {wanted.body!r}", unwell=True)
 
 
@@ -61,10 +67,24 @@ async def _next(words: h11.Connection, reader: StreamReader) -> object:
     return event
 
 
-async def _status(words: h11.Connection, reader: StreamReader) -> int:
+async def _head(words: h11.Connection, reader: StreamReader) -> h11.Response:
     while True:
         if isinstance(event := await _next(words, reader), h11.Response):
-            return event.status_code
+            return event
+
+
+def _epoch(where: str, answer: h11.Response, body: bytes) -> int | None:
+    """Return the epoch that an answer says; None: none, or what it says is no such number."""
+    if where.startswith("."):
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(body)
+            found = said.get(where[1:]) if isinstance(said, dict) else None
+            if type(found) is int and 0 <= found <= _EPOCH_SAID_MAX:
+                return found
+        return None
+    name = where.lower().encode()
+    text = next((value for header, value in answer.headers if header == name), b"")
+    return int(text) if _EPOCH.fullmatch(text) else None
 
 
 async def _body(words: h11.Connection, reader: StreamReader) -> bytes:
