@@ -14,7 +14,8 @@ def test_what_services_have_to_do_is_measured(healthy: Rig) -> None:
     def measured() -> bool:
         snapshot = healthy.snapshot()
         said = map(snapshot.instance, snapshot.allocations)
-        return all(each is not None and each.peak is not None for each in said)
+        peaks = [each.peak for each in said if each]
+        return all(each is not None and each.cpu_percent is not None for each in peaks)
 
     healthy.wait("of all instances a peak is known", measured, 60)
     assert re.search(r"web +[0-9.]+ cores \(measured in [0-9]+ h\)", healthy.cli("redundancy"))
