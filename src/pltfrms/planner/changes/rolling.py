@@ -24,7 +24,7 @@ from pltfrms.model.services.storage import Storage
 _LATER: Final = frozenset(
     (
         *("container", "found", "grace_max_ms", "only_announces", "secrets"),
-        *("binary", "modes"),
+        *("binary", "modes", "zones"),
         *("http", "tls", "udp", "dns", "grpc_service", "adopted", "epoch"),
     )
 )
