@@ -244,6 +244,7 @@ def test_what_is_done_was_looked_at_and_has_a_reason_and_is_done_once(browser: B
     "headers",
     [
         {"host": "evil.example:80"},
+        {"host": "evil.example:80", "origin": "http://evil.example:80"},
         {"cookie": ""},
         {"cookie": "pltfrms-ui-{port}=guess"},
         {"origin": ""},

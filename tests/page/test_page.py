@@ -247,6 +247,28 @@ def test_events_are_found_and_told_by_what_they_are_about(
     events.get_by_text("did 2").wait_for()
 
 
+def test_a_map_is_loaded_only_when_it_is_wanted(screen: Screen, controller: StandIn) -> None:
+    page = screen.page
+    controller.show(in_trouble())
+    page.wait_for_selector("a.bad")
+    loaded = "() => performance.getEntriesByType('resource').map(each => each.name)"
+    assert not [name for name in page.evaluate(loaded) if "Map" in name or "land" in name]
+    page.get_by_role("button", name="map").press("Enter")
+    page.wait_for_selector("path.land")
+    screen.shoot("map")
+    drawn = page.locator("svg a[data-id]")
+    assert sorted(each.get_attribute("data-id") or "" for each in drawn.all()) == [
+        "ams",
+        "fra",
+        "lon",
+    ]
+    page.wait_for_selector('a.unknown[data-id="ams"]')
+    assert page.locator("path.way").count() == 3
+    page.evaluate(AXE.read_text())
+    report: dict[str, Any] = page.evaluate("() => axe.run()")
+    assert [each["id"] for each in report["violations"] if each["impact"] in GRAVE] == []
+
+
 def test_a_thousand_nodes_are_drawn_and_answer(screen: Screen, controller: StandIn) -> None:
     page, picture = screen.page, large()
     assert (len(picture.machines), sum(s.wanted for s in picture.services)) == (1000, 20_000)
