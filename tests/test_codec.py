@@ -151,6 +151,13 @@ def _leaves(kind: Any) -> Iterator[Any]:
                 continue
 
 
+def test_a_fingerprint_is_not_looked_at_as_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(process=("7e012", "91e4007e0129"), cpu=0.5, memory_bytes=1 << 20)
+    text = encode(run)
+    monkeypatch.setattr(json, "loads", None)  # it costs as much as all else of a heartbeat
+    assert decode(Run, text) == run
+
+
 @pytest.mark.parametrize(
     "number", ["NaN", "Infinity", "-Infinity", "1e400", "-1E+999", "9" * 400]
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _Reader = Callable[[Any], Any]
 _UNKNOWN_FIELD = frozenset({"unexpected_keyword_argument", "extra_forbidden"})
-_PERHAPS_ENDLESS = re.compile(rb"NaN|Infinity|[0-9.][eE]\+?[0-9]{3}|[0-9]{300}")
+_PERHAPS_ENDLESS = re.compile(rb"NaN|Infinity|[0-9.][eE]\+?[0-9]{3,}(?:[\s,\]}]|$)|[0-9]{300}")
 """What a text has in it that says a number which is none, or too large for one."""
 _ERRORS_SAID = 3
 """A wrong document may have thousands."""
