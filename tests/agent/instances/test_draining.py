@@ -1,5 +1,6 @@
 """A ready instance that is to go keeps the connections it has, for a while."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -92,6 +93,30 @@ def test_an_idle_instance_goes_at_once_but_out_of_the_tables_first() -> None:
             await bench.passes(1)
             assert SPREAD_SECONDS - 0.01 <= stops(bench)[ONE.id] - out_at < 2 * SPREAD_SECONDS
             assert bench.controllers.events("instance draining") == []
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(("late", "longest"), [(1.5, 2.1), (math.inf, 5.6)])
+def test_while_an_edge_still_sends_new_connections_it_stays(
+    late: float, longest: float
+) -> None:
+    """However soon each of them ends; not for ever: it may be itself who connects."""
+
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(target(1, ONE, TWO))
+            bench.workload.rates = {ONE.id: 20.0}
+            bench.controllers.latest = target(2, TWO)
+            begun_at = bench.clock.monotonic()
+            await bench.passes(min(late, 4.5))
+            assert await proto(bench, ONE) == PROTO_DRAINING
+            if late < math.inf:
+                bench.workload.rates = {}
+            await bench.passes(2)
+            stopped_at = stops(bench)[ONE.id]
+            assert stopped_at - begun_at < longest + SPREAD_SECONDS
 
     run_virtual(story())
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pltfrms.agent.instances.beside import first_done
-from pltfrms.agent.instances.drains import Drains, InstanceDrain, connections_left
+from pltfrms.agent.instances.drains import Arrivals, Drains, InstanceDrain, connections_left
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -458,15 +458,15 @@ class Runner:
         await self._around.settle()
 
     async def _wait_for_connections(self, drain: InstanceDrain) -> None:
-        """Return when an instance has none left, or has had time enough."""
+        """Return when it has none left and gets no new ones, or has had time enough."""
         clock = self._world.clock
-        next_words_at = clock.monotonic()
+        arrivals, next_words_at = Arrivals(self._world.workload, drain), clock.monotonic()
         await clock.sleep(SPREAD_SECONDS)
         while True:
             left = await self._world.prober.connections(drain.instance, drain.addresses)
             now = clock.monotonic()
             rest = drain.ends_at - now
-            if not left or rest <= 0:
+            if (arrivals.ceased(now) and not left) or rest <= 0:
                 words = f"{connections_left(left)} after {now - drain.begun_at:.1f} s"
                 self.health = replace(self.health, sentence=f"{drain.why}: {words}")
                 return
