@@ -48,8 +48,8 @@ def test_a_drain_is_tried_first_and_done_as_it_was_shown(verb: Verb, kind: str) 
     assert look.lines == ("transit1@fra-e1: -198.51.100.0/24: moves traffic",)
     assert look.command == f"pltfrms {kind} {verb} x1 --why ..."
     assert desk.do(look, " new optics ") == "done, revision 7"
-    tried, done = desk.controller.intervened
-    assert tried == replace(done, dry_run=True, why="")
+    tried, again, done = desk.controller.intervened
+    assert tried == again == replace(done, dry_run=True, why="")
     assert getattr(done, kind) == "x1"
     assert (done.verb, done.why, done.by, done.despite) == (
         verb,
@@ -88,6 +88,18 @@ def test_what_two_people_do_and_what_is_so_already_has_no_ticket() -> None:
     assert "it is the last edge" in desk.look("drain", "edge", "fra-e1").refused
     desk.controller.reply = replace(desk.controller.reply, two_people="", changed=False)
     assert desk.look("drain", "edge", "fra-e1").refused == "it is so already"
+
+
+def test_what_does_something_else_by_now_is_not_done() -> None:
+    desk = Desk()
+    look = desk.look("drain", "edge", "fra-e1")
+    change = RoutingChange(
+        session="transit1@fra-e1", what="-198.51.100.0/24", effect=Effect.MOVES
+    )
+    desk.controller.reply = replace(desk.controller.reply, routing=(change,))
+    with pytest.raises(ConflictError, match="look again"):
+        desk.do(look)
+    assert all(each.dry_run for each in desk.controller.intervened)
 
 
 def test_what_became_forbidden_between_look_and_yes_is_not_done() -> None:

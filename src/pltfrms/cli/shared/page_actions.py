@@ -141,6 +141,8 @@ class PageActions:
         reply = self._client.intervene(replace(change, dry_run=True))
 
         def do(why: str) -> str:
+            if _effect(self._client.intervene(replace(change, dry_run=True))) != _effect(reply):
+                raise ConflictError("it would do something else by now: look again")
             done = self._client.intervene(replace(change, why=why))
             return f"done, revision {done.revision}"
 
@@ -190,6 +192,13 @@ def _routing_lines(reply: InterventionReply) -> tuple[str, ...]:
     doubts = (f"? {d.guard.value}: {d.about}: {d.sentence}" for d in reply.doubts)
     said = (*changes, *guards, *doubts)
     return said or ("no session with the outside changes",)
+
+
+def _effect(reply: InterventionReply) -> tuple[object, ...]:
+    """Return what it does and what is against it, without the numbers in sentences."""
+    against = {(each.guard, each.about) for each in reply.verdicts}
+    doubts = {(each.guard, each.about) for each in reply.doubts}
+    return set(reply.routing), against, doubts, bool(reply.two_people), reply.changed
 
 
 def _why_not(reply: InterventionReply) -> str:

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
@@ -199,11 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: what the browser asks is no news."""
 
     def _shown(self) -> str:
-        try:
-            cookie = SimpleCookie(self.headers.get("cookie", "")).get(self.server.cookie_name)
-        except CookieError:
-            return ""
-        return cookie.value if cookie else ""
+        """Return our cookie; those of other ports stand beside it, in any form."""
+        parts = self.headers.get("cookie", "").split(";")
+        named = (each.strip().partition("=") for each in parts)
+        return next((word for name, _, word in named if name == self.server.cookie_name), "")
 
     def _open(self, code: str) -> None:
         cookie = self.server.opened_by(code)
