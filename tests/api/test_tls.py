@@ -96,6 +96,7 @@ def test_a_stolen_certificate_of_a_machine_changes_and_reads_nothing(tmp_path: P
             ("GET", "/v1/snapshot"),
             ("GET", "/v1/events"),
             ("GET", "/metrics"),
+            ("GET", "/v1/prometheus/targets"),
             ("GET", "/openapi.json"),
             ("POST", "/v1/identity/tokens"),
             ("GET", "/v1/identity/store"),

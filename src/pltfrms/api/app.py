@@ -20,6 +20,7 @@ from pltfrms.api.metrics import Metrics
 from pltfrms.api.routes.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.routes.balancer import add_balancer_routes
 from pltfrms.api.routes.beats import HeartbeatReader, asking
+from pltfrms.api.routes.discovery import add_discovery_route
 from pltfrms.api.routes.glass import add_glass_routes
 from pltfrms.api.routes.guarding import Guarded, require_own
 from pltfrms.api.routes.hiding import without_passwords
@@ -91,6 +92,7 @@ def make_app(
     _add_service_routes(app, operations)
     add_picture_routes(app, operations, verdicts)
     _add_health_routes(app, operations, doors, verdicts)
+    add_discovery_route(app, operations)
     if glass:
         add_glass_routes(app, operations, glass)
         add_balancer_routes(app, operations, glass)

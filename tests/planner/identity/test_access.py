@@ -50,6 +50,7 @@ EVERYTHING = [
     ("POST", "/v1/interventions"),
     ("GET", "/v1/events"),
     ("GET", "/metrics"),
+    ("GET", "/v1/prometheus/targets"),
     ("GET", "/openapi.json"),
     ("POST", "/v1/requests"),
     ("POST", "/v1/identity/tokens"),

@@ -17,6 +17,7 @@ GET  /v1/balancers/{machine} -> BalancerView
 GET  /v1/balancers/{machine}/row?service=ID&row=N     -> list of addresses, as the kernel has it
 GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N&stale=BOOL -> list[Event], oldest first;
      503 when too many wait already
+GET  /v1/prometheus/targets  -> what has metrics, as Prometheus' HTTP service discovery wants it
 GET  /healthz (200 while the store answers, else 503; its text says if nothing is decided)
 GET  /readyz  (200 while this controller decides, else 503) and /metrics (Prometheus)
 Errors: the status code of `pltfrms.errors` with a body ErrorBody.

@@ -52,6 +52,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/v1/targets/{machine}"): Need.MACHINE,
     ("GET", "/openapi.json"): Need.VIEW,
     ("GET", "/metrics"): Need.VIEW,
+    ("GET", "/v1/prometheus/targets"): Need.VIEW,
     ("GET", "/v1/snapshot"): Need.VIEW,
     ("GET", "/v1/view"): Need.VIEW,
     ("GET", "/v1/stream"): Need.VIEW,
