@@ -77,6 +77,21 @@ def test_what_does_not_come_up_holds_nothing_up() -> None:
     assert begun(make_plan(told(failing, new[4:])), Reason.NODE_DRAINED) == 4
 
 
+@pytest.mark.parametrize("contact", [Contact.UNKNOWN, Contact.LOST])
+def test_who_can_tell_nothing_any_more_holds_nothing_up(contact: Contact) -> None:
+    """An agent that died with copies before it told of them says nothing, perhaps for ever."""
+    snapshot = drained(running(services=48, replicas=1), "fra-n1")
+    after = executed(snapshot, make_plan(snapshot).steps)
+    new = [each for each in after.allocations.values() if each.id not in snapshot.allocations]
+    silent = [each.id for each in new if each.node == "fra-n2"]
+    assert 0 < len(silent) < AT_ONCE
+    after = told(after, (each.id for each in new if each.id not in silent))
+    assert begun(make_plan(after), Reason.NODE_DRAINED) == 0
+    gone = MachineView(contact=contact, since_seconds=99.0)
+    after = replace(after, machines={**after.machines, "fra-n2": gone})
+    assert begun(make_plan(after), Reason.NODE_DRAINED) == len(silent)
+
+
 def test_many_services_get_another_version_a_few_at_a_time() -> None:
     snapshot = running()
     specs = tuple(

@@ -4,8 +4,8 @@ Guard `move_pace`: of a datacenter a tenth of the replicas, or eight if that is 
 a time because their node is drained, another version comes, or they are spread. Many services
 that change at the same moment, or a node that comes back to all of them, are so a sequence that
 can be watched and stopped, and no burst of starts. What is lost is replaced, and what goes back
-does so, without waiting for it. A copy counts until it was ready or has failed once: what does
-not come up holds nothing up.
+does so, without waiting for it. A copy counts until it was ready or has failed once, and only
+on a node that is in contact: what does not come up, or cannot say so, holds nothing up.
 """
 
 from collections import Counter
@@ -39,7 +39,8 @@ class Pace:
 
     @cached_property
     def _begun(self) -> Counter[str]:
-        return Counter(each.datacenter for each in _beginning(self._draft.snapshot))
+        beginning = filter(self._draft.is_present, _beginning(self._draft.snapshot))
+        return Counter(each.datacenter for each in beginning)
 
     def allows(self, datacenter: str) -> bool:
         """Return whether one more may begin there now; else that is noted."""
