@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.drivers.workload.ports import VolumeUse
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import Phase
@@ -119,6 +120,46 @@ def test_a_volume_that_is_recorded_as_made_meanwhile_restarts_nothing() -> None:
             await bench.order(kept(1, OLD, volumes=(VOLUME,)), 20)
             await bench.order(kept(2, OLD, volumes=(replace(VOLUME, made=True),)), 20)
             assert [each.what for each in bench.workload.deeds] == ["start"]
+
+    run_virtual(story())
+
+
+def test_a_volume_is_told_soon_after_its_instance_began_however_late_that_is() -> None:
+    """From then on it is made no more; what has it before may take long."""
+
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(start_ms=60_000)
+        async with bench.life():
+            await bench.order(kept(1, OLD, volumes=(VOLUME,)), 55)
+            assert bench.status.volumes == (VolumeStatus(volume=VOLUME.id, bytes=None),)
+            await bench.passes(30)
+            assert bench.status.volumes == (VolumeStatus(volume=VOLUME.id, bytes=0),)
+
+    run_virtual(story())
+
+
+def test_it_is_not_known_what_there_is_while_that_cannot_be_looked_at() -> None:
+    """Also to who has just deleted what was released."""
+
+    async def story() -> None:
+        bench = Bench()
+
+        async def fail() -> dict[str, dict[str, VolumeUse]]:
+            raise OSError("input/output error")
+
+        look = bench.workload.volumes
+        bench.workload.volumes = fail  # type: ignore[method-assign]
+        made = replace(VOLUME, made=True)
+        gone = replace(VOLUME, id="web.fra.2@1", replica=2, state=VolumeState.RELEASED)
+        bench.workload.disk = {VOLUME.id: {}, gone.id: {}}
+        async with bench.life():
+            await bench.order(kept(1, OLD, volumes=(made, gone)), 20)
+            assert bench.workload.disk.keys() == {VOLUME.id}
+            assert bench.status.volumes is None
+            bench.workload.volumes = look  # type: ignore[method-assign]
+            await bench.passes(20)
+            assert bench.status.volumes == (VolumeStatus(volume=VOLUME.id, bytes=0),)
 
     run_virtual(story())
 

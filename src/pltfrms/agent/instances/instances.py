@@ -178,7 +178,8 @@ class Instances:
                 await self._refusals.look(tuple(running))
                 if self._target is not None:
                     with self._problems.watch("volumes"):
-                        await self.volumes.look(self._target, self._services())
+                        used = self._volumes_in_use()
+                        await self.volumes.look(self._target, self._services(), used)
 
     def _images(self) -> frozenset[str] | None:
         """Return the images of all services that we were told of; None: of none yet.
@@ -432,8 +433,12 @@ class Instances:
         there = [runner for runner in self._runners.values() if runner.instance]
         held = {runner.instance.device for runner in there if runner.instance}
         found = {instance.device for instance in (self._found or {}).values()}
-        volumes = {runner.allocation.volume for runner in there if runner.allocation} - {""}
+        volumes = self._volumes_in_use()
         return spec.device not in held | found and spec.volume not in volumes
+
+    def _volumes_in_use(self) -> frozenset[str]:
+        there = (each.allocation for each in self._runners.values() if each.instance)
+        return frozenset(each.volume for each in there if each) - {""}
 
 
 def _routes(

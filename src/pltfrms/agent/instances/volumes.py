@@ -14,7 +14,7 @@ from pltfrms.model.services.service import Service
 MEASURE_SECONDS: Final = 300.0
 """So seldom is looked how full volumes are: without quotas, all of their inodes are read."""
 _NEW_SECONDS: Final = 15.0
-"""So soon is looked whether one that is newly recorded has been made."""
+"""And so often while an instance has one that was not seen yet, however late it began."""
 _STEP_BYTES: Final = 16 * 2**20
 """What is told is rounded to so much: each change is a write of all that a machine says."""
 _HELD: Final = VolumeState.HELD
@@ -29,11 +29,11 @@ class VolumeKeeper:
         self._world = world
         self._problems = problems
         self._uses: _Uses | None = None
-        self._recorded: Mapping[str, bool] = {}
-        """What is recorded here, and whether as made: it is on the disk, or may come there."""
+        self._recorded: frozenset[str] = frozenset()
+        """What is recorded here: it is on the disk, or may come there at any time."""
         self._removed: set[str] = set()
         """What was released, and is gone."""
-        self._due_at = 0.0
+        self._looked_at = 0.0
         self._said: set[str] = set()
 
     @property
@@ -41,24 +41,31 @@ class VolumeKeeper:
         """What to report; None: it is not known."""
         if self._uses is None:
             return None
-        names = (self._uses.keys() | self._recorded.keys()) - self._removed
+        names = (self._uses.keys() | self._recorded) - self._removed
         return tuple(_status(volume, self._uses.get(volume)) for volume in sorted(names))
 
-    async def look(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
-        """Do what is due; `services` are those of the target's allocations, by version."""
+    async def look(
+        self,
+        target: Target,
+        services: Mapping[tuple[str, int], Service],
+        used: AbstractSet[str],
+    ) -> None:
+        """Do what is due.
+
+        `services` are those of the target's allocations, by version; `used` is what instances
+        have.
+        """
         if target.generation == 0:
             return  # nobody has told us yet what there is
         await self._remove(
             {each.id for each in target.volumes if each.state is VolumeState.RELEASED}
         )
-        now = self._world.clock.monotonic()
-        recorded = {each.id: each.made for each in target.volumes}
-        if recorded.items() - self._recorded.items():
-            self._due_at = min(self._due_at, now + _NEW_SECONDS)
-        self._recorded = recorded
-        if now < self._due_at and self._uses is not None:
-            return
-        self._due_at = now + MEASURE_SECONDS
+        self._recorded = frozenset(each.id for each in target.volumes)
+        if self._uses is not None:
+            wait = _NEW_SECONDS if used - self._uses.keys() else MEASURE_SECONDS
+            if self._world.clock.monotonic() < self._looked_at + wait:
+                return
+        self._looked_at = self._world.clock.monotonic()
         self._uses = await self._world.workload.volumes()
         self._tell(target, services)
 
@@ -70,8 +77,8 @@ class VolumeKeeper:
                 await self._world.workload.remove_volume(volume)
             if not outcome.failed:
                 self._removed.add(volume)
-                uses = self._uses or {}
-                self._uses = {name: each for name, each in uses.items() if name != volume}
+                if self._uses is not None:  # else it is not known what else there is
+                    self._uses = {n: each for n, each in self._uses.items() if n != volume}
 
     def _tell(self, target: Target, services: Mapping[tuple[str, int], Service]) -> None:
         """Say which are too full, or gone, or on the disk and not recorded."""
