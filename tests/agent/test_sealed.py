@@ -64,15 +64,15 @@ def test_a_rebooted_node_gives_its_instances_their_secrets_without_controllers(
 
     async def story() -> None:
         async with bench.life():
-            await bench.order(told(5, following(1, 1), node.sealed(1, b"one"), ONE, TWO))
+            await bench.order(told(5, following(1, 1), node.sealed(1, b"swordfish"), ONE, TWO))
         bench.controllers.alive = False
         await bench.workload.power_off()
         node.given.clear()
         async with bench.life():
             assert await devices(bench.network) == {"i1", "i2"}
-            assert [each["DB"] for each in node.given.values()] == ["one", "one"]
+            assert [each["DB"] for each in node.given.values()] == ["swordfish"] * 2
             assert bench.status.problems == ()
-        assert not [text for text in bench.disk.documents.values() if b"one" in text]
+        assert not [text for text in bench.disk.documents.values() if b"swordfish" in text]
 
     run_virtual(story())
 
@@ -113,6 +113,46 @@ def test_a_value_that_is_not_here_is_waited_for_and_stops_nothing_else(tmp_path:
             assert [each for each in bench.status.problems if "value 2 of secret db" in each]
             await bench.order(told(7, following(2, 2), node.sealed(2, b"two"), ONE, two))
             assert node.given[TWO.id]["DB"] == "two"
+            assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_who_runs_is_looked_after_though_its_newest_value_is_not_known(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    bench = node.bench
+    lacking = DeliveredSecret(name="db", version=2)
+
+    async def story() -> None:
+        async with bench.life():
+            await bench.order(told(5, signalled(), node.sealed(1, b"one"), ONE))
+            await bench.order(told(6, signalled(), lacking, ONE))
+            assert bench.status.problems == ()
+        async with bench.life():
+            await bench.passes(2)
+            assert await devices(bench.network) == {"i1"}
+            asked = replace(told(6, signalled(), node.sealed(2, b"two"), ONE), made_of="x")
+            bench.controllers.latest = asked
+            await bench.passes(40)
+            said = bench.controllers.events("instance signalled: secrets have other values")
+            assert len(said) == 1
+            assert [deed.what for deed in bench.workload.deeds] == ["start"]
+
+    run_virtual(story())
+
+
+def test_a_value_that_was_given_is_kept_where_no_controller_opens_it_any_more(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path)
+    bench = node.bench
+
+    async def story() -> None:
+        async with bench.life():
+            await bench.order(told(5, following(1, 1), node.sealed(1, b"one"), ONE))
+            lacking = DeliveredSecret(name="db", version=1)
+            await bench.order(told(6, following(1, 1), lacking, ONE, TWO))
+            assert node.given[TWO.id]["DB"] == "one"
             assert bench.status.problems == ()
 
     run_virtual(story())

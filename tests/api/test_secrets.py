@@ -27,7 +27,7 @@ from pltfrms.model.messages.secrets import (
     SecretView,
 )
 from pltfrms.model.network.topology import OperatorRole, Platform
-from pltfrms.model.running.plan import TargetNews
+from pltfrms.model.running.plan import Target, TargetNews
 from pltfrms.model.services.secrets import SecretsKey, SecretUse, delivery_words
 from pltfrms.model.services.service import ServiceSpec
 from tests.api.logins import WITH_ROLES, Desk
@@ -156,8 +156,7 @@ def test_a_node_opens_what_it_runs_and_no_other_can(play: Callable[[Story], None
         with pytest.raises(Exception, match="not here"):
             NodeKey(directory / others[0]).open(given.sealed, words)
         silent = await desk.local.get(f"/v1/targets/{node}")
-        assert silent.status_code == 503
-        assert "has not said to which key" in silent.text
+        assert [each.sealed for each in decode(Target, silent.content).secrets] == [""]
 
     play(story)
 
@@ -280,6 +279,39 @@ def test_nothing_is_sealed_to_a_key_that_is_not_there(play: Callable[[Story], No
         assert taken.status_code == 200
         keys = Values(KeyFile(directory / "controllers"))
         assert keys.opened(desk.cluster.stored().secrets["db"], 1) == b"one"
+
+    play(story)
+
+
+def test_a_value_that_nobody_opens_any_more_is_replaced_and_holds_back_nothing_else(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"kept", name="other"))
+        await desk.ask("oli", "POST", "/v1/apply", Change(services=(using(),)))
+        await desk.cluster.until(lambda: bool(placed_on(desk)), 20)
+        (directory / "controllers").unlink()
+        for seat in desk.cluster.seats.values():
+            seat.controller.values = Values(KeyFile(directory / "controllers"))
+        desk = Desk(desk.cluster)
+        key = desk.cluster.agents[placed_on(desk)[0]].key
+        wanted = {"key": key, "made_of": "", "platform": "0"}
+        refused = await desk.local.get(f"/v1/targets/{placed_on(desk)[0]}", params=wanted)
+        assert refused.status_code == 503, "another controller may have the key"
+        answer = await desk.ask("ada", "POST", "/v1/secrets-key", SecretsKeyChange())
+        assert decode(SecretsKeyReply, answer.content).lost == ("db", "other")
+        await desk.cluster.clock.sleep(2)
+        [seat, *_] = desk.cluster.seats.values()
+        said = seat.controller.problems
+        assert any("a value of db, other:" in each for each in said), said
+        _, target = await target_of(desk, placed_on(desk)[0], key)
+        assert [each.sealed for each in target.secrets] == [""]
+        rotated = wish(b"two", SecretVerb.ROTATE)
+        assert (await desk.ask("oli", "POST", "/v1/secrets", rotated)).status_code == 200
+        await desk.cluster.clock.sleep(2)
+        _, target = await target_of(desk, placed_on(desk)[0], key)
+        assert [each.version for each in target.secrets if each.sealed] == [2]
 
     play(story)
 

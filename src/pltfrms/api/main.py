@@ -218,9 +218,10 @@ async def follow_secret_keys(controller: Controller, platform: Platform, state: 
     """Take, for ever, the keys of secrets from other controllers while one is missing here."""
     while True:
         await asyncio.sleep(_FOLLOW_SECONDS)
-        public, values = controller.view.secrets_key, controller.values
-        if public and not values.has(public):
-            known = controller.view.platform or platform
+        view, values = controller.view, controller.values
+        public = view.secrets_key
+        if public and (not values.has(public) or values.lost(view.secrets)):
+            known = view.platform or platform
             await take_secret_keys(known, controller.name, state, values.file)
             await asyncio.sleep(_KEYS_SECONDS)
 

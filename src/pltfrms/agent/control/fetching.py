@@ -63,6 +63,8 @@ class Fetcher:
             return
         self._failures = 0
         if target is None:
+            if self._targets.lacks_secrets:  # a controller may have them by now
+                self._targets.ask_again()
             await self._world.clock.sleep(_BREATH_SECONDS)
             return
         self._targets.accept(target)

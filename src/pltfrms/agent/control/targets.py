@@ -45,8 +45,13 @@ class Targets:
         """
         self._disk = disk
 
+    @property
+    def lacks_secrets(self) -> bool:
+        """Whether a value was not given that the current target names."""
+        return not all(each.sealed for each in self.current.secrets)
+
     def ask_again(self) -> None:
-        """Take the same target once more: secrets in it are sealed to a key that is gone."""
+        """Take the same target once more: there may be values in it that cannot be used now."""
         if self.current.secrets:
             self.current = replace(self.current, made_of="")
             self.as_of = min(self.as_of, self.current.generation - 1)

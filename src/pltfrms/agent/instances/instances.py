@@ -310,7 +310,9 @@ class Instances:
         delays = start_delays(new)
         for allocation in target.allocations:
             with self._problems.watch(f"order for {allocation.id}"):
-                order = self._order(target, allocation, services)
+                runner = self._runners.get(allocation.id)
+                runs = allocation.id in found or bool(runner and runner.instance)
+                order = self._order(target, allocation, services, runs=runs)
                 delay = delays.get(allocation.id, 0.0)
                 self._runner(allocation, order, tasks, found, delay).revise(order)
         if target.generation == 0:
@@ -332,12 +334,14 @@ class Instances:
         target: Target,
         allocation: Allocation,
         services: Mapping[tuple[str, int], Service],
+        *,
+        runs: bool,
     ) -> Order:
         service = services.get((allocation.service, allocation.version))
         exact = service is not None
         if service is None:
             service = next(each for each in target.services if each.name == allocation.service)
-        secrets = instance_secrets(target, service)
+        secrets = instance_secrets(target, service, runs=runs)
         spec = instance_spec(target.platform, service, allocation, secrets)
         ids = {each.name: each.id for each in target.balanced} if service.spec.clients else {}
         made = any(each.made for each in target.volumes if each.id == allocation.volume)

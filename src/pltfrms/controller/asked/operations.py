@@ -137,8 +137,8 @@ class Operations:
             makings, now_ms = self._view.makings(), self._clock.unix_ms()
             if makings.revision > after and makings.made_of(machine, now_ms) != made_of:
                 target = makings.target(machine, now_ms)
-                secrets = self._view.last_stored().secrets
-                return self.controller.values.delivered(target, secrets, key)
+                stored, values = self._view.last_stored(), self.controller.values
+                return values.delivered(target, stored.secrets, key, stored.secrets_key)
             makings.require(machine)
             self._view.require_readable()
             remaining = deadline - self._clock.monotonic()

@@ -25,6 +25,7 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.store import KindSize
 from pltfrms.model.network.topology import Machine, Platform, Role
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.services.secrets import StoredSecret
 from pltfrms.planner.placement.evidence import judge
 from pltfrms.planner.placement.target import Makings
 
@@ -109,6 +110,11 @@ class View:
     def secrets_key(self) -> str:
         """The public key that values of secrets were sealed to when the store answered last."""
         return self._stored.secrets_key if self._stored else ""
+
+    @property
+    def secrets(self) -> tuple[StoredSecret, ...]:
+        """The secrets as they were when the store answered last."""
+        return tuple(self._stored.secrets.values()) if self._stored else ()
 
     @property
     def controller_problems(self) -> Mapping[str, str]:

@@ -141,7 +141,7 @@ class Controller:
     def problems(self) -> tuple[str, ...]:
         """What keeps this controller from deciding, or from knowing all; one sentence each."""
         late = self.backups.problem if self.backups else ""
-        sealed = self.values.problem(self.view.secrets_key)
+        sealed = self.values.problem(self.view.secrets_key, self.view.secrets)
         own = (self._broken, self._missed, self.view.slowness, late, sealed)
         return (*self._problems, *filter(None, own))
 

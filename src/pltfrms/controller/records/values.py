@@ -1,6 +1,6 @@
 """Values of secrets: sealed for controllers in the store, for one machine on their way."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from pltfrms.drivers.sealing import KeyFile, is_for, public_of, seal, unseal
@@ -39,14 +39,21 @@ class Values:
                 return False
         return public in self._keys
 
-    def problem(self, public: str) -> str:
-        """Return why nothing is opened that is sealed to a key; empty: it is."""
-        if not public or self.has(public):
+    def problem(self, public: str, secrets: Collection[StoredSecret] = ()) -> str:
+        """Return why what is sealed to a key, or a secret, is not opened; empty: all is."""
+        if not public:
             return ""
+        if self.has(public):
+            lost = ", ".join(self.lost(secrets))
+            return lost and (
+                f"this controller has no key for a value of {lost}: unless another controller "
+                "has it, give them another one: pltfrms secret rotate"
+            )
         where = self._file.path if self._file else "no file"
         return (
             f"this controller cannot open secrets: the controllers' key is not in {where}; it "
-            "is taken from other controllers, or copied from there"
+            "is taken from other controllers, or copied from there; if none has it: pltfrms "
+            "secret rotate-key"
         )
 
     def require(self, public: str) -> None:
@@ -54,9 +61,20 @@ class Values:
         if problem := self.problem(public):
             raise UnavailableError(problem)
 
+    def lost(self, secrets: Collection[StoredSecret]) -> tuple[str, ...]:
+        """Return the names of those that have a value whose key is not here."""
+        if not all(map(self._knows, secrets)):
+            self.has("")  # it may have come meanwhile
+        return tuple(each.note.name for each in secrets if not self._knows(each))
+
     def opens(self, secret: StoredSecret) -> bool:
         """Return whether the keys of all its values are here."""
-        return all(self._has_key_of(each.text) for each in secret.values)
+        return not self.lost((secret,))
+
+    def _knows(self, secret: StoredSecret) -> bool:
+        return all(
+            any(is_for(value.text, public) for public in self._keys) for value in secret.values
+        )
 
     def _has_key_of(self, sealed: str) -> bool:
         if not any(is_for(sealed, public) for public in self._keys):
@@ -79,22 +97,27 @@ class Values:
             raise UnavailableError(f"secret {name} cannot be opened here: {error}") from error
 
     def delivered(
-        self, target: Target, secrets: Mapping[str, StoredSecret], machine_key: str
+        self,
+        target: Target,
+        secrets: Mapping[str, StoredSecret],
+        machine_key: str,
+        public: str,
     ) -> Target:
         """Return a target with the values that it names, sealed to the machine's public key.
+
+        What nobody opens any more is left out, and so is all if the machine has no key: that
+        must not keep it from what else is wanted. `public` is the controllers' key.
 
         Raises:
             UnavailableError: one cannot be had here; another controller may have it.
             UsageError: that is no key.
         """
-        if not target.secrets:
+        if not target.secrets or not machine_key:
             return target
-        if not machine_key:
-            raise UnavailableError(
-                f"{target.machine} has not said to which key its secrets are to be sealed: its "
-                "agent is of an older release, or could not make one (its log says why)"
-            )
-        found = (self._delivered(target, secrets, each, machine_key) for each in target.secrets)
+        found = (
+            self._delivered(target, secrets, each, machine_key, public)
+            for each in target.secrets
+        )
         return replace(target, secrets=tuple(found))
 
     def _delivered(
@@ -103,10 +126,15 @@ class Values:
         secrets: Mapping[str, StoredSecret],
         wanted: DeliveredSecret,
         machine_key: str,
+        public: str,
     ) -> DeliveredSecret:
         secret = secrets.get(wanted.name)
         if secret is None:
-            raise UnavailableError(f"there is no secret {wanted.name} any more; ask again")
-        value = self.opened(secret, wanted.version)
+            return wanted
+        try:
+            value = self.opened(secret, wanted.version)
+        except UnavailableError:
+            self.require(public)  # else another controller may have what opens it
+            return wanted
         words = delivery_words(target.machine, wanted.name, wanted.version)
         return replace(wanted, sealed=seal(machine_key, value, words))

@@ -52,6 +52,8 @@ def credentials(spec: InstanceSpec, key: NodeKey, image: str) -> str:
 
 
 def _value(given: InstanceSecret, key: NodeKey) -> bytes:
+    if not given.sealed:
+        raise UsageError(f"value {given.version} of secret {given.use.name} is not known here")
     try:
         return key.open(given.sealed, given.about)
     except UsageError as error:

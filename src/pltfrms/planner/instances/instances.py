@@ -44,32 +44,43 @@ def with_secrets(
 ) -> Target:
     """Return a target that also has the values which only older versions that run here use.
 
-    Controllers do not know these any more; they are kept from what was known `before`.
+    Controllers do not know these any more; they are kept from what was known `before`. So is
+    what they name and have no key for.
     """
-    told = {(each.name, each.version) for each in target.secrets}
+    had = {(each.name, each.version): each for each in before}
+    given = tuple(
+        each if each.sealed else had.get((each.name, each.version), each)
+        for each in target.secrets
+    )
+    told = {(each.name, each.version) for each in given}
     used = {
         (use.name, use.version)
         for each in versions
         for use in each.spec.run.secrets
         if use.version
     }
-    kept = tuple(each for each in before if (each.name, each.version) in used - told)
-    return replace(target, secrets=(*target.secrets, *kept)) if kept else target
+    kept = (had[key] for key in sorted(used - told) if key in had)
+    return replace(target, secrets=(*given, *kept))
 
 
-def instance_secrets(target: Target, service: Service) -> tuple[InstanceSecret, ...]:
+def instance_secrets(
+    target: Target, service: Service, *, runs: bool = False
+) -> tuple[InstanceSecret, ...]:
     """Return what an instance of a service is given, as the target of its machine has it.
 
     Raises:
-        UsageError: the target lacks a value.
+        UsageError: the target lacks a value, and the instance does not run yet.
     """
     found = []
     for use in service.spec.run.secrets:
         known = [each for each in target.secrets if each.name == use.name]
         wanted = use.version or max((each.version for each in known), default=0)
         sealed = next((each.sealed for each in known if each.version == wanted), "")
-        if not sealed:
-            raise UsageError(f"value {wanted} of secret {use.name} is not known here yet")
+        if not sealed and not runs:
+            raise UsageError(
+                f"value {wanted} of secret {use.name} is not known here yet: no controller has "
+                "given it, or this machine has no key for secrets"
+            )
         words = delivery_words(target.machine, use.name, wanted)
         found.append(InstanceSecret(use=use, version=wanted, about=words, sealed=sealed))
     return tuple(found)
