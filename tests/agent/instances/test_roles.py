@@ -3,9 +3,10 @@
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.machine import PROTO_BIRD, ROLE_TABLE, Route
 from pltfrms.model.running.plan import Reason, Target
-from pltfrms.model.running.state import RoleState
+from pltfrms.model.running.state import Phase, RoleState
 from pltfrms.model.services.roles import RolePrefixes, claim_of
 from pltfrms.model.services.service import Probe, ProbeKind, RoleSpec
 from tests.agent.bench import ONE, PREFIX, TWO, WEB, Bench, devices, make_target, routes
@@ -122,6 +123,71 @@ def test_who_ends_has_it_no_more() -> None:
             await bench.order(target())
             await bench.order(replace(make_target(2, TWO), services=(DB,)), 0.5)
             assert await devices(bench.network, WRITER) == set()
+
+    run_virtual(story())
+
+
+def test_who_drains_has_what_it_said_and_no_more() -> None:
+    """A replica that is to go claims nothing, and a primary keeps its role until it ends."""
+
+    async def story(role: RoleSpec) -> None:
+        bench = Bench()
+        primary(bench, TWO.id)
+        async with bench.life():
+            db = replace(DB, spec=replace(DB.spec, roles=(role,)))
+            balanced = (BalancedService(id=1, name="web", prefix4=DB.prefix4, prefix6=None),)
+            told = replace(target(), services=(db,), balanced=balanced)
+            await bench.order(told)
+            for each in (ONE, TWO):
+                bench.workload.connect(each.id, 1)
+            await bench.order(replace(told, generation=2, allocations=()))
+            assert {each.phase for each in bench.instances.values()} == {Phase.DRAINING}
+            assert await devices(bench.network, WRITER) == {"i2"}
+            assert len(bench.controllers.events("role taken")) == 1
+            assert bench.controllers.events("role lost") == []
+
+    for role in (SPECS[1], replace(SPECS[1], probe=replace(QUESTION, epoch=""))):
+        run_virtual(story(role))
+
+
+def test_of_two_versions_that_are_asked_otherwise_one_has_the_role() -> None:
+    async def story() -> None:
+        bench = Bench()
+        primary(bench, ONE.id, TWO.id)
+        async with bench.life():
+            asked = replace(QUESTION, epoch="")
+            specs = [
+                replace(DB.spec, roles=(RoleSpec(name="writer", probe=each),))
+                for each in (asked, replace(asked, interval_ms=300))
+            ]
+            old, new = (
+                replace(DB, spec=spec, version=number) for number, spec in enumerate(specs, 1)
+            )
+            await bench.order(
+                replace(
+                    target(),
+                    services=(new,),
+                    earlier=(old,),
+                    allocations=(ONE, replace(TWO, version=2)),
+                )
+            )
+            assert await devices(bench.network, WRITER) == {"i1"}
+            assert state(bench, TWO.id) == (RoleState.YIELDED, Reason.ROLE_CONTESTED)
+
+    run_virtual(story())
+
+
+def test_a_service_that_is_made_anew_begins_with_the_epochs_that_it_says() -> None:
+    async def story() -> None:
+        bench = Bench()
+        primary(bench, ONE.id, epoch=9)
+        async with bench.life():
+            await bench.order(target())
+            await bench.order(replace(target(2), services=(), allocations=()))
+            assert bench.instances == {}
+            primary(bench, ONE.id, epoch=1)
+            await bench.order(target(3))
+            assert await devices(bench.network, WRITER) == {"i1"}
 
     run_virtual(story())
 

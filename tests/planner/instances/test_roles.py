@@ -31,8 +31,8 @@ def has(epoch: int) -> RoleSaid:
 def decided(
     *said: RoleSaid, role: RoleSpec = WRITER, heard: int = 0, floor: int = 0
 ) -> list[RoleStatus]:
-    named = {f"db.fra.{number}-1": each for number, each in enumerate(said, 1)}
-    found = decide_role(role, named, (1, 1), heard, floor)
+    named = {f"db.fra.{number}-1": (role, each) for number, each in enumerate(said, 1)}
+    found = decide_role(named, (1, 1), heard, floor)
     return [found[name] for name in named]
 
 
@@ -128,8 +128,7 @@ def test_nodes_that_hear_of_each_other_agree_on_one(
         (place, status)
         for place, said in nodes.items()
         for status in decide_role(
-            WRITER,
-            {f"db.fra.{number}-1": each for number, each in enumerate(said)},
+            {f"db.fra.{number}-1": (WRITER, each) for number, each in enumerate(said)},
             place,
             max((claim for other, claim in claims.items() if other != place), default=0),
             0,

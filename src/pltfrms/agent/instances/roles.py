@@ -50,7 +50,7 @@ class RoleKeeper:
         self._heard: Mapping[str, int] = {}
         """The highest claim of others, by prefix."""
         self._floors: dict[tuple[str, str], int] = {}
-        """The highest epoch that anybody had, by service and role, since we began."""
+        """The highest epoch that anybody had, by service and role, since it runs here."""
         self._told: dict[tuple[str, str], RoleStatus] = {}
 
     def found(self, routes: Iterable[Route]) -> None:
@@ -79,12 +79,14 @@ class RoleKeeper:
             self._recall(key)
             self._tasks[key] = tasks.create_task(self._ask(key))
         self._before = {}
+        self._drop_floors()
 
     def gone(self, name: str) -> None:
         """Ask one no more whose runner has ended."""
         for key in [key for key in self._tasks if key[0] == name]:
             self._tasks.pop(key).cancel()
             self._forget(key)
+        self._drop_floors()
 
     @property
     def held(self) -> frozenset[_Held]:
@@ -129,9 +131,9 @@ class RoleKeeper:
             await clock.sleep(role.probe.interval_ms / 1000)
 
     async def _answer(self, runner: Runner, instance: Instance, role: RoleSpec) -> ProbeAnswer:
-        order = runner.order
-        spec = order.spec if order else None
-        addresses = tuple(each.ip for each in spec.service_addresses) if spec else ()
+        # Of one that is not wanted any more, and drains, there is no order, but its service.
+        prefixes = runner.service.prefixes if runner.service else ()
+        addresses = tuple(each.network_address for each in prefixes)
         said = await self._world.prober.probe(instance, role.probe, addresses)
         return replace(said, failure=shortened(said.failure, WORDS_MAX))
 
@@ -165,26 +167,31 @@ class RoleKeeper:
         for part in (f"asking {name} for role {role.name}", _part(name, role.name)):
             self._problems.set(part, "")
 
+    def _drop_floors(self) -> None:
+        """Forget the epochs of services that do not run here any more: one made anew begins."""
+        here = {each.service.name for each in self._runners.values() if each.service}
+        self._floors = {key: each for key, each in self._floors.items() if key[0] in here}
+
     # ---- deciding --------------------------------------------------------------------------
 
     def _decided(self) -> Mapping[str, tuple[RoleStatus, ...]]:
         found: dict[str, tuple[RoleStatus, ...]] = {}
-        for (service, role), names in self._sharing().items():
-            key = next(iter(names)), role
+        for which, said in self._sharing().items():
+            key = next((name, role) for name, (role, _) in said.items())
             heard = max((self._heard.get(each, 0) for each in self._prefixes(key)), default=0)
-            floor = self._floors.get((service, role.name), 0)
+            floor = self._floors.get(which, 0)
             if heard:
                 floor = max(floor, epoch_of(heard))
-            statuses = decide_role(role, names, self._place, heard, floor)
+            statuses = decide_role(said, self._place, heard, floor)
             highest = [s.epoch or 0 for s in statuses.values() if s.state is RoleState.HELD]
-            self._floors[service, role.name] = max(floor, *highest, 0)
+            self._floors[which] = max(floor, *highest, 0)
             for name, status in statuses.items():
                 found[name] = (*found.get(name, ()), status)
         return found
 
-    def _sharing(self) -> Mapping[tuple[str, RoleSpec], dict[str, RoleSaid]]:
-        """Return who says what, by service and role."""
-        found: dict[tuple[str, RoleSpec], dict[str, RoleSaid]] = {}
+    def _sharing(self) -> Mapping[tuple[str, str], dict[str, tuple[RoleSpec, RoleSaid]]]:
+        """Return who says what, by service and role: two versions may be asked differently."""
+        found: dict[tuple[str, str], dict[str, tuple[RoleSpec, RoleSaid]]] = {}
         for key in sorted(self._tasks, key=lambda key: (key[0], key[1].name)):
             name, role = key
             runner = self._runners.get(name)
@@ -193,7 +200,7 @@ class RoleKeeper:
             said = RoleSaid(words="it does not run, or is about to end")
             if runner.instance is not None and not _ends(runner):
                 said = self._known(key, runner.instance)
-            found.setdefault((runner.service.name, role), {})[name] = said
+            found.setdefault((runner.service.name, role.name), {})[name] = role, said
         return found
 
     def _claim(self, status: RoleStatus) -> int:

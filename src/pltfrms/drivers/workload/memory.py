@@ -376,8 +376,9 @@ class MemoryProber:
     ) -> ProbeAnswer:
         """See `ports.Prober`."""
         one = self._workload.find(instance)
-        if one is None:
-            return ProbeAnswer(failure="cannot ask the instance: it is gone")
+        if one is None or not (addresses or probe.kind is ProbeKind.EXEC):
+            # Of no address that was asked something is wrong: so it is with the real one, too.
+            return ProbeAnswer(failure="" if one else "cannot ask the instance: it is gone")
         asked = probe.path
         if probe.kind is ProbeKind.EXEC:
             asked = probe.command[0]

@@ -53,25 +53,29 @@ def has_epochs(role: RoleSpec) -> bool:
 
 
 def decide_role(
-    role: RoleSpec, said: Mapping[str, RoleSaid], place: tuple[int, int], heard: int, floor: int
+    said: Mapping[str, tuple[RoleSpec, RoleSaid]],
+    place: tuple[int, int],
+    heard: int,
+    floor: int,
 ) -> dict[str, RoleStatus]:
     """Return who has a role, and why, by allocation.
 
-    `said` are the instances of this node, `place` the ids of its datacenter and its own,
+    `said` are the instances of this node, each with the role as its own version of the service
+    has it, `place` the ids of the datacenter and of the node,
     `heard` is the highest claim of any other node (0: none), and `floor` the highest epoch
     that anybody is known to have had.
     """
-    has = sorted(name for name, each in said.items() if each.has)
-    first = min(has, key=lambda name: -said[name].epoch, default="")
+    has = sorted(name for name, (_, each) in said.items() if each.has)
+    first = min(has, key=lambda name: -said[name][1].epoch, default="")
     found: dict[str, RoleStatus] = {}
-    for name, each in said.items():
+    for name, (role, each) in said.items():
         if not each.has:
             found[name] = _status(role, RoleState.NONE, Reason.ROLE_NOT_SAID, None, each.words)
             continue
         epoch = each.epoch if has_epochs(role) else None
         state, reason = RoleState.HELD, Reason.ROLE_SAID
         if not role.shared:
-            here = claim_of(said[first].epoch, *place) + 1 if name != first else 0
+            here = claim_of(said[first][1].epoch, *place) + 1 if name != first else 0
             best = max(heard, here)
             reason = _right(claim_of(each.epoch, *place), each.epoch, best, floor)
             state = RoleState.HELD if reason is Reason.ROLE_SAID else RoleState.YIELDED
