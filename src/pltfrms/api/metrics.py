@@ -17,7 +17,7 @@ from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.service import RolloutState
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.inquiries import is_compared, tallies_of
-from pltfrms.planner.placement.roles import holders
+from pltfrms.planner.placement.roles import holders, unheard
 
 
 class Metrics:
@@ -66,7 +66,7 @@ class _Collector(Collector):
         yield from _state(snapshot)
         if self.verdict:
             yield from _redundancy(self.verdict)
-        yield from _roles(snapshot)
+        yield from role_metrics(snapshot)
         yield from network_metrics(snapshot, self._controller.clock.unix_ms())
         rollouts = [each.rollout for each in snapshot.services.values() if each.rollout]
         states = Counter({state.value: 0 for state in RolloutState})
@@ -146,7 +146,8 @@ class _Collector(Collector):
             yield CounterMetricFamily(f"pltfrms_{name}", text, value=value)
 
 
-def _roles(snapshot: Snapshot) -> Iterator[Metric]:
+def role_metrics(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield who has roles; nothing of one of which that is not known."""
     labels = ["service", "role"]
     holding = GaugeMetricFamily(
         "pltfrms_role_holders", "Instances that have a role of their service.", labels=labels
@@ -157,7 +158,8 @@ def _roles(snapshot: Snapshot) -> Iterator[Metric]:
     for name, service in sorted(snapshot.services.items()):
         for role in service.spec.roles:
             found = holders(snapshot, name, role.name)
-            holding.add_metric([name, role.name], len(found))
+            if found or not unheard(snapshot, name, role.name):  # else it is not known
+                holding.add_metric([name, role.name], len(found))
             said = [status.epoch for _, status in found if status.epoch is not None]
             if said:
                 epochs.add_metric([name, role.name], max(said))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Service
-from pltfrms.planner.placement.roles import holders
+from pltfrms.planner.placement.roles import holders, unheard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +15,16 @@ class RoleRow:
     name: str
     prefixes: tuple[str, ...]
     holders: tuple[str, ...]
-    """Allocations; empty: nobody has it, as far as nodes are heard of."""
+    """Allocations that are heard of; empty: nobody has it, if `unheard` is empty, too."""
     epoch: int | None = None
     """The highest that they say; None: none."""
+    unheard: tuple[str, ...] = ()
+    """Allocations of which it is not known whether they have it."""
+
+    @property
+    def who(self) -> str:
+        """Who has it, in words."""
+        return " ".join(self.holders) or ("not known" if self.unheard else "nobody")
 
 
 def role_rows(snapshot: Snapshot, service: Service) -> Iterator[RoleRow]:
@@ -31,12 +38,19 @@ def role_rows(snapshot: Snapshot, service: Service) -> Iterator[RoleRow]:
                 prefixes=tuple(map(str, role.prefixes)),
                 holders=tuple(allocation.id for allocation, _ in found),
                 epoch=max((s.epoch for _, s in found if s.epoch is not None), default=None),
+                unheard=unheard(snapshot, service.name, role.name),
             )
 
 
 def role_lines(snapshot: Snapshot) -> Iterator[str]:
-    """Yield a sentence for each role that nobody has: its clients are refused."""
+    """Yield a sentence for each role that nobody is known to have."""
     for name, service in sorted(snapshot.services.items()):
         for row in role_rows(snapshot, service):
-            if not row.holders:
+            if not row.holders and row.unheard:
+                whom = ", ".join(row.unheard)
+                yield (
+                    f"{name}: whether anybody has its role {row.name} is not known, for it is "
+                    f"not of {whom}"
+                )
+            elif not row.holders:
                 yield f"{name}: nobody has its role {row.name}, so its clients are refused"

@@ -135,7 +135,7 @@ def show_services(services: tuple[ServiceRow, ...]) -> None:
         (
             service.name,
             role.name,
-            " ".join(role.holders) or "nobody",
+            role.who,
             "-" if role.epoch is None else str(role.epoch),
             " ".join(role.prefixes),
         )

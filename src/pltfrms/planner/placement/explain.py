@@ -10,7 +10,7 @@ from pltfrms.model.services.replicas import replicas_text
 from pltfrms.model.services.service import Scale, Service
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.roles import is_held, roles_of
+from pltfrms.planner.placement.roles import is_held, roles_of, unheard
 from pltfrms.planner.placement.rollout_words import rollout_words
 from pltfrms.planner.placement.scaling import use_of, use_words, wanted_words
 
@@ -59,7 +59,10 @@ def _explain_roles(snapshot: Snapshot, service: Service) -> Iterator[str]:
             continue
         where = " and ".join(map(str, role.prefixes))
         said = [each for each in roles_of(snapshot, service.name) if each[1].role == role.name]
-        nobody = "" if any(is_held(each) for each in said) else "; nobody has it"
+        unknown = unheard(snapshot, service.name, role.name)
+        nobody = "; whether anybody has it is not known" if unknown else "; nobody has it"
+        if any(is_held(each) for each in said):
+            nobody = ""
         yield f"{service.name}: role {role.name} is at {where}{nobody}."
         for allocation, status in said:
             yield f"{allocation.id}: {status.sentence}{_contact(snapshot, allocation.node)}."

@@ -21,7 +21,7 @@ def is_held(pair: tuple[Allocation, RoleStatus]) -> bool:
 def holders(
     snapshot: Snapshot, service: str, role: str
 ) -> tuple[tuple[Allocation, RoleStatus], ...]:
-    """Return who has a role and is heard of; nobody: nobody has it, or it is not known."""
+    """Return who has a role and is heard of; nobody: see `unheard`."""
     return tuple(
         pair
         for pair in roles_of(snapshot, service)
@@ -29,3 +29,14 @@ def holders(
         and is_held(pair)
         and snapshot.contact(pair[0].node) is not Contact.LOST
     )
+
+
+def unheard(snapshot: Snapshot, service: str, role: str) -> tuple[str, ...]:
+    """Return the allocations of which it is not known whether they have a role now."""
+    known = {
+        allocation.id
+        for allocation, status in roles_of(snapshot, service)
+        if status.role == role and snapshot.contact(allocation.node) is Contact.PRESENT
+    }
+    every = sorted(snapshot.allocations.items())
+    return tuple(name for name, each in every if each.service == service and name not in known)
