@@ -11,7 +11,7 @@ from typing import Final
 from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.names import Addressed, domain_of, is_domain, names_of
+from pltfrms.model.services.names import Addressed, domain_of, is_domain, is_within, names_of
 from pltfrms.model.services.service import Service
 
 _DNS: Final = "53/udp"
@@ -96,8 +96,7 @@ def _check_servers(
     domain = domain_of(platform)
     known = {each.name for each in names_of(platform, services)}
     for server in servers:
-        inside = server == domain or server.endswith(f".{domain}")
-        if inside and server not in known:
+        if is_within(server, domain) and server not in known:
             raise UsageError(f"--ns {server}: is in {domain}, and no service is called that")
 
 

@@ -117,6 +117,28 @@ def test_the_next_life_of_the_agent_goes_on_without_controllers() -> None:
     run_virtual(story())
 
 
+def test_a_domain_that_has_one_of_the_servers_in_it_ends_no_name_server() -> None:
+    """Of a name in it there is no address; a new agent finds the instance all the same."""
+
+    async def story() -> None:
+        bench = Bench()
+        before = target(5)
+        later = replace(before, platform=replace(before.platform, domain="example.net"))
+        async with bench.life():
+            await bench.order(target(4))
+            await bench.order(later)
+        async with bench.life():
+            await bench.passes(6.0)
+            text = bench.workload.live(ONE.id)["zones/example.net.zone"]
+            assert "@\tIN NS web.example.net.\n" in text
+            assert "ns2" not in text
+            assert bench.instances[ONE.id].phase == "ready"
+            assert bench.status.problems == ()
+            assert [deed.what for deed in bench.workload.deeds] == ["start"]
+
+    run_virtual(story())
+
+
 def test_nobody_else_is_given_zones() -> None:
     async def story() -> None:
         bench = Bench()

@@ -10,7 +10,7 @@ from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import Instance, InstanceSpec
 from pltfrms.model.running.plan import Target
-from pltfrms.model.services.names import ZONES_DIRECTORY, ZoneUse, domain_of
+from pltfrms.model.services.names import ZONES_DIRECTORY, ZoneUse, domain_of, is_within
 from pltfrms.model.services.service import Probe, ProbeKind, Service
 from pltfrms.render.zone import render_list, render_zones
 
@@ -52,7 +52,10 @@ class Zones:
         use = service.spec.run.zones
         if use is None or not target.generation:
             return ()
-        servers = (f"{service.name}.{domain_of(target.platform)}", *use.servers)
+        domain = domain_of(target.platform)
+        # The domain may have become another since they were written down.
+        others = (each for each in use.servers if not is_within(each, domain))
+        servers = (f"{service.name}.{domain}", *others)
         plain = _files(target, servers, 0)
         known, told = self._made.get(servers, ((), ()))
         if plain != known:

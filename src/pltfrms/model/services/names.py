@@ -70,6 +70,11 @@ def is_domain(text: str) -> bool:
     return len(text) <= LONGEST_DOMAIN and bool(_DOMAIN.match(text))
 
 
+def is_within(name: str, domain: str) -> bool:
+    """Return whether a name is a domain, or one in it."""
+    return name == domain or name.endswith(f".{domain}")
+
+
 def names_of(platform: Platform, services: Iterable[Addressed]) -> tuple[Named, ...]:
     """Return the names of services, oldest first; of those without an address there is none."""
     domain = domain_of(platform)

@@ -4,7 +4,13 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.names import ZONES_DIRECTORY, ZoneUse, domain_of, is_domain
+from pltfrms.model.services.names import (
+    ZONES_DIRECTORY,
+    ZoneUse,
+    domain_of,
+    is_domain,
+    is_within,
+)
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding
 
@@ -49,6 +55,6 @@ def check_zones_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]
         what = f"no host may be in {domain}"
         yield Finding(_HERE, what, "give the platform a domain")
     for index, name in enumerate(use.servers):
-        if name == domain or name.endswith(f".{domain}"):
+        if is_within(name, domain):
             what = f"{name} is in {domain}, where services alone have addresses"
             yield Finding((*_HERE, "servers", index), what, "give it a name elsewhere")
