@@ -1,0 +1,120 @@
+"""The address of a role follows it through a whole lab, with a client that is connected."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.rig import Rig
+from pltfrms.model.running.plan import Reason
+from pltfrms.model.running.state import RoleState
+from tests.live.flows import BERLIN
+
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(400)]
+HERE = Path(__file__).parent
+REFUSED = "ConnectionRefusedError"
+STAY_SECONDS = 1.0
+"""Edges know of a claim within a tenth of that."""
+_TELL = (
+    "import sys, urllib.request\n"
+    "urllib.request.urlopen('http://127.0.0.1:8008/epoch/' + sys.argv[1], timeout=30)\n"
+)
+
+
+class Client:
+    """An eyeball that asks for the writer, over IPv6, and what it has seen so far."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.seen: list[str] = []
+
+    def seen_at(self, what: str) -> float:
+        """Return when it sees that next, by the clock of this machine; wait for it."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            at, said = json.loads(line)
+            self.seen.append(said)
+            if said == what:
+                return float(at)
+        raise AssertionError(f"it has ended; it saw {self.seen}")
+
+    def end(self) -> None:
+        """Have it ask no more, and take what it has seen since."""
+        out, _ = self._process.communicate()
+        self.seen += [json.loads(line)[1] for line in out.splitlines()]
+
+
+@pytest.fixture
+def db(healthy: Rig) -> Iterator[Rig]:
+    healthy.cli("apply", "--yes", str(HERE / "db.yaml"), "--wait")
+    yield healthy
+    healthy.cli("service", "delete", "db", "--yes")
+
+
+@contextmanager
+def asking(rig: Rig) -> Iterator[Client]:
+    role = rig.snapshot().services["db"].roles[0]
+    assert role.prefix6 is not None
+    address = str(role.prefix6.network_address)
+    script = (sys.executable, str(HERE / "role_client.py"), BERLIN[1], address, "5432")
+    process = subprocess.Popen(
+        rig.client.exec_argv("berlin", script),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    client = Client(process)
+    try:
+        yield client
+    finally:
+        client.end()
+
+
+def instance(rig: Rig, datacenter: str) -> str:
+    return next(
+        each.id
+        for each in rig.snapshot().allocations.values()
+        if each.service == "db" and each.datacenter == datacenter
+    )
+
+
+def tell(rig: Rig, name: str, epoch: int) -> float:
+    """Let an instance be primary in an epoch (0: not any more); return when we began to."""
+    began = time.monotonic()
+    service, datacenter, replica = name.split(".")
+    place = f"instance/{service}/{datacenter}/{replica.partition('-')[0]}"
+    rig.run(place, "python3", "-I", "-c", _TELL, str(epoch))
+    return began
+
+
+def has_given_way(rig: Rig, name: str) -> bool:
+    status = rig.snapshot().instance(name)
+    roles = status.roles if status else ()
+    yielded = (RoleState.YIELDED, Reason.ROLE_SURPASSED)
+    return [(each.state, each.reason) for each in roles] == [yielded]
+
+
+def test_the_role_moves_is_refused_and_never_goes_back_to_an_old_one(db: Rig) -> None:
+    fra, ams = instance(db, "fra"), instance(db, "ams")
+    with asking(db) as client:
+        tell(db, fra, 1)
+        client.seen_at(fra)
+        told = tell(db, fra, 0)
+        refused = client.seen_at(REFUSED) - told
+        told = tell(db, ams, 2)
+        answered = client.seen_at(ams) - told
+        tell(db, fra, 1)  # it comes back, and does not know of the other
+        db.wait(f"{fra} gives way", lambda: has_given_way(db, fra), 60)
+        time.sleep(STAY_SECONDS)
+    print(f"refused within {refused:.2f} s of telling the old one")  # noqa: T201
+    print(f"answered within {answered:.2f} s of telling the new; {client.seen}")  # noqa: T201
+    assert client.seen[-1] == ams
+    assert fra not in client.seen[client.seen.index(ams) :]
+    assert "TimeoutError" not in client.seen
+    assert f"role writer of {fra}" in db.cli("status")
+    assert "role writer is at" in db.cli("explain", "service/db")
