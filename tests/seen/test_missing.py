@@ -25,6 +25,7 @@ def test_an_edge_that_nobody_hears_is_not_known_before_its_heartbeat_is_late() -
     edge = of(view, "edges", "fra-e1")
     assert (edge.state, edge.last) == (Seen.UNKNOWN, Seen.GOOD)
     assert "none of 4 machines" in edge.why
+    assert edge.since_ms == 0, "it is in contact for longer than it is not heard"
     assert [each.about for each in view.problems] == ["fra-e1"]
     assert of(view, "edges", "fra-e2").state is Seen.GOOD
 

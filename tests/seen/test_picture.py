@@ -219,6 +219,8 @@ def test_what_was_taken_away_by_hand_is_planned() -> None:
     view = seen(snapshot)
     states = {each.id: each.state for each in (*view.machines, *view.datacenters)}
     assert (states["fra-n1"], states["fra-n2"]) == (Seen.PLANNED, Seen.GOOD)
+    since = {each.id: each.since_ms for each in view.machines}
+    assert (since["fra-n1"], since["fra-n2"]) == (0, NOW_MS - 12_000), "of its contact alone"
     assert (states["lon"], states["fra"]) == (Seen.PLANNED, Seen.GOOD)
     assert {each.state for each in view.sessions if each.edge.startswith("lon")} == {
         Seen.PLANNED

@@ -170,7 +170,8 @@ class _Seeing:
             )
             element = self._element(edge)
             if element.state is Seen.GOOD and row.drain not in {"none", EXTERNAL}:
-                element = replace(element, state=Seen.PLANNED, why=f"drained: {row.drain}")
+                why = f"drained: {row.drain}"
+                element = replace(element, state=Seen.PLANNED, why=why, since_ms=0)
             yield EdgeElement(
                 id=row.name,
                 state=element.state,
@@ -194,7 +195,7 @@ class _Seeing:
                 self._snapshot.interventions, f"node/{machine.name}", self._now_ms
             )
             if element.state is Seen.GOOD and drain == "drained":
-                element = replace(element, state=Seen.PLANNED, why="drained")
+                element = replace(element, state=Seen.PLANNED, why="drained", since_ms=0)
             yield MachineElement(
                 id=machine.name,
                 state=element.state,
@@ -209,7 +210,10 @@ class _Seeing:
             )
 
     def _element(self, machine: Machine) -> Element:
-        """Return how a machine is, by what controllers know of its contact."""
+        """Return how a machine is, by what controllers know of its contact.
+
+        Since when is known of the contact alone.
+        """
         if machine.external:
             return Element(id=machine.name, state=Seen.UNKNOWN)  # others manage it
         view = self._snapshot.machines.get(machine.name)
@@ -225,7 +229,7 @@ class _Seeing:
                 state=Seen.UNKNOWN if missing else state,
                 why=missing or "; ".join(problems),
                 last=state if missing else None,
-                since_ms=since_ms,
+                since_ms=0 if missing or problems else since_ms,
             )
         never = "" if status else "; it has never told how it is"
         why = (view.why if view else "") or _CONTACT_WORDS[contact]
