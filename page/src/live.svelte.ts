@@ -25,7 +25,7 @@ export class Live {
 
   #connect(): void {
     this.#source?.close();
-    const source = new EventSource('/v1/stream');
+    const source = new EventSource('v1/stream');
     this.#source = source;
     this.#connected = performance.now();
     const on = (kind: string, take: (said: unknown) => void): void =>

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { FOLD_MACHINES, layout } from './layout';
 import { chart, coasts, type Topology } from './map';
 import { type Element, followed, grouped, type Happening, type Machine, patched, type Picture, stories } from './picture';
-import { duration, moment, named, rate, rtt, stateWord } from './words';
+import { duration, moment, named, quoted, rate, rtt, stateWord } from './words';
 
 function element(id: string): Element {
   return { id, state: 'good', why: '', last: null, since_ms: 0 };
@@ -155,4 +155,10 @@ test('coasts are drawn from arcs that rings share, forwards and backwards', () =
     objects: { land: { geometries: [{ arcs: [[[0, ~1]]] }] } },
   };
   expect(coasts(land, ([x, y]) => [x, y])).toBe('M10 0L11 0L10 2L10 0Z');
+});
+
+test('what is copied into a shell is one word, whatever a name has in it', () => {
+  expect(quoted('fra-e1')).toBe('fra-e1');
+  expect(quoted("x; rm -r ~ '$(id)'")).toBe(`'x; rm -r ~ '"'"'$(id)'"'"''`);
+  expect(quoted('')).toBe("''");
 });

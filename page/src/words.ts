@@ -31,6 +31,11 @@ export function named(hash: string): string {
   }
 }
 
+/** A word as a shell takes it, whatever is in it. */
+export function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
+}
+
 export function rate(bps: number | null): string {
   if (bps === null) return 'not known';
   const units = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'];

@@ -1,6 +1,7 @@
 """The web server of `pltfrms ui`: who may ask it what."""
 
 import json
+import os
 import socket
 import struct
 import threading
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from pltfrms.cli.shared import page_server
 from pltfrms.cli.shared.page_actions import PageActions
 from pltfrms.cli.shared.page_server import TOKEN, PageServer
 from pltfrms.codec import encode
@@ -64,15 +66,15 @@ class Controller(BaseHTTPRequestHandler):
 class Browser:
     def __init__(self, server: PageServer) -> None:
         self.port = server.server_port
-        self.address = server.address
+        self.address, self.own_address = server.address, server.own_address
         self.client = server.client
-        self.cookie = self.token = ""
+        self.cookie = self.token = self.folder = ""
 
     def get(self, path: str, **headers: str) -> HTTPResponse:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         cookie = {"cookie": self.cookie} if self.cookie else {}
-        connection.request("GET", path, headers={**cookie, **named})
+        connection.request("GET", self.folder + path, headers={**cookie, **named})
         return connection.getresponse()
 
     def post(self, path: str, word: object, **headers: str) -> HTTPResponse:
@@ -85,11 +87,13 @@ class Browser:
             TOKEN: self.token,
         } | {name.replace("_", "-"): said for name, said in headers.items()}
         shown = {name: said for name, said in all_headers.items() if said}
-        connection.request("POST", path, json.dumps(word), shown)
+        connection.request("POST", self.folder + path, json.dumps(word), shown)
         return connection.getresponse()
 
     def open(self) -> HTTPResponse:
+        self.folder = ""
         answer = self.get(self.address.partition(f":{self.port}")[2])
+        self.folder = (answer.headers["location"] or "").rstrip("/")
         self.cookie = (answer.headers["set-cookie"] or "").partition(";")[0]
         self.token = json.loads(self.get("/me").read())["token"] if self.cookie else ""
         return answer
@@ -132,8 +136,9 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 def test_the_address_opens_the_page_once(browser: Browser) -> None:
     assert browser.get("/").status == 403
     opened = browser.open()
-    assert (opened.status, opened.headers["location"]) == (303, "/")
+    assert (opened.status, opened.headers["location"]) == (303, f"{browser.folder}/")
     said = opened.headers["set-cookie"] or ""
+    assert said.endswith(f"Path={browser.folder}/")
     assert "HttpOnly" in said
     assert "SameSite=Strict" in said
     page = browser.get("/")
@@ -201,6 +206,51 @@ def test_two_pages_in_one_browser_leave_each_other_alone(
         for each in (browser, other):
             each.cookie = both
             assert each.get("/").status == 200
+
+
+@pytest.mark.parametrize("folder", ["", "/word1", "/", "/%s/.."])
+def test_who_has_the_cookie_alone_sees_nothing(browser: Browser, folder: str) -> None:
+    """Another user of the machine may listen at another port, to which browsers send it."""
+    browser.open()
+    right = browser.folder
+    browser.folder = folder.replace("%s", "word2")
+    assert right != browser.folder
+    for path in ("/", "/me", "/v1/view", "/assets/a.js", "/services/web/logs"):
+        assert browser.get(path).status == 403
+    assert browser.post("/actions/look", DRAIN).status == 403
+    browser.folder, browser.cookie = right, ""
+    assert browser.get("/").status == 403, "nor who knows the folder alone"
+    assert (Controller.asked, Controller.changed) == ([], [])
+
+
+def test_the_address_that_a_program_is_started_with_opens_it_for_who_started_it_alone(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert browser.own_address != browser.address
+    browser.address, for_all = browser.own_address, browser.address
+    with monkeypatch.context() as patch:
+        patch.setattr(page_server, "uid_of", lambda *_: os.getuid() + 1)
+        assert browser.open().status == 403
+        patch.setattr(page_server, "uid_of", lambda *_: None)
+        assert browser.open().status == 403
+    assert browser.open().status == 303
+    assert browser.get("/").status == 200
+    other = Browser.__new__(Browser)
+    other.port, other.address, other.cookie, other.folder = browser.port, for_all, "", ""
+    assert other.open().status == 403, "opened is opened"
+
+
+def test_the_kernel_says_who_has_the_other_end() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as line,
+        socket.socket(socket.AF_INET6) as mapped,
+    ):
+        port = server.getsockname()[1]
+        mapped.connect(("::ffff:127.0.0.1", port))
+        for each in (line, mapped):
+            assert page_server.uid_of(each.getsockname()[1], port) == os.getuid()
+        assert page_server.uid_of(port, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -333,7 +383,9 @@ def test_no_other_way_of_asking_is_known(browser: Browser) -> None:
     browser.open()
     for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
         connection = HTTPConnection("127.0.0.1", browser.port, timeout=5)
-        connection.request(method, "/v1/view", headers={"cookie": browser.cookie})
+        connection.request(
+            method, f"{browser.folder}/v1/view", headers={"cookie": browser.cookie}
+        )
         assert connection.getresponse().status == 501
     assert Controller.asked == []
 
@@ -346,7 +398,7 @@ def test_a_browser_that_goes_in_the_middle_is_no_news(
     with socket.create_connection(("127.0.0.1", browser.port)) as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         head = f"host: 127.0.0.1:{browser.port}\r\ncookie: {browser.cookie}\r\n\r\n"
-        line.sendall(f"GET /assets/large.js HTTP/1.0\r\n{head}".encode())
+        line.sendall(f"GET {browser.folder}/assets/large.js HTTP/1.0\r\n{head}".encode())
         assert line.recv(8) == b"HTTP/1.0"
     assert browser.get("/").status == 200
     time.sleep(0.2)

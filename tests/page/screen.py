@@ -48,7 +48,9 @@ class Screen:
     page: Page
     folder: Path
     """Of pictures; `PLTFRMS_SCREENS` names another one, which stays."""
-    home: str
+    origin: str
+    home: str = ""
+    """Where the page is."""
     said: list[str] = field(default_factory=list)
     """Errors and warnings of the page."""
     elsewhere: list[str] = field(default_factory=list)
@@ -62,13 +64,14 @@ class Screen:
         context = browser.new_context(viewport={"width": width, "height": height})
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        home = "{0.scheme}://{0.netloc}/".format(urlsplit(address))
+        origin = "{0.scheme}://{0.netloc}/".format(urlsplit(address))
         named = os.environ.get("PLTFRMS_SCREENS")
-        screen = cls(page, Path(named) if named else folder, home)
+        screen = cls(page, Path(named) if named else folder, origin)
         page.on("console", lambda message: screen.said.append(message.text))
         page.on("pageerror", lambda error: screen.said.append(str(error)))
         page.on("request", lambda request: screen._look(request.url))
         page.goto(address, wait_until="domcontentloaded")
+        screen.home = page.url
         page.wait_for_selector("main")
         yield screen
         context.close()
@@ -76,7 +79,7 @@ class Screen:
         assert screen.elsewhere == []
 
     def _look(self, url: str) -> None:
-        if not url.startswith((self.home, "data:")):
+        if not url.startswith((self.origin, "data:")):
             self.elsewhere.append(url)
 
     def box(self, name: str) -> Locator:

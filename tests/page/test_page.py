@@ -298,7 +298,7 @@ def test_the_first_load_is_small() -> None:
     if not (PAGE / "index.html").is_file():
         pytest.skip("the page is not built: there is no Node.js here")
     index = PAGE / "index.html"
-    named = re.findall(r'(?:src|href)="/(assets/[^"]+)"', index.read_text())
+    named = re.findall(r'(?:src|href)="\./(assets/[^"]+)"', index.read_text())
     assert len(named) >= 2, "a script and a style"
     files = [index, *(PAGE / name for name in named)]
     sizes = {file.name: len(gzip.compress(file.read_bytes())) for file in files}

@@ -48,5 +48,5 @@ def ui(settings: Settings, *, port: int, opens: bool, read_only: bool) -> None:
     with PageServer(PAGE, client, port, secret, actions) as server:
         echo(f"the page is at {server.address} (opens once; Ctrl-C ends it)")
         if opens:
-            webbrowser.open(server.address)
+            webbrowser.open(server.own_address)
         server.serve_forever()

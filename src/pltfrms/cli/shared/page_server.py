@@ -1,18 +1,22 @@
 """A web server on loopback for one browser: the page's files, and what it asks controllers.
 
+All of it is below a folder whose name only this browser has been told, with a cookie for that
+folder: browsers send the cookies of a host to all its ports, where somebody else may listen.
 What changes something is a POST with the token that only this page can read, from this very
 origin: a page of another site in the same browser can do nothing.
 """
 
 import hmac
+import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs
 
 from pltfrms import codec
 from pltfrms.cli.shared.page_actions import PageAction, PageActions, PageWish
@@ -48,6 +52,7 @@ _HEADERS: Final = {
 _PATIENCE_SECONDS: Final = 30
 """In which a browser asks, and takes what it gets."""
 _LOOPBACK: Final = "127.0.0.1"
+_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _OTHER_NAME: Final = "this is not the name of this machine"
 _NOT_OPENED: Final = (
     "open the address that `pltfrms ui` has written; it opens once: run `pltfrms ui` again for "
@@ -78,7 +83,9 @@ class PageServer(ThreadingHTTPServer):
         self.files = files
         self.client = client
         self.actions = actions
-        self._code, self._cookie, self.token = secret(), secret(), secret()
+        self._code, self._own_code, self._cookie, self.token = (secret() for _ in range(4))
+        self._folder = secret()
+        self._opening = threading.Lock()
         try:
             super().__init__((_LOOPBACK, port), _Handler)
         except OSError as error:
@@ -90,6 +97,19 @@ class PageServer(ThreadingHTTPServer):
     def address(self) -> str:
         """Where the page is, with the code that opens it once."""
         return f"http://{_LOOPBACK}:{self.server_port}/open?code={self._code}"
+
+    @property
+    def own_address(self) -> str:
+        """The same for a program that is started: all users of this machine see its words.
+
+        So nobody opens it but who runs as we do.
+        """
+        return f"http://{_LOOPBACK}:{self.server_port}/open?code={self._own_code}"
+
+    @property
+    def folder(self) -> str:
+        """Below which all is, but what opens it."""
+        return f"/{self._folder}/"
 
     @property
     def cookie_name(self) -> str:
@@ -106,17 +126,39 @@ class PageServer(ThreadingHTTPServer):
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
-    def opened_by(self, code: str) -> str:
-        """Return the cookie for who shows the code, which is void then; empty: it is wrong."""
-        known, right = self._code, bool(self._code)
-        if not right or not hmac.compare_digest(code.encode(), known.encode()):
-            return ""
-        self._code = ""
-        return self._cookie
+    def opened_by(self, code: str, port: int) -> str:
+        """Return the cookie for who shows a code from a port; both codes are void then.
 
-    def knows(self, cookie: str) -> bool:
+        Empty: it is wrong.
+        """
+        with self._opening:
+            own = _same(code, self._own_code) and uid_of(port, self.server_port) == os.getuid()
+            if not self._code or not (own or _same(code, self._code)):
+                return ""
+            self._code = self._own_code = ""
+            return self._cookie
+
+    def knows(self, folder: str, cookie: str) -> bool:
         """Return whether it is the browser that has opened the page."""
-        return hmac.compare_digest(cookie.encode(), self._cookie.encode())
+        return _same(cookie, self._cookie) and _same(folder, self._folder)
+
+
+def _same(shown: str, secret: str) -> bool:
+    return hmac.compare_digest(shown.encode(), secret.encode())
+
+
+def uid_of(port: int, server_port: int) -> int | None:
+    """Return who has the other end of a connection on loopback; None: the kernel does not say.
+
+    As in proc_pid_net(5); mapped addresses end as others do.
+    """
+    here, there = (f"0100007F:{each:04X}" for each in (port, server_port))
+    for table in _TABLES:
+        for line in table.read_text().splitlines() if table.exists() else ():
+            _, local, remote, *rest = line.split()
+            if local.endswith(here) and remote.endswith(there):
+                return int(rest[4])
+    return None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,10 +171,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one question."""
-        parts = urlsplit(self.path)
+        parts = self._asked()
         if self.headers.get("host", "") not in self.server.hosts:
             self._refuse(HTTPStatus.FORBIDDEN, _OTHER_NAME)
-        elif parts.path == "/open":
+        elif self.path.startswith("/open?"):
             self._open(parse_qs(parts.query).get("code", [""])[0])
         elif not self._ours():
             self._refuse(HTTPStatus.FORBIDDEN, _NOT_OPENED)
@@ -151,9 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
             if actions is None:
                 raise ForbiddenError("this page only looks: `pltfrms ui` runs with --read-only")
             body = self._body()
-            if self.path == "/actions/look":
+            path = self._asked().path
+            if path == "/actions/look":
                 said: object = actions.look(codec.decode_fully(PageAction, body))
-            elif self.path == "/actions/do":
+            elif path == "/actions/do":
                 said = actions.do(codec.decode_fully(PageWish, body))
             else:
                 raise ForbiddenError("nothing else is done from the page")
@@ -162,10 +205,18 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._say(codec.encode(said))
 
+    def _asked(self) -> SplitResult:
+        """Return what is asked for, below our folder if it is there."""
+        path, _, query = self.path.partition("?")
+        folder = self.server.folder
+        below = path.removeprefix(folder.rstrip("/")) if path.startswith(folder) else path
+        return SplitResult("", "", below, query, "")
+
     def _ours(self) -> bool:
         """Return whether the browser that has opened the page asks, and for no other site."""
         site = self.headers.get("sec-fetch-site", "none")
-        return site in {"none", "same-origin"} and self.server.knows(self._shown())
+        folder = self.path[1:].partition("/")[0]
+        return site in {"none", "same-origin"} and self.server.knows(folder, self._shown())
 
     def _require_page(self) -> None:
         """Raise ForbiddenError unless our page asks, in the browser that has opened it."""
@@ -204,7 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
         return next((word for name, _, word in named if name == self.server.cookie_name), "")
 
     def _open(self, code: str) -> None:
-        cookie = self.server.opened_by(code)
+        cookie = self.server.opened_by(code, self.client_address[1])
         if not cookie:
             self._refuse(
                 HTTPStatus.FORBIDDEN,
@@ -212,8 +263,9 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         self.send_response(HTTPStatus.SEE_OTHER)
-        self.send_header("location", "/")
-        said = f"{self.server.cookie_name}={cookie}; HttpOnly; SameSite=Strict; Path=/"
+        folder = self.server.folder
+        self.send_header("location", folder)
+        said = f"{self.server.cookie_name}={cookie}; HttpOnly; SameSite=Strict; Path={folder}"
         self.send_header("set-cookie", said)
         self._end_head("no-store")
 
