@@ -1,11 +1,18 @@
 """The table with the ports of a service, and who may ask there."""
 
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from pltfrms.model.running.machine import PortRules
 from pltfrms.model.services.container import Adopted
-from pltfrms.model.services.service import PortClients, ServiceSpec
+from pltfrms.model.services.roles import RolePrefixes
+from pltfrms.model.services.service import (
+    PortClients,
+    Probe,
+    ProbeKind,
+    RoleSpec,
+    ServiceSpec,
+)
 from pltfrms.render.ports import render_ports
 from tests.strategies import make_platform, make_service, make_spec
 
@@ -80,4 +87,61 @@ def test_the_internet_is_all_that_is_none_of_ours() -> None:
         "ip saddr != { 10.0.0.0/8, 198.51.100.0/24 } accept",
         "ip6 saddr != { 2001:db8:100::/48, fd00:0:1::/48 } accept",
         "ip6 saddr 2001:db8:7::/48 accept",
+    ]
+
+
+# ---- roles ----------------------------------------------------------------------------------
+
+
+def with_roles(spec: ServiceSpec, *ports: str) -> PortRules:
+    """Return the table for a service with a role `read-only` on these ports, and `writer`."""
+    probe = Probe(kind=ProbeKind.TCP, port=1)
+    roles = (
+        RoleSpec(name="read-only", probe=probe, ports=ports),
+        RoleSpec(name="writer", probe=probe),
+    )
+    given = (
+        RolePrefixes(name="read-only", prefix4=IPv4Network("198.51.100.200/32")),
+        RolePrefixes(name="was", prefix4=IPv4Network("198.51.100.201/32")),
+        RolePrefixes(
+            name="writer",
+            prefix4=IPv4Network("198.51.100.129/32"),
+            prefix6=IPv6Network("2001:db8:100::81/128"),
+        ),
+    )
+    service = replace(make_service(replace(spec, roles=roles)), roles=given)
+    rules = render_ports(PLATFORM, service, IDS)
+    assert rules is not None
+    return rules
+
+
+def test_a_role_is_asked_where_the_service_is_unless_it_says_where() -> None:
+    rules = with_roles(replace(make_spec(), ports=("5432/tcp",)), "5433/tcp", "53/udp")
+    lines = chain(rules, "hear")
+    assert "ip daddr { 198.51.100.1, 198.51.100.129 } goto judge" in lines
+    assert "ip6 daddr { 2001:db8:100::1, 2001:db8:100::81 } goto judge" in lines
+    assert "ip daddr { 198.51.100.200 } goto role_read_only" in lines
+    assert chain(rules, "role_read_only")[2:] == [
+        "tcp dport 5433 accept",
+        "udp dport 53 accept",
+        "counter name not-declared goto refuse",
+    ]
+
+
+def test_a_role_alone_may_say_where_it_is_asked() -> None:
+    rules = with_roles(replace(make_spec(), ports=()), "5433/tcp")
+    assert chain(rules, "hear")[2:] == ["ip daddr { 198.51.100.200 } goto role_read_only"]
+
+
+def test_a_port_of_a_role_has_the_clients_of_that_port() -> None:
+    """Whom the service refuses must not get in by another address of it."""
+    spec = replace(
+        make_spec(),
+        ports=("5432/tcp",),
+        clients=(PortClients(port="5432/tcp", clients=("198.18.0.0/15",)),),
+    )
+    rules = with_roles(spec, "5432/tcp", "5433/tcp")
+    assert chain(rules, "role_read_only")[2:4] == [
+        "tcp dport 5432 goto to_tcp_5432",
+        "tcp dport 5433 accept",
     ]

@@ -1,6 +1,6 @@
 """Say on which ports an instance answers as its service, and to whom."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Address, collapse_addresses
 from typing import Final, cast
 
@@ -41,7 +41,7 @@ def render_ports(
             (
                 f"role_{role.name}".replace("-", "_"),
                 tuple(_here(role.prefixes)),
-                [_match(port) for port in own[role.name]],
+                [(_match(port), _verdict(port, limited)) for port in own[role.name]],
             )
             for role in service.roles
             if role.name in own
@@ -82,6 +82,11 @@ def _match(port: str) -> str:
 def _chain(port: str) -> str:
     number, _, protocol = port.partition("/")
     return f"to_{protocol}_{number}"
+
+
+def _verdict(port: str, limited: Container[str]) -> str:
+    """Return what becomes of a packet to a port: who may ask there may at every address."""
+    return f"goto {_chain(port)}" if port in limited else "accept"
 
 
 def _clients(
