@@ -367,8 +367,9 @@ def test_what_an_instance_accepts_is_counted(play: Play) -> None:
         workload = machine.workload
         idle, serving = await workload.start(spec(DEAF, 1)), await workload.start(spec(slot=2))
         await healthy(machine, serving)
-        before = workload.accepted(serving)
+        before, heard = workload.accepted(serving), workload.arrived(serving)
         assert before is not None
+        assert heard is not None
         if isinstance(workload, MemoryWorkload):
             workload.rates = {serving.allocation: 100.0}
         with machine.connections(serving):
@@ -377,9 +378,10 @@ def test_what_an_instance_accepts_is_counted(play: Play) -> None:
                     await asyncio.sleep(0.02)
             if not isinstance(workload, MemoryWorkload):
                 assert workload.accepted(serving) == before + 2, "one of each address family"
+            assert (workload.arrived(serving) or 0) >= heard + 2
         assert workload.accepted(idle) == 0
         await workload.stop(serving, 1000)
-        assert workload.accepted(serving) is None
+        assert workload.accepted(serving) is workload.arrived(serving) is None
         await workload.stop(idle, 100)
 
     play(scenario)

@@ -16,8 +16,8 @@ from pltfrms.model.services.service import Service
 DRAINS_FILE: Final = "drains.json"
 _PROBLEM: Final = "memory of drains"
 _LATE_SECONDS: Final = 5.0
-"""So long after a drain began a new connection says that an edge has not heard of it yet. Later
-it says nothing: an instance may connect to itself all the time."""
+"""So long after a drain began a new connection, or a datagram, says that an edge has not heard
+of it yet. Later it says nothing: an instance may connect to itself all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,27 +82,27 @@ class Drains:
 
 
 class Arrivals:
-    """The new connections of an instance that drains: an edge may hear of it late."""
+    """What is new to an instance that drains: an edge may hear of it late."""
 
     def __init__(self, workload: Workload, drain: InstanceDrain) -> None:
         """Count from now on."""
         self._workload = workload
         self._drain = drain
-        self._count = self._accepted()
+        self._count = self._arrived()
 
     def ceased(self, now: float) -> bool:
         """Return whether none came since this was asked before, or they do not count any more.
 
         Asked after those that are left were counted: who comes in between is not missed.
         """
-        before, self._count = self._count, self._accepted()
+        before, self._count = self._count, self._arrived()
         return before == self._count or now - self._drain.begun_at >= _LATE_SECONDS
 
-    def _accepted(self) -> int | None:
-        """Return how many it has ever had; None: not known, or not of it alone."""
+    def _arrived(self) -> int | None:
+        """Return how much it has ever had; None: not known, or not of it alone."""
         if self._drain.service.spec.run.adopted is not None:
             return None
-        return self._workload.accepted(self._drain.instance)
+        return self._workload.arrived(self._drain.instance)
 
 
 def connections_left(count: int) -> str:

@@ -291,6 +291,10 @@ class MemoryWorkload:
         rate = self.rates.get(instance.allocation, 0.0)
         return int(rate * (self.clock.monotonic() - one.started_at))
 
+    def arrived(self, instance: Instance) -> int | None:
+        """See `ports.Workload`; datagrams are not imagined."""
+        return self.accepted(instance)
+
     def limits(self) -> str:
         """See `ports.Workload`."""
         return "not enforced: instances are imagined"

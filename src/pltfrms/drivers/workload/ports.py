@@ -138,6 +138,10 @@ class Workload(Protocol):
         """Return how many TCP connections an instance has accepted; None: not known."""
         ...
 
+    def arrived(self, instance: Instance) -> int | None:
+        """Return how many connections and datagrams came to it, in all; None: not known."""
+        ...
+
     def limits(self) -> str:
         """Say in one sentence how cpu and memory limits are enforced, or why not."""
         ...

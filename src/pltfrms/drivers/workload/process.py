@@ -41,7 +41,7 @@ from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
 from pltfrms.drivers.workload.renewal import renewed
 from pltfrms.drivers.workload.secrets import credentials, opened
-from pltfrms.drivers.workload.usage import accepted_of, cpu_seconds_of
+from pltfrms.drivers.workload.usage import accepted_of, arrived_of, cpu_seconds_of
 from pltfrms.drivers.workload.volumes import LOCK, Volumes
 from pltfrms.drivers.workload.wishes import Box, InitWishes
 from pltfrms.errors import ConflictError, UnavailableError
@@ -333,6 +333,10 @@ class ProcessRuntime:
     def accepted(self, instance: Instance) -> int | None:
         """See `ports.Workload`."""
         return accepted_of(instance.pid)
+
+    def arrived(self, instance: Instance) -> int | None:
+        """See `ports.Workload`."""
+        return arrived_of(instance.pid)
 
     def limits(self) -> str:
         """See `ports.Workload`."""

@@ -38,10 +38,33 @@ def accepted_of(pid: int) -> int | None:
 
     The kernel counts them for the network namespace, of both address families together.
     """
+    return _counted(pid, "Tcp:", "PassiveOpens")
+
+
+def arrived_of(pid: int) -> int | None:
+    """Return how many connections an instance has accepted, and datagrams of UDP it was given.
+
+    Like `accepted_of`.
+    """
+    found = accepted_of(pid), _counted(pid, "Udp:", "InDatagrams"), _datagrams6(pid)
+    known = [each for each in found if each is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+def _counted(pid: int, table: str, name: str) -> int | None:
     try:
         lines = Path(f"/proc/{pid}/net/snmp").read_text().splitlines()
     except OSError:
         return None
-    said = [line.split() for line in lines if line.startswith("Tcp:")]
+    said = [line.split() for line in lines if line.startswith(table)]
     counts = dict(zip(*said, strict=True)) if len(said) == _TABLE_LINES else {}
-    return int(counts["PassiveOpens"]) if "PassiveOpens" in counts else None
+    return int(counts[name]) if name in counts else None
+
+
+def _datagrams6(pid: int) -> int | None:
+    try:
+        lines = Path(f"/proc/{pid}/net/snmp6").read_text().splitlines()
+    except OSError:
+        return None
+    counts = dict(line.split() for line in lines)
+    return int(counts["Udp6InDatagrams"]) if "Udp6InDatagrams" in counts else None
