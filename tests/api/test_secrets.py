@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +14,7 @@ from pltfrms.codec import decode, encode
 from pltfrms.controller.records.state import SECRETS_KEY_KEY
 from pltfrms.controller.records.values import Values
 from pltfrms.drivers.sealing import KeyFile, NodeKey, make_private, public_of
-from pltfrms.drivers.store.ports import Put
+from pltfrms.drivers.store.ports import Condition, Delete, Put
 from pltfrms.model.messages.api import Change
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.messages.secrets import (
@@ -261,6 +261,49 @@ def test_a_change_of_the_key_may_break_off_anywhere_and_is_done_again(
         newest = Values(KeyFile(directory / "newest"))
         newest.file.add(file.read()[:1])
         assert all(map(newest.opens, desk.cluster.stored().secrets.values()))
+
+    play(story)
+
+
+def test_who_changes_the_key_while_another_one_does_seals_nothing_to_his(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+        [theirs, *_] = KeyFile(directory / "controllers").add((make_private(),))
+        said = encode(SecretsKey(public=public_of(theirs)))
+        store = next(iter(desk.cluster.seats.values())).controller.store
+        commit = store.commit
+
+        async def raced(
+            writes: Sequence[Put | Delete], conditions: Sequence[Condition]
+        ) -> int | None:
+            done = await commit(writes, conditions)
+            if any(each.key == SECRETS_KEY_KEY for each in writes):
+                await commit([Put(key=SECRETS_KEY_KEY, value=said)], ())
+            return done
+
+        before = desk.cluster.stored().secrets["db"]
+        monkeypatch.setattr(store, "commit", raced)
+        answer = await desk.ask("ada", "POST", "/v1/secrets-key", SecretsKeyChange())
+        assert (answer.status_code, desk.cluster.stored().secrets["db"]) == (409, before)
+
+    play(story)
+
+
+def test_no_value_has_a_number_that_one_of_a_deleted_secret_had(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        del directory
+        for number in (1, 2):
+            await desk.ask("oli", "POST", "/v1/secrets", wish(b"one"))
+            assert desk.cluster.stored().secrets["db"].note.version == number
+            answer = await desk.ask("oli", "DELETE", "/v1/secrets/db")
+            assert answer.status_code == 200
+            await desk.ask("ada", "POST", "/v1/secrets-key", SecretsKeyChange())
+        await desk.ask("oli", "POST", "/v1/secrets", wish(b"one", name="other"))
+        assert desk.cluster.stored().secrets["other"].note.version == 3
 
     play(story)
 

@@ -175,7 +175,10 @@ def rotate_key(settings: Settings, *, yes: bool, why: str, as_json: bool) -> Non
         return
     echo(good(f"sealed anew: {len(reply.sealed)}"))
     for name in reply.lost:
-        write_line(f"{name} cannot be opened by any key: pltfrms secret rotate {name}")
+        write_line(
+            f"{name} is opened by no key of this controller; unless it gets one from another "
+            f"(status says so until then): pltfrms secret rotate {name}"
+        )
 
 
 def _value(file: BinaryIO) -> bytes:

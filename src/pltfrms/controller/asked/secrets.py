@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -92,7 +93,9 @@ class Secrets:
 
         async def attempt() -> SecretReply | None:
             snapshot, stored = await self._view.linearized_stored()
-            outcome = changed_secret(snapshot, self._note(snapshot, change))
+            outcome = changed_secret(
+                snapshot, self._note(snapshot, change, stored.secrets_last)
+            )
             note = outcome.snapshot.secrets[change.name]
             public = stored.secrets_key or public_of(self._values.file.first())
             self._values.require(public)  # else it might be lost, and nobody would say so
@@ -116,9 +119,15 @@ class Secrets:
         """Remove a secret; NotFoundError, ForbiddenError, ConflictError if it is used."""
 
         async def attempt() -> SecretReply | None:
-            snapshot = await self._view.linearized()
+            snapshot, stored = await self._view.linearized_stored()
             outcome = deleted_secret(snapshot, name)
-            gone = [Delete(key=secret_key(name))]
+            # A node that did not hear of it would take another value for the one that it has.
+            last = max(stored.secrets_last, snapshot.secrets[name].version)
+            key = SecretsKey(public=stored.secrets_key, last=last)
+            gone: list[Put | Delete] = [
+                Delete(key=secret_key(name)),
+                Put(key=SECRETS_KEY_KEY, value=encode(key)),
+            ]
             return await self._committed(snapshot, outcome, "secret delete", asked, gone)
 
         return await self._operations.controller.insisting.until_done(attempt)
@@ -129,7 +138,7 @@ class Secrets:
         outcome: Outcome,
         what: str,
         asked: Asked,
-        beside: list[Put] | list[Delete],
+        beside: Sequence[Put | Delete],
     ) -> SecretReply | None:
         about = (line.about for line in outcome.lines)
         require_role(snapshot.platform, asked, None, about, overrides=False)
@@ -141,7 +150,7 @@ class Secrets:
             return None
         return SecretReply(revision=committed, changes=outcome.lines, warning=self._warning)
 
-    def _note(self, snapshot: Snapshot, change: SecretChange) -> SecretNote:
+    def _note(self, snapshot: Snapshot, change: SecretChange, last: int) -> SecretNote:
         known = snapshot.secrets.get(change.name)
         if change.verb is SecretVerb.ROTATE:
             known = require_secret(snapshot, change.name)
@@ -152,7 +161,7 @@ class Secrets:
             )
         return SecretNote(
             name=change.name,
-            version=(known.version if known else 0) + 1,
+            version=(known.version if known else last) + 1,
             changed_ms=self._clock.unix_ms(),
             by=change.by,
         )
@@ -178,7 +187,8 @@ class Secrets:
             sealed = await self._operations.records.seal(
                 "secret rotate-key", ("the controllers have another key for secrets",), who
             )
-            put = Put(key=SECRETS_KEY_KEY, value=encode(SecretsKey(public=public)))
+            key = SecretsKey(public=public, last=stored.secrets_last)
+            put = Put(key=SECRETS_KEY_KEY, value=encode(key))
             writes = [self._mark(), put, *sealed.writes]
             unchanged = (unchanged_since(stored.commit), sealed.condition)
             done = await self._store.commit(writes, unchanged)
@@ -198,6 +208,8 @@ class Secrets:
     async def _resealed(self, name: str, public: str) -> bool | None:
         """Seal all values of a secret to a key; False: not all of them can be opened here."""
         _, stored = await self._view.linearized_stored()
+        if stored.secrets_key != public:
+            raise ConflictError("somebody has made another key meanwhile, and seals to that")
         secret = stored.secrets.get(name)
         if secret is None or all(is_for(each.text, public) for each in secret.values):
             return True

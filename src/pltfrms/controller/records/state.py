@@ -178,6 +178,8 @@ class Stored:
     secrets: Mapping[str, StoredSecret] = field(default_factory=dict)
     secrets_key: str = ""
     """The public key that values are sealed to; empty: there never was one."""
+    secrets_last: int = 0
+    """The highest number of a value of a secret that was deleted."""
     statuses: Mapping[str, MachineStatus] = field(default_factory=dict)
     leases: Mapping[str, int] = field(default_factory=dict)
     """Lease by machine, of the machines in contact."""
@@ -334,6 +336,7 @@ class Reader:
             volumes=volumes,
             secrets=secrets,
             secrets_key=key.public if key else "",
+            secrets_last=key.last if key else 0,
             statuses=statuses,
             leases=_leases(of[MACHINES]),
             told_lost=frozenset(_of_machines(of[MACHINES], _LOST)),

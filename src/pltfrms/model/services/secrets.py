@@ -53,7 +53,7 @@ class SecretNote:
 
     name: str
     version: int
-    """Counts its values, from 1."""
+    """Counts its values; none has a number that a deleted secret had."""
     changed_ms: int = 0
     """Unix time at which it got this value."""
     by: str = ""
@@ -85,6 +85,8 @@ class SecretsKey:
     """To whom controllers seal values: the public half of what they alone have."""
 
     public: str
+    last: int = 0
+    """The highest number of a value of a secret that was deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
