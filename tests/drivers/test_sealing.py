@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.drivers.sealing import (
+    MACHINE_KEY,
     KeyFile,
     NodeKey,
     is_for,
@@ -85,3 +86,26 @@ def test_a_machine_says_its_key_and_opens_what_is_for_it(tmp_path: Path) -> None
     key.make()
     assert key.open(seal(key.public, b"hunter2", "x"), "x") == b"hunter2"
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("torn", [b"", b"\xff\xfe\x00", b"some other", b"\x00" * 88])
+def test_a_file_that_has_no_keys_any_more_says_none_and_is_made_anew(
+    tmp_path: Path, torn: bytes
+) -> None:
+    """What is said is sealed to: nonsense would be refused for ever, with the whole target."""
+    key = NodeKey(tmp_path)
+    (tmp_path / MACHINE_KEY).write_bytes(torn)
+    assert key.public == ""
+    with pytest.raises(UsageError):
+        key.open(seal(PUBLIC, b"hunter2", "x"), "x")
+    key.make()
+    assert key.open(seal(key.public, b"hunter2", "x"), "x") == b"hunter2"
+
+
+def test_a_file_of_the_controllers_that_is_no_text_is_refused_as_any_nonsense(
+    tmp_path: Path,
+) -> None:
+    file = KeyFile(tmp_path / "keys")
+    file.path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="no key"):
+        file.read()

@@ -126,7 +126,7 @@ class KeyFile:
         try:
             if others_may(self.path):
                 self.path.chmod(PRIVATE_FILE)
-            keys = tuple(self.path.read_text().split())
+            keys = tuple(self.path.read_text(errors="replace").split())
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -173,11 +173,12 @@ class NodeKey:
 
     @property
     def public(self) -> str:
-        """What values are sealed to; empty: there is no key yet, or it cannot be read."""
+        """What values are sealed to; empty: there is no key yet, or the file has no keys."""
         try:
-            return self._file.read_text().split()[1]
-        except (OSError, IndexError):
+            _, public = map(_key, self._words())
+        except (UsageError, ValueError):
             return ""
+        return public
 
     def make(self) -> None:
         """Make another one; OSError if the disk refuses."""
@@ -190,11 +191,13 @@ class NodeKey:
         Raises:
             UsageError: it is for another key, about something else, or damaged.
         """
+        return unseal(self._words()[:1], sealed, about)
+
+    def _words(self) -> list[str]:
         try:
-            private = self._file.read_text().split()[:1]
+            return self._file.read_text(errors="replace").split()
         except OSError as error:
             raise UsageError(f"{self._file}: {error.strerror}") from error
-        return unseal(private, sealed, about)
 
 
 def _derived(shared: bytes, ephemeral: bytes, key: "X25519PublicKey") -> bytes:
@@ -208,6 +211,11 @@ def _derived(shared: bytes, ephemeral: bytes, key: "X25519PublicKey") -> bytes:
 
 def _whose(public: str) -> str:
     return hashlib.sha256(public.encode()).hexdigest()[:16]
+
+
+def _key(text: str) -> str:
+    _key_bytes(text)
+    return text
 
 
 def _key_bytes(text: str) -> bytes:
