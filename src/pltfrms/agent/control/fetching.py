@@ -35,6 +35,8 @@ class Fetcher:
         self._follow = follow
         self._newer = asyncio.Event()
         self._failures = 0
+        self._again_at = 0.0
+        """When to ask once more for values of secrets that the target lacks."""
 
     def hear(self, generation: int, made_of: str) -> None:
         """Hear that a controller knows this generation: ask again at once if it is news."""
@@ -63,8 +65,10 @@ class Fetcher:
             return
         self._failures = 0
         if target is None:
-            if self._targets.lacks_secrets:  # a controller may have them by now
-                self._targets.ask_again()
+            now = self._world.clock.monotonic()
+            if self._targets.lacks_secrets and now >= self._again_at:
+                self._targets.ask_again()  # a controller may have them by now
+                self._again_at = now + WAIT_MS / 1000
             await self._world.clock.sleep(_BREATH_SECONDS)
             return
         self._targets.accept(target)
