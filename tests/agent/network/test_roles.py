@@ -6,8 +6,8 @@ import pytest
 
 from pltfrms.agent.network.roles import LOOK_SECONDS
 from pltfrms.model.running.plan import Target
-from tests.agent.bench import WEB, Bench, make_target
-from tests.agent.instances.test_roles import DB, ONE
+from tests.agent.bench import ONE, WEB, Bench, make_target
+from tests.agent.instances.test_roles import DB
 from tests.simulation.virtual import run_virtual
 
 EDGE = "fra-e1"
