@@ -15,9 +15,9 @@ from pltfrms.model.services.service import Service
 
 DRAINS_FILE: Final = "drains.json"
 _PROBLEM: Final = "memory of drains"
-_LATE_SECONDS: Final = 5.0
+_LATE_SECONDS: Final = 2.0
 """So long after a drain began a new connection, or a datagram, says that an edge has not heard
-of it yet. Later it says nothing: an instance may connect to itself all the time."""
+of it yet. Later it says nothing: an instance may connect to itself, or be the only one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
