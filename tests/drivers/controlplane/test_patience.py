@@ -11,8 +11,9 @@ from pltfrms import codec
 from pltfrms.api.bounds.refusals import refusal
 from pltfrms.drivers.controlplane import agent_client
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
+from pltfrms.drivers.controlplane.asking import said_of
 from pltfrms.errors import LaterError, UnavailableError
-from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.messages.api import ErrorBody, Heartbeat, HeartbeatReply
 from pltfrms.model.running.state import MachineStatus
 from tests.contracts.etcd import free_ports
 from tests.drivers.tiny_http import Answer, serving
@@ -66,3 +67,11 @@ def test_who_is_told_to_come_later_asks_no_other_and_another_one_then() -> None:
         serving(REPLY) as far,
     ):
         with_client([near.endpoint, far.endpoint], scenario)
+
+
+@pytest.mark.parametrize("retry_ms", [3_600_000, 10**400], ids=["an hour", "for ever"])
+def test_however_long_a_controller_sends_us_away_another_is_asked_soon(retry_ms: int) -> None:
+    away = ErrorBody(error="UnavailableError", message="come again", retry_ms=retry_ms)
+    said = said_of("here", 503, codec.encode(away))
+    assert isinstance(said, LaterError)
+    assert said.retry_seconds == 30

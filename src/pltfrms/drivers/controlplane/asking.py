@@ -27,6 +27,8 @@ LONG_POLL_MARGIN_SECONDS = 2.0
 """A controller that has not answered a long poll this long after its time counts as dead."""
 _UNIX = "unix:"
 _SERVER_ERRORS = 500
+_LATER_MS_MAX = 30_000
+"""However long a controller sends somebody away: others are asked then."""
 _SHOWN = 2
 """Different problems in the sentence that ends a command, each of so many letters at most."""
 _LETTERS = 100
@@ -160,7 +162,7 @@ def said_of(where: str, status: int, content: bytes) -> PltfrmsError:
         what = f"{where}: HTTP {status}: {content[:200].decode(errors='replace')}"
         return UnclearError(what) if status >= _SERVER_ERRORS else InvariantError(what)
     if body.retry_ms:
-        return LaterError(body.message, body.retry_ms / 1000)
+        return LaterError(body.message, min(body.retry_ms, _LATER_MS_MAX) / 1000)
     kind = getattr(errors, body.error, None)
     if kind is SpecError:
         return UsageError(body.message)
