@@ -33,8 +33,8 @@ class Served:
     asked: list[str]
     given_up: list[str]
     """Machines that did not wait for the answer to a heartbeat."""
-    waited: list[float]
-    """For how long (seconds) those did who waited."""
+    waited: list[tuple[str, float]]
+    """Who waited instead, and for how long (seconds)."""
     clients: list["Client"] = field(default_factory=list)
 
     async def connect(self, source: str = "127.0.0.1") -> "Client":
@@ -106,8 +106,10 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 async def serving(strangers: int = 2048) -> AsyncIterator[Served]:
     """Serve on a port of this machine."""
     given_up: list[str] = []
-    waited: list[float] = []
-    connections = Connections(Callers(lambda: None), strangers, given_up.append, waited.append)
+    waited: list[tuple[str, float]] = []
+    connections = Connections(
+        Callers(lambda: None), strangers, given_up.append, lambda *who: waited.append(who)
+    )
     config = uvicorn.Config(
         _app,
         http=bounded_by(connections),
@@ -283,7 +285,8 @@ def test_a_machine_that_does_not_wait_for_the_answer_to_its_heartbeat_is_told_of
             agent.writer.transport.abort()
             await asyncio.sleep(0.1)
         assert served.given_up == ["fra-n2"]
-        (waited,) = served.waited
+        ((name, waited),) = served.waited
+        assert name == "fra-n1"
         assert waited >= 2 * _SHORT
 
     play(story)

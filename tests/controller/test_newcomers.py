@@ -141,9 +141,9 @@ def test_a_heartbeat_that_waited_long_for_our_answer_holds_off_judgement() -> No
     async def story(cluster: Cluster) -> None:
         await cluster.clock.sleep(10)
         controller = cluster.operations.controller
-        controller.view.answered(0.9)
+        controller.view.answered("fra-n1", 0.9)
         assert not any("waited" in each for each in controller.problems)
-        controller.view.answered(1.5)
+        controller.view.answered("fra-n1", 1.5)
         said = "; ".join(controller.problems)
         assert "no machine is called lost" in said
         assert "a heartbeat waited 1.5 s for our answer" in said

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pltfrms.codec import encode
 from pltfrms.controller.contact.contacts import why_nobody_is_judged
+from pltfrms.controller.contact.view import View
 from pltfrms.controller.planning import deciding
 from pltfrms.controller.planning.loop import AUDIT_SECONDS, Controller
 from pltfrms.controller.records.state import PREFIX, Reader, allocation_key, service_key
@@ -211,19 +212,32 @@ def test_a_machine_or_two_that_give_up_are_no_sign_of_slowness() -> None:
     simulate(story)
 
 
-def test_the_same_few_that_give_up_for_ever_keep_nobody_from_being_judged_for_ever() -> None:
+def hang_up(view: View) -> None:
+    """Be three machines that do not wait for the answers to their heartbeats."""
+    for machine in ("fra-n1", "fra-n2", "fra-n3"):
+        view.given_up(machine)
+
+
+def read_nothing(view: View) -> None:
+    """Be a machine that takes no answer for a while."""
+    view.answered("fra-n1", 2.0)
+
+
+@pytest.mark.parametrize("annoy", [hang_up, read_nothing])
+def test_the_same_few_who_make_us_look_slow_keep_nobody_from_being_judged_for_ever(
+    annoy: Callable[[View], None],
+) -> None:
     async def story(cluster: Cluster) -> None:
         await cluster.clock.sleep(15)
         began = cluster.clock.monotonic()
         cluster.agents["lon-n1"].dead = True
 
-        def hang_up() -> bool:
+        def annoyed() -> bool:
             for seat in cluster.seats.values():
-                for machine in ("fra-n1", "fra-n2", "fra-n3"):
-                    seat.controller.view.given_up(machine)
+                annoy(seat.controller.view)
             return _is_lost(cluster, "lon-n1")
 
-        await cluster.until(hang_up, 75)
+        await cluster.until(annoyed, 75)
         assert cluster.clock.monotonic() - began > 60
 
     simulate(story)

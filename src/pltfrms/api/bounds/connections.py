@@ -71,7 +71,7 @@ class Connections:
         callers: Callers,
         of_strangers: int = OF_STRANGERS,
         given_up: Callable[[str], object] = lambda _machine: None,
-        answered: Callable[[float], object] = lambda _seconds: None,
+        answered: Callable[[str, float], object] = lambda _machine, _seconds: None,
     ) -> None:
         """None is open; there may be so many of all strangers together.
 
@@ -149,7 +149,7 @@ class Connections:
     def answered(self, caller: Caller, path: str, seconds: float) -> None:
         """Note for how long a whole question waited for its answer."""
         if caller.kind is CallerKind.MACHINE and path == HEARTBEATS:
-            self._answered(seconds)
+            self._answered(caller.name, seconds)
 
     def count(self, kind: CallerKind) -> int:
         """Return how many connections callers of a kind have."""

@@ -8,6 +8,7 @@ from random import Random
 from pltfrms.controller.contact.bakes import Bakes
 from pltfrms.controller.contact.contacts import Contacts, why_nobody_is_judged
 from pltfrms.controller.contact.measured import SLOW_SECONDS, Trouble
+from pltfrms.controller.contact.signs import Signs
 from pltfrms.controller.contact.suspicions import Suspicions
 from pltfrms.controller.records.state import (
     MACHINES,
@@ -37,10 +38,6 @@ _LATE_SECONDS = 0.7
 """Who wakes up so much later than asked for had no processor, nor time for heartbeats."""
 _GIVEN_UP = 3
 """Machines that gave up on us within a TTL; one or two may have been ended just then."""
-_GIVING_UP_SECONDS_MAX = 60.0
-"""Who gives up for longer says nothing of us any more, until it has not done so for as long: a
-few machines that are not ours any more may not keep all others from being judged. Most of all
-machines are not a few: then it is us, for however long."""
 
 
 class View:
@@ -70,9 +67,8 @@ class View:
         self._measured: tuple[object, Mapping[str, KindSize]] = ((), {})
         self._committed = asyncio.Event()
         """Set, and replaced by the next one, when there is another last commit."""
-        self._given_up: dict[str, tuple[float, float]] = {}
-        """When (monotonic) machines gave up waiting for our answers to their heartbeats: since
-        then again and again, and last."""
+        self._given_up, self._kept_waiting = Signs(), Signs()
+        """Machines that did not wait for our answers to their heartbeats; that waited long."""
         self._indexed: Platform | None = None
         self._managed: Mapping[str, Machine] = {}
 
@@ -281,9 +277,9 @@ class View:
         """Note that a machine was told to come again later, and is silent until then."""
         self._doubt(until, "machines come faster than they can be let in")
 
-    def answered(self, seconds: float) -> None:
-        """Note how long a heartbeat waited for our answer, which was more than it should."""
-        if seconds > SLOW_SECONDS:
+    def answered(self, machine: str, seconds: float) -> None:
+        """Note how long a heartbeat waited for our answer, perhaps longer than it should."""
+        if seconds > SLOW_SECONDS and self._signs_of(self._kept_waiting, machine):
             self._doubt(self.now(), f"a heartbeat waited {seconds:.1f} s for our answer")
 
     def given_up(self, machine: str) -> None:
@@ -292,19 +288,14 @@ class View:
         When several do so we are too slow for all, in whichever part of us: others may not
         even have been let in.
         """
-        now = self._clock.monotonic()
-        ttl_seconds = self.platform.timers.contact_ttl_seconds if self.platform else 0
-        longest = _GIVING_UP_SECONDS_MAX
-        rows = {who: row for who, row in self._given_up.items() if now - row[1] <= longest}
-        self._given_up = rows | {machine: (rows.get(machine, (now, now))[0], now)}
-        managed = self.platform.managed if self.platform else ()
-        most = 2 * len(self._given_up) > len(managed)
-        count = sum(
-            now - last <= ttl_seconds and (most or last - since <= longest)
-            for since, last in self._given_up.values()
-        )
+        count = self._signs_of(self._given_up, machine)
         if count >= _GIVEN_UP:
-            self._doubt(now, f"{count} machines gave up waiting for an answer")
+            self._doubt(self.now(), f"{count} machines gave up waiting for an answer")
+
+    def _signs_of(self, signs: Signs, machine: str) -> int:
+        ttl_seconds = self.platform.timers.contact_ttl_seconds if self.platform else 0
+        every = len(self.platform.managed) if self.platform else 0
+        return signs.note(machine, self.now(), ttl_seconds, every)
 
     def _doubt(self, now: float, what: str) -> None:
         self._trouble.at, self._trouble.what = now, what
