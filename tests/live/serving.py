@@ -93,8 +93,14 @@ class Looks:
         self.count = 0
         self.longest_seconds = 0.0
         """Between two of them."""
+        self._last = time.monotonic()
 
-    def see(self, served: Mapping[str, int]) -> None:
+    def see(self, began: float, served: Mapping[str, int]) -> None:
+        """Take what was seen since `began`; one node may take over from another meanwhile."""
+        now = time.monotonic()
+        if now - began > PERIOD_SECONDS:
+            return  # that is of no instant
+        self.longest_seconds, self._last = max(self.longest_seconds, now - self._last), now
         self.count += 1
         for site, count in served.items():
             self.fewest[site] = min(count, self.fewest.get(site, count))
@@ -121,15 +127,12 @@ def looking(rig: Rig, dead: Container[str] = (), service: str = "web") -> Iterat
             stack.callback(kernel.close)
 
         def look() -> None:
-            last = time.monotonic()
             while not done.wait(PERIOD_SECONDS):
-                served = dict.fromkeys(sites.values(), 0)
+                began, served = time.monotonic(), dict.fromkeys(sites.values(), 0)
                 for kernel in kernels:
                     if kernel.node not in dead:
                         served[sites[kernel.node]] += kernel.serves(prefix)
-                looks.see(served)
-                looks.longest_seconds = max(looks.longest_seconds, time.monotonic() - last)
-                last = time.monotonic()
+                looks.see(began, served)
 
         thread = threading.Thread(target=look)
         thread.start()

@@ -204,6 +204,24 @@ def test_errors_are_told_apart(
     assert report.latency_ms == {"p50": None, "p99": None}
 
 
+def test_what_is_answered_while_the_prober_has_no_processor_is_not_lost(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = prober._Prober._send
+
+    def stalled(self: prober._Prober, index: int) -> None:
+        send(self, index)
+        if index == 3:
+            time.sleep(0.6)  # less than the server waits for a question
+
+    monkeypatch.setattr(prober._Prober, "_send", stalled)
+    config = {"addresses": [IPV4], "port": server.port, "path": "/", "rate": 100}
+    times = {"duration_ms": 100, "timeout_ms": 400}
+    run = prober.probe(read_config(json.dumps(config | times)))
+    assert summarize(run, None).errors == {}
+    assert max(sample.lateness_ms for sample in run.samples) > 400, "it is said"
+
+
 def test_a_silent_server_is_a_timeout_and_does_not_slow_the_schedule() -> None:
     with socket.socket() as silent:
         silent.bind((IPV4, 0))

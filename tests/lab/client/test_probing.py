@@ -164,6 +164,15 @@ def test_a_load_ends_with_its_block_and_its_report_is_of_that_time(port: int) ->
     assert report.gap_max_ms <= seconds * 1000, "of what was measured, not of what could be"
 
 
+def test_a_load_that_ends_before_its_block_proves_nothing(port: int) -> None:
+    short = replace(SHORT, duration_ms=100)
+    with (
+        pytest.raises(UnavailableError, match="ended by itself after 100 ms"),
+        probed(cast(LabClient, HereLab()), service(port), short),
+    ):
+        time.sleep(0.5)
+
+
 def test_a_load_whose_block_fails_leaves_no_prober(port: int) -> None:
     lab = cast(LabClient, HereLab())
     long = replace(SHORT, duration_ms=600_000)

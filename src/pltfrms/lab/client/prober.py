@@ -59,6 +59,8 @@ _TIMER_SLACK = 29
 """PR_SET_TIMERSLACK of prctl(2); the kernel's default would wake us 50 us late."""
 _MAX_REQUESTS = 10_000_000
 _ROUNDING = 1e-6
+_TURN_SECONDS = 0.1
+"""What one turn of the loop takes at most; if it takes longer, we had no processor."""
 
 
 # ---- words ---------------------------------------------------------------------------------
@@ -76,7 +78,7 @@ class ProberConfig:
     """Requests per second over all addresses."""
     duration_ms: int
     timeout_ms: int = 1000
-    """From the moment a request is sent."""
+    """From the moment a request is sent; without the time in which we had no processor."""
     start_at: float | None = None
     """Monotonic time of the first request, seconds; one in the past means now."""
     until_told: bool = False
@@ -180,13 +182,15 @@ def check_load(rate: float, duration_ms: float) -> None:
 class _Request:
     """A connection on its way."""
 
-    __slots__ = ("address", "answer", "connected", "due", "index", "sent", "sock")
+    __slots__ = ("address", "answer", "awake", "connected", "due", "index", "sent", "sock")
 
-    def __init__(self, index: int, address: str, due: float) -> None:
+    def __init__(self, index: int, address: str, due: float, awake: float) -> None:
         self.index = index
         self.address = address
         self.due = due
         self.sent = time.monotonic()
+        self.awake = awake
+        """When it was sent, without the time that we had no processor until then."""
         self.answer = bytearray()
         self.connected = False
         self.sock: socket.socket | None = None
@@ -238,6 +242,8 @@ class _Prober:
         self._open: dict[int, _Request] = {}
         self._oldest: deque[_Request] = deque()
         self._poll = select.epoll()
+        self._looked, self._stalled = self._start, 0.0
+        """When we had a processor last; for how long (seconds) we had none, in all."""
         self._ends = [sys.stdin] if config.until_told else []
         """Who tells to end."""
         self._duration_ms = float(config.duration_ms)
@@ -261,12 +267,19 @@ class _Prober:
             samples=tuple(sample for sample in self._samples if sample is not None),
         )
 
+    def _awake(self) -> float:
+        """Return the time (monotonic seconds) without that in which we had no processor."""
+        now = time.monotonic()
+        self._stalled += max(0.0, now - self._looked - _TURN_SECONDS)
+        self._looked = max(now, self._looked)
+        return now - self._stalled
+
     def _due(self, index: int) -> float:
         return self._start + index / self._config.rate
 
     def _send(self, index: int) -> None:
         address = self._config.addresses[index % len(self._config.addresses)]
-        request = _Request(index, address, self._due(index))
+        request = _Request(index, address, self._due(index), self._awake())
         try:
             sock = socket.socket(_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError:
@@ -282,9 +295,12 @@ class _Prober:
         self._oldest.append(request)
 
     def _expire(self) -> None:
-        """Give up requests that are too old; they are sent in order, so they expire so."""
-        limit = time.monotonic() - self._config.timeout_ms / 1000
-        while self._oldest and (self._oldest[0].sock is None or self._oldest[0].sent <= limit):
+        """Give up requests that are too old; they are sent in order, so they expire so.
+
+        What was not answered while we could not look is not too old for it.
+        """
+        limit = self._awake() - self._config.timeout_ms / 1000
+        while self._oldest and (self._oldest[0].sock is None or self._oldest[0].awake <= limit):
             request = self._oldest.popleft()
             if request.sock is not None:
                 self._finish(request, TIMEOUT)
@@ -297,10 +313,11 @@ class _Prober:
         """
         until = self._due(next_index) if next_index < self._count else float("inf")
         if self._oldest:
-            until = min(until, self._oldest[0].sent + self._config.timeout_ms / 1000)
+            too_old_at = self._oldest[0].awake + self._config.timeout_ms / 1000
+            until = min(until, too_old_at + self._stalled)
         if until == float("inf"):
             return False
-        wait = max(0.0, until - time.monotonic())
+        wait = min(max(0.0, until - time.monotonic()), _TURN_SECONDS / 2)
         ready = select.select([self._poll, *self._ends], [], [], wait)[0]
         if self._poll in ready:
             for descriptor, _ in self._poll.poll(0):

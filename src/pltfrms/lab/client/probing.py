@@ -116,7 +116,7 @@ def probed(
     no fault: the block may break what it likes.
 
     Raises:
-        UnavailableError: the client's machine, or the lab, went away.
+        UnavailableError: the client's machine, or the lab, went away; or the block took longer.
     """
     check_load(wanted.rate, wanted.duration_ms)
     start_at = time.monotonic() + LEAD_SECONDS
@@ -126,6 +126,8 @@ def probed(
         time.sleep(max(0.0, start_at - time.monotonic()))
         yield lambda: summarize(runs[0], None)
         runs.append(_finished(prober, wanted, wanted.timeout_ms / 1000))
+        if runs[0].duration_ms >= wanted.duration_ms:
+            raise UnavailableError(f"the load ended by itself after {wanted.duration_ms} ms")
     finally:
         _end(prober)
 
