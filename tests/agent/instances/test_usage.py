@@ -13,6 +13,7 @@ from pltfrms.agent.instances.usage import (
     Usage,
     steady_number,
     steady_peak,
+    steady_peak_percent,
     steady_percent,
 )
 
@@ -91,7 +92,7 @@ ONE = "web.fra.1-1"
 
 
 def test_a_peak_is_of_the_last_hours_and_goes_with_the_hour_that_had_it() -> None:
-    peaks = Peaks()
+    peaks = Peaks(steady_peak)
     for hour in range(2 * HOURS):
         rate = 90.0 if hour == 3 else 10.0
         for look in (0.0, 1800.0):
@@ -104,7 +105,7 @@ def test_a_peak_is_of_the_last_hours_and_goes_with_the_hour_that_had_it() -> Non
 def test_the_peak_of_one_that_does_not_run_just_now_is_kept_and_of_one_that_is_gone_not() -> (
     None
 ):
-    peaks = Peaks()
+    peaks = Peaks(steady_peak)
     peaks.see(0.0, {ONE: 50.0}, {ONE})
     peaks.see(5.0, {}, {ONE})
     assert peaks.told.keys() == {ONE}
@@ -125,3 +126,19 @@ def test_a_peak_is_told_rarely_and_never_too_low(rates: list[float]) -> None:
         tellings += told != before
         assert most <= told <= most * 1.3 + 1
     assert tellings <= 1 + 25 * 7, "each by a tenth, over six decades and the first numbers"
+
+
+@pytest.mark.parametrize(
+    ("before", "percent", "told"),
+    [
+        (None, 60.0, 66),
+        (None, 95.0, 100),
+        (None, 100.4, 100),
+        (100, 104.9, 100),
+        (100, 150, 170),
+    ],
+)
+def test_who_used_all_that_it_is_promised_is_told_to_have_used_that(
+    before: int | None, percent: float, told: int
+) -> None:
+    assert steady_peak_percent(before, percent) == told

@@ -83,6 +83,18 @@ def test_cpu_that_was_measured_counts_where_nothing_is_declared() -> None:
     assert [each.measured for each in found.loads] == [420]
 
 
+@pytest.mark.parametrize("load", [None, 300])
+def test_what_is_held_up_by_more_than_what_was_measured_is_told_apart(load: int | None) -> None:
+    """Each uses all that it may: what is left cannot do more, and that is said."""
+    snapshot = running(Capacity(requests=100, load=load) if load else None, fra=2, ams=2)
+    snapshot = measured(snapshot, by_cpu(100, 100, 100, 100))
+    found = [each for each in redundancy(snapshot, 0).weaknesses if _is_of_load(each)]
+    assert {each.loss for each in found} == {Loss.NODE, Loss.DATACENTER}
+    declared = [each for each in found if not each.measured]
+    assert all("requests/s" in each.why for each in declared)
+    assert {each.loss for each in declared} == ({Loss.DATACENTER} if load else set())
+
+
 def test_what_is_left_may_use_all_that_it_is_promised() -> None:
     enough = measured(running(fra=2, ams=2), by_cpu(50, 50, 50, 50))
     assert n_minus_one(enough) == ()

@@ -60,6 +60,25 @@ def test_nobody_is_next_while_a_failure_would_not_be_survived(survival: Survival
     assert ahead(upgrade_steps(running({}), None, LIVING, "0.2.0")) == []
 
 
+def test_a_peak_holds_nobody_up() -> None:
+    short = Weakness(
+        about="service/web",
+        loss=Loss.NODE,
+        what="fra-n1",
+        survival=Survival.NOT_SURVIVED,
+        why="the 3 replicas left are promised 0.3 of 0.4 cores (measured in 3 h)",
+        measured=True,
+    )
+    weak = Redundancy(survival=Survival.NOT_SURVIVED, weaknesses=(short,))
+    assert len(ahead(upgrade_steps(running({}), weak, LIVING, "0.2.0"))) == 1
+    doubt = replace(
+        short, about="store", survival=Survival.NOT_KNOWN, why="who knows", measured=False
+    )
+    weak = replace(weak, weaknesses=(short, doubt))
+    (first, *_) = upgrade_steps(running({}), weak, LIVING, "0.2.0")
+    assert first.why == "whether one more failure is survived: not known: store: who knows"
+
+
 def test_nobody_is_next_while_a_machine_is_away() -> None:
     steps = upgrade_steps(with_lost(running({}), "ams-n1"), SAFE, LIVING, "0.2.0")
     assert ahead(steps) == []

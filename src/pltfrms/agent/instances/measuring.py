@@ -4,19 +4,28 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from pltfrms.agent.instances.runner import Runner
-from pltfrms.agent.instances.usage import LOOKS, Peaks, Usage, steady_number, steady_percent
+from pltfrms.agent.instances.usage import (
+    LOOKS,
+    Peaks,
+    Usage,
+    steady_number,
+    steady_peak,
+    steady_peak_percent,
+    steady_percent,
+)
 from pltfrms.agent.world import World
 from pltfrms.model.running.state import Peak
 from pltfrms.model.services.service import Scale
 
 _NOTHING: Final = (None, None, None)
+_Steady = Callable[[int | None, float], int]
 
 
 class _Measured:
     """One thing that instances do."""
 
-    def __init__(self, steady: Callable[[int | None, float], int]) -> None:
-        self.now, self.most = Usage(steady), Peaks()
+    def __init__(self, steady: _Steady, steady_most: _Steady) -> None:
+        self.now, self.most = Usage(steady), Peaks(steady_most)
 
 
 class Measuring:
@@ -25,7 +34,8 @@ class Measuring:
     def __init__(self, world: World) -> None:
         """Know nothing yet."""
         self._world = world
-        self._cpu, self._connections = _Measured(steady_percent), _Measured(steady_number)
+        self._cpu = _Measured(steady_percent, steady_peak_percent)
+        self._connections = _Measured(steady_number, steady_peak)
         self._ready_looks: dict[str, int] = {}
         """At how many looks until now instances were ready, by allocation."""
 

@@ -20,6 +20,9 @@ _HOUR_SECONDS: Final = 3600
 _ABOVE: Final = 1.1
 _BELOW: Final = 1.3
 """A peak that is told is at least as much as was seen, and at most so much more."""
+_ALL: Final = 100
+_ALL_SEEN: Final = 105
+"""Percent. Who is held to all that it is promised may be seen to use a little more."""
 _Sample = tuple[float, float]
 """When (monotonic seconds), and how much was used until then."""
 
@@ -59,8 +62,9 @@ class Usage:
 class Peaks:
     """The most that instances did in a second, in each of the last hours."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, steady: Callable[[int | None, float], int]) -> None:
+        """Know nothing yet; `steady` says what to tell, after what was told before."""
+        self._steady = steady
         self._hours: dict[str, deque[tuple[int, float]]] = {}
         """By allocation: the hour, and the most in it; the newest last."""
         self.told: Mapping[str, int] = {}
@@ -79,7 +83,7 @@ class Peaks:
                 hours.popleft()
         self._hours = {n: each for n, each in self._hours.items() if each and n in alive}
         self.told = {
-            name: steady_peak(self.told.get(name), max(most for _, most in hours))
+            name: self._steady(self.told.get(name), max(most for _, most in hours))
             for name, hours in self._hours.items()
         }
 
@@ -123,3 +127,12 @@ def steady_peak(before: int | None, peak: float) -> int:
     most = math.ceil(peak * _ABOVE)
     step = 10 ** max(0, len(str(most)) - 2)
     return int(step * math.ceil(most / step))
+
+
+def steady_peak_percent(before: int | None, peak: float) -> int:
+    """Return the same of what is promised: who used all of it, and no more, used just that.
+
+    Told a tenth too high it would look as if what runs now could not do it.
+    """
+    told = steady_peak(before, peak)
+    return min(told, _ALL) if peak <= _ALL_SEEN else told

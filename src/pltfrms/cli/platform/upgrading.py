@@ -37,8 +37,8 @@ def plan(settings: Settings, *, version: str, as_json: bool) -> None:
 
     One datacenter after the other, nodes before edges, one machine at a time, and controllers
     last. None is next while a machine is out of contact, a controller does not run, or one
-    more failure would not be survived: exit code 4. Look again after each machine. It changes
-    nothing.
+    more failure would not be survived, by more than what was measured of loads: exit code 4.
+    Look again after each machine. It changes nothing.
 
     Example: pltfrms upgrade plan --to 0.2.0
     """

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from pltfrms.model.running.loads import ServiceLoad
+
+ESSENTIAL: Final = ("service/", "aggregate/", "store")
+"""Without which clients are not answered, or nothing can be changed any more."""
 
 
 class Loss(StrEnum):
@@ -42,6 +46,8 @@ class Weakness:
     survival: Survival
     why: str
     """One sentence."""
+    measured: bool = False
+    """It is only by what was measured: what is declared survives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

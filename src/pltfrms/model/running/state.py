@@ -76,7 +76,8 @@ class RoleStatus:
 class Peak:
     """The most that an instance had to do, as an average over a quarter of a minute.
 
-    Of the last day, or since its agent began. Told up to a third too high, and never too low.
+    Of the last day, or since its agent began. Told up to a third too high, and never too low;
+    of who used all of the cpu promised to it, just that.
     """
 
     cpu_percent: int | None = None

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from pltfrms.model.network.topology import Platform, Role
@@ -65,7 +66,11 @@ def _crowds(
             survival = Survival.SURVIVED
             if load.missing(left):
                 survival = Survival.NOT_SURVIVED if load.missing(hoped) else Survival.NOT_KNOWN
-            yield from weak(f"service/{service.name}", failure, survival, load.shortfall(left))
+            measured = not replace(load, measured=None).missing(left)
+            for line in weak(
+                f"service/{service.name}", failure, survival, load.shortfall(left)
+            ):
+                yield replace(line, measured=measured)
             if failure is NOTHING and survival is not Survival.SURVIVED:
                 break
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Final
 
-from pltfrms.model.running.redundancy import Redundancy, Survival, Weakness
+from pltfrms.model.running.redundancy import ESSENTIAL, Redundancy, Survival, Weakness
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.redundancy.beliefs import beliefs_of
 from pltfrms.planner.redundancy.ground import aggregates, backbone, store
@@ -18,8 +18,6 @@ from pltfrms.planner.redundancy.loads import Loads, service_loads
 from pltfrms.planner.redundancy.services import datacenters, services
 
 _ORDER: Final = (Survival.NOT_SURVIVED, Survival.NOT_KNOWN, Survival.SURVIVED)
-_ESSENTIAL: Final = ("service/", "aggregate/", "store")
-"""Without which clients are not answered, or nothing can be changed any more."""
 
 
 def redundancy(snapshot: Snapshot, now_ms: int, loads: Loads | None = None) -> Redundancy:
@@ -39,7 +37,7 @@ def redundancy(snapshot: Snapshot, now_ms: int, loads: Loads | None = None) -> R
             backbone(beliefs),
         )
     )
-    essential = (found[about] for about in found if about.startswith(_ESSENTIAL))
+    essential = (found[about] for about in found if about.startswith(ESSENTIAL))
     weaknesses = sorted(chain(*found.values()), key=lambda each: _ORDER.index(each.survival))
     return Redundancy(
         survival=_worst(chain(*essential)),

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from pltfrms.model.network.topology import Machine, Platform, Role
-from pltfrms.model.running.redundancy import Redundancy, Survival
+from pltfrms.model.running.redundancy import ESSENTIAL, Redundancy, Survival, Weakness
 from pltfrms.model.running.state import Contact, Snapshot
 
 _RELEASE: Final = re.compile(r"([0-9]+)\.([0-9]+)(?![0-9])")
@@ -58,8 +58,9 @@ def upgrade_steps(
     """Return all machines in the order in which they get a version, and which one is next.
 
     One datacenter after the other, and controllers last: agents then understand what newer
-    ones want. Nobody is next while one more failure would not be survived, or a controller
-    does not run: `controllers` are those that do; None: nobody knows.
+    ones want. Nobody is next while one more failure would not be survived, by more than what
+    was measured, or a controller does not run: `controllers` are those that do; None: nobody
+    knows.
     """
     hold, before = _why_wait(snapshot, redundancy, controllers), ""
     steps: list[UpgradeStep] = []
@@ -162,11 +163,20 @@ def _why_wait(
         return f"no controller runs on: {', '.join(ended[:_NAMED])}"
     if redundancy is None:
         return "this controller does not say whether one more failure is survived"
-    if redundancy.survival is Survival.SURVIVED:
+    held = [each for each in redundancy.weaknesses if _holds(each)]
+    if redundancy.survival is Survival.SURVIVED or not held:
         return ""
-    worst = [each for each in redundancy.weaknesses if each.survival is redundancy.survival]
+    worst = [each for each in held if each.survival is held[0].survival]
     words = "; ".join(f"{each.about}: {each.why}" for each in worst[:_NAMED])
-    return f"whether one more failure is survived: {redundancy.survival}: {words}"
+    return f"whether one more failure is survived: {held[0].survival}: {words}"
+
+
+def _holds(weakness: Weakness) -> bool:
+    """Return whether nobody is next because of it: nothing is held up by a peak alone.
+
+    Who uses all of the cpu that it may, once a day or always, would hold it for ever.
+    """
+    return weakness.about.startswith(ESSENTIAL) and not weakness.measured
 
 
 def _in_order(platform: Platform) -> list[Machine]:
