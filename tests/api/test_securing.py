@@ -1,14 +1,23 @@
 """How a machine comes by what members of the store show, by TLS over loopback."""
 
+import asyncio
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from pltfrms.api import main
+from pltfrms.api.main import follow_secret_keys
 from pltfrms.api.store import securing
 from pltfrms.api.store.securing import take_authority, take_secret_keys
+from pltfrms.controller.planning.loop import Controller
+from pltfrms.controller.records.values import Values
 from pltfrms.drivers.identity.store_files import RECOVERING_FILE, StoreFiles
 from pltfrms.drivers.sealing import KeyFile, make_private, public_of, seal, unseal
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.secrets import SealedValue, SecretNote, StoredSecret
 from tests.api.door import PLATFORM, Door, serve
 
 NAME = "fra-c2"
@@ -173,3 +182,35 @@ def test_what_is_no_key_leaves_those_that_are_there(
         assert await keys_taken(place) == (own,)
 
     serve(tmp_path, story)
+
+
+def test_keys_are_asked_for_as_long_as_one_value_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who made the newest key may lack an older one that values are still sealed to."""
+    file, older = KeyFile(tmp_path / "keys"), make_private()
+    newest = public_of(file.first())
+    text = seal(public_of(older), b"value", "secret db 1")
+    secret = StoredSecret(
+        note=SecretNote(name="db", version=1), values=(SealedValue(version=1, text=text),)
+    )
+    view = SimpleNamespace(secrets_key=newest, secrets=(secret,), platform=PLATFORM)
+    values, asked = Values(file), asyncio.Event()
+
+    async def take(_platform: Platform, _machine: str, _state: Path, keys: KeyFile) -> None:
+        keys.add([older])
+        asked.set()
+
+    async def story() -> None:
+        controller = cast("Controller", SimpleNamespace(view=view, values=values, name=NAME))
+        following = asyncio.create_task(follow_secret_keys(controller, PLATFORM, tmp_path))
+        try:
+            async with asyncio.timeout(30):
+                await asked.wait()
+        finally:
+            following.cancel()
+        assert values.opened(secret, 1) == b"value"
+
+    monkeypatch.setattr(main, "take_secret_keys", take)
+    monkeypatch.setattr(main, "_FOLLOW_SECONDS", 0.0)
+    asyncio.run(story())
