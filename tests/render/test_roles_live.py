@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 
 from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import Role
+from pltfrms.model.services.roles import claim_of
 from tests.render.namespaces import Net, eventually, network
 from tests.render.roles import MIXED
 from tests.render.test_bird_live import BOTH, family, no_service, route
@@ -141,6 +143,70 @@ def is_gone(net: Net, machine: str, address: str, table: str) -> bool:
 
 def goes_to(net: Net, machine: str, address: str, nexthops: set[str]) -> bool:
     return {nexthop for nexthop, _ in ways(net, machine, address)} == nexthops
+
+
+# ---- claims to a role of a service ---------------------------------------------------------
+
+WRITER = ("198.51.100.129", "2001:db8:100::81")
+
+
+def claim(net: Net, machine: str, epoch: int | None) -> int:
+    """Say as an agent does that a machine has the writer of an epoch; None: no more."""
+    me = MIXED.machine(machine)
+    number = claim_of(epoch or 0, MIXED.datacenter(me.datacenter).id, me.id_as(Role.NODE))
+    for each in WRITER:
+        net.ip(machine, f"{family(each)} route flush {each} table 100")
+        via = "via fe80::99" if ":" in each else "via inet6 fe80::99"
+        words = f"{each} {via} dev i9 table 100 proto {ACTIVE} metric {number}"
+        if epoch is not None:
+            net.ip(machine, f"{family(each)} route add {words}")
+    return number
+
+
+def heard(net: Net, machine: str) -> int:
+    """Return the highest claim of others that a machine hears of in both families."""
+    lines = [route(net, machine, each, "106").split() for each in WRITER]
+    found = [[int(w[at + 1]) for at, word in enumerate(w) if word == "metric"] for w in lines]
+    return min(max(each, default=0) for each in found)
+
+
+def lead_to(net: Net, hop: str, *machines: str) -> bool:
+    """Return whether the main tables of machines have this as the only nexthop."""
+    return all(goes_to(net, each, address, {hop}) for each in machines for address in WRITER)
+
+
+def test_of_claims_the_highest_wins_also_where_machines_are_edge_and_node(net: Net) -> None:
+    edges = ("fra-e1", "fra-e6")
+    claim(net, "fra-x3", 5)
+    assert eventually(lambda: lead_to(net, "fe80::e:3", *edges, "fra-x2"), 3)
+    node = claim(net, "fra-n4", 6)
+    # By what BIRD knows it leads to the other one; its agent hears so, and takes its own away.
+    assert eventually(lambda: lead_to(net, "fe80::a:4", *edges, *SERVERS), 3)
+    for machine in SERVERS:
+        assert eventually(partial(hears, net, machine, node), 3), machine
+    assert heard(net, "fra-n4") < node, "what is higher has no reason to give way"
+    far = claim(net, "ams-x1", 7)
+    for machine in (*SERVERS, "fra-n4"):
+        assert eventually(partial(hears, net, machine, far), 3), machine
+    assert eventually(lambda: not any("fe80::a:4" in route(net, e, WRITER[1]) for e in edges))
+    for machine in ("fra-x3", "fra-n4", "ams-x1"):
+        claim(net, machine, None)
+    assert eventually(lambda: not any(route(net, each, WRITER[0]) for each in edges), 3)
+
+
+def test_of_two_servers_with_one_epoch_the_lower_number_wins(net: Net) -> None:
+    better, worse = claim(net, "fra-x2", 8), claim(net, "fra-x3", 8)
+    assert better > worse
+    assert eventually(lambda: lead_to(net, "fe80::e:2", "fra-e1", "fra-e6", "fra-x3"), 3)
+    assert eventually(partial(hears, net, "fra-x3", better), 3)
+    assert heard(net, "fra-x2") < better
+    assert not route(net, "fra-x2", WRITER[0]), "what runs on it is in table 100"
+    for machine in SERVERS:
+        claim(net, machine, None)
+
+
+def hears(net: Net, machine: str, number: int) -> bool:
+    return heard(net, machine) == number
 
 
 def test_a_server_that_falls_silent_is_gone_within_a_second(net: Net) -> None:
