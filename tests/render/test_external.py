@@ -77,7 +77,7 @@ def test_beside_it_our_edges_tell_of_our_infrastructure() -> None:
     for name, wanted in (("ams-e1", "export where source = RTS_STATIC && "), ("ams-n1", "")):
         text = render_bird(OTHERS, name)
         for pair in ("0.0.0.0/0, 10.0.0.0/8", "::/0, fd00:77::/48"):
-            assert f"{wanted}net ~ [ {pair} ];" in text
+            assert f"{wanted}net ~ [ {pair} ]" in text
     assert "route fd00:77::/48 unreachable;" in render_bird(OTHERS, "ams-e1")
 
 

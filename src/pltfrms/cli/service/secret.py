@@ -101,7 +101,7 @@ def rotate(
 @_JSON
 @pass_settings
 def list_secrets(settings: Settings, *, as_json: bool) -> None:
-    """List secrets, since when they have their value, and who uses them.
+    """List secrets: how old their values are, and who uses them.
 
     Example: pltfrms secret list
     """
@@ -158,7 +158,7 @@ def delete(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool)
 @_JSON
 @pass_settings
 def rotate_key(settings: Settings, *, yes: bool, why: str, as_json: bool) -> None:
-    """Have controllers make another key, and seal all secrets to it.
+    """Have controllers make another key, and seal secrets to it.
 
     Do it when a controller was taken out, or may have been read by others. No service notices.
 
