@@ -37,7 +37,7 @@ READERS_MAX: Final = 200
 _BEHIND_MAX: Final = 64
 """Messages that wait for a reader; who does not take them begins anew."""
 _PAUSE_SECONDS: Final = 0.5
-_PATIENCE: Final = 5
+_PATIENCE: Final = 10
 """Drawing takes no more than so small a part of the time."""
 _TICK_SECONDS: Final = 2.0
 _OLD_SECONDS: Final = 10.0
