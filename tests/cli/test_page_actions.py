@@ -137,7 +137,7 @@ def test_a_request_is_withdrawn_by_who_looks() -> None:
     asked = desk.controller.request(Signed(text=encode(wanted).decode(), signature="s"))
     look = desk.look("withdraw", "request", asked.request.id)
     assert asked.request.about in look.lines[0]
-    assert look.command == f"pltfrms request withdraw {asked.request.id}"
+    assert look.command == f"pltfrms request withdraw {asked.request.id} --why ..."
     assert desk.do(look) == f"withdrawn: {asked.request.about}"
     closed = replace(asked.request, state=RequestState.WITHDRAWN)
     desk.controller.opened[:] = [replace(asked, request=closed)]

@@ -27,6 +27,7 @@ from pltfrms.model.messages.requests import (
     RequestState,
     Signed,
     Wanted,
+    Withdrawal,
     request_id,
 )
 from pltfrms.model.network.topology import Guards, Operator, Platform, TwoPeople
@@ -210,12 +211,15 @@ def test_a_request_is_done_once_whoever_repeats_it() -> None:
 def test_what_is_withdrawn_is_not_done() -> None:
     async def story(office: Office) -> None:
         asked = await office.ask(DRAIN)
-        closed = await office.requests().withdraw(asked.request.id, "ada@desk")
+        said = Withdrawal(by="ada@desk", why="the line works again")
+        closed = await office.requests().withdraw(asked.request.id, said)
+        record = (await office.cluster.operations.audit(0, 1000)).records[-1]
+        assert (record.what, record.by, record.why) == ("withdraw", "ada@desk", said.why)
         assert (closed.state, closed.closed_by) == (RequestState.WITHDRAWN, "ada@desk")
         with pytest.raises(ConflictError, match="closed: ada@desk has withdrawn it"):
             await office.approve(asked)
         with pytest.raises(ConflictError, match="withdrawn"):
-            await office.requests().withdraw(asked.request.id, "bob@desk")
+            await office.requests().withdraw(asked.request.id, Withdrawal(by="bob@desk"))
         assert not office.cluster.stored().interventions.drains
 
     simulate(story)
@@ -225,7 +229,7 @@ def test_approved_and_withdrawn_at_once_is_one_of_them() -> None:
     async def story(office: Office) -> None:
         asked = await office.ask(DRAIN)
         withdrawn, done = await asyncio.gather(
-            office.requests(1).withdraw(asked.request.id, "ada@desk"),
+            office.requests(1).withdraw(asked.request.id, Withdrawal(by="ada@desk")),
             office.approve(asked),
             return_exceptions=True,
         )
@@ -276,7 +280,7 @@ def test_a_request_that_cannot_be_read_stops_no_other_and_is_named() -> None:
             await office.requests().show(poison)
         with pytest.raises(NotFoundError, match=poison):
             await office.requests().show("nothing")
-        await office.requests().withdraw(poison, "ada")
+        await office.requests().withdraw(poison, Withdrawal(by="ada"))
         assert [each.id for each in await office.requests().all()] == [first.request.id]
 
     simulate(story)

@@ -45,4 +45,4 @@ def add_request_routes(app: FastAPI, requests: Requests) -> None:
     async def withdraw(number: str, request: Request) -> Response:
         """Close it without doing it."""
         withdrawal = await body_of(Withdrawal, request)
-        return json_of(await requests.withdraw(number, withdrawal.by, asked_of(request)))
+        return json_of(await requests.withdraw(number, withdrawal, asked_of(request)))

@@ -9,7 +9,7 @@ from pltfrms.cli.shared.complete import complete_requests
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import echo, good, unix_ms, write_json, write_line, write_table
-from pltfrms.cli.shared.routing import asking_user, show_routing
+from pltfrms.cli.shared.routing import WHY, asking_user, show_routing
 from pltfrms.cli.shared.signing import approving, key_of, signed
 from pltfrms.codec import decode
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
@@ -121,14 +121,16 @@ def approve_request(settings: Settings, request: str, *, yes: bool, as_json: boo
 
 @request.command("withdraw")
 @_ID
+@WHY
 @_JSON
 @pass_settings
-def withdraw_request(settings: Settings, request: str, *, as_json: bool) -> None:
+def withdraw_request(settings: Settings, request: str, why: str, *, as_json: bool) -> None:
     """Close a request without doing it.
 
     Example: pltfrms request withdraw 3f2a91c07b5d
     """
-    closed = connect(settings).withdraw(request, Withdrawal(by=asking_user()))
+    said = Withdrawal(by=asking_user(), why=why)
+    closed = connect(settings).withdraw(request, said)
     if as_json:
         write_json(closed)
     else:

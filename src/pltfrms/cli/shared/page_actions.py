@@ -163,8 +163,9 @@ class PageActions:
     def _withdrawal(self, request: str) -> _Seen:
         asked = self._client.requested(request)
 
-        def do(_why: str) -> str:
-            return f"withdrawn: {self._client.withdraw(request, Withdrawal(by=self.by)).about}"
+        def do(why: str) -> str:
+            said = Withdrawal(by=self.by, why=why)
+            return f"withdrawn: {self._client.withdraw(request, said).about}"
 
         state = asked.request.state
         closed = {RequestState.APPROVED, RequestState.WITHDRAWN}
@@ -224,5 +225,4 @@ def _command(action: PageAction) -> str:
         **{verb: ("rollout", verb, action.name) for verb in _ROLLOUTS},
         **{verb: (action.kind, verb, action.name) for verb in _DRAINS},
     }[action.verb]
-    why = () if action.verb == "withdraw" else ("--why", "...")
-    return shlex.join(("pltfrms", *words, *why))
+    return shlex.join(("pltfrms", *words, "--why", "..."))

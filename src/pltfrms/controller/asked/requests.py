@@ -34,6 +34,7 @@ from pltfrms.model.messages.requests import (
     RequestState,
     Signed,
     Wanted,
+    Withdrawal,
     request_id,
 )
 from pltfrms.planner.changes.two_people import wanted_sentence
@@ -151,12 +152,14 @@ class Requests:
             raise ConflictError("nothing is left to do: it is so already; withdraw it")
         return reply
 
-    async def withdraw(self, request: str, by: str, asker: Asked = NOBODY) -> ChangeRequest:
+    async def withdraw(
+        self, request: str, said: Withdrawal, asker: Asked = NOBODY
+    ) -> ChangeRequest:
         """Close a request without doing it; ConflictError if it is closed already.
 
         One that cannot be read is removed.
         """
-        who = replace(asker, by=asker.by or by)
+        who = replace(asker, by=asker.by or said.by, why=said.why)
 
         async def attempt() -> ChangeRequest | None:
             found, entry = await self._found(request)

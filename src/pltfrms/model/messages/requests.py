@@ -91,6 +91,7 @@ class Withdrawal:
     """Somebody's no. It needs no signature: nothing happens."""
 
     by: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
