@@ -13,3 +13,4 @@ html_show_copyright = False
 nitpicky = True
 # Examples have our words in them, for which there is no lexer.
 highlight_language = "none"
+suppress_warnings = ["misc.highlighting_failure"]  # of `nft`, for which there is no lexer
