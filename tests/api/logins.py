@@ -14,6 +14,7 @@ from pltfrms.api.app import make_app
 from pltfrms.api.bounds.serving import ControllerIdentity
 from pltfrms.codec import decode, encode
 from pltfrms.drivers.glass.client import Glass
+from pltfrms.drivers.glass.running import RemoteRunner
 from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
 from pltfrms.model.messages.logins import LOGIN_NAMESPACE, LoginAsk, LoginChallenge, LoginReply
@@ -59,6 +60,7 @@ class Desk:
             operations,
             cast("Glass", object()),
             MemorySignatures(),
+            runner=cast("RemoteRunner", object()),
             known=cast(
                 "ControllerIdentity",
                 SimpleNamespace(

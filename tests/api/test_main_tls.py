@@ -1,5 +1,6 @@
 """Daemons with an identity, over a real etcd, in a machine of their own."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -15,15 +17,20 @@ import pytest
 from pltfrms.api.store.member import read_place
 from pltfrms.codec import read
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.drivers.glass.client import GlassMachine
+from pltfrms.drivers.glass.running import CommandClient
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.tls import client_context
+from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError
 from pltfrms.model.identity.words import (
     StoreAuthority,
     TokenReply,
     controllers_server_name,
+    machine_server_name,
 )
+from pltfrms.model.messages.commands import WantedCommand
 from pltfrms.model.messages.glass import RouteAnswers
 from pltfrms.model.network.topology import CONTROLLER_PORT, GLASS_PORT
 from pltfrms.planner.identity.access import why_unsigned
@@ -131,6 +138,8 @@ def _live(first: Path, node: Path) -> None:
             assert json.loads(joined)["machine"] == "fra-n1"
             _who_may(first / "state", node / "state")
             _look_into(client)
+        with ThreadPoolExecutor(1) as pool:  # we are in a loop already
+            pool.submit(asyncio.run, _command(first / "state")).result()
 
 
 def _who_may(controller: Path, node: Path) -> None:
@@ -143,6 +152,17 @@ def _who_may(controller: Path, node: Path) -> None:
     plain = OperatorClient([f"http://[{ADDRESS}]:{CONTROLLER_PORT}"], patience_seconds=0)
     with pytest.raises(UnavailableError, match="no controller answers"):
         plain.snapshot()
+
+
+async def _command(state: Path) -> None:
+    """See that its agent hears a controller who shows himself, and what it says of commands."""
+    context = client_context(IdentityFile(state), lambda _: "")
+    name = machine_server_name(PLATFORM.name, "fra-c1")
+    runner = CommandClient(lambda _machine: TlsEnd(context, name))
+    place = GlassMachine(machine="fra-c1", address=ADDRESS, asn=PLATFORM.asn)
+    command = WantedCommand(allocation="web.fra.1-1", words=("true",))
+    [part] = [each async for each in runner.run(place, command)]
+    assert "this platform does not allow it" in part.failure
 
 
 def _look_into(client: OperatorClient) -> None:

@@ -273,7 +273,7 @@ def test_nothing_is_left_of_a_reader_that_goes_while_something_is_sent_to_it() -
             raise AssertionError
 
         scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
-        answer = routes._Stream(await pictures.stream(0))
+        answer = routes.Sent(await pictures.stream(0))
         sending = asyncio.ensure_future(answer(scope, receive, send))
         await hanging.wait()
         assert len(pictures._readers) == 1

@@ -34,6 +34,7 @@ WRITES = {
     "POST /v1/secrets-key": {"ada"},
     "POST /v1/interventions": {"oli", "ada"},
     "POST /v1/volumes/{volume}/release": {"oli", "ada"},
+    "POST /v1/services/{name}/exec": {"oli", "ada"},
     "POST /v1/requests": {"oli", "ada"},
     "POST /v1/requests/{number}/approval": {"oli", "ada"},
     "POST /v1/requests/{number}/withdrawal": {"oli", "ada"},

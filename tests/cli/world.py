@@ -197,6 +197,9 @@ class FakeController:
     def post(self, path: Any, word: Any, kind: Any) -> Any:
         return self.door.post(path, word, kind)
 
+    def raw(self, *words: Any, **said: Any) -> Any:
+        return self.door.raw(*words, **said)
+
     def change(self, *words: Any, **said: Any) -> Any:
         return self.door.change(*words, **said)
 

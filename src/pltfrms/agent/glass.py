@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from pltfrms.codec import encode
-from pltfrms.drivers.glass.server import LookingGlass
+from pltfrms.drivers.glass.server import LookingGlass, Runner
 from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.drivers.listening import HANDSHAKE_SECONDS, Watched, bind6
 from pltfrms.drivers.log import SpareLog
@@ -101,11 +101,13 @@ async def run_glass(
     bird: Path,
     balancer: BalancerEye | None = None,
     logs: LogReader | None = None,
+    runner: Runner | None = None,
 ) -> None:
     """Serve for ever what the BIRD behind `bird`, and our balancer, may be asked by anybody.
 
     On a Unix socket in `runtime`, and by TCP where `network` says. Only there it tells of
-    `logs`: not everybody who has an account here may read them.
+    `logs`: not everybody who has an account here may read them. And only for controllers that
+    have shown who they are, `runner` does something.
     """
     own = functools.partial(look_at_balancer, balancer) if balancer else None
     private = functools.partial(look_at_logs, logs) if logs else None
@@ -133,7 +135,7 @@ async def run_glass(
 
     async def serve_ours(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if _may_look(network, writer, said):
-            await glass.serve(reader, writer, private)
+            await glass.serve(reader, writer, private, runner if network.tls else None)
         else:
             writer.close()
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import signal
 import ssl
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from pltfrms.agent.commands import CommandRunner
 from pltfrms.agent.control.targets import TARGET_FILE, Targets
 from pltfrms.agent.freeze import FROZEN_FILE
 from pltfrms.agent.glass import BalancerEye, GlassNetwork, run_glass
@@ -35,6 +37,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.sealing import NodeKey
 from pltfrms.drivers.wireguard.kernel import WireGuard
+from pltfrms.drivers.workload.inside import said_inside
 from pltfrms.drivers.workload.log_reading import LogReader
 from pltfrms.drivers.workload.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
@@ -105,8 +108,10 @@ async def _run(directories: Directories, targets: Targets, told: Platform | None
     world = _world(directories, talk)
     parts = Agent(world, targets)
     eye = BalancerEye(view=parts.director.view, row=parts.director.row)
+    inside = functools.partial(said_inside, directories.runtime)
+    commands = CommandRunner(world.workload, inside, lambda: targets.current.platform)
     agent = asyncio.ensure_future(parts.run())
-    glass = asyncio.ensure_future(_glass(directories, targets, eye, talk.glass))
+    glass = asyncio.ensure_future(_glass(directories, targets, eye, talk.glass, commands))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
     try:
@@ -128,7 +133,11 @@ async def _clear(directories: Directories, targets: Targets) -> None:
 
 
 async def _glass(
-    directories: Directories, targets: Targets, eye: BalancerEye, tls: ssl.SSLContext | None
+    directories: Directories,
+    targets: Targets,
+    eye: BalancerEye,
+    tls: ssl.SSLContext | None,
+    commands: CommandRunner,
 ) -> None:
     platform = targets.current.platform
     address = platform.loopback6(platform.machine(targets.machine))
@@ -140,7 +149,7 @@ async def _glass(
         platform=lambda: targets.current.platform,
     )
     logs = LogReader(directories.log / "instances")
-    await run_glass(directories.runtime, network, bird, eye, logs)
+    await run_glass(directories.runtime, network, bird, eye, logs, commands.run)
 
 
 def _targets(directories: Directories) -> Targets:

@@ -20,6 +20,7 @@ from pltfrms.api.metrics import Metrics
 from pltfrms.api.routes.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.routes.balancer import add_balancer_routes
 from pltfrms.api.routes.beats import HeartbeatReader, asking
+from pltfrms.api.routes.commands import add_command_routes
 from pltfrms.api.routes.discovery import add_discovery_route
 from pltfrms.api.routes.glass import add_glass_routes
 from pltfrms.api.routes.guarding import Guarded, require_own
@@ -34,11 +35,13 @@ from pltfrms.api.routes.secrets import add_keyring_route, add_secret_routes
 from pltfrms.api.routes.straight import Straight
 from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import decode, encode
+from pltfrms.controller.asked.commands import CommandDesk
 from pltfrms.controller.asked.logins import Logins
 from pltfrms.controller.asked.operations import Operations
 from pltfrms.controller.asked.requests import Requests
 from pltfrms.controller.asked.secrets import Secrets
 from pltfrms.drivers.glass.client import Glass
+from pltfrms.drivers.glass.running import RemoteRunner
 from pltfrms.drivers.operators.ports import Signatures
 from pltfrms.errors import (
     InvariantError,
@@ -71,12 +74,13 @@ def make_app(
     signatures: Signatures | None = None,
     doors: Doors | None = None,
     known: ControllerIdentity | None = None,
+    runner: RemoteRunner | None = None,
 ) -> FastAPI:
     """Return the application that answers for one controller.
 
-    Without glass not for routes, and without signatures not for change requests and logins.
-    Who may ask how much, `doors` say; without them, doors of its own. With an identity, who
-    comes by TLS may ask only what is his.
+    Without glass not for routes, without a runner not for commands, and without signatures not
+    for change requests and logins. Who may ask how much, `doors` say; without them, doors of
+    its own. With an identity, who comes by TLS may ask only what is his.
     """
     app = FastAPI(
         title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
@@ -97,10 +101,11 @@ def make_app(
         add_glass_routes(app, operations, glass)
         add_balancer_routes(app, operations, glass)
         add_log_routes(app, operations, glass)
-    if signatures:
+    if signatures and logins:
         add_request_routes(app, Requests(operations, signatures))
-    if logins:
         add_login_routes(app, logins)
+    if runner:
+        add_command_routes(app, CommandDesk(operations, secure=known is not None), runner)
     secrets = Secrets(operations, secure=known is not None)
     add_secret_routes(app, secrets)
     if known:

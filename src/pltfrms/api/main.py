@@ -33,6 +33,7 @@ from pltfrms.drivers.aside import Forked
 from pltfrms.drivers.clock import SystemClock
 from pltfrms.drivers.glass.client import GlassClient
 from pltfrms.drivers.glass.origins import OriginClient
+from pltfrms.drivers.glass.running import CommandClient
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.listening import bind6
@@ -255,8 +256,9 @@ async def _answer(server: Server, address: str, local: socket.socket) -> None:
 def _make_server(operations: Operations, known: ControllerIdentity | None) -> Server:
     doors = doors_of(operations, allow_descriptors())
     glass = GlassClient(tls=known.end if known else None)
+    runner = CommandClient(known.end if known else None)
     config = uvicorn.Config(
-        make_app(operations, glass, SshSignatures(), doors, known),
+        make_app(operations, glass, SshSignatures(), doors, known, runner),
         http=bounded_by(doors.connections),
         ws="none",
         proxy_headers=False,  # nobody in between: who asks would say himself who he is

@@ -74,11 +74,19 @@ async def run(command: Sequence[str], timeout_ms: int) -> int | str:
     except TimeoutError:
         return f"took longer than {timeout_ms} ms"
     finally:
-        for group in {process.pid, *_groups_below(process.pid)}:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-        status = process.wait()
+        status = end_all(process)
     return status
+
+
+def end_all(process: "subprocess.Popen[bytes]") -> int:
+    """Kill a process that has a session of its own, and what it has started.
+
+    Return how it ended: as it did if it had before.
+    """
+    for group in {process.pid, *_groups_below(process.pid)}:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    return process.wait()
 
 
 def _groups_below(pid: int) -> Iterator[int]:

@@ -5,6 +5,7 @@ sends or reads slowly holds none that others need.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Lanes:
                 return
             question = _Question(body, receive)
             running = self._app(scope, question.receive, _paced(self._counted(lane, send)))
-            if lane is Lane.WAIT:
+            if lane is Lane.WAIT or _WHILE_THERE.fullmatch(scope["path"]):
                 await question.until_gone(running)
             else:
                 await running
@@ -96,6 +97,10 @@ class Lanes:
             if len(body) > BODY_BYTES_MAX[lane]:
                 self._doors.shares.too_large(lane)
         return bytes(body)
+
+
+_WHILE_THERE: Final = re.compile(r"/v1/services/[^/]+/exec")
+"""What goes on for as long as who asked for it is there."""
 
 
 def lane_of(scope: Scope) -> Lane:

@@ -279,14 +279,16 @@ class Pictures:
         return events if after else events[-_EVENTS_FIRST:]
 
 
-class _Stream(StreamingResponse):
+class Sent(StreamingResponse):
     """What a reader is sent; nothing of it is left when he goes, whatever waits for him."""
 
-    def __init__(self, messages: AsyncGenerator[bytes], *, packs: bool = False) -> None:
+    def __init__(
+        self, messages: AsyncGenerator[bytes], kind: str = _STREAM, *, packs: bool = False
+    ) -> None:
         """Send all that comes."""
         headers = {"cache-control": "no-store", "vary": "accept-encoding"}
         packed = {"content-encoding": "gzip"} if packs else {}
-        super().__init__(messages, media_type=_STREAM, headers=headers | packed)
+        super().__init__(messages, media_type=kind, headers=headers | packed)
         self._messages = messages
 
     async def stream_response(self, send: Send) -> None:
@@ -375,4 +377,4 @@ def add_picture_routes(app: FastAPI, operations: Operations, verdicts: Verdicts)
         packs = "gzip" in accept_encoding
         seconds = for_ms / 1000
         messages = await pictures.stream(_number(last_event_id), seconds, packs=packs)
-        return _Stream(messages, packs=packs)
+        return Sent(messages, packs=packs)

@@ -40,6 +40,7 @@ _NAME = click.argument("name", shell_complete=complete_services)
 
 
 ENTRIES = {
+    "exec": Entry("pltfrms.cli.service.exec", "exec_command", "Run a command in an instance"),
     "logs": Entry("pltfrms.cli.service.logs", "logs", "Show what instances of a service said"),
     "restart": Entry(
         "pltfrms.cli.service.restart", "restart", "Restart every replica, by stages"

@@ -20,7 +20,8 @@ from urllib.parse import SplitResult, parse_qs
 
 from pltfrms import codec
 from pltfrms.cli.shared.page_actions import PageAction, PageActions, PageWish
-from pltfrms.drivers.controlplane.operator_client import OperatorClient, RawAnswer
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.drivers.controlplane.raw_answer import RawAnswer
 from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError, UsageError
 
 _ASKED: Final = re.compile(r"/v1/(view|stream|requests|services/[a-z][a-z0-9-]*/logs)")

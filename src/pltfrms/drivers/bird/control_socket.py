@@ -130,6 +130,30 @@ def remote_connection(
 
 
 @contextlib.asynccontextmanager
+async def greeted_streams(
+    address: str, port: int, tls: TlsEnd, seconds: float, line_bytes: int
+) -> AsyncIterator[_Streams]:
+    """Open a connection to the looking glass of another machine, for as long as it is wanted.
+
+    It is greeted within `seconds`. Any failure inside becomes UnavailableError.
+    """
+    writer, whose = None, f"the looking glass at [{address}]:{port}"
+    try:
+        async with asyncio.timeout(seconds):
+            reader, writer = await asyncio.open_connection(
+                address, port, ssl=tls.context, server_hostname=tls.name, limit=line_bytes
+            )
+            await BirdConnection(reader, writer).read()
+        yield reader, writer
+    except (OSError, EOFError, TimeoutError, ValueError) as error:
+        what = str(error) or type(error).__name__
+        raise UnavailableError(f"no answer from {whose}: {what}") from error
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
 async def _greeted(
     opening: Awaitable[_Streams], whose: str, seconds: float
 ) -> AsyncIterator[BirdConnection]:

@@ -7,13 +7,12 @@ library and pydantic takes longer than the question.
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pltfrms import codec
@@ -57,6 +56,9 @@ from pltfrms.model.messages.requests import (
 )
 from pltfrms.model.running.volumes import Volume
 
+if TYPE_CHECKING:
+    from pltfrms.drivers.controlplane.raw_answer import RawAnswer
+
 TIMEOUT_SECONDS: Final = 10.0
 """How long a question may take, over all controllers."""
 _SLOW_SECONDS: Final = 1.0
@@ -65,7 +67,6 @@ PATIENCE_SECONDS: Final = 4.0
 """While controllers answer that nothing is done, they are asked again for so long: a store that
 elects a leader, or has just lost one, is back by then."""
 _AGAIN_SECONDS: Final = 0.3
-_PART_BYTES: Final = 1 << 16
 _SAY_AFTER_SECONDS: Final = 1.0
 _SAY_EVERY_SECONDS: Final = 2.0
 
@@ -228,21 +229,31 @@ class OperatorClient:
         return self._ask(self._request("POST", path, body=codec.encode(word)), kind)
 
     def raw(
-        self, path: str, headers: Mapping[str, str], parameters: Mapping[str, str] | None = None
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, str] | None = None,
+        word: object = None,
     ) -> "RawAnswer":
         """Return what a controller answers to a question, as it comes, to be closed.
+
+        With a word it does what that says, which no other controller is asked for then.
 
         Raises:
             UnavailableError: nobody answers.
             PltfrmsError: what a controller answers, and no other one would mend.
         """
-        request = self._request("GET", path, parameters=parameters)
+        body = None if word is None else codec.encode(word)
+        method, writes = ("GET", False) if body is None else ("POST", True)
+        request = self._request(method, path, parameters=parameters, body=body, writes=writes)
         attempts = Attempts(self._failover, request)
         for endpoint in self._failover.order():
             try:
                 return self._begin(endpoint, request, headers)
             except SilentError as error:
                 attempts.broke(endpoint, str(error), sent=error.sent)
+                if writes and error.sent:
+                    break
             except UnavailableError as error:
                 attempts.refused(endpoint, error)
         raise attempts.failure()
@@ -250,11 +261,14 @@ class OperatorClient:
     def _begin(
         self, endpoint: str, request: Request, headers: Mapping[str, str]
     ) -> "RawAnswer":
+        from pltfrms.drivers.controlplane.raw_answer import RawAnswer  # noqa: PLC0415 - few do
+
         connection = self._connect(endpoint)
         try:
             path = f"{urlsplit(base_url(endpoint)).path.rstrip('/')}{request.target}"
             connection.sock.settimeout(request.answer_seconds)
-            connection.request("GET", path, headers={**headers, **self._headers})
+            said = {**headers, **self._headers}
+            connection.request(request.method, path, request.body, said)
             response = connection.getresponse()
             refused = response.status >= HTTPStatus.BAD_REQUEST
             content = response.read() if refused else b""
@@ -441,37 +455,6 @@ class OperatorClient:
                 self._on_wait(f"waiting for {endpoint}: {waited:.0f} s of {seconds:.3g} s")
             if select.select((sock,), (), (), min(seconds, say_at) - waited)[0]:
                 return
-
-
-class RawAnswer:
-    """An answer that is passed on as it comes."""
-
-    def __init__(self, connection: HTTPConnection, response: HTTPResponse) -> None:
-        """Be of an open connection."""
-        self._connection = connection
-        self._response = response
-        self.status = response.status
-        self.headers = response.headers
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the connection."""
-        self._response.close()
-        self._connection.close()
-
-    def parts(self) -> Iterator[bytes]:
-        """Yield what comes, until its end or until nothing comes for too long."""
-        with suppress(OSError, HTTPException):
-            while part := self._response.read1(_PART_BYTES):
-                yield part
 
 
 # ---- connections ---------------------------------------------------------------------------

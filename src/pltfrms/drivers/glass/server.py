@@ -7,7 +7,8 @@ client that hangs holds nothing of BIRD's. Some commands we answer ourselves, as
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _RESTRICTED = 16
 """BIRD's answer to `restrict`; `birdc -r` waits for it too."""
 _RESTRICTED_ALREADY = b"0016 Access restricted\n"
 _DENIED = "8007 Access denied"
+_RUN = re.compile(r"run ([0-9]{1,5})")
 _OWN = 1900
 """Code of our own answers; BIRD has none near it."""
 _OWN_COLUMNS = 4000
@@ -35,6 +37,8 @@ _ALLOWED = re.compile(rf"show(?: +(?:{_BARE}|{_QUOTED}))+ *|{_ROA_CHECK}")
 
 PrivateAnswer = Callable[[str], Awaitable[str | None]]
 """Answers a command of those who come over the network, or says None."""
+Runner = Callable[[bytes], AsyncGenerator[bytes]]
+"""Does what a document wants, and yields lines about it until it is done, however long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,8 @@ class GlassLimits:
     command_bytes: int = 512
     answer_bytes: int = 8 * 1024 * 1024
     command_seconds: float = 10.0
+    taking_seconds: float = 60.0
+    """Who takes nothing for so long of what a command says has left."""
     idle_seconds: float = 300.0
 
 
@@ -73,17 +79,19 @@ class LookingGlass:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         private: PrivateAnswer | None = None,
+        runner: Runner | None = None,
     ) -> None:
         """Serve one client to its end; `private` answers what only some clients may ask.
 
-        The reader must have been made with `limits.command_bytes` as its limit.
+        And `runner` does what they want: `run SIZE`, and so many bytes. The reader must have
+        been made with `limits.command_bytes` as its limit.
         """
         self._clients += 1
         try:
             if self._clients > self.limits.clients:
                 writer.write(f"{_DENIED}: {self.limits.clients} clients already\n".encode())
             else:
-                await self._converse(reader, writer, private)
+                await self._converse(reader, writer, private, runner)
             writer.close()
         except (OSError, TimeoutError, UnavailableError, asyncio.CancelledError):
             # What it has not taken, it will not take any more. A cancelled task ends here like
@@ -98,6 +106,7 @@ class LookingGlass:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         private: PrivateAnswer | None,
+        runner: Runner | None,
     ) -> None:
         writer.write(_GREETING)
         while True:
@@ -109,6 +118,9 @@ class LookingGlass:
                 return
             command = line.decode(errors="replace").strip()
             if not line.endswith(b"\n") or command in {"quit", "exit"}:
+                return
+            if runner and (size := _RUN.fullmatch(command)):
+                await self._run(reader, writer, runner, int(size[1]))
                 return
             async with asyncio.timeout(self.limits.command_seconds):
                 if not await self._answer(command, writer, private):
@@ -128,6 +140,38 @@ class LookingGlass:
             return await self._pass_on(command, writer)
         await writer.drain()
         return True
+
+    async def _run(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        runner: Runner,
+        size: int,
+    ) -> None:
+        """Do what a client wants, for as long as he is there; he keeps nobody from looking."""
+        async with asyncio.timeout(self.limits.command_seconds):
+            try:
+                wanted = await reader.readexactly(size)
+            except asyncio.IncompleteReadError:
+                return
+
+        async def pass_on() -> None:
+            async with aclosing(runner(wanted)) as lines:
+                async for line in lines:
+                    writer.write(line)
+                    async with asyncio.timeout(self.limits.taking_seconds):
+                        await writer.drain()
+
+        self._clients -= 1
+        doing = asyncio.ensure_future(pass_on())
+        left = asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait({doing, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._clients += 1
+            left.cancel()
+            doing.cancel()
+            await asyncio.gather(doing, left, return_exceptions=True)
 
     async def _answer_ourselves(self, command: str, private: PrivateAnswer | None) -> bytes:
         """Return the whole answer, or nothing if BIRD is to be asked."""

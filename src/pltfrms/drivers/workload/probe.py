@@ -6,7 +6,6 @@ the answer is about the instance alone.
 
 import ctypes
 import errno
-import json
 import math
 import os
 import socket
@@ -20,9 +19,8 @@ from pltfrms.drivers.descriptors import how_it_ended, run
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload.connections import count_connections
+from pltfrms.drivers.workload.inside import words_inside
 from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_datagrams
-from pltfrms.drivers.workload.limits import groups_of, within
-from pltfrms.drivers.workload.oci import BOX, crun
 from pltfrms.drivers.workload.records import start_ticks
 from pltfrms.drivers.workload.rounds import Round, Rounds
 from pltfrms.errors import InvariantError, UnavailableError
@@ -45,7 +43,7 @@ class NamespaceProber:
 
     def __init__(self, runtime: Path = _RUNTIME) -> None:
         """Remember our own network namespace, to come back to it."""
-        self._box = runtime / BOX
+        self._runtime = runtime
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._rounds = Rounds(self._open)
         self._states: dict[str, tuple[float, str]] = {}
@@ -66,7 +64,7 @@ class NamespaceProber:
         if instance.unit and (state := await self._state_of(instance.unit)) not in _ACTIVE:
             return ProbeAnswer(failure=f"{instance.unit} is {state}")
         if probe.kind is ProbeKind.EXEC:
-            return await _run_inside(instance, probe, self._box)
+            return await _run_inside(instance, probe, self._runtime)
         if is_plain(probe):
             one = Round(instance.pid, probe, addresses)
             await self._rounds.ask(one)
@@ -145,11 +143,8 @@ def _enter(namespace: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-async def _run_inside(instance: Instance, probe: Probe, box: Path) -> ProbeAnswer:
-    enter = ("nsenter", "-t", str(instance.pid), "-n", "-m", "-p", "-u", "-i", "-w", "--")
-    words = (*enter, *_into_container(instance, box), *probe.command)
-    limited = within(groups_of(instance.pid, instance.allocation), words)
-    ended = await run(limited, probe.timeout_ms)
+async def _run_inside(instance: Instance, probe: Probe, runtime: Path) -> ProbeAnswer:
+    ended = await run(words_inside(instance, runtime, probe.command), probe.timeout_ms)
     if not ended:
         return ProbeAnswer()
     if start_ticks(instance.pid) is None:
@@ -190,17 +185,3 @@ def _said(
         failure=f"{probe.kind} {address} port {probe.port}: {answer.failure}",
         unwell=all(each.unwell for each, _ in failed),
     )
-
-
-def _into_container(instance: Instance, box: Path) -> tuple[str, ...]:
-    """Return what runs a command as the container's user, with what that may do.
-
-    Empty if it is no container.
-    """
-    try:
-        text = Path(f"/proc/{instance.pid}/root{box}", "config.json").read_text()
-    except OSError:
-        return ()
-    user = json.loads(text)["process"]["user"]
-    who = f"--user={user['uid']}:{user['gid']}"
-    return (*crun(box), "exec", who, "--no-new-privs", instance.allocation)

@@ -299,6 +299,8 @@ class Platform:
     """In which services have names; empty: the platform's name below `internal`."""
     allowed_host_paths: tuple[str, ...] = ()
     """Files and directories of machines that services may have their instances read."""
+    allow_exec: bool = False
+    """Operators may have commands run in instances."""
 
     def datacenter(self, name: str) -> Datacenter:
         """Return the datacenter called `name`; KeyError if there is none."""

@@ -75,6 +75,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/secrets"): Need.DEPLOY,
     ("DELETE", "/v1/secrets/{name}"): Need.DEPLOY,
     ("POST", "/v1/interventions"): Need.OPERATE,
+    ("POST", "/v1/services/{name}/exec"): Need.OPERATE,
     ("POST", "/v1/volumes/{volume}/release"): Need.OPERATE,
     ("POST", "/v1/requests"): Need.OPERATE,
     # Its text may have passwords of sessions in it.

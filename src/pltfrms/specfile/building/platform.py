@@ -104,6 +104,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         director=shape.director,
         timers=_timers(shape.timers),
         allowed_host_paths=tuple(shape.allowed_host_paths),
+        allow_exec=shape.allow_exec,
     )
     validation = build_validation(shape.rpki, platform, notes)
     return replace(platform, origin_validation=validation), notes

@@ -397,6 +397,9 @@ class PlatformShape(Shape):
     allowed_host_paths: list[str] = some()
     """Files and directories of the machines that `host_paths` of services may name, with all
     that is below them, such as /etc/ssl/certs. By default none."""
+    allow_exec: bool = False
+    """Whether operators and admins may have commands run in instances: `service exec`. Nodes
+    refuse them else."""
 
     stand_ins: ClassVar[dict[str, Any]] = {
         "platform": "unknown",
