@@ -185,8 +185,8 @@ def running_lab(directory: Path, name: str) -> Iterator[tuple[LabClient, ReadyRe
     words = (sys.executable, str(Path(__file__).resolve()), name)
     with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True):
         try:
-            apply_services(client, directory, _silent)
-            yield client, wait_ready(client, 90, _silent)
+            applied = apply_services(client, directory, _silent)
+            yield client, wait_ready(client, 90, _silent, applied)
         finally:
             client.down()
 

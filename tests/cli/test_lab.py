@@ -134,15 +134,21 @@ def started(
         done.append(("start", directory, name))
         return lab
 
-    def wait(_client: FakeLab, timeout_seconds: float, _on_progress: Progress) -> ReadyReport:
-        done.append(("wait", timeout_seconds))
+    def wait(
+        _client: FakeLab, timeout_seconds: float, _on_progress: Progress, applied: int
+    ) -> ReadyReport:
+        done.append(("wait", timeout_seconds, applied))
         answer = Answer(
             eyeball="berlin", service="web", address="198.51.100.1", datacenter="fra"
         )
         return ReadyReport(seconds=1.0, sessions=36, replicas=6, answers=(answer,))
 
+    def apply(*_: object) -> int:
+        done.append("apply")
+        return 7
+
     monkeypatch.setattr(life, "start_lab", start)
-    monkeypatch.setattr(life, "apply_services", lambda *_: done.append("apply"))
+    monkeypatch.setattr(life, "apply_services", apply)
     monkeypatch.setattr(life, "wait_ready", wait)
     monkeypatch.setattr(life, "OperatorClient", lambda _endpoints: controller)
     monkeypatch.setattr(life, "running_labs", lambda: (lab_info(lab.name),))
@@ -152,7 +158,7 @@ def started(
 def test_up_ends_with_a_status_and_three_things_to_try(run: Run, started: list[object]) -> None:
     result = run("lab", "up", EXAMPLE, "--lab", "x", "--timeout", "30s")
     assert result.code == 0
-    assert started == [("start", EXAMPLE, "x"), "apply", ("wait", 30.0)]
+    assert started == [("start", EXAMPLE, "x"), "apply", ("wait", 30.0, 7)]
     assert "machines started" in result.err
     assert "example: 3 datacenters, 18 machines in contact" in result.out
     assert "berlin" in result.out
@@ -219,7 +225,7 @@ def test_down_without_a_name_ends_the_one_that_was_started_here(
 
 def test_up_may_apply_nothing(run: Run, started: list[object]) -> None:
     assert run("lab", "up", EXAMPLE, "--no-apply", "--json").code == 0
-    assert started == [("start", EXAMPLE, None), ("wait", 60.0)]
+    assert started == [("start", EXAMPLE, None), ("wait", 60.0, 0)]
     assert run("lab", "up", EXAMPLE / "nowhere").code == 2
 
 

@@ -2,9 +2,11 @@
 
 import pytest
 
-from pltfrms.lab.client.ready import _speaks_http
+from pltfrms.lab.client.ready import _missing, _speaks_http
+from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.probes import ProbeDns, ProbeTls
 from pltfrms.model.services.service import Probe, ProbeKind
+from tests.strategies import make_platform
 
 
 @pytest.mark.parametrize(
@@ -20,3 +22,11 @@ from pltfrms.model.services.service import Probe, ProbeKind
 )
 def test_only_who_may_answer_plain_http_is_asked_by_it(probe: Probe, *, asked: bool) -> None:
     assert _speaks_http(probe) is asked
+
+
+def test_a_controller_that_has_not_seen_the_services_does_not_say_that_all_is_ready() -> None:
+    empty = make_platform({}, others=False)
+    behind = Snapshot(revision=6, platform=empty)
+    assert "has not seen the services yet" in _missing(behind, 7)
+    assert _missing(behind, 6) == ""
+    assert _missing(None, 6) == "no controller answers"

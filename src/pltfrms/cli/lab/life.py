@@ -80,9 +80,8 @@ def up(  # noqa: PLR0913 - one parameter per option
         client = start_with_packages(directory, settings.lab or None, system, say, starter())
     else:
         client = start_lab(directory, settings.lab or None, say, starter())
-    if not no_apply:
-        apply_services(client, directory, say)
-    report = wait_ready(client, timeout_ms / 1000, say)
+    applied = 0 if no_apply else apply_services(client, directory, say)
+    report = wait_ready(client, timeout_ms / 1000, say, applied)
     if as_json:
         write_json(report)
         return

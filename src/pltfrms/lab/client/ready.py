@@ -73,7 +73,7 @@ def apply_services(
     directory: Path,
     on_progress: Callable[[str], None],
     timeout_seconds: float = 60.0,
-) -> None:
+) -> int:
     """Apply every service file of `directory` once a controller answers.
 
     Waits longer where many processes want the processors.
@@ -90,22 +90,26 @@ def apply_services(
     while True:
         try:
             with OperatorClient(client.controller_endpoints()) as operator:
-                operator.apply(Change(services=services))
+                applied = operator.apply(Change(services=services)).revision
         except UnavailableError:
             if not patience.left():
                 raise
             time.sleep(_POLL_SECONDS)
         else:
             on_progress(f"applied {', '.join(spec.name for spec in services) or 'no service'}")
-            return
+            return applied
 
 
 def wait_ready(
-    client: LabClient, timeout_seconds: float, on_progress: Callable[[str], None]
+    client: LabClient,
+    timeout_seconds: float,
+    on_progress: Callable[[str], None],
+    applied: int = 0,
 ) -> ReadyReport:
-    """Wait until the platform is ready and every eyeball was answered.
+    """Wait until the platform is ready as of a revision, and every eyeball was answered.
 
-    Waits longer where many processes want the processors.
+    Another controller than the one that took it may not have seen it yet. Waits longer where
+    many processes want the processors.
 
     Raises:
         UnavailableError: not ready in time; the message says what is missing.
@@ -115,7 +119,7 @@ def wait_ready(
     snapshot, said = None, ""
     while True:
         snapshot = _snapshot(client)
-        missing = missing_parts(snapshot) if snapshot else "no controller answers"
+        missing = _missing(snapshot, applied)
         if missing != said:
             said = missing
             on_progress(missing or "all sessions up, all replicas ready")
@@ -131,6 +135,14 @@ def wait_ready(
         replicas=len(snapshot.allocations),
         answers=answers,
     )
+
+
+def _missing(snapshot: Snapshot | None, applied: int) -> str:
+    if snapshot is None:
+        return "no controller answers"
+    if snapshot.revision < applied:
+        return "the controller that answers has not seen the services yet"
+    return missing_parts(snapshot)
 
 
 def _snapshot(client: LabClient) -> Snapshot | None:
