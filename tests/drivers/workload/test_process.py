@@ -125,14 +125,18 @@ def test_the_end_of_init_is_the_end_of_all(tmp_path: Path) -> None:
 
 
 def test_routes_go_with_an_instance_that_ends_while_there_is_no_agent(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+
     async def first_agent() -> None:
         machine = real_machine(tmp_path)
-        await machine.workload.start(spec(shell("sleep 0.3; exit 7")))
+        waits = f"until [ -e {told} ]; do sleep 0.05; done; exit 7"
+        await machine.workload.start(spec(shell(waits)))
         await machine.network.apply_routes([100], (V4, V6))
 
     async def scenario() -> None:
         assert as_another_agent(first_agent) == 0
         assert "198.51.100.1" in ip("-4 route show table 100")
+        told.touch()
         await until(lambda: "i1" not in ip("link"))
         assert ip("-4 route show table 100") == ip("-6 route show table 100") == ""
         machine = real_machine(tmp_path)
