@@ -7,7 +7,7 @@ import pytest
 
 from pltfrms.cli.main import main
 from pltfrms.model.network.topology import Role
-from pltfrms.model.running.redundancy import Redundancy, Survival
+from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
 from tests.cli.world import HEALTHY, FakeController, with_lost
 
 LIVING = tuple(each.name for each in HEALTHY.platform.machines_of(Role.CONTROLLER))
@@ -36,7 +36,9 @@ def test_while_redundancy_is_lost_the_plan_waits(
     controller: FakeController, capsys: pytest.CaptureFixture[str]
 ) -> None:
     controller.snapshots, controller.controllers = [SAID], LIVING
-    controller.redundancy = Redundancy(survival=Survival.NOT_SURVIVED)
+    lost = Survival.NOT_SURVIVED
+    why = Weakness(about="store", loss=Loss.CONTROLLER, survival=lost, why="two are left")
+    controller.redundancy = Redundancy(survival=lost, weaknesses=(why,))
     assert main(["upgrade", "plan", "--to", "0.2.0"]) == 4
     assert "wait: " in capsys.readouterr().out
     controller.stale_seconds = 5.0

@@ -51,10 +51,10 @@ def exec_command(  # noqa: PLR0913 - one for each option
     why: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run a command in an instance, as its user, and show what it says.
+    """Run a command in an instance, and show what it says.
 
-    It gets no input. The exit code is the command's own. The platform must allow it
-    (`allow_exec: true`); who ran what is in `pltfrms audit`.
+    It runs as the instance's user, and gets no input. The exit code is the command's own. The
+    platform must allow it (`allow_exec: true`); who ran what is in `pltfrms audit`.
 
     Example: pltfrms service exec web/fra.1 -- nginx -T
     """
