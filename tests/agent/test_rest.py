@@ -24,7 +24,7 @@ HEAVY = (
 """Each of them takes megabytes of every machine for as long as it runs."""
 INSTANCES, SECONDS = 20, 15.0
 CPU_PERCENT, MEGABYTES = 2.5, 68.0
-"""Two times of the processor, and a tenth more of the memory, than is measured (bench/agent.py)."""
+"""Twice the processor and a tenth more memory than is measured (bench/agent.py)."""
 
 
 def test_an_agent_imports_no_library_that_it_can_do_without() -> None:
