@@ -27,7 +27,9 @@ def test_busy_instances_get_another_one_beside_them(healthy: Rig, tmp_path: Path
     assert told.detail.startswith("fra: 2 -> 3 replicas, which use")
     (accepted,) = re.findall(r" and accept ([0-9]+) connections/s each", told.detail)
     assert 0 < int(accepted) <= 130, "up to 100 of users, and the probe's"
-    assert "3 replicas, which use" in healthy.cli("explain", "service/web")
+    # The third has to be measured first.
+    said = "3 replicas, which use"
+    healthy.wait("the load of three", lambda: said in healthy.cli("explain", "service/web"), 30)
     spec.write_text(f"{text}\nrollout: {{bake: 0s}}\n".replace("cpu: 0.02", "cpu: 0.2"))
     healthy.cli("apply", str(spec), "--yes", "--wait")
     healthy.cli("apply", str(EXAMPLE / "web.yaml"), "--yes")
