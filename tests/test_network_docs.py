@@ -12,6 +12,7 @@ from pltfrms.model.running.machine import (
     INSTANCE_TABLE,
     LOCAL_TABLE,
     REMOTE_TABLE,
+    ROLE_TABLE,
     SERVICE_TABLE,
 )
 from pltfrms.render.filter import REASONS
@@ -65,4 +66,5 @@ def test_every_kernel_table_is_there() -> None:
         REMOTE_TABLE,
         ELSEWHERE_TABLE,
         INSTANCE_TABLE,
+        ROLE_TABLE,
     }

@@ -33,6 +33,7 @@ _HERE = {0: "only from where we hear it"}
 _WISHES = {100: "not to", 101: "prepend x1 to", 102: "prepend x2 to", 103: "prepend x3 to"}
 _DATACENTER = 2
 _WEIGHT = 10
+_CLAIM = 13
 _ONLY_FROM = 105
 _NAMED = {
     1: _ORIGINS,
@@ -42,7 +43,7 @@ _NAMED = {
     104: _NOT_TO_KIND,
     106: _HERE,
 }
-FUNCTIONS = frozenset({*_NAMED, *_WISHES, _DATACENTER, _WEIGHT, _ONLY_FROM})
+FUNCTIONS = frozenset({*_NAMED, *_WISHES, _DATACENTER, _WEIGHT, _CLAIM, _ONLY_FROM})
 """Second numbers of the large communities of ours."""
 
 
@@ -68,8 +69,8 @@ def _ours(platform: Platform, function: int, value: int) -> str:
     """Return the meaning of (OUR_ASN, function, value); empty if it has none."""
     if function in _WISHES:
         return f"{_WISHES[function]} {f'AS{value}' if value else 'anybody'}"
-    if function == _WEIGHT:
-        return f"weight {value}"
+    if function in {_WEIGHT, _CLAIM}:
+        return f"{'weight' if function == _WEIGHT else 'claim to a role:'} {value}"
     if function in {_DATACENTER, _ONLY_FROM}:
         word = "in" if function == _DATACENTER else "only from"
         return next((f"{word} {dc.name}" for dc in platform.datacenters if dc.id == value), "")
