@@ -17,7 +17,7 @@ from pltfrms.drivers.kernel.counters import ByteCounts
 from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.memory_filter import MemoryFilter
 from pltfrms.drivers.wireguard.memory import MemoryWireGuard
-from pltfrms.drivers.workload.memory import MemoryProber, MemoryWorkload
+from pltfrms.drivers.workload.memory import MemoryAsker, MemoryProber, MemoryWorkload
 from pltfrms.errors import UnavailableError, VersionError
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.links import Link
@@ -33,6 +33,7 @@ from pltfrms.model.running.machine import (
 )
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import InstanceStatus, MachineStatus
+from pltfrms.model.running.vantage import Questions, VantageReply, VantageReport
 from pltfrms.render.kernel import network_state
 from tests.simulation.virtual import VirtualClock
 from tests.strategies import make_allocation, make_platform, make_service, make_spec
@@ -82,6 +83,9 @@ class Controllers:
     clock_ahead_ms: int = 0
     deaf: bool = False
     """Long polls hear of nothing new."""
+    questions: Questions | None = None
+    """What vantage points are told to ask."""
+    reports: list[VantageReport] = field(default_factory=list)
     turn: str = ""
     """Which routing policy may be put in force, as heartbeats are told."""
 
@@ -113,6 +117,13 @@ class Controllers:
                 return latest
             await self.clock.sleep(0.01)
         return None
+
+    async def report(self, report: VantageReport, token: str = "") -> VantageReply:
+        assert not token
+        if not self.alive:
+            raise UnavailableError("no controller answers")
+        self.reports.append(report)
+        return VantageReply(controller="fra-c1", questions=self.questions)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -226,6 +237,7 @@ class Bench:
         for default in DEFAULTS:
             self.network.set_route(default)
         self.workload = WatchedWorkload(self.clock, self.network)
+        self.asker = MemoryAsker(self.clock)
         self.controllers = Controllers(self.clock)
         self.bird = MemoryBird(self.clock)
         self.archive = NoArchive()
@@ -259,6 +271,7 @@ class Bench:
             network=self.network,
             workload=self.workload,
             prober=MemoryProber(self.workload),
+            asker=self.asker,
             bird=self.bird,
             disk=self.disk,
             pinger=self.pinger,

@@ -36,7 +36,7 @@ def families() -> dict[str, tuple[str, ...]]:
         cluster.start()
         await cluster.until(lambda: len(cluster.stored().leases) == 5, 10)
         operations = cluster.operations
-        metrics = Metrics(operations.controller, doors_of(operations))
+        metrics = Metrics(operations.controller, doors_of(operations), operations.vantages)
         verdict = Redundancy(survival=Survival.SURVIVED)
         metrics.text(verdict)
         for family in metrics._registry.collect():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 import httpx2
@@ -14,6 +15,7 @@ from pltfrms.codec import encode
 from pltfrms.drivers.operators.memory import MemorySignatures
 from pltfrms.model.messages.api import Change, Heartbeat, InterventionChange, Verb
 from pltfrms.model.messages.requests import Approval, Signed, Withdrawal
+from pltfrms.model.running.vantage import Recent, VantageAsk, VantageReport, VantageTally
 from tests.api.test_glass import FakeGlass
 from tests.attacks.test_injection import NASTY
 from tests.controller.cluster import Cluster
@@ -34,6 +36,24 @@ BODIES: dict[str, tuple[object, ...]] = {
     "/v1/requests": (Signed(text="{}", signature="ada"),),
     "/v1/requests/{number}/approval": (Approval(signature="ada"),),
     "/v1/requests/{number}/withdrawal": (Withdrawal(by="ada"),),
+    "/v1/vantage/reports": (
+        VantageReport(
+            vantage="fra-e1",
+            began_ms=0,
+            tallies=(
+                VantageTally(
+                    service="web",
+                    address=ip_address("198.51.100.1"),
+                    port=80,
+                    kind="http",
+                    asked=2,
+                    failed=2,
+                    recent=Recent(asked=2, failed=2, in_a_row=2, failure="refused"),
+                ),
+            ),
+        ),
+    ),
+    "/v1/vantage/tokens": (VantageAsk(vantage="berlin"),),
 }
 """What a question may bring, by path; the document of the API says only that it is JSON."""
 

@@ -39,6 +39,7 @@ WRITES = {
     "POST /v1/requests/{number}/approval": {"oli", "ada"},
     "POST /v1/requests/{number}/withdrawal": {"oli", "ada"},
     "POST /v1/identity/tokens": {"ada"},
+    "POST /v1/vantage/tokens": {"ada"},
 }
 """Who may change something, of those who have logged in."""
 OPEN = {
@@ -51,6 +52,7 @@ OPEN = {
 """Changes nothing, or is how one begins."""
 OF_MACHINES = {
     "POST /v1/heartbeats",
+    "POST /v1/vantage/reports",
     "POST /v1/identity/renewal",
     "POST /v1/identity/leave",
     "GET /v1/targets/{machine}",

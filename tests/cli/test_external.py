@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.cli.network.edge import _cells
-from pltfrms.cli.platform.status import machine_cells
+from pltfrms.cli.shared.rows import machine_cells
 from pltfrms.lab.client.ready import missing_parts
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.running.state import (

@@ -48,6 +48,7 @@ from pltfrms.model.running.state import (
     SessionStatus,
     Snapshot,
 )
+from pltfrms.model.running.vantage import ClientEvidence
 from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.two_people import wanted_sentence
@@ -158,6 +159,7 @@ class FakeController:
     snapshots: list[Snapshot] = field(default_factory=lambda: [HEALTHY])
     """Answered one after the other; the last one for ever."""
     redundancy: Redundancy | None = None
+    clients: ClientEvidence | None = None
     controllers: tuple[str, ...] | None = None
     changes: tuple[ChangeLine, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -213,6 +215,7 @@ class FakeController:
             snapshot=answer,
             notes=self.notes,
             redundancy=self.redundancy,
+            clients=self.clients,
             controllers=self.controllers,
         )
 

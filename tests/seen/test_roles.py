@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from pltfrms.api.metrics import role_metrics
-from pltfrms.cli.platform.status import show_services
+from pltfrms.cli.shared.rows import show_services
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import Contact, RoleState, RoleStatus, Snapshot

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pltfrms.cli.platform.status import machine_cells
+from pltfrms.cli.shared.rows import machine_cells
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.network.interventions import Drain, Freeze, Interventions
 from pltfrms.model.network.traffic import Override

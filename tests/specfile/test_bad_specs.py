@@ -21,6 +21,7 @@ from tests.specfile.bad_services import SERVICES
 from tests.specfile.bad_sessions import SESSIONS
 from tests.specfile.bad_specs import PLATFORMS, Bad
 from tests.specfile.bad_storage import ALLOWED, STORAGE
+from tests.specfile.bad_vantage import VANTAGE
 from tests.specfile.bad_zones import ZONES
 
 EXAMPLE = Path("examples/three-datacenters")
@@ -57,7 +58,9 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
 
 
 @pytest.mark.parametrize(
-    "bad", [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS, *ALLOWED, *PLACES], ids=names
+    "bad",
+    [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS, *ALLOWED, *PLACES, *VANTAGE],
+    ids=names,
 )
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:
     path, line = changed("platform.yaml", bad, tmp_path)

@@ -35,6 +35,7 @@ from pltfrms.model.identity.words import (
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.topology import Machine, Platform, Role, controller_url
 from pltfrms.model.running.plan import Target
+from pltfrms.model.running.vantage import VantageReply, VantageReport
 from pltfrms.planner.identity.access import why_unsigned
 
 _log = structlog.get_logger()
@@ -163,6 +164,11 @@ class _Mute:
     async def target(self, current: Target, after: int, wait_ms: int) -> Target | None:
         """Say why not."""
         about = f"{current.machine} asks for nothing newer than {after} in {wait_ms} ms"
+        raise UnavailableError(f"{about}: {self._why}")
+
+    async def report(self, report: VantageReport, token: str = "") -> VantageReply:
+        """Say why not."""
+        about = f"{report.vantage}{' and its token' if token else ''}"
         raise UnavailableError(f"{about}: {self._why}")
 
     async def renew(self, ask: RenewalAsk) -> Certified:

@@ -16,6 +16,7 @@ from pltfrms.agent.control.fetching import Fetcher
 from pltfrms.agent.control.reporting import Reporter
 from pltfrms.agent.control.skew import ClockSkew
 from pltfrms.agent.control.targets import Targets
+from pltfrms.agent.control.vantage import VantagePoint
 from pltfrms.agent.director.director import Director
 from pltfrms.agent.freeze import Frost
 from pltfrms.agent.instances.instances import Instances
@@ -40,6 +41,7 @@ from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import MachineStatus
 from pltfrms.planner.upkeep.lineage import word_of
+from pltfrms.planner.vantage.asking import asks_from
 from pltfrms.render.kernel import network_state
 
 _AGAIN_SECONDS = 1.0
@@ -122,6 +124,7 @@ class Agent:
                 ("heartbeats", self._reporter.run),
                 ("targets", self._fetcher.run),
                 ("certificate", self._keep_certificate),
+                ("vantage point", self._vantage().run),
                 ("disk", lambda: self._disk.run(self._world.clock)),
             ):
                 tasks.create_task(self._keep(name, run))
@@ -138,6 +141,16 @@ class Agent:
                 tasks.create_task(self._keep("costs", self._costs.run))
                 tasks.create_task(self._keep("loads", self._loads.run))
                 tasks.create_task(self._keep("way back", self._way_back.run))
+
+    def _vantage(self) -> VantagePoint:
+        world, targets = self._world, self._targets
+        return VantagePoint(
+            targets.machine,
+            world.clock,
+            world.asker,
+            world.control_plane.report,
+            lambda: asks_from(targets.current.platform, self._me),
+        )
 
     async def _keep_certificate(self) -> None:
         while True:

@@ -37,6 +37,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.sealing import NodeKey
 from pltfrms.drivers.wireguard.kernel import WireGuard
+from pltfrms.drivers.workload.from_here import FromHere
 from pltfrms.drivers.workload.inside import said_inside
 from pltfrms.drivers.workload.log_reading import LogReader
 from pltfrms.drivers.workload.probe import NamespaceProber
@@ -227,6 +228,7 @@ def _world(directories: Directories, talk: Conversations) -> World:
         network=network,
         workload=ProcessRuntime(directories, network),
         prober=NamespaceProber(directories.runtime),
+        asker=FromHere(),
         bird=BirdDaemon(directories.state / "bird", directories.runtime / "bird.ctl"),
         disk=DirectoryDisk(directories.state),
         pinger=IcmpPinger(),

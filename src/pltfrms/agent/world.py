@@ -11,7 +11,7 @@ from pltfrms.drivers.kernel.counters import ByteCounts
 from pltfrms.drivers.kernel.ports import LinkPinger, Network, PacketFilter
 from pltfrms.drivers.ports import Clock, Disk
 from pltfrms.drivers.wireguard.ports import TunnelDriver
-from pltfrms.drivers.workload.ports import Prober, Workload
+from pltfrms.drivers.workload.ports import Asker, Prober, Workload
 from pltfrms.model.network.topology import Platform
 
 
@@ -46,6 +46,7 @@ class World:
     network: Network
     workload: Workload
     prober: Prober
+    asker: Asker
     bird: Bird
     disk: Disk
     pinger: LinkPinger

@@ -33,6 +33,7 @@ from pltfrms.api.routes.requests import add_request_routes
 from pltfrms.api.routes.rights import Rights, asked_of
 from pltfrms.api.routes.secrets import add_keyring_route, add_secret_routes
 from pltfrms.api.routes.straight import Straight
+from pltfrms.api.routes.vantage import add_vantage_routes
 from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import decode, encode
 from pltfrms.controller.asked.commands import CommandDesk
@@ -87,7 +88,7 @@ def make_app(
     )
     doors = doors or doors_of(operations)
     logins = Logins(operations, signatures) if signatures else None
-    _add_agent_routes(app, operations)  # the first to be added, the last to be asked
+    _add_agent_routes(app, operations, logins)  # the first to be added, the last to be asked
     app.add_middleware(Rights, controller=operations.controller, logins=logins)
     app.add_middleware(Lanes, doors=doors)
     _add_error_handlers(app)
@@ -118,8 +119,9 @@ def make_app(
     return app
 
 
-def _add_agent_routes(app: FastAPI, operations: Operations) -> None:
+def _add_agent_routes(app: FastAPI, operations: Operations, logins: Logins | None) -> None:
     answers, reader = TargetAnswers(), HeartbeatReader(operations)
+    add_vantage_routes(app, operations, logins)
 
     @app.post(HEARTBEATS)
     async def heartbeat(request: Request) -> Response:
@@ -243,7 +245,7 @@ def doors_of(operations: Operations, strangers: int = OF_STRANGERS) -> Doors:
 def _add_health_routes(
     app: FastAPI, operations: Operations, doors: Doors, verdicts: Verdicts
 ) -> None:
-    metrics = Metrics(operations.controller, doors)
+    metrics = Metrics(operations.controller, doors, operations.vantages)
 
     @app.get("/healthz")
     async def healthz() -> Response:

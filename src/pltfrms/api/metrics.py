@@ -10,6 +10,8 @@ from prometheus_client.registry import Collector
 from pltfrms.api.bounds.callers import CallerKind
 from pltfrms.api.bounds.lanes import Doors
 from pltfrms.api.network_metrics import network_metrics
+from pltfrms.api.vantage_metrics import vantage_metrics
+from pltfrms.controller.contact.vantages import Vantages
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.redundancy import Redundancy, Survival
@@ -25,10 +27,15 @@ class Metrics:
 
     media_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, controller: Controller, doors: Doors | None = None) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        doors: Doors | None = None,
+        vantages: Vantages | None = None,
+    ) -> None:
         """Show `controller`, and who came through its doors, in a registry of its own."""
         self._registry = CollectorRegistry()
-        self._collector = _Collector(controller)
+        self._collector = _Collector(controller, vantages)
         self._registry.register(self._collector)
         if doors:
             self._registry.register(_DoorCollector(doors))
@@ -40,8 +47,9 @@ class Metrics:
 
 
 class _Collector(Collector):
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, vantages: Vantages | None) -> None:
         self._controller = controller
+        self._vantages = vantages
         self.verdict: Redundancy | None = None
 
     def collect(self) -> Iterator[Metric]:
@@ -68,10 +76,9 @@ class _Collector(Collector):
             yield from _redundancy(self.verdict)
         yield from role_metrics(snapshot)
         yield from network_metrics(snapshot, self._controller.clock.unix_ms())
-        rollouts = [each.rollout for each in snapshot.services.values() if each.rollout]
-        states = Counter({state.value: 0 for state in RolloutState})
-        states.update(each.state.value for each in rollouts)
-        yield _gauges("rollouts", "Services by their last rollout.", "state", states)
+        if self._vantages:
+            yield from vantage_metrics(self._vantages)
+        yield _rollouts(snapshot)
         yield from _compared(snapshot)
         notes = Counter(note.reason.value for note in self._controller.notes)
         yield _gauges("notes", "What cannot be done now.", "reason", notes)
@@ -144,6 +151,13 @@ class _Collector(Collector):
             ("store_seconds", "Time that calls of the store took.", counters.store_seconds),
         ):
             yield CounterMetricFamily(f"pltfrms_{name}", text, value=value)
+
+
+def _rollouts(snapshot: Snapshot) -> Metric:
+    states = Counter({state.value: 0 for state in RolloutState})
+    rollouts = (each.rollout for each in snapshot.services.values() if each.rollout)
+    states.update(each.state.value for each in rollouts)
+    return _gauges("rollouts", "Services by their last rollout.", "state", states)
 
 
 def role_metrics(snapshot: Snapshot) -> Iterator[Metric]:

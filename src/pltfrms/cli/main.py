@@ -93,6 +93,11 @@ ENTRIES = {
     "audit": Entry(
         "pltfrms.cli.platform.audit", "audit", "Show what operators did, and prove it"
     ),
+    "vantage": Entry(
+        "pltfrms.cli.platform.vantage",
+        "vantage",
+        "Ask services as clients do, and show who answers whom",
+    ),
     "redundancy": Entry(
         "pltfrms.cli.platform.redundant",
         "redundancy",

@@ -43,6 +43,8 @@ class HttpQuestion:
     body: bytes = b""
     kind: str = "application/json"
     """What the body is."""
+    token: str = ""
+    """By which who asks is known (RFC 6750, section 2.1); empty: by nothing, or by TLS."""
 
 
 @dataclass(slots=True)
@@ -167,6 +169,8 @@ class KeptHttp:
         headers = [*self._headers, ("Content-Length", str(len(question.body)))]
         if question.body:
             headers.append(("Content-Type", question.kind))
+        if question.token:
+            headers.append(("Authorization", f"Bearer {question.token}"))
         target = f"{self._parts.path}{question.path}"
         begin = h11.Request(method=question.method, target=target, headers=headers)
         return (begin, h11.Data(question.body), h11.EndOfMessage())

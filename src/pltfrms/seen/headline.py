@@ -5,6 +5,8 @@ from collections.abc import Sequence, Sized
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.messages.picture import Headline, Level, ServiceElement
 from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
+from pltfrms.model.running.vantage import ClientVerdict
+from pltfrms.seen.clients import clients_line, served_so
 
 _BESIDE = ("datacenter/", "backbone")
 """Whose weaknesses others make up for: clients are still answered."""
@@ -17,7 +19,9 @@ def headline(
     """Return the level and a sentence for it; `troubles` is all that is not as it should be."""
     survived = redundancy_sentence(view.redundancy) if view.redundancy else ""
     level, sentence = _level(view, services, len(troubles))
-    return Headline(level=level, sentence=sentence, redundancy=survived)
+    return Headline(
+        level=level, sentence=sentence, redundancy=survived, clients=clients_line(view)
+    )
 
 
 def _level(
@@ -28,18 +32,36 @@ def _level(
             "the store does not answer: this is what was known last; nothing is decided, and "
             "what runs goes on"
         )
+    if failing := _failing(view, services):
+        return failing
+    if view.redundancy and view.redundancy.survival is Survival.NOT_SURVIVED:
+        return Level.REDUNDANCY_LOST, f"{_answering(view)}; one more failure may end that"
+    if not troubles:
+        return Level.FINE, "all is well" if services else "all is well; there is no service yet"
+    some = "1 thing is" if troubles == 1 else f"{troubles} things are"
+    return Level.DEGRADED, f"{_answering(view)}; {some} not as it should be"
+
+
+def _answering(view: SnapshotView) -> str:
+    partly = served_so(view, ClientVerdict.PARTLY)
+    if partly:
+        return f"not all clients of {_names(partly)} are answered"
+    return "all services answer"
+
+
+def _failing(
+    view: SnapshotView, services: Sequence[ServiceElement]
+) -> tuple[Level, str] | None:
+    """Return what is said of services that serve nobody, or may not; None: all serve."""
+    if nobody := served_so(view, ClientVerdict.NO):
+        return Level.FAILING, f"no vantage point gets an answer of {_names(nobody)}"
     down = [each for each in services if each.wanted and not each.ready]
     if dead := [each.id for each in down if not each.unknown]:
         return Level.FAILING, f"no replica of {_names(dead)} is ready"
     if down:
         names = _names([each.id for each in down])
         return Level.UNKNOWN, f"whether {names} still serves is not known"
-    if view.redundancy and view.redundancy.survival is Survival.NOT_SURVIVED:
-        return Level.REDUNDANCY_LOST, "all services answer; one more failure may end that"
-    if not troubles:
-        return Level.FINE, "all is well" if services else "all is well; there is no service yet"
-    some = "1 thing is" if troubles == 1 else f"{troubles} things are"
-    return Level.DEGRADED, f"all services answer; {some} not as it should be"
+    return None
 
 
 def redundancy_sentence(found: Redundancy) -> str:

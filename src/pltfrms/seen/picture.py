@@ -33,6 +33,7 @@ from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.planner.routing.visibility import present_statuses
 from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
 from pltfrms.seen.cities import location_of
+from pltfrms.seen.clients import client_concerns, client_elements
 from pltfrms.seen.headline import headline
 from pltfrms.seen.loads import load_rows, service_loads
 from pltfrms.seen.missing import missing_machines
@@ -68,11 +69,12 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
         sessions=sessions,
         links=tuple(seeing.links()),
         services=tuple(seeing.services(service_loads(view.redundancy))),
+        clients=tuple(client_elements(view)),
         problems=_troubles(problem_lines(replace(view, stale_seconds=0.0), snapshot, now_ms)),
         hands=tuple(seeing.hands()),
         waits=_troubles(note_lines(view)),
     )
-    drawn = replace(drawn, problems=(*drawn.problems, *_broken(drawn)))
+    drawn = replace(drawn, problems=(*drawn.problems, *_broken(drawn), *client_concerns(drawn)))
     return replace(drawn, headline=headline(view, drawn.services, _anything(drawn)))
 
 

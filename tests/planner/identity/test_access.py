@@ -33,6 +33,7 @@ OWN = [
     ("POST", "/v1/heartbeats"),
     ("POST", "/v1/identity/renewal"),
     ("POST", "/v1/identity/leave"),
+    ("POST", "/v1/vantage/reports"),
 ]
 OPEN = [
     ("GET", "/healthz"),
@@ -63,6 +64,8 @@ EVERYTHING = [
     ("GET", "/v1/heartbeats"),
     ("GET", "/v1/routes/fra-e1"),
     ("GET", "/v1/balancers"),
+    ("GET", "/v1/vantage"),
+    ("POST", "/v1/vantage/tokens"),
 ]
 
 

@@ -9,6 +9,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pltfrms.api.bounds.refusals import refusal
 from pltfrms.controller.asked.logins import Logins
+from pltfrms.controller.asked.vantage_tokens import (
+    VantageClaim,
+    VantageTokens,
+    is_of_vantage,
+)
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.controller.records.auditing import NOBODY, Asked
 from pltfrms.drivers.log import SpareLog
@@ -18,6 +23,8 @@ from pltfrms.planner.identity.roles import Known, need_of, roles_hold, why_not_a
 
 CONTROLLER: Final = "controller"
 """Of the state of a question by TLS: the controller whose certificate is shown, or nothing."""
+VANTAGE: Final = "vantage"
+"""Likewise: what the token of a vantage point says."""
 _ASKED: Final = "asked"
 _LOCAL: Final = "local socket"
 _HEADER: Final = b"authorization"
@@ -55,7 +62,9 @@ class Rights:
         token, operator = token_of(scope), None
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         controller = str(state.get(CONTROLLER, ""))
-        if token:
+        if is_of_vantage(token):
+            state[VANTAGE], known = await self._which(token), Known.VANTAGE
+        elif token:
             operator = await self._who(token)
             known = Known.LOGIN
         elif controller:
@@ -80,6 +89,11 @@ class Rights:
             proved="" if known is Known.ROOT and not holds else known,
             origin=f"{origin}, root of {controller}" if controller else origin,
         )
+
+    async def _which(self, token: str) -> VantageClaim:
+        if self._logins is None:
+            raise ForbiddenError("no vantage point from outside is known here")
+        return await VantageTokens(self._logins).who(token)
 
     async def _who(self, token: str) -> Operator:
         if self._logins is None:

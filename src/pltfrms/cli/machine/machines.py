@@ -5,11 +5,11 @@ from dataclasses import replace
 import click
 
 from pltfrms.cli.network.intervening import JSON, InterventionWish, intervene, wished
-from pltfrms.cli.platform.status import machine_cells
 from pltfrms.cli.shared.complete import complete_datacenters, complete_nodes
 from pltfrms.cli.shared.connect import look, read_view
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import unix_ms, write_json, write_table
+from pltfrms.cli.shared.rows import machine_cells
 from pltfrms.errors import NotFoundError
 from pltfrms.model.messages.api import InterventionChange, Verb
 from pltfrms.model.network.topology import Role

@@ -6,7 +6,6 @@ from difflib import unified_diff
 
 import click
 
-from pltfrms.cli.platform.status import show_services
 from pltfrms.cli.service.apply import show_preview
 from pltfrms.cli.service.scale import scale
 from pltfrms.cli.shared.complete import complete_services
@@ -22,6 +21,7 @@ from pltfrms.cli.shared.output import (
     write_table,
 )
 from pltfrms.cli.shared.routing import WHY, asking_user
+from pltfrms.cli.shared.rows import show_services
 from pltfrms.errors import NotFoundError
 from pltfrms.model.messages.api import ServiceVersion
 from pltfrms.model.running.state import Snapshot

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -20,6 +20,9 @@ from pltfrms.lab.client.client import LabClient, LabInfo, find_lab, running_labs
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import Snapshot
+
+if TYPE_CHECKING:
+    from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 
 _PLACES = Directories()
 LOCAL_CONTROLLER = "unix:/run/pltfrms/controller.sock"
@@ -122,6 +125,31 @@ def connect(settings: Settings, *, known: bool = True) -> OperatorClient:
     if context:
         context.call_on_close(client.close)
     return client
+
+
+def vantage_plane(settings: Settings) -> "HttpControlPlane":
+    """Return what tells all controllers that are meant what a vantage point sees.
+
+    By TLS it trusts what the context says, and shows no certificate.
+    """
+    from pltfrms.drivers.controlplane.agent_client import (  # noqa: PLC0415 - asyncio: 20 ms
+        HttpControlPlane,
+    )
+    from pltfrms.drivers.identity.tls import trusting_context  # noqa: PLC0415 - few need it
+    from pltfrms.drivers.kept_http import TlsEnd  # noqa: PLC0415 - as above
+    from pltfrms.model.identity.words import controllers_server_name  # noqa: PLC0415 - as above
+
+    endpoints, chosen = controller_endpoints(settings), chosen_context(settings)
+    secure = [each for each in endpoints if is_secure(each)]
+    if secure and not (chosen and chosen.roots):
+        raise UsageError(
+            f"{secure[0]} wants to be verified: make a context with roots: pltfrms context add"
+        )
+    ends = {}
+    if chosen and secure:
+        end = TlsEnd(trusting_context(chosen.roots), controllers_server_name(chosen.platform))
+        ends = dict.fromkeys(secure, end)
+    return HttpControlPlane(endpoints, ends)
 
 
 def _shake_hands(chosen: Context | None) -> Callable[[socket.socket], socket.socket]:

@@ -56,7 +56,7 @@ class Logins:
 
     async def challenge(self) -> LoginChallenge:
         """Return what an operator is to sign; ForbiddenError if the platform names none."""
-        platform = self._platform()
+        platform = self.platform()
         if not platform.operators:
             raise ForbiddenError(f"{platform.name} names no operators, so nobody logs in")
         word = LoginText(
@@ -77,7 +77,7 @@ class Logins:
             ForbiddenError: it is not what a controller said just now, or no operator's key has
                 signed it.
         """
-        platform, now_ms = self._platform(), self._clock.unix_ms()
+        platform, now_ms = self.platform(), self._clock.unix_ms()
         seal = _seal(await self._read(), _CHALLENGE, ask.text)
         if not hmac.compare_digest(seal.encode(), ask.seal.encode()):
             raise ForbiddenError(f"no controller has asked to sign that; {_AGAIN}")
@@ -117,7 +117,7 @@ class Logins:
         if not hmac.compare_digest(expected.encode(), seal.encode()):
             raise ForbiddenError(f"the token is not one of this platform; {_AGAIN}")
         claim = decode_fully(LoginClaim, urlsafe_b64decode(text))
-        platform = self._platform()
+        platform = self.platform()
         if claim.expires_ms <= self._clock.unix_ms():
             raise ForbiddenError(f"the login of {claim.operator} has ended; {_AGAIN}")
         operator = _owner(platform.operators, claim.key)
@@ -125,13 +125,24 @@ class Logins:
             raise ForbiddenError(f"{claim.operator} is not an operator any more with that key")
         return operator
 
-    def _platform(self) -> Platform:
+    def platform(self) -> Platform:
+        """Return the platform as it is known now."""
         platform = self._view.platform
         if platform is None:
             raise UnavailableError("the store holds no platform yet; try again soon")
         return platform
 
+    def now_ms(self) -> int:
+        """Return the Unix time by which tokens expire."""
+        return self._clock.unix_ms()
+
     # ---- the secret ------------------------------------------------------------------------
+
+    async def seal(self, what: str, text: str, *, make: bool = False) -> str:
+        """Return the seal of a text, of one kind; `make` the secret if there is none yet."""
+        if make and not self._secret:
+            await self._made()
+        return _seal(await self._read(), what, text)
 
     async def _read(self) -> bytes:
         """Return the secret; ForbiddenError if there is none, so that nobody has logged in."""
@@ -157,9 +168,13 @@ class Logins:
     async def _write_down(self, operator: Operator, claim: LoginClaim, origin: str) -> None:
         line = f"{operator.name} with the key {claim.key[:16]}, for {LOGIN_MS // 3_600_000} h"
         asked = Asked(by=operator.name, proved=Known.LOGIN, origin=origin)
+        await self.write_down("login", line, asked)
+
+    async def write_down(self, what: str, line: str, asked: Asked) -> None:
+        """Write a record of the audit; UnavailableError: nobody may rely on it."""
 
         async def attempt() -> int | None:
-            sealed = await self._records.seal("login", (line,), asked)
+            sealed = await self._records.seal(what, (line,), asked)
             return await self._store.commit(sealed.writes, (sealed.condition,))
 
         await self._insisting.until_done(attempt)

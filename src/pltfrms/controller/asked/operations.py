@@ -10,6 +10,7 @@ from pltfrms.controller.asked.origins import ask_origins
 from pltfrms.controller.asked.releasing import Releasing
 from pltfrms.controller.contact.heartbeats import Heartbeats
 from pltfrms.controller.contact.turns import Turns
+from pltfrms.controller.contact.vantages import Vantages
 from pltfrms.controller.planning.deciding import decide, work_of
 from pltfrms.controller.planning.judging import (
     Approved,
@@ -59,6 +60,7 @@ from pltfrms.model.messages.api import (
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.running.plan import Plan, Target
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.running.vantage import ClientEvidence
 from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.service import Service
 from pltfrms.planner.changes.change import Outcome, apply_change, delete_service
@@ -95,6 +97,7 @@ class Operations:
             controller.lease_store, controller.view, controller.journal, controller.counters
         )
         self._turns = Turns(controller.view)
+        self.vantages = Vantages(controller.view, controller.clock)
         self._insisting = controller.insisting
         self.records = AuditLog(self._store, self._clock, controller.name)
         self._intervening = Intervening(controller, self.records)
@@ -192,6 +195,7 @@ class Operations:
                 problems=problems,
                 controller_problems=self._view.controller_problems,
                 store=store,
+                clients=self._clients(snapshot),
             )
         return SnapshotView(
             controller=name,
@@ -201,7 +205,11 @@ class Operations:
             controllers=self._view.controllers,
             controller_problems=self._view.controller_problems,
             store=store,
+            clients=self._clients(snapshot),
         )
+
+    def _clients(self, snapshot: Snapshot) -> ClientEvidence:
+        return self.vantages.evidence(snapshot.platform, snapshot.services)
 
     async def events(
         self, after: int, wait_ms: int, limit: int, *, stale: bool = False

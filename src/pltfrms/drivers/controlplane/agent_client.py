@@ -3,6 +3,7 @@
 Any controller can answer. The client asks the one that answered last, else the next.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -23,7 +24,13 @@ from pltfrms.drivers.controlplane.asking import (
 )
 from pltfrms.drivers.failover import Failover, SilentError
 from pltfrms.drivers.kept_http import HttpQuestion, KeptHttp, TlsEnd
-from pltfrms.errors import LaterError, UnavailableError, UsageError, VersionError
+from pltfrms.errors import (
+    LaterError,
+    PltfrmsError,
+    UnavailableError,
+    UsageError,
+    VersionError,
+)
 from pltfrms.model.identity.words import (
     Certified,
     NonceReply,
@@ -33,6 +40,7 @@ from pltfrms.model.identity.words import (
 )
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.running.plan import Target, TargetNews
+from pltfrms.model.running.vantage import VantageReply, VantageReport
 
 _T = TypeVar("_T")
 
@@ -41,6 +49,9 @@ _HEARTBEAT_SECONDS, _HEARTBEAT_SECONDS_MAX = 1.5, 6.0
 over soon; and, where no other answers, longer each time: who gives up what is being worked on,
 to ask it again, makes two works of one."""
 _CERTIFICATE_SECONDS = 5.0
+_REPORT_SECONDS = 3.0
+VANTAGE_REPORTS = "/v1/vantage/reports"
+"""Where vantage points tell what they have seen."""
 _SHAKE_HANDS_SECONDS = 1.0
 """To connect by TLS: that is one way there and back more, and signatures."""
 _HOME_AFTER_SECONDS = 30.0
@@ -135,6 +146,28 @@ class HttpControlPlane:
         )
         return await self._ask(request, lambda reply: _target(reply, current))
 
+    async def report(self, report: VantageReport, token: str = "") -> VantageReply:
+        """Tell every controller what a vantage point has seen, since none tells another.
+
+        Returns what the nearest of those answers that do. Who shows no certificate may show a
+        token. How controllers take reports changes nothing of whom else is asked.
+        """
+        request = Request(
+            method="POST",
+            path=VANTAGE_REPORTS,
+            body=codec.encode(report),
+            answer_seconds=_REPORT_SECONDS,
+        )
+        asking = (
+            _heard_by(endpoint, controller, request, token)
+            for endpoint, controller in self._controllers.items()
+        )
+        said = await asyncio.gather(*asking)
+        good = [each for each in said if isinstance(each, VantageReply)]
+        if good:
+            return good[0]
+        raise UnavailableError(f"no controller takes reports: {'; '.join(map(str, said))}")
+
     # ---- certificates ----------------------------------------------------------------------
 
     async def renew(self, ask: RenewalAsk) -> Certified:
@@ -184,8 +217,24 @@ class HttpControlPlane:
         raise attempts.failure()
 
 
-async def _reply(endpoint: str, controller: KeptHttp, request: Request) -> ControllerAnswer:
-    question = HttpQuestion(request.method, request.target, request.body or b"")
+async def _heard_by(
+    endpoint: str, controller: KeptHttp, request: Request, token: str
+) -> VantageReply | PltfrmsError:
+    try:
+        reply = await _reply(endpoint, controller, request, token)
+        if reply.good:
+            return _decoded(VantageReply, reply)
+        return said_of(reply.where, reply.status, reply.content)
+    except SilentError as error:
+        return UnavailableError(f"{endpoint}: {error}")
+    except VersionError as error:
+        return error
+
+
+async def _reply(
+    endpoint: str, controller: KeptHttp, request: Request, token: str = ""
+) -> ControllerAnswer:
+    question = HttpQuestion(request.method, request.target, request.body or b"", token=token)
     seconds = request.answer_seconds  # and as long again for what may be a long target
     status, content = await controller.ask(question, seconds, seconds)
     return ControllerAnswer(

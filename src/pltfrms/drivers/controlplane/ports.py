@@ -4,6 +4,7 @@ from typing import Protocol
 
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.running.plan import Target
+from pltfrms.model.running.vantage import VantageReply, VantageReport
 
 
 class ControlPlane(Protocol):
@@ -21,6 +22,10 @@ class ControlPlane(Protocol):
         Raises:
             VersionError: there is a newer one, and this version does not understand it fully.
         """
+        ...
+
+    async def report(self, report: VantageReport, token: str = "") -> VantageReply:
+        """Tell every controller what a vantage point has seen."""
         ...
 
     async def close(self) -> None:

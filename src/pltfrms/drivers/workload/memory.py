@@ -409,3 +409,24 @@ class MemoryProber:
         if one is None:
             return CONNECTIONS_UNKNOWN
         return one.connections if addresses else 0
+
+
+class MemoryAsker:
+    """`ports.Asker` of services that answer as they are told."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Every service answers, after 3 ms."""
+        self._clock = clock
+        self.asked: list[Address] = []
+        self.answers: dict[Address, ProbeAnswer | UnavailableError] = {}
+        """By address: what it answers, or why it cannot be asked from here."""
+        self.answer_ms = 3
+
+    async def ask(self, address: Address, probe: Probe) -> ProbeAnswer:
+        """See `ports.Asker`."""
+        self.asked.append(address)
+        await self._clock.sleep(min(self.answer_ms, probe.timeout_ms) / 1000)
+        answer = self.answers.get(address, ProbeAnswer())
+        if isinstance(answer, UnavailableError):
+            raise answer
+        return answer

@@ -156,6 +156,18 @@ CONNECTIONS_UNKNOWN: Final = -1
 """Instead of a number of connections: it cannot be known now."""
 
 
+class Asker(Protocol):
+    """Asks services at their own addresses, from where we are, as their clients do."""
+
+    async def ask(self, address: Address, probe: Probe) -> ProbeAnswer:
+        """Ask once.
+
+        Raises:
+            UnavailableError: it cannot be asked from here, whether it answers or not.
+        """
+        ...
+
+
 class Prober(Protocol):
     """Asks instances whether they can serve, from inside their own namespaces."""
 

@@ -3,6 +3,9 @@
 POST /v1/heartbeats          Heartbeat -> HeartbeatReply
 GET  /v1/targets/{machine}?after=GENERATION&wait_ms=N   -> Target (200), or 204: nothing newer
 GET  /v1/snapshot?stale=BOOL -> SnapshotView; with `stale` also while the store is away
+POST /v1/vantage/reports     VantageReport -> VantageReply
+POST /v1/vantage/tokens      VantageAsk -> VantageToken
+GET  /v1/vantage             -> VantageAnswers, of all that this controller has heard
 GET  /v1/view, /v1/stream    -> see `pltfrms.model.messages.picture`
 POST /v1/plan                Change -> PlanPreview    (changes nothing)
 POST /v1/apply               Change -> PlanPreview    (409 when `revision` is not the last)
@@ -34,6 +37,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Note, Plan
 from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.running.vantage import ClientEvidence
 from pltfrms.model.services.service import Service, ServiceSpec
 
 
@@ -259,6 +263,8 @@ class SnapshotView:
     redundancy: Redundancy | None = None
     """Whether one more failure is survived, as far as `last_known` says; None: the controller
     does not say."""
+    clients: ClientEvidence | None = None
+    """Whether clients are served, as vantage points say; None: the controller does not say."""
 
     @property
     def last_known(self) -> Snapshot:

@@ -36,7 +36,8 @@ class Level(StrEnum):
 
     FINE = "fine"
     DEGRADED = "degraded"
-    """Something is not as it should be; clients are served, and will be after one failure."""
+    """Something is not as it should be; all services serve, if not clients of all places, and
+    will after one failure."""
     REDUNDANCY_LOST = "redundancy lost"
     """Clients are served; one more failure may end that."""
     FAILING = "failing"
@@ -171,6 +172,18 @@ class ServiceElement(Element):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientElement(Element):
+    """A service as vantage points see it, who ask as clients do. Its `id` is the service."""
+
+    served: str
+    """A `ClientVerdict`."""
+    asked_from: tuple[str, ...] = ()
+    """Datacenters and vantage points outside that say something now."""
+    answered_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By whom of them, the datacenters that answered lately."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Concern:
     """Something that is not as it should be, or is done by hand, or waits."""
 
@@ -193,6 +206,8 @@ class Headline:
     sentence: str
     redundancy: str = ""
     """Whether one more failure is survived; empty: the controller does not say."""
+    clients: str = ""
+    """Whether clients are served, as vantage points say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +229,7 @@ class Picture:
     sessions: tuple[SessionElement, ...] = ()
     links: tuple[LinkElement, ...] = ()
     services: tuple[ServiceElement, ...] = ()
+    clients: tuple[ClientElement, ...] = ()
     problems: tuple[Concern, ...] = ()
     """What is broken, or not known to be well."""
     hands: tuple[Concern, ...] = ()
@@ -230,6 +246,7 @@ LISTS = (
     "sessions",
     "links",
     "services",
+    "clients",
     "problems",
     "hands",
     "waits",

@@ -31,6 +31,7 @@ from pltfrms.model.network.numbering import (
 )
 from pltfrms.model.network.peering import OriginValidation, Peer, Session
 from pltfrms.model.network.traffic import Override
+from pltfrms.model.network.vantage import VantageSpec
 
 CONTROLLER_PORT = 7480
 """TCP port of the controllers' HTTP API, on the machine's IPv6 loopback address."""
@@ -301,6 +302,7 @@ class Platform:
     """Files and directories of machines that services may have their instances read."""
     allow_exec: bool = False
     """Operators may have commands run in instances."""
+    vantage: VantageSpec = field(default_factory=VantageSpec)
 
     def datacenter(self, name: str) -> Datacenter:
         """Return the datacenter called `name`; KeyError if there is none."""
@@ -475,8 +477,7 @@ class Platform:
         Its IPv4 loopback; the IPv6 one is in OSPF. Where there is no IPv4 it is a /128 for this
         alone.
         """
-        loopback4 = self.loopback4(edge)
-        if loopback4:
+        if loopback4 := self.loopback4(edge):
             return ip_network(loopback4)
         dc = self.datacenter(edge.datacenter)
         high = ((0x3000 + dc.id) << 64) | (_digits(edge) << 32)
@@ -496,8 +497,7 @@ def link_local(machine: Machine) -> IPv6Address:
 
 def controller_url(platform: Platform, machine: Machine, *, secure: bool = False) -> str:
     """Return the base URL of the controller on `machine`; `secure`: by TLS."""
-    scheme = "https" if secure else "http"
-    return f"{scheme}://[{platform.loopback6(machine)}]:{CONTROLLER_PORT}"
+    return f"http{'s' if secure else ''}://[{platform.loopback6(machine)}]:{CONTROLLER_PORT}"
 
 
 def _digits(machine: Machine) -> int:

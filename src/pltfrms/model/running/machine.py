@@ -50,6 +50,8 @@ class ProbeAnswer:
     so where nobody answered, or not in time."""
     epoch: int | None = None
     """What it said of the epoch of its role, if it was asked for one and said it."""
+    by: str = ""
+    """The instance that answered, as it says itself (`Pltfrms-Instance`); empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -35,6 +35,7 @@ _MACHINES: Final = frozenset(
         ("POST", "/v1/heartbeats"),
         ("POST", "/v1/identity/renewal"),
         ("POST", "/v1/identity/leave"),
+        ("POST", "/v1/vantage/reports"),
     }
 )
 

@@ -17,10 +17,12 @@ class Need(IntEnum):
     ANYBODY = 0
     MACHINE = 1
     """It is a machine's own business: operators do not ask it."""
-    VIEW = 2
-    DEPLOY = 3
-    OPERATE = 4
-    ADMIN = 5
+    VANTAGE = 2
+    """A machine's, or that of a vantage point outside, which may ask nothing else."""
+    VIEW = 3
+    DEPLOY = 4
+    OPERATE = 5
+    ADMIN = 6
 
 
 class Known(StrEnum):
@@ -29,6 +31,8 @@ class Known(StrEnum):
     NOBODY = ""
     """It is not."""
     LOGIN = "login"
+    VANTAGE = "vantage token"
+    """Of a vantage point, whom no person speaks for."""
     CERTIFICATE = "certificate"
     """Of a controller: who has root there has the store."""
     ROOT = "local root"
@@ -50,12 +54,14 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/identity/leave"): Need.MACHINE,
     ("POST", "/v1/heartbeats"): Need.MACHINE,
     ("GET", "/v1/targets/{machine}"): Need.MACHINE,
+    ("POST", "/v1/vantage/reports"): Need.VANTAGE,
     ("GET", "/openapi.json"): Need.VIEW,
     ("GET", "/metrics"): Need.VIEW,
     ("GET", "/v1/prometheus/targets"): Need.VIEW,
     ("GET", "/v1/snapshot"): Need.VIEW,
     ("GET", "/v1/view"): Need.VIEW,
     ("GET", "/v1/stream"): Need.VIEW,
+    ("GET", "/v1/vantage"): Need.VIEW,
     ("POST", "/v1/plan"): Need.VIEW,
     ("GET", "/v1/audit"): Need.VIEW,
     ("GET", "/v1/events"): Need.VIEW,
@@ -84,6 +90,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/requests/{number}/withdrawal"): Need.OPERATE,
     ("POST", "/v1/identity/tokens"): Need.ADMIN,
     ("POST", "/v1/secrets-key"): Need.ADMIN,
+    ("POST", "/v1/vantage/tokens"): Need.ADMIN,
 }
 _MAY: Final = {
     None: Need.VIEW,
@@ -132,10 +139,12 @@ def why_not_asked(
     """
     if need is Need.ANYBODY or known in {Known.ROOT, Known.CERTIFICATE}:
         return ""
+    if known is Known.VANTAGE:
+        return "" if need is Need.VANTAGE else "a vantage point may report what it sees only"
     if known is Known.NOBODY:
         holds = platform is not None and roles_hold(platform)
         return _LOG_IN if need > Need.VIEW and holds else ""
-    if need is Need.MACHINE:
+    if need in {Need.MACHINE, Need.VANTAGE}:
         return "that is for machines to ask, not for operators"
     if platform is None or not roles_hold(platform):
         return ""

@@ -32,6 +32,7 @@ from pltfrms.model.network.topology import (
     Timers,
     TwoPeople,
 )
+from pltfrms.model.network.vantage import INTERVAL_MS, PER_ROUND, VantageSpec
 from pltfrms.specfile.building.notes import Notes
 from pltfrms.specfile.building.peering import build_peers
 from pltfrms.specfile.building.traffic import build_traffic, build_validation
@@ -48,6 +49,7 @@ from pltfrms.specfile.shapes.platform import (
     PlatformShape,
     ServerShape,
     TimersShape,
+    VantageShape,
 )
 
 _TRAILING_DIGITS = re.compile(r"[0-9]{1,6}\Z")
@@ -103,6 +105,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         operators=_operators(shape.operators),
         director=shape.director,
         timers=_timers(shape.timers),
+        vantage=_vantage(shape.vantage),
         allowed_host_paths=tuple(shape.allowed_host_paths),
         allow_exec=shape.allow_exec,
     )
@@ -322,6 +325,22 @@ def _link(index: int, shape: LinkShape, notes: Notes) -> Link:
 
 def _interfaces(a: str, b: str, said: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(said.get(edge, said.get("", "")) for edge in (a, b)) if said else ()
+
+
+def _vantage(shape: VantageShape) -> VantageSpec:
+    """Return it with what is usual left out, so that releases which do not know it go on.
+
+    A 0 that is written is not what is left out, and has to be found to be wrong.
+    """
+    return VantageSpec(
+        off=shape.machines == "none",
+        nodes=shape.machines == "edges and nodes",
+        interval_ms=0 if shape.interval == INTERVAL_MS else shape.interval or -1,
+        per_round=0 if shape.per_round == PER_ROUND else shape.per_round or -1,
+        services=tuple(shape.services),
+        datacenters=tuple(shape.datacenters),
+        outside=tuple(shape.outside),
+    )
 
 
 def _timers(shape: TimersShape) -> Timers:

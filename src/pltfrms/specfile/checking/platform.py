@@ -25,6 +25,7 @@ from pltfrms.specfile.checking.ports import check_ports
 from pltfrms.specfile.checking.routing import check_routing
 from pltfrms.specfile.checking.storage import check_allowed
 from pltfrms.specfile.checking.traffic import check_traffic
+from pltfrms.specfile.checking.vantage import check_vantage
 from pltfrms.specfile.findings import (
     MAX_LENGTH,
     MIN_LENGTH,
@@ -63,6 +64,7 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     yield from check_peering(platform)
     yield from check_traffic(platform)
     yield from check_operators(platform)
+    yield from check_vantage(platform)
     yield from check_allowed(platform.allowed_host_paths)
 
 

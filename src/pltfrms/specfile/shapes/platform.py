@@ -15,6 +15,7 @@ from pltfrms.model.network.topology import (
     Timers,
     TwoPeople,
 )
+from pltfrms.model.network.vantage import INTERVAL_MS, PER_ROUND
 from pltfrms.specfile.shapes.peering import OverrideShape, PeerShape, RpkiShape
 from pltfrms.specfile.shapes.shapes import Shape, SparseShape
 from pltfrms.specfile.shapes.units import (
@@ -350,6 +351,25 @@ class NumberingShape(SparseShape):
     """Instances on one node, at most 254; also the highest id of an edge or controller."""
 
 
+class VantageShape(SparseShape):
+    """Who asks services as their clients do, and tells controllers how that went."""
+
+    machines: Annotated[str, *one_of("edges", "edges and nodes", "none")] = "edges"
+    """Which machines of ours ask: edges, edges and nodes, or none."""
+    datacenters: list[str] = some()
+    """Only machines of these ask; by default those of all."""
+    services: list[str] = some()
+    """Only these are asked; by default all, at every TCP port that everybody may ask."""
+    interval: Milliseconds = default(INTERVAL_MS, f"{INTERVAL_MS // 1000}s")
+    """Each question is asked this often."""
+    per_round: int = PER_ROUND
+    """So many questions one vantage point asks in an interval at most: at more services each
+    asks a part of them."""
+    outside: list[str] = some()
+    """Names of vantage points elsewhere, which run `pltfrms vantage run` and report with a
+    token; who is not named here any more is not heard."""
+
+
 class PlatformShape(Shape):
     """All that the operator owns."""
 
@@ -372,6 +392,8 @@ class PlatformShape(Shape):
     later."""
     timers: TimersShape = Field(default_factory=TimersShape)
     """How fast we notice failures, and how long we wait before we act."""
+    vantage: VantageShape = Field(default_factory=VantageShape)
+    """Who asks services as their clients do. By default every edge."""
     datacenters: dict[str, DatacenterShape]
     """Sites by name."""
     backbone: list[LinkShape] = Field(default_factory=list)

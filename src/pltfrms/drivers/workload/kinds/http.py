@@ -20,6 +20,8 @@ _EPOCH_SAID_MAX: Final = 10**18
 _USUAL: Final = range(200, 400)
 _BODY_BYTES: Final = 1 << 16
 _READ_BYTES: Final = 1 << 14
+_INSTANCE: Final = b"pltfrms-instance"
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
 _PORTS: Final = {False: 80, True: 443}
 
 
@@ -35,7 +37,7 @@ async def ask_http(connection: socket.socket, probe: Probe, address: Address) ->
             status = answer.status_code
             well = status in (wanted.status or _USUAL)
             if well and not wanted.body and not probe.epoch.startswith("."):
-                return ProbeAnswer(epoch=_epoch(probe.epoch, answer, b""))
+                return ProbeAnswer(epoch=_epoch(probe.epoch, answer, b""), by=_by(answer))
             body = await _body(words, reader)
         except h11.ProtocolError as error:
             return ProbeAnswer(failure=f"not an HTTP answer: {error}")
@@ -45,7 +47,7 @@ async def ask_http(connection: socket.socket, probe: Probe, address: Address) ->
     if not well:
         return ProbeAnswer(failure=said, unwell=True)
     if wanted.body.encode() in body:
-        return ProbeAnswer(epoch=_epoch(probe.epoch, answer, body))
+        return ProbeAnswer(epoch=_epoch(probe.epoch, answer, body), by=_by(answer))
     return ProbeAnswer(failure=f"{said}, without {wanted.body!r}", unwell=True)
 
 
@@ -86,6 +88,12 @@ def _epoch(where: str, answer: h11.Response, body: bytes) -> int | None:
     said = {value for header, value in answer.headers if header == name}
     text = said.pop() if len(said) == 1 else b""  # of two that differ none is right
     return int(text) if _EPOCH.fullmatch(text) else None
+
+
+def _by(answer: h11.Response) -> str:
+    """Return which instance answers, if it says so."""
+    said = dict(answer.headers).get(_INSTANCE, b"").decode("latin-1")
+    return said if _ID.fullmatch(said) else ""
 
 
 async def _body(words: h11.Connection, reader: StreamReader) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import socket
 import ssl
 from asyncio import StreamReader, StreamWriter
@@ -22,7 +23,10 @@ async def connected(
 ) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
     """Connect, and end the connection at the end; `protocol` is named to TLS (ALPN)."""
     loop = asyncio.get_running_loop()
-    await loop.sock_connect(connection, (str(address), probe.port))
+    try:
+        await loop.sock_connect(connection, (str(address), probe.port))
+    except OSError as error:  # asyncio says the address in place of what is wrong
+        raise OSError(error.errno, os.strerror(error.errno or 0)) from error
     if probe.tls is None:
         reader, writer = await asyncio.open_connection(sock=connection)
     else:

@@ -1,0 +1,1 @@
+"""What vantage points ask, how they count, and what follows for clients."""
