@@ -64,7 +64,37 @@ def _rate(metric: str, by: str = "") -> str:
     return f"sum{f' by ({by}) ' if by else ''}(rate({metric}{_LATELY}))"
 
 
+def _asked(by: str, which: str, more: str = "") -> str:
+    """Return the rate of questions of vantage points, or of what came of them.
+
+    Each controller hears all of them: the one that heard most is right.
+    """
+    each = f"vantage, service, family{more}"
+    return f"sum by ({by}) (max by ({each}) (rate(pltfrms_probe_{which}{_LATELY})))"
+
+
+def _unanswered(by: str) -> str:
+    """Return the part of questions that fails; nothing where nobody asks."""
+    failed = _asked(by, 'attempts_total{result="failed"}')
+    return f"{failed} / ({_asked(by, 'attempts_total', ', result')} > 0)"
+
+
 _SERVED = (
+    Panel(
+        "Questions without an answer",
+        ((f"max({_unanswered('service')})", ""),),
+        "Of vantage points, who ask as clients do; of the service that answers worst.",
+        "stat",
+        "percentunit",
+        bad_from=0.01,
+    ),
+    Panel(
+        "Vantage points",
+        (('max(pltfrms_vantage_points{state="reporting"})', ""),),
+        "That say something now. With none, nobody knows whether clients are served.",
+        "stat",
+        bad_below=1,
+    ),
     _number("Services not served", "Without a ready replica anywhere.", _missing("service")),
     _number("Aggregates announced nowhere", "And a service needs them.", _missing("aggregate")),
     _number(
@@ -80,6 +110,27 @@ _SERVED = (
         "With none, what is below is not known. What runs and is announced goes on.",
         "stat",
         bad_below=1,
+    ),
+    _lines(
+        "Questions without an answer, by service",
+        "pltfrms vantage show says how they fail.",
+        _unanswered("service"),
+        "{{service}}",
+        "percentunit",
+    ),
+    _lines(
+        "Questions without an answer, by who asks",
+        "Edges of a datacenter together, and vantage points outside.",
+        _unanswered("vantage"),
+        "{{vantage}}",
+        "percentunit",
+    ),
+    _lines(
+        "p99 of answers to vantage points",
+        "The way there is in it.",
+        f"histogram_quantile(0.99, {_asked('service, le', 'duration_seconds_bucket', ', le')})",
+        "{{service}}",
+        "s",
     ),
     _lines(
         "Datacenters that announce an aggregate",

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { FOLD_MACHINES, layout } from './layout';
 import { chart, coasts, type Topology } from './map';
 import { type Element, followed, grouped, type Happening, type Machine, patched, type Picture, stories } from './picture';
-import { duration, moment, named, quoted, rate, rtt, stateWord } from './words';
+import { answers, duration, moment, named, quoted, rate, rtt, stateWord } from './words';
 
 function element(id: string): Element {
   return { id, state: 'good', why: '', last: null, since_ms: 0 };
@@ -123,6 +123,15 @@ test('words for people', () => {
   expect([rtt(0), rtt(900), rtt(12_000)]).toEqual(['RTT not known', '0.9 ms', '12 ms']);
   expect(stateWord({ ...element('x'), state: 'unknown', last: 'good' })).toBe(
     'not known (last known: good)',
+  );
+});
+
+test('who asks as clients do, and who answers, is said where it is known', () => {
+  const client = { ...element('web'), served: 'served', asked_from: [], answered_by: {} };
+  expect(answers(client)).toBe('');
+  expect(answers({ ...client, asked_from: ['ams', 'berlin'] })).toBe('asked from ams, berlin');
+  expect(answers({ ...client, asked_from: ['berlin'], answered_by: { berlin: ['ams', 'fra'] } })).toBe(
+    'asked from berlin; answered: berlin by ams, fra',
   );
 });
 

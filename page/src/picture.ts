@@ -77,6 +77,13 @@ export interface Service extends Element, Counts {
   rollout: string;
 }
 
+/** A service as vantage points see it, who ask as clients do. */
+export interface Client extends Element {
+  served: string;
+  asked_from: string[];
+  answered_by: Record<string, string[]>;
+}
+
 export interface Concern {
   id: string;
   about: string;
@@ -91,7 +98,7 @@ export interface Picture {
   controller: string;
   revision: number;
   stale_since_ms: number;
-  headline: { level: string; sentence: string; redundancy: string };
+  headline: { level: string; sentence: string; redundancy: string; clients?: string };
   datacenters: Datacenter[];
   edges: Edge[];
   machines: Machine[];
@@ -99,6 +106,8 @@ export interface Picture {
   sessions: Session[];
   links: Link[];
   services: Service[];
+  /** Of controllers of a release before there are none. */
+  clients?: Client[];
   problems: Concern[];
   hands: Concern[];
   waits: Concern[];

@@ -1,5 +1,5 @@
 // Numbers and states as people read them.
-import type { Element, Seen } from './picture';
+import type { Client, Element, Seen } from './picture';
 
 export const STATE_WORDS: Record<Seen, string> = {
   good: 'good',
@@ -50,6 +50,15 @@ export function rate(bps: number | null): string {
 
 export function rtt(us: number): string {
   return us ? `${(us / 1000).toFixed(us < 10_000 ? 1 : 0)} ms` : 'RTT not known';
+}
+
+/** Who asks a service as clients do, and which datacenters answered; empty: nobody says. */
+export function answers(client: Client): string {
+  const by = Object.entries(client.answered_by).map(([from, sites]) => `${from} by ${sites.join(', ')}`);
+  return [
+    client.asked_from.length ? `asked from ${client.asked_from.join(', ')}` : '',
+    by.length ? `answered: ${by.join('; ')}` : '',
+  ].filter((each) => each).join('; ');
 }
 
 export function stateWord(element: Element): string {

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pltfrms.codec import decode, encode
 from pltfrms.model.messages.api import Event
 from pltfrms.model.messages.picture import (
+    ClientElement,
     Counts,
     DatacenterElement,
     EdgeElement,
@@ -22,6 +23,7 @@ from pltfrms.model.messages.picture import (
 )
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.state import Contact
+from pltfrms.model.running.vantage import ClientVerdict
 from tests.cli.world import NOW_MS
 from tests.seen.test_picture import WHOLE, seen, unheard
 
@@ -39,7 +41,32 @@ def in_trouble() -> Picture:
     silent = [m.name for m in WHOLE.platform.machines if m.datacenter == "ams"]
     state = unheard(WHOLE, "fra-e1", contact=Contact.LOST)
     state = unheard(state, *silent)
-    return seen(replace(state, interventions=Interventions(drains=(drain,))))
+    picture = seen(replace(state, interventions=Interventions(drains=(drain,))))
+    return replace(
+        picture,
+        headline=replace(picture.headline, clients="clients: web is partly served"),
+        clients=(client("web", Seen.BAD, "partly"),),
+    )
+
+
+def client(service: str, state: Seen, served: str) -> ClientElement:
+    """Return a service as vantage points see it."""
+    return ClientElement(
+        id=service,
+        state=state,
+        why="" if state is Seen.GOOD else f"a vantage point says why: {served}",
+        served=served,
+        asked_from=() if state is Seen.UNKNOWN else ("ams", "berlin"),
+        answered_by={"berlin": ("ams", "fra")} if served in {"served", "partly"} else {},
+    )
+
+
+def asked_as_clients() -> Picture:
+    """Return a platform of four services, each of which serves its clients otherwise."""
+    services = tuple(map(_service, range(4)))
+    said = zip(ClientVerdict, (Seen.GOOD, Seen.BAD, Seen.BAD, Seen.UNKNOWN), strict=True)
+    clients = (client(f"service{n}", state, word) for n, (word, state) in enumerate(said))
+    return replace(HEALTHY_PICTURE, services=services, clients=tuple(clients))
 
 
 def full_of_markup(picture: Picture) -> Picture:

@@ -21,7 +21,14 @@ from pltfrms.model.network.interventions import Interventions
 from tests.cli.world import NOW_MS
 from tests.page.screen import NARROW, PATIENCE_MS, WIDE, Scheme, Screen
 from tests.page.stand_in import StandIn
-from tests.page.states import MARKUP, full_of_markup, hostile_event, in_trouble, large
+from tests.page.states import (
+    MARKUP,
+    asked_as_clients,
+    full_of_markup,
+    hostile_event,
+    in_trouble,
+    large,
+)
 
 FIRST_LOAD_MAX = 60_000
 """Bytes, compressed, before anything is seen."""
@@ -77,6 +84,36 @@ def test_four_states_look_different_and_only_bad_is_red(
     for each in picture.machines:
         if each.datacenter == "ams":
             assert "not known" in screen.box(each.id).inner_html()
+
+
+def test_whether_clients_are_served_is_said_in_words(
+    screen: Screen, controller: StandIn
+) -> None:
+    page = screen.page
+    table = page.get_by_role("region", name="Table of services")
+    cell = table.locator("tbody tr").first.locator("td").nth(2)
+    assert cell.inner_text() == "not known", "a controller of a release before says nothing"
+    assert cell.get_attribute("class") == "word unknown"
+    controller.show(in_trouble())
+    page.get_by_text("clients: web is partly served").wait_for()
+    assert cell.inner_text() == "partly"
+    picture = asked_as_clients()
+    controller.show(picture)
+    table.get_by_role("link", name="service3").wait_for()
+    for each in picture.clients:
+        cell = table.get_by_role("row").filter(has_text=each.id).locator("td").nth(2)
+        assert cell.inner_text() == each.served
+        colour = cell.evaluate("each => getComputedStyle(each).color")
+        assert colour == legend(screen, each.state.value)
+        page.goto(f"{screen.home}#/{each.id}")
+        page.locator("section[aria-live]").get_by_text(f"clients: {each.served}").wait_for()
+        said = page.locator("section[aria-live]").inner_text()
+        assert each.why in said
+        assert ("asked from ams, berlin" in said) == bool(each.asked_from)
+        assert ("answered: berlin by ams, fra" in said) == bool(each.answered_by)
+    page.get_by_label("Find a service").fill("not served")
+    assert table.get_by_role("link").all_inner_texts() == ["service2"]
+    screen.shoot("clients")
 
 
 def test_markup_in_names_and_details_is_shown_as_text(
