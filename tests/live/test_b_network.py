@@ -286,6 +286,34 @@ def test_a_second_backbone_path_takes_over(healthy: Rig) -> None:
     assert report["gap_max_ms"] <= 1500, report
 
 
+def test_an_edge_that_gets_no_answers_is_told_first_and_so_is_their_return(
+    healthy: Rig, spec: Path
+) -> None:
+    change(spec, "peers:\n", "vantage: {interval: 500ms}\n\npeers:\n")
+    healthy.cli("apply", str(spec), "--yes", "--wait")
+
+    def first_line() -> str:
+        return healthy.cli("status").splitlines()[0]
+
+    def is_served() -> bool:
+        return first_line().startswith("clients: served, asked from ams, fra, lon")
+
+    healthy.wait("every edge is answered", is_served, 60)
+    refusing = "type filter hook output priority 0; tcp dport 80 reject with tcp reset;"
+    healthy.run("fra-e1", "nft", f"table inet refusing {{ chain out {{ {refusing} }}; }}")
+    try:
+        healthy.wait(
+            "one edge is not",
+            lambda: "web is partly served: from fra " in first_line(),
+            30,
+        )
+        report = healthy.probe("berlin", "--duration", "2s")
+        assert report["lost"] == 0, "clients went through fra-e1 all the same"
+    finally:
+        healthy.run("fra-e1", "nft", "delete table inet refusing")
+    healthy.wait("every edge is answered again", is_served, 60)
+
+
 def test_what_is_expected_is_what_is_measured(healthy: Rig) -> None:
     def measured() -> dict[str, str]:
         rows.clear()
