@@ -1,6 +1,6 @@
 """Spec files -> words of the model, or every problem at once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time
@@ -11,12 +11,15 @@ from pltfrms.errors import InvariantError, Problem, SpecError
 from pltfrms.model.addresses import Address
 from pltfrms.model.network.lab import Lab
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.jobs import JobSpec
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.beside import with_files
+from pltfrms.specfile.building.job import build_job
 from pltfrms.specfile.building.lab import build_lab
 from pltfrms.specfile.building.platform import build_platform
 from pltfrms.specfile.building.service import build_service
 from pltfrms.specfile.checking.doubts import platform_notes
+from pltfrms.specfile.checking.job import job_findings, job_findings_here
 from pltfrms.specfile.checking.lab import lab_findings
 from pltfrms.specfile.checking.platform import platform_findings
 from pltfrms.specfile.checking.service import (
@@ -28,6 +31,7 @@ from pltfrms.specfile.checking.variables import variable_notes
 from pltfrms.specfile.document import Document, read
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.reading import Reading, read_shape
+from pltfrms.specfile.shapes.job import JobShape
 from pltfrms.specfile.shapes.lab import LabShape
 from pltfrms.specfile.shapes.platform import PlatformShape
 from pltfrms.specfile.shapes.service import ServiceShape
@@ -36,10 +40,11 @@ from pltfrms.specfile.shapes.shapes import Shape
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=Shape)
 
-Kind = Literal["platform", "service", "lab"]
+Kind = Literal["platform", "service", "job", "lab"]
 _SHAPES: dict[Kind, type[Shape]] = {
     "platform": PlatformShape,
     "service": ServiceShape,
+    "job": JobShape,
     "lab": LabShape,
 }
 _MOST_BYTES = 900_000
@@ -48,6 +53,7 @@ _MOST_BYTES = 900_000
 _TOP_KEYS: dict[str, Kind] = {
     "platform": "platform",
     "service": "service",
+    "job": "job",
     "links": "lab",
     "internet": "lab",
 }
@@ -82,6 +88,28 @@ def load_service(path: Path, platform: Platform | None = None) -> ServiceSpec:
         SpecError: every problem of the file.
     """
     return _word(_service(read(path), platform))
+
+
+def load_jobs(path: Path, platform: Platform | None = None) -> tuple[JobSpec, ...]:
+    """Return the job of a file, or the jobs of a directory by file name.
+
+    With `platform`, only if they can run there.
+
+    Raises:
+        SpecError: every problem of the files. What is no job in a directory is not looked at.
+    """
+    if path.is_dir():
+        documents = [each for each in _documents(path) if _kind(each) == "job"]
+    else:
+        documents = [read(path)]
+    jobs = [_job(document, platform) for document in documents]
+    _refuse(
+        [
+            *_same_names(documents, jobs),
+            *(problem for outcome in jobs for problem in outcome.problems),
+        ]
+    )
+    return tuple(outcome.word for outcome in jobs if outcome.word is not None)
 
 
 def load_lab(path: Path, platform: Platform) -> Lab:
@@ -126,7 +154,8 @@ def load_directory(
     """Return what all `*.yaml` and `*.yml` files of a directory say; services by file name.
 
     Services must be able to run on the directory's platform; if it has none, on `around`.
-    What is no problem, but may be a mistake, is added to `notes`.
+    What is no problem, but may be a mistake, is added to `notes`. Jobs are checked, and
+    returned by `load_jobs`.
 
     Raises:
         SpecError: every problem of every file.
@@ -146,12 +175,14 @@ def load_directory(
     platform = platforms[0].word if platforms and not platforms[0].problems else None
     place = platform if platforms else around
     services = [_service(document, place) for document in by_kind["service"]]
+    jobs = [_job(document, place) for document in by_kind["job"]]
     labs = [_lab(document, platform) for document in by_kind["lab"]]
     if labs and not platforms:
         problems.append(_homeless(by_kind["lab"][0]))
     problems += _same_names(by_kind["service"], services)
+    problems += _same_names(by_kind["job"], jobs)
     problems += _same_addresses(by_kind["service"], services)
-    for found in (platforms, services, labs):
+    for found in (platforms, services, jobs, labs):
         problems += [problem for outcome in found for problem in outcome.problems]
     _refuse(problems)
     _note(notes, *platforms, *services)
@@ -191,6 +222,12 @@ def json_schema(kind: Kind) -> dict[str, Any]:
 def check_platform(platform: Platform) -> tuple[Problem, ...]:
     """Return everything that is wrong with a platform; the problems have no file and line."""
     return tuple(finding.problem() for finding in platform_findings(platform))
+
+
+def check_job(spec: JobSpec, platform: Platform) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a job, by itself and on this platform."""
+    findings = (*job_findings(spec), *job_findings_here(spec, platform))
+    return tuple(finding.problem() for finding in findings)
 
 
 def check_service(spec: ServiceSpec, platform: Platform) -> tuple[Problem, ...]:
@@ -238,6 +275,18 @@ def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceS
     doubts = (*service_notes(spec), *(variable_notes(spec, platform) if platform else ()))
     notes = tuple(map(document.problem, doubts))
     return _Outcome(spec, _all_problems(document, reading, findings), notes)
+
+
+def _job(document: Document, platform: Platform | None) -> _Outcome[JobSpec]:
+    document = with_files(document)
+    reading = _read(JobShape, document)
+    if reading.shape is None:
+        return _Outcome(None, reading.problems)
+    spec, findings = build_job(reading.shape)
+    findings += job_findings(spec)
+    if platform is not None:
+        findings += job_findings_here(spec, platform)
+    return _Outcome(spec, _all_problems(document, reading, findings))
 
 
 def _lab(document: Document, platform: Platform | None) -> _Outcome[Lab]:
@@ -321,7 +370,7 @@ def _homeless(document: Document) -> Problem:
 
 
 def _same_names(
-    documents: list[Document], outcomes: list[_Outcome[ServiceSpec]]
+    documents: Sequence[Document], outcomes: Sequence[_Outcome[Any]]
 ) -> Iterator[Problem]:
     owners: dict[str, str] = {}
     for document, outcome in zip(documents, outcomes, strict=True):
@@ -330,7 +379,8 @@ def _same_names(
         owner = owners.setdefault(outcome.word.name, document.file)
         if owner != document.file:
             what = f"{outcome.word.name} is already in {owner}"
-            yield document.problem(Finding(("service",), what, "names are unique"))
+            where = (_kind(document) or "",)
+            yield document.problem(Finding(where, what, "names are unique"))
 
 
 def _same_addresses(

@@ -10,6 +10,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.inquiries import Tally
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.running.volumes import Volume, VolumeStatus
+from pltfrms.model.services.jobs import Job, JobRun, RunStatus
 from pltfrms.model.services.secrets import SecretNote
 from pltfrms.model.services.service import Service
 
@@ -253,6 +254,8 @@ class MachineStatus:
     what a daemon leaves behind."""
     volumes: tuple[VolumeStatus, ...] | None = None
     """Nodes: what they have on their disks. None: not known."""
+    runs: tuple[RunStatus, ...] = ()
+    """Nodes: of jobs, those that they are told of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +291,11 @@ class Snapshot:
     """A word of each recovery of the store, the newest last."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     secrets: Mapping[str, SecretNote] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    runs: Mapping[str, JobRun] = field(default_factory=dict)
+    """By id; of each job all that are not over, which is one at most, and the last that are."""
+    runs_seen_ms: Mapping[str, int] = field(default_factory=dict)
+    """By id, how long that controller has itself seen that a run may be running."""
 
     def service(self, name: str) -> Service:
         """Return a service; NotFoundError if there is none of that name."""

@@ -17,6 +17,7 @@ from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, St
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.model.services.egress import slots_to_spare, slots_with_own
+from pltfrms.model.services.jobs import OVER
 from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.numbers import highest_numbers, replica_of
@@ -137,6 +138,12 @@ class Draft:
         for allocation in self._recorded():
             self._count(loads[allocation.node], allocation, +1)
             loads[allocation.node].slots.add(allocation.slot)
+        for run in self.snapshot.runs.values():
+            if run.slot and run.state not in OVER:
+                load = loads[run.node]
+                load.cpu_milli += cpu_milli(run.spec.run.cpu)
+                load.memory_bytes += run.spec.run.memory_bytes
+                load.slots.add(run.slot)
         return loads
 
     @cached_property

@@ -1,0 +1,1 @@
+"""When jobs run, on which node, and how that ended."""
