@@ -112,7 +112,6 @@ class RunReason(StrEnum):
     NEVER_BEGAN = "never-began"
     LEASE_OVER = "lease-over"
     STOPPED = "stopped"
-    JOB_CHANGED = "job-changed"
 
     @property
     def sentence(self) -> str:
@@ -138,7 +137,6 @@ _SENTENCES: Final = {
     RunReason.NEVER_BEGAN: "its node was allowed to begin it, and did not in time",
     RunReason.LEASE_OVER: "nobody heard of it until it must have been ended",
     RunReason.STOPPED: "somebody stopped it",
-    RunReason.JOB_CHANGED: "the job was changed before it began",
 }
 
 

@@ -1,8 +1,8 @@
 """What becomes of jobs: snapshot in, steps out, one of each job at most. Pure.
 
-At most one run of a job is not over. A run is given to one node, which asks to begin it, and may
-begin it once that is recorded; until then it can be taken back and given to another one. Of a
-run that may have begun nothing is decided until its node has said how it ended, or must have
+At most one run of a job is not over. A run is given to one node, which asks to begin it, and
+may begin it once that is recorded; until then it can be taken back and given to another one. Of
+a run that may have begun nothing is decided until its node has said how it ended, or must have
 ended it (`leases`).
 """
 
@@ -25,7 +25,7 @@ from pltfrms.model.services.jobs import (
     RunState,
     RunStatus,
 )
-from pltfrms.model.services.schedule import last_due_ms
+from pltfrms.model.services.schedule import Schedule, last_due_ms
 from pltfrms.planner.jobs.leases import lease_ms
 from pltfrms.planner.jobs.placing import Rooms
 from pltfrms.planner.jobs.steps import JobNote, JobPlan, JobStep, JobVerb
@@ -39,7 +39,8 @@ _UNHEARD_SECONDS: Final = 30.0
 """A node of which so long nothing is known is not waited for, if it has not begun."""
 _AHEAD_MS: Final = 600_000
 """Further in the future nobody has decided: that was a clock which was wrong."""
-_NO_RETRY: Final = frozenset((RunReason.STOPPED, RunReason.JOB_CHANGED))
+_UNBEGUN: Final = 3
+"""So many more runs follow one that was given to a node, and did not begin there."""
 
 
 def decide_jobs(snapshot: Snapshot) -> JobPlan:
@@ -137,7 +138,7 @@ class _Deciding:
         return self._changed(JobVerb.GIVE, given)
 
     def _given_step(self, run: JobRun) -> JobStep | None:
-        """What has not begun anywhere can be taken back at any time."""
+        """Let it begin where it was given to; until then it can be taken back at any time."""
         said = self._said.get((run.node, run.id))
         view = self._snapshot.machines.get(run.node)
         contact = self._snapshot.contact(run.node)
@@ -212,12 +213,8 @@ class _Deciding:
     # ---- further runs ----------------------------------------------------------------------
 
     def _due_step(self, job: Job, current: JobRun | None) -> JobStep | None:
-        try:
-            times = job.spec.times
-        except UsageError as error:
-            self._note(job.name, f"its schedule {error}")
-            return None
-        if times is None or self._frozen:
+        times = None if self._frozen else self._times(job)
+        if times is None:
             return None
         if job.decided_ms > self._now_ms + _AHEAD_MS:
             what = "times were dealt with that are far in the future: a clock was wrong"
@@ -238,13 +235,22 @@ class _Deciding:
             return self._skipped(job, RunReason.MISSED.sentence)
         return self._want(job, RunReason.MISSED if missed else RunReason.DUE, due_ms=due)
 
+    def _times(self, job: Job) -> Schedule | None:
+        try:
+            return job.spec.times
+        except UsageError as error:
+            self._note(job.name, f"its schedule {error}")
+            return None
+
     def _skipped(self, job: Job, why: str) -> JobStep:
         return JobStep(verb=JobVerb.SKIP, about=job.name, reason=why, job=job)
 
     def _retry_step(self, job: Job, last: JobRun | None) -> JobStep | None:
         if last is None or last.state is not RunState.FAILED or self._frozen:
             return None
-        if last.reason in _NO_RETRY or last.attempt > job.spec.retries or last.spec != job.spec:
+        unbegun = _UNBEGUN if last.reason is RunReason.NEVER_BEGAN else 0
+        spent = last.attempt > job.spec.retries + unbegun
+        if spent or last.reason is RunReason.STOPPED or last.spec != job.spec:
             return None
         pause_ms = min(_RETRY_MS << (last.attempt - 1), _RETRY_MOST_MS)
         return self._want(job, RunReason.RETRY, last, pause_ms=pause_ms)
