@@ -29,6 +29,7 @@ WRITES = {
     "POST /v1/apply": {"dan", "oli", "ada"},
     "DELETE /v1/services/{name}": {"dan", "oli", "ada"},
     "POST /v1/rollouts": {"dan", "oli", "ada"},
+    "POST /v1/jobs": {"dan", "oli", "ada"},
     "POST /v1/secrets": {"dan", "oli", "ada"},
     "DELETE /v1/secrets/{name}": {"dan", "oli", "ada"},
     "POST /v1/secrets-key": {"ada"},

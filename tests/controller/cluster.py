@@ -24,6 +24,7 @@ from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import Probe
 from pltfrms.planner.upkeep.lineage import why_not_followed, word_of
 from pltfrms.render.etcd import peer_url
+from tests.controller.jobbing import RunBook
 from tests.simulation.virtual import VirtualClock
 
 START_SECONDS = 0.3
@@ -101,6 +102,7 @@ class Agent:
         self.disk: set[str] = set()
         self.recorded: set[str] = set()
         """Volumes that are on it, whatever happens to the machine."""
+        self.book = RunBook()
         self.refused = 0
         """Heartbeats that a controller did not take."""
         self.edge = platform_edge(cluster.platform, name)
@@ -108,6 +110,9 @@ class Agent:
     async def run(self) -> None:
         await self.cluster.clock.sleep(self.cluster.random.random())
         while True:
+            lives = not self.dead
+            now, job = self.cluster.clock.monotonic(), self.cluster.job
+            self.book.look(now, *job, lives=lives)
             if self.dead:
                 self.ready_at.clear()
                 self.generation, self.heard, self.made_of, self.lineage = 0, 0, "", ()
@@ -166,6 +171,7 @@ class Agent:
             self.heard = target.generation
             self.generation, self.made_of = target.generation, target.made_of
             self.lineage = target.lineage
+            self.book.orders = target.runs
             now = self.cluster.clock.monotonic()
             self.inquiries = {each: self.inquiries.get(each, now) for each in target.inquiries}
             ready = now + START_SECONDS
@@ -191,6 +197,7 @@ class Agent:
             sessions=self.edge.sessions if self.edge else (),
             missed=self.edge.absences.missed if self.edge and self.says_missed else None,
             vanished=self.edge.absences.vanished if self.edge else (),
+            runs=self.book.statuses,
             volumes=tuple(
                 VolumeStatus(volume=each, bytes=0 if each in self.disk else None)
                 for each in sorted(self.disk | self.recorded)
@@ -301,6 +308,8 @@ class Cluster:
         fails."""
         self.busy: Callable[[str], int | None] = lambda _: None
         """How much of its cores the instance of an allocation uses, in percent."""
+        self.job: tuple[float, int] = (3.0, 0)
+        """How long a run of a job takes, seconds, and its exit code."""
         self.mute: set[int] = set()
         """Versions of whose answers nothing is heard."""
         self._reader = Reader()

@@ -115,5 +115,5 @@ def test_a_directory_has_jobs_beside_services(tmp_path: Path) -> None:
 def test_a_job_is_no_service_and_a_service_no_job(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="this is a service file, not a job file"):
         load_jobs(EXAMPLE / "web.yaml")
-    with pytest.raises(SpecError, match="job"):
+    with pytest.raises(SpecError, match="pltfrms job apply"):
         load_file(written(JOB, tmp_path))

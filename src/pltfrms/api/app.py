@@ -26,6 +26,7 @@ from pltfrms.api.routes.glass import add_glass_routes
 from pltfrms.api.routes.guarding import Guarded, require_own
 from pltfrms.api.routes.hiding import without_passwords
 from pltfrms.api.routes.identity import add_identity_routes, add_store_route
+from pltfrms.api.routes.jobs import add_job_routes
 from pltfrms.api.routes.logins import add_login_routes
 from pltfrms.api.routes.logs import add_log_routes
 from pltfrms.api.routes.pictures import add_picture_routes
@@ -37,6 +38,7 @@ from pltfrms.api.routes.vantage import add_vantage_routes
 from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import decode, encode
 from pltfrms.controller.asked.commands import CommandDesk
+from pltfrms.controller.asked.jobs import JobDesk
 from pltfrms.controller.asked.logins import Logins
 from pltfrms.controller.asked.operations import Operations
 from pltfrms.controller.asked.requests import Requests
@@ -107,6 +109,7 @@ def make_app(
         add_login_routes(app, logins)
     if runner:
         add_command_routes(app, CommandDesk(operations, secure=known is not None), runner)
+    add_job_routes(app, JobDesk(operations))
     secrets = Secrets(operations, secure=known is not None)
     add_secret_routes(app, secrets)
     if known:

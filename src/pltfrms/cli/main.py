@@ -39,6 +39,7 @@ ENTRIES = {
     "volume": Entry(
         "pltfrms.cli.service.volume", "volume", "List and release what replicas have on disks"
     ),
+    "job": Entry("pltfrms.cli.service.job", "job", "Run things once, now or at set times"),
     "secret": Entry(
         "pltfrms.cli.service.secret", "secret", "Give services values that nobody else sees"
     ),

@@ -145,6 +145,9 @@ def load_file(
         spec = _word(outcome)
         _note(notes, outcome)
         return spec
+    if kind == "job":
+        what = "this is a job file, which is applied by itself"
+        raise SpecError((document.problem(Finding((), what, "pltfrms job apply")),))
     raise SpecError(document.problems or (_unknown_kind(document),))
 
 

@@ -18,8 +18,8 @@ from pltfrms.model.services.jobs import (
 from pltfrms.model.services.service import Run
 from pltfrms.planner.jobs.deciding import decide_jobs
 from pltfrms.planner.jobs.holding import RunAction, RunClaim, action_for
-from pltfrms.planner.jobs.orders import orders_of
 from pltfrms.planner.jobs.steps import JobStep, JobVerb
+from pltfrms.planner.placement.orders import orders_of
 from tests.strategies import make_platform
 
 START_MS = 1_796_000_000_000
@@ -169,7 +169,7 @@ class Small:
                 if self.random.random() < 0.8:
                     self.report(node)
                 if controller.alive:
-                    node.orders = orders_of(controller.view, node.name)
+                    node.orders = orders_of(controller.view).get(node.name, ())
 
     def report(self, node: Node) -> None:
         node.heard_at_ms = self.now_ms
@@ -300,6 +300,6 @@ class Small:
 
     def _follow(self, node: Node) -> None:
         self.report(node)
-        node.orders = orders_of(self.stored, node.name)
+        node.orders = orders_of(self.stored).get(node.name, ())
         for order in node.orders:
             self._obey(node, order)

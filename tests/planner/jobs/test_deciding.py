@@ -119,6 +119,13 @@ def test_a_number_that_a_node_remembers_does_not_come_back() -> None:
     assert only(snapshot(now_ms=THREE, statuses=statuses)).about == "backup@91"
 
 
+def test_what_a_node_runs_of_a_lost_store_is_waited_for() -> None:
+    statuses = said(RunPhase.RUNNING, run="backup@90")
+    plan = decide_jobs(snapshot(WANTED, statuses=statuses))
+    assert plan.steps == ()
+    assert plan.notes[0].detail.startswith("backup@90 runs on fra-n1")
+
+
 def test_nothing_begins_while_the_network_is_frozen() -> None:
     freeze = Interventions(freeze=Freeze(by="ada", why="look", since_ms=0))
     plan = decide_jobs(snapshot(WANTED, now_ms=THREE, interventions=freeze))

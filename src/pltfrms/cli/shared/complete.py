@@ -94,6 +94,12 @@ def complete_service_targets(snapshot: Snapshot) -> Iterable[str]:
 
 
 @_of_snapshot
+def complete_jobs(snapshot: Snapshot) -> Iterable[str]:
+    """Complete the name of a job."""
+    return sorted(job.name for job in snapshot.jobs.values() if not job.deleted)
+
+
+@_of_snapshot
 def complete_secrets(snapshot: Snapshot) -> Iterable[str]:
     """Complete the name of a secret."""
     return sorted(snapshot.secrets)

@@ -10,6 +10,7 @@ from pltfrms.errors import Problem, SpecError, UsageError
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.lab import Lab
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.jobs import JobSpec
 from pltfrms.model.services.service import ServiceSpec
 
 _ABOUT = re.compile(r"(service|platform)(?:[ /]([a-z0-9-]+))?(?::0)?: ")
@@ -47,6 +48,13 @@ def load_directory(
     from pltfrms import specfile  # noqa: PLC0415 - as above
 
     return specfile.load_directory(path, notes, around)
+
+
+def load_jobs(path: Path, platform: Platform) -> tuple[JobSpec, ...]:
+    """Return the jobs of a file or a directory that can run on `platform`; SpecError."""
+    from pltfrms import specfile  # noqa: PLC0415 - as above
+
+    return specfile.load_jobs(path, platform)
 
 
 def services_for(path: Path, platform: Platform) -> tuple[ServiceSpec, ...]:

@@ -1,8 +1,9 @@
-"""For how long this controller itself has seen stages of rollouts bake."""
+"""For how long this controller itself has seen stages of rollouts bake, and runs of jobs."""
 
 from collections.abc import Mapping
 
 from pltfrms.drivers.ports import Clock
+from pltfrms.model.services.jobs import BEGUN, JobRun
 from pltfrms.model.services.rollouts import baked_at_ms
 from pltfrms.model.services.service import Service
 
@@ -25,3 +26,19 @@ class Bakes:
         }
         self._begun = {key: known.get(key, now) for key in baking.values()}
         return {name: int((now - self._begun[key]) * 1000) for name, key in baking.items()}
+
+
+class RunsSeen:
+    """Measures likewise for how long runs may have been running."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with none."""
+        self._clock = clock
+        self._begun: dict[tuple[str, str], float] = {}
+
+    def seen_ms(self, runs: Mapping[str, JobRun]) -> dict[str, int]:
+        """Return how long each run that may be running was seen to, by its id."""
+        now, known = self._clock.monotonic(), self._begun
+        begun = [(run.id, run.claim) for run in runs.values() if run.state in BEGUN]
+        self._begun = {key: known.get(key, now) for key in begun}
+        return {key[0]: int((now - since) * 1000) for key, since in self._begun.items()}

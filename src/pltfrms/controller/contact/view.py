@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
-from pltfrms.controller.contact.bakes import Bakes
+from pltfrms.controller.contact.bakes import Bakes, RunsSeen
 from pltfrms.controller.contact.contacts import Contacts, why_nobody_is_judged
 from pltfrms.controller.contact.measured import SLOW_SECONDS, Trouble
 from pltfrms.controller.contact.signs import Signs
@@ -57,6 +57,7 @@ class View:
         self._reader = Reader()
         self._contacts = Contacts()
         self._bakes = Bakes(clock)
+        self._begun = RunsSeen(clock)
         self.suspicions = Suspicions(lease_store, clock, self._contacts)
         self._listing: Listing | None = None
         self._stored: Stored | None = None
@@ -307,7 +308,11 @@ class View:
             raise _unreadable(stored)
         if snapshot is None:
             raise UnavailableError("the store holds no platform yet; try again soon")
-        return replace(snapshot, bakes_ms=self._bakes.seen_ms(snapshot.services))
+        return replace(
+            snapshot,
+            bakes_ms=self._bakes.seen_ms(snapshot.services),
+            runs_seen_ms=self._begun.seen_ms(snapshot.runs),
+        )
 
     def _update(self) -> None:
         listing, at = self._mirror.listing, self._mirror.last_success_at

@@ -8,6 +8,7 @@ has heard of a still newer one keeps what it has until the store is past that.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -17,6 +18,7 @@ from pltfrms.controller.records.state import (
     ALLOCATIONS,
     COMMIT_KEY,
     INTERVENTIONS_KEY,
+    JOBS,
     LINEAGE_KEY,
     MACHINE_KEYS,
     NUMBERS,
@@ -38,6 +40,7 @@ from pltfrms.model.identity.words import MachineKey
 from pltfrms.model.messages.backup import BACKUP_FORMAT, BackupEntry, IntentBackup
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import LastNumber
+from pltfrms.model.services.jobs import Job
 from pltfrms.planner.placement.numbers import replica_of
 from pltfrms.planner.upkeep.lineage import ANY
 
@@ -45,7 +48,7 @@ INTERVAL_SECONDS: Final = 3600.0
 RETRY_SECONDS: Final = 60.0
 LATE_SECONDS: Final = 3 * INTERVAL_SECONDS
 """After so long without a backup that is a problem."""
-_KINDS: Final = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, SECRETS)
+_KINDS: Final = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, SECRETS, JOBS)
 _SINGLE: Final = (PLATFORM_KEY, INTERVENTIONS_KEY, LINEAGE_KEY, SECRETS_KEY_KEY)
 _RESTORING_KEY: Final = f"{PREFIX}restoring"
 """While it is there no controller decides: it is of a kind that none knows."""
@@ -157,6 +160,7 @@ async def pass_revision(store: Store, revision: int) -> None:
 def with_numbers(entries: Sequence[BackupEntry]) -> list[BackupEntry]:
     """Leave out numbers of replicas that may have been given since, to whom nobody knows."""
     others = [each for each in entries if not each.key.startswith(NUMBERS)]
+    others = [_with_later_runs(each) if each.key.startswith(JOBS) else each for each in others]
     highest: dict[str, int] = {}
     for each in entries:
         if each.key.startswith(NUMBERS):
@@ -176,6 +180,12 @@ def with_numbers(entries: Sequence[BackupEntry]) -> list[BackupEntry]:
         BackupEntry(key=number_key(each.replica), value=encode(each).decode())
         for each in numbers
     ]
+
+
+def _with_later_runs(entry: BackupEntry) -> BackupEntry:
+    job = decode(Job, entry.value)
+    later = replace(job, last_run=job.last_run + _NUMBERS_LEFT_OUT)
+    return replace(entry, value=encode(later).decode())
 
 
 def _joins(value: bytes) -> int:

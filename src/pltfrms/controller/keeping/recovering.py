@@ -13,6 +13,7 @@ from pltfrms.controller.keeping.backups import pass_revision, with_numbers
 from pltfrms.controller.records.state import (
     ALLOCATIONS,
     COMMIT_KEY,
+    JOBS,
     LINEAGE_KEY,
     MACHINES,
     NUMBERS,
@@ -163,12 +164,12 @@ def _later_numbers(entries: Iterable[KeyValue]) -> list[Put]:
     numbered = [
         BackupEntry(key=each.key, value=each.value.decode())
         for each in entries
-        if each.key.startswith((NUMBERS, ALLOCATIONS, VOLUMES))
+        if each.key.startswith((NUMBERS, ALLOCATIONS, VOLUMES, JOBS))
     ]
     return [
         Put(key=each.key, value=each.value.encode())
         for each in with_numbers(numbered)
-        if each.key.startswith(NUMBERS)
+        if each.key.startswith((NUMBERS, JOBS))
     ]
 
 

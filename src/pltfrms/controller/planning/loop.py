@@ -21,6 +21,7 @@ from pltfrms.controller.keeping.upkeep import Upkeep
 from pltfrms.controller.planning.apart import Apart
 from pltfrms.controller.planning.deciding import Deciding
 from pltfrms.controller.planning.insisting import GIVE_WAY_SECONDS, Insisting, nobody_waits
+from pltfrms.controller.planning.jobs import Jobs
 from pltfrms.controller.planning.rolling import commit_rollouts
 from pltfrms.controller.planning.tidying import forget_machines, keep_volumes
 from pltfrms.controller.records.journal import MACHINE_IN_CONTACT, EventLog
@@ -117,8 +118,8 @@ class Controller:
         """What the last plan could not do."""
         self.aside, self.backups, self.values = apart.aside, apart.backups, apart.values
         self.deciding = Deciding(self.aside, self.counters)
+        self.jobs, self._bootstrap = Jobs(self.store, self.journal, clock), bootstrap
         self.upkeep = self._upkeep(apart.members)
-        self._bootstrap = bootstrap
         self._random = random
         self.insisting = Insisting(self.store, clock, random)
         self._waiting: tuple[int, float] | None = None
@@ -240,6 +241,8 @@ class Controller:
             return True
         mark, now_ms = self._commit_mark(), self.clock.unix_ms()
         done = await keep_volumes(self.store, self.journal, mark, snapshot, now_ms)
+        if done == 0 and snapshot.jobs:
+            done = await self.jobs.keep(snapshot, mark, self._rank(snapshot))
         await self._wait_until_seen(snapshot.revision + 1 if done is None else done)
         return done != 0
 
@@ -270,9 +273,11 @@ class Controller:
         now = self.clock.monotonic()
         if self._waiting is None or self._waiting[0] != snapshot.revision:
             self._waiting = (snapshot.revision, now)
+        return self._waiting[1] + self._rank(snapshot) * RANK_SECONDS - now
+
+    def _rank(self, snapshot: Snapshot) -> int:
         names = [machine.name for machine in snapshot.platform.machines_of(Role.CONTROLLER)]
-        rank = names.index(self.name) if self.name in names else len(names)
-        return self._waiting[1] + rank * RANK_SECONDS - now
+        return names.index(self.name) if self.name in names else len(names)
 
     async def _put_bootstrap(self) -> None:
         writes = (Put(key=PLATFORM_KEY, value=encode(self._bootstrap)), self._commit_mark())

@@ -7,6 +7,8 @@
 /pltfrms/numbers/REPLICA             LastNumber
 /pltfrms/volumes/ID                 Volume
 /pltfrms/secrets/NAME               StoredSecret
+/pltfrms/jobs/NAME                  Job
+/pltfrms/runs/ID                    JobRun
 /pltfrms/secrets-key                SecretsKey; absent: there was never a secret
 /pltfrms/commit                     who wrote last; every change of the keys above writes it
 /pltfrms/machines/NAME/status       MachineStatus
@@ -36,6 +38,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import Allocation, LastNumber
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.running.volumes import Volume
+from pltfrms.model.services.jobs import Job, JobRun
 from pltfrms.model.services.secrets import SecretsKey, StoredSecret
 from pltfrms.model.services.service import Service
 
@@ -52,10 +55,13 @@ ALLOCATIONS = f"{PREFIX}allocations/"
 NUMBERS = f"{PREFIX}numbers/"
 VOLUMES = f"{PREFIX}volumes/"
 SECRETS = f"{PREFIX}secrets/"
+JOBS = f"{PREFIX}jobs/"
+RUNS = f"{PREFIX}runs/"
 SECRETS_KEY_KEY = f"{PREFIX}secrets-key"
 MACHINES = f"{PREFIX}machines/"
 CONTROLLERS = f"{PREFIX}controllers/"
-_KINDS = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, SECRETS, MACHINES, CONTROLLERS)
+_INTENT = (SERVICES, ALLOCATIONS, NUMBERS, VOLUMES, SECRETS, JOBS, RUNS)
+_KINDS = (*_INTENT, MACHINES, CONTROLLERS)
 _SINGLE = (PLATFORM_KEY, INTERVENTIONS_KEY, COMMIT_KEY, LINEAGE_KEY, SECRETS_KEY_KEY)
 EVENTS = "/pltfrms-events/"
 REQUESTS = "/pltfrms-requests/"
@@ -102,6 +108,16 @@ def volume_key(volume: str) -> str:
 def secret_key(name: str) -> str:
     """Return the key of a secret."""
     return f"{SECRETS}{name}"
+
+
+def job_key(name: str) -> str:
+    """Return the key of a job."""
+    return f"{JOBS}{name}"
+
+
+def run_key(run: str) -> str:
+    """Return the key of a run, such as of `backup@7`."""
+    return f"{RUNS}{run}"
 
 
 def request_key(request: str) -> str:
@@ -176,6 +192,8 @@ class Stored:
     numbers: Mapping[str, LastNumber] = field(default_factory=dict)
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     secrets: Mapping[str, StoredSecret] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    runs: Mapping[str, JobRun] = field(default_factory=dict)
     secrets_key: str = ""
     """The public key that values are sealed to; empty: there never was one."""
     secrets_last: int = 0
@@ -226,6 +244,8 @@ class Stored:
             lineage=self.lineage,
             volumes=self.volumes,
             secrets={name: each.note for name, each in self.secrets.items()},
+            jobs=self.jobs,
+            runs=self.runs,
         )
 
 
@@ -321,6 +341,8 @@ class Reader:
         numbers = self._words(of[NUMBERS], NUMBERS, "", LastNumber, problems)
         volumes = self._words(of[VOLUMES], VOLUMES, "", Volume, problems)
         secrets = self._words(of[SECRETS], SECRETS, "", StoredSecret, problems)
+        jobs = self._words(of[JOBS], JOBS, "", Job, problems)
+        runs = self._words(of[RUNS], RUNS, "", JobRun, problems)
         key = self._single(entries, SECRETS_KEY_KEY, SecretsKey, problems)
         statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
         problems |= {key: _why_odd(key) for key in _odd(entries, of)}
@@ -335,6 +357,8 @@ class Reader:
             numbers=numbers,
             volumes=volumes,
             secrets=secrets,
+            jobs=jobs,
+            runs=runs,
             secrets_key=key.public if key else "",
             secrets_last=key.last if key else 0,
             statuses=statuses,

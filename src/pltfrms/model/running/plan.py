@@ -11,6 +11,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.volumes import Volume
+from pltfrms.model.services.jobs import RunOrder
 from pltfrms.model.services.secrets import DeliveredSecret
 from pltfrms.model.services.service import Service
 
@@ -316,7 +317,9 @@ class TargetParts:
     volumes: tuple[Volume, ...] = ()
     """That are recorded for this machine, whosever they are."""
     secrets: tuple[DeliveredSecret, ...] = ()
-    """On nodes, those that allocations here are given; by name and version."""
+    """On nodes, those that allocations and runs here are given; by name and version."""
+    runs: tuple[RunOrder, ...] = ()
+    """Of jobs, those that are this machine's and not over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/apply"): Need.DEPLOY,
     ("DELETE", "/v1/services/{name}"): Need.DEPLOY,
     ("POST", "/v1/rollouts"): Need.DEPLOY,
+    ("POST", "/v1/jobs"): Need.DEPLOY,
     ("POST", "/v1/secrets"): Need.DEPLOY,
     ("DELETE", "/v1/secrets/{name}"): Need.DEPLOY,
     ("POST", "/v1/interventions"): Need.OPERATE,
@@ -101,7 +102,7 @@ _MAY: Final = {
 }
 _LOG_IN: Final = "only who has logged in may do that: pltfrms login"
 _PLATFORM: Final = "platform"
-_DEPLOYED: Final = ("service/", "secret/")
+_DEPLOYED: Final = ("service/", "secret/", "job/")
 
 
 def roles_hold(platform: Platform) -> bool:
@@ -157,8 +158,8 @@ def why_not_changed(
 ) -> str:
     """Return why an operator may not change these things; empty: he may.
 
-    They are called `platform`, `service/NAME`, `secret/NAME`, or as what is drained, frozen or
-    blackholed. None is who is no operator of the platform, or not any more.
+    They are called `platform`, `service/NAME`, `secret/NAME`, `job/NAME`, or as what is
+    drained, frozen or blackholed. None is who is no operator of the platform, or not any more.
     """
     if operator is None:
         return "that is not an operator of the platform any more"

@@ -120,6 +120,9 @@ class _Deciding:
         if self._frozen:
             self._note(run.id, "an operator has frozen the network")
             return None
+        if strange := self._alive_elsewhere(run):
+            self._note(run.id, f"{strange}, which is of before the store was recovered")
+            return None
         if self._now_ms < run.wanted_ms and run.wanted_ms - self._now_ms <= _RETRY_MOST_MS:
             return None
         found = self._rooms.take(run)
@@ -136,6 +139,19 @@ class _Deciding:
             slot=slot,
         )
         return self._changed(JobVerb.GIVE, given)
+
+    def _alive_elsewhere(self, run: JobRun) -> str:
+        """Return which run of the job is alive that is not known here, and where."""
+        return next(
+            (
+                f"{name} runs on {machine}"
+                for (machine, name), said in sorted(self._said.items())
+                if said.phase is RunPhase.RUNNING
+                and name.rpartition("@")[0] == run.job
+                and name not in self._snapshot.runs
+            ),
+            "",
+        )
 
     def _given_step(self, run: JobRun) -> JobStep | None:
         """Let it begin where it was given to; until then it can be taken back at any time."""

@@ -13,6 +13,7 @@ from pltfrms.model.running.state import (
     Snapshot,
 )
 from pltfrms.model.running.volumes import VolumeStatus
+from pltfrms.model.services.jobs import OVER
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
 from pltfrms.planner.placement.draft import LATELY_SECONDS
 from pltfrms.planner.placement.keeping import patiences
@@ -40,6 +41,9 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
         },
         now_ms=_last_instant_ms(snapshot),
         bakes_ms=_baked(snapshot),
+        jobs={},
+        runs={name: run for name, run in snapshot.runs.items() if run.state not in OVER},
+        runs_seen_ms={},
     )
 
 

@@ -1,6 +1,6 @@
 """Snapshot -> target: what one machine is to be made, and what that is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -16,9 +16,11 @@ from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.plan import Allocation, Placed, Target
 from pltfrms.model.running.state import MachineStatus, Snapshot
 from pltfrms.model.running.volumes import Volume
+from pltfrms.model.services.jobs import RunOrder
 from pltfrms.model.services.secrets import DeliveredSecret
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 from pltfrms.planner.placement.inquiries import inquiry_of, told_by
+from pltfrms.planner.placement.orders import orders_of
 
 
 class _Told:
@@ -152,6 +154,7 @@ class Makings:
             inquiries=self._inquiries_of(me),
             volumes=self._volumes.get(machine, ()),
             secrets=self._secrets_of(me),
+            runs=self._orders.get(machine, ()),
         )
 
     def up_to_date(
@@ -195,6 +198,8 @@ class Makings:
             volumes, secrets = self._volumes.get(me.name, ()), self._secrets_of(me)
             parts += (self._digest_here(me.name), services, guests, *earlier, *asked, *volumes)
             parts += (secrets,) if secrets else ()
+            runs = self._orders.get(me.name, ())
+            parts += (runs,) if runs else ()
         return parts
 
     # ---- what machines share ---------------------------------------------------------------
@@ -332,13 +337,25 @@ class Makings:
         notes = self._snapshot.secrets
         found = {
             (use.name, use.version or notes[use.name].version)
-            for service in (*self._run_on(me), *self._earlier_of(me))
-            for use in service.spec.run.secrets
+            for run in self._started_on(me)
+            for use in run.secrets
             if use.name in notes
         }
         return tuple(
             DeliveredSecret(name=name, version=version) for name, version in sorted(found)
         )
+
+    def _started_on(self, me: Machine) -> Iterator[Run]:
+        """Yield how what is here is started: instances, and runs of jobs."""
+        for service in (*self._run_on(me), *self._earlier_of(me)):
+            yield service.spec.run
+        for order in self._orders.get(me.name, ()):
+            yield order.run.spec.run
+
+    @cached_property
+    def _orders(self) -> Mapping[str, tuple[RunOrder, ...]]:
+        """What each node is told of runs of jobs."""
+        return orders_of(self._snapshot)
 
     def _placed_for(self, me: Machine) -> tuple[Placed, ...]:
         return self._placed.get(me.datacenter, ()) if me.has(Role.EDGE) else ()

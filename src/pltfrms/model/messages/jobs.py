@@ -1,0 +1,49 @@
+"""What operators ask of jobs.
+
+POST   /v1/jobs   JobChange -> JobReply
+What there is, and how runs ended, is in the snapshot: `GET /v1/snapshot`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pltfrms.model.services.jobs import Job, JobRun, JobSpec
+
+
+class JobAsk(StrEnum):
+    """What becomes of a job."""
+
+    APPLY = "apply"
+    """It is what `spec` says."""
+    DELETE = "delete"
+    RUN = "run"
+    """It runs once, now."""
+    STOP = "stop"
+    """Its run that is not over ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChange:
+    """What an operator wants of one job."""
+
+    verb: JobAsk
+    name: str
+    spec: JobSpec | None = None
+    """APPLY: all of it."""
+    run: str = ""
+    """STOP: only if it is this one; empty: whichever it is."""
+    by: str = ""
+    why: str = ""
+    dry_run: bool = False
+    """Only say what would be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReply:
+    """What was done, or would be."""
+
+    job: Job
+    run: JobRun | None = None
+    """RUN, STOP: which."""
+    changed: bool = True
+    """Whether there was anything to do."""

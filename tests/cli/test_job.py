@@ -1,0 +1,105 @@
+"""Jobs on the command line: applied, listed, run, stopped and deleted."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
+from pltfrms.model.services.jobs import Job, JobRun, JobSpec, RunReason, RunState
+from pltfrms.model.services.service import Run as RunWords
+from pltfrms.planner.jobs.asking import change_job
+from tests.cli.conftest import Run
+from tests.cli.world import HEALTHY, NOW_MS, FakeController
+
+SPEC = JobSpec(name="backup", run=RunWords(process=("true",)), schedule="0 3 * * *")
+GONE = replace(SPEC, name="gone")
+ENDED = JobRun(
+    job="backup",
+    number=1,
+    spec=SPEC,
+    state=RunState.FAILED,
+    reason=RunReason.ENDED_BADLY,
+    node="fra-n1",
+    began_ms=NOW_MS,
+    ended_ms=NOW_MS + 1000,
+    exit_code=3,
+    detail="no space left",
+)
+
+
+@pytest.fixture(autouse=True)
+def asked(controller: FakeController, monkeypatch: pytest.MonkeyPatch) -> list[JobChange]:
+    jobs = {
+        "backup": Job(spec=SPEC, version=2, last_run=1),
+        "gone": Job(spec=GONE, version=1, deleted=True),
+    }
+    controller.snapshots = [replace(HEALTHY, jobs=jobs, runs={ENDED.id: ENDED})]
+    changes: list[JobChange] = []
+
+    def change(method: str, path: str, kind: type[Any], said: JobChange) -> JobReply:
+        assert (method, path, kind) == ("POST", "/v1/jobs", JobReply)
+        assert said.by
+        changes.append(said)
+        outcome = change_job(controller.snapshots[0], said)
+        changed = outcome.job != controller.snapshots[0].jobs.get(said.name)
+        return JobReply(job=outcome.job, run=outcome.run, changed=changed)
+
+    monkeypatch.setattr(controller, "change", change)
+    return changes
+
+
+def test_jobs_are_listed_with_how_they_ended(run: Run) -> None:
+    lines = run("job", "list").out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split()[:2] == ["backup", "0"]
+    assert "backup@1" in lines[1]
+    assert "exit code 3; no space left" in lines[1]
+    assert [each["spec"]["name"] for each in json.loads(run("job", "list", "--json").out)] == [
+        "backup"
+    ]
+
+
+def test_a_job_is_shown_with_its_runs(run: Run) -> None:
+    lines = run("job", "show", "backup").out.splitlines()
+    assert lines[0] == "backup: version 2, 0 3 * * * (UTC), in any datacenter"
+    assert lines[2].split()[:3] == ["backup@1", "failed", "fra-n1"]
+    (found,) = json.loads(run("job", "show", "backup", "--json").out)
+    assert found["reason"] == "ended-badly"
+    said = run("job", "show", "gone")
+    assert (said.code, "there is no job 'gone'; there are: backup" in said.err) == (2, True)
+
+
+def test_a_job_is_run_and_stopped(run: Run, controller: FakeController) -> None:
+    assert run("job", "run", "backup", "--why", "now").out == "backup@2 is wanted\n"
+    assert run("job", "stop", "backup").code == 2
+    going = replace(ENDED, number=2, state=RunState.RUNNING)
+    controller.snapshots = [replace(controller.snapshots[0], runs={going.id: going})]
+    assert run("job", "run", "backup").code == 4
+    assert run("job", "delete", "backup", "--yes").code == 4
+    assert run("job", "stop", "backup").out == "backup@2 is to stop\n"
+
+
+def test_a_job_is_deleted_after_a_question(run: Run, asked: list[JobChange]) -> None:
+    assert run("job", "delete", "backup").code == 2  # nobody can be asked
+    assert asked == []
+    assert run("job", "delete", "backup", "--yes").out == "backup is deleted\n"
+    assert [each.verb for each in asked] == [JobAsk.DELETE]
+
+
+def test_files_are_applied(run: Run, asked: list[JobChange], tmp_path: Path) -> None:
+    path = tmp_path / "backup.yaml"
+    path.write_text("job: backup\nrun: {process: ['true']}\ntimeout: 2h\n")
+    assert run("job", "apply", str(path)).out == "backup: applied (version 3)\n"
+    assert asked[0].spec is not None
+    assert asked[0].spec.timeout_ms == 7_200_000
+    said = run("job", "apply", str(tmp_path), "--dry-run")
+    assert (said.out, asked[1].dry_run) == ("backup: would be applied (version 3)\n", True)
+    path.write_text("job: backup\nrun: {process: []}\n")
+    said = run("job", "apply", str(path))
+    assert (said.code, f"{path}:2" in said.err) == (2, True)
+    assert len(asked) == 2
+    said = run("apply", str(path), "--yes")
+    assert (said.code, "pltfrms job apply" in said.err) == (2, True)
