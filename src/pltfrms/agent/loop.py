@@ -184,6 +184,7 @@ class Agent:
             recovery=word_of(self._targets.current.lineage),
             instances=self._instances.statuses,
             volumes=self._instances.volumes.statuses,
+            runs=self._instances.jobs.statuses,
             sessions=self._sessions.statuses,
             aggregates=self._announcer.statuses,
             routing=self._routing.status,

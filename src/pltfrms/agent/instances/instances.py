@@ -14,6 +14,7 @@ from pltfrms.agent.instances.naming import Naming
 from pltfrms.agent.instances.refusals import Refusals
 from pltfrms.agent.instances.roles import RoleKeeper
 from pltfrms.agent.instances.runner import Order, Runner, Surroundings
+from pltfrms.agent.instances.runs import RunKeeper
 from pltfrms.agent.instances.volumes import VolumeKeeper
 from pltfrms.agent.instances.zones import NameServer, Zones
 from pltfrms.agent.journal import Journal
@@ -38,6 +39,7 @@ from pltfrms.planner.instances.instances import (
 )
 from pltfrms.planner.instances.mass import is_its_turn, start_delays
 from pltfrms.planner.instances.routes import role_routes, service_routes
+from pltfrms.planner.instances.runs import is_run
 from pltfrms.render.egress import Leaver
 from pltfrms.render.ports import render_ports
 
@@ -95,6 +97,7 @@ class Instances:
         self._naming = Naming(world, problems)
         self._zones = Zones(world, problems, self._name_servers)
         self.volumes = VolumeKeeper(world, problems)
+        self.jobs = RunKeeper(world, journal, problems, settle)
         self._refusals = Refusals(world, problems)
         self._around = Surroundings(
             world=world,
@@ -148,6 +151,8 @@ class Instances:
         """
         self._target, self._versions = target, versions
         self._naming.want(target)
+        if target.generation:
+            self.jobs.apply(target)
         if self._tasks is not None and self._found is not None:
             self._follow(target, self._tasks, self._found)
 
@@ -162,6 +167,7 @@ class Instances:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._naming.run())
+            tasks.create_task(self.jobs.run())
             tasks.create_task(self._zones.run())
             if self._target is not None:
                 self._follow(self._target, tasks, self._found)
@@ -190,7 +196,7 @@ class Instances:
         if target is None or target.generation == 0:
             return None
         boxes = (each.spec.run.container for each in (*target.services, *self._versions))
-        return frozenset(box.image for box in boxes if box is not None)
+        return frozenset((*(box.image for box in boxes if box), *self.jobs.images))
 
     # ---- routes ----------------------------------------------------------------------------
 
@@ -217,11 +223,17 @@ class Instances:
             return None
         runners = self._runners.values()
         told = runners if self._answering.possible else ()
+        jobs = self.jobs.driven
         made_of = (
             target,
             balanced,
-            tuple((each.name, each.allocation, each.service) for each in runners),
-            frozenset(each.name for each in runners if each.instance is not None),
+            (*((each.name, each.allocation, each.service) for each in runners), *jobs),
+            frozenset(
+                (
+                    *(each.name for each in runners if each.instance is not None),
+                    *(name for name, _, _ in jobs),
+                )
+            ),
             (
                 frozenset(each.name for each in told if each.ready),
                 frozenset(each.name for each in told if each.standing_by),
@@ -254,6 +266,8 @@ class Instances:
         for runner in self._runners.values():
             if runner.allocation and runner.service:
                 known.setdefault(runner.allocation.slot, runner.service)
+        for _, allocation, its in self.jobs.driven:
+            known.setdefault(allocation.slot, its)
         return tuple(
             Leaver(device=instance_device(slot), slot=slot, spec=service.spec)
             for slot, service in sorted(known.items())
@@ -288,7 +302,8 @@ class Instances:
         if self._announced:  # it was told before we began
             self._answering.assume()
         self._drains.read(tuple(running.values()))
-        self._found = dict(running)
+        self.jobs.read(running)
+        self._found = {name: each for name, each in running.items() if not is_run(name)}
 
     def _name_hogs(self) -> None:
         hogs = self._world.workload.hogs()

@@ -469,6 +469,8 @@ def _wishes(
         "lock": "",
         "mounts": [],
         "secrets": None,
+        "lifetime_ms": spec.lifetime_ms,
+        "grace_ms": spec.stop_grace_ms,
     }
 
 

@@ -57,4 +57,8 @@ class InitWishes(TypedDict):
     """A file that is to be ours alone as long as we live; empty: none."""
     mounts: list[str]
     """What shows a process its volumes; empty: nothing."""
+    lifetime_ms: int
+    """It is ended when it has lived for so long; 0: it is not."""
+    grace_ms: int
+    """Between SIGTERM and SIGKILL, then."""
     secrets: Kept | None

@@ -187,6 +187,8 @@ class InstanceSpec:
     """Whether its volume has to be there already; else it is made."""
     role_addresses: tuple[Interface, ...] = ()
     """Go to its `lo`, too: whoever has a role answers there."""
+    lifetime_ms: int = 0
+    """Its init ends it when it has lived for so long, whoever else lives; 0: it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

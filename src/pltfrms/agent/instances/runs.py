@@ -1,0 +1,266 @@
+"""Runs of jobs on a node: each begins at most once, as `planner.jobs.holding` says.
+
+A record of a run is on the disk before it begins. What it is begun by is in memory only.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pltfrms import codec
+from pltfrms.agent.journal import Journal
+from pltfrms.agent.problems import Problems
+from pltfrms.agent.world import World
+from pltfrms.drivers.clock import wait_event
+from pltfrms.errors import PltfrmsError, UnavailableError
+from pltfrms.model.running.machine import Instance, InstanceSpec
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.texts import shortened
+from pltfrms.model.services.jobs import RunOrder, RunPhase, RunReason, RunStatus
+from pltfrms.model.services.service import Service
+from pltfrms.planner.instances.instances import instance_secrets
+from pltfrms.planner.instances.runs import (
+    as_allocation,
+    as_service,
+    exit_code_of,
+    is_run,
+    run_spec,
+)
+from pltfrms.planner.jobs.holding import RunAction, RunClaim, action_for
+
+RUNS_FILE: Final = "runs.json"
+_LOOK_SECONDS: Final = 0.5
+_KEPT: Final = 200
+"""Records of runs that are over; older ones have numbers that no order has any more."""
+_PROBLEM: Final = "memory of runs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is known here of a run that began, or never will."""
+
+    status: RunStatus
+    order: RunOrder | None = None
+    """As it was begun; None: it was not, or by whom nobody knows."""
+    instance: Instance | None = None
+    begun_at: float = 0.0
+    """Monotonic seconds, which count from boot."""
+    boot: str = ""
+
+
+class RunKeeper:
+    """The runs of a node."""
+
+    def __init__(
+        self,
+        world: World,
+        journal: Journal,
+        problems: Problems,
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Call `settle` to make routes follow, and to have it told."""
+        self._world = world
+        self._journal = journal
+        self._problems = problems
+        self._settle = settle
+        self._target: Target | None = None
+        self._orders: dict[str, RunOrder] = {}
+        self._claims: dict[str, RunClaim] = {}
+        self._records: dict[str, RunRecord] = {}
+        self._driven: set[str] = set()
+        self._watched: set[str] = set()
+        self._words = 0
+        self._news = asyncio.Event()
+
+    # ---- what others ask -------------------------------------------------------------------
+
+    @property
+    def statuses(self) -> tuple[RunStatus, ...]:
+        """What to report: of orders, and of what is alive although nobody orders it."""
+        asking = (
+            RunStatus(run=name, phase=RunPhase.ASKING, claim=claim.word)
+            for name, claim in sorted(self._claims.items())
+            if name in self._orders and name not in self._records
+        )
+        said = (
+            record.status
+            for name, record in sorted(self._records.items())
+            if name in self._orders or record.status.phase is RunPhase.RUNNING
+        )
+        return (*asking, *said)
+
+    @property
+    def driven(self) -> tuple[tuple[str, Allocation, Service], ...]:
+        """Return what is alive, as if it were instances of services of their own."""
+        return tuple(
+            (name, as_allocation(order.run), as_service(order.run))
+            for name, order in self._alive()
+        )
+
+    @property
+    def images(self) -> Iterator[str]:
+        """Yield the images that orders want."""
+        for order in self._orders.values():
+            if box := order.run.spec.run.container:
+                yield box.image
+
+    def _alive(self) -> Iterator[tuple[str, RunOrder]]:
+        for name, record in sorted(self._records.items()):
+            if record.status.phase is RunPhase.RUNNING and record.instance and record.order:
+                yield name, record.order
+
+    # ---- following -------------------------------------------------------------------------
+
+    def read(self, running: Mapping[str, Instance]) -> None:
+        """Recall what an agent before us knew, and find what still runs."""
+        with self._problems.watch(_PROBLEM):
+            text = self._world.disk.read(RUNS_FILE)
+            known = codec.decode(tuple[RunRecord, ...], text) if text else ()
+            self._records = {each.status.run: each for each in known}
+        for name, instance in running.items():
+            record = self._records.get(name)
+            if record and record.status.phase is RunPhase.RUNNING:
+                self._records[name] = replace(record, instance=instance)
+            elif is_run(name) and record is None:
+                status = RunStatus(run=name, phase=RunPhase.RUNNING)
+                now, boot = self._world.clock.monotonic(), self._world.boot
+                self._records[name] = RunRecord(
+                    status=status, instance=instance, begun_at=now, boot=boot
+                )
+
+    def apply(self, target: Target) -> None:
+        """Follow a target from now on."""
+        self._target = target
+        self._orders = {order.run.id: order for order in target.runs}
+        self._news.set()
+
+    async def run(self) -> None:
+        """Do what is ordered, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._news.clear()
+                for name in self._orders.keys() - self._driven:
+                    self._driven.add(name)
+                    tasks.create_task(self._drive(name))
+                for name, record in self._records.items():
+                    if record.status.phase is RunPhase.RUNNING and name not in self._watched:
+                        self._watched.add(name)
+                        tasks.create_task(self._watch(name))
+                await wait_event(self._news, self._world.clock, _LOOK_SECONDS)
+
+    async def _drive(self, name: str) -> None:
+        while name in self._orders:
+            with self._problems.watch(f"run {name}"):
+                await self._obey(name, self._orders[name])
+            await self._world.clock.sleep(_LOOK_SECONDS)
+        self._claims.pop(name, None)
+        self._driven.discard(name)
+        self._problems.set(f"run {name}", "")
+
+    async def _obey(self, name: str, order: RunOrder) -> None:
+        now, record = self._world.clock.monotonic(), self._records.get(name)
+        alive = record is not None and record.status.phase is RunPhase.RUNNING
+        action = action_for(
+            order,
+            self._claims.get(name),
+            int(now * 1000),
+            recorded=record is not None,
+            alive_ms=int((now - record.begun_at) * 1000) if record and alive else None,
+        )
+        if action is RunAction.ASK:
+            await self._ask(name, order)
+        elif action is RunAction.REFUSE:
+            self._remember(RunRecord(status=RunStatus(run=name, phase=RunPhase.NEVER)))
+            await self._settle()
+        elif action is RunAction.BEGIN:
+            await self._begin(name, order)
+        elif action is RunAction.END and record and record.instance:
+            grace_ms = order.run.spec.run.stop_grace_ms
+            await self._world.workload.stop(record.instance, grace_ms)
+
+    async def _ask(self, name: str, order: RunOrder) -> None:
+        """Have what a start needs, which may take long; then ask, for that may not."""
+        await self._world.workload.fetch(self._spec(order))
+        now = self._world.clock.monotonic()
+        self._words += 1
+        word = f"{self._world.boot}/{int(now * 1_000_000)}/{self._words}"
+        self._claims[name] = RunClaim(word=word, asked_ms=int(now * 1000))
+        await self._settle()
+
+    async def _begin(self, name: str, order: RunOrder) -> None:
+        spec, clock = self._spec(order), self._world.clock
+        began_ms = clock.unix_ms()
+        status = RunStatus(
+            run=name, phase=RunPhase.RUNNING, claim=order.run.claim, began_ms=began_ms
+        )
+        record = RunRecord(
+            status=status, order=order, begun_at=clock.monotonic(), boot=self._world.boot
+        )
+        self._watched.add(name)
+        self._remember(record)
+        if self._world.disk.late(RUNS_FILE):
+            self._end(name, record, RunReason.NOT_STARTED, "no record of it can be written")
+            raise UnavailableError("its record cannot be written, so it does not begin")
+        try:
+            instance = await self._world.workload.start(spec)
+        except (PltfrmsError, OSError) as error:
+            self._end(name, record, RunReason.NOT_STARTED, str(error))
+        else:
+            self._remember(replace(record, instance=instance))
+            self._journal.say(f"job/{name}", "run started")
+            self._watched.discard(name)
+            self._news.set()
+        await self._settle()
+
+    async def _watch(self, name: str) -> None:
+        """Wait for the end of a run, also of one that ended while no agent lived."""
+        record = self._records[name]
+        how = ""
+        if record.instance is not None and record.boot == self._world.boot:
+            how = await self._world.workload.wait(record.instance)
+        late_ms = (self._world.clock.monotonic() - record.begun_at) * 1000
+        order = self._orders.get(name, record.order)
+        reason = None
+        if record.boot == self._world.boot and order is not None:
+            if order.stop:
+                reason = RunReason.STOPPED
+            elif late_ms >= order.run.spec.timeout_ms:
+                reason = RunReason.TOO_LONG
+        self._end(name, record, reason, how)
+        self._watched.discard(name)
+        await self._settle()
+
+    # ---- remembering -----------------------------------------------------------------------
+
+    def _spec(self, order: RunOrder) -> InstanceSpec:
+        target = self._target
+        if target is None:
+            raise UnavailableError("nobody has told us of it")
+        secrets = instance_secrets(target, as_service(order.run))
+        return run_spec(target.platform, order.run, secrets)
+
+    def _end(self, name: str, record: RunRecord, reason: RunReason | None, how: str) -> None:
+        status = replace(
+            record.status,
+            phase=RunPhase.ENDED,
+            ended_ms=self._world.clock.unix_ms(),
+            exit_code=exit_code_of(how),
+            reason=reason,
+            detail=shortened(how),
+        )
+        self._journal.say(f"job/{name}", "run over", how)
+        self._remember(replace(record, status=status))
+
+    def _remember(self, record: RunRecord) -> None:
+        self._records.pop(record.status.run, None)
+        self._records[record.status.run] = record
+        over = [
+            name
+            for name, each in self._records.items()
+            if each.status.phase is not RunPhase.RUNNING and name not in self._orders
+        ]
+        for name in over[:-_KEPT]:
+            del self._records[name]
+        text = codec.encode(tuple(self._records.values()), tuple[RunRecord, ...])
+        self._world.disk.write(RUNS_FILE, text)

@@ -1,0 +1,228 @@
+"""Runs of jobs on a node: each begins at most once, and is told how it ended."""
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from pltfrms.agent.instances.runs import RUNS_FILE
+from pltfrms.drivers.workload.memory import Behaviour
+from pltfrms.model.running.machine import SERVICE_TABLE
+from pltfrms.model.running.plan import Target
+from pltfrms.model.services.jobs import (
+    JobRun,
+    JobSpec,
+    RunOrder,
+    RunPhase,
+    RunReason,
+    RunState,
+    RunStatus,
+)
+from pltfrms.model.services.service import Run
+from pltfrms.planner.instances.runs import exit_code_of
+from pltfrms.planner.jobs.leases import CLAIM_MS
+from tests.agent.bench import PLATFORM, Bench, make_target
+from tests.simulation.virtual import run_virtual
+
+SPEC = JobSpec(
+    name="backup",
+    run=Run(process=("tar", "${pltfrms.instance}"), stop_grace_ms=1000),
+    timeout_ms=60_000,
+)
+GIVEN = JobRun(
+    job="backup",
+    number=7,
+    spec=SPEC,
+    state=RunState.GIVEN,
+    node="fra-n1",
+    datacenter="fra",
+    slot=200,
+)
+
+
+def ordered(generation: int, *runs: JobRun) -> Target:
+    orders = tuple(RunOrder(run=run, stop=bool(run.stop_by)) for run in runs)
+    return replace(make_target(generation), runs=orders)
+
+
+def told(bench: Bench) -> RunStatus:
+    (status,) = bench.status.runs
+    return status
+
+
+async def allowed(bench: Bench, generation: int = 1) -> JobRun:
+    """Let it ask, and return the run as it may begin."""
+    await bench.order(ordered(generation, GIVEN), 2)
+    assert told(bench).phase is RunPhase.ASKING
+    return replace(GIVEN, state=RunState.RUNNING, claim=told(bench).claim)
+
+
+def starts(bench: Bench) -> list[str]:
+    return [each.allocation for each in bench.workload.deeds if each.what == "start"]
+
+
+async def routes(bench: Bench) -> list[str]:
+    found = await bench.network.routes(SERVICE_TABLE)
+    return [str(route.prefix) for route in found]
+
+
+def test_it_asks_begins_when_it_may_and_says_how_it_ended() -> None:
+    async def story() -> None:
+        bench = Bench()
+        node = PLATFORM.machine("fra-n1")
+        own = f"{PLATFORM.instance6(node, 0, 200)}/128"
+        async with bench.life():
+            run = await allowed(bench)
+            assert starts(bench) == []
+            await bench.order(ordered(2, run), 2)
+            assert (told(bench).phase, told(bench).claim) == (RunPhase.RUNNING, run.claim)
+            assert own in await routes(bench)
+            await bench.workload.crash("backup@7", "exited with status 0")
+            await bench.passes(2)
+            status = told(bench)
+            assert (status.phase, status.exit_code) == (RunPhase.ENDED, 0)
+            assert status.ended_ms >= status.began_ms > 0
+            assert own not in await routes(bench)
+            await bench.order(ordered(3, run), 5)  # by who has not heard of the end
+            assert starts(bench) == ["backup@7"]
+            await bench.order(ordered(4), 2)
+            assert bench.status.runs == ()
+            await bench.order(ordered(5, run), 5)
+            assert starts(bench) == ["backup@7"]
+
+    run_virtual(story())
+
+
+def test_another_life_of_the_agent_begins_nothing_by_what_it_finds() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+        async with bench.life():
+            await bench.order(ordered(2, run), 5)
+            assert (starts(bench), told(bench).phase) == ([], RunPhase.NEVER)
+
+    run_virtual(story())
+
+
+def test_an_allowance_that_comes_too_late_is_none() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2), 1)
+            await bench.passes(CLAIM_MS / 1000)
+            await bench.order(ordered(3, run), 5)
+            assert (starts(bench), told(bench).phase) == ([], RunPhase.NEVER)
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("ends_unseen", [False, True])
+def test_what_runs_goes_on_while_the_agent_is_another_one(*, ends_unseen: bool) -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 2)
+        if ends_unseen:
+            await bench.workload.crash("backup@7", "exited with status 3: no space left")
+        async with bench.life():
+            await bench.passes(3)
+            if not ends_unseen:
+                assert told(bench).phase is RunPhase.RUNNING
+                await bench.workload.crash("backup@7", "exited with status 3: no space left")
+                await bench.passes(2)
+            status = told(bench)
+            assert (status.phase, status.exit_code) == (RunPhase.ENDED, 3)
+            assert status.detail.endswith("no space left")
+            assert starts(bench) == ["backup@7"]
+
+    run_virtual(story())
+
+
+def test_it_is_stopped_when_somebody_says_so() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 2)
+            await bench.order(ordered(3, replace(run, stop_by="ada")), 3)
+            status = told(bench)
+            assert (status.phase, status.reason) == (RunPhase.ENDED, RunReason.STOPPED)
+
+    run_virtual(story())
+
+
+def test_what_takes_too_long_is_ended() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 50)
+            assert told(bench).phase is RunPhase.RUNNING
+            await bench.passes(15)
+            status = told(bench)
+            assert (status.phase, status.reason) == (RunPhase.ENDED, RunReason.TOO_LONG)
+
+    run_virtual(story())
+
+
+def test_what_cannot_be_started_says_why_and_is_not_tried_again() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(refuses="no such program")
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 10)
+            status = told(bench)
+            assert (status.phase, status.reason) == (RunPhase.ENDED, RunReason.NOT_STARTED)
+            assert "no such program" in status.detail
+            assert starts(bench) == ["backup@7"]
+
+    run_virtual(story())
+
+
+def test_without_a_record_on_the_disk_it_does_not_begin() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            bench.disk.refuses_writing = errno.ENOSPC
+            await bench.order(ordered(2, run), 5)
+            assert starts(bench) == []
+            assert told(bench).reason is RunReason.NOT_STARTED
+            assert RUNS_FILE in " ".join(bench.status.problems)
+
+    run_virtual(story())
+
+
+def test_what_the_machine_took_with_it_was_interrupted() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 2)
+        await bench.workload.power_off()
+        bench.boot = "another"
+        async with bench.life():
+            await bench.order(ordered(3, run), 3)
+            status = told(bench)
+            assert (status.phase, status.exit_code) == (RunPhase.ENDED, None)
+            assert starts(bench) == ["backup@7"]
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("exited with status 0", 0),
+        ("exited with status 3: no space left", 3),
+        ("killed by signal 15", 143),
+        ("killed together with its init process", None),
+        ("", None),
+    ],
+)
+def test_an_end_says_its_exit_code(how: str, code: int | None) -> None:
+    assert exit_code_of(how) == code
