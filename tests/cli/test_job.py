@@ -72,6 +72,19 @@ def test_a_job_is_shown_with_its_runs(run: Run) -> None:
     assert (said.code, "there is no job 'gone'; there are: backup" in said.err) == (2, True)
 
 
+def test_why_a_run_waits_and_how_one_failed_is_said(
+    run: Run, controller: FakeController
+) -> None:
+    said = run("status").out
+    assert "backup@1 on fra-n1 failed: it ended with another exit code than 0" in said
+    much = replace(SPEC, run=replace(SPEC.run, cpu=64.0))
+    wanted = JobRun(job="backup", number=2, spec=much)
+    runs = {ENDED.id: ENDED, wanted.id: wanted}
+    controller.snapshots = [replace(controller.snapshots[0], runs=runs)]
+    assert "backup@2 waits: no node" in run("job", "show", "backup").out
+    assert "backup@1" not in run("status").out
+
+
 def test_a_job_is_run_and_stopped(run: Run, controller: FakeController) -> None:
     assert run("job", "run", "backup", "--why", "now").out == "backup@2 is wanted\n"
     assert run("job", "stop", "backup").code == 2

@@ -16,10 +16,12 @@ from pltfrms.controller.planning.loop import Controller
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import Contact, Phase, Snapshot
+from pltfrms.model.services.jobs import RunState
 from pltfrms.model.services.service import RolloutState
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.inquiries import is_compared, tallies_of
 from pltfrms.planner.placement.roles import holders, unheard
+from pltfrms.seen.jobs import last_runs
 
 
 class Metrics:
@@ -79,6 +81,7 @@ class _Collector(Collector):
         if self._vantages:
             yield from vantage_metrics(self._vantages)
         yield _rollouts(snapshot)
+        yield _jobs(snapshot)
         yield from _compared(snapshot)
         notes = Counter(note.reason.value for note in self._controller.notes)
         yield _gauges("notes", "What cannot be done now.", "reason", notes)
@@ -263,6 +266,12 @@ def _state(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"pltfrms_{name}", text, value=value)
+
+
+def _jobs(snapshot: Snapshot) -> Metric:
+    runs = Counter({state.value: 0 for state in RunState})
+    runs.update(run.state.value for run in last_runs(snapshot).values())
+    return _gauges("jobs", "Jobs by their last run.", "state", runs)
 
 
 def _compared(snapshot: Snapshot) -> Iterator[Metric]:

@@ -19,6 +19,7 @@ from pltfrms.model.services.service import Service
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 from pltfrms.seen.announced import AggregateRow, aggregate_rows
 from pltfrms.seen.failing import failing_lines, with_failure
+from pltfrms.seen.jobs import job_lines
 from pltfrms.seen.network import network_detail, network_lines
 from pltfrms.seen.roles import RoleRow, role_lines, role_rows
 from pltfrms.seen.rollouts import RolloutProgress, reverted, rollout_sentence, rollouts
@@ -220,6 +221,7 @@ def problem_lines(view: SnapshotView, snapshot: Snapshot, now_ms: int) -> Iterat
         yield from (f"{machine.name}: {each}" for each in machine_problems(status))
     yield from failing_lines(snapshot)
     yield from role_lines(snapshot)
+    yield from job_lines(snapshot)
     yield from _unheard(snapshot, now_ms)
 
 

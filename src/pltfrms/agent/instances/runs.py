@@ -12,7 +12,6 @@ from pltfrms import codec
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
-from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import PltfrmsError, UnavailableError
 from pltfrms.model.running.machine import Instance, InstanceSpec
 from pltfrms.model.running.plan import Allocation, Target
@@ -147,7 +146,7 @@ class RunKeeper:
                     if record.status.phase is RunPhase.RUNNING and name not in self._watched:
                         self._watched.add(name)
                         tasks.create_task(self._watch(name))
-                await wait_event(self._news, self._world.clock, _LOOK_SECONDS)
+                await self._news.wait()
 
     async def _drive(self, name: str) -> None:
         while name in self._orders:

@@ -19,6 +19,7 @@ from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.jobs import OVER, Job, JobRun
 from pltfrms.planner.jobs.asking import job_of
+from pltfrms.planner.jobs.deciding import decide_jobs
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -114,6 +115,9 @@ def show(settings: Settings, name: str, *, as_json: bool) -> None:
         for run in runs
     ]
     write_table(("run", "state", "node", "began", "ended", "why"), cells)
+    for note in decide_jobs(snapshot).notes:
+        if note.about.rpartition("@")[0] == name or note.about == name:
+            echo(f"{note.about} waits: {note.detail}")
 
 
 @job.command("run")
