@@ -103,6 +103,18 @@ def test_an_instance_outlives_its_agent_and_the_next_one_stops_it(tmp_path: Path
     in_machine(scenario)
 
 
+@pytest.mark.parametrize(("ears", "how"), [("", "signal 15"), ("trap '' TERM; ", "signal 9")])
+def test_what_has_a_lifetime_is_ended_by_its_init(ears: str, how: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        machine = real_machine(tmp_path)
+        short = replace(spec(shell(f"{ears}sleep 77")), lifetime_ms=300, stop_grace_ms=300)
+        instance = await machine.workload.start(short)
+        said = await machine.workload.wait(instance)
+        assert said.startswith(f"killed by {how}")
+
+    in_machine(scenario)
+
+
 def test_the_end_of_init_is_the_end_of_all(tmp_path: Path) -> None:
     async def scenario() -> None:
         machine = real_machine(tmp_path)
