@@ -9,7 +9,7 @@ import pytest
 
 from pltfrms.api.app import make_app
 from pltfrms.api.routes import logs
-from pltfrms.codec import decode
+from pltfrms.codec import decode, encode
 from pltfrms.drivers.glass.client import GlassMachine, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.messages.api import Change, ErrorBody
@@ -21,8 +21,11 @@ from pltfrms.model.messages.glass import (
     RouteView,
     SessionText,
 )
+from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.balancer import BalancerMode, BalancerView
+from pltfrms.model.services.jobs import JobSpec
+from pltfrms.model.services.service import Run
 from tests.controller.cluster import Cluster
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_platform, make_spec
@@ -181,6 +184,33 @@ def test_balancers_of_one_and_of_all() -> None:
         for wrong in ("", "?service=3", "?service=0&row=1", "?service=3&row=16384"):
             answer = await client.get(f"/v1/balancers/fra-e1/row{wrong}")
             assert answer.status_code == 400
+
+    serve(story)
+
+
+def test_a_job_is_run_and_the_node_that_had_it_is_asked_what_it_said() -> None:
+    spec = JobSpec(name="backup", run=Run(process=("true",)))
+
+    async def story(cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
+        async def ask(verb: JobAsk) -> JobReply:
+            change = JobChange(verb=verb, name="backup", spec=spec, by="ada")
+            answer = await client.post("/v1/jobs", content=encode(change))
+            return decode(JobReply, answer.content)
+
+        assert (await ask(JobAsk.APPLY)).job.version == 1
+        assert not (await ask(JobAsk.APPLY)).changed
+        assert (await client.get("/v1/jobs/backup/logs")).status_code == 404
+        assert (await client.get("/v1/jobs/other/logs")).status_code == 404
+        run = (await ask(JobAsk.RUN)).run
+        assert run is not None
+        await cluster.until(lambda: bool(cluster.stored().runs[run.id].node), 30)
+        node = cluster.stored().runs[run.id].node
+        answer = await client.get("/v1/jobs/backup/logs?lines=7")
+        assert decode(LogAnswers, answer.content).logs
+        assert glass.looked == [(node, "backup@1", 7, "")]
+        glass.silent = {node}
+        answer = await client.get("/v1/jobs/backup/logs?run=backup@1")
+        assert decode(LogAnswers, answer.content).silent == {node: f"no answer from {node}"}
 
     serve(story)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pltfrms.model.messages.glass import InstanceLog, LogAnswers
 from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
 from pltfrms.model.services.jobs import Job, JobRun, JobSpec, RunReason, RunState
 from pltfrms.model.services.service import Run as RunWords
@@ -93,6 +94,27 @@ def test_a_job_is_run_and_stopped(run: Run, controller: FakeController) -> None:
     assert run("job", "run", "backup").code == 4
     assert run("job", "delete", "backup", "--yes").code == 4
     assert run("job", "stop", "backup").out == "backup@2 is to stop\n"
+
+
+def test_what_a_run_said_is_shown(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, str]]] = []
+    log = InstanceLog(allocation="backup@1", lines=("a", "b"), position="1.4", said_ms=NOW_MS)
+
+    def get(path: str, parameters: dict[str, str], _kind: type[Any]) -> LogAnswers:
+        asked.append((path, parameters))
+        if "run" in parameters:
+            return LogAnswers(logs=(), silent={"fra-n1": "it does not answer"})
+        return LogAnswers(logs=(log,))
+
+    monkeypatch.setattr(controller, "get", get, raising=False)
+    assert run("job", "logs", "backup").out == "a\nb\n"
+    assert "fra-n1 is silent" in run("job", "logs", "backup", "--run", "backup@1").err
+    assert asked == [
+        ("/v1/jobs/backup/logs", {"lines": "50"}),
+        ("/v1/jobs/backup/logs", {"lines": "50", "run": "backup@1"}),
+    ]
 
 
 def test_a_job_is_deleted_after_a_question(run: Run, asked: list[JobChange]) -> None:

@@ -316,6 +316,16 @@ def test_waiting_ends_with_the_instance(play: Play) -> None:
     play(scenario)
 
 
+def test_what_has_a_lifetime_ends_after_it(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        instance = await machine.workload.start(replace(spec(), lifetime_ms=300))
+        async with asyncio.timeout(20):
+            assert (await machine.workload.wait(instance)).startswith("killed by signal 15")
+        assert await machine.workload.running() == {}
+
+    play(scenario)
+
+
 def test_who_does_not_listen_is_killed_after_the_grace(play: Play) -> None:
     async def scenario(machine: Machine) -> None:
         instance = await machine.workload.start(spec(DEAF))

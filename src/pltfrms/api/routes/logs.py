@@ -20,11 +20,14 @@ from pltfrms.api.routes.glass import place_of
 from pltfrms.codec import encode
 from pltfrms.controller.asked.operations import Operations
 from pltfrms.drivers.glass.client import Glass, GlassMachine
-from pltfrms.errors import UnavailableError, UsageError
+from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.messages.glass import InstanceLog, LogAnswers
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.jobs import JobRun
 from pltfrms.model.services.replicas import replicas_of
+from pltfrms.planner.jobs.asking import job_of
+from pltfrms.planner.jobs.deciding import newest
 
 _AT_ONCE = 64
 """Connections to machines at one time, whoever asks for logs."""
@@ -82,6 +85,31 @@ def add_log_routes(app: FastAPI, operations: Operations, glass: Glass) -> None:
             ),
             media_type="application/json",
         )
+
+    @app.get("/v1/jobs/{name}/logs")
+    async def job_logs(
+        name: str, run: Instance = "", lines: Lines = 50, after: Position = ""
+    ) -> Response:
+        """Return what a run of a job said, by default the last one that had a node."""
+        snapshot = operations.snapshot(stale=True).snapshot
+        wanted = _run_of(snapshot, name, run)
+        place = place_of(snapshot.platform, wanted.node)
+        said = await _ask(glass, place, turns, wanted.id, lines, after)
+        answers = (
+            LogAnswers(logs=(), silent={place.machine: said})
+            if isinstance(said, str)
+            else LogAnswers(logs=tuple(_newest(each, _TEXT_TOGETHER) for each in said))
+        )
+        return Response(encode(answers), media_type="application/json")
+
+
+def _run_of(snapshot: Snapshot, name: str, run: str) -> JobRun:
+    job = job_of(snapshot, name)
+    runs = (each for each in snapshot.runs.values() if each.job == job.name and each.node)
+    found = newest(each for each in runs if run in {"", each.id})
+    if found is None:
+        raise NotFoundError(f"{run or name} has not been on any node")
+    return found
 
 
 def _nodes(snapshot: Snapshot, service: str, instance: str, *, ended: bool) -> Iterable[str]:

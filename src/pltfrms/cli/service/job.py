@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -15,6 +16,7 @@ from pltfrms.cli.shared.routing import WHY, asking_user
 from pltfrms.cli.shared.specs import load_jobs
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import UsageError
+from pltfrms.model.messages.glass import LogAnswers
 from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.jobs import OVER, Job, JobRun
@@ -132,6 +134,33 @@ def run_job(settings: Settings, name: str, why: str, *, as_json: bool) -> None:
     """
     change = JobChange(verb=JobAsk.RUN, name=name, why=why)
     _say(_ask(connect(settings), change), "is wanted", as_json=as_json)
+
+
+@job.command("logs")
+@_NAME
+@click.option("--run", "run_name", default="", metavar="RUN", help="By default the last one.")
+@click.option(
+    "--lines", type=click.IntRange(1, 5000), default=50, show_default=True, help="At most."
+)
+@_JSON
+@pass_settings
+def logs(settings: Settings, name: str, run_name: str, lines: int, *, as_json: bool) -> None:
+    """Show what a run of a job said; its node keeps that for a day after its end.
+
+    Example: pltfrms job logs backup --run backup@7
+    """
+    asked = {"lines": str(lines)} | ({"run": run_name} if run_name else {})
+    path = f"/v1/jobs/{quote(name, safe='')}/logs"
+    found = connect(settings).get(path, asked, LogAnswers)
+    if as_json:
+        write_json(found)
+        return
+    for machine, why in found.silent.items():
+        echo(f"warning: {machine} is silent: {why}", err=True)
+    for line in (line for log in found.logs for line in log.lines):
+        echo(line)
+    if not found.silent and not any(log.lines for log in found.logs):
+        echo(f"note: {run_name or name} has said nothing that is kept", err=True)
 
 
 @job.command("stop")

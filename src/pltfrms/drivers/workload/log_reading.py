@@ -16,7 +16,7 @@ _BYTES: Final = 1 << 20
 _LOGS_MAX: Final = 32
 """The newest in one answer."""
 _LINE_MAX: Final = 10_000
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*\.[0-9]+-[0-9]+)?")
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*\.[0-9]+-[0-9]+|@[0-9]+)?")
 _POSITION: Final = re.compile(r"([0-9]{1,20})\.([0-9]{1,20})")
 
 

@@ -5,7 +5,7 @@ life. Time is the clock's, so that a virtual one works.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -161,10 +161,16 @@ class MemoryWorkload:
             empty = dict.fromkeys(names, VolumeUse(0, limited=False))
             self.disk[spec.volume] = {**empty, **self.disk.get(spec.volume, {})}
         if behaviour.crash_after_ms is not None:
-            crash = asyncio.create_task(self._crash_later(one, behaviour.crash_after_ms))
-            self._crashes.add(crash)
-            crash.add_done_callback(self._crashes.discard)
+            ends = self._end_later(one, behaviour.crash_after_ms, "exited with status 1")
+            self._later(ends)
+        if spec.lifetime_ms:
+            self._later(self._end_later(one, spec.lifetime_ms, "killed by signal 15"))
         return one.instance
+
+    def _later(self, end: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(end)
+        self._crashes.add(task)
+        task.add_done_callback(self._crashes.discard)
 
     def know(self, names: Sequence[str]) -> None:
         """See `ports.Workload`."""
@@ -349,9 +355,9 @@ class MemoryWorkload:
         one = self._running.get(instance.allocation)
         return one if one is not None and one.instance == instance else None
 
-    async def _crash_later(self, one: MemoryInstance, after_ms: int) -> None:
+    async def _end_later(self, one: MemoryInstance, after_ms: int, how: str) -> None:
         await self.clock.sleep(after_ms / 1000)
-        await self._end(one, "exited with status 1")
+        await self._end(one, how)
 
     async def _end(self, one: MemoryInstance, how: str) -> None:
         if self.find(one.instance) is not one:

@@ -1,6 +1,7 @@
 """What operators ask of jobs.
 
 POST   /v1/jobs   JobChange -> JobReply
+GET    /v1/jobs/{name}/logs?run=ID&lines=N&after=POSITION -> LogAnswers
 What there is, and how runs ended, is in the snapshot: `GET /v1/snapshot`.
 """
 

@@ -67,6 +67,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/v1/events"): Need.VIEW,
     ("GET", "/v1/services/{name}/versions"): Need.VIEW,
     ("GET", "/v1/services/{name}/logs"): Need.VIEW,
+    ("GET", "/v1/jobs/{name}/logs"): Need.VIEW,
     ("GET", "/v1/balancers"): Need.VIEW,
     ("GET", "/v1/balancers/{machine}"): Need.VIEW,
     ("GET", "/v1/balancers/{machine}/row"): Need.VIEW,
