@@ -109,7 +109,6 @@ def make_app(
         add_login_routes(app, logins)
     if runner:
         add_command_routes(app, CommandDesk(operations, secure=known is not None), runner)
-    add_job_routes(app, JobDesk(operations))
     secrets = Secrets(operations, secure=known is not None)
     add_secret_routes(app, secrets)
     if known:
@@ -206,6 +205,8 @@ def _add_operator_routes(app: FastAPI, operations: Operations, verdicts: Verdict
 
 
 def _add_service_routes(app: FastAPI, operations: Operations) -> None:
+    add_job_routes(app, JobDesk(operations))
+
     @app.delete("/v1/services/{name}")
     async def delete_service(
         name: str, request: Request, by: Text = "", why: Text = ""
