@@ -24,7 +24,6 @@ import ctypes
 import os
 import select
 import signal
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,8 +87,9 @@ def _be_init() -> Never:
         os._exit(1)
     _say("started")
     _let_go_of_agent()
-    life = _Life(wishes["lifetime_ms"], wishes["grace_ms"])
-    status = _serve_until_end_of(child, output, log, forwarder.bell, life)
+    if wishes["lifetime_ms"]:
+        _end_after(wishes["lifetime_ms"], wishes["grace_ms"], child)
+    status = _serve_until_end_of(child, output, log, forwarder.bell)
     _write_exit_file(wishes["exit_file"], status, log.last_words)
     os._exit(status if status >= 0 else 128 - status)
 
@@ -393,34 +393,27 @@ def _let_go_of_agent() -> None:
     os.close(nowhere)
 
 
-class _Life:
-    """How long the command may live; then it is asked to end, and made to."""
+def _end_after(lifetime_ms: int, grace_ms: int, child: int) -> None:
+    """Have `child` asked to end when it has lived for so long, and then made to."""
+    signals = iter((signal.SIGTERM,))
 
-    def __init__(self, lifetime_ms: int, grace_ms: int) -> None:
-        self._grace = grace_ms / 1000
-        self._ends_at = time.monotonic() + lifetime_ms / 1000 if lifetime_ms else None
-        self._signal = signal.SIGTERM
+    def end(*_: object) -> None:
+        try:
+            os.kill(child, next(signals, signal.SIGKILL))
+        except ProcessLookupError:
+            return
 
-    def left_ms(self) -> int | None:
-        if self._ends_at is None:
-            return None
-        return max(0, int((self._ends_at - time.monotonic()) * 1000) + 1)
-
-    def look(self, child: int) -> None:
-        if self._ends_at is not None and time.monotonic() >= self._ends_at:
-            os.kill(child, self._signal)
-            self._ends_at, self._signal = time.monotonic() + self._grace, signal.SIGKILL
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, lifetime_ms / 1000, max(1, grace_ms) / 1000)
 
 
-def _serve_until_end_of(
-    child: int, output: int, log: BoundedLog, bell: int, life: _Life
-) -> int:
+def _serve_until_end_of(child: int, output: int, log: BoundedLog, bell: int) -> int:
     """Return the exit status of `child` (negative: signal); orphans are reaped as they end."""
     ears = select.poll()
     for end in (output, bell):
         ears.register(end, select.POLLIN)
     while True:
-        for end, _ in ears.poll(life.left_ms()):
+        for end, _ in ears.poll():
             said = _read(end)
             if end == output:
                 log.write(said)
@@ -430,7 +423,6 @@ def _serve_until_end_of(
         if status is not None:
             log.write(_read(output))
             return status
-        life.look(child)
 
 
 def _reap(child: int) -> int | None:
