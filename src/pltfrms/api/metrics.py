@@ -21,7 +21,7 @@ from pltfrms.model.services.service import RolloutState
 from pltfrms.planner.placement.draft import Draft
 from pltfrms.planner.placement.inquiries import is_compared, tallies_of
 from pltfrms.planner.placement.roles import holders, unheard
-from pltfrms.seen.jobs import last_runs
+from pltfrms.seen.failing import last_runs
 
 
 class Metrics:

@@ -18,8 +18,7 @@ from pltfrms.model.services.replicas import wanted_of
 from pltfrms.model.services.service import Service
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 from pltfrms.seen.announced import AggregateRow, aggregate_rows
-from pltfrms.seen.failing import failing_lines, with_failure
-from pltfrms.seen.jobs import job_lines
+from pltfrms.seen.failing import failing_lines, job_lines, with_failure
 from pltfrms.seen.network import network_detail, network_lines
 from pltfrms.seen.roles import RoleRow, role_lines, role_rows
 from pltfrms.seen.rollouts import RolloutProgress, reverted, rollout_sentence, rollouts

@@ -86,6 +86,12 @@ def add_log_routes(app: FastAPI, operations: Operations, glass: Glass) -> None:
             media_type="application/json",
         )
 
+    _add_job_logs(app, operations, glass, turns)
+
+
+def _add_job_logs(
+    app: FastAPI, operations: Operations, glass: Glass, turns: asyncio.Semaphore
+) -> None:
     @app.get("/v1/jobs/{name}/logs")
     async def job_logs(
         name: str, run: Instance = "", lines: Lines = 50, after: Position = ""

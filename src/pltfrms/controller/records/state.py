@@ -331,8 +331,6 @@ class Reader:
         entries = tuple(sorted(listing.entries, key=_KEY))
         of = {prefix: _under(entries, prefix) for prefix in _KINDS}
         problems: dict[str, str] = {}
-        commit = _entry_of(entries, COMMIT_KEY)
-        held = _entry_of(entries, RECOVERING_KEY)
         stored_platform = _entry_of(entries, PLATFORM_KEY)
         platform = self._single(entries, PLATFORM_KEY, Platform, problems)
         interventions = self._single(entries, INTERVENTIONS_KEY, Interventions, problems)
@@ -341,14 +339,12 @@ class Reader:
         numbers = self._words(of[NUMBERS], NUMBERS, "", LastNumber, problems)
         volumes = self._words(of[VOLUMES], VOLUMES, "", Volume, problems)
         secrets = self._words(of[SECRETS], SECRETS, "", StoredSecret, problems)
-        jobs = self._words(of[JOBS], JOBS, "", Job, problems)
-        runs = self._words(of[RUNS], RUNS, "", JobRun, problems)
         key = self._single(entries, SECRETS_KEY_KEY, SecretsKey, problems)
         statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
         problems |= {key: _why_odd(key) for key in _odd(entries, of)}
         return Stored(
             revision=listing.revision,
-            commit=_revision_of(commit),
+            commit=_revision_of(_entry_of(entries, COMMIT_KEY)),
             platform=platform,
             platform_revision=_revision_of(stored_platform) if platform else 0,
             interventions=interventions or Interventions(),
@@ -357,8 +353,8 @@ class Reader:
             numbers=numbers,
             volumes=volumes,
             secrets=secrets,
-            jobs=jobs,
-            runs=runs,
+            jobs=self._words(of[JOBS], JOBS, "", Job, problems),
+            runs=self._words(of[RUNS], RUNS, "", JobRun, problems),
             secrets_key=key.public if key else "",
             secrets_last=key.last if key else 0,
             statuses=statuses,
@@ -375,7 +371,7 @@ class Reader:
             problems=tuple(problems.values()),
             unreadable=tuple(key for key in problems if not key.startswith(MACHINES)),
             lineage=lineage_of(_entry_of(entries, LINEAGE_KEY)),
-            recovering=_revision_of(held),
+            recovering=_revision_of(_entry_of(entries, RECOVERING_KEY)),
             unread={
                 entry.key: entry.mod_revision
                 for entry in (of[MACHINES] if problems else ())

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pltfrms.model.services.schedule import Schedule, read_schedule
 from pltfrms.model.services.service import Run
+
+if TYPE_CHECKING:
+    from pltfrms.model.services.schedule import Schedule
 
 UTC_ZONE: Final = "UTC"
 RUNS_KEPT: Final = 20
@@ -41,13 +43,17 @@ class JobSpec:
     missed: Missed = Missed.SKIP
 
     @property
-    def times(self) -> Schedule | None:
+    def times(self) -> "Schedule | None":
         """When it is due; None: never by itself.
 
         Raises:
             UsageError: the schedule says nothing, or its time zone is not known here.
         """
-        return read_schedule(self.schedule, self.timezone) if self.schedule else None
+        if not self.schedule:
+            return None
+        from pltfrms.model.services.schedule import read_schedule  # noqa: PLC0415 - few need it
+
+        return read_schedule(self.schedule, self.timezone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
