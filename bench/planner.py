@@ -21,7 +21,7 @@ from pltfrms.model.running.plan import Place
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.model.services.service import Service
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.strategies import (
     make_platform,

@@ -213,7 +213,7 @@ def test_long_functions_are_found() -> None:
 STARTS_PROCESSES = {
     "src/pltfrms/drivers/tool.py": "the one place: `run_tool` has a timeout",
     "src/pltfrms/drivers/descriptors.py": "`run` has a timeout",
-    "src/pltfrms/drivers/workload/init.py": "instances; their start has a timeout",
+    "src/pltfrms/drivers/workload/instance/init.py": "instances; their start has a timeout",
     "src/pltfrms/drivers/workload/inside.py": "commands, which get their seconds",
     "src/pltfrms/api/store/recovering.py": "etcd, which ends with us; its start has a timeout",
     "src/pltfrms/lab/capsule/doctor.py": "asks for versions, with a timeout",

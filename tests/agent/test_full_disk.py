@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.records import start_ticks
+from pltfrms.drivers.workload.instance.records import start_ticks
 from tests.agent.test_main import ONE, Node, announced, routes
 from tests.namespaces import in_machine
 

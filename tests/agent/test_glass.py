@@ -14,7 +14,7 @@ import pytest
 
 from pltfrms.agent.glass import SOCKET_NAME, GlassNetwork, run_glass
 from pltfrms.drivers.glass.client import GlassClient, GlassMachine, RouteQuestion
-from pltfrms.drivers.workload.log_reading import LogReader
+from pltfrms.drivers.workload.measuring.log_reading import LogReader
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.network.topology import GLASS_PORT
 from tests.namespaces import in_machine

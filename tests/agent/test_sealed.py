@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pltfrms.drivers.sealing import NodeKey, seal
+from pltfrms.drivers.workload.instance.secrets import opened
 from pltfrms.drivers.workload.memory import Behaviour
-from pltfrms.drivers.workload.secrets import opened
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.services.secrets import DeliveredSecret, OnChange, SecretUse, delivery_words

@@ -19,11 +19,11 @@ from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.workload.hosts import MARK
-from pltfrms.drivers.workload.images import Images
+from pltfrms.drivers.workload.images.fetched import Images
+from pltfrms.drivers.workload.instance.hosts import MARK
 from pltfrms.drivers.workload.memory import Behaviour, MemoryProber, MemoryWorkload
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN, Prober, Workload
-from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.probes.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.running.machine import (

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pltfrms.model.messages.api import Change
 from pltfrms.model.services.service import Scale
-from pltfrms.planner.placement.scaling import CALM_MS
+from pltfrms.planner.placement.steps.scaling import CALM_MS
 from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.controller.test_rollouts import told

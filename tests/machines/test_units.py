@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.workload.limits import INSTANCES_UNIT
+from pltfrms.drivers.workload.instance.limits import INSTANCES_UNIT
 from pltfrms.lab.layout.assembly import MACHINE_FILE, PLATFORM_FILE
 from pltfrms.lab.layout.speakers import BIRD_CONFIG, BIRD_SOCKET
 from pltfrms.planner.upkeep.upgrading import releases_apart

@@ -7,7 +7,7 @@ import pytest
 from pltfrms.errors import NotFoundError
 from pltfrms.model.running.plan import Place, Plan, Reason, Stop
 from pltfrms.model.running.state import AggregateStatus, Contact, MachineStatus, Snapshot
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
 from tests.planner.targets import make_target
 from tests.strategies import (

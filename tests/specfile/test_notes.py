@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pltfrms.errors import Problem
 from pltfrms.model.network.numbering import LENGTHS, Numbering
-from pltfrms.specfile.checking.numbering import check_ids, check_numbering, that_fits
+from pltfrms.specfile.checking.platforms.numbering import check_ids, check_numbering, that_fits
 from pltfrms.specfile.load import load_directory, load_file
 from tests.shapes.shapes import NAMES
 from tests.strategies import make_platform

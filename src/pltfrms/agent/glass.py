@@ -18,7 +18,7 @@ from pltfrms.drivers.glass.server import LookingGlass, Runner
 from pltfrms.drivers.identity.tls import shown_by
 from pltfrms.drivers.listening import HANDSHAKE_SECONDS, Watched, bind6
 from pltfrms.drivers.log import SpareLog
-from pltfrms.drivers.workload.log_reading import LINES_MAX, LogReader
+from pltfrms.drivers.workload.measuring.log_reading import LINES_MAX, LogReader
 from pltfrms.errors import UsageError
 from pltfrms.model.messages.glass import InstanceLog
 from pltfrms.model.network.topology import GLASS_PORT, Platform

@@ -37,10 +37,10 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.sealing import NodeKey
 from pltfrms.drivers.wireguard.kernel import WireGuard
-from pltfrms.drivers.workload.from_here import FromHere
 from pltfrms.drivers.workload.inside import said_inside
-from pltfrms.drivers.workload.log_reading import LogReader
-from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.measuring.log_reading import LogReader
+from pltfrms.drivers.workload.probes.from_here import FromHere
+from pltfrms.drivers.workload.probes.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import PltfrmsError, UsageError
 from pltfrms.model.network.topology import Platform

@@ -18,9 +18,9 @@ from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.services.jobs import RunState
 from pltfrms.model.services.service import RolloutState
-from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.inquiries import is_compared, tallies_of
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.placement.roles import holders, unheard
+from pltfrms.planner.placement.rollouts.inquiries import is_compared, tallies_of
 from pltfrms.seen.failing import last_runs
 
 

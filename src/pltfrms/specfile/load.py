@@ -18,16 +18,16 @@ from pltfrms.specfile.building.job import build_job
 from pltfrms.specfile.building.lab import build_lab
 from pltfrms.specfile.building.platform import build_platform
 from pltfrms.specfile.building.service import build_service
-from pltfrms.specfile.checking.doubts import platform_notes
-from pltfrms.specfile.checking.job import job_findings, job_findings_here
-from pltfrms.specfile.checking.lab import lab_findings
-from pltfrms.specfile.checking.platform import platform_findings
-from pltfrms.specfile.checking.service import (
+from pltfrms.specfile.checking.labs.lab import lab_findings
+from pltfrms.specfile.checking.platforms.doubts import platform_notes
+from pltfrms.specfile.checking.platforms.platform import platform_findings
+from pltfrms.specfile.checking.services.job import job_findings, job_findings_here
+from pltfrms.specfile.checking.services.service import (
     placement_findings,
     service_findings,
     service_notes,
 )
-from pltfrms.specfile.checking.variables import variable_notes
+from pltfrms.specfile.checking.services.variables import variable_notes
 from pltfrms.specfile.document import Document, read
 from pltfrms.specfile.findings import Finding
 from pltfrms.specfile.reading import Reading, read_shape

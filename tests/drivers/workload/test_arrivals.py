@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from pltfrms.drivers.workload.usage import arrived_of
+from pltfrms.drivers.workload.measuring.usage import arrived_of
 
 _MANY = 50
 

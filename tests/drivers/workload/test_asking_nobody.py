@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from pltfrms.drivers.workload import probe as probe_module
-from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.probes import probe as probe_module
+from pltfrms.drivers.workload.probes.probe import NamespaceProber
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import Instance, ProbeAnswer
 from pltfrms.model.services.probes import ProbeHttp

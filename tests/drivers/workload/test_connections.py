@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.connections import count_connections, kernel_words
+from pltfrms.drivers.workload.measuring.connections import count_connections, kernel_words
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
 
 V4, V6 = ip_address("198.51.100.1"), ip_address("2001:db8:100::1")

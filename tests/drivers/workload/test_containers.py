@@ -14,10 +14,10 @@ import pytest
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import ToolFailedError, run_tool
-from pltfrms.drivers.workload import images
-from pltfrms.drivers.workload.images import KEPT_UNUSED, Images
-from pltfrms.drivers.workload.oci import oci_config
-from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.images import fetched as images
+from pltfrms.drivers.workload.images.fetched import KEPT_UNUSED, Images
+from pltfrms.drivers.workload.images.oci import oci_config
+from pltfrms.drivers.workload.probes.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import InstanceSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.instance_files import InstanceFiles, fingerprint_of
+from pltfrms.drivers.workload.instance.instance_files import InstanceFiles, fingerprint_of
 from pltfrms.errors import UsageError
 from pltfrms.planner.instances.instances import instance_spec
 from tests.agent.bench import ONE, PLATFORM, WEB

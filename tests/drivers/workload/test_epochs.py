@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.drivers.workload.kinds.asking import is_plain
+from pltfrms.drivers.workload.probes.kinds.asking import is_plain
 from pltfrms.model.running.machine import ProbeAnswer
 from pltfrms.model.services.probes import ProbeHttp
 from pltfrms.model.services.service import RoleSpec

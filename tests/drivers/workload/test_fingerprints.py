@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 from pltfrms.codec import encode
-from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.drivers.workload.instance.instance_files import fingerprint_of
 from pltfrms.model.running.machine import Outgoing, PortRules
 from pltfrms.model.services.container import Container
 from tests.drivers.workload.test_limits import SPEC

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.found import FoundInit, find_init, init_words
+from pltfrms.drivers.workload.instance.found import FoundInit, find_init, init_words
 from tests.contracts.test_workload import spec
 
 OURS = ("python3", "-I", "-S", "/usr/lib/instance_init.py", "web.fra.1-1")

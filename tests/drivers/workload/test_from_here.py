@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from pltfrms.drivers.workload.from_here import FromHere
+from pltfrms.drivers.workload.probes.from_here import FromHere
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import ProbeAnswer
 from pltfrms.model.services.service import Probe, ProbeKind
@@ -63,6 +63,6 @@ class Cut(socket.socket):
 
 
 def test_without_a_way_nothing_is_known_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pltfrms.drivers.workload.from_here.socket.socket", Cut)
+    monkeypatch.setattr("pltfrms.drivers.workload.probes.from_here.socket.socket", Cut)
     with pytest.raises(UnavailableError, match=r"no way to 192\.0\.2\.1 from here: Network"):
         ask("192.0.2.1")

@@ -11,8 +11,8 @@ import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.tool import run_tool
-from pltfrms.drivers.workload import hogs
-from pltfrms.drivers.workload.instance_files import InstanceFiles
+from pltfrms.drivers.workload.instance.instance_files import InstanceFiles
+from pltfrms.drivers.workload.measuring import hogs
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.model.running.machine import Instance
 from tests.contracts.test_workload import directories_below, spec

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.workload.hosts import MARK, HostsFiles, revise
+from pltfrms.drivers.workload.instance.hosts import MARK, HostsFiles, revise
 from pltfrms.drivers.workload.process import LINGER_SECONDS, ProcessRuntime
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.services.container import Container

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pltfrms.drivers.workload.kinds.asking import ask_each, is_plain, takes_datagrams
+from pltfrms.drivers.workload.probes.kinds.asking import ask_each, is_plain, takes_datagrams
 from pltfrms.model.running.machine import ProbeAnswer
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.service import Probe, ProbeKind

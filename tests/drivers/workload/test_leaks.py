@@ -18,11 +18,11 @@ import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.tool import ToolFailedError, run_tool
-from pltfrms.drivers.workload import images
-from pltfrms.drivers.workload.images import Images
-from pltfrms.drivers.workload.limits import own_groups
-from pltfrms.drivers.workload.oci import BOX
-from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.images import fetched as images
+from pltfrms.drivers.workload.images.fetched import Images
+from pltfrms.drivers.workload.images.oci import BOX
+from pltfrms.drivers.workload.instance.limits import own_groups
+from pltfrms.drivers.workload.probes.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import Instance, InstanceSpec

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.limits import INSTANCES_UNIT, CgroupLimits, within
+from pltfrms.drivers.workload.instance.limits import INSTANCES_UNIT, CgroupLimits, within
 from pltfrms.model.running.machine import InstanceSpec
 
 SPEC = InstanceSpec(

@@ -10,8 +10,8 @@ import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.tool import run_tool
-from pltfrms.drivers.workload.limits import PIDS_MAX, own_groups
-from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.instance.limits import PIDS_MAX, own_groups
+from pltfrms.drivers.workload.probes.probe import NamespaceProber
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.model.services.service import Probe, ProbeKind
 from tests.contracts.test_workload import directories_below, spec

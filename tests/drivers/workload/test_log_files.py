@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.workload.instance_files import InstanceFiles
-from pltfrms.drivers.workload.instance_init import BoundedLog
+from pltfrms.drivers.workload.instance.instance_files import InstanceFiles
+from pltfrms.drivers.workload.instance.instance_init import BoundedLog
 
 NAME = "web.log.1-1"
 LINE = b"0123456\n"

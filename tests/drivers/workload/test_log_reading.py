@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.instance_init import BoundedLog
-from pltfrms.drivers.workload.log_reading import LogReader
+from pltfrms.drivers.workload.instance.instance_init import BoundedLog
+from pltfrms.drivers.workload.measuring.log_reading import LogReader
 from pltfrms.errors import UsageError
 from pltfrms.model.messages.glass import InstanceLog
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.drivers.workload.instance_files import InstanceFiles
-from pltfrms.drivers.workload.log_reading import LogReader
+from pltfrms.drivers.workload.instance.instance_files import InstanceFiles
+from pltfrms.drivers.workload.measuring.log_reading import LogReader
 from pltfrms.drivers.workload.process import LINGER_SECONDS, ProcessRuntime
 from tests.contracts.test_workload import real_machine, spec
 from tests.drivers.workload.test_process import directories_in, log_of, shell

@@ -15,7 +15,7 @@ import pytest
 from pltfrms.drivers import tool
 from pltfrms.drivers.descriptors import readable
 from pltfrms.drivers.kernel.netlink import KernelNetwork
-from pltfrms.drivers.workload import port_filters
+from pltfrms.drivers.workload.instance import port_filters
 from pltfrms.drivers.workload.process import LINGER_SECONDS, ProcessRuntime
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import Instance, InstanceSpec, PortRules

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pltfrms.drivers.workload.probe import NamespaceProber
+from pltfrms.drivers.workload.probes.probe import NamespaceProber
 from pltfrms.model.running.machine import Instance, ProbeAnswer
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeUdp
 from pltfrms.model.services.service import Probe, ProbeKind

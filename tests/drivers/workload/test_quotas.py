@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.volumes import Volumes
+from pltfrms.drivers.workload.disks.volumes import Volumes
 from pltfrms.model.services.storage import VolumeSpec
 
 MIB = 2**20

@@ -11,11 +11,11 @@ import pytest
 from pltfrms import codec
 from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.ports import Directories
-from pltfrms.drivers.workload import records
-from pltfrms.drivers.workload.found import FoundInit
+from pltfrms.drivers.workload.instance import records
+from pltfrms.drivers.workload.instance.found import FoundInit
+from pltfrms.drivers.workload.instance.records import KEPT_TORN, Record, Records, start_ticks
 from pltfrms.drivers.workload.ports import RecordReport
 from pltfrms.drivers.workload.process import ProcessRuntime
-from pltfrms.drivers.workload.records import KEPT_TORN, Record, Records, start_ticks
 from pltfrms.errors import ConflictError, UnavailableError
 from tests.contracts.test_workload import spec
 from tests.faulty_disk import full_after

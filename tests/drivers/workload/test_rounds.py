@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from ipaddress import IPv4Address
 
-from pltfrms.drivers.workload.rounds import AT_ONCE, LOOK_SECONDS, Round, Rounds
+from pltfrms.drivers.workload.probes.rounds import AT_ONCE, LOOK_SECONDS, Round, Rounds
 from pltfrms.errors import InvariantError
 from pltfrms.model.services.service import Probe, ProbeKind
 

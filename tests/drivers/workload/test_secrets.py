@@ -15,7 +15,7 @@ import pytest
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.sealing import NodeKey, seal
 from pltfrms.drivers.workload import process
-from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.drivers.workload.instance.instance_files import fingerprint_of
 from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.running.machine import Instance, InstanceSecret, InstanceSpec

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pltfrms.drivers.kernel.netlink import KernelNetwork
+from pltfrms.drivers.workload.disks.storage import host_binds
+from pltfrms.drivers.workload.disks.volumes import VOLUMES, Volumes
 from pltfrms.drivers.workload.process import ProcessRuntime
-from pltfrms.drivers.workload.storage import host_binds
-from pltfrms.drivers.workload.volumes import VOLUMES, Volumes
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import InstanceSpec
 from pltfrms.model.services.storage import HostPath, Storage, VolumeSpec

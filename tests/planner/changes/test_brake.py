@@ -7,9 +7,9 @@ import pytest
 from pltfrms.model.network.interventions import Interventions, Release
 from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
-from pltfrms.planner.placement.checks import check_plan
-from pltfrms.planner.placement.draft import LATELY_SECONDS
-from pltfrms.planner.placement.loss import releasable
+from pltfrms.planner.placement.checking.checks import check_plan
+from pltfrms.planner.placement.drafting.draft import LATELY_SECONDS
+from pltfrms.planner.placement.drafting.loss import releasable
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.target import Makings
 from tests.planner.world import heal, settle

@@ -26,9 +26,9 @@ from pltfrms.planner.changes.origins import claims, file_answers, judge_claims
 from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
 from pltfrms.planner.instances.health import backoff_seconds
 from pltfrms.planner.instances.mass import SPREAD_MAX_SECONDS, share_of, start_delays
-from pltfrms.planner.placement.checks import check_plan
-from pltfrms.planner.placement.draft import LATELY_SECONDS
-from pltfrms.planner.placement.pace import AT_ONCE
+from pltfrms.planner.placement.checking.checks import check_plan
+from pltfrms.planner.placement.drafting.draft import LATELY_SECONDS
+from pltfrms.planner.placement.drafting.pace import AT_ONCE
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.networks import (
     FOUR,

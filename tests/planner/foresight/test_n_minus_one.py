@@ -12,7 +12,7 @@ from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.losing import lost_of, without
 from pltfrms.planner.foresight.n_minus_one import n_minus_one
-from pltfrms.planner.placement.numbers import replica_of
+from pltfrms.planner.placement.drafting.numbers import replica_of
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.foresight.test_what_if import settled
 from tests.planner.world import histories, settle

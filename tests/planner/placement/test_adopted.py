@@ -6,7 +6,7 @@ from pltfrms.model.running.plan import Reason
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.model.services.container import Adopted
 from pltfrms.model.services.service import Run, ServiceSpec
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.placement.test_draining import drained
 from tests.planner.placement.test_plan import told

@@ -9,7 +9,7 @@ from pltfrms.model.running.state import Phase, Snapshot
 from pltfrms.model.services.service import RolloutSpec, RolloutState, Stage
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.settling import executed, rolled
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.placement.test_stages import NEW, OLD, rollout_of, running, said, until
 from tests.planner.world import heal, settle

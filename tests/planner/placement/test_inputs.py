@@ -19,10 +19,10 @@ from pltfrms.model.running.state import (
     Snapshot,
 )
 from pltfrms.model.services.service import RolloutSpec, RolloutState
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.stages import RESTARTS_MAX, _fails
+from pltfrms.planner.placement.rollouts.stages import RESTARTS_MAX, _fails
 from tests.planner.placement.test_stages import running, until
 from tests.planner.world import histories
 

@@ -20,12 +20,12 @@ from pltfrms.model.services.service import (
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.changes.rollouts import change_rollout
 from pltfrms.planner.foresight.settling import settle as foreseen
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.inputs import bare_status
-from pltfrms.planner.placement.inquiries import inquiry_of
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.rollout_words import rollout_words
+from pltfrms.planner.placement.rollouts.inquiries import inquiry_of
 from pltfrms.planner.placement.target import Makings
 from tests.planner.placement.test_stages import OLD, rollout_of, running, said, until
 from tests.planner.world import advance, heal, settle

@@ -12,7 +12,7 @@ from pltfrms.model.services.egress import sources
 from pltfrms.model.services.outgoing import Egress, EgressMode
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import settle
 from tests.strategies import (

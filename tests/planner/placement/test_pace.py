@@ -14,7 +14,7 @@ from pltfrms.model.running.state import Contact, InstanceStatus, MachineView, Ph
 from pltfrms.model.services.service import RolloutSpec, Stage
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.settling import executed
-from pltfrms.planner.placement.pace import AT_ONCE, PLANNED, most_at_once
+from pltfrms.planner.placement.drafting.pace import AT_ONCE, PLANNED, most_at_once
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec

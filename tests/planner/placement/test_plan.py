@@ -17,7 +17,7 @@ from pltfrms.model.running.state import (
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.settling import executed
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.world import advance, settle
 from tests.strategies import (

@@ -11,11 +11,11 @@ from pltfrms.model.running.plan import Place, Reason, Stop
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.foresight.settling import executed
-from pltfrms.planner.placement.checks import check_plan
-from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.checking.checks import check_plan
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.scaling import decide_scaling
-from pltfrms.planner.placement.stages import decide_rollouts
+from pltfrms.planner.placement.rollouts.stages import decide_rollouts
+from pltfrms.planner.placement.steps.scaling import decide_scaling
 from tests.planner.world import describe, heal, histories, settle, walk
 
 deep = settings(max_examples=250)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pltfrms.model.running.plan import Place, Reason, Stop
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.foresight.settling import executed
-from pltfrms.planner.placement.checks import check_plan
-from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.checking.checks import check_plan
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.rollout_words import rollout_words
 from tests.planner.placement.test_stages import running

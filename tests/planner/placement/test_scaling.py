@@ -17,11 +17,11 @@ from pltfrms.model.services.service import Capacity, RolloutState, Scale, Servic
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.admission import judge_admission
 from pltfrms.planner.foresight.settling import rolled
-from pltfrms.planner.placement.checks import check_plan
-from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.checking.checks import check_plan
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.scaling import CALM_MS, HEARD_MS, decide_scaling
+from pltfrms.planner.placement.steps.scaling import CALM_MS, HEARD_MS, decide_scaling
 from tests.planner.placement.test_inputs import inputs_of
 from tests.planner.world import settle
 from tests.strategies import make_platform, make_service, make_snapshot, make_spec

@@ -21,7 +21,7 @@ from pltfrms.model.services.service import Rollout, RolloutSpec, RolloutState, S
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.changes.rollouts import change_rollout
 from pltfrms.planner.foresight.settling import executed, rolled
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.rollout_words import rollout_words

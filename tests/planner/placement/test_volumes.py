@@ -21,10 +21,10 @@ from pltfrms.model.services.storage import Storage, VolumeSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from pltfrms.planner.changes.volumes import give_up_volume, release_volume, taken_back
 from pltfrms.planner.foresight.settling import executed
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
+from pltfrms.planner.placement.drafting.numbers import unneeded_numbers
 from pltfrms.planner.placement.explain import explain_service
 from pltfrms.planner.placement.inputs import bare_status, planned_by
-from pltfrms.planner.placement.numbers import unneeded_numbers
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.upkeep.forgetting import deleted_volumes
 from tests.planner.world import act, heal, settle

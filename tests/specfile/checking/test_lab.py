@@ -11,7 +11,7 @@ from pltfrms.model.network.lab import Daemon, Lab, LabRoa
 from pltfrms.model.network.peering import OriginValidation
 from pltfrms.model.network.topology import Platform
 from pltfrms.specfile import load_lab, load_platform
-from pltfrms.specfile.checking.lab import lab_findings
+from pltfrms.specfile.checking.labs.lab import lab_findings
 
 EXAMPLE = Path("examples/mixed-internet")
 PLATFORM = load_platform(EXAMPLE / "platform.yaml")

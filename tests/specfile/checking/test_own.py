@@ -7,7 +7,7 @@ import pytest
 
 from pltfrms.model.network.topology import Aggregate
 from pltfrms.model.services.outgoing import Egress, EgressMode
-from pltfrms.specfile.checking.service import placement_findings
+from pltfrms.specfile.checking.services.service import placement_findings
 from tests.strategies import make_platform, make_spec
 
 MADE = make_platform({"fra": 2}, cpu=200.0)

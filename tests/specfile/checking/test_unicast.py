@@ -8,7 +8,7 @@ from time import thread_time
 from pltfrms.model.network.homes import free_prefix, spoken_for
 from pltfrms.model.network.topology import Aggregate, Machine, Platform, Role
 from pltfrms.specfile import load_platform
-from pltfrms.specfile.checking.egress import check_unicast, unicast_notes
+from pltfrms.specfile.checking.platforms.egress import check_unicast, unicast_notes
 
 EXAMPLE = load_platform(Path("examples/three-datacenters/platform.yaml"))
 SOON = 3.0

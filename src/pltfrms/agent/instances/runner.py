@@ -16,7 +16,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
-from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.drivers.workload.instance.instance_files import fingerprint_of
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
 from pltfrms.model.running.plan import Allocation

@@ -20,7 +20,7 @@ from pltfrms.drivers.identity.tls import client_context
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.units import Units
-from pltfrms.drivers.workload.volumes import VOLUMES
+from pltfrms.drivers.workload.disks.volumes import VOLUMES
 from pltfrms.errors import (
     ConflictError,
     ForbiddenError,

@@ -167,7 +167,7 @@ class _Shown:
 async def _be(settings: Settings, name: str, shown: _Shown, rounds: int | None) -> None:
     from pltfrms.agent.control.vantage import VantagePoint  # noqa: PLC0415 - as in `run`
     from pltfrms.drivers.clock import SystemClock  # noqa: PLC0415 - as above
-    from pltfrms.drivers.workload.from_here import FromHere  # noqa: PLC0415 - as above
+    from pltfrms.drivers.workload.probes.from_here import FromHere  # noqa: PLC0415 - as above
 
     plane = vantage_plane(settings)
 

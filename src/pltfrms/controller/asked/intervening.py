@@ -28,7 +28,7 @@ from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.running.texts import shortened
 from pltfrms.planner.changes.interventions import apply_intervention, named
-from pltfrms.planner.placement.loss import releasable
+from pltfrms.planner.placement.drafting.loss import releasable
 
 _TOLD = {
     Verb.DRAIN: "drain begun",

@@ -41,7 +41,7 @@ from pltfrms.model.messages.backup import BACKUP_FORMAT, BackupEntry, IntentBack
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.plan import LastNumber
 from pltfrms.model.services.jobs import Job
-from pltfrms.planner.placement.numbers import replica_of
+from pltfrms.planner.placement.drafting.numbers import replica_of
 from pltfrms.planner.upkeep.lineage import ANY
 
 INTERVAL_SECONDS: Final = 3600.0

@@ -11,7 +11,7 @@ from pltfrms.controller.planning.judging import signed
 from pltfrms.drivers.ports import Aside
 from pltfrms.model.running.plan import Note, Plan, Reason
 from pltfrms.model.running.state import MachineStatus, Snapshot
-from pltfrms.planner.placement.checks import check_plan
+from pltfrms.planner.placement.checking.checks import check_plan
 from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan
 

@@ -27,7 +27,7 @@ from pltfrms.planner.changes.routing_diff import routing_changes
 from pltfrms.planner.changes.two_people import why_two
 from pltfrms.planner.changes.ways import measured
 from pltfrms.planner.identity.roles import Known, roles_hold, why_not_changed
-from pltfrms.planner.placement.loss import releasable
+from pltfrms.planner.placement.drafting.loss import releasable
 
 _Wish = TypeVar(
     "_Wish", Change, InterventionChange, RolloutChange, SecretChange, SecretsKeyChange

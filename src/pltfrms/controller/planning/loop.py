@@ -44,7 +44,7 @@ from pltfrms.model.messages.api import Event
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.plan import Note, Place, Plan, Reason, Step
 from pltfrms.model.running.state import Contact, Snapshot
-from pltfrms.planner.placement.numbers import numbers_left, unneeded_numbers
+from pltfrms.planner.placement.drafting.numbers import numbers_left, unneeded_numbers
 from pltfrms.planner.upkeep.forgetting import deleted_volumes
 
 BATCH_STEPS = (MAX_OPERATIONS - 3) // 3

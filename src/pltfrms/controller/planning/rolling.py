@@ -13,7 +13,7 @@ from pltfrms.model.messages.api import Event
 from pltfrms.model.running.plan import Reason, RolloutStep
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import RolloutState, Service
-from pltfrms.planner.placement.scaling import REASONS, done
+from pltfrms.planner.placement.steps.scaling import REASONS, done
 
 STEPS_MAX: Final = 20
 """Steps of one transaction."""

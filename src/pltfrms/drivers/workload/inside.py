@@ -13,8 +13,8 @@ from typing import IO, Final, cast
 
 from pltfrms.drivers.descriptors import end_all, ended, readable
 from pltfrms.drivers.workload import command_keeper
-from pltfrms.drivers.workload.limits import groups_of, within
-from pltfrms.drivers.workload.oci import BOX, crun
+from pltfrms.drivers.workload.images.oci import BOX, crun
+from pltfrms.drivers.workload.instance.limits import groups_of, within
 from pltfrms.model.messages.commands import CommandPart
 from pltfrms.model.running.machine import Instance
 

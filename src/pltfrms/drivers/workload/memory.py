@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.workload.instance_files import fingerprint_of
+from pltfrms.drivers.workload.disks.volumes import GONE
+from pltfrms.drivers.workload.instance.instance_files import fingerprint_of
 from pltfrms.drivers.workload.ports import (
     CONNECTIONS_UNKNOWN,
     RecordReport,
     VolumeUse,
     kept_on,
 )
-from pltfrms.drivers.workload.volumes import GONE
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import (

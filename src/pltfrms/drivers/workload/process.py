@@ -27,23 +27,32 @@ from pltfrms.drivers.kernel.ports import Network
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.sealing import NodeKey
 from pltfrms.drivers.tool import run_tool
-from pltfrms.drivers.workload import instance_mounts
-from pltfrms.drivers.workload.found import init_words
-from pltfrms.drivers.workload.hogs import Hogs
-from pltfrms.drivers.workload.hosts import HostsFiles
-from pltfrms.drivers.workload.images import Image, Images
-from pltfrms.drivers.workload.init import Init
-from pltfrms.drivers.workload.instance_files import KEPT_LOGS, InstanceFiles, fingerprint_of
-from pltfrms.drivers.workload.limits import CgroupLimits
-from pltfrms.drivers.workload.oci import BOX, Binds, box_of
-from pltfrms.drivers.workload.port_filters import PortFilters
+from pltfrms.drivers.workload.disks.volumes import LOCK, Volumes
+from pltfrms.drivers.workload.images.fetched import Image, Images
+from pltfrms.drivers.workload.images.oci import BOX, Binds, box_of
+from pltfrms.drivers.workload.instance import instance_mounts
+from pltfrms.drivers.workload.instance.found import init_words
+from pltfrms.drivers.workload.instance.hosts import HostsFiles
+from pltfrms.drivers.workload.instance.init import Init
+from pltfrms.drivers.workload.instance.instance_files import (
+    KEPT_LOGS,
+    InstanceFiles,
+    fingerprint_of,
+)
+from pltfrms.drivers.workload.instance.limits import CgroupLimits
+from pltfrms.drivers.workload.instance.port_filters import PortFilters
+from pltfrms.drivers.workload.instance.records import (
+    Record,
+    Records,
+    adopted_record,
+    start_ticks,
+)
+from pltfrms.drivers.workload.instance.renewal import renewed
+from pltfrms.drivers.workload.instance.secrets import credentials, opened
+from pltfrms.drivers.workload.instance.wishes import Box, InitWishes
+from pltfrms.drivers.workload.measuring.hogs import Hogs
+from pltfrms.drivers.workload.measuring.usage import accepted_of, arrived_of, cpu_seconds_of
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
-from pltfrms.drivers.workload.records import Record, Records, adopted_record, start_ticks
-from pltfrms.drivers.workload.renewal import renewed
-from pltfrms.drivers.workload.secrets import credentials, opened
-from pltfrms.drivers.workload.usage import accepted_of, arrived_of, cpu_seconds_of
-from pltfrms.drivers.workload.volumes import LOCK, Volumes
-from pltfrms.drivers.workload.wishes import Box, InitWishes
 from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing

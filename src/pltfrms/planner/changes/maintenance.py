@@ -13,8 +13,8 @@ from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.model.services.replicas import counted
-from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.filling import fill_replicas
+from pltfrms.planner.placement.drafting.draft import Draft
+from pltfrms.planner.placement.steps.filling import fill_replicas
 from pltfrms.planner.routing.visibility import present_statuses, visibility
 
 

@@ -9,9 +9,9 @@ from pltfrms.model.services.rollouts import gone_back, stage_begun, where_of
 from pltfrms.model.services.service import Rollout, RolloutState, Service
 from pltfrms.planner.changes.change import Outcome
 from pltfrms.planner.changes.rolling import begin
-from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.placement.rollout_words import stage_words
-from pltfrms.planner.placement.stages import missing
+from pltfrms.planner.placement.rollouts.stages import missing
 
 
 def change_rollout(snapshot: Snapshot, change: RolloutChange) -> Outcome:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pltfrms.model.running.foresight import CountForesight, Gap
 from pltfrms.model.services.service import Service
-from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.redundancy.loads import Loads
 
 

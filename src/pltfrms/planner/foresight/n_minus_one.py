@@ -11,9 +11,9 @@ from pltfrms.model.running.foresight import Gap
 from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.planner.foresight.answering import too_few_answer
-from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.loss import is_braked
-from pltfrms.planner.placement.placement import Wish, place
+from pltfrms.planner.placement.drafting.draft import Draft
+from pltfrms.planner.placement.drafting.loss import is_braked
+from pltfrms.planner.placement.drafting.placement import Wish, place
 from pltfrms.planner.redundancy.loads import Loads, service_loads
 
 

@@ -9,10 +9,10 @@ from pltfrms.model.running.plan import Note, Place, Plan, RolloutStep, Step, Sto
 from pltfrms.model.running.state import InstanceStatus, MachineStatus, Phase, Snapshot
 from pltfrms.model.services.rollouts import baked_at_ms
 from pltfrms.model.services.service import RolloutState
-from pltfrms.planner.placement.inquiries import inquiry_of
-from pltfrms.planner.placement.numbers import numbers_left
+from pltfrms.planner.placement.drafting.numbers import numbers_left
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.scaling import done
+from pltfrms.planner.placement.rollouts.inquiries import inquiry_of
+from pltfrms.planner.placement.steps.scaling import done
 
 _ROUNDS: Final = 500
 """A change that settles takes a few; what is left after so many is not foreseen."""

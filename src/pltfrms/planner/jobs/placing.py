@@ -3,7 +3,7 @@
 from pltfrms.model.network.topology import Machine
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.jobs import JobRun
-from pltfrms.planner.placement.draft import Draft, cpu_milli
+from pltfrms.planner.placement.drafting.draft import Draft, cpu_milli
 
 
 class Rooms:

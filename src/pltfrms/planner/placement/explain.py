@@ -8,11 +8,11 @@ from pltfrms.model.running.plan import Allocation, Note
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.model.services.replicas import replicas_text
 from pltfrms.model.services.service import Scale, Service
-from pltfrms.planner.placement.draft import Draft
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
 from pltfrms.planner.placement.roles import is_held, roles_of, unheard
 from pltfrms.planner.placement.rollout_words import rollout_words
-from pltfrms.planner.placement.scaling import use_of, use_words, wanted_words
+from pltfrms.planner.placement.steps.scaling import use_of, use_words, wanted_words
 
 _CONTACT_SENTENCES = {
     Contact.PRESENT: "",

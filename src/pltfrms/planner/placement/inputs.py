@@ -15,10 +15,10 @@ from pltfrms.model.running.state import (
 from pltfrms.model.running.volumes import VolumeStatus
 from pltfrms.model.services.jobs import OVER
 from pltfrms.model.services.rollouts import bake_left_ms, bake_ms
-from pltfrms.planner.placement.draft import LATELY_SECONDS
-from pltfrms.planner.placement.keeping import patiences
-from pltfrms.planner.placement.scaling import HEARD_MS, calm_at_ms
-from pltfrms.planner.placement.stages import RESTARTS_MAX
+from pltfrms.planner.placement.drafting.draft import LATELY_SECONDS
+from pltfrms.planner.placement.drafting.keeping import patiences
+from pltfrms.planner.placement.rollouts.stages import RESTARTS_MAX
+from pltfrms.planner.placement.steps.scaling import HEARD_MS, calm_at_ms
 
 
 def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapshot:

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 from pltfrms.model.running.plan import Place, Plan
 from pltfrms.model.running.state import Snapshot
-from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.draining import empty_nodes
-from pltfrms.planner.placement.filling import fill_replicas
-from pltfrms.planner.placement.leaving import stop_unwanted
-from pltfrms.planner.placement.loss import note_mass_loss, note_panic, note_unheard
-from pltfrms.planner.placement.pace import Pace
-from pltfrms.planner.placement.rollout import roll_out
-from pltfrms.planner.placement.scaling import decide_scaling, note_most
-from pltfrms.planner.placement.settling import stop_superseded
-from pltfrms.planner.placement.spreading import spread_out
-from pltfrms.planner.placement.stages import decide_rollouts
+from pltfrms.planner.placement.drafting.draft import Draft
+from pltfrms.planner.placement.drafting.loss import note_mass_loss, note_panic, note_unheard
+from pltfrms.planner.placement.drafting.pace import Pace
+from pltfrms.planner.placement.rollouts.rollout import roll_out
+from pltfrms.planner.placement.rollouts.stages import decide_rollouts
+from pltfrms.planner.placement.steps.draining import empty_nodes
+from pltfrms.planner.placement.steps.filling import fill_replicas
+from pltfrms.planner.placement.steps.leaving import stop_unwanted
+from pltfrms.planner.placement.steps.scaling import decide_scaling, note_most
+from pltfrms.planner.placement.steps.settling import stop_superseded
+from pltfrms.planner.placement.steps.spreading import spread_out
 
 
 def make_plan(snapshot: Snapshot) -> Plan:

@@ -9,10 +9,14 @@ from pltfrms.model.running.plan import Note
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.rollouts import bake_left_ms, trial_words
 from pltfrms.model.services.service import Rollout, RolloutState, Service
-from pltfrms.planner.placement.draft import Draft
-from pltfrms.planner.placement.inquiries import compare_versions, comparison_of, try_probe
+from pltfrms.planner.placement.drafting.draft import Draft
 from pltfrms.planner.placement.plan import make_plan
-from pltfrms.planner.placement.stages import missing
+from pltfrms.planner.placement.rollouts.inquiries import (
+    compare_versions,
+    comparison_of,
+    try_probe,
+)
+from pltfrms.planner.placement.rollouts.stages import missing
 
 _SHOWN = 3
 

@@ -19,8 +19,8 @@ from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.jobs import RunOrder
 from pltfrms.model.services.secrets import DeliveredSecret
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
-from pltfrms.planner.placement.inquiries import inquiry_of, told_by
 from pltfrms.planner.placement.orders import orders_of
+from pltfrms.planner.placement.rollouts.inquiries import inquiry_of, told_by
 
 
 class _Told:

@@ -1,0 +1,1 @@
+"""What instances keep, and see, of the machine's disks."""

@@ -1,0 +1,1 @@
+"""Images of containers, and what the runtime is told of one."""

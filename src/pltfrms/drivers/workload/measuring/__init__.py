@@ -1,0 +1,1 @@
+"""What instances use, and what they said."""

@@ -1,0 +1,1 @@
+"""Whether instances can serve."""

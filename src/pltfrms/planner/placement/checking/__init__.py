@@ -1,0 +1,1 @@
+"""The rules that no plan may break, written a second time."""

@@ -1,0 +1,1 @@
+"""The plan while it is made, and where one replica may go."""

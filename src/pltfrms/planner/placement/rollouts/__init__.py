@@ -1,0 +1,1 @@
+"""How a new version comes to the replicas, and how it is judged."""

@@ -1,0 +1,1 @@
+"""What makes no sense in a service or a job."""

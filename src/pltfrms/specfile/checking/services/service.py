@@ -1,0 +1,134 @@
+"""What makes no sense in a service, alone and on a platform, whoever wrote it."""
+
+import re
+from collections.abc import Iterator
+
+from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.names import NOT_FOR_SERVICES
+from pltfrms.model.services.references import SERVICE_VARIABLES
+from pltfrms.model.services.service import GROUP, ServiceSpec
+from pltfrms.specfile.checking.platforms.egress import check_egress, check_egress_here
+from pltfrms.specfile.checking.services.adopted import check_adopted, check_adopted_here
+from pltfrms.specfile.checking.services.clients import check_clients_here, check_service_ports
+from pltfrms.specfile.checking.services.homes import check_homes
+from pltfrms.specfile.checking.services.probe import check_probe, probe_notes
+from pltfrms.specfile.checking.services.replicas import FIELDS, check_fit, check_replicas
+from pltfrms.specfile.checking.services.roles import check_roles
+from pltfrms.specfile.checking.services.rollout import check_rollout, check_rollout_here
+from pltfrms.specfile.checking.services.run import check_run
+from pltfrms.specfile.checking.services.scale import check_scale, check_scale_here
+from pltfrms.specfile.checking.services.storage import check_storage, check_storage_here
+from pltfrms.specfile.checking.services.variables import check_variables
+from pltfrms.specfile.checking.services.zones import check_zones, check_zones_here
+from pltfrms.specfile.findings import (
+    Finding,
+    Where,
+    check_name,
+    check_range,
+    check_scope,
+    nearest,
+)
+
+VARIABLES = (
+    "instance",
+    "service",
+    "datacenter",
+    "node",
+    "replica",
+    "prefix4",
+    "prefix6",
+    "address4",
+    "address6",
+)
+"""What `${pltfrms.X}` may name in command, files and environment."""
+_LABEL = re.compile(r"[a-z][a-z0-9./-]{0,62}\Z")
+_LABELLED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_MOST_LABELS = 32
+
+
+def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
+    """Yield everything that is wrong with a service by itself."""
+    yield from check_name(("service",), spec.name)
+    if spec.name in NOT_FOR_SERVICES:
+        what = f"{spec.name} is what every machine calls itself"
+        yield Finding(("service",), what, "take another name")
+    yield from check_run(spec.run, VARIABLES, SERVICE_VARIABLES)
+    yield from check_replicas(spec)
+    yield from check_range(("weight",), spec.weight, 1, 64)
+    if not 0 <= spec.drain_ms <= 3_600_000:  # noqa: PLR2004 (as the message says)
+        yield Finding(("drain",), "is outside 0s..1h")
+    yield from check_service_ports(spec)
+    yield from check_egress(spec)
+    yield from check_probe(("probe",), spec.probe)
+    if spec.liveness is not None:
+        yield from check_probe(("liveness",), spec.liveness)
+    yield from check_roles(spec)
+    yield from _check_said(spec)
+    yield from _check_labels(spec)
+    yield from check_rollout(spec)
+    yield from check_scale(spec)
+    yield from check_storage(spec)
+    yield from check_adopted(spec)
+    yield from check_zones(spec)
+    if spec.capacity is not None and spec.capacity.requests < 1:
+        yield Finding(("capacity", "requests"), "must be at least 1/s")
+
+
+def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
+    """Yield what is no mistake, but may be one."""
+    if not spec.ports:
+        yield Finding(("ports",), "nothing says what it listens on", "such as ports: [80/tcp]")
+        return
+    yield from probe_notes(("probe",), spec.probe, spec.ports)
+
+
+def _check_labels(spec: ServiceSpec) -> Iterator[Finding]:
+    if spec.group:
+        yield from check_name(("group",), spec.group)
+    if len(spec.labels) > _MOST_LABELS:
+        yield Finding(("labels",), f"has {len(spec.labels)}, at most {_MOST_LABELS} fit")
+    for name, text in spec.labels:
+        if not _LABEL.match(name) or name == GROUP:
+            hint = "group: says it" if name == GROUP else "such as team"
+            yield Finding(("labels", name), f"{name[:70]!r} is not the name of a label", hint)
+        if not _LABELLED.match(text):
+            what = f"{text[:70]!r} is not what a label can say"
+            yield Finding(("labels", name), what, "1 to 63 letters, digits, -, _ and dots")
+
+
+def _check_said(spec: ServiceSpec) -> Iterator[Finding]:
+    if spec.aggregates and spec.addresses:
+        what = "there are addresses too, which say all of it"
+        yield Finding(("aggregate",), what, "keep one of the two")
+    for index, address in enumerate(spec.addresses):
+        if address in spec.addresses[:index]:
+            yield Finding(("addresses", index), f"{address} is in the list twice", "keep one")
+        yield from check_scope(("addresses", index), address)
+
+
+def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Yield what is wrong with a service on this platform."""
+    here = ("replicas", "datacenters")
+    known = [datacenter.name for datacenter in platform.datacenters]
+    named: list[tuple[Where, str]] = [
+        *(((*here, index), name) for index, name in enumerate(spec.datacenters)),
+        *((("replicas", name), name) for name, _ in spec.counts if "_" not in name),
+    ]
+    for where, name in named:
+        if name not in known:
+            what = f"there is no datacenter {name!r}"
+            words = [*known, *(FIELDS if where[-1] == name else ())]
+            yield Finding(where, what, nearest(name, words), name)
+        elif not platform.machines_of(Role.NODE, name):
+            what = f"{name} has no nodes"
+            yield Finding(where, what, "leave it out; its edges bring traffic anyway")
+    yield from check_egress_here(spec, platform)
+    yield from check_clients_here(spec, platform)
+    yield from check_variables(spec, platform)
+    yield from check_fit(spec, platform)
+    yield from check_homes(spec, platform)
+    yield from check_rollout_here(spec, platform)
+    yield from check_scale_here(spec, platform)
+    yield from check_storage_here(spec, platform)
+    yield from check_adopted_here(spec, platform)
+    yield from check_zones_here(spec, platform)
