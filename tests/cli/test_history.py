@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pltfrms.model.messages.api import ServiceVersion
-from pltfrms.model.services.service import FailedVersion, Rollout
+from pltfrms.model.services.service import FailedVersion
 from pltfrms.specfile import load_service
 from tests.cli.conftest import Run
 from tests.cli.world import HEALTHY, WEB, FakeController
@@ -13,7 +13,8 @@ from tests.cli.world import HEALTHY, WEB, FakeController
 
 def earlier() -> tuple[ServiceVersion, ...]:
     run = replace(WEB.spec.run, cpu=0.7)
-    return (ServiceVersion(service=replace(WEB, spec=replace(WEB.spec, run=run), version=1)),)
+    service = replace(WEB, spec=replace(WEB.spec, run=run), version=1)
+    return (ServiceVersion(service=service, by="ada", why="more"),)
 
 
 def test_the_spec_that_is_shown_is_the_spec(
@@ -27,16 +28,13 @@ def test_the_spec_that_is_shown_is_the_spec(
 
 def test_history_and_what_differs(run: Run, controller: FakeController) -> None:
     failed = FailedVersion(version=1, digest="", cause="web.fra.1-2 on fra-n1", at_ms=1)
-    done = Rollout(version=2, from_version=1, digest="", stages=(), by="ada", why="more")
-    present = replace(
-        WEB, version=2, changed_ms=1_700_000_000_000, failed=(failed,), rollout=done
-    )
+    present = replace(WEB, version=2, changed_ms=1_700_000_000_000, failed=(failed,))
     controller.snapshots = [replace(HEALTHY, services={"web": present})]
     controller.earlier = earlier()
     shown = run("service", "history", "web").out
     assert "2        2023-11-1" in shown
     assert "failed: web.fra.1-2 on fra-n1" in shown
-    assert "ada" in shown
+    assert "ada  more" in shown
     assert "web/1 cannot be read" in shown
     document = json.loads(run("service", "history", "web", "--json").out)
     assert [each["service"]["version"] for each in document["versions"]] == [2, 1]

@@ -126,6 +126,11 @@ SERVICES = (
             ("{per_datacenter: 2}", "{min: 2, max: 3, cpu: 0}", "is outside 0.05..1.0"),
             ("{per_datacenter: 2}", "{min: 2, max: 3}", "neither cpu nor connections"),
             (
+                "{per_datacenter: 2}\nbatch: true",
+                "{min: 2, max: 3, cpu: 0.7}",
+                "scale.cpu: would always ask for more of a batch service",
+            ),
+            (
                 "{per_datacenter: 2}",
                 "{min: 2, max: 3, connections: 9/s}",
                 "scale.connections: 9 is outside 10..1000000",

@@ -122,6 +122,11 @@ def test_every_field_is_written() -> None:
     assert said_again(total) == total
 
 
+def test_batch_is_written() -> None:
+    spec = replace(make_spec(), batch=True)
+    assert said_again(spec) == spec
+
+
 def test_who_may_ask_is_written() -> None:
     spec = replace(make_spec(), ports=("80/tcp", "53/udp"), clients=LIMITS)
     assert said_again(spec) == spec

@@ -82,6 +82,8 @@ def _policies(spec: ServiceSpec) -> Iterator[str]:
     if spec.capacity is not None:
         said = (("requests", spec.capacity.requests), ("load", spec.capacity.load))
         yield f"capacity: {_flow((name, f'{number}/s') for name, number in said)}"
+    if spec.batch:
+        yield "batch: true"
     if spec.scale is not None:
         yield f"scale: {_flow(_scale(spec.scale))}"
     if spec.rollout is not None:

@@ -95,6 +95,30 @@ def test_what_is_held_up_by_more_than_what_was_measured_is_told_apart(load: int 
     assert {each.loss for each in declared} == ({Loss.DATACENTER} if load else set())
 
 
+def test_what_a_batch_service_uses_is_told_and_is_never_missing() -> None:
+    """It would use all that others are promised, too; of requests it is as any other."""
+    capacity = Capacity(requests=100, load=300)
+    snapshot = running(capacity, fra=2, ams=1)
+    spec = replace(snapshot.services["web"].spec, batch=True)
+    snapshot = replace(snapshot, services={"web": make_service(spec)})
+    busy = measured(snapshot, by_cpu(100, 100, 100))
+    assert words(busy)[1] == "0.6 cores (measured in 3 h; batch: uses all that it may)"
+    assert all("requests/s" in gap.why for gap in n_minus_one(busy) if gap.kind)
+    assert {each.loss for each in redundancy(busy, 0).weaknesses if _is_of_load(each)} == {
+        Loss.NODE,
+        Loss.DATACENTER,
+    }
+    quiet = replace(spec, capacity=None)
+    alone = replace(busy, services={"web": make_service(quiet)})
+    assert n_minus_one(alone) == ()
+    assert crowded(alone) == set()
+    assert what_if(alone, ["datacenter/fra"])[0].shortages == ()
+    unknown = replace(measured(alone, by_cpu(100, None, 100)))
+    assert words(unknown)[0].startswith("cpu: not known")
+    assert not [d for d in what_if(unknown, ["datacenter/fra"])[0].doubts if "enough" in d]
+    assert alone.services["web"].plain.spec == replace(quiet, batch=False)
+
+
 def test_what_is_left_may_use_all_that_it_is_promised() -> None:
     enough = measured(running(fra=2, ams=2), by_cpu(50, 50, 50, 50))
     assert n_minus_one(enough) == ()

@@ -190,14 +190,12 @@ def _spec_text(service: Service) -> str:
 
 def _version_cells(version: ServiceVersion, failed: Mapping[int, str]) -> tuple[str, ...]:
     service = version.service
-    mine = service.rollout and service.rollout.version == service.version
-    rollout = service.rollout if mine else None
     cause = failed.get(service.version)
     return (
         str(service.version),
         moment_text(service.changed_ms) if service.changed_ms else "-",
-        (rollout.by if rollout else "") or "-",
-        (rollout.why if rollout else "") or "-",
+        version.by or "-",
+        version.why or "-",
         f"failed: {cause}" if cause else "-",
     )
 

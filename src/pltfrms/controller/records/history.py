@@ -1,6 +1,7 @@
 """Keeps what services were, before something else takes its place."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from pltfrms.codec import encode
@@ -43,12 +44,11 @@ class History:
             old = before.get(service.name)
             if old is None or old.version == service.version:
                 continue
-            writes.append(
-                Put(
-                    key=version_key(old.name, old.version),
-                    value=encode(ServiceVersion(service=old)),
-                )
-            )
+            key = version_key(old.name, old.version)
+            word = ServiceVersion(service=old)
+            if not _has_own_rollout(old):
+                word = _version_of(old, await self._kept(key))
+            writes.append(Put(key=key, value=encode(word)))
             surplus = old.version - VERSIONS_KEPT + 1
             if surplus > 0:
                 writes.append(Delete(key=version_key(old.name, surplus)))
@@ -64,11 +64,35 @@ class History:
         # What is later was there before a backup was put back.
         last = version_key(service.name, max(service.version, service.last_version))
         kept = sorted(found.words.items())
-        earlier = [word for key, word in kept if key != present and key <= last]
+        earlier = [
+            _version_of(word.service, word)
+            for key, word in kept
+            if key != present and key <= last
+        ]
         return ServiceHistory(
-            versions=(ServiceVersion(service=service), *reversed(earlier)),
+            versions=(_version_of(service, found.words.get(present)), *reversed(earlier)),
             problems=tuple(found.problems.values()),
         )
+
+    async def _kept(self, key: str) -> ServiceVersion | None:
+        listing = await self._store.list(key)
+        return read_documents(ServiceVersion, listing.entries).words.get(key)
+
+
+def _has_own_rollout(service: Service) -> bool:
+    """Return whether the last rollout was that of its version.
+
+    A service that went back has the rollout of the version that failed.
+    """
+    return service.rollout is not None and service.rollout.version == service.version
+
+
+def _version_of(service: Service, kept: ServiceVersion | None) -> ServiceVersion:
+    """Return a version with who accepted it, as its rollout says, or what is kept of it."""
+    for known in (service, *((kept.service,) if kept else ())):
+        if known.rollout and _has_own_rollout(known):
+            return ServiceVersion(service=service, by=known.rollout.by, why=known.rollout.why)
+    return replace(kept, service=service) if kept else ServiceVersion(service=service)
 
 
 def forgotten(service: Service) -> list[Delete]:

@@ -227,6 +227,10 @@ class ServiceVersion:
     """A service as it was when its next version took its place; kept in the store."""
 
     service: Service
+    by: str = ""
+    why: str = ""
+    """Who accepted it and why, as its rollout said. Empty: it had none, nobody said so, or, as
+    it is kept, the rollout of `service` says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

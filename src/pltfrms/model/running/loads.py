@@ -29,6 +29,8 @@ class ServiceLoad:
     """Since so many hours at most each of them was measured; 0: not known."""
     unknown: str = ""
     """Why it is not known what was measured."""
+    batch: bool = False
+    """It is what instances take, and would take of anything: fewer of them do it as well."""
 
     @property
     def used(self) -> int | None:
@@ -42,6 +44,8 @@ class ServiceLoad:
         if self.used is None:
             return f"{self.kind}: not known ({self.unknown})"
         measured = f"measured in {self.hours} h"
+        if self.batch:
+            return f"{self.amount(self.used)} ({measured}; batch: uses all that it may)"
         if self.declared is None:
             return f"{self.amount(self.used)} ({measured})"
         if self.measured is None:
@@ -57,8 +61,8 @@ class ServiceLoad:
         return f"{number} requests/s"
 
     def missing(self, left: int) -> int:
-        """Return how much of it so many replicas cannot do; 0 also if it is not known."""
-        return max(0, (self.used or 0) - left * self.each)
+        """Return how much of it so many replicas cannot do; 0 also if nobody can say it."""
+        return 0 if self.batch else max(0, (self.used or 0) - left * self.each)
 
     def shortfall(self, left: int) -> str:
         """Say how much of it so many replicas cannot do; empty: nothing, or it is not known."""

@@ -276,6 +276,8 @@ class ServiceSpec:
     nodes: tuple[str, ...] = ()
     """Only these have what is adopted; empty: any may."""
     roles: tuple[RoleSpec, ...] = ()
+    batch: bool = False
+    """Its instances use all the cpu that they may: how much that is says nothing of a load."""
 
     def label(self, name: str) -> str:
         """Return what a label says; empty: it has none of that name."""
@@ -433,10 +435,10 @@ class Service:
     def plain(self) -> "Service":
         """The service as its instances know it: whatever becomes of a rollout."""
         spec = self.spec
-        said = spec.rollout or spec.capacity or spec.labels or spec.group or self.scaled_ms
-        if not (self.rollout or self.failed or self.last_version or said):
+        said = spec.rollout or spec.capacity or spec.batch or spec.labels or spec.group
+        if not (self.rollout or self.failed or self.last_version or self.scaled_ms or said):
             return self
-        spec = replace(spec, rollout=None, capacity=None, labels=(), group="")
+        spec = replace(spec, rollout=None, capacity=None, batch=False, labels=(), group="")
         plain = replace(self, spec=spec, rollout=None, failed=(), last_version=0)
         return replace(plain, scaled=(), scaled_ms=0)
 

@@ -66,7 +66,7 @@ def not_known_then(loads: Loads, counts: tuple[CountForesight, ...]) -> Iterator
     ready = _ready(counts)
     for name, some in sorted(loads.items()):
         for load in some:
-            if load.used is None and ready[name]:
+            if load.used is None and ready[name] and not load.batch:
                 left = f"whether the {ready[name]} replicas left are enough"
                 yield f"service/{name}: {left}: {load.words}"
 

@@ -4,6 +4,7 @@ Of requests a replica can do what `capacity` says, or else what `scale` wants of
 it is promised. What is measured is the sum of the peaks of the instances that are ready, of
 each its own busiest time. It counts where it is more than what is declared, and stands beside
 it where it is not. Where one instance was not measured, nothing is: not known is never little.
+What a batch service uses of cpu is told, and never missing: it would use all of any other.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,6 +77,7 @@ def _load(
     why = f"{silent} of {len(told)} instances were not measured" if told else "none is ready"
     is_known = bool(told) and not silent
     return ServiceLoad(
+        batch=service.spec.batch and kind is LoadKind.CPU,
         service=service.name,
         kind=kind,
         each=each,

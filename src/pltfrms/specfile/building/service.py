@@ -68,6 +68,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         capacity=Capacity(requests=shape.capacity.requests, load=shape.capacity.load)
         if shape.capacity is not None
         else None,
+        batch=shape.batch,
         scale=_scale(shape.scale) if shape.scale is not None else None,
         rollout=_rollout(shape.rollout) if shape.rollout is not None else None,
         storage=build_storage(shape),

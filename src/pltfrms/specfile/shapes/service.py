@@ -406,6 +406,9 @@ class ServiceShape(Shape):
     """Further words about it, such as {team: edge}; can be pruned by as well."""
     capacity: CapacityShape | None = None
     """What its replicas can answer, and are to answer."""
+    batch: bool = _SERVICE.batch
+    """It uses all the cpu that it may for as long as there is work: what it uses is then no
+    reason to say that a loss is not survived."""
     scale: ScaleShape | None = None
     """Let the load change the number of replicas; it begins with what `replicas` says."""
     rollout: RolloutShape | None = None

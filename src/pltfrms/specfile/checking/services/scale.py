@@ -28,6 +28,9 @@ def check_scale(spec: ServiceSpec) -> Iterator[Finding]:
     if scale.min > scale.max:
         yield Finding(("scale", "max"), f"is less than min, {scale.min}")
     yield from _check_load(scale)
+    if scale.cpu is not None and spec.batch:
+        what = "would always ask for more of a batch service, which uses all that it may"
+        yield Finding(("scale", "cpu"), what, "scale by connections, or leave batch out")
     yield from _check_questions(spec)
     if spec.total:
         what = "is for each datacenter, and replicas has a total"
