@@ -1,6 +1,7 @@
 """What a controller makes of reports: questions, evidence and sums that can be trusted."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import cast
 
@@ -14,6 +15,7 @@ from pltfrms.errors import NotFoundError, UsageError
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.network.vantage import VantageSpec
 from pltfrms.model.running.vantage import ClientVerdict, Recent, VantageReport, VantageTally
+from pltfrms.model.services.service import Service
 from pltfrms.planner.vantage.asking import Circle, circle_of
 from tests.simulation.virtual import EPOCH_MS
 from tests.strategies import make_platform, make_service, make_spec
@@ -42,9 +44,15 @@ class Known:
 
     platform: Platform
     commit: int = 1
+    services: Mapping[str, Service] = field(default_factory=lambda: WEB)
 
     def last_stored(self) -> Stored:
-        return Stored(revision=9, commit=self.commit, platform=self.platform, services=WEB)
+        return Stored(
+            revision=9,
+            commit=self.commit,
+            platform=self.platform,
+            services=dict(self.services),
+        )
 
 
 class Place:
@@ -175,6 +183,7 @@ def test_long_texts_are_cut(place: Place) -> None:
 
 def test_machines_of_a_datacenter_are_added_up_and_nothing_twice(place: Place) -> None:
     began = place.young_ms
+    place.clock.now += 100
     place.take("fra-e1", tally(10, 1), began_ms=began)
     place.take("fra-e1", tally(10, 1), began_ms=began)  # it came twice
     place.take("fra-e1", tally(14, 2), began_ms=began)
@@ -186,15 +195,59 @@ def test_machines_of_a_datacenter_are_added_up_and_nothing_twice(place: Place) -
 def test_what_was_counted_before_a_controller_began_is_not_its_own(place: Place) -> None:
     place.take("fra-e1", tally(9000, 500), began_ms=EPOCH_MS)
     assert place.totals() == {PLACE: (0, 0)}
+    place.clock.now += 100
     place.take("fra-e1", tally(9010, 500), began_ms=EPOCH_MS)
     assert place.totals() == {PLACE: (10, 0)}
 
 
 def test_a_vantage_point_that_begins_anew_takes_nothing_away(place: Place) -> None:
-    place.take("fra-e1", tally(10, 1), began_ms=place.young_ms)
+    began = place.young_ms
+    place.clock.now += 100
+    place.take("fra-e1", tally(10, 1), began_ms=began)
     place.clock.now += 60
     place.take("fra-e1", tally(2, 0), began_ms=place.young_ms)
     assert place.totals() == {PLACE: (12, 1)}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        tally(9_000_000, 1),
+        tally(9_000_000, 8_000_000),
+        tally(14, 0),
+        tally(14, 1, latencies=(6, 7, *(0,) * 7)),
+        tally(14, 1, seconds=1e300),
+        tally(14, 1, seconds=0.0),
+    ],
+)
+def test_who_says_more_than_can_be_changes_no_sum(place: Place, more: VantageTally) -> None:
+    """It is one of many in its datacenter, and alarms are rung by what they say together."""
+    began = place.young_ms
+    place.clock.now += 100
+    place.take("fra-e1", tally(10, 1), began_ms=began)
+    place.take("fra-n1", tally(10, 0), began_ms=began)
+    place.clock.now += 40
+    place.take("fra-e1", more, began_ms=began)
+    assert place.totals() == {PLACE: (20, 1)}
+    later = replace(more, asked=more.asked + 2, failed=more.failed + 2)
+    place.take("fra-e1", later, began_ms=began)
+    assert place.totals() == {PLACE: (22, 3)}
+
+
+def test_a_clock_that_is_ahead_makes_nothing_young(place: Place) -> None:
+    place.take("fra-e1", tally(9000, 500), began_ms=place.young_ms + 3_600_000)
+    assert place.totals() == {PLACE: (0, 0)}
+
+
+def test_sums_of_what_is_gone_are_forgotten(place: Place) -> None:
+    place.take("fra-e1", tally(1), began_ms=place.young_ms)
+    place.take("berlin", tally(1), began_ms=place.young_ms)
+    place.known.platform = replace(PLATFORM, vantage=VantageSpec(nodes=True))
+    assert place.totals() == {PLACE: (1, 0)}
+    place.known.services = {}
+    assert place.totals() == {}
+    place.known.services = WEB
+    assert place.totals() == {}
 
 
 def test_evidence_gets_old_by_itself(place: Place) -> None:

@@ -67,6 +67,12 @@ def test_all_is_served() -> None:
     assert api.answered_by == {}  # an instance of another service says nothing of it
 
 
+def test_a_datacenter_that_there_is_not_has_answered_nobody() -> None:
+    made_up = replace(GOOD, by={"web.atlantis.1-1": 20, "web.ams.1-1": 9, "web.": 1})
+    (_, web) = judged(heard("berlin", web=made_up)).services
+    assert web.answered_by == {"berlin": ("ams",)}
+
+
 def test_what_nobody_gets_an_answer_of_is_not_served() -> None:
     found = judged(heard("fra-e1", web=DEAD, api=GOOD), heard("berlin", web=DEAD))
     assert of_web(found)[0] is ClientVerdict.NO

@@ -27,11 +27,17 @@ from pltfrms.model.running.vantage import (
 )
 from pltfrms.model.services.service import Service
 from pltfrms.planner.vantage.asking import Circle, circle_of, questions_of
+from pltfrms.planner.vantage.tallying import REPORT_ROUNDS
 from pltfrms.planner.vantage.verdicts import evidence
 
 _FRESH_SECONDS: Final = 1.0
 _TEXT_MAX: Final = 200
 _NAME_MAX: Final = 100
+_LATE_SECONDS: Final = 10.0
+"""A report may be under way for longer than the next one."""
+_ANSWER_SECONDS_MAX: Final = 100.0
+"""No probe waits for so long for one answer."""
+_NOTHING: Final = (0,) * (len(BOUNDS_MS) + 1)
 _Key = tuple[str, Address, int]
 
 
@@ -41,23 +47,40 @@ class ProbeTotal:
 
     asked: int = 0
     failed: int = 0
-    latencies: tuple[int, ...] = (0,) * (len(BOUNDS_MS) + 1)
+    latencies: tuple[int, ...] = _NOTHING
     seconds: float = 0.0
 
-    def plus(self, now: VantageTally, before: VantageTally | None) -> "ProbeTotal":
-        """Return it with what a tally says that it did not say before."""
-        asked, failed, seconds = now.asked, now.failed, now.seconds
-        counts = now.latencies
-        if before:
-            asked, failed = asked - before.asked, failed - before.failed
-            seconds -= before.seconds
-            counts = tuple(b - a for a, b in zip(before.latencies, counts, strict=True))
+    def plus(self, more: "ProbeTotal") -> "ProbeTotal":
+        """Return both together."""
+        both = zip(self.latencies, more.latencies, strict=True)
         return ProbeTotal(
-            asked=self.asked + asked,
-            failed=self.failed + failed,
-            latencies=tuple(a + b for a, b in zip(self.latencies, counts, strict=True)),
-            seconds=self.seconds + seconds,
+            asked=self.asked + more.asked,
+            failed=self.failed + more.failed,
+            latencies=tuple(a + b for a, b in both),
+            seconds=self.seconds + more.seconds,
         )
+
+    def can_be(self, of_seconds: float, every_ms: int) -> bool:
+        """Return whether one question, asked that often, can come to it in so long a time."""
+        rounds = (of_seconds + _LATE_SECONDS) * 1000 / every_ms + REPORT_ROUNDS
+        answered = self.asked - self.failed
+        return (
+            min(self.failed, *self.latencies) >= 0
+            and self.asked <= rounds
+            and 0 <= self.seconds <= answered * _ANSWER_SECONDS_MAX
+        )
+
+
+def what_came(now: VantageTally, before: VantageTally | None) -> ProbeTotal:
+    """Return what a tally says that one of the same vantage point did not say before."""
+    before = before or replace(now, asked=0, failed=0, latencies=_NOTHING, seconds=0.0)
+    both = zip(before.latencies, now.latencies, strict=True)
+    return ProbeTotal(
+        asked=now.asked - before.asked,
+        failed=now.failed - before.failed,
+        latencies=tuple(b - a for a, b in both),
+        seconds=now.seconds - before.seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +136,10 @@ class Vantages:
             raise NotFoundError(f"{stored.platform.name} has no vantage point {name!r}")
         wanted = known.questions(name)
         asked = {(each.service, each.address, each.probe.port) for each in wanted.questions}
-        tallies = {key: each for key, each in _keyed(report) if key in asked}
+        tallies = {key: _short(each) for key, each in _keyed(report) if key in asked}
         _require_sound(tallies)
-        kept = with_short_texts(replace(report, tallies=tuple(tallies.values())), _TEXT_MAX)
-        self._count(known.places[name] or name, kept, tallies)
+        kept = replace(report, tallies=tuple(tallies.values()))
+        self._count(known, kept, tallies)
         self._heard[name] = _Heard(kept, self._clock.monotonic(), tallies)
         for gone in self._heard.keys() - known.places.keys():
             del self._heard[gone]
@@ -149,10 +172,10 @@ class Vantages:
 
     def totals(self) -> Iterator[tuple[tuple[str, str, int], ProbeTotal]]:
         """Yield what came of all questions, by place, service and family."""
-        services = self._view.last_stored().services
-        for key, total in sorted(self._totals.items()):
-            if key[1] in services:
-                yield key, total
+        stored = self._view.last_stored()
+        if stored.platform:
+            self._as_of(stored.platform, stored.services)
+        yield from sorted(self._totals.items())
 
     def silent(self) -> tuple[int, int]:
         """Return how many vantage points say something now, and how many should and do not."""
@@ -169,22 +192,34 @@ class Vantages:
         if known is None or known.platform is not platform or known.services != services:
             places, circle = places_of(platform), circle_of(platform, services)
             known = self._following = _AsOf(platform, services, places, circle)
+            there = {place or name for name, place in places.items()}
+            self._totals = {
+                key: total
+                for key, total in self._totals.items()
+                if key[0] in there and key[1] in services
+            }
         return known
 
     def _count(
-        self, place: str, report: VantageReport, tallies: Mapping[_Key, VantageTally]
+        self, known: _AsOf, report: VantageReport, tallies: Mapping[_Key, VantageTally]
     ) -> None:
-        last = self._heard.get(report.vantage)
+        """Add what is new. What cannot be is not counted: the next report begins with it."""
+        name, last = report.vantage, self._heard.get(report.vantage)
+        place, every_ms = known.places[name] or name, known.platform.vantage.every_ms
         same = last is not None and last.report.began_ms == report.began_ms
-        young = report.began_ms >= self._began_ms
+        # What it counts since before our time is not ours to tell.
+        ours = same or report.began_ms >= self._began_ms
+        passed = self._clock.monotonic() - (last.at if last else self._began_at)
         for key, now in tallies.items():
             before = last.tallies.get(key) if last and same else None
-            if before is None and not same and not young:
-                before = now  # it counts since before our time: only what comes is ours to tell
-            if before and before.asked > now.asked:
-                before = None
+            again = (
+                before is not None and before.asked > now.asked
+            )  # it was not asked meanwhile
+            more = what_came(now, None if again else before)
+            if not ours or not more.can_be(passed, every_ms):
+                more = ProbeTotal()
             total = (place, now.service, now.address.version)
-            self._totals[total] = self._totals.get(total, ProbeTotal()).plus(now, before)
+            self._totals[total] = self._totals.get(total, ProbeTotal()).plus(more)
 
 
 def places_of(platform: Platform) -> Mapping[str, str]:
@@ -196,6 +231,12 @@ def places_of(platform: Platform) -> Mapping[str, str]:
 def _keyed(report: VantageReport) -> Iterator[tuple[_Key, VantageTally]]:
     for each in report.tallies:
         yield (each.service, each.address, each.port), each
+
+
+def _short(tally: VantageTally) -> VantageTally:
+    """Return it with texts that are not too long; they rarely are, and to see that is quick."""
+    texts = (tally.kind, tally.recent.failure, tally.recent.unable)
+    return with_short_texts(tally, _TEXT_MAX) if max(map(len, texts)) > _TEXT_MAX else tally
 
 
 def _require_sound(tallies: Mapping[_Key, VantageTally]) -> None:

@@ -121,7 +121,7 @@ def _of_service(
         served=served,
         why=_why(bad, places, everywhere=served is ClientVerdict.NO),
         asked_from=places,
-        answered_by=_answerers(known),
+        answered_by=_answerers(known, platform),
     )
 
 
@@ -159,14 +159,19 @@ def _how(told: _Told) -> str:
     return f"{where}: {recent.failed} of {recent.asked} not answered: {recent.failure}"
 
 
-def _answerers(known: Sequence[_Told]) -> Mapping[str, tuple[str, ...]]:
-    """Return whose instances answered, by who asked; names are `SERVICE.DATACENTER.N-M`."""
+def _answerers(known: Sequence[_Told], platform: Platform) -> Mapping[str, tuple[str, ...]]:
+    """Return whose instances answered, by who asked; names are `SERVICE.DATACENTER.N-M`.
+
+    Who answers may say what it likes, so only datacenters that there are count.
+    """
+    ours = {each.name for each in platform.datacenters}
     found: dict[str, set[str]] = defaultdict(set)
     for each in known:
         for instance in each.tally.recent.by:
             service, _, rest = instance.partition(".")
-            if service == each.tally.service and "." in rest:
-                found[each.where].add(rest.partition(".")[0])
+            place = rest.partition(".")[0]
+            if service == each.tally.service and place in ours:
+                found[each.where].add(place)
     return {where: tuple(sorted(names)) for where, names in sorted(found.items())}
 
 
