@@ -131,7 +131,8 @@ def test_containers_are_rolled_under_load_and_need_nobody_afterwards(shop: Shop)
     with rig.asking(service="box") as report:
         shop.apply(two)
     assert report["lost"] == 0, (report["errors"], report["answered_by"])
-    assert shop.versions() == {"two"}
+    # At the end of `--wait` the old ones may still drain.
+    rig.wait("the old ones have ended", lambda: shop.versions() == {"two"}, 40)
 
     nodes, addresses = shop.nodes(), shop.addresses()
     before = pids(rig, nodes)
