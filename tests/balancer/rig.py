@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pltfrms.drivers.workload.process import _ip_commands
+from pltfrms.drivers.workload.instance.ip_commands import ip_commands
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.balancer import (
     BalancedService,
@@ -330,7 +330,7 @@ class Rig:
         instance.actor = start(instance.name, partial(Server, instance.name))
         here = self.hosts[instance.node.name]
         here.call("attach_instance", instance.device, instance.server.pid)
-        instance.server.call("ip", list(_ip_commands(layout.spec_of(instance))))
+        instance.server.call("ip", list(ip_commands(layout.spec_of(instance))))
         instance.server.call("serve", addresses(instance.service))
 
     def _silence(self, name: str) -> None:

@@ -13,10 +13,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +38,7 @@ from pltfrms.drivers.workload.instance.instance_files import (
     InstanceFiles,
     fingerprint_of,
 )
+from pltfrms.drivers.workload.instance.ip_commands import ip_commands, ways_out
 from pltfrms.drivers.workload.instance.limits import CgroupLimits
 from pltfrms.drivers.workload.instance.port_filters import PortFilters
 from pltfrms.drivers.workload.instance.records import (
@@ -54,13 +54,9 @@ from pltfrms.drivers.workload.measuring.hogs import Hogs
 from pltfrms.drivers.workload.measuring.usage import accepted_of, arrived_of, cpu_seconds_of
 from pltfrms.drivers.workload.ports import RecordReport, VolumeUse, kept_on
 from pltfrms.errors import ConflictError, UnavailableError
-from pltfrms.model.addresses import Prefix
-from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
+from pltfrms.model.running.machine import Instance, InstanceSpec
 from pltfrms.model.services.container import Adopted, Container
 
-NEAR_END: Final = "fe80::1"
-_IPV6 = 6
-_EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _START_TIMEOUT_SECONDS = 10
 _LOOK_SECONDS: Final = 1.0
 """How often it is looked whether there is still a way to what others start."""
@@ -219,7 +215,7 @@ class ProcessRuntime:
         record = self._records.recall(instance)
         if record is None or not record.alive:
             raise UnavailableError(f"{instance.allocation} does not run")
-        lines = "".join(f"{line}\n" for line in _ways_out(spec, "replace"))
+        lines = "".join(f"{line}\n" for line in ways_out(spec, "replace"))
         where = f"--net=/proc/{record.pid}/ns/net"
         await run_tool("nsenter", where, "ip", "-batch", "-", text=lines)
 
@@ -472,7 +468,7 @@ def _wishes(
         "log_file": str(files.log_file(spec.allocation)),
         "log_bytes": log_bytes,
         "older_logs": KEPT_LOGS,
-        "ip_commands": list(_ip_commands(spec)),
+        "ip_commands": list(ip_commands(spec)),
         "hosts": str(hosts.path(spec.allocation)),
         "box": None,
         "lock": "",
@@ -481,42 +477,3 @@ def _wishes(
         "lifetime_ms": spec.lifetime_ms,
         "grace_ms": spec.stop_grace_ms,
     }
-
-
-def _ip_commands(spec: InstanceSpec) -> Iterator[str]:
-    """Yield the configuration of the network inside.
-
-    The near end of `eth0` is always fe80::1: nothing about the machine is in here. IPv6
-    addresses skip duplicate detection, which would cost a second.
-    """
-    yield "link set lo up"
-    for address in (*spec.service_addresses, *spec.role_addresses):
-        yield f"address add {address} dev lo"
-    yield "link set eth0 addrgenmode none"
-    yield "link set eth0 up"
-    yield "address add fe80::2/64 dev eth0 nodad"
-    for address in spec.unicast_addresses:
-        yield f"address add {address} dev eth0" + (" nodad" if address.version == _IPV6 else "")
-    yield from _ways_out(spec, "add")
-
-
-def _ways_out(spec: InstanceSpec, verb: str) -> Iterator[str]:
-    """Yield the addresses towards the internet, and all routes; `verb` is add or replace."""
-    outgoing = spec.outgoing or Outgoing()
-    sources: dict[int, str] = {}
-    for address in spec.unicast_addresses:
-        sources[address.version] = f" src {address.ip}"
-    for prefix in outgoing.inside:
-        yield _route(verb, prefix, sources)
-    for address in outgoing.addresses:
-        yield f"address {verb} {address} dev eth0{' nodad' if address.version == _IPV6 else ''}"
-        sources[address.version] = f" src {address.ip}"
-    # Not `default`: together with `via inet6`, iproute2 takes that for an IPv6 route.
-    for everything in _EVERYTHING:
-        yield _route(verb, everything, sources)
-
-
-def _route(verb: str, prefix: Prefix, sources: Mapping[int, str]) -> str:
-    via = "" if prefix.version == _IPV6 else "inet6 "
-    source = sources.get(prefix.version, "")
-    return f"route {verb} {prefix} via {via}{NEAR_END} dev eth0{source}"
