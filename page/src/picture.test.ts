@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
 import { FOLD_MACHINES, layout } from './layout';
 import { chart, coasts, type Topology } from './map';
-import { type Element, followed, grouped, type Happening, type Machine, patched, type Picture, stories } from './picture';
-import { answers, duration, moment, named, quoted, rate, rtt, stateWord } from './words';
+import {
+  type Element, followed, grouped, type Happening, type Job, type Machine, patched, type Picture, type Role, shownAs,
+  stories, type Volume,
+} from './picture';
+import { answers, due, duration, fullness, holder, moment, named, quoted, rate, rtt, size, stateWord, times } from './words';
 
 function element(id: string): Element {
   return { id, state: 'good', why: '', last: null, since_ms: 0 };
@@ -170,4 +173,39 @@ test('what is copied into a shell is one word, whatever a name has in it', () =>
   expect(quoted('fra-e1')).toBe('fra-e1');
   expect(quoted("x; rm -r ~ '$(id)'")).toBe(`'x; rm -r ~ '"'"'$(id)'"'"''`);
   expect(quoted('')).toBe("''");
+});
+
+test('who has a role is one of three things', () => {
+  const role: Role = { ...element('writer'), prefixes: [], holders: {}, epoch: null, unheard: [] };
+  expect(holder(role)).toBe('nobody');
+  expect(holder({ ...role, unheard: ['db.fra.1-1'] })).toBe('not known');
+  expect(holder({ ...role, holders: { 'db.fra.1-1': 'fra-n1' }, epoch: 0 })).toBe('db.fra.1-1 on fra-n1, epoch 0');
+});
+
+test('how full a volume is, is said only where it is known', () => {
+  const volume: Volume = { ...element('v'), node: 'n', bytes: null, size_bytes: 0, limited: false };
+  expect(fullness(volume)).toBe('');
+  expect(fullness({ ...volume, bytes: 0, limited: true })).toBe('0 B');
+  expect(fullness({ ...volume, bytes: 2 ** 30, size_bytes: 10 * 2 ** 30 })).toBe('1.0 GiB of 10 GiB, no quota');
+  expect([1023, 1024, 2 ** 50].map(size)).toEqual(['1023 B', '1.0 KiB', '1024 TiB']);
+});
+
+test('when a job runs next and ran last is told in time that passes', () => {
+  const job: Job = { ...element('job/a'), version: 1, schedule: '', next_ms: 0, datacenters: [], runs: [] };
+  expect(due(job, 0)).toBe('when somebody says so');
+  expect(due({ ...job, schedule: '* * * * *' }, 0)).toBe('not known');
+  expect(due({ ...job, schedule: '* * * * *', next_ms: 60_000 }, 30_000)).toBe('in 30 s (1970-01-01 00:01 UTC)');
+  expect(due({ ...job, schedule: '* * * * *', next_ms: 60_000 }, 60_001)).toBe('now');
+  const run = { ...element('a@1'), word: 'running', node: '', began_ms: 0, ended_ms: 0 };
+  expect(times(run, 9000)).toBe('has not begun');
+  expect(times({ ...run, began_ms: 1000 }, 9000)).toBe('began 8 s ago');
+  expect(times({ ...run, began_ms: 1000, ended_ms: 3000 }, 9000)).toBe('ended 6 s ago, after 2 s');
+});
+
+test('what a word is about can be chosen if it is drawn', () => {
+  const drawn = { ...picture(1, 1), jobs: [{ ...element('job/a'), version: 1, schedule: '', next_ms: 0, datacenters: [], runs: [] }] };
+  expect(['d0-n0', 'node/d0-n0', 'datacenter/d0', 'job/a', 'store', ''].map((each) => shownAs(drawn, each))).toEqual([
+    'd0-n0', 'd0-n0', 'd0', 'job/a', '', '',
+  ]);
+  expect(shownAs(picture(1, 1), 'job/a')).toBe('');
 });

@@ -69,12 +69,49 @@ export interface Counts {
   unknown: number;
 }
 
+export interface Role extends Element {
+  prefixes: string[];
+  /** By allocation that has it: its node. */
+  holders: Record<string, string>;
+  epoch: number | null;
+  unheard: string[];
+}
+
+export interface Volume extends Element {
+  node: string;
+  bytes: number | null;
+  size_bytes: number;
+  limited: boolean;
+}
+
+/** Controllers of a release before say nothing of what is not sure to be there. */
 export interface Service extends Element, Counts {
   version: number;
   prefixes: string[];
   ports: string[];
   places: Record<string, Counts>;
   rollout: string;
+  load?: string;
+  busiest?: string;
+  promised?: string;
+  roles?: Role[];
+  volumes?: Volume[];
+  volumes_more?: number;
+}
+
+export interface JobRun extends Element {
+  word: string;
+  node: string;
+  began_ms: number;
+  ended_ms: number;
+}
+
+export interface Job extends Element {
+  version: number;
+  schedule: string;
+  next_ms: number;
+  datacenters: string[];
+  runs: JobRun[];
 }
 
 /** A service as vantage points see it, who ask as clients do. */
@@ -108,9 +145,19 @@ export interface Picture {
   services: Service[];
   /** Of controllers of a release before there are none. */
   clients?: Client[];
+  jobs?: Job[];
   problems: Concern[];
   hands: Concern[];
   waits: Concern[];
+}
+
+/** What of the picture something is about, as an address names it; empty: nothing of it. */
+export function shownAs(picture: Picture, about: string): string {
+  const name = about.replace(/^(node|datacenter)\//, '');
+  const lists = [
+    picture.edges, picture.machines, picture.peers, picture.services, picture.datacenters, picture.jobs ?? [],
+  ];
+  return lists.some((list: Element[]) => list.some((each) => each.id === name)) ? name : '';
 }
 
 export interface Patch {

@@ -1,5 +1,5 @@
 // Numbers and states as people read them.
-import type { Client, Element, Seen } from './picture';
+import type { Client, Element, Job, JobRun, Role, Seen, Volume } from './picture';
 
 export const STATE_WORDS: Record<Seen, string> = {
   good: 'good',
@@ -59,6 +59,49 @@ export function answers(client: Client): string {
     client.asked_from.length ? `asked from ${client.asked_from.join(', ')}` : '',
     by.length ? `answered: ${by.join('; ')}` : '',
   ].filter((each) => each).join('; ');
+}
+
+/** Who has a role. */
+export function holder(role: Role): string {
+  const names = Object.entries(role.holders).map(([name, node]) => `${name} on ${node}`);
+  const epoch = role.epoch === null ? '' : `, epoch ${role.epoch}`;
+  return names.length ? `${names.join(', ')}${epoch}` : role.unheard.length ? 'not known' : 'nobody';
+}
+
+/** So much, in units of which there are 1024 in the next. */
+export function size(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${value < 10 && unit ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** How full a volume is, and whether anything stops it from having more; empty: not known. */
+export function fullness(volume: Volume): string {
+  if (volume.bytes === null) return '';
+  const most = volume.size_bytes ? ` of ${size(volume.size_bytes)}` : '';
+  return size(volume.bytes) + most + (volume.limited ? '' : ', no quota');
+}
+
+/** When a job is due, by the clock of who looks. */
+export function due(job: Job, now: number): string {
+  if (!job.schedule) return 'when somebody says so';
+  if (!job.next_ms) return 'not known';
+  const left = job.next_ms - now;
+  return left > 0 ? `in ${duration(left)} (${moment(job.next_ms).slice(0, 16).replace('T', ' ')} UTC)` : 'now';
+}
+
+/** When a run began, and for how long it went, or goes. */
+export function times(run: JobRun, now: number): string {
+  if (!run.began_ms) return 'has not begun';
+  const lasted = duration((run.ended_ms || now) - run.began_ms);
+  return run.ended_ms
+    ? `ended ${duration(now - run.ended_ms)} ago, after ${lasted}`
+    : `began ${lasted} ago`;
 }
 
 export function stateWord(element: Element): string {

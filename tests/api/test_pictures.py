@@ -137,6 +137,42 @@ def test_all_readers_together_cost_one_drawing(monkeypatch: pytest.MonkeyPatch) 
     watch(story)
 
 
+def test_what_changes_after_a_while_is_told_at_once_and_drawn_seldom_until_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = 0
+
+    def counting(*words: Any) -> Any:
+        nonlocal drawn
+        drawn += 1
+        return picture_of(*words)
+
+    monkeypatch.setattr(routes, "picture_of", counting)
+
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        stream = await pictures.stream(0)
+        await until(stream, "tick")
+        clock, waits = cluster.clock, []
+        for number in range(4):
+            await clock.sleep(20 + number / 7)  # at whatever moment it comes
+            began, before = clock.monotonic(), drawn
+            await cluster.operations.apply(Change(services=(make_spec(f"web{number}"),)))
+            while True:
+                patch, _ = await until(stream, "patch")
+                if patch["changed"].get("services"):
+                    break
+            waits.append(clock.monotonic() - began)
+            assert drawn - before <= 2
+        assert max(waits) < routes._PAUSE_SECONDS / 2, waits
+        await clock.sleep(30)
+        before = drawn
+        await clock.sleep(20)
+        assert drawn - before <= 20 / routes._IDLE_SECONDS + 1, "nothing changes"
+        await stream.aclose()
+
+    watch(story)
+
+
 def test_who_does_not_read_is_cut_off_and_holds_up_nobody() -> None:
     async def story(_cluster: Cluster, pictures: Pictures) -> None:
         idle, busy = await pictures.stream(0), await pictures.stream(0)

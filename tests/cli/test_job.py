@@ -77,7 +77,9 @@ def test_why_a_run_waits_and_how_one_failed_is_said(
     run: Run, controller: FakeController
 ) -> None:
     said = run("status").out
-    assert "backup@1 on fra-n1 failed: it ended with another exit code than 0" in said
+    assert (
+        "job/backup: backup@1 on fra-n1 failed: it ended with another exit code than 0" in said
+    )
     much = replace(SPEC, run=replace(SPEC.run, cpu=64.0))
     wanted = JobRun(job="backup", number=2, spec=much)
     runs = {ENDED.id: ENDED, wanted.id: wanted}

@@ -8,18 +8,23 @@ from pltfrms.codec import decode, encode
 from pltfrms.model.messages.api import Event
 from pltfrms.model.messages.picture import (
     ClientElement,
+    Concern,
     Counts,
     DatacenterElement,
     EdgeElement,
     Headline,
+    JobElement,
     Level,
     LinkElement,
     MachineElement,
     PeerElement,
     Picture,
+    RoleElement,
+    RunElement,
     Seen,
     ServiceElement,
     SessionElement,
+    VolumeElement,
 )
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.state import Contact
@@ -58,6 +63,98 @@ def client(service: str, state: Seen, served: str) -> ClientElement:
         served=served,
         asked_from=() if state is Seen.UNKNOWN else ("ams", "berlin"),
         answered_by={"berlin": ("ams", "fra")} if served in {"served", "partly"} else {},
+    )
+
+
+GIB = 2**30
+
+
+def in_charge() -> Picture:
+    """Return a platform with a database, whose writer is not known, and with jobs."""
+    (web,) = HEALTHY_PICTURE.services
+    backup = _backup()
+    never = JobElement(id="job/move", state=Seen.GOOD, why="it has not run yet", version=1)
+    problem = Concern(
+        id="1",
+        about=backup.id,
+        sentence="backup@8 on ams-n1 failed",
+        since_ms=backup.runs[0].ended_ms,
+        command="pltfrms job show backup",
+    )
+    return replace(
+        HEALTHY_PICTURE,
+        services=(_database(web), web),
+        jobs=(never, backup),
+        problems=(problem,),
+    )
+
+
+def _database(web: ServiceElement) -> ServiceElement:
+    reader = RoleElement(
+        id="reader",
+        state=Seen.GOOD,
+        prefixes=("198.51.100.200/32",),
+        holders={"db.ams.1-1": "ams-n1"},
+        epoch=7,
+        shared=True,
+    )
+    writer = RoleElement(
+        id="writer",
+        state=Seen.UNKNOWN,
+        last=Seen.GOOD,
+        why="db.fra.1-1 had its role writer, and is not heard now",
+        prefixes=("198.51.100.129/32",),
+        unheard=("db.fra.1-1",),
+    )
+    full = VolumeElement(
+        id="db.fra.1@3",
+        state=Seen.BAD,
+        why="98 % full",
+        node="fra-n1",
+        bytes=39 * GIB // 4,
+        size_bytes=10 * GIB,
+        limited=True,
+    )
+    return replace(
+        web,
+        id="db",
+        state=Seen.UNKNOWN,
+        load="0.42 cores (measured in 3 h)",
+        busiest="db.fra.1-1 on fra-n1: at most 85 % of its cpu, 40 connections/s (in 3 h)",
+        promised="0.5 cores and 512 MiB of memory each",
+        roles=(reader, writer),
+        volumes=(full, VolumeElement(id="db.ams.1@1", state=Seen.UNKNOWN, node="ams-n1")),
+        volumes_more=3,
+    )
+
+
+def _backup() -> JobElement:
+    """Return a job that ran well two hours ago, and failed an hour ago."""
+    ill = "it ended with another exit code than 0; exit code 3"
+    runs = tuple(
+        RunElement(
+            id=f"backup@{number}",
+            state=state,
+            why=why,
+            word=word,
+            node="ams-n1",
+            began_ms=NOW_MS - 3_600_000 * hours,
+            ended_ms=NOW_MS - 3_600_000 * hours + 60_000,
+        )
+        for number, hours, state, word, why in (
+            (8, 1, Seen.BAD, "failed", ill),
+            (7, 2, Seen.GOOD, "succeeded", "it ended with exit code 0"),
+        )
+    )
+    return JobElement(
+        id="job/backup",
+        state=Seen.BAD,
+        why=ill,
+        version=2,
+        schedule="0 * * * * (UTC)",
+        next_ms=NOW_MS + 600_000,
+        datacenters=("ams",),
+        runs=runs,
     )
 
 

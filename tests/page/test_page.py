@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser
@@ -26,6 +27,7 @@ from tests.page.states import (
     asked_as_clients,
     full_of_markup,
     hostile_event,
+    in_charge,
     in_trouble,
     large,
 )
@@ -116,17 +118,81 @@ def test_whether_clients_are_served_is_said_in_words(
     screen.shoot("clients")
 
 
+def test_roles_load_and_disks_stand_beside_their_service(
+    screen: Screen, controller: StandIn
+) -> None:
+    page, picture = screen.page, in_charge()
+    controller.show(picture)
+    table = page.get_by_role("region", name="Table of services")
+    row = table.get_by_role("row").filter(has_text="writer")
+    row.wait_for()
+    assert "writer: not known" in row.inner_text()
+    assert "reader: db.ams.1-1 on ams-n1, epoch 7" in row.inner_text()
+    colour = row.get_by_text("not known").last.evaluate("each => getComputedStyle(each).color")
+    assert colour == legend(screen, "unknown")
+    table.get_by_role("link", name="db").press("Enter")
+    panel = page.locator("section[aria-live]")
+    panel.get_by_text("role writer: not known").wait_for()
+    said = panel.inner_text()
+    for words in (
+        "not known of db.fra.1-1",
+        "has to do: 0.42 cores (measured in 3 h); busiest: db.fra.1-1 on fra-n1",
+        "promised: 0.5 cores and 512 MiB of memory each",
+        "volume db.fra.1@3 on fra-n1: bad 9.8 GiB of 10 GiB 98 % full",
+        "volume db.ams.1@1 on ams-n1: not known",
+        "and 3 volumes more",
+    ):
+        assert words in said, said
+    screen.shoot("roles", whole=True)
+
+
+def test_a_job_that_failed_is_on_top_and_leads_to_its_runs(
+    screen: Screen, controller: StandIn
+) -> None:
+    page, picture = screen.page, in_charge()
+    assert page.get_by_role("region", name="Table of jobs").count() == 0, "there is none yet"
+    controller.show(picture)
+    table = page.get_by_role("region", name="Table of jobs")
+    table.get_by_role("link", name="backup").wait_for()
+    assert table.get_by_role("link").all_inner_texts() == ["backup", "move"], "bad ones first"
+    table.get_by_text("in 10 min").wait_for()
+    assert "when somebody says so" in table.inner_text()
+    on_top = page.locator("header").get_by_role("link", name="job/backup")
+    page.locator("header").get_by_text("for 59 min").wait_for()
+    on_top.press("Enter")
+    panel = page.locator("section[aria-live]")
+    panel.get_by_text("job backup: bad").wait_for()
+    said = panel.inner_text()
+    for words in (
+        "pltfrms job show backup",
+        "backup@8 on ams-n1: failed",
+        "backup@7",
+        "in ams",
+    ):
+        assert words in said, said
+    runs = tuple(replace(each, state=Seen.GOOD) for each in picture.jobs[1].runs)
+    mended = replace(picture.jobs[1], state=Seen.GOOD, why="it ended", runs=runs)
+    controller.show(replace(picture, jobs=(picture.jobs[0], mended), problems=()))
+    panel.get_by_text("job backup: good").wait_for()
+    screen.shoot("jobs")
+
+
 def test_markup_in_names_and_details_is_shown_as_text(
     screen: Screen, controller: StandIn
 ) -> None:
     page = screen.page
     page.on("dialog", lambda dialog: screen.said.append(f"a script ran: {dialog.message}"))
-    hostile = full_of_markup(in_trouble())
+    charge = in_charge()
+    picture = replace(in_trouble(), services=charge.services, jobs=charge.jobs)
+    hostile = full_of_markup(picture)
     controller.tell(hostile_event())
     controller.show(hostile)
     page.get_by_text(MARKUP).first.wait_for()
     page.goto(f"{screen.home}#/{hostile.edges[0].id}")
     page.locator("section[aria-live]").get_by_text(MARKUP).first.wait_for()
+    for each in (hostile.services[0], hostile.jobs[0]):
+        page.goto(f"{screen.home}#/{quote(each.id, safe='')}")
+        page.locator("section[aria-live]").get_by_text(MARKUP).first.wait_for()
     assert page.locator("#page img, #page script, #page b").count() == 0
     assert MARKUP in page.locator("ol").inner_text()
     assert MARKUP in page.locator("table").first.inner_text()
@@ -135,11 +201,11 @@ def test_markup_in_names_and_details_is_shown_as_text(
 def test_all_that_is_drawn_is_reached_and_chosen_by_keyboard(
     screen: Screen, controller: StandIn
 ) -> None:
-    page, picture = screen.page, in_trouble()
+    page, picture = screen.page, replace(in_trouble(), jobs=in_charge().jobs)
     controller.show(picture)
     page.wait_for_selector("a.bad")
     names = [*picture.datacenters, *picture.edges, *picture.machines, *picture.peers]
-    wanted = {each.id for each in (*names, *picture.services)}
+    wanted = {each.id for each in (*names, *picture.services)} | {"backup", "move"}
     reached: set[str] = set()
     for _ in range(10 * len(wanted)):
         page.keyboard.press("Tab")
@@ -150,7 +216,7 @@ def test_all_that_is_drawn_is_reached_and_chosen_by_keyboard(
     assert wanted <= reached
     page.keyboard.press("Enter")
     chosen = page.evaluate("decodeURIComponent(location.hash)")
-    assert chosen.removeprefix("#/") in wanted
+    assert chosen.removeprefix("#/").removeprefix("job/") in wanted
     page.locator("section[aria-live]").wait_for()
     page.keyboard.press("Escape")
     page.locator("section[aria-live]").wait_for(state="detached")
@@ -164,9 +230,10 @@ def test_it_can_be_used_by_everybody(
     """As far as axe-core can tell."""
     screen.size(size, scheme)
     controller.tell(Event(sequence=1, at_ms=NOW_MS, source="s", about="web", what="rolled out"))
-    controller.show(in_trouble())
+    charge = in_charge()
+    controller.show(replace(in_trouble(), services=charge.services, jobs=charge.jobs))
     screen.page.wait_for_selector("a.bad")
-    screen.page.goto(f"{screen.home}#/fra-e1")
+    screen.page.goto(f"{screen.home}#/db")
     screen.page.locator("section[aria-live]").wait_for()
     name = f"{scheme}-{'wide' if size == WIDE else 'narrow'}"
     screen.shoot(name, whole=True)

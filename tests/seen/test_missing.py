@@ -4,19 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from pltfrms.model.messages.picture import Seen
+from pltfrms.model.messages.picture import EdgeElement, MachineElement, Seen
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import Contact, SessionStatus, Snapshot
 from tests.seen.test_picture import WHOLE, of, seen, unheard
 
-WITNESSES = ("fra-n1", "fra-n2", "fra-e2", "ams-e1")
+WITNESSES = ("fra-n1", "fra-n2", "fra-c1")
+FABRICS = ("a", "b")
 
 
-def hearing(edge: str, *, deaf: tuple[str, ...] = ()) -> Snapshot:
-    """Return the platform with sessions with an edge, of which the `deaf` have lost theirs."""
+def hearing(edge: str, *, deaf: tuple[str, ...] = (), detail: str = "") -> Snapshot:
+    """Return the platform with sessions with an edge, of which the `deaf` have lost theirs.
+
+    Other edges have theirs for longer than BFD: they say nothing of it.
+    """
     statuses = dict(WHOLE.statuses)
     for name in WITNESSES:
-        session = SessionStatus(name=f"edge.{edge}", up=name not in deaf)
-        statuses[name] = replace(statuses[name], sessions=(*statuses[name].sessions, session))
+        sessions = tuple(
+            SessionStatus(name=f"edge.{edge}.{fabric}", up=name not in deaf, detail=detail)
+            for fabric in FABRICS
+        )
+        statuses[name] = replace(statuses[name], sessions=(*statuses[name].sessions, *sessions))
+    mesh = SessionStatus(name=f"edge.{edge}", up=True)
+    statuses["ams-e1"] = replace(statuses["ams-e1"], sessions=(mesh,))
     return replace(WHOLE, statuses=statuses)
 
 
@@ -24,15 +34,49 @@ def test_an_edge_that_nobody_hears_is_not_known_before_its_heartbeat_is_late() -
     view = seen(hearing("fra-e1", deaf=WITNESSES))
     edge = of(view, "edges", "fra-e1")
     assert (edge.state, edge.last) == (Seen.UNKNOWN, Seen.GOOD)
-    assert "none of 4 machines" in edge.why
+    assert edge.why == (
+        "none of 3 machines that should hear it does; its heartbeat is not late yet"
+    )
     assert edge.since_ms == 0, "it is in contact for longer than it is not heard"
     assert [each.about for each in view.problems] == ["fra-e1"]
     assert of(view, "edges", "fra-e2").state is Seen.GOOD
 
 
+def test_its_heartbeat_is_the_second_kind_of_evidence() -> None:
+    unsure = unheard(hearing("fra-e1", deaf=WITNESSES), "fra-e1")
+    edge = of(seen(unsure), "edges", "fra-e1")
+    assert (edge.state, edge.last) == (Seen.BAD, Seen.GOOD)
+    assert edge.why == "out of contact, and none of 3 machines that should hear it does"
+    assert of(seen(unheard(WHOLE, "fra-e1")), "edges", "fra-e1").state is Seen.UNKNOWN
+
+
+def test_who_is_silent_with_many_others_is_not_known_whatever_neighbours_say() -> None:
+    """When controllers are slow, everybody is late; so may BFD be."""
+    unsure = unheard(hearing("fra-e1", deaf=WITNESSES), "fra-e1")
+    doubted = replace(unsure.machines["fra-e1"], why="many fell silent at once")
+    snapshot = replace(unsure, machines={**unsure.machines, "fra-e1": doubted})
+    edge = of(seen(snapshot), "edges", "fra-e1")
+    assert (edge.state, edge.why) == (Seen.UNKNOWN, "many fell silent at once")
+
+
 @pytest.mark.parametrize("deaf", [(), WITNESSES[:1], WITNESSES[1:]])
 def test_one_that_is_heard_is_as_it_says(deaf: tuple[str, ...]) -> None:
     assert of(seen(hearing("fra-e1", deaf=deaf)), "edges", "fra-e1").state is Seen.GOOD
+
+
+def test_a_machine_that_hears_it_in_one_fabric_hears_it() -> None:
+    snapshot = hearing("fra-e1", deaf=WITNESSES)
+    status = snapshot.statuses["fra-n1"]
+    *others, last = status.sessions
+    one = replace(status, sessions=(*others, replace(last, up=True)))
+    view = seen(replace(snapshot, statuses={**snapshot.statuses, "fra-n1": one}))
+    assert of(view, "edges", "fra-e1").state is Seen.GOOD
+
+
+def test_who_cannot_ask_its_bird_is_no_witness() -> None:
+    detail = "unknown: BIRD does not answer"
+    view = seen(hearing("fra-e1", deaf=WITNESSES, detail=detail))
+    assert of(view, "edges", "fra-e1").state is Seen.GOOD
 
 
 def test_one_witness_alone_may_be_the_one_that_is_cut_off() -> None:
@@ -45,6 +89,53 @@ def test_one_witness_alone_may_be_the_one_that_is_cut_off() -> None:
 def test_who_is_lost_is_bad_whatever_neighbours_said() -> None:
     snapshot = unheard(hearing("fra-e1", deaf=WITNESSES), "fra-e1", contact=Contact.LOST)
     assert of(seen(snapshot), "edges", "fra-e1").state is Seen.BAD
+
+
+def links_down(to: str, *said_by: str) -> Snapshot:
+    """Return the platform in which these say that nothing comes back from a datacenter."""
+    statuses = dict(WHOLE.statuses)
+    for name in said_by:
+        links = {
+            link: replace(each, up=f"{to}-" not in link)
+            for link, each in statuses[name].links.items()
+        }
+        statuses[name] = replace(statuses[name], links=links)
+    return replace(WHOLE, statuses=statuses)
+
+
+OUTSIDE = tuple(
+    each.name for each in WHOLE.platform.machines_of(Role.EDGE) if each.datacenter != "ams"
+)
+
+
+def test_a_datacenter_that_answers_over_no_link_is_not_known_before_it_is_late() -> None:
+    view = seen(links_down("ams", *OUTSIDE))
+    ams = of(view, "datacenters", "ams")
+    assert (ams.state, ams.last) == (Seen.UNKNOWN, Seen.GOOD)
+    assert ams.why == "nothing comes back over any link to ams"
+    both: tuple[EdgeElement | MachineElement, ...] = (*view.edges, *view.machines)
+    for each in both:
+        wanted = Seen.UNKNOWN if each.datacenter == "ams" else Seen.GOOD
+        assert each.state is wanted, each
+    bad = {each.id for each in view.links if each.state is Seen.BAD}
+    assert bad == {each.id for each in view.links if "ams-" in each.id}
+    about = [each.about for each in view.problems]
+    assert about == ["ams", *sorted(bad, key=about.index)], "one word for all that is in it"
+
+
+def test_one_that_answers_over_one_link_or_of_which_nobody_tells_is_as_it_says() -> None:
+    for some in (OUTSIDE[:1], OUTSIDE[1:], ("ams-e1", "ams-e2")):
+        view = seen(links_down("ams", *some))
+        assert {each.state for each in view.datacenters} == {Seen.GOOD}, some
+    untold = unheard(links_down("ams", *OUTSIDE), *OUTSIDE, contact=Contact.LOST)
+    assert of(seen(untold), "datacenters", "ams").state is Seen.GOOD
+
+
+def test_a_datacenter_without_contact_is_one_problem() -> None:
+    names = [each.name for each in WHOLE.platform.managed if each.datacenter == "ams"]
+    view = seen(unheard(WHOLE, *names))
+    (problem,) = [each for each in view.problems if each.about.startswith("ams")]
+    assert problem.sentence == f"none of its {len(names)} machines is in contact"
 
 
 def test_a_node_that_all_edges_of_its_datacenter_miss_is_not_known() -> None:

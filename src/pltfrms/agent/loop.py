@@ -89,7 +89,7 @@ class Agent:
         self._way_back = WayBack(around, machine, lambda: self._routing.platform)
         self._announcer.way_back = self._way_back.known
         self._tunnels = Tunnels(world.tunnels, world.clock, journal, problems, frost)
-        self._underlay = Underlay(world, problems, frost)
+        self._underlay = Underlay(world, problems, frost, self._costs.hear)
         self._filter, self._role_refusals = (
             EdgeFilter(world, journal, problems, frost, lambda: self._routing.confirmed),
             RoleRefusals(world, problems, frost),

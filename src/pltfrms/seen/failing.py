@@ -59,4 +59,4 @@ def job_lines(snapshot: Snapshot) -> Iterator[str]:
             state = "failed" if run.state is RunState.FAILED else "is not known"
             where = f" on {run.node}" if run.node else ""
             detail = f" ({run.detail})" if run.detail else ""
-            yield f"{run.id}{where} {state}: {run.reason.sentence}{detail}"
+            yield f"job/{run.job}: {run.id}{where} {state}: {run.reason.sentence}{detail}"

@@ -1,9 +1,9 @@
 """The first sentence: how the platform is. Pure."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 
 from pltfrms.model.messages.api import SnapshotView
-from pltfrms.model.messages.picture import Headline, Level, ServiceElement
+from pltfrms.model.messages.picture import Headline, Level, Seen, ServiceElement
 from pltfrms.model.running.redundancy import Loss, Redundancy, Survival, Weakness
 from pltfrms.model.running.vantage import ClientVerdict
 from pltfrms.seen.clients import clients_line, served_so
@@ -58,10 +58,20 @@ def _failing(
     down = [each for each in services if each.wanted and not each.ready]
     if dead := [each.id for each in down if not each.unknown]:
         return Level.FAILING, f"no replica of {_names(dead)} is ready"
+    if nobodys := list(_nobodys(services)):
+        return Level.FAILING, f"nobody has the role {_names(nobodys)}"
     if down:
         names = _names([each.id for each in down])
         return Level.UNKNOWN, f"whether {names} still serves is not known"
     return None
+
+
+def _nobodys(services: Sequence[ServiceElement]) -> Iterator[str]:
+    """Yield the roles that one alone may have, and nobody has: their clients are refused."""
+    for service in services:
+        for role in service.roles:
+            if role.state is Seen.BAD and not role.shared:
+                yield f"{role.id} of {service.id}"
 
 
 def redundancy_sentence(found: Redundancy) -> str:

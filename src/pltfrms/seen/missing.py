@@ -1,16 +1,20 @@
 """Who is not heard by its neighbours any more, before its heartbeat is late. Pure.
 
 A session that BFD watches ends within a second of a machine's death; a lease lives for longer.
-What neighbours say judges nobody: until controllers have, the machine is not known to live.
+What neighbours say alone judges nobody: until its heartbeat is late, too, a machine is not
+known to live. A datacenter is not known when nothing comes back over any link to it: who is cut
+off serves its clients, and cannot say so.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
 
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.running.state import MachineStatus
+from pltfrms.model.running.state import MachineStatus, SessionStatus
 
 _EDGE = "edge."
+_NOT_KNOWN = "unknown: "
+"""How an agent begins what it says of sessions while its BIRD is silent."""
 _WITNESSES_MIN = 2
 """One alone may be the one that is cut off."""
 
@@ -18,28 +22,57 @@ _WITNESSES_MIN = 2
 def missing_machines(
     platform: Platform, present: Mapping[str, MachineStatus]
 ) -> dict[str, str]:
-    """Return why machines in contact are rather not there, by name.
+    """Return why machines are rather not there, by name, whether they are in contact or not.
 
     `present` are the statuses of machines in contact: all of them that had, or should have, a
-    session with the machine say that there is none.
+    session with the machine in a fabric that they share say that there is none.
     """
     said: defaultdict[str, dict[str, bool]] = defaultdict(dict)
     for name, status in present.items():
         for session in status.sessions:
-            if session.name.startswith(_EDGE):
-                said[session.name.removeprefix(_EDGE)][name] = session.up
+            told = _edge_of(session)
+            if told:
+                said[told][name] = said[told].get(name, False) or session.up
     for node in platform.machines_of(Role.NODE):
         for edge in platform.machines_of(Role.EDGE, node.datacenter):
             missed = present[edge.name].missed if edge.name in present else None
             if missed is not None:
                 said[node.name][edge.name] = node.name not in missed
     return {
-        name: _sentence(witnesses)
+        name: f"none of {len(witnesses)} machines that should hear it does"
         for name, witnesses in said.items()
         if len(witnesses) >= _WITNESSES_MIN and not any(witnesses.values())
     }
 
 
-def _sentence(witnesses: Mapping[str, bool]) -> str:
-    several = f"none of {len(witnesses)} machines that should hear it does"
-    return f"{several}; its heartbeat is not late yet"
+def _edge_of(session: SessionStatus) -> str:
+    """Return of which edge a session in a fabric (`edge.fra-e1.a`) tells; empty: of none.
+
+    Those between edges (`edge.fra-e1`) end long after the other end, so they tell of none.
+    """
+    if not session.name.startswith(_EDGE) or session.detail.startswith(_NOT_KNOWN):
+        return ""
+    return session.name.removeprefix(_EDGE).rpartition(".")[0]
+
+
+def cut_off(platform: Platform, present: Mapping[str, MachineStatus]) -> dict[str, str]:
+    """Return why datacenters are not heard from outside, by name.
+
+    All links to one that somebody outside tells of carry nothing, and there are some. Where
+    others manage an edge, there may be ways of which we know nothing.
+    """
+    said: defaultdict[str, list[bool]] = defaultdict(list)
+    home = {edge.name: edge.datacenter for edge in platform.machines_of(Role.EDGE)}
+    elsewise = {each.datacenter for each in platform.machines if each.external}
+    for link in platform.links:
+        for near, far in ((link.a, link.b), (link.b, link.a)):
+            if home.get(near) == home.get(far) or near not in present:
+                continue
+            word = present[near].links.get(link.name)
+            if word and far in home:
+                said[home[far]].append(word.up)
+    return {
+        datacenter: f"nothing comes back over any link to {datacenter}"
+        for datacenter, ups in said.items()
+        if not any(ups) and datacenter not in elsewise
+    }

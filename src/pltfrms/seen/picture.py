@@ -29,16 +29,16 @@ from pltfrms.model.network.interventions import DrainPhase
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
 from pltfrms.model.running.state import Contact, LinkStatus, MachineStatus, Phase, Snapshot
-from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.planner.routing.visibility import present_statuses
 from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
 from pltfrms.seen.cities import location_of
 from pltfrms.seen.clients import client_concerns, client_elements
 from pltfrms.seen.headline import headline
+from pltfrms.seen.jobs import job_elements, run_concerns
 from pltfrms.seen.loads import load_rows, service_loads
-from pltfrms.seen.missing import missing_machines
+from pltfrms.seen.missing import cut_off, missing_machines
 from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
-from pltfrms.seen.rollouts import rollout_sentence, rollouts
+from pltfrms.seen.services import replica_counts, service_elements, volume_concerns
 from pltfrms.seen.summary import machine_problems, note_lines, problem_lines
 from pltfrms.seen.words import drain_word, released, signed
 
@@ -48,6 +48,7 @@ _CONTACT_WORDS = {
     Contact.LOST: "out of contact, and no edge hears it",
     Contact.UNKNOWN: "whether it lives is not known",
 }
+_NOT_LATE = "its heartbeat is not late yet"
 _UP = {"up": Seen.GOOD, "down": Seen.BAD}
 
 
@@ -70,18 +71,29 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
         links=tuple(seeing.links()),
         services=tuple(seeing.services(service_loads(view.redundancy))),
         clients=tuple(client_elements(view)),
+        jobs=tuple(job_elements(snapshot, now_ms, before.jobs if before else ())),
         problems=_troubles(problem_lines(replace(view, stale_seconds=0.0), snapshot, now_ms)),
         hands=tuple(seeing.hands()),
         waits=_troubles(note_lines(view)),
     )
-    drawn = replace(drawn, problems=(*drawn.problems, *_broken(drawn), *client_concerns(drawn)))
+    known = run_concerns(drawn.problems, drawn.jobs)
+    more = (*_broken(drawn), *volume_concerns(drawn.services), *client_concerns(drawn))
+    drawn = replace(drawn, problems=(*known, *more))
     return replace(drawn, headline=headline(view, drawn.services, _anything(drawn)))
 
 
 def _broken(view: Picture) -> Iterator[Concern]:
-    """Yield one word for each machine and link that is not known to be well."""
+    """Yield one word for each machine and link that is not known to be well.
+
+    Of a datacenter that is not known as a whole, one for all that is not known in it.
+    """
     said = {problem.about for problem in view.problems}
-    for each in (*view.edges, *view.machines, *view.links):  # an edge may be a node, too
+    whole = {each.id for each in view.datacenters if each.state is Seen.UNKNOWN and each.why}
+    both: tuple[EdgeElement | MachineElement, ...] = (*view.edges, *view.machines)
+    machines = (  # an edge may be a node, too
+        each for each in both if each.state is not Seen.UNKNOWN or each.datacenter not in whole
+    )
+    for each in (*view.datacenters, *machines, *view.links):
         if each.why and each.state in {Seen.BAD, Seen.UNKNOWN} and each.id not in said:
             said.add(each.id)
             yield Concern(id=each.id, about=each.id, sentence=each.why, since_ms=each.since_ms)
@@ -120,8 +132,10 @@ class _Seeing:
         self._before = (
             {e.id: e.since_ms for e in (*before.edges, *before.machines)} if before else {}
         )
-        self._missing = missing_machines(snapshot.platform, present_statuses(snapshot))
-        self._counts = _counts(snapshot)
+        present = present_statuses(snapshot)
+        self._missing = missing_machines(snapshot.platform, present)
+        self._cut = cut_off(snapshot.platform, present)
+        self._counts = replica_counts(snapshot)
         self._needed = _needed(snapshot, self._counts)
         self._rows = {
             each.name: aggregate_rows(snapshot, each) for each in self._platform.datacenters
@@ -140,7 +154,10 @@ class _Seeing:
         known = (a for a, row in zip(aggregates, self._rows[name], strict=True) if row.edges)
         state, last = _worst(known)
         drain = drain_word(self._snapshot.interventions, f"datacenter/{name}", self._now_ms)
+        why = self._cut.get(name, "")
         if not present and managed:
+            why = why or f"none of its {len(managed)} machines is in contact"
+        if why:
             state, last = Seen.UNKNOWN, last or Seen.GOOD
         if drain not in {"-", "planned"}:
             state, last = Seen.PLANNED, None
@@ -148,7 +165,7 @@ class _Seeing:
             id=name,
             state=state,
             last=last if state is Seen.UNKNOWN else None,
-            why=f"drained: {drain}" if state is Seen.PLANNED else "",
+            why=f"drained: {drain}" if state is Seen.PLANNED else why,
             city=datacenter.city,
             lat=place.lat if place else None,
             lon=place.lon if place else None,
@@ -222,22 +239,27 @@ class _Seeing:
         status = self._snapshot.statuses.get(machine.name)
         contact = view.contact if view else Contact.UNKNOWN
         since_ms = self._since_ms(machine.name, view.since_seconds) if view else 0
+        unheard = self._missing.get(machine.name, "")
         if contact is Contact.PRESENT:
             problems = machine_problems(status)
             state = Seen.BAD if problems else Seen.GOOD
-            missing = self._missing.get(machine.name, "")
+            missing = unheard or self._cut.get(machine.datacenter, "")
             return Element(
                 id=machine.name,
                 state=Seen.UNKNOWN if missing else state,
-                why=missing or "; ".join(problems),
+                why=f"{missing}; {_NOT_LATE}" if missing else "; ".join(problems),
                 last=state if missing else None,
                 since_ms=0 if missing or problems else since_ms,
             )
         never = "" if status else "; it has never told how it is"
-        why = (view.why if view else "") or _CONTACT_WORDS[contact]
+        doubt = view.why if view else ""
+        twice = contact is Contact.LOST or (unheard and not doubt)
+        why = doubt or (
+            f"out of contact, and {unheard}" if unheard else _CONTACT_WORDS[contact]
+        )
         return Element(
             id=machine.name,
-            state=Seen.BAD if contact is Contact.LOST else Seen.UNKNOWN,
+            state=Seen.BAD if twice else Seen.UNKNOWN,
             why=f"{why}{never}",
             last=(Seen.BAD if machine_problems(status) else Seen.GOOD) if status else None,
             since_ms=since_ms,
@@ -330,28 +352,7 @@ class _Seeing:
 
     def services(self, loads: Mapping[str, Sequence[str]]) -> Iterator[ServiceElement]:
         """Yield the services by name; `loads` says what each has to do."""
-        wanted = {name: sum(c.wanted for c in of.values()) for name, of in self._counts.items()}
-        rolling = {
-            each.service: rollout_sentence(replace(each, since_ms=0), self._now_ms)
-            for each in rollouts(self._snapshot, wanted)
-        }
-        for name, places in self._counts.items():
-            service = self._snapshot.services[name]
-            ready = sum(each.ready for each in places.values())
-            unknown = sum(each.unknown for each in places.values())
-            yield ServiceElement(
-                id=name,
-                state=_service_state(wanted[name], ready, unknown),
-                version=service.version,
-                prefixes=tuple(map(str, service.prefixes)),
-                ports=service.spec.ports,
-                wanted=wanted[name],
-                ready=ready,
-                unknown=unknown,
-                places=places,
-                rollout=rolling.get(name, ""),
-                load="; ".join(loads.get(name, ())),
-            )
+        return service_elements(self._snapshot, self._counts, loads, self._now_ms)
 
     def hands(self) -> Iterator[Concern]:
         """Yield what operators have done for a while."""
@@ -448,12 +449,6 @@ def _session_words(row: SessionRow) -> str:
     return "; ".join(part for part in (drain, row.detail) if part)
 
 
-def _service_state(wanted: int, ready: int, unknown: int) -> Seen:
-    if ready >= wanted:
-        return Seen.GOOD
-    return Seen.UNKNOWN if ready + unknown >= wanted else Seen.BAD
-
-
 def _needed(
     snapshot: Snapshot, counts: Mapping[str, Mapping[str, Counts]]
 ) -> set[tuple[str, str]]:
@@ -469,40 +464,3 @@ def _needed(
             if contains(each.prefix, prefix):
                 found |= {(str(each.prefix), place) for place in places}
     return found
-
-
-def _counts(snapshot: Snapshot) -> dict[str, dict[str, Counts]]:
-    """Return the replicas of each service by datacenter, services by name."""
-    ready = _ready(present_statuses(snapshot).values())
-    last = _ready(snapshot.statuses.values())
-    found: dict[str, dict[str, Counts]] = {}
-    known: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-    lasting: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-    for each in snapshot.allocations.values():
-        if each.id in last:
-            (known if each.id in ready else lasting)[each.service, each.datacenter].add(
-                each.replica
-            )
-    sizes = sizes_of(snapshot.platform)
-    for name, service in sorted(snapshot.services.items()):
-        found[name] = {
-            place: _counted(count, known[name, place], lasting[name, place])
-            for place, count in wanted_of(snapshot.platform, service, sizes).items()
-            if count
-        }
-    return found
-
-
-def _counted(wanted: int, ready: set[int], last: set[int]) -> Counts:
-    here = {replica for replica in ready if replica <= wanted}
-    lost = {replica for replica in last - ready if replica <= wanted}
-    return Counts(wanted=wanted, ready=len(here), unknown=len(lost))
-
-
-def _ready(statuses: Iterable[MachineStatus]) -> set[str]:
-    return {
-        instance.allocation
-        for status in statuses
-        for instance in status.instances
-        if instance.phase is Phase.READY
-    }

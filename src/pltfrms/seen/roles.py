@@ -26,6 +26,16 @@ class RoleRow:
         """Who has it, in words."""
         return " ".join(self.holders) or ("not known" if self.unheard else "nobody")
 
+    @property
+    def trouble(self) -> str:
+        """That nobody is known to have it, in words; empty: somebody is."""
+        if self.holders:
+            return ""
+        if not self.unheard:
+            return f"nobody has its role {self.name}, so its clients are refused"
+        whom = ", ".join(self.unheard)
+        return f"whether anybody has its role {self.name} is not known, for it is not of {whom}"
+
 
 def role_rows(snapshot: Snapshot, service: Service) -> Iterator[RoleRow]:
     """Yield the roles that the spec of a service has."""
@@ -46,11 +56,5 @@ def role_lines(snapshot: Snapshot) -> Iterator[str]:
     """Yield a sentence for each role that nobody is known to have."""
     for name, service in sorted(snapshot.services.items()):
         for row in role_rows(snapshot, service):
-            if not row.holders and row.unheard:
-                whom = ", ".join(row.unheard)
-                yield (
-                    f"{name}: whether anybody has its role {row.name} is not known, for it is "
-                    f"not of {whom}"
-                )
-            elif not row.holders:
-                yield f"{name}: nobody has its role {row.name}, so its clients are refused"
+            if row.trouble:
+                yield f"{name}: {row.trouble}"

@@ -1,12 +1,20 @@
 """What an edge says of nodes with which it has no session. Texts are BIRD 2.0.12's."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
+from pltfrms.agent.routing.sessions import NODE_COALESCE_SECONDS
 from pltfrms.agent.routing.witness import WAIT_SECONDS, Absences, Witness
 from pltfrms.model.network.topology import Role
-from pltfrms.model.running.machine import INSTANCE_TABLE, BgpState, Route
+from pltfrms.model.running.machine import (
+    INSTANCE_TABLE,
+    MAIN_TABLE,
+    REMOTE_TABLE,
+    BgpState,
+    Route,
+)
 from tests.agent.bench import Bench
 from tests.simulation.virtual import run_virtual
 
@@ -95,5 +103,28 @@ def test_only_edges_say_what_they_miss() -> None:
         bench = Bench("fra-n1")
         async with bench.life():
             assert bench.status.missed is None
+
+    run_virtual(story())
+
+
+def test_nodes_tell_of_an_edge_that_is_gone_as_soon_as_a_way_to_it_ends() -> None:
+    """With an edge goes a part of the default route; other routes are no reason to ask."""
+
+    def states(*, up: bool) -> tuple[BgpState, ...]:
+        detail = "Established" if up else SILENT
+        return (BgpState(name="edge.fra-e1.a", up=up, detail=detail),)
+
+    async def story() -> None:
+        bench = Bench("fra-n1")
+        bench.bird.states = states(up=True)
+        async with bench.life():
+            way = Route(prefix=ip_network("::/0"), table=MAIN_TABLE, proto=12, metric=32)
+            bench.network.set_route(replace(way, table=REMOTE_TABLE))
+            await bench.passes(NODE_COALESCE_SECONDS + 0.3)  # whatever that was, it is over
+            bench.bird.states = states(up=False)
+            bench.network.set_route(way)
+            await bench.passes(NODE_COALESCE_SECONDS + 0.1)
+            (said,) = bench.controllers.heartbeats[-1].status.sessions
+            assert not said.up
 
     run_virtual(story())

@@ -100,3 +100,11 @@ def test_a_link_is_down_after_two_questions_without_an_answer_and_up_with_one() 
     assert link_status(dead) == LinkStatus(up=False, rtt_us=rtt_us)
     assert link_status(_after([None], dead, 5.0)) == LinkStatus(up=False, rtt_us=rtt_us)
     assert link_status(_after([10.0], dead, 5.0)) == LinkStatus(up=True, rtt_us=rtt_us)
+
+
+def test_where_bfd_is_silent_too_one_question_without_an_answer_is_enough() -> None:
+    state = _after([10.0] * 3, LinkCost())
+    silent = measured(state, None, 3.0, silent=True)
+    assert silent.up is False
+    assert measured(silent, 10.0, 4.0, silent=True).up, "it carries packets, whatever BFD says"
+    assert measured(state, 10.0, 3.0, silent=True).up

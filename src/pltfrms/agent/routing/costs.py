@@ -10,9 +10,11 @@ from pltfrms.agent.freeze import Frost
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
+from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import UsageError
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.running.machine import BfdState
 from pltfrms.model.running.state import LinkStatus
 from pltfrms.planner.routing.ospf_cost import LinkCost, asked, link_status, measured
 from pltfrms.render.kernel import network_state
@@ -51,6 +53,11 @@ class Costs:
         self.changed = asyncio.Event()
         """Set when a cost has changed; whoever configures BIRD clears it."""
         self._far_ends: Mapping[str, _FarEnd] = {}
+        self._hint = asyncio.Event()
+        self._heard: frozenset[str] = frozenset()
+        """Interfaces over which BFD hears somebody."""
+        self._silent: frozenset[str] = frozenset()
+        """Those over which it did, and does not any more."""
         now = world.clock.monotonic()
         self._links = {
             name: LinkCost(cost=cost, changed_at=now) for name, cost in self._stored().items()
@@ -84,9 +91,24 @@ class Costs:
     async def run(self) -> None:
         """Measure every second, for ever; while frozen a cost stays what it is."""
         while True:
+            self._hint.clear()
             with self._problems.watch("link costs"):
                 await self._measure(self._far_ends)
-            await self._world.clock.sleep(_PERIOD_SECONDS)
+            await wait_event(self._hint, self._world.clock, _PERIOD_SECONDS)
+
+    def hear(self, liveness: frozenset[BfdState] | None) -> None:
+        """Take what BFD says, None: nothing. Links that have just fallen silent are asked now.
+
+        It is no proof: where only the other end's BIRD has ended, the link still answers.
+        """
+        if liveness is None:
+            self._heard, self._silent = frozenset(), frozenset()
+            return
+        heard = frozenset(each.interface for each in liveness if each.up)
+        ended = self._heard - heard
+        self._heard, self._silent = heard, (self._silent | ended) - heard
+        if any(each.interface in ended for each in self._far_ends.values()):
+            self._hint.set()
 
     async def _measure(self, far_ends: Mapping[str, _FarEnd]) -> None:
         rtts = await asyncio.gather(*(self._ping(far_end) for far_end in far_ends.values()))
@@ -94,10 +116,11 @@ class Costs:
         now = self._world.clock.monotonic()
         for name, rtt_ms in zip(far_ends, rtts, strict=True):
             state = self._links.get(name, LinkCost())
+            silent = far_ends[name].interface in self._silent
             self._links[name] = (
-                asked(state, answered=rtt_ms is not None)
+                asked(state, answered=rtt_ms is not None, silent=silent)
                 if self._frost.reason
-                else measured(state, rtt_ms, now)
+                else measured(state, rtt_ms, now, silent=silent)
             )
         if self.statuses != seen:
             self._poke()

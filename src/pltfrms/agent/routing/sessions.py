@@ -12,12 +12,14 @@ from pltfrms.agent.world import World
 from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.peering import Reject
-from pltfrms.model.running.machine import INSTANCE_TABLE, BgpState
+from pltfrms.model.running.machine import INSTANCE_TABLE, MAIN_TABLE, BgpState
 from pltfrms.model.running.state import SessionStatus
 
 SESSIONS_SECONDS: Final = 2.0
 COALESCE_SECONDS: Final = 0.05
-"""The sessions of all fabrics with a node end at nearly the same time."""
+"""The sessions of all fabrics with a machine end at nearly the same time."""
+NODE_COALESCE_SECONDS: Final = 0.2
+"""Where routes come and go with the instances of others: so often at most is BIRD asked."""
 REJECTS_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 1.0
 """BIRD hears of a route in the kernel at once, and tells its peers soon after."""
@@ -58,22 +60,25 @@ class Sessions:
         """Before that (monotonic seconds) BIRD may not have followed what we announce."""
 
     async def run(self) -> None:
-        """Watch for ever; edges look at once when routes say that a node may be gone."""
+        """Watch for ever, and at once when routes say that another machine may be gone."""
+        coalesce = COALESCE_SECONDS if self._is_edge else NODE_COALESCE_SECONDS
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_rejects())
-            if self._is_edge:
-                tasks.create_task(self._listen())
+            tasks.create_task(self._listen())
             while True:
                 self._hint.clear()
                 with self._problems.watch("BIRD"):
                     await self.look()
                 if await wait_event(self._hint, self._world.clock, SESSIONS_SECONDS):
-                    await self._world.clock.sleep(COALESCE_SECONDS)
+                    await self._world.clock.sleep(coalesce)
 
     async def _listen(self) -> None:
+        """Hear of what ends with a session: instances at edges, elsewhere ways to an edge."""
+        what = "routes of instances" if self._is_edge else "routes to edges"
+        table = INSTANCE_TABLE if self._is_edge else MAIN_TABLE
         while True:
-            with self._problems.watch("routes of instances"):
-                async for _ in self._world.network.table_changes(INSTANCE_TABLE):
+            with self._problems.watch(what):
+                async for _ in self._world.network.table_changes(table):
                     self._hint.set()
             await self._world.clock.sleep(SESSIONS_SECONDS)
 

@@ -1,7 +1,7 @@
 """The picture of the platform over HTTP, as `pltfrms.model.messages.picture` documents it.
 
-It is drawn once for all who look, while somebody does, and at most twice a second. Streams are
-fed from that by one task; none holds up another.
+It is drawn once for all who look, while somebody does: soon after something has changed, and at
+most twice a second. Streams are fed from that by one task; none holds up another.
 """
 
 import asyncio
@@ -37,6 +37,11 @@ READERS_MAX: Final = 200
 _BEHIND_MAX: Final = 64
 """Messages that wait for a reader; who does not take them begins anew."""
 _PAUSE_SECONDS: Final = 0.5
+"""Between two drawings, and two messages of a kind."""
+_LOOK_SECONDS: Final = 0.1
+"""So soon it is seen that something has changed."""
+_IDLE_SECONDS: Final = 1.0
+"""So often it is drawn where nothing has: silence alone makes a machine late."""
 _PATIENCE: Final = 10
 """Drawing takes no more than so small a part of the time."""
 _TICK_SECONDS: Final = 2.0
@@ -136,6 +141,8 @@ class _Told:
     drawn: Drawn
     events: int
     """Up to which sequence."""
+    at: float = 0.0
+    """When (monotonic seconds) there was something new."""
 
 
 class Pictures:
@@ -148,6 +155,8 @@ class Pictures:
         self._verdicts = verdicts
         self._turn = asyncio.Lock()
         self._drawn: Drawn | None = None
+        self._drawn_of = -1
+        """The revision of the store that it shows at least."""
         self._next_at = 0.0
         self._readers: set[_Reader] = set()
         self._told: _Told | None = None
@@ -160,6 +169,7 @@ class Pictures:
         async with self._turn:
             if self._drawn is None or clock.monotonic() >= self._next_at:
                 began = clock.monotonic()
+                self._drawn_of = self._operations.newest_revision
                 self._drawn = await self._draw(self._drawn)
                 took = clock.monotonic() - began
                 self._next_at = began + max(_PAUSE_SECONDS, _PATIENCE * took)
@@ -238,17 +248,29 @@ class Pictures:
                         raise
                     drawn = told.drawn
                 messages = self._news(told, drawn)
+                told.at = clock.monotonic() if messages else told.at
                 if clock.monotonic() - ticked_at >= _TICK_SECONDS:
                     ticked_at = clock.monotonic()
                     messages.append(_tick(told.drawn, clock.unix_ms()))
                 self._give(messages)
-                await clock.sleep(_PAUSE_SECONDS)
+                await self._until_news(told)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             _log.error("picture cannot be drawn", exc_info=error)
         finally:
             self._told = None
             for reader in self._readers:
                 reader.end("this controller cannot draw the picture any more")
+
+    async def _until_news(self, told: _Told) -> None:
+        """Wait until there may be something new to tell: not for long."""
+        clock, operations = self._controller.clock, self._operations
+        idle_at = clock.monotonic() + _IDLE_SECONDS
+        while (now := clock.monotonic()) < idle_at:
+            await clock.sleep(_LOOK_SECONDS)
+            changed = self._drawn_of != operations.newest_revision and now >= self._next_at
+            happened = told.events != operations.newest_event
+            if (changed or happened) and now - told.at >= _PAUSE_SECONDS:
+                return
 
     def _give(self, messages: Iterable[_Message]) -> None:
         for reader in tuple(self._readers):

@@ -22,6 +22,7 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.jobs import OVER, Job, JobRun
 from pltfrms.planner.jobs.asking import job_of
 from pltfrms.planner.jobs.deciding import decide_jobs
+from pltfrms.seen.jobs import run_words
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -113,7 +114,14 @@ def show(settings: Settings, name: str, *, as_json: bool) -> None:
     when = f"{spec.schedule} ({spec.timezone})" if spec.schedule else "when somebody says so"
     echo(f"{name}: version {found.version}, {when}, in {where}")
     cells = [
-        (run.id, run.state.value, run.node or "-", _moment(run.began_ms), _end(run), _why(run))
+        (
+            run.id,
+            run.state.value,
+            run.node or "-",
+            _moment(run.began_ms),
+            _end(run),
+            run_words(run),
+        )
         for run in runs
     ]
     write_table(("run", "state", "node", "began", "ended", "why"), cells)
@@ -217,7 +225,9 @@ def _runs(snapshot: Snapshot, name: str) -> Iterator[JobRun]:
 
 def _last(snapshot: Snapshot, job: Job) -> tuple[str, str, str]:
     run = next(_runs(snapshot, job.name), None)
-    return (run.id, run.state.value, _why(run)) if run else ("-", "-", "it has not run yet")
+    return (
+        (run.id, run.state.value, run_words(run)) if run else ("-", "-", "it has not run yet")
+    )
 
 
 def _moment(unix_ms: int) -> str:
@@ -226,8 +236,3 @@ def _moment(unix_ms: int) -> str:
 
 def _end(run: JobRun) -> str:
     return _moment(run.ended_ms) if run.state in OVER else "-"
-
-
-def _why(run: JobRun) -> str:
-    code = f"exit code {run.exit_code}" if run.exit_code else ""
-    return "; ".join(filter(None, (run.reason.sentence, code, run.detail)))

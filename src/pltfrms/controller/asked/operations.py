@@ -226,6 +226,11 @@ class Operations:
         return self._journal.kept(after)
 
     @property
+    def newest_revision(self) -> int:
+        """The revision of the store that this controller has seen; 0: none."""
+        return self._view.revision
+
+    @property
     def newest_event(self) -> int:
         """The sequence of the last of them; 0: there is none."""
         return self._journal.newest

@@ -79,6 +79,12 @@ class View:
         return self._mirror.answered_within(STALE_SECONDS)
 
     @property
+    def revision(self) -> int:
+        """The revision of the store in the mirror; 0: it has never answered."""
+        listing = self._mirror.listing
+        return listing.revision if listing else 0
+
+    @property
     def platform(self) -> Platform | None:
         """The platform as it was known last."""
         return self._stored.platform if self._stored else None

@@ -154,6 +154,33 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleElement(Element):
+    """A role of a service. Its `id` is the name of the role."""
+
+    prefixes: tuple[str, ...] = ()
+    holders: Mapping[str, str] = field(default_factory=dict)
+    """By allocation that has it, as was heard last: its node."""
+    epoch: int | None = None
+    """The highest that they say; None: none."""
+    unheard: tuple[str, ...] = ()
+    """Allocations of which it is not known whether they have it."""
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeElement(Element):
+    """What a replica has on a disk."""
+
+    node: str
+    bytes: int | None = None
+    """How much is in it, rounded; None: not known."""
+    size_bytes: int = 0
+    """How much may be in it; 0: not known any more."""
+    limited: bool = False
+    """Whether the file system refuses more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceElement(Element):
     """A service."""
 
@@ -169,6 +196,41 @@ class ServiceElement(Element):
     """How far the rollout under way is; empty: there is none."""
     load: str = ""
     """What it has to do, declared or measured, and where nobody knows; empty: nobody says."""
+    busiest: str = ""
+    """Which instance had most to do, and how much; empty: none is measured."""
+    promised: str = ""
+    """What each instance is promised."""
+    roles: tuple[RoleElement, ...] = ()
+    volumes: tuple[VolumeElement, ...] = ()
+    """The worst and fullest of them."""
+    volumes_more: int = 0
+    """So many further ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunElement(Element):
+    """A run of a job. Its `id` is `backup@7`."""
+
+    word: str
+    """A `RunState`."""
+    node: str = ""
+    began_ms: int = 0
+    ended_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobElement(Element):
+    """A job, as its last run is. Its `id` is `job/backup`: a service may have its name."""
+
+    version: int
+    schedule: str = ""
+    """In words; empty: it runs when somebody says so."""
+    next_ms: int = 0
+    """When it is due next; 0: not by itself, or not known."""
+    datacenters: tuple[str, ...] = ()
+    """Where it may run; empty: anywhere."""
+    runs: tuple[RunElement, ...] = ()
+    """The last ones, the newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +292,7 @@ class Picture:
     links: tuple[LinkElement, ...] = ()
     services: tuple[ServiceElement, ...] = ()
     clients: tuple[ClientElement, ...] = ()
+    jobs: tuple[JobElement, ...] = ()
     problems: tuple[Concern, ...] = ()
     """What is broken, or not known to be well."""
     hands: tuple[Concern, ...] = ()
@@ -247,6 +310,7 @@ LISTS = (
     "links",
     "services",
     "clients",
+    "jobs",
     "problems",
     "hands",
     "waits",

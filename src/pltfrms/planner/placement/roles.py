@@ -8,8 +8,8 @@ from pltfrms.model.running.state import Contact, RoleState, RoleStatus, Snapshot
 
 def roles_of(snapshot: Snapshot, service: str) -> Iterator[tuple[Allocation, RoleStatus]]:
     """Yield what each allocation of a service is to each of its roles, as far as known."""
-    for name, allocation in sorted(snapshot.allocations.items()):
-        if allocation.service == service and (instance := snapshot.instance(name)):
+    for name, allocation in _allocations(snapshot, service):
+        if instance := snapshot.instance(name):
             yield from ((allocation, status) for status in instance.roles)
 
 
@@ -38,5 +38,10 @@ def unheard(snapshot: Snapshot, service: str, role: str) -> tuple[str, ...]:
         for allocation, status in roles_of(snapshot, service)
         if status.role == role and snapshot.contact(allocation.node) is Contact.PRESENT
     }
-    every = sorted(snapshot.allocations.items())
-    return tuple(name for name, each in every if each.service == service and name not in known)
+    return tuple(name for name, _ in _allocations(snapshot, service) if name not in known)
+
+
+def _allocations(snapshot: Snapshot, service: str) -> list[tuple[str, Allocation]]:
+    """Return the allocations of a service, by name."""
+    found = (item for item in snapshot.allocations.items() if item[1].service == service)
+    return sorted(found, key=lambda item: item[0])

@@ -38,18 +38,23 @@ class LinkCost:
     unanswered: int = 0
     """Measurements in a row without an answer."""
     up: bool | None = None
-    """Whether it carries packets: not after two in a row without; None: not known yet."""
+    """Whether it carries packets, as far as answers say; None: not known yet."""
 
 
-def measured(state: LinkCost, rtt_ms: float | None, now: float) -> LinkCost:
+def measured(
+    state: LinkCost, rtt_ms: float | None, now: float, *, silent: bool = False
+) -> LinkCost:
     """Return the state after one measurement; `rtt_ms` is None if no answer came.
+
+    A line is `silent` while BFD hears nothing over it any more.
 
     A link that does not answer keeps its cost: whether it carries traffic is BFD's to say.
     """
     samples = tuple((at, rtt) for at, rtt in state.samples if now - at < WINDOW_SECONDS)
     if rtt_ms is not None:
         samples = (*samples, (now, rtt_ms))
-    state = replace(asked(state, answered=rtt_ms is not None), samples=samples)
+    state = asked(state, answered=rtt_ms is not None, silent=silent)
+    state = replace(state, samples=samples)
     if len(samples) < MIN_SAMPLES:
         return state
     rtt_ms = min(rtt for _, rtt in samples)
@@ -58,10 +63,14 @@ def measured(state: LinkCost, rtt_ms: float | None, now: float) -> LinkCost:
     return replace(state, cost=cost_of(rtt_ms), changed_at=now)
 
 
-def asked(state: LinkCost, *, answered: bool) -> LinkCost:
-    """Return the state after one question, which changes no cost."""
+def asked(state: LinkCost, *, answered: bool, silent: bool = False) -> LinkCost:
+    """Return the state after one question, which changes no cost.
+
+    Over a line on which BFD has fallen silent, too, one without an answer is enough.
+    """
     unanswered = 0 if answered else state.unanswered + 1
-    up = state.up if 0 < unanswered < DOWN_AFTER else not unanswered
+    in_doubt = 0 < unanswered < DOWN_AFTER and not silent
+    up = state.up if in_doubt else not unanswered
     return replace(state, unanswered=unanswered, up=up)
 
 

@@ -31,8 +31,8 @@ class Hints:
     def __init__(self, groups: int, table: int = 0, buffer_bytes: int = _BUFFER_BYTES) -> None:
         """Listen to these multicast groups.
 
-        With `table` (1..251), only routes of that table wake us: the kernel itself leaves
-        out the others, which is what makes it cheap beside a BIRD with many routes.
+        With `table` (1..251; 254 is main), only routes of that table wake us: the kernel itself
+        leaves out the others, which is what makes it cheap beside a BIRD with many routes.
         """
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE
