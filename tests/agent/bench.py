@@ -249,6 +249,9 @@ class Bench:
         self.byte_counts: dict[str, ByteCounts] = {}
         self.frozen = False
         self.followed: list[Platform] = []
+        self.begun = 0
+        """How often what a controller runs was to be started."""
+        self.begins = True
         self.disk = MemoryDisk()
         self.pinger = Pinger()
         self.agent: Agent | None = None
@@ -284,7 +287,13 @@ class Bench:
             byte_counts=lambda: self.byte_counts,
             frozen_here=lambda: self.frozen,
             follow_controllers=self.followed.append,
+            begin_controller=self._begin_controller,
         )
+
+    async def _begin_controller(self) -> None:
+        self.begun += 1
+        if not self.begins:
+            raise UnavailableError("systemd says no")
 
     @contextlib.asynccontextmanager
     async def life(self, seconds: float = 2.0) -> AsyncIterator[Agent]:

@@ -15,9 +15,15 @@ from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
-from pltfrms.model.identity.words import Certified, NonceReply, RenewalAsk, ReturnAsk
+from pltfrms.model.identity.words import (
+    Certified,
+    NonceReply,
+    RenewalAsk,
+    ReturnAsk,
+    controllers_server_name,
+)
 from pltfrms.model.messages.api import Heartbeat
-from pltfrms.model.network.topology import Role, controller_url
+from pltfrms.model.network.topology import FurtherRole, Role, controller_url
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
 from tests.drivers.identity.authority import Office
@@ -44,6 +50,8 @@ class Desk:
 
     office: Office
     away: bool = False
+    controller: bool = False
+    """Whether who asks is one, by what controllers know."""
     asked: list[str] = field(default_factory=list)
 
     async def renew(self, ask: RenewalAsk) -> Certified:
@@ -63,7 +71,7 @@ class Desk:
         self.asked.append(what)
         if self.away:
             raise UnavailableError("no controller answers")
-        return self.office.signer.issue(ask.request, ask.machine, 1, controller=False)
+        return self.office.signer.issue(ask.request, ask.machine, 1, controller=self.controller)
 
 
 class Table:
@@ -76,8 +84,12 @@ class Table:
         self.desk = Desk(self.office)
         self.changes = 0
         self.signers = {"fra-c1 authority"}
+        self.name = ""
         makers = Makers(
-            known=self.desk, stranger=self.desk, signs=lambda each: each in self.signers
+            known=self.desk,
+            stranger=self.desk,
+            signs=lambda each: each in self.signers,
+            name=lambda: self.name,
         )
         self.certificate = Certificate(self.file, self.clock, makers, self._sign, self._changed)
 
@@ -166,6 +178,15 @@ def test_a_certificate_of_an_authority_that_is_gone_is_renewed_at_once(table: Ta
     assert table.look(1) == []
 
 
+def test_who_becomes_a_controller_has_the_name_of_controllers_at_once(table: Table) -> None:
+    assert table.look(1) == []
+    table.name = controllers_server_name(PLATFORM.name)
+    assert table.look(1) == ["renew"], "whom it asks may not know yet"
+    table.desk.controller = True
+    assert table.look(1) == ["renew"]
+    assert table.look(1) == []
+
+
 # ---- how the machine speaks ----------------------------------------------------------------
 
 
@@ -225,6 +246,17 @@ def test_it_also_asks_the_controllers_that_it_was_told_of_until_it_hears(
     assert set(talk.control_plane._failover.order()) == set(urls[:-1])
     if talk.certificate:
         assert not talk.certificate._makers.signs("fra-c9 authority")
+
+
+def test_it_expects_the_name_of_controllers_while_it_is_one(tmp_path: Path) -> None:
+    file = Office(PLATFORM.name, NOW_MS).identity(tmp_path, "fra-n1")
+    talk = conversations(file, PLATFORM, "fra-n1")
+    assert talk.certificate
+    assert talk.certificate._makers.name() == ""
+    node = PLATFORM.machine("fra-n1")
+    both = replace(node, further=(FurtherRole(role=Role.CONTROLLER, id=9),))
+    talk.follow(replace(PLATFORM, machines=(*CONTROLLERS, both)))
+    assert talk.certificate._makers.name() == controllers_server_name(PLATFORM.name)
 
 
 def test_a_machine_with_an_identity_speaks_by_tls_alone(tmp_path: Path) -> None:

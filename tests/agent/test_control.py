@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, ip_network
 from pltfrms.agent.journal import MAX_EVENTS
 from pltfrms.api.bounds.shares import BODY_BYTES_MAX, Lane
 from pltfrms.codec import encode
-from pltfrms.model.network.topology import Aggregate
+from pltfrms.model.network.topology import Aggregate, FurtherRole, Role
 from pltfrms.model.running.machine import PROTO_ACTIVE, Route
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
@@ -241,6 +241,30 @@ def test_controllers_of_a_newer_platform_are_asked_from_then_on() -> None:
             newer = replace(PLATFORM, name="newer")
             await bench.order(replace(make_target(7, ONE), platform=newer))
             assert bench.followed == [newer]
+
+    run_virtual(story())
+
+
+def test_who_is_told_to_be_a_controller_has_what_that_takes_started() -> None:
+    async def story() -> None:
+        node = PLATFORM.machine("fra-n1")
+        both = replace(node, further=(FurtherRole(role=Role.CONTROLLER, id=9),))
+        others = tuple(each for each in PLATFORM.machines if each.name != "fra-n1")
+        more = replace(PLATFORM, machines=(*others, both))
+        bench = Bench(platform=more)  # as the owner has written it down
+        bench.begins = False
+        async with bench.life():
+            await bench.order(make_target(1, ONE))
+            assert bench.begun == 0, "nobody has told it so"
+            await bench.order(replace(make_target(2, ONE), platform=more))
+            assert (bench.begun, bench.status.generation) == (1, 2)
+            assert any("systemd says no" in each for each in bench.status.problems)
+            bench.begins = True
+            await bench.order(replace(make_target(3, ONE), platform=more))
+            assert bench.begun == 2
+            assert not bench.status.problems
+        async with bench.life():
+            assert bench.begun == 3, "an agent may end before it was done"
 
     run_virtual(story())
 

@@ -2,25 +2,28 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pltfrms.api.store import member
 from pltfrms.api.store.member import (
-    BEGUN_FILE,
     FIRST_FILE,
     MemberPlace,
     find_command,
     note_begun,
     read_place,
 )
+from pltfrms.codec import encode
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.store.data import read_data
 from pltfrms.drivers.store.members import EtcdMembers
+from pltfrms.drivers.told import BEGUN_FILE
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.messages.store import MemberData, StoreMember, StoreMembers
 from pltfrms.model.network.topology import Role
+from pltfrms.model.running.plan import Target
 from pltfrms.render.etcd import peer_url
 from tests.strategies import make_platform
 
@@ -112,6 +115,22 @@ def test_a_machine_that_is_no_controller_needs_no_etcd(
         read_place(place.directories)
     (place.directories.config / "machine").write_text(f"{ME}\n")
     assert read_place(place.directories).machine == ME
+
+
+def test_a_machine_is_a_controller_as_soon_as_it_was_told_whatever_its_file_says(
+    place: MemberPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = PLATFORM.machine(ME)
+    others = tuple(each for each in PLATFORM.machines if each.name != ME)
+    written = replace(PLATFORM, machines=others)
+    assert mine not in written.machines
+    monkeypatch.setattr("pltfrms.api.store.member.load_platform", lambda _path: written)
+    (place.directories.config / "machine").write_text(f"{ME}\n")
+    with pytest.raises(UsageError, match="not a controller"):
+        read_place(place.directories)
+    told = Target(machine=ME, generation=3, platform=PLATFORM)
+    (place.directories.state / "target.json").write_bytes(encode(told))
+    assert read_place(place.directories).platform == PLATFORM
 
 
 def test_data_on_a_disk_of_its_own_is_kept_aside_on_that_disk(

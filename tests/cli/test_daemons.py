@@ -1,10 +1,15 @@
 """`controller wanted`, which units ask before they start, and `agent clear`."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pltfrms.codec import encode
+from pltfrms.model.network.topology import FurtherRole, Role
+from pltfrms.model.running.plan import Target
+from pltfrms.specfile import load_platform
 from tests.cli.conftest import Run
 from tests.cli.world import EXAMPLE
 
@@ -25,6 +30,22 @@ def test_a_controller_is_wanted_on_controllers_alone(
 ) -> None:
     (config / "machine").write_text(f"{machine}\n")
     assert run("controller", "wanted", "--config", config).code == code
+
+
+def test_a_controller_is_wanted_where_the_agent_was_told_so(
+    run: Run, config: Path, tmp_path: Path
+) -> None:
+    platform = load_platform(config / "platform.yaml")
+    (config / "machine").write_text("fra-n1\n")
+    node = platform.machine("fra-n1")
+    more = replace(node, further=(FurtherRole(role=Role.CONTROLLER, id=9),))
+    for machine, code in ((node, 1), (more, 0)):
+        machines = tuple(machine if e.name == "fra-n1" else e for e in platform.machines)
+        told = replace(platform, machines=machines)
+        target = Target(machine="fra-n1", generation=3, platform=told)
+        (tmp_path / "target.json").write_bytes(encode(target))
+        words = ("controller", "wanted", "--config", config, "--state", tmp_path)
+        assert run(*words).code == code
 
 
 def test_a_file_that_cannot_be_read_is_not_known_rather_than_not_wanted(

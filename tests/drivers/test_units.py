@@ -1,10 +1,12 @@
 """What systemd is told, by a stand-in for systemctl."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.units import Units
+from pltfrms.drivers.told import BEGUN_FILE
+from pltfrms.drivers.units import Units, begin_controller
 from pltfrms.errors import UnavailableError
 
 
@@ -50,3 +52,15 @@ def test_without_systemd_nothing_is_done(
     monkeypatch.setattr("pltfrms.drivers.units._RUNS", tmp_path / "none")
     Units().start("a")
     assert not told.exists()
+
+
+def test_what_a_controller_runs_is_started_where_no_store_was_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = systemctl(monkeypatch, tmp_path, 0)
+    asyncio.run(begin_controller(tmp_path))
+    (tmp_path / BEGUN_FILE).touch()  # from now on an operator may have stopped it
+    asyncio.run(begin_controller(tmp_path))
+    assert told.read_text() == (
+        "--no-block start pltfrms-etcd.service pltfrms-controller.service\n"
+    )

@@ -23,6 +23,7 @@ from pltfrms.drivers.identity.tls import (
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.log import SpareLog
 from pltfrms.drivers.sealing import NodeKey
+from pltfrms.drivers.told import is_controller
 from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.words import (
     Certified,
@@ -30,6 +31,7 @@ from pltfrms.model.identity.words import (
     RenewalAsk,
     ReturnAsk,
     ShownCertificate,
+    controllers_server_name,
     machine_server_name,
 )
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
@@ -96,7 +98,7 @@ def conversations(
 
 
 def _by_tls(file: IdentityFile, platforms: Sequence[Platform], machine: str) -> Conversations:
-    latest = _Latest(platforms)
+    latest = _Latest(platforms, machine)
     shown = client_context(file, latest.doubt)
     hidden = client_context(file, latest.doubt, stranger=True)
     said = SpareLog(_log.warning, time.monotonic)
@@ -115,7 +117,7 @@ def _by_tls(file: IdentityFile, platforms: Sequence[Platform], machine: str) -> 
             ends = _ends((newer,), machine, context)
             plane.use(list(ends), ends)
 
-    makers = Makers(known=known, stranger=stranger, signs=latest.signs)
+    makers = Makers(known=known, stranger=stranger, signs=latest.signs, name=latest.name)
     certificate = _certificate(file, makers, (shown, glass), (hidden,))
     return Conversations(
         control_plane=known, certificate=certificate, glass=glass, follow=follow
@@ -140,8 +142,9 @@ def _certificate(
 class _Latest:
     """The platform as this machine knows it, for as long as it hears of no other."""
 
-    def __init__(self, platforms: Sequence[Platform]) -> None:
+    def __init__(self, platforms: Sequence[Platform], machine: str) -> None:
         self.platforms = platforms
+        self._machine = machine
 
     def doubt(self, shown: ShownCertificate) -> str:
         doubts = [why_unsigned(shown.issuer, each) for each in self.platforms]
@@ -149,6 +152,13 @@ class _Latest:
 
     def signs(self, issuer: str) -> bool:
         return not all(why_unsigned(issuer, each) for each in self.platforms)
+
+    def name(self) -> str:
+        """Return by which name whoever has not met a controller yet expects this one."""
+        known = self.platforms[0]
+        return (
+            controllers_server_name(known.name) if is_controller(known, self._machine) else ""
+        )
 
 
 class _Mute:

@@ -234,6 +234,12 @@ class Agent:
             self._role_refusals.want(target)
         self._announcer.apply(target)
         self._director.want(target)
+        with self._problems.watch("controller of the target"):
+            # Before a controller has told anything, whoever installs this machine starts it.
+            if target.generation and target.platform.machine(target.machine).has(
+                Role.CONTROLLER
+            ):
+                await self._world.begin_controller()
         await self._kernel.reconcile()
         self._applied = (target.generation, target.made_of)
         self._poked.set()

@@ -1,6 +1,6 @@
 """Everything outside the agent that it talks to, as one bundle of ports."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,10 @@ class Archive(Protocol):
         ...
 
 
+async def nothing() -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """The ports of an agent: the real drivers on a machine, their twins in tests."""
@@ -67,3 +71,5 @@ class World:
     """None: this machine has no identity, and speaks plainly."""
     follow_controllers: Callable[[Platform], None] = lambda _platform: None
     """Ask the controllers of this platform from now on."""
+    begin_controller: Callable[[], Awaitable[None]] = nothing
+    """Have started what a controller runs, on a machine that has become one."""

@@ -21,7 +21,7 @@ from pltfrms.api.app import doors_of, make_app
 from pltfrms.api.bounds.connections import IDLE_SECONDS, allow_descriptors, bounded_by
 from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
 from pltfrms.api.store.backing_up import backups_of
-from pltfrms.api.store.member import note_begun
+from pltfrms.api.store.member import note_begun, read_place
 from pltfrms.api.store.securing import take_secret_keys
 from pltfrms.api.store.superseded import follow_recoveries
 from pltfrms.controller.asked.operations import Operations
@@ -43,10 +43,9 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.sealing import CONTROLLERS_KEYS, KeyFile
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
-from pltfrms.errors import PltfrmsError, UsageError
-from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
+from pltfrms.errors import PltfrmsError
+from pltfrms.model.network.topology import CONTROLLER_PORT, Platform
 from pltfrms.render.etcd import etcd_endpoints
-from pltfrms.specfile import load_platform
 
 SOCKET_NAME = "controller.sock"
 BIND_RETRY_SECONDS = 0.5
@@ -87,31 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     log_to_stderr()
     try:
-        platform, name = _read_config(arguments.config)
         directories = Directories(
             config=arguments.config, runtime=arguments.runtime, state=arguments.state
         )
-        asyncio.run(_serve(platform, name, directories))
+        place = read_place(directories)
+        asyncio.run(_serve(place.platform, place.machine, directories))
     except PltfrmsError as error:
         _log.error("cannot run", error=str(error))
         return error.exit_code
     return 0
-
-
-def _read_config(config: Path) -> tuple[Platform, str]:
-    platform = load_platform(config / "platform.yaml")
-    try:
-        name = (config / "machine").read_text().strip()
-    except OSError as error:
-        raise UsageError(
-            f"{config / 'machine'}: {error.strerror}; write this machine's name into it"
-        ) from error
-    if name not in {machine.name for machine in platform.machines_of(Role.CONTROLLER)}:
-        raise UsageError(
-            f"{config / 'machine'}: {name!r} is not a controller of {platform.name}; "
-            f"name it under `controllers` in {config / 'platform.yaml'}"
-        )
-    return platform, name
 
 
 def _identity(

@@ -4,6 +4,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from pltfrms.drivers.told import BEGUN_FILE
+from pltfrms.drivers.tool import run_tool
 from pltfrms.errors import UnavailableError
 
 _RUNS: Final = Path("/run/systemd/system")
@@ -11,6 +13,7 @@ _NOT_LOADED: Final = 5
 """systemctl's exit code for a unit that is not there; the others were stopped."""
 _SECONDS: Final = 120.0
 """More than all units of ours may take to stop, one after the other."""
+_OF_CONTROLLERS: Final = ("pltfrms-etcd.service", "pltfrms-controller.service")
 
 
 class Units:
@@ -44,3 +47,15 @@ class Units:
             raise UnavailableError(f"`{' '.join(command)}`: {error}") from error
         if done.returncode and not (verb == "stop" and done.returncode == _NOT_LOADED):
             raise UnavailableError(f"`{' '.join(command)}`: {done.stderr.strip()}")
+
+
+async def begin_controller(state: Path) -> None:
+    """Start what a controller runs on a machine that has become one; does not wait for it.
+
+    Once a store has been seen here, that is systemd's and its operator's to start and to stop.
+
+    Raises:
+        UnavailableError: systemd does not take it.
+    """
+    if _RUNS.is_dir() and not (state / BEGUN_FILE).exists():
+        await run_tool("systemctl", "--no-block", "start", *_OF_CONTROLLERS)

@@ -49,6 +49,8 @@ class Makers:
     """Asked afterwards: the certificate is not shown to it."""
     signs: Callable[[str], bool] = lambda _issuer: True
     """Whether an authority is still one. What another one has signed is renewed at once."""
+    name: Callable[[], str] = lambda: ""
+    """Which name it is to have by now, or is renewed at once; empty: its own alone."""
 
 
 class Certificate:
@@ -87,9 +89,8 @@ class Certificate:
         wrong = why_clock_is_wrong(now_ms, own.not_before_ms + EARLY_MS)
         if wrong:
             raise UnavailableError(wrong)
-        if now_ms < renewal_at_ms(own.life, own.machine) and self._makers.signs(
-            self._file.issuer()
-        ):
+        young = now_ms < renewal_at_ms(own.life, own.machine)
+        if young and self._makers.signs(self._file.issuer()) and self._fits():
             return
         good = own.life.holds(now_ms)
         made = await (self._renewed(own) if good else self._returned(own))
@@ -102,6 +103,10 @@ class Certificate:
         self._file.renew(made, now_ms)
         _log.info("certificate renewed", until_ms=made.not_after_ms)
         self._follow()
+
+    def _fits(self) -> bool:
+        name = self._makers.name()
+        return not name or self._file.says(name)
 
     async def _renewed(self, own: Identity) -> Certified:
         return await self._makers.known.renew(

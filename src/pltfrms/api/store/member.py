@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from pltfrms.api.store.securing import take_authority
-from pltfrms.codec import decode, encode
+from pltfrms.codec import encode
 from pltfrms.controller.records.state import seat_key
 from pltfrms.drivers.identity.files import IdentityFile
 from pltfrms.drivers.identity.store_files import RECOVERING_FILE, StoreFiles
@@ -32,6 +32,7 @@ from pltfrms.drivers.store.data import read_data
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
 from pltfrms.drivers.store.ports import Put
+from pltfrms.drivers.told import BEGUN_FILE, is_controller, told_platform
 from pltfrms.errors import NotFoundError, PltfrmsError, UnavailableError, UsageError
 from pltfrms.model.messages.store import (
     MemberData,
@@ -40,7 +41,6 @@ from pltfrms.model.messages.store import (
     StoreMembers,
 )
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.running.plan import Target
 from pltfrms.planner.upkeep.starting import Start, StartDecision, decide_start
 from pltfrms.render.etcd import (
     Beginning,
@@ -55,10 +55,7 @@ FIRST_FILE = "first-members"
 """In the directory of the configuration: WORD NAME..., the members that make the store."""
 USED_FILE = f"{FIRST_FILE}.used"
 """What the first file is called once there is a store."""
-BEGUN_FILE = "store-begun"
-"""In the directory of the state: the store was made. Outlives the data of the member."""
 DATA_DIRECTORY = "etcd"
-_TARGET_FILE = "target.json"
 _AGAIN_SECONDS = 1.0
 _ADDRESS_SECONDS = 0.1
 _LOOK_SECONDS = 6.0
@@ -252,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_place(directories: Directories) -> MemberPlace:
-    """Return what is known on this machine of its member.
+    """Return what is known on this machine of its member, and so of its controller.
 
     The platform is that of the agent's target, which follows what is applied, if this machine
     is a controller there; else that of the file.
@@ -268,10 +265,13 @@ def read_place(directories: Directories) -> MemberPlace:
             f"{name_file}: {error.strerror}; write this machine's name into it"
         ) from error
     written = load_platform(directories.config / "platform.yaml")
-    known = _target_platform(directories.state / _TARGET_FILE)
-    fit = [each for each in (known, written) if each and _is_controller(each, name)]
+    known = told_platform(directories.state)
+    fit = [each for each in (known, written) if each and is_controller(each, name)]
     if not fit:
-        raise UsageError(f"{name} is not a controller of {written.name}: it needs no etcd")
+        raise UsageError(
+            f"{name_file}: {name!r} is not a controller of {written.name}, neither by what its "
+            f"agent was told nor by {directories.config / 'platform.yaml'}"
+        )
     return MemberPlace(platform=fit[0], machine=name, directories=directories, further=fit[-1])
 
 
@@ -400,17 +400,6 @@ class _Request:
         if self._lease:
             with contextlib.suppress(UnavailableError):
                 await self._store.revoke(self._lease)
-
-
-def _target_platform(path: Path) -> Platform | None:
-    try:
-        return decode(Target, path.read_bytes()).platform
-    except (OSError, UsageError):
-        return None
-
-
-def _is_controller(platform: Platform, name: str) -> bool:
-    return name in {machine.name for machine in platform.machines_of(Role.CONTROLLER)}
 
 
 if __name__ == "__main__":

@@ -102,19 +102,28 @@ def run_controller(arguments: tuple[str, ...]) -> int:
     metavar="DIR",
     help="Where platform.yaml and machine are (default: /etc/pltfrms).",
 )
-def wanted_controller(config: Path) -> int:
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/var/lib/pltfrms"),
+    metavar="DIR",
+    help="Where the agent keeps what it was told (default: /var/lib/pltfrms).",
+)
+def wanted_controller(config: Path, state: Path) -> int:
     """Say whether this machine is to run a controller.
 
-    Exit code 0 if it is, 1 if it is not, 255 if that is not known: what ExecCondition= of a
-    unit asks for.
+    It is if its agent was told so last, or the file says so. Exit code 0 if it is, 1 if it is
+    not, 255 if that is not known: what ExecCondition= of a unit asks for.
 
     Example: pltfrms controller wanted
     """
-    from pltfrms.model.network.topology import Role  # noqa: PLC0415 - as above
+    from pltfrms.drivers.told import is_controller, told_platform  # noqa: PLC0415 - as above
 
     try:
         platform = load_platform(config / "platform.yaml")
         name = (config / "machine").read_text().strip()
+        if is_controller(platform, name) or is_controller(told_platform(state), name):
+            return 0
         machine = platform.machine(name)
     except KeyError as error:
         echo(f"error: {config / 'platform.yaml'} has no machine {error}", err=True)
@@ -122,8 +131,6 @@ def wanted_controller(config: Path) -> int:
     except (PltfrmsError, OSError) as error:
         echo(f"error: {error}", err=True)
         return _NOT_KNOWN
-    if machine.has(Role.CONTROLLER):
-        return 0
     echo(f"{machine.name} is no controller of {platform.name}")
     return _NOT_WANTED
 

@@ -204,6 +204,10 @@ class IdentityFile:
         """
         return self._words().issuer
 
+    def says(self, name: str) -> bool:
+        """Return whether the certificate has a name (DNS); UsageError as `issuer`."""
+        return name.encode() in _der_of(self._text().partition("\n")[2])
+
     def _words(self) -> CertificateWords:
         return _words_of(self._text().partition("\n")[2])  # the first line has the roots
 
@@ -229,11 +233,16 @@ def _each_of(roots: str) -> list[str]:
 
 def _words_of(text: str) -> CertificateWords:
     """Return what the first certificate of a text (PEM) says."""
+    return read_words(_der_of(text))
+
+
+def _der_of(text: str) -> bytes:
+    """Return the first certificate of a text (PEM); empty: it cannot be read."""
     body = text.partition(_BEGIN)[2].partition(_END)[0]
     try:
-        return read_words(base64.b64decode(body))
+        return base64.b64decode(body)
     except ValueError:
-        return CertificateWords()
+        return b""
 
 
 def private_text(path: Path) -> str:
