@@ -15,7 +15,7 @@ from pltfrms.api.bounds.connections import OF_STRANGERS, Connections
 from pltfrms.api.bounds.lanes import Doors, Lanes
 from pltfrms.api.bounds.refusals import refusal
 from pltfrms.api.bounds.serving import ControllerIdentity
-from pltfrms.api.bounds.shares import HEARTBEATS, Shares
+from pltfrms.api.bounds.shares import HEARTBEATS, TARGETS, Shares
 from pltfrms.api.metrics import Metrics
 from pltfrms.api.routes.answers import SnapshotAnswers, TargetAnswers
 from pltfrms.api.routes.balancer import add_balancer_routes
@@ -33,7 +33,7 @@ from pltfrms.api.routes.pictures import add_picture_routes
 from pltfrms.api.routes.requests import add_request_routes
 from pltfrms.api.routes.rights import Rights, asked_of
 from pltfrms.api.routes.secrets import add_keyring_route, add_secret_routes
-from pltfrms.api.routes.straight import Straight
+from pltfrms.api.routes.straight import Straight, plainly_asked
 from pltfrms.api.routes.vantage import add_vantage_routes
 from pltfrms.api.routes.verdicts import Verdicts
 from pltfrms.codec import decode, encode
@@ -65,10 +65,15 @@ WAIT_MS_MAX = 60_000
 """Longest long poll: longer ones only keep dead connections."""
 EVENTS_MAX = 1000
 
+_TEXT_MAX = 200
+_TARGET_COUNTS = {"after": 1 << 60, "wait_ms": WAIT_MS_MAX, "platform": 1 << 60}
+_TARGET_TEXTS = {"made_of": 1 << 14, "key": _TEXT_MAX}
+"""What a machine says that asks for its target: how much at most, and how long."""
+
 After = Annotated[int, Query(ge=0)]
 WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX)]
 Limit = Annotated[int, Query(ge=1, le=EVENTS_MAX)]
-Text = Annotated[str, Query(max_length=200)]
+Text = Annotated[str, Query(max_length=_TEXT_MAX)]
 
 
 def make_app(
@@ -86,7 +91,11 @@ def make_app(
     its own. With an identity, who comes by TLS may ask only what is his.
     """
     app = FastAPI(
-        title="PLTFRMS controller", version=__version__, docs_url=None, redoc_url=None
+        title="PLTFRMS controller",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     doors = doors or doors_of(operations)
     logins = Logins(operations, signatures) if signatures else None
@@ -139,9 +148,7 @@ def _add_agent_routes(app: FastAPI, operations: Operations, logins: Logins | Non
         require_own(request, beat.status.machine, *(event.source for event in beat.events))
         return json_of(await operations.heartbeat(beat))
 
-    app.add_middleware(Straight, path=HEARTBEATS, answer=heartbeat)
-
-    @app.get("/v1/targets/{machine}")
+    @app.get(TARGETS + "{machine}")
     async def target(
         machine: str,
         after: After = 0,
@@ -160,6 +167,14 @@ def _add_agent_routes(app: FastAPI, operations: Operations, logins: Logins | Non
             return Response(status_code=HTTPStatus.NO_CONTENT)
         answer = found.plain() if made_of is None else found.news(platform)
         return Response(answers.text_of(answer), media_type=JSON)
+
+    async def straight_target(request: Request) -> Response | None:
+        machine = request.scope["path"].rpartition("/")[2]
+        said = plainly_asked(request, _TARGET_COUNTS, _TARGET_TEXTS)
+        return None if said is None or not machine else await target(machine, **said)
+
+    straight = {("POST", HEARTBEATS): heartbeat, ("GET", TARGETS): straight_target}
+    app.add_middleware(Straight, answers=straight)
 
 
 def _add_operator_routes(app: FastAPI, operations: Operations, verdicts: Verdicts) -> None:

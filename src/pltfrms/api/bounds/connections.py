@@ -8,15 +8,21 @@ without a question makes room for it: a caller takes away from itself alone.
 import asyncio
 import contextlib
 import functools
+import math
+import re
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
-import h11
+import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from pltfrms.api.bounds.callers import Caller, CallerKind, Callers
@@ -48,6 +54,9 @@ _OURS: Final = 512
 
 _TOGETHER_BYTES: Final = 16 * 1024
 """Of an answer that is sent as one piece."""
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
+_NO_QUESTION: Final = "Invalid HTTP request received."
+_Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Held(Protocol):
@@ -233,8 +242,12 @@ class Together:
         return getattr(self._transport, name)
 
 
-class Bounded(H11Protocol):
-    """HTTP/1.1 of uvicorn, with bounds of time and size for each connection."""
+class Bounded(HttpToolsProtocol):
+    """HTTP/1.1 of uvicorn, with bounds of time and size for each connection.
+
+    Where a question ends is found here, and its parser is shown no more than that: what comes
+    after it waits for the answer, and is not read meanwhile.
+    """
 
     def __init__(
         self,
@@ -247,12 +260,18 @@ class Bounded(H11Protocol):
     ) -> None:
         """Be one of `connections`."""
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = self._words = _Words(h11.SERVER, HEAD_BYTES_MAX)
         self._among = connections
         self._caller: Caller | None = None
         self._due: asyncio.TimerHandle | None = None
+        self._until, self._reason = math.inf, ""
+        """When it is ended, and why."""
         self._at_rest = True
         self._asked_at = 0.0
+        self._heard = bytearray()
+        """What has come, and was not shown to the parser."""
+        self._body_left: int | None = None
+        """Bytes of the body that are still to come; None: the head is."""
+        self._wrong: PltfrmsError | None = None
 
     @property
     def asks(self) -> bool:
@@ -284,10 +303,18 @@ class Bounded(H11Protocol):
                 return
             self._at_rest = False
             self._expect(WHOLE_SECONDS, "slow question")
-        super().data_received(data)
+        self._heard += data
+        self._read()
         if self.asks:
             self._stop_waiting()
             self._asked_at = self._asked_at or self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer, unless it is a question that nobody may ask."""
+        self._wrong = _what_is_wrong(self.headers, self.parser.get_http_version())
+        if self._wrong:
+            raise self._wrong
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next question, which may be here already."""
@@ -299,6 +326,8 @@ class Bounded(H11Protocol):
         cast("Together", self.transport).flush()
         self._expect(WHOLE_SECONDS, "no question")
         super().on_response_complete()
+        if not self.transport.is_closing():
+            self._read()
         if self.asks:
             self._at_rest = False
             self._stop_waiting()
@@ -317,15 +346,11 @@ class Bounded(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say what is wrong with what is no question, and close the connection."""
-        error = self._words.wrong or UsageError(msg)
-        answer = refusal(error)
+        answer = refusal(self._wrong or UsageError(msg))
         headers = [*answer.raw_headers, (b"connection", b"close")]
-        for event in (
-            h11.Response(status_code=answer.status_code, headers=headers),
-            h11.Data(data=bytes(answer.body)),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+        lines = (b"%s: %s\r\n" % header for header in headers)
+        head = b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n"])
+        self.transport.write(head + bytes(answer.body))
         self._among.closed["not a question"] += 1
         self.transport.close()
 
@@ -333,6 +358,51 @@ class Bounded(H11Protocol):
         """Close it now, whatever is still to be sent."""
         self._leave()
         self.transport.abort()
+
+    def _read(self) -> None:
+        """Take what has come, until a question waits for its answer."""
+        self._unset_keepalive_if_required()
+        try:
+            while self._heard and not self.asks and not self.transport.is_closing():
+                if self._body_left is None and not self._read_head():
+                    return
+                self._read_body()
+        except httptools.HttpParserError:
+            self._heard.clear()
+            self.send_400_response(_NO_QUESTION)
+            return
+        if self._heard:
+            self.flow.pause_reading()
+
+    def _read_head(self) -> bool:
+        """Show the parser a head; return whether it has come as a whole."""
+        end = _HEAD_END.search(self._heard, 0, HEAD_BYTES_MAX)
+        if end is None:
+            if len(self._heard) >= HEAD_BYTES_MAX:
+                raise httptools.HttpParserError(_NO_QUESTION)
+            return False
+        before = self.cycle
+        self._show(end.end())
+        if self.cycle is before:  # the parser sees another end of it
+            raise httptools.HttpParserError(_NO_QUESTION)
+        self._body_left = _length_of(self.headers)
+        return True
+
+    def _read_body(self) -> None:
+        """Show the parser what has come of the body."""
+        part = min(self._body_left or 0, len(self._heard))
+        if part:
+            self._show(part)
+        self._body_left = (self._body_left or 0) - part or None
+
+    def _show(self, count: int) -> None:
+        """Show the parser so many bytes of what has come."""
+        part = bytes(self._heard[:count])
+        del self._heard[:count]
+        try:
+            self.parser.feed_data(part)
+        except httptools.HttpParserUpgrade:  # it is answered as if nobody had asked for that
+            self.parser = httptools.HttpRequestParser(self)
 
     def _comes(self, caller: Caller) -> bool:
         """Be a connection of a caller's; or end, if there is no room for it."""
@@ -356,50 +426,57 @@ class Bounded(H11Protocol):
 
     def _leave(self) -> None:
         self._stop_waiting()
+        if self._due is not None:
+            self._due.cancel()
         if self._caller is not None:
             self._among.remove(self, self._caller)
 
     def _expect(self, seconds: float, reason: str) -> None:
-        self._stop_waiting()
-        self._due = self.loop.call_later(seconds, self._too_late, reason)
+        """End it after some time, unless something else is expected by then.
+
+        A timer for each question would cost more than it: one that is early is set anew.
+        """
+        self._until, self._reason = self.loop.time() + seconds, reason
+        if self._due is None or self._due.when() > self._until:
+            self._set_timer()
 
     def _stop_waiting(self) -> None:
+        self._until = math.inf
+
+    def _set_timer(self) -> None:
         if self._due is not None:
             self._due.cancel()
-            self._due = None
+        self._due = self.loop.call_at(self._until, self._look)
 
-    def _too_late(self, reason: str) -> None:
-        self._among.closed[reason] += 1
-        self.end()
+    def _look(self) -> None:
+        self._due = None
+        if self.loop.time() >= self._until:
+            self._among.closed[self._reason] += 1
+            self.end()
+        elif self._until < math.inf:
+            self._set_timer()
 
 
-class _Words(h11.Connection):
-    """What a client says; refuses bodies that are too large, or whose size is not said.
+def _what_is_wrong(headers: _Headers, version: str) -> PltfrmsError | None:
+    """Return why a question is refused for its head.
 
     A body in parts could come one byte at a time, each of which costs us as much as a thousand.
     """
-
-    wrong: PltfrmsError | None = None
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """Return what was said next."""
-        event = super().next_event()
-        if isinstance(event, h11.Request):
-            self.wrong = _what_is_wrong(event)
-            if self.wrong:
-                raise h11.RemoteProtocolError(str(self.wrong))
-        return event
-
-
-def _what_is_wrong(question: h11.Request) -> PltfrmsError | None:
-    headers = dict(question.headers)
-    if b"transfer-encoding" in headers:
+    names = [name for name, _ in headers]
+    if b"transfer-encoding" in names:
         return UsageError(
             "say how long the request is (Content-Length), and send it as a whole"
         )
-    if int(headers.get(b"content-length", b"0")) > BODY_BYTES_MAX:
+    if names.count(b"host") != 1 and (version == "1.1" or b"host" in names):
+        return UsageError(_NO_QUESTION)
+    if _length_of(headers) > BODY_BYTES_MAX:
         return TooLargeError(f"the request is larger than {BODY_BYTES_MAX} bytes")
     return None
+
+
+def _length_of(headers: _Headers) -> int:
+    """Return how long a body is, by a head in which the parser has found nothing wrong."""
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
 
 def bounded_by(connections: Connections) -> type[asyncio.Protocol]:

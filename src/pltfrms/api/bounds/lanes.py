@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pltfrms.api.bounds.callers import Caller, Callers
 from pltfrms.api.bounds.connections import Connections
 from pltfrms.api.bounds.refusals import refusal
-from pltfrms.api.bounds.shares import BODY_BYTES_MAX, HEARTBEATS, Lane, Shares
+from pltfrms.api.bounds.shares import BODY_BYTES_MAX, HEARTBEATS, TARGETS, Lane, Shares
 from pltfrms.errors import PltfrmsError
 
 _PACED_BYTES: Final = 1 << 16
@@ -109,7 +109,7 @@ def lane_of(scope: Scope) -> Lane:
     if path == HEARTBEATS:
         return Lane.HEARTBEAT
     waits = path == "/v1/events" and b"wait_ms" in scope.get("query_string", b"")
-    if waits or path == "/v1/stream" or path.startswith("/v1/targets/"):
+    if waits or path == "/v1/stream" or path.startswith(TARGETS):
         return Lane.WAIT
     return Lane.LARGE if path.startswith(_LARGE) else Lane.OTHER
 

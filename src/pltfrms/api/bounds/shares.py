@@ -18,6 +18,8 @@ from pltfrms.errors import PltfrmsError, TooLargeError, TooManyError, Unavailabl
 
 HEARTBEATS: Final = "/v1/heartbeats"
 """Where machines say that they live."""
+TARGETS: Final = "/v1/targets/"
+"""Where they ask, each by its name, what is to be there."""
 _MIB: Final = 1 << 20
 
 

@@ -104,8 +104,8 @@ class Rights:
 def token_of(scope: Scope) -> str:
     """Return the token that a request shows (RFC 6750, section 2.1); empty: none."""
     for name, value in scope["headers"]:
-        text = value.decode("latin-1")
-        if name == _HEADER and text.lower().startswith(_SCHEME):
+        text = value.decode("latin-1") if name == _HEADER else ""
+        if text.lower().startswith(_SCHEME):
             return str(text[len(_SCHEME) :].strip())
     return ""
 

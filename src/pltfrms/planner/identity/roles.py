@@ -4,6 +4,7 @@ Every question of the API has a rule here, or is refused: `tests/api/test_roles.
 As long as no operator has a role, all who are let in may do all.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
 from typing import Final
@@ -94,6 +95,11 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/secrets-key"): Need.ADMIN,
     ("POST", "/v1/vantage/tokens"): Need.ADMIN,
 }
+_ALIKE: Final[defaultdict[tuple[str, int], list[tuple[list[str], Need]]]] = defaultdict(list)
+"""Those with a name in them, the path in its parts: by method and how many these are."""
+for (_method, _path), _need in _NEEDS.items():
+    if "{" in _path:
+        _ALIKE[_method, _path.count("/") + 1].append((_path.split("/"), _need))
 _MAY: Final = {
     None: Need.VIEW,
     OperatorRole.VIEWER: Need.VIEW,
@@ -117,15 +123,10 @@ def need_of(method: str, path: str) -> Need | None:
     if found is not None:
         return found
     parts = path.split("/")
-    for (verb, template), need in _NEEDS.items():
-        words = template.split("/")
-        if (
-            verb == method
-            and len(words) == len(parts)
-            and all(
-                word == part or (word.startswith("{") and part)
-                for word, part in zip(words, parts, strict=True)
-            )
+    for words, need in _ALIKE.get((method, len(parts)), ()):
+        if all(
+            word == part or (word.startswith("{") and part)
+            for word, part in zip(words, parts, strict=True)
         ):
             return need
     return None
