@@ -40,24 +40,6 @@ class _World:
         """Datacenters that have nodes."""
         self.everywhere = self.sites | {a.datacenter for a in snapshot.allocations.values()}
         """Also by names that datacenters had before, where something still runs."""
-        self.alive = {i.allocation for s in snapshot.statuses.values() for i in s.instances}
-        self.ready = {
-            (node, instance.allocation)
-            for node, status in snapshot.statuses.items()
-            for instance in status.instances
-            if instance.phase is Phase.READY
-        }
-        self.reported = {
-            (node, instance.allocation)
-            for node, status in snapshot.statuses.items()
-            for instance in status.instances
-        }
-        self.ill = {
-            (node, instance.allocation)
-            for node, status in snapshot.statuses.items()
-            for instance in status.instances
-            if instance.unwell
-        }
         self._shares: dict[str, dict[str, int]] = {}
         self.recorded: dict[str, Allocation] = {}
         self.on_node: dict[str, dict[str, Allocation]] = defaultdict(dict)
@@ -75,6 +57,31 @@ class _World:
         if gone:
             self.on_node[gone.node].pop(name, None)
             self.in_site[gone.service, gone.datacenter].pop(name, None)
+
+    @cached_property
+    def alive(self) -> set[str]:
+        """Whatever is reported, from wherever."""
+        return {i.allocation for s in self.snapshot.statuses.values() for i in s.instances}
+
+    @cached_property
+    def ready(self) -> set[tuple[str, str]]:
+        """What is reported as ready, by machine and allocation."""
+        every = self.snapshot.statuses.items()
+        return {
+            (m, i.allocation) for m, s in every for i in s.instances if i.phase is Phase.READY
+        }
+
+    @cached_property
+    def reported(self) -> set[tuple[str, str]]:
+        """What is reported, by machine and allocation."""
+        every = self.snapshot.statuses.items()
+        return {(m, i.allocation) for m, s in every for i in s.instances}
+
+    @cached_property
+    def ill(self) -> set[tuple[str, str]]:
+        """What says of itself that it is ill, by machine and allocation."""
+        every = self.snapshot.statuses.items()
+        return {(m, i.allocation) for m, s in every for i in s.instances if i.unwell}
 
     @cached_property
     def braked(self) -> set[str]:
@@ -240,7 +247,9 @@ def _check_name(world: _World, new: Allocation) -> list[str]:
     problems = []
     if new.id != f"{replica}-{new.number}":
         problems.append("the id does not say what it is")
-    if new.id in {*world.recorded, *world.snapshot.allocations, *world.alive}:
+    if any(
+        new.id in some for some in (world.recorded, world.snapshot.allocations, world.alive)
+    ):
         problems.append("the id is in use")
     given = [world.snapshot.numbers.get(replica, 0)]
     given += [old.number for old in world.of_replica(new)]

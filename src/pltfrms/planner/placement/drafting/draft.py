@@ -6,21 +6,25 @@ however many allocations there are.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Final
+from operator import attrgetter
+from typing import Final, TypeVar
 
 from pltfrms.model.network.topology import Machine, Role
 from pltfrms.model.running.plan import Allocation, Note, Place, Plan, Reason, Step, Stop
 from pltfrms.model.running.state import Contact, Phase, Snapshot
 from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.model.services.egress import slots_to_spare, slots_with_own
-from pltfrms.model.services.jobs import OVER
+from pltfrms.model.services.jobs import OVER, JobRun
 from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.model.services.service import Service
-from pltfrms.planner.placement.drafting.numbers import highest_numbers, replica_of
+from pltfrms.planner.placement.drafting.numbers import highest_numbers
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 LATELY_SECONDS: Final = 300.0
 """Nodes that are lost one after the other within so long are one event, as if at once."""
@@ -43,6 +47,20 @@ class NodeLoad:
 def cpu_milli(cores: float) -> int:
     """Return cores as whole thousandths."""
     return round(cores * 1000)
+
+
+class Counted(dict[_K, _V]):
+    """What is counted of each when somebody first asks for it, and kept up to date then."""
+
+    def __init__(self, count: Callable[[_K], _V]) -> None:
+        """Count nothing yet."""
+        super().__init__()
+        self._count = count
+
+    def __missing__(self, key: _K) -> _V:
+        """Count something."""
+        found = self[key] = self._count(key)
+        return found
 
 
 def _told_versions(service: Service) -> tuple[int, ...]:
@@ -105,7 +123,7 @@ class Draft:
         self.dead = frozenset(node.name for node in away if done.is_dead(node, now_ms))
         """Lost nodes that are dead, as an operator says."""
         self._lost = tuple(node for node in away if node.name not in self.dead)
-        for allocation in sorted(snapshot.allocations.values(), key=lambda a: a.number):
+        for allocation in sorted(snapshot.allocations.values(), key=attrgetter("number")):
             self._record(allocation)
         self.unsettled = frozenset(self._find_unsettled())
 
@@ -130,32 +148,51 @@ class Draft:
     # ---- what a plan without steps does not need -------------------------------------------
 
     @cached_property
-    def loads(self) -> defaultdict[str, NodeLoad]:
+    def loads(self) -> Mapping[str, NodeLoad]:
         """What is promised, by node."""
-        loads: defaultdict[str, NodeLoad] = defaultdict(NodeLoad)
-        for machine, status in self.snapshot.statuses.items():
-            loads[machine].slots |= {each.slot for each in status.instances} - {0}
+        on: defaultdict[str, list[Allocation]] = defaultdict(list)
         for allocation in self._recorded():
-            self._count(loads[allocation.node], allocation, +1)
-            loads[allocation.node].slots.add(allocation.slot)
+            on[allocation.node].append(allocation)
+        runs: defaultdict[str, list[JobRun]] = defaultdict(list)
         for run in self.snapshot.runs.values():
             if run.slot and run.state not in OVER:
-                load = loads[run.node]
+                runs[run.node].append(run)
+
+        def load_of(node: str) -> NodeLoad:
+            status, load = self.snapshot.statuses.get(node), NodeLoad()
+            load.slots |= {each.slot for each in status.instances} - {0} if status else set()
+            for allocation in on[node]:
+                self._count(load, allocation, +1)
+                load.slots.add(allocation.slot)
+            for run in runs[node]:
                 load.cpu_milli += cpu_milli(run.spec.run.cpu)
                 load.memory_bytes += run.spec.run.memory_bytes
                 load.slots.add(run.slot)
-        return loads
+            return load
+
+        return Counted(load_of)
 
     @cached_property
-    def _racks(self) -> Counter[tuple[str, str, str]]:
-        """Number of recorded allocations by service, datacenter and rack."""
-        racks = ((each, self.nodes.get(each.node)) for each in self._recorded())
-        return Counter((a.service, n.datacenter, n.rack) for a, n in racks if n)
+    def _racks(self) -> Mapping[str, Counter[tuple[str, str]]]:
+        """Number of recorded allocations by service; then by datacenter and rack."""
+        sites: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        for site in self._replicas:
+            sites[site[0]].append(site)
+
+        def racks_of(service: str) -> Counter[tuple[str, str]]:
+            racks = (
+                self.nodes.get(each.node)
+                for site in sites[service]
+                for each in chain.from_iterable(self._replicas[site].values())
+            )
+            return Counter((node.datacenter, node.rack) for node in racks if node)
+
+        return Counted(racks_of)
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        """The highest number that was ever given, by replica."""
-        return highest_numbers(self.snapshot)
+    def _left_numbers(self) -> dict[str, int]:
+        """The highest number that was ever given, by replica, beside what is recorded."""
+        return highest_numbers(self.snapshot, recorded=False)
 
     @cached_property
     def given_up(self) -> list[Volume]:
@@ -169,13 +206,14 @@ class Draft:
         return {each.about: each for each in volumes if each.state is VolumeState.HELD}
 
     @cached_property
-    def _phases(self) -> Mapping[tuple[str, str], Phase]:
-        """What is reported, by machine and allocation."""
-        return {
-            (machine, instance.allocation): instance.phase
-            for machine, status in self.snapshot.statuses.items()
-            for instance in status.instances
-        }
+    def _phases(self) -> Mapping[str, Mapping[str, Phase]]:
+        """What is reported, by machine; then by allocation."""
+
+        def phases_of(machine: str) -> Mapping[str, Phase]:
+            status = self.snapshot.statuses.get(machine)
+            return {each.allocation: each.phase for each in status.instances} if status else {}
+
+        return Counted(phases_of)
 
     @cached_property
     def _unwell(self) -> frozenset[tuple[str, str]]:
@@ -243,7 +281,7 @@ class Draft:
 
     def in_rack(self, service: str, node: Machine) -> int:
         """Return how many allocations of a service the node's rack has."""
-        return self._racks[service, node.datacenter, node.rack]
+        return self._racks[service][node.datacenter, node.rack]
 
     def is_present(self, allocation: Allocation) -> bool:
         """Return whether the node of an allocation is ours and in contact."""
@@ -253,14 +291,14 @@ class Draft:
 
     def ready(self, allocation: Allocation) -> bool:
         """Return whether it serves for sure: node in contact, and says that it is ready."""
-        phase = self._phases.get((allocation.node, allocation.id))
+        phase = self._phases[allocation.node].get(allocation.id)
         return self.is_present(allocation) and phase is Phase.READY
 
     def may_serve(self, allocation: Allocation) -> bool:
         """Return whether it serves for all we know: its node is ours, and says nothing else."""
         if self.contact(allocation.node) is Contact.UNKNOWN:
             return allocation.node in self.nodes
-        reported = self._phases.get((allocation.node, allocation.id), Phase.READY)
+        reported = self._phases[allocation.node].get(allocation.id, Phase.READY)
         return self.is_present(allocation) and reported is Phase.READY
 
     def unwell(self, allocation: Allocation) -> bool:
@@ -306,7 +344,9 @@ class Draft:
 
     def next_number(self, service: str, datacenter: str, replica: int) -> int:
         """Return a number that no allocation of the replica ever had."""
-        return self._numbers.get(f"{service}.{datacenter}.{replica}", 0) + 1
+        recorded = self.replicas(service, datacenter).get(replica, ())
+        left = self._left_numbers.get(f"{service}.{datacenter}.{replica}", 0)
+        return max(left, 0, *(each.number for each in recorded)) + 1
 
     def held(self, replica: str) -> Volume | None:
         """Return the volume of a replica, such as of `db.fra.1`, that it has not given up."""
@@ -327,7 +367,8 @@ class Draft:
         gives_up: Volume | None = None,
     ) -> None:
         """Take the step of starting an allocation; `volume` is new, and for it."""
-        loads, racks = self.loads, self._racks  # as they are before
+        # As they are before.
+        load, racks = self.loads[allocation.node], self._racks[allocation.service]
         self.steps.append(
             Place(
                 allocation=allocation,
@@ -340,27 +381,30 @@ class Draft:
             self._held[volume.about] = volume
         if gives_up is not None:
             self.given_up.append(gives_up)
-        self._numbers[replica_of(allocation.id)[0]] = allocation.number
         self._record(allocation)
-        self._count(loads[allocation.node], allocation, +1)
-        loads[allocation.node].slots.add(allocation.slot)
+        self._count(load, allocation, +1)
+        load.slots.add(allocation.slot)
         node = self.nodes[allocation.node]
-        racks[allocation.service, node.datacenter, node.rack] += 1
+        racks[node.datacenter, node.rack] += 1
 
     def stop(self, allocation: Allocation, reason: Reason) -> None:
         """Take the step of stopping an allocation."""
-        loads, racks = self.loads, self._racks  # as they are before
+        # As they are before.
+        load, racks = self.loads[allocation.node], self._racks[allocation.service]
         self.steps.append(Stop(allocation=allocation, reason=reason))
         replicas = self._replicas[allocation.service, allocation.datacenter]
         replicas[allocation.replica].remove(allocation)
         if not replicas[allocation.replica]:
             del replicas[allocation.replica]
-        self._count(loads[allocation.node], allocation, -1)
+        left = self._left_numbers
+        name = f"{allocation.service}.{allocation.datacenter}.{allocation.replica}"
+        left[name] = max(left.get(name, 0), allocation.number)
+        self._count(load, allocation, -1)
         node = self.nodes.get(allocation.node)
         if node:
-            racks[allocation.service, node.datacenter, node.rack] -= 1
-        if (allocation.node, allocation.id) not in self._phases:
-            loads[allocation.node].slots.discard(allocation.slot)
+            racks[node.datacenter, node.rack] -= 1
+        if allocation.id not in self._phases[allocation.node]:
+            load.slots.discard(allocation.slot)
 
     def note(self, about: str, reason: Reason, detail: str) -> None:
         """Say that something cannot be done now."""

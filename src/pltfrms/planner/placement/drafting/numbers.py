@@ -24,8 +24,11 @@ def replica_of(allocation: str, mark: str = "-") -> tuple[str, int]:
     return (replica, int(number)) if number.isdecimal() else (allocation, 0)
 
 
-def highest_numbers(snapshot: Snapshot) -> dict[str, int]:
-    """Return the highest number that was ever given, by replica (`web.fra.1`)."""
+def highest_numbers(snapshot: Snapshot, *, recorded: bool = True) -> dict[str, int]:
+    """Return the highest number that was ever given, by replica (`web.fra.1`).
+
+    Without `recorded`, of all but the allocations that are recorded.
+    """
     highest = dict(snapshot.numbers)
     reported = (
         instance.allocation
@@ -33,7 +36,7 @@ def highest_numbers(snapshot: Snapshot) -> dict[str, int]:
         for instance in status.instances
         if instance.allocation not in snapshot.allocations
     )
-    for allocation in (*snapshot.allocations, *reported):
+    for allocation in (*(snapshot.allocations if recorded else ()), *reported):
         _raise_to(highest, allocation)
     on_disks = (
         each.volume for status in snapshot.statuses.values() for each in status.volumes or ()
