@@ -49,7 +49,7 @@ def cpu_milli(cores: float) -> int:
     return round(cores * 1000)
 
 
-class Counted(dict[_K, _V]):
+class OnDemand(dict[_K, _V]):
     """What is counted of each when somebody first asks for it, and kept up to date then."""
 
     def __init__(self, count: Callable[[_K], _V]) -> None:
@@ -170,7 +170,7 @@ class Draft:
                 load.slots.add(run.slot)
             return load
 
-        return Counted(load_of)
+        return OnDemand(load_of)
 
     @cached_property
     def _racks(self) -> Mapping[str, Counter[tuple[str, str]]]:
@@ -187,7 +187,7 @@ class Draft:
             )
             return Counter((node.datacenter, node.rack) for node in racks if node)
 
-        return Counted(racks_of)
+        return OnDemand(racks_of)
 
     @cached_property
     def _left_numbers(self) -> dict[str, int]:
@@ -213,7 +213,7 @@ class Draft:
             status = self.snapshot.statuses.get(machine)
             return {each.allocation: each.phase for each in status.instances} if status else {}
 
-        return Counted(phases_of)
+        return OnDemand(phases_of)
 
     @cached_property
     def _unwell(self) -> frozenset[tuple[str, str]]:
