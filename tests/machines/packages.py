@@ -65,10 +65,16 @@ def unpack_sources(root: Path) -> None:
     subprocess.run(["tar", "-x", "-C", root], input=archive.stdout, check=True)
 
 
-def renumbered(package: Path, directory: Path, version: str) -> Path:
-    """Return the package with another version number, and the same in it."""
+def renumbered(
+    package: Path, directory: Path, version: str, *, without_files: bool = False
+) -> Path:
+    """Return the package with another version number, and the same or only scripts in it."""
     stage, file = directory / package.stem, directory / f"{version}-{package.name}"
-    subprocess.run(["dpkg-deb", "-R", package, stage], check=True)
+    stage.mkdir()
+    if without_files:
+        subprocess.run(["dpkg-deb", "-e", package, stage / "DEBIAN"], check=True)
+    else:
+        subprocess.run(["dpkg-deb", "-R", package, stage], check=True)
     control = stage / "DEBIAN/control"
     lines = control.read_text().splitlines(keepends=True)
     control.write_text(
