@@ -187,6 +187,14 @@ def test_nothing_that_is_made_from_the_source_is_part_of_it() -> None:
     assert subprocess.run(kept, capture_output=True, check=True, timeout=60).stdout == b""
 
 
+def test_labs_are_where_they_are_looked_for() -> None:
+    """`scripts/test` reads no other directory for them."""
+    (places,) = re.findall(r'^LABS="(.*)"$', (ROOT / "scripts/test").read_text(), re.MULTILINE)
+    labs = [name_of(path) for path in PYTHON if "pytest.mark.live" in path.read_text()]
+    known = tuple(f"{place}/" for place in places.split())
+    assert [name for name in labs if not name.startswith((*known, "tests/test_tidy"))] == []
+
+
 def test_requirements_name_no_host() -> None:
     """Where packages come from is the reader's configuration, not ours."""
     found = [

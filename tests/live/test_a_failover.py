@@ -10,7 +10,7 @@ from bench.rig import NEAREST, Rig
 from pltfrms.model.running.state import Contact, Phase
 from tests.live.others import ADDRESSES, PORT, asking, server, their_anycast
 
-pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(300)]
 
 _AFTERWARDS_SECONDS: Final = 5
 """Clients go on so long after all is as it was: what moves with it has moved then."""

@@ -15,7 +15,7 @@ from bench.rig import NEAREST, Rig, running_rig
 from pltfrms.model.running.state import Contact
 from tests.live.flows import FLOWS, Flows
 
-pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(400)]
 
 EXAMPLE = Path(__file__).parents[2] / "examples/three-servers"
 INSTANCES = 3
@@ -122,14 +122,14 @@ def test_uplink_cut(healthy: Rig, fault: str) -> None:
 def test_backbone_cut_everywhere(healthy: Rig) -> None:
     for link in healthy.snapshot().platform.links:
         healthy.client.fault(f"link/{link.name}", "cut")
-    reports = healthy.probe_all(NEAREST, "--duration", "15s", "--rate", "100")
+    reports = healthy.probe_all(NEAREST, "--duration", "8s", "--rate", "100")
     for eyeball, report in reports.items():
         assert report["lost"] == 0
         assert answered(report, "before") == {NEAREST[eyeball]}
 
 
 def test_controllers_and_store_killed(healthy: Rig) -> None:
-    report = probe_fault(healthy, "controllers", 20)
+    report = probe_fault(healthy, "controllers", 12)
     assert report["lost"] == 0
     assert answered(report, "after") == {"fra"}
 
