@@ -12,7 +12,7 @@ from pltfrms.api.routes import logs
 from pltfrms.codec import decode, encode
 from pltfrms.drivers.glass.client import GlassMachine, RouteQuestion
 from pltfrms.errors import NotFoundError, UnavailableError
-from pltfrms.model.messages.api import Change, ErrorBody
+from pltfrms.model.messages.api import Change, ErrorBody, PlanPreview
 from pltfrms.model.messages.glass import (
     BalancerAnswers,
     InstanceLog,
@@ -193,12 +193,13 @@ def test_a_job_is_run_and_the_node_that_had_it_is_asked_what_it_said() -> None:
 
     async def story(cluster: Cluster, glass: FakeGlass, client: httpx2.AsyncClient) -> None:
         async def ask(verb: JobAsk) -> JobReply:
-            change = JobChange(verb=verb, name="backup", spec=spec, by="ada")
+            change = JobChange(verb=verb, name="backup", by="ada")
             answer = await client.post("/v1/jobs", content=encode(change))
             return decode(JobReply, answer.content)
 
-        assert (await ask(JobAsk.APPLY)).job.version == 1
-        assert not (await ask(JobAsk.APPLY)).changed
+        for news in (True, False):
+            answer = await client.post("/v1/apply", content=encode(Change(jobs=(spec,))))
+            assert bool(decode(PlanPreview, answer.content).changes) is news
         assert (await client.get("/v1/jobs/backup/logs")).status_code == 404
         assert (await client.get("/v1/jobs/other/logs")).status_code == 404
         run = (await ask(JobAsk.RUN)).run

@@ -28,6 +28,7 @@ from pltfrms.model.messages.secrets import (
 )
 from pltfrms.model.network.topology import OperatorRole, Platform
 from pltfrms.model.running.plan import Target, TargetNews
+from pltfrms.model.services.jobs import JobSpec
 from pltfrms.model.services.secrets import SecretsKey, SecretUse, delivery_words
 from pltfrms.model.services.service import ServiceSpec
 from tests.api.logins import WITH_ROLES, Desk
@@ -205,6 +206,8 @@ def test_a_deployer_has_the_secrets_of_his_services_alone(
         for name, code in (("db", 403), ("shop-db", 200)):
             change = Change(services=(using(name),))
             assert (await desk.ask("dan", "POST", "/v1/apply", change)).status_code == code
+            job = Change(jobs=(JobSpec(name="shop-backup", run=using(name).run),))
+            assert (await desk.ask("dan", "POST", "/v1/apply", job)).status_code == code
 
     assert OperatorRole.DEPLOYER in {each.role for each in WITH_ROLES.operators}
     play(story)

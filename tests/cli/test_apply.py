@@ -120,7 +120,7 @@ def test_who_prunes_has_no_service_in_a_directory_below(
     (tmp_path / "eu" / "north").mkdir(parents=True)
     (tmp_path / "eu" / "north" / "db.yml").write_text("# moved\nservice: db\n")
     result = run("apply", tmp_path, "--prune", "group=shop", "--yes")
-    assert (result.code, "north/db.yml: a service in a dir" in result.err) == (2, True)
+    assert (result.code, "north/db.yml: a service or a job in a dir" in result.err) == (2, True)
     assert len(controller.applied) == 1
     assert run("apply", tmp_path, "--yes").code == 0, "what is not read is not deleted, either"
 

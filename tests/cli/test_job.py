@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pltfrms.model.messages.api import ChangeLine
 from pltfrms.model.messages.glass import InstanceLog, LogAnswers
 from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
 from pltfrms.model.services.jobs import Job, JobRun, JobSpec, RunReason, RunState
@@ -126,17 +127,69 @@ def test_a_job_is_deleted_after_a_question(run: Run, asked: list[JobChange]) -> 
     assert [each.verb for each in asked] == [JobAsk.DELETE]
 
 
-def test_files_are_applied(run: Run, asked: list[JobChange], tmp_path: Path) -> None:
+def test_files_are_applied_like_those_of_services(
+    run: Run, controller: FakeController, tmp_path: Path
+) -> None:
     path = tmp_path / "backup.yaml"
-    path.write_text("job: backup\nrun: {process: ['true']}\ntimeout: 2h\n")
-    assert run("job", "apply", str(path)).out == "backup: applied (version 3)\n"
-    assert asked[0].spec is not None
-    assert asked[0].spec.timeout_ms == 7_200_000
-    said = run("job", "apply", str(tmp_path), "--dry-run")
-    assert (said.out, asked[1].dry_run) == ("backup: would be applied (version 3)\n", True)
+    path.write_text("job: backup\nrun: {process: ['true']}\ntimeout: 2h\ngroup: shop\n")
+    controller.changes = (ChangeLine(about="job/backup", action="update"),)
+    assert run("plan", path).code == 3
+    assert run("apply", tmp_path, "--prune", "group=shop", "--yes").code == 0
+    for change in (controller.planned[0], controller.applied[0]):
+        assert [(each.name, each.timeout_ms) for each in change.jobs] == [("backup", 7_200_000)]
+    assert controller.applied[0].prune == ("group", "shop")
     path.write_text("job: backup\nrun: {process: []}\n")
-    said = run("job", "apply", str(path))
+    said = run("apply", path, "--yes")
     assert (said.code, f"{path}:2" in said.err) == (2, True)
-    assert len(asked) == 2
-    said = run("apply", str(path), "--yes")
-    assert (said.code, "pltfrms job apply" in said.err) == (2, True)
+    path.write_text("job: backup\nrun: {process: ['true']}\ndatacenters: [mars]\n")
+    said = run("apply", path, "--yes")
+    assert (said.code, f"{path}:3" in said.err) == (2, True)
+    assert len(controller.applied) == 1
+
+
+def test_a_job_is_explained_with_what_its_last_run_said(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = InstanceLog(
+        allocation="backup@1", lines=("no space",), position="1.4", said_ms=NOW_MS
+    )
+    asked: list[dict[str, str]] = []
+
+    def get(path: str, parameters: dict[str, str], _kind: type[Any]) -> LogAnswers:
+        assert path == "/v1/jobs/backup/logs"
+        asked.append(parameters)
+        return LogAnswers(logs=(log,))
+
+    monkeypatch.setattr(controller, "get", get, raising=False)
+    lines = run("explain", "job/backup").out.splitlines()
+    assert lines == [
+        "backup: version 2, 0 3 * * * (UTC), in any datacenter",
+        "there is backup@1 because somebody asked for it",
+        f"backup@1 has failed on fra-n1: {ENDED.reason.sentence}; exit code 3; no space left",
+        "backup@1 said last:",
+        "  no space",
+    ]
+    assert asked == [{"run": "backup@1", "lines": "50"}]
+    assert run("explain", "job/none").code == 2
+    assert run("explain", "backup").code == 2
+
+
+def test_what_a_run_says_is_followed_to_its_end(
+    run: Run, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter((("a",), ("b",), ("c",)))
+    going = replace(ENDED, state=RunState.RUNNING)
+
+    def get(_path: str, asked: dict[str, str], _kind: type[Any]) -> LogAnswers:
+        after = asked.get("after", "1.0")
+        if after == "1.1":
+            runs = {ENDED.id: ENDED}
+            controller.snapshots = [replace(controller.snapshots[0], runs=runs)]
+        at = f"1.{int(after[2:]) + 1}"
+        log = InstanceLog(allocation="backup@1", lines=next(said), position=at, said_ms=NOW_MS)
+        return LogAnswers(logs=(log,))
+
+    controller.snapshots = [replace(controller.snapshots[0], runs={going.id: going})]
+    monkeypatch.setattr(controller, "get", get, raising=False)
+    monkeypatch.setattr("pltfrms.cli.service.job._AGAIN_SECONDS", 0.0)
+    assert run("job", "logs", "backup", "--follow").out == "a\nb\nc\n"

@@ -33,7 +33,8 @@ class Safe:
 
     def get(self, path: str, parameters: Mapping[str, str], kind: type[Any]) -> Any:
         assert (path, parameters, kind) == ("/v1/secrets", {}, tuple[SecretView, ...])
-        return (SecretView(note=SecretNote(name="db", version=2, by="ada"), services=("web",)),)
+        note = SecretNote(name="db", version=2, by="ada")
+        return (SecretView(note=note, services=("web",), jobs=("backup",)),)
 
     def change(
         self,
@@ -109,11 +110,14 @@ def test_nobody_is_asked_who_is_not_there(
 
 def test_secrets_are_listed_without_values(run: Run, safe: Safe) -> None:
     assert safe.changes == []
-    assert "db    2" in run("secret", "list").out
+    listed = run("secret", "list").out
+    assert "db    2" in listed
+    assert "web, job backup" in listed
     [said] = json.loads(run("secret", "list", "--json").out)
     assert said == {
         "note": {"name": "db", "version": 2, "changed_ms": 0, "by": "ada"},
         "services": ["web"],
+        "jobs": ["backup"],
     }
 
 

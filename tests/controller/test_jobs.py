@@ -6,8 +6,11 @@ from functools import partial
 import pytest
 
 from pltfrms.controller.asked.jobs import JobDesk
+from pltfrms.controller.planning.jobs import Jobs
 from pltfrms.controller.records.auditing import Asked
-from pltfrms.errors import ConflictError, NotFoundError, UsageError
+from pltfrms.drivers.store.ports import Put
+from pltfrms.errors import ConflictError, NotFoundError, SpecError, UsageError
+from pltfrms.model.messages.api import Change, PlanPreview
 from pltfrms.model.messages.jobs import JobAsk, JobChange
 from pltfrms.model.services.jobs import JobRun, JobSpec, RunReason, RunState
 from pltfrms.model.services.secrets import SecretUse
@@ -21,8 +24,12 @@ SPEC = JobSpec(name="backup", run=Run(process=("true",), stop_grace_ms=1000), ti
 ADA = Asked(by="ada@ops", why="tonight")
 
 
-async def ask(cluster: Cluster, verb: JobAsk, spec: JobSpec | None = SPEC) -> JobRun | None:
-    change = JobChange(verb=verb, name="backup", spec=spec, why="tonight")
+async def apply(cluster: Cluster, spec: JobSpec = SPEC) -> PlanPreview:
+    return await cluster.operations.apply(Change(jobs=(spec,)), asked=ADA)
+
+
+async def ask(cluster: Cluster, verb: JobAsk) -> JobRun | None:
+    change = JobChange(verb=verb, name="backup", why="tonight")
     return (await JobDesk(cluster.operations).change(change, ADA)).run
 
 
@@ -40,7 +47,7 @@ def begun(cluster: Cluster) -> list[str]:
 
 def test_a_run_is_given_to_one_node_and_ends_as_that_says() -> None:
     async def story(cluster: Cluster) -> None:
-        await ask(cluster, JobAsk.APPLY)
+        await apply(cluster)
         await cluster.clock.sleep(5)
         assert cluster.stored().runs == {}
         wanted = await ask(cluster, JobAsk.RUN)
@@ -51,10 +58,10 @@ def test_a_run_is_given_to_one_node_and_ends_as_that_says() -> None:
         await cluster.until(lambda: run_of(cluster).state is RunState.SUCCEEDED, 20)
         assert begun(cluster) == ["backup@1"]
         assert run_of(cluster).exit_code == 0
-        for what in ("job applied", "run wanted", "run given to a node", "run succeeded"):
+        for what in ("create accepted", "run wanted", "run given to a node", "run succeeded"):
             assert len(await told(cluster, what)) == 1, what
         records = (await cluster.operations.audit(0, 100)).records
-        assert [each.what for each in records] == ["job apply", "job run"]
+        assert [each.what for each in records] == ["apply", "job run"]
         cluster.job = (3.0, 4)
         await ask(cluster, JobAsk.RUN)
         await cluster.until(lambda: run_of(cluster, 2).state is RunState.FAILED, 20)
@@ -66,7 +73,7 @@ def test_a_run_is_given_to_one_node_and_ends_as_that_says() -> None:
 
 def test_it_is_due_by_its_schedule_once_whichever_controllers_live() -> None:
     async def story(cluster: Cluster) -> None:
-        await ask(cluster, JobAsk.APPLY, replace(SPEC, schedule="* * * * *"))
+        await apply(cluster, replace(SPEC, schedule="* * * * *"))
         for _ in range(6):
             seat = cluster.random.choice(list(cluster.seats.values()))
             await seat.crash()
@@ -83,7 +90,7 @@ def test_it_is_due_by_its_schedule_once_whichever_controllers_live() -> None:
 
 def test_a_controller_that_dies_in_the_middle_is_not_noticed() -> None:
     async def story(cluster: Cluster) -> None:
-        await ask(cluster, JobAsk.APPLY)
+        await apply(cluster)
         for number, seconds in enumerate((0.0, 0.3, 0.7, 1.1, 1.6, 2.5), start=1):
             await ask(cluster, JobAsk.RUN)
             await cluster.clock.sleep(seconds)
@@ -100,7 +107,7 @@ def test_a_controller_that_dies_in_the_middle_is_not_noticed() -> None:
 def test_a_lost_node_leaves_it_unknown_until_it_must_be_over() -> None:
     async def story(cluster: Cluster) -> None:
         cluster.job = (15.0, 0)
-        await ask(cluster, JobAsk.APPLY, replace(SPEC, retries=1))
+        await apply(cluster, replace(SPEC, retries=1))
         await ask(cluster, JobAsk.RUN)
         await cluster.until(lambda: bool(begun(cluster)), 10)
         agent = cluster.agents[run_of(cluster).node]
@@ -123,7 +130,7 @@ def test_a_lost_node_leaves_it_unknown_until_it_must_be_over() -> None:
 def test_a_node_that_comes_back_in_time_says_how_it_ended() -> None:
     async def story(cluster: Cluster) -> None:
         cluster.job = (15.0, 3)
-        await ask(cluster, JobAsk.APPLY)
+        await apply(cluster)
         await ask(cluster, JobAsk.RUN)
         await cluster.until(lambda: bool(begun(cluster)), 10)
         agent = cluster.agents[run_of(cluster).node]
@@ -142,7 +149,7 @@ def test_a_node_that_comes_back_in_time_says_how_it_ended() -> None:
 def test_it_is_stopped_and_deleted_and_its_numbers_do_not_come_back() -> None:
     async def story(cluster: Cluster) -> None:
         cluster.job = (15.0, 0)
-        await ask(cluster, JobAsk.APPLY)
+        await apply(cluster)
         with pytest.raises(NotFoundError, match="has no run that is not over"):
             await ask(cluster, JobAsk.STOP)
         await ask(cluster, JobAsk.RUN)
@@ -156,7 +163,7 @@ def test_it_is_stopped_and_deleted_and_its_numbers_do_not_come_back() -> None:
         await cluster.until(lambda: not cluster.stored().runs, 10)
         with pytest.raises(NotFoundError, match="there is no job 'backup'; there are: none"):
             await ask(cluster, JobAsk.RUN)
-        await ask(cluster, JobAsk.APPLY)
+        await apply(cluster)
         run = await ask(cluster, JobAsk.RUN)
         assert run is not None
         assert run.id == "backup@2"
@@ -169,14 +176,59 @@ def test_what_cannot_be_started_is_refused_whoever_sends_it() -> None:
         for spec, why in (
             (replace(SPEC, datacenters=("mars",)), "there is no datacenter 'mars'"),
             (replace(SPEC, schedule="0 3 * *"), "has 4 fields"),
-            (replace(SPEC, name="other"), "nothing says what it is"),
+            (replace(SPEC, name="a b"), "is not a name"),
             (
                 replace(SPEC, run=replace(SPEC.run, secrets=(SecretUse(name="db", file="p"),))),
-                "there is no secret db",
+                "there is no secret 'db'",
             ),
         ):
-            with pytest.raises(UsageError, match=why):
-                await ask(cluster, JobAsk.APPLY, spec)
+            with pytest.raises((SpecError, UsageError), match=why):
+                await apply(cluster, spec)
         assert cluster.stored().jobs == {}
+
+    simulate(story)
+
+
+def test_a_directory_of_a_label_has_its_jobs_and_what_goes_waits_for_its_run() -> None:
+    mine = replace(SPEC, group="shop")
+    other = replace(mine, name="report")
+
+    async def story(cluster: Cluster) -> None:
+        async def prune(*jobs: JobSpec) -> list[tuple[str, str]]:
+            change = Change(jobs=jobs, prune=("group", "shop"), by="ada@ops")
+            done = await cluster.operations.apply(change, asked=ADA)
+            return [(line.about, line.action) for line in done.changes]
+
+        assert await prune(mine, other) == [("job/backup", "create"), ("job/report", "create")]
+        assert await prune(mine, other) == []
+        cluster.job = (15.0, 0)
+        await ask(cluster, JobAsk.RUN)
+        with pytest.raises(ConflictError, match=r"backup@1 is .*: stop it before"):
+            await prune(other)
+        with pytest.raises(UsageError, match="job report: is not group=shop"):
+            await prune(mine, replace(other, group=""))
+        assert await prune(mine) == [("job/report", "delete")]
+        gone = cluster.stored().jobs["report"]
+        assert (gone.deleted, gone.by, gone.spec.run.process) == (True, "ada@ops", ())
+
+    simulate(story)
+
+
+def test_a_wrong_clock_does_not_make_controllers_correct_each_other_for_ever() -> None:
+    async def story(cluster: Cluster) -> None:
+        controller = cluster.operations.controller
+        await apply(cluster, replace(SPEC, schedule="0 * * * *"))
+        jobs = Jobs(controller.store, controller.journal, cluster.clock)
+        stored = await controller.view.linearized()
+        ahead = replace(stored.jobs["backup"], decided_ms=stored.now_ms + 3_600_000)
+        mark = Put(key="mark", value=b"")
+        for done in (True, False):
+            snapshot = await controller.view.linearized()
+            wrong = replace(snapshot, jobs={"backup": ahead})
+            assert bool(await jobs.keep(wrong, mark, rank=0)) is done
+        await cluster.clock.sleep(3600)
+        snapshot = await controller.view.linearized()
+        ahead = replace(ahead, decided_ms=snapshot.now_ms + 3_600_000)
+        assert await jobs.keep(replace(snapshot, jobs={"backup": ahead}), mark, rank=0)
 
     simulate(story)

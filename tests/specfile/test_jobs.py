@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.errors import SpecError
+from pltfrms.model.network.topology import Platform
 from pltfrms.model.services.jobs import JobSpec, Missed
 from pltfrms.model.services.service import Run
 from pltfrms.specfile import check_job, load_directory, load_file, load_jobs, load_platform
@@ -22,6 +23,8 @@ timezone: Europe/Berlin
 timeout: 2h
 retries: 1
 missed: once
+group: shop
+labels: {team: db}
 """
 
 
@@ -32,7 +35,7 @@ def written(text: str, directory: Path) -> Path:
 
 
 def test_a_file_says_a_job(tmp_path: Path) -> None:
-    (job,) = load_jobs(written(JOB, tmp_path), load_platform(EXAMPLE / "platform.yaml"))
+    job = load_file(written(JOB, tmp_path), None, load_platform(EXAMPLE / "platform.yaml"))
     assert job == JobSpec(
         name="backup",
         run=Run(process=("pg_dump", "db"), cpu=0.5, memory_bytes=64 * 1024 * 1024),
@@ -42,11 +45,14 @@ def test_a_file_says_a_job(tmp_path: Path) -> None:
         timeout_ms=7_200_000,
         retries=1,
         missed=Missed.ONCE,
+        labels=(("team", "db"),),
+        group="shop",
     )
 
 
 def test_little_is_enough(tmp_path: Path) -> None:
-    (job,) = load_jobs(written("job: migrate\nrun: {process: [migrate]}\n", tmp_path))
+    job = load_file(written("job: migrate\nrun: {process: [migrate]}\n", tmp_path))
+    assert isinstance(job, JobSpec)
     assert job == JobSpec(name="migrate", run=Run(process=("migrate",)))
     assert job.times is None
 
@@ -75,6 +81,7 @@ def test_little_is_enough(tmp_path: Path) -> None:
         ("retries: 1", "retries: 11", "11 is outside 0..10"),
         ("missed: once", "missed: twice", "twice"),
         ("missed: once", "replicas: 2", "unknown field"),
+        ("{team: db}", "{group: db}", "is not the name of a label"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line(
@@ -84,7 +91,7 @@ def test_a_mistake_is_refused_with_its_line(
     path = written(JOB.replace(old, new), tmp_path)
     line = JOB[: JOB.index(old)].count("\n") + 1
     with pytest.raises(SpecError) as caught:
-        load_jobs(path, load_platform(EXAMPLE / "platform.yaml"))
+        load_file(path, None, load_platform(EXAMPLE / "platform.yaml"))
     (problem,) = (each for each in caught.value.problems if says in str(each))
     assert (problem.file, problem.line) == (str(path), line)
 
@@ -112,8 +119,7 @@ def test_a_directory_has_jobs_beside_services(tmp_path: Path) -> None:
         load_jobs(tmp_path)
 
 
-def test_a_job_is_no_service_and_a_service_no_job(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="this is a service file, not a job file"):
-        load_jobs(EXAMPLE / "web.yaml")
-    with pytest.raises(SpecError, match="pltfrms job apply"):
-        load_file(written(JOB, tmp_path))
+def test_what_is_no_job_is_none_of_a_directory() -> None:
+    platform = load_file(EXAMPLE / "platform.yaml")
+    assert isinstance(platform, Platform)
+    assert load_jobs(EXAMPLE, platform) == ()

@@ -177,7 +177,7 @@ def test_probe_kinds_are_read(tmp_path: Path) -> None:
 def test_a_file_says_itself_what_it_is() -> None:
     assert isinstance(load_file(EXAMPLE / "platform.yaml"), Platform)
     assert isinstance(load_file(EXAMPLE / "web.yaml"), ServiceSpec)
-    with pytest.raises(SpecError, match="neither a platform nor a service"):
+    with pytest.raises(SpecError, match="no platform, service or job"):
         load_file(EXAMPLE / "lab.yaml")
 
 

@@ -82,7 +82,8 @@ ENTRIES = {
         "pltfrms.cli.service.what_if", "what_if", "Say what would be if something failed"
     ),
     "explain": Entry(
-        "pltfrms.cli.service.explain", "explain", "Say why a service is where it is"
+        *("pltfrms.cli.service.explain", "explain"),
+        "Say why a service is where it is, or a job runs or waits",
     ),
     "login": Entry(
         "pltfrms.cli.platform.login", "login", "Show who you are, with your SSH key"

@@ -10,6 +10,7 @@ from pltfrms.model.messages.picture import Concern, JobElement, RunElement, Seen
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.jobs import OVER, Job, JobRun, RunState
 from pltfrms.model.services.schedule import next_due_ms
+from pltfrms.seen.runs import run_words
 
 RUNS_SHOWN: Final = 5
 _STATES: Final = {RunState.FAILED: Seen.BAD, RunState.UNKNOWN: Seen.UNKNOWN}
@@ -56,12 +57,6 @@ def _run(run: JobRun) -> RunElement:
         began_ms=run.began_ms,
         ended_ms=run.ended_ms if run.state in OVER else 0,
     )
-
-
-def run_words(run: JobRun) -> str:
-    """Return why a run is what it is."""
-    code = f"exit code {run.exit_code}" if run.exit_code else ""
-    return "; ".join(filter(None, (run.reason.sentence, code, run.detail)))
 
 
 def _next_ms(job: Job, now_ms: int, before: JobElement | None) -> int:

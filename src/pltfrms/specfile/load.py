@@ -91,17 +91,12 @@ def load_service(path: Path, platform: Platform | None = None) -> ServiceSpec:
 
 
 def load_jobs(path: Path, platform: Platform | None = None) -> tuple[JobSpec, ...]:
-    """Return the job of a file, or the jobs of a directory by file name.
-
-    With `platform`, only if they can run there.
+    """Return the jobs of a directory by file name; with `platform`, only if they can run there.
 
     Raises:
-        SpecError: every problem of the files. What is no job in a directory is not looked at.
+        SpecError: every problem of the files. What is no job is not looked at.
     """
-    if path.is_dir():
-        documents = [each for each in _documents(path) if _kind(each) == "job"]
-    else:
-        documents = [read(path)]
+    documents = [each for each in _documents(path) if _kind(each) == "job"]
     jobs = [_job(document, platform) for document in documents]
     _refuse(
         [
@@ -123,15 +118,15 @@ def load_lab(path: Path, platform: Platform) -> Lab:
 
 def load_file(
     path: Path, notes: list[Problem] | None = None, platform: Platform | None = None
-) -> Platform | ServiceSpec:
-    """Return what a file says, by its first word: `platform:` or `service:`.
+) -> Platform | ServiceSpec | JobSpec:
+    """Return what a file says, by its first word: `platform:`, `service:` or `job:`.
 
-    With `platform`, a service is refused that cannot run there.
+    With `platform`, a service or a job is refused that cannot run there.
 
     What is no problem, but may be a mistake, is added to `notes`.
 
     Raises:
-        SpecError: every problem of the file, or it is neither.
+        SpecError: every problem of the file, or it is none of them.
     """
     document = read(path)
     kind = _kind(document)
@@ -146,8 +141,7 @@ def load_file(
         _note(notes, outcome)
         return spec
     if kind == "job":
-        what = "this is a job file, which is applied by itself"
-        raise SpecError((document.problem(Finding((), what, "pltfrms job apply")),))
+        return _word(_job(document, platform))
     raise SpecError(document.problems or (_unknown_kind(document),))
 
 
@@ -194,17 +188,17 @@ def load_directory(
 
 
 def lines_of(path: Path) -> dict[str, tuple[str, dict[str, int]]]:
-    """Return where `platform` and each `service NAME` stands: file, and line by top field.
+    """Return where `platform`, each `service NAME` and `job NAME` stands: file, and lines.
 
-    And of a service that of each `secret 'NAME'`.
+    These are by top field, and of each `secret 'NAME'`.
 
     What cannot be read is left out: who asks has read it before.
     """
     found: dict[str, tuple[str, dict[str, int]]] = {}
     for document in [read(path)] if path.is_file() else _documents(path):
         kind = _kind(document)
-        if kind in {"platform", "service"} and isinstance(document.data, dict):
-            what = kind if kind == "platform" else f"service {document.data[kind]}"
+        if kind in {"platform", "service", "job"} and isinstance(document.data, dict):
+            what = kind if kind == "platform" else f"{kind} {document.data[kind]}"
             lines = {key: document.line((key,)) for key in document.data}
             run = document.data.get("run")
             for name in run.get("secrets") or () if isinstance(run, dict) else ():
@@ -357,8 +351,9 @@ def _kind(document: Document) -> Kind | None:
 
 
 def _unknown_kind(document: Document) -> Problem:
-    what = "neither a platform nor a service: there is no such top field"
-    return document.problem(Finding((), what, "start with platform: NAME or service: NAME"))
+    what = "no platform, service or job: there is no such top field"
+    hint = "start with platform: NAME, service: NAME or job: NAME"
+    return document.problem(Finding((), what, hint))
 
 
 def _only_one(documents: list[Document], noun: str) -> Iterator[Problem]:

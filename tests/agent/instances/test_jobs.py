@@ -7,7 +7,7 @@ import pytest
 
 from pltfrms.agent.instances.runs import RUNS_FILE
 from pltfrms.drivers.workload.memory import Behaviour
-from pltfrms.model.running.machine import SERVICE_TABLE
+from pltfrms.model.running.machine import SERVICE_TABLE, Instance, InstanceSpec
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.jobs import (
     JobRun,
@@ -168,6 +168,80 @@ def test_what_takes_too_long_is_ended() -> None:
     run_virtual(story())
 
 
+def test_what_ended_well_while_no_agent_lived_did_not_take_too_long() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 2)
+        await bench.workload.crash("backup@7", "exited with status 0")
+        await bench.clock.sleep(3600)
+        async with bench.life():
+            await bench.order(ordered(3, replace(run, stop_by="ada")), 2)
+            status = told(bench)
+            assert (status.phase, status.reason, status.exit_code) == (RunPhase.ENDED, None, 0)
+
+    run_virtual(story())
+
+
+def test_what_was_stopped_says_so_to_the_next_agent() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(ignores_sigterm=True)
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 2)
+            await bench.order(ordered(3, replace(run, stop_by="ada")), 0.7)
+        await bench.workload.crash("backup@7", "exited with status 0")
+        async with bench.life():
+            await bench.order(ordered(4, replace(run, stop_by="ada")), 2)
+            assert told(bench).reason is RunReason.STOPPED
+
+    run_virtual(story())
+
+
+def test_an_end_that_cannot_be_seen_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            wait, wrong = bench.workload.wait, ["too many open files"]
+
+            async def fails(instance: Instance) -> str:
+                if wrong:
+                    raise OSError(*wrong)
+                return await wait(instance)
+
+            monkeypatch.setattr(bench.workload, "wait", fails)
+            await bench.order(ordered(2, run), 2)
+            assert "too many open files" in " ".join(bench.status.problems)
+            wrong.clear()
+            await bench.passes(3)
+            await bench.workload.crash("backup@7", "exited with status 0")
+            await bench.passes(2)
+            assert (told(bench).exit_code, bench.status.problems) == (0, ())
+
+    run_virtual(story())
+
+
+def test_a_start_that_fails_as_nobody_foresaw_does_not_look_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+
+            async def fails(_: InstanceSpec) -> Instance:
+                raise RuntimeError("nobody thought of this")
+
+            monkeypatch.setattr(bench.workload, "start", fails)
+            await bench.order(ordered(2, run), 3)
+            assert (told(bench).phase, told(bench).exit_code) == (RunPhase.ENDED, None)
+
+    run_virtual(story())
+
+
 def test_what_cannot_be_started_says_why_and_is_not_tried_again() -> None:
     async def story() -> None:
         bench = Bench()
@@ -220,6 +294,9 @@ def test_what_the_machine_took_with_it_was_interrupted() -> None:
         ("exited with status 0", 0),
         ("exited with status 3: no space left", 3),
         ("killed by signal 15", 143),
+        ("killed by signal 15 when its time was over", 143),
+        ("exited with status 0 when its time was over", 0),
+        ("killed by the kernel: out of memory", 137),
         ("killed together with its init process", None),
         ("", None),
     ],

@@ -28,6 +28,7 @@ from pltfrms.model.running.machine import (
     Route,
     Rule,
 )
+from pltfrms.planner.instances.runs import was_late
 from tests.contracts.test_network import V4, V6, ip
 from tests.contracts.test_workload import (
     CANNOT_START,
@@ -103,14 +104,22 @@ def test_an_instance_outlives_its_agent_and_the_next_one_stops_it(tmp_path: Path
     in_machine(scenario)
 
 
-@pytest.mark.parametrize(("ears", "how"), [("", "signal 15"), ("trap '' TERM; ", "signal 9")])
+@pytest.mark.parametrize(
+    ("ears", "how"),
+    [
+        ("", "killed by signal 15"),
+        ("trap '' TERM; ", "killed by signal 9"),
+        ("trap 'kill $!; exit 0' TERM; sleep 78 & wait; ", "exited with status 0"),
+    ],
+)
 def test_what_has_a_lifetime_is_ended_by_its_init(ears: str, how: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         machine = real_machine(tmp_path)
         short = replace(spec(shell(f"{ears}sleep 77")), lifetime_ms=300, stop_grace_ms=300)
         instance = await machine.workload.start(short)
         said = await machine.workload.wait(instance)
-        assert said.startswith(f"killed by {how}")
+        assert said == f"{how} when its time was over"
+        assert was_late(said)
 
     in_machine(scenario)
 

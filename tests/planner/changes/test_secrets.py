@@ -7,12 +7,14 @@ import pytest
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.messages.api import Change
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.jobs import JobRun, JobSpec, RunState
 from pltfrms.model.services.secrets import OnChange, SecretNote, SecretUse
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.changes.secrets import (
     changed_secret,
     deleted_secret,
+    jobs_with,
     newly_used,
     users_of,
     versions_kept,
@@ -115,3 +117,23 @@ def test_to_give_a_service_another_secret_is_a_right_of_its_own() -> None:
     change = Change(services=(using(RESTARTS, replace(RESTARTS, name="tls", file="tls")),))
     assert newly_used(before, apply_change(before, change).snapshot) == ("secret/tls",)
     assert newly_used(before, before) == ()
+
+
+def test_a_job_has_what_it_was_given_by_who_has_the_right_and_keeps_it() -> None:
+    backup = JobSpec(name="backup", run=replace(make_spec().run, secrets=(RESTARTS,)))
+    before = accepted()
+    after = apply_change(before, Change(jobs=(backup,))).snapshot
+    assert newly_used(before, after) == ("secret/db",)
+    again = Change(jobs=(replace(backup, retries=3),))
+    assert newly_used(after, apply_change(after, again).snapshot) == ()
+    assert jobs_with(after, "db") == ("backup",)
+    with pytest.raises(ConflictError, match="secret db is used by job backup: take it out"):
+        deleted_secret(after, "db")
+    bare = Change(jobs=(replace(backup, run=make_spec().run),))
+    without = apply_change(after, bare).snapshot
+    assert "db" not in deleted_secret(without, "db").snapshot.secrets
+    run = JobRun(job="backup", number=1, spec=backup)
+    with pytest.raises(ConflictError, match="used by job backup"):
+        deleted_secret(replace(without, runs={run.id: run}), "db")
+    ended = replace(run, state=RunState.FAILED)
+    assert jobs_with(replace(without, runs={run.id: ended}), "db") == ()

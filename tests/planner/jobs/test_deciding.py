@@ -126,6 +126,37 @@ def test_what_a_node_runs_of_a_lost_store_is_waited_for() -> None:
     assert plan.notes[0].detail.startswith("backup@90 runs on fra-n1")
 
 
+def test_what_is_allowed_elsewhere_in_a_lost_store_is_waited_for() -> None:
+    """The store is of a time at which the run was wanted, or given, and its node began it."""
+    here, there = said(RunPhase.RUNNING), said(RunPhase.RUNNING)["fra-n1"]
+    for run, statuses in (
+        (WANTED, here),
+        (GIVEN, here),
+        (GIVEN, {"fra-n2": replace(there, machine="fra-n2"), **said(RunPhase.ASKING)}),
+    ):
+        plan = decide_jobs(snapshot(run, statuses=statuses))
+        assert plan.steps == ()
+        assert "backup@4 runs on fra-n" in plan.notes[0].detail
+    assert only(snapshot(GIVEN, statuses=said(RunPhase.ENDED))).verb is JobVerb.END
+
+
+def test_a_dead_node_with_a_run_that_is_forgotten_stops_nothing() -> None:
+    statuses = said(RunPhase.RUNNING, run="backup@1")
+    before = snapshot(WANTED, statuses=statuses)
+    for seconds, waits in ((60.0, True), (lease_ms(WANTED) / 1000, False)):
+        lost = replace(LOST, since_seconds=seconds)
+        seen = replace(before, machines={**before.machines, "fra-n1": lost})
+        assert (decide_jobs(seen).steps == ()) is waits
+
+
+def test_why_a_node_does_not_ask_is_what_it_says() -> None:
+    status = MachineStatus(machine="fra-n1", problems=("bird: x", "run backup@4: no image"))
+    plan = decide_jobs(snapshot(GIVEN, statuses={"fra-n1": status}))
+    assert [(note.about, note.detail) for note in plan.notes] == [
+        ("backup@4", "fra-n1: no image")
+    ]
+
+
 def test_nothing_begins_while_the_network_is_frozen() -> None:
     freeze = Interventions(freeze=Freeze(by="ada", why="look", since_ms=0))
     plan = decide_jobs(snapshot(WANTED, now_ms=THREE, interventions=freeze))

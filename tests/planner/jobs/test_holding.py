@@ -7,9 +7,11 @@ import pytest
 from pltfrms.model.services.jobs import JobRun, JobSpec, RunOrder, RunState
 from pltfrms.model.services.service import Run
 from pltfrms.planner.jobs.holding import RunAction, RunClaim, action_for
-from pltfrms.planner.jobs.leases import CLAIM_MS
+from pltfrms.planner.jobs.leases import CLAIM_MS, INIT_MS
 
-SPEC = JobSpec(name="backup", run=Run(process=("true",)), timeout_ms=5000)
+GRACE_MS = 700
+RUN = Run(process=("true",), stop_grace_ms=GRACE_MS)
+SPEC = JobSpec(name="backup", run=RUN, timeout_ms=5000)
 GIVEN = JobRun(job="backup", number=1, spec=SPEC, state=RunState.GIVEN, node="fra-n1")
 ALLOWED = replace(GIVEN, state=RunState.RUNNING, claim="w1")
 CLAIM = RunClaim(word="w1", asked_ms=1000)
@@ -45,8 +47,8 @@ def test_a_run_begins_by_a_word_of_ones_own_that_is_fresh(
     [
         (None, False, RunAction.NOTHING),
         (None, True, RunAction.NOTHING),
-        (4999, False, RunAction.NOTHING),
-        (5000, False, RunAction.END),
+        (5000 + GRACE_MS + INIT_MS - 1, False, RunAction.NOTHING),
+        (5000 + GRACE_MS + INIT_MS, False, RunAction.END),
         (0, True, RunAction.END),
     ],
 )

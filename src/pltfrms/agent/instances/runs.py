@@ -25,6 +25,7 @@ from pltfrms.planner.instances.runs import (
     exit_code_of,
     is_run,
     run_spec,
+    was_late,
 )
 from pltfrms.planner.jobs.holding import RunAction, RunClaim, action_for
 
@@ -46,6 +47,8 @@ class RunRecord:
     begun_at: float = 0.0
     """Monotonic seconds, which count from boot."""
     boot: str = ""
+    ending: RunReason | None = None
+    """Why we have ended it, or are about to."""
 
 
 class RunKeeper:
@@ -69,6 +72,8 @@ class RunKeeper:
         self._records: dict[str, RunRecord] = {}
         self._driven: set[str] = set()
         self._watched: set[str] = set()
+        self._gone: frozenset[str] = frozenset()
+        """What has ended before we began; how is to be read yet."""
         self._words = 0
         self._news = asyncio.Event()
 
@@ -117,6 +122,8 @@ class RunKeeper:
             text = self._world.disk.read(RUNS_FILE)
             known = codec.decode(tuple[RunRecord, ...], text) if text else ()
             self._records = {each.status.run: each for each in known}
+        going = (n for n, r in self._records.items() if r.status.phase is RunPhase.RUNNING)
+        self._gone = frozenset(going) - running.keys()
         for name, instance in running.items():
             record = self._records.get(name)
             if record and record.status.phase is RunPhase.RUNNING:
@@ -159,7 +166,8 @@ class RunKeeper:
 
     async def _obey(self, name: str, order: RunOrder) -> None:
         now, record = self._world.clock.monotonic(), self._records.get(name)
-        alive = record is not None and record.status.phase is RunPhase.RUNNING
+        runs = record is not None and record.status.phase is RunPhase.RUNNING
+        alive = runs and name not in self._gone
         action = action_for(
             order,
             self._claims.get(name),
@@ -175,7 +183,9 @@ class RunKeeper:
         elif action is RunAction.BEGIN:
             await self._begin(name, order)
         elif action is RunAction.END and record and record.instance:
-            grace_ms = order.run.spec.run.stop_grace_ms
+            why = RunReason.STOPPED if order.stop else RunReason.TOO_LONG
+            self._remember(replace(record, ending=why))
+            grace_ms = order.run.spec.run.stop_grace_ms if order.stop else 0
             await self._world.workload.stop(record.instance, grace_ms)
 
     async def _ask(self, name: str, order: RunOrder) -> None:
@@ -208,27 +218,28 @@ class RunKeeper:
         else:
             self._remember(replace(record, instance=instance))
             self._journal.say(f"job/{name}", "run started")
+        finally:
             self._watched.discard(name)
             self._news.set()
         await self._settle()
 
     async def _watch(self, name: str) -> None:
-        """Wait for the end of a run, also of one that ended while no agent lived."""
-        record = self._records[name]
-        how = ""
-        if record.instance is not None and record.boot == self._world.boot:
-            how = await self._world.workload.wait(record.instance)
-        late_ms = (self._world.clock.monotonic() - record.begun_at) * 1000
-        order = self._orders.get(name, record.order)
-        reason = None
-        if record.boot == self._world.boot and order is not None:
-            if order.stop:
-                reason = RunReason.STOPPED
-            elif late_ms >= order.run.spec.timeout_ms:
-                reason = RunReason.TOO_LONG
-        self._end(name, record, reason, how)
+        with self._problems.watch(f"end of run {name}") as tried:
+            await self._see_end(name)
+        if tried.failed:
+            await self._world.clock.sleep(_LOOK_SECONDS)
+            self._news.set()
         self._watched.discard(name)
         await self._settle()
+
+    async def _see_end(self, name: str) -> None:
+        """Wait for the end of a run, also of one that ended while no agent lived."""
+        record, how = self._records[name], ""
+        if record.instance is not None and record.boot == self._world.boot:
+            how = await self._world.workload.wait(record.instance)
+            record = self._records[name]
+        late = RunReason.TOO_LONG if was_late(how) else None
+        self._end(name, record, record.ending or late, how)
 
     # ---- remembering -----------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from pltfrms.cli.shared.routing import (
     show_routing,
 )
 from pltfrms.cli.shared.signing import EXIT_WAITS, ask_second, say_waiting
-from pltfrms.cli.shared.specs import located, read_change, require_none_below, services_for
+from pltfrms.cli.shared.specs import change_for, located, read_change, require_none_below
 from pltfrms.cli.shared.values import LABEL, TIMEOUT
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import ConflictError, UnavailableError
@@ -65,7 +65,7 @@ _PRUNE = click.option(
     "--prune",
     type=LABEL,
     metavar="LABEL=TEXT",
-    help="Delete services with this label that the files do not name.",
+    help="Delete services and jobs with this label that the files do not name.",
 )
 
 
@@ -294,13 +294,12 @@ def _wait(client: OperatorClient, change: Change, revision: int, timeout_ms: int
 
 
 def checked_against(client: OperatorClient, path: Path, change: Change) -> Change:
-    """Return the change; services without a platform are checked against the present one.
+    """Return the change; without a platform, its files are checked against the present one.
 
-    So that a service that cannot run there is refused with file and line.
+    So that a service or a job that cannot run there is refused with file and line.
     """
-    if change.platform is None and change.services:
-        platform = client.snapshot().snapshot.platform
-        return replace(change, services=services_for(path, platform))
+    if change.platform is None and (change.services or change.jobs):
+        return change_for(path, change, client.snapshot().snapshot.platform)
     return change
 
 

@@ -1,77 +1,40 @@
 """`job`: what runs once, now or at set times, on one node."""
 
 import sys
-from collections.abc import Iterator
+import time
 from dataclasses import replace
-from pathlib import Path
-from urllib.parse import quote
 
 import click
 
+from pltfrms.cli.service.logs import ask_run
 from pltfrms.cli.shared.complete import complete_jobs
 from pltfrms.cli.shared.connect import connect
 from pltfrms.cli.shared.options import LazyGroup, Settings, pass_settings
 from pltfrms.cli.shared.output import echo, moment_text, write_json, write_table
 from pltfrms.cli.shared.routing import WHY, asking_user
-from pltfrms.cli.shared.specs import load_jobs
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
-from pltfrms.errors import UsageError
-from pltfrms.model.messages.glass import LogAnswers
+from pltfrms.model.messages.glass import InstanceLog, LogAnswers
 from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.jobs import OVER, Job, JobRun
 from pltfrms.planner.jobs.asking import job_of
-from pltfrms.planner.jobs.deciding import decide_jobs
-from pltfrms.seen.jobs import run_words
+from pltfrms.seen.runs import job_words, run_words, runs_of, waiting
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_AGAIN_SECONDS = 1.0
 _NAME = click.argument("name", shell_complete=complete_jobs)
-_PATH = click.Path(exists=True, path_type=Path)
 
 
 @click.group(cls=LazyGroup)
 def job() -> None:
-    """Run things once, now or at set times: migrations, backups.
+    """Run things once, now or at set times.
 
-    A run begins at most once, on one node, and no two of a job are alive at the same time.
+    Such as migrations and backups. A run begins at most once, on one node, and no two of a
+    job are alive at the same time. Files are applied like those of services: `pltfrms apply`.
 
     Example: pltfrms job list
     """
-
-
-@job.command("apply")
-@click.argument("path", metavar="FILE|DIR", type=_PATH)
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@WHY
-@_JSON
-@pass_settings
-def apply_jobs(
-    settings: Settings, path: Path, why: str, *, dry_run: bool, as_json: bool
-) -> None:
-    """Make jobs what their files say; what does not name one of them is left as it is.
-
-    Example: pltfrms job apply backup.yaml
-    """
-    client = connect(settings)
-    specs = load_jobs(path, client.snapshot().last_known.platform)
-    if not specs:
-        raise UsageError(f"{path} has no file that starts with `job:`")
-    replies = [
-        _ask(
-            client,
-            JobChange(verb=JobAsk.APPLY, name=each.name, spec=each, why=why, dry_run=dry_run),
-        )
-        for each in specs
-    ]
-    if as_json:
-        write_json(replies, list[JobReply])
-        return
-    for reply in replies:
-        what = (
-            "no change" if not reply.changed else "would be applied" if dry_run else "applied"
-        )
-        echo(f"{reply.job.name}: {what} (version {reply.job.version})")
 
 
 @job.command("list")
@@ -99,35 +62,29 @@ def list_jobs(settings: Settings, *, as_json: bool) -> None:
 @_JSON
 @pass_settings
 def show(settings: Settings, name: str, *, as_json: bool) -> None:
-    """Show a job, and each of its last runs: which, where, when, how it ended, and why.
+    """Show a job and its last runs.
+
+    Of each: where, when, how it ended, and why.
 
     Example: pltfrms job show backup
     """
     snapshot = connect(settings).snapshot().last_known
     found = job_of(snapshot, name)
-    runs = list(_runs(snapshot, name))
+    runs = runs_of(snapshot, name)
     if as_json:
         write_json(runs, list[JobRun])
         return
-    spec = found.spec
-    where = ", ".join(spec.datacenters) or "any datacenter"
-    when = f"{spec.schedule} ({spec.timezone})" if spec.schedule else "when somebody says so"
-    echo(f"{name}: version {found.version}, {when}, in {where}")
+    echo(job_words(found))
     cells = [
         (
-            run.id,
-            run.state.value,
-            run.node or "-",
-            _moment(run.began_ms),
-            _end(run),
-            run_words(run),
+            *(run.id, run.state.value, run.node or "-"),
+            *(_moment(run.began_ms), _end(run), run_words(run)),
         )
         for run in runs
     ]
     write_table(("run", "state", "node", "began", "ended", "why"), cells)
-    for note in decide_jobs(snapshot).notes:
-        if note.about.rpartition("@")[0] == name or note.about == name:
-            echo(f"{note.about} waits: {note.detail}")
+    for sentence in waiting(snapshot, name):
+        echo(sentence)
 
 
 @job.command("run")
@@ -136,7 +93,9 @@ def show(settings: Settings, name: str, *, as_json: bool) -> None:
 @_JSON
 @pass_settings
 def run_job(settings: Settings, name: str, why: str, *, as_json: bool) -> None:
-    """Run a job once, now; refused (exit code 4) while a run of it is not over.
+    """Run a job once, now.
+
+    Refused (exit code 4) while a run of it is not over.
 
     Example: pltfrms job run backup --why "before the move"
     """
@@ -150,25 +109,28 @@ def run_job(settings: Settings, name: str, why: str, *, as_json: bool) -> None:
 @click.option(
     "--lines", type=click.IntRange(1, 5000), default=50, show_default=True, help="At most."
 )
+@click.option("--follow", is_flag=True, help="Go on with each new line until it has ended.")
 @_JSON
 @pass_settings
-def logs(settings: Settings, name: str, run_name: str, lines: int, *, as_json: bool) -> None:
-    """Show what a run of a job said; its node keeps that for a day after its end.
+def logs(
+    settings: Settings, name: str, run_name: str, lines: int, *, follow: bool, as_json: bool
+) -> None:
+    """Show what a run of a job said, or says.
+
+    Its node keeps that for a day after its end.
 
     Example: pltfrms job logs backup --run backup@7
     """
-    asked = {"lines": str(lines)} | ({"run": run_name} if run_name else {})
-    path = f"/v1/jobs/{quote(name, safe='')}/logs"
-    found = connect(settings).get(path, asked, LogAnswers)
+    client = connect(settings)
+    found = ask_run(client, name, lines=str(lines), run=run_name)
     if as_json:
         write_json(found)
         return
-    for machine, why in found.silent.items():
-        echo(f"warning: {machine} is silent: {why}", err=True)
-    for line in (line for log in found.logs for line in log.lines):
-        echo(line)
-    if not found.silent and not any(log.lines for log in found.logs):
+    _show(found)
+    if not (follow or found.silent or any(log.lines for log in found.logs)):
         echo(f"note: {run_name or name} has said nothing that is kept", err=True)
+    for log in found.logs if follow else ():
+        _follow(client, name, log)
 
 
 @job.command("stop")
@@ -177,7 +139,9 @@ def logs(settings: Settings, name: str, run_name: str, lines: int, *, as_json: b
 @_JSON
 @pass_settings
 def stop(settings: Settings, name: str, why: str, *, as_json: bool) -> None:
-    """Stop the run of a job that is not over; it is not tried again.
+    """Stop the run of a job that is not over.
+
+    It is not tried again.
 
     Example: pltfrms job stop backup
     """
@@ -192,7 +156,9 @@ def stop(settings: Settings, name: str, why: str, *, as_json: bool) -> None:
 @_JSON
 @pass_settings
 def delete(settings: Settings, name: str, why: str, *, yes: bool, as_json: bool) -> None:
-    """Delete a job, and what is remembered of its runs; refused while one is not over.
+    """Delete a job, and what is remembered of its runs.
+
+    Refused while one is not over.
 
     Example: pltfrms job delete backup --yes
     """
@@ -204,6 +170,26 @@ def delete(settings: Settings, name: str, why: str, *, yes: bool, as_json: bool)
         click.confirm(f"Delete job {name}, and what is remembered of its runs?", abort=True)
     reply = _ask(client, JobChange(verb=JobAsk.DELETE, name=name, why=why))
     _say(reply, "is deleted", as_json=as_json)
+
+
+def _follow(client: OperatorClient, name: str, log: InstanceLog) -> None:
+    """Show what a run says until its end; that may be after it is known to be over."""
+    while True:
+        run = client.snapshot().last_known.runs.get(log.allocation)
+        asked = {"run": log.allocation, "after": log.position, "lines": "5000"}
+        more = ask_run(client, name, **asked)
+        _show(more)
+        log = next(iter(more.logs), log)
+        if run is None or run.state in OVER:
+            return
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _show(found: LogAnswers) -> None:
+    for machine, why in found.silent.items():
+        echo(f"warning: {machine} is silent: {why}", err=True)
+    for line in (line for log in found.logs for line in log.lines):
+        echo(line)
 
 
 def _ask(client: OperatorClient, change: JobChange) -> JobReply:
@@ -218,16 +204,11 @@ def _say(reply: JobReply, what: str, *, as_json: bool) -> None:
         echo(f"{reply.run.id if reply.run else reply.job.name} {what}")
 
 
-def _runs(snapshot: Snapshot, name: str) -> Iterator[JobRun]:
-    found = (run for run in snapshot.runs.values() if run.job == name)
-    yield from sorted(found, key=lambda run: -run.number)
-
-
 def _last(snapshot: Snapshot, job: Job) -> tuple[str, str, str]:
-    run = next(_runs(snapshot, job.name), None)
-    return (
-        (run.id, run.state.value, run_words(run)) if run else ("-", "-", "it has not run yet")
-    )
+    run = next(iter(runs_of(snapshot, job.name)), None)
+    if run is None:
+        return ("-", "-", "it has not run yet")
+    return (run.id, run.state.value, run_words(run))
 
 
 def _moment(unix_ms: int) -> str:

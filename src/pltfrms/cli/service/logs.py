@@ -69,8 +69,16 @@ def logs(  # noqa: PLR0913 - one for each option
 
 def ask_logs(client: OperatorClient, name: str, **asked: str) -> LogAnswers:
     """Return what nodes have of a service; see the API for what can be asked."""
-    parameters = {field: said for field, said in asked.items() if said}
-    return client.get(f"/v1/services/{quote(name, safe='')}/logs", parameters, LogAnswers)
+    return _ask(client, f"/v1/services/{quote(name, safe='')}/logs", asked)
+
+
+def ask_run(client: OperatorClient, name: str, **asked: str) -> LogAnswers:
+    """Return what its node has of a run of a job; by default of the last one."""
+    return _ask(client, f"/v1/jobs/{quote(name, safe='')}/logs", asked)
+
+
+def _ask(client: OperatorClient, path: str, asked: dict[str, str]) -> LogAnswers:
+    return client.get(path, {field: said for field, said in asked.items() if said}, LogAnswers)
 
 
 def _follow(

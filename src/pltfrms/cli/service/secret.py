@@ -91,8 +91,8 @@ def rotate(
     if not yes:
         _require_somebody()
         views = connect(settings).get("/v1/secrets", {}, tuple[SecretView, ...])
-        users = [user for each in views if each.note.name == name for user in each.services]
-        names = ", ".join(users) or "no service"
+        users = [user for each in views if each.note.name == name for user in each.users]
+        names = ", ".join(users) or "nobody"
         click.confirm(f"Give {name} another value? It is used by {names}.", abort=True)
     _change(settings, SecretVerb.ROTATE, name, value, why, as_json=as_json)
 
@@ -115,7 +115,7 @@ def list_secrets(settings: Settings, *, as_json: bool) -> None:
             str(each.note.version),
             moment_text(each.note.changed_ms),
             each.note.by or "-",
-            ", ".join(each.services) or "-",
+            ", ".join(each.users) or "-",
         )
         for each in found
     ]
@@ -134,7 +134,7 @@ def list_secrets(settings: Settings, *, as_json: bool) -> None:
 def delete(settings: Settings, name: str, *, yes: bool, why: str, as_json: bool) -> None:
     """Delete a secret with all its values.
 
-    Refused while a service uses it, or may go back to a version that does.
+    Refused while a service or a job uses it, or may go back to a version that does.
 
     Example: pltfrms secret delete db-password --yes
     """

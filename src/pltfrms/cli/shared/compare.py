@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pltfrms.cli.shared.output import unix_ms
-from pltfrms.cli.shared.specs import read_change, services_for
+from pltfrms.cli.shared.specs import change_for, read_change
 from pltfrms.errors import UsageError
 from pltfrms.model.messages.api import Change, PlanPreview
 from pltfrms.model.network.interventions import Interventions
@@ -32,7 +32,7 @@ def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPrev
     before = _snapshot(old)
     change = read_change(new)
     if change.platform is None:
-        change = replace(change, services=services_for(new, before.platform))
+        change = change_for(new, change, before.platform)
     outcome = apply_change(_with_secrets(before, change), change)
     now_ms = unix_ms()
     none = Interventions()
@@ -61,6 +61,7 @@ def _snapshot(path: Path) -> Snapshot:
 
 def _with_secrets(snapshot: Snapshot, change: Change) -> Snapshot:
     """Return a snapshot that has every secret that is named: files say no values."""
-    names = {use.name for spec in change.services for use in spec.run.secrets}
+    runs = [spec.run for spec in change.services] + [spec.run for spec in change.jobs]
+    names = {use.name for run in runs for use in run.secrets}
     known = {name: SecretNote(name=name, version=1) for name in sorted(names)}
     return replace(snapshot, secrets={**known, **snapshot.secrets})

@@ -88,9 +88,10 @@ def complete_volumes(snapshot: Snapshot) -> Iterable[str]:
 
 
 @_of_snapshot
-def complete_service_targets(snapshot: Snapshot) -> Iterable[str]:
-    """Complete `service/NAME`."""
-    return [f"service/{name}" for name in sorted(snapshot.services)]
+def complete_explained(snapshot: Snapshot) -> Iterable[str]:
+    """Complete `service/NAME` and `job/NAME`."""
+    jobs = sorted(job.name for job in snapshot.jobs.values() if not job.deleted)
+    return [*(f"service/{n}" for n in sorted(snapshot.services)), *(f"job/{n}" for n in jobs)]
 
 
 @_of_snapshot

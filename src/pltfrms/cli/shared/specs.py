@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pltfrms.cli.shared.output import echo
@@ -13,8 +14,8 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.services.jobs import JobSpec
 from pltfrms.model.services.service import ServiceSpec
 
-_ABOUT = re.compile(r"(service|platform)(?:[ /]([a-z0-9-]+))?(?::0)?: ")
-_SERVICE = re.compile(rb"^service *:", re.MULTILINE)
+_ABOUT = re.compile(r"(service|job|platform)(?:[ /]([a-z0-9-]+))?(?::0)?: ")
+_APPLIED = re.compile(rb"^(service|job) *:", re.MULTILINE)
 _FIELD = re.compile(r"[a-z_]+")
 
 
@@ -34,8 +35,8 @@ def load_lab(path: Path, platform: Platform) -> Lab:
 
 def load_file(
     path: Path, notes: list[Problem], platform: Platform | None
-) -> Platform | ServiceSpec:
-    """Return the platform or the service of a file, see specfile.load_file; SpecError."""
+) -> Platform | ServiceSpec | JobSpec:
+    """Return what a file says, see specfile.load_file; SpecError."""
     from pltfrms import specfile  # noqa: PLC0415 - as above
 
     return specfile.load_file(path, notes, platform)
@@ -50,20 +51,23 @@ def load_directory(
     return specfile.load_directory(path, notes, around)
 
 
-def load_jobs(path: Path, platform: Platform) -> tuple[JobSpec, ...]:
-    """Return the jobs of a file or a directory that can run on `platform`; SpecError."""
+def load_jobs(path: Path, platform: Platform | None) -> tuple[JobSpec, ...]:
+    """Return the jobs of a directory, see specfile.load_jobs; SpecError."""
     from pltfrms import specfile  # noqa: PLC0415 - as above
 
     return specfile.load_jobs(path, platform)
 
 
-def services_for(path: Path, platform: Platform) -> tuple[ServiceSpec, ...]:
-    """Return the services of a file, or of a directory without a platform of its own.
+def change_for(path: Path, change: Change, platform: Platform) -> Change:
+    """Return a change with its services and jobs read anew, to run on `platform`.
+
+    They are those of a file, or of a directory without a platform of its own.
 
     Raises:
-        SpecError: every problem of the files; a service that cannot run on `platform` is one.
+        SpecError: every problem of the files; what cannot run on `platform` is one.
     """
-    return _read_change(path, [], platform).services
+    read = _read_change(path, [], platform)
+    return replace(change, services=read.services, jobs=read.jobs)
 
 
 @contextmanager
@@ -112,29 +116,32 @@ def read_change(path: Path) -> Change:
 
 
 def require_none_below(path: Path) -> None:
-    """Refuse a directory below which there are services: who reads it does not read them.
+    """Refuse a directory below which there are services or jobs: nobody reads them there.
 
     Raises:
         UsageError: there is one, which is taken for one that is to go.
     """
     for each in sorted(path.glob("*/**/*.y*ml")):
         hidden = any(part.startswith(".") for part in each.relative_to(path).parts)
-        if hidden or not each.is_file() or not _SERVICE.search(each.read_bytes()):
+        if hidden or not each.is_file() or not _APPLIED.search(each.read_bytes()):
             continue
         raise UsageError(
-            f"{each}: a service in a directory below {path}, which is not read: with --prune "
-            f"it counts as gone; move the file to {path}, or away"
+            f"{each}: a service or a job in a directory below {path}, which is not read: with "
+            f"--prune it counts as gone; move the file to {path}, or away"
         )
 
 
 def _read_change(path: Path, notes: list[Problem], around: Platform | None) -> Change:
     if path.is_dir():
         platform, services, _ = load_directory(path, notes, around)
-        if platform is None and not services:
-            what = "has no spec file: no *.yaml or *.yml that says platform: or service:"
+        jobs = load_jobs(path, platform or around)
+        if platform is None and not services and not jobs:
+            what = "has no spec file: no *.yaml or *.yml that says platform:, service: or job:"
             raise SpecError((Problem(str(path), 0, "", what, "is the path right?"),))
-        return Change(platform=platform, services=services)
+        return Change(platform=platform, services=services, jobs=jobs)
     document = load_file(path, notes, around)
     if isinstance(document, Platform):
         return Change(platform=document)
+    if isinstance(document, JobSpec):
+        return Change(jobs=(document,))
     return Change(services=(document,))

@@ -8,14 +8,11 @@ from pltfrms.controller.planning.judging import conditions, require_role
 from pltfrms.controller.records.auditing import Asked
 from pltfrms.controller.records.state import commit_mark, job_key, run_key
 from pltfrms.drivers.store.ports import Delete, Put
-from pltfrms.errors import UsageError
 from pltfrms.model.messages.jobs import JobAsk, JobChange, JobReply
 from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.jobs.asking import JobOutcome, change_job
-from pltfrms.specfile import check_job
 
 _TOLD = {
-    JobAsk.APPLY: "job applied",
     JobAsk.DELETE: "job deleted",
     JobAsk.RUN: "run wanted",
     JobAsk.STOP: "run is to stop",
@@ -31,10 +28,9 @@ class JobDesk:
         self._records = operations.records
 
     async def change(self, said: JobChange, asked: Asked) -> JobReply:
-        """Do it, or say what would be done.
+        """Do it.
 
         Raises:
-            UsageError: the job cannot be started on this platform.
             ForbiddenError: it is not for the role of who asks.
             NotFoundError: there is no such job, or no run to stop.
             ConflictError: a run is under way that would have to be over first.
@@ -44,11 +40,10 @@ class JobDesk:
 
         async def attempt() -> JobReply | None:
             snapshot = await self._controller.view.linearized()
-            _require_sound(snapshot, change)
             outcome = change_job(snapshot, change)
             changed = _is_news(snapshot, outcome)
             reply = JobReply(job=outcome.job, run=outcome.run, changed=changed)
-            if change.dry_run or not changed:
+            if not changed:
                 return reply
             about = (f"job/{change.name}",)
             require_role(snapshot.platform, who, None, about, overrides=False)
@@ -74,13 +69,6 @@ class JobDesk:
             writes.append(Put(key=run_key(outcome.run.id), value=encode(outcome.run)))
         unchanged = (*conditions(snapshot, None), sealed.condition)
         return await controller.store.commit(writes, unchanged)
-
-
-def _require_sound(snapshot: Snapshot, change: JobChange) -> None:
-    """Refuse what the file's own rules refuse, whoever sent it."""
-    problems = check_job(change.spec, snapshot.platform) if change.spec else ()
-    if problems:
-        raise UsageError("\n".join(f"job {change.name}: {each}" for each in problems))
 
 
 def _is_news(snapshot: Snapshot, outcome: JobOutcome) -> bool:

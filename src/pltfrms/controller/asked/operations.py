@@ -32,7 +32,12 @@ from pltfrms.controller.planning.judging import (
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.controller.records.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.records.history import History, forgotten
-from pltfrms.controller.records.state import PLATFORM_KEY, commit_mark, service_key
+from pltfrms.controller.records.state import (
+    PLATFORM_KEY,
+    commit_mark,
+    job_key,
+    service_key,
+)
 from pltfrms.drivers.glass.origins import Origins
 from pltfrms.drivers.store.ports import Condition, Delete, Put
 from pltfrms.errors import (
@@ -68,7 +73,7 @@ from pltfrms.planner.changes.rollouts import change_rollout, require_as_seen
 from pltfrms.planner.changes.secrets import newly_used
 from pltfrms.planner.foresight.admission import is_admission_due, judge_admission
 from pltfrms.planner.placement.under_way import under_way
-from pltfrms.specfile import check_platform, check_service
+from pltfrms.specfile import check_job, check_platform, check_service
 
 _WRITES_MAX = 100
 """What the store takes at once, less what each commit has."""
@@ -404,10 +409,12 @@ class Operations:
 
     async def _check(self, snapshot: Snapshot, change: Change) -> None:
         """Refuse what the spec files' own rules refuse, whoever sent it."""
-        if len(change.services) > SERVICES_MAX:
+        if len(change.services) + len(change.jobs) > SERVICES_MAX:
             how = "first give each part a label of its own" if change.prune else "split it"
-            raise UsageError(f"at most {SERVICES_MAX} services at once in a change; {how}")
+            what = "services and jobs"
+            raise UsageError(f"at most {SERVICES_MAX} {what} at once in a change; {how}")
         names = [spec.name for spec in change.services]
+        names += [f"job {spec.name}" for spec in change.jobs]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise UsageError(f"the change names a service twice: {', '.join(twice)}")
@@ -416,6 +423,7 @@ class Operations:
         for spec in change.services:
             found.append((f"service/{spec.name}", check_service(spec, platform)))
             await self._clock.sleep(0)  # on a large platform each takes a millisecond
+        found += [(f"job/{spec.name}", check_job(spec, platform)) for spec in change.jobs]
         problems = [_located(about, problem) for about, some in found for problem in some]
         if problems:
             raise SpecError(tuple(problems))
@@ -451,6 +459,7 @@ class Operations:
             writes.append(Put(key=PLATFORM_KEY, value=encode(outcome.platform)))
         writes += [Put(key=service_key(s.name), value=encode(s)) for s in outcome.services]
         writes += [Delete(key=service_key(name)) for name in outcome.deleted]
+        writes += [Put(key=job_key(each.name), value=encode(each)) for each in outcome.jobs]
         accepted = [
             self._journal.tell(
                 line.about, f"{line.action} accepted", detail=signed(line.detail, asked.by)

@@ -43,6 +43,7 @@ from pltfrms.planner.changes.change import Outcome
 from pltfrms.planner.changes.secrets import (
     changed_secret,
     deleted_secret,
+    jobs_with,
     require_secret,
     users_of,
     versions_kept,
@@ -73,7 +74,9 @@ class Secrets:
         snapshot = await self._view.linearized()
         return tuple(
             SecretView(
-                note=note, services=tuple(each.name for each in users_of(snapshot, name))
+                note=note,
+                services=tuple(each.name for each in users_of(snapshot, name)),
+                jobs=jobs_with(snapshot, name),
             )
             for name, note in sorted(snapshot.secrets.items())
         )

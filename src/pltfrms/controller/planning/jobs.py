@@ -19,6 +19,8 @@ STEPS_MAX: Final = 20
 """Steps of one transaction; each is three writes at most."""
 RANK_SECONDS: Final = 0.7
 """What a controller waits, times its rank, before it does what others should have done."""
+_CORRECTED_SECONDS: Final = 3600.0
+"""So seldom a controller corrects the times of a job: perhaps its own clock is wrong."""
 RUN_FAILED: Final = "run failed"
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +34,7 @@ class Jobs:
         self._store = store
         self._journal = journal
         self._clock = clock
+        self._corrected: dict[str, float] = {}
         self._waiting: tuple[tuple[str, ...], float] | None = None
         self.notes: tuple[JobNote, ...] = ()
         """What could not be done at the last look."""
@@ -47,19 +50,28 @@ class Jobs:
         """
         plan = decide_jobs(snapshot)
         self.notes = plan.notes
-        if not plan.steps:
+        steps = [step for step in plan.steps if self._may_do(step)][:STEPS_MAX]
+        if not steps:
             self._waiting = None
             return 0
-        if not self._patient_enough(plan.steps, rank):
+        if not self._patient_enough(steps, rank):
             return 0
         writes: list[Put | Delete] = [mark]
-        for step in plan.steps[:STEPS_MAX]:
+        for step in steps:
             writes += self._writes_of(step)
         done = await self._store.commit(writes, (unchanged_since(snapshot.revision),))
         if done is not None:
-            _log.info("jobs changed", revision=done, steps=len(plan.steps[:STEPS_MAX]))
+            _log.info("jobs changed", revision=done, steps=len(steps))
+            now = self._clock.monotonic()
+            self._corrected |= {s.about: now for s in steps if s.verb is JobVerb.CORRECT}
         self._waiting = None
         return done
+
+    def _may_do(self, step: JobStep) -> bool:
+        at = self._corrected.get(step.about)
+        if step.verb is not JobVerb.CORRECT or at is None:
+            return True
+        return self._clock.monotonic() - at >= _CORRECTED_SECONDS
 
     def _patient_enough(self, steps: Iterable[JobStep], rank: int) -> bool:
         what, now = tuple(step.about for step in steps), self._clock.monotonic()

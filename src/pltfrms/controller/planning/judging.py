@@ -166,9 +166,11 @@ def basis_of(snapshot: Snapshot, wanted: Wanted) -> str:
 
     Of the release of a brake these are the nodes: the second one says that they are dead.
     """
-    names = [spec.name for spec in wanted.change.services] if wanted.change else []
-    replaced = [snapshot.services.get(name) for name in names]
-    parts = [encode(snapshot.platform), *(encode(each) for each in replaced if each)]
+    change = wanted.change or Change()
+    services = [snapshot.services.get(spec.name) for spec in change.services]
+    jobs = [snapshot.jobs.get(spec.name) for spec in change.jobs]
+    parts = [encode(snapshot.platform), *(encode(each) for each in services if each)]
+    parts += [encode(each.spec) for each in jobs if each]
     if wanted.intervention and wanted.intervention.verb is Verb.RELEASE:
         parts += map(str.encode, releasable(snapshot, wanted.intervention.datacenter))
     return hashlib.sha256(b"\n".join(parts)).hexdigest()

@@ -164,7 +164,11 @@ class MemoryWorkload:
             ends = self._end_later(one, behaviour.crash_after_ms, "exited with status 1")
             self._later(ends)
         if spec.lifetime_ms:
-            self._later(self._end_later(one, spec.lifetime_ms, "killed by signal 15"))
+            self._later(
+                self._end_later(
+                    one, spec.lifetime_ms, "killed by signal 15 when its time was over"
+                )
+            )
         return one.instance
 
     def _later(self, end: Coroutine[None, None, None]) -> None:

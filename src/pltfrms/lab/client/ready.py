@@ -74,7 +74,7 @@ def apply_services(
     on_progress: Callable[[str], None],
     timeout_seconds: float = 60.0,
 ) -> int:
-    """Apply every service file of `directory` once a controller answers.
+    """Apply every file of a service or a job of `directory` once a controller answers.
 
     Waits longer where many processes want the processors.
 
@@ -82,21 +82,26 @@ def apply_services(
         SpecError: a file is wrong.
         UnavailableError: no controller answered in time.
     """
-    from pltfrms.specfile import load_directory  # noqa: PLC0415 - 0.2 s, for one command
+    from pltfrms.specfile import (  # noqa: PLC0415 - 0.2 s, for one command
+        load_directory,
+        load_jobs,
+    )
 
-    _, services, _ = load_directory(directory)
+    platform, services, _ = load_directory(directory)
+    change = Change(services=services, jobs=load_jobs(directory, platform))
     patience = Patience(timeout_seconds)
     on_progress("waiting for a controller")
     while True:
         try:
             with OperatorClient(client.controller_endpoints()) as operator:
-                applied = operator.apply(Change(services=services)).revision
+                applied = operator.apply(change).revision
         except UnavailableError:
             if not patience.left():
                 raise
             time.sleep(_POLL_SECONDS)
         else:
-            on_progress(f"applied {', '.join(spec.name for spec in services) or 'no service'}")
+            names = [each.name for each in services] + [each.name for each in change.jobs]
+            on_progress(f"applied {', '.join(names) or 'no service'}")
             return applied
 
 

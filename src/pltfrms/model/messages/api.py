@@ -38,6 +38,7 @@ from pltfrms.model.running.plan import Note, Plan
 from pltfrms.model.running.redundancy import Redundancy
 from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.running.vantage import ClientEvidence
+from pltfrms.model.services.jobs import JobSpec
 from pltfrms.model.services.service import Service, ServiceSpec
 
 
@@ -105,6 +106,7 @@ class Change:
 
     services: tuple[ServiceSpec, ...] = ()
     platform: Platform | None = None
+    jobs: tuple[JobSpec, ...] = ()
     revision: int | None = None
     """Apply only if this is still the last commit; None to apply to whatever is there."""
     despite: tuple[Guard, ...] = ()

@@ -1,4 +1,4 @@
-"""What operators ask of jobs.
+"""What operators ask of jobs; they are applied like services.
 
 POST   /v1/jobs   JobChange -> JobReply
 GET    /v1/jobs/{name}/logs?run=ID&lines=N&after=POSITION -> LogAnswers
@@ -8,14 +8,12 @@ What there is, and how runs ended, is in the snapshot: `GET /v1/snapshot`.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pltfrms.model.services.jobs import Job, JobRun, JobSpec
+from pltfrms.model.services.jobs import Job, JobRun
 
 
 class JobAsk(StrEnum):
     """What becomes of a job."""
 
-    APPLY = "apply"
-    """It is what `spec` says."""
     DELETE = "delete"
     RUN = "run"
     """It runs once, now."""
@@ -29,19 +27,15 @@ class JobChange:
 
     verb: JobAsk
     name: str
-    spec: JobSpec | None = None
-    """APPLY: all of it."""
     run: str = ""
     """STOP: only if it is this one; empty: whichever it is."""
     by: str = ""
     why: str = ""
-    dry_run: bool = False
-    """Only say what would be done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReply:
-    """What was done, or would be."""
+    """What was done."""
 
     job: Job
     run: JobRun | None = None

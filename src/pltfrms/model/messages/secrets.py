@@ -53,6 +53,13 @@ class SecretView:
     note: SecretNote
     services: tuple[str, ...] = ()
     """Who uses it, sorted."""
+    jobs: tuple[str, ...] = ()
+    """Likewise; their next runs have its newest value."""
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Services by their names, and jobs as such."""
+        return (*self.services, *(f"job {name}" for name in self.jobs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

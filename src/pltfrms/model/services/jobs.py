@@ -41,6 +41,10 @@ class JobSpec:
     retries: int = 0
     """So often another run follows one that has failed."""
     missed: Missed = Missed.SKIP
+    labels: tuple[tuple[str, str], ...] = ()
+    """As of a service; sorted by name."""
+    group: str = ""
+    """Likewise."""
 
     @property
     def times(self) -> "Schedule | None":

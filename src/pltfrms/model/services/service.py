@@ -279,10 +279,6 @@ class ServiceSpec:
     batch: bool = False
     """Its instances use all the cpu that they may: how much that is says nothing of a load."""
 
-    def label(self, name: str) -> str:
-        """Return what a label says; empty: it has none of that name."""
-        return self.group if name == GROUP else dict(self.labels).get(name, "")
-
     @property
     def readiness(self) -> Probe:
         """What is asked to know whether an instance is to be announced."""

@@ -11,6 +11,7 @@ from pltfrms.model.network.homes import home_of, spoken_for, unfit
 from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import egress_mode
+from pltfrms.model.services.jobs import Job
 from pltfrms.model.services.outgoing import EgressMode
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.roles import RolePrefixes
@@ -46,6 +47,8 @@ class Outcome:
     """Names of services to be removed."""
     platform: Platform | None = None
     """To be written, if it differs."""
+    jobs: tuple[Job, ...] = ()
+    """To be written; also those that are deleted, of which only the numbers are left."""
 
 
 def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
@@ -54,10 +57,11 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
     Raises:
         UsageError: the change alters what must stay for a platform's life, or the aggregates
             have no room for another service.
+        ConflictError: what is to go is somebody else's, or a run of it is not over.
     """
     lines: list[ChangeLine] = []
     was = snapshot.platform
-    gone = pruned(snapshot, change)
+    gone, gone_jobs = pruned(snapshot, change)
     platform = change.platform
     if platform is not None and platform != snapshot.platform:
         _check_platform_change(snapshot, platform)
@@ -82,12 +86,15 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
         snapshot = without.snapshot
     _check_old_names(was, snapshot)
     check_clients(snapshot.services, [each.spec for each in written])
+    jobs = _changed_jobs(snapshot, change, gone_jobs)
+    all_jobs = {**snapshot.jobs, **{each.name: each for each in jobs}}
     return Outcome(
-        lines=tuple(lines),
-        snapshot=snapshot,
+        lines=(*lines, *(_job_line(snapshot.jobs.get(each.name), each) for each in jobs)),
+        snapshot=replace(snapshot, jobs=all_jobs),
         services=tuple(written),
         deleted=gone,
         platform=platform,
+        jobs=jobs,
     )
 
 
@@ -105,6 +112,22 @@ def delete_service(snapshot: Snapshot, name: str) -> Outcome:
         snapshot=replace(snapshot, services=services),
         deleted=(name,),
     )
+
+
+def _changed_jobs(snapshot: Snapshot, change: Change, gone: tuple[str, ...]) -> tuple[Job, ...]:
+    if not (change.jobs or gone):
+        return ()
+    from pltfrms.planner.jobs.asking import changed_jobs  # noqa: PLC0415 - few change jobs
+
+    return changed_jobs(snapshot, change, gone)
+
+
+def _job_line(before: Job | None, after: Job) -> ChangeLine:
+    spec, created = after.spec, before is None or before.deleted
+    action = "delete" if after.deleted else "create" if created else "update"
+    when = f"{spec.schedule} ({spec.timezone})" if spec.schedule else "when somebody says so"
+    detail = "with what is remembered of its runs" if after.deleted else when
+    return ChangeLine(about=f"job/{after.name}", action=action, detail=detail)
 
 
 def _accept(snapshot: Snapshot, said: ServiceSpec, change: Change) -> Service:

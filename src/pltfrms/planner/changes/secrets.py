@@ -7,6 +7,7 @@ from typing import Final
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.messages.api import Change, ChangeLine
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.jobs import OVER
 from pltfrms.model.services.secrets import OnChange, SecretNote
 from pltfrms.model.services.service import Service, ServiceSpec
 from pltfrms.planner.changes.change import Outcome, apply_change
@@ -29,6 +30,14 @@ def users_of(snapshot: Snapshot, name: str) -> tuple[Service, ...]:
     )
 
 
+def jobs_with(snapshot: Snapshot, name: str) -> tuple[str, ...]:
+    """Return the jobs that use a secret, also those of which a run that does is not over."""
+    specs = [each.spec for each in snapshot.jobs.values() if not each.deleted]
+    specs += [each.spec for each in snapshot.runs.values() if each.state not in OVER]
+    found = {spec.name for spec in specs if name in {use.name for use in spec.run.secrets}}
+    return tuple(sorted(found))
+
+
 def versions_kept(snapshot: Snapshot, name: str) -> frozenset[int]:
     """Return which values of a secret services still run, or may go back to."""
     return frozenset(
@@ -40,9 +49,9 @@ def versions_kept(snapshot: Snapshot, name: str) -> frozenset[int]:
 
 
 def newly_used(snapshot: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """Return the secrets that a change has services use which they did not use before.
+    """Return the secrets that a change has services or jobs use that they did not use before.
 
-    Who gives a secret to a service can have it: that is a right of its own.
+    Who gives a secret to one of them can have it: that is a right of its own.
     """
     found = {
         use.name
@@ -50,6 +59,10 @@ def newly_used(snapshot: Snapshot, after: Snapshot) -> tuple[str, ...]:
         for use in service.spec.run.secrets
         if use.name not in _names(snapshot.services.get(name))
     }
+    for name, job in after.jobs.items():
+        before = snapshot.jobs.get(name)
+        had = {use.name for use in before.spec.run.secrets} if before else set()
+        found |= {use.name for use in job.spec.run.secrets} - had
     return tuple(secret_about(name) for name in sorted(found))
 
 
@@ -87,15 +100,15 @@ def deleted_secret(snapshot: Snapshot, name: str) -> Outcome:
 
     Raises:
         NotFoundError: there is none of that name.
-        ConflictError: services use it.
+        ConflictError: services or jobs use it.
     """
     require_secret(snapshot, name)
-    users = users_of(snapshot, name)
+    users = [service.name for service in users_of(snapshot, name)]
+    users += [f"job {job}" for job in jobs_with(snapshot, name)]
     if users:
-        names = ", ".join(service.name for service in users)
         raise ConflictError(
-            f"secret {name} is used by {names}: take it out of their specs first, and let "
-            "rollouts come to their end"
+            f"secret {name} is used by {', '.join(users)}: take it out of their specs first, "
+            "and let rollouts and runs come to their end"
         )
     left = {other: note for other, note in snapshot.secrets.items() if other != name}
     line = ChangeLine(about=secret_about(name), action="delete", detail="with all its values")

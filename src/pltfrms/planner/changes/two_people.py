@@ -48,7 +48,8 @@ def wanted_sentence(wanted: Wanted) -> str:
     if wanted.change:
         platform = ["platform"] * (wanted.change.platform is not None)
         services = [f"service/{spec.name}" for spec in wanted.change.services]
-        words.append(f"apply {', '.join([*platform, *services])}")
+        jobs = [f"job/{spec.name}" for spec in wanted.change.jobs]
+        words.append(f"apply {', '.join([*platform, *services, *jobs])}")
     if wanted.change and wanted.change.prune:
         words.append(f"delete what else is {'='.join(wanted.change.prune)}")
     if wanted.intervention:

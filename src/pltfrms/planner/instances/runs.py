@@ -13,7 +13,12 @@ from pltfrms.planner.instances.instances import instance_spec
 
 _STATUS: Final = re.compile(r"exited with status ([0-9]{1,3})\b")
 _SIGNAL: Final = re.compile(r"killed by signal ([0-9]{1,3})\b")
+_LATE: Final = re.compile(
+    r"(exited with status|killed by signal) [0-9]+ when its time was over"
+)
+_BY_KERNEL: Final = "killed by the kernel"
 _OF_SIGNALS: Final = 128
+_KILL: Final = 9
 
 
 def is_run(allocation: str) -> bool:
@@ -61,4 +66,9 @@ def exit_code_of(how: str) -> int | None:
         return int(match.group(1))
     if match := _SIGNAL.match(how):
         return _OF_SIGNALS + int(match.group(1))
-    return None
+    return _OF_SIGNALS + _KILL if how.startswith(_BY_KERNEL) else None
+
+
+def was_late(how: str) -> bool:
+    """Return whether an end says that its init made it, because its time was over."""
+    return _LATE.match(how) is not None

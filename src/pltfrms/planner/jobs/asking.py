@@ -1,11 +1,14 @@
 """What an operator asks of a job, done to a snapshot. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
+from pltfrms.model.messages.api import Change
 from pltfrms.model.messages.jobs import JobAsk, JobChange
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.jobs import Job, JobRun, JobSpec, RunReason
+from pltfrms.model.services.service import Run
 from pltfrms.planner.jobs.deciding import next_number, under_way
 
 
@@ -31,12 +34,9 @@ def change_job(snapshot: Snapshot, change: JobChange) -> JobOutcome:
     """Return what a change makes of a job, and of a run.
 
     Raises:
-        UsageError: it says no spec, or one that cannot be started here.
         NotFoundError: there is no such job, or nothing to stop.
         ConflictError: a run is under way that would have to be over first.
     """
-    if change.verb is JobAsk.APPLY:
-        return JobOutcome(job=_applied(snapshot, change))
     job = job_of(snapshot, change.name)
     current = under_way(run for run in snapshot.runs.values() if run.job == job.name)
     if change.verb is JobAsk.STOP:
@@ -45,14 +45,29 @@ def change_job(snapshot: Snapshot, change: JobChange) -> JobOutcome:
         what = "stop it before" if change.verb is JobAsk.DELETE else "one runs at a time"
         raise ConflictError(f"{current.id} is {current.state.value}: {what}")
     if change.verb is JobAsk.DELETE:
-        return JobOutcome(job=replace(job, deleted=True, by=change.by, why=change.why))
+        gone = JobSpec(name=job.name, run=Run())
+        return JobOutcome(
+            job=replace(job, spec=gone, deleted=True, by=change.by, why=change.why)
+        )
     return _wanted(snapshot, job, change)
 
 
-def _applied(snapshot: Snapshot, change: JobChange) -> Job:
-    spec, before = change.spec, snapshot.jobs.get(change.name)
-    if spec is None or spec.name != change.name:
-        raise UsageError(f"job {change.name}: nothing says what it is")
+def changed_jobs(snapshot: Snapshot, change: Change, gone: Iterable[str]) -> tuple[Job, ...]:
+    """Return the jobs that a change makes others than they are, and those that go.
+
+    Raises:
+        UsageError: there is no such secret.
+        ConflictError: a run of what is to go is not over.
+    """
+    applied = [_applied(snapshot, spec, change) for spec in change.jobs]
+    delete = JobAsk.DELETE
+    asked = [JobChange(verb=delete, name=n, by=change.by, why=change.why) for n in gone]
+    deleted = [change_job(snapshot, each).job for each in asked]
+    return tuple(each for each in (*applied, *deleted) if snapshot.jobs.get(each.name) != each)
+
+
+def _applied(snapshot: Snapshot, spec: JobSpec, change: Change) -> Job:
+    before = snapshot.jobs.get(spec.name)
     _require_secrets(snapshot, spec)
     if before is None:
         before = Job(spec=spec, version=0, deleted=True)
@@ -71,11 +86,13 @@ def _applied(snapshot: Snapshot, change: JobChange) -> Job:
 
 
 def _require_secrets(snapshot: Snapshot, spec: JobSpec) -> None:
-    missing = [use.name for use in spec.run.secrets if use.name not in snapshot.secrets]
-    if missing:
-        raise UsageError(
-            f"job {spec.name}: there is no secret {', '.join(missing)}: pltfrms secret set"
-        )
+    for use in spec.run.secrets:
+        if use.name not in snapshot.secrets:
+            known = ", ".join(sorted(snapshot.secrets)) or "none"
+            raise UsageError(
+                f"job {spec.name}: run: there is no secret {use.name!r}; there are: {known}; "
+                f"give it a value first: pltfrms secret set {use.name}"
+            )
 
 
 def _wanted(snapshot: Snapshot, job: Job, change: JobChange) -> JobOutcome:

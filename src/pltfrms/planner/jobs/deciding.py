@@ -120,8 +120,7 @@ class _Deciding:
         if self._frozen:
             self._note(run.id, "an operator has frozen the network")
             return None
-        if strange := self._alive_elsewhere(run):
-            self._note(run.id, f"{strange}, which is of before the store was recovered")
+        if self._is_alive_elsewhere(run):
             return None
         if self._now_ms < run.wanted_ms and run.wanted_ms - self._now_ms <= _RETRY_MOST_MS:
             return None
@@ -140,18 +139,25 @@ class _Deciding:
         )
         return self._changed(JobVerb.GIVE, given)
 
-    def _alive_elsewhere(self, run: JobRun) -> str:
-        """Return which run of the job is alive that is not known here, and where."""
-        return next(
-            (
-                f"{name} runs on {machine}"
-                for (machine, name), said in sorted(self._said.items())
-                if said.phase is RunPhase.RUNNING
-                and name.rpartition("@")[0] == run.job
-                and name not in self._snapshot.runs
-            ),
-            "",
-        )
+    def _is_alive_elsewhere(self, run: JobRun) -> bool:
+        """Say which run of the job is alive that nobody allowed to begin, for all we know."""
+        known = self._snapshot.runs
+        for (machine, name), said in sorted(self._said.items()):
+            if said.phase is not RunPhase.RUNNING or name.rpartition("@")[0] != run.job:
+                continue
+            ours = name in known and known[name].node == machine and name != run.id
+            if not ours and self._may_live(machine, run):
+                what = f"{name} runs on {machine}, which is of before the store was recovered"
+                self._note(run.id, what)
+                return True
+        return False
+
+    def _may_live(self, machine: str, run: JobRun) -> bool:
+        """Return whether what a machine said to run may still, if it is as long as `run`."""
+        if self._snapshot.contact(machine) is Contact.PRESENT:
+            return True
+        view = self._snapshot.machines.get(machine)
+        return view is None or view.since_seconds * 1000 < lease_ms(run)
 
     def _given_step(self, run: JobRun) -> JobStep | None:
         """Let it begin where it was given to; until then it can be taken back at any time."""
@@ -170,7 +176,10 @@ class _Deciding:
                 slot=0,
             )
             return self._changed(JobVerb.TAKE_BACK, free)
-        if said is None or contact is not Contact.PRESENT:
+        if contact is not Contact.PRESENT or self._is_alive_elsewhere(run):
+            return None
+        if said is None:
+            self._note_problem(run)
             return None
         if said.phase is not RunPhase.ASKING:  # its node knows the number from another store
             return self._end(run, RunReason.NEVER_BEGAN, said.detail)
@@ -307,6 +316,13 @@ class _Deciding:
 
     def _changed(self, verb: JobVerb, run: JobRun) -> JobStep:
         return JobStep(verb=verb, about=run.id, reason=run.reason.sentence, run=run)
+
+    def _note_problem(self, run: JobRun) -> None:
+        """Say why the node does not ask to begin, if it says so."""
+        status, part = self._snapshot.statuses.get(run.node), f"run {run.id}: "
+        for problem in status.problems if status else ():
+            if problem.startswith(part):
+                self._note(run.id, f"{run.node}: {problem.removeprefix(part)}")
 
     def _note(self, about: str, detail: str) -> None:
         self._notes.append(JobNote(about=about, detail=detail))

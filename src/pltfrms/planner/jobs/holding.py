@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pltfrms.model.services.jobs import BEGUN, RunOrder, RunState
-from pltfrms.planner.jobs.leases import CLAIM_MS
+from pltfrms.planner.jobs.leases import CLAIM_MS, INIT_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class RunAction(StrEnum):
     REFUSE = "refuse"
     """Record that it never begins here."""
     END = "end"
-    """Stop it: somebody says so, or it takes too long."""
+    """Stop it: somebody says so, or it takes too long and its init has not ended it."""
 
 
 def action_for(
@@ -51,7 +51,7 @@ def action_for(
     if recorded:
         if alive_ms is None:
             return RunAction.NOTHING
-        late = alive_ms >= run.spec.timeout_ms
+        late = alive_ms >= run.spec.timeout_ms + run.spec.run.stop_grace_ms + INIT_MS
         return RunAction.END if order.stop or late else RunAction.NOTHING
     valid = claim is not None and 0 <= now_ms - claim.asked_ms <= CLAIM_MS
     if run.state is RunState.GIVEN:

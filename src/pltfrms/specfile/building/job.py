@@ -18,5 +18,7 @@ def build_job(shape: JobShape) -> tuple[JobSpec, list[Finding]]:
         timeout_ms=shape.timeout,
         retries=shape.retries,
         missed=Missed(shape.missed),
+        group=shape.group,
+        labels=tuple(sorted(shape.labels.items())),
     )
     return spec, findings

@@ -2,6 +2,8 @@
 
 from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
 from pltfrms.model.services.jobs import UTC_ZONE, JobSpec, Missed
 from pltfrms.model.services.service import Run
 from pltfrms.specfile.shapes.service import RunShape
@@ -35,5 +37,11 @@ class JobShape(Shape):
     missed: Annotated[str, *one_of(*Missed)] = _JOB.missed.value
     """What becomes of times at which nobody decided: skip (it runs when it is due next), or
     once (it runs once as soon as somebody decides, however many there were)."""
+
+    group: str = said()
+    """What it belongs to, such as shop: `apply DIR --prune group=shop` deletes what is not in
+    the directory any more."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Further words about it, such as {team: edge}; can be pruned by as well."""
 
     stand_ins: ClassVar[dict[str, Any]] = {"job": "unknown", "run": {"process": ["true"]}}

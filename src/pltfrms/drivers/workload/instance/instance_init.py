@@ -88,9 +88,9 @@ def _be_init() -> Never:
     _say("started")
     _let_go_of_agent()
     if wishes["lifetime_ms"]:
-        _end_after(wishes["lifetime_ms"], wishes["grace_ms"], child)
+        forwarder.end_after(wishes["lifetime_ms"], wishes["grace_ms"])
     status = _serve_until_end_of(child, output, log, forwarder.bell)
-    _write_exit_file(wishes["exit_file"], status, log.last_words)
+    _write_exit_file(wishes["exit_file"], status, log.last_words, late=forwarder.late)
     os._exit(status if status >= 0 else 128 - status)
 
 
@@ -227,6 +227,7 @@ class _Forwarder:
     """
 
     def __init__(self) -> None:
+        self.late = False
         self._child = 0
         self._early: list[int] = []
         self.bell, ring = os.pipe()
@@ -241,6 +242,15 @@ class _Forwarder:
         self._child = child
         for number in self._early:
             self._forward(number, None)
+
+    def end_after(self, lifetime_ms: int, grace_ms: int) -> None:
+        """Have the command asked to end when it has lived for so long, and then made to."""
+        signal.signal(signal.SIGALRM, self._end)
+        signal.setitimer(signal.ITIMER_REAL, lifetime_ms / 1000, max(1, grace_ms) / 1000)
+
+    def _end(self, _number: int, _frame: Any) -> None:
+        self._forward(signal.SIGKILL if self.late else signal.SIGTERM, None)
+        self.late = True
 
     def _forward(self, number: int, _frame: Any) -> None:
         if not self._child:
@@ -393,20 +403,6 @@ def _let_go_of_agent() -> None:
     os.close(nowhere)
 
 
-def _end_after(lifetime_ms: int, grace_ms: int, child: int) -> None:
-    """Have `child` asked to end when it has lived for so long, and then made to."""
-    signals = iter((signal.SIGTERM,))
-
-    def end(*_: object) -> None:
-        try:
-            os.kill(child, next(signals, signal.SIGKILL))
-        except ProcessLookupError:
-            return
-
-    signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, lifetime_ms / 1000, max(1, grace_ms) / 1000)
-
-
 def _serve_until_end_of(child: int, output: int, log: BoundedLog, bell: int) -> int:
     """Return the exit status of `child` (negative: signal); orphans are reaped as they end."""
     ears = select.poll()
@@ -483,8 +479,9 @@ def _empty(fd: int) -> None:
         return
 
 
-def _write_exit_file(path: str, status: int, last_words: str) -> None:
+def _write_exit_file(path: str, status: int, last_words: str, *, late: bool) -> None:
     how = f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
+    how += " when its time was over" if late else ""
     if last_words and status:
         how += f", and said last: {last_words}"
     with open(path + ".new", "w") as file:  # noqa: PTH123 - pathlib would double our start

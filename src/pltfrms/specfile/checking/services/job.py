@@ -7,6 +7,7 @@ from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.jobs import JobSpec
 from pltfrms.model.services.schedule import next_due_ms
+from pltfrms.specfile.checking.services.labels import check_labels
 from pltfrms.specfile.checking.services.run import check_run
 from pltfrms.specfile.findings import Finding, Where, check_name, check_range, nearest
 
@@ -29,6 +30,7 @@ def job_findings(spec: JobSpec) -> Iterator[Finding]:
             where = ("datacenters", index)
             yield Finding(where, f"{name} is in the list twice", "keep one")
     yield from _check_times(spec)
+    yield from check_labels(spec)
     if not _SHORTEST_MS <= spec.timeout_ms <= _LONGEST_MS:
         yield Finding(("timeout",), "is outside 1s..168h")
     yield from check_range(("retries",), spec.retries, 0, _MOST_RETRIES)

@@ -1,16 +1,16 @@
 """What makes no sense in a service, alone and on a platform, whoever wrote it."""
 
-import re
 from collections.abc import Iterator
 
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.names import NOT_FOR_SERVICES
 from pltfrms.model.services.references import SERVICE_VARIABLES
-from pltfrms.model.services.service import GROUP, ServiceSpec
+from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.checking.platforms.egress import check_egress, check_egress_here
 from pltfrms.specfile.checking.services.adopted import check_adopted, check_adopted_here
 from pltfrms.specfile.checking.services.clients import check_clients_here, check_service_ports
 from pltfrms.specfile.checking.services.homes import check_homes
+from pltfrms.specfile.checking.services.labels import check_labels
 from pltfrms.specfile.checking.services.probe import check_probe, probe_notes
 from pltfrms.specfile.checking.services.replicas import FIELDS, check_fit, check_replicas
 from pltfrms.specfile.checking.services.roles import check_roles
@@ -41,9 +41,6 @@ VARIABLES = (
     "address6",
 )
 """What `${pltfrms.X}` may name in command, files and environment."""
-_LABEL = re.compile(r"[a-z][a-z0-9./-]{0,62}\Z")
-_LABELLED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-_MOST_LABELS = 32
 
 
 def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
@@ -64,7 +61,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
         yield from check_probe(("liveness",), spec.liveness)
     yield from check_roles(spec)
     yield from _check_said(spec)
-    yield from _check_labels(spec)
+    yield from check_labels(spec)
     yield from check_rollout(spec)
     yield from check_scale(spec)
     yield from check_storage(spec)
@@ -80,20 +77,6 @@ def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
         yield Finding(("ports",), "nothing says what it listens on", "such as ports: [80/tcp]")
         return
     yield from probe_notes(("probe",), spec.probe, spec.ports)
-
-
-def _check_labels(spec: ServiceSpec) -> Iterator[Finding]:
-    if spec.group:
-        yield from check_name(("group",), spec.group)
-    if len(spec.labels) > _MOST_LABELS:
-        yield Finding(("labels",), f"has {len(spec.labels)}, at most {_MOST_LABELS} fit")
-    for name, text in spec.labels:
-        if not _LABEL.match(name) or name == GROUP:
-            hint = "group: says it" if name == GROUP else "such as team"
-            yield Finding(("labels", name), f"{name[:70]!r} is not the name of a label", hint)
-        if not _LABELLED.match(text):
-            what = f"{text[:70]!r} is not what a label can say"
-            yield Finding(("labels", name), what, "1 to 63 letters, digits, -, _ and dots")
 
 
 def _check_said(spec: ServiceSpec) -> Iterator[Finding]:
