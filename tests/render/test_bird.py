@@ -5,6 +5,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from pltfrms.model.network.lab import Lab
 from pltfrms.model.network.links import Link
-from pltfrms.model.network.topology import Aggregate, Datacenter, Platform, Role
+from pltfrms.model.network.topology import Aggregate, Datacenter, FurtherRole, Platform, Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions
 from pltfrms.render.internet import render_internet
@@ -64,6 +65,40 @@ def test_bird_accepts_every_text_of_the_example(tmp_path: Path) -> None:
     names = [*(machine.name for machine in platform.machines), *lab.machines]
     refused = {name: complaints(render(platform, lab, name), tmp_path) for name in names}
     assert {name: what for name, what in refused.items() if what} == {}
+
+
+def unclear(text: str) -> list[str]:
+    """Return words before an `and` behind an `or`: BIRD takes them from left to right."""
+    words = re.sub(r"#.*|\"[^\"]*\"|'[^']*'", "", text)
+    found, said, before = [], [False], ""
+    for word in re.findall(r"\|\||&&|[(){};]|\bthen\b|[^|&(){};\s]+", words):
+        if word == "(":
+            said.append(False)
+        elif word == ")" and len(said) > 1:
+            said.pop()
+        elif word in "{};" or word == "then":
+            said[-1] = False
+        elif word == "||":
+            said[-1] = True
+        elif word == "&&" and said[-1]:
+            found.append(before)
+        before = word
+    return found
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_no_condition_says_and_behind_or(*, beside: bool) -> None:
+    platform, _ = example()
+    if beside:  # edges that are nodes, with nodes beside them
+        machines = tuple(
+            dataclasses.replace(each, further=(FurtherRole(role=Role.NODE, id=90 + each.id),))
+            if each.role is Role.EDGE
+            else each
+            for each in platform.machines
+        )
+        platform = dataclasses.replace(platform, machines=machines)
+    texts = {each.name: render_bird(platform, each.name) for each in platform.machines}
+    assert {name: found for name, text in texts.items() if (found := unclear(text))} == {}
 
 
 def test_costs_are_the_only_difference_when_costs_change() -> None:

@@ -3,9 +3,13 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from pltfrms.model.network.lab import Lab
+from pltfrms.model.network.topology import FurtherRole, Role
 from tests.render.namespaces import Net, eventually, network
 from tests.render.platforms import SMALL, SMALL_LAB
 
@@ -263,3 +267,22 @@ def test_a_lost_backbone_is_noticed_before_any_session_ends(net: Net) -> None:
     assert eventually(lambda: not route(net, "fra-e1", AMS_ONLY[0], "103"), 3)
     assert "bb-" not in route(net, "fra-e2", AMS_ONLY[0])
     assert "fe80::a:1" in route(net, "fra-e1", BOTH[0])
+
+
+def test_a_node_beside_an_edge_that_is_a_node_has_its_ways_out(tmp_path: Path) -> None:
+    edge, node = SMALL.machine("fra-e1"), SMALL.machine("fra-n1")
+    both = replace(edge, further=(FurtherRole(role=Role.NODE, id=2),))
+    site = replace(
+        SMALL, datacenters=SMALL.datacenters[:1], machines=(both, node), links=(), peers=()
+    )
+    with network(site, Lab(), tmp_path, {}) as net:
+        for address in ("198.18.1.1", "2001:db8:e001::1"):
+            words = f"{family(address)} route get {address}"
+            assert eventually(lambda: "fe80::e:1" in _told(net, words)), words  # noqa: B023
+
+
+def _told(net: Net, words: str) -> str:
+    try:
+        return net.ip("fra-n1", words)
+    except RuntimeError as error:  # no way there yet
+        return str(error)
