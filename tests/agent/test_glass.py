@@ -55,6 +55,7 @@ async def machine() -> AsyncIterator[Path]:
         run("ip", "link", "set", "lo", "up")
         network = GlassNetwork(address=ADDRESS, clients=OURS)
         (runtime / "web.fra.1-1.log").write_text("first\nlast\n")
+        (runtime / "backup@7.log").write_text("done\n")
         logs = LogReader(runtime)
         glass = asyncio.ensure_future(run_glass(runtime, network, control, logs=logs))
         process = await asyncio.create_subprocess_exec(
@@ -123,6 +124,8 @@ def test_logs_are_shown_over_the_network_and_not_to_everybody_here() -> None:
                 ("last",),
                 "fra-e1",
             )
+            (log,) = await GlassClient().logs(PLACE, "backup@7", 1)
+            assert (log.allocation, log.lines) == ("backup@7", ("done",))
             with pytest.raises(UsageError):
                 await GlassClient().logs(PLACE, "web; down", 1)
             # Not with birdc, which reads commands itself.

@@ -92,7 +92,11 @@ def _run_said(settings: Settings, snapshot: Snapshot, name: str) -> tuple[Instan
         return ()
     from pltfrms.cli.service.logs import ask_run  # noqa: PLC0415 - few need it
 
-    answers = ask_run(connect(settings), name, run=run.id, lines=_LINES)
+    try:
+        answers = ask_run(connect(settings), name, run=run.id, lines=_LINES)
+    except PltfrmsError as error:
+        echo(f"warning: no log of {run.id}: {error}", err=True)
+        return ()
     for machine, why in answers.silent.items():
         echo(f"warning: no log of {run.id}: {machine} is silent: {why}", err=True)
     return tuple(log for log in answers.logs if log.lines)

@@ -18,6 +18,8 @@ from pltfrms.model.running.balancer import BalancerView
 
 _ANSWER_SECONDS = 3.0
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+_LOGGED = re.compile(r"[a-z0-9.@-]{1,100}")
+"""A service, an instance or a run of a job; and a position in a log."""
 _T = TypeVar("_T")
 _OK = 0
 _NO_ROUTE = 8001
@@ -143,7 +145,7 @@ class GlassClient:
         self, place: GlassMachine, name: str, lines: int, after: str = ""
     ) -> tuple[InstanceLog, ...]:
         """Return what instances said on a machine; see `Glass.logs`."""
-        if not all(map(_NAME.fullmatch, (name, after or "-"))):
+        if not all(map(_LOGGED.fullmatch, (name, after or "-"))):
             raise UsageError(f"{name[:100]!r} has no log; see: pltfrms service show")
         command = f"show logs {name} lines {lines}" + (f" after {after}" if after else "")
         found = await self._ask_agent(place, command, tuple[InstanceLog, ...], "logs")

@@ -32,7 +32,8 @@ _BARE = r"(?i:(?!\S*(?:where|filter(?!ed\b))))[A-Za-z0-9_.:/-]+"
 _QUOTED = r"'[A-Za-z0-9_.:-]+'|\"[A-Za-z0-9_.:*?-]+\""
 # Of all expressions only this one: what RPKI says of a prefix and its origin.
 _ROA_CHECK = r"eval roa_check\(rpki[46], [0-9a-f.:]+/[0-9]+, [0-9]+\)"
-_ALLOWED = re.compile(rf"show(?: +(?:{_BARE}|{_QUOTED}))+ *|{_ROA_CHECK}")
+_LOG_OF_RUN = r"show logs [a-z][a-z0-9-]*@[0-9]+ lines [0-9]+(?: after [0-9.]+)?"
+_ALLOWED = re.compile(rf"show(?: +(?:{_BARE}|{_QUOTED}))+ *|{_ROA_CHECK}|{_LOG_OF_RUN}")
 
 
 PrivateAnswer = Callable[[str], Awaitable[str | None]]
