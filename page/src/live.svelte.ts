@@ -39,7 +39,10 @@ export class Live {
       if (this.picture) this.picture = patched(this.picture, said as Patch);
     });
     on('events', (said) => (this.events = followed(this.events, said as Happening[])));
-    on('tick', (said) => (this.#ahead = (said as { at_ms: number }).at_ms - Date.now()));
+    on('tick', (said) => {
+      this.now = (said as { at_ms: number }).at_ms;
+      this.#ahead = this.now - Date.now();
+    });
     on('goodbye', () => this.#again());
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) this.#again();

@@ -59,9 +59,13 @@ class Until:
         began = time.monotonic()
         yield
         seconds = time.monotonic() - began
-        with self._capsys.disabled():
-            print(f"\n{what}: {seconds:.1f} s", end="")  # noqa: T201 - a figure
+        self.say(f"{what}: {seconds:.1f} s")
         assert seconds < SOON_SECONDS
+
+    def say(self, words: str | None) -> None:
+        """Show a figure, or what the page says of it."""
+        with self._capsys.disabled():
+            print(f"\n{words}", end="")  # noqa: T201 - it is for who runs the test
 
 
 def test_an_edge_that_dies_is_seen(healthy: Rig, screen: Screen, until: Until) -> None:
@@ -70,7 +74,9 @@ def test_an_edge_that_dies_is_seen(healthy: Rig, screen: Screen, until: Until) -
         healthy.client.fault("edge/fra-e1", "silent")
         with until("a silent edge is not good any more"):
             screen.shows("fra-e1", "unknown", "bad")
+        until.say(screen.box("fra-e1").locator("title").text_content())
         screen.shows("fra-e1", "bad")
+    until.say(screen.box("fra-e1").locator("title").text_content())
     screen.shows("fra", "good")
     screen.shoot("edge")
     healthy.client.heal(None)
@@ -89,6 +95,7 @@ def test_a_datacenter_that_is_cut_off_is_not_known_and_never_bad(
             screen.page.wait_for_selector(".link.bad")
         screen.shows("ams-n1", "unknown")
         screen.page.wait_for_selector("g.unknown > .site")
+    until.say(screen.box("ams").locator("title").text_content())
     screen.page.wait_for_function(_BAD_LINKS, arg=len(links))
     assert screen.page.locator('svg a.bad[data-id^="ams-"]').count() == 0
     screen.shoot("datacenter")
@@ -99,8 +106,9 @@ def test_a_datacenter_that_is_cut_off_is_not_known_and_never_bad(
 def test_what_is_done_from_the_page_is_done(healthy: Rig, screen: Screen, until: Until) -> None:
     page = screen.page
     page.goto(f"{screen.home}#/lon-e1")
-    with until("a drain from the page"):
+    with until("a drain from the page, looked at and done"):
         _act(screen, "drain", "new optics")
+    with until("and drawn after that"):
         screen.shows("lon-e1", "planned")
     assert "new optics" in page.locator("header").inner_text()
     screen.shoot("drained")

@@ -260,6 +260,27 @@ def test_what_cannot_be_done_now_says_whose_it_is_and_why() -> None:
     assert picture.headline.level is Level.DEGRADED
 
 
+def test_sessions_that_are_down_are_one_problem_of_their_neighbour() -> None:
+    status = WHOLE.statuses["fra-e1"]
+    sessions = tuple(
+        replace(each, up=False, detail="Idle") if each.name.startswith("peer.") else each
+        for each in status.sessions
+    )
+    view = seen(
+        replace(
+            WHOLE, statuses={**WHOLE.statuses, "fra-e1": replace(status, sessions=sessions)}
+        )
+    )
+    down = [each for each in view.sessions if each.state is Seen.BAD]
+    assert len(down) > 1
+    assert {each.about for each in view.problems} == {each.peer for each in down}
+    problem = view.problems[0]
+    assert problem.sentence.startswith(f"down: {down[0].id}, {down[1].id}")
+    assert view.headline.sentence == "all services answer; 1 thing is not as it should be"
+    silent = seen(unheard(replace(WHOLE, statuses=WHOLE.statuses), "fra-e1"))
+    assert [each.about for each in silent.problems] == ["fra-e1"], "not known is not down"
+
+
 def test_time_alone_makes_no_other_view() -> None:
     first = seen(with_lost(WHOLE, "fra-n1"))
     views = {

@@ -33,11 +33,14 @@ def missing_machines(
             told = _edge_of(session)
             if told:
                 said[told][name] = said[told].get(name, False) or session.up
-    for node in platform.machines_of(Role.NODE):
-        for edge in platform.machines_of(Role.EDGE, node.datacenter):
-            missed = present[edge.name].missed if edge.name in present else None
-            if missed is not None:
-                said[node.name][edge.name] = node.name not in missed
+    for site in platform.datacenters:
+        telling = [
+            (edge.name, frozenset(missed))
+            for edge in platform.machines_of(Role.EDGE, site.name)
+            if edge.name in present and (missed := present[edge.name].missed) is not None
+        ]
+        for node in platform.machines_of(Role.NODE, site.name) if telling else ():
+            said[node.name] |= {edge: node.name not in missed for edge, missed in telling}
     return {
         name: f"none of {len(witnesses)} machines that should hear it does"
         for name, witnesses in said.items()

@@ -42,6 +42,7 @@ from pltfrms.seen.services import replica_counts, service_elements, volume_conce
 from pltfrms.seen.summary import machine_problems, note_lines, problem_lines
 from pltfrms.seen.words import drain_word, released, signed
 
+_NAMED = 3
 _SAME_MS = 3000
 """How far two words about the beginning of the same contact may be apart."""
 _CONTACT_WORDS = {
@@ -77,7 +78,12 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
         waits=_troubles(note_lines(view)),
     )
     known = run_concerns(drawn.problems, drawn.jobs)
-    more = (*_broken(drawn), *volume_concerns(drawn.services), *client_concerns(drawn))
+    more = (
+        *_broken(drawn),
+        *_sessions_down(drawn),
+        *volume_concerns(drawn.services),
+        *client_concerns(drawn),
+    )
     drawn = replace(drawn, problems=(*known, *more))
     return replace(drawn, headline=headline(view, drawn.services, _anything(drawn)))
 
@@ -99,10 +105,34 @@ def _broken(view: Picture) -> Iterator[Concern]:
             yield Concern(id=each.id, about=each.id, sentence=each.why, since_ms=each.since_ms)
 
 
+def _sessions_down(view: Picture) -> Iterator[Concern]:
+    """Yield one word for each neighbour with sessions that are down; not known is not down."""
+    down: defaultdict[str, list[SessionElement]] = defaultdict(list)
+    for each in view.sessions:
+        if each.state is Seen.BAD:
+            down[each.peer].append(each)
+    for peer, some in down.items():
+        names = ", ".join(each.id for each in some[:_NAMED])
+        more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+        why = f" ({some[0].why})" if some[0].why else ""
+        sentence = f"down: {names}{more}{why}"
+        yield Concern(
+            id=f"peer/{peer}",
+            about=peer,
+            sentence=sentence,
+            command=f"pltfrms peer show {peer}",
+        )
+
+
 def _anything(view: Picture) -> tuple[Element | Concern, ...]:
-    """Return what is not as it should be."""
-    elements: tuple[Element, ...] = (*view.datacenters, *view.sessions, *view.services)
-    rest = (each for each in elements if each.state not in {Seen.GOOD, Seen.PLANNED})
+    """Return what is not as it should be, as it is listed: each thing once."""
+    said = {each.about for each in (*view.problems, *view.waits)}
+    elements: tuple[Element, ...] = (*view.datacenters, *view.services)
+    rest = (
+        each
+        for each in elements
+        if each.state not in {Seen.GOOD, Seen.PLANNED} and each.id not in said
+    )
     return (*view.problems, *view.waits, *rest)
 
 
