@@ -155,10 +155,16 @@ class Door:
         return HttpControlPlane([self.url], {self.url: end})
 
     async def ask(
-        self, context: ssl.SSLContext, method: str, path: str, body: bytes = b""
+        self,
+        context: ssl.SSLContext,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        token: str = "",
     ) -> httpx2.Response:
         extensions = {"sni_hostname": controllers_server_name(PLATFORM.name)}
-        async with httpx2.AsyncClient(verify=context) as client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx2.AsyncClient(verify=context, headers=headers) as client:
             url = f"{self.url}{path}"
             return await client.request(method, url, content=body, extensions=extensions)
 

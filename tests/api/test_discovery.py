@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from pltfrms.api.app import make_app
 from pltfrms.api.routes.discovery import scrape_groups
-from pltfrms.model.identity.words import controllers_server_name
+from pltfrms.model.identity.words import controllers_server_name, machines_server_name
+from pltfrms.model.network.readers import MetricsReader
 from pltfrms.model.network.topology import Role, controller_url
 from tests.api.test_alerts import ALERTS, ROOT
 from tests.controller.cluster import Cluster
@@ -31,9 +32,11 @@ TOLD = [
             "datacenter": "fra",
             "machine": "fra-c1",
             "role": "controller",
+            "part": "controller",
         },
     }
 ]
+READERS = (MetricsReader(name="prometheus", sha256="0a" * 32),)
 
 
 def ask(cluster: Cluster) -> httpx2.AsyncClient:
@@ -82,6 +85,19 @@ def test_they_are_where_controllers_answer() -> None:
     ]
 
 
+def test_machines_are_there_as_soon_as_somebody_may_read_their_metrics() -> None:
+    """Also one that is a controller, by its agent; and none that others manage."""
+    groups = [asdict(each) for each in scrape_groups(replace(PLATFORM, readers=READERS))]
+    agents = [each for each in groups if each["labels"]["part"] == "agent"]
+    assert {each["labels"]["machine"]: each["targets"] for each in agents} == {
+        each.name: (f"[{PLATFORM.loopback6(each)}]:7482",) for each in PLATFORM.managed
+    }
+    assert {each["labels"]["role"] for each in agents} == {"edge", "node", "controller"}
+    assert len(groups) == len(agents) + len(PLATFORM.machines_of(Role.CONTROLLER))
+    targets = [target for each in groups for target in each["targets"]]
+    assert len(set(targets)) == len(targets)
+
+
 def written() -> list[dict[str, Any]]:
     """Return the configurations of Prometheus that the page has."""
     page = (ROOT / "docs" / "alerts.md").read_text()
@@ -98,15 +114,21 @@ def test_what_a_metric_says_itself_is_not_replaced_by_what_is_said_of_who_tells_
         assert job.get("honor_labels") or "http_sd_configs" not in job
 
 
-def test_the_page_asks_controllers_by_their_name() -> None:
-    names = {
-        part["tls_config"]["server_name"]
+def test_the_page_asks_each_by_its_name_and_shows_a_token_instead_of_a_certificate() -> None:
+    jobs = [
+        job
         for config in written()
         for job in config["scrape_configs"]
         if "http_sd_configs" in job
-        for part in (job, *job["http_sd_configs"])
-    }
-    assert names == {controllers_server_name("example")}
+    ]
+    assert jobs
+    for job in jobs:
+        assert job["tls_config"]["server_name"] == machines_server_name("example")
+        for part in job["http_sd_configs"]:
+            assert part["tls_config"]["server_name"] == controllers_server_name("example")
+        for part in (job, *job["http_sd_configs"]):
+            assert part["authorization"]["credentials_file"]
+            assert "cert_file" not in part["tls_config"]
 
 
 def test_prometheus_reads_what_the_page_has(tmp_path: Path) -> None:

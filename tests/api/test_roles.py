@@ -17,6 +17,7 @@ from pltfrms.model.messages.api import (
 )
 from pltfrms.model.messages.audit import AuditPage
 from pltfrms.model.messages.guards import Guard
+from pltfrms.model.network.readers import MetricsReader, fingerprint
 from pltfrms.model.network.topology import Platform
 from pltfrms.planner.identity import roles
 from pltfrms.planner.identity.roles import need_of
@@ -24,7 +25,11 @@ from tests.api.logins import PEOPLE, WITH_ROLES, Desk, at_the_desk
 from tests.controller.test_network import PLATFORM as BARE
 from tests.strategies import make_spec
 
-STRANGER, ROOT = "stranger", "root"
+STRANGER, ROOT, READER = "stranger", "root", "reader"
+TOKEN = f"metrics.{'0a' * 32}"
+WITH_A_READER = replace(
+    WITH_ROLES, readers=(MetricsReader(name="prometheus", sha256=fingerprint(TOKEN)),)
+)
 FREEZE = InterventionChange(verb=Verb.FREEZE, why="look", by="somebody else")
 WRITES = {
     "POST /v1/apply": {"dan", "oli", "ada"},
@@ -61,6 +66,9 @@ OF_MACHINES = {
     "GET /v1/identity/store",
     "GET /v1/identity/secrets",
 }
+TO_READERS = {"GET /metrics", "GET /v1/prometheus/targets"}
+TO_ANYBODY = {"GET /healthz", "GET /readyz", "GET /v1/login", "GET /v1/identity/roots"}
+"""Beside `OPEN`."""
 SECRET = {"GET /v1/requests/{number}"}
 """Has passwords in it."""
 
@@ -74,6 +82,8 @@ def expected(who: str, route: str) -> bool:
     """Return whether somebody may ask it."""
     if who == ROOT:
         return True
+    if who == READER:
+        return route in TO_READERS | TO_ANYBODY | OPEN - {"POST /v1/plan"}
     if route in OF_MACHINES:
         return who == STRANGER  # of plain HTTP; by TLS it must show a certificate
     if route in WRITES:
@@ -101,18 +111,34 @@ def test_what_writes_is_named_here() -> None:
 
 def test_each_role_may_ask_of_each_route_what_is_its_own() -> None:
     async def story(desk: Desk) -> None:
-        wrong = []
+        wrong: list[tuple[str, str, int]] = []
+        everybody = (*PEOPLE, STRANGER, READER)
+        clients = {who: desk.over(f"192.0.2.{10 + at}") for at, who in enumerate(everybody)}
+        clients[ROOT] = desk.local
         for route in routes(desk):
             await asyncio.sleep(1)  # nobody has used up what one identity may ask for
             method, path = route.split(" ")
             path = re.sub(r"{\w+}", "x", path) + ("?for_ms=1" if path == "/v1/stream" else "")
-            for who in (*PEOPLE, STRANGER, ROOT):
-                client = desk.local if who == ROOT else desk.client
+            for who, client in clients.items():
                 headers = await desk.headers(who) if who in PEOPLE else {}
+                headers |= {"Authorization": f"Bearer {TOKEN}"} if who == READER else {}
                 answer = await client.request(method, path, headers=headers)
                 if (answer.status_code != 403) != expected(who, route):
                     wrong.append((who, route, answer.status_code))
         assert wrong == []
+
+    at_the_desk(story, WITH_A_READER)
+
+
+def test_a_token_of_metrics_is_void_as_soon_as_the_platform_does_not_name_it() -> None:
+    async def story(desk: Desk) -> None:
+        for shown in (TOKEN, "metrics.", f"metrics.{fingerprint(TOKEN)}"):
+            headers = {"Authorization": f"Bearer {shown}"}
+            for client in (desk.client, desk.over("192.0.2.9", desk.make(1))):
+                for path in ("/metrics", "/v1/prometheus/targets", "/v1/snapshot"):
+                    answer = await client.get(path, headers=headers)
+                    assert answer.status_code == 403
+                    assert "names no metrics reader with this token" in answer.text
 
     at_the_desk(story)
 

@@ -12,6 +12,7 @@ from tests.specfile.bad_adopted import ADOPTED
 from tests.specfile.bad_aggregates import AGGREGATES
 from tests.specfile.bad_containers import CONTAINERS
 from tests.specfile.bad_labs import LABS
+from tests.specfile.bad_metrics import METRICS
 from tests.specfile.bad_names import CLIENTS, DOMAINS, NAMES
 from tests.specfile.bad_places import PLACES
 from tests.specfile.bad_ports import PORTS
@@ -59,7 +60,17 @@ def assert_said(problems: tuple[Problem, ...], bad: Bad, path: Path, line: int) 
 
 @pytest.mark.parametrize(
     "bad",
-    [*PLATFORMS, *DOMAINS, *AGGREGATES, *SESSIONS, *PORTS, *ALLOWED, *PLACES, *VANTAGE],
+    [
+        *PLATFORMS,
+        *DOMAINS,
+        *AGGREGATES,
+        *SESSIONS,
+        *PORTS,
+        *ALLOWED,
+        *PLACES,
+        *VANTAGE,
+        *METRICS,
+    ],
     ids=names,
 )
 def test_a_wrong_platform_is_refused(bad: Bad, tmp_path: Path) -> None:

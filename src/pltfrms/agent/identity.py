@@ -51,6 +51,8 @@ class Conversations:
     certificate: Certificate | None = None
     glass: ssl.SSLContext | None = None
     """What the looking glass answers with; None: plainly."""
+    metrics: ssl.SSLContext | None = None
+    """Likewise, to who shows no certificate."""
     follow: Callable[[Platform], None] = lambda _platform: None
     """Ask the controllers of this platform from now on."""
 
@@ -94,6 +96,7 @@ def conversations(
             control_plane=mute,
             certificate=_certificate(file, Makers(known=mute, stranger=mute), ()),
             glass=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+            metrics=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
         )
 
 
@@ -102,9 +105,12 @@ def _by_tls(file: IdentityFile, platforms: Sequence[Platform], machine: str) -> 
     shown = client_context(file, latest.doubt)
     hidden = client_context(file, latest.doubt, stranger=True)
     said = SpareLog(_log.warning, time.monotonic)
-    glass = server_context(
-        file, lambda why: said.say("certificate refused", why, why=why), required=True
-    )
+
+    def refused(why: str) -> None:
+        said.say("certificate refused", why, why=why)
+
+    glass = server_context(file, refused, required=True)
+    metrics = server_context(file, refused)
     ends = _ends(platforms, machine, shown)
     key = NodeKey(file.directory.parent).public
     known = HttpControlPlane(list(ends), ends, key=key)
@@ -118,9 +124,13 @@ def _by_tls(file: IdentityFile, platforms: Sequence[Platform], machine: str) -> 
             plane.use(list(ends), ends)
 
     makers = Makers(known=known, stranger=stranger, signs=latest.signs, name=latest.name)
-    certificate = _certificate(file, makers, (shown, glass), (hidden,))
+    certificate = _certificate(file, makers, (shown, glass, metrics), (hidden,))
     return Conversations(
-        control_plane=known, certificate=certificate, glass=glass, follow=follow
+        control_plane=known,
+        certificate=certificate,
+        glass=glass,
+        metrics=metrics,
+        follow=follow,
     )
 
 

@@ -48,6 +48,10 @@ class Journal:
         """Return the oldest events that are not confirmed yet."""
         return tuple(self._events)[:limit]
 
+    def __len__(self) -> int:
+        """Return how many events are not confirmed yet."""
+        return len(self._events)
+
     def confirm(self, sent: tuple[Event, ...]) -> None:
         """Forget events that a controller has taken; `sent` came from `oldest`."""
         taken = {id(event) for event in sent}

@@ -36,6 +36,7 @@ from pltfrms.agent.routing.routing import Around, Routing
 from pltfrms.agent.routing.sessions import Sessions
 from pltfrms.agent.routing.underlay import Underlay
 from pltfrms.agent.routing.way_back import WayBack
+from pltfrms.agent.scraped.machine_metrics import AgentUsage, MachineFigures, VantageFigures
 from pltfrms.agent.world import World
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.topology import Role
@@ -101,7 +102,7 @@ class Agent:
         self._egress = EgressFilter(world, journal, problems, frost, self._instances.leavers)
         self._kernel = Kernel(world, journal, problems, self._about, self._sources(), frost)
         self._fetcher = Fetcher(world, problems, targets, self._follow)
-        self._skew = ClockSkew(problems)
+        self._skew, self._vantage = ClockSkew(problems), self._vantage_point()
         self._reporter = Reporter(world, journal, self._poked, self._report, self._hear)
 
     async def run(self) -> None:
@@ -124,7 +125,7 @@ class Agent:
                 ("heartbeats", self._reporter.run),
                 ("targets", self._fetcher.run),
                 ("certificate", self._keep_certificate),
-                ("vantage point", self._vantage().run),
+                ("vantage point", self._vantage.run),
                 ("disk", lambda: self._disk.run(self._world.clock)),
             ):
                 tasks.create_task(self._keep(name, run))
@@ -142,7 +143,7 @@ class Agent:
                 tasks.create_task(self._keep("loads", self._loads.run))
                 tasks.create_task(self._keep("way back", self._way_back.run))
 
-    def _vantage(self) -> VantagePoint:
+    def _vantage_point(self) -> VantagePoint:
         world, targets = self._world, self._targets
         return VantagePoint(
             targets.machine,
@@ -199,6 +200,30 @@ class Agent:
             if self._me.has(Role.EDGE)
             else None,
             vanished=absences.vanished,
+        )
+
+    def figures(self, usage: AgentUsage) -> MachineFigures:
+        """Return what Prometheus may know of the machine now."""
+        world, vantage = self._world, self._vantage
+        platform, certificate = self._targets.current.platform, world.certificate
+        wanted = {*self._loads.interfaces, *platform.inside_interfaces(self._me)}
+        try:
+            traffic = {
+                name: counts for name, counts in world.byte_counts().items() if name in wanted
+            }
+        except OSError:
+            traffic = {}
+        return MachineFigures(
+            status=self.status,
+            began_ms=vantage.began_ms,
+            away_seconds=self._reporter.away_seconds,
+            frozen=bool(self._frost.reason),
+            events=len(self._journal),
+            usage=usage,
+            traffic=traffic,
+            vantage=VantageFigures(tallies=vantage.tallies, results=vantage.results),
+            balancer=self._director.glance() if self._me.forwards else None,
+            certificate_ends_ms=certificate.ends_ms if certificate else None,
         )
 
     @property

@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import resource
 import signal
 import ssl
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,9 @@ from pltfrms.agent.glass import BalancerEye, GlassNetwork, run_glass
 from pltfrms.agent.identity import Conversations, conversations
 from pltfrms.agent.loop import Agent
 from pltfrms.agent.network.clearing import clear_kernel
+from pltfrms.agent.scraped.exposition import exposition
+from pltfrms.agent.scraped.listening import MetricsDoor, MetricsServer
+from pltfrms.agent.scraped.machine_metrics import AgentUsage, machine_metrics
 from pltfrms.agent.world import World
 from pltfrms.drivers.aside import SMALL, Forked
 from pltfrms.drivers.balancer.kernel import KernelBalancer
@@ -114,6 +119,7 @@ async def _run(directories: Directories, targets: Targets, told: Platform | None
     commands = CommandRunner(world.workload, inside, lambda: targets.current.platform)
     agent = asyncio.ensure_future(parts.run())
     glass = asyncio.ensure_future(_glass(directories, targets, eye, talk.glass, commands))
+    scraped = asyncio.ensure_future(_metrics(targets, parts, talk.metrics))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
     try:
@@ -121,6 +127,7 @@ async def _run(directories: Directories, targets: Targets, told: Platform | None
             await agent
     finally:
         glass.cancel()
+        scraped.cancel()
         await world.control_plane.close()
         await world.network.close()
 
@@ -152,6 +159,25 @@ async def _glass(
     )
     logs = LogReader(directories.log / "instances")
     await run_glass(directories.runtime, network, bird, eye, logs, commands.run)
+
+
+async def _metrics(targets: Targets, agent: Agent, tls: ssl.SSLContext | None) -> None:
+    platform = targets.current.platform
+    door = MetricsDoor(
+        address=platform.loopback6(platform.machine(targets.machine)),
+        readers=lambda: targets.current.platform.readers,
+        tls=tls,
+    )
+    server = MetricsServer(door, lambda: exposition(machine_metrics(agent.figures(_usage()))))
+    await server.run()
+
+
+def _usage() -> AgentUsage:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return AgentUsage(
+        cpu_seconds=time.process_time(),
+        memory_bytes=int(pages) * resource.getpagesize(),
+    )
 
 
 def _targets(directories: Directories) -> Targets:

@@ -18,6 +18,11 @@ from pltfrms.model.network.topology import Platform
 class CertificateKeeper(Protocol):
     """Who keeps this machine's certificate young."""
 
+    @property
+    def ends_ms(self) -> int | None:
+        """When the certificate ends, as Unix time; None: it cannot be read."""
+        ...
+
     async def look(self) -> None:
         """Renew it if it is time; whatever it raises is why it cannot be."""
         ...

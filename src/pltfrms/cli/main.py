@@ -100,6 +100,9 @@ ENTRIES = {
         "vantage",
         "Ask services as clients do, and show who answers whom",
     ),
+    "metrics": Entry(
+        "pltfrms.cli.platform.readers", "metrics", "Let somebody read metrics, and nothing else"
+    ),
     "redundancy": Entry(
         "pltfrms.cli.platform.redundant",
         "redundancy",

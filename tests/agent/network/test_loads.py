@@ -21,7 +21,7 @@ LINK = "bb-ams-e1"
 FILE = """Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop
     lo:     100       1    0    0    0     0          0         0      100       1    0    0
-bb-ams-e1:18446744073709551615 9 0 0 0 0 0 0 12345 1 0 0 0 0 0 0
+bb-ams-e1:18446744073709551615 9 0 0 0 0 0 0 12345 1 4 5 0 0 0 0
 """
 
 
@@ -30,7 +30,7 @@ def test_the_kernels_table_is_read(tmp_path: Path) -> None:
     file.write_text(FILE)
     assert byte_counts(file) == {
         "lo": ByteCounts(received=100, sent=100),
-        LINK: ByteCounts(received=2**64 - 1, sent=12345),
+        LINK: ByteCounts(received=2**64 - 1, sent=12345, sent_lost=9),
     }
 
 

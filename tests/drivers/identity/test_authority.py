@@ -71,6 +71,7 @@ def test_a_machine_gets_its_own_name_whatever_its_request_says() -> None:
     assert [str(each.value) for each in names] == [
         "pltfrms://example/machine/fra-n1",
         "fra-n1.machine.example.pltfrms.internal",
+        "machines.example.pltfrms.internal",
     ]
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     assert leaf.serial_number >> 64 == 2

@@ -8,7 +8,7 @@ import structlog
 
 from pltfrms.drivers.identity.files import Identity, IdentityFile
 from pltfrms.drivers.ports import Clock
-from pltfrms.errors import UnavailableError
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.model.identity.lives import EARLY_MS, Life
 from pltfrms.model.identity.words import (
     Certified,
@@ -122,6 +122,14 @@ class Certificate:
                 machine=own.machine, nonce=nonce, request=own.request, signature=signature
             )
         )
+
+    @property
+    def ends_ms(self) -> int | None:
+        """When the certificate ends, as Unix time; None: it cannot be read."""
+        try:
+            return self._file.read().not_after_ms
+        except UsageError:
+            return None
 
     def _follow(self) -> None:
         if (changed_at := self._file.changed_at()) != self._seen:

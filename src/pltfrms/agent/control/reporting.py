@@ -43,8 +43,15 @@ class Reporter:
         self._heard = heard
         self._poked = poked
         self._failures = 0
+        self._began_at = world.clock.monotonic()
         self.answered_at: float | None = None
         """When (monotonic) the last heartbeat was sent that was answered."""
+
+    @property
+    def away_seconds(self) -> float:
+        """For how long no controller has answered, or this machine has reported to none."""
+        since = self._began_at if self.answered_at is None else self.answered_at
+        return self._world.clock.monotonic() - since
 
     async def run(self) -> None:
         """Report for ever: now, when poked, and every heartbeat interval."""

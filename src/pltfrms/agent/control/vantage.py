@@ -6,6 +6,7 @@ it was last told to ask, whoever is away.
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -24,7 +25,7 @@ from pltfrms.model.running.vantage import (
     VantageReport,
     VantageTally,
 )
-from pltfrms.planner.vantage.tallying import REPORT_ROUNDS, AskOutcome, Counted
+from pltfrms.planner.vantage.tallying import REPORT_ROUNDS, AskedResult, AskOutcome, Counted
 
 _SENTENCE_MAX: Final = 160
 _log = structlog.get_logger()
@@ -47,10 +48,12 @@ class VantagePoint:
         self._asker = asker
         self._tell = tell
         self._takes_part = takes_part
-        self._began_ms = clock.unix_ms()
+        self.began_ms = clock.unix_ms()
         self._questions = Questions(made_of="", interval_ms=INTERVAL_MS)
         self._counts: dict[tuple[str, Address, int], Counted] = {}
         self._silent_rounds = REPORT_ROUNDS
+        self.results = Counter[AskedResult]()
+        """How questions went since it began, whatever is asked now."""
         self.unheard = ""
         """Why the last report was not heard; empty: it was."""
 
@@ -90,7 +93,7 @@ class VantagePoint:
         """Tell controllers, and hear what to ask."""
         report = VantageReport(
             vantage=self._name,
-            began_ms=self._began_ms,
+            began_ms=self.began_ms,
             made_of=self._questions.made_of,
             tallies=self.tallies,
         )
@@ -127,6 +130,7 @@ class VantagePoint:
             took_us = round((self._clock.monotonic() - began) * 1e6)
             failure = shortened(answer.failure, _SENTENCE_MAX)
             outcome = AskOutcome(took_us=took_us, failure=failure, by=answer.by)
+        self.results[outcome.result] += 1
         counted = self._counts.get(_key(question))
         return counted.note(outcome) if counted else False
 

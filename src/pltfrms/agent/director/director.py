@@ -10,6 +10,7 @@ it leave all packets to the kernel's routes.
 import asyncio
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -471,6 +472,18 @@ class Director:
             tables=self._tables.views(counts),
             totals=counts.totals,
         )
+
+    def glance(self) -> BalancerView:
+        """Return what there is to see without tables; nothing but the mode if nobody tells."""
+        view = BalancerView(machine="", mode=self._mode)
+        if self._mode is not BalancerMode.DIRECTOR:
+            return view
+        try:
+            totals = self._world.balancer.counts().totals
+            age_ms = self._world.balancer.beat_age_ms()
+        except UnavailableError:
+            return view
+        return replace(view, heartbeat_age_ms=age_ms, totals=totals)
 
     def row(self, service_id: int, row: int) -> tuple[IPv6Address, ...]:
         """Return what the kernel has in a row, without guests.

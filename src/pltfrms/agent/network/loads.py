@@ -27,7 +27,8 @@ class Loads:
         self._world = world
         self._problems = problems
         self._poke = poke
-        self._interfaces: tuple[str, ...] = ()
+        self.interfaces: tuple[str, ...] = ()
+        """Those that are measured."""
         self._samples: dict[str, deque[_Sample]] = {}
         self.loads: Mapping[str, Load] = {}
         """What to report; an interface is missing until it was seen for half a minute."""
@@ -36,7 +37,7 @@ class Loads:
         """Measure the ports and links of this platform from now on."""
         ports = (session.interface for _, session in platform.sessions_of(machine))
         links = (link.interface_at(machine) for link in platform.links_of(machine))
-        self._interfaces = tuple(dict.fromkeys((*ports, *links)))
+        self.interfaces = tuple(dict.fromkeys((*ports, *links)))
 
     async def run(self) -> None:
         """Measure for ever."""
@@ -53,7 +54,7 @@ class Loads:
             self._report({})
             raise
         now = self._world.clock.monotonic()
-        there = [name for name in self._interfaces if name in counts]
+        there = [name for name in self.interfaces if name in counts]
         self._samples = {
             name: _grown(self._samples.get(name), (now, counts[name])) for name in there
         }

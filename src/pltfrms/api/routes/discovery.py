@@ -14,10 +14,8 @@ from pltfrms.api.bounds.bodies import JSON
 from pltfrms.api.routes.glass import platform_of
 from pltfrms.codec import encode
 from pltfrms.controller.asked.operations import Operations
-from pltfrms.model.network.topology import CONTROLLER_PORT, Platform, Role
-
-_PORTS: Mapping[Role, int] = {Role.CONTROLLER: CONTROLLER_PORT}
-"""Where who has a role tells metrics at its loopback."""
+from pltfrms.model.network.readers import METRICS_PORT
+from pltfrms.model.network.topology import CONTROLLER_PORT, Machine, Platform, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +37,27 @@ def add_discovery_route(app: FastAPI, operations: Operations) -> None:
 
 
 def scrape_groups(platform: Platform) -> Iterator[ScrapeGroup]:
-    """Yield where metrics are told, with labels that say what tells them."""
-    for role, port in _PORTS.items():
-        for machine in platform.machines_of(role):
-            yield ScrapeGroup(
-                targets=(f"[{platform.loopback6(machine)}]:{port}",),
-                labels={
-                    "platform": platform.name,
-                    "datacenter": machine.datacenter,
-                    "machine": machine.name,
-                    "role": role.value,
-                },
-            )
+    """Yield where metrics are told, with labels that say what tells them.
+
+    Also of machines that are lost: what is not asked any more rings no alarm.
+    """
+    for machine in platform.machines_of(Role.CONTROLLER):
+        yield _group(platform, machine, CONTROLLER_PORT, Role.CONTROLLER, "controller")
+    if platform.readers:
+        for machine in platform.managed:
+            yield _group(platform, machine, METRICS_PORT, machine.role, "agent")
+
+
+def _group(
+    platform: Platform, machine: Machine, port: int, role: Role, part: str
+) -> ScrapeGroup:
+    return ScrapeGroup(
+        targets=(f"[{platform.loopback6(machine)}]:{port}",),
+        labels={
+            "platform": platform.name,
+            "datacenter": machine.datacenter,
+            "machine": machine.name,
+            "role": role.value,
+            "part": part,
+        },
+    )

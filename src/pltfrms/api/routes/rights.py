@@ -17,7 +17,8 @@ from pltfrms.controller.asked.vantage_tokens import (
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.controller.records.auditing import NOBODY, Asked
 from pltfrms.drivers.log import SpareLog
-from pltfrms.errors import ForbiddenError, NotFoundError, PltfrmsError
+from pltfrms.errors import ForbiddenError, NotFoundError, PltfrmsError, UnavailableError
+from pltfrms.model.network.readers import is_of_reader, reader_of
 from pltfrms.model.network.topology import Operator
 from pltfrms.planner.identity.roles import Known, need_of, roles_hold, why_not_asked
 
@@ -64,6 +65,9 @@ class Rights:
         controller = str(state.get(CONTROLLER, ""))
         if is_of_vantage(token):
             state[VANTAGE], known = await self._which(token), Known.VANTAGE
+        elif is_of_reader(token):
+            self._require_reader(token)
+            known = Known.METRICS
         elif token:
             operator = await self._who(token)
             known = Known.LOGIN
@@ -94,6 +98,13 @@ class Rights:
         if self._logins is None:
             raise ForbiddenError("no vantage point from outside is known here")
         return await VantageTokens(self._logins).who(token)
+
+    def _require_reader(self, token: str) -> None:
+        platform = self._view.platform
+        if platform is None:
+            raise UnavailableError("the store holds no platform yet; try again soon")
+        if not reader_of(platform.readers, token):
+            raise ForbiddenError(f"{platform.name} names no metrics reader with this token")
 
     async def _who(self, token: str) -> Operator:
         if self._logins is None:

@@ -40,6 +40,7 @@ from pltfrms.model.identity.words import (
     controllers_server_name,
     machine_server_name,
     machine_uri,
+    machines_server_name,
     serial_of,
 )
 
@@ -266,6 +267,7 @@ class Authority:
         names: list[x509.GeneralName] = [
             x509.UniformResourceIdentifier(machine_uri(self.platform, machine)),
             x509.DNSName(machine_server_name(self.platform, machine)),
+            x509.DNSName(machines_server_name(self.platform)),
         ]
         if controller:
             names.append(x509.DNSName(controllers_server_name(self.platform)))

@@ -45,6 +45,14 @@ def controllers_server_name(platform: str) -> str:
     return f"controllers.{platform}.pltfrms.internal"
 
 
+def machines_server_name(platform: str) -> str:
+    """Return the name under which every machine answers by TLS, for who reads metrics of all.
+
+    No machine of ours asks another one by it: each answers to it.
+    """
+    return f"machines.{platform}.pltfrms.internal"
+
+
 def authority_name(controller: str) -> str:
     """Return what certificates call a controller that has signed them."""
     return f"{controller}{_AUTHORITY}"

@@ -30,6 +30,7 @@ from pltfrms.model.network.numbering import (
     stand_in_router_id,
 )
 from pltfrms.model.network.peering import OriginValidation, Peer, Session
+from pltfrms.model.network.readers import MetricsReader
 from pltfrms.model.network.traffic import Override
 from pltfrms.model.network.vantage import VantageSpec
 
@@ -37,8 +38,7 @@ CONTROLLER_PORT = 7480
 """TCP port of the controllers' HTTP API, on the machine's IPv6 loopback address."""
 GLASS_PORT = 7481
 """TCP port of a machine's looking glass, on its IPv6 loopback address."""
-ETCD_CLIENT_PORT = 2379
-ETCD_PEER_PORT = 2380
+ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
 
 
 class Role(StrEnum):
@@ -303,6 +303,7 @@ class Platform:
     allow_exec: bool = False
     """Operators may have commands run in instances."""
     vantage: VantageSpec = field(default_factory=VantageSpec)
+    readers: tuple[MetricsReader, ...] = ()
 
     def datacenter(self, name: str) -> Datacenter:
         """Return the datacenter called `name`; KeyError if there is none."""

@@ -13,17 +13,19 @@ from pltfrms.model.network.topology import Operator, OperatorRole, Platform
 
 
 class Need(IntEnum):
-    """What a question needs; from VIEW on each includes those before it."""
+    """What a question needs; from METRICS on each includes those before it."""
 
     ANYBODY = 0
     MACHINE = 1
     """It is a machine's own business: operators do not ask it."""
     VANTAGE = 2
     """A machine's, or that of a vantage point outside, which may ask nothing else."""
-    VIEW = 3
-    DEPLOY = 4
-    OPERATE = 5
-    ADMIN = 6
+    METRICS = 3
+    """Also for who may read metrics, and nothing else."""
+    VIEW = 4
+    DEPLOY = 5
+    OPERATE = 6
+    ADMIN = 7
 
 
 class Known(StrEnum):
@@ -34,6 +36,8 @@ class Known(StrEnum):
     LOGIN = "login"
     VANTAGE = "vantage token"
     """Of a vantage point, whom no person speaks for."""
+    METRICS = "metrics token"
+    """Of a metrics reader, likewise."""
     CERTIFICATE = "certificate"
     """Of a controller: who has root there has the store."""
     ROOT = "local root"
@@ -57,8 +61,8 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/v1/targets/{machine}"): Need.MACHINE,
     ("POST", "/v1/vantage/reports"): Need.VANTAGE,
     ("GET", "/openapi.json"): Need.VIEW,
-    ("GET", "/metrics"): Need.VIEW,
-    ("GET", "/v1/prometheus/targets"): Need.VIEW,
+    ("GET", "/metrics"): Need.METRICS,
+    ("GET", "/v1/prometheus/targets"): Need.METRICS,
     ("GET", "/v1/snapshot"): Need.VIEW,
     ("GET", "/v1/view"): Need.VIEW,
     ("GET", "/v1/stream"): Need.VIEW,
@@ -107,6 +111,11 @@ _MAY: Final = {
     OperatorRole.OPERATOR: Need.OPERATE,
     OperatorRole.ADMIN: Need.ADMIN,
 }
+_ALONE: Final = {
+    Known.VANTAGE: (Need.VANTAGE, "a vantage point may report what it sees only"),
+    Known.METRICS: (Need.METRICS, "who reads metrics may do nothing else"),
+}
+"""Who may do one thing, whatever roles say."""
 _LOG_IN: Final = "only who has logged in may do that: pltfrms login"
 _PLATFORM: Final = "platform"
 _DEPLOYED: Final = ("service/", "secret/", "job/")
@@ -142,8 +151,9 @@ def why_not_asked(
     """
     if need is Need.ANYBODY or known in {Known.ROOT, Known.CERTIFICATE}:
         return ""
-    if known is Known.VANTAGE:
-        return "" if need is Need.VANTAGE else "a vantage point may report what it sees only"
+    if known in _ALONE:
+        may, why = _ALONE[known]
+        return "" if need is may else why
     if known is Known.NOBODY:
         holds = platform is not None and roles_hold(platform)
         return _LOG_IN if need > Need.VIEW and holds else ""

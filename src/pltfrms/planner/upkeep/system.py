@@ -6,6 +6,7 @@ from typing import Final
 
 from pltfrms.model.network.links import LinkKind
 from pltfrms.model.network.ports import MachineFinding, PortGrade
+from pltfrms.model.network.readers import METRICS_PORT
 from pltfrms.model.network.system import Listener, LocalWay, SeenSystem
 from pltfrms.model.network.topology import (
     CONTROLLER_PORT,
@@ -112,6 +113,8 @@ def needed_modules(platform: Platform, me: Machine) -> tuple[str, ...]:
 def needed_ports(platform: Platform, me: Machine) -> tuple[tuple[str, int, str], ...]:
     """Return (`tcp` or `udp`, port, what for) of all that others must reach here."""
     found = [("tcp", BGP_PORT, "BGP"), ("tcp", GLASS_PORT, "the looking glass")]
+    if platform.readers:
+        found.append(("tcp", METRICS_PORT, "metrics"))
     found += [("udp", port, "BFD") for port in BFD_PORTS]
     if me.has(Role.CONTROLLER):
         found += [

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from itertools import takewhile
 from math import ceil
 from typing import Final
@@ -20,6 +21,15 @@ REPORT_ROUNDS: Final = 3
 """After so many rounds a vantage point reports; at once when something turns."""
 
 
+class AskedResult(StrEnum):
+    """Whether a question was answered."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    UNABLE = "unable"
+    """It could not be asked from there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskOutcome:
     """What came of one question."""
@@ -31,6 +41,13 @@ class AskOutcome:
     """Which instance answered; empty: it does not say."""
     unable: str = ""
     """Why it could not be asked at all, which says nothing of the service."""
+
+    @property
+    def result(self) -> AskedResult:
+        """In one word."""
+        if self.unable:
+            return AskedResult.UNABLE
+        return AskedResult.FAILED if self.failure else AskedResult.ANSWERED
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.links import FabricPort, Link, LinkKind
 from pltfrms.model.network.location import Location
 from pltfrms.model.network.numbering import Numbering, numbering_of
+from pltfrms.model.network.readers import MetricsReader
 from pltfrms.model.network.topology import (
     ROLES_IN_ORDER,
     SECTIONS,
@@ -38,6 +39,7 @@ from pltfrms.specfile.building.peering import build_peers
 from pltfrms.specfile.building.traffic import build_traffic, build_validation
 from pltfrms.specfile.findings import Finding, Where, nearest
 from pltfrms.specfile.shapes.platform import (
+    AggregateShape,
     DatacenterShape,
     EdgeShape,
     FabricShape,
@@ -68,17 +70,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         name=shape.platform,
         asn=shape.asn,
         domain=shape.domain,
-        aggregates=tuple(
-            Aggregate(
-                prefix=entry.prefix,
-                announce=AnnouncePolicy(entry.announce),
-                unicast=entry.unicast,
-                per_node=entry.per_node,
-                name=entry.name,
-                datacenters=tuple(entry.datacenters),
-            )
-            for entry in shape.aggregates
-        ),
+        aggregates=tuple(map(_aggregate, shape.aggregates)),
         infrastructure4=infrastructure4,
         infrastructure6=infrastructure6,
         numbering4=_numbering(infrastructure4, shape.numbering),
@@ -106,6 +98,7 @@ def build_platform(shape: PlatformShape, directory: Path) -> tuple[Platform, Not
         director=shape.director,
         timers=_timers(shape.timers),
         vantage=_vantage(shape.vantage),
+        readers=_readers(shape.metrics.readers),
         allowed_host_paths=tuple(shape.allowed_host_paths),
         allow_exec=shape.allow_exec,
     )
@@ -123,6 +116,21 @@ def _operators(said: Mapping[str, OperatorShape]) -> tuple[Operator, ...]:
         )
         for name, entry in said.items()
     )
+
+
+def _aggregate(entry: AggregateShape) -> Aggregate:
+    return Aggregate(
+        prefix=entry.prefix,
+        announce=AnnouncePolicy(entry.announce),
+        unicast=entry.unicast,
+        per_node=entry.per_node,
+        name=entry.name,
+        datacenters=tuple(entry.datacenters),
+    )
+
+
+def _readers(said: Mapping[str, str]) -> tuple[MetricsReader, ...]:
+    return tuple(MetricsReader(name=name, sha256=it) for name, it in said.items())
 
 
 def _note_needless(

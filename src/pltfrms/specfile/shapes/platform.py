@@ -370,6 +370,14 @@ class VantageShape(SparseShape):
     token; who is not named here any more is not heard."""
 
 
+class MetricsShape(SparseShape):
+    """Who may read the metrics of controllers and machines, and nothing else."""
+
+    readers: dict[str, str] = Field(default_factory=dict, min_length=1)
+    """By name, SHA-256 of a token: `pltfrms metrics token NAME` makes both. As soon as there is
+    a reader, every machine tells its own metrics, too, at TCP port 7482."""
+
+
 class PlatformShape(Shape):
     """All that the operator owns."""
 
@@ -394,6 +402,8 @@ class PlatformShape(Shape):
     """How fast we notice failures, and how long we wait before we act."""
     vantage: VantageShape = Field(default_factory=VantageShape)
     """Who asks services as their clients do. By default every edge."""
+    metrics: MetricsShape = Field(default_factory=MetricsShape)
+    """Who may read metrics. By default controllers and root on them alone."""
     datacenters: dict[str, DatacenterShape]
     """Sites by name."""
     backbone: list[LinkShape] = Field(default_factory=list)

@@ -23,6 +23,7 @@ from pltfrms.specfile.checking.platforms.numbering import check_ids, check_numbe
 from pltfrms.specfile.checking.platforms.operators import check_operators
 from pltfrms.specfile.checking.platforms.peering import check_peering
 from pltfrms.specfile.checking.platforms.ports import check_ports
+from pltfrms.specfile.checking.platforms.readers import check_readers
 from pltfrms.specfile.checking.platforms.routing import check_routing
 from pltfrms.specfile.checking.platforms.traffic import check_traffic
 from pltfrms.specfile.checking.platforms.vantage import check_vantage
@@ -65,6 +66,7 @@ def platform_findings(platform: Platform) -> Iterator[Finding]:
     yield from check_traffic(platform)
     yield from check_operators(platform)
     yield from check_vantage(platform)
+    yield from check_readers(platform)
     yield from check_allowed(platform.allowed_host_paths)
 
 

@@ -1,0 +1,1 @@
+"""What an agent tells Prometheus of its own machine."""
