@@ -229,9 +229,9 @@ def test_an_address_of_ours_is_blackholed_while_its_service_runs(net: Rig) -> No
 # ---- drain ---------------------------------------------------------------------------------
 
 
-def established_since(net: Rig) -> float:
-    """Return the time of day in seconds since which the session with transit1 is up."""
-    said = net.birdc("edge", "show protocols 'peer.transit1.ipv4'")
+def established_since(net: Rig, peer: str = "transit1") -> float:
+    """Return the time of day in seconds since which the session with a peer is up."""
+    said = net.birdc("edge", f"show protocols 'peer.{peer}.ipv4'")
     found = re.search(r" (\d+):(\d+):([\d.]+)  Established", said)
     assert found, said
     hours, minutes, seconds = map(float, found.groups())
@@ -300,19 +300,31 @@ def test_a_session_is_back_soon_after_a_cut(net: Rig) -> None:
     assert seconds_until_back(net) < 6
 
 
-def test_a_session_is_back_soon_after_a_silence(net: Rig) -> None:
+def is_silence_seen(net: Rig) -> bool:
+    """Let the customer hear nothing for a while; False: BFD did not watch the session then.
+
+    On a busy machine BFD ends one that lives, which comes back before it is watched again.
+    """
     watched = re.compile(r"192\.0\.2\.\d+ +x-cust +Up .* 0\.\d+ +0\.9\d\d$", re.MULTILINE)
     assert eventually(
         lambda: all(
             watched.search(net.birdc(end, "show bfd sessions")) for end in ("edge", "world")
         )
     ), "each end knows the short interval of the other"
+    since = established_since(net, "cust1")
     drop = "add table inet cut; add chain inet cut in { type filter hook input priority 0; };"
     net.execute("world", "nft", drop + 'add rule inet cut in iifname "x-cust" drop')
     try:
-        assert eventually(lambda: not net.up("peer.cust1.ipv4"), 5), "BFD sees it"
+        seen = eventually(lambda: not net.up("peer.cust1.ipv4"), 5)
+        is_another = not seen and established_since(net, "cust1") > since + 0.5
     finally:
         net.execute("world", "nft", "delete table inet cut")
+    assert seen or is_another, "BFD sees it"
+    return seen
+
+
+def test_a_session_is_back_soon_after_a_silence(net: Rig) -> None:
+    assert any(is_silence_seen(net) for _ in range(5))
     assert seconds_until_back(net) < 8
 
 
