@@ -107,10 +107,10 @@ class Machine:
         """Return the addresses of an instance towards the internet, and from before."""
         if isinstance(self.workload, MemoryWorkload):
             outgoing = self.workload.outgoing(instance.allocation) or Outgoing()
-            return {str(each.ip) for each in outgoing.addresses}
+            return {str(each.ip) for each in (*outgoing.addresses, *outgoing.lasting)}
         words = ("nsenter", "-t", str(instance.pid), "-n", "ip", "-j", "address", "show")
-        shown = subprocess.run((*words, "dev", "eth0"), check=True, capture_output=True)
-        return {each["local"] for each in json.loads(shown.stdout)[0]["addr_info"]}
+        shown = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+        return {each["local"] for device in shown for each in device["addr_info"]}
 
     def names(self, instance: Instance) -> list[str]:
         """Return the lines for services in the hosts file that an instance sees."""
@@ -450,6 +450,23 @@ def test_a_running_instance_is_given_addresses_towards_the_internet(play: Play) 
         await machine.workload.stop(instance, 0)
         with pytest.raises(UnavailableError, match="does not run"):
             await machine.workload.renumber(instance, spec())
+
+    play(scenario)
+
+
+def test_a_running_instance_is_given_the_addresses_of_its_replica(play: Play) -> None:
+    async def scenario(machine: Machine) -> None:
+        instance = await machine.workload.start(spec())
+        own = ("10.1.0.1", "fd00::1001:0:1:0:1")
+        lasting, near = tuple(map(ip_interface, own)), (ip_network("10.0.0.0/8"),)
+        outgoing = Outgoing(lasting=lasting, near=near)
+        for _ in range(2):
+            await machine.workload.renumber(instance, replace(spec(), outgoing=outgoing))
+            assert {*own} <= machine.addresses(instance)
+        await machine.workload.stop(instance, 0)
+        again = await machine.workload.start(replace(spec(), outgoing=outgoing))
+        assert {*own} <= machine.addresses(again)
+        await machine.workload.stop(again, 0)
 
     play(scenario)
 

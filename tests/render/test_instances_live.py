@@ -11,6 +11,7 @@ from itertools import pairwise, product
 
 import pytest
 
+from pltfrms.model.services.members import member_of
 from pltfrms.model.services.roles import claim_of
 from pltfrms.render.roles import render_roles
 from tests.render.instances_world import (
@@ -264,10 +265,17 @@ PLACES = {"fra-n1": (1, 1), "fra-n2": (1, 2), "ams-n1": (2, 1)}
 EVERY_EDGE = ("fra-e1", "fra-e2", "ams-e1")
 
 
-def claim(net: Net, node: str, epoch: int, *, there: bool = True) -> int:
+def claim(
+    net: Net,
+    node: str,
+    epoch: int,
+    *,
+    there: bool = True,
+    what: tuple[str, ...] = WRITER,
+) -> int:
     """Say as an agent does that a node has the writer of an epoch, or no more."""
     number = claim_of(epoch, *PLACES[node])
-    for each in WRITER:
+    for each in what:
         via = "via fe80::2" if ":" in each else "via inet6 fe80::2"
         words = f"{each} {via} dev i1 table 100 proto 181 metric {number}"
         net.ip(node, f"{family(each)} route {'replace' if there else 'del'} {words}")
@@ -330,6 +338,23 @@ def test_of_one_epoch_the_lower_numbers_are_led_to_everywhere(net: Net) -> None:
         )
     for node in PLACES:
         claim(net, node, 7, there=False)
+
+
+def test_the_addresses_of_a_replica_lead_to_its_newest_volume_from_everywhere(net: Net) -> None:
+    member = member_of(PLATFORM, 1, (4,), ("fra", 1))
+    own = tuple(str(each.network_address) for each in member.prefixes)
+    for number, node in enumerate(("fra-n2", "fra-n1"), start=1):
+        claim(net, node, number, what=own)
+        assert eventually(lambda: all("bb-fra-e1" in route(net, "ams-e1", e) for e in own), 2)
+        via = f"fe80::a:{node[-1]} "
+        for edge, each in product(FRA[:2], own):
+            assert eventually(lambda: via in route(net, edge, each), 2)  # noqa: B023
+            assert route(net, edge, each).count("fe80::a:") == 2, (
+                "over both fabrics, to one node"
+            )
+    assert own[1] not in net.birdc("transit1", "show route table all"), "it is inside only"
+    for number, node in enumerate(("fra-n2", "fra-n1"), start=1):
+        claim(net, node, number, there=False, what=own)
 
 
 def asks_for_the_writer(net: Net, address: str) -> str:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import Aggregate, Platform
+from pltfrms.model.running.balancer import as_balanced
+from pltfrms.model.services.replicas import members_wanted
 from pltfrms.model.services.service import Service
 from pltfrms.render.zone import Zone, name_servers, render_list, render_zones
 from tests.strategies import make_platform, make_service, make_spec
@@ -37,9 +39,8 @@ def zones(
     ns: Sequence[str] = ("ns1.example.net",),
 ) -> dict[str, str]:
     servers = ns or name_servers(platform, services)
-    return {
-        each.name: each.text for each in render_zones(platform, services, revision, servers)
-    }
+    known = [as_balanced(each, members_wanted(platform, each)) for each in services]
+    return {each.name: each.text for each in render_zones(platform, known, revision, servers)}
 
 
 def rows(text: str) -> list[str]:

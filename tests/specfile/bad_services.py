@@ -19,6 +19,12 @@ def _role(name: str, words: str, says: str) -> Bad:
     return Bad(name=f"a role {name}", old=_PROBE, new=new, says=says)
 
 
+def _keeping(name: str, more: str, says: str) -> Bad:
+    data = "volumes: {data: {path: /srv/data, size: 1GiB}}"
+    new = f"{_REPLICAS}\n{data}\n{more} # <-"
+    return Bad(name=name, old=_REPLICAS, new=new, says=says)
+
+
 SERVICES = (
     _role("that is asked nothing", "shared: true", "roles.writer: must have exactly one of"),
     _role("without a port", "http: /primary", "http needs a port in 1..65535"),
@@ -50,6 +56,23 @@ SERVICES = (
         old=_PROBE,
         new=f'{_PROBE}\nroles: {{"w; }}": {{tcp: 1}}}} # <-',
         says="is not a name",
+    ),
+    _keeping("a hook that is no command", "hooks: {join: {run: []}}", "there is no command"),
+    _keeping(
+        "a hook that hands over what nobody has",
+        "hooks: {hand_over: {run: a}}",
+        "there is no role that one alone may have",
+    ),
+    _keeping("a hook for ever", "hooks: {leave: {run: a, timeout: 1h}}", "is outside 1s..10m"),
+    _keeping(
+        "a role with the name of a replica",
+        "roles: {fra-1: {tcp: 1}}",
+        "fra-1 is what replica 1 of fra is called",
+    ),
+    _replicas(
+        "hooks without volumes",
+        "{per_datacenter: 2}\nhooks: {join: {run: a}}",
+        "they are for replicas with volumes",
     ),
     _replicas("unknown egress", "{per_datacenter: 2}\negress: all", "egress.mode"),
     _replicas(

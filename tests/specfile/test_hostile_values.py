@@ -63,6 +63,11 @@ FREE: Mapping[str, tuple[str, frozenset[str]]] = {
     ),
     "run.zones.reload": (ARGUMENT, frozenset((NUL,))),
     "run.zones.reload.*": (ARGUMENT, frozenset((NUL,))),
+    **{
+        f"hooks.{moment}.run{end}": (ARGUMENT, frozenset((NUL,)))
+        for moment in ("hand_over", "join", "leave")
+        for end in ("", ".*")
+    },
     "volumes.KEY.path": (_INSIDE, _NO_PATH),
     "host_paths.*.path": (_INSIDE, _NO_PATH),
     "probe.exec.*": (ARGUMENT, frozenset((NUL,))),
@@ -167,6 +172,19 @@ FILES: tuple[dict[str, Any], ...] = (
     },
     _BASE | {"run": _RUN | {"zones": {"reload": ["a"], "servers": ["ns2.example.net"]}}},
     _BASE | {"run": _RUN | {"zones": {"reload": "a"}}},
+    *(
+        _BASE
+        | {
+            "run": _RUN | {"peers_signal": "HUP"},
+            "volumes": {"a": {"path": "/var/lib/db", "size": "1GiB"}},
+            "roles": {"writer": _ROLE},
+            "hooks": {
+                moment: {"run": run, "timeout": "9s"}
+                for moment in ("hand_over", "join", "leave")
+            },
+        }
+        for run in ("a", ["a", "b"])
+    ),
     *(
         _BASE | {"roles": {"writer": _ROLE | {"epoch": epoch, "ports": ["80/tcp"]}}}
         for epoch in ("X-Epoch", {"header": "X-Epoch"}, {"field": "timeline"})
@@ -274,7 +292,8 @@ def test_hostile_words_are_refused_with_their_line(
     before = {pattern(where) for each in FILES[:number] for where in texts(each)}
     for where in texts(document):
         name = pattern(where)
-        needed = {key: document[key] for key in (*_BASE, where[0])}
+        beside = document.keys() & {"volumes", "roles"}  # without which there are no hooks
+        needed = {key: document[key] for key in (*_BASE, where[0], *beside)}
         for text in () if name in before else HOSTILE:
             try:
                 loaded(changed(needed, where, text), platform, path)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
@@ -27,7 +28,7 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
-from pltfrms.model.services.storage import HostPath, Storage, VolumeSpec
+from pltfrms.model.services.storage import STOP_GRACE_MS, HostPath, Storage, VolumeSpec
 from pltfrms.specfile import load_service, service_text
 from tests.strategies import make_spec
 
@@ -141,6 +142,18 @@ def test_volumes_and_paths_are_written() -> None:
     boxed = replace(spec.run, process=(), container=BOX)
     spec = replace(spec, run=boxed, storage=storage)
     assert said_again(spec) == spec
+
+
+def test_what_replicas_with_volumes_have_beside_them_is_written() -> None:
+    data = VolumeSpec(name="data", path="/srv/data", size_bytes=2**30)
+    hook = InstanceHook(moment=HookMoment.JOIN, command=("a", "b c"), timeout_ms=9000)
+    spec = make_spec()
+    for grace_ms in (5000, 600_000, STOP_GRACE_MS):
+        run = replace(spec.run, peers_signal="USR1", stop_grace_ms=grace_ms)
+        keeping = replace(spec, run=run, storage=Storage(volumes=(data,)), hooks=(hook,))
+        assert said_again(keeping) == keeping
+        usual = grace_ms == STOP_GRACE_MS
+        assert ("stop_grace" in service_text(keeping)) is not usual
 
 
 @pytest.mark.parametrize("unit", ["", "unbound.service", r"dns-a\x2db@0.service"])

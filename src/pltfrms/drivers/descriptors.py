@@ -7,8 +7,13 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, Final
 
 from pltfrms.errors import UnavailableError
+
+_CHUNK: Final = 32_768
+_HEARD_MAX: Final = 1000
+"""Bytes of what a command says that are kept."""
 
 
 async def readable(fd: int) -> None:
@@ -48,8 +53,12 @@ async def ended(pid: int) -> None:
             os.close(pidfd)
 
 
-async def run(command: Sequence[str], timeout_ms: int) -> int | str:
-    """Run a command without input or output; return its exit status, or minus its signal.
+async def run(
+    command: Sequence[str], timeout_ms: int, heard: bytearray | None = None
+) -> int | str:
+    """Run a command without input; return its exit status, or minus its signal.
+
+    What it says first is added to `heard`, if that is wanted.
 
     Or return one sentence: it was killed because it took longer than `timeout_ms`. Nothing of
     its process group survives; nor, if it was killed, anything that it had started, such as
@@ -62,20 +71,48 @@ async def run(command: Sequence[str], timeout_ms: int) -> int | str:
         process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would start a thread
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if heard is None else subprocess.PIPE,
+            stderr=subprocess.DEVNULL if heard is None else subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
         raise UnavailableError(f"cannot run {command[0]}: {error.strerror}") from error
     try:
-        async with asyncio.timeout(timeout_ms / 1000):
-            await ended(process.pid)
+        with _hearing(process.stdout, heard):
+            async with asyncio.timeout(timeout_ms / 1000):
+                await ended(process.pid)
     except TimeoutError:
         return f"took longer than {timeout_ms} ms"
     finally:
         status = end_all(process)
     return status
+
+
+@contextlib.contextmanager
+def _hearing(pipe: IO[bytes] | None, heard: bytearray | None) -> Iterator[None]:
+    """Take all that is said, so that nobody waits for us, and keep the beginning."""
+    if pipe is None or heard is None:
+        yield
+        return
+    fd, loop = pipe.fileno(), asyncio.get_running_loop()
+    os.set_blocking(fd, False)
+
+    def take() -> None:
+        try:
+            text = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        heard.extend(text[: _HEARD_MAX - len(heard)])
+        if not text:
+            loop.remove_reader(fd)
+
+    loop.add_reader(fd, take)
+    try:
+        yield
+        take()  # of who has ended just now
+    finally:
+        loop.remove_reader(fd)
+        pipe.close()
 
 
 def end_all(process: "subprocess.Popen[bytes]") -> int:

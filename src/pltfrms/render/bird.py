@@ -13,6 +13,7 @@ from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role, link_local
 from pltfrms.model.running.plan import Permit
 from pltfrms.model.services.egress import node_egress
+from pltfrms.model.services.members import member_pools
 from pltfrms.model.services.roles import CLAIM_STEP, claim_of
 from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
@@ -34,7 +35,7 @@ class _Family:
     number: int
     aggregates: tuple[Prefix, ...]
     services: tuple[str, ...]
-    """Prefix patterns that every service prefix matches."""
+    """Prefix patterns that every service prefix matches, and every address of a member."""
     loopback_address: Address | None
     pool: Prefix | None
     pools: tuple[Prefix, ...]
@@ -198,9 +199,12 @@ def _family(platform: Platform, me: Machine, number: int) -> _Family:
         number=number,
         aggregates=aggregates,
         services=tuple(
-            f"{each.prefix}{{{length},{length}}}"
-            for each in platform.service_aggregates
-            if each.prefix.version == number
+            f"{prefix}{{{length},{length}}}"
+            for prefix in (
+                *(each.prefix for each in platform.service_aggregates),
+                *member_pools(platform),
+            )
+            if prefix.version == number
         ),
         loopback_address=own[0].network_address if own else None,
         pool=own[1] if len(own) > 1 else None,

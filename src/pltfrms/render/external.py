@@ -10,6 +10,7 @@ from ipaddress import IPv6Address
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.topology import Machine, Platform, Role, link_local
+from pltfrms.model.services.members import member_pools
 from pltfrms.render.text import fill
 
 _LONGEST = {4: 32, 6: 128}
@@ -87,9 +88,12 @@ def _may_announce(platform: Platform, member: Machine, number: int) -> tuple[str
     pool = _of((platform.pool4(member), platform.pool6(member)), number)
     pools = (str(pool),) if pool else ()
     services = tuple(
-        _hosts(aggregate.prefix, longest)
-        for aggregate in platform.service_aggregates
-        if aggregate.prefix.version == number
+        _hosts(prefix, longest)
+        for prefix in (
+            *(each.prefix for each in platform.service_aggregates),
+            *member_pools(platform),
+        )
+        if prefix.version == number
     )
     return (*own, *pools, *services)
 

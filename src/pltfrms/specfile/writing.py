@@ -21,7 +21,7 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
-from pltfrms.model.services.storage import Storage, VolumeSpec
+from pltfrms.model.services.storage import STOP_GRACE_MS, Storage, VolumeSpec
 
 _DEFAULT: Final = ServiceSpec(
     name="", run=Run(process=()), probe=Probe(kind=ProbeKind.TCP), per_datacenter=1
@@ -43,7 +43,10 @@ def service_text(spec: ServiceSpec) -> str:
 def _lines(spec: ServiceSpec) -> Iterator[str]:
     adopted = spec.run.adopted
     yield "run:"
-    yield from (f"  {line}" for line in (_adopted(adopted) if adopted else _run(spec.run)))
+    keeps = bool(spec.storage and spec.storage.volumes)
+    grace_ms = STOP_GRACE_MS if keeps else _DEFAULT.run.stop_grace_ms
+    lines = _adopted(adopted) if adopted else _run(spec.run, grace_ms)
+    yield from (f"  {line}" for line in lines)
     yield f"replicas: {_flow(_replicas(spec))}"
     if spec.ports:
         yield f"ports: [{', '.join(_port(spec, each) for each in spec.ports)}]"
@@ -90,6 +93,11 @@ def _policies(spec: ServiceSpec) -> Iterator[str]:
         yield f"rollout: {_flow(_rollout(spec.rollout))}"
     if spec.storage is not None:
         yield from _storage(spec.storage)
+    if spec.hooks:
+        yield "hooks:"
+    for each in spec.hooks:
+        words = (("run", _list(each.command)), ("timeout", _time(each.timeout_ms)))
+        yield f"  {each.moment}: {_flow(words)}"
 
 
 def _storage(storage: Storage) -> Iterator[str]:
@@ -121,8 +129,7 @@ def _scale(scale: Scale) -> Iterator[tuple[str, str]]:
         yield "connections", f"{scale.connections}/s"
 
 
-def _run(run: Run) -> Iterator[str]:
-    usual = _DEFAULT.run
+def _run(run: Run, grace_ms: int) -> Iterator[str]:
     if run.container is None:
         yield f"process: {_list(run.process)}"
     else:
@@ -136,11 +143,18 @@ def _run(run: Run) -> Iterator[str]:
     yield from _modes(run)
     yield from _secrets(run)
     yield from _zones(run.zones)
+    if run.peers_signal:
+        yield f"peers_signal: {run.peers_signal}"
+    yield from _amounts(run, grace_ms)
+
+
+def _amounts(run: Run, grace_ms: int) -> Iterator[str]:
+    usual = _DEFAULT.run
     if run.cpu != usual.cpu:
         yield f"cpu: {run.cpu!r}"
     if run.memory_bytes != usual.memory_bytes:
         yield f"memory: {_size(run.memory_bytes)}"
-    if run.stop_grace_ms != usual.stop_grace_ms:
+    if run.stop_grace_ms != grace_ms:
         yield f"stop_grace: {_time(run.stop_grace_ms)}"
 
 

@@ -12,10 +12,12 @@ from pltfrms.errors import UsageError
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.homes import home_of, unfit
+from pltfrms.model.network.numbering import Numbering
 from pltfrms.model.network.peering import Peer, PeerKind, Session
 from pltfrms.model.network.topology import Aggregate, Guards
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Probe, ProbeKind, RoleSpec, Service, ServiceSpec
+from pltfrms.model.services.storage import Storage, VolumeSpec
 from pltfrms.planner.changes.change import apply_change, delete_service
 from tests.strategies import make_allocation, make_platform, make_snapshot, make_spec
 
@@ -43,6 +45,39 @@ def answers_on(snapshot: Snapshot, name: str = "web") -> list[str]:
 
 
 BOTH = having("198.51.100.0/24", "203.0.113.0/24", "2001:db8:100::/48")
+
+
+# ---- members --------------------------------------------------------------------------------
+
+DATA = Storage(volumes=(VolumeSpec(name="data", path="/srv/data", size_bytes=2**30),))
+
+
+def keeping(name: str, replicas: int) -> ServiceSpec:
+    return replace(make_spec(name, replicas), storage=DATA)
+
+
+def test_replicas_with_volumes_have_numbers_for_ipv4_as_long_as_there_is_the_service() -> None:
+    some = accepted(BOTH, keeping("db", 2), keeping("kv", 1), make_spec("web"))
+    assert [some.services[name].numbers4 for name in ("db", "kv", "web")] == [(1, 2), (3,), ()]
+    more = accepted(some, keeping("db", 3))
+    assert more.services["db"].numbers4 == (1, 2, 4)
+    assert accepted(more, keeping("db", 1)).services["db"].numbers4 == (1, 2, 4)
+    gone = delete_service(more, "db").snapshot
+    assert accepted(gone, keeping("mq", 1)).services["mq"].numbers4 == (1,)
+
+
+def test_without_a_number_left_there_is_none_and_who_needs_it_is_refused() -> None:
+    few = Numbering(nodes=13, instances=2)
+    tight = replace(BOTH, platform=replace(BOTH.platform, numbering4=few))
+    some = accepted(tight, keeping("db", 3))
+    assert some.services["db"].numbers4 == (1, 2)
+    spec = keeping("kv", 1)
+    named = replace(spec, run=replace(spec.run, process=("kv", "${pltfrms.replica.address4}")))
+    with pytest.raises(
+        UsageError, match=r"service kv: \$\{pltfrms.replica.address4\} has no value"
+    ):
+        accepted(some, named)
+    assert accepted(some, spec).services["kv"].numbers4 == ()
 
 
 # ---- roles ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pltfrms.model.running.balancer import as_balanced
 from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
     PROTO_BACKUP,
@@ -16,8 +17,9 @@ from pltfrms.model.running.machine import (
     Nexthop,
 )
 from pltfrms.model.running.plan import Target
+from pltfrms.model.services.roles import claim_of
 from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL
-from pltfrms.planner.instances.routes import service_routes
+from pltfrms.planner.instances.routes import member_routes, service_routes
 from tests.strategies import make_allocation, make_platform, make_service, make_spec
 
 WEB = make_service(make_spec(max_per_node=30))
@@ -159,3 +161,42 @@ def test_without_ipv4_an_instance_is_reached_by_ipv6_alone_and_the_service_by_bo
         "2001:db8:100::1/128",
         "fd00:0:1:1001:1:1:0:1/128",
     ]
+
+
+# ---- members ---------------------------------------------------------------------------------
+
+OWN = ["10.1.0.9/32", "fd00:0:1:1001:0:1:0:1/128"]
+
+
+def kept(*generations: int) -> Target:
+    """Return a target with an allocation of replica 1 for each of these generations."""
+    volumes = [f"web.fra.1@{each}" for each in generations]
+    some = zip(TARGET.allocations, volumes, strict=False)
+    allocations = tuple(replace(each, replica=1, volume=volume) for each, volume in some)
+    service = replace(WEB, numbers4=(9,))
+    balanced = (as_balanced(service, None),)
+    return replace(TARGET, allocations=allocations, services=(service,), balanced=balanced)
+
+
+def test_a_replica_with_a_volume_has_its_addresses_as_long_as_its_instance_is_there() -> None:
+    routes = member_routes(kept(3), {IDS[0]}, {})
+    assert [str(route.prefix) for route in routes] == OWN
+    for route in routes:
+        assert (route.table, route.proto) == (SERVICE_TABLE, PROTO_ACTIVE)
+        assert route.metric == claim_of(3, 1, 1)
+        assert [each.device for each in route.nexthops] == ["i1"]
+    assert member_routes(kept(3), set(), {}) == ()
+    assert member_routes(TARGET, set(IDS), {}) == ()
+
+
+def test_the_older_volume_gives_way_here_and_to_another_node() -> None:
+    both = member_routes(kept(3, 4), set(IDS), {})
+    assert [[each.device for each in route.nexthops] for route in both] == [["i2"], ["i2"]]
+    elsewhere = {OWN[1]: claim_of(4, 1, 2)}
+    assert [str(each.prefix) for each in member_routes(kept(3), set(IDS), elsewhere)] == OWN[:1]
+    older = {OWN[1]: claim_of(2, 1, 2)}
+    assert len(member_routes(kept(3), set(IDS), older)) == 2
+
+
+def test_of_a_service_that_is_deleted_no_replica_has_an_address() -> None:
+    assert member_routes(replace(kept(3), balanced=()), {IDS[0]}, {}) == ()

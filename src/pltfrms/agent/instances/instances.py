@@ -10,10 +10,13 @@ from pltfrms.agent.instances.answering import Answering
 from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.measuring import Measuring
+from pltfrms.agent.instances.members import MemberKeeper
 from pltfrms.agent.instances.naming import Naming
+from pltfrms.agent.instances.orders import Order, Surroundings
 from pltfrms.agent.instances.refusals import Refusals
 from pltfrms.agent.instances.roles import RoleKeeper
-from pltfrms.agent.instances.runner import Order, Runner, Surroundings
+from pltfrms.agent.instances.routed import MadeOf, routes_of
+from pltfrms.agent.instances.runner import Runner
 from pltfrms.agent.instances.runs import RunKeeper
 from pltfrms.agent.instances.volumes import VolumeKeeper
 from pltfrms.agent.instances.zones import NameServer, Zones
@@ -38,7 +41,6 @@ from pltfrms.planner.instances.instances import (
     instance_spec,
 )
 from pltfrms.planner.instances.mass import is_its_turn, start_delays
-from pltfrms.planner.instances.routes import role_routes, service_routes
 from pltfrms.planner.instances.runs import is_run
 from pltfrms.render.egress import Leaver
 from pltfrms.render.ports import render_ports
@@ -46,17 +48,6 @@ from pltfrms.render.ports import render_ports
 _ADOPT_RETRY_SECONDS = 0.5
 _ROTATE_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS = 1.0
-_Driven = tuple[str, Allocation | None, Service | None]
-_Others = tuple[frozenset[int], frozenset[tuple[tuple[str, str], int]]]
-"""Services that are left to other datacenters, and roles that nobody has there."""
-_MadeOf = tuple[
-    Target,
-    frozenset[str],
-    tuple[_Driven, ...],
-    frozenset[str],
-    tuple[frozenset[str], ...],
-    _Others,
-]
 
 
 class Spreading(Protocol):
@@ -99,6 +90,9 @@ class Instances:
         self.volumes = VolumeKeeper(world, problems)
         self.jobs = RunKeeper(world, journal, problems, settle)
         self._refusals = Refusals(world, problems)
+        self._runners: dict[str, Runner] = {}
+        self._roles = RoleKeeper(world, journal, problems, settle, self._runners)
+        self._members = MemberKeeper(world, journal, problems, self._runners, self._roles.holds)
         self._around = Surroundings(
             world=world,
             journal=journal,
@@ -108,6 +102,7 @@ class Instances:
             drains=self._drains,
             drainable=self._drainable,
             stays=self._stays,
+            hooks=self._members.hooks,
         )
         self._settle = settle
         self._director = director
@@ -117,13 +112,11 @@ class Instances:
         """Ran before us and are in no target yet; None until we could look."""
         self._announced: Mapping[tuple[str, str], int] = {}
         """Protocol numbers of (prefix, device) that were routed when we looked."""
-        self._runners: dict[str, Runner] = {}
         self._inquiring = Inquiring(world, problems, self._runners.get)
-        self._roles = RoleKeeper(world, journal, problems, settle, self._runners)
         self._hogs: frozenset[str] = frozenset()
         """Instances that were called so."""
         self._tasks: asyncio.TaskGroup | None = None
-        self._routes: tuple[_MadeOf, tuple[Route, ...]] | None = None
+        self._routes: tuple[MadeOf, tuple[Route, ...]] | None = None
         """What was wanted last, and what it was made of."""
 
     @property
@@ -142,6 +135,7 @@ class Instances:
             peak=peak,
             refused=self._refusals.counts.get(name, {}),
             roles=self._roles.statuses(name),
+            held_up=self._members.hooks.held_up(name),
         )
 
     def apply(self, target: Target, versions: tuple[Service, ...]) -> None:
@@ -151,6 +145,7 @@ class Instances:
         """
         self._target, self._versions = target, versions
         self._naming.want(target)
+        self._members.hooks.follow(target)
         if target.generation:
             self.jobs.apply(target)
         if self._tasks is not None and self._found is not None:
@@ -169,6 +164,7 @@ class Instances:
             tasks.create_task(self._naming.run())
             tasks.create_task(self.jobs.run())
             tasks.create_task(self._zones.run())
+            tasks.create_task(self._members.run())
             if self._target is not None:
                 self._follow(self._target, tasks, self._found)
                 await self._settle()
@@ -204,6 +200,7 @@ class Instances:
         """See `kernel.RouteSource`: runners tell us everything else themselves."""
         target = self._target
         await self._roles.look()
+        await self._members.look(target)
         if target is not None and not self._answering.possible:
             if target.platform.machine(target.machine).has(Role.EDGE):
                 self._answering.assume()  # nobody tells an edge how to answer
@@ -239,10 +236,14 @@ class Instances:
                 frozenset(each.name for each in told if each.standing_by),
                 frozenset(each.name for each in told if each.draining),
             ),
-            (self._director.elsewhere, self._roles.held if told else frozenset()),
+            (
+                self._director.elsewhere,
+                self._roles.held if told else frozenset(),
+                self._members.heard,
+            ),
         )
         if self._routes is None or self._routes[0] != made_of:
-            self._routes = made_of, _routes(*made_of)
+            self._routes = made_of, routes_of(*made_of)
         return self._routes[1]
 
     def owners(self) -> Mapping[str, str]:
@@ -365,7 +366,10 @@ class Instances:
             spec=replace(
                 spec,
                 ports=render_ports(target.platform, service, ids),
-                live=self._zones.of(target, service),
+                live=(
+                    *self._zones.of(target, service),
+                    *self._members.peers.of(target, service, allocation),
+                ),
                 volume_made=made,
             ),
             service=service,
@@ -416,6 +420,7 @@ class Instances:
         await runner.run()
         del self._runners[runner.name]
         self._roles.gone(runner.name)
+        self._members.hooks.gone(runner.name)
         await self._settle()
 
     def _drainable(self, service: Service, instance: Instance) -> bool:
@@ -458,31 +463,3 @@ class Instances:
     def _volumes_in_use(self) -> frozenset[str]:
         there = (each.allocation for each in self._runners.values() if each.instance)
         return frozenset(each.volume for each in there if each) - {""}
-
-
-def _routes(
-    target: Target,
-    balanced: frozenset[str],
-    driven: tuple[_Driven, ...],
-    attached: frozenset[str],
-    told: tuple[frozenset[str], ...],
-    others: _Others,
-) -> tuple[Route, ...]:
-    known = {service.name: service for _, _, service in driven if service is not None}
-    # An edge is told of services that do not run here, too, and not how they do.
-    here = {allocation.service for allocation in target.allocations}
-    known |= {service.name: service for service in target.services if service.name in here}
-    allocations = tuple(allocation for _, allocation, _ in driven if allocation is not None)
-    seen = replace(target, allocations=allocations, services=tuple(known.values()))
-    (ready, standing_by, draining), (elsewhere, held) = told, others
-    better = {
-        prefix for each in known.values() if each.id in elsewhere for prefix in each.prefixes
-    }
-    return tuple(
-        route
-        for route in (
-            *service_routes(seen, ready, attached, draining, balanced, standing_by),
-            *role_routes(seen, attached, dict(held)),
-        )
-        if route.proto != PROTO_BACKUP or route.prefix not in better
-    )

@@ -98,6 +98,10 @@ class RoleKeeper:
             if status.state is RoleState.HELD
         )
 
+    def holds(self, name: str) -> bool:
+        """Return whether an instance has a role that one alone may have."""
+        return any(each.is_alone for each in self.statuses(name))
+
     def statuses(self, name: str) -> tuple[RoleStatus, ...]:
         """Return what to report of an instance."""
         return tuple(each for (one, _), each in sorted(self._told.items()) if one == name)

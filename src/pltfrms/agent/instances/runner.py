@@ -6,15 +6,13 @@ is done to it. A ready one that is to go for good is drained before that.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from pltfrms.agent.instances.beside import first_done
-from pltfrms.agent.instances.drains import Arrivals, Drains, InstanceDrain, connections_left
-from pltfrms.agent.journal import Journal
-from pltfrms.agent.problems import Problems
-from pltfrms.agent.world import World
+from pltfrms.agent.instances.drains import Arrivals, InstanceDrain, connections_left
+from pltfrms.agent.instances.orders import Order, Surroundings
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.workload.instance.instance_files import fingerprint_of
 from pltfrms.errors import PltfrmsError
@@ -59,37 +57,6 @@ _RETRY_SECONDS = 0.5
 _DEVICE_SECONDS = 0.05
 _RENUMBER_SECONDS = 5.0
 """After a failure, and the next probe."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to run for one allocation."""
-
-    allocation: Allocation
-    spec: InstanceSpec
-    service: Service
-    exact: bool
-    """The spec is of the allocation's own version; else that version is not known here, and
-    an instance that runs is left alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a runner needs of its agent."""
-
-    world: World
-    journal: Journal
-    problems: Problems
-    settle: Callable[[], Awaitable[None]]
-    """Make routes follow who is ready and attached; returns when they do."""
-    is_free: Callable[[InstanceSpec], bool]
-    """Whether no other instance has the veth or the volume that one is to have."""
-    drains: Drains
-    drainable: Callable[[Service, Instance], bool]
-    """Whether the flows that an instance has would find it while it drains."""
-    stays: Callable[[Order, int], bool]
-    """Whether an unwell instance of an order, restarted so many times without being well since,
-    is to stay, as most of the others are no better."""
 
 
 class Runner:
@@ -492,6 +459,9 @@ class Runner:
 
     async def _retire(self, instance: Instance, why: str) -> None:
         """Stop an instance that may still be getting traffic."""
+        hooks = self._around.hooks
+        if hooks.due(self.name) and not await self._beside(instance, hooks.run_due(self.name)):
+            return
         if self.ready or self.standing_by:
             await self._begin_drain(instance, why)
         if self._drain is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from pltfrms.agent.problems import Problems
@@ -16,6 +17,7 @@ from pltfrms.render.zone import render_list, render_zones
 
 _LOOK_SECONDS: Final = 5.0
 _RELOAD_MS: Final = 5000
+_BELOW: Final = f"{ZONES_DIRECTORY}/"
 _Files = tuple[tuple[str, str], ...]
 NameServer = tuple[Instance, InstanceSpec, ZoneUse]
 """One that runs, and what it is to have."""
@@ -78,10 +80,11 @@ class Zones:
         """
         told, wrong = dict[str, tuple[Instance, _Files]](), set[str]()
         for instance, spec, use in tuple(self._running()):
-            name, wanted = spec.allocation, (instance, spec.live)
+            files = tuple(each for each in spec.live if each[0].startswith(_BELOW))
+            name, wanted = spec.allocation, (instance, files)
             if self._told.get(name) != wanted:
                 with self._problems.watch(_problem(name)) as outcome:
-                    await self._follow(instance, spec, use)
+                    await self._follow(instance, replace(spec, live=files), use)
                 if outcome.failed:
                     wrong.add(name)
                     continue

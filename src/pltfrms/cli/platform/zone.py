@@ -45,6 +45,8 @@ def zone(
 
     For a name server: pltfrms zone --output /etc/nsd/zones
     """
+    from pltfrms.model.running.balancer import as_balanced  # noqa: PLC0415 - 50 ms
+    from pltfrms.model.services.replicas import members_wanted  # noqa: PLC0415 - 50 ms
     from pltfrms.render.zone import Zone, name_servers, render_zones  # noqa: PLC0415 - 50 ms
 
     for server in servers:
@@ -53,7 +55,8 @@ def zone(
     snapshot = look(settings, as_json=as_json)
     platform, services = snapshot.platform, snapshot.services.values()
     servers = servers or name_servers(platform, services)
-    zones = render_zones(platform, services, snapshot.revision, servers)
+    named = [as_balanced(each, members_wanted(platform, each)) for each in services]
+    zones = render_zones(platform, named, snapshot.revision, servers)
     chosen = [each for each in zones if each.name == name] if name else list(zones[:1])
     if not chosen:
         known = ", ".join(each.name for each in zones)

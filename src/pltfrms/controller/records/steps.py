@@ -15,7 +15,8 @@ def writes_of(step: Step, now_ms: int) -> list[Put | Delete]:
     if not isinstance(step, Place):
         return [Delete(key=key)]
     gone = replace(step.gives_up, since_ms=now_ms) if step.gives_up else None
-    volumes = (each for each in (step.volume, gone) if each)
+    new = replace(step.volume, begun_ms=now_ms) if step.volume else None
+    volumes = (each for each in (new, gone) if each)
     puts = (Put(key=volume_key(each.id), value=encode(each)) for each in volumes)
     return [Put(key=key, value=encode(step.allocation)), *puts]
 

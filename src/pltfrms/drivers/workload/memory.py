@@ -70,6 +70,7 @@ class MemoryInstance:
     volume: str = ""
     ports: PortRules | None = None
     live: tuple[tuple[str, str], ...] = ()
+    signals: list[str] = field(default_factory=list)
     ran: list[tuple[str, ...]] = field(default_factory=list)
     """Commands of `exec` probes, oldest first."""
     values: frozenset[tuple[str, int]] = frozenset()
@@ -223,10 +224,18 @@ class MemoryWorkload:
         before, one.values = one.values, _values_of(spec)
         return one.values != before
 
-    async def rewrite(self, spec: InstanceSpec) -> None:
+    async def rewrite(self, spec: InstanceSpec) -> bool:
         """See `ports.Workload`."""
-        if one := self._running.get(spec.allocation):
-            one.live = spec.live
+        one = self._running.get(spec.allocation)
+        if one is None:
+            return False
+        before, one.live = dict(one.live), tuple({**dict(one.live), **dict(spec.live)}.items())
+        return before != dict(one.live)
+
+    async def signal(self, instance: Instance, name: str) -> None:
+        """See `ports.Workload`."""
+        if one := self.find(instance):
+            one.signals.append(name)
 
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`; what tests have set as `refusals`."""
@@ -349,6 +358,10 @@ class MemoryWorkload:
     def ran(self, allocation: str) -> list[tuple[str, ...]]:
         """Return the commands that were run inside an instance, oldest first."""
         return self._running[allocation].ran
+
+    def signals(self, allocation: str) -> list[str]:
+        """Return the signals that an instance was sent, oldest first."""
+        return self._running[allocation].signals
 
     def live(self, allocation: str) -> Mapping[str, str]:
         """Return the files of an instance that change while it runs."""

@@ -84,8 +84,12 @@ class Workload(Protocol):
         """
         ...
 
-    async def rewrite(self, spec: InstanceSpec) -> None:
-        """Let a running instance have the `live` files of its spec."""
+    async def rewrite(self, spec: InstanceSpec) -> bool:
+        """Let a running instance have the `live` files of its spec; return if any was not."""
+        ...
+
+    async def signal(self, instance: Instance, name: str) -> None:
+        """Send a running instance a signal, such as HUP; nothing happens if it is gone."""
         ...
 
     async def refused(self, instance: Instance) -> Mapping[str, int]:

@@ -245,9 +245,21 @@ class ProcessRuntime:
         files = self._files.directory(spec.allocation)
         return await renewed(record, spec, self._key, files)
 
-    async def rewrite(self, spec: InstanceSpec) -> None:
+    async def rewrite(self, spec: InstanceSpec) -> bool:
         """See `ports.Workload`. UsageError: a file would be outside its directory."""
-        await asyncio.to_thread(self._files.rewrite, spec)
+        return await asyncio.to_thread(self._files.rewrite, spec)
+
+    async def signal(self, instance: Instance, name: str) -> None:
+        """See `ports.Workload`. Its init passes it on to the command."""
+        record = self._records.recall(instance)
+        if record is None or record.is_adopted:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = record.open()
+            try:
+                signal.pidfd_send_signal(pidfd, signal.Signals[f"SIG{name}"])
+            finally:
+                os.close(pidfd)
 
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`. UnavailableError: it cannot be known now."""

@@ -12,7 +12,9 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix, prefixes_of
+from pltfrms.model.services.members import Membership
 from pltfrms.model.services.roles import RolePrefixes
+from pltfrms.model.services.service import Service
 
 ROWS: Final = 16384
 """Rows of a service's table; a flow's hash, modulo this, is its row."""
@@ -73,11 +75,26 @@ class BalancedService:
     more: tuple[Prefix, ...] = ()
     roles: tuple[RolePrefixes, ...] = ()
     """To which it leads nobody: for the names that they have."""
+    members: Membership | None = None
+    """Likewise; None: its replicas have no addresses for life."""
 
     @property
     def prefixes(self) -> tuple[Prefix, ...]:
         """Every /32 and /128, the main ones first."""
         return prefixes_of(self.prefix4, self.prefix6, self.more)
+
+
+def as_balanced(service: Service, members: Membership | None) -> BalancedService:
+    """Return what all machines know of a service that wants these members."""
+    return BalancedService(
+        id=service.id,
+        name=service.name,
+        prefix4=service.prefix4,
+        prefix6=service.prefix6,
+        more=service.more,
+        roles=service.roles,
+        members=members,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

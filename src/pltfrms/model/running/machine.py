@@ -119,12 +119,16 @@ class NetworkState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """From which addresses an instance speaks with the internet."""
+    """From which addresses an instance speaks, beside its unicast ones."""
 
     addresses: tuple[Interface, ...] = ()
     """Go to its `eth0`, and are the source of what leaves; at most one per family."""
     inside: tuple[Prefix, ...] = ()
     """To these it speaks from its unicast addresses."""
+    lasting: tuple[Interface, ...] = ()
+    """Those that it has for life, as a member of its service; go to its `lo`."""
+    near: tuple[Prefix, ...] = ()
+    """To these, our machines and instances, it speaks from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

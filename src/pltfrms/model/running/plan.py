@@ -38,6 +38,7 @@ class Reason(StrEnum):
     VOLUME_GIVEN_UP = "volume-given-up"
     VOLUME_STAYS = "volume-stays"
     IN_PLACE = "in-place"
+    HOOK_WAITED_FOR = "hook-waited-for"
     # pace
     PACED = "paced"
     # rollouts
@@ -108,6 +109,7 @@ _SENTENCES = {
     Reason.VOLUME_GIVEN_UP: "the node that has its volume was lost for longer than it may be",
     Reason.VOLUME_STAYS: "its volume is there, so it stays on a node that is drained",
     Reason.IN_PLACE: "another version comes, and only one may have its volume",
+    Reason.HOOK_WAITED_FOR: "a hook of it runs, or has failed, so what is planned waits",
     Reason.PACED: "so many copies begin already, because of what is planned, that others wait",
     Reason.STAGE_COMPLETE: "every replica of the stage is ready in the new version",
     Reason.STAGE_BROKEN: "not every replica of the stage is ready any more",
@@ -316,6 +318,8 @@ class TargetParts:
     """What to ask allocations of this machine beside their probes."""
     volumes: tuple[Volume, ...] = ()
     """That are recorded for this machine, whosever they are."""
+    peers: tuple[Volume, ...] = ()
+    """On nodes, what all replicas hold of the services of which some have a volume here."""
     secrets: tuple[DeliveredSecret, ...] = ()
     """On nodes, those that allocations and runs here are given; by name and version."""
     runs: tuple[RunOrder, ...] = ()

@@ -66,6 +66,11 @@ class RoleStatus:
     detail: str = ""
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it is that of who has a role which one alone may have."""
+        return self.state is RoleState.HELD and not self.shared
+
+    @property
     def sentence(self) -> str:
         """All of it in words."""
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
@@ -119,6 +124,8 @@ class InstanceStatus:
     and told as rarely as its cpu. Empty: nothing, or not known."""
     roles: tuple[RoleStatus, ...] = ()
     """Of its service, by name."""
+    held_up: str = ""
+    """Why what is planned for its service waits: a hook runs in it, or has failed there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

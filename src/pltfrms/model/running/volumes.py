@@ -32,6 +32,8 @@ class Volume:
     """Unix time at which it was given up or released; 0: it is held."""
     why: str = ""
     """Why it was given up or released, one sentence."""
+    begun_ms: int = 0
+    """Unix time since which its replica has it; 0: not known."""
     made: bool = False
     """Whether its node has said that it is on the disk. From then on it makes it no more."""
 
@@ -50,6 +52,12 @@ class VolumeStatus:
     """How much is in it, rounded; None: it was not on the disk when that was looked at last."""
     limited: bool = False
     """Whether the file system refuses more than it may have."""
+
+
+def generation_of(volume: str) -> int:
+    """Return the generation of a volume, by its id; 0: it is none."""
+    number = volume.rpartition("@")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def volume_id(about: str, generation: int) -> str:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from pltfrms.model.addresses import Address, Prefix
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.members import Membership, members_of
 from pltfrms.model.services.roles import RolePrefixes
 
 LONGEST_DOMAIN: Final = 200
@@ -37,6 +38,10 @@ class Addressed(Protocol):
     @property
     def roles(self) -> tuple[RolePrefixes, ...]:
         """Its roles, each with a name below that of the service."""
+
+    @property
+    def members(self) -> Membership | None:
+        """Its replicas, each with a name below that of the service, if they keep one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +86,19 @@ def names_of(platform: Platform, services: Iterable[Addressed]) -> tuple[Named, 
     return tuple(
         Named(name=f"{name}.{domain}", short=name, addresses=main)
         for each in sorted(services, key=lambda one: one.id)
-        for name, prefixes in (
-            (each.name, each.prefixes),
-            *((f"{role.name}.{each.name}", role.prefixes) for role in each.roles),
-        )
+        for name, prefixes in _every(platform, each)
         if (main := tuple(_main(prefixes)))
     )
+
+
+def _every(platform: Platform, each: Addressed) -> Iterator[tuple[str, tuple[Prefix, ...]]]:
+    """Yield the names of a service, of its roles and of its members, with their prefixes."""
+    yield each.name, each.prefixes
+    for role in each.roles:
+        yield f"{role.name}.{each.name}", role.prefixes
+    if each.members is not None:
+        for one in members_of(platform, each.id, each.members):
+            yield f"{one.label}.{each.name}", one.prefixes
 
 
 def _main(prefixes: tuple[Prefix, ...]) -> Iterator[Address]:

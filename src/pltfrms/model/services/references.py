@@ -20,7 +20,7 @@ def referred(variable: str) -> tuple[str, str]:
 
 def references_of(run: Run) -> tuple[str, ...]:
     """Return the variables that name services, each once, as they stand in the spec."""
-    return tuple(dict.fromkeys(use for text in _texts(run) for use in _USE.findall(text)))
+    return tuple(dict.fromkeys(use for text in texts_of(run) for use in _USE.findall(text)))
 
 
 def named_by(run: Run) -> tuple[str, ...]:
@@ -42,7 +42,8 @@ def value_of(variable: str, services: Mapping[str, Service]) -> tuple[str, str]:
     return str(prefix if field.startswith("prefix") else prefix.network_address), ""
 
 
-def _texts(run: Run) -> Iterator[str]:
+def texts_of(run: Run) -> Iterator[str]:
+    """Yield all in which variables are replaced."""
     yield from run.words
     for _, text in (*run.files, *run.environment):
         yield text

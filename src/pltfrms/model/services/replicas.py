@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pltfrms.errors import UsageError
 from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.members import Membership
 from pltfrms.model.services.service import Run, Service, ServiceSpec
 
 Sizes = Mapping[str, Mapping[tuple[int, int], int]]
@@ -77,6 +78,16 @@ def wanted_of(
     """
     found = replicas_of(platform, service.spread, sizes)
     return found | {name: count for name, count in service.by_load.items() if name in found}
+
+
+def members_wanted(
+    platform: Platform, service: Service, sizes: Sizes | None = None
+) -> Membership | None:
+    """Return the members that a service wants; None if its replicas keep no volumes."""
+    if not service.keeps(service.version):
+        return None
+    counts = tuple(wanted_of(platform, service, sizes).items())
+    return Membership(counts=counts, numbers4=service.numbers4)
 
 
 def counted(platform: Platform, spec: ServiceSpec) -> ServiceSpec:

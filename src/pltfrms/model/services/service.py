@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
 from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.hooks import InstanceHook
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import EVERYTHING, Egress
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
@@ -87,13 +88,11 @@ class Run:
     """How an instance is started: a process of its node, or a container; or by others."""
 
     process: tuple[str, ...] = ()
-    """Command and arguments; the working directory is the instance's own. Empty with one of
-    what follows."""
+    """Command and arguments, in the instance's directory. Empty with one of what follows."""
     files: tuple[tuple[str, str], ...] = ()
     """(relative name, text) written to the working directory before the start; of a container,
     to /run/pltfrms. In command, arguments, text and environment, `${pltfrms.X}` becomes the
-    instance's X: instance, service, datacenter, node, replica, prefix4, prefix6, address4,
-    address6."""
+    instance's X (`planner.instances.instances`)."""
     environment: tuple[tuple[str, str], ...] = ()
     cpu: float = 0.1
     """Cores promised to one instance, and its limit where limits can be set."""
@@ -114,6 +113,8 @@ class Run:
     """Of files by name; 0644 of those that are not here."""
     zones: ZoneUse | None = None
     """None: it is no name server of the platform's names."""
+    peers_signal: str = ""
+    """What it gets when its members are others, such as HUP; empty: nothing."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -278,6 +279,7 @@ class ServiceSpec:
     roles: tuple[RoleSpec, ...] = ()
     batch: bool = False
     """Its instances use all the cpu that they may: how much that is says nothing of a load."""
+    hooks: tuple[InstanceHook, ...] = ()
 
     @property
     def readiness(self) -> Probe:
@@ -407,6 +409,8 @@ class Service:
     """Unix time at which that changed last; 0: never."""
     roles: tuple[RolePrefixes, ...] = ()
     """Of all roles that it ever had, by name."""
+    numbers4: tuple[int, ...] = ()
+    """Of its replicas with volumes (`model.services.members`), for life."""
 
     @property
     def rolling(self) -> Rollout | None:

@@ -17,6 +17,12 @@ _OURS: Final = (
 """What no instance is given of a machine: the kernel's, and the platform's own files."""
 
 
+PEERS_FILE: Final = "peers.json"
+"""Of the working directory of who keeps volumes: which replicas there are, and where."""
+STOP_GRACE_MS: Final = 120_000
+"""Of who keeps volumes, unless it is said: a checkpoint may take so long."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPath:
     """A file or directory of the machine that instances read."""

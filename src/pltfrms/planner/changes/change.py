@@ -13,6 +13,7 @@ from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.egress import egress_mode
 from pltfrms.model.services.jobs import Job
 from pltfrms.model.services.outgoing import EgressMode
+from pltfrms.model.services.references import texts_of
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.roles import RolePrefixes
 from pltfrms.model.services.rollouts import USUAL, gone_back, trial_words
@@ -23,6 +24,7 @@ from pltfrms.planner.changes.giving import (
     made_again,
     moved,
     next_prefixes,
+    with_numbers,
     with_prefixes,
     with_roles,
 )
@@ -148,12 +150,14 @@ def _accept(snapshot: Snapshot, said: ServiceSpec, change: Change) -> Service:
         changed_ms=snapshot.now_ms,
     )
     prefixes = first_prefixes(snapshot, spec, service_id)
-    return with_roles(snapshot, made_again(with_prefixes(service, prefixes), namesakes))
+    made = with_roles(snapshot, made_again(with_prefixes(service, prefixes), namesakes))
+    return with_numbers(snapshot, made)
 
 
 def _check_words(platform: Platform, spec: ServiceSpec) -> None:
-    texts = (*spec.run.words, *(text for _, text in (*spec.run.files, *spec.run.environment)))
-    if platform.infrastructure4 is None and any(_ADDRESS4 in text for text in texts):
+    if platform.infrastructure4 is None and any(
+        _ADDRESS4 in text for text in texts_of(spec.run)
+    ):
         raise UsageError(
             f"service {spec.name}: {_ADDRESS4} has no value: the infrastructure has no IPv4; "
             "take ${pltfrms.address6}, or ${pltfrms.prefix4} of the service"
@@ -181,6 +185,7 @@ def _accept_again(
 ) -> Service:
     prefixes = next_prefixes(snapshot, spec, before)
     service = with_roles(snapshot, with_prefixes(_sized(snapshot, before, spec), prefixes))
+    service = with_numbers(snapshot, service)
     moves = service.prefixes != before.prefixes
     if not moves and not lacks_own(snapshot, before.spec, spec):
         if _same(before.spec, spec):
@@ -404,6 +409,8 @@ def _service_line(platform: Platform, before: Service | None, after: Service) ->
     )
     restarts = restarts if before.version != after.version else _kept_stages(before, after)
     added = _roles(role for role in after.roles if role not in before.roles)
+    if after.numbers4 != before.numbers4:
+        added += "; replicas with volumes have IPv4 addresses for life"
     detail = ", ".join(fields) + moves + added + restarts
     return ChangeLine(about=f"service/{after.name}", action="update", detail=detail)
 

@@ -16,9 +16,12 @@ from pltfrms.model.network.homes import called, free_prefix, general, home_of, u
 from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Snapshot
+from pltfrms.model.services.members import next_numbers
+from pltfrms.model.services.references import texts_of
 from pltfrms.model.services.roles import RolePrefixes
 from pltfrms.model.services.service import Service, ServiceSpec
 
+_MEMBER4: Final = "${pltfrms.replica.address4}"
 _APART: Final = 128
 """From the number of a service, that of its address if it can be, to that of its role."""
 
@@ -121,6 +124,32 @@ def with_roles(snapshot: Snapshot, service: Service) -> Service:
             )
             taken += role.prefixes
     return replace(service, roles=tuple(known[name] for name in sorted(known)))
+
+
+def with_numbers(snapshot: Snapshot, service: Service) -> Service:
+    """Return a service whose replicas with volumes have their IPv4 numbers, if any are left.
+
+    Raises:
+        UsageError: it names an address that one of its replicas has not got.
+    """
+    platform, spec = snapshot.platform, service.spec
+    if not service.keeps(service.version):
+        return service
+    if platform.infrastructure4 is not None:
+        others = (each for each in snapshot.services.values() if each.name != spec.name)
+        taken = (number for each in others for number in each.numbers4)
+        highest = platform.numbering.instances
+        counts = {"": spec.per_datacenter, **dict(spec.counts)}
+        numbers = next_numbers(service.numbers4, counts, taken, highest)
+        service = replace(service, numbers4=numbers)
+    most = max(spec.per_datacenter, *(count for _, count in spec.counts), 0)
+    if len(service.numbers4) < most and any(_MEMBER4 in text for text in texts_of(spec.run)):
+        raise UsageError(
+            f"service {spec.name}: {_MEMBER4} has no value for every replica: all IPv4 "
+            "addresses for replicas with volumes are given, or there are none; take "
+            "${pltfrms.replica.address6}"
+        )
+    return service
 
 
 def _role(

@@ -1,5 +1,6 @@
 """How a rollout begins. Pure."""
 
+from collections.abc import Collection
 from dataclasses import fields, replace
 from hashlib import blake2b
 from typing import Final
@@ -20,11 +21,12 @@ from pltfrms.model.services.service import (
     Stage,
 )
 from pltfrms.model.services.storage import Storage
+from pltfrms.planner.placement.roles import sites_of_holders
 
 _LATER: Final = frozenset(
     (
         *("container", "found", "grace_max_ms", "only_announces", "secrets"),
-        *("binary", "modes", "zones"),
+        *("binary", "modes", "zones", "peers_signal"),
         *("http", "tls", "udp", "dns", "grpc_service", "adopted", "epoch"),
     )
 )
@@ -67,7 +69,7 @@ def begin(snapshot: Snapshot, before: Service, after: Service, by: str, why: str
     """
     good = before.before or before
     runs = any(each.service == after.name for each in snapshot.allocations.values())
-    stages = stages_of(snapshot.platform, after)
+    stages = stages_of(snapshot.platform, after, sites_of_holders(snapshot, after.name))
     if not runs or not stages or _size(good.spec) > _TEXT_MAX:
         return replace(after, rollout=None)
     probe, liveness = _tried(good, after)
@@ -116,14 +118,20 @@ def changed_beside(service: Service, spec: ServiceSpec) -> Rollout | None:
     return replace(rollout, before=replace(rollout.before, **changed)) if changed else rollout
 
 
-def stages_of(platform: Platform, service: Service) -> tuple[Stage, ...]:
-    """Return the stages of a service, as its spec says them or by default."""
+def stages_of(
+    platform: Platform, service: Service, last: Collection[str] = ()
+) -> tuple[Stage, ...]:
+    """Return the stages of a service, as its spec says them or by default.
+
+    By default these datacenters are the last ones.
+    """
     if service.spec.rollout and service.spec.rollout.stages:
         return service.spec.rollout.stages
     wanted = {name: count for name, count in wanted_of(platform, service).items() if count}
-    sites = [Stage(datacenters=(name,)) for name in wanted]
-    canary = [Stage(datacenters=(name,), replicas=1) for name in tuple(wanted)[:1]]
-    return tuple(sites if 1 in tuple(wanted.values())[:1] else canary + sites)
+    names = sorted(wanted, key=lambda name: name in last)
+    sites = [Stage(datacenters=(name,)) for name in names]
+    canary = [Stage(datacenters=(name,), replicas=1) for name in names[:1]]
+    return tuple(sites if wanted.get(names[0]) == 1 else canary + sites) if names else ()
 
 
 def _size(spec: ServiceSpec) -> int:

@@ -13,6 +13,8 @@ from pltfrms.model.running.machine import InstanceSecret, InstanceSpec, Outgoing
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.services.container import Container
 from pltfrms.model.services.egress import ours, sources
+from pltfrms.model.services.members import Member, member_of
+from pltfrms.model.services.names import domain_of
 from pltfrms.model.services.secrets import DeliveredSecret, delivery_words
 from pltfrms.model.services.service import Service
 
@@ -101,7 +103,7 @@ def instance_spec(
     node = platform.machine(allocation.node)
     address4 = platform.instance4(node, allocation.slot)
     address6 = platform.instance6(node, service.id, allocation.slot)
-    run = service.spec.run
+    run, member = service.spec.run, member_at(platform, service, allocation)
     words = {
         "instance": allocation.id,
         "service": allocation.service,
@@ -113,6 +115,8 @@ def instance_spec(
         "address6": str(address6),
         **dict(run.found),
     } | ({"address4": str(address4)} if address4 else {})
+    if member is not None:
+        words |= _words_of(platform, service, member)
     return InstanceSpec(
         allocation=allocation.id,
         process=tuple(_fill(word, words) for word in run.process),
@@ -124,7 +128,7 @@ def instance_spec(
         cpu=run.cpu,
         memory_bytes=run.memory_bytes,
         stop_grace_ms=run.stop_grace_ms,
-        outgoing=_outgoing(platform, service, node, allocation.slot),
+        outgoing=_outgoing(platform, service, node, allocation.slot, member),
         container=_container(run.container, words),
         storage=service.spec.storage.started if service.spec.storage else None,
         volume=allocation.volume,
@@ -148,14 +152,42 @@ def _container(container: Container | None, words: Mapping[str, str]) -> Contain
 
 
 def _outgoing(
-    platform: Platform, service: Service, node: Machine, slot: int
+    platform: Platform, service: Service, node: Machine, slot: int, member: Member | None
 ) -> Outgoing | None:
     own = sources(platform, service.spec, node, slot).own
-    if not own:
+    if not own and member is None:
         return None
     families = sorted(address.version for address in own)
     inside = tuple(prefix for version in families for prefix in ours(platform, version))
-    return Outgoing(addresses=_interfaces(own), inside=inside)
+    lasting = tuple(each.network_address for each in member.prefixes) if member else ()
+    return Outgoing(
+        addresses=_interfaces(own),
+        inside=inside,
+        lasting=_interfaces(lasting),
+        near=tuple(
+            each
+            for each in platform.infrastructure
+            if each.version in {address.version for address in lasting}
+        ),
+    )
+
+
+def member_at(platform: Platform, service: Service, allocation: Allocation) -> Member | None:
+    """Return the member that an allocation is; None: it keeps nothing."""
+    if not allocation.volume:
+        return None
+    place = (allocation.datacenter, allocation.replica)
+    return member_of(platform, service.id, service.numbers4, place)
+
+
+def _words_of(platform: Platform, service: Service, member: Member) -> dict[str, str]:
+    words = {
+        "replica.name": f"{member.label}.{service.name}.{domain_of(platform)}",
+        "replica.address6": str(member.address6),
+    }
+    if member.address4 is not None:
+        words["replica.address4"] = str(member.address4)
+    return words
 
 
 def _interfaces(addresses: Iterable[object]) -> tuple[Interface, ...]:

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
+from pltfrms.model.network.topology import Role
 from pltfrms.model.running.machine import (
     PROTO_ACTIVE,
     PROTO_BACKUP,
@@ -17,9 +18,15 @@ from pltfrms.model.running.machine import (
     Route,
 )
 from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.volumes import generation_of
 from pltfrms.model.services.egress import sources
+from pltfrms.model.services.roles import claim_of
 from pltfrms.model.services.service import Service
-from pltfrms.planner.instances.instances import INSTANCE_LINK_LOCAL, instance_device
+from pltfrms.planner.instances.instances import (
+    INSTANCE_LINK_LOCAL,
+    instance_device,
+    member_at,
+)
 
 MAX_METRIC: Final = 256
 """BIRD takes the metric as the node's ECMP weight, which ends here."""
@@ -87,6 +94,46 @@ def role_routes(
             found = (_prefix_route(service, each, mine, protos) for each in role.prefixes)
             routes += (replace(each, metric=claim or each.metric) for each in found if each)
     return tuple(sorted(routes, key=lambda route: (route.prefix.version, route.prefix)))
+
+
+def member_routes(
+    target: Target, attached: AbstractSet[str], heard: Mapping[str, int]
+) -> tuple[Route, ...]:
+    """Return the routes of table 100 to members of services, sorted.
+
+    An instance in `attached` has the addresses of its replica for as long as it is there, ready
+    or not, and its service is known. Its claim is the generation of its volume: of two nodes
+    with one replica the newer one wins everywhere, and the older one gives way when it hears of
+    that. `heard` are the highest claims of others, by prefix.
+    """
+    found: dict[Prefix, Route] = {}
+    for allocation, prefix, claim in _claims(target):
+        before = found[prefix].metric if prefix in found else heard.get(str(prefix), 0)
+        if allocation.id in attached and claim > before:
+            hops = (_nexthop(allocation, 1),)
+            found[prefix] = _route(prefix, PROTO_ACTIVE, claim, hops)
+    return tuple(sorted(found.values(), key=lambda route: (route.prefix.version, route.prefix)))
+
+
+def member_claims(target: Target) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Yield each address that a replica here has for life, with its allocation and claim."""
+    for allocation, prefix, claim in _claims(target):
+        yield str(prefix), (allocation.id, claim)
+
+
+def _claims(target: Target) -> Iterator[tuple[Allocation, Prefix, int]]:
+    platform = target.platform
+    services = {service.name: service for service in target.services}
+    known = {service.id for service in target.balanced}
+    node = platform.machine(target.machine)
+    place = (platform.datacenter(node.datacenter).id, node.id_as(Role.NODE))
+    for allocation in target.allocations:
+        service = services.get(allocation.service)
+        if service is None or service.id not in known:
+            continue
+        member = member_at(platform, service, allocation)
+        for prefix in member.prefixes if member else ():
+            yield allocation, prefix, claim_of(generation_of(allocation.volume), *place)
 
 
 def _prefix_routes(

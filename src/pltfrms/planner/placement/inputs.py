@@ -10,6 +10,7 @@ from pltfrms.model.running.state import (
     MachineStatus,
     MachineView,
     Phase,
+    RoleStatus,
     Snapshot,
 )
 from pltfrms.model.running.volumes import VolumeStatus
@@ -50,7 +51,7 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
 def bare_status(status: MachineStatus) -> MachineStatus:
     """Return of a status what planning looks at: how instances are, slots, restarts, load.
 
-    And which volumes are on the disk, not how full they are.
+    And which volumes are on the disk, not how full they are; and who comes last, or holds up.
     """
     return MachineStatus(
         machine=status.machine,
@@ -68,10 +69,17 @@ def bare_status(status: MachineStatus) -> MachineStatus:
                 tally=each.tally,
                 cpu_percent=each.cpu_percent,
                 connections=each.connections,
+                roles=tuple(_alone(role) for role in each.roles if role.is_alone),
+                held_up=each.held_up,
             )
             for each in status.instances
         ),
     )
+
+
+def _alone(role: RoleStatus) -> RoleStatus:
+    """Return of a role that is held just that: epochs and words decide nothing."""
+    return RoleStatus(role=role.role, state=role.state, reason=role.reason)
 
 
 def _judged(instance: InstanceStatus) -> int:

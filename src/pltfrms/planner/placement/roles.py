@@ -1,6 +1,6 @@
 """Who has which role of a service, as nodes report it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import Contact, RoleState, RoleStatus, Snapshot
@@ -16,6 +16,38 @@ def roles_of(snapshot: Snapshot, service: str) -> Iterator[tuple[Allocation, Rol
 def is_held(pair: tuple[Allocation, RoleStatus]) -> bool:
     """Return whether an allocation has a role, as it said last."""
     return pair[1].state is RoleState.HELD
+
+
+def last_of(snapshot: Snapshot) -> frozenset[str]:
+    """Return the allocations with a volume that have a role which one alone may have.
+
+    What is planned comes to them after all others of their service.
+    """
+    return frozenset(
+        each.allocation
+        for status in snapshot.statuses.values()
+        for each in status.instances
+        if any(role.is_alone for role in each.roles)
+        and (one := snapshot.allocations.get(each.allocation))
+        and one.volume
+    )
+
+
+def sites_of_holders(snapshot: Snapshot, service: str) -> frozenset[str]:
+    """Return the datacenters of those of a service."""
+    every = (snapshot.allocations[each] for each in last_of(snapshot))
+    return frozenset(each.datacenter for each in every if each.service == service)
+
+
+def held_up_of(snapshot: Snapshot) -> Mapping[str, Mapping[str, str]]:
+    """Return who holds up what is planned, and why, by service; also who is to end."""
+    found: dict[str, dict[str, str]] = {}
+    for machine, status in sorted(snapshot.statuses.items()):
+        for each in status.instances if snapshot.contact(machine) is Contact.PRESENT else ():
+            if each.held_up:
+                service = each.allocation.partition(".")[0]
+                found.setdefault(service, {})[each.allocation] = each.held_up
+    return found
 
 
 def holders(

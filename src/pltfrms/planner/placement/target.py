@@ -11,12 +11,14 @@ from pltfrms.errors import NotFoundError
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.peering import Peer
 from pltfrms.model.network.topology import Machine, NodePrefixes, Platform, Role
-from pltfrms.model.running.balancer import BalancedService
+from pltfrms.model.running.balancer import BalancedService, as_balanced
 from pltfrms.model.running.inquiries import Inquiry
 from pltfrms.model.running.plan import Allocation, Placed, Target
 from pltfrms.model.running.state import MachineStatus, Snapshot
-from pltfrms.model.running.volumes import Volume
+from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.model.services.jobs import RunOrder
+from pltfrms.model.services.members import Membership
+from pltfrms.model.services.replicas import Sizes, members_wanted, sizes_of
 from pltfrms.model.services.secrets import DeliveredSecret
 from pltfrms.model.services.service import Probe, ProbeKind, Run, Service, ServiceSpec
 from pltfrms.planner.placement.orders import orders_of
@@ -26,8 +28,9 @@ from pltfrms.planner.placement.rollouts.inquiries import inquiry_of, told_by
 class _Told:
     """A service as nodes, edges and directors are told of it, and fingerprints of that."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, members: Membership | None) -> None:
         self.service = service
+        self.members = members
 
     @cached_property
     def digest(self) -> str:
@@ -43,15 +46,7 @@ class _Told:
 
     @cached_property
     def balanced(self) -> BalancedService:
-        each = self.service
-        return BalancedService(
-            id=each.id,
-            name=each.name,
-            prefix4=each.prefix4,
-            prefix6=each.prefix6,
-            more=each.more,
-            roles=each.roles,
-        )
+        return as_balanced(self.service, self.members)
 
     @cached_property
     def balanced_digest(self) -> str:
@@ -153,6 +148,7 @@ class Makings:
             guests=self._guests_of(me) if moving else (),
             inquiries=self._inquiries_of(me),
             volumes=self._volumes.get(machine, ()),
+            peers=self._peers_of(me),
             secrets=self._secrets_of(me),
             runs=self._orders.get(machine, ()),
         )
@@ -198,8 +194,8 @@ class Makings:
             volumes, secrets = self._volumes.get(me.name, ()), self._secrets_of(me)
             parts += (self._digest_here(me.name), services, guests, *earlier, *asked, *volumes)
             parts += (secrets,) if secrets else ()
-            runs = self._orders.get(me.name, ())
-            parts += (runs,) if runs else ()
+            for more in (self._orders.get(me.name, ()), self._peers_of(me)):
+                parts += (more,) if more else ()
         return parts
 
     # ---- what machines share ---------------------------------------------------------------
@@ -279,6 +275,15 @@ class Makings:
             found.setdefault(volume.node, []).append(volume)
         return {node: tuple(here) for node, here in found.items()}
 
+    @cached_property
+    def _held(self) -> Mapping[str, tuple[Volume, ...]]:
+        """What replicas hold, by service, without what only the node that has it must know."""
+        found: dict[str, list[Volume]] = {}
+        for _, each in sorted(self._snapshot.volumes.items()):
+            if each.state is VolumeState.HELD:
+                found.setdefault(each.service, []).append(replace(each, made=False))
+        return {name: tuple(some) for name, some in found.items()}
+
     def _service_of(self, allocation: Allocation) -> Service | None:
         return self._snapshot.services.get(allocation.service)
 
@@ -357,6 +362,15 @@ class Makings:
         """What each node is told of runs of jobs."""
         return orders_of(self._snapshot)
 
+    def _peers_of(self, me: Machine) -> tuple[Volume, ...]:
+        """Return what all replicas hold of the services of which some do here."""
+        if not me.has(Role.NODE):
+            return ()
+        here = sorted(
+            {each.service for each in self._allocations.get(me.name, ()) if each.volume}
+        )
+        return tuple(each for name in here for each in self._held.get(name, ()))
+
     def _placed_for(self, me: Machine) -> tuple[Placed, ...]:
         return self._placed.get(me.datacenter, ()) if me.has(Role.EDGE) else ()
 
@@ -371,9 +385,14 @@ class Makings:
 
     def _told(self, service: Service) -> _Told:
         known = self.known.services.get(service.name)
-        if known is None or known.service is not service:
-            known = self.known.services[service.name] = _Told(service)
+        members = members_wanted(self._snapshot.platform, service, self._sizes)
+        if known is None or known.service is not service or known.members != members:
+            known = self.known.services[service.name] = _Told(service, members)
         return known
+
+    @cached_property
+    def _sizes(self) -> Sizes:
+        return sizes_of(self._snapshot.platform)
 
     def _digest_here(self, node: str) -> str:
         here = self._allocations.get(node, ())

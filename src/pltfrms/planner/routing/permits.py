@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from pltfrms.model.addresses import Prefix
-from pltfrms.model.network.topology import NodePrefixes
+from pltfrms.model.network.topology import NodePrefixes, Platform
+from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.plan import Permit, Target
+from pltfrms.model.services.members import members_of
 from pltfrms.model.services.service import Service
 
 STAY_SECONDS: Final = 600.0
@@ -27,13 +29,18 @@ def permits_of(target: Target) -> tuple[Permit, ...] | None:
     if target.platform.guards.node_prefixes is NodePrefixes.ANY or not target.placed:
         return None
     services = {service.id: service for service in target.services}
+    balanced = {service.id: service for service in target.balanced}
     return tuple(
         Permit(
             node=placed.node,
             id=number,
             prefix4=services[number].prefix4,
             prefix6=services[number].prefix6,
-            more=(*services[number].more, *_of_roles(services[number])),
+            more=(
+                *services[number].more,
+                *_of_roles(services[number]),
+                *_of_members(target.platform, balanced.get(number), placed.node),
+            ),
             drain_ms=services[number].spec.drain_ms,
         )
         for placed in target.placed
@@ -44,6 +51,19 @@ def permits_of(target: Target) -> tuple[Permit, ...] | None:
 
 def _of_roles(service: Service) -> tuple[Prefix, ...]:
     return tuple(prefix for role in service.roles for prefix in role.prefixes)
+
+
+def _of_members(
+    platform: Platform, service: BalancedService | None, node: str
+) -> tuple[Prefix, ...]:
+    """Return the addresses of all members of the node's datacenter."""
+    if service is None or service.members is None:
+        return ()
+    here = platform.machine(node).datacenter
+    every = members_of(platform, service.id, service.members)
+    return tuple(
+        prefix for each in every if each.datacenter == here for prefix in each.prefixes
+    )
 
 
 def renewed(

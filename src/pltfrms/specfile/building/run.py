@@ -17,6 +17,7 @@ _OF_OURS = (
     "environment",
     "secrets",
     "zones",
+    "peers_signal",
     "cpu",
     "memory",
     "stop_grace",
@@ -54,6 +55,7 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
             for name, each in shape.secrets.items()
         ),
         zones=_zones(shape.zones),
+        peers_signal=shape.peers_signal,
     )
     return run, list(_findings(shape))
 

@@ -1,6 +1,7 @@
 """Shape of `service.yaml` -> words of the model."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pltfrms.model.services.service import (
     Capacity,
@@ -11,10 +12,11 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
+from pltfrms.model.services.storage import STOP_GRACE_MS
 from pltfrms.specfile.building.egress import build_egress
 from pltfrms.specfile.building.probe import build_probe, build_role
 from pltfrms.specfile.building.run import build_run
-from pltfrms.specfile.building.storage import build_storage
+from pltfrms.specfile.building.storage import build_hooks, build_storage
 from pltfrms.specfile.findings import Finding, nearest
 from pltfrms.specfile.shapes.service import (
     CompareShape,
@@ -40,6 +42,8 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
     findings += _replicas(shape.replicas)
     run, wrong = build_run(shape.run)
     findings += wrong
+    if shape.volumes and "stop_grace" not in shape.run.model_fields_set:
+        run = replace(run, stop_grace_ms=STOP_GRACE_MS)
     spec = ServiceSpec(
         name=shape.service,
         run=run,
@@ -72,6 +76,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         scale=_scale(shape.scale) if shape.scale is not None else None,
         rollout=_rollout(shape.rollout) if shape.rollout is not None else None,
         storage=build_storage(shape),
+        hooks=build_hooks(shape),
     )
     return spec, findings
 

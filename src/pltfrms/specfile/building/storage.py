@@ -1,5 +1,6 @@
 """Shape of `volumes` and `host_paths` -> words of the model."""
 
+from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.storage import HostPath, Storage, VolumeSpec
 from pltfrms.specfile.shapes.service import ServiceShape
 
@@ -22,3 +23,13 @@ def build_storage(shape: ServiceShape) -> Storage | None:
     )
     found = Storage(volumes=volumes, host_paths=host_paths)
     return found if volumes or host_paths else None
+
+
+def build_hooks(shape: ServiceShape) -> tuple[InstanceHook, ...]:
+    """Return what is run inside instances before what is planned."""
+    said = {moment: getattr(shape.hooks, moment, None) for moment in HookMoment}
+    return tuple(
+        InstanceHook(moment=moment, command=tuple(each.run), timeout_ms=each.timeout)
+        for moment, each in said.items()
+        if each is not None
+    )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from pltfrms.model.services.container import CAPABILITIES, Container
+from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.outgoing import EgressMode
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import (
@@ -39,6 +40,7 @@ _COMPARE = Compare(path="/")
 _SERVICE = ServiceSpec(name="", run=_RUN, probe=_PROBE, per_datacenter=1)
 _MIB = 1024 * 1024
 _USE = SecretUse(name="")
+_HOOK = InstanceHook(moment=HookMoment.JOIN, command=())
 _MODE = re.compile(r"0?[0-7]{3}\Z")
 
 
@@ -112,7 +114,8 @@ class RunShape(Shape):
     """Command and arguments; the working directory is the instance's own. ${pltfrms.instance},
     service, datacenter, node, replica, prefix4, prefix6, address4 and address6 are replaced
     here, in `command`, `args`, `files` and `environment`, and so are prefix4, prefix6, address4
-    and address6 of another service as ${pltfrms.service.NAME.address6}."""
+    and address6 of another service as ${pltfrms.service.NAME.address6}. With volumes, there are
+    replica.name, replica.address4 and replica.address6, which a replica has for life."""
     image: str | None = None
     """Instead of `process`: a container of this image, which has its registry and its digest,
     such as registry.example/shop/web@sha256:…"""
@@ -154,17 +157,41 @@ class RunShape(Shape):
     """For a name server: `zones/DOMAIN.zone` in the working directory, one for the names of all
     services and some for their addresses, and `zones/nsd.conf` that lists them for NSD. They
     follow what runs, and need no controller. A container has them in /run/pltfrms/zones."""
+    peers_signal: Annotated[str, *one_of("HUP", "USR1", "USR2")] = said()
+    """With volumes: which signal (HUP, USR1 or USR2) an instance gets when its `peers.json` is
+    another one. By default none."""
     cpu: float = _RUN.cpu
     """Cores promised to one instance."""
     memory: Bytes = default(_RUN.memory_bytes, f"{_RUN.memory_bytes // _MIB}MiB")
     """Memory promised to one instance, such as 64MiB."""
     stop_grace: Milliseconds = default(_RUN.stop_grace_ms, f"{_RUN.stop_grace_ms}ms")
-    """Time between the polite and the hard end of an instance."""
+    """Time between the polite and the hard end of an instance; with volumes by default 2m."""
 
 
 _Count = Annotated[
     int, Field(description="Exact number of replicas in the datacenter of this name.")
 ]
+
+
+class InstanceHookShape(Shape):
+    """A command that is run inside an instance."""
+
+    run: WordsText
+    """Command and arguments; exit code 0: it has done what it is for. It may be run again."""
+    timeout: Milliseconds = default(_HOOK.timeout_ms, f"{_HOOK.timeout_ms // 1000}s")
+    """Who takes longer has failed."""
+
+
+class HooksShape(Shape):
+    """What is run, and when. While one runs, or fails, what is planned waits."""
+
+    hand_over: InstanceHookShape | None = None
+    """Before who has a role that one alone may have is ended as planned, and when its node or
+    datacenter is drained. Afterwards it must not have the role any more."""
+    join: InstanceHookShape | None = None
+    """When an instance is ready for the first time, as this agent knows."""
+    leave: InstanceHookShape | None = None
+    """Before a replica is ended that is wanted no more."""
 
 
 class ReplicasShape(Shape):
@@ -413,6 +440,9 @@ class ServiceShape(Shape):
     """Let the load change the number of replicas; it begins with what `replicas` says."""
     rollout: RolloutShape | None = None
     """How a new version comes to the replicas, if not as usual."""
+    hooks: HooksShape | None = None
+    """With volumes: commands that are run inside an instance that serves, before what is
+    planned is done to it."""
     volumes: dict[str, VolumeShape] = Field(default_factory=dict)
     """Directories that each replica keeps on its node, by name: {data: {path: /var/lib/db,
     size: 10GiB}}. It goes where its volumes are, and a new version stops the old one first."""

@@ -91,18 +91,25 @@ class InstanceFiles:
         self.exit_file(spec.allocation).unlink(missing_ok=True)
         return directory
 
-    def rewrite(self, spec: InstanceSpec) -> None:
+    def rewrite(self, spec: InstanceSpec) -> bool:
         """Make the files that change while it runs as the spec has them, each at once.
+
+        Return whether one was another.
 
         Raises:
             UsageError: a file's name leads out of the directory.
         """
+        changed = False
         for name, text in spec.live:
             path = self._inside(spec, name)
+            if path.is_file() and path.read_bytes() == text.encode():
+                continue
+            changed = True
             unread = path.with_name(f".{path.name}.new")
             unread.write_text(text)
             unread.chmod(0o644)
             unread.replace(path)
+        return changed
 
     def _inside(self, spec: InstanceSpec, name: str) -> Path:
         """Return where a file of the spec is to be; its directory is there."""

@@ -35,6 +35,7 @@ _RUNTIME: Final = Directories().runtime
 _WANTS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _ACTIVE: Final = frozenset(("active", "reloading", "refreshing"))
 _STATE_SECONDS: Final = 0.4
+_LINE_MAX: Final = 200
 _GONE: Final = ProbeAnswer(failure="cannot ask the instance: it is gone")
 
 
@@ -144,14 +145,19 @@ def _enter(namespace: int) -> None:
 
 
 async def _run_inside(instance: Instance, probe: Probe, runtime: Path) -> ProbeAnswer:
-    ended = await run(words_inside(instance, runtime, probe.command), probe.timeout_ms)
+    # Its words are for who starts slowly, or is a hook; else they would only change.
+    heard = bytearray() if probe.grace_max_ms else None
+    words = words_inside(instance, runtime, probe.command)
+    ended = await run(words, probe.timeout_ms, heard)
     if not ended:
         return ProbeAnswer()
     if start_ticks(instance.pid) is None:
         return _GONE
     how = how_it_ended(ended) if isinstance(ended, int) else ended
     unwell = isinstance(ended, int) and ended > 0
-    return ProbeAnswer(failure=f"{probe.command[0]}: {how}", unwell=unwell)
+    line = (heard or b"").decode(errors="replace").strip().partition("\n")[0]
+    said = f": {line[:_LINE_MAX]}" if line else ""
+    return ProbeAnswer(failure=f"{probe.command[0]}: {how}{said}", unwell=unwell)
 
 
 def _inside(pid: int, addresses: Sequence[Address], kind: int) -> list[socket.socket]:

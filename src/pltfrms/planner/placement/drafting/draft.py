@@ -22,6 +22,7 @@ from pltfrms.model.services.jobs import OVER, JobRun
 from pltfrms.model.services.replicas import sizes_of, wanted_of
 from pltfrms.model.services.service import Service
 from pltfrms.planner.placement.drafting.numbers import highest_numbers
+from pltfrms.planner.placement.roles import held_up_of, last_of
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -224,6 +225,16 @@ class Draft:
             for instance in status.instances
             if instance.unwell
         )
+
+    @cached_property
+    def last(self) -> frozenset[str]:
+        """The allocations that come after all others of their service."""
+        return last_of(self.snapshot)
+
+    @cached_property
+    def held_up(self) -> Mapping[str, Mapping[str, str]]:
+        """Who holds up what is planned for a service, and why, by service."""
+        return held_up_of(self.snapshot)
 
     # ---- looking ---------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ def roll_out(draft: Draft, pace: Pace) -> None:
     for _, service in sorted(draft.snapshot.services.items()):
         if service.rolling and service.rolling.paused:
             continue
+        if _is_held_up(draft, service):
+            continue
         for datacenter in draft.wanted(service):
             if (service.name, datacenter) in draft.unsettled:
                 for old in tuple(_next(draft, service, datacenter)):
@@ -64,10 +66,37 @@ def _next(draft: Draft, service: Service, datacenter: str) -> Iterator[Allocatio
     ]
     left = parallel(service) - len(tuple(_replaced(replicas.values(), service)))
     broken = [each for each in outdated if not draft.ready(each)]
-    serving = [each for each in outdated if draft.ready(each)]
+    serving = [each for each in outdated if draft.ready(each) and _is_its_turn(draft, each)]
     yield from broken[: max(left, 0)]
     if not broken and all(_serves(draft, replicas, replica) for replica in newest):
         yield from serving[: max(left, 0)]
+
+
+def _is_its_turn(draft: Draft, old: Allocation) -> bool:
+    """Return whether nothing else of its service is to be replaced before it.
+
+    Who has a role that one alone may have, and a volume, is the last one in all datacenters.
+    """
+    if old.id not in draft.last:
+        return True
+    service = draft.snapshot.services[old.service]
+    return not any(
+        each.id not in draft.last
+        and service.is_outdated(site, replica, each.version)
+        and draft.contact(each.node) is Contact.PRESENT
+        and each.node not in draft.drained_nodes
+        for site in draft.wanted(service)
+        for replica, its in draft.kept(service, site).items()
+        for each in its[-1:]
+    )
+
+
+def _is_held_up(draft: Draft, service: Service) -> bool:
+    """Return whether nothing of a service is replaced now, and say why: for a hook of it."""
+    said = draft.held_up.get(service.name, {})
+    for name, words in said.items():
+        draft.note(name, Reason.HOOK_WAITED_FOR, words)
+    return bool(said)
 
 
 def _serves(draft: Draft, replicas: Mapping[int, list[Allocation]], replica: int) -> bool:

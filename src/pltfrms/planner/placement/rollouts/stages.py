@@ -109,6 +109,7 @@ def missing(draft: Draft, service: Service) -> Iterator[tuple[str, str]]:
             yield about, "runs nowhere"
         elif last.version != service.version or not draft.ready(last):
             yield about, "is not ready in the new version"
+    yield from draft.held_up.get(service.name, {}).items()
 
 
 def _is_broken(draft: Draft, service: Service) -> bool:

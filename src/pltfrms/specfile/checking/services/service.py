@@ -10,6 +10,7 @@ from pltfrms.specfile.checking.platforms.egress import check_egress, check_egres
 from pltfrms.specfile.checking.services.adopted import check_adopted, check_adopted_here
 from pltfrms.specfile.checking.services.clients import check_clients_here, check_service_ports
 from pltfrms.specfile.checking.services.homes import check_homes
+from pltfrms.specfile.checking.services.hooks import check_hooks
 from pltfrms.specfile.checking.services.labels import check_labels
 from pltfrms.specfile.checking.services.probe import check_probe, probe_notes
 from pltfrms.specfile.checking.services.replicas import FIELDS, check_fit, check_replicas
@@ -17,7 +18,11 @@ from pltfrms.specfile.checking.services.roles import check_roles
 from pltfrms.specfile.checking.services.rollout import check_rollout, check_rollout_here
 from pltfrms.specfile.checking.services.run import check_run
 from pltfrms.specfile.checking.services.scale import check_scale, check_scale_here
-from pltfrms.specfile.checking.services.storage import check_storage, check_storage_here
+from pltfrms.specfile.checking.services.storage import (
+    check_member_names,
+    check_storage,
+    check_storage_here,
+)
 from pltfrms.specfile.checking.services.variables import check_variables
 from pltfrms.specfile.checking.services.zones import check_zones, check_zones_here
 from pltfrms.specfile.findings import (
@@ -41,6 +46,8 @@ VARIABLES = (
     "address6",
 )
 """What `${pltfrms.X}` may name in command, files and environment."""
+_OF_MEMBERS = ("replica.name", "replica.address4", "replica.address6")
+"""The same, of a service with volumes."""
 
 
 def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
@@ -49,7 +56,9 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     if spec.name in NOT_FOR_SERVICES:
         what = f"{spec.name} is what every machine calls itself"
         yield Finding(("service",), what, "take another name")
-    yield from check_run(spec.run, VARIABLES, SERVICE_VARIABLES)
+    keeps = spec.storage is not None and bool(spec.storage.volumes)
+    variables = (*VARIABLES, *(_OF_MEMBERS if keeps else ()))
+    yield from check_run(spec.run, variables, SERVICE_VARIABLES)
     yield from check_replicas(spec)
     yield from check_range(("weight",), spec.weight, 1, 64)
     if not 0 <= spec.drain_ms <= 3_600_000:  # noqa: PLR2004 (as the message says)
@@ -65,6 +74,7 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
     yield from check_rollout(spec)
     yield from check_scale(spec)
     yield from check_storage(spec)
+    yield from check_hooks(spec)
     yield from check_adopted(spec)
     yield from check_zones(spec)
     if spec.capacity is not None and spec.capacity.requests < 1:
@@ -113,5 +123,6 @@ def placement_findings(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
     yield from check_rollout_here(spec, platform)
     yield from check_scale_here(spec, platform)
     yield from check_storage_here(spec, platform)
+    yield from check_member_names(spec, platform)
     yield from check_adopted_here(spec, platform)
     yield from check_zones_here(spec, platform)

@@ -7,6 +7,7 @@ from typing import Final
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.model.services.storage import (
+    PEERS_FILE,
     Storage,
     VolumeSpec,
     is_plain,
@@ -28,6 +29,7 @@ _IN_CONTAINERS: Final = (
 """What every container is given there."""
 _FREE: Final = ("/var/lib", "/var/spool", "/var/opt", "/srv", "/opt", "/mnt")
 """Where a machine has nothing that a process needs, but what it was installed with."""
+_SIGNALS: Final = ("", "HUP", "USR1", "USR2")
 _MOST: Final = 64
 _LEAST_BYTES: Final = 2**20
 _MOST_BYTES: Final = 2**50
@@ -48,7 +50,22 @@ def check_storage(spec: ServiceSpec) -> Iterator[Finding]:
         if each.path != each.source:
             yield from check_path(("host_paths", index, "path"), each.path)
     yield from _check_volumes(spec, storage.volumes)
+    yield from _check_peers(spec, keeps=bool(storage.volumes))
     yield from _check_places(storage)
+
+
+def _check_peers(spec: ServiceSpec, *, keeps: bool) -> Iterator[Finding]:
+    signal = spec.run.peers_signal
+    if signal not in _SIGNALS:
+        what = f"{signal[:70]!r} is no signal for that"
+        yield Finding(("run", "peers_signal"), what, "HUP, USR1 or USR2")
+    if signal and not keeps:
+        what = "only replicas with volumes know of each other"
+        yield Finding(("run", "peers_signal"), what, "leave it out, or say volumes")
+    for name, _ in (*spec.run.files, *spec.run.binary):
+        if keeps and name.partition("/")[0] == PEERS_FILE:
+            what = f"{PEERS_FILE} is what pltfrms writes there, for who keeps volumes"
+            yield Finding(("run", "files", name), what, "give it another name")
 
 
 def _check_volumes(spec: ServiceSpec, volumes: tuple[VolumeSpec, ...]) -> Iterator[Finding]:
@@ -97,6 +114,18 @@ def check_storage_here(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
             what = f"the platform does not let services read {each.source}"
             hint = f"allowed_host_paths in platform.yaml: {known}"
             yield Finding(("host_paths", index, "source"), what, hint)
+
+
+def check_member_names(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Find roles with the name that a replica has for life."""
+    if spec.storage is None or not spec.storage.volumes:
+        return
+    sites = {each.name for each in platform.datacenters}
+    for role in spec.roles:
+        site, _, number = role.name.rpartition("-")
+        if site in sites and number.isdecimal():
+            what = f"{role.name} is what replica {number} of {site} is called"
+            yield Finding(("roles", role.name), what, "take another name")
 
 
 def _check_places(storage: Storage) -> Iterator[Finding]:

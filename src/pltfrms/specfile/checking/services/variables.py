@@ -16,10 +16,14 @@ def check_variables(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
                 own = f"${{pltfrms.{referred(variable)[1].replace('address', 'prefix')}}}"
                 yield Finding(where, f"{spec.name} names itself", f"its own is {own}", row=row)
     if platform.infrastructure4 is None:
-        for where, row in _uses(spec, "address4"):
-            what = "${pltfrms.address4} has no value: the infrastructure has no IPv4"
-            hint = "take ${pltfrms.address6}, or ${pltfrms.prefix4} of the service"
-            yield Finding(where, what, hint, row=row)
+        hints = {
+            "address4": "take ${pltfrms.address6}, or ${pltfrms.prefix4} of the service",
+            "replica.address4": "take ${pltfrms.replica.address6}",
+        }
+        for variable, hint in hints.items():
+            what = f"${{pltfrms.{variable}}} has no value: the infrastructure has no IPv4"
+            for where, row in _uses(spec, variable):
+                yield Finding(where, what, hint, row=row)
 
 
 def variable_notes(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:

@@ -1,0 +1,180 @@
+"""Hooks: who serves is asked before what is planned, and nobody waits who does not serve."""
+
+from dataclasses import replace
+
+from pltfrms.model.network.interventions import Drain, Interventions
+from pltfrms.model.running.balancer import as_balanced
+from pltfrms.model.running.plan import Allocation, Target
+from pltfrms.model.running.state import Phase
+from pltfrms.model.services.hooks import HookMoment, InstanceHook
+from pltfrms.model.services.service import Probe, ProbeKind, RoleSpec, Service
+from tests.agent.bench import Bench
+from tests.agent.instances.test_volumes import KEPT, NEW, OLD, VOLUME, kept
+from tests.simulation.virtual import run_virtual
+
+HAND_OVER = InstanceHook(moment=HookMoment.HAND_OVER, command=("over",), timeout_ms=5000)
+JOIN = InstanceHook(moment=HookMoment.JOIN, command=("join",))
+LEAVE = InstanceHook(moment=HookMoment.LEAVE, command=("leave",))
+WRITER = RoleSpec(
+    name="writer",
+    probe=Probe(
+        kind=ProbeKind.HTTP,
+        port=8008,
+        path="/primary",
+        interval_ms=200,
+        fall=1,
+        rise=1,
+        only_announces=True,
+    ),
+)
+NEXT = replace(NEW, replica=OLD.replica)
+SAYS_NO = f"{OLD.id} /primary"
+
+
+def db(*hooks: InstanceHook) -> Service:
+    return replace(KEPT, spec=replace(KEPT.spec, roles=(WRITER,), hooks=hooks))
+
+
+def target(
+    generation: int, service: Service, *allocations: Allocation, known: bool = True
+) -> Target:
+    told = kept(generation, *allocations, volumes=(VOLUME,))
+    balanced = (as_balanced(service, None),) if known else ()
+    return replace(told, services=(service,), balanced=balanced)
+
+
+def ran(bench: Bench) -> list[str]:
+    return [command[0] for command in bench.workload.ran(OLD.id)]
+
+
+def deeds(bench: Bench) -> list[tuple[str, str]]:
+    return [(each.what, each.allocation) for each in bench.workload.deeds]
+
+
+def test_who_has_the_role_is_ended_when_it_has_handed_it_over() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(HAND_OVER)
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service, NEXT))
+            assert ran(bench) == ["over"]
+            assert bench.instances[OLD.id].phase is Phase.READY, "it still has the role"
+            assert bench.instances[OLD.id].held_up == "hand_over runs"
+            assert bench.status.problems == ()
+            bench.workload.unwell = {SAYS_NO}
+            await bench.passes(3.0)
+            assert deeds(bench) == [("start", OLD.id), ("stop", OLD.id), ("start", NEXT.id)]
+
+    run_virtual(story())
+
+
+def test_a_failure_leaves_it_there_and_says_why_until_a_better_hook_is_applied() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(HAND_OVER)
+        bench.workload.unwell = {f"{OLD.id} over"}
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service, NEXT), 25)
+            assert ran(bench) == ["over", "over", "over"]
+            assert deeds(bench) == [("start", OLD.id)]
+            assert "hand_over failed: " in bench.instances[OLD.id].held_up
+            said = f"hooks of {OLD.id}: hand_over failed: "
+            assert any(each.startswith(said) for each in bench.status.problems)
+            await bench.order(target(3, db(), NEXT), 12)
+            assert deeds(bench)[1:] == [("stop", OLD.id), ("start", NEXT.id)]
+            assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_who_keeps_the_role_although_its_hook_ended_well_has_failed() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(HAND_OVER)
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service, NEXT), 8)
+            assert "still has its role after 5 s" in bench.instances[OLD.id].held_up
+            assert deeds(bench) == [("start", OLD.id)]
+
+    run_virtual(story())
+
+
+def test_nobody_is_asked_who_does_not_serve_or_whose_service_is_deleted() -> None:
+    async def story(*, ill: bool) -> None:
+        bench, service = Bench(), db(HAND_OVER, LEAVE)
+        bench.workload.unwell = {f"{OLD.id} over"}
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            if ill:
+                bench.workload.hang(OLD.id)
+                await bench.order(target(2, service, NEXT), 0.2)
+            else:
+                await bench.order(target(2, service, known=False))
+            await bench.passes(20.0)
+            assert ("stop", OLD.id) in deeds(bench)
+
+    run_virtual(story(ill=True))
+    run_virtual(story(ill=False))
+
+
+def test_who_is_ready_joins_once_and_who_goes_for_good_leaves() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(JOIN, LEAVE)
+        bench.workload.unwell = {SAYS_NO}
+        async with bench.life():
+            await bench.order(target(1, service, OLD), 30)
+            assert ran(bench) == ["join"]
+            leaving = bench.workload.ran(OLD.id)
+            await bench.order(target(2, service))
+            assert [command[0] for command in leaving] == ["join", "leave"]
+            assert deeds(bench)[1:] == [("stop", OLD.id)]
+
+    run_virtual(story())
+
+
+def test_who_is_replaced_in_its_place_does_not_leave() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(LEAVE)
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            leaving = bench.workload.ran(OLD.id)
+            await bench.order(target(2, service, NEXT))
+            assert leaving == []
+            assert deeds(bench)[1:] == [("stop", OLD.id), ("start", NEXT.id)]
+
+    run_virtual(story())
+
+
+def test_a_join_that_fails_is_said_and_tried_again() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(JOIN)
+        bench.workload.unwell = {SAYS_NO, f"{OLD.id} join"}
+        async with bench.life():
+            await bench.order(target(1, service, OLD), 15)
+            assert ran(bench) == ["join", "join"]
+            assert "join failed" in bench.instances[OLD.id].held_up
+            bench.workload.unwell = {SAYS_NO}
+            await bench.passes(12.0)
+            assert bench.instances[OLD.id].held_up == ""
+            assert bench.status.problems == ()
+
+    run_virtual(story())
+
+
+def test_on_a_drained_node_or_datacenter_the_role_is_handed_over_and_nothing_ends() -> None:
+    async def story(drain: Drain) -> None:
+        bench, service = Bench(), db(HAND_OVER)
+        async with bench.life():
+            told = target(1, service, OLD)
+            await bench.order(told)
+            assert ran(bench) == []
+            drained = replace(told, generation=2, interventions=Interventions(drains=(drain,)))
+            await bench.order(drained)
+            bench.workload.unwell = {SAYS_NO}
+            await bench.passes(30.0)
+            assert ran(bench) == ["over"]
+            assert deeds(bench) == [("start", OLD.id)]
+            assert bench.instances[OLD.id].held_up == ""
+
+    run_virtual(story(Drain(node="fra-n1", since_ms=0, wait_ms=0)))
+    run_virtual(story(Drain(datacenter="fra", since_ms=0, wait_ms=0)))
