@@ -249,8 +249,8 @@ class Bench:
         self.byte_counts: dict[str, ByteCounts] = {}
         self.frozen = False
         self.followed: list[Platform] = []
-        self.begun = 0
-        """How often what a controller runs was to be started."""
+        self.told_roles: list[bool] = []
+        """Whether it is a controller, as it was told."""
         self.begins = True
         self.disk = MemoryDisk()
         self.pinger = Pinger()
@@ -287,11 +287,11 @@ class Bench:
             byte_counts=lambda: self.byte_counts,
             frozen_here=lambda: self.frozen,
             follow_controllers=self.followed.append,
-            begin_controller=self._begin_controller,
+            follow_role=self._follow_role,
         )
 
-    async def _begin_controller(self) -> None:
-        self.begun += 1
+    async def _follow_role(self, *, controller: bool) -> None:
+        self.told_roles.append(controller)
         if not self.begins:
             raise UnavailableError("systemd says no")
 

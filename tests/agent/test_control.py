@@ -254,17 +254,17 @@ def test_who_is_told_to_be_a_controller_has_what_that_takes_started() -> None:
         bench = Bench(platform=more)  # as the owner has written it down
         bench.begins = False
         async with bench.life():
-            await bench.order(make_target(1, ONE))
-            assert bench.begun == 0, "nobody has told it so"
+            assert bench.told_roles == [], "nobody has told it anything"
             await bench.order(replace(make_target(2, ONE), platform=more))
-            assert (bench.begun, bench.status.generation) == (1, 2)
+            assert (bench.told_roles, bench.status.generation) == ([True], 2)
             assert any("systemd says no" in each for each in bench.status.problems)
             bench.begins = True
             await bench.order(replace(make_target(3, ONE), platform=more))
-            assert bench.begun == 2
             assert not bench.status.problems
+            await bench.order(make_target(4, ONE))
+            assert bench.told_roles == [True, True, False]
         async with bench.life():
-            assert bench.begun == 3, "an agent may end before it was done"
+            assert len(bench.told_roles) == 4, "an agent may end before it was done"
 
     run_virtual(story())
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.told import BEGUN_FILE
-from pltfrms.drivers.units import Units, begin_controller
+from pltfrms.drivers.units import Units, follow_role
 from pltfrms.errors import UnavailableError
 
 
@@ -54,13 +53,21 @@ def test_without_systemd_nothing_is_done(
     assert not told.exists()
 
 
-def test_what_a_controller_runs_is_started_where_no_store_was_seen(
+def test_what_a_controller_runs_is_started_once_whenever_a_machine_becomes_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     told = systemctl(monkeypatch, tmp_path, 0)
-    asyncio.run(begin_controller(tmp_path))
-    (tmp_path / BEGUN_FILE).touch()  # from now on an operator may have stopped it
-    asyncio.run(begin_controller(tmp_path))
-    assert told.read_text() == (
-        "--no-block start pltfrms-etcd.service pltfrms-controller.service\n"
-    )
+    words = "--no-block start pltfrms-etcd.service pltfrms-controller.service\n"
+    for controller, often in ((False, 0), (True, 1), (True, 1), (False, 1), (True, 2)):
+        asyncio.run(follow_role(tmp_path, controller=controller))
+        assert (told.read_text() if told.exists() else "") == words * often
+
+
+def test_what_systemd_refused_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = systemctl(monkeypatch, tmp_path, 1)
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            asyncio.run(follow_role(tmp_path, controller=True))
+    assert len(told.read_text().splitlines()) == 2

@@ -38,6 +38,7 @@ from pltfrms.agent.routing.underlay import Underlay
 from pltfrms.agent.routing.way_back import WayBack
 from pltfrms.agent.scraped.machine_metrics import AgentUsage, MachineFigures, VantageFigures
 from pltfrms.agent.world import World
+from pltfrms.drivers.told import is_controller
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import MachineStatus
@@ -261,10 +262,9 @@ class Agent:
         self._director.want(target)
         with self._problems.watch("controller of the target"):
             # Before a controller has told anything, whoever installs this machine starts it.
-            if target.generation and target.platform.machine(target.machine).has(
-                Role.CONTROLLER
-            ):
-                await self._world.begin_controller()
+            if target.generation:
+                controller = is_controller(target.platform, target.machine)
+                await self._world.follow_role(controller=controller)
         await self._kernel.reconcile()
         self._applied = (target.generation, target.made_of)
         self._poked.set()

@@ -41,7 +41,7 @@ from pltfrms.drivers.log import log_to_stderr
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.sealing import NodeKey
-from pltfrms.drivers.units import begin_controller
+from pltfrms.drivers.units import follow_role
 from pltfrms.drivers.wireguard.kernel import WireGuard
 from pltfrms.drivers.workload.inside import said_inside
 from pltfrms.drivers.workload.measuring.log_reading import LogReader
@@ -252,7 +252,7 @@ def _world(directories: Directories, talk: Conversations) -> World:
         control_plane=talk.control_plane,
         certificate=talk.certificate,
         follow_controllers=talk.follow,
-        begin_controller=functools.partial(begin_controller, directories.state),
+        follow_role=functools.partial(follow_role, directories.state),
         network=network,
         workload=ProcessRuntime(directories, network),
         prober=NamespaceProber(directories.runtime),

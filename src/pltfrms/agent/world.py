@@ -1,6 +1,6 @@
 """Everything outside the agent that it talks to, as one bundle of ports."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,14 @@ class CertificateKeeper(Protocol):
         ...
 
 
+class RoleFollower(Protocol):
+    """Whoever starts what a controller runs."""
+
+    async def __call__(self, *, controller: bool) -> None:
+        """Hear whether this machine is one, by what it was told; whatever it raises is said."""
+        ...
+
+
 class Archive(Protocol):
     """Where BIRD keeps what the outside said to us."""
 
@@ -40,7 +48,7 @@ class Archive(Protocol):
         ...
 
 
-async def nothing() -> None:
+async def nothing(*, controller: bool) -> None:
     """Do nothing."""
 
 
@@ -76,5 +84,5 @@ class World:
     """None: this machine has no identity, and speaks plainly."""
     follow_controllers: Callable[[Platform], None] = lambda _platform: None
     """Ask the controllers of this platform from now on."""
-    begin_controller: Callable[[], Awaitable[None]] = nothing
+    follow_role: RoleFollower = nothing
     """Have started what a controller runs, on a machine that has become one."""

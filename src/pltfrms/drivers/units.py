@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from pltfrms.drivers.told import BEGUN_FILE
+from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.tool import run_tool
 from pltfrms.errors import UnavailableError
 
@@ -13,6 +13,8 @@ _NOT_LOADED: Final = 5
 """systemctl's exit code for a unit that is not there; the others were stopped."""
 _SECONDS: Final = 120.0
 """More than all units of ours may take to stop, one after the other."""
+_BEGUN_FILE: Final = "controller-begun"
+"""In the directory of the state: its units were started since it is a controller."""
 _OF_CONTROLLERS: Final = ("pltfrms-etcd.service", "pltfrms-controller.service")
 
 
@@ -49,13 +51,19 @@ class Units:
             raise UnavailableError(f"`{' '.join(command)}`: {done.stderr.strip()}")
 
 
-async def begin_controller(state: Path) -> None:
+async def follow_role(state: Path, *, controller: bool) -> None:
     """Start what a controller runs on a machine that has become one; does not wait for it.
 
-    Once a store has been seen here, that is systemd's and its operator's to start and to stop.
+    Once for each time that it becomes one: then it is systemd's and its operator's to start and
+    to stop.
 
     Raises:
         UnavailableError: systemd does not take it.
+        OSError: the disk does not keep that it is done.
     """
-    if _RUNS.is_dir() and not (state / BEGUN_FILE).exists():
+    begun = state / _BEGUN_FILE
+    if not controller:
+        begun.unlink(missing_ok=True)
+    elif _RUNS.is_dir() and not begun.exists():
         await run_tool("systemctl", "--no-block", "start", *_OF_CONTROLLERS)
+        replace_file(begun, b"")
