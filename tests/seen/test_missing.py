@@ -138,6 +138,10 @@ def test_a_datacenter_without_contact_is_one_problem() -> None:
     view = seen(unheard(WHOLE, *names))
     (problem,) = [each for each in view.problems if each.about.startswith("ams")]
     assert problem.sentence == f"none of its {len(names)} machines is in contact"
+    (web,) = view.services
+    assert web.state is Seen.UNKNOWN
+    listed = len(view.problems)
+    assert f"; {listed + 1} things are not as it should be" in view.headline.sentence
 
 
 def test_a_node_that_all_edges_of_its_datacenter_miss_is_not_known() -> None:
