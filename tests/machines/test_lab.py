@@ -1,14 +1,19 @@
 """`lab up --packages`: a lab whose machines are as a user's, from nothing to its end.
 
-One lab for all tests, which use it in this order; the last one kills it.
+Three servers, and two nodes beside them. One lab for all tests, which use it in this order; the
+last one kills it. A leader of the store hangs for `PLTFRMS_STORE_SECONDS`.
 """
 
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,26 +21,54 @@ import pytest
 
 from bench.rig import Rig
 from pltfrms.codec import decode
+from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import NotFoundError
 from pltfrms.lab.client.client import find_lab
 from pltfrms.lab.client.ready import ReadyReport
 from pltfrms.lab.groups import group_of, v2_tree
 from pltfrms.lab.parts import UnitState
 from pltfrms.lab.rundir import directory_of
+from pltfrms.model.messages.store import StoreState
+from pltfrms.model.running.state import Contact
 
-pytestmark = [pytest.mark.root, pytest.mark.live, pytest.mark.calm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.live, pytest.mark.timeout(600)]
 
 EXAMPLE = Path(__file__).parents[2] / "examples/three-servers"
 SERVERS = ("fra1", "ams1", "lon1")
+NODES = ("fra2", "lon2")
+SECONDS = float(os.environ.get("PLTFRMS_STORE_SECONDS", "10"))
+PATIENCE_MS = 3000
+"""Of a client: machines, and who asks, share processors with what starts again."""
 NEAREST = {"berlin": "fra", "rotterdam": "ams", "reading": "lon"}
 NAME = f"packages-{os.getpid()}"
 
 
+def platform_text(*controllers: str) -> str:
+    """Return the platform in which these machines are controllers."""
+
+    def said(name: str, *roles: str) -> str:
+        more = ("controller",) if name in controllers else ()
+        return f"{name}: {{cpu: 4, memory: 8GiB, roles: [{', '.join((*roles, *more))}]}}"
+
+    text = (EXAMPLE / "platform.yaml").read_text()
+    for server in SERVERS:
+        of = [said(server, "edge", "node")]
+        of += [said(node, "node") for node in NODES if node[:3] == server[:3]]
+        fabrics = "fabrics: [a], " if len(of) > 1 else ""
+        before = f"machines: {{{server}: {{cpu: 4, memory: 8GiB}}}}"
+        assert before in text
+        text = text.replace(before, f"{fabrics}machines: {{{', '.join(of)}}}")
+    return text
+
+
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Rig]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     if os.geteuid():
         pytest.skip("needs root")
-    words = ("--lab", NAME, "lab", "up", str(EXAMPLE), "--packages", "--json")
+    directory = tmp_path_factory.mktemp("packages") / "small"
+    shutil.copytree(EXAMPLE, directory)
+    (directory / "platform.yaml").write_text(platform_text(*SERVERS))
+    words = ("--lab", NAME, "lab", "up", str(directory), "--packages", "--json")
     command = [sys.executable, "-m", "pltfrms", *words]
     try:
         done = subprocess.run(
@@ -57,9 +90,9 @@ def states(lab: Rig, machine: str) -> dict[str, UnitState]:
 
 def test_machines_boot_what_a_user_boots_and_clients_are_answered(lab: Rig) -> None:
     assert {lab.run(each, "cat", "/proc/1/comm").strip() for each in SERVERS} == {"systemd"}
-    versions = [lab.run(each, "cat", "/etc/debian_version")[:2] for each in SERVERS]
-    assert versions == ["12", "13", "12"]
-    for each in SERVERS:
+    versions = {lab.run(each, "cat", "/etc/debian_version")[:2] for each in SERVERS}
+    assert versions == {"12", "13"}
+    for each in (*SERVERS, *NODES):
         status = lab.run(each, "dpkg-query", "-W", "-f", "${db:Status-Status}", "pltfrms")
         assert status == "installed"
         assert lab.run(each, "ls", "/var/lib/pltfrms/identity/identity.pem")
@@ -76,7 +109,7 @@ def test_machines_boot_what_a_user_boots_and_clients_are_answered(lab: Rig) -> N
 
 def test_nothing_that_they_need_is_missing_on_small_machines(lab: Rig) -> None:
     lab.wait("no machine has a problem", lambda: not any(problems(lab).values()), 20)
-    assert {*problems(lab)} == {*SERVERS}
+    assert {*problems(lab)} == {*SERVERS, *NODES}
 
 
 def problems(lab: Rig) -> dict[str, tuple[str, ...]]:
@@ -115,8 +148,106 @@ def pids(lab: Rig, name: str) -> str:
     return lab.run("ams1", "pgrep", "-x", name)
 
 
-def main_pid(lab: Rig, unit: str) -> str:
-    return lab.run("ams1", "systemctl", "show", "--value", "-p", "MainPID", unit).strip()
+def main_pid(lab: Rig, unit: str, machine: str = "ams1") -> str:
+    return lab.run(machine, "systemctl", "show", "--value", "-p", "MainPID", unit).strip()
+
+
+def store(lab: Rig) -> StoreState:
+    with OperatorClient(lab.client.controller_endpoints()) as operator:
+        state = operator.snapshot().store
+    assert state
+    return state
+
+
+def are_members(lab: Rig, *names: str) -> bool:
+    """Return whether these, and no others, vote, and all is well."""
+    found = store(lab)
+    well = {each.name for each in found.look.voters if not each.trouble}
+    return well == {*names} == {each.name for each in found.look.members} and not found.problems
+
+
+@contextmanager
+def nobody_notices(lab: Rig) -> Iterator[None]:
+    with lab.asking(rate=50, patience_ms=PATIENCE_MS) as report:
+        yield
+    assert report["sent"] > 0
+    assert report["lost"] == 0, report
+
+
+def test_controllers_come_and_go_by_apply_alone_and_nobody_notices(
+    lab: Rig, tmp_path: Path
+) -> None:
+    """From one that began to three by joining, then by what is applied, all by TLS."""
+    path = tmp_path / "platform.yaml"
+    every = (*SERVERS, *NODES)
+    with nobody_notices(lab):
+        for names in (every, SERVERS[:1], SERVERS):
+            path.write_text(platform_text(*names))
+            lab.cli("apply", str(path), "--yes")
+            seconds = lab.wait(f"members are {names}", partial(are_members, lab, *names), 150)
+            print(f"{seconds:.0f} s until the members are {names}", file=sys.stderr)  # noqa: T201
+            if names == every:
+                for node in NODES:  # their files know them as nodes
+                    assert "https://" in lab.run(node, "sh", "-c", LISTENING)
+                    lab.wait("its controller answers", partial(answers, lab, node), 60)
+    ended = partial(
+        lab.run, NODES[0], "systemctl", "is-active", "pltfrms-etcd.service", check=False
+    )
+    lab.wait("its etcd stays ended", lambda: ended() == "inactive\n", 30)
+    contacts = {view.contact for view in lab.snapshot().machines.values()}
+    assert contacts == {Contact.PRESENT}
+
+
+def answers(lab: Rig, controller: str) -> bool:
+    """Return whether a controller answers on its own machine."""
+    return "lon2" in lab.run(controller, "pltfrms", "status")
+
+
+LISTENING = "tr '\\0' ' ' </proc/$(pgrep -x etcd)/cmdline"
+
+
+WAITS = itertools.count(61)
+
+
+def write(lab: Rig) -> bool:
+    """Have the store take something that changes nothing now: how long drains wait."""
+    timers = f"timers: {{drain_wait: {next(WAITS)}s, "
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(platform_text(*SERVERS).replace("timers: {", timers))
+        file.flush()
+        lab.cli("apply", file.name, "--yes")
+    return True
+
+
+def end_etcd(lab: Rig, machine: str) -> None:
+    words = ("systemctl", "kill", "--signal=KILL", "pltfrms-etcd.service")
+    lab.run(machine, *words)
+
+
+def test_members_that_are_killed_are_back_by_systemd_and_nobody_notices(lab: Rig) -> None:
+    unit = "pltfrms-etcd.service"
+    before = {each: main_pid(lab, unit, each) for each in SERVERS}
+    with nobody_notices(lab):
+        end_etcd(lab, "ams1")
+        write(lab)
+        lab.wait("one is back", partial(are_members, lab, *SERVERS), 60)
+        for each in SERVERS:
+            end_etcd(lab, each)
+        lab.wait("writes are taken", partial(write, lab), 60)
+        lab.wait("all are back", partial(are_members, lab, *SERVERS), 60)
+    after = {each: main_pid(lab, unit, each) for each in SERVERS}
+    assert not {*before.values()} & {*after.values()}
+
+
+def test_a_leader_that_hangs_is_left_and_nobody_notices(lab: Rig) -> None:
+    (leader,) = (each.name for each in store(lab).look.members if each.leader)
+    with nobody_notices(lab):
+        lab.client.fault(f"daemon/{leader}/etcd", "hang")
+        began = time.monotonic()
+        lab.wait("another one takes writes", partial(write, lab), 60)
+        time.sleep(max(began + SECONDS - time.monotonic(), 0))
+        lab.client.heal(f"daemon/{leader}/etcd")
+        lab.wait("it is back", partial(are_members, lab, *SERVERS), 60)
 
 
 def test_a_machine_without_power_is_not_missed_and_comes_back_by_itself(lab: Rig) -> None:
@@ -140,7 +271,7 @@ def test_nothing_is_left_of_a_lab_that_was_killed_with_its_keeper(lab: Rig) -> N
     tree = v2_tree()
     assert tree is not None
     group = tree / group_of(NAME, "")
-    assert {each.name for each in group.iterdir() if each.is_dir()} == {*SERVERS}
+    assert {each.name for each in group.iterdir() if each.is_dir()} == {*SERVERS, *NODES}
     info = lab.client.info()
     os.kill(info.keeper_pid, signal.SIGKILL)
     os.kill(info.root_pid, signal.SIGKILL)
