@@ -305,7 +305,7 @@ def test_who_stays_is_never_missed_while_others_of_its_table_come_and_go() -> No
         with flapping(each + "/128 dev fab-a table 105" for each in gone):
             wanted = {IPv6Address(each) for each in here}
             followed, known = network.follow(105), dict[IPv6Address, tuple[int, ...]]()
-            for turn in range(60):
+            for turn in range(30):
                 await followed.audit()
                 known |= followed.news()
                 assert all(known.get(each) for each in wanted), turn
