@@ -1,12 +1,14 @@
 """Fail static: who is lost, hung or restarted in the control plane is not seen by clients."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench.rig import Rig
-from pltfrms.model.network.topology import link_local
+from pltfrms.model.network.topology import Role, link_local
+from pltfrms.model.services.jobs import OVER, JobRun, RunReason, RunState
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -116,3 +118,56 @@ def test_no_machine_shows_its_state_to_anybody_else(healthy: Rig) -> None:
             assert path.startswith(("/var/lib/pltfrms/bird", "/var/lib/pltfrms/mrt")), line
             assert owner == "root:bird" or path.endswith(".mrt"), line
             assert mode.endswith("---") or path.endswith(".mrt"), line
+
+
+JOBS = {
+    "migrate": "run: {process: [sh, -c, 'echo began; sleep 10; echo done'], memory: 16MiB}\n"
+    "datacenters: [fra]\ntimeout: 1m\n",
+    "tick": "run: {process: [date], memory: 16MiB}\n"
+    "schedule: '* * * * *'\nmissed: once\ntimeout: 1m\n",
+}
+
+
+def deleted(rig: Rig, job: str) -> bool:
+    return bool(rig.cli("job", "delete", job, "--yes"))
+
+
+def test_a_job_runs_once_whoever_dies_meanwhile(healthy: Rig, tmp_path: Path) -> None:
+    for name, words in JOBS.items():
+        (tmp_path / f"{name}.yaml").write_text(f"job: {name}\n{words}")
+    healthy.cli("apply", str(tmp_path), "--yes")
+
+    def run(number: int, job: str = "migrate") -> JobRun:
+        return healthy.snapshot().runs[f"{job}@{number}"]
+
+    def begin(number: int) -> str:
+        healthy.cli("job", "run", "migrate")
+        healthy.wait("it has begun", lambda: run(number).began_ms > 0, 20)
+        return run(number).node
+
+    def said(number: int) -> list[str]:
+        """Return what a run said, on whichever nodes."""
+        log = f"cat /var/log/pltfrms/instances/migrate@{number}.log || true"
+        nodes = [each.name for each in healthy.snapshot().platform.machines_of(Role.NODE)]
+        return "".join(healthy.run(node, "sh", "-c", log) for node in nodes).split()
+
+    node = begin(1)
+    healthy.client.fault("controllers")
+    healthy.client.fault(f"daemon/{node}/agent")
+    time.sleep(11)  # it ends, and nobody sees that
+    healthy.client.heal(None)
+    healthy.wait("it is known how it ended", lambda: run(1).state in OVER, 60)
+    assert (run(1).state, run(1).exit_code) == (RunState.SUCCEEDED, 0)
+    assert said(1) == ["began", "done"]
+
+    node = begin(2)
+    healthy.client.boot(f"node/{node}")
+    healthy.wait("it is known that it ended", lambda: run(2).state in OVER, 60)
+    assert (run(2).state, run(2).reason) == (RunState.FAILED, RunReason.INTERRUPTED)
+    assert said(2) == ["began"]
+    assert "migrate@2 said last:\n  began" in healthy.cli("explain", "job/migrate")
+
+    healthy.wait("it was due", lambda: run(1, "tick").state is RunState.SUCCEEDED, 90)
+    for job in JOBS:
+        # What is due just now has to end before.
+        healthy.wait("it is deleted", partial(deleted, healthy, job), 20)

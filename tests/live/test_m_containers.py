@@ -11,6 +11,7 @@ import pytest
 
 from bench.rig import NEAREST, Rig
 from pltfrms.model.network.topology import Role
+from pltfrms.model.services.jobs import RunReason
 from tests.live.images import PORT
 from tests.registry import conf_text
 
@@ -32,6 +33,12 @@ ports: [80/tcp]
 probe: {http: /healthz, port: 80, rise: 2}
 rollout: {bake: 0s}
 """
+ONCE = """\
+job: once
+run: {image: IMAGE, args: [said], cpu: 0.1, memory: 32MiB,}
+timeout: 2s
+"""
+"""Its program serves for ever."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,14 @@ class Shop:
         path = self.directory / "box.yaml"
         path.write_text(SPEC.replace("IMAGE", f"{REGISTRY}/{image}"))
         self.rig.cli("apply", str(path), "--yes", "--wait")
+
+    def begin(self, image: str) -> None:
+        """Run it as a service, and once as a job."""
+        self.apply(image)
+        path = self.directory / "once.yaml"
+        path.write_text(ONCE.replace("IMAGE", f"{REGISTRY}/{image}"))
+        self.rig.cli("apply", str(path), "--yes")
+        self.rig.cli("job", "run", "once")
 
     def end_registry(self) -> None:
         self.rig.run(KEEPER, "kill", "-9", self.registry, check=False)
@@ -119,9 +134,17 @@ def adopted(rig: Rig, nodes: dict[str, str]) -> int:
     return sum(int(rig.run(node, "sh", "-c", look)) for node in nodes.values())
 
 
+def require_too_long(rig: Rig) -> None:
+    """See how the job has ended by itself meanwhile: nobody told its image's program to."""
+    run = rig.snapshot().runs["once@1"]
+    assert (run.reason, run.exit_code) == (RunReason.TOO_LONG, 143), run
+    assert run.detail == "killed by signal 15 when its time was over"
+    rig.cli("job", "delete", "once", "--yes")
+
+
 def test_containers_are_rolled_under_load_and_need_nobody_afterwards(shop: Shop) -> None:
     rig, (one, two) = shop.rig, shop.images
-    shop.apply(one)
+    shop.begin(one)
     said = shop.asked()
     assert {key: json.loads(text)["datacenter"] for key, text in said.items()} == {
         (eyeball, family): near for eyeball, near in NEAREST.items() for family in (4, 6)
@@ -133,6 +156,8 @@ def test_containers_are_rolled_under_load_and_need_nobody_afterwards(shop: Shop)
     assert report["lost"] == 0, (report["errors"], report["answered_by"])
     # At the end of `--wait` the old ones may still drain.
     rig.wait("the old ones have ended", lambda: shop.versions() == {"two"}, 40)
+
+    require_too_long(rig)
 
     nodes, addresses = shop.nodes(), shop.addresses()
     before = pids(rig, nodes)
