@@ -14,14 +14,7 @@ import pytest
 from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.ports import HostRoutes, Network
-from pltfrms.model.running.machine import (
-    MAIN_TABLE,
-    DeviceState,
-    NetworkState,
-    Nexthop,
-    Route,
-    Rule,
-)
+from pltfrms.model.running.machine import DeviceState, NetworkState, Nexthop, Route, Rule
 from tests.namespaces import in_machine
 
 FAR_END = IPv6Address("fe80::2")
@@ -373,26 +366,6 @@ def test_one_table_is_hinted_alone(play: Play) -> None:
         once_more = world.network.table_changes(105)
         world.delete_route(mine)
         await hint(once_more)
-
-    play(scenario)
-
-
-def test_a_default_route_that_loses_one_of_its_ways_is_hinted(play: Play) -> None:
-    """So a node hears that an edge is gone, which took a part of it along."""
-
-    async def scenario(world: World) -> None:
-        await with_two_devices(world)
-        far = IPv6Address("fe80::1")
-        both = (Nexthop("i1", far), Nexthop("i2", far))
-        way = replace(V6, prefix=ip_network("::/0"), table=MAIN_TABLE, nexthops=both)
-        world.set_route(way)
-        hints = world.network.table_changes(MAIN_TABLE)
-        world.set_route(replace(way, nexthops=both[:1]))
-        await hint(hints)
-        await quiet(hints)
-        others = world.network.table_changes(MAIN_TABLE)
-        world.set_route(V6)
-        await hint(others, expected=False)
 
     play(scenario)
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_address, ip_interface
+from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,8 +20,23 @@ from pltfrms.drivers.kernel.netlink import KernelNetwork
 from pltfrms.drivers.kernel.tables.hints import drain
 from pltfrms.drivers.kernel.tables.remembered import Remembered
 from pltfrms.errors import UnavailableError
-from pltfrms.model.running.machine import DeviceState, NetworkState, Rule
-from tests.contracts.test_network import AGGREGATE6, V4, V6, KernelWorld, ip
+from pltfrms.model.running.machine import (
+    MAIN_TABLE,
+    DeviceState,
+    NetworkState,
+    Nexthop,
+    Rule,
+)
+from tests.contracts.test_network import (
+    AGGREGATE6,
+    V4,
+    V6,
+    KernelWorld,
+    hint,
+    ip,
+    quiet,
+    with_two_devices,
+)
 from tests.namespaces import in_machine
 
 pytestmark = pytest.mark.root
@@ -403,3 +418,25 @@ def test_lost_messages_are_a_hint_too() -> None:
     listener = _Overflown()
     drain(cast("socket.socket", listener))
     assert listener.answers == []
+
+
+def test_a_default_route_that_loses_one_of_its_ways_is_hinted() -> None:
+    """So a node hears that an edge is gone, which took a part of it along."""
+
+    async def scenario() -> None:
+        world = KernelWorld()
+        await with_two_devices(world)
+        far = IPv6Address("fe80::1")
+        both = (Nexthop("i1", far), Nexthop("i2", far))
+        way = replace(V6, prefix=ip_network("::/0"), table=MAIN_TABLE, nexthops=both)
+        world.set_route(way)
+        hints = world.network.table_changes(MAIN_TABLE)
+        world.set_route(replace(way, nexthops=both[:1]))
+        await hint(hints)
+        await quiet(hints)
+        others = world.network.table_changes(MAIN_TABLE)
+        world.set_route(V6)
+        await hint(others, expected=False)
+        await world.network.close()
+
+    in_machine(scenario)
