@@ -10,6 +10,7 @@ from pltfrms.model.running.plan import Reason, Stop
 from pltfrms.model.running.state import InstanceStatus, RoleState, RoleStatus, Snapshot
 from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.foresight.settling import executed
+from pltfrms.planner.placement.inputs import bare_status, planned_by
 from pltfrms.planner.placement.plan import make_plan
 from tests.planner.placement.test_volumes import kept_spec, settle_once
 from tests.planner.world import heal, settle
@@ -78,3 +79,14 @@ def test_while_a_hook_runs_or_has_failed_nothing_is_replaced_and_that_is_said() 
     (note,) = [each for each in waits.notes if each.reason is Reason.HOOK_WAITED_FOR]
     assert (note.about, note.detail) == ("db.ams.2-1", "join failed: no quorum")
     assert make_plan(seen(snapshot, "db.ams.2")).steps
+
+
+def test_planning_looks_at_who_has_the_role_and_at_who_holds_up() -> None:
+    spec = kept_spec(2)
+    newer = replace(spec, run=replace(spec.run, process=("serve", "again")))
+    snapshot = apply_change(running(), Change(services=(newer,))).snapshot
+    for held_up in ("", "join failed: no quorum"):
+        told = seen(snapshot, "db.fra.1", held_up=held_up)
+        bare = {name: bare_status(status) for name, status in told.statuses.items()}
+        assert make_plan(planned_by(told, bare)) == make_plan(told)
+        assert planned_by(told, bare) != planned_by(snapshot, snapshot.statuses)
