@@ -25,7 +25,17 @@ def _keeping(name: str, more: str, says: str) -> Bad:
     return Bad(name=name, old=_REPLICAS, new=new, says=says)
 
 
+def _io(name: str, words: str, says: str) -> Bad:
+    new = f"  memory: 64MiB\n  io: {words} # <-"
+    return Bad(name=f"limits of disks {name}", old="  memory: 64MiB", new=new, says=says)
+
+
 SERVICES = (
+    _io("of nothing", "{}", "run.io: limits nothing"),
+    _io("that are none", "{write: 0B}", "run.io: limits nothing"),
+    _io("with which nothing goes on", "{read: 1KiB}", "run.io.read: is outside 64KiB..1TiB"),
+    _io("backwards", "{writes: -1}", "run.io.writes: is outside 1..10000000"),
+    _io("in other words", "{iops: 5}", "run.io.iops: unknown field"),
     _role("that is asked nothing", "shared: true", "roles.writer: must have exactly one of"),
     _role("without a port", "http: /primary", "http needs a port in 1..65535"),
     _role(

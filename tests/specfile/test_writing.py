@@ -28,7 +28,13 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
-from pltfrms.model.services.storage import STOP_GRACE_MS, HostPath, Storage, VolumeSpec
+from pltfrms.model.services.storage import (
+    STOP_GRACE_MS,
+    HostPath,
+    IoLimits,
+    Storage,
+    VolumeSpec,
+)
 from pltfrms.specfile import load_service, service_text
 from tests.strategies import make_spec
 
@@ -179,6 +185,12 @@ def test_secrets_are_written_without_what_only_the_store_says() -> None:
     login = SecretUse(name="login", registry=True, on_change=OnChange.NOTHING)
     boxed = replace(wanted.run, process=(), container=BOX, secrets=(login,))
     assert said_again(replace(wanted, run=boxed)).run.secrets == (login,)
+
+
+def test_limits_of_disks_are_written() -> None:
+    for io in (IoLimits(write_bytes=20 << 20), IoLimits(read_bytes=1 << 30, reads=5, writes=7)):
+        spec = replace(make_spec(), run=replace(make_spec().run, io=io))
+        assert said_again(spec) == spec
 
 
 def test_zones_are_written() -> None:

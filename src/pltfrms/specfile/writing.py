@@ -21,7 +21,7 @@ from pltfrms.model.services.service import (
     ServiceSpec,
     Stage,
 )
-from pltfrms.model.services.storage import STOP_GRACE_MS, Storage, VolumeSpec
+from pltfrms.model.services.storage import STOP_GRACE_MS, IoLimits, Storage, VolumeSpec
 
 _DEFAULT: Final = ServiceSpec(
     name="", run=Run(process=()), probe=Probe(kind=ProbeKind.TCP), per_datacenter=1
@@ -154,8 +154,19 @@ def _amounts(run: Run, grace_ms: int) -> Iterator[str]:
         yield f"cpu: {run.cpu!r}"
     if run.memory_bytes != usual.memory_bytes:
         yield f"memory: {_size(run.memory_bytes)}"
+    if run.io is not None:
+        yield f"io: {_flow(_io(run.io))}"
     if run.stop_grace_ms != grace_ms:
         yield f"stop_grace: {_time(run.stop_grace_ms)}"
+
+
+def _io(io: IoLimits) -> Iterator[tuple[str, str]]:
+    for name, size in (("read", io.read_bytes), ("write", io.write_bytes)):
+        if size:
+            yield name, _size(size)
+    for name, count in (("reads", io.reads), ("writes", io.writes)):
+        if count:
+            yield name, str(count)
 
 
 def _adopted(adopted: Adopted) -> Iterator[str]:

@@ -1,6 +1,9 @@
 """Who takes too much, or does not go when it is asked to, is named."""
 
+from dataclasses import replace
+
 from pltfrms.drivers.workload.memory import Behaviour
+from pltfrms.model.services.storage import IoLimits
 from tests.agent.bench import ONE, TWO, Bench, make_target
 from tests.simulation.virtual import run_virtual
 
@@ -15,6 +18,26 @@ def test_a_hog_is_a_problem_for_as_long_as_it_is_one() -> None:
             await bench.passes(6)
             assert bench.status.problems == (f"load of {ONE.id}: has all of it",)
             bench.workload.hogging = {}
+            await bench.passes(6)
+            assert not bench.status.problems
+
+    run_virtual(story())
+
+
+def test_whose_use_of_the_disk_is_not_limited_is_said() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.unlimited = "there is no io here"
+        async with bench.life():
+            target = make_target(1, ONE)
+            await bench.order(target, 6)
+            assert not bench.status.problems
+            (service,) = (each for each in target.services if each.name == ONE.service)
+            run = replace(service.spec.run, io=IoLimits(writes=9))
+            limited = replace(service, spec=replace(service.spec, run=run))
+            await bench.order(replace(target, generation=2, services=(limited,)), 6)
+            assert bench.status.problems == (f"io of {ONE.service}: there is no io here",)
+            bench.workload.unlimited = ""
             await bench.passes(6)
             assert not bench.status.problems
 

@@ -1,12 +1,15 @@
 """Which group an instance gets, where a service manager leaves us one and where not."""
 
+import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pltfrms.drivers.workload.instance.limits import INSTANCES_UNIT, CgroupLimits, within
 from pltfrms.model.running.machine import InstanceSpec
+from pltfrms.model.services.storage import IoLimits
 
 SPEC = InstanceSpec(
     allocation="web.fra.1-1",
@@ -62,6 +65,51 @@ def test_without_the_unit_all_is_as_before(tmp_path: Path) -> None:
     limits.confine(SPEC, 77)
     assert (tmp_path / "pltfrms" / SPEC.allocation / "memory.max").read_text() == "1000"
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory"
+
+
+def disks(root: Path, *, partition: bool) -> Path:
+    """Return what the kernel says of block devices: the files of `root` are on disk 8:16."""
+    number = root.stat().st_dev
+    devices, disk = root / "dev", root / "sdb"
+    place = disk / "sdb1" if partition else disk
+    place.mkdir(parents=True)
+    devices.mkdir()
+    (disk / "dev").write_text("8:16\n")
+    if partition:
+        (place / "partition").write_text("1\n")
+        (place / "dev").write_text("8:17\n")
+    (devices / f"{os.major(number)}:{os.minor(number)}").symlink_to(place)
+    return devices
+
+
+@pytest.mark.parametrize("partition", [True, False])
+def test_what_is_limited_of_a_disk_is_the_whole_one(tmp_path: Path, *, partition: bool) -> None:
+    root = tree(tmp_path / "tree", INSTANCES_UNIT, controllers="cpu memory io")
+    group = root / INSTANCES_UNIT / SPEC.allocation
+    group.mkdir()
+    (group / "io.max").touch()
+    limits = CgroupLimits(root, tmp_path, disks(tmp_path, partition=partition))
+    assert "or none for 8:16" in limits.io_free(SPEC.allocation)
+    limits.confine(replace(SPEC, io=IoLimits(write_bytes=1 << 20, reads=9)), 77)
+    said = "8:16 rbps=max wbps=1048576 riops=9 wiops=max"
+    assert (group / "io.max").read_text() == said
+    assert limits.io_free(SPEC.allocation) == ""
+    controllers = (root / INSTANCES_UNIT / "cgroup.subtree_control").read_text()
+    assert controllers == "+cpu +memory +io"
+
+
+def test_who_cannot_be_limited_runs_and_it_is_said_why(tmp_path: Path) -> None:
+    wanted = replace(SPEC, io=IoLimits(writes=9))
+    root = tree(tmp_path / "tree", INSTANCES_UNIT)
+    for devices, why in (
+        (disks(tmp_path, partition=False), "has no io at"),
+        (tmp_path / "none", "is on no disk that the kernel has as one"),
+    ):
+        limits = CgroupLimits(root, tmp_path, devices)
+        limits.confine(wanted, 77)
+        assert why in limits.io_free(SPEC.allocation)
+    bare = tree(tmp_path / "bare", INSTANCES_UNIT, controllers="hugetlb")
+    assert "by cgroup v2 only" in CgroupLimits(bare, tmp_path).io_free(SPEC.allocation)
 
 
 def test_a_command_runs_also_where_its_group_takes_nobody(tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ class Instances:
         self._announced: Mapping[tuple[str, str], int] = {}
         """Protocol numbers of (prefix, device) that were routed when we looked."""
         self._inquiring = Inquiring(world, problems, self._runners.get)
-        self._hogs: frozenset[str] = frozenset()
-        """Instances that were called so."""
+        self._named: dict[str, frozenset[str]] = {}
+        """Who was said last to have which problem."""
         self._tasks: asyncio.TaskGroup | None = None
         self._routes: tuple[MadeOf, tuple[Route, ...]] | None = None
         """What was wanted last, and what it was made of."""
@@ -307,10 +307,26 @@ class Instances:
         self._found = {name: each for name, each in running.items() if not is_run(name)}
 
     def _name_hogs(self) -> None:
-        hogs = self._world.workload.hogs()
-        for name in {*self._hogs, *hogs}:
-            self._problems.set(f"load of {name}", hogs.get(name, ""))
-        self._hogs = frozenset(hogs)
+        self._name("load", self._world.workload.hogs())
+        self._name("io", self._unlimited())
+
+    def _name(self, what: str, said: Mapping[str, str]) -> None:
+        for name in {*self._named.get(what, ()), *said}:
+            self._problems.set(f"{what} of {name}", said.get(name, ""))
+        self._named[what] = frozenset(said)
+
+    def _unlimited(self) -> Mapping[str, str]:
+        """Return why the use of the disk is not limited that services say limits of."""
+        wanted = {
+            order.run.job: instance
+            for order, instance in self.jobs.alive
+            if order.run.spec.run.io
+        } | {
+            runner.order.service.name: runner.instance
+            for runner in self._runners.values()
+            if runner.order and runner.instance and runner.order.spec.io
+        }
+        return {name: self._world.workload.io_free(each) for name, each in wanted.items()}
 
     def _hear_of_records(self) -> None:
         said = self._world.workload.records()

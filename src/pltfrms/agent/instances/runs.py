@@ -98,8 +98,8 @@ class RunKeeper:
     def driven(self) -> tuple[tuple[str, Allocation, Service], ...]:
         """Return what is alive, as if it were instances of services of their own."""
         return tuple(
-            (name, as_allocation(order.run), as_service(order.run))
-            for name, order in self._alive()
+            (order.run.id, as_allocation(order.run), as_service(order.run))
+            for order, _ in self.alive
         )
 
     @property
@@ -109,10 +109,12 @@ class RunKeeper:
             if box := order.run.spec.run.container:
                 yield box.image
 
-    def _alive(self) -> Iterator[tuple[str, RunOrder]]:
-        for name, record in sorted(self._records.items()):
+    @property
+    def alive(self) -> Iterator[tuple[RunOrder, Instance]]:
+        """Yield what is alive, and how it was ordered."""
+        for _, record in sorted(self._records.items()):
             if record.status.phase is RunPhase.RUNNING and record.instance and record.order:
-                yield name, record.order
+                yield record.order, record.instance
 
     # ---- following -------------------------------------------------------------------------
 

@@ -80,6 +80,9 @@ class MemoryInstance:
 class MemoryWorkload:
     """`ports.Workload` without processes."""
 
+    unlimited = ""
+    """Why nobody's use of the disk is limited here; empty: it is."""
+
     def __init__(
         self,
         clock: Clock,
@@ -278,6 +281,10 @@ class MemoryWorkload:
             return None
         cores = self.cores.get(instance.allocation, 0.0)
         return cores * (self.clock.monotonic() - one.started_at)
+
+    def io_free(self, instance: Instance) -> str:
+        """See `ports.Workload`; what tests have set as `unlimited`."""
+        return self.unlimited if self.find(instance) else ""
 
     def hogs(self) -> Mapping[str, str]:
         """See `ports.Workload`; what tests have set as `hogging`."""

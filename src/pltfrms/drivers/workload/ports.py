@@ -122,6 +122,10 @@ class Workload(Protocol):
         """Return the processor seconds that an instance has used; None: not known."""
         ...
 
+    def io_free(self, instance: Instance) -> str:
+        """Return why what it does to the disk has no limit, if it should; empty: it has one."""
+        ...
+
     def hogs(self) -> Mapping[str, str]:
         """Say of instances that take too much what that is, as of the last `rotate_logs`."""
         ...

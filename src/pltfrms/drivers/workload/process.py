@@ -93,7 +93,7 @@ class ProcessRuntime:
         self._records = Records(directories.runtime)
         self._files = InstanceFiles(directories)
         self._network = network
-        self._limits = CgroupLimits(cgroup_root)
+        self._limits = CgroupLimits(cgroup_root, directories.state)
         self._images = Images(directories)
         self._hosts = HostsFiles(directories)
         self._volumes = Volumes(directories.state)
@@ -330,6 +330,10 @@ class ProcessRuntime:
         """See `ports.Workload`."""
         counted = self._limits.cpu_seconds(instance.allocation)
         return cpu_seconds_of(instance.pid) if counted is None else counted
+
+    def io_free(self, instance: Instance) -> str:
+        """See `ports.Workload`."""
+        return self._limits.io_free(instance.allocation)
 
     def hogs(self) -> Mapping[str, str]:
         """See `ports.Workload`."""

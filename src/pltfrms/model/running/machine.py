@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 from pltfrms.model.addresses import Interface, Prefix
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.secrets import SecretUse
-from pltfrms.model.services.storage import Storage
+from pltfrms.model.services.storage import IoLimits, Storage
 
 MAIN_TABLE = 254
 SERVICE_TABLE = 100
@@ -193,6 +193,7 @@ class InstanceSpec:
     """Go to its `lo`, too: whoever has a role answers there."""
     lifetime_ms: int = 0
     """Its init ends it when it has lived for so long, whoever else lives; 0: it does not."""
+    io: IoLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

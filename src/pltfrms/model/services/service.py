@@ -13,7 +13,7 @@ from pltfrms.model.services.outgoing import EVERYTHING, Egress
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.roles import RolePrefixes, role_prefixes
 from pltfrms.model.services.secrets import SecretUse
-from pltfrms.model.services.storage import Storage
+from pltfrms.model.services.storage import IoLimits, Storage
 
 GROUP = "group"
 """The name of the label that has a field of its own."""
@@ -115,6 +115,8 @@ class Run:
     """None: it is no name server of the platform's names."""
     peers_signal: str = ""
     """What it gets when its members are others, such as HUP; empty: nothing."""
+    io: IoLimits | None = None
+    """Limits where they can be set; None: none."""
 
     @property
     def words(self) -> tuple[str, ...]:

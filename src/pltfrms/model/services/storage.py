@@ -24,6 +24,16 @@ STOP_GRACE_MS: Final = 120_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IoLimits:
+    """What an instance may do to the disk of its node in a second; 0: as much as it can."""
+
+    read_bytes: int = 0
+    write_bytes: int = 0
+    reads: int = 0
+    writes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostPath:
     """A file or directory of the machine that instances read."""
 

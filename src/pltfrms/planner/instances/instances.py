@@ -136,6 +136,7 @@ def instance_spec(
         secrets=secrets,
         binary=run.binary,
         modes=run.modes,
+        io=run.io,
         role_addresses=_interfaces(each.network_address for each in service.role_prefixes),
     )
 

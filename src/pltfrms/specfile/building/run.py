@@ -6,8 +6,9 @@ from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import Run
+from pltfrms.model.services.storage import IoLimits
 from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.shapes.service import RunShape, ZonesShape
+from pltfrms.specfile.shapes.service import IoShape, RunShape, ZonesShape
 
 _OF_OURS = (
     "files",
@@ -20,6 +21,7 @@ _OF_OURS = (
     "peers_signal",
     "cpu",
     "memory",
+    "io",
     "stop_grace",
 )
 _OF_CONTAINERS = ("command", "args", "user", "read_only", "capabilities", "ulimits")
@@ -56,6 +58,7 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
         ),
         zones=_zones(shape.zones),
         peers_signal=shape.peers_signal,
+        io=_io(shape.io),
     )
     return run, list(_findings(shape))
 
@@ -79,6 +82,14 @@ def _zones(shape: ZonesShape | None) -> ZoneUse | None:
     if shape is None:
         return None
     return ZoneUse(reload=tuple(shape.reload), servers=tuple(shape.servers))
+
+
+def _io(shape: IoShape | None) -> IoLimits | None:
+    if shape is None:
+        return None
+    return IoLimits(
+        read_bytes=shape.read, write_bytes=shape.write, reads=shape.reads, writes=shape.writes
+    )
 
 
 def _container(image: str, shape: RunShape) -> Container:

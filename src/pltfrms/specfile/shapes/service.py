@@ -107,6 +107,19 @@ class ZonesShape(Shape):
     """Further name servers, beside the service itself, such as a secondary elsewhere."""
 
 
+class IoShape(Shape):
+    """What an instance may do to the disk that its node keeps its state on, in a second."""
+
+    read: Bytes = default(0, "no limit")
+    """Such as 50MiB; at least 64KiB."""
+    write: Bytes = default(0, "no limit")
+    """Likewise."""
+    reads: int = default(0, "no limit")
+    """How often it may read, such as 500."""
+    writes: int = default(0, "no limit")
+    """How often it may write."""
+
+
 class RunShape(Shape):
     """How an instance is started: exactly one of process, image, external and systemd."""
 
@@ -164,6 +177,9 @@ class RunShape(Shape):
     """Cores promised to one instance."""
     memory: Bytes = default(_RUN.memory_bytes, f"{_RUN.memory_bytes // _MIB}MiB")
     """Memory promised to one instance, such as 64MiB."""
+    io: IoShape | None = None
+    """What it may do to its node's disk in a second, such as {write: 20MiB, writes: 500}. Where
+    a node cannot hold it to that, its status says so."""
     stop_grace: Milliseconds = default(_RUN.stop_grace_ms, f"{_RUN.stop_grace_ms}ms")
     """Time between the polite and the hard end of an instance; with volumes by default 2m."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pltfrms.model.running.machine import InstanceSpec
+from pltfrms.model.services.storage import IoLimits
 
 INSTANCES_UNIT: Final = Path(
     "pltfrms.slice", "pltfrms-instances.slice", "pltfrms-instances.service"
@@ -17,6 +18,7 @@ INSTANCES_UNIT: Final = Path(
 """The group that a service manager leaves to us: what is in it does not end with the agent."""
 _CONTROLLERS: Final = ("cpu", "memory")
 _PIDS: Final = "pids"
+_IO: Final = "io"
 PIDS_MAX: Final = 4096
 """Processes and threads of an instance; a fork bomb takes no more of the machine's."""
 _PERIOD_US: Final = 100_000
@@ -40,9 +42,19 @@ class CgroupLimits:
     `<root>/pltfrms`, where limits can be enforced; else in v1 groups below those we are in.
     """
 
-    def __init__(self, root: Path = Path("/sys/fs/cgroup")) -> None:
-        """Look whether the tree at `root` can do it, and make our part of it."""
+    def __init__(
+        self,
+        root: Path = Path("/sys/fs/cgroup"),
+        state: Path = Path("/"),
+        devices: Path = Path("/sys/dev/block"),
+    ) -> None:
+        """Look whether the tree at `root` can do it, and make our part of it.
+
+        What is limited of disks is the one that has `state`, which `devices` knows.
+        """
         self._root = root
+        self._state = state
+        self._devices = devices
         self._ours = root / "pltfrms"
         self._why_not = ""
         self._old = _VersionOne(root)
@@ -74,7 +86,31 @@ class CgroupLimits:
             (group / "cpu.max").write_text(f"{_quota_us(spec)} {_PERIOD_US}")
             if (group / "pids.max").exists():
                 (group / "pids.max").write_text(str(PIDS_MAX))
+            if spec.io is not None:
+                self._limit_io(group, spec.io)
         (group / "cgroup.procs").write_text(str(pid))
+
+    def io_free(self, allocation: str) -> str:
+        """Return why what an instance does to the disk has no limit; empty: it has one."""
+        if self._why_not:
+            return "disks are limited by cgroup v2 only, and it has no cpu and memory here"
+        disk = disk_of(self._state, self._devices)
+        if not disk:
+            return f"{self._state} is on no disk that the kernel has as one"
+        limited = f"{disk} " in _read(self._ours / allocation / "io.max")
+        return "" if limited else f"cgroup v2 has no io at {self._ours}, or none for {disk}"
+
+    def _limit_io(self, group: Path, io: IoLimits) -> None:
+        """Limit it if that is possible; if not, `io_free` says so, and it runs."""
+        limits = (
+            *(("rbps", io.read_bytes), ("wbps", io.write_bytes)),
+            *(("riops", io.reads), ("wiops", io.writes)),
+        )
+        said = " ".join(f"{name}={most or 'max'}" for name, most in limits)
+        disk = disk_of(self._state, self._devices)
+        if disk and (group / "io.max").exists():
+            with contextlib.suppress(OSError):
+                (group / "io.max").write_text(f"{disk} {said}")
 
     def cpu_seconds(self, allocation: str) -> float | None:
         """Return the processor seconds that an instance has used; None: nobody counts here."""
@@ -131,7 +167,7 @@ class CgroupLimits:
             return f"no cgroup v2 tree with cpu and memory at {above}"
         try:
             self._ours.mkdir(exist_ok=True)
-            wanted = [*_CONTROLLERS, *([_PIDS] if _PIDS in available else [])]
+            wanted = [*_CONTROLLERS, *(each for each in (_PIDS, _IO) if each in available)]
             for group in groups:
                 (group / "cgroup.subtree_control").write_text(" ".join(f"+{w}" for w in wanted))
         except OSError as error:
@@ -180,6 +216,17 @@ class _VersionOne:
             _remove(self.group(controller, allocation))
             with contextlib.suppress(OSError):
                 above.rmdir()  # after the last one
+
+
+def disk_of(path: Path, devices: Path) -> str:
+    """Return `major:minor` of the whole disk that has `path`; empty: there is no such disk."""
+    try:
+        number = path.stat().st_dev
+        place = (devices / f"{os.major(number)}:{os.minor(number)}").resolve(strict=True)
+        whole = place.parent if (place / "partition").exists() else place
+        return (whole / "dev").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _remove(group: Path) -> None:

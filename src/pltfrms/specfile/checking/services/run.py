@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from pltfrms.model.services.references import referred
 from pltfrms.model.services.service import Run
+from pltfrms.model.services.storage import IoLimits
 from pltfrms.specfile.checking.services.container import container_findings
 from pltfrms.specfile.checking.services.secrets import secret_findings
 from pltfrms.specfile.checking.services.variables import words_of
@@ -17,6 +18,10 @@ from pltfrms.specfile.findings import Finding, Where, check_cores, nearest
 _VARIABLE = re.compile(r"\$\{pltfrms\.([^}\n]{0,80})")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MIB = 1024 * 1024
+_LEAST_IO = 64 * 1024
+"""In a second: with less, a start takes minutes."""
+_MOST_IO = 1 << 40
+_MOST_OFTEN = 10_000_000
 _LONGEST_NAME = 255
 """Of a file or directory, in bytes: what Linux takes."""
 _LONGEST_PATH = 1000
@@ -105,8 +110,21 @@ def _check_amounts(run: Run) -> Iterator[Finding]:
     yield from check_cores(("run", "cpu"), run.cpu, "cores, such as 0.2")
     if run.memory_bytes < _MIB:
         yield Finding(("run", "memory"), "must be at least 1MiB", "such as 64MiB")
+    if run.io is not None:
+        yield from _check_io(run.io)
     if not 0 <= run.stop_grace_ms <= 600_000:  # noqa: PLR2004 (as the message says)
         yield Finding(("run", "stop_grace"), "is outside 0s..10m")
+
+
+def _check_io(io: IoLimits) -> Iterator[Finding]:
+    if io == IoLimits():
+        yield Finding(("run", "io"), "limits nothing", "such as {write: 20MiB}")
+    for field, size in (("read", io.read_bytes), ("write", io.write_bytes)):
+        if size and not _LEAST_IO <= size <= _MOST_IO:
+            yield Finding(("run", "io", field), "is outside 64KiB..1TiB in a second")
+    for field, count in (("reads", io.reads), ("writes", io.writes)):
+        if count and not 1 <= count <= _MOST_OFTEN:
+            yield Finding(("run", "io", field), f"is outside 1..{_MOST_OFTEN} in a second")
 
 
 def _check_text(where: Where, text: str, known: _Known) -> Iterator[Finding]:
