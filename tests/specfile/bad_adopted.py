@@ -17,6 +17,13 @@ def _replicas(replicas: str, says: str, also: tuple[str, str] = _EXTERNAL) -> Ba
     return Bad(name=f"{replicas} {also[1]}", old=_REPLICAS, new=new, says=says, also=also)
 
 
+def _elsewhere(said: str, says: str, nodes: str = "") -> Bad:
+    """Say where it is, in a line of its own; `nodes` are those that have it."""
+    replicas = f"replicas: {{per_datacenter: 1{f', nodes: [{nodes}]' if nodes else ''}}}"
+    new = f"external:\n    {said} # <-"
+    return Bad(name=said, old=_PROCESS, new=new, says=says, also=(_REPLICAS, replicas))
+
+
 def _beside(line: str, says: str) -> Bad:
     new = f"{_REPLICAS}\n{line} # <-"
     return Bad(name=line, old=_REPLICAS, new=new, says=says, also=_EXTERNAL)
@@ -60,6 +67,12 @@ ADOPTED = (
         says="run.external: false says nothing",
     ),
     Bad(
+        name="external: {}",
+        old=_PROCESS,
+        new="external: {} # <-",
+        says="run.external: {} says nothing",
+    ),
+    Bad(
         name="both",
         old=_PROCESS,
         new="external: true # <-\n  systemd: unbound.service",
@@ -84,6 +97,49 @@ ADOPTED = (
             ("secrets", "{db: {file: db}}"),
             ("files_from", "conf"),
         )
+    ),
+    *(
+        _elsewhere(f'address: ["{one}"]', says)
+        for one, says in (
+            ("10.7.8.9", "10.7.8.9 is in 10.0.0.0/8"),
+            ("fd50:d858:e098::9", "fd50:d858:e098::9 is in fd50:d858:e098::/48"),
+            ("198.51.100.77", "198.51.100.77 is in 198.51.100.0/24"),
+            ("2001:db8:100::77", "2001:db8:100::77 is in 2001:db8:100::/48"),
+            ("203.0.113.1", "203.0.113.1 is our own of the session of fra-e1"),
+            *(
+                (each, "is no address at which others reach a machine")
+                for each in (
+                    "127.0.0.1",
+                    "::1",
+                    "0.0.0.0",
+                    "224.0.0.5",
+                    "169.254.1.1",
+                    "fe80::1",
+                )
+            ),
+            ("255.255.255.255", "255.255.255.255 is nobody's address"),
+            ("::ffff:127.0.0.1", "is nobody's address"),
+            ("192.168.1.0/24", "run.external.address.0: must be an address"),
+            ("vm1.example.net", "run.external.address.0: must be an address"),
+        )
+    ),
+    _elsewhere(
+        "address: [192.168.1.9, 192.168.1.8]", "192.168.1.8 is a second address of its family"
+    ),
+    _elsewhere(
+        "address: 192.168.1.9", "the service has IPv6, and nothing is said to be behind it"
+    ),
+    _elsewhere("address: []", "run.external.address"),
+    _elsewhere("port: 80", "run.external.port"),
+    _elsewhere(
+        'address: ["192.168.1.9"] # <-\n    nodes: {fra-n1: ["192.168.1.9"]}',
+        "there are nodes too, each with its own",
+    ),
+    _elsewhere('nodes: {fra-n9: ["192.168.1.9", "fd01::9"]}', "there is no node 'fra-n9'"),
+    _elsewhere(
+        'nodes: {fra-n1: ["192.168.1.9", "fd01::9"]}',
+        "fra-n1 is not among replicas.nodes",
+        "fra-n2",
     ),
     _replicas(
         "per_datacenter: 1, nodes: [fra-n1]", "belongs to what others start", also=("", "")

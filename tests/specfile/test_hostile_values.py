@@ -170,6 +170,17 @@ FILES: tuple[dict[str, Any], ...] = (
         "replicas": {"per_datacenter": 1, "datacenters": ["fra"], "nodes": ["fra-n1"]},
         "ports": ["80/tcp"],
     },
+    *(
+        _BASE
+        | {"run": {"external": where}, "addresses": ["198.51.100.9"]}
+        | {"replicas": {"per_datacenter": 1, "datacenters": ["fra"]}}
+        for where in (
+            {"address": "192.168.122.10"},
+            {"address": ["192.168.122.10"]},
+            {"nodes": {"fra-n1": "192.168.122.10"}},
+            {"nodes": {"fra-n1": ["192.168.122.10"]}},
+        )
+    ),
     _BASE | {"run": _RUN | {"zones": {"reload": ["a"], "servers": ["ns2.example.net"]}}},
     _BASE | {"run": _RUN | {"zones": {"reload": "a"}}},
     *(
@@ -258,8 +269,10 @@ def pattern(where: tuple[Any, ...]) -> str:
     )
     words = ["*" if isinstance(word, int) else word for word in where]
     for index in range(1, len(words)):
-        if words[index - 1] in named or (
-            words[:index] == ["replicas"] and words[index] == "fra"
+        if (
+            words[index - 1] in named
+            or (words[:index] == ["replicas"] and words[index] == "fra")
+            or words[:index] == ["run", "external", "nodes"]
         ):
             words[index] = "KEY"
     return ".".join(words)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.container import Adopted, Behind, Container
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
@@ -167,6 +167,23 @@ def test_what_others_start_is_written(unit: str) -> None:
     run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted(unit=unit))
     spec = replace(make_spec("dns"), run=run, nodes=("fra-n1", "ams-n2"))
     assert said_again(spec) == spec
+
+
+def test_where_others_start_it_is_written() -> None:
+    both = (ip_address("192.168.122.10"), ip_address("fd00:122::10"))
+    for nodes, places in (
+        ((), (Behind(addresses=both),)),
+        (
+            ("ams-n2", "fra-n1"),
+            (
+                Behind(addresses=both[:1], node="ams-n2"),
+                Behind(addresses=both, node="fra-n1"),
+            ),
+        ),
+    ):
+        run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted(), elsewhere=places)
+        spec = replace(make_spec("dns"), run=run, nodes=nodes)
+        assert said_again(spec) == spec
 
 
 def test_secrets_are_written_without_what_only_the_store_says() -> None:

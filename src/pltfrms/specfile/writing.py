@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.container import Container
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import Egress, EgressRule
 from pltfrms.model.services.probes import ProbeHttp, ProbeTls
@@ -41,11 +41,10 @@ def service_text(spec: ServiceSpec) -> str:
 
 
 def _lines(spec: ServiceSpec) -> Iterator[str]:
-    adopted = spec.run.adopted
     yield "run:"
     keeps = bool(spec.storage and spec.storage.volumes)
     grace_ms = STOP_GRACE_MS if keeps else _DEFAULT.run.stop_grace_ms
-    lines = _adopted(adopted) if adopted else _run(spec.run, grace_ms)
+    lines = _adopted(spec.run) if spec.run.adopted else _run(spec.run, grace_ms)
     yield from (f"  {line}" for line in lines)
     yield f"replicas: {_flow(_replicas(spec))}"
     if spec.ports:
@@ -169,8 +168,18 @@ def _io(io: IoLimits) -> Iterator[tuple[str, str]]:
             yield name, str(count)
 
 
-def _adopted(adopted: Adopted) -> Iterator[str]:
-    yield f"systemd: {_text(adopted.unit)}" if adopted.unit else "external: true"
+def _adopted(run: Run) -> Iterator[str]:
+    if run.adopted and run.adopted.unit:
+        yield f"systemd: {_text(run.adopted.unit)}"
+        return
+    every = {each.node: _list(map(str, each.addresses)) for each in run.elsewhere}
+    if not every:
+        yield "external: true"
+    elif "" in every:
+        yield f"external: {{address: {every['']}}}"
+    else:
+        pairs = ((_text(node), addresses) for node, addresses in every.items())
+        yield f"external: {{nodes: {_flow(pairs)}}}"
 
 
 def _modes(run: Run) -> Iterator[str]:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.measuring.connections import count_connections, kernel_words
+from pltfrms.drivers.workload.measuring.connections import (
+    count_connections,
+    count_led_on,
+    kernel_words,
+)
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
 
 V4, V6 = ip_address("198.51.100.1"), ip_address("2001:db8:100::1")
@@ -79,3 +83,39 @@ def test_many_connections(tmp_path: Path) -> None:
 
 def test_without_the_process_it_is_not_known(tmp_path: Path) -> None:
     assert asyncio.run(count_connections(8, (V4,), tmp_path)) == CONNECTIONS_UNKNOWN
+
+
+def tracked(state: str, to: str, answers: str, protocol: str = "tcp      6") -> str:
+    ends = (
+        f"src=192.0.2.9 dst={to} sport=4 dport=80 src={answers} dst=192.0.2.9 sport=80 dport=4"
+    )
+    return f"ipv4     2 {protocol} 431999 {state} {ends} [ASSURED] mark=0 zone=0 use=2\n"
+
+
+def led_on(directory: Path, text: str) -> int:
+    (directory / "net").mkdir(exist_ok=True)
+    (directory / "net" / "nf_conntrack").write_text(text)
+    return asyncio.run(count_led_on((V4, V6), directory))
+
+
+def test_what_is_led_on_to_others_counts_while_it_is_open(tmp_path: Path) -> None:
+    there, ours6 = "10.9.0.2", V6.exploded
+    assert led_on(tmp_path, tracked("ESTABLISHED", str(V4), there) * 3000) == 3000
+    assert led_on(tmp_path, tracked("CLOSE_WAIT", ours6, "fd09:0000::0002")) == 1
+    for other in (
+        tracked("TIME_WAIT", str(V4), there),
+        tracked("SYN_SENT", str(V4), there),
+        tracked("ESTABLISHED", "198.51.100.2", there),
+        tracked("ESTABLISHED", str(V4), str(V4)),
+        tracked("ESTABLISHED", str(V4), there).replace("192.0.2.9", str(V4)),
+        tracked("", str(V4), there, protocol="udp      17"),
+    ):
+        assert led_on(tmp_path, other) == 0, other
+
+
+def test_a_kernel_that_keeps_them_and_shows_none_says_nothing(tmp_path: Path) -> None:
+    assert asyncio.run(count_led_on((V4,), tmp_path)) == 0
+    keeps = tmp_path / "sys" / "net" / "netfilter" / "nf_conntrack_count"
+    keeps.parent.mkdir(parents=True)
+    keeps.write_text("3")
+    assert asyncio.run(count_led_on((V4,), tmp_path)) == CONNECTIONS_UNKNOWN

@@ -42,6 +42,7 @@ from pltfrms.planner.instances.instances import (
 )
 from pltfrms.planner.instances.mass import is_its_turn, start_delays
 from pltfrms.planner.instances.runs import is_run
+from pltfrms.render.detour import render_detour
 from pltfrms.render.egress import Leaver
 from pltfrms.render.ports import render_ports
 
@@ -381,7 +382,8 @@ class Instances:
             allocation=allocation,
             spec=replace(
                 spec,
-                ports=render_ports(target.platform, service, ids),
+                ports=render_detour(service.spec, spec)
+                or render_ports(target.platform, service, ids),
                 live=(
                     *self._zones.of(target, service),
                     *self._members.peers.of(target, service, allocation),

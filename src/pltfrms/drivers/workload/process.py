@@ -220,17 +220,17 @@ class ProcessRuntime:
         await run_tool("nsenter", where, "ip", "-batch", "-", text=lines)
 
     async def answer_on(self, instance: Instance, spec: InstanceSpec) -> None:
-        """See `ports.Workload`. What others start is in no namespace of ours, and left alone.
+        """See `ports.Workload`. What others start on this machine itself is left alone.
 
         Raises:
             UnavailableError: it does not run, or nft is not there or refuses.
         """
-        if spec.adopted is not None:
+        if spec.adopted is not None and not spec.elsewhere:
             return
         record = self._records.recall(instance)
         if record is None or not record.alive:
             raise UnavailableError(f"{instance.allocation} does not run")
-        await self._ports.follow(spec, record.pid)
+        await self._ports.follow(spec, instance.pid)
 
     async def renew_secrets(self, instance: Instance, spec: InstanceSpec) -> bool:
         """See `ports.Workload`.
@@ -264,6 +264,8 @@ class ProcessRuntime:
     async def refused(self, instance: Instance) -> Mapping[str, int]:
         """See `ports.Workload`. UnavailableError: it cannot be known now."""
         record = self._records.recall(instance)
+        if record is not None and record.is_adopted:
+            return {}
         try:
             return await self._ports.refused(instance.allocation, instance.pid)
         except UnavailableError:
@@ -370,6 +372,8 @@ class ProcessRuntime:
         known = False
         try:
             await self._network.attach_here(spec.device, spec.service_addresses)
+            if spec.elsewhere:
+                await self._ports.begin(spec, os.getpid())
             self._records.remember(record)
             known = True
         except (UnavailableError, OSError) as error:
@@ -377,6 +381,7 @@ class ProcessRuntime:
         finally:
             if not known:  # also where we are ended: nobody would find its addresses again
                 await self._network.detach_instance(spec.device)
+                await self._ports.end(spec.allocation)
         _log.info("instance_adopted", allocation=spec.allocation, unit=adopted.unit)
         return record.instance
 
@@ -455,6 +460,8 @@ class ProcessRuntime:
 
     async def _clean_up(self, record: Record) -> None:
         """Remove what an ended instance leaves, once: `stop` and `wait` both come here."""
+        if record.is_adopted:
+            await self._ports.end(record.allocation)
         if not self._records.forget(record):
             return
         self._limits.release(record.allocation)

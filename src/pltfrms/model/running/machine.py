@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
-from pltfrms.model.addresses import Interface, Prefix
+from pltfrms.model.addresses import Address, Interface, Prefix
 from pltfrms.model.services.container import Adopted, Container
 from pltfrms.model.services.secrets import SecretUse
 from pltfrms.model.services.storage import IoLimits, Storage
@@ -136,9 +136,10 @@ class PortRules:
     """On which ports an instance answers as its service, and whom."""
 
     text: str
-    """PORTS_TABLE as nft reads it; empty: there is none."""
+    """The table as nft reads it; empty: there is none."""
     strict: bool = False
-    """Not everybody is answered: without the table it must not run."""
+    """Not everybody is answered, or nobody without it: without the table it must not run."""
+    table: str = PORTS_TABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +195,8 @@ class InstanceSpec:
     lifetime_ms: int = 0
     """Its init ends it when it has lived for so long, whoever else lives; 0: it does not."""
     io: IoLimits | None = None
+    elsewhere: tuple[Address, ...] = ()
+    """Where it is, if others start it and it is not in the machine's own network namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,10 @@
 """What an instance is if it is no process of ours: an image, or what others start."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from pltfrms.model.addresses import Address
 
 CAPABILITIES: Final = (
     "CHOWN",
@@ -44,3 +47,18 @@ class Adopted:
 
     unit: str = ""
     """The unit of systemd that must be active, such as `unbound.service`; empty: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """Where what others start is, if not in the node's own network namespace."""
+
+    addresses: tuple[Address, ...]
+    """Of a machine or a container that the node reaches without a gateway, one per family."""
+    node: str = ""
+    """Empty: of every node."""
+
+
+def reached_at(places: Iterable[Behind], node: str) -> tuple[Address, ...]:
+    """Return where it is behind a node; empty: in the node's own network namespace."""
+    return next((each.addresses for each in places if each.node in {node, ""}), ())

@@ -6,7 +6,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from pltfrms.model.addresses import Address, Prefix, prefixes_of
-from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.container import Adopted, Behind, Container
 from pltfrms.model.services.hooks import InstanceHook
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import EVERYTHING, Egress
@@ -117,6 +117,8 @@ class Run:
     """What it gets when its members are others, such as HUP; empty: nothing."""
     io: IoLimits | None = None
     """Limits where they can be set; None: none."""
+    elsewhere: tuple[Behind, ...] = ()
+    """Of what is adopted; empty: it is in the node's own network namespace."""
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _LATER: Final = frozenset(
     (
         *("container", "found", "grace_max_ms", "only_announces", "secrets"),
         *("binary", "modes", "zones", "peers_signal", "io"),
-        *("http", "tls", "udp", "dns", "grpc_service", "adopted", "epoch"),
+        *("http", "tls", "udp", "dns", "grpc_service", "adopted", "epoch", "elsewhere"),
     )
 )
 """Fields of later releases: what they do not say changes no fingerprint."""

@@ -11,7 +11,7 @@ from pltfrms.model.addresses import Interface
 from pltfrms.model.network.topology import Machine, Platform
 from pltfrms.model.running.machine import InstanceSecret, InstanceSpec, Outgoing
 from pltfrms.model.running.plan import Allocation, Target
-from pltfrms.model.services.container import Container
+from pltfrms.model.services.container import Container, reached_at
 from pltfrms.model.services.egress import ours, sources
 from pltfrms.model.services.members import Member, member_of
 from pltfrms.model.services.names import domain_of
@@ -133,6 +133,7 @@ def instance_spec(
         storage=service.spec.storage.started if service.spec.storage else None,
         volume=allocation.volume,
         adopted=run.adopted,
+        elsewhere=reached_at(run.elsewhere, node.name),
         secrets=secrets,
         binary=run.binary,
         modes=run.modes,

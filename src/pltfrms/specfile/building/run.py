@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from pltfrms.model.services.container import Adopted, Container
+from pltfrms.model.services.container import Adopted, Behind, Container
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import Run
 from pltfrms.model.services.storage import IoLimits
 from pltfrms.specfile.findings import Finding
-from pltfrms.specfile.shapes.service import IoShape, RunShape, ZonesShape
+from pltfrms.specfile.shapes.service import ElsewhereShape, IoShape, RunShape, ZonesShape
 
 _OF_OURS = (
     "files",
@@ -30,7 +30,12 @@ _OF_CONTAINERS = ("command", "args", "user", "read_only", "capabilities", "ulimi
 def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
     """Return how an instance is started, and what is wrong with its text."""
     if _is_adopted(shape):
-        run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted(unit=shape.systemd))
+        run = Run(
+            cpu=0.0,
+            memory_bytes=0,
+            adopted=Adopted(unit=shape.systemd),
+            elsewhere=tuple(_elsewhere(shape.external or ElsewhereShape())),
+        )
         return run, list(_adopted_findings(shape))
     run = Run(
         # Without both it is refused already; `true` has nothing else to complain about.
@@ -67,15 +72,30 @@ def _is_adopted(shape: RunShape) -> bool:
     return shape.external is not None or bool(shape.systemd)
 
 
+def nodes_of(run: Run) -> tuple[str, ...]:
+    """Return the nodes behind which it is, where each is named."""
+    return tuple(each.node for each in run.elsewhere if each.node)
+
+
+def _elsewhere(shape: ElsewhereShape) -> Iterator[Behind]:
+    if shape.address:
+        yield Behind(addresses=tuple(shape.address))
+    for node, addresses in sorted(shape.nodes.items()):
+        yield Behind(node=node, addresses=tuple(addresses))
+
+
 def _adopted_findings(shape: RunShape) -> Iterator[Finding]:
-    if shape.external is False:
-        yield Finding(("run", "external"), "false says nothing", "leave it out")
     fields = ("process", "image", *_OF_OURS, *_OF_CONTAINERS)
     for field in sorted(shape.model_fields_set.intersection(fields)):
         what = f"{field} is for what we start, and others start this"
         yield Finding(("run", field), what, "leave it out, or external and systemd")
-    if shape.external is not None and shape.systemd:
+    if shape.external is None:
+        return
+    if shape.systemd:
         yield Finding(("run", "external"), "systemd says that already", "leave it out")
+    if shape.external.address and shape.external.nodes:
+        where = ("run", "external", "address")
+        yield Finding(where, "there are nodes too, each with its own", "keep one of the two")
 
 
 def _zones(shape: ZonesShape | None) -> ZoneUse | None:

@@ -15,7 +15,7 @@ from pltfrms.model.services.service import (
 from pltfrms.model.services.storage import STOP_GRACE_MS
 from pltfrms.specfile.building.egress import build_egress
 from pltfrms.specfile.building.probe import build_probe, build_role
-from pltfrms.specfile.building.run import build_run
+from pltfrms.specfile.building.run import build_run, nodes_of
 from pltfrms.specfile.building.storage import build_hooks, build_storage
 from pltfrms.specfile.findings import Finding, nearest
 from pltfrms.specfile.shapes.service import (
@@ -54,7 +54,7 @@ def build_service(shape: ServiceShape) -> tuple[ServiceSpec, list[Finding]]:
         total=shape.replicas.total or 0,
         datacenters=tuple(shape.replicas.datacenters),
         max_per_node=shape.replicas.max_per_node,
-        nodes=tuple(shape.replicas.nodes),
+        nodes=tuple(shape.replicas.nodes) or nodes_of(run),
         weight=shape.weight,
         drain_ms=shape.drain,
         ports=tuple(each.port for each in shape.ports),

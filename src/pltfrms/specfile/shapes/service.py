@@ -120,6 +120,38 @@ class IoShape(Shape):
     """How often it may write."""
 
 
+AddressesText = Annotated[
+    list[AddressText],
+    BeforeValidator(_as_words, json_schema_input_type=str | list[str]),
+]
+
+
+class ElsewhereShape(Shape):
+    """Where what others start is, if it is not in the network namespace of the node.
+
+    The address of a machine or a container that the node reaches without a gateway.
+    """
+
+    address: AddressesText = some()
+    """One, or one of each family, behind every node: [192.168.122.10, "fd00:122::10"]."""
+    nodes: dict[str, AddressesText] = Field(default_factory=dict)
+    """Or by node: {fra-n1: 192.168.122.10, fra-n2: 192.168.122.17}. Only these have it."""
+
+
+def _as_elsewhere(value: object) -> object:
+    if value is True:
+        return {}
+    if not value:
+        raise wrong(f"{value!r} says nothing".lower(), "true, an address, or leave it out")
+    return value
+
+
+ExternalEntry = Annotated[
+    ElsewhereShape,
+    BeforeValidator(_as_elsewhere, json_schema_input_type=bool | ElsewhereShape),
+]
+
+
 class RunShape(Shape):
     """How an instance is started: exactly one of process, image, external and systemd."""
 
@@ -132,9 +164,10 @@ class RunShape(Shape):
     image: str | None = None
     """Instead of `process`: a container of this image, which has its registry and its digest,
     such as registry.example/shop/web@sha256:…"""
-    external: bool | None = None
+    external: ExternalEntry | None = None
     """Instead: true for what others start in the network namespace of the node. It is probed on
-    its service addresses, which are put on the node, announced, balanced and drained."""
+    its service addresses, which are put on the node, announced, balanced and drained. With
+    {address: 192.168.122.10} it is in a machine or a container behind the node."""
     systemd: str = said()
     """Instead: the same for a service of systemd, such as unbound.service, which must also be
     active. It is never started or stopped."""

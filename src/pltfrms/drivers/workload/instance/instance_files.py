@@ -28,6 +28,7 @@ _REST_SECONDS: Final = 600
 """Longer than anybody who is to be started again waits for it."""
 
 _SAYS_NOTHING: Final = (
+    b',"elsewhere":[]}',
     b',"io":null}',
     b',"lifetime_ms":0}',
     b',"role_addresses":[]}',

@@ -3,18 +3,24 @@
 <runtime>/instances/ALLOCATION.ports   the pid of an instance, then its table as it is, if any
 
 The table is in the instance's own network namespace, where packets of directors have lost their
-outer header. It needs nobody, and ends with the instance.
+outer header. It needs nobody, and ends with the instance. That of what others start behind this
+machine is in its own, and has to be ended; the pid is then that of the agent that made it.
 """
 
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.tool import run_tool
 from pltfrms.errors import UnavailableError
 from pltfrms.model.running.machine import PORTS_TABLE, InstanceSpec, PortRules
+
+_TABLE: Final = re.compile(r"^table (inet \w+) \{", re.MULTILINE)
 
 
 class PortFilters:
@@ -33,7 +39,7 @@ class PortFilters:
         rules = spec.ports or PortRules(text="")
         try:
             if rules.text:
-                await self._nft(pid, "-f", "-", text=_whole(rules.text))
+                await self._nft(pid, "-f", "-", text=_whole(rules))
         except UnavailableError as error:
             if rules.strict:
                 raise
@@ -56,8 +62,8 @@ class PortFilters:
         if before is None and not rules.strict:
             return
         if (before or "") != rules.text:
-            await self._nft(pid, "-c", "-f", "-", text=_whole(rules.text))
-            await self._nft(pid, "-f", "-", text=_whole(rules.text))
+            await self._nft(pid, "-c", "-f", "-", text=_whole(rules))
+            await self._nft(pid, "-f", "-", text=_whole(rules))
             self._note(spec.allocation, pid, rules.text)
 
     async def refused(self, allocation: str, pid: int) -> Mapping[str, int]:
@@ -71,6 +77,19 @@ class PortFilters:
         said = await self._nft(pid, "-j", "list", "counters", "table", *PORTS_TABLE.split())
         found = (each.get("counter") for each in json.loads(said)["nftables"])
         return {each["name"]: each["packets"] for each in found if each}
+
+    async def end(self, allocation: str) -> None:
+        """Take away the table of what others start behind this machine, if it has one.
+
+        Raises:
+            UnavailableError: nft is not there, or refuses; it is still there.
+        """
+        with suppress(FileNotFoundError):
+            text = self._path(allocation).read_text()
+            found = _TABLE.search(text)
+            if found:
+                await run_tool("nft", "-f", "-", text=_without(found[1]))
+            self.forget(allocation)
 
     def forget(self, allocation: str) -> None:
         """Remove what is noted of an instance that is gone."""
@@ -99,6 +118,11 @@ class PortFilters:
         return self._directory / f"{allocation}.ports"
 
 
-def _whole(text: str) -> str:
-    """Return what replaces the table in one step; its first line is for when there is none."""
-    return f"table {PORTS_TABLE}\ndelete table {PORTS_TABLE}\n{text}"
+def _whole(rules: PortRules) -> str:
+    """Return what replaces the table in one step."""
+    return _without(rules.table) + rules.text
+
+
+def _without(table: str) -> str:
+    """Return what removes a table; the first line is for when there is none."""
+    return f"table {table}\ndelete table {table}\n"

@@ -1,4 +1,4 @@
-"""Count the TCP connections of an instance, from the tables that the kernel shows of it."""
+"""Count the TCP connections of an instance, from the tables that the kernel shows."""
 
 import asyncio
 import sys
@@ -27,6 +27,9 @@ _OPEN: Final = frozenset(
     }
 )
 _NO_FILE: Final = "0"
+_TRACKED: Final = frozenset(
+    ("SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK")  # as the kernel tracks it
+)
 
 
 async def count_connections(
@@ -48,6 +51,33 @@ async def count_connections(
     except (OSError, StopIteration):
         return CONNECTIONS_UNKNOWN
     return count
+
+
+async def count_led_on(addresses: Sequence[Address], proc: Path = Path("/proc")) -> int:
+    """Return how many TCP connections with these addresses this machine leads elsewhere.
+
+    By the state that the kernel keeps of them for their way back; CONNECTIONS_UNKNOWN if it
+    keeps some and shows none.
+    """
+    words, count = {f"dst={each.exploded}" for each in addresses}, 0
+    try:
+        with (proc / "net" / "nf_conntrack").open(encoding="ascii") as file:
+            while lines := file.readlines(_BYTES_AT_ONCE):
+                count += sum(_is_led_on(line.split(), words) for line in lines)
+                await asyncio.sleep(0)
+    except OSError:
+        keeps = (proc / "sys" / "net" / "netfilter" / "nf_conntrack_count").exists()
+        return CONNECTIONS_UNKNOWN if keeps else 0
+    return count
+
+
+def _is_led_on(fields: list[str], words: set[str]) -> bool:
+    """Whether a line is of an open connection whose answers come from another address."""
+    if "tcp" not in fields[2:3] or _TRACKED.isdisjoint(fields[5:6]):
+        return False
+    ends = [each for each in fields if each.startswith(("src=", "dst="))]
+    asker, to, answers = (each[4:] for each in ends[:3])
+    return ends[1] in words and to not in {asker, answers}
 
 
 def count_open(lines: Iterable[str], local: set[str]) -> int:

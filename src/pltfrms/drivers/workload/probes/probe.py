@@ -20,7 +20,8 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.tool import run_tool
 from pltfrms.drivers.workload.inside import words_inside
 from pltfrms.drivers.workload.instance.records import start_ticks
-from pltfrms.drivers.workload.measuring.connections import count_connections
+from pltfrms.drivers.workload.measuring.connections import count_connections, count_led_on
+from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
 from pltfrms.drivers.workload.probes.kinds.asking import ask_each, is_plain, takes_datagrams
 from pltfrms.drivers.workload.probes.rounds import Round, Rounds
 from pltfrms.errors import InvariantError, UnavailableError
@@ -98,7 +99,11 @@ class NamespaceProber:
 
     async def connections(self, instance: Instance, addresses: Sequence[Address]) -> int:
         """See `ports.Prober`."""
-        return await count_connections(instance.pid, addresses)
+        count = await count_connections(instance.pid, addresses)
+        if instance.pid != os.getpid() or count == CONNECTIONS_UNKNOWN:
+            return count
+        led_on = await count_led_on(addresses)  # others start it, perhaps elsewhere
+        return led_on if led_on == CONNECTIONS_UNKNOWN else count + led_on
 
     def _open(self, rounds: Sequence[Round]) -> None:
         """Give each round its sockets, in the network namespace of its instance if it is there.

@@ -5,12 +5,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from pltfrms.model.addresses import Address
+from pltfrms.model.network.homes import spoken_for
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.services.container import Adopted
+from pltfrms.model.services.container import Adopted, Behind
+from pltfrms.model.services.egress import ours
 from pltfrms.model.services.outgoing import Egress
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import ServiceSpec
-from pltfrms.specfile.findings import Finding, nearest
+from pltfrms.specfile.checking.services.variables import families_of
+from pltfrms.specfile.findings import Finding, Where, check_unicast, nearest
 
 _UNIT: Final = re.compile(
     r"(?:[A-Za-z0-9_]|\\x[0-9a-f]{2})(?:[A-Za-z0-9:_.-]|\\x[0-9a-f]{2})*"
@@ -30,6 +34,7 @@ def check_adopted(spec: ServiceSpec) -> Iterator[Finding]:
         return
     yield from _check_unit(adopted)
     yield from _check_where(spec)
+    yield from _check_elsewhere(spec)
     if spec.liveness is not None:
         what = "others start it, so nothing is restarted here"
         yield Finding(("liveness",), what, "probe says whether it is announced")
@@ -57,11 +62,13 @@ def _check_where(spec: ServiceSpec) -> Iterator[Finding]:
 
 
 def check_adopted_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
-    """Find nodes that are not there, and replicas for which none is named."""
+    """Find nodes that are not there, replicas for which none is named, and wrong addresses."""
+    yield from _check_elsewhere_here(spec, platform)
     known = {node.name: node.datacenter for node in platform.machines_of(Role.NODE)}
     for index, name in enumerate(spec.nodes):
         if name not in known:
-            where = ("replicas", "nodes", index)
+            places = {each.node: _where(each) for each in spec.run.elsewhere if each.node}
+            where = places.get(name, ("replicas", "nodes", index))
             yield Finding(where, f"there is no node {name!r}", nearest(name, known), name)
     if not spec.nodes or spec.total:
         return
@@ -75,6 +82,52 @@ def check_adopted_here(spec: ServiceSpec, platform: Platform) -> Iterator[Findin
     for name in sorted(named.keys() - {each for each, count in wanted.items() if count}):
         what = f"nodes of {name} are named, and no replica is wanted there"
         yield Finding(("replicas", "nodes"), what, "name the number, or leave the nodes out")
+
+
+def _check_elsewhere(spec: ServiceSpec) -> Iterator[Finding]:
+    for where, one, addresses in _places(spec):
+        yield from check_unicast(where, one)
+        if one.is_reserved or getattr(one, "ipv4_mapped", None):
+            yield Finding(where, f"{one} is nobody's address")
+        if next(each for each in addresses if each.version == one.version) is not one:
+            what = f"{one} is a second address of its family"
+            yield Finding(where, what, "one of each: several behind one node are no replicas")
+    named = {each.node for each in spec.run.elsewhere} - {""}
+    for index, name in enumerate(spec.nodes):
+        if named and name not in named:
+            what = f"run.external.nodes does not say where it is behind {name}"
+            yield Finding(("replicas", "nodes", index), what, "add it there")
+    for name in sorted(named - {*spec.nodes}):
+        what = f"{name} is not among replicas.nodes"
+        yield Finding(("run", "external", "nodes", name), what, "leave those out")
+
+
+def _check_elsewhere_here(spec: ServiceSpec, platform: Platform) -> Iterator[Finding]:
+    """Find addresses that are the platform's own, and families that would lead nowhere."""
+    for where, one, _ in _places(spec):
+        inside = next((each for each in ours(platform, one.version) if one in each), None)
+        whose = spoken_for(platform).get(one, f"in {inside}" if inside else "")
+        if whose:
+            what = f"{one} is {whose}"
+            hint = "an address behind the node that is nothing of the platform's"
+            yield Finding(where, what, hint)
+    wanted = families_of(spec, platform)
+    for each in spec.run.elsewhere:
+        for family in sorted(wanted - {one.version for one in each.addresses}):
+            what = f"the service has IPv{family}, and nothing is said to be behind it"
+            hint = f"an IPv{family} address too, or only addresses of the other family"
+            yield Finding(_where(each), what, hint)
+
+
+def _where(each: Behind) -> Where:
+    return ("run", "external", *(("nodes", each.node) if each.node else ("address",)))
+
+
+def _places(spec: ServiceSpec) -> Iterator[tuple[Where, Address, tuple[Address, ...]]]:
+    """Yield each address with where it is said, and with those that are said there."""
+    for each in spec.run.elsewhere:
+        for index, one in enumerate(each.addresses):
+            yield (*_where(each), index), one, each.addresses
 
 
 def _check_unit(adopted: Adopted) -> Iterator[Finding]:
