@@ -20,7 +20,7 @@ from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.drivers.glass.client import GlassMachine
 from pltfrms.drivers.glass.running import CommandClient
 from pltfrms.drivers.identity.files import IdentityFile
-from pltfrms.drivers.identity.tls import client_context
+from pltfrms.drivers.identity.tls import client_context, trusting_context
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import ForbiddenError, PltfrmsError, UnavailableError
@@ -29,9 +29,11 @@ from pltfrms.model.identity.words import (
     TokenReply,
     controllers_server_name,
     machine_server_name,
+    machines_server_name,
 )
 from pltfrms.model.messages.commands import WantedCommand
 from pltfrms.model.messages.glass import RouteAnswers
+from pltfrms.model.network.readers import METRICS_PORT
 from pltfrms.model.network.topology import CONTROLLER_PORT, GLASS_PORT
 from pltfrms.planner.identity.access import why_unsigned
 from pltfrms.specfile import load_platform
@@ -41,6 +43,8 @@ from tests.namespaces import in_machine
 PLATFORM = load_platform(EXAMPLE)
 ADDRESS = PLATFORM.loopback6(PLATFORM.machine("fra-c1"))
 SECONDS = 30.0
+AWAY = "pltfrms_agent_session_up"
+"""What an agent says alone."""
 
 
 def pltfrms(*words: str) -> str:
@@ -96,6 +100,18 @@ def secure(state: Path) -> OperatorClient:
     )
 
 
+def metrics_of(state: Path, port: int, token: str) -> str:
+    """Return the answer to who trusts the roots and shows no certificate."""
+    context = trusting_context(IdentityFile(state).read().roots)
+    head = f"GET /metrics HTTP/1.1\r\nHost: m\r\nAuthorization: Bearer {token}\r\n"
+    with (
+        socket.create_connection((str(ADDRESS), port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=machines_server_name(PLATFORM.name)) as line,
+    ):
+        line.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: line.recv(1 << 16), b"")).decode()
+
+
 def said_by(address: IPv6Address, port: int) -> bytes:
     """Return what is said to who connects plainly."""
     with socket.create_connection((str(address), port), timeout=5) as line:
@@ -120,7 +136,11 @@ def _live(first: Path, node: Path) -> None:
     (first / "passphrase").write_text("correct horse\n")
     root = ["--root-key", str(first / "root.pem")]
     root += ["--passphrase-file", str(first / "passphrase")]
-    pltfrms("bootstrap", str(EXAMPLE), "--machine", "fra-c1", *root, *places(first))
+    made = pltfrms("metrics", "token", "p", "--file", str(first / "token"), "--json")
+    spec = first / "spec.yaml"
+    readers = f"metrics: {{readers: {{p: {json.loads(made)['sha256']}}}}}\n"
+    spec.write_text(EXAMPLE.read_text() + readers)
+    pltfrms("bootstrap", str(spec), "--machine", "fra-c1", *root, *places(first))
     with (
         member(first),
         daemon("pltfrms.api.main", first),
@@ -138,8 +158,20 @@ def _live(first: Path, node: Path) -> None:
             assert json.loads(joined)["machine"] == "fra-n1"
             _who_may(first / "state", node / "state")
             _look_into(client)
+            _read_metrics(first)
         with ThreadPoolExecutor(1) as pool:  # we are in a loop already
             pool.submit(asyncio.run, _command(first / "state")).result()
+
+
+def _read_metrics(directory: Path) -> None:
+    """See that the token reads metrics of the controller and of its agent, and another not."""
+    token = (directory / "token").read_text()
+    for port, name in ((CONTROLLER_PORT, "pltfrms_store_up 1"), (METRICS_PORT, AWAY)):
+        assert name in metrics_of(directory / "state", port, token)
+        refused = metrics_of(directory / "state", port, f"{token[:-1]}x")
+        assert refused.startswith("HTTP/1.1 403 ")
+        assert "pltfrms_" not in refused
+    assert b"pltfrms" not in said_by(ADDRESS, METRICS_PORT)
 
 
 def _who_may(controller: Path, node: Path) -> None:

@@ -174,20 +174,21 @@ def test_who_asks_all_the_time_has_them_made_once_a_second(
 
 
 def test_who_says_nothing_takes_little_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "_SECONDS", 1.0)
+    monkeypatch.setattr(listening, "_SECONDS", 3.0)
+
+    async def ended(line: tuple[StreamReader, StreamWriter]) -> None:
+        with contextlib.suppress(ConnectionError):
+            assert await line[0].read() == b""
+        line[1].close()
 
     async def story() -> None:
         async with machine(monkeypatch) as there:
-            silent = [await there.line() for _ in range(LINES_EACH)]
-            reader, writer = await there.line()  # one too many
-            with contextlib.suppress(ConnectionError):
-                assert await reader.read() == b""
-            writer.close()
-            for each, line in silent:
-                with contextlib.suppress(ConnectionError):
-                    await each.read()
-                line.close()
-            await asyncio.sleep(0.1)
+            silent = [
+                asyncio.ensure_future(ended(await there.line())) for _ in range(LINES_EACH)
+            ]
+            await ended(await there.line())  # one too many
+            assert not any(each.done() for each in silent)
+            await asyncio.gather(*silent)
             assert (await there.ask())[0] == 200
 
     asyncio.run(story())

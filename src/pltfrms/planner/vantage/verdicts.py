@@ -165,14 +165,15 @@ def _answerers(known: Sequence[_Told], platform: Platform) -> Mapping[str, tuple
     Who answers may say what it likes, so only datacenters that there are count.
     """
     ours = {each.name for each in platform.datacenters}
-    found: dict[str, set[str]] = defaultdict(set)
+    said: dict[str, set[str]] = defaultdict(set)
     for each in known:
-        for instance in each.tally.recent.by:
-            service, _, rest = instance.partition(".")
-            place = rest.partition(".")[0]
-            if service == each.tally.service and place in ours:
-                found[each.where].add(place)
-    return {where: tuple(sorted(names)) for where, names in sorted(found.items())}
+        said[each.where].update(each.tally.recent.by)
+    mine = f"{known[0].tally.service}."
+    found = {
+        where: ours & {name.split(".")[1] for name in names if name.startswith(mine)}
+        for where, names in sorted(said.items())
+    }
+    return {where: tuple(sorted(names)) for where, names in found.items() if names}
 
 
 def _together(
