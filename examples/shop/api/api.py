@@ -7,17 +7,20 @@ GET /buy   the next order, by its number; 503 while the carts are away
 import contextlib
 import json
 import os
+import signal
 import socket
 import socketserver
 import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from threading import Thread
 
 PRODUCTS = {"routes": 128, "prefixes": 48, "sessions": 12}
 PORT = 80
 REDIS = 6379
 PATIENCE_SECONDS = 0.5
 KEPT_SECONDS = 5
+POLL_SECONDS = 0.1
 
 
 class AwayError(Exception):
@@ -57,6 +60,8 @@ def products() -> dict[str, object]:
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
+    timeout = 3.0
+
     def do_GET(self) -> None:
         """Answer who we are, and what was asked for."""
         if self.path == "/healthz":  # whoever we depend on: without them we go on
@@ -88,13 +93,26 @@ class Server(socketserver.ThreadingTCPServer):
 
     address_family = socket.AF_INET6
     allow_reuse_address = True
-    daemon_threads = True
     request_queue_size = 512
+    timeout = 0.0
+    waiting = True
+    """Whether somebody may be there who is not accepted yet."""
 
     def server_bind(self) -> None:
         """Take IPv4, too."""
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
+
+    def handle_timeout(self) -> None:
+        """Know that nobody waits any more."""
+        self.waiting = False
+
+    def serve_to_the_end(self) -> None:
+        """Serve until SIGTERM, and then answer all who have come before it."""
+        signal.signal(signal.SIGTERM, lambda *_: Thread(target=self.shutdown).start())
+        self.serve_forever(POLL_SECONDS)
+        while self.waiting:
+            self.handle_request()
 
     def handle_error(self, _request: object, _client: object) -> None:
         """Let a client go away without a word; of all else say what it was."""
@@ -104,4 +122,4 @@ class Server(socketserver.ThreadingTCPServer):
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt), Server(("::", PORT), Handler) as server:
-        server.serve_forever()
+        server.serve_to_the_end()

@@ -1,0 +1,35 @@
+"""The programs of the example of a shop, by themselves."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+API = Path("examples/shop/api")
+_RUN = """
+import api
+with api.Server(("::1", 0), api.Handler) as server:
+    print(server.server_address[1], flush=True)
+    server.serve_to_the_end()
+"""
+
+
+def test_the_api_answers_all_who_came_before_it_is_told_to_end() -> None:
+    words = (sys.executable, "-B", "-c", _RUN)
+    with subprocess.Popen(words, cwd=API, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            port = int(server.stdout.readline())
+            server.send_signal(signal.SIGSTOP)
+            clients = [socket.create_connection(("::1", port), timeout=20) for _ in range(9)]
+            for client in clients:
+                client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            server.send_signal(signal.SIGTERM)
+            server.send_signal(signal.SIGCONT)
+            for client in clients:
+                with client, client.makefile("rb") as said:
+                    assert b"200 OK" in said.readline()
+            assert server.wait(20) == 0
+        finally:
+            server.kill()
