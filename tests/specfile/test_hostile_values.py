@@ -114,7 +114,9 @@ _ROLE = {
 FILES: tuple[dict[str, Any], ...] = (
     _BASE
     | {
-        "run": _RUN | {"files": {"a.conf": "a"}, "environment": {"A": "a"}, "stop_grace": "5s"},
+        "run": _RUN
+        | {"files": {"a.conf": "a"}, "environment": {"A": "a"}, "stop_grace": "5s"}
+        | {"io": {"read": "1MiB", "write": "1MiB"}},
         "ports": ["80/tcp"],
         "egress": {"mode": "datacenter", "allow": ["443/tcp"]},
         "drain": "1s",
