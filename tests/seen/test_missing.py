@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.model.messages.picture import EdgeElement, MachineElement, Seen
-from pltfrms.model.network.topology import Machine, Platform, Role
+from pltfrms.model.network.topology import FurtherRole, Machine, Platform, Role
 from pltfrms.model.running.state import Contact, MachineStatus, SessionStatus, Snapshot
 from pltfrms.seen.missing import missing_machines
 from tests.seen.test_picture import WHOLE, of, seen, unheard
@@ -154,6 +154,21 @@ def test_a_node_that_all_edges_of_its_datacenter_miss_is_not_known() -> None:
     one = {**WHOLE.statuses, "fra-e1": missed["fra-e1"]}
     one["fra-e2"] = replace(one["fra-e2"], missed=())
     assert of(seen(replace(WHOLE, statuses=one)), "machines", "fra-n1").state is Seen.GOOD
+
+
+def test_an_edge_that_is_a_node_does_not_speak_for_itself() -> None:
+    """What it said last is of before its death."""
+    both = WHOLE.platform.machine("fra-e1")
+    both = replace(both, further=(FurtherRole(role=Role.NODE, id=9),))
+    machines = tuple(
+        both if each.name == "fra-e1" else each for each in WHOLE.platform.machines
+    )
+    platform = replace(WHOLE.platform, machines=machines)
+    statuses = dict(hearing("fra-e1", deaf=WITNESSES).statuses)
+    statuses["fra-e1"] = replace(statuses["fra-e1"], missed=())
+    assert missing_machines(platform, statuses).keys() == {"fra-e1"}
+    statuses["fra-e2"] = replace(statuses["fra-e2"], missed=())
+    assert missing_machines(platform, statuses) == {}, "the other edge hears it"
 
 
 def test_the_edges_of_a_datacenter_are_looked_up_once_for_all_its_nodes(

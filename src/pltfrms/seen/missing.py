@@ -40,7 +40,11 @@ def missing_machines(
             if edge.name in present and (missed := present[edge.name].missed) is not None
         ]
         for node in platform.machines_of(Role.NODE, site.name) if telling else ():
-            said[node.name] |= {edge: node.name not in missed for edge, missed in telling}
+            said[node.name] |= {
+                edge: node.name not in missed
+                for edge, missed in telling
+                if edge != node.name  # what a dead one said last would be that it lives
+            }
     return {
         name: f"none of {len(witnesses)} machines that should hear it does"
         for name, witnesses in said.items()
