@@ -46,7 +46,7 @@ def test_who_knows_secrets_leaves_no_memory_in_a_file() -> None:
 def test_instances_are_put_below_a_unit_that_is_there_and_is_left_to_us() -> None:
     assert [(UNITS / each).exists() for each in INSTANCES_UNIT.parts] == [True] * 3
     assert said(INSTANCES_UNIT.name, "Slice") == [INSTANCES_UNIT.parent.name]
-    assert said(INSTANCES_UNIT.name, "Delegate") == ["cpu memory pids"]
+    assert said(INSTANCES_UNIT.name, "Delegate") == ["cpu memory pids io"]
 
 
 @pytest.mark.parametrize("name", ["agent", "controller", "etcd"])
