@@ -37,6 +37,7 @@ def lab_of(file: str) -> str:
     return str(Path(file).parent) if shares else file
 
 
+@pytest.hookimpl(optionalhook=True)  # also with `-p no:xdist`
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByLab | None:
     return ByLab(config, log) if config.getoption("dist") == "loadfile" else None
 
