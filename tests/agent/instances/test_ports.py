@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -10,7 +11,8 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.machine import Instance
 from pltfrms.model.running.plan import Target
-from pltfrms.model.services.service import PortClients
+from pltfrms.model.services.container import Adopted, Behind
+from pltfrms.model.services.service import PortClients, Run
 from tests.agent.bench import ONE, TWO, WEB, Bench, make_target
 from tests.simulation.virtual import run_virtual
 
@@ -71,6 +73,27 @@ def test_what_cannot_be_changed_stays_is_a_problem_and_is_tried_again() -> None:
             assert "tcp dport 81 accept" in said(bench)
             assert bench.status.problems == ()
             assert all(each.phase == "ready" for each in bench.instances.values())
+
+    run_virtual(story())
+
+
+def test_a_table_that_others_flush_is_there_again_while_nothing_else_changes() -> None:
+    async def story() -> None:
+        bench = Bench()
+        there = (Behind(addresses=(ip_address("192.168.122.10"),)),)
+        run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted(), elsewhere=there)
+        web = replace(WEB, spec=replace(WEB.spec, run=run, ports=("80/tcp",)))
+        async with bench.life():
+            await bench.order(replace(make_target(1, ONE), services=(web,)))
+            before = said(bench)
+            assert "dnat ip to 192.168.122.10" in before
+            for _ in range(2):
+                bench.workload.flush_ports(ONE.id)
+                assert said(bench) == ""
+                await bench.passes(7.0)
+                assert said(bench) == before
+            assert [deed.what for deed in bench.workload.deeds] == ["start"]
+            assert bench.instances[ONE.id].phase == "ready"
 
     run_virtual(story())
 

@@ -56,7 +56,7 @@ _SAY_SECONDS = 10.0
 _RETRY_SECONDS = 0.5
 _DEVICE_SECONDS = 0.05
 _RENUMBER_SECONDS = 5.0
-"""After a failure, and the next probe."""
+"""After a failure, or where others may undo it, and the next probe."""
 
 
 class Runner:
@@ -304,7 +304,7 @@ class Runner:
         """Let it answer on the ports that are wanted now; it goes on as before if it cannot."""
         with self._around.problems.watch(self._ports) as outcome:
             await self._world.workload.answer_on(instance, spec)
-        if outcome.failed:
+        if outcome.failed or spec.elsewhere:  # others may flush what is not inside an instance
             self._renumber_at = self._world.clock.monotonic() + _RENUMBER_SECONDS
 
     async def _renew_secrets(self, spec: InstanceSpec, instance: Instance) -> None:

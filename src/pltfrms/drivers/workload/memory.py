@@ -362,6 +362,10 @@ class MemoryWorkload:
         """Return on which ports an instance answers."""
         return self._running[allocation].ports
 
+    def flush_ports(self, allocation: str) -> None:
+        """Take its table away, as who loads the rules of a machine anew does."""
+        self._running[allocation].ports = None
+
     def ran(self, allocation: str) -> list[tuple[str, ...]]:
         """Return the commands that were run inside an instance, oldest first."""
         return self._running[allocation].ran

@@ -230,7 +230,10 @@ class ProcessRuntime:
         record = self._records.recall(instance)
         if record is None or not record.alive:
             raise UnavailableError(f"{instance.allocation} does not run")
-        await self._ports.follow(spec, instance.pid)
+        if spec.elsewhere:
+            await self._ports.lead(spec)
+        else:
+            await self._ports.follow(spec, record.pid)
 
     async def renew_secrets(self, instance: Instance, spec: InstanceSpec) -> bool:
         """See `ports.Workload`.
@@ -373,7 +376,7 @@ class ProcessRuntime:
         try:
             await self._network.attach_here(spec.device, spec.service_addresses)
             if spec.elsewhere:
-                await self._ports.begin(spec, os.getpid())
+                await self._ports.lead(spec)
             self._records.remember(record)
             known = True
         except (UnavailableError, OSError) as error:

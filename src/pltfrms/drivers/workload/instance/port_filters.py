@@ -4,16 +4,19 @@
 
 The table is in the instance's own network namespace, where packets of directors have lost their
 outer header. It needs nobody, and ends with the instance. That of what others start behind this
-machine is in its own, and has to be ended; the pid is then that of the agent that made it.
+machine is in its own: it has to be ended, and made again where others flush all rules there.
+The pid is then that of the agent that made it.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pltfrms.drivers.kernel.nftables import NftTable
 from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.private import replace_file
 from pltfrms.drivers.tool import run_tool
@@ -29,6 +32,8 @@ class PortFilters:
     def __init__(self, directories: Directories) -> None:
         """Do not touch the disk yet."""
         self._directory = directories.runtime / "instances"
+        self._here: dict[str, NftTable] = {}
+        """Of what others start behind this machine, by name."""
 
     async def begin(self, spec: InstanceSpec, pid: int) -> str:
         """Make the table of an instance before its command runs; return why there is none.
@@ -65,6 +70,19 @@ class PortFilters:
             await self._nft(pid, "-c", "-f", "-", text=_whole(rules))
             await self._nft(pid, "-f", "-", text=_whole(rules))
             self._note(spec.allocation, pid, rules.text)
+
+    async def lead(self, spec: InstanceSpec) -> None:
+        """Have the table of what others start behind this machine be what its spec says.
+
+        Also where somebody has changed or flushed it.
+
+        Raises:
+            UnavailableError: nft is not there, or refuses; all stays as it is.
+        """
+        rules = spec.ports or PortRules(text="")
+        table = self._here.setdefault(rules.table, NftTable(rules.table))
+        if await table.apply(rules.text):
+            self._note(spec.allocation, os.getpid(), rules.text)
 
     async def refused(self, allocation: str, pid: int) -> Mapping[str, int]:
         """Return how many packets an instance refused, by why; empty if nothing is refused.
