@@ -149,6 +149,18 @@ def test_a_dead_node_with_a_run_that_is_forgotten_stops_nothing() -> None:
         assert (decide_jobs(seen).steps == ()) is waits
 
 
+def test_what_is_alive_although_it_must_be_over_is_waited_for() -> None:
+    """Its machine stood still, and goes on."""
+    statuses = said(RunPhase.RUNNING)
+    again = replace(WANTED, number=5)
+    before = snapshot(replace(FAILED, reason=RunReason.LEASE_OVER), again, statuses=statuses)
+    plan = decide_jobs(before)
+    assert plan.steps == ()
+    assert plan.notes[0].detail.startswith("backup@4 runs on fra-n1, and must be over")
+    gone = replace(before, machines={**before.machines, "fra-n1": LOST})
+    assert only(gone).verb is JobVerb.GIVE
+
+
 def test_why_a_node_does_not_ask_is_what_it_says() -> None:
     status = MachineStatus(machine="fra-n1", problems=("bird: x", "run backup@4: no image"))
     plan = decide_jobs(snapshot(GIVEN, statuses={"fra-n1": status}))
@@ -159,8 +171,13 @@ def test_why_a_node_does_not_ask_is_what_it_says() -> None:
 
 def test_nothing_begins_while_the_network_is_frozen() -> None:
     freeze = Interventions(freeze=Freeze(by="ada", why="look", since_ms=0))
-    plan = decide_jobs(snapshot(WANTED, now_ms=THREE, interventions=freeze))
-    assert (plan.steps, [note.about for note in plan.notes]) == ((), ["backup@4"])
+    asking = said(RunPhase.ASKING)
+    for run in (WANTED, GIVEN):
+        plan = decide_jobs(snapshot(run, now_ms=THREE, interventions=freeze, statuses=asking))
+        assert (plan.steps, [note.about for note in plan.notes]) == ((), ["backup@4"])
+    lost = snapshot(GIVEN, interventions=freeze, statuses=asking)
+    lost = replace(lost, machines={**lost.machines, "fra-n1": LOST})
+    assert only(lost).verb is JobVerb.TAKE_BACK
 
 
 # ---- where -----------------------------------------------------------------------------------
@@ -247,8 +264,10 @@ def test_of_a_lost_node_nothing_is_known_until_it_must_be_over() -> None:
     back = replace(unknown, machines={**lost.machines, "fra-n1": PRESENT})
     assert run_of(only(back)).state is RunState.RUNNING
     # It says that it runs: whatever the clock says, it does.
-    found = replace(back, runs={"backup@4": RUNNING}, runs_seen_ms=late)
-    assert decide_jobs(found).steps == ()
+    for claim in ("w", ""):
+        statuses = said(RunPhase.RUNNING, claim=claim)
+        found = replace(back, runs={"backup@4": RUNNING}, statuses=statuses, runs_seen_ms=late)
+        assert decide_jobs(found).steps == ()
 
 
 @pytest.mark.parametrize(
@@ -259,6 +278,8 @@ def test_of_a_lost_node_nothing_is_known_until_it_must_be_over() -> None:
         ({}, RunState.FAILED, RunReason.INTERRUPTED),
         ({"exit_code": 0, "reason": RunReason.STOPPED}, RunState.FAILED, RunReason.STOPPED),
         ({"exit_code": 0, "claim": "of another"}, RunState.FAILED, RunReason.NEVER_BEGAN),
+        # Its node has no record of it any more, and has found it alive.
+        ({"exit_code": 0, "claim": ""}, RunState.SUCCEEDED, RunReason.ENDED_WELL),
         ({"phase": RunPhase.NEVER, "claim": ""}, RunState.FAILED, RunReason.NEVER_BEGAN),
     ],
 )
@@ -303,6 +324,21 @@ def test_it_is_tried_again_as_often_as_the_file_says(
         assert (run.id, run.attempt, run.retry_of) == ("backup@5", attempt + 1, 4)
         assert run.wanted_ms == THREE - 1 + (10_000 << (attempt - 1))
         assert decide_jobs(snapshot(last, run, job=replace(JOB, spec=spec))).steps == ()
+
+
+@pytest.mark.parametrize(
+    "reason", [RunReason.ENDED_BADLY, RunReason.LEASE_OVER, RunReason.NEVER_BEGAN]
+)
+def test_what_somebody_stopped_is_not_tried_again_however_it_ended(reason: RunReason) -> None:
+    spec = replace(SPEC, retries=3)
+    last = replace(FAILED, spec=spec, reason=reason, stop_by="ada")
+    assert decide_jobs(snapshot(last, job=replace(JOB, spec=spec))).steps == ()
+
+
+def test_who_is_stopped_between_word_and_beginning_was_stopped() -> None:
+    stopped = replace(RUNNING, stop_by="ada")
+    run = run_of(only(snapshot(stopped, statuses=said(RunPhase.NEVER, claim=""))))
+    assert (run.reason, run.detail) == (RunReason.STOPPED, "by ada")
 
 
 def test_what_changed_since_is_not_tried_again() -> None:

@@ -72,6 +72,14 @@ def next_number(job: Job | None, name: str, snapshot: Snapshot) -> int:
     return max([job.last_run if job else 0, *marks]) + 1
 
 
+def _is_of(said: RunStatus, run: JobRun) -> bool:
+    """Return whether a node says this of this run, and not of one of a lost store.
+
+    Of what it has found alive without a record it knows no word; that it ran it knows.
+    """
+    return said.claim in {"", run.claim}
+
+
 class _Deciding:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -117,10 +125,7 @@ class _Deciding:
         return self._given_step(run) if run.state is RunState.GIVEN else self._give_step(run)
 
     def _give_step(self, run: JobRun) -> JobStep | None:
-        if self._frozen:
-            self._note(run.id, "an operator has frozen the network")
-            return None
-        if self._is_alive_elsewhere(run):
+        if self._is_held(run):
             return None
         if self._now_ms < run.wanted_ms and run.wanted_ms - self._now_ms <= _RETRY_MOST_MS:
             return None
@@ -139,23 +144,29 @@ class _Deciding:
         )
         return self._changed(JobVerb.GIVE, given)
 
+    def _is_held(self, run: JobRun) -> bool:
+        """Say why nothing of the job may begin now."""
+        if self._frozen:
+            self._note(run.id, "an operator has frozen the network")
+        return self._frozen or self._is_alive_elsewhere(run)
+
     def _is_alive_elsewhere(self, run: JobRun) -> bool:
-        """Say which run of the job is alive that nobody allowed to begin, for all we know."""
+        """Say which run of the job is alive, for all we know, although none should be."""
         known = self._snapshot.runs
         for (machine, name), said in sorted(self._said.items()):
             if said.phase is not RunPhase.RUNNING or name.rpartition("@")[0] != run.job:
                 continue
             ours = name in known and known[name].node == machine and name != run.id
-            if not ours and self._may_live(machine, run):
-                what = f"{name} runs on {machine}, which is of before the store was recovered"
-                self._note(run.id, what)
+            # Of ours we have waited for the end of its lease: then only its node knows better.
+            present = self._snapshot.contact(machine) is Contact.PRESENT
+            if present or (not ours and self._may_live(machine, run)):
+                was = "must be over" if ours else "is of before the store was recovered"
+                self._note(run.id, f"{name} runs on {machine}, and {was}")
                 return True
         return False
 
     def _may_live(self, machine: str, run: JobRun) -> bool:
-        """Return whether what a machine said to run may still, if it is as long as `run`."""
-        if self._snapshot.contact(machine) is Contact.PRESENT:
-            return True
+        """Return whether what runs on a machine that is away may, if it is as long as `run`."""
         view = self._snapshot.machines.get(machine)
         return view is None or view.since_seconds * 1000 < lease_ms(run)
 
@@ -176,7 +187,7 @@ class _Deciding:
                 slot=0,
             )
             return self._changed(JobVerb.TAKE_BACK, free)
-        if contact is not Contact.PRESENT or self._is_alive_elsewhere(run):
+        if contact is not Contact.PRESENT or self._is_held(run):
             return None
         if said is None:
             self._note_problem(run)
@@ -193,7 +204,7 @@ class _Deciding:
         if said is not None and said.phase in {RunPhase.ENDED, RunPhase.NEVER}:
             return self._ended_step(run, said)
         present = self._snapshot.contact(run.node) is Contact.PRESENT
-        lives = said is not None and said.phase is RunPhase.RUNNING and said.claim == run.claim
+        lives = said is not None and said.phase is RunPhase.RUNNING and _is_of(said, run)
         seen_ms = self._snapshot.runs_seen_ms.get(run.id, 0)
         if seen_ms >= lease_ms(run) and not (present and lives):
             return self._end(run, RunReason.LEASE_OVER)
@@ -208,7 +219,9 @@ class _Deciding:
         return None
 
     def _ended_step(self, run: JobRun, said: RunStatus) -> JobStep:
-        if said.phase is RunPhase.NEVER or said.claim != run.claim:
+        if said.phase is RunPhase.NEVER or not _is_of(said, run):
+            if run.stop_by:
+                return self._end(run, RunReason.STOPPED, f"by {run.stop_by}")
             return self._end(run, RunReason.NEVER_BEGAN, said.detail)
         run = replace(
             run,
@@ -275,7 +288,8 @@ class _Deciding:
             return None
         unbegun = _UNBEGUN if last.reason is RunReason.NEVER_BEGAN else 0
         spent = last.attempt > job.spec.retries + unbegun
-        if spent or last.reason is RunReason.STOPPED or last.spec != job.spec:
+        stopped = last.stop_by or last.reason is RunReason.STOPPED
+        if spent or stopped or last.spec != job.spec:
             return None
         pause_ms = min(_RETRY_MS << (last.attempt - 1), _RETRY_MOST_MS)
         return self._want(job, RunReason.RETRY, last, pause_ms=pause_ms)
