@@ -1,11 +1,18 @@
 """Hooks: who serves is asked before what is planned, and nobody waits who does not serve."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from pltfrms.agent.world import World
+from pltfrms.drivers.workload.memory import MemoryProber
+from pltfrms.errors import UnavailableError
+from pltfrms.model.addresses import Address
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.balancer import as_balanced
+from pltfrms.model.running.machine import Instance, ProbeAnswer
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import Phase
+from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.service import Probe, ProbeKind, RoleSpec, Service
 from tests.agent.bench import Bench
@@ -27,8 +34,28 @@ WRITER = RoleSpec(
         only_announces=True,
     ),
 )
+
 NEXT = replace(NEW, replica=OLD.replica)
 SAYS_NO = f"{OLD.id} /primary"
+
+
+class Poor(Bench):
+    """A machine that cannot begin another process."""
+
+    poor = True
+
+    def make_world(self) -> World:
+        bench = self
+
+        class Prober(MemoryProber):
+            async def probe(
+                self, instance: Instance, probe: Probe, addresses: Sequence[Address]
+            ) -> ProbeAnswer:
+                if bench.poor and probe.kind is ProbeKind.EXEC:
+                    raise UnavailableError("no memory")
+                return await super().probe(instance, probe, addresses)
+
+        return replace(super().make_world(), prober=Prober(self.workload))
 
 
 def db(*hooks: InstanceHook) -> Service:
@@ -178,3 +205,70 @@ def test_on_a_drained_node_or_datacenter_the_role_is_handed_over_and_nothing_end
 
     run_virtual(story(Drain(node="fra-n1", since_ms=0, wait_ms=0)))
     run_virtual(story(Drain(datacenter="fra", since_ms=0, wait_ms=0)))
+
+
+def test_who_runs_on_a_volume_that_was_given_up_ends_without_being_asked() -> None:
+    async def story(*volumes: Volume) -> None:
+        bench, service = Bench(), db(HAND_OVER, LEAVE)
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            commands = bench.workload.ran(OLD.id)
+            await bench.order(replace(target(2, service), volumes=volumes))
+            assert commands == [], "its replica is elsewhere now, and would leave"
+            assert deeds(bench)[1:] == [("stop", OLD.id)]
+
+    run_virtual(story(replace(VOLUME, state=VolumeState.GIVEN_UP)))
+    run_virtual(story())
+
+
+def test_what_failed_holds_nothing_up_any_more_when_it_is_not_wanted() -> None:
+    async def story(hook: InstanceHook, after: Target, *, ill: bool = False) -> None:
+        bench = Bench()
+        bench.workload.unwell = {f"{OLD.id} {hook.command[0]}"}
+        async with bench.life():
+            drained = Interventions(drains=(Drain(node="fra-n1", since_ms=0, wait_ms=0),))
+            told = replace(target(1, db(hook), OLD), interventions=drained)
+            await bench.order(told, 5)
+            assert " failed: " in bench.instances[OLD.id].held_up
+            if ill:
+                bench.workload.hang(OLD.id)
+            await bench.order(after, 6)
+            assert bench.instances[OLD.id].held_up == ""
+            assert not any("hooks of" in each for each in bench.status.problems)
+
+    run_virtual(story(JOIN, target(2, db(), OLD)))
+    run_virtual(story(JOIN, target(2, db(JOIN), OLD), ill=True))
+    run_virtual(story(HAND_OVER, target(2, db(HAND_OVER), OLD)))
+
+
+def test_who_cannot_be_asked_for_want_of_ours_is_asked_again_and_all_goes_on() -> None:
+    async def story() -> None:
+        bench = Poor()
+        bench.workload.unwell = {SAYS_NO}
+        async with bench.life():
+            await bench.order(target(1, db(JOIN), OLD), 5)
+            assert "join failed: no memory" in bench.instances[OLD.id].held_up
+            bench.poor = False
+            await bench.passes(12.0)
+            assert ran(bench) == ["join"]
+            assert bench.instances[OLD.id].held_up == ""
+
+    run_virtual(story())
+
+
+def test_one_bad_answer_is_no_reason_to_end_who_has_not_left() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(LEAVE)
+        no = {SAYS_NO, f"{OLD.id} leave"}
+        bench.workload.unwell = no
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service), 9.5)
+            bench.workload.unwell = {*no, f"{OLD.id} {service.spec.readiness.path}"}
+            await bench.passes(1.0)
+            bench.workload.unwell = no
+            await bench.passes(5.0)
+            assert ran(bench) == ["leave", "leave"]
+            assert deeds(bench) == [("start", OLD.id)]
+
+    run_virtual(story())

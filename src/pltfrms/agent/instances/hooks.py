@@ -11,9 +11,11 @@ from pltfrms.agent.instances.runner import Runner
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
+from pltfrms.errors import PltfrmsError
 from pltfrms.model.running.machine import Instance
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.texts import shortened
+from pltfrms.model.running.volumes import VolumeState
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.service import Probe, ProbeKind
 
@@ -44,6 +46,8 @@ class HookKeeper:
         self._joined: dict[str, Instance] = {}
         self._again_at: dict[str, float] = {}
         self._held_up: dict[str, str] = {}
+        self._asked: set[str] = set()
+        """In whom one runs, or who is asked before their end: never two in one instance."""
 
     def follow(self, target: Target) -> None:
         """Know what is wanted from now on: hooks are always those of the newest version."""
@@ -67,6 +71,16 @@ class HookKeeper:
 
     async def run_due(self, name: str) -> None:
         """See `orders.BeforeEnd`. Who fails is asked again, until it does not serve."""
+        while name in self._asked:  # one that it was given before is over soon
+            await self._world.clock.sleep(_ROLE_SECONDS)
+        self._asked.add(name)
+        try:
+            await self._run_due(name)
+        finally:  # also if it is wanted again
+            self._asked.discard(name)
+            self._set(name, "")
+
+    async def _run_due(self, name: str) -> None:
         done: set[HookMoment] = set()
         while hook := next((e for e in self._before_end(name) if e.moment not in done), None):
             if await self._run(name, hook):
@@ -75,11 +89,10 @@ class HookKeeper:
                 break
             else:
                 await self._world.clock.sleep(AGAIN_SECONDS)
-        self._set(name, "")
 
     def _before_end(self, name: str) -> Iterator[InstanceHook]:
         runner = self._runners.get(name)
-        if runner is None or not runner.ready:
+        if runner is None or not runner.ready or not self._has_volume(runner):
             return
         hooks = self._hooks(runner)
         hand_over, leave = hooks.get(HookMoment.HAND_OVER), hooks.get(HookMoment.LEAVE)
@@ -87,6 +100,14 @@ class HookKeeper:
             yield hand_over
         if leave is not None and self._is_last(runner):
             yield leave
+
+    def _has_volume(self, runner: Runner) -> bool:
+        """Return whether it is its replica: of who has given up its volume another one is."""
+        target, one = self._target, runner.allocation
+        return one is not None and any(
+            each.id == one.volume and each.state is VolumeState.HELD
+            for each in (target.volumes if target else ())
+        )
 
     def _is_last(self, runner: Runner) -> bool:
         """Return whether its replica is wanted here no more, in no version."""
@@ -98,32 +119,51 @@ class HookKeeper:
         )
 
     async def _is_ill(self, name: str) -> bool:
+        """Ask as often as makes one that serves unhealthy: one answer may come late."""
         runner = self._runners.get(name)
         if runner is None or runner.instance is None or runner.service is None:
             return True
         addresses = tuple(each.network_address for each in runner.service.prefixes)
         probe = runner.service.spec.readiness
-        return bool((await self._world.prober.probe(runner.instance, probe, addresses)).failure)
+        for _ in range(probe.fall):
+            try:
+                said = await self._world.prober.probe(runner.instance, probe, addresses)
+            except PltfrmsError:  # it could not be asked
+                return False
+            if not said.failure:
+                return False
+            await self._world.clock.sleep(probe.interval_ms / 1000)
+        return True
 
     # ---- while they run --------------------------------------------------------------------
 
     async def run(self) -> None:
         """Let who is ready join, and who is on a drained node hand over, for ever."""
-        while True:
-            hooks = [each for name in tuple(self._runners) for each in self._wanted(name)]
-            await asyncio.gather(*(self._try(*each) for each in hooks))
-            await self._world.clock.sleep(_LOOK_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for name in self._runners:
+                    self._look(name, tasks)
+                await self._world.clock.sleep(_LOOK_SECONDS)
 
-    def _wanted(self, name: str) -> Iterator[tuple[str, InstanceHook]]:
-        runner, now = self._runners[name], self._world.clock.monotonic()
-        if runner.order is None or not runner.ready or now < self._again_at.get(name, 0.0):
+    def _look(self, name: str, tasks: asyncio.TaskGroup) -> None:
+        if name in self._asked:
             return
+        hook = self._wanted(name)
+        if hook is None:  # nor is that wanted any more which has failed
+            self._set(name, "")
+        elif self._world.clock.monotonic() >= self._again_at.get(name, 0.0):
+            self._asked.add(name)
+            tasks.create_task(self._try(name, hook))
+
+    def _wanted(self, name: str) -> InstanceHook | None:
+        runner = self._runners[name]
+        if runner.order is None or not runner.ready:
+            return None
         hooks = self._hooks(runner)
-        join, hand_over = hooks.get(HookMoment.JOIN), hooks.get(HookMoment.HAND_OVER)
-        if join is not None and self._joined.get(name) != runner.instance:
-            yield name, join
-        elif hand_over is not None and self._is_drained and self._holds(name):
-            yield name, hand_over
+        if HookMoment.HAND_OVER in hooks and self._is_drained and self._holds(name):
+            return hooks[HookMoment.HAND_OVER]
+        joined = self._joined.get(name) == runner.instance
+        return None if joined else hooks.get(HookMoment.JOIN)
 
     @property
     def _is_drained(self) -> bool:
@@ -136,13 +176,19 @@ class HookKeeper:
         return any((each.node, each.datacenter) in places for each in drains)
 
     async def _try(self, name: str, hook: InstanceHook) -> None:
-        instance = self._runners[name].instance
-        if await self._run(name, hook):
-            self._set(name, "")
-            if hook.moment is HookMoment.JOIN and instance is not None:
-                self._joined[name] = instance
-        else:
-            self._again_at[name] = self._world.clock.monotonic() + AGAIN_SECONDS
+        runner = self._runners.get(name)
+        instance = runner.instance if runner else None
+        try:
+            if await self._run(name, hook):
+                self._set(name, "")
+                if hook.moment is HookMoment.JOIN and instance is not None:
+                    self._joined[name] = instance
+            else:
+                self._again_at[name] = self._world.clock.monotonic() + AGAIN_SECONDS
+        finally:
+            self._asked.discard(name)
+            if name not in self._runners:
+                self.gone(name)
 
     # ---- running ---------------------------------------------------------------------------
 
@@ -164,7 +210,10 @@ class HookKeeper:
         self._held_up.setdefault(name, f"{hook.moment} runs")
         ms = hook.timeout_ms  # also as `grace_max`, so that what it says is heard
         asked = Probe(kind=ProbeKind.EXEC, command=hook.command, timeout_ms=ms, grace_max_ms=ms)
-        failure = (await self._world.prober.probe(runner.instance, asked, ())).failure
+        try:
+            failure = (await self._world.prober.probe(runner.instance, asked, ())).failure
+        except PltfrmsError as error:  # as where no process can be begun
+            failure = str(error)
         if not failure and hook.moment is HookMoment.HAND_OVER:
             failure = await self._still_holds(name, hook.timeout_ms / 1000)
         if failure:
