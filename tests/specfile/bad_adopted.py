@@ -130,6 +130,11 @@ ADOPTED = (
         "address: 192.168.1.9", "the service has IPv6, and nothing is said to be behind it"
     ),
     _elsewhere("address: []", "run.external.address"),
+    _elsewhere("nodes: {}", "run.external.nodes"),
+    _elsewhere(
+        'nodes: {"": ["192.168.1.9", "fd01::9"]}',
+        "run.external.nodes.: that is the name of no node",
+    ),
     _elsewhere("port: 80", "run.external.port"),
     _elsewhere(
         'address: ["192.168.1.9"] # <-\n    nodes: {fra-n1: ["192.168.1.9"]}',

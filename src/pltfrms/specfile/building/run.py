@@ -93,6 +93,8 @@ def _adopted_findings(shape: RunShape) -> Iterator[Finding]:
         return
     if shape.systemd:
         yield Finding(("run", "external"), "systemd says that already", "leave it out")
+    if "" in shape.external.nodes:
+        yield Finding(("run", "external", "nodes", ""), "that is the name of no node")
     if shape.external.address and shape.external.nodes:
         where = ("run", "external", "address")
         yield Finding(where, "there are nodes too, each with its own", "keep one of the two")

@@ -134,7 +134,7 @@ class ElsewhereShape(Shape):
 
     address: AddressesText = some()
     """One, or one of each family, behind every node: [192.168.122.10, "fd00:122::10"]."""
-    nodes: dict[str, AddressesText] = Field(default_factory=dict)
+    nodes: dict[str, AddressesText] = Field(default_factory=dict, min_length=1)
     """Or by node: {fra-n1: 192.168.122.10, fra-n2: 192.168.122.17}. Only these have it."""
 
 
