@@ -1,5 +1,6 @@
 """Runs of jobs on a node: each begins at most once, and is told how it ended."""
 
+import asyncio
 import errno
 from dataclasses import replace
 
@@ -20,9 +21,9 @@ from pltfrms.model.services.jobs import (
 )
 from pltfrms.model.services.service import Run
 from pltfrms.planner.instances.runs import exit_code_of
-from pltfrms.planner.jobs.leases import CLAIM_MS
+from pltfrms.planner.jobs.leases import CLAIM_MS, START_MS
 from tests.agent.bench import PLATFORM, Bench, make_target
-from tests.simulation.virtual import run_virtual
+from tests.simulation.virtual import VirtualLoop, run_virtual
 
 SPEC = JobSpec(
     name="backup",
@@ -114,6 +115,84 @@ def test_an_allowance_that_comes_too_late_is_none() -> None:
             await bench.passes(CLAIM_MS / 1000)
             await bench.order(ordered(3, run), 5)
             assert (starts(bench), told(bench).phase) == ([], RunPhase.NEVER)
+
+    run_virtual(story())
+
+
+def test_what_is_recorded_too_late_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that stands still holds up the whole agent, and the lease of the run goes on."""
+
+    async def story() -> None:
+        bench, loop = Bench(), asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        async with bench.life():
+            run = await allowed(bench)
+            write = bench.disk.write
+
+            def slowly(name: str, value: bytes) -> None:
+                if name == RUNS_FILE:
+                    loop.stall(CLAIM_MS / 1000)
+                write(name, value)
+
+            monkeypatch.setattr(bench.disk, "write", slowly)
+            await bench.order(ordered(2, run), 5)
+            assert (starts(bench), told(bench).phase) == ([], RunPhase.NEVER)
+            assert told(bench).detail == "its record was written too late"
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("is_in_time", [True, False])
+def test_a_start_that_takes_too_long_is_given_up(*, is_in_time: bool) -> None:
+    async def story() -> None:
+        bench = Bench()
+        start_ms = START_MS - 1000 if is_in_time else START_MS + 1000
+        bench.workload.behave = lambda _: Behaviour(start_ms=start_ms)
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 20)
+            assert ("backup@7" in await bench.workload.running()) is is_in_time
+            if not is_in_time:
+                assert told(bench).reason is RunReason.NOT_STARTED
+                assert told(bench).detail == "it took longer than 15 s"
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("left", [None, b"{"])
+def test_whose_memory_is_lost_does_not_say_that_it_did_nothing(left: bytes | None) -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 2)
+        await bench.workload.crash("backup@7", "exited with status 0")
+        if left is None:
+            del bench.disk.documents[RUNS_FILE]
+        else:
+            bench.disk.documents[RUNS_FILE] = left
+        for generation in (3, 4):
+            async with bench.life():
+                await bench.order(ordered(generation, run), 2)
+                status = told(bench)
+                assert (status.phase, status.exit_code) == (RunPhase.ENDED, None)
+                assert (status.claim, status.reason) == (run.claim, None)
+                assert "whether it began is not known" in status.detail
+        assert starts(bench) == ["backup@7"]
+
+    run_virtual(story())
+
+
+def test_of_what_is_over_it_is_kept_how_it_ended_and_not_what_it_was() -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            run = await allowed(bench)
+            await bench.order(ordered(2, run), 2)
+            assert b"tar" in bench.disk.documents[RUNS_FILE]
+            await bench.workload.crash("backup@7", "exited with status 0")
+            await bench.passes(2)
+            assert b"tar" not in bench.disk.documents[RUNS_FILE]
 
     run_virtual(story())
 

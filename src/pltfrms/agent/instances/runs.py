@@ -28,12 +28,14 @@ from pltfrms.planner.instances.runs import (
     was_late,
 )
 from pltfrms.planner.jobs.holding import RunAction, RunClaim, action_for
+from pltfrms.planner.jobs.leases import START_MS
 
 RUNS_FILE: Final = "runs.json"
 _LOOK_SECONDS: Final = 0.5
 _KEPT: Final = 200
 """Records of runs that are over; older ones have numbers that no order has any more."""
 _PROBLEM: Final = "memory of runs"
+_FORGOTTEN: Final = "the memory of its node is lost, so whether it began is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class RunRecord:
 
     status: RunStatus
     order: RunOrder | None = None
-    """As it was begun; None: it was not, or by whom nobody knows."""
+    """As it was begun, while it is alive; None: it was not, or by whom nobody knows."""
     instance: Instance | None = None
     begun_at: float = 0.0
     """Monotonic seconds, which count from boot."""
@@ -75,6 +77,10 @@ class RunKeeper:
         self._gone: frozenset[str] = frozenset()
         """What has ended before we began; how is to be read yet."""
         self._words = 0
+        self._life = ""
+        """What all words of this agent begin with."""
+        self._remembers = False
+        """Whether what has no record did not begin by a word of an agent before us."""
         self._news = asyncio.Event()
 
     # ---- what others ask -------------------------------------------------------------------
@@ -120,10 +126,12 @@ class RunKeeper:
 
     def read(self, running: Mapping[str, Instance]) -> None:
         """Recall what an agent before us knew, and find what still runs."""
+        self._life = f"{self._world.boot}/{int(self._world.clock.monotonic() * 1_000_000)}/"
         with self._problems.watch(_PROBLEM):
             text = self._world.disk.read(RUNS_FILE)
             known = codec.decode(tuple[RunRecord, ...], text) if text else ()
             self._records = {each.status.run: each for each in known}
+            self._remembers = bool(text)
         going = (n for n, r in self._records.items() if r.status.phase is RunPhase.RUNNING)
         self._gone = frozenset(going) - running.keys()
         for name, instance in running.items():
@@ -180,7 +188,7 @@ class RunKeeper:
         if action is RunAction.ASK:
             await self._ask(name, order)
         elif action is RunAction.REFUSE:
-            self._remember(RunRecord(status=RunStatus(run=name, phase=RunPhase.NEVER)))
+            self._refuse(order)
             await self._settle()
         elif action is RunAction.BEGIN:
             await self._begin(name, order)
@@ -193,11 +201,21 @@ class RunKeeper:
     async def _ask(self, name: str, order: RunOrder) -> None:
         """Have what a start needs, which may take long; then ask, for that may not."""
         await self._world.workload.fetch(self._spec(order))
+        if self._world.disk.read(RUNS_FILE) is None:
+            self._write()  # so that who finds none knows that it is lost
         now = self._world.clock.monotonic()
         self._words += 1
-        word = f"{self._world.boot}/{int(now * 1_000_000)}/{self._words}"
+        word = f"{self._life}{self._words}"
         self._claims[name] = RunClaim(word=word, asked_ms=int(now * 1000))
         await self._settle()
+
+    def _refuse(self, order: RunOrder, why: str = "") -> None:
+        """Record that it never begins here; or that nobody knows whether it has."""
+        run = order.run
+        status = RunStatus(run=run.id, phase=RunPhase.NEVER, detail=why)
+        if not (self._remembers or run.claim.startswith(self._life)):
+            status = replace(status, phase=RunPhase.ENDED, claim=run.claim, detail=_FORGOTTEN)
+        self._remember(RunRecord(status=status))
 
     async def _begin(self, name: str, order: RunOrder) -> None:
         spec, clock = self._spec(order), self._world.clock
@@ -209,21 +227,36 @@ class RunKeeper:
             status=status, order=order, begun_at=clock.monotonic(), boot=self._world.boot
         )
         self._watched.add(name)
-        self._remember(record)
+        try:
+            self._remember(record)
+            await self._start(spec, order, record)
+        finally:
+            self._watched.discard(name)
+            self._news.set()
+        await self._settle()
+
+    async def _start(self, spec: InstanceSpec, order: RunOrder, record: RunRecord) -> None:
+        """Start what is recorded, if that is on the disk, and still in time."""
+        name, now_ms = order.run.id, int(self._world.clock.monotonic() * 1000)
         if self._world.disk.late(RUNS_FILE):
             self._end(name, record, RunReason.NOT_STARTED, "no record of it can be written")
             raise UnavailableError("its record cannot be written, so it does not begin")
+        claim = self._claims.get(name)
+        action = action_for(order, claim, now_ms, recorded=False, alive_ms=None)
+        if action is not RunAction.BEGIN:
+            self._refuse(order, "its record was written too late")
+            return
         try:
-            instance = await self._world.workload.start(spec)
+            async with asyncio.timeout(START_MS / 1000):
+                instance = await self._world.workload.start(spec)
+        except TimeoutError:
+            why = f"it took longer than {START_MS // 1000} s"
+            self._end(name, record, RunReason.NOT_STARTED, why)
         except (PltfrmsError, OSError) as error:
             self._end(name, record, RunReason.NOT_STARTED, str(error))
         else:
             self._remember(replace(record, instance=instance))
             self._journal.say(f"job/{name}", "run started")
-        finally:
-            self._watched.discard(name)
-            self._news.set()
-        await self._settle()
 
     async def _watch(self, name: str) -> None:
         with self._problems.watch(f"end of run {name}") as tried:
@@ -262,7 +295,7 @@ class RunKeeper:
             detail=shortened(how),
         )
         self._journal.say(f"job/{name}", "run over", how)
-        self._remember(replace(record, status=status))
+        self._remember(replace(record, status=status, order=None, instance=None))
 
     def _remember(self, record: RunRecord) -> None:
         self._records.pop(record.status.run, None)
@@ -274,5 +307,8 @@ class RunKeeper:
         ]
         for name in over[:-_KEPT]:
             del self._records[name]
+        self._write()
+
+    def _write(self) -> None:
         text = codec.encode(tuple(self._records.values()), tuple[RunRecord, ...])
         self._world.disk.write(RUNS_FILE, text)

@@ -11,6 +11,8 @@ from pltfrms.model.services.jobs import JobRun
 
 CLAIM_MS: Final = 60_000
 """So long after a node has asked to begin a run it may do so; later it asks anew."""
+START_MS: Final = 15_000
+"""So long the start of a run may take, then; it is in the margin."""
 INIT_MS: Final = 5_000
 """So long after its time and its grace the init of a run must have ended it."""
 _MARGIN_MS: Final = 30_000
