@@ -18,6 +18,7 @@ from pltfrms.model.running.loads import LoadKind, ServiceLoad
 from pltfrms.model.running.plan import Note, Reason
 from pltfrms.model.running.redundancy import Redundancy, Survival
 from pltfrms.model.running.state import (
+    NOT_KNOWN,
     Contact,
     LinkStatus,
     MachineStatus,
@@ -108,6 +109,19 @@ def test_a_datacenter_out_of_contact_is_not_known_and_its_last_word_stays() -> N
     assert {each.state for each in view.links} == {Seen.GOOD}, "the other ends say so"
     bad = [each for name in LISTS[:7] for each in getattr(view, name) if each.state is Seen.BAD]
     assert bad == []
+
+
+def test_sessions_of_an_edge_whose_bird_is_silent_are_not_known_and_not_down() -> None:
+    silent = replace(WHOLE.statuses["fra-e1"], problems=("BIRD: does not answer",))
+    sessions = tuple(
+        replace(each, up=False, detail=f"{NOT_KNOWN}BIRD does not answer", counted=False)
+        for each in silent.sessions
+    )
+    statuses = {**WHOLE.statuses, "fra-e1": replace(silent, sessions=sessions)}
+    view = seen(replace(WHOLE, statuses=statuses))
+    theirs = {(s.state, s.why, s.last) for s in view.sessions if s.edge == "fra-e1"}
+    assert theirs == {(Seen.UNKNOWN, "BIRD does not answer", None)}
+    assert [each.about for each in view.problems] == ["fra-e1"]
 
 
 def test_a_link_is_as_its_ends_see_it_and_not_known_when_neither_can_be_asked() -> None:

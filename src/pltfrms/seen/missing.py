@@ -13,8 +13,6 @@ from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.state import MachineStatus, SessionStatus
 
 _EDGE = "edge."
-_NOT_KNOWN = "unknown: "
-"""How an agent begins what it says of sessions while its BIRD is silent."""
 _WITNESSES_MIN = 2
 """One alone may be the one that is cut off."""
 
@@ -57,7 +55,7 @@ def _edge_of(session: SessionStatus) -> str:
 
     Those between edges (`edge.fra-e1`) end long after the other end, so they tell of none.
     """
-    if not session.name.startswith(_EDGE) or session.detail.startswith(_NOT_KNOWN):
+    if not session.name.startswith(_EDGE) or not session.known:
         return ""
     return session.name.removeprefix(_EDGE).rpartition(".")[0]
 

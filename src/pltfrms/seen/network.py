@@ -1,6 +1,7 @@
 """The network's outside as a person wants to see it. Pure: from one snapshot to rows.
 
-What an edge out of contact said last is `unknown`, neither up nor down.
+What an edge out of contact said last is `unknown`, neither up nor down; so is what it says of
+sessions while its BIRD is silent.
 """
 
 from collections import Counter
@@ -68,7 +69,7 @@ class PeerRow:
     sessions_up: int
     sessions: int
     unknown: int
-    """Sessions of edges out of contact."""
+    """Sessions of edges out of contact, or whose BIRD is silent."""
     imported: int
     exported: int
     filtered: int
@@ -206,7 +207,7 @@ def _heard(snapshot: Snapshot, edge: str) -> MachineStatus | None:
 
 
 def _state(status: SessionStatus | None) -> str:
-    if status is None:
+    if status is None or not status.known:
         return UNKNOWN
     return "up" if status.up else "down"
 

@@ -28,7 +28,14 @@ from pltfrms.model.messages.picture import (
 from pltfrms.model.network.interventions import DrainPhase
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import AnnouncePolicy, Datacenter, Machine, Role
-from pltfrms.model.running.state import Contact, LinkStatus, MachineStatus, Phase, Snapshot
+from pltfrms.model.running.state import (
+    NOT_KNOWN,
+    Contact,
+    LinkStatus,
+    MachineStatus,
+    Phase,
+    Snapshot,
+)
 from pltfrms.planner.routing.visibility import present_statuses
 from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
 from pltfrms.seen.cities import location_of
@@ -332,7 +339,7 @@ class _Seeing:
         status = self._snapshot.statuses.get(row.edge)
         name = f"peer.{row.session.partition('@')[0]}.{row.family}"
         for each in status.sessions if status else ():
-            if each.name == name:
+            if each.name == name and each.known:
                 return Seen.GOOD if each.up else Seen.BAD
         return None
 
@@ -474,7 +481,7 @@ def _session_state(row: SessionRow) -> Seen:
 
 def _session_words(row: SessionRow) -> str:
     if row.state == UNKNOWN:
-        return "its edge cannot be asked"
+        return row.detail.removeprefix(NOT_KNOWN) or "its edge cannot be asked"
     drain = f"drained: {row.drain.value}" if row.drain is not DrainPhase.NONE else ""
     return "; ".join(part for part in (drain, row.detail) if part)
 

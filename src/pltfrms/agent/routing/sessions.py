@@ -13,7 +13,7 @@ from pltfrms.drivers.clock import wait_event
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.peering import Reject
 from pltfrms.model.running.machine import INSTANCE_TABLE, MAIN_TABLE, BgpState
-from pltfrms.model.running.state import SessionStatus
+from pltfrms.model.running.state import NOT_KNOWN, SessionStatus
 
 SESSIONS_SECONDS: Final = 2.0
 COALESCE_SECONDS: Final = 0.05
@@ -94,7 +94,7 @@ class Sessions:
                 Absences(),
                 tuple(
                     SessionStatus(
-                        name=each.name, up=False, detail=f"unknown: {error}", counted=False
+                        name=each.name, up=False, detail=f"{NOT_KNOWN}{error}", counted=False
                     )
                     for each in self.statuses
                 ),

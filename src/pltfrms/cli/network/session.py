@@ -124,12 +124,12 @@ def _rows(snapshot: Snapshot, machine: str) -> Iterator[ReportedSession]:
         status = snapshot.statuses.get(each.name)
         if status is None or machine not in {"", each.name}:
             continue
-        known = snapshot.contact(each.name) is Contact.PRESENT
+        heard = snapshot.contact(each.name) is Contact.PRESENT
         for one in status.sessions:
             yield ReportedSession(
                 machine=each.name,
                 session=one.name,
-                state=(_UP if one.up else "down") if known else "unknown",
+                state=(_UP if one.up else "down") if heard and one.known else "unknown",
                 detail=one.detail,
                 imported=one.imported,
                 exported=one.exported,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from pltfrms.errors import NotFoundError
 from pltfrms.model.network.interventions import Interventions
@@ -128,6 +129,10 @@ class InstanceStatus:
     """Why what is planned for its service waits: a hook runs in it, or has failed there."""
 
 
+NOT_KNOWN: Final = "unknown: "
+"""How agents begin what they say of sessions while their BIRD is silent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatus:
     """One BGP session as the machine's BIRD reports it."""
@@ -145,6 +150,11 @@ class SessionStatus:
     counted: bool = True
     """Whether that is of now. Not while BIRD is silent, and not before it was asked anew since
     the session came up, or since what the machine announces has changed."""
+
+    @property
+    def known(self) -> bool:
+        """Whether `up` is of now: while BIRD is silent it is False, and says nothing."""
+        return not self.detail.startswith(NOT_KNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
