@@ -21,7 +21,7 @@ from pltfrms.agent.freeze import FROZEN_FILE
 from pltfrms.agent.glass import BalancerEye, GlassNetwork, run_glass
 from pltfrms.agent.identity import Conversations, conversations
 from pltfrms.agent.loop import Agent
-from pltfrms.agent.network.clearing import clear_kernel
+from pltfrms.agent.network.clearing import clear_kernel, end_adopted
 from pltfrms.agent.scraped.exposition import exposition
 from pltfrms.agent.scraped.listening import MetricsDoor, MetricsServer
 from pltfrms.agent.scraped.machine_metrics import AgentUsage, machine_metrics
@@ -136,6 +136,7 @@ async def _clear(directories: Directories, targets: Targets) -> None:
     network = KernelNetwork()
     balancer = KernelBalancer(directories.runtime / "bpf", network)
     try:
+        await end_adopted(ProcessRuntime(directories, network))
         await clear_kernel(balancer, targets.current.platform, targets.machine)
     finally:
         await network.close()

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from pltfrms.agent.network.clearing import end_adopted
 from pltfrms.drivers.kernel import nftables
+from pltfrms.drivers.kernel.memory import MemoryNetwork
 from pltfrms.drivers.tool import ToolFailedError
-from pltfrms.drivers.workload.instance import port_filters
+from pltfrms.drivers.workload.instance import port_filters, records
 from pltfrms.drivers.workload.instance.port_filters import PortFilters
+from pltfrms.drivers.workload.process import ProcessRuntime
 from pltfrms.model.running.machine import InstanceSpec
+from pltfrms.model.services.container import Adopted
 from pltfrms.render.detour import render_detour
 from tests.contracts.test_workload import directories_below, spec
 from tests.strategies import make_spec
@@ -25,8 +29,11 @@ class Nft:
     def __init__(self) -> None:
         self.tables: dict[str, str] = {}
         self.loads = 0
+        self.refuses = False
 
     async def __call__(self, *words: str, text: str = "") -> str:
+        if self.refuses:
+            raise ToolFailedError(words, "Error: Could not process rule")
         if "list" in words:
             name = " ".join(words[-2:])
             if name not in self.tables:
@@ -51,7 +58,7 @@ def nft(monkeypatch: pytest.MonkeyPatch) -> Nft:
 
 
 def behind(address: str = "10.9.0.2") -> InstanceSpec:
-    found = replace(spec(()), elsewhere=(ip_address(address),))
+    found = replace(spec(()), adopted=Adopted(), elsewhere=(ip_address(address),))
     return replace(found, ports=render_detour(make_spec(), found))
 
 
@@ -86,5 +93,53 @@ def test_another_agent_ends_what_one_before_it_made(nft: Nft, tmp_path: Path) ->
         assert nft.tables == {}
         await after.lead(behind())
         assert len(nft.tables) == 1, "as it was before it ended"
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The network devices that there are: all are that are put here."""
+    found = {behind().device}
+    monkeypatch.setattr(records, "has_device", found.__contains__)
+    return found
+
+
+def runtime_in(directory: Path) -> ProcessRuntime:
+    directories, groups = directories_below(directory), directory / "cgroups"
+    return ProcessRuntime(directories, MemoryNetwork(), cgroup_root=groups)
+
+
+def test_a_table_that_cannot_be_ended_keeps_up_nobody_else(
+    nft: Nft, devices: set[str], tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        runtime = runtime_in(tmp_path)
+        await runtime.start(behind())
+        devices.clear()
+        nft.refuses = True
+        assert await runtime.running() == {}
+        assert len(nft.tables) == 1
+        nft.refuses = False
+        assert await runtime.running() == {}
+        assert nft.tables == {}, "it was tried again"
+
+    asyncio.run(scenario())
+
+
+def test_a_machine_that_leaves_leads_nowhere(
+    nft: Nft, devices: set[str], tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        await runtime_in(tmp_path).start(behind())
+        after = runtime_in(tmp_path)
+        nft.refuses = True
+        await end_adopted(after)
+        nft.refuses = False
+        assert await after.running()
+        await end_adopted(after)
+        assert nft.tables == {}
+        assert await after.running() == {}
+        assert devices
 
     asyncio.run(scenario())

@@ -6,6 +6,7 @@ for this may be here.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import structlog
@@ -14,6 +15,7 @@ from pltfrms.drivers.balancer.ports import Balancer
 from pltfrms.drivers.kernel.tables.routes import OUR_PROTOS
 from pltfrms.drivers.tool import ToolFailedError, run_tool
 from pltfrms.drivers.wireguard.kernel import TUNNEL_TABLE
+from pltfrms.drivers.workload.ports import Workload
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.network.tunnels import tunnels_of
@@ -39,6 +41,17 @@ async def clear_kernel(balancer: Balancer, platform: Platform, machine: str) -> 
         await _try("ip", family, "-force", "-batch", "-", text=text)
     text = "".join(f"{line}\n" for line in device_lines(platform, machine))
     await _try("ip", "-force", "-batch", "-", text=text)
+
+
+async def end_adopted(workload: Workload) -> None:
+    """Take the addresses of what others start here away, and what leads elsewhere from them."""
+    for each in (await workload.running()).values():
+        if each.pid != os.getpid():
+            continue
+        try:
+            await workload.stop(each, 0)
+        except UnavailableError as error:
+            _log.warning("not cleared", allocation=each.allocation, why=str(error))
 
 
 def routing_lines(platform: Platform, machine: str) -> Iterator[str]:

@@ -114,7 +114,10 @@ class ProcessRuntime:
             else:
                 how = self._how_it_ended(record.allocation)
                 _log.info("instance_ended_unseen", allocation=record.allocation, how=how)
-                await self._clean_up(record)
+                try:
+                    await self._clean_up(record)
+                except UnavailableError as error:  # it is tried again, and keeps up nobody else
+                    _log.warning("instance_left", allocation=record.allocation, why=str(error))
         return found
 
     async def start(self, spec: InstanceSpec) -> Instance:
