@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.model.running.balancer import as_balanced
-from pltfrms.model.running.machine import PROTO_BIRD, ROLE_TABLE, Route
+from pltfrms.model.running.machine import PROTO_BIRD, ROLE_TABLE, Instance, Route
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.volumes import Volume
 from pltfrms.model.services.members import Membership
@@ -144,5 +144,29 @@ def test_who_has_not_answered_yet_is_signalled_when_it_has() -> None:
             assert bench.workload.signals(OLD.id) == [], "it could end it"
             await bench.passes(15.0)
             assert bench.workload.signals(OLD.id) == ["USR1"]
+
+    run_virtual(story())
+
+
+def test_a_signal_that_could_not_be_sent_is_sent_later() -> None:
+    run = replace(DB.spec.run, peers_signal="HUP")
+    service = replace(DB, spec=replace(DB.spec, run=run))
+
+    async def story() -> None:
+        bench = Bench()
+        send, wants = bench.workload.signal, [True]
+
+        async def signal(instance: Instance, name: str) -> None:
+            if wants:
+                wants.pop()
+                raise OSError("no descriptors left")
+            await send(instance, name)
+
+        bench.workload.signal = signal  # type: ignore[method-assign]
+        async with bench.life():
+            await bench.order(target(1, VOLUME, service=service))
+            await bench.order(target(2, VOLUME, OTHER, service=service), 8)
+            assert wants == []
+            assert bench.workload.signals(OLD.id) == ["HUP"]
 
     run_virtual(story())

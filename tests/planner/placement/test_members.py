@@ -6,12 +6,20 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pltfrms.model.messages.api import Change
+from pltfrms.model.network.topology import Guards, NodePrefixes
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.running.volumes import VolumeState
+from pltfrms.model.services.hooks import HookMoment, InstanceHook
+from pltfrms.model.services.members import member_of
+from pltfrms.planner.changes.change import apply_change
 from pltfrms.planner.instances.routes import member_claims, member_routes
-from tests.planner.placement.test_volumes import kept_spec, running, walk
+from pltfrms.planner.routing.permits import permits_of
+from tests.planner.placement.test_volumes import kept_spec, node_of, running, walk
 from tests.planner.targets import make_target
+from tests.planner.world import settle
+from tests.strategies import make_platform
 
 
 def told(target: Target) -> Iterator[tuple[tuple[str, str], int]]:
@@ -65,3 +73,26 @@ def test_who_has_a_replica_hears_where_all_others_are() -> None:
     (db,) = make_target(snapshot, "fra-n1").balanced
     assert db.members is not None
     assert (db.members.counts, db.members.numbers4) == ((("fra", 3),), (1, 2, 3))
+
+
+def test_who_is_wanted_no_more_is_led_to_and_hears_of_better_hooks_until_it_left() -> None:
+    snapshot = running(kept_spec())
+    platform = replace(
+        make_platform({"fra": 4}), guards=Guards(node_prefixes=NodePrefixes.PLACED)
+    )
+    hook = InstanceHook(moment=HookMoment.LEAVE, command=("leave",))
+    fewer = apply_change(
+        replace(snapshot, platform=platform), Change(services=(kept_spec(2),))
+    ).snapshot
+    left = settle(fewer)
+    node = node_of(snapshot, "db.fra.3")
+    better = apply_change(left, Change(services=(replace(kept_spec(2), hooks=(hook,)),)))
+    target = make_target(better.snapshot, node)
+    assert target.allocations == ()
+    assert [each.spec.hooks for each in target.services] == [(hook,)]
+    assert target.made_of != make_target(left, node).made_of
+    permits = permits_of(make_target(better.snapshot, "fra-e1"))
+    (its,) = (each for each in permits or () if each.node == node)
+    service = better.snapshot.services["db"]
+    member = member_of(platform, service.id, service.numbers4, ("fra", 3))
+    assert set(member.prefixes) <= set(its.prefixes)

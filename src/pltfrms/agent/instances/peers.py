@@ -58,8 +58,8 @@ class Peers:
 
     async def tell(self) -> None:
         """Make one pass; what fails becomes a problem, and is tried again."""
-        has = dict[str, tuple[Instance, _Files]]()
-        for instance, spec, signal, answered in tuple(self._running()):
+        has, running = dict[str, tuple[Instance, _Files]](), tuple(self._running())
+        for instance, spec, signal, answered in running:
             files = tuple(each for each in spec.live if each[0] == PEERS_FILE)
             name, wanted = spec.allocation, (instance, files)
             with self._problems.watch(f"peers of {name}") as outcome:
@@ -72,5 +72,5 @@ class Peers:
                     self._unsaid.discard(name)
             if not outcome.failed:
                 has[name] = wanted
-        self._unsaid &= has.keys()
+        self._unsaid &= {spec.allocation for _, spec, _, _ in running}
         self._has = has

@@ -187,7 +187,7 @@ class Makings:
         if me.has(Role.EDGE):
             parts += (self._plain_digest, self._placed_for(me))
         if me.has(Role.NODE):
-            services = [self._told(service).digest for service in self._run_on(me)]
+            services = [self._told(service).digest for service in self._may_run_on(me)]
             guests = self._guests_of(me) if moving else ()
             earlier = [_digest(service) for service in self._earlier_of(me)]
             asked = self._inquiries_of(me)
@@ -260,8 +260,7 @@ class Makings:
             return {}
         found: dict[str, list[Placed]] = {}
         for node in self._snapshot.platform.machines_of(Role.NODE):
-            services = map(self._service_of, self._allocations.get(node.name, ()))
-            ids = sorted({service.id for service in services if service})
+            ids = sorted(service.id for service in self._may_run_on(node))
             found.setdefault(node.datacenter, []).append(
                 Placed(node=node.name, services=tuple(ids))
             )
@@ -284,9 +283,6 @@ class Makings:
                 found.setdefault(each.service, []).append(replace(each, made=False))
         return {name: tuple(some) for name, some in found.items()}
 
-    def _service_of(self, allocation: Allocation) -> Service | None:
-        return self._snapshot.services.get(allocation.service)
-
     @cached_property
     def _inquiries(self) -> tuple[Inquiry, ...]:
         found = (inquiry_of(service) for _, service in sorted(self._full.items()))
@@ -301,8 +297,11 @@ class Makings:
         return _with_own_passwords(self._snapshot.platform, machine)
 
     def _services_of(self, me: Machine) -> tuple[Service, ...]:
-        """Return all for an edge; how they run is said of those that run on the machine."""
-        here = self._run_on(me)
+        """Return all for an edge; how they run is said of those that run on the machine.
+
+        Or may do so yet: who is to leave for good runs until its hooks, the newest, let it go.
+        """
+        here = self._may_run_on(me)
         if not me.has(Role.EDGE):
             return here
         if not here:
@@ -312,6 +311,15 @@ class Makings:
 
     def _run_on(self, me: Machine) -> tuple[Service, ...]:
         names = {allocation.service for allocation in self._allocations.get(me.name, ())}
+        services = self._snapshot.services
+        return tuple(services[name] for name in sorted(names) if name in services)
+
+    def _may_run_on(self, me: Machine) -> tuple[Service, ...]:
+        """Return them with those of which a replica holds a volume there, wanted or not."""
+        names = {each.service for each in self._allocations.get(me.name, ())}
+        for each in self._volumes.get(me.name, ()):
+            if each.state is VolumeState.HELD:
+                names.add(each.service)
         services = self._snapshot.services
         return tuple(services[name] for name in sorted(names) if name in services)
 

@@ -56,14 +56,16 @@ def _of_roles(service: Service) -> tuple[Prefix, ...]:
 def _of_members(
     platform: Platform, service: BalancedService | None, node: str
 ) -> tuple[Prefix, ...]:
-    """Return the addresses of all members of the node's datacenter."""
+    """Return the addresses of all members of the node's datacenter.
+
+    Also of who had a number: one that is wanted no more may run for long, until it has left.
+    """
     if service is None or service.members is None:
         return ()
-    here = platform.machine(node).datacenter
-    every = members_of(platform, service.id, service.members)
-    return tuple(
-        prefix for each in every if each.datacenter == here for prefix in each.prefixes
-    )
+    here, known = platform.machine(node).datacenter, service.members
+    count = max(dict(known.counts).get(here, 0), len(known.numbers4))
+    every = members_of(platform, service.id, replace(known, counts=((here, count),)))
+    return tuple(prefix for each in every for prefix in each.prefixes)
 
 
 def renewed(
