@@ -95,8 +95,11 @@ def test_an_instance_that_cannot_be_told_is_not_taken_for_a_stopped_one(
     for _ in _torn(tmp_path):
         with pytest.raises(UnavailableError, match="may be running"):
             asyncio.run(runtime.stop(RECORD.instance, 0))
+        with pytest.raises(UnavailableError, match="may be running"):
+            asyncio.run(runtime.wait(RECORD.instance))
     _file(tmp_path).unlink()
     asyncio.run(runtime.stop(RECORD.instance, 0))
+    assert asyncio.run(runtime.wait(RECORD.instance)).startswith("killed together")
 
 
 def test_what_an_agent_has_started_it_knows_whatever_became_of_the_record(

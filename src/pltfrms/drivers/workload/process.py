@@ -280,8 +280,14 @@ class ProcessRuntime:
             return {}  # it has ended
 
     async def wait(self, instance: Instance) -> str:
-        """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later."""
+        """See `ports.Workload`. What the instance leaves is removed LINGER_SECONDS later.
+
+        Raises:
+            UnavailableError: it is not known whether it runs.
+        """
         record = self._records.recall(instance)
+        if record is None:
+            self._records.check(instance.allocation)
         how = ""
         if record is not None and record.is_adopted:
             while record.alive:  # noqa: ASYNC110 - nobody tells
