@@ -96,6 +96,8 @@ def test_what_is_limited_of_a_disk_is_the_whole_one(tmp_path: Path, *, partition
     assert limits.io_free(SPEC.allocation) == ""
     controllers = (root / INSTANCES_UNIT / "cgroup.subtree_control").read_text()
     assert controllers == "+cpu +memory +io"
+    limits.confine(SPEC, 78)  # again, in a group that could not be removed in time
+    assert (group / "io.max").read_text() == "8:16 rbps=max wbps=max riops=max wiops=max"
 
 
 def test_who_cannot_be_limited_runs_and_it_is_said_why(tmp_path: Path) -> None:

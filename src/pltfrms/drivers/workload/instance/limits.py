@@ -86,8 +86,8 @@ class CgroupLimits:
             (group / "cpu.max").write_text(f"{_quota_us(spec)} {_PERIOD_US}")
             if (group / "pids.max").exists():
                 (group / "pids.max").write_text(str(PIDS_MAX))
-            if spec.io is not None:
-                self._limit_io(group, spec.io)
+            if spec.io is not None or _read(group / "io.max"):
+                self._limit_io(group, spec.io or IoLimits())
         (group / "cgroup.procs").write_text(str(pid))
 
     def io_free(self, allocation: str) -> str:
