@@ -56,6 +56,7 @@ _TOGETHER_BYTES: Final = 16 * 1024
 """Of an answer that is sent as one piece."""
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _NO_QUESTION: Final = "Invalid HTTP request received."
+_SLOW_READER: Final = "slow reader"
 _Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -306,12 +307,16 @@ class Bounded(HttpToolsProtocol):
         self._heard += data
         self._read()
         if self.asks:
-            self._stop_waiting()
+            self._let_wait()
             self._asked_at = self._asked_at or self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; the parser leaves blanks behind its value."""
+        super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Begin to answer, unless it is a question that nobody may ask."""
-        self._wrong = _what_is_wrong(self.headers, self.parser.get_http_version())
+        self._wrong = _what_is_wrong(self.headers, self.parser)
         if self._wrong:
             raise self._wrong
         super().on_headers_complete()
@@ -320,23 +325,24 @@ class Bounded(HttpToolsProtocol):
         """Wait for the next question, which may be here already."""
         if self._caller is not None:
             self._among.rested(self, self._caller)
-            seconds, self._asked_at = self.loop.time() - self._asked_at, 0.0
-            self._among.answered(self._caller, self.scope["path"], seconds)
+            if self._asked_at:  # else it was refused before it was whole
+                seconds, self._asked_at = self.loop.time() - self._asked_at, 0.0
+                self._among.answered(self._caller, self.scope["path"], seconds)
         self._at_rest = True
         cast("Together", self.transport).flush()
         self._expect(WHOLE_SECONDS, "no question")
         super().on_response_complete()
-        if not self.transport.is_closing():
+        if self._heard and not self.transport.is_closing():
             self._read()
         if self.asks:
             self._at_rest = False
-            self._stop_waiting()
+            self._let_wait()
             self._asked_at = self.loop.time()
 
     def pause_writing(self) -> None:
         """Wait for the client to read, for some time."""
         super().pause_writing()
-        self._expect(TAKEN_SECONDS, "slow reader")
+        self._expect(TAKEN_SECONDS, _SLOW_READER)
 
     def resume_writing(self) -> None:
         """Go on: it reads."""
@@ -440,6 +446,13 @@ class Bounded(HttpToolsProtocol):
         if self._due is None or self._due.when() > self._until:
             self._set_timer()
 
+    def _let_wait(self) -> None:
+        """Answer in whatever time it takes; but who has not taken what he was sent has less."""
+        if not self.flow.write_paused:
+            self._stop_waiting()
+        elif self._reason != _SLOW_READER:
+            self._expect(TAKEN_SECONDS, _SLOW_READER)
+
     def _stop_waiting(self) -> None:
         self._until = math.inf
 
@@ -457,11 +470,15 @@ class Bounded(HttpToolsProtocol):
             self._set_timer()
 
 
-def _what_is_wrong(headers: _Headers, version: str) -> PltfrmsError | None:
+def _what_is_wrong(
+    headers: _Headers, parser: httptools.HttpRequestParser
+) -> PltfrmsError | None:
     """Return why a question is refused for its head.
 
     A body in parts could come one byte at a time, each of which costs us as much as a thousand.
+    Where another protocol is asked for the parser sees no body, but more questions in it.
     """
+    version, length = parser.get_http_version(), _length_of(headers)
     names = [name for name, _ in headers]
     if b"transfer-encoding" in names:
         return UsageError(
@@ -469,7 +486,9 @@ def _what_is_wrong(headers: _Headers, version: str) -> PltfrmsError | None:
         )
     if names.count(b"host") != 1 and (version == "1.1" or b"host" in names):
         return UsageError(_NO_QUESTION)
-    if _length_of(headers) > BODY_BYTES_MAX:
+    if length and parser.should_upgrade():
+        return UsageError("ask for another protocol (Upgrade, CONNECT) without a body")
+    if length > BODY_BYTES_MAX:
         return TooLargeError(f"the request is larger than {BODY_BYTES_MAX} bytes")
     return None
 
