@@ -41,6 +41,17 @@ def wait_for(*paths: Path) -> None:
     raise AssertionError(f"not all are there: {paths}")
 
 
+def have_address(address: str) -> None:
+    """Wait until the kernel has come to it: before, nothing leads there or comes from there."""
+    # Without `nodad` it would be tentative, too.
+    assert run("ip", "addr", "add", f"{address}/128", "dev", "lo", "nodad").returncode == 0
+    for _ in range(500):
+        if run("ip", "-6", "route", "get", address).returncode == 0:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"nothing leads to {address}")
+
+
 async def birdc(control: Path, command: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(run, "birdc", "-s", str(control), *command.split())
 
@@ -62,8 +73,7 @@ async def machine() -> AsyncIterator[Path]:
             "bird", "-f", "-c", str(config), "-s", str(control)
         )
         await asyncio.to_thread(wait_for, control, runtime / SOCKET_NAME)
-        # Else it is tentative until the kernel comes to it, and no source of connections.
-        run("ip", "addr", "add", f"{ADDRESS}/128", "dev", "lo", "nodad")
+        await asyncio.to_thread(have_address, str(ADDRESS))
         try:
             yield runtime
         finally:
@@ -104,7 +114,7 @@ def test_our_machines_look_over_the_network_and_others_do_not() -> None:
         async with machine():
             (route,) = await GlassClient().routes(PLACE, RouteQuestion(prefix="2001:db8:1::1"))
             assert (route.session, route.via) == ("one", ("unreachable",))
-            run("ip", "addr", "add", "2001:db8:bad::1/128", "dev", "lo", "nodad")
+            await asyncio.to_thread(have_address, "2001:db8:bad::1")
             reader, writer = await asyncio.open_connection(
                 str(ADDRESS), GLASS_PORT, local_addr=("2001:db8:bad::1", 0)
             )

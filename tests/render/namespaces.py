@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from pltfrms.model.network.lab import Lab
@@ -37,6 +38,10 @@ def eventually(condition: Callable[[], object], seconds: float = 15) -> bool:
     return bool(condition())
 
 
+_NETS = count()
+"""Several may be there at once."""
+
+
 class Net:
     """All namespaces of one test run."""
 
@@ -47,7 +52,7 @@ class Net:
         self.platform, self.lab, self.directory = platform, lab, directory
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.machines = (*(machine.name for machine in platform.machines), *lab.machines)
-        self._tag = f"rb{os.getpid()}"
+        self._tag = f"rb{os.getpid()}.{next(_NETS)}"
 
     # ---- questions and commands ------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -405,7 +406,7 @@ def test_a_start_takes_little_more_than_that_of_its_interpreter(tmp_path: Path) 
             took.append(time.perf_counter() - start)
             await workload.stop(instance, 0)
         # On an idle machine 0.05 s and 0.015 s; relative, because others may be busy on ours.
-        assert min(took) < 10 * min(yardstick), (took, yardstick)
+        assert median(took) < 10 * median(yardstick), (took, yardstick)
 
     in_machine(scenario)
 
@@ -427,8 +428,8 @@ def test_an_instance_is_put_under_its_limits(tmp_path: Path) -> None:
         assert workload.limits() == f"enforced by cgroup v2 below {tree}/pltfrms"
         instance = await workload.start(spec(SERVES))
         group = tree / "pltfrms/web.fra.1-1"
-        assert (tree / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
-        assert (tree / "pltfrms/cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+        assert (tree / "cgroup.subtree_control").read_text() == "+cpu +memory +pids +io"
+        assert (tree / "pltfrms/cgroup.subtree_control").read_text() == "+cpu +memory +pids +io"
         assert (group / "memory.max").read_text() == "67108864"
         assert (group / "cpu.max").read_text() == "10000 100000"
         assert (group / "cgroup.procs").read_text() == str(instance.pid)
