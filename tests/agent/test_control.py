@@ -269,6 +269,26 @@ def test_who_is_told_to_be_a_controller_has_what_that_takes_started() -> None:
     run_virtual(story())
 
 
+class SlowToBegin(Bench):
+    """A machine whose systemd does not answer."""
+
+    async def _follow_role(self, *, controller: bool) -> None:
+        self.told_roles.append(controller)
+        await self.clock.sleep(3600.0)
+
+
+def test_a_systemd_that_does_not_answer_keeps_up_nothing_of_a_target() -> None:
+    async def story() -> None:
+        bench = SlowToBegin()
+        async with bench.life():
+            await bench.order(make_target(2, ONE), 5.0)
+            assert bench.told_roles == [False]
+            assert bench.status.generation == 2
+            assert await routes(bench.network)
+
+    run_virtual(story())
+
+
 def test_a_later_commit_that_wants_nothing_else_is_not_asked_for() -> None:
     async def story() -> None:
         bench = Bench()

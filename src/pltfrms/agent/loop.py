@@ -260,14 +260,15 @@ class Agent:
             self._role_refusals.want(target)
         self._announcer.apply(target)
         self._director.want(target)
-        with self._problems.watch("controller of the target"):
-            # Before a controller has told anything, whoever installs this machine starts it.
-            if target.generation:
-                controller = is_controller(target.platform, target.machine)
-                await self._world.follow_role(controller=controller)
         await self._kernel.reconcile()
         self._applied = (target.generation, target.made_of)
         self._poked.set()
+        # Before a controller has told anything, whoever installs this machine starts it.
+        if target.generation:
+            with self._problems.watch("controller of the target"):
+                # Last: a systemd that does not answer keeps nothing up.
+                controller = is_controller(target.platform, target.machine)
+                await self._world.follow_role(controller=controller)
         _log.info("target applied", generation=target.generation)
 
     def _hear(self, reply: HeartbeatReply, sent_ms: int) -> None:
