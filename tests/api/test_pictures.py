@@ -173,6 +173,28 @@ def test_what_changes_after_a_while_is_told_at_once_and_drawn_seldom_until_then(
     watch(story)
 
 
+def test_what_somebody_else_has_had_drawn_is_told_as_soon() -> None:
+    async def story(cluster: Cluster, pictures: Pictures) -> None:
+        stream = await pictures.stream(0)
+        await until(stream, "tick")
+        clock, waits = cluster.clock, []
+        for number in range(4):
+            await clock.sleep(20 + number / 7)
+            known = await pictures.now()
+            await cluster.operations.apply(Change(services=(make_spec(f"web{number}"),)))
+            while (drawn := await pictures.now()) is known:
+                await clock.sleep(0.01)
+            assert len(drawn.picture.services) == number + 1
+            began = clock.monotonic()
+            while not (await until(stream, "patch"))[0]["changed"].get("services"):
+                pass
+            waits.append(clock.monotonic() - began)
+        assert max(waits) <= 2 * routes._LOOK_SECONDS, waits
+        await stream.aclose()
+
+    watch(story)
+
+
 def test_who_does_not_read_is_cut_off_and_holds_up_nobody() -> None:
     async def story(_cluster: Cluster, pictures: Pictures) -> None:
         idle, busy = await pictures.stream(0), await pictures.stream(0)

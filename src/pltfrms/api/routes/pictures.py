@@ -168,9 +168,9 @@ class Pictures:
         clock = self._controller.clock
         async with self._turn:
             if self._drawn is None or clock.monotonic() >= self._next_at:
-                began = clock.monotonic()
-                self._drawn_of = self._operations.newest_revision
+                began, revision = clock.monotonic(), self._operations.newest_revision
                 self._drawn = await self._draw(self._drawn)
+                self._drawn_of = revision
                 took = clock.monotonic() - began
                 self._next_at = began + max(_PAUSE_SECONDS, _PATIENCE * took)
             return self._drawn
@@ -268,8 +268,9 @@ class Pictures:
         while (now := clock.monotonic()) < idle_at:
             await clock.sleep(_LOOK_SECONDS)
             changed = self._drawn_of != operations.newest_revision and now >= self._next_at
+            drawn = self._drawn is not told.drawn  # for somebody who asked once
             happened = told.events != operations.newest_event
-            if (changed or happened) and now - told.at >= _PAUSE_SECONDS:
+            if (changed or drawn or happened) and now - told.at >= _PAUSE_SECONDS:
                 return
 
     def _give(self, messages: Iterable[_Message]) -> None:
