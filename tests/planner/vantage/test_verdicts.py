@@ -121,6 +121,19 @@ def test_who_was_not_heard_yet_is_not_silent() -> None:
     assert judged(heard("fra-e1", web=GOOD), watched_ms=5000).silent == ()
 
 
+def test_who_is_not_to_ask_any_more_is_not_silent() -> None:
+    late = old_ms(PLATFORM) + 1
+    said = heard("fra-e1", late, web=GOOD), heard("fra-n1", late, web=GOOD)
+    for vantage, silent in (
+        (VantageSpec(nodes=True), ("fra-e1", "fra-n1")),
+        (VantageSpec(), ("fra-e1",)),
+        (VantageSpec(datacenters=("ams",)), ()),
+        (VantageSpec(off=True), ()),
+    ):
+        found = evidence(replace(PLATFORM, vantage=vantage), SERVICES, said, 600_000)
+        assert found.silent == silent
+
+
 def test_what_cannot_be_asked_is_not_known_and_says_why() -> None:
     unable = Recent(unable="no way to 198.51.100.1 from here: Network is unreachable")
     found = judged(heard("berlin", web=unable, api=GOOD))

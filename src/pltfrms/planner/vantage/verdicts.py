@@ -47,14 +47,14 @@ def evidence(
     """Return what vantage points say, heard by a controller that has listened for so long."""
     heard, old = tuple(heard), old_ms(platform)
     fresh = [each for each in heard if each.age_ms <= old]
-    late = {each.report.vantage for each in heard if each.age_ms > old}
+    ours = {each.name for each in platform.machines if asks_from(platform, each)}
+    outside = set(platform.vantage.outside)
     known = {each.report.vantage for each in heard}
-    late |= {
-        each for each in platform.vantage.outside if each not in known and watched_ms > old
-    }
-    told, askers = _by_service(fresh), sum(asks_from(platform, m) for m in platform.machines)
+    late = {each.report.vantage for each in heard if each.age_ms > old} & (ours | outside)
+    late |= outside - known if watched_ms > old else set()
+    told = _by_service(fresh)
     found = tuple(
-        _of_service(told.get(name, ()), platform, services[name], askers)
+        _of_service(told.get(name, ()), platform, services[name], len(ours))
         for name in sorted(services)
     )
     served, sentence = _together(found, len(fresh), len(late))
