@@ -65,6 +65,7 @@ def test_who_is_not_heard_may_have_it(contact: Contact) -> None:
     assert (role.state, role.unheard) == (Seen.UNKNOWN, (TWO.id,))
     assert role.last is (Seen.GOOD if contact is Contact.UNKNOWN else None)
     assert TWO.id in role.why
+    assert [each.sentence for each in picture.problems if each.about == "web"] == [role.why]
     assert picture.headline.level is not Level.FAILING
 
 

@@ -15,7 +15,8 @@ class RoleRow:
     name: str
     prefixes: tuple[str, ...]
     holders: tuple[str, ...]
-    """Allocations that are heard of; empty: nobody has it, if `unheard` is empty, too."""
+    """Allocations that are not out of contact for sure; empty: nobody has it, if `unheard` is
+    empty, too."""
     epoch: int | None = None
     """The highest that they say; None: none."""
     unheard: tuple[str, ...] = ()
@@ -28,9 +29,12 @@ class RoleRow:
 
     @property
     def trouble(self) -> str:
-        """That nobody is known to have it, in words; empty: somebody is."""
-        if self.holders:
+        """That nobody is known to have it now, in words; empty: somebody is."""
+        if set(self.holders) - set(self.unheard):
             return ""
+        if self.holders:
+            silent = ", ".join(self.holders)
+            return f"{silent} had its role {self.name}, and is not heard now"
         if not self.unheard:
             return f"nobody has its role {self.name}, so its clients are refused"
         whom = ", ".join(self.unheard)

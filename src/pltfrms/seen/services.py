@@ -106,11 +106,8 @@ def role_elements(snapshot: Snapshot, service: Service) -> Iterator[RoleElement]
 
 
 def _role_state(row: RoleRow) -> tuple[Seen, str]:
-    if set(row.holders) - set(row.unheard):
+    if not row.trouble:
         return Seen.GOOD, ""
-    if row.holders:
-        silent = ", ".join(row.holders)
-        return Seen.UNKNOWN, f"{silent} had its role {row.name}, and is not heard now"
     return (Seen.UNKNOWN if row.unheard else Seen.BAD), row.trouble
 
 
