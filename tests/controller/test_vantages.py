@@ -179,6 +179,10 @@ def test_long_texts_are_cut(place: Place) -> None:
     place.take("fra-e1", tally(1, recent=Recent(failure="x" * 10_000)))
     (heard,) = place.vantages.heard()
     assert len(heard.report.tallies[0].recent.failure) <= 200
+    said = VantageReport(vantage="fra-e1", began_ms=0, made_of="x" * 10_000)
+    place.vantages.take(said, "fra-c1")
+    (heard,) = place.vantages.heard()
+    assert len(heard.report.made_of) <= 200
 
 
 def test_machines_of_a_datacenter_are_added_up_and_nothing_twice(place: Place) -> None:

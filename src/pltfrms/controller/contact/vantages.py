@@ -13,7 +13,7 @@ from pltfrms.drivers.ports import Clock
 from pltfrms.errors import NotFoundError, UnavailableError, UsageError
 from pltfrms.model.addresses import Address
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.running.texts import with_short_texts
+from pltfrms.model.running.texts import shortened, with_short_texts
 from pltfrms.model.running.vantage import (
     ANSWERERS_MAX,
     BOUNDS_MS,
@@ -138,7 +138,8 @@ class Vantages:
         asked = {(each.service, each.address, each.probe.port) for each in wanted.questions}
         tallies = {key: _short(each) for key, each in _keyed(report) if key in asked}
         _require_sound(tallies)
-        kept = replace(report, tallies=tuple(tallies.values()))
+        made_of = shortened(report.made_of, _TEXT_MAX)
+        kept = replace(report, made_of=made_of, tallies=tuple(tallies.values()))
         self._count(known, kept, tallies)
         self._heard[name] = _Heard(kept, self._clock.monotonic(), tallies)
         for gone in self._heard.keys() - known.places.keys():
