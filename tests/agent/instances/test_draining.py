@@ -13,6 +13,8 @@ from pltfrms.model.running.balancer import BalancedService
 from pltfrms.model.running.machine import PROTO_ACTIVE, PROTO_DRAINING, PROTO_REACHABLE
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import Phase
+from pltfrms.model.services.container import Adopted
+from pltfrms.model.services.service import Run
 from tests.agent.bench import ONE, PLATFORM, TWO, WEB, Bench, devices, make_target, routes
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_allocation
@@ -200,6 +202,32 @@ def test_without_time_to_drain_it_only_waits_for_the_edges() -> None:
             bench.workload.connect(ONE.id, 5)
             await bench.order(replace(target(2, TWO), services=(hasty,)), 1)
             assert ONE.id in stops(bench)
+
+    run_virtual(story())
+
+
+def test_what_others_start_is_drained_on_by_the_next_agent() -> None:
+    """Its pid is that of the agent: another one in each life."""
+    run = Run(cpu=0.0, memory_bytes=0, adopted=Adopted())
+    theirs = replace(WEB, spec=replace(WEB.spec, run=run))
+
+    async def story() -> None:
+        bench = Bench()
+        async with bench.life():
+            await bench.order(replace(target(1, ONE), services=(theirs,)))
+            bench.workload.connect(ONE.id, 3)
+            await bench.order(target(2))
+            assert bench.instances[ONE.id].phase is Phase.DRAINING
+        before = (await bench.workload.running())[ONE.id]
+        one = bench.workload.find(before)
+        assert one
+        one.instance = replace(before, pid=before.pid + 1)
+        async with bench.life():
+            assert bench.instances[ONE.id].phase is Phase.DRAINING
+            bench.workload.connect(ONE.id, 0)
+            await bench.passes(3.0)
+            assert ONE.id not in bench.instances
+            assert bench.disk.documents[DRAINS_FILE] == b"[]"
 
     run_virtual(story())
 

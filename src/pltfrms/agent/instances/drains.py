@@ -1,7 +1,7 @@
 """Instances that are to go and may still have connections: remembered across agents."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pltfrms import codec
@@ -58,6 +58,12 @@ class Drains:
             text = self._disk.read(DRAINS_FILE)
             known = codec.decode(tuple[InstanceDrain, ...], text) if text else ()
             self._drains = {each.instance.allocation: each for each in known}
+        found = {each.allocation: each for each in running}
+        for name, each in self._drains.items():
+            # What others start has the pid of the agent that asks it, which is another one now.
+            if name in found and each.service.spec.run.adopted is not None:
+                instance = replace(each.instance, pid=found[name].pid)
+                self._drains[name] = replace(each, instance=instance)
         self._drains = {n: each for n, each in self._drains.items() if each.instance in running}
 
     def of(self, instance: Instance) -> InstanceDrain | None:
