@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import IPv6Network
 
+from pltfrms.agent.instances.drains import DRAINS_FILE
 from pltfrms.agent.world import World
 from pltfrms.drivers.workload.memory import MemoryProber
 from pltfrms.errors import UnavailableError
@@ -14,6 +16,7 @@ from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import Phase
 from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
+from pltfrms.model.services.roles import RolePrefixes
 from pltfrms.model.services.service import Probe, ProbeKind, RoleSpec, Service
 from tests.agent.bench import Bench
 from tests.agent.instances.test_volumes import KEPT, NEW, OLD, VOLUME, kept
@@ -270,5 +273,25 @@ def test_one_bad_answer_is_no_reason_to_end_who_has_not_left() -> None:
             await bench.passes(5.0)
             assert ran(bench) == ["leave", "leave"]
             assert deeds(bench) == [("start", OLD.id)]
+
+    run_virtual(story())
+
+
+def test_an_agent_that_starts_anew_goes_on_asking_who_has_not_let_go() -> None:
+    async def story() -> None:
+        six = RolePrefixes(name="writer", prefix6=IPv6Network("2001:db8:100::9/128"))
+        bench, service = Bench(), replace(db(HAND_OVER), roles=(six,))
+        bench.workload.unwell = {f"{OLD.id} over"}
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service, NEXT), 5)
+        async with bench.life(15.0):
+            assert bench.instances[OLD.id].phase is Phase.READY
+            assert "hand_over failed: " in bench.instances[OLD.id].held_up
+            assert deeds(bench) == [("start", OLD.id)]
+            bench.workload.unwell = {SAYS_NO}
+            await bench.passes(15.0)
+            assert deeds(bench)[1:] == [("stop", OLD.id), ("start", NEXT.id)]
+        assert bench.disk.read(DRAINS_FILE) == b"[]"
 
     run_virtual(story())

@@ -31,6 +31,8 @@ class InstanceDrain:
     why: str
     begun_at: float
     """Monotonic seconds, which count from boot; no instance outlives one."""
+    asked: bool = False
+    """Whether hooks are run in it before that, and it serves as before."""
 
     @property
     def ends_at(self) -> float:

@@ -80,6 +80,7 @@ class RoleKeeper:
             self._tasks[key] = tasks.create_task(self._ask(key))
         self._before = {}
         self._drop_floors()
+        self._tell()  # what was found counts at once: who is to end may have to hand over
 
     def gone(self, name: str) -> None:
         """Ask one no more whose runner has ended."""

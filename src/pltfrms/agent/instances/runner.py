@@ -105,9 +105,17 @@ class Runner:
             self.health = adopted(now, announced=announced, stood_by=stood_by, share=share)
         self._drain = surroundings.drains.of(found) if found else None
         if self._drain is not None:
-            self.allocation, self.service = self._drain.allocation, self._drain.service
-            self._grace_ms = self.service.spec.run.stop_grace_ms
-            self.health = draining(self.health, now, self._drain.why)
+            self._recall(self._drain, now)
+
+    def _recall(self, drain: InstanceDrain, now: float) -> None:
+        """Go on with what an agent before us began."""
+        self.allocation, self.service = drain.allocation, drain.service
+        self._grace_ms = drain.service.spec.run.stop_grace_ms
+        if drain.asked:  # it served, and is to go on until its hooks let it go
+            self.health = adopted(now, announced=True, share=self.health.share)
+            self._drain = None
+        else:
+            self.health = draining(self.health, now, drain.why)
 
     @property
     def ready(self) -> bool:
@@ -459,8 +467,7 @@ class Runner:
 
     async def _retire(self, instance: Instance, why: str) -> None:
         """Stop an instance that may still be getting traffic."""
-        hooks = self._around.hooks
-        if hooks.due(self.name) and not await self._beside(instance, hooks.run_due(self.name)):
+        if self._around.hooks.due(self.name) and not await self._ask(instance, why):
             return
         if self.ready or self.standing_by:
             await self._begin_drain(instance, why)
@@ -476,6 +483,23 @@ class Runner:
             self._say("instance stopping")
         await self._world.clock.sleep(SPREAD_SECONDS)
         await self._end(instance, self._grace_ms)
+
+    async def _ask(self, instance: Instance, why: str) -> bool:
+        """Run its hooks; return whether it may end. An agent after us asks as well."""
+        if self.allocation is None or self.service is None:
+            return True
+        memory = InstanceDrain(
+            instance=instance,
+            allocation=self.allocation,
+            service=self.service,
+            why=why,
+            begun_at=self._world.clock.monotonic(),
+            asked=True,
+        )
+        self._around.drains.keep(memory)
+        done = await self._beside(instance, self._around.hooks.run_due(self.name))
+        self._around.drains.forget(memory)  # not if we are ended meanwhile
+        return done
 
     async def _end(self, instance: Instance, grace_ms: int) -> None:
         how = await self._world.workload.stop(instance, grace_ms)
