@@ -1,6 +1,7 @@
 """Fail static: who is lost, hung or restarted in the control plane is not seen by clients."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -137,12 +138,18 @@ def test_a_job_runs_once_whoever_dies_meanwhile(healthy: Rig, tmp_path: Path) ->
         (tmp_path / f"{name}.yaml").write_text(f"job: {name}\n{words}")
     healthy.cli("apply", str(tmp_path), "--yes")
 
-    def run(number: int, job: str = "migrate") -> JobRun:
-        return healthy.snapshot().runs[f"{job}@{number}"]
+    def run(number: int) -> JobRun:
+        return healthy.snapshot().runs[f"migrate@{number}"]
+
+    def has(name: str, is_so: Callable[[JobRun], bool]) -> bool:
+        """Return whether this is so of a run; controllers may not have heard of it yet."""
+        known = healthy.snapshot().runs.get(name)
+        return known is not None and is_so(known)
 
     def begin(number: int) -> str:
         healthy.cli("job", "run", "migrate")
-        healthy.wait("it has begun", lambda: run(number).began_ms > 0, 20)
+        name = f"migrate@{number}"
+        healthy.wait("it has begun", lambda: has(name, lambda each: each.began_ms > 0), 20)
         return run(number).node
 
     def said(number: int) -> list[str]:
@@ -167,7 +174,10 @@ def test_a_job_runs_once_whoever_dies_meanwhile(healthy: Rig, tmp_path: Path) ->
     assert said(2) == ["began"]
     assert "migrate@2 said last:\n  began" in healthy.cli("explain", "job/migrate")
 
-    healthy.wait("it was due", lambda: run(1, "tick").state is RunState.SUCCEEDED, 90)
+    def is_well(each: JobRun) -> bool:
+        return each.state is RunState.SUCCEEDED
+
+    healthy.wait("it was due", lambda: has("tick@1", is_well), 90)
     for job in JOBS:
         # What is due just now has to end before.
         healthy.wait("it is deleted", partial(deleted, healthy, job), 20)

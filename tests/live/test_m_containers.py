@@ -149,7 +149,7 @@ def test_containers_are_rolled_under_load_and_need_nobody_afterwards(shop: Shop)
     assert {key: json.loads(text)["datacenter"] for key, text in said.items()} == {
         (eyeball, family): near for eyeball, near in NEAREST.items() for family in (4, 6)
     }
-    assert shop.versions() == {"one"}
+    rig.wait("the job has ended", lambda: shop.versions() == {"one"}, 40)
 
     with rig.asking(service="box") as report:
         shop.apply(two)
