@@ -133,6 +133,12 @@ def deleted(rig: Rig, job: str) -> bool:
     return bool(rig.cli("job", "delete", job, "--yes"))
 
 
+def has(rig: Rig, name: str, is_so: Callable[[JobRun], bool]) -> bool:
+    """Return whether this is so of a run; controllers may not have heard of it yet."""
+    known = rig.snapshot().runs.get(name)
+    return known is not None and is_so(known)
+
+
 def test_a_job_runs_once_whoever_dies_meanwhile(healthy: Rig, tmp_path: Path) -> None:
     for name, words in JOBS.items():
         (tmp_path / f"{name}.yaml").write_text(f"job: {name}\n{words}")
@@ -141,15 +147,11 @@ def test_a_job_runs_once_whoever_dies_meanwhile(healthy: Rig, tmp_path: Path) ->
     def run(number: int) -> JobRun:
         return healthy.snapshot().runs[f"migrate@{number}"]
 
-    def has(name: str, is_so: Callable[[JobRun], bool]) -> bool:
-        """Return whether this is so of a run; controllers may not have heard of it yet."""
-        known = healthy.snapshot().runs.get(name)
-        return known is not None and is_so(known)
-
     def begin(number: int) -> str:
         healthy.cli("job", "run", "migrate")
         name = f"migrate@{number}"
-        healthy.wait("it has begun", lambda: has(name, lambda each: each.began_ms > 0), 20)
+        began = partial(has, healthy, name, lambda each: each.began_ms > 0)
+        healthy.wait("it has begun", began, 20)
         return run(number).node
 
     def said(number: int) -> list[str]:
@@ -174,10 +176,8 @@ def test_a_job_runs_once_whoever_dies_meanwhile(healthy: Rig, tmp_path: Path) ->
     assert said(2) == ["began"]
     assert "migrate@2 said last:\n  began" in healthy.cli("explain", "job/migrate")
 
-    def is_well(each: JobRun) -> bool:
-        return each.state is RunState.SUCCEEDED
-
-    healthy.wait("it was due", lambda: has("tick@1", is_well), 90)
+    done = partial(has, healthy, "tick@1", lambda each: each.state is RunState.SUCCEEDED)
+    healthy.wait("it was due", done, 90)
     for job in JOBS:
         # What is due just now has to end before.
         healthy.wait("it is deleted", partial(deleted, healthy, job), 20)
