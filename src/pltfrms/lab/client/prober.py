@@ -184,11 +184,11 @@ class _Request:
 
     __slots__ = ("address", "answer", "awake", "connected", "due", "index", "sent", "sock")
 
-    def __init__(self, index: int, address: str, due: float, awake: float) -> None:
+    def __init__(self, index: int, address: str, due: float, sent: float, awake: float) -> None:
         self.index = index
         self.address = address
         self.due = due
-        self.sent = time.monotonic()
+        self.sent = sent
         self.awake = awake
         """When it was sent, without the time that we had no processor until then."""
         self.answer = bytearray()
@@ -279,7 +279,8 @@ class _Prober:
 
     def _send(self, index: int) -> None:
         address = self._config.addresses[index % len(self._config.addresses)]
-        request = _Request(index, address, self._due(index), self._awake())
+        sent = time.monotonic()  # first: who loses the processor here is not given up early
+        request = _Request(index, address, self._due(index), sent, self._awake())
         try:
             sock = socket.socket(_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError:
