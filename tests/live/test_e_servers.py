@@ -84,9 +84,13 @@ def test_machine_silent_and_back(healthy: Rig) -> None:
     assert back["gap_max_ms"] <= 500, "coming back made a gap"
 
 
+def announces(rig: Rig) -> bool:
+    return "to-fra1" in rig.aggregate_paths("hoster1")
+
+
 def announced(rig: Rig) -> None:
     """Wait until the hoster hears fra again, and what moves with it has moved."""
-    rig.wait("fra announces", lambda: "to-fra1" in rig.aggregate_paths("hoster1"), 90)
+    rig.wait("fra announces", lambda: announces(rig), 90)
     time.sleep(5)
 
 
@@ -136,13 +140,9 @@ def test_controllers_and_store_killed(healthy: Rig) -> None:
 
 def test_a_server_boots_and_serves_without_any_controller(healthy: Rig) -> None:
     healthy.client.fault("controllers")
-
-    def announces() -> bool:
-        return "to-fra1" in healthy.aggregate_paths("hoster1")
-
     healthy.client.boot("machine/fra1")
-    healthy.wait("its death is seen", lambda: not announces(), 5)
-    healthy.wait("it announces from its own disk", announces, 60)
+    healthy.wait("its death is seen", lambda: not announces(healthy), 5)
+    announced(healthy)  # from its own disk
     report = healthy.probe("berlin", "--duration", "3s")
     assert report["lost"] == 0
     assert answered(report, "before") == {"fra"}

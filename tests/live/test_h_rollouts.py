@@ -9,6 +9,7 @@ import pytest
 
 from bench.rig import EXAMPLE, Rig
 from pltfrms.lab.client.prober import BAD_ANSWER, TIMEOUT
+from tests.live.example import web_text
 from tests.live.serving import looking
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
@@ -23,7 +24,7 @@ RATE = 500
 
 def spec(tmp_path: Path, old: str, new: str, bake: str = "2s") -> str:
     """Return a file of the service of the example with something else in it."""
-    text = (EXAMPLE / "web.yaml").read_text()
+    text = web_text()
     assert old in text
     path = tmp_path / "web.yaml"
     path.write_text(f"{text.replace(old, new)}\nrollout: {{bake: {bake}}}\n")
@@ -69,7 +70,7 @@ def test_a_good_version_reaches_every_replica_and_no_request_is_lost(
 
 def test_planned_work_loses_no_request_of_500_in_a_second(healthy: Rig, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
-    text = (EXAMPLE / "web.yaml").read_text()
+    text = web_text()
     other.write_text(text.replace("service: web", "service: other"))
     healthy.cli("apply", str(other), "--yes", "--wait")
     node = healthy.node_of("fra")
@@ -198,7 +199,7 @@ Dual(("::", 80), Answer).serve_forever()
 
 def compared(tmp_path: Path, mischief: str, rollout: str) -> str:
     """Return a file of the service with another server, which is ready, and does this."""
-    _, _, rest = (EXAMPLE / "web.yaml").read_text().partition("  cpu:")
+    _, _, rest = web_text().partition("  cpu:")
     rest = rest.replace("fall: 2}", "fall: 2, grace: 30s}")  # Python begins slowly beside labs
     server = indent(SERVER.replace("MISCHIEF", mischief).strip(), "      ")
     run = f"run:\n  process: [python3, server.py]\n  files:\n    server.py: |\n{server}\n"

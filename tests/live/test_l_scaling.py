@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench.rig import EXAMPLE, Rig
+from tests.live.example import web_text
 
 pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
 
 
 def test_busy_instances_get_another_one_beside_them(healthy: Rig, tmp_path: Path) -> None:
     """Only those of fra: berlin asks nobody else."""
-    text = (EXAMPLE / "web.yaml").read_text().replace("cpu: 0.2", "cpu: 0.02")
+    text = web_text().replace("cpu: 0.2", "cpu: 0.02")
     spec = tmp_path / "web.yaml"
     scale = "{min: 2, max: 3, cpu: 0.25, connections: 10000/s}"
     spec.write_text(f"{text}\nrollout: {{bake: 0s}}\nscale: {scale}\n")

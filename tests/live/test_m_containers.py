@@ -30,7 +30,7 @@ run:
   memory: 32MiB
 replicas: {per_datacenter: 1}
 ports: [80/tcp]
-probe: {http: /healthz, port: 80, rise: 2}
+probe: {http: /healthz, port: 80, timeout: 2s, rise: 2}
 rollout: {bake: 0s}
 """
 ONCE = """\
