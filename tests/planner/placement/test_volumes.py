@@ -425,6 +425,10 @@ def test_only_what_its_node_has_deleted_is_forgotten() -> None:
         now = replace(released, statuses=said)
         assert deleted_volumes(now) == forgotten
         assert deleted_volumes(lost(now, volume.node, 5)) == ()
+        # Where its node has never said that it has it, it may just be told to make it.
+        assert deleted_volumes(now, made=True) == ()
+        once = replace(now, volumes={**now.volumes, volume.id: replace(volume, made=True)})
+        assert deleted_volumes(once, made=True) == forgotten
 
 
 @pytest.mark.parametrize("where", ["recorded", "on the disk"])

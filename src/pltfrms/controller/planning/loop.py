@@ -237,7 +237,9 @@ class Controller:
 
     async def _tidy(self, snapshot: Snapshot, *, pruned: bool) -> bool:
         """Do what is due beside a plan; return whether there was anything."""
-        if pruned and await self._forget(snapshot):
+        if await self._forget_volumes(snapshot, made=not pruned):
+            return True
+        if pruned and await self._forget_numbers(snapshot):
             return True
         mark, now_ms = self._commit_mark(), self.clock.unix_ms()
         done = await keep_volumes(self.store, self.journal, mark, snapshot, now_ms)
@@ -481,15 +483,17 @@ class Controller:
         await self.journal.prune()
         return True
 
-    async def _forget(self, snapshot: Snapshot) -> bool:
-        """Forget numbers and volumes that nobody needs; return whether there were any."""
-        gone = deleted_volumes(snapshot)[: MAX_OPERATIONS - 2]
+    async def _forget_volumes(self, snapshot: Snapshot, *, made: bool) -> bool:
+        """Forget volumes that their nodes have deleted; return whether there were any."""
+        if not self.view.is_first(self.name):
+            return False
+        gone = deleted_volumes(snapshot, made=made)[: MAX_OPERATIONS - 2]
         if gone:
             writes: list[Put | Delete] = [self._commit_mark()]
             writes += [Delete(key=volume_key(volume)) for volume in gone]
             committed = await self.store.commit(writes, (unchanged_since(snapshot.revision),))
             await self._wait_until_seen(committed or 0)
-        return bool(gone) or await self._forget_numbers(snapshot)
+        return bool(gone)
 
     async def _forget_numbers(self, snapshot: Snapshot) -> bool:
         """Forget some numbers that nobody needs; return whether there were any."""

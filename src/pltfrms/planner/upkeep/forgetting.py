@@ -26,14 +26,24 @@ def unneeded_machines(snapshot: Snapshot, written_at: Mapping[str, int]) -> tupl
     return tuple(sorted(left - set(newest)))
 
 
-def deleted_volumes(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the released volumes, sorted, that are on no node of ours any more."""
+def deleted_volumes(snapshot: Snapshot, *, made: bool = False) -> tuple[str, ...]:
+    """Return the released volumes, sorted, that are on no node of ours any more.
+
+    With `made` only those that their nodes once said they have: of another one, a node that
+    does not say so may be about to make it, as it was told before.
+    """
+    released = [
+        volume
+        for _, volume in sorted(snapshot.volumes.items())
+        if volume.state is VolumeState.RELEASED and (volume.made or not made)
+    ]
+    if not released:
+        return ()
     nodes = {node.name for node in snapshot.platform.machines_of(Role.NODE)}
     return tuple(
         volume.id
-        for _, volume in sorted(snapshot.volumes.items())
-        if volume.state is VolumeState.RELEASED
-        and (volume.node not in nodes or _is_gone(snapshot, volume.node, volume.id))
+        for volume in released
+        if volume.node not in nodes or _is_gone(snapshot, volume.node, volume.id)
     )
 
 
