@@ -28,6 +28,7 @@ from pltfrms.drivers.identity.tls import (
     server_context,
     shown_by,
 )
+from pltfrms.drivers.sealing import NodeKey
 from pltfrms.drivers.store.ports import Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
@@ -88,6 +89,8 @@ def test_a_machine_speaks_of_itself_alone(tmp_path: Path) -> None:
 def test_a_stolen_certificate_of_a_machine_changes_and_reads_nothing(tmp_path: Path) -> None:
     async def story(door: Door) -> None:
         context = client_context(await door.join("fra-n1"), believing)
+        own = NodeKey(tmp_path)
+        own.make()
         before = door.controller.view.last_stored().commit
         for method, path in (
             ("POST", "/v1/apply"),
@@ -101,7 +104,13 @@ def test_a_stolen_certificate_of_a_machine_changes_and_reads_nothing(tmp_path: P
             ("POST", "/v1/identity/tokens"),
             ("GET", "/v1/identity/store"),
             ("GET", "/v1/identity/secrets"),
+            ("GET", "/v1/secrets"),
+            ("POST", "/v1/secrets"),
+            ("DELETE", "/v1/secrets/db"),
+            ("POST", "/v1/secrets-key"),
             ("GET", "/v1/targets/fra-n2"),
+            # What another machine has, and secrets of it, sealed to a key of one's own.
+            ("GET", f"/v1/targets/fra-n2?after=0&wait_ms=0&key={own.public}"),
             ("GET", "/v1/targets/%66ra-n2"),
             ("GET", "/v1/targets/fra-n1%2F..%2Ffra-n2"),
             ("GET", "//v1/snapshot"),

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from ipaddress import IPv4Address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.store.posts import Tls
@@ -78,6 +79,14 @@ class EtcdCluster:
             each.replace("127.0.0.1", f"127.0.0.{number + 1}")
             for number, each in enumerate(self._peers)
         )
+
+    def settle(self, *peers: str) -> None:
+        """Have members reach each other where a platform's do; in a network of one's own."""
+        for peer in peers:
+            address = f"{urlsplit(peer).hostname}/128"
+            words = ("ip", "address", "add", address, "dev", "lo", "nodad")
+            subprocess.run(words, check=True, timeout=10)
+        self._peers = peers
 
     def start(self) -> None:
         for number in range(len(self.endpoints)):
@@ -147,7 +156,7 @@ class EtcdCluster:
 
     def cut(self, number: int) -> None:
         """Cut a member off from the others, not from clients; in a network of one's own."""
-        ports = ", ".join(peer.rpartition(":")[2] for peer in self._peers)
+        ports = ", ".join({peer.rpartition(":")[2] for peer in self._peers})
         rules = (
             "table inet cut { chain output { type filter hook output priority 0; "
             f"meta skuid {USER + number} tcp dport {{ {ports} }} drop; "

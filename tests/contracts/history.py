@@ -23,6 +23,7 @@ from pltfrms.errors import ConflictError, UnavailableError, UnclearError
 from pltfrms.model.messages.api import Change
 from pltfrms.model.network.topology import Role
 from pltfrms.model.services.service import Service
+from pltfrms.render.etcd import peer_url
 from tests.contracts.etcd import EtcdCluster
 from tests.contracts.linear import Kind, Op, is_linearizable
 from tests.contracts.test_full_store import running
@@ -160,13 +161,15 @@ async def record(directory: Path, rounds: int) -> History:
     prepare(directory)
     etcd, history = EtcdCluster(directory), History()
     etcd.as_users = True
-    names = [machine.name for machine in PLATFORM.machines_of(Role.CONTROLLER)]
+    machines = PLATFORM.machines_of(Role.CONTROLLER)
+    # Else controllers would remove a killed member: it is none of theirs.
+    etcd.settle(*(peer_url(PLATFORM, each) for each in machines))
     try:
         etcd.start()
         async with AsyncExitStack() as stack:
             controllers = [
-                await stack.enter_async_context(running(etcd, name, first))
-                for first, name in enumerate(names)
+                await stack.enter_async_context(running(etcd, each.name, first))
+                for first, each in enumerate(machines)
             ]
             store = EtcdStore(etcd.endpoints)
             stack.push_async_callback(store.close)
