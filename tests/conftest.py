@@ -1,12 +1,12 @@
 """What all tests share: who runs them, and the list of those that failed."""
 
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+from tests.scheduling import ByLab, lab_of, place_of
 
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,21 +22,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--failed-to", help="Append the ids of tests that failed to this file.")
 
 
-class ByLab(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-    """A worker runs whole files, and of those that share a lab all."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return lab_of(super()._split_scope(nodeid))
-
-
-@cache
-def lab_of(file: str) -> str:
-    """Return what tests of a file share: its own lab, if it has one, or its directory's."""
-    path = Path(__file__).parents[1] / file
-    shares = path.parent.name == "live" and "running_rig(" not in path.read_text()
-    return str(Path(file).parent) if shares else file
-
-
 @pytest.hookimpl(optionalhook=True)  # also with `-p no:xdist`
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByLab | None:
     return ByLab(config, log) if config.getoption("dist") == "loadfile" else None
@@ -44,18 +29,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByLab | N
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have workers begin with what may take longest: who begins with that last ends last."""
+    """Have workers begin with what `place_of` says."""
     if not hasattr(config, "workerinput"):
         return
     seconds: defaultdict[str, float] = defaultdict(float)
     for item in items:
         mark = item.get_closest_marker("timeout")
-        seconds[_lab_of(item)] += mark.args[0] if mark else USUAL_SECONDS
-    items.sort(key=lambda item: -seconds[_lab_of(item)])
+        seconds[lab_of(_file_of(item))] += mark.args[0] if mark else USUAL_SECONDS
+    items.sort(key=lambda item: place_of(_file_of(item), seconds))
 
 
-def _lab_of(item: pytest.Item) -> str:
-    return lab_of(item.nodeid.partition("::")[0])
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

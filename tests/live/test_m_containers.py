@@ -15,7 +15,7 @@ from pltfrms.model.services.jobs import RunReason
 from tests.live.images import PORT
 from tests.registry import conf_text
 
-pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300), pytest.mark.heavy]
 
 ROOT = Path(__file__).parents[2]
 KEEPER = "fra-c1"

@@ -14,11 +14,18 @@ VERSION_BEFORE = "0.0.9"
 _GIT = ("git", "-c", "safe.directory=*", "-C", str(ROOT))
 
 
-def build(files: Path, directory: Path, root: Path = ROOT) -> Path:
-    """Build the package for the Debian whose files these are."""
+def build(
+    files: Path, directory: Path, root: Path = ROOT, *, from_nothing: bool = False
+) -> Path:
+    """Build the package for the Debian whose files these are, if asked with nothing kept."""
+    directory.mkdir(exist_ok=True)
     done = subprocess.run(
         [root / "scripts/build-deb", files],
-        env={**os.environ, "PLTFRMS_DIST": str(directory)},
+        env={
+            **os.environ,
+            "PLTFRMS_DIST": str(directory),
+            **({"PLTFRMS_KEPT": ""} if from_nothing else {}),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -83,7 +90,7 @@ def renumbered(
         )
     )
     subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "-b", stage, file],
+        ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z1", "-b", stage, file],
         check=True,
         stdout=subprocess.DEVNULL,
     )

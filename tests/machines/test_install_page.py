@@ -27,7 +27,13 @@ from tests.machines.bed import (
 from tests.machines.internet import SITES, Internet
 from tests.machines.page import Act, Step, steps_of
 
-pytestmark = [pytest.mark.root, pytest.mark.live, pytest.mark.calm, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.live,
+    pytest.mark.calm,
+    pytest.mark.timeout(900),
+    pytest.mark.heavy,
+]
 
 PAGE = ROOT / "docs/install.md"
 SUITES = {"fra1": "bookworm", "ams1": "trixie", "lon1": "bookworm"}

@@ -31,7 +31,7 @@ from pltfrms.lab.rundir import directory_of
 from pltfrms.model.messages.store import StoreState
 from pltfrms.model.running.state import Contact
 
-pytestmark = [pytest.mark.root, pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.live, pytest.mark.timeout(600), pytest.mark.heavy]
 
 EXAMPLE = Path(__file__).parents[2] / "examples/three-servers"
 SERVERS = ("fra1", "ams1", "lon1")
