@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -196,30 +197,44 @@ import pltfrms.drivers.identity.authority, pltfrms.specfile
 from pltfrms.cli.main import main
 said = os.dup(1)
 os.dup2(2, 1)
-for at, when, words in json.load(sys.stdin):
+for line in sys.stdin:
+    at, when, words = json.loads(line)
     before = when == "before"
     pid = os.fork()
     if not pid:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os._exit(main(words))
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os.write(said, b"%d " % code)
+    os.write(said, b"%d\\n" % code)
 """
 
 
-def killed(words: list[str], at: int, when: str) -> bool:
-    """Run a command that is killed at its n-th write; return whether it came so far."""
-    return all_killed([(at, when, words)])[0]
+class Killer:
+    """A process that runs commands, each killed at its n-th write; imported is once for all."""
 
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", KILLER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
-def all_killed(runs: list[tuple[int, str, list[str]]]) -> list[bool]:
-    """Run commands, each killed at its n-th write; return which came so far."""
-    command = [sys.executable, "-c", KILLER]
-    said = subprocess.run(
-        command, input=json.dumps(runs).encode(), capture_output=True, check=True
-    ).stdout
-    codes = [int(code) for code in said.split()]
-    assert set(codes) <= {0, -signal.SIGKILL}
-    return [code == -signal.SIGKILL for code in codes]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.communicate()
+
+    def kills(self, words: list[str], at: int, when: str) -> bool:
+        """Run a command; return whether it came so far."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{json.dumps((at, when, words))}\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        assert code in {0, -signal.SIGKILL}
+        return code == -signal.SIGKILL
 
 
 def test_bootstrap_may_be_killed_at_every_step_and_repeated(
@@ -230,7 +245,8 @@ def test_bootstrap_may_be_killed_at_every_step_and_repeated(
         for at in range(1, 9)
         for when in ("before", "after")
     ]
-    kills = all_killed([(at, when, site.bootstrap()) for at, when, site in runs])
+    with Killer() as killer:
+        kills = [killer.kills(site.bootstrap(), at, when) for at, when, site in runs]
     assert kills == [True] * 14 + [False] * 2
     for _, _, site in runs:
         said = json.loads(done(site.bootstrap(), capsys))

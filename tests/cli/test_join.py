@@ -17,7 +17,7 @@ from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
 from tests.api.door import PLATFORM, Door, serve
-from tests.cli.test_identity import Site, killed
+from tests.cli.test_identity import Killer, Site
 
 
 def answer(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -113,9 +113,8 @@ def test_join_may_be_killed_at_every_step_and_repeated(tmp_path: Path) -> None:
             for when in ("before", "after"):
                 token = await door.token("fra-n1")
                 site = Site(tmp_path / f"{at}{when}")
-                kills += await asyncio.to_thread(
-                    killed, site.join(token.text, door.url), at, when
-                )
+                words = site.join(token.text, door.url)
+                kills += await asyncio.to_thread(killer.kills, words, at, when)
                 assert await joined(site, token, door.url) == 0
                 await door.seen()
                 agent = door.agent(site.file)
@@ -123,7 +122,8 @@ def test_join_may_be_killed_at_every_step_and_repeated(tmp_path: Path) -> None:
                 await agent.close()
         assert kills == 6
 
-    serve(tmp_path / "door", story)
+    with Killer() as killer:
+        serve(tmp_path / "door", story)
 
 
 def test_another_machine_gets_nothing_with_a_used_token(

@@ -21,7 +21,7 @@ from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
 from pltfrms.planner.identity import access
 from tests.api.door import Door, serve
-from tests.cli.test_identity import Site, killed
+from tests.cli.test_identity import Killer, Site
 from tests.cli.world import EXAMPLE, PLATFORM
 
 SECRET = "5" * 64
@@ -173,13 +173,14 @@ def test_join_with_a_bundle_may_be_killed_at_every_step_and_repeated(tmp_path: P
         for at in range(1, 8):
             for when in ("before", "after"):
                 site, path = Site(tmp_path / f"{at}{when}"), await bundled(door)
-                kills += await asyncio.to_thread(killed, join(site, path), at, when)
+                kills += await asyncio.to_thread(killer.kills, join(site, path), at, when)
                 assert await run(*join(site, path)) == 0
                 await door.seen()
                 assert await is_believed(door, site)
         assert kills == 12
 
-    serve(tmp_path / "door", story)
+    with Killer() as killer:
+        serve(tmp_path / "door", story)
 
 
 def test_what_is_no_bundle_is_not_obeyed(
