@@ -1,6 +1,6 @@
 """One agent on a machine that is edge, node and controller."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 from unittest.mock import patch
@@ -32,7 +32,10 @@ TARGET = Target(
 class AnyPinger(Pinger):
     """Every link of any platform takes this long."""
 
-    async def ping(self, interface: str, address: IPv6Address) -> float | None:
+    async def ping(
+        self, interface: str, address: IPv6Address, in_doubt: Callable[[], bool]
+    ) -> float | None:
+        assert not in_doubt()
         assert interface.startswith("bb-")
         assert address.is_link_local
         return self.rtt_ms

@@ -58,10 +58,12 @@ def test_a_link_on_which_bfd_falls_silent_is_asked_at_once_and_told() -> None:
         async with bench.life(6.0):
             (name,) = bench.status.links
             assert bench.status.links[name].up
+            assert not bench.pinger.asked_in_doubt
             bench.pinger.rtt_ms = None
             bench.bird.bfd = frozenset()
             seconds = await bench.seconds_until(lambda: told_down(bench, name))
             assert seconds < LOOK_SECONDS + 0.2
+            assert bench.pinger.asked_in_doubt, "an echo of 9 ms is not waited for so long"
             bench.pinger.rtt_ms = 9.0
             await bench.passes(2.0)
             assert bench.status.links[name].up, "whatever BFD says, it answers"
@@ -79,6 +81,19 @@ async def told_down(bench: Bench, link: str) -> bool:
     """Return whether controllers have heard that a link carries nothing."""
     beats = bench.controllers.heartbeats
     return bool(beats) and not beats[-1].status.links[link].up
+
+
+def test_a_far_answer_is_waited_for_whatever_bfd_says() -> None:
+    async def story() -> None:
+        bench = Bench("fra-e1")
+        bench.pinger.rtt_ms = 500.0
+        bench.bird.bfd = frozenset({LINE})
+        async with bench.life(6.0):
+            bench.bird.bfd = frozenset()
+            await bench.passes(2.0)
+            assert bench.pinger.asked_in_doubt is False
+
+    run_virtual(story())
 
 
 def test_a_frozen_edge_tells_of_its_links_as_soon() -> None:

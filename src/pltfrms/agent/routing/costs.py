@@ -16,11 +16,19 @@ from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.machine import BfdState
 from pltfrms.model.running.state import LinkStatus
-from pltfrms.planner.routing.ospf_cost import LinkCost, asked, link_status, measured
+from pltfrms.planner.routing.ospf_cost import (
+    LinkCost,
+    asked,
+    cost_of,
+    link_status,
+    measured,
+)
 from pltfrms.render.kernel import network_state
 
 COSTS_FILE = "costs.json"
 _PERIOD_SECONDS = 1.0
+_NEAR_MS = 300.0
+"""Round trip time up to which an echo is not waited for as long as for one from afar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,7 @@ class Costs:
             self._hint.set()
 
     async def _measure(self, far_ends: Mapping[str, _FarEnd]) -> None:
-        rtts = await asyncio.gather(*(self._ping(far_end) for far_end in far_ends.values()))
+        rtts = await asyncio.gather(*(self._ping(*each) for each in far_ends.items()))
         before, seen = self.by_link(), self.statuses
         now = self._world.clock.monotonic()
         for name, rtt_ms in zip(far_ends, rtts, strict=True):
@@ -132,9 +140,16 @@ class Costs:
             self.changed.set()
             self._world.disk.write(COSTS_FILE, codec.encode(dict(after), dict[str, int]))
 
-    async def _ping(self, far_end: _FarEnd) -> float | None:
+    async def _ping(self, name: str, far_end: _FarEnd) -> float | None:
+        cost = self._links.get(name, LinkCost()).cost
+
+        def in_doubt() -> bool:
+            """Return whether BFD is silent, on a line whose echo would be here by now."""
+            near = cost is not None and cost <= cost_of(_NEAR_MS)
+            return near and far_end.interface in self._silent
+
         try:
-            return await self._world.pinger.ping(far_end.interface, far_end.address)
+            return await self._world.pinger.ping(far_end.interface, far_end.address, in_doubt)
         except OSError:
             return None  # a port that is down; the kernel part says so
 

@@ -158,6 +158,8 @@ class Pictures:
         self._drawn_of = -1
         """The revision of the store that it shows at least."""
         self._next_at = 0.0
+        self._soon_at = 0.0
+        """When what has changed is drawn: sooner after a picture that had nothing new."""
         self._readers: set[_Reader] = set()
         self._told: _Told | None = None
         """None: nobody is fed."""
@@ -167,13 +169,20 @@ class Pictures:
         """Return the newest picture; UnavailableError: nothing is known of the platform yet."""
         clock = self._controller.clock
         async with self._turn:
-            if self._drawn is None or clock.monotonic() >= self._next_at:
+            if self._drawn is None or clock.monotonic() >= self._due_at:
                 began, revision = clock.monotonic(), self._operations.newest_revision
-                self._drawn = await self._draw(self._drawn)
+                last, self._drawn = self._drawn, await self._draw(self._drawn)
                 self._drawn_of = revision
-                took = clock.monotonic() - began
-                self._next_at = began + max(_PAUSE_SECONDS, _PATIENCE * took)
+                rest = _PATIENCE * (clock.monotonic() - began)
+                self._next_at = began + max(_PAUSE_SECONDS, rest)
+                self._soon_at = began + rest if self._drawn is last else self._next_at
             return self._drawn
+
+    @property
+    def _due_at(self) -> float:
+        """When (monotonic seconds) to draw again."""
+        changed = self._drawn_of != self._operations.newest_revision
+        return self._soon_at if changed else self._next_at
 
     async def _draw(self, last: Drawn | None) -> Drawn:
         view = self._operations.snapshot(stale=True)
@@ -267,7 +276,7 @@ class Pictures:
         idle_at = clock.monotonic() + _IDLE_SECONDS
         while (now := clock.monotonic()) < idle_at:
             await clock.sleep(_LOOK_SECONDS)
-            changed = self._drawn_of != operations.newest_revision and now >= self._next_at
+            changed = self._drawn_of != operations.newest_revision and now >= self._due_at
             drawn = self._drawn is not told.drawn  # for somebody who asked once
             happened = told.events != operations.newest_event
             if (changed or drawn or happened) and now - told.at >= _PAUSE_SECONDS:

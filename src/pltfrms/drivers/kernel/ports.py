@@ -1,6 +1,6 @@
 """The seams to the kernel's network: addresses, routes, packet filter, echoes."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
@@ -143,8 +143,12 @@ class PacketFilter(Protocol):
 class LinkPinger(Protocol):
     """Asks the far end of a link for an echo."""
 
-    async def ping(self, interface: str, address: IPv6Address) -> float | None:
+    async def ping(
+        self, interface: str, address: IPv6Address, in_doubt: Callable[[], bool]
+    ) -> float | None:
         """Return the round trip time in milliseconds; None if no echo came in 0.9 s.
+
+        While it is `in_doubt`, half of that is enough.
 
         Raises:
             OSError: there is no such interface, or it is down.

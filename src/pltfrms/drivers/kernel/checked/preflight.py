@@ -193,7 +193,7 @@ async def _answers(way: LocalWay) -> bool:
     pinger = IcmpPinger()
     for _ in range(_TRIES):
         try:
-            if await pinger.ping(way.port, way.address) is not None:
+            if await pinger.ping(way.port, way.address, lambda: False) is not None:
                 return True
         except PermissionError:
             raise
