@@ -124,6 +124,64 @@ def test_it_fits_any_grafana() -> None:
         taken |= cells
 
 
+UNITS = {"short", "percentunit", "s"}
+"""Those of Grafana's that are used; one that it does not know is shown as a word."""
+OPTIONS: dict[str, dict[str, set[str] | type]] = {
+    "stat": {
+        "colorMode": {"none", "value", "background", "background_solid"},
+        "graphMode": {"none", "line", "area"},
+        "reduceOptions": dict,
+    },
+    "table": {"showHeader": bool},
+    "timeseries": {"legend": dict, "tooltip": dict},
+}
+"""As `@grafana/schema` 11.6 and 12.4 have them, with their values."""
+
+
+def test_it_is_what_grafana_11_and_12_read() -> None:
+    made = dashboard()
+    assert made.keys() <= {
+        *("uid", "title", "tags", "schemaVersion", "editable", "refresh", "time"),
+        *("templating", "panels"),
+    }, "no id, which is that of one Grafana"
+    assert 39 <= made["schemaVersion"] <= 41, "11.0 has 39; newer ones mend what is older"
+    (source,) = made["templating"]["list"]
+    assert (source["type"], source["query"], source["refresh"]) == (
+        "datasource",
+        "prometheus",
+        1,
+    )
+    asked = {panel["datasource"]["uid"] for panel in made["panels"] if "datasource" in panel}
+    assert asked == {f"${{{source['name']}}}"}, "panels ask the variable"
+    for panel in made["panels"]:
+        assert isinstance(panel["id"], int)
+        if panel["type"] == "row":
+            assert (panel["collapsed"], panel["panels"]) == (False, [])
+        else:
+            check_panel(panel)
+
+
+def check_panel(panel: dict[str, Any]) -> None:
+    options = OPTIONS[panel["type"]]
+    assert panel["pluginVersion"] == "11.0.0"
+    assert panel["options"].keys() == options.keys()
+    for name, value in panel["options"].items():
+        allowed = options[name]
+        fits = isinstance(value, allowed) if isinstance(allowed, type) else value in allowed
+        assert fits, (panel["title"], name)
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["unit"] in UNITS
+    assert panel["fieldConfig"]["overrides"] == []
+    steps = defaults.get("thresholds", {"steps": [{"value": None}]})["steps"]
+    assert steps[0]["value"] is None, "the lowest has no bound"
+    assert [each["refId"] for each in panel["targets"]] == list("ABC"[: len(panel["targets"])])
+    for target in panel["targets"]:
+        assert target["datasource"] == panel["datasource"]
+        assert target["instant"] is not target["range"]
+        assert target["format"] in {"time_series", "table"}
+        assert target["expr"]
+
+
 def promtool(directory: Path, *command: str) -> None:
     found = shutil.which("promtool")
     if found is None:
