@@ -5,7 +5,7 @@ import {
   type Element, followed, grouped, type Happening, type Job, type Machine, patched, type Picture, type Role, shownAs,
   stories, type Volume,
 } from './picture';
-import { answers, due, duration, fullness, holder, moment, named, quoted, rate, rtt, size, stateWord, times } from './words';
+import { answers, due, duration, fullness, holder, moment, named, quoted, rate, rtt, size, stateWord, times, used } from './words';
 
 function element(id: string): Element {
   return { id, state: 'good', why: '', last: null, since_ms: 0 };
@@ -208,4 +208,17 @@ test('what a word is about can be chosen if it is drawn', () => {
     'd0-n0', 'd0-n0', 'd0', 'job/a', '', '',
   ]);
   expect(shownAs(picture(1, 1), 'job/a')).toBe('');
+});
+
+test('what a node uses is not known, or at most so much', () => {
+  const node = picture(1, 1).machines[0]!;
+  const load = {
+    heard: true, cpu_milli: 4000, memory_bytes: 0, promised_milli: 0, promised_bytes: 0, measured: 2, used_milli: 425,
+    busiest: '', volumes: [], volumes_more: 0,
+  };
+  expect(used(node, load)).toBe('at most 0.43 cores');
+  expect(used(node, { ...load, measured: 1 })).toContain('by 1 of 2 instances');
+  expect(used(node, { ...load, measured: 0 })).toContain('not known');
+  expect(used(node, { ...load, heard: false })).toBe('not known: it is not in contact');
+  expect(used({ ...node, instances: 0 }, { ...load, measured: 0 })).toContain('nothing');
 });

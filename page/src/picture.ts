@@ -28,12 +28,27 @@ export interface Edge extends Element {
   aggregates: Element[];
 }
 
+/** How much is asked of a node; cores in thousandths. */
+export interface NodeFigures {
+  heard: boolean;
+  cpu_milli: number;
+  memory_bytes: number;
+  promised_milli: number;
+  promised_bytes: number;
+  measured: number;
+  used_milli: number;
+  busiest: string;
+  volumes: Volume[];
+  volumes_more: number;
+}
+
 export interface Machine extends Element {
   datacenter: string;
   roles: string[];
   instances: number;
   ready: number;
   failing: number;
+  load?: NodeFigures | null;
 }
 
 export interface Session extends Element {

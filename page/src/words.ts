@@ -1,5 +1,5 @@
 // Numbers and states as people read them.
-import type { Client, Element, Job, JobRun, Role, Seen, Volume } from './picture';
+import type { Client, Element, Job, JobRun, Machine, NodeFigures, Role, Seen, Volume } from './picture';
 
 export const STATE_WORDS: Record<Seen, string> = {
   good: 'good',
@@ -85,6 +85,20 @@ export function fullness(volume: Volume): string {
   if (volume.bytes === null) return '';
   const most = volume.size_bytes ? ` of ${size(volume.size_bytes)}` : '';
   return size(volume.bytes) + most + (volume.limited ? '' : ', no quota');
+}
+
+/** Cores of thousandths of them. */
+export function cores(milli: number): string {
+  return String(Math.round(milli / 10) / 100);
+}
+
+/** What instances of a node use, as far as their agent has measured it. */
+export function used(node: Machine, load: NodeFigures): string {
+  if (!load.heard) return 'not known: it is not in contact';
+  if (!node.instances) return 'nothing: no instance is on it';
+  if (!load.measured) return 'not known: of no instance the cpu was measured yet, or others started them';
+  const of = load.measured < node.instances ? ` by ${load.measured} of ${node.instances} instances, the others are not measured` : '';
+  return `at most ${cores(load.used_milli)} cores${of}`;
 }
 
 /** When a job is due, by the clock of who looks. */

@@ -17,6 +17,7 @@ from pltfrms.model.messages.picture import (
     Level,
     LinkElement,
     MachineElement,
+    NodeFigures,
     PeerElement,
     Picture,
     RoleElement,
@@ -81,11 +82,33 @@ def in_charge() -> Picture:
         since_ms=backup.runs[0].ended_ms,
         command="pltfrms job show backup",
     )
+    database = _database(web)
+    machines = tuple(
+        replace(each, load=_figures(database)) if each.id == "fra-n1" else each
+        for each in HEALTHY_PICTURE.machines
+    )
     return replace(
         HEALTHY_PICTURE,
-        services=(_database(web), web),
+        machines=machines,
+        services=(database, web),
         jobs=(never, backup),
         problems=(problem,),
+    )
+
+
+def _figures(database: ServiceElement) -> NodeFigures:
+    """Return what is asked of the node with the full volume, of which one instance is measured."""
+    return NodeFigures(
+        heard=True,
+        cpu_milli=4000,
+        memory_bytes=8 * GIB,
+        promised_milli=1500,
+        promised_bytes=GIB,
+        measured=1,
+        used_milli=425,
+        busiest="db.fra.1-1: at most 85 % of its cpu, 40 connections/s (in 3 h)",
+        volumes=database.volumes[:1],
+        volumes_more=2,
     )
 
 
@@ -250,6 +273,16 @@ def _node(site: str, number: int) -> MachineElement:
         roles=("node",),
         instances=_HERE // NODES,
         ready=_HERE // NODES,
+        load=NodeFigures(
+            heard=True,
+            cpu_milli=64_000,
+            memory_bytes=256 * GIB,
+            promised_milli=20_000,
+            promised_bytes=20 * GIB,
+            measured=_HERE // NODES,
+            used_milli=12_345,
+            busiest=f"service{number}.{site}.1-1: at most 85 % of its cpu (in 3 h)",
+        ),
     )
 
 

@@ -146,6 +146,33 @@ def test_roles_load_and_disks_stand_beside_their_service(
     screen.shoot("roles", whole=True)
 
 
+def test_a_node_says_what_it_promises_has_to_do_and_keeps(
+    screen: Screen, controller: StandIn
+) -> None:
+    page, picture = screen.page, in_charge()
+    node = next(each for each in picture.machines if each.id == "fra-n1")
+    node = replace(node, instances=2)
+    machines = tuple(node if each.id == node.id else each for each in picture.machines)
+    controller.show(replace(picture, machines=machines))
+    page.goto(f"{screen.home}#/{node.id}")
+    panel = page.locator("section[aria-live]")
+    panel.get_by_text("promised: 1.5 of 4 cores").wait_for()
+    said = panel.inner_text()
+    for words in (
+        "1.0 GiB of 8.0 GiB of memory",
+        "used: at most 0.43 cores by 1 of 2 instances, the others are not measured",
+        "busiest: db.fra.1-1: at most 85 % of its cpu",
+        "memory in use and pressure: not known",
+        "volume db.fra.1@3: bad 9.8 GiB of 10 GiB 98 % full",
+        "and 2 volumes more",
+    ):
+        assert words in said, said
+    screen.shoot("node", whole=True)
+    page.goto(f"{screen.home}#/fra-c1")
+    panel.get_by_text("controller fra-c1").wait_for()
+    assert "promised" not in panel.inner_text(), "it is no node"
+
+
 def test_a_job_that_failed_is_on_top_and_leads_to_its_runs(
     screen: Screen, controller: StandIn
 ) -> None:
@@ -183,14 +210,17 @@ def test_markup_in_names_and_details_is_shown_as_text(
     page = screen.page
     page.on("dialog", lambda dialog: screen.said.append(f"a script ran: {dialog.message}"))
     charge = in_charge()
-    picture = replace(in_trouble(), services=charge.services, jobs=charge.jobs)
+    picture = replace(
+        in_trouble(), services=charge.services, jobs=charge.jobs, machines=charge.machines
+    )
     hostile = full_of_markup(picture)
     controller.tell(hostile_event())
     controller.show(hostile)
     page.get_by_text(MARKUP).first.wait_for()
     page.goto(f"{screen.home}#/{hostile.edges[0].id}")
     page.locator("section[aria-live]").get_by_text(MARKUP).first.wait_for()
-    for each in (hostile.services[0], hostile.jobs[0]):
+    node = next(each for each in hostile.machines if each.id.startswith("fra-n1"))
+    for each in (hostile.services[0], hostile.jobs[0], node):
         page.goto(f"{screen.home}#/{quote(each.id, safe='')}")
         page.locator("section[aria-live]").get_by_text(MARKUP).first.wait_for()
     assert page.locator("#page img, #page script, #page b").count() == 0
@@ -223,20 +253,27 @@ def test_all_that_is_drawn_is_reached_and_chosen_by_keyboard(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(
+    ("size", "chosen"),
+    [(WIDE, "db"), (NARROW, "fra-n1")],
+    ids=["wide", "narrow"],
+)
 def test_it_can_be_used_by_everybody(
-    screen: Screen, controller: StandIn, scheme: Scheme, size: tuple[int, int]
+    screen: Screen, controller: StandIn, scheme: Scheme, size: tuple[int, int], chosen: str
 ) -> None:
     """As far as axe-core can tell."""
     screen.size(size, scheme)
     controller.tell(Event(sequence=1, at_ms=NOW_MS, source="s", about="web", what="rolled out"))
     charge = in_charge()
-    controller.show(replace(in_trouble(), services=charge.services, jobs=charge.jobs))
+    trouble = replace(in_trouble(), services=charge.services, jobs=charge.jobs)
+    full = next(each for each in charge.machines if each.id == "fra-n1")
+    machines = tuple(full if each.id == full.id else each for each in trouble.machines)
+    controller.show(replace(trouble, machines=machines))
     screen.page.wait_for_selector("a.bad")
-    screen.page.goto(f"{screen.home}#/db")
+    screen.page.goto(f"{screen.home}#/{chosen}")
     screen.page.locator("section[aria-live]").wait_for()
     name = f"{scheme}-{'wide' if size == WIDE else 'narrow'}"
-    screen.shoot(name, whole=True)
+    screen.shoot(f"{name}-{chosen}", whole=True)
     screen.page.evaluate(AXE.read_text())
     report: dict[str, Any] = screen.page.evaluate("() => axe.run()")
     found = {

@@ -77,8 +77,8 @@ def test_who_has_a_role_is_a_patch_of_its_service() -> None:
     assert patch.changed["services"] == after.services
 
 
-def test_the_busiest_instance_is_named_with_what_it_did() -> None:
-    snapshot = seen(NONE, NONE)
+def with_peaks(snapshot: Snapshot) -> Snapshot:
+    """Return the same of which both instances were measured."""
     peaks = {
         ONE.node: Peak(cpu_percent=35, connections=900, hours=2),
         TWO.node: Peak(cpu_percent=85, connections=None, hours=3),
@@ -90,8 +90,12 @@ def test_the_busiest_instance_is_named_with_what_it_did() -> None:
         )
         for name, each in snapshot.statuses.items()
     }
-    measured = replace(snapshot, statuses=statuses)
-    assert web(measured).busiest == (
+    return replace(snapshot, statuses=statuses)
+
+
+def test_the_busiest_instance_is_named_with_what_it_did() -> None:
+    snapshot = seen(NONE, NONE)
+    assert web(with_peaks(snapshot)).busiest == (
         f"{TWO.id} on {TWO.node}: at most 85 % of its cpu, connections not known (in 3 h)"
     )
     assert web(snapshot).busiest == "", "nobody has measured it"

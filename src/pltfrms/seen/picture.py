@@ -45,6 +45,7 @@ from pltfrms.seen.jobs import job_elements, run_concerns
 from pltfrms.seen.loads import load_rows, service_loads
 from pltfrms.seen.missing import cut_off, missing_machines
 from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
+from pltfrms.seen.nodes import node_loads
 from pltfrms.seen.services import replica_counts, service_elements, volume_concerns
 from pltfrms.seen.summary import machine_problems, note_lines, problem_lines
 from pltfrms.seen.words import drain_word, released, signed
@@ -241,6 +242,7 @@ class _Seeing:
 
     def machines(self) -> Iterator[MachineElement]:
         """Yield the machines that are no edge alone, in spec order."""
+        loads = node_loads(self._snapshot)
         for machine in self._platform.managed:
             if machine.roles == (Role.EDGE,):
                 continue
@@ -263,6 +265,7 @@ class _Seeing:
                 instances=len(instances),
                 ready=sum(each.phase is Phase.READY for each in instances),
                 failing=sum(bool(each.failure) for each in instances),
+                load=loads.get(machine.name),
             )
 
     def _element(self, machine: Machine) -> Element:

@@ -32,7 +32,8 @@ VOLUMES_SHOWN: Final = 8
 """Of a service; the others are a number."""
 NEARLY_FULL: Final = 0.95
 """From so large a part on a volume is told as a problem; what is told of it is rounded."""
-_WORST: Final = (Seen.BAD, Seen.UNKNOWN, Seen.PLANNED, Seen.GOOD)
+WORST: Final = (Seen.BAD, Seen.UNKNOWN, Seen.PLANNED, Seen.GOOD)
+"""States in the order in which they are shown."""
 _MIB: Final = 2**20
 
 
@@ -45,7 +46,7 @@ def service_elements(
         each.service: rollout_sentence(replace(each, since_ms=0), now_ms)
         for each in rollouts(snapshot, wanted)
     }
-    busiest, volumes = _busiest(snapshot), _volumes(snapshot)
+    busiest, volumes = _busiest(snapshot), volume_elements(snapshot)
     for name, counts in places.items():
         service = snapshot.services[name]
         ready = sum(each.ready for each in counts.values())
@@ -81,7 +82,7 @@ def _replica_state(wanted: int, ready: int, unknown: int) -> Seen:
 
 
 def _worst(states: Iterable[Seen]) -> Seen:
-    return min(states, key=_WORST.index)
+    return min(states, key=WORST.index)
 
 
 # ---- roles ---------------------------------------------------------------------------------
@@ -125,7 +126,13 @@ def _busiest(snapshot: Snapshot) -> dict[str, str]:
             known = found.get(allocation.service)
             if known is None or _busy(each) > _busy(known[0]):
                 found[allocation.service] = (each, allocation.node)
-    return {name: _busy_words(each, node) for name, (each, node) in found.items()}
+    return {name: _busy_words(each, f" on {node}") for name, (each, node) in found.items()}
+
+
+def busiest_of(instances: Iterable[InstanceStatus]) -> str:
+    """Return who of a node's instances had most to do; empty: none is measured."""
+    measured = [each for each in instances if each.peak is not None]
+    return _busy_words(max(measured, key=_busy)) if measured else ""
 
 
 def _busy(instance: InstanceStatus) -> tuple[int, int, str]:
@@ -134,7 +141,7 @@ def _busy(instance: InstanceStatus) -> tuple[int, int, str]:
     return (cpu or 0, connections or 0, instance.allocation)
 
 
-def _busy_words(instance: InstanceStatus, node: str) -> str:
+def _busy_words(instance: InstanceStatus, where: str = "") -> str:
     peak = instance.peak
     if peak is None:
         return ""
@@ -143,7 +150,7 @@ def _busy_words(instance: InstanceStatus, node: str) -> str:
         "cpu not known" if cpu is None else f"{cpu} % of its cpu",
         "connections not known" if connections is None else f"{connections} connections/s",
     ]
-    return f"{instance.allocation} on {node}: at most {', '.join(parts)} (in {peak.hours} h)"
+    return f"{instance.allocation}{where}: at most {', '.join(parts)} (in {peak.hours} h)"
 
 
 def _promised(run: Run) -> str:
@@ -153,7 +160,7 @@ def _promised(run: Run) -> str:
     return f"{run.cpu:g} cores and {run.memory_bytes // _MIB} MiB of memory each"
 
 
-def _volumes(snapshot: Snapshot) -> dict[str, list[VolumeElement]]:
+def volume_elements(snapshot: Snapshot) -> dict[str, list[VolumeElement]]:
     """Return the volumes of each service, the worst and fullest first."""
     present = present_statuses(snapshot)
     said = {
@@ -170,7 +177,7 @@ def _volumes(snapshot: Snapshot) -> dict[str, list[VolumeElement]]:
             _volume(volume, said.get((volume.node, name)), size, present.get(volume.node))
         )
     for each in found.values():
-        each.sort(key=lambda one: (_WORST.index(one.state), -_share(one.bytes, one.size_bytes)))
+        each.sort(key=lambda one: (WORST.index(one.state), -_share(one.bytes, one.size_bytes)))
     return found
 
 

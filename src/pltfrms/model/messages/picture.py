@@ -94,6 +94,43 @@ class EdgeElement(Element):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeElement(Element):
+    """What a replica has on a disk."""
+
+    node: str
+    bytes: int | None = None
+    """How much is in it, rounded; None: not known."""
+    size_bytes: int = 0
+    """How much may be in it; 0: not known any more."""
+    limited: bool = False
+    """Whether the file system refuses more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFigures:
+    """How much is asked of a node; cores in thousandths."""
+
+    heard: bool = False
+    """Whether its agent is in contact: else nothing is measured."""
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+    """What instances and runs may be promised there."""
+    promised_milli: int = 0
+    promised_bytes: int = 0
+    """What those that are placed there are promised."""
+    measured: int = 0
+    """Of so many instances the cpu was measured."""
+    used_milli: int = 0
+    """The sum of the peaks of these, each in its own time: together they used no more."""
+    busiest: str = ""
+    """Which instance had most to do, and how much; empty: none is measured."""
+    volumes: tuple[VolumeElement, ...] = ()
+    """The worst and fullest of them."""
+    volumes_more: int = 0
+    """So many further ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineElement(Element):
     """A node, or a machine that is controller alone."""
 
@@ -102,6 +139,8 @@ class MachineElement(Element):
     instances: int = 0
     ready: int = 0
     failing: int = 0
+    load: NodeFigures | None = None
+    """None: it is no node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,19 +204,6 @@ class RoleElement(Element):
     unheard: tuple[str, ...] = ()
     """Allocations of which it is not known whether they have it."""
     shared: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeElement(Element):
-    """What a replica has on a disk."""
-
-    node: str
-    bytes: int | None = None
-    """How much is in it, rounded; None: not known."""
-    size_bytes: int = 0
-    """How much may be in it; 0: not known any more."""
-    limited: bool = False
-    """Whether the file system refuses more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
