@@ -97,7 +97,7 @@ def in_charge() -> Picture:
 
 
 def _figures(database: ServiceElement) -> NodeFigures:
-    """Return what is asked of the node with the full volume, of which one instance is measured."""
+    """Return what is asked of the node with the full volume: one instance is measured."""
     return NodeFigures(
         heard=True,
         cpu_milli=4000,
