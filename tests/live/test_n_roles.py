@@ -20,6 +20,16 @@ HERE = Path(__file__).parent
 REFUSED = "ConnectionRefusedError"
 STAY_SECONDS = 1.0
 """Edges know of a claim within a tenth of that."""
+_PEERS = "http://127.0.0.1:8008/peers"
+_ASK = (
+    "import socket, sys, urllib.request\n"
+    "if sys.argv[1].startswith('http:'):\n"
+    "    print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())\n"
+    "else:\n"
+    "    with socket.create_connection((sys.argv[1], 5432), 30) as one:\n"
+    "        one.sendall(b'who\\n')\n"
+    "        print(one.recv(100).decode())\n"
+)
 _TELL = (
     "import sys, urllib.request\n"
     "urllib.request.urlopen('http://127.0.0.1:8008/epoch/' + sys.argv[1], timeout=30)\n"
@@ -86,10 +96,19 @@ def instance(rig: Rig, datacenter: str) -> str:
 def tell(rig: Rig, name: str, epoch: int) -> float:
     """Let an instance be primary in an epoch (0: not any more); return when we began to."""
     began = time.monotonic()
-    service, datacenter, replica = name.split(".")
-    place = f"instance/{service}/{datacenter}/{replica.partition('-')[0]}"
-    rig.run(place, "python3", "-I", "-c", _TELL, str(epoch))
+    rig.run(place(name), "python3", "-I", "-c", _TELL, str(epoch))
     return began
+
+
+def place(name: str) -> str:
+    """Return how the lab calls an instance."""
+    service, datacenter, replica = name.split(".")
+    return f"instance/{service}/{datacenter}/{replica.partition('-')[0]}"
+
+
+def asked(rig: Rig, name: str, what: str) -> str:
+    """Return what an instance hears of another one, or reads of its peers."""
+    return rig.run(place(name), "python3", "-I", "-c", _ASK, what).strip()
 
 
 def has_given_way(rig: Rig, name: str) -> bool:
@@ -118,3 +137,28 @@ def test_the_role_moves_is_refused_and_never_goes_back_to_an_old_one(db: Rig) ->
     assert "TimeoutError" not in client.seen
     assert f"role writer of {fra}" in db.cli("status")
     assert "role writer is at" in db.cli("explain", "service/db")
+
+
+def test_members_find_each_other_for_life_and_hand_over_before_they_are_replaced(
+    db: Rig, tmp_path: Path
+) -> None:
+    fra, ams = instance(db, "fra"), instance(db, "ams")
+    peers = json.loads(asked(db, ams, _PEERS))
+    assert peers["name"].startswith("ams-1.db.")
+    members = {each["name"].partition(".")[0]: each for each in peers["members"]}
+    assert members["fra-1"]["node"] == db.snapshot().allocations[fra].node
+    own = ("fra-1.db", members["fra-1"]["address6"], members["fra-1"]["address4"])
+    assert [asked(db, ams, each) for each in own] == [fra] * 3
+    tell(db, fra, 1)
+    db.wait(
+        "fra has the role", lambda: "role writer is at" in db.cli("explain", "service/db"), 60
+    )
+    newer = tmp_path / "db.yaml"
+    newer.write_text((HERE / "db.yaml").read_text().replace("epoch = 0", "epoch = 0 + 0", 1))
+    db.cli("apply", "--yes", str(newer), "--wait")
+    service = db.snapshot().services["db"]
+    assert service.rollout is not None
+    assert service.rollout.stages[-1].datacenters == ("fra",), "it has the role"
+    assert instance(db, "fra") != fra
+    assert "hook hand_over done" in db.cli("events", "--about", fra)
+    assert asked(db, instance(db, "ams"), own[1]) == instance(db, "fra")
