@@ -277,6 +277,7 @@ def test_an_instance_starts_answers_and_stops(play: Play) -> None:
         instance = await workload.start(spec())
         assert instance.allocation == "web.fra.1-1"
         assert await workload.running() == {"web.fra.1-1": instance}
+        assert instance.stop_grace_ms == spec().stop_grace_ms, "whoever ends it knows"
         assert await workload.start(spec()) == instance
         assert await machine.devices("i1") == {"i1"}
         await healthy(machine, instance)

@@ -307,6 +307,25 @@ def test_what_is_wanted_again_is_ready_again() -> None:
     run_virtual(story())
 
 
+def test_an_agent_that_starts_anew_during_a_stop_lets_it_last_as_its_spec_says() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(ignores_sigterm=True)
+        slow = replace(
+            WEB, spec=replace(WEB.spec, run=replace(WEB.spec.run, stop_grace_ms=60_000))
+        )
+        async with bench.life():
+            await bench.order(replace(target(1, ONE), services=(slow,)))
+            await bench.order(target(2), 3.0)
+            assert ONE.id in stops(bench)
+        async with bench.life(50.0):
+            assert set(await bench.workload.running()) == {ONE.id}
+            await bench.passes(15.0)
+            assert await bench.workload.running() == {}
+
+    run_virtual(story())
+
+
 def test_a_changed_spec_drains_and_then_starts() -> None:
     async def story() -> None:
         bench = Bench()

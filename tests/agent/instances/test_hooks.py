@@ -11,14 +11,14 @@ from pltfrms.errors import UnavailableError
 from pltfrms.model.addresses import Address
 from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.running.balancer import as_balanced
-from pltfrms.model.running.machine import Instance, ProbeAnswer
+from pltfrms.model.running.machine import PROTO_ACTIVE, PROTO_BACKUP, Instance, ProbeAnswer
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import Phase
 from pltfrms.model.running.volumes import Volume, VolumeState
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.roles import RolePrefixes
 from pltfrms.model.services.service import Probe, ProbeKind, RoleSpec, Service
-from tests.agent.bench import Bench
+from tests.agent.bench import Bench, devices, routes
 from tests.agent.instances.test_volumes import KEPT, NEW, OLD, VOLUME, kept
 from tests.simulation.virtual import run_virtual
 
@@ -73,8 +73,8 @@ def target(
     return replace(told, services=(service,), balanced=balanced)
 
 
-def ran(bench: Bench) -> list[str]:
-    return [command[0] for command in bench.workload.ran(OLD.id)]
+def ran(bench: Bench, whom: Allocation = OLD) -> list[str]:
+    return [command[0] for command in bench.workload.ran(whom.id)]
 
 
 def deeds(bench: Bench) -> list[tuple[str, str]]:
@@ -93,6 +93,44 @@ def test_who_has_the_role_is_ended_when_it_has_handed_it_over() -> None:
             assert bench.status.problems == ()
             bench.workload.unwell = {SAYS_NO}
             await bench.passes(3.0)
+            assert deeds(bench) == [("start", OLD.id), ("stop", OLD.id), ("start", NEXT.id)]
+
+    run_virtual(story())
+
+
+def test_who_is_asked_is_probed_meanwhile_and_asked_to_the_end() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(replace(HAND_OVER, timeout_ms=20_000))
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service, NEXT), 0.5)
+            assert await devices(bench.network) == {"i1"}
+            bench.workload.unwell = {f"{OLD.id} {service.spec.readiness.path}"}
+            await bench.passes(5.0)
+            assert bench.instances[OLD.id].phase is Phase.UNHEALTHY
+            assert bench.instances[OLD.id].held_up == "hand_over runs", "as in a switchover"
+            assert {each.proto for each in await routes(bench.network)} == {PROTO_BACKUP}
+            bench.workload.unwell = set()
+            await bench.passes(5.0)
+            assert {each.proto for each in await routes(bench.network)} == {PROTO_ACTIVE}
+            bench.workload.hang(OLD.id)
+            await bench.passes(25.0)
+            assert deeds(bench) == [("start", OLD.id), ("stop", OLD.id), ("start", NEXT.id)]
+            assert ran(bench, NEXT) == []
+
+    run_virtual(story())
+
+
+def test_who_does_not_live_any_more_is_asked_no_longer() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(replace(HAND_OVER, timeout_ms=600_000))
+        alive = replace(service.spec.probe, path="/alive")
+        service = replace(service, spec=replace(service.spec, liveness=alive))
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service, NEXT), 0.5)
+            bench.workload.unwell = {f"{OLD.id} /alive"}
+            await bench.passes(20.0)
             assert deeds(bench) == [("start", OLD.id), ("stop", OLD.id), ("start", NEXT.id)]
 
     run_virtual(story())
@@ -268,7 +306,7 @@ def test_one_bad_answer_is_no_reason_to_end_who_has_not_left() -> None:
             await bench.order(target(1, service, OLD))
             await bench.order(target(2, service), 9.5)
             bench.workload.unwell = {*no, f"{OLD.id} {service.spec.readiness.path}"}
-            await bench.passes(1.0)
+            await bench.passes(service.spec.readiness.interval_ms / 1000)
             bench.workload.unwell = no
             await bench.passes(5.0)
             assert ran(bench) == ["leave", "leave"]

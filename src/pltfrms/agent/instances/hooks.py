@@ -67,7 +67,7 @@ class HookKeeper:
 
     def due(self, name: str) -> bool:
         """See `orders.BeforeEnd`."""
-        return next(self._before_end(name), None) is not None
+        return self._serves(name) and next(self._before_end(name), None) is not None
 
     async def run_due(self, name: str) -> None:
         """See `orders.BeforeEnd`. Who fails is asked again, until it does not serve."""
@@ -85,14 +85,12 @@ class HookKeeper:
         while hook := next((e for e in self._before_end(name) if e.moment not in done), None):
             if await self._run(name, hook):
                 done.add(hook.moment)
-            elif await self._is_ill(name):
+            elif not await self._serves_until_asked_again(name):
                 break
-            else:
-                await self._world.clock.sleep(AGAIN_SECONDS)
 
     def _before_end(self, name: str) -> Iterator[InstanceHook]:
         runner = self._runners.get(name)
-        if runner is None or not runner.ready or not self._has_volume(runner):
+        if runner is None or not self._has_volume(runner):
             return
         hooks = self._hooks(runner)
         hand_over, leave = hooks.get(HookMoment.HAND_OVER), hooks.get(HookMoment.LEAVE)
@@ -118,22 +116,19 @@ class HookKeeper:
             for each in (self._target.allocations if self._target else ())
         )
 
-    async def _is_ill(self, name: str) -> bool:
-        """Ask as often as makes one that serves unhealthy: one answer may come late."""
+    def _serves(self, name: str) -> bool:
         runner = self._runners.get(name)
-        if runner is None or runner.instance is None or runner.service is None:
-            return True
-        addresses = tuple(each.network_address for each in runner.service.prefixes)
-        probe = runner.service.spec.readiness
-        for _ in range(probe.fall):
-            try:
-                said = await self._world.prober.probe(runner.instance, probe, addresses)
-            except PltfrmsError:  # it could not be asked
-                return False
-            if not said.failure:
-                return False
-            await self._world.clock.sleep(probe.interval_ms / 1000)
-        return True
+        return runner is not None and runner.ready
+
+    async def _serves_until_asked_again(self, name: str) -> bool:
+        """Wait for the next try; return whether there is one, as its probe goes on."""
+        clock = self._world.clock
+        until = clock.monotonic() + AGAIN_SECONDS
+        while self._serves(name):
+            if clock.monotonic() >= until:
+                return True
+            await clock.sleep(_LOOK_SECONDS)
+        return False
 
     # ---- while they run --------------------------------------------------------------------
 

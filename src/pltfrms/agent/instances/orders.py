@@ -8,6 +8,7 @@ from pltfrms.agent.instances.drains import Drains
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
+from pltfrms.model.addresses import Address
 from pltfrms.model.running.machine import Instance, InstanceSpec
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.services.service import Service
@@ -53,3 +54,8 @@ class Surroundings:
     """Whether an unwell instance of an order, restarted so many times without being well since,
     is to stay, as most of the others are no better."""
     hooks: BeforeEnd
+
+
+def addresses_of(service: Service) -> tuple[Address, ...]:
+    """Return what instances of a service are asked on."""
+    return tuple(each.network_address for each in service.prefixes)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from pltfrms.agent.instances.orders import addresses_of
 from pltfrms.agent.instances.runner import Runner
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
@@ -137,8 +138,7 @@ class RoleKeeper:
 
     async def _answer(self, runner: Runner, instance: Instance, role: RoleSpec) -> ProbeAnswer:
         # Of one that is not wanted any more, and drains, there is no order, but its service.
-        prefixes = runner.service.prefixes if runner.service else ()
-        addresses = tuple(each.network_address for each in prefixes)
+        addresses = addresses_of(runner.service) if runner.service else ()
         said = await self._world.prober.probe(instance, role.probe, addresses)
         return replace(said, failure=shortened(said.failure, WORDS_MAX))
 

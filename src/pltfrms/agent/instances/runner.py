@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from pltfrms.agent.instances.beside import first_done
 from pltfrms.agent.instances.drains import Arrivals, InstanceDrain, connections_left
-from pltfrms.agent.instances.orders import Order, Surroundings
+from pltfrms.agent.instances.orders import Order, Surroundings, addresses_of
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.workload.instance.instance_files import fingerprint_of
-from pltfrms.errors import PltfrmsError
+from pltfrms.errors import InvariantError, PltfrmsError
 from pltfrms.model.running.machine import Instance, InstanceSpec, Outgoing
 from pltfrms.model.running.plan import Allocation
 from pltfrms.model.running.state import InstanceStatus, Phase
@@ -48,7 +48,6 @@ HURRY_MS: Final = 1000
 """Longest grace of an instance that does not answer: nothing is served while it lasts."""
 FAILURE_MAX: Final = 300
 """Characters of how an instance failed: a line of `status`."""
-_ORPHAN_GRACE_MS = 5000
 _COUNT_SECONDS = 0.25
 """A draining instance is asked for its connections this often."""
 _SAY_SECONDS = 10.0
@@ -85,7 +84,7 @@ class Runner:
         """Of the last order; None for an instance that nobody here ever ordered."""
         self.service: Service | None = None
         """Likewise."""
-        self._grace_ms = _ORPHAN_GRACE_MS
+        self._grace_ms = found.stop_grace_ms if found else 0
         self._around = surroundings
         self._world = surroundings.world
         self._revised = asyncio.Event()
@@ -110,7 +109,6 @@ class Runner:
     def _recall(self, drain: InstanceDrain, now: float) -> None:
         """Go on with what an agent before us began."""
         self.allocation, self.service = drain.allocation, drain.service
-        self._grace_ms = drain.service.spec.run.stop_grace_ms
         if drain.asked:  # it served, and is to go on until its hooks let it go
             self.health = adopted(now, announced=True, share=self.health.share)
             self._drain = None
@@ -173,23 +171,12 @@ class Runner:
                 await self._turn(self.order, self.instance)
             if outcome.failed:
                 await self._world.clock.sleep(_RETRY_SECONDS)
-        for part in (self.name, self._addresses, self._ports, self._secrets):
+        for part in (self.name, *map(self._part, ("addresses", "ports", "secrets"))):
             self._around.problems.set(part, "")
 
-    @property
-    def _addresses(self) -> str:
-        """What goes wrong with its addresses, as problems call it."""
-        return f"addresses of {self.name}"
-
-    @property
-    def _ports(self) -> str:
-        """What goes wrong with its ports, as problems call it."""
-        return f"ports of {self.name}"
-
-    @property
-    def _secrets(self) -> str:
-        """What goes wrong with its secrets, as problems call it."""
-        return f"secrets of {self.name}"
+    def _part(self, what: str) -> str:
+        """Return how problems call what goes wrong with something of it."""
+        return f"{what} of {self.name}"
 
     async def _turn(self, order: Order | None, instance: Instance | None) -> None:
         if instance is None:
@@ -273,10 +260,15 @@ class Runner:
     async def _live(self, order: Order, instance: Instance) -> None:
         """Return when it ended, must be restarted, or something else is wanted."""
         asking = self._probe(order, instance)
-        liveness = order.service.spec.liveness
-        if liveness is not None:
-            asking = first_done(asking, self._see_life(order, instance, liveness))
-        await self._beside(instance, asking)
+        await self._beside(instance, self._with_life(asking, order.service, instance))
+
+    def _with_life(
+        self, asking: Coroutine[Any, Any, None], service: Service, instance: Instance
+    ) -> Coroutine[Any, Any, None]:
+        """Ask that, and whether it lives, if that is another question."""
+        if service.spec.liveness is None:
+            return asking
+        return first_done(asking, self._see_life(service, instance, service.spec.liveness))
 
     async def _beside(self, instance: Instance, work: Coroutine[Any, Any, None]) -> bool:
         """Work until that is done (True), the instance ends, or something else is wanted."""
@@ -300,9 +292,9 @@ class Runner:
         """Let it speak with the internet from what is wanted now; it serves in any case."""
         self._renumber_at = None
         if spec.outgoing == self._outgoing:
-            self._around.problems.set(self._addresses, "")
+            self._around.problems.set(self._part("addresses"), "")
             return
-        with self._around.problems.watch(self._addresses) as outcome:
+        with self._around.problems.watch(self._part("addresses")) as outcome:
             await self._world.workload.renumber(instance, spec)
             self._outgoing = spec.outgoing
         if outcome.failed:
@@ -310,13 +302,13 @@ class Runner:
 
     async def _answer_on(self, spec: InstanceSpec, instance: Instance) -> None:
         """Let it answer on the ports that are wanted now; it goes on as before if it cannot."""
-        with self._around.problems.watch(self._ports) as outcome:
+        with self._around.problems.watch(self._part("ports")) as outcome:
             await self._world.workload.answer_on(instance, spec)
         if outcome.failed or spec.elsewhere:  # others may flush what is not inside an instance
             self._renumber_at = self._world.clock.monotonic() + _RENUMBER_SECONDS
 
     async def _renew_secrets(self, spec: InstanceSpec, instance: Instance) -> None:
-        with self._around.problems.watch(self._secrets) as outcome:
+        with self._around.problems.watch(self._part("secrets")) as outcome:
             if await self._world.workload.renew_secrets(instance, spec):
                 self._say("instance signalled: secrets have other values")
         if outcome.failed:
@@ -324,30 +316,35 @@ class Runner:
 
     async def _probe(self, order: Order, instance: Instance) -> None:
         """Probe until a restart is due, or its addresses are to be tried again."""
-        clock, probe = self._world.clock, order.service.spec.readiness
-        addresses = tuple(each.ip for each in order.spec.service_addresses)
+        clock = self._world.clock
         while not self._restart_due(order):
-            delay = probe_delay_seconds(self.health, probe, clock.monotonic())
-            delay = min(delay, max(0.0, self._probe_by - clock.monotonic()))
-            if self.health.phase is Phase.UNHEALTHY:
-                delay = min(delay, self.health.resume_at - clock.monotonic())
-            await clock.sleep(delay)
-            said = await self._world.prober.probe(instance, probe, addresses)
-            before, stood_by = self.health.phase, self.standing_by
-            now = clock.monotonic()
-            self._probe_by = now + probe.interval_ms / 1000
-            self.health = probed(self.health, probe, now, said.failure, unwell=said.unwell)
-            if self.standing_by is not stood_by or self.health.phase is not before:
-                await self._around.settle()
-            if self.health.phase is not before:
-                self._say(f"instance {self.health.phase}")
+            ill = self.health.phase is Phase.UNHEALTHY
+            by = self.health.resume_at if ill else math.inf
+            await self._probe_once(order.service, instance, by)
             if self._renumber_at is not None and clock.monotonic() >= self._renumber_at:
                 return
 
-    async def _see_life(self, order: Order, instance: Instance, liveness: Probe) -> None:
+    async def _probe_once(
+        self, service: Service, instance: Instance, by: float = math.inf
+    ) -> None:
+        """Wait for its next probe, or until `by`, and let routes follow what comes of it."""
+        clock, probe = self._world.clock, service.spec.readiness
+        delay = probe_delay_seconds(self.health, probe, clock.monotonic())
+        delay = min(delay, max(0.0, min(self._probe_by, by) - clock.monotonic()))
+        await clock.sleep(delay)
+        said = await self._world.prober.probe(instance, probe, addresses_of(service))
+        before, stood_by = self.health.phase, self.standing_by
+        now = clock.monotonic()
+        self._probe_by = now + probe.interval_ms / 1000
+        self.health = probed(self.health, probe, now, said.failure, unwell=said.unwell)
+        if self.standing_by is not stood_by or self.health.phase is not before:
+            await self._around.settle()
+        if self.health.phase is not before:
+            self._say(f"instance {self.health.phase}")
+
+    async def _see_life(self, service: Service, instance: Instance, liveness: Probe) -> None:
         """Ask whether it lives, until it does not."""
-        clock = self._world.clock
-        addresses = tuple(each.ip for each in order.spec.service_addresses)
+        clock, addresses = self._world.clock, addresses_of(service)
         while True:
             await clock.sleep(max(0.0, life_due_at(self._life, liveness) - clock.monotonic()))
             said = await self._world.prober.probe(instance, liveness, addresses)
@@ -390,13 +387,7 @@ class Runner:
     async def _leaves(self, order: Order, instance: Instance) -> bool:
         """Drain an instance that stands by; return whether nothing else came up meanwhile."""
         if self._around.drainable(order.service, instance):
-            drain = InstanceDrain(
-                instance=instance,
-                allocation=order.allocation,
-                service=order.service,
-                why=self.health.sentence,
-                begun_at=self._world.clock.monotonic(),
-            )
+            drain = self._remembered(instance, self.health.sentence)
             self._leaving = True
             try:
                 await self._around.settle()
@@ -417,19 +408,23 @@ class Runner:
 
     # ---- draining --------------------------------------------------------------------------
 
-    async def _begin_drain(self, instance: Instance, why: str) -> None:
-        """Let a ready instance have no new flows, if those that it has would still find it."""
+    def _remembered(self, instance: Instance, why: str) -> InstanceDrain:
+        """Return what a drain of it is that begins now; somebody has ordered it."""
         service, allocation = self.service, self.allocation
         if service is None or allocation is None:
-            return
-        if not self._around.drainable(service, instance):
-            return
+            raise InvariantError(f"{self.name} was never ordered, and is no one's to drain")
         now = self._world.clock.monotonic()
-        self._drain = InstanceDrain(
+        return InstanceDrain(
             instance=instance, allocation=allocation, service=service, why=why, begun_at=now
         )
+
+    async def _begin_drain(self, instance: Instance, why: str) -> None:
+        """Let a ready instance have no new flows, if those that it has would still find it."""
+        if self.service is None or not self._around.drainable(self.service, instance):
+            return
+        self._drain = self._remembered(instance, why)
         self._around.drains.keep(self._drain)
-        self.health = draining(self.health, now, why)
+        self.health = draining(self.health, self._drain.begun_at, why)
         await self._around.settle()
 
     async def _wait_for_connections(self, drain: InstanceDrain) -> None:
@@ -486,20 +481,25 @@ class Runner:
 
     async def _ask(self, instance: Instance, why: str) -> bool:
         """Run its hooks; return whether it may end. An agent after us asks as well."""
-        if self.allocation is None or self.service is None:
-            return True
-        memory = InstanceDrain(
-            instance=instance,
-            allocation=self.allocation,
-            service=self.service,
-            why=why,
-            begun_at=self._world.clock.monotonic(),
-            asked=True,
-        )
+        memory = replace(self._remembered(instance, why), asked=True)
         self._around.drains.keep(memory)
-        done = await self._beside(instance, self._around.hooks.run_due(self.name))
+        asking = self._around.hooks.run_due(self.name)
+        watching = self._watch(memory.service, instance)
+        done = await self._beside(instance, first_done(asking, watching))
         self._around.drains.forget(memory)  # not if we are ended meanwhile
         return done
+
+    async def _watch(self, service: Service, instance: Instance) -> None:
+        """Probe it as ever, until it does not live: a hook may take long."""
+        while not self.health.lifeless:
+            with self._around.problems.watch(self.name) as outcome:
+                await self._with_life(self._probe_on(service, instance), service, instance)
+            if outcome.failed:
+                await self._world.clock.sleep(_RETRY_SECONDS)
+
+    async def _probe_on(self, service: Service, instance: Instance) -> None:
+        while True:
+            await self._probe_once(service, instance)
 
     async def _end(self, instance: Instance, grace_ms: int) -> None:
         how = await self._world.workload.stop(instance, grace_ms)

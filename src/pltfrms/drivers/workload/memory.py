@@ -149,6 +149,7 @@ class MemoryWorkload:
                 device=spec.device,
                 fingerprint=fingerprint_of(spec),
                 unit=spec.adopted.unit if spec.adopted else "",
+                stop_grace_ms=spec.stop_grace_ms,
             ),
             behaviour,
             self.clock.monotonic(),

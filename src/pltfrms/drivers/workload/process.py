@@ -447,6 +447,7 @@ class ProcessRuntime:
             start_ticks=start_ticks(pid) or 0,
             device=spec.device,
             fingerprint=fingerprint_of(spec),
+            stop_grace_ms=spec.stop_grace_ms,
         )
         self._limits.confine(spec, pid)
         await self._network.attach_instance(spec.device, pid)

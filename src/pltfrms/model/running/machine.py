@@ -212,6 +212,8 @@ class Instance:
     """Of the InstanceSpec it was started from (`InstanceSpec` fields hashed)."""
     unit: str = ""
     """The unit of systemd that it is; empty: none, or not by our doing."""
+    stop_grace_ms: int = 5000
+    """Of what it was started from; versions of us before there was such a thing left it out."""
 
 
 @dataclass(frozen=True, slots=True)

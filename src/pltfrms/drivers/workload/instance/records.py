@@ -47,6 +47,8 @@ class Record:
     fingerprint: str
     unit: str = ""
     """As `Adopted.unit`."""
+    stop_grace_ms: int = 5000
+    """As `Instance.stop_grace_ms`."""
 
     @property
     def is_adopted(self) -> bool:
@@ -62,6 +64,7 @@ class Record:
             device=self.device,
             fingerprint=self.fingerprint,
             unit=self.unit,
+            stop_grace_ms=self.stop_grace_ms,
         )
 
     @property
