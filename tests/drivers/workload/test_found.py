@@ -65,7 +65,7 @@ def test_an_init_that_has_another_file_system_there_is_not_ours(
 def test_an_init_is_found_by_what_it_is_started_with(tmp_path: Path) -> None:
     words = init_words(spec(), "f00", tmp_path)
     process(tmp_path, 50, "50\t1", *OURS[:-1], *words)
-    found = FoundInit(pid=50, device="i1", fingerprint="f00")
+    found = FoundInit(pid=50, device="i1", fingerprint="f00", stop_grace_ms=300)
     assert find_init(spec().allocation, tmp_path, tmp_path) == found
 
 
@@ -76,7 +76,7 @@ def test_an_init_is_found_by_what_it_is_started_with(tmp_path: Path) -> None:
         ("50\t7\t1", (*OURS, "i1", "f00")),
         ("50", (*OURS, "i1", "f00")),
         ("50\t1", (*OURS, "i1")),
-        ("50\t1", (*OURS, "i1", "f00", "/", "more")),
+        ("50\t1", (*OURS, "i1", "f00", "/", "300", "more")),
         ("50\t1", ()),
     ],
     ids=[

@@ -1,6 +1,6 @@
 """Find an instance by its own init, where its record cannot be read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ INIT: Final = "instance_init.py"
 _FLAGS: Final = ["-I", "-S"]
 _LEVELS: Final = 2
 """Pid namespaces that the init is in, from ours on."""
-_SHAPES: Final = {1, 3, 4}
+_SHAPES: Final = {1, 3, 4, 5}
 """How many words an init has after its path, by the version of us that started it."""
 
 
@@ -22,11 +22,14 @@ class FoundInit:
     device: str
     """Empty if a version of us started it that did not say so."""
     fingerprint: str
+    stop_grace_ms: int = 5000
+    """As `Instance.stop_grace_ms`, likewise."""
 
 
 def init_words(spec: InstanceSpec, fingerprint: str, runtime: Path) -> tuple[str, ...]:
     """Return what an init does not read, but `find_init` does if the record is lost."""
-    return spec.allocation, spec.device, fingerprint, str(runtime.absolute())
+    own, grace = str(runtime.absolute()), str(spec.stop_grace_ms)
+    return spec.allocation, spec.device, fingerprint, own, grace
 
 
 def find_init(allocation: str, runtime: Path, proc: Path = Path("/proc")) -> FoundInit | None:
@@ -49,7 +52,9 @@ def find_init(allocation: str, runtime: Path, proc: Path = Path("/proc")) -> Fou
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
         device, fingerprint = words[1:3] or ("", "")
-        return FoundInit(pid=int(directory.name), device=device, fingerprint=fingerprint)
+        found = FoundInit(pid=int(directory.name), device=device, fingerprint=fingerprint)
+        grace = "".join(words[4:])
+        return replace(found, stop_grace_ms=int(grace)) if grace.isdecimal() else found
     return None
 
 
@@ -57,7 +62,7 @@ def _is_ours(process: Path, words: list[str], runtime: Path) -> bool:
     """Return whether it was started with this runtime directory, and sees the same there."""
     own = runtime.absolute()
     theirs = process / "root" / own.relative_to("/")
-    return words[3:] in ([], [str(own)]) and theirs.samefile(own)
+    return words[3:4] in ([], [str(own)]) and theirs.samefile(own)
 
 
 def _is_first(process: Path) -> bool:

@@ -277,6 +277,7 @@ def _record_of(allocation: str, init: FoundInit, ticks: int) -> Record:
         start_ticks=ticks,
         device=init.device,
         fingerprint=init.fingerprint,
+        stop_grace_ms=init.stop_grace_ms,
     )
 
 
