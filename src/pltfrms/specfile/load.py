@@ -34,16 +34,24 @@ from pltfrms.specfile.reading import Reading, read_shape
 from pltfrms.specfile.shapes.job import JobShape
 from pltfrms.specfile.shapes.lab import LabShape
 from pltfrms.specfile.shapes.platform import PlatformShape
+from pltfrms.specfile.shapes.postgres import PostgresServiceShape
 from pltfrms.specfile.shapes.service import ServiceShape
 from pltfrms.specfile.shapes.shapes import Shape
+from pltfrms.specfile.templates.postgres import place_in, written_out
+from pltfrms.specfile.templates.postgres_checks import (
+    postgres_findings,
+    postgres_findings_here,
+    postgres_notes,
+)
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=Shape)
 
-Kind = Literal["platform", "service", "job", "lab"]
+Kind = Literal["platform", "service", "postgres", "job", "lab"]
 _SHAPES: dict[Kind, type[Shape]] = {
     "platform": PlatformShape,
     "service": ServiceShape,
+    "postgres": PostgresServiceShape,
     "job": JobShape,
     "lab": LabShape,
 }
@@ -261,6 +269,8 @@ def _oversize(platform: Platform) -> Iterator[Finding]:
 
 
 def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceSpec]:
+    if isinstance(document.data, dict) and "postgres" in document.data:
+        return _postgres(document, platform)
     document = with_files(document)
     reading = _read(ServiceShape, document)
     if reading.shape is None:
@@ -271,6 +281,24 @@ def _service(document: Document, platform: Platform | None) -> _Outcome[ServiceS
         findings += placement_findings(spec, platform)
     doubts = (*service_notes(spec), *(variable_notes(spec, platform) if platform else ()))
     notes = tuple(map(document.problem, doubts))
+    return _Outcome(spec, _all_problems(document, reading, findings), notes)
+
+
+def _postgres(document: Document, platform: Platform | None) -> _Outcome[ServiceSpec]:
+    reading = read_shape(PostgresServiceShape, document)
+    if reading.shape is None:
+        return _Outcome(None, reading.problems)
+    words = reading.shape.postgres
+    spec, found = build_service(written_out(reading.shape))
+    found += service_findings(spec)
+    if platform is not None:
+        found += placement_findings(spec, platform)
+    findings = [replace(each, where=place_in(each.where)) for each in found]
+    findings += postgres_findings(words)
+    if platform is None:
+        return _Outcome(spec, _all_problems(document, reading, findings))
+    findings += postgres_findings_here(words, spec, platform)
+    notes = tuple(map(document.problem, postgres_notes(words, spec, platform)))
     return _Outcome(spec, _all_problems(document, reading, findings), notes)
 
 

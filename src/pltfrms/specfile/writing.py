@@ -28,8 +28,9 @@ _DEFAULT: Final = ServiceSpec(
 )
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*\Z")
 _NOT_TEXT: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-_ROWS: Final = re.compile(r"(?:(?:[\x21-\x7e][\x20-\x7e]*)?\n)+\Z")
-"""What can stand as a block: rows that begin with something, or are empty."""
+_ROWS: Final = re.compile(r"(?! )(?:(?:\x20*[\x21-\x7e][\x20-\x7e]*)?\n)+\Z")
+"""What can stand as a block: rows with something in them, or empty ones. By how far the first
+one is indented YAML knows what belongs to it."""
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 _LATIN: Final = 0x100
 _WIDE: Final = 0x10000

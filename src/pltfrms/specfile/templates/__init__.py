@@ -1,0 +1,1 @@
+"""Words of a spec that stand for a whole service, written out: nothing else knows them."""
