@@ -14,7 +14,7 @@ from pltfrms.model.network.topology import Platform
 
 
 @click.command(cls=Command)
-@click.argument("kind", type=click.Choice(["platform", "service", "job", "lab"]))
+@click.argument("kind", type=click.Choice(["platform", "service", "postgres", "job", "lab"]))
 @click.option("--markdown", is_flag=True, help="Every key as a page for people.")
 def schema(kind: str, *, markdown: bool) -> None:
     """Print the JSON Schema of a spec file.
@@ -25,7 +25,7 @@ def schema(kind: str, *, markdown: bool) -> None:
     """
     from pltfrms.specfile import json_schema, reference  # noqa: PLC0415 - 0.2 s
 
-    known = cast("Literal['platform', 'service', 'job', 'lab']", kind)
+    known = cast("Literal['platform', 'service', 'postgres', 'job', 'lab']", kind)
     if markdown:
         echo(reference(known), nl=False)
     else:

@@ -41,6 +41,9 @@ _NAME = click.argument("name", shell_complete=complete_services)
 
 ENTRIES = {
     "exec": Entry("pltfrms.cli.service.exec", "exec_command", "Run a command in an instance"),
+    "expand": Entry(
+        "pltfrms.cli.service.expand", "expand", "Write the service that a file means"
+    ),
     "logs": Entry("pltfrms.cli.service.logs", "logs", "Show what instances of a service said"),
     "restart": Entry(
         "pltfrms.cli.service.restart", "restart", "Restart every replica, by stages"

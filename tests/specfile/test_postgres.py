@@ -1,0 +1,262 @@
+"""`postgres:` in a service file: what is written out for it, and every mistake, in its line."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pltfrms.errors import Problem, SpecError
+from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.service import ServiceSpec
+from pltfrms.specfile import load_platform, load_service, service_text
+from pltfrms.specfile.load import load_directory
+from pltfrms.specfile.shapes.postgres import PostgresServiceShape
+
+EXAMPLE = Path("examples/three-datacenters/platform.yaml")
+PLATFORM = load_platform(EXAMPLE)
+GOLDEN = Path(__file__).parent / "golden" / "shop-db.yaml"
+TEXT = """\
+service: shop-db
+postgres:
+  version: 15
+  size: 200GiB
+  lost_after: 1h
+  durability: quorum
+  prefer: [fra, ams]
+  reader: {max_lag: 1MiB}
+  clients: [service:shop]
+  databases: {shop: {owner: app}}
+  users: [report]
+  parameters: {max_connections: 200}
+  cpu: 2.0
+  memory: 2GiB
+replicas: {per_datacenter: 1}
+group: shop
+"""
+
+
+def written(directory: Path, text: str = TEXT) -> Path:
+    path = directory / "db.yaml"
+    path.write_text(text)
+    return path
+
+
+def loaded(directory: Path, old: str = "", new: str = "") -> ServiceSpec:
+    assert old in TEXT
+    return load_service(written(directory, TEXT.replace(old, new, 1)))
+
+
+def settings(spec: ServiceSpec) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(dict(spec.run.files)["patroni.json"])
+    return found
+
+
+def problems_of(path: Path, platform: Platform | None = None) -> tuple[Problem, ...]:
+    with pytest.raises(SpecError) as caught:
+        load_service(path, platform)
+    return caught.value.problems
+
+
+def test_what_is_written_out_can_be_read_and_is_the_same_service(tmp_path: Path) -> None:
+    spec = loaded(tmp_path)
+    assert service_text(spec) == GOLDEN.read_text()
+    assert load_service(GOLDEN) == spec
+    load_service(written(tmp_path), PLATFORM)
+
+
+def test_a_directory_may_have_databases(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "platform.yaml").write_text(EXAMPLE.read_text())
+    _, services, _ = load_directory(tmp_path)
+    assert [each.name for each in services] == ["shop-db"]
+
+
+@pytest.mark.parametrize(
+    ("durability", "mode", "strict"),
+    [("async", False, False), ("quorum", "quorum", False), ("strict", "quorum", True)],
+)
+def test_durability_is_how_commits_wait(
+    tmp_path: Path, durability: str, mode: object, strict: object
+) -> None:
+    spec = loaded(tmp_path, "durability: quorum", f"durability: {durability}")
+    agreed = settings(spec)["bootstrap"]["dcs"]
+    assert (agreed["synchronous_mode"], agreed["synchronous_mode_strict"]) == (mode, strict)
+    assert agreed["failsafe_mode"] is True
+
+
+def test_a_setting_that_is_said_counts_more_than_ours(tmp_path: Path) -> None:
+    def cache(spec: ServiceSpec) -> object:
+        return settings(spec)["bootstrap"]["dcs"]["postgresql"]["parameters"]["shared_buffers"]
+
+    assert cache(loaded(tmp_path)) == "512MB"
+    assert cache(loaded(tmp_path, "max_connections: 200", "shared_buffers: 1GB")) == "1GB"
+
+
+def test_who_may_write_is_who_says_so_with_a_timeline(tmp_path: Path) -> None:
+    roles = {each.name: each for each in loaded(tmp_path).roles}
+    writer, reader = roles["writer"], roles["reader"]
+    assert (writer.probe.path, writer.probe.epoch) == ("/primary", ".timeline")
+    assert writer.probe.http is not None
+    assert writer.probe.http.body in json.dumps({"state": "running", "role": "primary"})
+    assert (reader.probe.path, reader.shared) == ("/replica?lag=1048576", True)
+    assert not writer.shared
+
+
+WRONG = (
+    ("version: 15", "version: 14", "14 is no version that there is"),
+    ("version: 15", "version: true", "True is no version that there is"),
+    ("version: 15", "version: '15'", "'15' is no version that there is"),
+    ("size: 200GiB", "size: 200", "200 has no unit"),
+    ("size: 200GiB", "size: 1KiB", "is outside 1MiB..1PiB"),
+    ("lost_after: 1h", "lost_after: 721h", "is more than 30 days"),
+    ("durability: quorum", "durability: sync", "'sync' is not a known word"),
+    ("durability: quorum", "replicas: 3", "it is not said there"),
+    ("prefer: [fra, ams]", "prefer: [fra, fra]", "fra is in the list twice"),
+    ("prefer: [fra, ams]", "prefer: []", "is empty"),
+    ("prefer: [fra, ams]", "prefer: [fra, par]", "there are no replicas in 'par'"),
+    ("prefer: [fra, ams]", "promote: [par]", "there are no replicas in 'par'"),
+    ("prefer: [fra, ams]", "{prefer: [ams], promote: [fra]}", "ams is preferred, and none"),
+    ("{max_lag: 1MiB}", "{max_lag: 10s}", "unknown unit s"),
+    ("{max_lag: 1MiB}", "{lag: 1MiB}", "unknown field"),
+    ("clients: [service:shop]", "clients: [shop]", "'shop'"),
+    ("{owner: app}", "{owner: postgres}", "postgres means something else"),
+    ("{owner: app}", "{owner: authority}", "authority means something else"),
+    ("{owner: app}", "{owner: 'a b'}", "'a b' is not a name"),
+    ("{owner: app}", "{}", "is missing"),
+    ("{shop: {owner", "{template1: {owner", "template1 is there anyway"),
+    ("{shop: {owner", "{'s;drop': {owner", "'s;drop' is not a name"),
+    ("users: [report]", "users: [report, report]", "report is in the list twice"),
+    ("users: [report]", "users: [replicator]", "replicator means something else"),
+    ("{max_connections: 200}", "{fsync: false}", "fsync is not for you to set"),
+    ("{max_connections: 200}", "{ssl_ca_file: /etc/x}", "ssl_ca_file is not for you"),
+    ("{max_connections: 200}", "{synchronous_commit: local}", "no other replica has"),
+    ("{max_connections: 200}", "{synchronous_commit: off}", "no other replica has"),
+    ("{max_connections: 200}", "{Max-Conns: 1}", "'Max-Conns' is not the name of a setting"),
+    ("{max_connections: 200}", '{work_mem: "a\\nb"}', "is no value of a setting"),
+    ("{max_connections: 200}", '{work_mem: "${pltfrms.nod}"}', "nod"),
+    ("cpu: 2.0", "cpu: 0.0", "must be more than 0"),
+    ("memory: 2GiB", "memory: 2", "2 has no unit"),
+    ("memory: 2GiB", "memory: 64GiB", "the largest node of fra has"),
+    ("per_datacenter: 1", "total: 3", "a total moves between them"),
+    ("group: shop", "run: {process: [a]}", "unknown field"),
+    ("group: shop", "group: 'a b'", "'a b'"),
+)
+
+
+@pytest.mark.parametrize(("old", "new", "says"), WRONG, ids=[new for _, new, _ in WRONG])
+def test_mistakes_are_said_in_their_line(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    if new.startswith("{prefer"):
+        new = "prefer: [ams]\n  promote: [fra]"
+    if says == "it is not said there":
+        says = "unknown field"
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
+    problems = problems_of(written(tmp_path, text), PLATFORM)
+    said = [each for each in problems if says in str(each)]
+    assert said, [str(each) for each in problems]
+    line = TEXT[: TEXT.index(old)].count("\n") + 1
+    assert line in {each.line for each in said}, [str(each) for each in said]
+
+
+@pytest.mark.parametrize("field", ["service", "postgres", "replicas"])
+def test_what_is_missing_is_said(tmp_path: Path, field: str) -> None:
+    data = {"service": "db", "postgres": {"version": 15, "size": "1GiB"}}
+    data["replicas"] = {"per_datacenter": 1}
+    if field == "postgres":
+        data["postgres"] = {}
+    else:
+        del data[field]
+    problems = problems_of(written(tmp_path, json.dumps(data)))
+    assert any("is missing" in str(each) and field in str(each) for each in problems)
+
+
+HOSTILE = ("a\0b", "a\nb", "\x1b[31ma", "a b", "../x", "--x", "$(id)", "{{ 7 }}", "a\u202eb")
+PLACES = {
+    "service": lambda word: {"service": word},
+    "databases": lambda word: {"postgres": {"databases": {word: {"owner": "a"}}}},
+    "owner": lambda word: {"postgres": {"databases": {"a": {"owner": word}}}},
+    "users": lambda word: {"postgres": {"users": [word]}},
+    "promote": lambda word: {"postgres": {"promote": [word]}},
+    "prefer": lambda word: {"postgres": {"prefer": [word]}},
+    "clients": lambda word: {"postgres": {"clients": [word]}},
+    "parameters": lambda word: {"postgres": {"parameters": {word: 1}}},
+    "group": lambda word: {"group": word},
+    "labels": lambda word: {"labels": {word: "a"}},
+    "aggregate": lambda word: {"aggregate": [word]},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("word", HOSTILE, ids=ascii)
+def test_hostile_words_are_refused(tmp_path: Path, place: str, word: str) -> None:
+    said = PLACES[place](word)
+    base: dict[str, Any] = {
+        "service": "db",
+        "postgres": {"version": 15, "size": "1GiB"} | said.pop("postgres", {}),
+        "replicas": {"per_datacenter": 1},
+    }
+    path = written(tmp_path, json.dumps(base | said))
+    assert problems_of(path, PLATFORM)
+
+
+def test_every_word_of_a_database_is_tried(tmp_path: Path) -> None:
+    names = set(PostgresServiceShape.model_fields)
+    assert {"service", "group", "labels", "aggregate"} <= names & set(PLACES)
+
+
+# ---- elections -----------------------------------------------------------------------------
+
+
+def platform_with(directory: Path, **controllers: int) -> Platform:
+    """Return the example with so many controllers in each datacenter."""
+    text = EXAMPLE.read_text()
+    for name in ("fra", "ams", "lon"):
+        count = controllers.get(name, 0)
+        names = ", ".join(f"{name}-c{number}" for number in range(1, count + 1))
+        new = f"    controllers: [{names}]\n" if count else ""
+        text = text.replace(f"    controllers: [{name}-c1]\n", new)
+    path = directory / "platform.yaml"
+    path.write_text(text)
+    return load_platform(path)
+
+
+TWO = "replicas: {fra: 1, ams: 1}"
+CASES = (
+    ({"fra": 2, "ams": 1}, "", "but fra has 2 of 3 controllers"),
+    ({"fra": 1, "ams": 2}, "", "but ams has 2 of 3 controllers"),
+    ({"fra": 1, "ams": 1}, "", "but fra has 1 of 2 controllers"),
+    ({"fra": 1}, "", "but fra has 1 of 1 controllers"),
+    ({"fra": 2, "ams": 2, "lon": 1}, "", ""),
+    ({"fra": 1, "ams": 1, "lon": 1}, "", ""),
+    ({"lon": 3}, "", ""),
+    ({"fra": 2, "ams": 1}, "  promote: [fra]\n", ""),
+    ({"fra": 2, "ams": 1}, "  promote: [fra, ams]\n", "but fra has 2 of 3 controllers"),
+)
+
+
+@pytest.mark.parametrize(("controllers", "more", "says"), CASES)
+def test_two_datacenters_without_a_third_place_elect_nobody(
+    tmp_path: Path, controllers: dict[str, int], more: str, says: str
+) -> None:
+    text = TEXT.replace("replicas: {per_datacenter: 1}", TWO)
+    text = text.replace("  prefer: [fra, ams]\n", more)
+    path, platform = written(tmp_path, text), platform_with(tmp_path, **controllers)
+    if not says:
+        load_service(path, platform)
+        return
+    problems = [str(each) for each in problems_of(path, platform)]
+    assert len(problems) == 1
+    assert says in problems[0]
+    assert "without it there is no majority" in problems[0]
+    assert "a third place" in problems[0]
+
+
+def test_strict_with_one_replica_is_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("{per_datacenter: 1}", "{fra: 1}").replace("[fra, ams]", "[fra]")
+    path = written(tmp_path, text.replace("durability: quorum", "durability: strict"))
+    problems = problems_of(path, PLATFORM)
+    assert ["nothing could be written" in str(each) for each in problems] == [True]
